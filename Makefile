@@ -1,0 +1,52 @@
+# Every target does its own set-up. `make` alone lists them.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run chat test check bench soak lock sims clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## create .venv with pinned, hashed dependencies (quick when nothing changed)
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Threadline needs Python 3.11 or newer: install it or set PYTHON=/path/to/python3." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: setup ## start the bot (the terminal when no platform's token is set)
+	@$(BIN)/python -m bot run
+
+chat: setup ## talk to it in the terminal
+	@$(BIN)/python -m bot chat
+
+test: setup ## all tests, on both cores
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: setup ## format, lint, types, import rules, tests with coverage
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered
+
+bench: setup ## measure; prints ratios against a bound or a peer of the same run
+	@$(BIN)/python -m tests.bench
+
+soak: setup ## long runs
+	$(BIN)/python -m pytest -m soak -n 2
+
+sims: setup ## Discord, Slack and a model on this machine, for one contributor
+	@$(BIN)/python -m tests.sims
+
+lock: ## pin all dependencies anew (needs the uv command)
+	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.txt
+	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
+
+clean: ## remove what set-up made
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,1 @@
+"""Simulated platforms and models: as strict as the real ones, each a process of its own."""

@@ -1,0 +1,365 @@
+"""What every simulator shares: a recorded HTTP server, faults, kills and a process of its own.
+
+A simulator subclasses `Sim`, adds routes to `self.app` and runs with `main(MySim)`. Every request
+that is not under `/_sim/` waits half a round trip, is recorded when it is received, applied and
+answered, and waits the other half. Tests drive a running simulator through `SimProcess`, which
+speaks to `/_sim/…` over a real socket.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import aiohttp
+from aiohttp import web
+
+STAGES = ("received", "applied", "answered")
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request as the simulator saw it; times are `time.time()` in seconds."""
+
+    n: int
+    method: str
+    path: str
+    query: dict[str, str]
+    body: Any
+    received: float
+    applied: float | None = None
+    answered: float | None = None
+    status: int | None = None
+    note: dict[str, Any] = field(default_factory=dict)  # what the simulator wants to add
+
+
+@dataclass(slots=True)
+class Fault:
+    """Answer the next matching requests otherwise.
+
+    `match` is a substring of "METHOD path". `status` and `body` replace the answer; `delay` is in
+    seconds; `drop` closes the connection, before the request is applied or after it (`after`).
+    """
+
+    match: str
+    times: int = 1
+    skip: int = 0
+    status: int | None = None
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    drop: bool = False
+    after: bool = False
+
+    def takes(self, what: str) -> bool:
+        """Whether this fault is used up by the request `what`."""
+        if self.times <= 0 or self.match not in what:
+            return False
+        if self.skip > 0:
+            self.skip -= 1
+            return False
+        self.times -= 1
+        return True
+
+
+@dataclass(slots=True)
+class Kill:
+    """SIGKILL process `pid` when request number `n` (or the next that matches) reaches `stage`."""
+
+    pid: int
+    stage: str
+    n: int | None = None
+    match: str = ""
+
+    def due(self, entry: Entry, stage: str) -> bool:
+        """Whether `entry` reaching `stage` is the moment."""
+        wanted = self.n == entry.n if self.n is not None else True
+        return stage == self.stage and wanted and self.match in f"{entry.method} {entry.path}"
+
+
+class WindowLimit:
+    """At most `count` events in any fixed window of `seconds` that begins with its first event."""
+
+    def __init__(self, count: int, seconds: float) -> None:
+        self.count, self.seconds = count, seconds
+        self.begun = float("-inf")
+        self.used = 0
+
+    def take(self) -> float:
+        """Count one event; 0.0 when it is allowed, else the seconds to wait."""
+        now = time.monotonic()
+        if now >= self.begun + self.seconds:
+            self.begun, self.used = now, 0
+        if self.used >= self.count:
+            return self.begun + self.seconds - now
+        self.used += 1
+        return 0.0
+
+    @property
+    def remaining(self) -> int:
+        """Events still allowed in this window."""
+        return self.count - self.used
+
+    @property
+    def reset_after(self) -> float:
+        """Seconds until the window ends."""
+        return max(0.0, self.begun + self.seconds - time.monotonic())
+
+
+class SlidingLimit:
+    """At most `count` events in any span of `seconds`."""
+
+    def __init__(self, count: int, seconds: float) -> None:
+        self.count, self.seconds = count, seconds
+        self.times: deque[float] = deque()
+
+    def take(self) -> float:
+        """Count one event; 0.0 when it is allowed, else the seconds to wait."""
+        now = time.monotonic()
+        while self.times and self.times[0] <= now - self.seconds:
+            self.times.popleft()
+        if len(self.times) >= self.count:
+            return self.times[0] + self.seconds - now
+        self.times.append(now)
+        return 0.0
+
+
+class Sim:
+    """A recorded server on loopback. Subclasses add routes and, by `control`, ways to drive it."""
+
+    name = "sim"
+
+    def __init__(self, rtt: float = 0.0) -> None:
+        self.rtt = rtt
+        self.port = 0
+        self.record: list[Entry] = []
+        self.faults: list[Fault] = []
+        self.kills: list[Kill] = []
+        self.app = web.Application(middlewares=[self._through], client_max_size=64 * 2**20)
+        self.app.router.add_get("/_sim/record", self._get_record)
+        for name, does in (
+            ("rtt", self._set_rtt),
+            ("fault", self._add_fault),
+            ("kill", self._add_kill),
+            ("clear", self._clear),
+        ):
+            self.control(name, does)
+        self.setup()
+
+    def setup(self) -> None:
+        """Add routes and controls; subclasses override it."""
+
+    def control(self, name: str, does: Any) -> None:
+        """Offer `POST /_sim/{name}`: `does(**json)` may be a coroutine and returns JSON."""
+
+        async def handle(request: web.Request) -> web.Response:
+            body = await request.json() if request.can_read_body else {}
+            result = does(**body)
+            if asyncio.iscoroutine(result):
+                result = await result
+            return web.json_response({"result": result})
+
+        self.app.router.add_post(f"/_sim/{name}", handle)
+
+    # ── every request ─────────────────────────────────────────────────────────────────────────
+    @web.middleware
+    async def _through(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.path.startswith("/_sim/"):
+            return await handler(request)  # type: ignore[no-any-return]
+        await asyncio.sleep(self.rtt / 2)
+        entry = Entry(
+            n=len(self.record),
+            method=request.method,
+            path=request.path,
+            query=dict(request.query),
+            body=await self.read_body(request),
+            received=time.time(),
+        )
+        self.record.append(entry)
+        request["entry"] = entry
+        self._reach(entry, "received")
+        fault = self._fault_for(f"{request.method} {request.path}")
+        response = await self._answer(request, handler, fault)
+        entry.applied = entry.applied or time.time()
+        self._reach(entry, "applied")
+        if fault is not None and fault.drop:
+            self._drop(request)
+        await asyncio.sleep(self.rtt / 2)
+        entry.status, entry.answered = response.status, time.time()
+        if not response.prepared:
+            await response.prepare(request)
+            await response.write_eof()
+        self._reach(entry, "answered")
+        return response
+
+    async def _answer(
+        self, request: web.Request, handler: Any, fault: Fault | None
+    ) -> web.StreamResponse:
+        if fault is None:
+            return await self._handled(request, handler)
+        await asyncio.sleep(fault.delay)
+        if fault.drop and not fault.after:
+            self._drop(request)
+        replaced = fault.status is not None
+        if not replaced or fault.after:
+            response = await self._handled(request, handler)
+            if not replaced:
+                return response
+        return self.fault_response(fault)
+
+    async def _handled(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        try:
+            return await handler(request)  # type: ignore[no-any-return]
+        except web.HTTPException as error:
+            return error
+
+    def fault_response(self, fault: Fault) -> web.Response:
+        """The answer that a fault with a status gives; exact `application/json`."""
+        return web.Response(
+            status=fault.status or 500,
+            body=json.dumps(fault.body if fault.body is not None else {}).encode(),
+            headers={"Content-Type": "application/json", **fault.headers},
+        )
+
+    async def read_body(self, request: web.Request) -> Any:
+        """The request's body for the record and the handlers (`request["entry"].body`)."""
+        if request.content_type == "application/json" and request.can_read_body:
+            return await request.json()
+        if request.content_type == "application/x-www-form-urlencoded":
+            return dict(await request.post())
+        return None
+
+    def _fault_for(self, what: str) -> Fault | None:
+        return next((fault for fault in self.faults if fault.takes(what)), None)
+
+    def _reach(self, entry: Entry, stage: str) -> None:
+        for kill in [kill for kill in self.kills if kill.due(entry, stage)]:
+            self.kills.remove(kill)
+            entry.note["killed"] = stage
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(kill.pid, signal.SIGKILL)
+
+    @staticmethod
+    def _drop(request: web.Request) -> None:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("dropped by a fault")
+
+    # ── controls ──────────────────────────────────────────────────────────────────────────────
+    async def _get_record(self, request: web.Request) -> web.Response:
+        since = int(request.query.get("since", "0"))
+        return web.json_response({"result": [asdict(entry) for entry in self.record[since:]]})
+
+    def _set_rtt(self, seconds: float) -> None:
+        self.rtt = seconds
+
+    def _add_fault(self, **fields: Any) -> None:
+        self.faults.append(Fault(**fields))
+
+    def _add_kill(self, **fields: Any) -> None:
+        self.kills.append(Kill(**fields))
+
+    def _clear(self) -> None:
+        self.faults.clear()
+        self.kills.clear()
+
+    # ── running ───────────────────────────────────────────────────────────────────────────────
+    async def start(self, port: int = 0) -> web.AppRunner:
+        """Listen on 127.0.0.1; `self.port` is the port. The caller calls `cleanup()`."""
+        runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=0.2)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", port)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        return runner
+
+    @property
+    def url(self) -> str:
+        """The base address, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+def main(kind: type[Sim]) -> None:
+    """Run one simulator until its stdin closes: a killed test run leaves no simulator behind."""
+    parser = argparse.ArgumentParser(description=kind.__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--rtt", type=float, default=0.0, help="round-trip time in seconds")
+    options = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(kind(rtt=options.rtt), options.port))
+
+
+async def _serve(sim: Sim, port: int) -> None:
+    runner = await sim.start(port)
+    sys.stdout.write(json.dumps({"port": sim.port}) + "\n")
+    sys.stdout.flush()
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    await runner.cleanup()
+
+
+class SimProcess:
+    """A simulator in a process of its own, as an async context manager.
+
+    `module` is what `python -m` runs, such as `tests.sims.discord`.
+    """
+
+    def __init__(self, module: str, *, port: int = 0, rtt: float = 0.0) -> None:
+        self._command = (sys.executable, "-m", module, "--port", str(port), "--rtt", str(rtt))
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """The base address, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        assert self._process.stdout is not None
+        line = await asyncio.wait_for(self._process.stdout.readline(), 30)
+        self.port = json.loads(line)["port"]
+        self._session = aiohttp.ClientSession()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), 5)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    async def call(self, name: str, **body: Any) -> Any:
+        """Drive the simulator: `POST /_sim/{name}`; raises AssertionError with its answer."""
+        async with self._session.post(f"{self.url}/_sim/{name}", json=body) as response:
+            assert response.status == 200, f"{name}: {response.status} {await response.text()}"
+            return (await response.json())["result"]
+
+    async def requests(self, match: str = "", since: int = 0) -> list[dict[str, Any]]:
+        """The recorded requests whose "METHOD path" contains `match`, oldest first."""
+        async with self._session.get(f"{self.url}/_sim/record?since={since}") as response:
+            entries = (await response.json())["result"]
+        return [entry for entry in entries if match in f"{entry['method']} {entry['path']}"]
+
+    async def until(self, check: Any, seconds: float = 20.0) -> Any:
+        """Await `check()` until it gives something true, which is returned; AssertionError at last.
+
+        Polls every 20 ms: a condition on another process cannot be awaited otherwise.
+        """
+        deadline = time.monotonic() + seconds
+        while not (result := await check()):
+            assert time.monotonic() < deadline, f"not within {seconds} s: {check}"
+            await asyncio.sleep(0.02)
+        return result
