@@ -1,0 +1,1 @@
+"""Platforms: each turns its events into `Incoming` values and gives surfaces."""

@@ -1,0 +1,1 @@
+"""HTTP: health, and the routes that other adapters lend it."""

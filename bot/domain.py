@@ -1,0 +1,407 @@
+"""The values that the whole product speaks in: frozen, without I/O, naming no platform."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum, StrEnum
+from types import MappingProxyType
+
+NOWHERE: Mapping[str, str] = MappingProxyType({})
+
+
+# ── conversations and messages ────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class ConversationKey:
+    """One thread of one place: what a platform's event is turned into, and the store's key."""
+
+    platform: str
+    workspace: str
+    channel: str
+    thread: str
+
+    def __str__(self) -> str:
+        return f"{self.platform}/{self.workspace}/{self.channel}/{self.thread}"
+
+
+class Role(StrEnum):
+    """Who speaks, in the words of the chat completions API."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class Visibility(StrEnum):
+    """Whether anyone of the workspace could read the place. It decides what administrators may."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """A person: the platform's id, and the name that the model sees."""
+
+    id: str
+    name: str
+
+
+class Address(Enum):
+    """How a message addresses the bot, which decides whether it is a question.
+
+    MENTION begins a conversation or goes on with one; DIRECT (a direct message) does the same;
+    FOLLOW_UP (a message in a thread) is a question only where a conversation is known; ASIDE
+    (it mentions somebody else) is history where a conversation is known, and never a question.
+    """
+
+    MENTION = "mention"
+    DIRECT = "direct"
+    FOLLOW_UP = "follow_up"
+    ASIDE = "aside"
+
+    @property
+    def begins(self) -> bool:
+        """Whether such a message may begin a conversation."""
+        return self in (Address.MENTION, Address.DIRECT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A message of a person, as an adapter understood it: text is already meant for the model.
+
+    `channel` and `message_id` are the platform's own (in a thread that is a channel of its own,
+    `channel` is the thread); `position` orders messages as the platform does (a snowflake, or a
+    timestamp in microseconds); `sent_at` is in Unix seconds; `route` is what the adapter needs
+    to answer and is stored with the message; `unusable` names attached things that cannot be used
+    ("image", "file", "voice message").
+    """
+
+    key: ConversationKey
+    channel: str
+    message_id: str
+    position: int
+    author: Author
+    text: str
+    address: Address
+    sent_at: float
+    visibility: Visibility = Visibility.PRIVATE
+    route: Mapping[str, str] = NOWHERE
+    unusable: tuple[str, ...] = ()
+    in_old_thread: bool = False  # others may have spoken there before: see Adapter.backlog
+
+    @property
+    def source(self) -> str:
+        """The platform's message, as one string: the key against answering it twice."""
+        key = self.key
+        return f"{key.platform}/{key.workspace}/{self.channel}/{self.message_id}"
+
+
+class Receipt(Enum):
+    """What became of an incoming message."""
+
+    QUESTION = "question"  # stored, and a turn will answer it
+    HISTORY = "history"  # stored, and the model will see it with the next question
+    COMMAND = "command"  # it was a command word, and was carried out
+    KNOWN = "known"  # stored before: nothing changed
+    IGNORED = "ignored"  # no conversation of ours: it left no mark
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer of `Store.accept`; `conversation` is None when the message was ignored."""
+
+    receipt: Receipt
+    conversation: int | None = None
+    turn: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A stored conversation. `model` is what people chose with /model, or None for the default."""
+
+    id: int
+    key: ConversationKey
+    name: str
+    model: str | None
+    epoch: int
+    created_at: float
+    updated_at: float
+    visibility: Visibility = Visibility.PRIVATE
+    began_by: Author | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry of a conversation: what goes to the model."""
+
+    role: Role
+    content: str
+    author: Author | None = None
+    index: int = 0
+    id: int = 0
+    created_at: float = 0.0
+
+
+# ── turns ─────────────────────────────────────────────────────────────────────────────────────
+class Outcome(StrEnum):
+    """How a turn ended; every turn has exactly one."""
+
+    ANSWERED = "answered"
+    CUT_OFF = "cut_off"  # text came, and then the model failed
+    FAILED = "failed"  # no text came
+    STOPPED = "stopped"  # a person stopped it
+    RESET = "reset"  # the conversation was reset meanwhile
+    GONE = "gone"  # the place where the reply belongs is gone
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A turn and the attempt that holds it. The store refuses a stale one (LostOwnership)."""
+
+    turn: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A message that a turn answers. `message_id` and `channel` are the platform's."""
+
+    id: int
+    channel: str
+    message_id: str
+    author: Author
+    text: str
+    route: Mapping[str, str] = NOWHERE
+    unusable: tuple[str, ...] = ()
+    sent_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PageRecord:
+    """A page in the ledger; `message_id` is None while the page is only intended."""
+
+    number: int
+    message_id: str | None
+    channel: str = ""  # the platform's channel (or thread) that the message is in
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that one model call took, as the provider counted them."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """A turn's end, stored before its last text is shown, so that a crash cannot lose it.
+
+    `content` is what later requests to the model contain (empty: nothing is kept); `display` is
+    the whole reply as Markdown, with our own sentences; `error` names the class of a failure.
+    """
+
+    outcome: Outcome
+    content: str
+    display: str
+    model: str | None = None
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A turn that this process may work on until its fence is stale.
+
+    `pages` are those that earlier attempts intended or posted. `conclusion` is set when an earlier
+    attempt ended the turn but did not get its last text shown: then only showing is left.
+    """
+
+    fence: Fence
+    conversation: Conversation
+    questions: tuple[Question, ...]
+    reply_index: int
+    pages: tuple[PageRecord, ...] = ()
+    conclusion: Conclusion | None = None
+
+
+# ── models ────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One model call. `max_tokens` and `temperature` are left to the provider when None."""
+
+    messages: tuple[Message, ...]
+    max_tokens: int | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One piece of a streamed answer. The last ones carry the finish reason and the usage."""
+
+    text: str = ""
+    reasoning: str = ""
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    model: str | None = None  # who answers, in the first delta: a chain may have fallen over
+
+
+# ── replies ───────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One platform message's share of a reply.
+
+    `text` is Markdown that stands on its own (fences closed and reopened, half-written markup
+    mended); `stable` is its longest prefix that no later text can change, for surfaces that can
+    only append; `start` and `end` are the range of the reply's source that it shows.
+    """
+
+    text: str
+    stable: str
+    start: int
+    end: int
+    sealed: bool
+
+
+class Control(StrEnum):
+    """What a person may do with a reply; surfaces show those of the frame as buttons."""
+
+    STOP = "stop"
+    RETRY = "retry"
+    CONTINUE = "continue"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A reply at one moment. All pages but the last are sealed; in a final frame all are."""
+
+    pages: tuple[Page, ...]
+    final: bool
+    controls: tuple[Control, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPage:
+    """A platform message of ours. `text` is as it was sent; None when nobody knows (recovery)."""
+
+    number: int
+    message_id: str
+    channel: str
+    text: str | None
+    end: int = 0
+    sealed: bool = False
+    controls: tuple[Control, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a surface shows of a reply now."""
+
+    pages: tuple[ShownPage, ...] = ()
+    closed: bool = False  # nothing is left to do on the platform
+
+
+class Action(Enum):
+    """What a request does to the platform."""
+
+    POST = "post"
+    EDIT = "edit"
+    APPEND = "append"
+    REMOVE = "remove"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to a platform that brings what is shown closer to a frame.
+
+    `text` is rendered for the platform; `page` is counted from 0; `end` is how much of the reply's
+    source is on the screen after it; `scopes` are the budgets that it costs.
+    """
+
+    action: Action
+    page: int
+    scopes: tuple[str, ...]
+    text: str = ""
+    message_id: str | None = None
+    end: int = 0
+    sealed: bool = False
+    final: bool = False
+    controls: tuple[Control, ...] = ()
+
+
+class Priority(IntEnum):
+    """In which order the pacer grants requests (invariant 7); lower goes first."""
+
+    FINAL = 0
+    CONTROL = 1
+    FIRST = 2
+    INTERIM = 3
+    BACKGROUND = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A budget: at most `count` requests in any `seconds`, no closer together than `spacing` s."""
+
+    count: int
+    seconds: float
+    spacing: float = 0.0
+
+
+# ── commands ──────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command of a person: by slash, button, shortcut, or a mention with its word."""
+
+    name: str
+    argument: str = ""
+    key: ConversationKey
+    author: Author
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A button that an answer offers: pressing it issues `command` on the conversation `key`."""
+
+    label: str
+    command: str
+    key: ConversationKey
+    argument: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command says to the person who issued it, with buttons where a choice is left."""
+
+    text: str
+    choices: tuple[Choice, ...] = ()
+
+
+# ── health ────────────────────────────────────────────────────────────────────────────────────
+class Verdict(StrEnum):
+    """What `doctor` found of one point."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One point that `doctor` tried, and what to do about it when it is not in order."""
+
+    subject: str
+    verdict: Verdict
+    detail: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a part works now, for /healthz."""
+
+    ok: bool
+    details: Mapping[str, str] = field(default_factory=dict)

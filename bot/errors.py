@@ -1,0 +1,142 @@
+"""One error tree. Errors carry data; the sentences that people see are in `bot.texts`.
+
+ThreadlineError
+├── SettingsError              a setting is wrong: named, in one line, exit code 2
+├── StoreError                 the database
+│   ├── LostOwnership          a newer attempt holds the turn
+│   ├── MigrationError         the schema cannot be brought up to date
+│   └── StoreUnavailable       locked, full, read-only or corrupt
+├── ModelError                 a language model, translated at the edge of bot.llm
+│   ├── RateLimited            too many requests; carries the wait
+│   ├── Overloaded             5xx, or no connection
+│   ├── KeyRefused             401, 403
+│   ├── UnknownModel           404
+│   ├── ContextTooLong         the request is longer than the model takes
+│   ├── ContentRefused         a filter refused the question or the answer
+│   ├── CutOff                 the stream ended before the answer did
+│   ├── TimedOut               no first token, or none for too long
+│   └── ModelFailed            anything else
+└── PlatformError              a platform, translated at the edge of an adapter
+    ├── Throttled              429; carries the wait
+    ├── Gone                   the place or the permission is gone: the turn ends
+    ├── Unsettled              nobody knows whether the request was carried out
+    ├── Refused                the platform will never take this request
+    └── CannotStart            a token, an intent or a scope is missing
+"""
+
+from __future__ import annotations
+
+
+class ThreadlineError(Exception):
+    """Everything that Threadline raises by itself."""
+
+
+class SettingsError(ThreadlineError):
+    """A setting is wrong. `setting` is its name in the environment."""
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(f"{setting}: {problem}")
+        self.setting = setting
+        self.problem = problem
+
+
+# ── the store ─────────────────────────────────────────────────────────────────────────────────
+class StoreError(ThreadlineError):
+    """The database could not do what was asked."""
+
+
+class LostOwnership(StoreError):
+    """The turn was claimed anew, or has ended: whoever holds this fence must stop."""
+
+
+class MigrationError(StoreError):
+    """The schema cannot be brought up to date; the message says what to do."""
+
+
+class StoreUnavailable(StoreError):
+    """The database is locked, full, read-only or corrupt; the message says which."""
+
+
+# ── models ────────────────────────────────────────────────────────────────────────────────────
+class ModelError(ThreadlineError):
+    """A language model failed. `model` is its name; the cause is for the log only."""
+
+    def __init__(self, message: str = "", *, model: str = "") -> None:
+        super().__init__(message)
+        self.model = model
+
+
+class RateLimited(ModelError):
+    """The provider asks to wait; `retry_after` is in seconds, None when it did not say."""
+
+    def __init__(
+        self, message: str = "", *, model: str = "", retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, model=model)
+        self.retry_after = retry_after
+
+
+class Overloaded(ModelError):
+    """The provider is overloaded or cannot be reached."""
+
+
+class KeyRefused(ModelError):
+    """The provider refused the key."""
+
+
+class UnknownModel(ModelError):
+    """The provider does not know the model, or the key may not use it."""
+
+
+class ContextTooLong(ModelError):
+    """The request is longer than the model takes."""
+
+
+class ContentRefused(ModelError):
+    """The provider's filter refused the question or the answer."""
+
+
+class CutOff(ModelError):
+    """The stream ended without a finish reason."""
+
+
+class TimedOut(ModelError):
+    """Nothing came for too long. `started` tells whether some text had come before."""
+
+    def __init__(self, message: str = "", *, model: str = "", started: bool = False) -> None:
+        super().__init__(message, model=model)
+        self.started = started
+
+
+class ModelFailed(ModelError):
+    """The provider failed in another way."""
+
+
+# ── platforms ─────────────────────────────────────────────────────────────────────────────────
+class PlatformError(ThreadlineError):
+    """A platform did not do what was asked."""
+
+
+class Throttled(PlatformError):
+    """The platform answered 429. `retry_after` is in seconds; `scopes` are those it concerns."""
+
+    def __init__(self, retry_after: float, scopes: tuple[str, ...] = ()) -> None:
+        super().__init__(f"wait {retry_after} s")
+        self.retry_after = retry_after
+        self.scopes = scopes
+
+
+class Gone(PlatformError):
+    """The channel, thread, message or permission that the reply needs is gone."""
+
+
+class Unsettled(PlatformError):
+    """A time limit or a lost connection: the request may or may not have been carried out."""
+
+
+class Refused(PlatformError):
+    """The platform will never take this request: sending it again is useless."""
+
+
+class CannotStart(PlatformError):
+    """The adapter cannot run. The message is one sentence that says what to do."""

@@ -1,0 +1,1 @@
+"""Where a reply is shown: pages, mended frames, the pacer, the publisher."""

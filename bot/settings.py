@@ -1,0 +1,194 @@
+"""Typed settings, read once from the environment and `.env`; the environment wins.
+
+An empty value counts as not set. A wrong one raises SettingsError, which names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from bot.errors import SettingsError
+
+DEFAULT_SYSTEM_PROMPT = (
+    "You are Threadline, a helpful assistant in a team's chat. Answer in the language of the "
+    "question. Be correct and brief; use Markdown where it helps."
+)
+MODEL_KINDS = ("openai", "huggingface", "echo")
+
+
+class SlackMode(Enum):
+    """How Slack's events arrive."""
+
+    SOCKET = "socket"
+    HTTP = "http"
+
+
+class Settings(BaseModel):
+    """Everything that can be set; the field's name in capitals is the variable's name."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    # Discord
+    discord_token: SecretStr | None = None
+    discord_api_url: str | None = None
+    discord_gateway_url: str | None = None
+    # Slack
+    slack_bot_token: SecretStr | None = None
+    slack_app_token: SecretStr | None = None
+    slack_signing_secret: SecretStr | None = None
+    slack_api_url: str | None = None
+    slack_command_prefix: str = ""
+    # Models
+    llm: str | None = None
+    models: str = ""
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
+    hf_token: SecretStr | None = None
+    hf_base_url: str | None = None
+    system_prompt: str = DEFAULT_SYSTEM_PROMPT
+    context_tokens: int = Field(default=16_000, ge=256)
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    first_token_seconds: float = Field(default=60.0, gt=0)
+    between_tokens_seconds: float = Field(default=30.0, gt=0)
+    # Running
+    max_concurrent_turns: int = Field(default=200, ge=1)
+    max_queued_turns: int = Field(default=2_000, ge=1)
+    drain_seconds: float = Field(default=25.0, ge=0)
+    database_url: str = "sqlite:///threadline.db"
+    http_host: str = "127.0.0.1"
+    http_port: int | None = Field(default=None, ge=0, le=65_535)
+    admins: str = ""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["console", "json"] = "console"
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: str) -> str:
+        return value.upper()
+
+    @field_validator("database_url")
+    @classmethod
+    def _sqlite(cls, value: str) -> str:
+        if not value.startswith("sqlite:///") or value == "sqlite:///":
+            raise ValueError("write sqlite:///threadline.db or sqlite:////absolute/path")
+        return value
+
+    @field_validator("discord_api_url", "slack_api_url", "openai_base_url", "hf_base_url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        return _address(value, ("http", "https"))
+
+    @field_validator("discord_gateway_url")
+    @classmethod
+    def _websocket(cls, value: str | None) -> str | None:
+        return _address(value, ("ws", "wss"))
+
+    @field_validator("llm", "models")
+    @classmethod
+    def _model_names(cls, value: str | None) -> str | None:
+        for name in _split(value or ""):
+            kind, _, model = name.partition(":")
+            if kind not in MODEL_KINDS or (kind == "echo") == bool(model):
+                raise ValueError(
+                    f"{name!r} is no model: write openai:MODEL, huggingface:MODEL or echo"
+                )
+        return value
+
+    @field_validator("admins")
+    @classmethod
+    def _admin_names(cls, value: str) -> str:
+        for name in _split(value):
+            parts = name.split(":")
+            if (parts[0], len(parts)) not in {("discord", 2), ("slack", 3), ("web", 2)}:
+                raise ValueError(f"{name!r}: write discord:ID, slack:TEAM:USER or web:NAME")
+        return value
+
+    # ── what they mean together ───────────────────────────────────────────────────────────────
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return Path(self.database_url.removeprefix("sqlite:///"))
+
+    @property
+    def llm_chain(self) -> tuple[str, ...]:
+        """The models of `LLM`, first choice first; echo when none is set."""
+        return _split(self.llm or "") or ("echo",)
+
+    @property
+    def model_choices(self) -> tuple[str, ...]:
+        """The models that people may choose with /model."""
+        return _split(self.models)
+
+    @property
+    def slack_mode(self) -> SlackMode | None:
+        """How Slack runs, or None when it does not."""
+        if self.slack_bot_token is None:
+            return None
+        return SlackMode.SOCKET if self.slack_app_token is not None else SlackMode.HTTP
+
+    @property
+    def has_platform(self) -> bool:
+        """Whether a platform's token is set."""
+        return self.discord_token is not None or self.slack_bot_token is not None
+
+    def require_consistent(self) -> None:
+        """Raise SettingsError where settings contradict each other."""
+        if self.slack_bot_token is None and (self.slack_app_token or self.slack_signing_secret):
+            raise SettingsError(
+                "SLACK_BOT_TOKEN", "set the bot's token (xoxb-…) too, or remove the other ones"
+            )
+        if self.slack_bot_token and not (self.slack_app_token or self.slack_signing_secret):
+            raise SettingsError(
+                "SLACK_BOT_TOKEN",
+                "set SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) with it",
+            )
+        if self.slack_mode is SlackMode.HTTP and self.http_port is None:
+            raise SettingsError(
+                "HTTP_PORT", "Slack's HTTP mode needs a port to listen on, such as 8080"
+            )
+        if self.has_platform and self.llm is None:
+            raise SettingsError(
+                "LLM",
+                "set the model that answers, such as openai:gpt-5-mini "
+                "(or echo, to try the connection without one)",
+            )
+
+
+def load(environ: Mapping[str, str], dotenv: Path | None = Path(".env")) -> Settings:
+    """Read the settings from `environ` and the file `dotenv`.
+
+    Raises SettingsError that names the first wrong one.
+    """
+    values: dict[str, Any] = {}
+    files = dotenv_values(dotenv) if dotenv is not None and dotenv.is_file() else {}
+    for name in Settings.model_fields:
+        value = (environ.get(name.upper()) or "").strip() or (files.get(name.upper()) or "").strip()
+        if value:
+            values[name] = value
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = str(first["msg"]).removeprefix("Value error, ")
+        raise SettingsError(str(first["loc"][0]).upper(), problem) from None
+
+
+def _split(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _address(value: str | None, schemes: tuple[str, ...]) -> str | None:
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme not in schemes or not parts.netloc:
+        raise ValueError(f"{value!r} is no address: it must begin with {schemes[0]}://")
+    return value
