@@ -215,14 +215,18 @@ class Conclusion:
 class Claim:
     """A turn that this process may work on until its fence is stale.
 
-    `pages` are those that earlier attempts intended or posted. `conclusion` is set when an earlier
-    attempt ended the turn but did not get its last text shown: then only showing is left.
+    `epoch` is the turn's own (the conversation's may be newer); `has_history` tells whether the
+    epoch has messages besides the questions. `pages` are those that earlier attempts intended or
+    posted. `conclusion` is set when an earlier attempt ended the turn but did not get its last
+    text shown: then only showing is left.
     """
 
     fence: Fence
     conversation: Conversation
     questions: tuple[Question, ...]
     reply_index: int
+    epoch: int = 1
+    has_history: bool = False
     pages: tuple[PageRecord, ...] = ()
     conclusion: Conclusion | None = None
 

@@ -195,6 +195,10 @@ class Adapter(Protocol):
 class Inbox(Protocol):
     """What adapters tell the core. All methods return once the database has it."""
 
+    async def connected(self, platform: str) -> None:
+        """Events arrive from now on (a start or a new session): unfinished turns go on."""
+        ...
+
     async def receive(self, incoming: Incoming) -> Receipt:
         """Accept a message; afterwards the platform may be acknowledged.
 
@@ -237,8 +241,16 @@ class Store(Protocol):
         """
         ...
 
-    async def unfinished(self) -> Sequence[int]:
-        """Conversations that have a turn to work on, oldest first."""
+    async def unfinished(self, platform: str) -> Sequence[int]:
+        """The platform's conversations that have a turn to work on, oldest first."""
+        ...
+
+    async def command_done(self, source: str) -> bool:
+        """Whether the message `source` was a command that was carried out."""
+        ...
+
+    async def record_command(self, source: str) -> None:
+        """The message `source` was a command, and it was carried out."""
         ...
 
     async def intend(self, fence: Fence, page: int) -> None:

@@ -1,0 +1,118 @@
+"""Every sentence that people see. Short, plain, and never a provider's or a library's own text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot.errors import (
+    ContentRefused,
+    ContextTooLong,
+    CutOff,
+    KeyRefused,
+    ModelError,
+    Overloaded,
+    RateLimited,
+    TimedOut,
+    UnknownModel,
+)
+
+QUEUED = "In the queue: many questions are being answered at the moment."
+TOO_BUSY = "I have too many questions waiting right now. Please ask again in a few minutes."
+STOPPED = "Stopped."
+STOPPED_EARLY = "Stopped before an answer began."
+RESET_MEANWHILE = "This conversation was started over."
+EMPTY_ANSWER = "The model gave an empty answer. Please ask again."
+GAVE_UP = "I could not finish this answer after several tries. Please ask again."
+INTERNAL = "Something went wrong on my side, and it has been logged. Please ask again."
+NO_QUESTION = "Hello! Write your question after my name, and I will answer in a thread."
+LENGTH_LIMIT = "The answer reached its length limit. Write “go on” for the rest."
+STORE_DOWN = "I cannot save messages right now, so I cannot answer. Please ask again later."
+
+RESET_DONE = "Started over: I no longer look at what was said here before."
+NOTHING_TO_RESET = "There is nothing to start over here yet."
+WHICH_THREAD = "Which conversation should start over?"
+NO_RECENT = "You have no recent conversation with me in this channel."
+STOP_DONE = "Stopped."
+NOTHING_TO_STOP = "I am not writing anything here at the moment."
+NO_MODEL_CHOICES = "There is one model here, and it is set by those who run me."
+MODEL_NEEDS_CONVERSATION = "Mention me first, then choose the model inside that conversation."
+
+HELP = """\
+Mention me in a channel and I answer in a thread; write in the thread and I go on. \
+In a direct message just write.
+
+- `/reset`: start over (inside a thread you can also mention me with the word `reset`)
+- `/model`: see or choose the model of a conversation
+- `stop` after a mention: stop the answer that is being written
+- `/help`: this text"""
+
+_MODEL_SENTENCES: tuple[tuple[type[ModelError], str], ...] = (
+    (Overloaded, "The model is overloaded or cannot be reached right now. Please ask again soon."),
+    (KeyRefused, "The model refused my key. Those who run me need to check it."),
+    (UnknownModel, "The model that I am set to use does not exist. Those who run me can fix it."),
+    (ContextTooLong, "This conversation is too long for the model. `/reset` starts over."),
+    (ContentRefused, "The model's content filter refused this. Please put it another way."),
+    (CutOff, "The connection to the model broke off before the answer was whole."),
+)
+
+
+def model_failure(error: ModelError) -> str:
+    """The sentence for a failed model call."""
+    if isinstance(error, RateLimited):
+        return _rate_limited(error.retry_after)
+    if isinstance(error, TimedOut):
+        if error.started:
+            return "The model stopped in the middle of its answer. Please ask again."
+        return "The model took too long to begin. Please ask again."
+    for kind, sentence in _MODEL_SENTENCES:
+        if isinstance(error, kind):
+            return sentence
+    return "The model failed. Please ask again."
+
+
+def unusable(kinds: Sequence[str]) -> str:
+    """One sentence that names attached things which cannot be used yet.
+
+    `kinds` are nouns in the singular ("image", "voice message"); repeated ones become plural.
+    """
+    counted = [_plural(kind, kinds.count(kind)) for kind in dict.fromkeys(kinds)]
+    return f"I cannot use {_listed(counted)} yet, only text."
+
+
+def model_chosen(name: str) -> str:
+    """The answer to a model that was chosen."""
+    return f"From the next answer on, this conversation uses `{name}`."
+
+
+def models_offered(current: str, choices: Sequence[str]) -> str:
+    """The answer to /model without a name."""
+    offered = "\n".join(f"- `{name}`" for name in choices)
+    return f"This conversation uses `{current}`. You can choose:\n{offered}"
+
+
+def model_refused(name: str, choices: Sequence[str]) -> str:
+    """The answer to a model that may not be chosen."""
+    return f"`{name}` is not offered here. Choose one of: " + ", ".join(f"`{c}`" for c in choices)
+
+
+def note(sentence: str) -> str:
+    """A sentence of ours inside a reply, told apart from what the model wrote."""
+    return f"_{sentence}_"
+
+
+def _rate_limited(retry_after: float | None) -> str:
+    if retry_after is None:
+        return "The model is taking too many requests right now. Please ask again in a minute."
+    seconds = max(1, round(retry_after))
+    wait = f"{seconds} seconds" if seconds < 90 else f"{round(seconds / 60)} minutes"
+    return f"The model is taking too many requests right now. Please ask again in {wait}."
+
+
+def _plural(kind: str, count: int) -> str:
+    if count > 1:
+        return f"{kind}s"
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

@@ -1,0 +1,298 @@
+"""One turn: context → model → reply → outcome. Its end is stored before its last text is shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+from bot import texts
+from bot.context import ContextWindow
+from bot.domain import (
+    ChatRequest,
+    Claim,
+    Conclusion,
+    Delta,
+    Message,
+    Outcome,
+    Usage,
+)
+from bot.errors import ContentRefused, Gone, LostOwnership, ModelError
+from bot.ports import ChatModel, Clock, Store, Surface
+from bot.reply.mend import close_open
+from bot.reply.publisher import Publisher
+from bot.scheduler import Interrupt
+
+log = structlog.stdlib.get_logger(__name__)
+
+# A turn whose process died this often is given up: what kills it may be the turn itself.
+MAX_ATTEMPTS = 4
+# A wait shorter than this, in seconds, is not worth a word.
+QUEUE_NOTE_AFTER = 1.0
+# Rows of history read at a time: most contexts need one read, and a long one a few.
+HISTORY_ROWS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOptions:
+    """What the settings say about answers."""
+
+    system_prompt: str
+    context_tokens: int
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    max_concurrent: int = 200
+    max_queued: int = 2_000
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What the model has said so far, in one attempt."""
+
+    notice: str = ""
+    text: list[str] = field(default_factory=list)
+    model: str | None = None
+    finish_reason: str | None = None
+    usage: Usage | None = None
+
+    def take(self, delta: Delta) -> None:
+        self.text.append(delta.text)
+        self.model = delta.model or self.model
+        self.finish_reason = delta.finish_reason or self.finish_reason
+        self.usage = delta.usage or self.usage
+
+    def conclude(
+        self, outcome: Outcome, sentence: str = "", error: str | None = None
+    ) -> Conclusion:
+        """The end: the model's words, and a sentence of ours below them."""
+        content = "".join(self.text).strip()
+        parts = (self.notice, close_open(content), texts.note(sentence) if sentence else "")
+        return Conclusion(
+            outcome=outcome,
+            content=content,
+            display="\n\n".join(part for part in parts if part),
+            model=self.model,
+            finish_reason=self.finish_reason,
+            usage=self.usage,
+            error=error,
+        )
+
+
+class Slots:
+    """At most `running` turns at once; beyond `queued` waiting ones nobody may wait."""
+
+    def __init__(self, *, running: int, queued: int) -> None:
+        self._free = asyncio.Semaphore(running)
+        self._most_waiting = queued
+        self._waiting = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether the queue takes nobody more."""
+        return self._free.locked() and self._waiting >= self._most_waiting
+
+    @asynccontextmanager
+    async def take(self, on_wait: Callable[[], None]) -> AsyncIterator[None]:
+        """Hold a slot; `on_wait` is called once if that takes noticeably long."""
+        timer = asyncio.get_running_loop().call_later(QUEUE_NOTE_AFTER, on_wait)
+        self._waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self._waiting -= 1
+            timer.cancel()
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+class TurnRunner:
+    """Does turns; `surface` makes the place for a reply, `models` are by their names."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        surface: Callable[[Claim], Surface],
+        default_model: ChatModel,
+        models: Mapping[str, ChatModel],
+        options: TurnOptions,
+        clock: Clock,
+    ) -> None:
+        self.store, self.surface, self.clock = store, surface, clock
+        self.options = options
+        self.slots = Slots(running=options.max_concurrent, queued=options.max_queued)
+        self._default_model, self._models = default_model, models
+
+    async def run(self, claim: Claim, interrupt: Interrupt) -> None:
+        """Answer the claimed questions, whatever happens, with exactly one outcome.
+
+        Only StoreUnavailable and bugs get out; a cancelled turn stays unfinished in the store.
+        """
+        try:
+            await _Attempt(self, claim, interrupt).run()
+        except LostOwnership:
+            log.warning("another attempt holds this turn")
+
+    def model(self, claim: Claim) -> ChatModel:
+        """The conversation's model, or the default where it chose none that is still offered."""
+        chosen = claim.conversation.model
+        return self._models.get(chosen, self._default_model) if chosen else self._default_model
+
+
+class _Attempt:
+    """One attempt at one turn: its state lives here and nowhere else."""
+
+    def __init__(self, runner: TurnRunner, claim: Claim, interrupt: Interrupt) -> None:
+        self._runner, self._claim, self._interrupt = runner, claim, interrupt
+        self._store = runner.store
+        self._draft = _Draft(notice=_notice(claim))
+        self._conclusion = claim.conclusion
+
+    async def run(self) -> None:
+        """From the claim to the last page."""
+        try:
+            conclusion = await self._show()
+        except Gone as error:
+            log.warning("the reply's place is gone", reason=str(error))
+            conclusion = await self._conclude(self._draft.conclude(Outcome.GONE))
+        await self._store.finish(self._claim.fence)
+        log.info(
+            "turn ended",
+            outcome=conclusion.outcome.value,
+            attempt=self._claim.fence.attempt,
+            model=conclusion.model,
+            error=conclusion.error,
+        )
+
+    async def _show(self) -> Conclusion:
+        async with Publisher(
+            surface=self._runner.surface(self._claim),
+            ledger=self._store,
+            fence=self._claim.fence,
+            clock=self._runner.clock,
+            pages=self._claim.pages,
+        ) as reply:
+            conclusion = self._conclusion
+            if conclusion is None:
+                without = _without_model(self._claim, self._draft)
+                conclusion = await self._conclude(without or await self._answer(reply))
+            reply.finish(conclusion.display)
+            await reply.settled()
+            return conclusion
+
+    async def _conclude(self, conclusion: Conclusion) -> Conclusion:
+        """Store the end, unless there is one already: the first counts."""
+        if self._conclusion is None:
+            await self._store.conclude(self._claim.fence, conclusion)
+            self._conclusion = conclusion
+        return self._conclusion
+
+    async def _answer(self, reply: Publisher) -> Conclusion:
+        draft = self._draft
+        if self._runner.slots.full:
+            return draft.conclude(Outcome.FAILED, texts.TOO_BUSY, "queue full")
+        try:
+            done = await self._interrupt.guard(self._stream(reply))
+        except ModelError as error:
+            log.warning("the model failed", error=repr(error), cause=repr(error.__cause__))
+            return _failed(draft, error)
+        if done is None:
+            return _interrupted(draft, self._interrupt.reason or Outcome.STOPPED)
+        return _ended(draft)
+
+    async def _stream(self, reply: Publisher) -> bool:
+        """Bring the model's answer to the reply. True, so that `guard` can tell it from None."""
+        draft = self._draft
+        async with self._runner.slots.take(on_wait=lambda: reply.note(texts.note(texts.QUEUED))):
+            request = await self._request()
+            if draft.notice:
+                reply.write(draft.notice + "\n\n")
+            async with _deltas(self._runner.model(self._claim), request) as deltas:
+                async for delta in deltas:
+                    draft.take(delta)
+                    if delta.text:
+                        reply.write(delta.text)
+                    if reply.gone:
+                        raise Gone("the reply's place went away")
+        return True
+
+    async def _request(self) -> ChatRequest:
+        options = self._runner.options
+        return ChatRequest(
+            messages=await read_context(self._store, self._claim, options),
+            max_tokens=options.max_output_tokens,
+            temperature=options.temperature,
+        )
+
+
+@asynccontextmanager
+async def _deltas(model: ChatModel, request: ChatRequest) -> AsyncIterator[AsyncIterator[Delta]]:
+    """The model's stream, closed at once when we leave it early."""
+    stream = model.stream(request)
+    try:
+        yield stream
+    finally:
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
+
+
+async def read_context(store: Store, claim: Claim, options: TurnOptions) -> tuple[Message, ...]:
+    """The model's messages: read newest first, and only as far as the budget goes (invariant 9)."""
+    before = claim.reply_index
+    window = ContextWindow(
+        budget=options.context_tokens,
+        system_prompt=options.system_prompt,
+        questions=frozenset(question.id for question in claim.questions),
+    )
+    while not window.full:
+        rows = await store.history(
+            claim.conversation.id, epoch=claim.epoch, before=before, limit=HISTORY_ROWS
+        )
+        window.add(rows)
+        if len(rows) < HISTORY_ROWS:
+            break
+        before = rows[-1].index
+    return window.messages()
+
+
+def _notice(claim: Claim) -> str:
+    kinds = [kind for question in claim.questions for kind in question.unusable]
+    return texts.note(texts.unusable(kinds)) if kinds else ""
+
+
+def _without_model(claim: Claim, draft: _Draft) -> Conclusion | None:
+    """The outcome of a turn that needs no model: nothing was asked, or it failed too often."""
+    if claim.fence.attempt > MAX_ATTEMPTS:
+        return draft.conclude(Outcome.FAILED, texts.GAVE_UP, "too many attempts")
+    asked = any(question.text for question in claim.questions)
+    if asked or (claim.has_history and not draft.notice):
+        return None
+    if draft.notice:
+        return draft.conclude(Outcome.ANSWERED)
+    return Conclusion(outcome=Outcome.ANSWERED, content="", display=texts.NO_QUESTION)
+
+
+def _failed(draft: _Draft, error: ModelError) -> Conclusion:
+    outcome = Outcome.CUT_OFF if "".join(draft.text).strip() else Outcome.FAILED
+    return draft.conclude(outcome, texts.model_failure(error), type(error).__name__)
+
+
+def _interrupted(draft: _Draft, reason: Outcome) -> Conclusion:
+    if reason is Outcome.RESET:
+        return draft.conclude(reason, texts.RESET_MEANWHILE)
+    return draft.conclude(reason, texts.STOPPED if draft.text else texts.STOPPED_EARLY)
+
+
+def _ended(draft: _Draft) -> Conclusion:
+    if draft.finish_reason == "content_filter":
+        return _failed(draft, ContentRefused())
+    if not "".join(draft.text).strip():
+        return draft.conclude(Outcome.FAILED, texts.EMPTY_ANSWER, "empty answer")
+    if draft.finish_reason == "length":
+        return draft.conclude(Outcome.ANSWERED, texts.LENGTH_LIMIT)
+    return draft.conclude(Outcome.ANSWERED)
