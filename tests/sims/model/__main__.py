@@ -1,0 +1,7 @@
+"""`python -m tests.sims.model --port N --rtt S`."""
+
+from tests.sims.kit import main
+from tests.sims.model.server import ModelServer
+
+if __name__ == "__main__":
+    main(ModelServer)

@@ -1,0 +1,190 @@
+"""How the API refuses: status, body and headers, as OpenAI and Hugging Face's router word them.
+
+Bodies are what the real services send, including those that are no JSON at all (a proxy's 502)
+and those of other shape than OpenAI's ({"error": "text"}).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+
+class Refused(Exception):
+    """The request is answered with an error instead of a completion."""
+
+    def __init__(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status)
+        self.status, self.body, self.headers = status, body, headers or {}
+
+    def response(self) -> web.Response:
+        """The HTTP answer; a body that is a string is a proxy's HTML page."""
+        page = isinstance(self.body, str)
+        kind = "text/html; charset=UTF-8" if page else "application/json"
+        body = self.body if page else json.dumps(self.body, indent=2)
+        return web.Response(
+            status=self.status,
+            body=body.encode(),
+            headers={"Content-Type": kind, **self.headers},
+        )
+
+
+def error(message: str, kind: str, code: str | None, param: str | None = None) -> dict[str, Any]:
+    """An error object as OpenAI sends it."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def invalid(message: str, *, param: str | None = None, code: str | None = None) -> Refused:
+    """400: the request itself is wrong."""
+    return Refused(400, error(message, "invalid_request_error", code, param))
+
+
+def _page(title: str) -> str:
+    return f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+
+
+_OPENAI: dict[str, tuple[int, Any]] = {
+    "rate_limited": (
+        429,
+        error(
+            "Rate limit reached for sim on requests per min (RPM): Limit 3, Used 3, Requested 1.",
+            "requests",
+            "rate_limit_exceeded",
+        ),
+    ),
+    "quota": (
+        429,
+        error(
+            "You exceeded your current quota, please check your plan and billing details.",
+            "insufficient_quota",
+            "insufficient_quota",
+        ),
+    ),
+    "server_error": (
+        500,
+        error("The server had an error while processing your request.", "server_error", None),
+    ),
+    "bad_gateway": (502, _page("502 Bad Gateway")),
+    "unavailable": (
+        503,
+        error("The engine is currently overloaded, please try again later.", "server_error", None),
+    ),
+    "gateway_timeout": (504, _page("504 Gateway Time-out")),
+    "overloaded": (
+        529,
+        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+    ),
+    "no_key": (
+        401,
+        error(
+            "You didn't provide an API key. Provide it in an Authorization header, Bearer auth.",
+            "invalid_request_error",
+            None,
+        ),
+    ),
+    "bad_key": (
+        401,
+        error(
+            "Incorrect API key provided: sk-***1234.", "invalid_request_error", "invalid_api_key"
+        ),
+    ),
+    "forbidden": (
+        403,
+        error(
+            "Country, region, or territory not supported",
+            "request_forbidden",
+            "unsupported_country_region_territory",
+        ),
+    ),
+    "unknown_model": (
+        404,
+        error(
+            "The model `missing` does not exist or you do not have access to it.",
+            "invalid_request_error",
+            "model_not_found",
+        ),
+    ),
+    "too_long": (
+        400,
+        error(
+            "This model's maximum context length is 8192 tokens. However, your messages resulted"
+            " in 9001 tokens. Please reduce the length of the messages.",
+            "invalid_request_error",
+            "context_length_exceeded",
+            "messages",
+        ),
+    ),
+    "content_filter": (
+        400,
+        error(
+            "The response was filtered due to the prompt triggering the content policy.",
+            "invalid_request_error",
+            "content_filter",
+            "prompt",
+        ),
+    ),
+    "bad_request": (400, error("Something else is wrong.", "invalid_request_error", None)),
+}
+
+_HUGGINGFACE: dict[str, tuple[int, Any]] = {
+    "rate_limited": (429, {"error": "Rate limit reached. Please log in or use a HF access token"}),
+    "quota": (402, {"error": "You have exceeded your monthly included credits."}),
+    "server_error": (500, {"error": "Internal Server Error"}),
+    "unavailable": (503, {"error": "Service Unavailable"}),
+    "overloaded": (429, {"error": "Model is overloaded", "error_type": "overloaded"}),
+    "no_key": (401, {"error": "Invalid username or password."}),
+    "bad_key": (401, {"error": "Invalid credentials in Authorization header"}),
+    "forbidden": (
+        403,
+        {"error": "This authentication method does not have sufficient permissions."},
+    ),
+    "unknown_model": (
+        400,
+        error(
+            "The requested model 'missing' does not exist",
+            "invalid_request_error",
+            "model_not_found",
+            "model",
+        ),
+    ),
+    "unsupported_model": (
+        400,
+        error(
+            "The requested model 'sim' is not supported by any provider you have enabled.",
+            "invalid_request_error",
+            "model_not_supported",
+            "model",
+        ),
+    ),
+    "too_long": (
+        422,
+        {
+            "error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096."
+            " Given: 9001 `inputs` tokens and 512 `max_new_tokens`",
+            "error_type": "validation",
+        },
+    ),
+}
+
+FLAVOURS: dict[str, dict[str, tuple[int, Any]]] = {
+    "openai": _OPENAI,
+    "huggingface": {**_OPENAI, **_HUGGINGFACE},
+}
+
+
+def refusal(
+    kind: str, flavour: str = "openai", retry_after: float | str | None = None, **named: str
+) -> Refused:
+    """The refusal of this kind; `named` replaces words of its message, such as `missing="gpt-9"`.
+
+    `retry_after` is the header's value: seconds, or an HTTP date.
+    """
+    status, body = FLAVOURS[flavour][kind]
+    if named:
+        text = json.dumps(body)
+        for word, value in named.items():
+            text = text.replace(word, json.dumps(value)[1:-1])
+        body = json.loads(text)
+    return Refused(status, body, {} if retry_after is None else {"Retry-After": str(retry_after)})

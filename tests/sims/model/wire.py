@@ -1,0 +1,160 @@
+"""Events as they go over the wire: OpenAI's exact framing, and what compatible servers do to it.
+
+An `Encoder` belongs to one response. What is the same in every chunk is encoded once, so that a
+token costs one small `json.dumps`.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+_MARK = "\x00"  # stands for the text in a template; never in a real one
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a server frames its stream; the defaults are OpenAI's.
+
+    `usage`: "chunk" (one of its own, when asked for), "finish" (in the chunk with the finish
+    reason), "every" (in all of them) or "never". `role`: "own" (a chunk of its own with the first
+    token), "early" (that chunk at once, long before the first token), "every" (in each delta) or
+    "none". `keepalive` sends a comment line every so many seconds. `per_segment` puts so many
+    events into one TCP segment, `split` cuts each event into so many.
+    """
+
+    newline: str = "\n"
+    space: bool = True
+    done: bool = True
+    ids: bool = True
+    usage: str = "chunk"
+    role: str = "own"
+    null_content: bool = False
+    reasoning_key: str = "reasoning_content"
+    event: str = ""
+    keepalive: float = 0.0
+    comment: str = "keep-alive"
+    ascii: bool = False
+    obfuscation: bool = True
+    per_segment: int = 1
+    split: int = 1
+
+
+class Encoder:
+    """The events of one response to `body`, in the server's dialect."""
+
+    def __init__(self, dialect: Dialect, body: dict[str, Any], usage: dict[str, Any]) -> None:
+        self._dialect = dialect
+        self._model = body["model"]
+        self._usage = usage
+        options = body.get("stream_options") or {}
+        self._asked = bool(options.get("include_usage"))
+        self._obfuscated = dialect.obfuscation and options.get("include_obfuscation", True)
+        self.id = f"chatcmpl-{secrets.token_urlsafe(18)}"
+        self._created = int(time.time())
+        self._content = self._template("content")
+        self._reasoning = self._template(dialect.reasoning_key)
+
+    # ── the parts of a stream, in their order ─────────────────────────────────────────────────
+    def role(self) -> bytes:
+        """The first chunk: the role and no text yet."""
+        content = None if self._dialect.null_content else ""
+        return self.chunk({"role": "assistant", "content": content, "refusal": None})
+
+    def content(self, text: str) -> bytes:
+        """A token."""
+        before, after = self._content
+        return b"".join((before, self._dumps(text), after))
+
+    def reasoning(self, text: str) -> bytes:
+        """A token of the model's thoughts."""
+        before, after = self._reasoning
+        return b"".join((before, self._dumps(text), after))
+
+    def finish(self, reason: str) -> bytes:
+        """The chunk with the finish reason."""
+        delta = {"content": None} if self._dialect.null_content else {}
+        usage = self._usage if self._dialect.usage in ("finish", "every") else None
+        return self.chunk(delta, finish=reason, usage=usage)
+
+    def end(self) -> bytes:
+        """What follows the finish reason: the usage chunk and `[DONE]`."""
+        data = b""
+        if self._dialect.usage in ("chunk", "every") and self._asked:
+            data += self.event(self._dumps(self._chunk([], self._usage)))
+        if self._dialect.done:
+            data += self.event(b"[DONE]")
+        return data
+
+    def error(self) -> bytes:
+        """An error object where a chunk was expected."""
+        problem = {
+            "message": "The server had an error while processing your request. internal-detail-42",
+            "type": "server_error",
+            "param": None,
+            "code": None,
+        }
+        return self.event(self._dumps({"error": problem}))
+
+    def broken_json(self) -> bytes:
+        """An event whose JSON stops in the middle."""
+        return self.event(b'{"id":"chatcmpl-1","object":"chat.completion.chunk","choices":[{"ind')
+
+    def garbage(self) -> bytes:
+        """Bytes that are neither an event nor text."""
+        return b"\xff\xfe\x00\x9d<html>\n\ndata: \xc3\x28\xa0\xa1\n\n"
+
+    def comment(self) -> bytes:
+        """A line that every client must ignore."""
+        end = self._dialect.newline * 2
+        return f": {self._dialect.comment}{end}".encode()
+
+    # ── framing ───────────────────────────────────────────────────────────────────────────────
+    def event(self, data: bytes) -> bytes:
+        """One server-sent event."""
+        end = self._dialect.newline.encode()
+        name = f"event: {self._dialect.event}".encode() + end if self._dialect.event else b""
+        field = b"data: " if self._dialect.space else b"data:"
+        return b"".join((name, field, data, end, end))
+
+    def chunk(
+        self, delta: dict[str, Any], finish: str | None = None, usage: dict[str, Any] | None = None
+    ) -> bytes:
+        """One `chat.completion.chunk` as an event."""
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        return self.event(self._dumps(self._chunk([choice], usage)))
+
+    def whole(self, text: str, thoughts: str, finish: str, refusal: str) -> dict[str, Any]:
+        """The body of an answer that is not streamed."""
+        message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": refusal or None}
+        if thoughts:
+            message[self._dialect.reasoning_key] = thoughts
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+        body = {**self._chunk([choice], self._usage), "object": "chat.completion"}
+        body.pop("obfuscation", None)
+        return body
+
+    def _chunk(self, choices: list[Any], usage: dict[str, Any] | None) -> dict[str, Any]:
+        body: dict[str, Any] = {"id": self.id} if self._dialect.ids else {}
+        body |= {"object": "chat.completion.chunk", "created": self._created, "model": self._model}
+        if self._dialect.ids:
+            body |= {"service_tier": "default", "system_fingerprint": "fp_0123456789"}
+        body["choices"] = choices
+        if usage is not None or self._asked:
+            body["usage"] = usage
+        if self._obfuscated:
+            body["obfuscation"] = "aJ0kR7x"  # the real one pads every chunk to hide its length
+        return body
+
+    def _template(self, key: str) -> tuple[bytes, bytes]:
+        delta = {"role": "assistant"} if self._dialect.role == "every" else {}
+        usage = self._usage if self._dialect.usage == "every" else None
+        before, _, after = self.chunk({**delta, key: _MARK}, usage=usage).partition(b'"\\u0000"')
+        return before, after
+
+    def _dumps(self, value: Any) -> bytes:
+        text = json.dumps(value, ensure_ascii=self._dialect.ascii, separators=(",", ":"))
+        return text.encode("utf-8", "surrogatepass")
