@@ -139,6 +139,11 @@ class Settings(BaseModel):
         """Whether a platform's token is set."""
         return self.discord_token is not None or self.slack_bot_token is not None
 
+    def secrets(self) -> list[str]:
+        """Values that no log may show."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+
     def require_consistent(self) -> None:
         """Raise SettingsError where settings contradict each other."""
         if self.slack_bot_token is None and (self.slack_app_token or self.slack_signing_secret):

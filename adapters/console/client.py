@@ -1,0 +1,132 @@
+"""The terminal as a platform: a line is a message, and named conversations live on in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import TextIO
+
+from adapters.console.lines import LineReader
+from adapters.console.surface import ConsoleSurface, limits
+from bot import texts
+from bot.domain import (
+    Address,
+    Answer,
+    Author,
+    Claim,
+    Command,
+    ConversationKey,
+    Finding,
+    Health,
+    Incoming,
+    Receipt,
+)
+from bot.errors import StoreUnavailable
+from bot.ports import Clock, Inbox, Surface
+from bot.reply.pacer import Pacer
+
+NAME = "console"
+
+
+class ConsoleAdapter:
+    """One conversation between the person at the keyboard and the bot."""
+
+    def __init__(
+        self, *, conversation: str, lines: LineReader, clock: Clock, out: TextIO = sys.stdout
+    ) -> None:
+        self._key = ConversationKey(NAME, "local", "terminal", conversation)
+        self._author = Author(id="local", name=_user_name())
+        self._lines, self._clock, self._out = lines, clock, out
+        self._pacer = Pacer(limits, clock)
+        self._answered = asyncio.Event()
+        # Two messages of one conversation never share a number, not even across restarts.
+        self._numbers = count(time.time_ns() // 1_000)
+
+    @property
+    def name(self) -> str:
+        """The platform's word."""
+        return NAME
+
+    async def run(self, inbox: Inbox) -> None:
+        """Read lines until the end of input; the reply to one is awaited before the next."""
+        with self._interrupts(inbox):
+            await inbox.connected(NAME)
+            async for line in self._lines:
+                await self._take(inbox, line)
+
+    def surface(self, claim: Claim) -> Surface:
+        """The terminal itself."""
+        return ConsoleSurface(claim, out=self._out, grants=self._pacer, on_close=self._answered.set)
+
+    async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
+        """Nobody else speaks here."""
+        return ()
+
+    async def say(self, incoming: Incoming, answer: Answer) -> None:
+        """Print a command's answer."""
+        self._out.write(answer.text + "\n")
+        self._out.flush()
+        self._answered.set()
+
+    async def check(self) -> Sequence[Finding]:
+        """There is nothing to connect to."""
+        return ()
+
+    def health(self) -> Health:
+        """Always there."""
+        return Health(ok=True)
+
+    async def _take(self, inbox: Inbox, line: str) -> None:
+        if not line.strip():
+            return
+        self._answered.clear()
+        try:
+            receipt = await inbox.receive(self._incoming(line))
+        except StoreUnavailable:
+            self._out.write(texts.STORE_DOWN + "\n")
+            return
+        if receipt in (Receipt.QUESTION, Receipt.COMMAND):
+            await self._answered.wait()
+
+    def _incoming(self, line: str) -> Incoming:
+        number = next(self._numbers)
+        return Incoming(
+            key=self._key,
+            channel=self._key.thread,
+            message_id=str(number),
+            position=number,
+            author=self._author,
+            text=line.strip(),
+            address=Address.DIRECT,
+            sent_at=self._clock.time(),
+        )
+
+    @contextlib.contextmanager
+    def _interrupts(self, inbox: Inbox) -> Iterator[None]:
+        """While a reply is written, Ctrl-C stops the reply, not the program."""
+        loop, stops = asyncio.get_running_loop(), set[asyncio.Task[Answer]]()
+        stop = Command(name="stop", key=self._key, author=self._author)
+
+        def interrupted() -> None:
+            task = asyncio.ensure_future(inbox.command(stop))
+            stops.add(task)
+            task.add_done_callback(stops.discard)
+
+        loop.add_signal_handler(signal.SIGINT, interrupted)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a user database
+        return "you"

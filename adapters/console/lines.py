@@ -1,0 +1,57 @@
+"""Lines from the keyboard with editing and history, or from a pipe as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol, TextIO
+
+
+class LineReader(Protocol):
+    """Where the person's lines come from, until the end of input."""
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        """The lines, without their ends."""
+        ...
+
+
+class PipedLines:
+    """Lines of a file or a pipe. All of it is one question, as `echo` and `cat` mean it."""
+
+    def __init__(self, source: TextIO = sys.stdin) -> None:
+        self._source = source
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """The whole input once."""
+        text = await asyncio.to_thread(self._source.read)
+        if text.strip():
+            yield text
+
+
+class KeyboardLines:
+    """A prompt with line editing; its history is kept in the file `history`."""
+
+    def __init__(self, *, history: Path, words: tuple[str, ...]) -> None:
+        self._history, self._words = history, words
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """Lines until Ctrl-D, or Ctrl-C on an empty line."""
+        from prompt_toolkit import PromptSession  # 0.2 s that a pipe need not pay
+        from prompt_toolkit.completion import WordCompleter
+        from prompt_toolkit.history import FileHistory
+
+        session: PromptSession[str] = PromptSession(
+            history=FileHistory(str(self._history)),
+            completer=WordCompleter(list(self._words), sentence=True),
+            complete_while_typing=False,
+        )
+        while True:
+            try:
+                yield await session.prompt_async("you> ")
+            except EOFError:
+                return
+            except KeyboardInterrupt:
+                if not session.default_buffer.text:
+                    return

@@ -1,0 +1,88 @@
+"""A reply in the terminal: what is written cannot be edited, so only stable text goes out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+from bot.domain import Claim, Frame, Limit, PageRecord, Request, Shown, ShownPage
+from bot.ports import Grants
+from bot.reply.plan import plan_by_appends
+
+# A terminal has no limit to a message; one page keeps the whole reply in one piece.
+NO_LIMIT = sys.maxsize
+
+
+def limits(_scope: str) -> Limit | None:
+    """A terminal takes whatever comes."""
+    return None
+
+
+class ConsoleRenderer:
+    """Markdown as it is: people read it in the terminal every day."""
+
+    limit = NO_LIMIT
+
+    def render(self, markdown: str) -> str:
+        """The text itself, without control characters that could take over the terminal."""
+        return "".join(c for c in markdown if c.isprintable() or c in "\n\t")
+
+    def measure(self, markdown: str) -> int:
+        """Characters; nothing is ever cut."""
+        return len(markdown)
+
+
+class ConsoleSurface:
+    """Writes to `out` as the reply grows, and calls `on_close` when it has ended."""
+
+    def __init__(
+        self, claim: Claim, *, out: TextIO, grants: Grants, on_close: Callable[[], None]
+    ) -> None:
+        self._message_id = f"reply-{claim.fence.turn}"
+        self._out, self._grants, self._on_close = out, grants, on_close
+        self._renderer = ConsoleRenderer()
+
+    @property
+    def renderer(self) -> ConsoleRenderer:
+        """Plain Markdown."""
+        return self._renderer
+
+    @property
+    def grants(self) -> Grants:
+        """A budget without limits."""
+        return self._grants
+
+    async def open(self) -> None:
+        """The place is the line below the question."""
+
+    async def recover(self, pages: Sequence[PageRecord]) -> Shown:
+        """What an earlier process wrote is not on this terminal: the reply is written anew."""
+        return Shown()
+
+    def plan(self, shown: Shown, frame: Frame) -> Request | None:
+        """The next piece of stable text."""
+        return plan_by_appends(
+            shown, frame, render=self._renderer.render, scopes=lambda action, page: ()
+        )
+
+    async def perform(self, request: Request, shown: Shown) -> Shown:
+        """Write it."""
+        self._out.write(request.text)
+        self._out.flush()
+        before = shown.pages[0].text or "" if shown.pages else ""
+        page = ShownPage(
+            number=0,
+            message_id=self._message_id,
+            channel="",
+            text=before + request.text,
+            end=request.end,
+            sealed=request.sealed,
+        )
+        return Shown(pages=(page,), closed=request.final)
+
+    async def close(self) -> None:
+        """The answer ends with its line."""
+        self._out.write("\n")
+        self._out.flush()
+        self._on_close()

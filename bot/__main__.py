@@ -1,0 +1,110 @@
+"""The command line: `python -m bot …`, installed as `threadline`.
+
+Exit codes: 0 done, 1 a failure, 2 a wrong setting or a wrong command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from bot import __version__
+from bot.domain import Finding, Verdict
+from bot.errors import SettingsError, ThreadlineError
+from bot.settings import Settings, load
+
+FAILURE, WRONG_SETTING = 1, 2
+MARKS = {Verdict.OK: "ok  ", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; every failure is one line on stderr."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load(os.environ)
+        return int(options.does(settings, options) or 0)
+    except SettingsError as error:
+        print(f"threadline: {error}", file=sys.stderr)
+        return WRONG_SETTING
+    except ThreadlineError as error:
+        print(f"threadline: {error}", file=sys.stderr)
+        return FAILURE
+    except KeyboardInterrupt:
+        return FAILURE
+
+
+def _run(settings: Settings, _options: argparse.Namespace) -> None:
+    from bot import app
+
+    settings.require_consistent()
+    app.configure_logs(settings)
+    if not settings.has_platform and sys.stdin.isatty():
+        print(app.connect_hint(settings))
+    asyncio.run(app.run(settings))
+
+
+def _chat(settings: Settings, options: argparse.Namespace) -> None:
+    from bot import app
+
+    app.configure_logs(settings)
+    asyncio.run(app.chat(settings, options.name))
+
+
+def _migrate(settings: Settings, _options: argparse.Namespace) -> None:
+    from bot.store.migrate import MIGRATIONS, migrate
+
+    applied = migrate(settings.database_path, MIGRATIONS)
+    print("\n".join(f"applied {name}" for name in applied) or "up to date")
+
+
+def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
+    from bot import app
+
+    app.configure_logs(settings)
+
+    async def examine() -> int:
+        failed = False
+        async for finding in app.doctor(settings):
+            print(_line(finding), flush=True)
+            failed = failed or finding.verdict is Verdict.FAILED
+        return FAILURE if failed else 0
+
+    return asyncio.run(examine())
+
+
+def _line(finding: Finding) -> str:
+    line = f"{MARKS[finding.verdict]}  {finding.subject}: {finding.detail}"
+    return f"{line}\n      → {finding.advice}" if finding.advice else line
+
+
+def _version(_settings: Settings, _options: argparse.Namespace) -> None:
+    print(f"threadline {__version__}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="threadline",
+        description="The assistant that a team hosts itself in Discord and Slack.",
+        epilog="Settings come from the environment and .env; .env.example explains each.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, does: Callable[..., int | None], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        command.set_defaults(does=does)
+        return command
+
+    add("run", _run, "serve every platform whose token is set; the terminal when none is")
+    chat = add("chat", _chat, "talk in the terminal; a name keeps several conversations apart")
+    chat.add_argument("name", nargs="?", default="main", metavar="NAME", help="default: main")
+    add("migrate", _migrate, "bring the database's schema up to date (run does it too)")
+    add("doctor", _doctor, "try tokens, intents, permissions, scopes and the model, with advice")
+    add("version", _version, "print the version")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

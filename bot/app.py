@@ -1,0 +1,285 @@
+"""The composition root: settings → parts → run until a signal. Only this module knows adapters.
+
+A platform or a provider that is not configured is not imported: imports take most of a start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+from pydantic import SecretStr
+
+from bot import commands, logs
+from bot.clock import SystemClock
+from bot.domain import Finding, Health, Verdict
+from bot.errors import SettingsError, StoreError
+from bot.intake import Intake
+from bot.llm.registry import Models, open_models
+from bot.ports import Adapter, Clock
+from bot.scheduler import Scheduler
+from bot.settings import Settings, SlackMode
+from bot.store.migrate import MIGRATIONS, migrate
+from bot.store.sqlite import SqliteStore
+from bot.turn import TurnOptions, TurnRunner
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from adapters.web.server import HttpServer
+
+log = structlog.stdlib.get_logger(__name__)
+
+HISTORY_FILE = ".threadline_history"
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The running core that adapters are given to."""
+
+    intake: Intake
+    scheduler: Scheduler
+
+
+# ── running ───────────────────────────────────────────────────────────────────────────────────
+async def run(settings: Settings) -> None:
+    """Serve every configured platform until SIGTERM or SIGINT, then drain.
+
+    Raises SettingsError before anything starts, CannotStart when a platform refuses us.
+    """
+    settings.require_consistent()
+    if not settings.has_platform:
+        await chat(settings, "main")
+        return
+    clock = SystemClock()
+    adapters = platforms(settings, clock)
+    async with open_core(settings, adapters, clock) as core:
+        log.info("running", platforms=sorted(adapters), model=",".join(settings.llm_chain))
+        with _signals(signal.SIGTERM, signal.SIGINT) as stop:
+            await _serve(settings, core, adapters, stop)
+
+
+async def chat(settings: Settings, conversation: str) -> None:
+    """One conversation in the terminal, until the end of input."""
+    from adapters.console.client import ConsoleAdapter
+    from adapters.console.lines import KeyboardLines, PipedLines
+
+    clock = SystemClock()
+    words = tuple(f"/{name}" for name in commands.NAMES)
+    lines = (
+        KeyboardLines(history=Path(HISTORY_FILE), words=words)
+        if sys.stdin.isatty()
+        else PipedLines()
+    )
+    console = ConsoleAdapter(conversation=conversation, lines=lines, clock=clock)
+    adapters: dict[str, Adapter] = {console.name: console}
+    async with open_core(settings, adapters, clock) as core:
+        with _signals(signal.SIGTERM) as stop:
+            await _serve(settings, core, adapters, stop)
+
+
+async def _serve(
+    settings: Settings, core: Core, adapters: Mapping[str, Adapter], stop: asyncio.Event
+) -> None:
+    """Until `stop`, or until an adapter ends or fails; running turns are given their time."""
+    serving = [
+        asyncio.create_task(adapter.run(core.intake), name=name)
+        for name, adapter in adapters.items()
+    ]
+    if settings.http_port is not None:
+        serving.append(asyncio.create_task(http_server(settings, core, adapters).run()))
+    waiting = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([*serving, waiting], return_when=asyncio.FIRST_COMPLETED)
+        await _drain(settings, core)
+    finally:
+        for task in (*serving, waiting):
+            task.cancel()
+        results = await asyncio.gather(*serving, waiting, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+async def _drain(settings: Settings, core: Core) -> None:
+    if core.scheduler.busy:
+        log.info("draining", turns=core.scheduler.busy, seconds=settings.drain_seconds)
+    left = await core.scheduler.drain(settings.drain_seconds)
+    if left:
+        log.warning("turns left for the next start", turns=left)
+    await core.intake.aclose()
+
+
+@contextlib.contextmanager
+def _signals(*numbers: signal.Signals) -> Iterator[asyncio.Event]:
+    """An event that these signals set; the second one ends the process as usual."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def received(number: signal.Signals) -> None:
+        stop.set()
+        loop.remove_signal_handler(number)
+
+    for number in numbers:
+        loop.add_signal_handler(number, received, number)
+    try:
+        yield stop
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+# ── parts ─────────────────────────────────────────────────────────────────────────────────────
+@contextlib.asynccontextmanager
+async def open_core(
+    settings: Settings, adapters: Mapping[str, Adapter], clock: Clock
+) -> AsyncIterator[Core]:
+    """The core around the database and the models, closed in the right order."""
+    path = settings.database_path
+    await asyncio.to_thread(migrate, path, MIGRATIONS)
+    async with (
+        SqliteStore.open(path, clock=clock) as store,
+        open_models(settings) as models,
+    ):
+        yield _core(settings, adapters, clock, store, models)
+
+
+def _core(
+    settings: Settings,
+    adapters: Mapping[str, Adapter],
+    clock: Clock,
+    store: SqliteStore,
+    models: Models,
+) -> Core:
+    runner = TurnRunner(
+        store=store,
+        surface=lambda claim: adapters[claim.conversation.key.platform].surface(claim),
+        default_model=models.default,
+        models=models.choices,
+        options=TurnOptions(
+            system_prompt=settings.system_prompt,
+            context_tokens=settings.context_tokens,
+            max_output_tokens=settings.max_output_tokens,
+            temperature=settings.temperature,
+            max_concurrent=settings.max_concurrent_turns,
+            max_queued=settings.max_queued_turns,
+        ),
+        clock=clock,
+    )
+    scheduler = Scheduler(store=store, work=runner.run, clock=clock)
+    offered = settings.model_choices
+    intake = Intake(
+        store=store,
+        scheduler=scheduler,
+        commands=commands.Commands(
+            store=store, scheduler=scheduler, models=offered, default=models.default.name
+        ),
+        models=offered,
+        adapters=adapters,
+    )
+    return Core(intake=intake, scheduler=scheduler)
+
+
+def platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
+    """The adapters of every platform whose token is set."""
+    adapters: dict[str, Adapter] = {}
+    if settings.discord_token is not None:
+        from adapters.discord.client import DiscordAdapter
+
+        adapters["discord"] = DiscordAdapter(
+            token=settings.discord_token.get_secret_value(),
+            api_url=settings.discord_api_url,
+            gateway_url=settings.discord_gateway_url,
+            models=settings.model_choices,
+            clock=clock,
+        )
+    if settings.slack_bot_token is not None:
+        from adapters.slack.client import SlackAdapter
+
+        socket = settings.slack_mode is SlackMode.SOCKET
+        adapters["slack"] = SlackAdapter(
+            bot_token=settings.slack_bot_token.get_secret_value(),
+            app_token=_secret(settings.slack_app_token) if socket else None,
+            signing_secret=None if socket else _secret(settings.slack_signing_secret),
+            api_url=settings.slack_api_url,
+            command_prefix=settings.slack_command_prefix,
+            models=settings.model_choices,
+            clock=clock,
+        )
+    return adapters
+
+
+def http_server(settings: Settings, core: Core, adapters: Mapping[str, Adapter]) -> HttpServer:
+    """The one HTTP port, with the routes that adapters lend it."""
+    from adapters.web.server import HttpServer
+
+    if settings.http_port is None:
+        raise SettingsError("HTTP_PORT", "no port is set")
+    apps: dict[str, ASGIApp] = {}
+    for adapter in adapters.values():
+        apps.update(getattr(adapter, "http_apps", {}))
+    return HttpServer(
+        host=settings.http_host,
+        port=settings.http_port,
+        health=lambda: {
+            "core": Health(ok=True, details={"turns": str(core.scheduler.busy)}),
+            **{name: adapter.health() for name, adapter in adapters.items()},
+        },
+        apps=apps,
+    )
+
+
+def configure_logs(settings: Settings) -> None:
+    """Send the log to stderr, without a secret of the settings in it."""
+    logs.configure(level=settings.log_level, form=settings.log_format, secrets=settings.secrets())
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None
+
+
+# ── doctor ────────────────────────────────────────────────────────────────────────────────────
+async def doctor(settings: Settings) -> AsyncIterator[Finding]:
+    """Try everything that the settings name with a real call, one finding a point."""
+    clock = SystemClock()
+    try:
+        settings.require_consistent()
+        yield Finding("settings", Verdict.OK, "consistent")
+    except SettingsError as error:
+        yield Finding(error.setting, Verdict.FAILED, error.problem)
+    yield await _database(settings, clock)
+    async with open_models(settings) as models:
+        for model in models.all():
+            yield await model.check()
+    adapters = platforms(settings, clock)
+    if not adapters:
+        yield Finding("platforms", Verdict.WARNING, "none is set", "see “Connecting” in the README")
+    for adapter in adapters.values():
+        for finding in await adapter.check():
+            yield finding
+
+
+async def _database(settings: Settings, clock: Clock) -> Finding:
+    path = settings.database_path
+    try:
+        await asyncio.to_thread(migrate, path, MIGRATIONS)
+        async with SqliteStore.open(path, clock=clock):
+            pass
+    except StoreError as error:
+        return Finding("database", Verdict.FAILED, str(error), f"look at {path}")
+    return Finding("database", Verdict.OK, str(path))
+
+
+def connect_hint(settings: Settings) -> str:
+    """One line: how to go on from the terminal to a platform and a model."""
+    return (
+        f"No platform is connected, so this is the terminal with {','.join(settings.llm_chain)}. "
+        "Set LLM, and DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env "
+        "(.env.example explains them)."
+    )
