@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run chat test check bench soak lock sims clean
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+
+.PHONY: help setup run chat test lint check bench soak lock sims clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -26,20 +28,22 @@ chat: setup ## talk to it in the terminal
 	@$(BIN)/python -m bot chat
 
 test: setup ## all tests, on both cores
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(PYTEST)
 
-check: setup ## format, lint, types, import rules, tests with coverage
+lint: setup ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered
+
+check: lint ## lint, and the tests with coverage
+	$(PYTEST) --cov --cov-report=term:skip-covered
 
 bench: setup ## measure; prints ratios against a bound or a peer of the same run
 	@$(BIN)/python -m tests.bench
 
 soak: setup ## long runs
-	$(BIN)/python -m pytest -m soak -n 2
+	$(BIN)/python -m pytest -m soak -n 2 -o timeout=0 --override-ini="addopts=--import-mode=importlib --strict-markers -ra"
 
 sims: setup ## Discord, Slack and a model on this machine, for one contributor
 	@$(BIN)/python -m tests.sims

@@ -1,0 +1,59 @@
+"""Command words: which messages are commands, on any platform."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.commands import parse
+from bot.domain import Address, Author, ConversationKey, Incoming
+
+MODELS = ("openai:gpt-5", "echo")
+
+
+def said(text: str, address: Address = Address.MENTION) -> Incoming:
+    return Incoming(
+        key=ConversationKey("sim", "w", "c", "t"),
+        channel="c",
+        message_id="1",
+        position=1,
+        author=Author("1", "Ann"),
+        text=text,
+        address=address,
+        sent_at=0.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "argument"),
+    [
+        ("reset", "reset", ""),
+        ("/reset", "reset", ""),
+        (" Stop ", "stop", ""),
+        ("HELP", "help", ""),
+        ("model", "model", ""),
+        ("model openai:gpt-5", "model", "openai:gpt-5"),
+        ("/model nonsense", "model", "nonsense"),
+    ],
+)
+def test_the_bare_word_is_a_command(text: str, name: str, argument: str) -> None:
+    command = parse(said(text), MODELS)
+    assert command is not None
+    assert (command.name, command.argument) == (name, argument)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "reset the router please", "stop it", "model trains are fun", "how do I reset?", "resett"],
+)
+def test_a_sentence_is_a_question(text: str) -> None:
+    assert parse(said(text), MODELS) is None
+
+
+def test_a_direct_message_needs_no_mention() -> None:
+    assert parse(said("reset", Address.DIRECT), MODELS) is not None
+
+
+@pytest.mark.parametrize("address", [Address.FOLLOW_UP, Address.ASIDE])
+def test_without_addressing_the_bot_the_word_is_no_command(address: Address) -> None:
+    """People in a thread say "stop" to each other."""
+    assert parse(said("stop", address), MODELS) is None

@@ -1,0 +1,102 @@
+"""The model's messages: the newest whole ones within the budget, and never without the question."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.context import ContextWindow, count_tokens, message_tokens
+from bot.domain import Author, Message, Role
+
+ANN, BEN = Author("1", "Ann"), Author("2", "Ben")
+
+
+def conversation(*texts: str) -> list[Message]:
+    """Messages of Ann and the assistant in turn, oldest first."""
+    return [
+        Message(
+            role=Role.USER if n % 2 == 0 else Role.ASSISTANT,
+            content=text,
+            author=ANN if n % 2 == 0 else None,
+            index=n,
+            id=n + 1,
+        )
+        for n, text in enumerate(texts)
+    ]
+
+
+def window_over(
+    messages: list[Message], *, budget: int, questions: set[int], system: str = "Be brief."
+) -> ContextWindow:
+    window = ContextWindow(budget=budget, system_prompt=system, questions=frozenset(questions))
+    window.add(reversed(messages))
+    return window
+
+
+def test_system_prompt_first_then_index_order_ending_with_the_question() -> None:
+    messages = conversation("one", "two", "three")
+    got = window_over(messages, budget=1_000, questions={3}).messages()
+    assert [(m.role, m.content) for m in got] == [
+        (Role.SYSTEM, "Be brief."),
+        (Role.USER, "one"),
+        (Role.ASSISTANT, "two"),
+        (Role.USER, "three"),
+    ]
+
+
+def test_without_a_system_prompt_there_is_none() -> None:
+    got = window_over(conversation("one"), budget=1_000, questions={1}, system="").messages()
+    assert [m.content for m in got] == ["one"]
+
+
+def test_the_oldest_whole_messages_are_dropped() -> None:
+    messages = conversation("a" * 300, "b" * 300, "c" * 300)
+    budget = message_tokens(messages[1]) + message_tokens(messages[2])
+    window = window_over(messages, budget=budget, questions={3}, system="")
+    assert [m.content[0] for m in window.messages()] == ["b", "c"]
+    assert window.full
+
+
+def test_a_question_beyond_the_budget_is_kept() -> None:
+    messages = conversation("old", "older", "q" * 9_000)
+    got = window_over(messages, budget=256, questions={3}).messages()
+    assert [m.content[0] for m in got] == ["B", "q"]
+
+
+def test_several_questions_are_all_kept_though_history_between_is_not() -> None:
+    messages = conversation("q" * 900, "x" * 900, "q" * 900)
+    window = window_over(messages, budget=300, questions={1, 3}, system="")
+    assert [m.content[0] for m in window.messages()] == ["q", "q"]
+
+
+def test_one_person_speaks_without_a_name() -> None:
+    got = window_over(conversation("hi", "hello", "more"), budget=999, questions={3}).messages()
+    assert got[1].content == "hi"
+
+
+def test_several_people_carry_their_names_and_the_assistant_does_not() -> None:
+    messages = [
+        Message(role=Role.USER, content="hi", author=ANN, index=0, id=1),
+        Message(role=Role.ASSISTANT, content="hello", index=1, id=2),
+        Message(role=Role.USER, content="and me?", author=BEN, index=2, id=3),
+    ]
+    got = window_over(messages, budget=999, questions={3}, system="").messages()
+    assert [m.content for m in got] == ["Ann: hi", "hello", "Ben: and me?"]
+
+
+def test_tokens_are_estimated_rather_too_high() -> None:
+    """Against figures of a common tokenizer (cl100k): English 10, German 13, Japanese 11."""
+    assert count_tokens("The quick brown fox jumps over the lazy dog.") >= 10
+    assert count_tokens("Der schnelle braune Fuchs springt über den faulen Hund.") >= 13
+    assert count_tokens("素早い茶色の狐がのろまな犬を") >= 11
+    assert count_tokens("") == 0
+
+
+@given(st.lists(st.text(max_size=200), max_size=30), st.integers(0, 2_000))
+def test_within_the_budget_and_without_gaps(texts: list[str], budget: int) -> None:
+    """Whatever the messages: what is kept is a run up to the newest, and fits but for questions."""
+    messages = conversation(*texts)
+    questions = {len(messages)} if messages else set()
+    kept = window_over(messages, budget=budget, questions=questions, system="").messages()
+    assert list(kept) == messages[len(messages) - len(kept) :]
+    assert sum(message_tokens(m) for m in kept if m.id not in questions) <= budget

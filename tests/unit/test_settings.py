@@ -1,0 +1,134 @@
+"""Settings: typed, named in errors, and the same as `.env.example` says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bot.errors import SettingsError
+from bot.settings import Settings, SlackMode, load
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_example_names_every_setting_and_no_other() -> None:
+    """`.env.example` and the settings class agree."""
+    named = re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(name.upper() for name in Settings.model_fields)
+
+
+def test_example_explains_every_setting() -> None:
+    """No setting stands in `.env.example` without a comment in its paragraph above it."""
+    commented = False
+    for line in (ROOT / ".env.example").read_text().splitlines():
+        if line.startswith("#"):
+            commented = not line.startswith("# ──")
+        elif line:
+            assert commented, f"{line} has no explanation"
+
+
+def test_example_as_it_is_sets_nothing() -> None:
+    """Copying the example changes no default: empty values count as not set."""
+    assert load({}, ROOT / ".env.example") == load({}, None)
+
+
+def test_defaults_of_the_example_are_the_defaults() -> None:
+    """Figures that the example's comments give in brackets are what the class does."""
+    text = (ROOT / ".env.example").read_text()
+    settings = load({}, None)
+    for value in (
+        settings.context_tokens,
+        settings.max_concurrent_turns,
+        settings.max_queued_turns,
+        int(settings.drain_seconds),
+        int(settings.first_token_seconds),
+        int(settings.between_tokens_seconds),
+        settings.http_host,
+        settings.database_url,
+    ):
+        assert str(value) in text
+
+
+def test_environment_wins_over_dotenv(tmp_path: Path) -> None:
+    """The same name in both: the environment's value counts."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("LLM=openai:from-file\nLOG_LEVEL=debug\n")
+    settings = load({"LLM": "openai:from-environment"}, dotenv)
+    assert settings.llm_chain == ("openai:from-environment",)
+    assert settings.log_level == "DEBUG"
+
+
+def test_empty_in_the_environment_leaves_dotenv_in_force(tmp_path: Path) -> None:
+    """An empty value counts as not set, wherever it stands."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("LLM=echo\n")
+    assert load({"LLM": " "}, dotenv).llm == "echo"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LLM", "gpt-5"),
+        ("LLM", "openai:"),
+        ("LLM", "echo:x"),
+        ("MODELS", "openai:a,nonsense"),
+        ("HTTP_PORT", "eighty"),
+        ("HTTP_PORT", "70000"),
+        ("CONTEXT_TOKENS", "0"),
+        ("TEMPERATURE", "3"),
+        ("DATABASE_URL", "postgresql://x/y"),
+        ("DATABASE_URL", "sqlite:///"),
+        ("DISCORD_API_URL", "discord.local"),
+        ("DISCORD_GATEWAY_URL", "http://x"),
+        ("ADMINS", "slack:U1"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_wrong_value_is_refused_by_its_name(name: str, value: str) -> None:
+    """The error names the setting, in one line."""
+    with pytest.raises(SettingsError) as caught:
+        load({name: value}, None)
+    assert caught.value.setting == name
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"DISCORD_TOKEN": "t"}, "LLM"),
+        ({"SLACK_BOT_TOKEN": "t", "LLM": "echo"}, "SLACK_BOT_TOKEN"),
+        ({"SLACK_APP_TOKEN": "t"}, "SLACK_BOT_TOKEN"),
+        ({"SLACK_BOT_TOKEN": "t", "SLACK_SIGNING_SECRET": "s", "LLM": "echo"}, "HTTP_PORT"),
+    ],
+)
+def test_contradictions_are_refused_before_anything_starts(
+    environ: dict[str, str], name: str
+) -> None:
+    """What does not fit together is named by the setting to change."""
+    with pytest.raises(SettingsError) as caught:
+        load(environ, None).require_consistent()
+    assert caught.value.setting == name
+
+
+def test_socket_mode_goes_before_http() -> None:
+    """With both, the app token decides: Socket Mode needs no public address."""
+    both = {"SLACK_BOT_TOKEN": "b", "SLACK_APP_TOKEN": "a", "SLACK_SIGNING_SECRET": "s"}
+    assert load(both, None).slack_mode is SlackMode.SOCKET
+
+
+def test_secrets_do_not_show_in_repr_or_errors() -> None:
+    """Neither printing the settings nor a wrong one gives a token away."""
+    settings = load({"DISCORD_TOKEN": "very-secret-token", "LLM": "echo"}, None)
+    assert "very-secret-token" not in repr(settings)
+    assert settings.secrets() == ["very-secret-token"]
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [("sqlite:///threadline.db", "threadline.db"), ("sqlite:////var/lib/t.db", "/var/lib/t.db")],
+)
+def test_database_url_names_a_relative_or_an_absolute_file(url: str, path: str) -> None:
+    """Three slashes are relative to the working directory, four are absolute."""
+    assert load({"DATABASE_URL": url}, None).database_path == Path(path)
