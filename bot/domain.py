@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum
-from types import MappingProxyType
-
-NOWHERE: Mapping[str, str] = MappingProxyType({})
 
 
 # ── conversations and messages ────────────────────────────────────────────────────────────────
@@ -86,7 +83,7 @@ class Incoming:
     address: Address
     sent_at: float
     visibility: Visibility = Visibility.PRIVATE
-    route: Mapping[str, str] = NOWHERE
+    route: Mapping[str, str] = field(default_factory=dict)
     unusable: tuple[str, ...] = ()
     in_old_thread: bool = False  # others may have spoken there before: see Adapter.backlog
 
@@ -172,7 +169,7 @@ class Question:
     message_id: str
     author: Author
     text: str
-    route: Mapping[str, str] = NOWHERE
+    route: Mapping[str, str] = field(default_factory=dict)
     unusable: tuple[str, ...] = ()
     sent_at: float = 0.0
 
