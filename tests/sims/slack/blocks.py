@@ -1,0 +1,111 @@
+"""Block Kit's limits: what a message's blocks may hold. A violation is `invalid_blocks`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.sims.slack.values import Json, Refused
+
+MAX_BLOCKS = 50
+MAX_MARKDOWN = 12_000  # all markdown blocks of a message together
+_PLAIN = frozenset(("context", "divider", "file", "input", "plan", "rich_text", "table", "video"))
+_LIMITED = frozenset(("actions", "context_actions", "header", "image", "markdown", "section"))
+_KNOWN = _PLAIN | _LIMITED | {"task_card"}
+# (block type, path to a text, most characters): docs.slack.dev/reference/block-kit/blocks
+_TEXTS = (
+    ("section", ("text", "text"), 3_000),
+    ("header", ("text", "text"), 150),
+    ("image", ("alt_text",), 2_000),
+)
+_LISTS = (
+    ("section", "fields", 10),
+    ("actions", "elements", 25),
+    ("context", "elements", 10),
+    ("context_actions", "elements", 5),
+)
+_ELEMENT = (("action_id", 255), ("value", 2_000), ("url", 3_000))
+
+
+def checked(blocks: Any) -> list[Json]:
+    """The blocks, when Slack takes them; raises Refused otherwise."""
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        raise Refused("invalid_blocks_format")
+    errors = list(_errors(blocks))
+    if errors:
+        messages = [f"[ERROR] {what} [json-pointer:{where}]" for where, what in errors]
+        raise Refused("invalid_blocks", errors=messages, response_metadata={"messages": messages})
+    if sum(len(_at(block, ("text",)) or "") for block in _markdown(blocks)) > MAX_MARKDOWN:
+        raise Refused("msg_too_long")
+    return [{"block_id": f"b{number}", **block} for number, block in enumerate(blocks)]
+
+
+def _markdown(blocks: list[Json]) -> list[Json]:
+    return [block for block in blocks if block.get("type") == "markdown"]
+
+
+def _at(block: Json, path: tuple[str, ...]) -> Any:
+    value: Any = block
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _errors(blocks: list[Json]) -> Iterator[tuple[str, str]]:
+    if len(blocks) > MAX_BLOCKS:
+        yield "/blocks", f"no more than {MAX_BLOCKS} items allowed"
+    ids = [block["block_id"] for block in blocks if "block_id" in block]
+    if len(ids) != len(set(ids)):
+        yield "/blocks", "`block_id` must be unique"
+    for number, block in enumerate(blocks):
+        where = f"/blocks/{number}"
+        if block.get("type") not in _KNOWN:
+            yield f"{where}/type", f"unsupported type: {block.get('type')}"
+        yield from _text_errors(block, where)
+        yield from _list_errors(block, where)
+        yield from _element_errors(block, where)
+
+
+def _text_errors(block: Json, where: str) -> Iterator[tuple[str, str]]:
+    for kind, path, most in _TEXTS:
+        if block.get("type") != kind or (text := _at(block, path)) is None:
+            continue
+        if not text:
+            yield f"{where}/{'/'.join(path)}", "must be more than 0 characters"
+        if len(text) > most:
+            yield f"{where}/{'/'.join(path)}", f"must be less than {most + 1} characters"
+    if block.get("type") == "section" and not (block.get("text") or block.get("fields")):
+        yield where, "missing required field: text"
+    if block.get("type") == "markdown" and not block.get("text"):
+        yield f"{where}/text", "must be more than 0 characters"
+
+
+def _list_errors(block: Json, where: str) -> Iterator[tuple[str, str]]:
+    for kind, key, most in _LISTS:
+        items = block.get(key)
+        if block.get("type") != kind or (items is None and key == "fields"):
+            continue
+        if not isinstance(items, list) or not items:
+            yield f"{where}/{key}", "must provide at least 1 item"
+        elif len(items) > most:
+            yield f"{where}/{key}", f"no more than {most} items allowed"
+    for number, part in enumerate(block.get("fields") or []):
+        if len(_at(part, ("text",)) or "") > 2_000:
+            yield f"{where}/fields/{number}/text", "must be less than 2001 characters"
+
+
+def _element_errors(block: Json, where: str) -> Iterator[tuple[str, str]]:
+    elements = [*(block.get("elements") or []), *filter(None, [block.get("accessory")])]
+    if block.get("type") not in ("actions", "section"):
+        return
+    ids = [element["action_id"] for element in elements if "action_id" in element]
+    if len(ids) != len(set(ids)):
+        yield f"{where}/elements", "`action_id` must be unique within a block"
+    for number, element in enumerate(elements):
+        for key, most in _ELEMENT:
+            if len(str(element.get(key) or "")) > most:
+                yield f"{where}/elements/{number}/{key}", f"must be less than {most + 1} characters"
+        if element.get("type") == "button":
+            text = _at(element, ("text", "text")) or ""
+            if not 0 < len(text) <= 75 or _at(element, ("text", "type")) != "plain_text":
+                yield f"{where}/elements/{number}/text", "must be plain_text of 1 to 75 characters"

@@ -1,0 +1,265 @@
+"""`SlackSim`: a simulated Slack in a process of its own, and a method for everything in it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any, cast
+
+from tests.sims.kit import SimProcess
+from tests.sims.slack import ids
+from tests.sims.slack.values import Json
+
+
+class SlackSim(SimProcess):
+    """Drives a simulated Slack; a control that Slack would not offer raises AssertionError.
+
+    `api_url` is what `AsyncWebClient(base_url=…)` takes. Unless said otherwise times are seconds,
+    ids are those of `tests.sims.slack`, and a ts is the string that Slack gives.
+    """
+
+    def __init__(self, *, port: int = 0, rtt: float = 0.0) -> None:
+        super().__init__("tests.sims.slack", port=port, rtt=rtt)
+
+    @property
+    def api_url(self) -> str:
+        """The Web API's base address, with its slash."""
+        return f"{self.url}/api/"
+
+    # ── people ────────────────────────────────────────────────────────────────────────────────
+    async def say(
+        self,
+        user: str,
+        channel: str,
+        text: str,
+        *,
+        thread_ts: str = "",
+        mention: bool = False,
+        files: Sequence[tuple[str, str, bytes]] = (),
+        subtype: str = "",
+        raw: bool = False,
+    ) -> str:
+        """Write a message and give its ts; a file is (name, mimetype, bytes).
+
+        `text` is what is typed: `@alice`, `#random`, links and `&` are marked up and escaped as
+        Slack does, unless `raw`. `mention` puts the bot's mention before it.
+        """
+        sent = [
+            {"name": name, "mimetype": kind, "data": base64.b64encode(data).decode()}
+            for name, kind, data in files
+        ]
+        ts = await self.call(
+            "say",
+            user=user,
+            channel=channel,
+            text=text,
+            thread_ts=thread_ts,
+            mention=mention,
+            files=sent,
+            subtype=subtype,
+            raw=raw,
+        )
+        return cast(str, ts)
+
+    async def edit(
+        self, channel: str, ts: str, text: str, *, mention: bool = False, raw: bool = False
+    ) -> str:
+        """Edit a person's message; gives the edit's ts."""
+        edited = await self.call(
+            "edit", channel=channel, ts=ts, text=text, mention=mention, raw=raw
+        )
+        return cast(str, edited)
+
+    async def delete(self, channel: str, ts: str) -> None:
+        """A person deletes a message (their own, or as an administrator the bot's)."""
+        await self.call("delete", channel=channel, ts=ts)
+
+    async def unfurl(self, channel: str, ts: str, url: str = "https://example.com/") -> None:
+        """A preview arrives: message_changed without an edit."""
+        await self.call("unfurl", channel=channel, ts=ts, url=url)
+
+    async def react(self, user: str, channel: str, ts: str, emoji: str) -> None:
+        """Add a reaction."""
+        await self.call("react", user=user, channel=channel, ts=ts, emoji=emoji)
+
+    async def join(self, user: str, channel: str) -> None:
+        """Join a channel, or with `BOT_USER` invite the bot."""
+        await self.call("join", user=user, channel=channel)
+
+    async def remove_from_channel(self, channel: str, user: str = ids.BOT_USER) -> None:
+        """Remove somebody, by default the bot."""
+        await self.call("remove_from_channel", channel=channel, user=user)
+
+    async def archive(self, channel: str) -> None:
+        """Archive a channel."""
+        await self.call("archive", channel=channel)
+
+    async def open_direct(self, user: str) -> str:
+        """The id of a person's direct message channel with the bot."""
+        return cast(str, await self.call("open_direct", user=user))
+
+    async def open_home(self, user: str, tab: str = "home") -> str:
+        """Open the app's home (or `messages`) tab; gives the direct message channel."""
+        return cast(str, await self.call("open_home", user=user, tab=tab))
+
+    async def open_agent_pane(
+        self, user: str, *, view: str = "agent", context: str = ""
+    ) -> tuple[str, str]:
+        """Open the agent pane; gives (channel, thread_ts), "" unless `view="assistant"`."""
+        pane = await self.call("open_agent_pane", user=user, view=view, context=context)
+        return pane["channel"], pane["thread_ts"]
+
+    async def move_agent_pane(self, user: str, thread_ts: str, context: str) -> None:
+        """Look at another channel: assistant_thread_context_changed."""
+        await self.call("move_agent_pane", user=user, thread_ts=thread_ts, context=context)
+
+    async def stop_agent(self, user: str, channel: str, thread_ts: str) -> list[str]:
+        """Press stop in a processing session; gives the ts of the streams that Slack stopped."""
+        stopped = await self.call("stop_agent", user=user, channel=channel, thread_ts=thread_ts)
+        return cast(list[str], stopped)
+
+    async def revoke(self, *, uninstall: bool = False) -> None:
+        """Revoke the bot's token, with `uninstall` by removing the app."""
+        await self.call("revoke", uninstall=uninstall)
+
+    # ── interactions ──────────────────────────────────────────────────────────────────────────
+    async def slash(
+        self, user: str, channel: str, command: str, text: str = "", *, thread_ts: str = ""
+    ) -> Json:
+        """Use a slash command; gives `acked`, `error`, `payload` and `answers` (for `answers`)."""
+        result = await self.call(
+            "slash", user=user, channel=channel, command=command, text=text, thread_ts=thread_ts
+        )
+        return cast(Json, result)
+
+    async def shortcut(
+        self, user: str, callback_id: str, *, channel: str = "", message_ts: str = ""
+    ) -> Json:
+        """Use a message shortcut, or without `message_ts` a global one; as `slash`."""
+        result = await self.call(
+            "shortcut", user=user, callback_id=callback_id, channel=channel, message_ts=message_ts
+        )
+        return cast(Json, result)
+
+    async def click(
+        self, user: str, channel: str, ts: str, action_id: str, value: str | None = None
+    ) -> Json:
+        """Use a button or choose an option that the message shows; as `slash`."""
+        result = await self.call(
+            "click", user=user, channel=channel, ts=ts, action_id=action_id, value=value
+        )
+        return cast(Json, result)
+
+    async def view_submit(self, user: str, view_id: str, values: Json) -> Json:
+        """Submit an open modal (`state()["views"]`); as `slash`."""
+        return cast(Json, await self.call("view_submit", user=user, view_id=view_id, values=values))
+
+    async def answers(self, answers: str) -> list[Json]:
+        """All that was answered so far to one interaction, with `via`: ack or response_url."""
+        return cast(list[Json], await self.call("answers", answers=answers))
+
+    # ── the app's configuration ───────────────────────────────────────────────────────────────
+    async def subscribe(self, events: Sequence[str] | None) -> None:
+        """The bot events the app subscribes to; None for all."""
+        await self.call("subscribe", events=None if events is None else list(events))
+
+    async def scopes(self, scopes: Sequence[str]) -> None:
+        """The bot token's scopes."""
+        await self.call("scopes", scopes=list(scopes))
+
+    async def commands(
+        self, commands: Sequence[str] | None, shortcuts: Sequence[str] | None = None
+    ) -> None:
+        """The registered slash commands and shortcuts; None allows any."""
+        await self.call(
+            "commands",
+            commands=None if commands is None else list(commands),
+            shortcuts=None if shortcuts is None else list(shortcuts),
+        )
+
+    async def manifest(self, manifest: Json) -> None:
+        """Configure the app as its manifest does: events, scopes, commands, tabs, Socket Mode."""
+        await self.call("manifest", manifest=manifest)
+
+    async def set_http(
+        self, events_url: str, signing_secret: str = ids.SIGNING_SECRET, **urls: str
+    ) -> bool:
+        """Deliver over signed HTTP; whether the URL answered `url_verification`.
+
+        `interactivity_url` and `commands_url` are the same URL unless given.
+        """
+        verified = await self.call(
+            "set_http", events_url=events_url, signing_secret=signing_secret, **urls
+        )
+        return cast(bool, verified)
+
+    async def set_socket(self) -> None:
+        """Deliver by Socket Mode again."""
+        await self.call("set_socket")
+
+    async def delivery(
+        self, *, ack_seconds: float | None = None, retry_scale: float | None = None
+    ) -> None:
+        """How long to await an acknowledgement (3), and the factor on 0, 60 and 300 s (1)."""
+        await self.call("delivery", ack_seconds=ack_seconds, retry_scale=retry_scale)
+
+    async def limits(self, **changes: Any) -> None:
+        """`enabled`, `scale`, `commercial`, `events_per_hour`; begins all budgets anew."""
+        await self.call("limits", **changes)
+
+    async def streams(self, *, seconds: float | None = None, characters: int | None = None) -> None:
+        """When a native stream dies (300 s, 11,500 characters)."""
+        await self.call("streams", seconds=seconds, characters=characters)
+
+    # ── connections ───────────────────────────────────────────────────────────────────────────
+    async def connected(self, count: int = 1) -> None:
+        """Wait until that many Socket Mode connections are open."""
+
+        async def enough() -> bool:
+            return len((await self.state())["connections"]) >= count
+
+        await self.until(enough)
+
+    async def disconnect(
+        self, reason: str = "refresh_requested", *, grace: float = 10.0, number: int | None = None
+    ) -> int:
+        """Send `disconnect` frames; without "warning" the connection closes after `grace`."""
+        asked = await self.call("disconnect", reason=reason, grace=grace, number=number)
+        return cast(int, asked)
+
+    async def drop(self) -> int:
+        """Cut every connection without a word."""
+        return cast(int, await self.call("drop"))
+
+    async def offline(self) -> None:
+        """Deliver nothing and refuse Socket Mode until `online`; the Web API works."""
+        await self.call("offline")
+
+    async def online(self) -> None:
+        """Undo `offline`."""
+        await self.call("online")
+
+    async def deliver_again(self, ts: str, *, same_event_id: bool = True) -> int:
+        """Deliver the events that announced a message again; how many there were."""
+        return cast(int, await self.call("deliver_again", ts=ts, same_event_id=same_event_id))
+
+    # ── what is seen ──────────────────────────────────────────────────────────────────────────
+    async def channel(self, channel: str) -> list[Json]:
+        """Top-level messages as shown now, oldest first, each with `replies` and `versions`."""
+        return cast(list[Json], await self.call("channel", channel=channel))
+
+    async def thread(self, channel: str, ts: str) -> list[Json]:
+        """A root and its replies as shown now, each with `shown`, `pings`, `versions` …"""
+        return cast(list[Json], await self.call("thread", channel=channel, ts=ts))
+
+    async def ephemeral(self, user: str = "") -> list[Json]:
+        """Ephemeral messages, of one person if given."""
+        return cast(list[Json], await self.call("ephemeral", user=user))
+
+    async def deliveries(self) -> list[Json]:
+        """Every attempt to deliver: kind, event, event_id, ts, attempt, sent, acked, reason."""
+        return cast(list[Json], await self.call("deliveries"))
+
+    async def state(self) -> Json:
+        """Connections, lost events, 429s by method, statuses and streams left open, deletions."""
+        return cast(Json, await self.call("state"))

@@ -1,0 +1,175 @@
+"""How a test configures the simulated app, cuts its connections and looks at the outcome.
+
+What a person could see is under `channel` and `thread`; what only the platform knows (deliveries,
+refusals, statuses left behind) is under `state`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from tests.sims.kit import SlidingLimit
+from tests.sims.slack import ids
+from tests.sims.slack.delivery import HttpTarget
+from tests.sims.slack.platform import Platform
+from tests.sims.slack.render import pings, previews, shown
+from tests.sims.slack.values import Json, Message
+
+
+class Controls:
+    """The controls that are nobody's deed."""
+
+    def __init__(self, slack: Platform) -> None:
+        self.slack = slack
+
+    # ── controls: the app's configuration ─────────────────────────────────────────────────────
+    def subscribe(self, events: list[str] | None) -> None:
+        self.slack.events.subscribed = None if events is None else set(events)
+
+    def scopes(self, scopes: list[str]) -> None:
+        self.slack.events.scopes = set(scopes)
+
+    def commands(self, commands: list[str] | None, shortcuts: list[str] | None = None) -> None:
+        self.slack.commands = None if commands is None else set(commands)
+        self.slack.shortcuts = None if shortcuts is None else set(shortcuts)
+
+    def manifest(self, manifest: Json) -> None:
+        """Configure the app as a manifest does."""
+        settings, features = manifest.get("settings", {}), manifest.get("features", {})
+        self.subscribe(settings.get("event_subscriptions", {}).get("bot_events", []))
+        self.scopes(manifest.get("oauth_config", {}).get("scopes", {}).get("bot", []))
+        commands = [item["command"] for item in features.get("slash_commands", [])]
+        shortcuts = [item["callback_id"] for item in features.get("shortcuts", [])]
+        self.commands(commands, shortcuts)
+        home = features.get("app_home", {})
+        self.slack.messages_tab = bool(home.get("messages_tab_enabled", True)) and not home.get(
+            "messages_tab_read_only_enabled", True
+        )
+        self.slack.sockets.enabled = bool(settings.get("socket_mode_enabled"))
+
+    async def set_http(
+        self,
+        events_url: str,
+        signing_secret: str = ids.SIGNING_SECRET,
+        interactivity_url: str = "",
+        commands_url: str = "",
+    ) -> bool:
+        """Deliver over HTTP from now on; returns whether the URL answered `url_verification`."""
+        self.slack.delivery.http = HttpTarget(
+            events_url, interactivity_url or events_url, commands_url or events_url, signing_secret
+        )
+        return await self.slack.delivery.verify()
+
+    def set_socket(self) -> None:
+        self.slack.delivery.http = None
+
+    def delivery(self, ack_seconds: float | None = None, retry_scale: float | None = None) -> None:
+        delivery = self.slack.delivery
+        delivery.ack_seconds = delivery.ack_seconds if ack_seconds is None else ack_seconds
+        delivery.retry_scale = delivery.retry_scale if retry_scale is None else retry_scale
+
+    def limits(
+        self,
+        enabled: bool | None = None,
+        scale: float | None = None,
+        commercial: bool | None = None,
+        events_per_hour: int | None = None,
+    ) -> None:
+        limits = self.slack.limits
+        limits.enabled = limits.enabled if enabled is None else enabled
+        limits.scale = limits.scale if scale is None else scale
+        limits.commercial = limits.commercial if commercial is None else commercial
+        limits.reset()
+        if events_per_hour is not None:
+            self.slack.events.hourly = SlidingLimit(events_per_hour, 3600.0)
+
+    def streams(self, seconds: float | None = None, characters: int | None = None) -> None:
+        slack = self.slack
+        slack.stream_seconds = slack.stream_seconds if seconds is None else seconds
+        slack.stream_characters = slack.stream_characters if characters is None else characters
+
+    # ── controls: connections ─────────────────────────────────────────────────────────────────
+    async def disconnect(
+        self, reason: str = "refresh_requested", grace: float = 10.0, number: int | None = None
+    ) -> int:
+        return await self.slack.sockets.disconnect(reason, grace, number)
+
+    def drop(self) -> int:
+        return self.slack.sockets.drop()
+
+    def offline(self) -> None:
+        self.slack.delivery.offline = self.slack.sockets.offline = True
+        self.slack.sockets.drop()
+
+    def online(self) -> None:
+        self.slack.delivery.offline = self.slack.sockets.offline = False
+
+    def deliver_again(self, ts: str, same_event_id: bool = True) -> int:
+        return self.slack.events.again(ts, same_event_id=same_event_id)
+
+    # ── controls: what is seen ────────────────────────────────────────────────────────────────
+    def channel(self, channel: str) -> list[Json]:
+        """The top-level messages as shown now, oldest first, with their `replies`."""
+        there = self.slack.workspace.channel(channel)
+        top = [m for m in there.messages.values() if not m.is_reply and not _gone(m)]
+        return [self._seen(m) | {"replies": self._replies(channel, m.ts)} for m in top]
+
+    def thread(self, channel: str, ts: str) -> list[Json]:
+        """The root, if it is still there, and its replies."""
+        root = self.slack.workspace.channel(channel).messages.get(ts)
+        roots = [self._seen(root)] if root is not None and not _gone(root) else []
+        return roots + self._replies(channel, ts)
+
+    def _replies(self, channel: str, ts: str) -> list[Json]:
+        there = self.slack.workspace.channel(channel)
+        return [self._seen(m) for m in self.slack.workspace.replies(there, ts)]
+
+    def ephemeral(self, user: str = "") -> list[Json]:
+        whispered = self.slack.workspace.ephemerals
+        return [
+            self._seen(m) | {"ephemeral_to": m.ephemeral_to}
+            for m in whispered
+            if m.ephemeral_to == (user or m.ephemeral_to) and not m.deleted
+        ]
+
+    def _seen(self, message: Message) -> Json:
+        return self.slack.workspace.public(message, metadata=True) | {
+            "shown": shown(message),
+            "pings": pings(message),
+            "previews": previews(message),
+            "channel": message.channel,
+            "deleted": message.deleted,
+            "versions": [asdict(version) for version in message.versions],
+        }
+
+    def deliveries(self) -> list[Json]:
+        return self.slack.delivery.deliveries()
+
+    def state(self) -> Json:
+        slack, world = self.slack, self.slack.workspace
+        every = [m for c in world.channels.values() for m in c.messages.values()]
+        return {
+            "connections": slack.sockets.listed(),
+            "connections_opened": slack.sockets.opened,
+            "unknown_acks": slack.sockets.unknown_acks,
+            "pending": slack.delivery.pending,
+            "lost": slack.delivery.lost,
+            "events_sent": len(slack.events.sent),
+            "events_dropped": slack.events.dropped,
+            "ratelimited": dict(slack.limits.refused),
+            "statuses": _keyed(world.statuses),
+            "sessions": _keyed(world.sessions),
+            "streaming": [m.ts for m in every if m.streaming],
+            "deleted": [self._seen(m) for m in every if m.deleted],
+            "views": slack.views,
+            "homes": slack.homes,
+            "files": slack.files,
+        }
+
+
+def _keyed(by_thread: dict[tuple[str, str], Json]) -> list[Json]:
+    return [{"channel": c, "thread_ts": t} | value for (c, t), value in by_thread.items()]
+
+
+def _gone(message: Message) -> bool:
+    return bool(message.deleted) and message.subtype != "tombstone"

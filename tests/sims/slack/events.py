@@ -1,0 +1,125 @@
+"""Which events an app gets, and the envelope around each.
+
+An event is delivered when the app subscribes to it, has its scope and is in the channel; at most
+`EVENTS_PER_HOUR`, beyond which Slack sends `app_rate_limited` once a minute and drops the rest.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.sims.kit import SlidingLimit
+from tests.sims.slack import ids
+from tests.sims.slack.values import Channel, Json
+
+EVENTS_PER_HOUR = 30_000
+_KINDS = {"channel": "channels", "group": "groups", "im": "im", "mpim": "mpim"}
+_SCOPES = {
+    "app_mention": "app_mentions:read",
+    "assistant_thread_started": "assistant:write",
+    "assistant_thread_context_changed": "assistant:write",
+    "agent_session_stopped": "chat:write",
+    "reaction_added": "reactions:read",
+    "reaction_removed": "reactions:read",
+    "member_joined_channel": "channels:read",
+    "member_left_channel": "channels:read",
+    "channel_archive": "channels:read",
+    "group_archive": "groups:read",
+    "channel_left": "channels:read",
+    "group_left": "groups:read",
+}
+# These reach an app that is not, or no longer, in the channel.
+_ANYWHERE = {"channel_left", "group_left", "member_left_channel"}
+
+
+def subscription(event: Json) -> str:
+    """The name an app subscribes to, such as `message.channels`."""
+    kind = event["type"]
+    return f"message.{_KINDS[event['channel_type']]}" if kind == "message" else str(kind)
+
+
+class Events:
+    """Filters, numbers and wraps events, and hands them to `deliver(payload)`."""
+
+    def __init__(self, deliver: Callable[[Json], None]) -> None:
+        self.deliver = deliver
+        self.scopes = set(ids.SCOPES)
+        self.subscribed: set[str] | None = None  # None: to everything
+        self.sent: list[Json] = []
+        self.dropped = 0
+        self.hourly = SlidingLimit(EVENTS_PER_HOUR, 3600.0)
+        self._rate_limited_at = float("-inf")
+        self._numbers = itertools.count(1)
+
+    def subscribes(self, name: str) -> bool:
+        """Whether the app gets events of that name: subscribed, with the scope they need."""
+        if self.subscribed is not None and name not in self.subscribed:
+            return False
+        kind, _, where = name.partition(".")
+        scope = f"{where}:history" if kind == "message" else _SCOPES.get(name)
+        return scope is None or scope in self.scopes
+
+    def publish(self, event: Json, channel: Channel | None, author_team: str) -> None:
+        """Deliver `event` if the app gets it."""
+        if not self.subscribes(subscription(event)):
+            return
+        there = channel is None or ids.BOT_USER in channel.members
+        if not there and event["type"] not in _ANYWHERE:
+            return
+        payload = self.wrap(event, channel, author_team or ids.TEAM)
+        self.sent.append(payload)
+        if self.hourly.take():
+            self._over()
+        else:
+            self.deliver(payload)
+
+    def wrap(self, event: Json, channel: Channel | None, author_team: str) -> Json:
+        """The `event_callback` around an event: `authorizations[0]` is the installation's."""
+        authorization: dict[str, Any] = {"enterprise_id": None, "team_id": ids.TEAM}
+        authorization |= {"user_id": ids.BOT_USER, "is_bot": True, "is_enterprise_install": False}
+        number = next(self._numbers)
+        return {
+            "token": ids.VERIFICATION_TOKEN,
+            "team_id": author_team,  # where the author is, in Slack Connect another team
+            "context_team_id": ids.TEAM,
+            "context_enterprise_id": None,
+            "api_app_id": ids.APP,
+            "event": event,
+            "type": "event_callback",
+            "event_id": f"Ev{number:09d}",
+            "event_time": int(time.time()),
+            "authorizations": [authorization],
+            "is_ext_shared_channel": bool(channel and channel.shared),
+            "event_context": f"4-{number:09d}",
+        }
+
+    def again(self, ts: str, *, same_event_id: bool) -> int:
+        """Deliver the events about message `ts` once more; returns how many there were."""
+        found = [payload for payload in self.sent if _about(payload["event"]) == ts]
+        for payload in found:
+            fresh = {} if same_event_id else {"event_id": f"Ev{next(self._numbers):09d}"}
+            self.deliver(payload | fresh)
+        return len(found)
+
+    def _over(self) -> None:
+        self.dropped += 1
+        if time.monotonic() < self._rate_limited_at + 60:
+            return
+        self._rate_limited_at = time.monotonic()
+        self.deliver(
+            {
+                "token": ids.VERIFICATION_TOKEN,
+                "type": "app_rate_limited",
+                "team_id": ids.TEAM,
+                "minute_rate_limited": int(time.time()),
+                "api_app_id": ids.APP,
+            }
+        )
+
+
+def _about(event: Json) -> str:
+    """The ts of the message that an event announces; changes are events of their own."""
+    return str(event.get("ts", ""))

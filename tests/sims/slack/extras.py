@@ -1,0 +1,159 @@
+"""Reactions, views, files, and what app-level tokens may call."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from tests.sims.slack import ids
+from tests.sims.slack.blocks import MAX_BLOCKS
+from tests.sims.slack.chat import thread_of, writable
+from tests.sims.slack.platform import Platform
+from tests.sims.slack.values import Args, Channel, Json, Message, Refused, invalid
+from tests.sims.slack.workspace import bot_message
+
+MAX_VIEW_BLOCKS = 2 * MAX_BLOCKS
+
+
+# ── app-level ─────────────────────────────────────────────────────────────────────────────────
+def connections_open(slack: Platform, args: Args) -> Json:
+    """apps.connections.open: the address of one Socket Mode connection."""
+    if not slack.sockets.enabled:
+        raise Refused("socket_mode_not_enabled")
+    ticket = slack.sockets.ticket()
+    url = slack.url.replace("http://", "ws://")
+    return {"url": f"{url}/link/?ticket={ticket}&app_id={ids.APP}"}
+
+
+def authorizations(slack: Platform, args: Args) -> Json:
+    """apps.event.authorizations.list: the one installation."""
+    args.need("event_context")
+    one = {"enterprise_id": None, "team_id": ids.TEAM, "user_id": ids.BOT_USER, "is_bot": True}
+    return {"authorizations": [one | {"is_enterprise_install": False}]}
+
+
+# ── reactions ─────────────────────────────────────────────────────────────────────────────────
+def reaction_event(
+    slack: Platform, kind: str, user: str, channel: Channel, message: Message, name: str
+) -> None:
+    """Publish `reaction_added` or `reaction_removed`."""
+    item = {"type": "message", "channel": channel.id, "ts": message.ts}
+    event: Json = {"type": kind, "user": user, "reaction": name, "item": item}
+    event |= {"item_user": message.user, "event_ts": slack.workspace.new_ts()}
+    slack.events.publish(event, channel, slack.workspace.users[user].team)
+
+
+def react(slack: Platform, user: str, channel: Channel, ts: str, name: str) -> None:
+    """Add a reaction of `user`; `already_reacted` when it is there."""
+    message = slack.workspace.message(channel, ts)
+    users = message.reactions.setdefault(name, [])
+    if user in users:
+        raise Refused("already_reacted")
+    users.append(user)
+    reaction_event(slack, "reaction_added", user, channel, message, name)
+
+
+def reactions_add(slack: Platform, args: Args) -> Json:
+    """reactions.add."""
+    channel = slack.workspace.channel(args.need("channel"), member=ids.BOT_USER)
+    react(slack, ids.BOT_USER, channel, args.need("timestamp"), args.need("name").strip(":"))
+    return {}
+
+
+def reactions_remove(slack: Platform, args: Args) -> Json:
+    """reactions.remove."""
+    channel = slack.workspace.channel(args.need("channel"), member=ids.BOT_USER)
+    message = slack.workspace.message(channel, args.need("timestamp"))
+    name = args.need("name").strip(":")
+    if ids.BOT_USER not in message.reactions.get(name, []):
+        raise Refused("no_reaction")
+    message.reactions[name].remove(ids.BOT_USER)
+    if not message.reactions[name]:
+        del message.reactions[name]
+    reaction_event(slack, "reaction_removed", ids.BOT_USER, channel, message, name)
+    return {}
+
+
+# ── views ─────────────────────────────────────────────────────────────────────────────────────
+def _view(args: Args, kind: str) -> Json:
+    view = args.json("view")
+    if not isinstance(view, dict) or view.get("type") != kind:
+        raise invalid(f"view must have the type {kind}")
+    if len(view.get("blocks") or []) > MAX_VIEW_BLOCKS:
+        raise invalid(f"no more than {MAX_VIEW_BLOCKS} items allowed")
+    if kind == "modal" and not view.get("title"):
+        raise invalid("missing required field: title")
+    return view | {"team_id": ids.TEAM, "app_id": ids.APP, "bot_id": ids.BOT}
+
+
+def views_open(slack: Platform, args: Args) -> Json:
+    """views.open: a trigger opens one view, within three seconds."""
+    trigger = slack.triggers.get(args.need("trigger_id"))
+    if trigger is None:
+        raise Refused("invalid_trigger_id")
+    if trigger.used:
+        raise Refused("exchanged_trigger_id")
+    if trigger.expires < time.monotonic():
+        raise Refused("expired_trigger_id")
+    view = _view(args, "modal")
+    trigger.used = True
+    view |= {"id": "V" + uuid.uuid4().hex[:9].upper(), "state": {"values": {}}}
+    slack.views[view["id"]] = view
+    return {"view": view}
+
+
+def views_update(slack: Platform, args: Args) -> Json:
+    """views.update."""
+    if args.need("view_id") not in slack.views:
+        raise Refused("not_found")
+    slack.views[args.text("view_id")] |= _view(args, "modal")
+    return {"view": slack.views[args.text("view_id")]}
+
+
+def views_publish(slack: Platform, args: Args) -> Json:
+    """views.publish: a person's home tab."""
+    if args.need("user_id") not in slack.workspace.users:
+        raise Refused("user_not_found")
+    view = _view(args, "home")
+    slack.homes[args.text("user_id")] = view
+    return {"view": view}
+
+
+# ── files ─────────────────────────────────────────────────────────────────────────────────────
+def new_file(slack: Platform, name: str, kind: str, user: str, data: bytes | None) -> Json:
+    """A file as events and messages carry it; its bytes are served to the bot's token only."""
+    file = "F" + uuid.uuid4().hex[:9].upper()
+    url = f"{slack.url}/files-pri/{ids.TEAM}-{file}"
+    made: Json = {"id": file, "name": name, "title": name, "mimetype": kind, "user": user}
+    made |= {"filetype": name.rpartition(".")[2], "size": len(data or b""), "mode": "hosted"}
+    made |= {"url_private": f"{url}/{name}", "url_private_download": f"{url}/download/{name}"}
+    slack.files[file] = made
+    if data is not None:
+        slack.contents[file] = data
+    return made
+
+
+def upload_url(slack: Platform, args: Args) -> Json:
+    """files.getUploadURLExternal."""
+    if (length := args.number("length", 0)) <= 0:
+        raise invalid("length must be positive")
+    made = new_file(slack, args.need("filename"), "application/octet-stream", ids.BOT_USER, None)
+    made["size"] = length
+    return {"upload_url": f"{slack.url}/upload/v1/{made['id']}", "file_id": made["id"]}
+
+
+def complete_upload(slack: Platform, args: Args) -> Json:
+    """files.completeUploadExternal: shares what was uploaded, when a channel is given."""
+    wanted = args.json("files") or []
+    for item in wanted:
+        if item.get("id") not in slack.contents:
+            raise Refused("file_not_found")
+    files = [slack.files[item["id"]] | {"title": item.get("title", "")} for item in wanted]
+    if channel_id := args.text("channel_id"):
+        channel = writable(slack, channel_id)
+        message = bot_message(ts=slack.workspace.new_ts(), channel=channel.id)
+        message.text, message.files = args.text("initial_comment"), files
+        message.subtype = "file_share"
+        message.thread_ts = thread_of(channel, args.text("thread_ts"))
+        slack.workspace.post(message)
+    return {"files": files}

@@ -1,0 +1,200 @@
+"""Slash commands, shortcuts, buttons and modals, and what the app answers to them.
+
+The app answers in its acknowledgement, at the response_url (five times within 30 minutes) or by
+the Web API; an interaction is never delivered twice.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from aiohttp import web
+
+from tests.sims.slack import ids
+from tests.sims.slack.chat import Content, content, whisper
+from tests.sims.slack.delivery import Attempt
+from tests.sims.slack.platform import RESPONSE_URL_USES, Hook, Platform
+from tests.sims.slack.values import Args, Channel, Json, Message, Refused
+from tests.sims.slack.workspace import bot_message
+
+
+class Interactions:
+    """The controls that use the app's commands, shortcuts and blocks."""
+
+    def __init__(self, slack: Platform) -> None:
+        self.slack = slack
+        self.world = slack.workspace
+
+    # ── what people do ────────────────────────────────────────────────────────────────────────
+    async def slash(
+        self, user: str, channel: str, command: str, text: str = "", thread_ts: str = ""
+    ) -> Json:
+        """Use a slash command; returns `acked`, `payload` and `answers` (the id for `answers`)."""
+        there = self.world.channel(channel)
+        if thread_ts:
+            raise Refused(f"{command} is not supported in threads. Sorry!")
+        known = self.slack.commands is None or command in self.slack.commands
+        if not known or "commands" not in self.slack.events.scopes:
+            raise Refused(f"{command} is not a valid command")
+        hook = self.slack.hook(there, user)
+        person = self.world.users[user]
+        payload: Json = {"token": ids.VERIFICATION_TOKEN, "team_id": ids.TEAM}
+        payload |= {"team_domain": ids.TEAM_DOMAIN, "channel_id": there.id}
+        payload |= {"channel_name": there.name or "directmessage", "user_id": user}
+        payload |= {"user_name": person.name, "command": command, "text": text}
+        payload |= {"api_app_id": ids.APP, "is_enterprise_install": "false"}
+        payload |= {"response_url": self.slack.hook_url(hook)}
+        payload |= {"trigger_id": self.slack.trigger(user)}
+        return self._result(await self.slack.delivery.once("slash_commands", payload), hook)
+
+    async def shortcut(
+        self, user: str, callback_id: str, channel: str = "", message_ts: str = ""
+    ) -> Json:
+        """Use a message shortcut, or without `message_ts` a global one."""
+        if self.slack.shortcuts is not None and callback_id not in self.slack.shortcuts:
+            raise Refused(f"{callback_id} is not a shortcut of the app")
+        payload = self._who("message_action" if message_ts else "shortcut", user)
+        payload |= {"callback_id": callback_id, "action_ts": self.world.new_ts()}
+        hook = ""
+        if message_ts:
+            there = self.world.channel(channel)
+            message = self.world.message(there, message_ts)
+            hook = self.slack.hook(there, user, thread_ts=message.thread_ts)
+            payload |= {"channel": _named(there), "message_ts": message_ts}
+            payload |= {"message": self.world.public(message)}
+            payload |= {"response_url": self.slack.hook_url(hook)}
+        return self._result(await self.slack.delivery.once("interactive", payload), hook)
+
+    async def click(
+        self, user: str, channel: str, ts: str, action_id: str, value: str | None = None
+    ) -> Json:
+        """Use a button (or choose `value` in a select) that the message shows now."""
+        there = self.world.channel(channel)
+        message = self._clickable(there, ts, user)
+        block_id, element = _element(message, action_id, value)
+        hook = self.slack.hook(there, user, message.ts, message.thread_ts)
+        payload = self._who("block_actions", user)
+        container: Json = {"type": "message", "message_ts": ts, "channel_id": there.id}
+        container["is_ephemeral"] = bool(message.ephemeral_to)
+        if message.is_reply:
+            container["thread_ts"] = message.thread_ts
+        payload |= {"container": container, "channel": _named(there), "state": {"values": {}}}
+        if not message.ephemeral_to:
+            payload["message"] = self.world.public(message)
+        payload["response_url"] = self.slack.hook_url(hook)
+        payload["actions"] = [_action(element, block_id, value, self.world.new_ts())]
+        return self._result(await self.slack.delivery.once("interactive", payload), hook)
+
+    def _clickable(self, channel: Channel, ts: str, user: str) -> Message:
+        for message in self.world.ephemerals:
+            if (message.channel, message.ts) == (channel.id, ts) and not message.deleted:
+                if message.ephemeral_to != user:
+                    raise Refused("message_not_found")
+                return message
+        return self.world.message(channel, ts)
+
+    async def view_submit(self, user: str, view_id: str, values: Json) -> Json:
+        """Submit a modal with `values` as its `state.values`."""
+        view = self.slack.views[view_id] | {"state": {"values": values}}
+        payload = self._who("view_submission", user) | {"view": view, "response_urls": []}
+        result = self._result(await self.slack.delivery.once("interactive", payload), "")
+        if (result["payload"] or {}).get("response_action") != "errors" and result["acked"]:
+            del self.slack.views[view_id]
+        return result
+
+    def _who(self, kind: str, user: str) -> Json:
+        person = self.world.users[user]
+        who = {"id": user, "username": person.name, "name": person.name, "team_id": person.team}
+        payload: Json = {"type": kind, "user": who, "api_app_id": ids.APP}
+        payload |= {"token": ids.VERIFICATION_TOKEN, "trigger_id": self.slack.trigger(user)}
+        payload |= {"team": {"id": ids.TEAM, "domain": ids.TEAM_DOMAIN}, "enterprise": None}
+        return payload | {"is_enterprise_install": False}
+
+    # ── what the app answers ──────────────────────────────────────────────────────────────────
+    def _result(self, attempt: Attempt, hook: str) -> Json:
+        answer = attempt.answer if attempt.acked is not None else None
+        if hook and isinstance(answer, dict) and (answer.get("text") or answer.get("blocks")):
+            self._show(self.slack.hooks[hook], answer)
+        return {
+            "acked": attempt.acked is not None,
+            "error": attempt.reason,
+            "payload": answer,
+            "answers": hook,
+        }
+
+    def answers(self, answers: str) -> list[Json]:
+        """What was shown for an interaction so far: acknowledgement text and response_url posts."""
+        return self.slack.hooks[answers].answers
+
+    async def respond(self, request: web.Request) -> web.Response:
+        """`POST /respond/{hook}`: the response_url."""
+        hook = self.slack.hooks.get(request.match_info["hook"])
+        if hook is None or hook.expires < time.monotonic():
+            return web.json_response({"ok": False, "error": "expired_url"}, status=404)
+        posts = [answer for answer in hook.answers if answer["via"] == "response_url"]
+        if len(posts) >= RESPONSE_URL_USES:
+            return web.json_response({"ok": False, "error": "used_url"}, status=404)
+        try:
+            self._show(hook, await request.json(), via="response_url")
+        except Refused as refused:
+            return web.json_response({"ok": False, "error": refused.error}, status=400)
+        return web.Response(text="ok", content_type="text/plain")
+
+    def _show(self, hook: Hook, body: Json, via: str = "ack") -> None:
+        channel = self.world.channel(hook.channel)
+        hook.answers.append({**body, "via": via, "at": time.time()})
+        if body.get("delete_original"):
+            self._original(hook).deleted = time.time()
+            return
+        wanted = content(Args(body))
+        if not (wanted.text or wanted.blocks or wanted.attachments):
+            raise Refused("no_text")
+        if body.get("replace_original") and hook.message_ts:
+            self._replace(self._original(hook), wanted)
+        elif body.get("response_type") == "in_channel":
+            thread = body.get("thread_ts", "")
+            message = bot_message(ts=self.world.new_ts(), channel=channel.id, thread_ts=thread)
+            message.text, message.blocks = wanted.text or "", wanted.blocks or []
+            self.world.post(message)
+        else:
+            thread = str(body.get("thread_ts") or hook.thread_ts)
+            whisper(self.slack, channel, hook.user, wanted, thread)
+
+    def _original(self, hook: Hook) -> Message:
+        return self._clickable(self.world.channel(hook.channel), hook.message_ts, hook.user)
+
+    def _replace(self, message: Message, wanted: Content) -> None:
+        before = self.world.public(message)
+        message.text, message.blocks = wanted.text or "", wanted.blocks or []
+        if message.ephemeral_to:
+            self.world.keep(message, "update")
+        else:
+            self.world.changed(message, "update", before)
+
+
+def _named(channel: Channel) -> Json:
+    return {"id": channel.id, "name": channel.name or "directmessage"}
+
+
+def _element(message: Message, action_id: str, value: str | None) -> tuple[str, Json]:
+    """The element with that action_id (and value) among the message's blocks."""
+    for block in message.blocks:
+        elements = [*(block.get("elements") or []), *filter(None, [block.get("accessory")])]
+        for element in elements:
+            same = element.get("value") in (None, value) or value is None
+            choice = "options" in element or element.get("type") == "feedback_buttons"
+            if element.get("action_id") == action_id and (same or choice):
+                return block["block_id"], element
+    raise Refused(f"the message shows no {action_id} {value or ''}")
+
+
+def _action(element: Json, block_id: str, value: str | None, ts: str) -> Json:
+    action: Json = {"action_id": element["action_id"], "block_id": block_id}
+    action |= {"type": element.get("type", "button"), "action_ts": ts}
+    if options := element.get("options"):
+        chosen: Any = next((o for o in options if o["value"] == value), None)
+        if chosen is None:
+            raise Refused(f"no option {value}")
+        return action | {"selected_option": chosen}
+    return action | {"value": value or element.get("value", ""), "text": element.get("text")}

@@ -1,0 +1,202 @@
+"""Reading: conversations.*, users.*, bots, team, auth. Pages follow Slack's cursors."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+
+from tests.sims.slack import ids
+from tests.sims.slack.limits import COMMERCIAL_OBJECTS
+from tests.sims.slack.platform import Platform
+from tests.sims.slack.values import Args, Channel, Json, Message, Refused
+
+MAX_LIMIT = 1_000
+_HISTORY = {"channel": "channels", "group": "groups", "im": "im", "mpim": "mpim"}
+_TYPES = {"channel": "public_channel", "group": "private_channel", "im": "im", "mpim": "mpim"}
+
+
+def cursor(value: str) -> str:
+    """An opaque cursor that continues after `value`."""
+    return base64.b64encode(f"next:{value}".encode()).decode()
+
+
+def _after(args: Args) -> str:
+    if not (given := args.text("cursor")):
+        return ""
+    try:
+        return base64.b64decode(given, validate=True).decode().removeprefix("next:")
+    except (binascii.Error, UnicodeDecodeError):
+        raise Refused("invalid_cursor") from None
+
+
+def _limit(slack: Platform, args: Args, default: int) -> int:
+    limit = args.number("limit", default)
+    if not 1 <= limit <= MAX_LIMIT:
+        raise Refused("invalid_limit")
+    return min(limit, COMMERCIAL_OBJECTS) if slack.limits.commercial else limit
+
+
+def needs(slack: Platform, scope: str) -> None:
+    """Raise `missing_scope` unless the app has it."""
+    if scope not in slack.events.scopes:
+        raise Refused("missing_scope", **slack.scope_error(scope))
+
+
+def readable(slack: Platform, args: Args, what: str = "history") -> Channel:
+    """The channel, when the app may read it."""
+    channel = slack.workspace.channels.get(args.need("channel"))
+    if channel is None:
+        raise Refused("channel_not_found")
+    needs(slack, f"{_HISTORY[channel.kind]}:{what}")
+    if channel.kind == "channel" and what == "read":
+        return channel
+    return slack.workspace.channel(channel.id, member=ids.BOT_USER)
+
+
+def _within(messages: Sequence[Message], args: Args) -> list[Message]:
+    """Those between `oldest` and `latest`; the ends count only with `inclusive`."""
+    oldest, latest = args.text("oldest") or "0", args.text("latest") or "9999999999"
+    ends = {oldest, latest} if args.flag("inclusive") else set()
+    low, high = float(oldest), float(latest)
+    return [m for m in messages if low < float(m.ts) < high or m.ts in ends]
+
+
+def _listed(slack: Platform, messages: Sequence[Message], args: Args) -> list[Json]:
+    with_metadata = bool(args.flag("include_all_metadata"))
+    with_metadata &= "metadata.message:read" in slack.events.scopes
+    return [slack.workspace.public(m, metadata=with_metadata) for m in messages]
+
+
+def _page(messages: list[Json], next_cursor: str) -> Json:
+    page: Json = {"messages": messages, "has_more": bool(next_cursor)}
+    return page | {"response_metadata": {"next_cursor": next_cursor}} if next_cursor else page
+
+
+def _visible(message: Message) -> bool:
+    return not message.deleted or message.subtype == "tombstone"
+
+
+def history(slack: Platform, args: Args) -> Json:
+    """conversations.history: top level only, newest first."""
+    channel = readable(slack, args)
+    limit = _limit(slack, args, 100)
+    top = [
+        m
+        for m in channel.messages.values()
+        if _visible(m) and (not m.is_reply or m.subtype == "thread_broadcast")
+    ]
+    chosen = list(reversed(_within(top, args)))
+    if before := _after(args):
+        chosen = [m for m in chosen if float(m.ts) < float(before)]
+    page = chosen[:limit]
+    return _page(_listed(slack, page, args), cursor(page[-1].ts) if len(chosen) > limit else "")
+
+
+def replies(slack: Platform, args: Args) -> Json:
+    """conversations.replies: the root first, on every page, then the replies, oldest first."""
+    channel = readable(slack, args)
+    limit = _limit(slack, args, MAX_LIMIT)
+    asked = channel.messages.get(args.need("ts"))
+    if asked is None or not _visible(asked):
+        raise Refused("thread_not_found")
+    root = channel.messages[asked.thread_ts] if asked.is_reply else asked
+    chosen = _within(slack.workspace.replies(channel, root.ts), args)
+    if after := _after(args):
+        chosen = [m for m in chosen if float(m.ts) > float(after)]
+    page = chosen[: max(1, limit - 1)]
+    next_cursor = cursor(page[-1].ts) if len(chosen) > len(page) else ""
+    return _page(_listed(slack, [root, *page], args), next_cursor)
+
+
+def info(slack: Platform, args: Args) -> Json:
+    """conversations.info."""
+    return {"channel": slack.workspace.place(readable(slack, args, "read"))}
+
+
+def members(slack: Platform, args: Args) -> Json:
+    """conversations.members."""
+    channel = readable(slack, args, "read")
+    return {"members": sorted(channel.members), "response_metadata": {"next_cursor": ""}}
+
+
+def _channels(slack: Platform, args: Args, channels: list[Channel]) -> Json:
+    limit = _limit(slack, args, 100)
+    types = (args.text("types") or "public_channel").replace(" ", "").split(",")
+    if unknown := set(types) - set(_TYPES.values()):
+        raise Refused("invalid_types", bad=sorted(unknown))
+    for kind, name in _TYPES.items():
+        if name in types:
+            needs(slack, f"{_HISTORY[kind]}:read")
+    found = [c for c in channels if _TYPES[c.kind] in types and c.id > _after(args)]
+    if args.flag("exclude_archived"):
+        found = [c for c in found if not c.archived]
+    found.sort(key=lambda channel: channel.id)
+    more = cursor(found[limit - 1].id) if len(found) > limit else ""
+    places = [slack.workspace.place(channel) for channel in found[:limit]]
+    return {"channels": places, "response_metadata": {"next_cursor": more}}
+
+
+def listed(slack: Platform, args: Args) -> Json:
+    """conversations.list: public channels and what the bot is in."""
+    every = slack.workspace.channels.values()
+    seen = [c for c in every if c.kind == "channel" or ids.BOT_USER in c.members]
+    return _channels(slack, args, seen)
+
+
+def users_conversations(slack: Platform, args: Args) -> Json:
+    """users.conversations: what a member, by default the bot, is in."""
+    user = args.text("user") or ids.BOT_USER
+    every = slack.workspace.channels.values()
+    return _channels(slack, args, [c for c in every if {user, ids.BOT_USER} <= c.members])
+
+
+def opened(slack: Platform, args: Args) -> Json:
+    """conversations.open: the direct message channel with one person."""
+    if args.text("channel"):
+        channel = slack.workspace.channel(args.text("channel"), member=ids.BOT_USER)
+    else:
+        users = args.need("users").split(",")
+        if len(users) > 1:
+            raise Refused("not_enough_users")  # group messages are not simulated
+        channel = slack.workspace.direct(users[0])
+    full = slack.workspace.place(channel) if args.flag("return_im") else {"id": channel.id}
+    return {"channel": full}
+
+
+def users_info(slack: Platform, args: Args) -> Json:
+    """users.info."""
+    return {"user": slack.workspace.person(args.need("user"))}
+
+
+def users_list(slack: Platform, args: Args) -> Json:
+    """users.list."""
+    people = [slack.workspace.person(user) for user in sorted(slack.workspace.users)]
+    return {"members": people, "response_metadata": {"next_cursor": ""}}
+
+
+def bots_info(slack: Platform, args: Args) -> Json:
+    """bots.info."""
+    for user in slack.workspace.users.values():
+        if user.bot_id and user.bot_id == (args.text("bot") or ids.BOT):
+            bot = {"id": user.bot_id, "app_id": user.app_id, "user_id": user.id}
+            return {"bot": bot | {"name": user.name, "deleted": False}}
+    raise Refused("bot_not_found")
+
+
+def team_info(slack: Platform, args: Args) -> Json:
+    """team.info."""
+    return {"team": {"id": ids.TEAM, "name": "Home", "domain": ids.TEAM_DOMAIN}}
+
+
+def auth_test(slack: Platform, args: Args) -> Json:
+    """auth.test."""
+    return {
+        "url": f"https://{ids.TEAM_DOMAIN}.slack.com/",
+        "team": "Home",
+        "team_id": ids.TEAM,
+        "user": ids.BOT_NAME,
+        "user_id": ids.BOT_USER,
+        "bot_id": ids.BOT,
+        "is_enterprise_install": False,
+    }

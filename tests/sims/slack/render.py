@@ -1,0 +1,118 @@
+"""Texts: what people type as Slack stores it, what is shown, whom it pings, what it previews.
+
+Strict where Slack's own rules are not published: a control sequence in a code span counts as a
+ping too, so a client must neutralise it everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from tests.sims.slack.values import Channel, Json, Message, User
+
+_TYPED = re.compile(
+    r"\[(?P<label>[^\]\n]+)\]\((?P<target>https?://[^\s)]+)\)"
+    r"|(?P<url>https?://[^\s<>]+)"
+    r"|(?<![\w@.])(?P<domain>(?:[a-z0-9-]+\.)+(?:com|org|net|io|dev)(?:/[^\s<>]*)?)(?![\w.])"
+    r"|(?<!\w)@(?P<user>[\w.-]+)"
+    r"|(?<!\w)#(?P<channel>[\w-]+)"
+)
+_PING = re.compile(r"<!(channel|here|everyone|subteam\^\w+)(?:\|[^>]*)?>|<@([UW]\w+)(?:\|[^>]*)?>")
+_NAMED = re.compile(r"(?<![\w<])@(channel|here|everyone|group)\b")
+_LINK = re.compile(r"https?://[^\s<>|)\]\"`*]+")
+BROADCASTS = {"channel", "here", "everyone"}
+
+
+def escaped(text: str) -> str:
+    """`&`, `<` and `>` as Slack stores them."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def typed(text: str, users: Iterable[User], channels: Iterable[Channel]) -> str:
+    """What a person types, as events carry it: escaped, with mentions and links marked.
+
+    `@name` or `@U…` of a user, `@channel`, `#name`, URLs, bare domains and `[label](url)`.
+    """
+    people = {key: user.id for user in users for key in (user.name, user.id)}
+    places = {channel.name: channel.id for channel in channels if channel.name}
+
+    def mark(match: re.Match[str]) -> str:
+        whole = escaped(match.group())
+        if match["label"]:
+            return f"<{escaped(match['target'])}|{escaped(match['label'])}>"
+        if match["url"]:
+            return f"<{whole}>"
+        if match["domain"]:
+            return f"<http://{whole}|{whole}>"
+        if match["channel"]:
+            place = places.get(match["channel"])
+            return f"<#{place}|{match['channel']}>" if place else whole
+        if match["user"] in BROADCASTS:
+            return f"<!{match['user']}>"
+        return f"<@{people[match['user']]}>" if match["user"] in people else whole
+
+    out, end = [], 0
+    for match in _TYPED.finditer(text):
+        out += [escaped(text[end : match.start()]), mark(match)]
+        end = match.end()
+    return "".join([*out, escaped(text[end:])])
+
+
+def rich_text(text: str) -> list[Json]:
+    """The `rich_text` block that every client's message carries beside its text."""
+    section = {"type": "rich_text_section", "elements": [{"type": "text", "text": text}]}
+    return [{"type": "rich_text", "block_id": "auto", "elements": [section]}]
+
+
+def mentions(text: str, user: str) -> bool:
+    """Whether `text` mentions that user."""
+    return any(match[2] == user for match in _PING.finditer(text))
+
+
+def _texts(part: object) -> Iterable[tuple[str, bool]]:
+    """Every text in a block, and whether control sequences work in it."""
+    if isinstance(part, list):
+        for item in part:
+            yield from _texts(item)
+    elif isinstance(part, dict):
+        text = part.get("text")
+        if isinstance(text, str):
+            yield text, part.get("type") in ("mrkdwn", "markdown")
+        if part.get("type") == "user":
+            yield f"<@{part.get('user_id')}>", True
+        if part.get("type") == "broadcast":
+            yield f"<!{part.get('range')}>", True
+        for key, value in part.items():
+            if key in ("text", "title", "elements", "fields", "accessory", "label"):
+                yield from _texts(value)
+
+
+def shown(message: Message) -> str:
+    """What a person reads: the stream's text and the blocks, or the text where there is none."""
+    parts = [message.stream.text] if message.stream and message.stream.text else []
+    parts += [text for block in message.blocks for text, _ in _texts(block)]
+    return "\n".join(parts) if parts else message.text
+
+
+def pings(message: Message) -> list[str]:
+    """Whom the message as it is now would ping: `channel`, `here`, `everyone` or user ids."""
+    live = [message.text, message.stream.text if message.stream else ""]
+    live += [text for block in message.blocks for text, works in _texts(block) if works]
+    live += [text for part in message.attachments for text in _attachment_texts(part)]
+    found = [match[1] or match[2] for text in live for match in _PING.finditer(text)]
+    if message.link_names:
+        found += [match[1] for text in live for match in _NAMED.finditer(text)]
+    return sorted(set(found))
+
+
+def _attachment_texts(part: Json) -> list[str]:
+    return [part[key] for key in ("text", "pretext", "title") if isinstance(part.get(key), str)]
+
+
+def previews(message: Message) -> list[str]:
+    """The links of the message as it is now that show a preview."""
+    if not message.unfurls:
+        return []
+    links = _LINK.findall(shown(message) + " " + message.text)
+    return list(dict.fromkeys(link.rstrip(".,;:!?") for link in links))

@@ -1,0 +1,140 @@
+"""The simulated Slack as a server: its routes and controls.
+
+A refusal is data on both: `ok: false` from the Web API, HTTP 409 with its reason from a control.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from tests.sims.kit import Entry, Sim
+from tests.sims.slack import ids
+from tests.sims.slack.controls import Controls
+from tests.sims.slack.interact import Interactions
+from tests.sims.slack.people import People
+from tests.sims.slack.platform import Platform
+from tests.sims.slack.values import Json, Refused
+from tests.sims.slack.web import accepted_scopes, call
+
+_PEOPLE = (
+    "say edit delete unfurl react join remove_from_channel archive open_direct open_home "
+    "open_agent_pane move_agent_pane stop_agent revoke"
+)
+_INTERACTIONS = "slash shortcut click view_submit answers"
+_CONTROLS = (
+    "subscribe scopes manifest commands set_http set_socket delivery limits streams disconnect "
+    "drop offline online deliver_again channel thread ephemeral deliveries state"
+)
+
+
+class SlackServer(Sim):
+    """Slack: Web API, Socket Mode, signed HTTP events, interactions and native streams."""
+
+    name = "slack"
+
+    def setup(self) -> None:
+        """Add the routes and controls."""
+        self.slack = Platform()
+        self.slack.sockets.rtt = self.slack.delivery.rtt = self.rtt
+        interactions = Interactions(self.slack)
+        for names, owner in (
+            (_PEOPLE, People(self.slack)),
+            (_INTERACTIONS, interactions),
+            (_CONTROLS, Controls(self.slack)),
+        ):
+            for name in names.split():
+                self.control(name, _refusable(getattr(owner, name)))
+        router = self.app.router
+        router.add_route("*", "/api/{method}", self._api)
+        router.add_get("/link/", self.slack.sockets.serve)
+        router.add_post("/respond/{hook}", interactions.respond)
+        router.add_post("/upload/v1/{file}", self._upload)
+        for path in ("/files-pri/{file}/{name}", "/files-pri/{file}/download/{name}"):
+            router.add_get(path, self._download)
+
+    async def start(self, port: int = 0) -> web.AppRunner:
+        """Listen; the addresses that Slack gives out lead here."""
+        runner = await super().start(port)
+        self.slack.url = self.url
+        return runner
+
+    def _set_rtt(self, seconds: float) -> None:
+        super()._set_rtt(seconds)
+        self.slack.sockets.rtt = self.slack.delivery.rtt = seconds
+
+    # ── routes ────────────────────────────────────────────────────────────────────────────────
+    async def _api(self, request: web.Request) -> web.Response:
+        entry: Entry = request["entry"]
+        body = entry.body if isinstance(entry.body, dict) else {}
+        values = {**request.query, **body}
+        token = str(values.pop("token", "")) or _bearer(request)
+        method = request.match_info["method"]
+        status, headers = 200, {"X-Accepted-OAuth-Scopes": accepted_scopes(method)}
+        try:
+            answer: Json = {"ok": True} | call(
+                self.slack, method, token, values, (ids.BOT_TOKEN, ids.APP_TOKEN)
+            )
+        except Refused as refused:
+            answer = {"ok": False, "error": refused.error} | refused.more
+            entry.note["error"] = refused.error
+            if refused.retry_after:
+                status, headers["Retry-After"] = 429, str(refused.retry_after)
+        if token == ids.BOT_TOKEN:
+            headers["X-OAuth-Scopes"] = ",".join(sorted(self.slack.events.scopes))
+        text = json.dumps(answer)
+        return web.json_response(text=text, status=status, headers=headers)
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        file = self.slack.files.get(request.match_info["file"])
+        if file is None:
+            return web.Response(status=404, text="no such upload")
+        data = await _sent(request)
+        if len(data) != file["size"]:
+            return web.Response(status=400, text="length does not match")
+        self.slack.contents[file["id"]] = data
+        return web.Response(text=f"OK - {len(data)}")
+
+    async def _download(self, request: web.Request) -> web.Response:
+        """A file's bytes for the bot's token; the sign-in page, with status 200, for any other."""
+        file = request.match_info["file"].rpartition("-")[2]
+        allowed = _bearer(request) == ids.BOT_TOKEN and not self.slack.revoked
+        if not allowed or "files:read" not in self.slack.events.scopes:
+            return web.Response(
+                text="<!DOCTYPE html><title>Sign in</title>", content_type="text/html"
+            )
+        if file not in self.slack.contents:
+            return web.Response(status=404)
+        kind = self.slack.files[file]["mimetype"]
+        return web.Response(body=self.slack.contents[file], content_type=kind)
+
+
+def _refusable(does: Callable[..., Any]) -> Callable[..., Any]:
+    """A control whose refusal says why, as HTTP 409."""
+
+    async def wrapped(**body: Any) -> Any:
+        try:
+            result = does(**body)
+            return await result if hasattr(result, "__await__") else result
+        except Refused as refused:
+            raise web.HTTPConflict(text=refused.error) from refused
+
+    return wrapped
+
+
+def _bearer(request: web.Request) -> str:
+    return request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+
+
+async def _sent(request: web.Request) -> bytes:
+    """The bytes of an upload, plain or as the one part of a multipart form."""
+    if not request.content_type.startswith("multipart/"):
+        return await request.read()
+    for value in (await request.post()).values():
+        if isinstance(value, web.FileField):
+            return value.file.read()
+        return value.encode() if isinstance(value, str) else bytes(value)
+    return b""

@@ -1,0 +1,169 @@
+"""The Web API: which token, scope, arguments and budget each method wants.
+
+Arguments that slack_sdk 3.47 does not know for a method are refused, where Slack itself often
+ignores them: `unfurl_links` in chat.update does nothing there, so nobody should send it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.sims.slack import chat, extras, reads, streams
+from tests.sims.slack.platform import Platform
+from tests.sims.slack.values import Args, Json, Refused, invalid
+
+_ALWAYS = {"team_id"}  # Bolt's client of a request sends it with every call
+_ICON = "icon_emoji icon_url username "
+_SHOWN = "text blocks attachments as_user link_names parse markdown_text metadata "
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A Web API method; `scope` is "" where none is needed or the method looks itself."""
+
+    does: Callable[[Platform, Args], Json]
+    scope: str
+    tier: int
+    accepts: str
+    app_level: bool = False
+
+
+METHODS = {
+    "auth.test": Method(reads.auth_test, "", 4, ""),
+    "apps.connections.open": Method(extras.connections_open, "", 2, "", app_level=True),
+    "apps.event.authorizations.list": Method(
+        extras.authorizations, "", 4, "event_context cursor limit", app_level=True
+    ),
+    "chat.postMessage": Method(
+        chat.post_message,
+        "chat:write",
+        4,
+        _SHOWN + _ICON + "channel thread_ts reply_broadcast unfurl_links unfurl_media "
+        "container_id mrkdwn client_msg_id",
+    ),
+    "chat.update": Method(
+        chat.update, "chat:write", 3, _SHOWN + "channel ts file_ids reply_broadcast"
+    ),
+    "chat.delete": Method(chat.delete, "chat:write", 3, "channel ts as_user"),
+    "chat.postEphemeral": Method(
+        chat.post_ephemeral,
+        "chat:write",
+        4,
+        _SHOWN.replace("metadata ", "") + _ICON + "channel user thread_ts",
+    ),
+    "chat.getPermalink": Method(chat.get_permalink, "", 4, "channel message_ts"),
+    "chat.startStream": Method(
+        streams.start,
+        "chat:write",
+        2,
+        _ICON + "channel thread_ts markdown_text recipient_team_id recipient_user_id chunks "
+        "task_display_mode",
+    ),
+    "chat.appendStream": Method(streams.append, "chat:write", 4, "channel ts markdown_text chunks"),
+    "chat.stopStream": Method(
+        streams.stop,
+        "chat:write",
+        2,
+        "channel ts markdown_text blocks metadata chunks session_status",
+    ),
+    "assistant.threads.setStatus": Method(
+        streams.set_status,
+        "assistant:write",
+        3,
+        _ICON + "channel_id thread_ts status loading_messages",
+    ),
+    "assistant.threads.setTitle": Method(
+        streams.set_title, "assistant:write", 3, "channel_id thread_ts title"
+    ),
+    "assistant.threads.setSuggestedPrompts": Method(
+        streams.set_prompts, "assistant:write", 3, "channel_id thread_ts title prompts"
+    ),
+    "agents.sessions.setStatus": Method(
+        streams.session_status,
+        "chat:write",
+        3,
+        _ICON + "channel_id status thread_ts title initiator_user_id",
+    ),
+    "agents.sessions.rename": Method(
+        streams.session_rename, "chat:write", 3, "channel_id title thread_ts"
+    ),
+    "conversations.history": Method(
+        reads.history,
+        "",
+        3,
+        "channel cursor inclusive include_all_metadata latest limit oldest",
+    ),
+    "conversations.replies": Method(
+        reads.replies,
+        "",
+        3,
+        "channel ts cursor inclusive include_all_metadata latest limit oldest",
+    ),
+    "conversations.info": Method(reads.info, "", 3, "channel include_locale include_num_members"),
+    "conversations.members": Method(reads.members, "", 4, "channel cursor limit"),
+    "conversations.list": Method(
+        reads.listed, "", 2, "cursor exclude_archived limit team_id types"
+    ),
+    "conversations.open": Method(reads.opened, "im:write", 3, "channel return_im users"),
+    "users.conversations": Method(
+        reads.users_conversations, "", 3, "cursor exclude_archived limit team_id types user"
+    ),
+    "users.info": Method(reads.users_info, "users:read", 4, "user include_locale"),
+    "users.list": Method(reads.users_list, "users:read", 2, "cursor limit include_locale team_id"),
+    "bots.info": Method(reads.bots_info, "users:read", 3, "bot team_id"),
+    "team.info": Method(
+        reads.team_info, "team:read", 3, "team domain include_slackbot_availability"
+    ),
+    "reactions.add": Method(extras.reactions_add, "reactions:write", 3, "channel name timestamp"),
+    "reactions.remove": Method(
+        extras.reactions_remove,
+        "reactions:write",
+        2,
+        "name channel file file_comment timestamp",
+    ),
+    "views.open": Method(extras.views_open, "", 4, "trigger_id interactivity_pointer view"),
+    "views.update": Method(extras.views_update, "", 4, "view external_id view_id hash"),
+    "views.publish": Method(extras.views_publish, "", 4, "user_id view hash"),
+    "files.getUploadURLExternal": Method(
+        extras.upload_url, "files:write", 4, "filename length alt_txt snippet_type"
+    ),
+    "files.completeUploadExternal": Method(
+        extras.complete_upload,
+        "files:write",
+        4,
+        "files channel_id channels initial_comment thread_ts",
+    ),
+}
+
+
+def call(slack: Platform, name: str, token: str, values: Json, tokens: tuple[str, str]) -> Json:
+    """Answer one call; raises Refused. `tokens` are the bot's and the app's."""
+    if (method := METHODS.get(name)) is None:
+        raise Refused("unknown_method", req_method=name)
+    _authenticate(slack, method, token, tokens)
+    args = Args(values)
+    channel = args.text("channel") or args.text("channel_id")
+    slack.limits.take(name, method.tier, channel)
+    if method.scope and method.scope not in slack.events.scopes:
+        raise Refused("missing_scope", **slack.scope_error(method.scope))
+    unknown = set(args.values) - set(method.accepts.split()) - _ALWAYS
+    if unknown:
+        raise invalid(*(f"unknown argument: {key}" for key in sorted(unknown)))
+    return method.does(slack, args)
+
+
+def _authenticate(slack: Platform, method: Method, token: str, tokens: tuple[str, str]) -> None:
+    if not token:
+        raise Refused("not_authed")
+    if token not in tokens:
+        raise Refused("invalid_auth")
+    if (token == tokens[1]) != method.app_level:
+        raise Refused("not_allowed_token_type")
+    if slack.revoked and not method.app_level:
+        raise Refused(slack.revoked)
+
+
+def accepted_scopes(name: str) -> str:
+    """The X-Accepted-OAuth-Scopes header of a method."""
+    return METHODS[name].scope if name in METHODS else ""

@@ -1,0 +1,259 @@
+"""One workspace: who and what is in it, and everything that ever happened to each message.
+
+Nothing is forgotten: a deleted message stays with its versions, only marked. Every change is
+published as the event that Slack would send.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from tests.sims.slack import ids
+from tests.sims.slack.render import mentions, pings, previews, shown
+from tests.sims.slack.values import Channel, Json, Message, Refused, User, Version
+
+# (event, channel it happened in, team of who did it)
+Publish = Callable[[Json, Channel | None, str], None]
+TOMBSTONE = "This message was deleted."
+
+
+class Workspace:
+    """The state; `publish` is told every event."""
+
+    def __init__(self, publish: Publish) -> None:
+        self.publish = publish
+        self.users = {user.id: user for user in _default_users()}
+        self.channels = {channel.id: channel for channel in _default_channels()}
+        self.ephemerals: list[Message] = []
+        self.statuses: dict[tuple[str, str], Json] = {}  # assistant.threads.setStatus
+        self.sessions: dict[tuple[str, str], Json] = {}  # agents.sessions.*
+        self._last_ts = 0
+
+    def new_ts(self) -> str:
+        """A fresh timestamp: the time now, never the same twice."""
+        self._last_ts = max(self._last_ts + 1, int(time.time() * 1_000_000))
+        return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
+
+    # ── looking things up ─────────────────────────────────────────────────────────────────────
+    def channel(self, channel_id: str, *, member: str = "") -> Channel:
+        """The channel; refused when `member` cannot see it or, in a public one, is not in it."""
+        channel = self.channels.get(channel_id)
+        if channel is None:
+            raise Refused("channel_not_found")
+        if member and member not in channel.members:
+            raise Refused("not_in_channel" if channel.kind == "channel" else "channel_not_found")
+        return channel
+
+    def message(self, channel: Channel, ts: str) -> Message:
+        """A message that is there now; `message_not_found` otherwise."""
+        message = channel.messages.get(ts)
+        if message is None or message.deleted or message.subtype == "tombstone":
+            raise Refused("message_not_found")
+        return message
+
+    def direct(self, user: str) -> Channel:
+        """The direct message channel between `user` and the bot, made when it is first needed."""
+        if user not in self.users:
+            raise Refused("user_not_found")
+        wanted = {user, ids.BOT_USER}
+        for channel in self.channels.values():
+            if channel.kind == "im" and channel.members == wanted:
+                return channel
+        channel = Channel("D" + user[1:], "", "im", wanted)
+        self.channels[channel.id] = channel
+        return channel
+
+    def replies(self, channel: Channel, root: str) -> list[Message]:
+        """The replies that are there now, oldest first."""
+        there = channel.messages.values()
+        return [m for m in there if m.is_reply and m.thread_ts == root and not m.deleted]
+
+    # ── changing messages ─────────────────────────────────────────────────────────────────────
+    def post(self, message: Message) -> Message:
+        """Add a message and publish it; a mention of the bot is published twice, as Slack does."""
+        channel = self.channels[message.channel]
+        if message.is_reply:
+            channel.messages[message.thread_ts].thread_ts = message.thread_ts
+        channel.messages[message.ts] = message
+        self.keep(message, "start" if message.stream else "post")
+        event = self.event_of(message, channel)
+        if self._mentions_bot(message, channel):
+            self.publish(_mention(event), channel, message.team)
+        self.publish(event, channel, message.team)
+        return message
+
+    def keep(self, message: Message, how: str) -> None:
+        """Record the message as it is now as a version of it."""
+        now = Version(
+            time.time(),
+            how,
+            message.text,
+            shown(message),
+            list(message.blocks),
+            pings(message),
+            previews(message),
+        )
+        message.versions.append(now)
+
+    def changed(self, message: Message, how: str, before: Json) -> None:
+        """Record and publish a change; `before` is what `public` said before it."""
+        self.keep(message, how)
+        channel = self.channels[message.channel]
+        self._publish_change("message_changed", channel, self.public(message), before, message)
+        if how == "edit" and self._mentions_bot(message, channel):
+            self.publish(_mention(self.event_of(message, channel)), channel, message.team)
+
+    def remove(self, message: Message) -> None:
+        """Delete a message; a root with replies stays as a tombstone."""
+        channel = self.channels[message.channel]
+        before = self.public(message)
+        if not message.is_reply and self.replies(channel, message.ts):
+            message.subtype, message.text, message.blocks = "tombstone", TOMBSTONE, []
+            self.keep(message, "tombstone")
+            stone = self.public(message) | {"user": "USLACKBOT", "hidden": True}
+            self._publish_change("message_changed", channel, stone, before, message)
+            message.deleted = time.time()
+            return
+        message.deleted = time.time()
+        self._publish_change("message_deleted", channel, None, before, message)
+
+    def _publish_change(
+        self, subtype: str, channel: Channel, after: Json | None, before: Json, message: Message
+    ) -> None:
+        ts = self.new_ts()
+        event: Json = {"type": "message", "subtype": subtype, "hidden": True}
+        event |= {"message": after} if after is not None else {"deleted_ts": message.ts}
+        event |= {"previous_message": before, "channel": channel.id}
+        event |= {"ts": ts, "event_ts": ts, "channel_type": channel.kind}
+        self.publish(event, channel, message.team)
+
+    def _mentions_bot(self, message: Message, channel: Channel) -> bool:
+        """Slack sends app_mention for people's and other apps' messages, never in direct ones."""
+        theirs = message.user != ids.BOT_USER and channel.kind in ("channel", "group")
+        return theirs and mentions(message.text, ids.BOT_USER)
+
+    # ── how Slack says it ─────────────────────────────────────────────────────────────────────
+    def public(self, message: Message, *, metadata: bool = False) -> Json:
+        """A message as the Web API gives it; metadata only when asked for."""
+        out: Json = {"type": "message", "user": message.user, "ts": message.ts}
+        out |= {"text": message.text, "team": message.team, "blocks": list(message.blocks)}
+        for key in ("subtype", "bot_id", "app_id", "client_msg_id", "edited", "files"):
+            if value := getattr(message, key):
+                out[key] = value
+        if message.attachments:
+            out["attachments"] = message.attachments
+        if message.bot_id:
+            out["bot_profile"] = {"id": message.bot_id, "app_id": message.app_id}
+        if message.thread_ts:
+            out |= self._thread(message)
+        if message.stream is not None:
+            out["text"] = out["text"] or message.stream.text
+            out["streaming_state"] = "in_progress" if message.streaming else "completed"
+        if message.reactions:
+            out["reactions"] = [
+                {"name": name, "users": users, "count": len(users)}
+                for name, users in message.reactions.items()
+            ]
+        if metadata and message.metadata is not None:
+            out["metadata"] = message.metadata
+        return out
+
+    def _thread(self, message: Message) -> Json:
+        channel = self.channels[message.channel]
+        if message.is_reply:
+            root = channel.messages[message.thread_ts]
+            return {"thread_ts": message.thread_ts, "parent_user_id": root.user}
+        replies = self.replies(channel, message.ts)
+        return {
+            "thread_ts": message.ts,
+            "reply_count": len(replies),
+            "reply_users": list(dict.fromkeys(reply.user for reply in replies)),
+            "latest_reply": replies[-1].ts if replies else message.ts,
+        }
+
+    def event_of(self, message: Message, channel: Channel) -> Json:
+        """The `message` event that announces a message."""
+        event = self.public(message) | {"channel": channel.id, "channel_type": channel.kind}
+        event["event_ts"] = message.ts
+        if message.team != ids.TEAM:
+            event |= {"user_team": message.team, "source_team": message.team}
+        return event
+
+    def person(self, user_id: str) -> Json:
+        """A user as users.info gives it."""
+        if (user := self.users.get(user_id)) is None:
+            raise Refused("user_not_found")
+        profile: Json = {"real_name": user.real_name, "display_name": user.name, "team": user.team}
+        if user.bot_id:
+            profile |= {"bot_id": user.bot_id, "api_app_id": user.app_id}
+        return {
+            "id": user.id,
+            "team_id": user.team,
+            "name": user.name,
+            "real_name": user.real_name,
+            "deleted": user.deleted,
+            "is_bot": bool(user.bot_id),
+            "is_stranger": user.team != ids.TEAM,
+            "tz": "Europe/Berlin",
+            "profile": profile,
+        }
+
+    def place(self, channel: Channel) -> Json:
+        """A channel as conversations.info gives it."""
+        out: Json = {"id": channel.id, "is_archived": channel.archived, "created": 1_700_000_000}
+        if channel.kind == "im":
+            other = next(iter(channel.members - {ids.BOT_USER}))
+            return out | {"is_im": True, "user": other, "is_open": True}
+        return out | {
+            "name": channel.name,
+            "is_channel": channel.kind == "channel",
+            "is_group": channel.kind == "group",
+            "is_mpim": channel.kind == "mpim",
+            "is_private": channel.kind != "channel",
+            "is_member": ids.BOT_USER in channel.members,
+            "is_ext_shared": channel.shared,
+            "is_shared": channel.shared,
+            "num_members": len(channel.members),
+        }
+
+
+def _mention(event: Json) -> Json:
+    """The `app_mention` twin of a message event."""
+    dropped = {"channel_type", "subtype"}
+    return {key: value for key, value in event.items() if key not in dropped} | {
+        "type": "app_mention"
+    }
+
+
+def new_message_id() -> str:
+    """A client_msg_id as clients make it."""
+    return str(uuid.uuid4())
+
+
+def bot_message(**fields: Any) -> Message:
+    """A message of our bot."""
+    return Message(user=ids.BOT_USER, bot_id=ids.BOT, app_id=ids.APP, team=ids.TEAM, **fields)
+
+
+def _default_users() -> list[User]:
+    return [
+        User(ids.ALICE, "alice", ids.TEAM, "Alice Ash"),
+        User(ids.BOB, "bob", ids.TEAM, "Bob Birch"),
+        User(ids.CAROL, "carol", ids.OTHER_TEAM, "Carol Cedar"),
+        User(ids.BOT_USER, ids.BOT_NAME, ids.TEAM, "Threadline", ids.BOT, ids.APP),
+        User(ids.OTHER_BOT_USER, "otherbot", ids.TEAM, "Other Bot", ids.OTHER_BOT, ids.OTHER_APP),
+    ]
+
+
+def _default_channels() -> list[Channel]:
+    people = {ids.ALICE, ids.BOB}
+    bots = {ids.BOT_USER, ids.OTHER_BOT_USER}
+    return [
+        Channel(ids.GENERAL, "general", "channel", people | {ids.CAROL} | bots, shared=True),
+        Channel(ids.RANDOM, "random", "channel", people | {ids.OTHER_BOT_USER}),
+        Channel(ids.PRIVATE, "private", "group", people | {ids.BOT_USER}),
+        Channel(ids.DM_ALICE, "", "im", {ids.ALICE, ids.BOT_USER}),
+    ]
