@@ -341,7 +341,7 @@ class SimProcess:
             self._process.kill()
             await self._process.wait()
 
-    async def call(self, name: str, **body: Any) -> Any:
+    async def call(self, name: str, /, **body: Any) -> Any:
         """Drive the simulator: `POST /_sim/{name}`; raises AssertionError with its answer."""
         async with self._session.post(f"{self.url}/_sim/{name}", json=body) as response:
             assert response.status == 200, f"{name}: {response.status} {await response.text()}"

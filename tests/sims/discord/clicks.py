@@ -1,0 +1,205 @@
+"""People's commands, clicks and menus: each becomes an INTERACTION_CREATE.
+
+A person can run only what is registered for that place, and press only what is shown to them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.sims.discord import constants as c
+from tests.sims.discord.commands import CHAT_INPUT, MESSAGE_MENU, SUB_COMMAND, USER_MENU
+from tests.sims.discord.components import walk
+from tests.sims.discord.interactions import (
+    AUTOCOMPLETE,
+    COMMAND,
+    COMPONENT,
+    MODAL,
+    MODAL_SUBMIT,
+    Interaction,
+    Interactions,
+    new_token,
+    payload_base,
+)
+from tests.sims.discord.payloads import user_json
+from tests.sims.discord.people import People, refused
+from tests.sims.discord.permissions import may, permissions
+from tests.sims.discord.scene import Scene
+from tests.sims.discord.world import Channel, Message
+
+JSON = dict[str, Any]
+USER_OPTION, CHANNEL_OPTION, ROLE_OPTION = 6, 7, 8
+
+
+class Clicks:
+    """The controls that begin interactions; each gives the interaction's id."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        people: People,
+        interactions: Interactions,
+        registered: dict[int, list[JSON]],
+    ) -> None:
+        self._scene, self._people, self._world = scene, people, scene.world
+        self._interactions, self._registered = interactions, registered
+
+    # ── commands ──────────────────────────────────────────────────────────────────────────────
+    def slash(self, user: int, channel: int, name: str, options: JSON | None = None) -> int:
+        """Run `/name` with options by name; "model set" runs a subcommand."""
+        place = self._people.channel_of(channel)
+        command = self._command(place, user, name.split()[0], CHAT_INPUT)
+        data = self._command_data(command, name, options or {})
+        interaction = self._new(COMMAND, name, user, place)
+        return self._send(interaction, data)
+
+    def autocomplete(self, user: int, channel: int, name: str, option: str, typed: str) -> int:
+        """Type `typed` into an option of a command, without running it."""
+        place = self._people.channel_of(channel)
+        command = self._command(place, user, name.split()[0], CHAT_INPUT)
+        data = self._command_data(command, name, {option: typed}, partial=True)
+        data["options"][-1]["focused"] = True
+        return self._send(self._new(AUTOCOMPLETE, name, user, place), data)
+
+    def context_menu(
+        self, user: int, name: str, message: int | None = None, target: int | None = None
+    ) -> int:
+        """Choose a message's or a person's context menu entry; a person's one in the channel."""
+        if message is not None:
+            found = self._people.message_of(message)
+            place = self._world.channels[found.channel]
+            command = self._command(place, user, name, MESSAGE_MENU)
+            shown = self._scene.payloads.message(found, content=True)
+            resolved = {"messages": {str(message): shown}}
+        else:
+            place = self._people.channel_of(c.CHANNEL)
+            command = self._command(place, user, name, USER_MENU)
+            resolved = {"users": {str(target): user_json(self._world.users[target or 0])}}
+        about = self._about(command) | {"target_id": str(message or target), "resolved": resolved}
+        interaction = self._new(COMMAND, name, user, place)
+        interaction.menu = True
+        return self._send(interaction, about)
+
+    def _command(self, place: Channel, user: int, name: str, kind: int) -> JSON:
+        context = 1 if place.guild is None else 0  # a DM with the bot, or a guild
+        if not may(self._world, place, "use_application_commands", user):
+            raise refused("that person may not use commands there")
+        for scope in (place.guild or -1, 0):
+            for command in self._registered.get(scope, []):
+                contexts = command["contexts"]
+                here = contexts is None or context in contexts
+                if command["name"] == name and command["type"] == kind and here:
+                    return command
+        known = {guild: [x["name"] for x in found] for guild, found in self._registered.items()}
+        raise refused(f"no command {name!r} there; registered: {known}")
+
+    @staticmethod
+    def _about(command: JSON) -> JSON:
+        scope = {key: command[key] for key in ("guild_id",) if key in command}
+        return {"id": command["id"], "name": command["name"], "type": command["type"], **scope}
+
+    def _command_data(
+        self, command: JSON, name: str, values: JSON, *, partial: bool = False
+    ) -> JSON:
+        """The command's data; refused when an option is unknown, missing or not a choice."""
+        known, path = command.get("options") or [], name.split()[1:]
+        groups = []
+        for step in path:
+            group = next((o for o in known if o["name"] == step), None)
+            if group is None:
+                raise refused(f"no subcommand {step!r}")
+            groups.append(group)
+            known = group.get("options") or []
+        if not path and any(option["type"] <= SUB_COMMAND + 1 for option in known):
+            raise refused("a subcommand is needed")
+        options = self._options(known, values, partial=partial)
+        for group in reversed(groups):
+            options = [{"name": group["name"], "type": group["type"], "options": options}]
+        return self._about(command) | {"options": options, "resolved": self._resolved(options)}
+
+    @staticmethod
+    def _options(known: list[JSON], values: JSON, *, partial: bool) -> list[JSON]:
+        by_name = {option["name"]: option for option in known}
+        if unknown := set(values) - set(by_name):
+            raise refused(f"no options {sorted(unknown)}; there are {sorted(by_name)}")
+        missing = [o["name"] for o in known if o.get("required") and o["name"] not in values]
+        if missing and not partial:
+            raise refused(f"required options are missing: {missing}")
+        for name, value in values.items():
+            choices = [x["value"] for x in by_name[name].get("choices") or []]
+            if choices and not partial and value not in choices:
+                raise refused(f"{value!r} is none of the choices {choices}")
+        return [{"name": n, "type": by_name[n]["type"], "value": v} for n, v in values.items()]
+
+    def _resolved(self, options: list[JSON]) -> JSON:
+        users = [int(o["value"]) for o in options if o["type"] == USER_OPTION]
+        return {"users": {str(u): user_json(self._world.users[u]) for u in users}}
+
+    # ── components ────────────────────────────────────────────────────────────────────────────
+    def click(
+        self, user: int, message: int, custom_id: str, values: list[str] | None = None
+    ) -> int:
+        """Press a button, or choose `values` in a select menu, of a message that is shown."""
+        found = self._people.message_of(message)
+        if found.for_user not in (None, user):
+            raise refused("that message is shown to somebody else")
+        component = self._component(found, custom_id)
+        data = {"custom_id": custom_id, "component_type": component["type"]}
+        if values is not None:
+            data["values"] = values
+        place = self._world.channels[found.channel]
+        interaction = self._new(COMPONENT, custom_id, user, place)
+        interaction.source = found
+        shown = self._scene.payloads.message(found, content=True)
+        return self._send(interaction, data, message=shown)
+
+    @staticmethod
+    def _component(message: Message, custom_id: str) -> JSON:
+        shown = [x for _, x in walk(message.shown.components) if "custom_id" in x]
+        for component in shown:
+            if component["custom_id"] == custom_id:
+                if component.get("disabled"):
+                    raise refused(f"{custom_id} is disabled")
+                return component
+        raise refused(f"no component {custom_id!r}; shown: {[x['custom_id'] for x in shown]}")
+
+    def submit(self, interaction: int, values: dict[str, str]) -> int:
+        """Send the form that answered an interaction, with text by field."""
+        asked = self._interactions.all[interaction]
+        forms = [x["data"] for x in asked.answers if x["type"] == MODAL]
+        if not forms:
+            raise refused("that interaction was not answered with a form")
+        rows = [
+            {"type": 1, "components": [{"type": 4, "custom_id": key, "value": value}]}
+            for key, value in values.items()
+        ]
+        data = {"custom_id": forms[-1]["custom_id"], "components": rows}
+        place = self._world.channels[asked.channel]
+        return self._send(self._new(MODAL_SUBMIT, data["custom_id"], asked.user, place), data)
+
+    # ── sending ───────────────────────────────────────────────────────────────────────────────
+    def _new(self, kind: int, name: str, user: int, place: Channel) -> Interaction:
+        snowflake = self._world.snowflake()
+        made = Interaction(snowflake, kind, name, user, place.id, new_token(snowflake))
+        self._interactions.all[snowflake] = made
+        return made
+
+    def _send(self, interaction: Interaction, data: JSON, **more: Any) -> int:
+        """INTERACTION_CREATE: it needs no intent."""
+        payload = payload_base(interaction, interaction.kind, data) | more
+        place, user = self._world.channels[interaction.channel], interaction.user
+        allowed = str(permissions(self._world, user, place))
+        payload["channel"] = self._scene.payloads.channel(place) | {"permissions": allowed}
+        payload["channel_id"] = str(place.id)
+        payload["app_permissions"] = str(permissions(self._world, c.BOT, place))
+        if place.guild is None:
+            payload |= {"user": user_json(self._world.users[user]), "context": 1}
+            payload["authorizing_integration_owners"] = {"0": "0"}
+        else:
+            member = self._scene.payloads.member(place.guild, user) | {"permissions": allowed}
+            guild = {"id": str(place.guild), "locale": "en-US", "features": []}
+            payload |= {"guild_id": str(place.guild), "guild": guild, "guild_locale": "en-US"}
+            payload |= {"member": member, "context": 0}
+            payload["authorizing_integration_owners"] = {"0": str(place.guild)}
+        self._scene.gateway.dispatch("INTERACTION_CREATE", payload, guild=place.guild)
+        return interaction.id

@@ -1,0 +1,257 @@
+"""`DiscordSim`: the simulator as a process, with a typed method for every control.
+
+Ids are integers. A control that is used wrongly raises AssertionError with the reason.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.sims.discord import constants as c
+from tests.sims.kit import SimProcess
+
+JSON = dict[str, Any]
+
+
+class DiscordSim(SimProcess):
+    """A running Discord simulator: `async with DiscordSim() as sim`."""
+
+    def __init__(self, *, port: int = 0, rtt: float = 0.0) -> None:
+        super().__init__("tests.sims.discord", port=port, rtt=rtt)
+
+    @property
+    def api_url(self) -> str:
+        """REST base: `discord.http.Route.BASE`, `DISCORD_API_URL`."""
+        return f"{self.url}/api/v10"
+
+    @property
+    def gateway_url(self) -> str:
+        """Gateway: `DiscordWebSocket.DEFAULT_GATEWAY`, `DISCORD_GATEWAY_URL`."""
+        return f"ws://127.0.0.1:{self.port}/gateway/"
+
+    # ── people ────────────────────────────────────────────────────────────────────────────────
+    async def say(
+        self, user: int = c.ALICE, channel: int = c.CHANNEL, content: str = "", **more: Any
+    ) -> int:
+        """Post a message; its id.
+
+        `more`: mention, mention_role, reply_to, ping, webhook, flags, type, and attachments, a
+        list of `{filename, content_type, text | base64 | size}`.
+        """
+        return await self._id("say", user=user, channel=channel, content=content, **more)
+
+    async def mention(
+        self, content: str, *, user: int = c.ALICE, channel: int = c.CHANNEL, **more: Any
+    ) -> int:
+        """Say something that begins with the bot's mention; the message's id."""
+        return await self.say(user, channel, content, mention=True, **more)
+
+    async def dm(self, user: int, content: str, **more: Any) -> JSON:
+        """Say something to the bot in private; `{channel, message}`."""
+        return await self._json("dm", user=user, content=content, **more)
+
+    async def edit(self, message: int, content: str) -> None:
+        """Edit a message as its author."""
+        await self.call("edit", message=message, content=content)
+
+    async def delete(self, message: int) -> None:
+        """Delete a message."""
+        await self.call("delete", message=message)
+
+    async def start_thread(self, user: int, message: int, name: str) -> int:
+        """Start a thread on a message; its id, which is the message's."""
+        return await self._id("start_thread", user=user, message=message, name=name)
+
+    async def forum_post(
+        self, user: int, name: str, content: str, *, forum: int = c.FORUM, **more: Any
+    ) -> int:
+        """Make a forum post; the id of the post and of its first message. `more`: mention, …"""
+        return await self._id(
+            "forum_post", user=user, name=name, content=content, forum=forum, **more
+        )
+
+    async def rename_thread(self, thread: int, name: str) -> None:
+        """Rename a thread."""
+        await self.call("rename_thread", thread=thread, name=name)
+
+    async def archive(self, thread: int, *, archived: bool = True) -> None:
+        """Archive a thread, or open it again."""
+        await self.call("archive", thread=thread, archived=archived)
+
+    async def lock(self, thread: int, *, locked: bool = True) -> None:
+        """Close and lock a thread, or undo both."""
+        await self.call("lock", thread=thread, locked=locked)
+
+    async def delete_thread(self, thread: int) -> None:
+        """Delete a thread."""
+        await self.call("delete_channel", channel=thread)
+
+    async def delete_channel(self, channel: int) -> None:
+        """Delete a channel."""
+        await self.call("delete_channel", channel=channel)
+
+    async def react(self, user: int, message: int, emoji: str, *, add: bool = True) -> None:
+        """Add a reaction, or take it back."""
+        await self.call("react", user=user, message=message, emoji=emoji, add=add)
+
+    async def typing(self, user: int, channel: int) -> None:
+        """Begin to type."""
+        await self.call("typing", user=user, channel=channel)
+
+    async def pin(self, user: int, message: int) -> None:
+        """Pin a message."""
+        await self.call("pin", user=user, message=message)
+
+    async def deliver_again(self, message: int) -> None:
+        """Send the same MESSAGE_CREATE once more."""
+        await self.call("deliver_again", message=message)
+
+    async def close_dms(self, user: int, *, closed: bool = True) -> None:
+        """Whether the bot is refused to write to a person."""
+        await self.call("close_dms", user=user, closed=closed)
+
+    async def add_person(self, name: str, *, guild: int = c.GUILD) -> int:
+        """A new member of a guild; their id."""
+        return await self._id("add_person", name=name, guild=guild)
+
+    # ── interactions; each gives the interaction's id ─────────────────────────────────────────
+    async def slash(self, user: int, channel: int, name: str, options: JSON | None = None) -> int:
+        """Run `/name`; "model set" runs a subcommand. It must be registered there."""
+        return await self._id("slash", user=user, channel=channel, name=name, options=options)
+
+    async def autocomplete(
+        self, user: int, channel: int, name: str, option: str, typed: str
+    ) -> int:
+        """Type into an option; the choices are in the interaction's answers."""
+        return await self._id(
+            "autocomplete", user=user, channel=channel, name=name, option=option, typed=typed
+        )
+
+    async def context_menu(
+        self, user: int, name: str, *, message: int | None = None, target: int | None = None
+    ) -> int:
+        """Choose a context menu entry of a message, or of a person (`target`)."""
+        return await self._id("context_menu", user=user, name=name, message=message, target=target)
+
+    async def click(
+        self, user: int, message: int, custom_id: str, values: list[str] | None = None
+    ) -> int:
+        """Press a button, or choose `values` in a select menu."""
+        return await self._id(
+            "click", user=user, message=message, custom_id=custom_id, values=values
+        )
+
+    async def submit(self, interaction: int, values: dict[str, str]) -> int:
+        """Send the form that answered an interaction."""
+        return await self._id("submit", interaction=interaction, values=values)
+
+    async def interaction(self, id: int) -> JSON:
+        """An interaction: `type, name, user, channel, at, answered, answers, message`."""
+        found = (await self.state())["interactions"]
+        return next(x for x in found if x["id"] == id)
+
+    # ── the platform ──────────────────────────────────────────────────────────────────────────
+    async def disconnect(self, how: int | str = "op7", *, resumable: bool = True) -> int:
+        """Interrupt all connections: a close code, "op7" or "invalid_session"; how many."""
+        return await self._id("disconnect", how=how, resumable=resumable)
+
+    async def offline(self, *, forget: bool = True) -> None:
+        """Cut all connections and refuse new ones; `forget` ends their sessions too."""
+        await self.call("offline", forget=forget)
+
+    async def online(self) -> None:
+        """Accept connections again."""
+        await self.call("online")
+
+    async def set_gateway(self, **settings: Any) -> None:
+        """heartbeat_ms, acknowledges, identify_seconds, max_concurrency, preview_delay."""
+        await self.call("set_gateway", **settings)
+
+    async def dispatch(self, name: str, data: JSON, *, guild: int | None = c.GUILD) -> None:
+        """Send any gateway event as it is."""
+        await self.call("dispatch", name=name, data=data, guild=guild)
+
+    async def set_permissions(
+        self,
+        channel: int,
+        *,
+        allow: tuple[str, ...] = (),
+        deny: tuple[str, ...] = (),
+        target: int = c.BOT,
+    ) -> None:
+        """Replace a member's overwrite; names as in `constants.PERMISSIONS`."""
+        await self.call(
+            "set_permissions", channel=channel, allow=list(allow), deny=list(deny), target=target
+        )
+
+    async def grant_intents(self, *names: str) -> None:
+        """Which privileged intents are on: members, presences, message_content (the default)."""
+        await self.call("grant_intents", names=list(names))
+
+    async def add_channel(self, name: str, kind: str = "text", *, guild: int = c.GUILD) -> int:
+        """A new channel: text, news, voice, stage or forum; its id."""
+        return await self._id("add_channel", name=name, kind=kind, guild=guild)
+
+    async def add_guild(self, name: str, guild: int | None = None) -> JSON:
+        """Another guild with the bot in it; `{guild, channel, role}`."""
+        return await self._json("add_guild", name=name, guild=guild)
+
+    async def remove_bot(self, guild: int = c.GUILD) -> None:
+        """Throw the bot out of a guild."""
+        await self.call("remove_bot", guild=guild)
+
+    async def add_bot(self, guild: int = c.GUILD) -> None:
+        """Invite the bot again."""
+        await self.call("add_bot", guild=guild)
+
+    async def set_limits(self, **limits: Any) -> None:
+        """Change limits; a pair is [count, seconds].
+
+        on (False switches all rate limits off), buckets={"message": [5, 5.0]}, everywhere (the
+        global one), invalid, old_after, old_message, nonce_seconds, first_within, token_lives.
+        """
+        await self.call("set_limits", **limits)
+
+    async def age(self, message: int, seconds: float) -> None:
+        """Make a message older than it is."""
+        await self.call("age", message=message, seconds=seconds)
+
+    # ── what was seen ─────────────────────────────────────────────────────────────────────────
+    async def channel(self, id: int = c.CHANNEL) -> JSON:
+        """A channel, thread or DM: `messages` as shown, `deleted_messages`, `ephemeral`."""
+        return await self._json("channel", id=id)
+
+    async def messages(self, channel: int = c.CHANNEL, *, author: int | None = None) -> list[JSON]:
+        """The messages shown in a channel, oldest first; of one author if given."""
+        shown: list[JSON] = (await self.channel(channel))["messages"]
+        return [m for m in shown if author is None or m["author"] == author]
+
+    async def message(self, id: int) -> JSON:
+        """One message with all its `versions`, deleted or not."""
+        return await self._json("message", id=id)
+
+    async def state(self) -> JSON:
+        """What is in no channel: limited (429s), typing, interactions, commands, sessions, …"""
+        return await self._json("state")
+
+    async def wait_idle(self, quiet: float = 0.3, limit: float = 20.0) -> None:
+        """Wait until the bot has asked nothing for `quiet` seconds; AssertionError at last."""
+        assert await self.call("wait_idle", quiet=quiet, limit=limit), f"busy for {limit} s"
+
+    async def wait_ready(self, seconds: float = 20.0) -> None:
+        """Wait until a bot has identified and is connected."""
+
+        async def connected() -> bool:
+            return any(x["connected"] for x in (await self.state())["sessions"])
+
+        await self.until(connected, seconds)
+
+    async def _id(self, name: str, /, **body: Any) -> int:
+        found = await self.call(name, **body)
+        assert isinstance(found, int)
+        return found
+
+    async def _json(self, name: str, /, **body: Any) -> JSON:
+        found = await self.call(name, **body)
+        assert isinstance(found, dict)
+        return found

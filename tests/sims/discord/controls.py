@@ -1,0 +1,238 @@
+"""The simulator's controls: people's actions, the platform's moods, and what was seen.
+
+Every control is `POST /_sim/{name}`; `DiscordSim` has a typed method for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from tests.sims.discord import constants as c
+from tests.sims.discord.clicks import Clicks
+from tests.sims.discord.gateway import INVALID_SESSION, RECONNECT
+from tests.sims.discord.people import People, refused
+from tests.sims.discord.permissions import bits
+from tests.sims.discord.views import channel_view, message_view, thread_view
+from tests.sims.discord.world import Channel, Overwrite
+
+if TYPE_CHECKING:
+    from tests.sims.discord.sim import DiscordSimulator
+
+JSON = dict[str, Any]
+
+
+class Controls:
+    """All controls of one simulator."""
+
+    def __init__(self, sim: DiscordSimulator) -> None:
+        self._sim, self._scene, self._world = sim, sim.scene, sim.world
+        self._gateway, self._limits = sim.gateway, sim.limits
+        self._people = People(self._scene)
+        self._clicks = Clicks(
+            self._scene, self._people, sim.interactions, sim.application.registered
+        )
+
+    def offer(self) -> None:
+        """Add every control to the simulator."""
+        people, clicks = self._people, self._clicks
+        for does in (
+            *(people.say, people.dm, people.edit, people.delete, people.start_thread),
+            *(people.forum_post, people.rename_thread, people.archive, people.lock),
+            *(people.delete_channel, people.react, people.typing, people.pin),
+            *(people.deliver_again, people.close_dms, people.add_person),
+            *(clicks.slash, clicks.autocomplete, clicks.context_menu, clicks.click),
+            *(clicks.submit, self.disconnect, self.offline, self.online, self.set_gateway),
+            *(self.set_permissions, self.grant_intents, self.add_channel, self.add_guild),
+            *(self.remove_bot, self.add_bot, self.set_limits, self.age, self.dispatch),
+            *(self.channel, self.message, self.state, self.wait_idle),
+        ):
+            self._sim.control(does.__name__, does)
+
+    # ── the gateway ───────────────────────────────────────────────────────────────────────────
+    def disconnect(self, how: int | str = "op7", resumable: bool = True) -> int:
+        """Interrupt all connections: a close code, "op7" or "invalid_session"; how many there were.
+
+        Not `resumable`: the session is gone, and RESUME is answered with op 9.
+        """
+        if isinstance(how, int):
+            return self._gateway.disconnect(how, None, resumable)
+        op = {"op7": RECONNECT, "invalid_session": INVALID_SESSION}[how]
+        return self._gateway.disconnect(None, op, resumable)
+
+    def offline(self, forget: bool = True) -> None:
+        """Cut all connections and refuse new ones; `forget` ends their sessions too."""
+        self._gateway.offline = True
+        if forget:
+            self._gateway.sessions.clear()
+        self._gateway.disconnect(1001, None, not forget)
+
+    def online(self) -> None:
+        """Accept connections again."""
+        self._gateway.offline = False
+
+    def set_gateway(
+        self,
+        heartbeat_ms: int | None = None,
+        acknowledges: bool | None = None,
+        identify_seconds: float | None = None,
+        max_concurrency: int | None = None,
+        preview_delay: float | None = None,
+    ) -> None:
+        """Change how the gateway behaves, for connections made from now on."""
+        gateway = self._gateway
+        gateway.heartbeat_ms = heartbeat_ms or gateway.heartbeat_ms
+        gateway.max_concurrency = max_concurrency or gateway.max_concurrency
+        gateway.acknowledges = gateway.acknowledges if acknowledges is None else acknowledges
+        if identify_seconds is not None:
+            gateway.identify_seconds = identify_seconds
+        if preview_delay is not None:
+            self._scene.preview_delay = preview_delay
+
+    def dispatch(self, name: str, data: JSON, guild: int | None = c.GUILD) -> None:
+        """Send any event as it is, for payloads that the simulator does not make."""
+        self._gateway.dispatch(name, data, guild=guild)
+
+    # ── the guild ─────────────────────────────────────────────────────────────────────────────
+    def set_permissions(
+        self,
+        channel: int,
+        allow: list[str] | None = None,
+        deny: list[str] | None = None,
+        target: int = c.BOT,
+    ) -> None:
+        """Replace a member's overwrite in a channel; no names remove it. Sends CHANNEL_UPDATE."""
+        place = self._people.channel_of(channel)
+        if place.is_thread:
+            raise refused("threads take their channel's permissions")
+        place.overwrites.pop(target, None)
+        if allow or deny:
+            place.overwrites[target] = Overwrite(bits(allow or []), bits(deny or []), False)
+        self._scene.tell_channel("CHANNEL_UPDATE", place)
+
+    def grant_intents(self, names: list[str]) -> None:
+        """Which privileged intents the application has: members, presences, message_content."""
+        if unknown := set(names) - set(c.PRIVILEGED):
+            raise refused(f"unknown intents {unknown}")
+        self._world.granted.clear()
+        self._world.granted.update(names)
+
+    def add_channel(self, name: str, kind: str = "text", guild: int = c.GUILD) -> int:
+        """A new channel: text, news, voice, stage or forum; its id."""
+        channel = Channel(self._world.snowflake(), c.KINDS[kind], name, guild)
+        self._world.channels[channel.id] = channel
+        self._scene.tell_channel("CHANNEL_CREATE", channel)
+        return channel.id
+
+    def add_guild(self, name: str, guild: int | None = None) -> JSON:
+        """Another guild with the bot and the same people; `{guild, channel, role}`."""
+        role = self._world.snowflake()
+        made = self._world.add_guild(guild or self._world.snowflake(), name, role)
+        channel = Channel(self._world.snowflake(), c.TEXT, "general", made.id)
+        self._world.channels[channel.id] = channel
+        self._tell_guild(made.id)
+        return {"guild": made.id, "channel": channel.id, "role": role}
+
+    def _tell_guild(self, guild: int) -> None:
+        data, intent = self._scene.payloads.guild_create(self._world.guilds[guild]), 1
+        self._gateway.dispatch("GUILD_CREATE", data, intents=intent, guild=guild)
+
+    def remove_bot(self, guild: int = c.GUILD) -> None:
+        """Throw the bot out of a guild: GUILD_DELETE, and everything in it is out of reach."""
+        self._world.guilds[guild].bot_inside = False
+        guilds = c.INTENTS["guilds"]
+        self._gateway.dispatch("GUILD_DELETE", {"id": str(guild)}, intents=guilds, guild=guild)
+
+    def add_bot(self, guild: int = c.GUILD) -> None:
+        """Invite the bot again: GUILD_CREATE."""
+        self._world.guilds[guild].bot_inside = True
+        self._tell_guild(guild)
+
+    # ── limits ────────────────────────────────────────────────────────────────────────────────
+    def set_limits(
+        self,
+        on: bool | None = None,
+        buckets: dict[str, list[float]] | None = None,
+        everywhere: list[float] | None = None,
+        invalid: list[float] | None = None,
+        old_after: float | None = None,
+        old_message: list[float] | None = None,
+        nonce_seconds: float | None = None,
+        first_within: float | None = None,
+        token_lives: float | None = None,
+    ) -> None:
+        """Change limits; each pair is [count, seconds]. `everywhere` is the global limit."""
+        limits, interactions, messages = self._limits, self._sim.interactions, self._sim.messages
+        limits.on = limits.on if on is None else on
+        for family, (count, seconds) in (buckets or {}).items():
+            limits.set_bucket(family, int(count), seconds)
+        if everywhere:
+            limits.set_global(int(everywhere[0]), everywhere[1])
+        if invalid:
+            limits.set_invalid(int(invalid[0]), invalid[1])
+        if old_message:
+            limits.set_old(int(old_message[0]), old_message[1])
+        messages.old_after = messages.old_after if old_after is None else old_after
+        messages.nonce_seconds = nonce_seconds or messages.nonce_seconds
+        interactions.first_within = first_within or interactions.first_within
+        interactions.token_lives = token_lives or interactions.token_lives
+
+    def age(self, message: int, seconds: float) -> None:
+        """Make a message older than it is; its id stays."""
+        self._people.message_of(message).at -= seconds
+
+    # ── what was seen ─────────────────────────────────────────────────────────────────────────
+    def channel(self, id: int) -> JSON:
+        """A channel, thread or DM with its messages; also a deleted one."""
+        if id not in self._world.channels:
+            raise refused(f"no channel {id}")
+        return channel_view(self._world.channels[id])
+
+    def message(self, id: int) -> JSON:
+        """One message with all its versions, deleted or not."""
+        try:
+            return message_view(self._world.find(id))
+        except KeyError as error:
+            raise refused(str(error)) from error
+
+    def state(self) -> JSON:
+        """Everything that is not in a channel."""
+        gateway, limits = self._gateway, self._limits
+        return {
+            "limited": sum(limits.counts.values()),
+            "limited_by": dict(limits.counts),
+            "invalid": {str(status): count for status, count in limits.invalid.items()},
+            "banned": time.monotonic() < limits.banned_until,
+            "typing": self._scene.journal.typing,
+            "interactions": [x.shown() for x in self._sim.interactions.all.values()],
+            "commands": {str(k): v for k, v in self._sim.application.registered.items()},
+            "connections": len(gateway.connections),
+            "identifies": gateway.identifies,
+            "closes": gateway.closes,
+            "sessions": [
+                {
+                    "id": session.id,
+                    "intents": session.intents,
+                    "shard": session.shard,
+                    "seq": session.seq,
+                    "resumes": session.resumes,
+                    "connected": session.connection is not None,
+                }
+                for session in gateway.sessions.values()
+            ],
+            "threads": [thread_view(x) for x in self._world.channels.values() if x.is_thread],
+            "dms": {str(x.recipient): x.id for x in self._world.channels.values() if x.recipient},
+            "granted": sorted(self._world.granted),
+        }
+
+    async def wait_idle(self, quiet: float = 0.3, limit: float = 20.0) -> bool:
+        """Wait until the bot has asked nothing for `quiet` seconds; False when `limit` is over."""
+        deadline = time.monotonic() + limit
+        while time.monotonic() < deadline:
+            received = [x.received for x in self._sim.record[-1:]]
+            still = not received or time.time() - received[0] > quiet + self._sim.rtt
+            if still and not self._sim.busy and self._gateway.idle and self._scene.settled:
+                return True
+            await asyncio.sleep(0.02)
+        return False

@@ -1,0 +1,311 @@
+"""The gateway: connections, sessions, and the replay of what a session missed.
+
+Every session numbers its own events without a gap, connected or not, and keeps them: RESUME sends
+exactly those after the client's sequence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from tests.sims.discord import constants as c
+from tests.sims.kit import SlidingLimit
+
+JSON = dict[str, Any]
+DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE_STATE, RESUME = 0, 1, 2, 3, 4, 6
+RECONNECT, REQUEST_MEMBERS, INVALID_SESSION, HELLO, ACK = 7, 8, 9, 10, 11
+UNKNOWN_OP, DECODE, NOT_AUTHENTICATED, BAD_TOKEN, ALREADY = 4001, 4002, 4003, 4004, 4005
+BAD_SEQUENCE, TOO_FAST, TIMED_OUT, BAD_SHARD, BAD_VERSION = 4007, 4008, 4009, 4010, 4012
+BAD_INTENTS, DISALLOWED_INTENTS = 4013, 4014
+MAX_PAYLOAD = 4096  # bytes that a client may send at once
+SENDS = (120, 60.0)  # a connection may send so many payloads in so many seconds
+MAX_EVENTS = 20_000  # kept for a session's RESUME
+
+
+@dataclass(slots=True)
+class Session:
+    """What outlives a connection. `events` are (sequence, payload), oldest first."""
+
+    id: str
+    intents: int
+    shard: tuple[int, int]
+    identified: float = field(default_factory=time.time)
+    seq: int = 0
+    events: list[tuple[int, JSON]] = field(default_factory=list)
+    resumes: int = 0
+    connection: Connection | None = None
+
+    def add(self, name: str, data: JSON) -> None:
+        """Number an event, keep it, and send it when somebody is connected."""
+        self.seq += 1
+        payload = {"op": DISPATCH, "t": name, "s": self.seq, "d": data}
+        self.events.append((self.seq, payload))
+        del self.events[:-MAX_EVENTS]
+        if self.connection is not None:
+            self.connection.send(payload)
+
+    def wants(self, intents: int, guild: int | None) -> bool:
+        """Whether an event of one of these intents (0: always sent) is for this session."""
+        number, count = self.shard
+        mine = ((guild or 0) >> 22) % count == number
+        return mine and (intents == 0 or bool(self.intents & intents))
+
+    @property
+    def reads(self) -> bool:
+        """Whether it has the message-content intent."""
+        return bool(self.intents & c.INTENTS["message_content"])
+
+
+class Connection:
+    """One WebSocket: what is sent arrives `delay` seconds later, in order."""
+
+    def __init__(self, socket: web.WebSocketResponse, *, zlib_stream: bool, delay: float) -> None:
+        self.socket, self._delay = socket, delay
+        self._zlib = zlib.compressobj() if zlib_stream else None
+        self._queue: asyncio.Queue[tuple[float, JSON | int]] = asyncio.Queue()
+        self.session: Session | None = None
+        self.limit = SlidingLimit(*SENDS)
+        self.last_beat = time.monotonic()
+        self.closing = False  # whether the gateway, not the client, ends it
+
+    def send(self, payload: JSON) -> None:
+        """Put a payload on its way."""
+        self._queue.put_nowait((time.monotonic() + self._delay, payload))
+
+    def close(self, code: int) -> None:
+        """Close with `code`, after what is already on its way."""
+        self.closing = True
+        self._queue.put_nowait((time.monotonic() + self._delay, code))
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything has been written."""
+        return self._queue.empty()
+
+    async def write(self) -> None:
+        """Write what is queued until the connection ends."""
+        while not self.socket.closed:
+            due, what = await self._queue.get()
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            if isinstance(what, int):
+                await self.socket.close(code=what)
+                return
+            try:
+                await self._write(json.dumps(what))
+            except ConnectionError:
+                return
+
+    async def _write(self, text: str) -> None:
+        if self._zlib is None:
+            await self.socket.send_str(text)
+            return
+        data = self._zlib.compress(text.encode()) + self._zlib.flush(zlib.Z_SYNC_FLUSH)
+        await self.socket.send_bytes(data)
+
+
+class Gateway:
+    """All sessions. `ready(session)` and `guilds(session)` give the events after IDENTIFY."""
+
+    def __init__(self, *, token: str, granted: set[str]) -> None:
+        self._token, self._granted = token, granted
+        self.sessions: dict[str, Session] = {}
+        self.connections: set[Connection] = set()
+        self.heartbeat_ms = 41_250  # what Discord sends
+        self.acknowledges = True
+        self.offline = False
+        self.identify_seconds = 0.0  # 5.0 at Discord, per max_concurrency bucket; 0 is off
+        self.max_concurrency = 1
+        self.identifies: list[float] = []
+        self.closes: list[int] = []  # codes that the gateway closed a connection with
+        self.on_ready: Any = None
+        self.on_members: Any = None
+
+    def dispatch(
+        self,
+        name: str,
+        data: JSON,
+        *,
+        intents: int = 0,
+        guild: int | None = None,
+        blank: JSON | None = None,
+    ) -> None:
+        """Send an event to every session that wants it.
+
+        `blank` is what sessions without the message-content intent get instead of `data`.
+        """
+        for session in self.sessions.values():
+            if session.wants(intents, guild):
+                session.add(name, data if session.reads or blank is None else blank)
+
+    async def serve(self, request: web.Request, delay: float) -> web.WebSocketResponse:
+        """Handle one WebSocket until it closes."""
+        socket = web.WebSocketResponse(max_msg_size=2**20)
+        await socket.prepare(request)
+        compress = request.query.get("compress")
+        connection = Connection(socket, zlib_stream=compress == "zlib-stream", delay=delay)
+        if request.query.get("v") != "10" or compress not in (None, "zlib-stream"):
+            await self._refuse(socket, BAD_VERSION)  # zstd-stream is not simulated
+        elif self.offline:
+            await self._refuse(socket, 1001)
+        else:
+            await self._converse(connection)
+        return socket
+
+    async def _refuse(self, socket: web.WebSocketResponse, code: int) -> None:
+        self.closes.append(code)
+        await socket.close(code=code)
+
+    async def _converse(self, connection: Connection) -> None:
+        self.connections.add(connection)
+        connection.send({"op": HELLO, "d": {"heartbeat_interval": self.heartbeat_ms}})
+        tasks = [
+            asyncio.create_task(connection.write()),
+            asyncio.create_task(self._watch(connection)),
+        ]
+        try:
+            await self._read(connection)
+        finally:
+            self.connections.discard(connection)
+            self._detach(connection)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _detach(self, connection: Connection) -> None:
+        """A client that closes with 1000 or 1001 gives its session up."""
+        session = connection.session
+        if session is None or session.connection is not connection:
+            return
+        session.connection = None
+        if not connection.closing and connection.socket.close_code in (1000, 1001):
+            self.sessions.pop(session.id, None)
+
+    async def _watch(self, connection: Connection) -> None:
+        """Close a connection whose heartbeats stopped; its session is over (4009)."""
+        limit = self.heartbeat_ms / 1000 * 1.5
+        while (left := connection.last_beat + limit - time.monotonic()) > 0:
+            await asyncio.sleep(left)  # the time itself is waited for
+        if connection.session is not None:
+            self.sessions.pop(connection.session.id, None)
+        self.close(connection, TIMED_OUT)
+
+    def close(self, connection: Connection, code: int) -> None:
+        """Close a connection and remember the code."""
+        self.closes.append(code)
+        connection.close(code)
+
+    async def _read(self, connection: Connection) -> None:
+        async for message in connection.socket:
+            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                continue
+            if connection.limit.take():
+                self.close(connection, TOO_FAST)
+                continue
+            try:
+                if len(message.data) > MAX_PAYLOAD:
+                    raise ValueError("too large")
+                payload = json.loads(message.data)
+                op, data = payload["op"], payload.get("d")
+            except (ValueError, KeyError, TypeError):
+                self.close(connection, DECODE)
+            else:
+                self._take(connection, op, data)
+
+    def _take(self, connection: Connection, op: int, data: Any) -> None:
+        if op == HEARTBEAT:
+            connection.last_beat = time.monotonic()
+            if self.acknowledges:
+                connection.send({"op": ACK, "d": None})
+        elif op == IDENTIFY:
+            self._identify(connection, data)
+        elif op == RESUME:
+            self._resume(connection, data)
+        elif connection.session is None:
+            self.close(connection, NOT_AUTHENTICATED)
+        elif op == REQUEST_MEMBERS:
+            self.on_members(connection.session, data)
+        elif op not in (PRESENCE, VOICE_STATE):
+            self.close(connection, UNKNOWN_OP)
+
+    # ── sessions ──────────────────────────────────────────────────────────────────────────────
+    def _identify(self, connection: Connection, data: JSON) -> None:
+        code = self._refusal(connection, data)
+        if code:
+            self.close(connection, code)
+            return
+        shard = tuple(data.get("shard") or (0, 1))
+        if self._too_soon():
+            connection.send({"op": INVALID_SESSION, "d": False})
+            return
+        self.identifies.append(time.time())
+        session = Session(f"{len(self.identifies):032x}", data["intents"], (shard[0], shard[1]))
+        self._attach(connection, session)
+        self.sessions[session.id] = session
+        self.on_ready(session)
+
+    def _refusal(self, connection: Connection, data: JSON) -> int:
+        """The close code that an IDENTIFY deserves; 0 when it is right."""
+        intents, shard = data.get("intents"), data.get("shard") or (0, 1)
+        if connection.session is not None:
+            return ALREADY
+        if data.get("token") != self._token:
+            return BAD_TOKEN
+        if not isinstance(intents, int) or not data.get("properties") or intents & ~c.ALL_INTENTS:
+            return BAD_INTENTS
+        if not 0 <= shard[0] < shard[1]:
+            return BAD_SHARD
+        asked = [name for name in c.PRIVILEGED if intents & c.INTENTS[name]]
+        return 0 if self._granted.issuperset(asked) else DISALLOWED_INTENTS
+
+    def _too_soon(self) -> bool:
+        recent = [at for at in self.identifies if at > time.time() - self.identify_seconds]
+        return len(recent) >= self.max_concurrency
+
+    def _resume(self, connection: Connection, data: JSON) -> None:
+        if data.get("token") != self._token:
+            self.close(connection, BAD_TOKEN)
+            return
+        session = self.sessions.get(data.get("session_id") or "")
+        if session is None:
+            connection.send({"op": INVALID_SESSION, "d": False})
+            return
+        if not 0 <= (data.get("seq") or 0) <= session.seq:
+            self.close(connection, BAD_SEQUENCE)
+            return
+        session.resumes += 1
+        self._attach(connection, session)
+        for number, payload in session.events:
+            if number > data["seq"]:
+                connection.send(payload)
+        session.add("RESUMED", {"_trace": []})
+
+    @staticmethod
+    def _attach(connection: Connection, session: Session) -> None:
+        if session.connection is not None:
+            session.connection.close(4000)
+        session.connection, connection.session = connection, session
+
+    # ── on demand ─────────────────────────────────────────────────────────────────────────────
+    def disconnect(self, code: int | None, op: int | None, resumable: bool) -> int:
+        """Interrupt every connection with a close code, op 7 or op 9; how many there were."""
+        connections = list(self.connections)
+        for connection in connections:
+            if not resumable and connection.session is not None:
+                self.sessions.pop(connection.session.id, None)
+            if op is not None:
+                connection.send({"op": op, "d": resumable if op == INVALID_SESSION else None})
+            if code is not None:
+                self.close(connection, code)
+        return len(connections)
+
+    @property
+    def idle(self) -> bool:
+        """Whether every connection has been sent all its events."""
+        return all(connection.idle for connection in self.connections)

@@ -1,0 +1,242 @@
+"""Interactions: a person's command or click, and the bot's answers to it.
+
+The first answer is due within three seconds and given once; the token then lives fifteen minutes.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from tests.sims.discord import constants as c
+from tests.sims.discord import errors as e
+from tests.sims.discord.content import Draft, check_draft
+from tests.sims.discord.http import JSON, PREFIX, body, keep_attachments, reply
+from tests.sims.discord.mentions import check_allowed
+from tests.sims.discord.permissions import need_unlocked
+from tests.sims.discord.rest_messages import revised
+from tests.sims.discord.scene import Post, Scene
+from tests.sims.discord.world import Message
+
+COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5
+PONG, MESSAGE, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 1, 4, 5, 6, 7, 8, 9
+# Which first answers each kind of interaction may have.
+ANSWERS = {
+    COMMAND: (MESSAGE, DEFER, MODAL),
+    COMPONENT: (MESSAGE, DEFER, DEFER_UPDATE, UPDATE, MODAL),
+    AUTOCOMPLETE: (CHOICES,),
+    MODAL_SUBMIT: (MESSAGE, DEFER, DEFER_UPDATE, UPDATE),
+}
+WEBHOOK = PREFIX + r"/webhooks/{app:\d+}/{token}"
+
+
+@dataclass(slots=True)
+class Interaction:
+    """One interaction and everything that was answered to it."""
+
+    id: int
+    kind: int
+    name: str  # the command's name or the component's custom_id
+    user: int
+    channel: int
+    token: str
+    source: Message | None = None  # the message whose component was used
+    menu: bool = False
+    at: float = field(default_factory=time.time)
+    answered: float | None = None
+    answers: list[JSON] = field(default_factory=list)
+    original: Message | None = None
+
+    def shown(self) -> JSON:
+        """As controls tell it."""
+        return {
+            "id": self.id,
+            "type": self.kind,
+            "name": self.name,
+            "user": self.user,
+            "channel": self.channel,
+            "at": self.at,
+            "answered": self.answered,
+            "answers": self.answers,
+            "message": None if self.original is None else self.original.id,
+        }
+
+
+class Interactions:
+    """The store of interactions and their REST handlers. Times are in seconds."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene, self._world = scene, scene.world
+        self.first_within = 3.0
+        self.token_lives = 900.0
+        self.all: dict[int, Interaction] = {}
+
+    def routes(self) -> list[web.RouteDef]:
+        """All routes of this module."""
+        return [
+            web.post(PREFIX + r"/interactions/{id:\d+}/{token}/callback", self.callback),
+            web.post(WEBHOOK, self.followup),
+            web.get(WEBHOOK + "/messages/{message}", self.get),
+            web.patch(WEBHOOK + "/messages/{message}", self.edit),
+            web.delete(WEBHOOK + "/messages/{message}", self.delete),
+        ]
+
+    # ── the first answer ──────────────────────────────────────────────────────────────────────
+    async def callback(self, request: web.Request) -> web.Response:
+        """POST /interactions/{id}/{token}/callback."""
+        interaction = self.all.get(int(request.match_info["id"]))
+        if interaction is None or interaction.token != request.match_info["token"]:
+            raise e.Missing("Interaction")
+        if interaction.answered is not None:
+            raise e.ApiError(400, 40060, "Interaction has already been acknowledged.")
+        if time.time() - interaction.at > self.first_within:
+            raise e.Missing("Interaction")
+        sent = body(request)
+        if sent.get("type") not in ANSWERS[interaction.kind]:
+            raise e.not_a_choice("type", ANSWERS[interaction.kind])
+        message = self._respond(interaction, sent, request)
+        interaction.answered = time.time()
+        self._note(interaction, sent["type"], sent.get("data") or {})
+        if request.query.get("with_response") not in ("1", "true", "True"):
+            return reply()
+        return reply(self._response(interaction, sent["type"], message))
+
+    def _respond(self, it: Interaction, sent: JSON, request: web.Request) -> Message | None:
+        kind, data = sent["type"], sent.get("data") or {}
+        check_allowed(data.get("allowed_mentions"))
+        if kind == MESSAGE:
+            draft = self._draft(data, request)
+            it.original = self._post(it, draft, data)
+        elif kind == DEFER:
+            flags = int(data.get("flags") or 0) & c.EPHEMERAL | c.LOADING
+            it.original = self._post(it, Draft("", [], [], [], flags), data)
+        elif kind in (UPDATE, DEFER_UPDATE):
+            if it.source is None:
+                raise e.not_a_choice("type", ANSWERS[COMMAND])
+            it.original = it.source
+            if kind == UPDATE:
+                self._change(it.source, data, request)
+        return it.original
+
+    def _draft(self, data: JSON, request: web.Request) -> Draft:
+        uploads = request.get("uploads", [])
+        return check_draft(data, keep_attachments(self._world, data, uploads, []))
+
+    def _post(self, it: Interaction, draft: Draft, data: JSON) -> Message:
+        """Post an answer: it needs no permission, but a locked thread takes none."""
+        channel = self._world.channels[it.channel]
+        need_unlocked(self._world, channel)
+        kind, reference = c.MENU_REPLY if it.menu else c.COMMAND_REPLY, None
+        if it.source is not None:
+            kind = c.REPLY
+            ids = {"channel_id": str(channel.id), "message_id": str(it.source.id)}
+            reference = {"type": 0, **ids}
+        post = Post(
+            c.BOT,
+            draft,
+            type=kind,
+            # An answer never pings the author of the message it belongs to unless it asks to.
+            allowed=data.get("allowed_mentions") or {"parse": ["users", "roles", "everyone"]},
+            reference=reference,
+            interaction=it.id,
+            for_user=it.user if draft.flags & c.EPHEMERAL else None,
+        )
+        return self._scene.post(channel, post)
+
+    def _change(self, message: Message, data: JSON, request: web.Request) -> None:
+        check_allowed(data.get("allowed_mentions"))
+        draft = revised(self._scene, message, data, request)
+        self._scene.edit(message, draft, data.get("allowed_mentions"))
+
+    def _response(self, it: Interaction, kind: int, message: Message | None) -> JSON:
+        about: JSON = {"id": str(it.id), "type": it.kind}
+        answer: JSON = {"interaction": about}
+        if message is not None:
+            about["response_message_id"] = str(message.id)
+            about["response_message_loading"] = bool(message.shown.flags & c.LOADING)
+            about["response_message_ephemeral"] = bool(message.shown.flags & c.EPHEMERAL)
+            shown = self._scene.payloads.message(message, content=True)
+            answer["resource"] = {"type": kind, "message": shown}
+        return answer
+
+    @staticmethod
+    def _note(interaction: Interaction, kind: int | str, data: JSON) -> None:
+        interaction.answers.append({"at": time.time(), "type": kind, "data": data})
+
+    # ── later answers ─────────────────────────────────────────────────────────────────────────
+    def _by_token(self, request: web.Request) -> Interaction:
+        if int(request.match_info["app"]) != c.APPLICATION:
+            raise e.Missing("Webhook")
+        token = request.match_info["token"]
+        for interaction in self.all.values():
+            if interaction.token == token and time.time() - interaction.at <= self.token_lives:
+                if interaction.answered is None:
+                    raise e.Missing("Webhook")
+                return interaction
+        raise e.ApiError(401, 50027, "Invalid Webhook Token")
+
+    async def followup(self, request: web.Request) -> web.Response:
+        """POST /webhooks/{app}/{token}; the first one after a deferral fills that answer."""
+        it, sent = self._by_token(request), body(request)
+        check_allowed(sent.get("allowed_mentions"))
+        self._note(it, "followup", sent)
+        if it.original is not None and it.original.shown.flags & c.LOADING:
+            self._change(it.original, sent, request)
+            return self._answer(it.original)
+        message = self._post(it, self._draft(sent, request), sent)
+        return self._answer(message)
+
+    def _answer(self, message: Message) -> web.Response:
+        return reply(self._scene.payloads.message(message, content=True))
+
+    def _message(self, request: web.Request) -> tuple[Interaction, Message]:
+        it, which = self._by_token(request), request.match_info["message"]
+        message = it.original
+        if which != "@original":
+            found = self._world.message(it.channel, int(which))
+            message = found if found is not None and found.interaction == it.id else None
+        if message is None or message.deleted is not None:
+            raise e.Missing("Message")
+        return it, message
+
+    async def get(self, request: web.Request) -> web.Response:
+        """GET …/messages/{id or @original}."""
+        return self._answer(self._message(request)[1])
+
+    async def edit(self, request: web.Request) -> web.Response:
+        """PATCH …/messages/{id or @original}."""
+        it, message = self._message(request)
+        need_unlocked(self._world, self._world.channels[it.channel])
+        self._change(message, body(request), request)
+        self._note(it, "edit", body(request))
+        return self._answer(message)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """DELETE …/messages/{id or @original}."""
+        it, message = self._message(request)
+        self._scene.delete(message)
+        self._note(it, "delete", {"message": message.id})
+        return reply()
+
+
+def new_token(snowflake: int) -> str:
+    """A token as long as Discord's; it names its interaction for whoever reads the record."""
+    return f"sim-interaction-{snowflake}".ljust(64, "x")
+
+
+def payload_base(interaction: Interaction, kind: int, data: JSON) -> dict[str, Any]:
+    """The fields that every INTERACTION_CREATE has."""
+    return {
+        "id": str(interaction.id),
+        "application_id": str(c.APPLICATION),
+        "type": kind,
+        "token": interaction.token,
+        "version": 1,
+        "data": data,
+        "locale": "en-US",
+        "entitlements": [],
+        "attachment_size_limit": c.MAX_FILE,
+    }

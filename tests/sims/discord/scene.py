@@ -1,0 +1,321 @@
+"""What can happen in the simulated Discord, by the bot's requests and by people.
+
+Each action changes the world and sends the gateway events that Discord sends for it, to sessions
+whose intents and permissions cover them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.sims.discord import constants as c
+from tests.sims.discord.content import Draft, links
+from tests.sims.discord.gateway import Gateway
+from tests.sims.discord.mentions import pings
+from tests.sims.discord.payloads import Payloads, user_json
+from tests.sims.discord.permissions import may
+from tests.sims.discord.world import Channel, Message, Pings, Version, World
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A message to be posted: who says what, in answer to what."""
+
+    author: int
+    draft: Draft
+    type: int = c.DEFAULT_MESSAGE
+    allowed: JSON | None = None
+    reference: JSON | None = None
+    nonce: str | None = None
+    webhook: int | None = None
+    interaction: int | None = None
+    for_user: int | None = None
+    id: int | None = None
+
+
+@dataclass(slots=True)
+class Journal:
+    """What is not state but happened."""
+
+    typing: list[JSON] = field(default_factory=list)
+
+
+class Scene:
+    """The world with its events."""
+
+    def __init__(self, world: World, gateway: Gateway, payloads: Payloads) -> None:
+        self.world, self.gateway, self.payloads = world, gateway, payloads
+        self.journal = Journal()
+        self.preview_delay = 0.05  # seconds until a link's preview comes as MESSAGE_UPDATE
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is still to come, such as a preview."""
+        return not self._tasks
+
+    # ── events ────────────────────────────────────────────────────────────────────────────────
+    def tell(self, name: str, data: JSON, channel: Channel, kind: str, **more: Any) -> None:
+        """Dispatch an event about something in `channel`, if the bot can see it.
+
+        `kind` names the intent: "guilds", or "messages", "reactions", "typing", which differ in
+        direct messages.
+        """
+        if not may(self.world, channel, "view_channel"):
+            return
+        prefix = "dm" if channel.guild is None else "guild"
+        intent = c.INTENTS[kind if kind == "guilds" else f"{prefix}_{kind}"]
+        self.gateway.dispatch(name, data, intents=intent, guild=channel.guild, **more)
+
+    def tell_message(self, name: str, message: Message) -> None:
+        """Dispatch MESSAGE_CREATE or MESSAGE_UPDATE; an ephemeral message is not dispatched."""
+        if message.for_user is not None:
+            return
+        whole = self.payloads.event(message, content=True)
+        blank = self.payloads.event(message, content=False)
+        channel = self.world.channels[message.channel]
+        self.tell(name, whole, channel, "messages", blank=blank)
+
+    def tell_channel(self, name: str, channel: Channel) -> None:
+        """Dispatch CHANNEL_* or THREAD_*; guild channels are told even where they are hidden."""
+        payload, guilds = self.payloads.channel(channel), c.INTENTS["guilds"]
+        if channel.is_thread:
+            self.tell(name, payload, channel, "guilds")
+        elif channel.guild is not None and self.world.guilds[channel.guild].bot_inside:
+            self.gateway.dispatch(name, payload, intents=guilds, guild=channel.guild)
+
+    # ── messages ──────────────────────────────────────────────────────────────────────────────
+    def post(self, channel: Channel, post: Post) -> Message:
+        """Post a message; an archived thread is opened by it."""
+        if channel.archived:
+            self.set_thread(channel, archived=False)
+        author = None
+        if post.reference is not None and post.type == c.REPLY:
+            author = self.world.answered(post.reference).author
+        found = self._pings(channel, post.author, post.draft.content, post.allowed, author)
+        message = Message(
+            id=post.id or self.world.snowflake(),
+            channel=channel.id,
+            author=post.author,
+            versions=[self._version(channel, post.author, post.draft, found)],
+            type=post.type,
+            reference=post.reference,
+            nonce=post.nonce,
+            webhook=post.webhook,
+            interaction=post.interaction,
+            for_user=post.for_user,
+        )
+        channel.messages[message.id] = message
+        if post.for_user is None:
+            channel.last_message = message.id
+        self.tell_message("MESSAGE_CREATE", message)
+        self._preview_later(message)
+        return message
+
+    def _pings(
+        self, channel: Channel, author: int, said: str, allowed: JSON | None, replied: int | None
+    ) -> Pings:
+        return pings(self.world, channel, author, said, allowed, replied)
+
+    def _version(self, channel: Channel, author: int, draft: Draft, found: Pings) -> Version:
+        quiet = draft.flags & (c.SUPPRESS_EMBEDS | c.COMPONENTS_V2)
+        shows = not quiet and may(self.world, channel, "embed_links", author)
+        return Version(
+            at=time.time(),
+            content=draft.content,
+            embeds=draft.embeds,
+            components=draft.components,
+            attachments=draft.attachments,
+            flags=draft.flags,
+            pings=found,
+            previews=links(draft.content) if shows else [],
+        )
+
+    def edit(self, message: Message, draft: Draft, allowed: JSON | None) -> None:
+        """Add a version and tell it. The first whole text of a deferred answer is its edit too."""
+        channel = self.world.channels[message.channel]
+        replied = None
+        if message.reference is not None and message.type == c.REPLY:
+            replied = self.world.answered(message.reference).author
+            replied = replied if replied in message.shown.pings.users else None
+        found = self._pings(channel, message.author, draft.content, allowed, None)
+        if replied is not None and replied not in found.users:
+            found.users.append(replied)
+        message.versions.append(self._version(channel, message.author, draft, found))
+        message.edited = message.shown.at
+        message.previews_shown = [x for x in message.previews_shown if x in message.shown.previews]
+        self.tell_message("MESSAGE_UPDATE", message)
+        self._preview_later(message)
+
+    def delete(self, message: Message) -> None:
+        """Delete a message; what it was stays in the record."""
+        message.deleted = time.time()
+        channel = self.world.channels[message.channel]
+        data = {"id": str(message.id), "channel_id": str(channel.id)} | self._guild(channel)
+        if message.for_user is None:
+            self.tell("MESSAGE_DELETE", data, channel, "messages")
+
+    def touch(self, message: Message) -> None:
+        """A MESSAGE_UPDATE that is no edit: `edited_timestamp` stays as it is."""
+        self.tell_message("MESSAGE_UPDATE", message)
+
+    def _preview_later(self, message: Message) -> None:
+        if message.for_user is None and message.shown.previews != message.previews_shown:
+            task = asyncio.create_task(self._preview(message, message.shown))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _preview(self, message: Message, version: Version) -> None:
+        await asyncio.sleep(self.preview_delay)
+        if message.shown is version and message.deleted is None:
+            message.previews_shown = list(version.previews)
+            self.touch(message)
+
+    # ── threads ───────────────────────────────────────────────────────────────────────────────
+    def start_thread(
+        self, parent: Channel, owner: int, name: str, minutes: int, starter: Message | None
+    ) -> Channel:
+        """A public thread on `starter`, whose id it takes, or a forum post without one yet."""
+        thread = Channel(
+            id=self.world.snowflake() if starter is None else starter.id,
+            kind=c.NEWS_THREAD if parent.kind == c.NEWS else c.PUBLIC_THREAD,
+            name=name,
+            guild=parent.guild,
+            parent=parent.id,
+            owner=owner,
+            archive_minutes=minutes,
+            joined={owner},
+            names=[{"at": time.time(), "name": name}],
+        )
+        self.world.channels[thread.id] = thread
+        created = self.payloads.thread(thread) | {"newly_created": True}
+        self.tell("THREAD_CREATE", created, thread, "guilds")
+        if starter is not None:
+            self._start_on(thread, starter)
+        return thread
+
+    def _start_on(self, thread: Channel, starter: Message) -> None:
+        """The starter is updated, and the thread begins with an empty message that points to it."""
+        starter.thread = thread.id
+        starter.shown.flags |= c.HAS_THREAD
+        self.touch(starter)
+        reference = {
+            "type": 0,
+            "guild_id": str(thread.guild),
+            "channel_id": str(starter.channel),
+            "message_id": str(starter.id),
+        }
+        empty = Draft("", [], [], [], 0)
+        post = Post(starter.author, empty, type=c.THREAD_STARTER, reference=reference)
+        self.post(thread, post)
+
+    def set_thread(
+        self,
+        thread: Channel,
+        *,
+        name: str | None = None,
+        archived: bool | None = None,
+        locked: bool | None = None,
+        minutes: int | None = None,
+    ) -> None:
+        """Change a thread and tell it; None leaves a property as it is."""
+        if name is not None and name != thread.name:
+            thread.name = name
+            thread.names.append({"at": time.time(), "name": name})
+        if archived is not None and archived != thread.archived:
+            thread.archived, thread.archive_changed = archived, time.time()
+        thread.locked = thread.locked if locked is None else locked
+        thread.archive_minutes = minutes or thread.archive_minutes
+        self.tell_channel("THREAD_UPDATE", thread)
+
+    def remove_channel(self, channel: Channel) -> None:
+        """Delete a channel or thread."""
+        if channel.is_thread:
+            keys = ("id", "guild_id", "parent_id", "type")
+            data = {key: self.payloads.thread(channel)[key] for key in keys}
+            self.tell("THREAD_DELETE", data, channel, "guilds")
+        else:
+            self.tell_channel("CHANNEL_DELETE", channel)
+        channel.deleted = time.time()
+
+    def join(self, thread: Channel, user: int) -> None:
+        """Add a member to a thread."""
+        if user in thread.joined:
+            return
+        thread.joined.add(user)
+        added = [self.payloads.thread_member(thread, user)]
+        data = {
+            "id": str(thread.id),
+            "guild_id": str(thread.guild),
+            "member_count": len(thread.joined),
+            "added_members": added,
+        }
+        self.tell("THREAD_MEMBERS_UPDATE", data, thread, "guilds")
+
+    # ── small things ──────────────────────────────────────────────────────────────────────────
+    def react(self, message: Message, user: int, emoji: str, *, add: bool) -> None:
+        """Add or take back one reaction; doing it twice changes nothing."""
+        users = message.reactions.setdefault(emoji, [])
+        if (user in users) == add:
+            return
+        (users.append if add else users.remove)(user)
+        if not users:
+            del message.reactions[emoji]
+        channel = self.world.channels[message.channel]
+        data = {
+            "user_id": str(user),
+            "channel_id": str(channel.id),
+            "message_id": str(message.id),
+            "message_author_id": str(message.author),
+            "emoji": {"id": None, "name": emoji},
+            "type": 0,
+            "burst": False,
+        } | self._guild(channel)
+        if add and channel.guild is not None:
+            data["member"] = self.payloads.member(channel.guild, user)
+        name = "MESSAGE_REACTION_ADD" if add else "MESSAGE_REACTION_REMOVE"
+        self.tell(name, data, channel, "reactions")
+
+    def type(self, channel: Channel, user: int) -> None:
+        """Somebody is typing."""
+        now = time.time()
+        self.journal.typing.append({"at": now, "channel": channel.id, "user": user})
+        data = {"channel_id": str(channel.id), "user_id": str(user), "timestamp": int(now)}
+        data |= self._guild(channel)
+        if channel.guild is not None:
+            data["member"] = self.payloads.member(channel.guild, user)
+        self.tell("TYPING_START", data, channel, "typing")
+
+    def pin(self, message: Message, user: int) -> None:
+        """Pin a message: an update of it that is no edit, and a notice in the channel."""
+        message.pinned = True
+        self.touch(message)
+        channel = self.world.channels[message.channel]
+        reference = {"channel_id": str(channel.id), "message_id": str(message.id)}
+        post = Post(user, Draft("", [], [], [], 0), type=c.PIN_NOTICE, reference=reference)
+        self.post(channel, post)
+
+    def ready(self, url: str) -> JSON:
+        """READY without its session's part."""
+        guilds = [g for g in self.world.guilds.values() if g.bot_inside]
+        return {
+            "v": 10,
+            "user": user_json(self.world.users[c.BOT]) | {"mfa_enabled": False, "verified": True},
+            "guilds": [{"id": str(guild.id), "unavailable": True} for guild in guilds],
+            "resume_gateway_url": url,
+            "application": {"id": str(c.APPLICATION), "flags": self.application_flags()},
+            "private_channels": [],
+        }
+
+    def application_flags(self) -> int:
+        """The application's flags: which privileged intents it was granted."""
+        return sum(bit for name, bit in c.APPLICATION_FLAGS.items() if name in self.world.granted)
+
+    @staticmethod
+    def _guild(channel: Channel) -> JSON:
+        return {} if channel.guild is None else {"guild_id": str(channel.guild)}

@@ -1,0 +1,166 @@
+"""The Discord simulator: REST under `/api/v10`, the gateway under `/gateway/`, controls.
+
+Each request is checked in Discord's order: ban, token, limits, then the handler. What is refused
+is not applied.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from tests.sims.discord import constants as c
+from tests.sims.discord.controls import Controls
+from tests.sims.discord.errors import ApiError, Unauthorized
+from tests.sims.discord.gateway import Gateway, Session
+from tests.sims.discord.http import PREFIX, read_multipart, reply
+from tests.sims.discord.interactions import Interactions
+from tests.sims.discord.limits import INTERACTION, Limits, Verdict
+from tests.sims.discord.payloads import Payloads
+from tests.sims.discord.rest_application import ApplicationRoutes
+from tests.sims.discord.rest_messages import MessageRoutes
+from tests.sims.discord.rest_places import PlaceRoutes
+from tests.sims.discord.scene import Scene
+from tests.sims.discord.world import World
+from tests.sims.kit import Sim
+
+# Every answer that went through Discord's own edge has it; discord.py takes a 429 without it for a
+# ban and raises.
+VIA = {"Via": "1.1 google"}
+BANNED = "<html><body>error code: 1015</body></html>"
+
+
+class DiscordSimulator(Sim):
+    """A simulated Discord for one bot."""
+
+    name = "discord"
+
+    def setup(self) -> None:
+        """Build the world and add all routes and controls."""
+        self.world = World()
+        self.limits = Limits()
+        self.gateway = Gateway(token=c.SIM_TOKEN, granted=self.world.granted)
+        self.world.granted.add("message_content")
+        self.scene = Scene(self.world, self.gateway, Payloads(self.world, lambda: self.url))
+        self.messages = MessageRoutes(self.scene, self.limits)
+        self.interactions = Interactions(self.scene)
+        self.application = ApplicationRoutes(self.scene)
+        self.gateway.on_ready = self._ready
+        self.gateway.on_members = self._members
+        self.busy = 0
+        for part in (
+            self.messages,
+            self.interactions,
+            self.application,
+            PlaceRoutes(self.scene),
+        ):
+            self.app.router.add_routes(part.routes())
+        self.app.router.add_get("/gateway/", self._gateway)
+        self.app.router.add_get(r"/attachments/{channel}/{file:\d+}/{name}", self._file)
+        self.app.on_shutdown.append(self._close_sockets)
+        Controls(self).offer()
+
+    # ── requests ──────────────────────────────────────────────────────────────────────────────
+    async def read_body(self, request: web.Request) -> Any:
+        """JSON, or the `payload_json` of a multipart body, whose files go to `uploads`."""
+        if request.content_type == "multipart/form-data":
+            payload, request["uploads"] = await read_multipart(request)
+            return payload
+        text = await request.text()
+        if not text:
+            return None
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text  # the handler refuses it with 50109
+
+    async def _handled(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if not request.path.startswith(PREFIX):
+            return await super()._handled(request, handler)
+        path = request.path.removeprefix(PREFIX)
+        verdict = self.limits.check(request.method, path)
+        if verdict.banned:
+            text = {"Content-Type": "text/html", "Retry-After": f"{verdict.wait:.0f}"}
+            return web.Response(status=429, body=BANNED.encode(), headers=text)
+        self.busy += 1
+        try:
+            response = await self._judged(request, handler, path, verdict)
+        finally:
+            self.busy -= 1
+        self.limits.answered(response.status)
+        return response
+
+    async def _judged(
+        self, request: web.Request, handler: Any, path: str, verdict: Verdict
+    ) -> web.StreamResponse:
+        headers = VIA | verdict.headers
+        try:
+            self._authorize(request, path)
+            if verdict.wait:
+                raise self._limited(verdict)
+            response: web.StreamResponse = await handler(request)
+        except ApiError as error:
+            if error.status == 429:
+                headers["Retry-After"] = f"{error.extra['retry_after']:.0f}"
+            return reply(error.body, error.status, headers)
+        except web.HTTPException as error:
+            text = {"message": f"{error.status}: {error.reason}", "code": 0}
+            return reply(text, error.status, headers)
+        response.headers.update(headers)
+        return response
+
+    def _authorize(self, request: web.Request, path: str) -> None:
+        """The bot's token is needed everywhere but where an interaction's own token is."""
+        if INTERACTION.match(path):
+            return
+        if request.headers.get("Authorization") != f"Bot {c.SIM_TOKEN}":
+            raise Unauthorized
+
+    @staticmethod
+    def _limited(verdict: Verdict) -> ApiError:
+        extra = {"retry_after": round(verdict.wait + 0.0005, 3), "global": verdict.everywhere}
+        return ApiError(429, 0, "You are being rate limited.", **extra)
+
+    async def _file(self, request: web.Request) -> web.Response:
+        """An attachment, as Discord's CDN gives it, without a token."""
+        found = self.world.files.get(int(request.match_info["file"]))
+        if found is None:
+            return web.Response(status=404)
+        kind, data = found
+        content = data if isinstance(data, bytes) else bytes(data)
+        return web.Response(body=content, headers={"Content-Type": kind})
+
+    # ── gateway ───────────────────────────────────────────────────────────────────────────────
+    async def _gateway(self, request: web.Request) -> web.StreamResponse:
+        return await self.gateway.serve(request, self.rtt / 2)
+
+    def _ready(self, session: Session) -> None:
+        mine = [g for g in self.world.guilds.values() if g.bot_inside and session.wants(0, g.id)]
+        ready = self.scene.ready(f"ws://127.0.0.1:{self.port}/gateway/")
+        ready["session_id"], ready["shard"] = session.id, list(session.shard)
+        ready["guilds"] = [{"id": str(guild.id), "unavailable": True} for guild in mine]
+        session.add("READY", ready)
+        for guild in mine:
+            if session.intents & c.INTENTS["guilds"]:
+                session.add("GUILD_CREATE", self.scene.payloads.guild_create(guild))
+
+    def _members(self, session: Session, data: dict[str, Any]) -> None:
+        """Answer op 8 with one chunk: by ids, or by the beginning of the name."""
+        guild = self.world.guilds[int(data["guild_id"])]
+        asked = data.get("user_ids")
+        wanted = {str(x) for x in asked} if isinstance(asked, list) else {str(asked)}
+        start = data.get("query") or ""
+        found = [
+            user
+            for user in guild.members
+            if (str(user) in wanted if asked else self.world.users[user].name.startswith(start))
+        ]
+        members = [self.scene.payloads.member(guild.id, user) for user in found]
+        chunk = {"guild_id": str(guild.id), "members": members, "chunk_index": 0, "chunk_count": 1}
+        session.add("GUILD_MEMBERS_CHUNK", chunk | {"nonce": data.get("nonce"), "not_found": []})
+
+    async def _close_sockets(self, _: web.Application) -> None:
+        for connection in list(self.gateway.connections):
+            await connection.socket.close(code=1001)
