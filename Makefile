@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help setup run chat test lint check bench soak lock sims clean
+.PHONY: help setup run chat test lint check doctor bench soak lock sims clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -38,6 +38,9 @@ lint: setup ## format, lint, types, import rules
 
 check: lint ## lint, and the tests with coverage
 	$(PYTEST) --cov --cov-report=term:skip-covered
+
+doctor: setup ## try tokens, permissions and the model with real calls
+	@$(BIN)/python -m bot doctor
 
 bench: setup ## measure; prints ratios against a bound or a peer of the same run
 	@$(BIN)/python -m tests.bench
