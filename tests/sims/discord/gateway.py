@@ -1,7 +1,7 @@
-"""The gateway: connections, sessions, and the replay of what a session missed.
+"""The gateway: who may connect, what they may send, and the replay of what a session missed.
 
-Every session numbers its own events without a gap, connected or not, and keeps them: RESUME sends
-exactly those after the client's sequence.
+RESUME sends exactly the events after the client's sequence; whoever breaks the protocol is closed
+with Discord's code for it.
 """
 
 from __future__ import annotations
@@ -9,105 +9,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-import zlib
-from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
 from tests.sims.discord import constants as c
-from tests.sims.kit import SlidingLimit
+from tests.sims.discord.sessions import Connection, Session
 
 JSON = dict[str, Any]
-DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE_STATE, RESUME = 0, 1, 2, 3, 4, 6
+HEARTBEAT, IDENTIFY, PRESENCE, VOICE_STATE, RESUME = 1, 2, 3, 4, 6
 RECONNECT, REQUEST_MEMBERS, INVALID_SESSION, HELLO, ACK = 7, 8, 9, 10, 11
 UNKNOWN_OP, DECODE, NOT_AUTHENTICATED, BAD_TOKEN, ALREADY = 4001, 4002, 4003, 4004, 4005
 BAD_SEQUENCE, TOO_FAST, TIMED_OUT, BAD_SHARD, BAD_VERSION = 4007, 4008, 4009, 4010, 4012
 BAD_INTENTS, DISALLOWED_INTENTS = 4013, 4014
 MAX_PAYLOAD = 4096  # bytes that a client may send at once
-SENDS = (120, 60.0)  # a connection may send so many payloads in so many seconds
-MAX_EVENTS = 20_000  # kept for a session's RESUME
-
-
-@dataclass(slots=True)
-class Session:
-    """What outlives a connection. `events` are (sequence, payload), oldest first."""
-
-    id: str
-    intents: int
-    shard: tuple[int, int]
-    identified: float = field(default_factory=time.time)
-    seq: int = 0
-    events: list[tuple[int, JSON]] = field(default_factory=list)
-    resumes: int = 0
-    connection: Connection | None = None
-
-    def add(self, name: str, data: JSON) -> None:
-        """Number an event, keep it, and send it when somebody is connected."""
-        self.seq += 1
-        payload = {"op": DISPATCH, "t": name, "s": self.seq, "d": data}
-        self.events.append((self.seq, payload))
-        del self.events[:-MAX_EVENTS]
-        if self.connection is not None:
-            self.connection.send(payload)
-
-    def wants(self, intents: int, guild: int | None) -> bool:
-        """Whether an event of one of these intents (0: always sent) is for this session."""
-        number, count = self.shard
-        mine = ((guild or 0) >> 22) % count == number
-        return mine and (intents == 0 or bool(self.intents & intents))
-
-    @property
-    def reads(self) -> bool:
-        """Whether it has the message-content intent."""
-        return bool(self.intents & c.INTENTS["message_content"])
-
-
-class Connection:
-    """One WebSocket: what is sent arrives `delay` seconds later, in order."""
-
-    def __init__(self, socket: web.WebSocketResponse, *, zlib_stream: bool, delay: float) -> None:
-        self.socket, self._delay = socket, delay
-        self._zlib = zlib.compressobj() if zlib_stream else None
-        self._queue: asyncio.Queue[tuple[float, JSON | int]] = asyncio.Queue()
-        self.session: Session | None = None
-        self.limit = SlidingLimit(*SENDS)
-        self.last_beat = time.monotonic()
-        self.closing = False  # whether the gateway, not the client, ends it
-
-    def send(self, payload: JSON) -> None:
-        """Put a payload on its way."""
-        self._queue.put_nowait((time.monotonic() + self._delay, payload))
-
-    def close(self, code: int) -> None:
-        """Close with `code`, after what is already on its way."""
-        self.closing = True
-        self._queue.put_nowait((time.monotonic() + self._delay, code))
-
-    @property
-    def idle(self) -> bool:
-        """Whether everything has been written."""
-        return self._queue.empty()
-
-    async def write(self) -> None:
-        """Write what is queued until the connection ends."""
-        while not self.socket.closed:
-            due, what = await self._queue.get()
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            if isinstance(what, int):
-                await self.socket.close(code=what)
-                return
-            try:
-                await self._write(json.dumps(what))
-            except ConnectionError:
-                return
-
-    async def _write(self, text: str) -> None:
-        if self._zlib is None:
-            await self.socket.send_str(text)
-            return
-        data = self._zlib.compress(text.encode()) + self._zlib.flush(zlib.Z_SYNC_FLUSH)
-        await self.socket.send_bytes(data)
 
 
 class Gateway:
@@ -123,6 +38,7 @@ class Gateway:
         self.identify_seconds = 0.0  # 5.0 at Discord, per max_concurrency bucket; 0 is off
         self.max_concurrency = 1
         self.identifies: list[float] = []
+        self._last_identify: dict[int, float] = {}  # by max_concurrency bucket
         self.closes: list[int] = []  # codes that the gateway closed a connection with
         self.on_ready: Any = None
         self.on_members: Any = None
@@ -144,23 +60,20 @@ class Gateway:
             if session.wants(intents, guild):
                 session.add(name, data if session.reads or blank is None else blank)
 
-    async def serve(self, request: web.Request, delay: float) -> web.WebSocketResponse:
-        """Handle one WebSocket until it closes."""
+    async def serve(self, request: web.Request, delay: float) -> web.StreamResponse:
+        """Handle one WebSocket until it closes; while offline the upgrade is answered 503."""
+        if self.offline:
+            return web.Response(status=503)
         socket = web.WebSocketResponse(max_msg_size=2**20)
         await socket.prepare(request)
         compress = request.query.get("compress")
         connection = Connection(socket, zlib_stream=compress == "zlib-stream", delay=delay)
         if request.query.get("v") != "10" or compress not in (None, "zlib-stream"):
-            await self._refuse(socket, BAD_VERSION)  # zstd-stream is not simulated
-        elif self.offline:
-            await self._refuse(socket, 1001)
+            self.closes.append(BAD_VERSION)
+            await socket.close(code=BAD_VERSION)  # also for zstd-stream, which is not simulated
         else:
             await self._converse(connection)
         return socket
-
-    async def _refuse(self, socket: web.WebSocketResponse, code: int) -> None:
-        self.closes.append(code)
-        await socket.close(code=code)
 
     async def _converse(self, connection: Connection) -> None:
         self.connections.add(connection)
@@ -241,7 +154,7 @@ class Gateway:
             self.close(connection, code)
             return
         shard = tuple(data.get("shard") or (0, 1))
-        if self._too_soon():
+        if self._too_soon(shard[0]):
             connection.send({"op": INVALID_SESSION, "d": False})
             return
         self.identifies.append(time.time())
@@ -264,9 +177,14 @@ class Gateway:
         asked = [name for name in c.PRIVILEGED if intents & c.INTENTS[name]]
         return 0 if self._granted.issuperset(asked) else DISALLOWED_INTENTS
 
-    def _too_soon(self) -> bool:
-        recent = [at for at in self.identifies if at > time.time() - self.identify_seconds]
-        return len(recent) >= self.max_concurrency
+    def _too_soon(self, shard: int) -> bool:
+        """Whether the shard's bucket has identified within the last `identify_seconds`."""
+        bucket, now = shard % self.max_concurrency, time.monotonic()
+        last = self._last_identify.get(bucket, float("-inf"))
+        if now - last < self.identify_seconds:
+            return True
+        self._last_identify[bucket] = now
+        return False
 
     def _resume(self, connection: Connection, data: JSON) -> None:
         if data.get("token") != self._token:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.sims.discord import constants as c
 from tests.sims.discord.content import Draft, links
+from tests.sims.discord.events import Events
 from tests.sims.discord.gateway import Gateway
 from tests.sims.discord.mentions import pings
 from tests.sims.discord.payloads import Payloads, user_json
@@ -45,11 +46,11 @@ class Journal:
     typing: list[JSON] = field(default_factory=list)
 
 
-class Scene:
+class Scene(Events):
     """The world with its events."""
 
     def __init__(self, world: World, gateway: Gateway, payloads: Payloads) -> None:
-        self.world, self.gateway, self.payloads = world, gateway, payloads
+        super().__init__(world, gateway, payloads)
         self.journal = Journal()
         self.preview_delay = 0.05  # seconds until a link's preview comes as MESSAGE_UPDATE
         self._tasks: set[asyncio.Task[None]] = set()
@@ -58,36 +59,6 @@ class Scene:
     def settled(self) -> bool:
         """Whether nothing is still to come, such as a preview."""
         return not self._tasks
-
-    # ── events ────────────────────────────────────────────────────────────────────────────────
-    def tell(self, name: str, data: JSON, channel: Channel, kind: str, **more: Any) -> None:
-        """Dispatch an event about something in `channel`, if the bot can see it.
-
-        `kind` names the intent: "guilds", or "messages", "reactions", "typing", which differ in
-        direct messages.
-        """
-        if not may(self.world, channel, "view_channel"):
-            return
-        prefix = "dm" if channel.guild is None else "guild"
-        intent = c.INTENTS[kind if kind == "guilds" else f"{prefix}_{kind}"]
-        self.gateway.dispatch(name, data, intents=intent, guild=channel.guild, **more)
-
-    def tell_message(self, name: str, message: Message) -> None:
-        """Dispatch MESSAGE_CREATE or MESSAGE_UPDATE; an ephemeral message is not dispatched."""
-        if message.for_user is not None:
-            return
-        whole = self.payloads.event(message, content=True)
-        blank = self.payloads.event(message, content=False)
-        channel = self.world.channels[message.channel]
-        self.tell(name, whole, channel, "messages", blank=blank)
-
-    def tell_channel(self, name: str, channel: Channel) -> None:
-        """Dispatch CHANNEL_* or THREAD_*; guild channels are told even where they are hidden."""
-        payload, guilds = self.payloads.channel(channel), c.INTENTS["guilds"]
-        if channel.is_thread:
-            self.tell(name, payload, channel, "guilds")
-        elif channel.guild is not None and self.world.guilds[channel.guild].bot_inside:
-            self.gateway.dispatch(name, payload, intents=guilds, guild=channel.guild)
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     def post(self, channel: Channel, post: Post) -> Message:

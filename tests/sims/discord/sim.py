@@ -14,7 +14,7 @@ from aiohttp import web
 from tests.sims.discord import constants as c
 from tests.sims.discord.controls import Controls
 from tests.sims.discord.errors import ApiError, Unauthorized
-from tests.sims.discord.gateway import Gateway, Session
+from tests.sims.discord.gateway import Gateway
 from tests.sims.discord.http import PREFIX, read_multipart, reply
 from tests.sims.discord.interactions import Interactions
 from tests.sims.discord.limits import INTERACTION, Limits, Verdict
@@ -23,6 +23,7 @@ from tests.sims.discord.rest_application import ApplicationRoutes
 from tests.sims.discord.rest_messages import MessageRoutes
 from tests.sims.discord.rest_places import PlaceRoutes
 from tests.sims.discord.scene import Scene
+from tests.sims.discord.sessions import Session
 from tests.sims.discord.world import World
 from tests.sims.kit import Sim
 
