@@ -1,0 +1,196 @@
+"""The schema's history: ordered SQL files, each applied once, whole, together with its ledger row.
+
+Invariant: a database is always at a state that some release had: a step and its row in the ledger
+are one transaction, and what is in the ledger never changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.errors import MigrationError
+from bot.store.faults import primary_code, translated
+
+# Beside `bot/`: in a checkout, in the container and where the package is installed.
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+APPLICATION_ID = 0x54687264  # "Thrd", in the file's header: tells our databases from others
+_FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_LOCK_SECONDS = 30.0  # how long to wait for another process that is migrating
+_LEDGER = """
+CREATE TABLE IF NOT EXISTS migrations (
+    number     INTEGER PRIMARY KEY,
+    name       TEXT NOT NULL,
+    sha256     TEXT NOT NULL,
+    applied_at REAL NOT NULL
+) STRICT
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file. `sql` has newlines as \\n whatever the checkout made of them."""
+
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def sha256(self) -> str:
+        """The fingerprint that the ledger keeps."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Names of the migrations that a database has, and of those that it lacks."""
+
+    applied: tuple[str, ...]
+    pending: tuple[str, ...]
+
+
+def load(directory: Path) -> tuple[Migration, ...]:
+    """The files of `directory`, in order; MigrationError when they are not 0001, 0002, …"""
+    found = tuple(_read(path) for path in sorted(directory.glob("*.sql")))
+    if not found:
+        raise MigrationError(f"There are no migrations in {directory}: install Threadline anew.")
+    for expected, migration in enumerate(found, start=1):
+        if migration.number != expected:
+            raise MigrationError(
+                f"The migrations in {directory} are not numbered one by one: {migration.name} "
+                f"stands where {expected:04d} belongs. Number them without gaps or repeats."
+            )
+    return found
+
+
+def migrate(path: Path, directory: Path = MIGRATIONS) -> list[str]:
+    """Bring the database at `path` up to date, made first when it does not exist.
+
+    Returns the names of what was applied. Several processes may call it at once. Raises
+    MigrationError, which says what to do, or StoreUnavailable; either leaves the file as the last
+    whole migration made it.
+    """
+    files = load(directory)
+    with translated(path), closing(_connect(path, "rwc")) as db:
+        _refuse_foreign(db, path)
+        return [step.name for step in files if _apply(db, path, files, step)]
+
+
+def status(path: Path, directory: Path = MIGRATIONS) -> Status:
+    """What the database has and lacks; changes nothing. Raises as `migrate` does."""
+    files = load(directory)
+    if not path.exists():
+        return Status((), tuple(step.name for step in files))
+    with translated(path), closing(_connect(path, "ro")) as db:
+        _refuse_foreign(db, path)
+        done = _verified(db, path, files)
+    return Status(
+        tuple(step.name for step in files[:done]), tuple(step.name for step in files[done:])
+    )
+
+
+# ── files ─────────────────────────────────────────────────────────────────────────────────────
+def _read(path: Path) -> Migration:
+    match = _FILE.fullmatch(path.name)
+    if match is None:
+        raise MigrationError(f"{path} is not named like 0002_what_it_does.sql: rename it.")
+    return Migration(int(match[1]), path.stem, path.read_text(encoding="utf-8"))
+
+
+def _statements(sql: str) -> Iterator[str]:
+    """The script's statements: `executescript` would commit the transaction it runs in."""
+    statement = ""
+    for piece in re.split(r"(?<=;)", sql):
+        statement += piece
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if re.sub(r"--[^\n]*|/\*.*?\*/", "", statement, flags=re.DOTALL).strip():
+        yield statement  # the last one may lack its semicolon
+
+
+# ── the database ──────────────────────────────────────────────────────────────────────────────
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    # Foreign keys stay off here: a migration that rebuilds a table needs that, and cannot switch
+    # within its transaction. They are checked before the commit instead.
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, timeout=_LOCK_SECONDS, isolation_level=None, uri=True)
+
+
+def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
+    """A blank file is welcome, and so is one of ours; nothing else is touched."""
+    # In this order: another process may make the tables between the two, and its mark with them.
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION_ID and (application or tables):
+        raise MigrationError(
+            f"{path} is a database of another program: name another file in DATABASE_URL."
+        )
+
+
+def _apply(db: sqlite3.Connection, path: Path, files: Sequence[Migration], step: Migration) -> bool:
+    """Apply one step unless the ledger has it; tells whether it did."""
+    db.execute("BEGIN IMMEDIATE")  # another process may be at it: the ledger is read under the lock
+    try:
+        missing = _verified(db, path, files) < step.number
+        if missing:
+            _run(db, step)
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+    return missing
+
+
+def _run(db: sqlite3.Connection, step: Migration) -> None:
+    try:
+        for statement in _statements(step.sql):
+            db.execute(statement)
+            if not db.in_transaction:
+                raise MigrationError(f"{step.name} ends its own transaction: take that out.")
+    except sqlite3.Error as exc:
+        if primary_code(exc) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT):
+            raise MigrationError(
+                f"{step.name} failed, and nothing was changed: {exc}. Report it, and go on with "
+                "the version that ran before."
+            ) from exc
+        raise
+    broken = db.execute("PRAGMA foreign_key_check").fetchone()
+    if broken is not None:
+        raise MigrationError(f"{step.name} leaves rows of {broken[0]} without what they refer to.")
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(_LEDGER)
+    db.execute(
+        "INSERT INTO migrations (number, name, sha256, applied_at) VALUES (?, ?, ?, ?)",
+        (step.number, step.name, step.sha256, time.time()),
+    )
+
+
+def _verified(db: sqlite3.Connection, path: Path, files: Sequence[Migration]) -> int:
+    """How many of the files the database has; MigrationError when its ledger tells otherwise."""
+    rows = _ledger(db)
+    if len(rows) > len(files):
+        raise MigrationError(
+            f"{path} was written by a newer Threadline (it has {rows[-1][1]}): "
+            "install that version, or restore a backup from before the update."
+        )
+    for (number, name, sha256), step in zip(rows, files, strict=False):
+        if (number, sha256) != (step.number, step.sha256):
+            raise MigrationError(
+                f"{step.name} is not what was applied to {path} as {name}: put the released file "
+                "back, and write what should change as a new migration."
+            )
+    return len(rows)
+
+
+def _ledger(db: sqlite3.Connection) -> list[tuple[int, str, str]]:
+    known = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'").fetchone()
+    if known is None:
+        return []
+    return db.execute("SELECT number, name, sha256 FROM migrations ORDER BY number").fetchall()

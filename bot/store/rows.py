@@ -1,0 +1,135 @@
+"""Between rows and values, and the few statements that several transitions share.
+
+Transitions are plain functions of a connection; `bot.store.connection` gives them a transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from bot.domain import (
+    Author,
+    Conclusion,
+    Conversation,
+    ConversationKey,
+    Message,
+    Outcome,
+    PageRecord,
+    Question,
+    Role,
+    Usage,
+    Visibility,
+)
+
+EVERYTHING = 2**63 - 1  # SQLite's largest integer: beyond every position
+
+
+def storable(text: str) -> str:
+    """The text as UTF-8 can hold it.
+
+    JSON may carry halves of a surrogate pair; SQLite takes none. Neighbours are joined, a lone
+    half becomes U+FFFD.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+# ── from rows ─────────────────────────────────────────────────────────────────────────────────
+def conversation_from(row: sqlite3.Row) -> Conversation:
+    """A row of `conversations`."""
+    return Conversation(
+        id=row["id"],
+        key=ConversationKey(row["platform"], row["workspace"], row["channel"], row["thread"]),
+        name=row["name"],
+        model=row["model"],
+        epoch=row["epoch"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        visibility=Visibility(row["visibility"]),
+        began_by=author_from(row["began_by_id"], row["began_by_name"]),
+    )
+
+
+def author_from(identity: str | None, name: str | None) -> Author | None:
+    """A person, where a row names one."""
+    return None if identity is None else Author(identity, name or "")
+
+
+def message_from(row: sqlite3.Row) -> Message:
+    """A row with role, content, author_id, author_name, idx, id and created_at."""
+    role, content, author_id, author_name, index, identity, created_at = row
+    author = author_from(author_id, author_name)
+    return Message(Role(role), content, author, index, identity, created_at)
+
+
+def question_from(row: sqlite3.Row) -> Question:
+    """A row of `messages` that is a question."""
+    return Question(
+        id=row["id"],
+        channel=row["channel"],
+        message_id=row["message_id"],
+        author=Author(row["author_id"], row["author_name"]),
+        text=row["content"],
+        route=json.loads(row["route"]),
+        unusable=tuple(json.loads(row["unusable"])),
+        sent_at=row["sent_at"],
+    )
+
+
+def page_from(row: sqlite3.Row) -> PageRecord:
+    """A row of `pages`."""
+    return PageRecord(row["number"], row["message_id"], row["channel"] or "")
+
+
+def conclusion_from(row: sqlite3.Row) -> Conclusion | None:
+    """What a row of `turns` was concluded with; None when it was not yet."""
+    if row["outcome"] is None:
+        return None
+    counted = row["input_tokens"] is not None
+    return Conclusion(
+        outcome=Outcome(row["outcome"]),
+        content=row["content"],
+        display=row["display"],
+        model=row["model"],
+        finish_reason=row["finish_reason"],
+        usage=Usage(row["input_tokens"], row["output_tokens"]) if counted else None,
+        error=row["error"],
+    )
+
+
+# ── shared statements ─────────────────────────────────────────────────────────────────────────
+def find(db: sqlite3.Connection, key: ConversationKey) -> sqlite3.Row | None:
+    """The row of the conversation with this key."""
+    row: sqlite3.Row | None = db.execute(
+        "SELECT * FROM conversations"
+        " WHERE platform = ? AND workspace = ? AND channel = ? AND thread = ?",
+        (key.platform, key.workspace, key.channel, key.thread),
+    ).fetchone()
+    return row
+
+
+def bind(db: sqlite3.Connection, conversation: int, *, until: int) -> None:
+    """Give indexes, in the platform's order, to messages up to position `until` that have none."""
+    waiting = db.execute(
+        "SELECT id FROM messages WHERE conversation_id = ? AND idx IS NULL AND position <= ?"
+        " ORDER BY position, id",
+        (conversation, until),
+    ).fetchall()
+    start = take(db, conversation, len(waiting))
+    db.executemany(
+        "UPDATE messages SET idx = ? WHERE id = ?",
+        [(index, row["id"]) for index, row in enumerate(waiting, start)],
+    )
+
+
+def take(db: sqlite3.Connection, conversation: int, count: int) -> int:
+    """Take the next `count` indexes of a conversation; returns the first of them."""
+    (after,) = db.execute(
+        "UPDATE conversations SET next_index = next_index + ? WHERE id = ? RETURNING next_index",
+        (count, conversation),
+    ).fetchall()[0]
+    return int(after) - count

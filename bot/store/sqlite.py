@@ -1,0 +1,150 @@
+"""The Store port on one SQLite file: every transition durable when its await returns.
+
+Invariant: one process has the file (an operating system's lock), one thread writes it, and a
+transition is one transaction, so that cancelling whoever waits for it changes nothing half.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from bot.domain import (
+    Accepted,
+    Claim,
+    Conclusion,
+    Conversation,
+    ConversationKey,
+    Fence,
+    Incoming,
+    Message,
+)
+from bot.ports import Clock
+from bot.store import conversations, reads, turns
+from bot.store.accept import accept
+from bot.store.connection import Readers, Writer, open_readers, open_writer
+from bot.store.lock import exclusive
+from bot.store.migrate import MIGRATIONS, migrate
+
+_READERS = 2  # a slow read leaves the other free; more would only wait for the same cores
+
+
+class SqliteStore:
+    """See `bot.ports.Store`. Use `open`."""
+
+    def __init__(self, *, writer: Writer, readers: Readers, clock: Clock) -> None:
+        self._write = writer.run
+        self._read = readers.run
+        self._clock = clock
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        path: Path,
+        *,
+        clock: Clock,
+        migrations: Path = MIGRATIONS,
+        busy_timeout: float = 5.0,
+    ) -> AsyncIterator[Self]:
+        """Lock the file, bring its schema up to date, connect; at the end, let what was asked
+        before come to its end, close and unlock.
+
+        `migrations` is the directory of the schema's files; `busy_timeout` is how many seconds to
+        wait for a lock of another program (a backup, a shell). Raises StoreError when another
+        process has the database, MigrationError and StoreUnavailable.
+        """
+        with exclusive(path):
+            await asyncio.to_thread(migrate, path, migrations)
+            async with (
+                open_writer(path, busy_timeout=busy_timeout) as writer,
+                open_readers(path, count=_READERS, busy_timeout=busy_timeout) as readers,
+            ):
+                yield cls(writer=writer, readers=readers, clock=clock)
+
+    # ── transitions ───────────────────────────────────────────────────────────────────────────
+    async def accept(self, incoming: Incoming, backlog: Sequence[Incoming] = ()) -> Accepted:
+        """See the port."""
+        now = self._clock.time()
+        return await self._write(
+            partial(accept, incoming=incoming, backlog=tuple(backlog), now=now)
+        )
+
+    async def claim(self, conversation: int) -> Claim | None:
+        """See the port."""
+        now = self._clock.time()
+        return await self._write(partial(turns.claim, conversation=conversation, now=now))
+
+    async def intend(self, fence: Fence, page: int) -> None:
+        """See the port."""
+        await self._write(partial(turns.intend, fence=fence, page=page))
+
+    async def shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
+        """See the port."""
+        await self._write(
+            partial(turns.shown, fence=fence, page=page, channel=channel, message_id=message_id)
+        )
+
+    async def removed(self, fence: Fence, page: int) -> None:
+        """See the port."""
+        await self._write(partial(turns.removed, fence=fence, page=page))
+
+    async def conclude(self, fence: Fence, conclusion: Conclusion) -> None:
+        """See the port."""
+        now = self._clock.time()
+        await self._write(partial(turns.conclude, fence=fence, conclusion=conclusion, now=now))
+
+    async def finish(self, fence: Fence) -> None:
+        """See the port."""
+        await self._write(partial(turns.finish, fence=fence, now=self._clock.time()))
+
+    async def reset(self, key: ConversationKey) -> Conversation | None:
+        """See the port."""
+        return await self._write(partial(conversations.reset, key=key, now=self._clock.time()))
+
+    async def choose_model(self, key: ConversationKey, model: str | None) -> Conversation | None:
+        """See the port."""
+        now = self._clock.time()
+        return await self._write(partial(conversations.choose_model, key=key, model=model, now=now))
+
+    async def record_command(self, source: str) -> None:
+        """See the port."""
+        now = self._clock.time()
+        await self._write(partial(conversations.record_command, source=source, now=now))
+
+    # ── reads ─────────────────────────────────────────────────────────────────────────────────
+    async def unfinished(self, platform: str) -> Sequence[int]:
+        """See the port."""
+        return await self._read(partial(reads.unfinished, platform=platform))
+
+    async def command_done(self, source: str) -> bool:
+        """See the port."""
+        return await self._read(partial(reads.command_done, source=source))
+
+    async def history(
+        self, conversation: int, *, epoch: int, before: int, limit: int
+    ) -> Sequence[Message]:
+        """See the port."""
+        return await self._read(
+            partial(
+                reads.history, conversation=conversation, epoch=epoch, before=before, limit=limit
+            )
+        )
+
+    async def find(self, key: ConversationKey) -> Conversation | None:
+        """See the port."""
+        return await self._read(partial(reads.find, key=key))
+
+    async def conversation_of(self, source: str) -> Conversation | None:
+        """See the port."""
+        return await self._read(partial(reads.conversation_of, source=source))
+
+    async def recent(
+        self, place: ConversationKey, author: str, limit: int
+    ) -> Sequence[Conversation]:
+        """See the port."""
+        return await self._read(partial(reads.recent, place=place, author=author, limit=limit))

@@ -1,0 +1,177 @@
+"""The transitions of a turn: waiting → running → concluded → done.
+
+Invariants: only the newest attempt moves a turn on (the fence); a claim binds the questions in the
+platform's order and reserves the reply's index at once; a reply is in the history exactly when its
+turn was concluded with content.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from bot.domain import Claim, Conclusion, Fence
+from bot.errors import LostOwnership
+from bot.store import rows
+
+
+def claim(db: sqlite3.Connection, conversation: int, now: float) -> Claim | None:
+    """See `Store.claim`. `now` is in Unix seconds."""
+    turn = db.execute(
+        "SELECT id, state FROM turns WHERE conversation_id = ? AND state <> 'done'"
+        " ORDER BY state = 'waiting', id LIMIT 1",
+        (conversation,),
+    ).fetchone()
+    if turn is None:
+        return None
+    if turn["state"] == "waiting":
+        _start(db, conversation, turn["id"], now)
+    else:
+        db.execute(
+            "UPDATE turns SET attempt = attempt + 1, claimed_at = ? WHERE id = ?", (now, turn["id"])
+        )
+    return _claimed(db, turn["id"])
+
+
+def _start(db: sqlite3.Connection, conversation: int, turn: int, now: float) -> None:
+    """Bind what came up to the last question; what was said after it waits for the next turn."""
+    (last,) = db.execute(
+        "SELECT max(position) FROM messages WHERE turn_id = ? AND kind = 'question'", (turn,)
+    ).fetchone()
+    rows.bind(db, conversation, until=last)
+    db.execute(
+        "UPDATE turns SET state = 'running', attempt = 1, claimed_at = ?, reply_idx = ?"
+        " WHERE id = ?",
+        (now, rows.take(db, conversation, 1), turn),
+    )
+
+
+def _claimed(db: sqlite3.Connection, turn: int) -> Claim:
+    row = db.execute("SELECT * FROM turns WHERE id = ?", (turn,)).fetchone()
+    conversation = rows.conversation_from(
+        db.execute("SELECT * FROM conversations WHERE id = ?", (row["conversation_id"],)).fetchone()
+    )
+    questions = db.execute(
+        "SELECT * FROM messages WHERE turn_id = ? AND kind = 'question' ORDER BY idx", (turn,)
+    )
+    pages = db.execute("SELECT * FROM pages WHERE turn_id = ? ORDER BY number", (turn,))
+    return Claim(
+        fence=Fence(turn, row["attempt"]),
+        conversation=conversation,
+        questions=tuple(rows.question_from(question) for question in questions),
+        reply_index=row["reply_idx"],
+        epoch=row["epoch"],
+        has_history=_has_history(db, row),
+        pages=tuple(rows.page_from(page) for page in pages),
+        conclusion=rows.conclusion_from(row),
+    )
+
+
+def _has_history(db: sqlite3.Connection, turn: sqlite3.Row) -> bool:
+    found = db.execute(
+        "SELECT 1 FROM messages WHERE conversation_id = ? AND epoch = ? AND idx < ?"
+        " AND erased_at IS NULL AND turn_id IS NOT ? LIMIT 1",
+        (turn["conversation_id"], turn["epoch"], turn["reply_idx"], turn["id"]),
+    )
+    return found.fetchone() is not None
+
+
+# ── the ledger of pages ───────────────────────────────────────────────────────────────────────
+def intend(db: sqlite3.Connection, fence: Fence, page: int) -> None:
+    """See `Store.intend`. A page that was shown is forgotten: it is about to be another message."""
+    _require(db, fence)
+    db.execute(
+        "INSERT OR REPLACE INTO pages (turn_id, number, state) VALUES (?, ?, 'intended')",
+        (fence.turn, page),
+    )
+
+
+def shown(db: sqlite3.Connection, fence: Fence, page: int, channel: str, message_id: str) -> None:
+    """See `Store.shown`."""
+    place = _require(db, fence)
+    source = f"{place['platform']}/{place['workspace']}/{channel}/{message_id}"
+    db.execute(
+        "INSERT OR REPLACE INTO pages (turn_id, number, state, channel, message_id, source)"
+        " VALUES (?, ?, 'shown', ?, ?, ?)",
+        (fence.turn, page, channel, message_id, source),
+    )
+
+
+def removed(db: sqlite3.Connection, fence: Fence, page: int) -> None:
+    """See `Store.removed`."""
+    _require(db, fence)
+    db.execute("DELETE FROM pages WHERE turn_id = ? AND number = ?", (fence.turn, page))
+
+
+def _require(db: sqlite3.Connection, fence: Fence) -> sqlite3.Row:
+    """The conversation's row, if the fence holds its turn: pages follow the conclusion too."""
+    row: sqlite3.Row | None = db.execute(
+        "SELECT platform, workspace FROM turns"
+        " JOIN conversations ON conversations.id = turns.conversation_id"
+        " WHERE turns.id = ? AND attempt = ? AND state IN ('running', 'concluded')",
+        (fence.turn, fence.attempt),
+    ).fetchone()
+    if row is None:
+        raise _lost(fence)
+    return row
+
+
+def _lost(fence: Fence) -> LostOwnership:
+    return LostOwnership(f"turn {fence.turn} is not attempt {fence.attempt}'s to go on with")
+
+
+# ── the end ───────────────────────────────────────────────────────────────────────────────────
+def conclude(db: sqlite3.Connection, fence: Fence, conclusion: Conclusion, now: float) -> None:
+    """See `Store.conclude`. `now` is in Unix seconds."""
+    values = _values(conclusion) | {"turn": fence.turn, "attempt": fence.attempt, "now": now}
+    ended = db.execute(
+        "UPDATE turns SET state = 'concluded', concluded_at = :now, outcome = :outcome,"
+        " error = :error, display = :display, content = :content, model = :model,"
+        " finish_reason = :finish_reason, input_tokens = :input, output_tokens = :output"
+        " WHERE id = :turn AND attempt = :attempt AND state = 'running'",
+        values,
+    ).rowcount
+    if not ended:
+        raise _lost(fence)
+    if conclusion.content:
+        _remember(db, values)
+    db.execute(
+        "UPDATE conversations SET updated_at = :now"
+        " WHERE id = (SELECT conversation_id FROM turns WHERE id = :turn)",
+        values,
+    )
+
+
+def _values(conclusion: Conclusion) -> dict[str, object]:
+    usage = conclusion.usage
+    return {
+        "outcome": conclusion.outcome.value,
+        "error": None if conclusion.error is None else rows.storable(conclusion.error),
+        "display": rows.storable(conclusion.display),
+        "content": rows.storable(conclusion.content),
+        "model": conclusion.model,
+        "finish_reason": conclusion.finish_reason,
+        "input": None if usage is None else usage.input_tokens,
+        "output": None if usage is None else usage.output_tokens,
+    }
+
+
+def _remember(db: sqlite3.Connection, values: dict[str, object]) -> None:
+    """The reply takes the index that was reserved for it, in the epoch of its questions."""
+    db.execute(
+        "INSERT INTO messages"
+        " (conversation_id, turn_id, epoch, idx, role, kind, content, created_at)"
+        " SELECT conversation_id, id, epoch, reply_idx, 'assistant', 'reply', :content, :now"
+        " FROM turns WHERE id = :turn",
+        values,
+    )
+
+
+def finish(db: sqlite3.Connection, fence: Fence, now: float) -> None:
+    """See `Store.finish`. `now` is in Unix seconds."""
+    ended = db.execute(
+        "UPDATE turns SET state = 'done', finished_at = ?"
+        " WHERE id = ? AND attempt = ? AND state = 'concluded'",
+        (now, fence.turn, fence.attempt),
+    ).rowcount
+    if not ended:
+        raise _lost(fence)
