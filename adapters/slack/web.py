@@ -1,0 +1,156 @@
+"""The Web API of one workspace: every request is paced, limited in time, and its failure ours.
+
+Nothing is sent again here: after a lost answer nobody knows whether a post was carried out, and
+who sent it decides (Unsettled).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from slack_sdk.errors import SlackClientError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from adapters.slack.faults import translated
+from bot.domain import Limit, Priority
+from bot.errors import Refused, Throttled
+from bot.ports import Grants
+
+SLACK_API = "https://slack.com/api/"
+# A request that takes longer is given up, in seconds; Slack usually answers within one.
+REQUEST_SECONDS = 10.0
+
+# ── budgets ───────────────────────────────────────────────────────────────────────────────────
+# docs.slack.dev/apis/web-api/rate-limits: calls a minute for each method in a workspace, given as
+# "20+", "50+", "100+"; a little is left for what our clock and Slack's see differently.
+_MINUTE = 60.0
+TIER_2, TIER_3, TIER_4 = 19, 49, 98
+_COUNTS = {
+    "chat.update": TIER_3,
+    "chat.delete": TIER_3,
+    "conversations.replies": TIER_3,
+    "conversations.info": TIER_3,
+    "users.info": TIER_4,
+    "chat.postEphemeral": TIER_4,
+    "chat.appendStream": TIER_4,
+    "assistant.threads.setStatus": TIER_3,
+    "assistant.threads.setSuggestedPrompts": TIER_3,
+    "agents.sessions.setStatus": TIER_3,
+}
+POSTS, EDITS, DELETIONS = "chat.postMessage", "chat.update", "chat.delete"
+
+
+def post_scopes(channel: str) -> tuple[str, ...]:
+    """The budgets of a post: the channel's, and the workspace's."""
+    return (f"{POSTS}:{channel}", POSTS)
+
+
+def limits(scope: str) -> Limit:
+    """The budget of a scope, for the pacer, which spreads interim edits evenly over it."""
+    if scope.startswith(f"{POSTS}:"):
+        return Limit(count=3, seconds=3.15)  # "1 per second per channel", with short bursts
+    if scope == POSTS:
+        return Limit(count=280, seconds=_MINUTE)  # "several hundred messages per minute"
+    return Limit(count=_COUNTS.get(scope, TIER_2), seconds=_MINUTE)
+
+
+# ── the client ────────────────────────────────────────────────────────────────────────────────
+def web_client(token: str, api_url: str | None, session: aiohttp.ClientSession) -> AsyncWebClient:
+    """slack_sdk's client on our session; it retries nothing by itself."""
+    base = api_url or SLACK_API
+    client = AsyncWebClient(
+        token=token, base_url=base, session=session, retry_handlers=[], logger=quiet_log()
+    )
+    if urlsplit(base).hostname in ("127.0.0.1", "localhost", "::1"):
+        client.proxy = None  # slack_sdk takes HTTPS_PROXY for every address
+    return client
+
+
+def quiet_log() -> logging.Logger:
+    """Slack's libraries log every text at DEBUG, and build those lines when no level is set."""
+    log = logging.getLogger("slack_libraries")
+    log.setLevel(logging.ERROR)
+    return log
+
+
+def new_session() -> aiohttp.ClientSession:
+    """The connections to Slack; the caller closes it."""
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Slack answered: the body's JSON, and the headers in lower case."""
+
+    data: Mapping[str, Any]
+    headers: Mapping[str, str]
+
+
+class WebApi:
+    """Slack's methods, with their failures translated and their budgets kept."""
+
+    def __init__(
+        self, *, client: AsyncWebClient, session: aiohttp.ClientSession, grants: Grants
+    ) -> None:
+        self.client, self.grants = client, grants
+        self._session = session
+
+    async def write(self, method: str, scopes: tuple[str, ...] = (), **fields: Any) -> Answer:
+        """Call a method that takes JSON, at once: its budget was taken by the caller.
+
+        Raises Throttled, Gone, Refused or Unsettled.
+        """
+        body = {name: value for name, value in fields.items() if value is not None}
+        return await self._answer(self.client.api_call(method, json=body), scopes or (method,))
+
+    async def read(self, method: str, **fields: Any) -> Answer:
+        """Call a method that takes a query, at once. Raises as `write` does."""
+        query = {name: value for name, value in fields.items() if value is not None}
+        call = self.client.api_call(method, http_verb="GET", params=query)
+        return await self._answer(call, (method,))
+
+    async def paced_write(
+        self, method: str, *, priority: Priority = Priority.CONTROL, **fields: Any
+    ) -> Answer:
+        """`write`, when the budget allows."""
+        scopes = post_scopes(fields["channel"]) if method == POSTS else (method,)
+        return await self._paced(lambda: self.write(method, scopes, **fields), scopes, priority)
+
+    async def paced_read(
+        self, method: str, *, priority: Priority = Priority.CONTROL, **fields: Any
+    ) -> Answer:
+        """`read`, when the budget allows."""
+        return await self._paced(lambda: self.read(method, **fields), (method,), priority)
+
+    async def respond(self, url: str, **fields: Any) -> None:
+        """Answer an interaction at its `response_url`, which has no budget but five uses."""
+        try:
+            async with self._session.post(url, json=fields, proxy=self.client.proxy) as response:
+                if response.status != HTTPStatus.OK:
+                    raise Refused(f"response_url: {response.status}")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise translated(error) from error
+
+    async def _paced(
+        self, send: Callable[[], Awaitable[Answer]], scopes: tuple[str, ...], priority: Priority
+    ) -> Answer:
+        await self.grants.spend(*scopes, priority=priority)
+        try:
+            return await send()
+        except Throttled as error:
+            self.grants.throttled(error.retry_after, *error.scopes)
+            raise
+
+    async def _answer(self, call: Awaitable[Any], scopes: tuple[str, ...]) -> Answer:
+        try:
+            response = await call
+        except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise translated(error, scopes) from error
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.data if isinstance(response.data, dict) else {}, headers)

@@ -1,0 +1,110 @@
+"""One installation: who the bot is there, its Web API, and whom and what it knows by name.
+
+Reading an event never waits long for Slack: what is not known in time is left as its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adapters.slack import events
+from adapters.slack.events import Identity
+from adapters.slack.lookups import Lookups
+from adapters.slack.web import WebApi
+from bot.domain import Address, ConversationKey, Incoming, Priority
+from bot.ports import Clock
+
+# Slack wants an event acknowledged within 3 s; this much may go into names, in seconds.
+NAMES_SECONDS = 0.5
+# How much of an old thread the model gets to see.
+BACKLOG = 100
+# conversations.replies gives the oldest first, so the newest are had only by reading all; 1,000
+# is the most that one request gives.
+PAGE = 1_000
+
+
+class Workspace:
+    """What events of one workspace need."""
+
+    def __init__(self, *, me: Identity, api: WebApi, clock: Clock) -> None:
+        self.me, self.api = me, api
+        self._people = Lookups(fetch=self._name_of, clock=clock)
+        self._kinds = Lookups(fetch=self._kind_of, clock=clock)
+
+    async def incoming(self, body: Mapping[str, Any]) -> Incoming | None:
+        """The event as a message to the bot; None when it is none of our business."""
+        event = body["event"]
+        if not events.is_said(event, self.me):
+            return None
+        kind = await self._kind(event)
+        if events.address_of(event, kind, self.me) is None:
+            return None
+        names = await self._people.get(events.people_in(event), NAMES_SECONDS)
+        return events.read(body, self.me, names, kind)
+
+    async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
+        """What people said in the thread before `incoming`, oldest first.
+
+        Raises a PlatformError.
+        """
+        answer = await self.api.paced_read(
+            "conversations.replies",
+            channel=incoming.channel,
+            ts=incoming.key.thread,
+            latest=incoming.message_id,
+            limit=PAGE,
+        )
+        said = [
+            message
+            for found in answer.data.get("messages", ())
+            if events.is_said(message := {**found, "channel": incoming.channel}, self.me)
+            and events.position(message["ts"]) < incoming.position
+        ][-BACKLOG:]
+        names = await self._people.get(
+            (id_ for message in said for id_ in events.people_in(message)), NAMES_SECONDS
+        )
+        return [
+            events.message(
+                message,
+                self.me,
+                names,
+                incoming.key.workspace,
+                incoming.route.get("kind", ""),
+                Address.FOLLOW_UP,
+            )
+            for message in said
+        ]
+
+    def key(self, channel: str, thread: str = "") -> ConversationKey:
+        """The conversation of a thread here, or without one the channel as a place."""
+        return ConversationKey(events.PLATFORM, self.me.team, channel, thread)
+
+    async def aclose(self) -> None:
+        """Give up look-ups that are under way."""
+        await self._people.aclose()
+        await self._kinds.aclose()
+
+    async def _kind(self, event: Mapping[str, Any]) -> str:
+        """The channel's kind: in the event, or asked for, because app_mention does not say."""
+        channel, kind = str(event["channel"]), str(event.get("channel_type") or "")
+        if kind:
+            self._kinds.learn(channel, kind)
+            return kind
+        return (await self._kinds.get((channel,), NAMES_SECONDS)).get(channel, "")
+
+    async def _name_of(self, user: str) -> str:
+        answer = await self.api.paced_read("users.info", user=user, priority=Priority.BACKGROUND)
+        person = answer.data.get("user", {})
+        profile = person.get("profile", {})
+        names = (profile.get("display_name"), profile.get("real_name"), person.get("name"))
+        return next((str(name) for name in names if name), "")
+
+    async def _kind_of(self, channel: str) -> str:
+        answer = await self.api.paced_read("conversations.info", channel=channel)
+        found = answer.data.get("channel", {})
+        if found.get("is_im"):
+            return "im"
+        if found.get("is_mpim"):
+            return "mpim"
+        return "group" if found.get("is_private") or found.get("is_group") else "channel"
