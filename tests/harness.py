@@ -51,6 +51,10 @@ class BotProcess:
         self._log_path = folder / "bot.log"
         self._process: asyncio.subprocess.Process | None = None
 
+    def set(self, **settings: str) -> None:
+        """Change settings before the next start."""
+        self._environ.update(settings)
+
     async def start(self) -> None:
         """Begin to run; does not wait until it is connected."""
         with self._log_path.open("ab") as log:
@@ -127,6 +131,13 @@ class BotProcess:
     def log_tail(self, lines: int = 30) -> str:
         """The end of it, for a failing test's message."""
         return "\n".join(self.log_text().splitlines()[-lines:])
+
+    async def logged(self, event: str, count: int = 1, seconds: float = 20.0) -> None:
+        """Wait until the log has `event` so many times."""
+        deadline = time.monotonic() + seconds
+        while len(self.events(event)) < count:
+            assert time.monotonic() < deadline, f"{event!r} was not logged {count} times"
+            await asyncio.sleep(0.02)
 
     def events(self, event: str = "") -> list[dict[str, Any]]:
         """The JSON lines of the log whose event contains `event`."""

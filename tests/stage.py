@@ -1,0 +1,216 @@
+"""One way to play a scene on any platform: people speak, the bot's messages are looked at.
+
+A `Stage` is a simulator seen through the words of the design (mention, thread, reply), so that one
+scenario runs on Discord and on Slack.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tests.sims.discord import constants as d
+from tests.sims.discord.client import DiscordSim
+from tests.sims.kit import SimProcess
+from tests.sims.slack import ids as s
+from tests.sims.slack.client import SlackSim
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A thread: `channel` and `thread` are the simulator's own ids; `question` began it."""
+
+    channel: Any
+    thread: Any
+    question: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A message of the bot as people see it; `versions` counts how often it was written."""
+
+    id: Any
+    text: str
+    versions: int
+    times: tuple[float, ...]
+    notified: tuple[Any, ...]
+    buttons: tuple[str, ...]
+
+
+class Stage(Protocol):
+    """What a scene needs of a platform."""
+
+    name: str
+    limit: int
+    sim: SimProcess
+
+    def settings(self) -> Mapping[str, str]: ...
+    async def mention(self, text: str, *, user: str = "alice") -> Place: ...
+    async def say(self, place: Place, text: str, *, user: str = "alice") -> Any: ...
+    async def mention_in(self, place: Place, text: str) -> Any: ...
+    async def attach(self, text: str) -> Place: ...
+    async def direct(self, text: str) -> Place: ...
+    async def redeliver(self, place: Place) -> None: ...
+    async def seen(self, place: Place) -> list[Seen]: ...
+    async def whispers(self) -> list[str]: ...
+    async def throttled(self) -> int: ...
+    async def signs_of_work(self) -> list[Any]: ...
+    async def press_stop(self, place: Place) -> None: ...
+
+
+class DiscordStage:
+    """Discord."""
+
+    name = "discord"
+    limit = 2_000
+    people: Mapping[str, int] = {"alice": d.ALICE, "bob": d.BOB}
+
+    def __init__(self, sim: DiscordSim) -> None:
+        self.sim = sim
+
+    def settings(self) -> Mapping[str, str]:
+        return {
+            "DISCORD_TOKEN": d.SIM_TOKEN,
+            "DISCORD_API_URL": self.sim.api_url,
+            "DISCORD_GATEWAY_URL": self.sim.gateway_url,
+        }
+
+    async def mention(self, text: str, *, user: str = "alice") -> Place:
+        message = await self.sim.mention(text, user=self.people[user])
+        return Place(d.CHANNEL, message, message)
+
+    async def say(self, place: Place, text: str, *, user: str = "alice") -> Any:
+        return await self.sim.say(self.people[user], place.thread, text)
+
+    async def mention_in(self, place: Place, text: str) -> Any:
+        return await self.sim.mention(text, channel=place.thread)
+
+    async def attach(self, text: str) -> Place:
+        image = {"filename": "cat.png", "content_type": "image/png", "size": 2_000}
+        message = await self.sim.mention(text, attachments=[image])
+        return Place(d.CHANNEL, message, message)
+
+    async def direct(self, text: str) -> Place:
+        sent = await self.sim.dm(d.ALICE, text)
+        return Place(sent["channel"], sent["channel"], sent["message"])
+
+    async def redeliver(self, place: Place) -> None:
+        await self.sim.deliver_again(place.question)
+
+    async def seen(self, place: Place) -> list[Seen]:
+        try:
+            messages = await self.sim.messages(place.thread, author=d.BOT)
+        except AssertionError:  # the thread is not there yet
+            return []
+        return [
+            Seen(
+                id=message["id"],
+                text=message["content"],
+                versions=len(message["versions"]),
+                times=tuple(version["at"] for version in message["versions"]),
+                notified=tuple(message["notified"]),
+                buttons=tuple(
+                    part["custom_id"]
+                    for row in message["components"]
+                    for part in row.get("components", [])
+                ),
+            )
+            for message in messages
+        ]
+
+    async def whispers(self) -> list[str]:
+        found = (await self.sim.state())["interactions"]
+        return [answer["content"] for x in found for answer in x["answers"] if "content" in answer]
+
+    async def throttled(self) -> int:
+        return int((await self.sim.state())["limited"])
+
+    async def signs_of_work(self) -> list[Any]:
+        typed = (await self.sim.state())["typing"]
+        return [entry for entry in typed if entry["until"] > time.time() + 1]
+
+    async def press_stop(self, place: Place) -> None:
+        message = next(m for m in await self.seen(place) if m.buttons)
+        await self.sim.click(d.ALICE, message.id, message.buttons[0])
+
+
+class SlackStage:
+    """Slack, in Socket Mode."""
+
+    name = "slack"
+    limit = 12_000
+    people: Mapping[str, str] = {"alice": s.ALICE, "bob": s.BOB}
+
+    def __init__(self, sim: SlackSim) -> None:
+        self.sim = sim
+
+    def settings(self) -> Mapping[str, str]:
+        return {
+            "SLACK_BOT_TOKEN": s.BOT_TOKEN,
+            "SLACK_APP_TOKEN": s.APP_TOKEN,
+            "SLACK_API_URL": self.sim.api_url,
+        }
+
+    async def mention(self, text: str, *, user: str = "alice") -> Place:
+        ts = await self.sim.say(self.people[user], s.GENERAL, text, mention=True)
+        return Place(s.GENERAL, ts, ts)
+
+    async def say(self, place: Place, text: str, *, user: str = "alice") -> Any:
+        return await self.sim.say(self.people[user], place.channel, text, thread_ts=place.thread)
+
+    async def mention_in(self, place: Place, text: str) -> Any:
+        return await self.sim.say(
+            s.ALICE, place.channel, text, thread_ts=place.thread, mention=True
+        )
+
+    async def attach(self, text: str) -> Place:
+        files = [("cat.png", "image/png", b"\x89PNG....")]
+        ts = await self.sim.say(s.ALICE, s.GENERAL, text, mention=True, files=files)
+        return Place(s.GENERAL, ts, ts)
+
+    async def direct(self, text: str) -> Place:
+        channel = await self.sim.open_direct(s.ALICE)
+        ts = await self.sim.say(s.ALICE, channel, text)
+        return Place(channel, ts, ts)
+
+    async def redeliver(self, place: Place) -> None:
+        await self.sim.deliver_again(place.question, same_event_id=False)
+
+    async def seen(self, place: Place) -> list[Seen]:
+        messages = await self.sim.thread(place.channel, place.thread)
+        return [
+            Seen(
+                id=message["ts"],
+                text=message["shown"],
+                versions=len(message["versions"]),
+                times=tuple(version["at"] for version in message["versions"]),
+                notified=tuple(message["pings"]),
+                buttons=tuple(
+                    element["action_id"]
+                    for block in message.get("blocks") or []
+                    if block["type"] == "actions"
+                    for element in block["elements"]
+                ),
+            )
+            for message in messages
+            if message.get("bot_id") == s.BOT
+        ]
+
+    async def whispers(self) -> list[str]:
+        return [message["shown"] for message in await self.sim.ephemeral()]
+
+    async def throttled(self) -> int:
+        return sum((await self.sim.state())["ratelimited"].values())
+
+    async def signs_of_work(self) -> list[Any]:
+        state = await self.sim.state()
+        return [
+            *(status for status in state["statuses"] if status.get("status")),
+            *state["streaming"],
+        ]
+
+    async def press_stop(self, place: Place) -> None:
+        message = next(m for m in await self.seen(place) if m.buttons)
+        await self.sim.click(s.ALICE, place.channel, message.id, message.buttons[0])
