@@ -128,8 +128,14 @@ class DiscordStage:
         return int((await self.sim.state())["limited"])
 
     async def signs_of_work(self) -> list[Any]:
-        typed = (await self.sim.state())["typing"]
-        return [entry for entry in typed if entry["until"] > time.time() + 1]
+        """Typing that no message of the bot has ended: Discord shows it for 10 s."""
+        left = []
+        for entry in (await self.sim.state())["typing"]:
+            posts = await self.sim.messages(entry["channel"], author=d.BOT)
+            ended = any(post["at"] >= entry["at"] for post in posts)
+            if not ended and entry["at"] > time.time() - 10:
+                left.append(entry)
+        return left
 
     async def press_stop(self, place: Place) -> None:
         message = next(m for m in await self.seen(place) if m.buttons)

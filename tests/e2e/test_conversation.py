@@ -187,7 +187,7 @@ async def test_people_in_a_shared_thread_carry_their_names(
         ("rate_limited", "too many requests"),
         ("bad_key", "refused my key"),
         ("unknown_model", "does not exist"),
-        ("context_too_long", "too long for the model"),
+        ("too_long", "too long for the model"),
     ],
 )
 async def test_a_model_that_fails_shows_a_sentence_and_the_next_message_works(
