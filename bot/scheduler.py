@@ -21,8 +21,10 @@ log = structlog.stdlib.get_logger(__name__)
 T = TypeVar("T")
 
 # After a turn that failed in an unforeseen way, or a database that did not answer: seconds to wait
-# before the next look, so that a lasting fault neither burns CPU nor floods the log.
+# before the next look, doubled with every attempt, so that a lasting fault neither burns CPU nor
+# floods the log.
 RETRY_SECONDS = 1.0
+MOST_RETRY_SECONDS = 60.0
 
 
 class Interrupt:
@@ -121,20 +123,22 @@ class Scheduler:
 
     async def _run_next(self, conversation: int) -> None:
         """Work on the next turn, if there is one; afterwards look again."""
+        attempt = 1
         try:
             claim = await self._store.claim(conversation)
             if claim is None:
                 return
+            attempt = claim.fence.attempt
             self._woken.add(conversation)
             await self._run(claim)
         except StoreUnavailable as error:
             log.error("the database failed", conversation=conversation, error=str(error))
-            await self._clock.sleep(RETRY_SECONDS)
             self._woken.add(conversation)
+            await self._clock.sleep(_retry_seconds(attempt))
         except Exception:
             # The turn's boundary: whatever it was, the turn stays in the store and is retried.
             log.exception("a turn failed", conversation=conversation)
-            await self._clock.sleep(RETRY_SECONDS)
+            await self._clock.sleep(_retry_seconds(attempt))
 
     async def _run(self, claim: Claim) -> None:
         interrupt = self._interrupts[claim.conversation.id] = Interrupt()
@@ -145,6 +149,11 @@ class Scheduler:
                 await self._work(claim, interrupt)
         finally:
             del self._interrupts[claim.conversation.id]
+
+
+def _retry_seconds(attempt: int) -> float:
+    doublings = min(attempt - 1, 10)  # far beyond the cap, and no overflow
+    return float(min(RETRY_SECONDS * 2**doublings, MOST_RETRY_SECONDS))
 
 
 def _cancelled_from_outside() -> bool:

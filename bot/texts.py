@@ -26,6 +26,7 @@ GAVE_UP = "I could not finish this answer after several tries. Please ask again.
 INTERNAL = "Something went wrong on my side, and it has been logged. Please ask again."
 NO_QUESTION = "Hello! Write your question after my name, and I will answer in a thread."
 LENGTH_LIMIT = "The answer reached its length limit. Write “go on” for the rest."
+SHOWN_PLAINLY = "_This answer could not be shown in its own form._"
 STORE_DOWN = "I cannot save messages right now, so I cannot answer. Please ask again later."
 
 RESET_DONE = "Started over: I no longer look at what was said here before."

@@ -15,12 +15,13 @@ from bot.domain import (
     ChatRequest,
     Claim,
     Conclusion,
+    Control,
     Delta,
     Message,
     Outcome,
     Usage,
 )
-from bot.errors import ContentRefused, Gone, LostOwnership, ModelError
+from bot.errors import ContentRefused, Gone, LostOwnership, ModelError, Refused
 from bot.ports import ChatModel, Clock, Store, Surface
 from bot.reply.mend import close_open
 from bot.reply.publisher import Publisher
@@ -176,13 +177,13 @@ class _Attempt:
             fence=self._claim.fence,
             clock=self._runner.clock,
             pages=self._claim.pages,
+            controls=(Control.STOP,),
         ) as reply:
             conclusion = self._conclusion
             if conclusion is None:
                 without = _without_model(self._claim, self._draft)
                 conclusion = await self._conclude(without or await self._answer(reply))
-            reply.finish(conclusion.display)
-            await reply.settled()
+            await _show_end(reply, conclusion.display)
             return conclusion
 
     async def _conclude(self, conclusion: Conclusion) -> Conclusion:
@@ -228,6 +229,22 @@ class _Attempt:
             max_tokens=options.max_output_tokens,
             temperature=options.temperature,
         )
+
+
+async def _show_end(reply: Publisher, display: str) -> None:
+    """Show the whole reply; where the platform will not take its form, the bare words."""
+    try:
+        reply.finish(display)
+        await reply.settled()
+    except Refused as error:
+        log.error("the platform refused the reply", error=str(error))
+        reply.finish(texts.SHOWN_PLAINLY + "\n\n" + _plain(display))
+        await reply.settled()
+
+
+def _plain(markdown: str) -> str:
+    """The text as an indented block, which no renderer takes for markup."""
+    return "\n".join("    " + line for line in markdown.splitlines())
 
 
 @asynccontextmanager
