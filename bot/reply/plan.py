@@ -1,0 +1,179 @@
+"""The pure planning that surfaces share: from what is shown to what should be, one request.
+
+Invariant: planning again after the planned request was carried out always comes closer to the
+frame, and gives None once everything is shown; pages are posted in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+from bot.domain import Action, Control, Frame, Request, Shown, ShownPage
+
+Scopes = Callable[[Action, int], tuple[str, ...]]
+"""The budgets that an action on a page (counted from 0) costs."""
+
+Render = Callable[[str], str]
+
+
+def plan_by_edits(shown: Shown, frame: Frame, *, render: Render, scopes: Scopes) -> Request | None:
+    """The next request for a surface whose messages can be edited, or None.
+
+    The first page that differs comes first: what people read next. A sealed page differs once at
+    most, so the open page cannot starve. A page of unknown text (`ShownPage.text` is None) is
+    rewritten. Pages that the reply does not need are removed once it is final, not before: it may
+    still grow into them. `render` is asked for every page each time: give one that remembers
+    (`remembering`).
+    """
+    there = {page.number: page for page in shown.pages}
+    for number, page in enumerate(frame.pages):
+        request = _page_request(there.get(number), number, frame, render(page.text), scopes)
+        if request is not None:
+            return request
+    return _removal(shown, len(frame.pages), scopes) if frame.final else None
+
+
+def _page_request(
+    old: ShownPage | None, number: int, frame: Frame, text: str, scopes: Scopes
+) -> Request | None:
+    controls = controls_of(frame, number)
+    if old is None:
+        if not text.strip():
+            return None
+        return _request(Action.POST, number, frame, text, scopes)
+    if old.text == text and old.controls == controls:
+        return None
+    return replace(_request(Action.EDIT, number, frame, text, scopes), message_id=old.message_id)
+
+
+def _request(action: Action, number: int, frame: Frame, text: str, scopes: Scopes) -> Request:
+    page = frame.pages[number]
+    return Request(
+        action=action,
+        page=number,
+        scopes=scopes(action, number),
+        text=text,
+        end=page.end,
+        sealed=page.sealed,
+        final=frame.final,
+        controls=controls_of(frame, number),
+    )
+
+
+def _removal(shown: Shown, needed: int, scopes: Scopes) -> Request | None:
+    surplus = [page for page in shown.pages if page.number >= needed]
+    if not surplus:
+        return None
+    last = max(surplus, key=lambda page: page.number)
+    return Request(
+        action=Action.REMOVE,
+        page=last.number,
+        scopes=scopes(Action.REMOVE, last.number),
+        message_id=last.message_id,
+        end=last.end,
+        final=True,
+    )
+
+
+def plan_by_appends(
+    shown: Shown, frame: Frame, *, render: Render, scopes: Scopes
+) -> Request | None:
+    """The next request for a surface that can only append, or None.
+
+    Of an open page the stable text alone is sent; each append carries the new part (`Request.text`
+    is what to add, not the whole page). `ShownPage.text` is all that was sent of a page. The append
+    that completes a page is `sealed`; after the last text of a final frame comes one CLOSE.
+    A final text that is not a continuation of what was sent is sent whole again.
+    """
+    there = {page.number: page for page in shown.pages}
+    for number, page in enumerate(frame.pages):
+        target = render(page.text if page.sealed else page.stable)
+        old = there.get(number)
+        request = _append(old, number, frame, target, scopes)
+        if request is not None or not page.sealed:
+            return request
+    if frame.final and not shown.closed:
+        number = max(len(frame.pages) - 1, 0)
+        return Request(Action.CLOSE, number, scopes(Action.CLOSE, number), final=True)
+    return None
+
+
+def _append(
+    old: ShownPage | None, number: int, frame: Frame, target: str, scopes: Scopes
+) -> Request | None:
+    page = frame.pages[number]
+    if old is None:
+        if not target.strip():
+            return None
+        request = _request(Action.POST, number, frame, target, scopes)
+    else:
+        sent = old.text or ""
+        if target == sent and old.sealed == page.sealed:
+            return None
+        added = target[len(sent) :] if target.startswith(sent) else "\n\n" + target
+        if not page.sealed and not target.startswith(sent):
+            return None
+        request = replace(
+            _request(Action.APPEND, number, frame, added, scopes), message_id=old.message_id
+        )
+    if page.sealed:
+        return request
+    return replace(request, end=min(page.end, page.start + len(page.stable)))
+
+
+def controls_of(frame: Frame, number: int) -> tuple[Control, ...]:
+    """The controls under page `number`: a frame's are under its last page."""
+    return frame.controls if number == len(frame.pages) - 1 else ()
+
+
+def visible_end(shown: Shown) -> int:
+    """How much of the reply's source, from its beginning, is on the screen without a gap."""
+    end = 0
+    for page in sorted(shown.pages, key=lambda page: page.number):
+        if page.text is None:
+            return end
+        end = page.end
+        if not page.sealed:
+            break
+    return end
+
+
+def carried_out(
+    shown: Shown, request: Request, *, message_id: str = "", channel: str = ""
+) -> Shown:
+    """What is shown once `request` was carried out; for `Surface.perform`.
+
+    `message_id` and `channel` are those that a POST brought back; for other actions they stay.
+    """
+    if request.action is Action.CLOSE:
+        return replace(shown, closed=True)
+    others = tuple(page for page in shown.pages if page.number != request.page)
+    if request.action is Action.REMOVE:
+        return replace(shown, pages=others)
+    old = next((page for page in shown.pages if page.number == request.page), None)
+    sent = (old.text or "") if old and request.action is Action.APPEND else ""
+    page = ShownPage(
+        number=request.page,
+        message_id=message_id or (old.message_id if old else ""),
+        channel=channel or (old.channel if old else ""),
+        text=sent + request.text,
+        end=request.end,
+        sealed=request.sealed,
+        controls=request.controls,
+    )
+    return replace(shown, pages=(*others, page))
+
+
+def forgotten(shown: Shown, number: int) -> Shown:
+    """`shown` when nobody knows any more what page `number` says: planning rewrites it."""
+    pages = tuple(
+        replace(page, text=None) if page.number == number else page for page in shown.pages
+    )
+    return replace(shown, pages=pages)
+
+
+def remembering(render: Render, *, most: int = 32) -> Render:
+    """`render` with the newest `most` results kept, so that planning again costs nothing."""
+    return lru_cache(maxsize=most)(render)

@@ -1,0 +1,261 @@
+"""Showing one reply while it grows: what is shown is brought to what should be, request by request.
+
+Invariant: one request in flight, always planned from the newest frame (invariant 6); nobody who
+writes waits for a platform, and leaving the context leaves no task behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from bot.domain import Action, Control, Fence, Frame, Page, PageRecord, Priority, Request, Shown
+from bot.errors import Refused
+from bot.ports import Clock, Surface
+from bot.reply.ages import Ages
+from bot.reply.delivery import Delivery, Ledger
+from bot.reply.document import Document
+from bot.reply.plan import visible_end
+
+log = structlog.stdlib.get_logger(__name__)
+
+REQUEST_LIMIT = 30.0
+"""Seconds after which a request is abandoned: discord.py alone retries for up to 25 s inside."""
+
+CLOSE_LIMIT = 10.0
+"""Seconds that clearing the signs of work may take before the turn goes on without it."""
+
+PATIENCE = 600.0
+"""Seconds that a platform may fail before the reply is given up; a restart shows it then."""
+
+
+class Publisher:
+    """One reply on one surface; used as `async with Publisher(...) as reply`.
+
+    `pages` are those that earlier attempts left; `controls` are shown while it grows; `limit` is
+    the time limit of a request and `patience` how long failures may last, in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        surface: Surface,
+        ledger: Ledger,
+        fence: Fence,
+        clock: Clock,
+        pages: Sequence[PageRecord] = (),
+        controls: tuple[Control, ...] = (),
+        limit: float = REQUEST_LIMIT,
+        close_limit: float = CLOSE_LIMIT,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._surface, self._clock, self._pages = surface, clock, pages
+        self._close_limit = close_limit
+        self._document = Document(surface.renderer)
+        self._document.controls = controls
+        self._note = ""
+        self._noted_at = 0.0
+        self._ages = Ages()
+        self._changed = asyncio.Event()
+        self._refused: tuple[Request, Refused] | None = None
+        self._offer: asyncio.Task[Request | None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._end: asyncio.Future[None] | None = None
+        self._delivery = Delivery(
+            surface=surface,
+            ledger=ledger,
+            fence=fence,
+            clock=clock,
+            changed=self._changed.set,
+            limit=limit,
+            patience=patience,
+        )
+        self.first_visible_at: float | None = None
+        self.whole_at: float | None = None
+
+    # ── what the turn says ────────────────────────────────────────────────────────────────────
+    def write(self, text: str) -> None:
+        """Add to the reply; cheap, and nothing once the reply's place is gone."""
+        if self.gone or not text:
+            return
+        self._document.write(text)
+        self._ages.wrote(len(self._document), self._clock.monotonic())
+        self._changed.set()
+
+    def note(self, text: str) -> None:
+        """Show `text` as long as nothing of the reply itself can be shown."""
+        self._note, self._noted_at = text, self._clock.monotonic()
+        self._changed.set()
+
+    def finish(self, text: str | None = None, *, controls: tuple[Control, ...] = ()) -> None:
+        """The reply is whole; `text`, when given, is all of it, with our own sentences.
+
+        May be called again when `settled` raised Refused, with a text that the platform may take.
+        """
+        if self.gone:
+            return
+        self._document.finish(text)
+        self._refused = None
+        self._document.controls = controls
+        self._ages.wrote(len(self._document), self._clock.monotonic())
+        if self._end is not None and self._end.done():
+            self._end = asyncio.get_running_loop().create_future()
+        self._changed.set()
+        if self._offer is not None:
+            self._offer.cancel()  # it waits as an interim edit: a final one may have room at once
+
+    async def settled(self) -> None:
+        """Wait until the finished reply is wholly shown.
+
+        Raises Gone, LostOwnership, Unsettled when the platform failed for too long, and Refused
+        when it will not take the text: then `finish` may be called with another one.
+        """
+        await asyncio.shield(self._ending())
+
+    @property
+    def text(self) -> str:
+        """What was written so far."""
+        return self._document.text
+
+    @property
+    def shown(self) -> Shown:
+        """What is on the screen, as far as it is known."""
+        return self._delivery.shown
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing can be shown any more: writing is in vain."""
+        return self._task is not None and self._task.done()
+
+    # ── its life ──────────────────────────────────────────────────────────────────────────────
+    async def __aenter__(self) -> Self:
+        self._end = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run(), name="publisher")
+        self._task.add_done_callback(self._ended)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._task is not None  # noqa: S101 - entered
+        self._task.cancel()
+        try:
+            await asyncio.wait({self._task})
+        finally:
+            await self._delivery.close(self._close_limit)
+
+    async def _run(self) -> None:
+        await self._delivery.open()
+        if self._pages:
+            await self._delivery.recover(self._pages)
+        while True:
+            await self._step()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        end = self._ending()
+        if task.cancelled():
+            end.cancel()
+        elif (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        end = self._ending()
+        if not end.done():
+            end.set_exception(error)
+            end.exception()  # whoever does not wait for the end learns it from `gone`
+
+    def _ending(self) -> asyncio.Future[None]:
+        if self._end is None:
+            raise RuntimeError("the publisher was not entered")
+        return self._end
+
+    # ── its steps ─────────────────────────────────────────────────────────────────────────────
+    async def _step(self) -> None:
+        self._changed.clear()
+        request = await self._granted()
+        if request is not None:
+            return await self._send(request)
+        if self._document.final:
+            await self._delivery.quiet()
+            if self._changed.is_set():
+                return None
+            self._conclude()
+        await self._changed.wait()
+        return None
+
+    async def _granted(self) -> Request | None:
+        """Wait for the budget; None when nothing is to be done or the priority has changed."""
+        await self._intend()
+        self._offer = asyncio.create_task(self._surface.grants.grant(self._plan, self._rank))
+        try:
+            return await self._offer
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is None or current.cancelling() or not self._document.final:
+                raise
+            return await self._surface.grants.grant(self._plan, self._rank)
+        finally:
+            self._offer = None
+
+    async def _intend(self) -> None:
+        """Have the next page in the ledger already, so that a grant is used at once."""
+        request = self._plan()
+        if request is not None and request.action is Action.POST:
+            await self._delivery.intend(request.page)
+
+    async def _send(self, request: Request) -> None:
+        try:
+            await self._delivery.carry_out(request)
+        except Refused as error:
+            log.warning("the platform refused a page", page=request.page, error=str(error))
+            self._refused = (request, error)
+            self._changed.set()
+            return
+        self._refused = None
+        self._saw()
+
+    def _saw(self) -> None:
+        seen = visible_end(self._delivery.shown)
+        self._ages.saw(seen)
+        if seen and self.first_visible_at is None:
+            self.first_visible_at = self._clock.monotonic()
+
+    def _conclude(self) -> None:
+        """Nothing is left to send: all is shown, or the platform refused what is left."""
+        end = self._ending()
+        if self._refused is not None and self._refused[0].final:
+            self._fail(self._refused[1])
+        elif not end.done():
+            self.whole_at = self._clock.monotonic()
+            end.set_result(None)
+
+    # ── for the pacer ─────────────────────────────────────────────────────────────────────────
+    def _plan(self) -> Request | None:
+        request = self._surface.plan(self._delivery.shown, self._frame())
+        if self._refused is not None and request == self._refused[0]:
+            return None
+        return request
+
+    def _frame(self) -> Frame:
+        frame = self._document.frame()
+        if frame.pages or frame.final or not self._note:
+            return frame
+        page = Page(self._note, "", 0, 0, sealed=False)
+        return Frame((page,), final=False, controls=frame.controls)
+
+    def _rank(self) -> tuple[Priority, float]:
+        oldest = self._ages.oldest(self._clock.monotonic())
+        if self._document.final:
+            return Priority.FINAL, oldest
+        if len(self._document) == 0:
+            return Priority.INTERIM, self._noted_at
+        if visible_end(self._delivery.shown) == 0:
+            return Priority.FIRST, oldest
+        return Priority.INTERIM, oldest
