@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
-from bot.domain import Claim, Frame, Limit, PageRecord, Request, Shown, ShownPage
+from bot.domain import Claim, Frame, Limit, PageRecord, Request, Shown
 from bot.ports import Grants
-from bot.reply.plan import plan_by_appends
+from bot.reply.plan import carried_out, plan_by_appends
 
 # A terminal has no limit to a message; one page keeps the whole reply in one piece.
 NO_LIMIT = sys.maxsize
@@ -70,16 +70,7 @@ class ConsoleSurface:
         """Write it."""
         self._out.write(request.text)
         self._out.flush()
-        before = shown.pages[0].text or "" if shown.pages else ""
-        page = ShownPage(
-            number=0,
-            message_id=self._message_id,
-            channel="",
-            text=before + request.text,
-            end=request.end,
-            sealed=request.sealed,
-        )
-        return Shown(pages=(page,), closed=request.final)
+        return carried_out(shown, request, message_id=self._message_id)
 
     async def close(self) -> None:
         """The answer ends with its line."""
