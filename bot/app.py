@@ -22,11 +22,10 @@ from bot.clock import SystemClock
 from bot.domain import Finding, Health, Verdict
 from bot.errors import SettingsError, StoreError
 from bot.intake import Intake
-from bot.llm.registry import Models, open_models
+from bot.llm.registry import Models, build_models
 from bot.ports import Adapter, Clock
 from bot.scheduler import Scheduler
 from bot.settings import Settings, SlackMode
-from bot.store.migrate import MIGRATIONS, migrate
 from bot.store.sqlite import SqliteStore
 from bot.turn import TurnOptions, TurnRunner
 
@@ -141,11 +140,9 @@ async def open_core(
     settings: Settings, adapters: Mapping[str, Adapter], clock: Clock
 ) -> AsyncIterator[Core]:
     """The core around the database and the models, closed in the right order."""
-    path = settings.database_path
-    await asyncio.to_thread(migrate, path, MIGRATIONS)
     async with (
-        SqliteStore.open(path, clock=clock) as store,
-        open_models(settings) as models,
+        contextlib.aclosing(build_models(settings)) as models,
+        SqliteStore.open(settings.database_path, clock=clock) as store,
     ):
         yield _core(settings, adapters, clock, store, models)
 
@@ -254,9 +251,8 @@ async def doctor(settings: Settings) -> AsyncIterator[Finding]:
     except SettingsError as error:
         yield Finding(error.setting, Verdict.FAILED, error.problem)
     yield await _database(settings, clock)
-    async with open_models(settings) as models:
-        for model in models.all():
-            yield await model.check()
+    async for finding in _models(settings):
+        yield finding
     adapters = platforms(settings, clock)
     if not adapters:
         yield Finding("platforms", Verdict.WARNING, "none is set", "see “Connecting” in the README")
@@ -265,10 +261,22 @@ async def doctor(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
 
 
+async def _models(settings: Settings) -> AsyncIterator[Finding]:
+    """Every model by itself: in a chain the first would hide the others."""
+    names = dict.fromkeys((*settings.llm_chain, *settings.model_choices))
+    for name in names:
+        try:
+            alone = build_models(settings.model_copy(update={"llm": name, "models": ""}))
+        except SettingsError as error:
+            yield Finding(error.setting, Verdict.FAILED, error.problem)
+            continue
+        async with contextlib.aclosing(alone):
+            yield await alone.default.check()
+
+
 async def _database(settings: Settings, clock: Clock) -> Finding:
     path = settings.database_path
     try:
-        await asyncio.to_thread(migrate, path, MIGRATIONS)
         async with SqliteStore.open(path, clock=clock):
             pass
     except StoreError as error:

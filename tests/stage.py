@@ -44,7 +44,9 @@ class Stage(Protocol):
 
     name: str
     limit: int
-    sim: SimProcess
+
+    @property
+    def sim(self) -> SimProcess: ...
 
     def settings(self) -> Mapping[str, str]: ...
     async def mention(self, text: str, *, user: str = "alice") -> Place: ...
@@ -68,7 +70,11 @@ class DiscordStage:
     people: Mapping[str, int] = {"alice": d.ALICE, "bob": d.BOB}
 
     def __init__(self, sim: DiscordSim) -> None:
-        self.sim = sim
+        self._sim = sim
+
+    @property
+    def sim(self) -> DiscordSim:
+        return self._sim
 
     def settings(self) -> Mapping[str, str]:
         return {
@@ -150,7 +156,11 @@ class SlackStage:
     people: Mapping[str, str] = {"alice": s.ALICE, "bob": s.BOB}
 
     def __init__(self, sim: SlackSim) -> None:
-        self.sim = sim
+        self._sim = sim
+
+    @property
+    def sim(self) -> SlackSim:
+        return self._sim
 
     def settings(self) -> Mapping[str, str]:
         return {

@@ -1,7 +1,7 @@
 """Discord, Slack and a model server on this machine, the bot between them, and you as Alice.
 
-`python -m tests.sims` (or `make sims`). The bot runs as `python -m bot run` with the real discord.py
-and slack-bolt clients; `--no-bot` prints its settings instead, to start it yourself.
+`python -m tests.sims` (or `make sims`). The bot runs as `python -m bot run` with the real clients;
+`--no-bot` prints its settings instead, to start it yourself.
 """
 
 from __future__ import annotations
