@@ -23,6 +23,8 @@ MIGRATIONS = Path(__file__).parents[2] / "migrations"
 APPLICATION_ID = 0x54687264  # "Thrd", in the file's header: tells our databases from others
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _LOCK_SECONDS = 30.0  # how long to wait for another process that is migrating
+# The result codes that say that a file is wrong, or does not fit the data.
+_WRONG_SQL = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_AUTH)
 _LEDGER = """
 CREATE TABLE IF NOT EXISTS migrations (
     number     INTEGER PRIMARY KEY,
@@ -150,18 +152,15 @@ def _apply(db: sqlite3.Connection, path: Path, files: Sequence[Migration], step:
 
 def _run(db: sqlite3.Connection, step: Migration) -> None:
     try:
-        for statement in _statements(step.sql):
-            db.execute(statement)
-            if not db.in_transaction:
-                raise MigrationError(f"{step.name} ends its own transaction: take that out.")
+        _execute(db, step.sql)
+        broken = db.execute("PRAGMA foreign_key_check").fetchone()
     except sqlite3.Error as exc:
-        if primary_code(exc) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT):
+        if primary_code(exc) in _WRONG_SQL:
             raise MigrationError(
                 f"{step.name} failed, and nothing was changed: {exc}. Report it, and go on with "
                 "the version that ran before."
             ) from exc
         raise
-    broken = db.execute("PRAGMA foreign_key_check").fetchone()
     if broken is not None:
         raise MigrationError(f"{step.name} leaves rows of {broken[0]} without what they refer to.")
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -170,6 +169,20 @@ def _run(db: sqlite3.Connection, step: Migration) -> None:
         "INSERT INTO migrations (number, name, sha256, applied_at) VALUES (?, ?, ?, ?)",
         (step.number, step.name, step.sha256, time.time()),
     )
+
+
+def _execute(db: sqlite3.Connection, sql: str) -> None:
+    """Run a file's statements; one that would end our transaction is refused as not authorized."""
+    db.set_authorizer(_refuse_transactions)
+    try:
+        for statement in _statements(sql):
+            db.execute(statement)
+    finally:
+        db.set_authorizer(None)
+
+
+def _refuse_transactions(action: int, *_: str | None) -> int:
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_TRANSACTION else sqlite3.SQLITE_OK
 
 
 def _verified(db: sqlite3.Connection, path: Path, files: Sequence[Migration]) -> int:

@@ -1,0 +1,59 @@
+"""Every schema that was ever released comes up to date, with its data, to the same schema.
+
+After a new migration: run `python -m tests.store_kit` once, and commit the fixture it writes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot.store.migrate import MIGRATIONS, load, migrate, status
+from tests.store_kit import ANSWER, FIXTURES, claimed, judge, key, look, opened
+
+SCHEMA = (
+    "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name"
+)
+FIXED = sorted(FIXTURES.glob("*.sql"))
+
+
+@pytest.fixture(params=FIXED, ids=lambda file: file.stem)
+def older(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A database as that release left it."""
+    path = tmp_path / "older.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(request.param.read_text(encoding="utf-8"))
+    return path
+
+
+def test_every_migration_has_a_fixture_of_the_schema_that_it_made() -> None:
+    assert [file.stem for file in FIXED] == [file.name for file in load(MIGRATIONS)]
+
+
+def test_an_older_database_gets_the_schema_of_a_blank_one(older: Path, tmp_path: Path) -> None:
+    blank = tmp_path / "blank.db"
+    assert migrate(blank) == [file.name for file in load(MIGRATIONS)]
+    migrate(older)
+    assert look(older, SCHEMA) == look(blank, SCHEMA)
+    assert status(older) == status(blank)
+
+
+async def test_an_older_database_goes_on_where_it_was_left(older: Path) -> None:
+    """Its running turn, its concluded one and its waiting question are all there."""
+    async with opened(older) as store:
+        talking, concluded = await store.unfinished("sim")
+        claim = await claimed(store, talking)
+        assert (claim.fence.attempt, [q.text for q in claim.questions]) == (2, ["and?"])
+        assert [page.message_id for page in claim.pages] == ["r3", None]
+        rows = await store.history(talking, epoch=1, before=claim.reply_index, limit=9)
+        assert [row.content for row in rows] == ["and?", "Forty-two.", "why?", "so"]
+        assert (await claimed(store, concluded)).conclusion == ANSWER
+        reset = await store.find(key("t3"))
+        assert reset is not None
+        assert (reset.epoch, reset.model) == (2, "openai:gpt-5")
+        assert await store.command_done("sim/w1/c1/m7")
+    with closing(sqlite3.connect(older)) as db:
+        judge(db)
