@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tests.sims.kit import WindowLimit
 from tests.sims.slack.values import Refused
@@ -28,14 +28,14 @@ class Bucket:
     """`POST_BURST` tokens that refill with one each `POST_SECONDS`."""
 
     scale: float
-    tokens: float = POST_BURST
-    at: float = field(default_factory=time.monotonic)
+    tokens: float = 0.0
+    at: float = float("-inf")
 
     def take(self) -> float:
         """Use one token; 0.0 when there was one, else the seconds until there is."""
         now = time.monotonic()
         rate = self.scale / POST_SECONDS
-        self.tokens = min(POST_BURST * max(1.0, self.scale), self.tokens + (now - self.at) * rate)
+        self.tokens = min(POST_BURST, self.tokens + (now - self.at) * rate)
         self.at = now
         if self.tokens < 1:
             return (1 - self.tokens) / rate

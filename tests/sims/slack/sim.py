@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.sims.kit import Entry, Sim
+from tests.sims.kit import ENTRY, Entry, Sim
 from tests.sims.slack import ids
 from tests.sims.slack.controls import Controls
 from tests.sims.slack.interact import Interactions
@@ -68,7 +68,7 @@ class SlackServer(Sim):
 
     # ── routes ────────────────────────────────────────────────────────────────────────────────
     async def _api(self, request: web.Request) -> web.Response:
-        entry: Entry = request["entry"]
+        entry: Entry = request[ENTRY]
         body = entry.body if isinstance(entry.body, dict) else {}
         values = {**request.query, **body}
         token = str(values.pop("token", "")) or _bearer(request)

@@ -1,0 +1,406 @@
+"""Events of the simulated Slack: their shapes, their delivery, and again until acknowledged."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.sims.slack import (
+    ALICE,
+    APP,
+    APP_TOKEN,
+    BOB,
+    BOT,
+    BOT_USER,
+    CAROL,
+    DM_ALICE,
+    GENERAL,
+    OTHER_BOT,
+    OTHER_BOT_USER,
+    OTHER_TEAM,
+    PRIVATE,
+    RANDOM,
+    SCOPES,
+    TEAM,
+)
+from tests.sims.slack.local import LocalSlack, RawSocket
+
+pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web.NotAppKeyWarning")
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[LocalSlack]:
+    async with LocalSlack() as running:
+        await running.delivery(retry_scale=0.001)
+        yield running
+
+
+@pytest.fixture
+async def socket(sim: LocalSlack) -> AsyncIterator[RawSocket]:
+    async with sim.socket() as connected:
+        yield connected
+
+
+async def received(sim: LocalSlack, socket: RawSocket) -> list[dict[str, Any]]:
+    """All events so far, acknowledged, in the order they came."""
+    events = []
+    while (await sim.state())["pending"]:
+        with contextlib.suppress(TimeoutError):  # the last acknowledgement is on its way
+            frame = await socket.next(0.02)
+            await socket.ack(frame)
+            events.append(frame["payload"]["event"])
+    return events
+
+
+def kinds(events: list[dict[str, Any]]) -> list[str]:
+    return sorted(":".join(filter(None, [e["type"], e.get("subtype")])) for e in events)
+
+
+# ── Socket Mode ───────────────────────────────────────────────────────────────────────────────
+async def test_an_unacknowledged_event_comes_again(sim: LocalSlack, socket: RawSocket) -> None:
+    """Four times in all, the same event_id, in new envelopes that count; then it is lost."""
+    await sim.delivery(ack_seconds=0.1)
+    ts = await sim.say(ALICE, DM_ALICE, "hello")
+    frames = [await socket.next() for _ in range(4)]
+    assert [frame["retry_attempt"] for frame in frames] == [0, 1, 2, 3]
+    assert [frame["retry_reason"] for frame in frames] == ["", "timeout", "timeout", "timeout"]
+    assert len({frame["payload"]["event_id"] for frame in frames}) == 1
+    assert len({frame["envelope_id"] for frame in frames}) == 4
+
+    async def lost() -> list[dict[str, Any]]:
+        return list((await sim.state())["lost"])
+
+    assert [payload["event"]["ts"] for payload in await sim.until(lost)] == [ts]
+
+
+async def test_an_acknowledged_event_does_not_come_again(
+    sim: LocalSlack, socket: RawSocket
+) -> None:
+    """Also when only a retry is acknowledged."""
+    await sim.delivery(ack_seconds=0.1)
+    await sim.say(ALICE, DM_ALICE, "hello")
+    await socket.next()
+    await socket.ack(await socket.next())
+    with pytest.raises(TimeoutError):
+        await socket.next(0.3)
+    assert [d["attempt"] for d in await sim.deliveries()] == [0, 1]
+    assert (await sim.state())["lost"] == []
+
+
+async def test_a_late_or_foreign_acknowledgement_counts_for_nothing(
+    sim: LocalSlack, socket: RawSocket
+) -> None:
+    """It is noted; the event comes again."""
+    await sim.delivery(ack_seconds=0.1)
+    await sim.say(ALICE, DM_ALICE, "hello")
+    first = await socket.next()
+    second = await socket.next()
+    await socket.ack(first)
+    await socket.ws.send_str("not JSON")
+    assert (await socket.next())["retry_attempt"] == 2
+    assert len((await sim.state())["unknown_acks"]) == 2
+    assert second["retry_attempt"] == 1
+
+
+async def test_events_are_spread_over_connections(sim: LocalSlack) -> None:
+    """Each goes to one of them."""
+    async with sim.socket() as one, sim.socket() as two:
+        for number in range(4):
+            await sim.say(ALICE, DM_ALICE, str(number))
+        for socket in (one, two):
+            for _ in range(2):
+                await socket.ack(await socket.next())
+        assert [link["acks"] for link in (await sim.state())["connections"]] == [2, 2]
+
+
+async def test_at_most_ten_connections(sim: LocalSlack) -> None:
+    """The eleventh is told so and closed."""
+    opened = [sim.socket() for _ in range(10)]
+    for context in opened:
+        await context.__aenter__()
+    with pytest.raises(AssertionError, match="too_many_websockets"):
+        await sim.socket().__aenter__()
+    for context in opened:
+        await context.__aexit__(None, None, None)
+
+
+async def test_a_ticket_opens_one_connection(sim: LocalSlack) -> None:
+    """The same address again, and an invented one, are refused."""
+    url = (await sim.api("apps.connections.open", token=APP_TOKEN)).body["url"]
+    async with sim._session.ws_connect(url):
+        pass
+    again, _, _ = await sim.get(url.replace("ws://", "http://"))
+    assert again == 403
+
+
+async def test_disconnect_frames(sim: LocalSlack, socket: RawSocket) -> None:
+    """A warning changes nothing; refresh_requested takes no more events and closes at last."""
+    assert await sim.disconnect("warning") == 1
+    assert (await socket.next())["reason"] == "warning"
+    await sim.say(ALICE, DM_ALICE, "still here")
+    await socket.ack(await socket.next())
+    await sim.disconnect("refresh_requested", grace=0.2)
+    assert (await socket.next())["reason"] == "refresh_requested"
+    async with sim.socket() as other:
+        await sim.say(ALICE, DM_ALICE, "moved")
+        assert (await other.next())["payload"]["event"]["text"] == "moved"
+    assert (await socket.next())["type"] == "closed"
+
+
+async def test_what_happens_offline_comes_by_the_retries(sim: LocalSlack) -> None:
+    """If the connection is back before the last of them; else it is lost."""
+    await sim.offline()
+    await sim.say(ALICE, DM_ALICE, "lost")
+
+    async def lost() -> bool:
+        return len((await sim.state())["lost"]) == 1
+
+    await sim.until(lost)
+    await sim.delivery(retry_scale=0.01)  # the second retry after 0.6 s
+    await sim.say(ALICE, DM_ALICE, "kept")
+    await sim.online()
+    async with sim.socket() as socket:
+        frame = await socket.next()
+    assert frame["payload"]["event"]["text"] == "kept"
+    assert (frame["retry_attempt"], frame["retry_reason"]) == (2, "connection_failed")
+
+
+async def test_a_cut_connection_says_nothing(sim: LocalSlack, socket: RawSocket) -> None:
+    """No disconnect frame; the client has to notice."""
+    assert await sim.drop() == 1
+    assert (await socket.next())["type"] == "closed"
+
+
+# ── messages ──────────────────────────────────────────────────────────────────────────────────
+async def test_a_mention_comes_as_two_events(sim: LocalSlack, socket: RawSocket) -> None:
+    """app_mention and message, with the same ts and different event ids."""
+    ts = await sim.say(ALICE, GENERAL, "help", mention=True)
+    frames = [await socket.next(), await socket.next()]
+    events = [frame["payload"]["event"] for frame in frames]
+    assert kinds(events) == ["app_mention", "message"]
+    assert {event["ts"] for event in events} == {ts}
+    assert len({frame["payload"]["event_id"] for frame in frames}) == 2
+    mention = next(event for event in events if event["type"] == "app_mention")
+    assert "channel_type" not in mention
+
+
+async def test_an_edited_mention_comes_again(sim: LocalSlack, socket: RawSocket) -> None:
+    """As app_mention with the same ts and `edited`, and as message_changed."""
+    ts = await sim.say(ALICE, GENERAL, "help", mention=True)
+    await received(sim, socket)
+    edited = await sim.edit(GENERAL, ts, "help me", mention=True)
+    events = await received(sim, socket)
+    assert kinds(events) == ["app_mention", "message:message_changed"]
+    mention, change = sorted(events, key=lambda event: str(event["type"]))
+    assert (mention["ts"], mention["edited"]["ts"]) == (ts, edited)
+    assert change["message"]["edited"]["ts"] == edited
+    assert change["previous_message"]["text"] == f"<@{BOT_USER}> help"
+
+
+async def test_a_preview_is_a_change_without_an_edit(sim: LocalSlack, socket: RawSocket) -> None:
+    """message_changed with the same text and no `edited`."""
+    ts = await sim.say(ALICE, GENERAL, "see https://example.com/")
+    await received(sim, socket)
+    await sim.unfurl(GENERAL, ts)
+    change = (await received(sim, socket))[0]
+    assert change["subtype"] == "message_changed"
+    assert change["message"]["text"] == change["previous_message"]["text"]
+    assert "edited" not in change["message"]
+    assert change["message"]["attachments"]
+
+
+async def test_typed_text_is_escaped_and_marked(sim: LocalSlack, socket: RawSocket) -> None:
+    """Entities, mentions, channels, links with and without labels, bare domains."""
+    typed = "a & <b> @bob #random https://x.io/?a=1&b=2 [docs](https://d.io) example.com @channel"
+    await sim.say(ALICE, GENERAL, typed)
+    event = (await received(sim, socket))[0]
+    assert event["text"] == (
+        f"a &amp; &lt;b&gt; <@{BOB}> <#{RANDOM}|random> <https://x.io/?a=1&amp;b=2> "
+        "<https://d.io|docs> <http://example.com|example.com> <!channel>"
+    )
+
+
+async def test_deleting(sim: LocalSlack, socket: RawSocket) -> None:
+    """message_deleted; with replies the root becomes a tombstone by message_changed."""
+    alone = await sim.say(ALICE, GENERAL, "alone")
+    root = await sim.say(ALICE, GENERAL, "root")
+    await sim.say(BOB, GENERAL, "reply", thread_ts=root)
+    await received(sim, socket)
+    await sim.delete(GENERAL, alone)
+    gone = (await received(sim, socket))[0]
+    assert (gone["subtype"], gone["deleted_ts"]) == ("message_deleted", alone)
+    assert gone["previous_message"]["text"] == "alone"
+    await sim.delete(GENERAL, root)
+    stone = (await received(sim, socket))[0]
+    assert (stone["subtype"], stone["message"]["subtype"]) == ("message_changed", "tombstone")
+    assert stone["message"]["text"] == "This message was deleted."
+    assert stone["message"]["ts"] == root
+    read = await sim.api("conversations.replies", channel=GENERAL, ts=root)
+    assert read.body["messages"][0]["subtype"] == "tombstone"
+
+
+async def test_the_bots_own_messages_echo(sim: LocalSlack, socket: RawSocket) -> None:
+    """A post as message with bot_id, each update as message_changed, both counted."""
+    ts = (await sim.api("chat.postMessage", channel=GENERAL, text="a")).body["ts"]
+    await sim.api("chat.update", channel=GENERAL, ts=ts, text="b")
+    posted, changed = await received(sim, socket)
+    assert (posted["bot_id"], posted["user"], posted["app_id"]) == (BOT, BOT_USER, APP)
+    assert "subtype" not in posted
+    assert (changed["subtype"], changed["message"]["text"]) == ("message_changed", "b")
+    assert "user" not in changed
+
+
+async def test_another_bot_has_a_bot_id_and_no_subtype(sim: LocalSlack, socket: RawSocket) -> None:
+    """Even when it mentions ours."""
+    await sim.say(OTHER_BOT_USER, GENERAL, "ping", mention=True)
+    events = await received(sim, socket)
+    assert kinds(events) == ["app_mention", "message"]
+    assert {event["bot_id"] for event in events} == {OTHER_BOT}
+
+
+async def test_a_stranger_writes_from_another_workspace(sim: LocalSlack, socket: RawSocket) -> None:
+    """authorizations[0] is the installation; event.team and the outer team_id the author's."""
+    await sim.say(CAROL, GENERAL, "hello", mention=True)
+    payload = (await socket.event("message"))["payload"]
+    assert payload["authorizations"][0]["team_id"] == TEAM
+    assert payload["event"]["team"] == OTHER_TEAM
+    assert payload["team_id"] == OTHER_TEAM
+    assert payload["is_ext_shared_channel"]
+
+
+async def test_threads_and_files(sim: LocalSlack, socket: RawSocket) -> None:
+    """A reply names its thread and parent; a file makes it a file_share that the token reads."""
+    root = await sim.say(ALICE, GENERAL, "root")
+    await sim.say(BOB, GENERAL, "look", thread_ts=root, files=[("a.txt", "text/plain", b"data")])
+    reply = (await received(sim, socket))[1]
+    assert (reply["thread_ts"], reply["parent_user_id"]) == (root, ALICE)
+    assert (reply["subtype"], reply["files"][0]["size"]) == ("file_share", 4)
+    status, kind, _ = await sim.get(reply["files"][0]["url_private_download"])
+    assert (status, kind) == (200, "text/html")
+
+
+async def test_a_direct_message_is_no_mention(sim: LocalSlack, socket: RawSocket) -> None:
+    """message.im only, also when it mentions the bot."""
+    await sim.say(ALICE, DM_ALICE, "hello", mention=True)
+    events = await received(sim, socket)
+    assert kinds(events) == ["message"]
+    assert events[0]["channel_type"] == "im"
+
+
+# ── what is delivered ─────────────────────────────────────────────────────────────────────────
+async def test_only_what_was_subscribed_with_its_scope(sim: LocalSlack, socket: RawSocket) -> None:
+    """Neither events that were not asked for nor those without their scope."""
+    await sim.subscribe(["app_mention", "message.groups"])
+    await sim.scopes([scope for scope in SCOPES if scope != "groups:history"])
+    await sim.say(ALICE, GENERAL, "one", mention=True)
+    await sim.say(ALICE, PRIVATE, "two")
+    assert kinds(await received(sim, socket)) == ["app_mention"]
+
+
+async def test_only_from_channels_the_bot_is_in(sim: LocalSlack, socket: RawSocket) -> None:
+    """After an invitation it gets member_joined_channel and the messages."""
+    await sim.say(ALICE, RANDOM, "unheard", mention=True)
+    assert await received(sim, socket) == []
+    await sim.join(BOT_USER, RANDOM)
+    await sim.say(ALICE, RANDOM, "heard")
+    assert kinds(await received(sim, socket)) == ["member_joined_channel", "message"]
+    await sim.remove_from_channel(RANDOM)
+    assert kinds(await received(sim, socket)) == ["channel_left", "member_left_channel"]
+
+
+async def test_the_same_events_again(sim: LocalSlack, socket: RawSocket) -> None:
+    """With the same event ids, or with new ones."""
+    ts = await sim.say(ALICE, GENERAL, "hello", mention=True)
+    await received(sim, socket)
+    assert await sim.deliver_again(ts) == 2
+    await received(sim, socket)
+    assert await sim.deliver_again(ts, same_event_id=False) == 2
+    await received(sim, socket)
+    delivered = [d["event_id"] for d in await sim.deliveries()]
+    assert sorted(delivered[:2]) == sorted(delivered[2:4])
+    assert not set(delivered[:2]) & set(delivered[4:])
+
+
+async def test_too_many_events_are_dropped(sim: LocalSlack, socket: RawSocket) -> None:
+    """Slack says app_rate_limited once, and sends no more in that hour."""
+    await sim.limits(events_per_hour=2)
+    for number in range(4):
+        await sim.say(ALICE, DM_ALICE, str(number))
+    frames = [await socket.next() for _ in range(3)]
+    assert [f["payload"]["type"] for f in frames].count("app_rate_limited") == 1
+    assert (await sim.state())["events_dropped"] == 2
+
+
+async def test_events_about_the_app(sim: LocalSlack, socket: RawSocket) -> None:
+    """Home, panes, archives, reactions, revocation."""
+    ts = await sim.say(ALICE, GENERAL, "x")
+    await sim.react(BOB, GENERAL, ts, "eyes")
+    await sim.open_home(ALICE)
+    channel, thread = await sim.open_agent_pane(ALICE, view="assistant", context=GENERAL)
+    await sim.move_agent_pane(ALICE, thread, PRIVATE)
+    await sim.archive(GENERAL)
+    await sim.revoke(uninstall=True)
+    events = await received(sim, socket)
+    assert kinds(events) == [
+        "app_home_opened",
+        "app_home_opened",
+        "app_uninstalled",
+        "assistant_thread_context_changed",
+        "assistant_thread_started",
+        "channel_archive",
+        "message",
+        "message:assistant_app_thread",
+        "reaction_added",
+        "tokens_revoked",
+    ]
+    started = next(event for event in events if event["type"] == "assistant_thread_started")
+    assert started["assistant_thread"]["channel_id"] == channel == DM_ALICE
+    assert started["assistant_thread"]["context"]["channel_id"] == GENERAL
+
+
+async def test_the_new_agent_pane_has_no_thread_yet(sim: LocalSlack, socket: RawSocket) -> None:
+    """agent_view: the messages tab opens; a message there begins a thread."""
+    channel, thread = await sim.open_agent_pane(BOB)
+    assert thread == ""
+    opened = (await received(sim, socket))[0]
+    assert (opened["type"], opened["tab"]) == ("app_home_opened", "messages")
+    await sim.say(BOB, channel, "hello")
+    assert (await received(sim, socket))[0]["channel"] == channel
+
+
+async def test_a_round_trip_delays_events_too(sim: LocalSlack, socket: RawSocket) -> None:
+    """Half on the way there, half for the acknowledgement."""
+    await sim.delivery(ack_seconds=3)
+    await sim.call("rtt", seconds=0.06)
+    await sim.say(ALICE, DM_ALICE, "x")
+    await socket.ack(await socket.next())
+
+    async def acked() -> float:
+        attempt = (await sim.deliveries())[-1]
+        return float(attempt["acked"] - attempt["sent"]) if attempt["acked"] else 0.0
+
+    assert 0.06 <= await sim.until(acked) < 0.5
+
+
+async def test_a_manifest_configures_the_app(sim: LocalSlack) -> None:
+    """Events, scopes, commands, the messages tab and Socket Mode."""
+    manifest = {
+        "features": {
+            "app_home": {"messages_tab_enabled": True, "messages_tab_read_only_enabled": True},
+            "slash_commands": [{"command": "/reset"}],
+        },
+        "oauth_config": {"scopes": {"bot": ["commands"]}},
+        "settings": {
+            "event_subscriptions": {"bot_events": ["app_mention"]},
+            "socket_mode_enabled": False,
+        },
+    }
+    await sim.manifest(manifest)
+    closed = await sim.api("apps.connections.open", token=APP_TOKEN)
+    assert closed.error == "socket_mode_not_enabled"
+    assert (await sim.api("users.info", user=ALICE)).error == "missing_scope"
+    with pytest.raises(AssertionError, match="messages_tab_read_only"):
+        await sim.say(ALICE, DM_ALICE, "hello")
+    with pytest.raises(AssertionError, match="not a valid command"):
+        await sim.slash(ALICE, GENERAL, "/summary")

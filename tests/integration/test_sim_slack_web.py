@@ -1,0 +1,359 @@
+"""The simulated Web API refuses what Slack refuses: tokens, scopes, messages, blocks."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from tests.sims.slack import (
+    ALICE,
+    APP_TOKEN,
+    BOB,
+    BOT,
+    BOT_TOKEN,
+    BOT_USER,
+    CAROL,
+    DM_ALICE,
+    GENERAL,
+    PRIVATE,
+    RANDOM,
+    SCOPES,
+    TEAM,
+)
+from tests.sims.slack.local import LocalSlack
+
+# The kit keeps a request's record under a plain string.
+pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web.NotAppKeyWarning")
+BUTTON = {"type": "button", "action_id": "go", "text": {"type": "plain_text", "text": "Go"}}
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[LocalSlack]:
+    async with LocalSlack() as running:
+        yield running
+
+
+async def posted(sim: LocalSlack, **args: Any) -> str:
+    """The ts of a message of the bot."""
+    answer = await sim.api("chat.postMessage", **{"channel": GENERAL, "text": "hi"} | args)
+    assert answer.error == ""
+    return str(answer.body["ts"])
+
+
+# ── tokens and scopes ─────────────────────────────────────────────────────────────────────────
+async def test_a_call_needs_the_right_token(sim: LocalSlack) -> None:
+    """No token, an unknown one, and the other kind of token each have their refusal."""
+    assert (await sim.api("auth.test", token="")).error == "not_authed"
+    assert (await sim.api("auth.test", token="xoxb-nobody")).error == "invalid_auth"
+    assert (await sim.api("auth.test", token=APP_TOKEN)).error == "not_allowed_token_type"
+    opening = await sim.api("apps.connections.open", token=BOT_TOKEN)
+    assert opening.error == "not_allowed_token_type"
+
+
+async def test_the_token_may_come_as_a_header_or_a_field(sim: LocalSlack) -> None:
+    """Both say who the bot is; forms and JSON work alike."""
+    header, field = await sim.api("auth.test"), await sim.form("auth.test")
+    assert header.body == field.body
+    assert header.body["user_id"] == BOT_USER
+    assert header.body["bot_id"] == BOT
+    assert header.body["team_id"] == TEAM
+
+
+async def test_a_missing_scope_is_named(sim: LocalSlack) -> None:
+    """The refusal says what is needed and what is there; the header lists the scopes."""
+    await sim.scopes([scope for scope in SCOPES if scope != "chat:write"])
+    answer = await sim.api("chat.postMessage", channel=GENERAL, text="hi")
+    assert answer.error == "missing_scope"
+    assert answer.body["needed"] == "chat:write"
+    assert "users:read" in answer.body["provided"].split(",")
+    assert "users:read" in answer.headers["X-OAuth-Scopes"].split(",")
+    assert "chat:write" not in answer.headers["X-OAuth-Scopes"].split(",")
+
+
+async def test_a_revoked_token_is_refused(sim: LocalSlack) -> None:
+    """After a revocation `token_revoked`, after an uninstallation `account_inactive`."""
+    await sim.revoke()
+    assert (await sim.api("auth.test")).error == "token_revoked"
+    await sim.revoke(uninstall=True)
+    assert (await sim.api("auth.test")).error == "account_inactive"
+
+
+async def test_an_unknown_method_or_argument_is_refused(sim: LocalSlack) -> None:
+    """Typos do not pass silently; Bolt's `team_id` does."""
+    assert (await sim.api("chat.postMesage", text="x")).error == "unknown_method"
+    unknown = await sim.api("chat.postMessage", channel=GENERAL, text="x", tread_ts="1")
+    assert unknown.error == "invalid_arguments"
+    assert "tread_ts" in str(unknown.body["response_metadata"])
+    assert (await sim.api("auth.test", team_id=TEAM)).error == ""
+
+
+# ── chat.postMessage ──────────────────────────────────────────────────────────────────────────
+async def test_posting_is_refused_where_the_bot_is_not(sim: LocalSlack) -> None:
+    """Not a member, archived, unknown, and a private channel that it cannot see."""
+    args = {"text": "hi"}
+    assert (await sim.api("chat.postMessage", channel=RANDOM, **args)).error == "not_in_channel"
+    missing = await sim.api("chat.postMessage", channel="C0NOWHERE", **args)
+    assert missing.error == "channel_not_found"
+    await sim.remove_from_channel(PRIVATE)
+    hidden = await sim.api("chat.postMessage", channel=PRIVATE, **args)
+    assert hidden.error == "channel_not_found"
+    await sim.archive(GENERAL)
+    assert (await sim.api("chat.postMessage", channel=GENERAL, **args)).error == "is_archived"
+
+
+async def test_a_message_needs_something_to_show(sim: LocalSlack) -> None:
+    """Without text, blocks or attachments it is refused, and markdown_text goes alone."""
+    assert (await sim.api("chat.postMessage", channel=GENERAL)).error == "no_text"
+    both = await sim.api("chat.postMessage", channel=GENERAL, text="a", markdown_text="b")
+    assert both.error == "markdown_text_conflict"
+
+
+async def test_long_text_is_cut_at_40000(sim: LocalSlack) -> None:
+    """chat.postMessage keeps 40,000 characters and warns."""
+    answer = await sim.api("chat.postMessage", channel=GENERAL, text="x" * 40_001)
+    assert answer.body["warning"] == "message_truncated"
+    assert len(answer.body["message"]["text"]) == 40_000
+    exact = await sim.api("chat.postMessage", channel=GENERAL, text="x" * 40_000)
+    assert "warning" not in exact.body
+
+
+async def test_a_reply_to_a_deleted_message_lands_in_the_channel(sim: LocalSlack) -> None:
+    """The only sign is that the answer's message has no thread_ts."""
+    question = await sim.say(ALICE, GENERAL, "question", mention=True)
+    there = await sim.api("chat.postMessage", channel=GENERAL, text="a", thread_ts=question)
+    assert there.body["message"]["thread_ts"] == question
+    other = await sim.say(ALICE, GENERAL, "gone", mention=True)
+    await sim.delete(GENERAL, other)
+    stray = await sim.api("chat.postMessage", channel=GENERAL, text="stray", thread_ts=other)
+    assert stray.body["ok"]
+    assert "thread_ts" not in stray.body["message"]
+    assert "stray" in [message["text"] for message in await sim.channel(GENERAL)]
+
+
+async def test_a_reply_to_a_tombstone_lands_in_the_channel_too(sim: LocalSlack) -> None:
+    """A deleted root with replies is still deleted."""
+    question = await sim.say(ALICE, GENERAL, "question")
+    await posted(sim, thread_ts=question)
+    await sim.delete(GENERAL, question)
+    stray = await sim.api("chat.postMessage", channel=GENERAL, text="stray", thread_ts=question)
+    assert "thread_ts" not in stray.body["message"]
+
+
+async def test_a_thread_ts_must_be_a_roots(sim: LocalSlack) -> None:
+    """A reply's ts and a malformed one are refused."""
+    question = await sim.say(ALICE, GENERAL, "question")
+    reply = await posted(sim, thread_ts=question)
+    nested = await sim.api("chat.postMessage", channel=GENERAL, text="x", thread_ts=reply)
+    assert nested.error == "cannot_reply_to_message"
+    odd = await sim.api("chat.postMessage", channel=GENERAL, text="x", thread_ts="yesterday")
+    assert odd.error == "invalid_arguments"
+
+
+async def test_previews_show_unless_both_kinds_are_off(sim: LocalSlack) -> None:
+    """unfurl_links and unfurl_media are given when posting and hold for later edits."""
+    text = "see https://example.com/a."
+    shown = await posted(sim, text=text)
+    half = await posted(sim, text=text, unfurl_links=False)
+    none = await posted(sim, text=text, unfurl_links=False, unfurl_media=False)
+    await sim.api("chat.update", channel=GENERAL, ts=none, text=text + " again")
+    previews = {m["ts"]: m["previews"] for m in await sim.channel(GENERAL)}
+    assert previews == {shown: ["https://example.com/a"], half: ["https://example.com/a"], none: []}
+
+
+# ── blocks ────────────────────────────────────────────────────────────────────────────────────
+def section(length: int) -> dict[str, Any]:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": "x" * length}}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "error"),
+    [
+        ([section(3_000)], ""),
+        ([section(3_001)], "invalid_blocks"),
+        ([section(1)] * 50, ""),
+        ([section(1)] * 51, "invalid_blocks"),
+        ([{"type": "section"}], "invalid_blocks"),
+        ([{"type": "markdown", "text": "x" * 12_000}], ""),
+        ([{"type": "markdown", "text": "x" * 6_001}] * 2, "msg_too_long"),
+        ([{"type": "heading", "text": "x"}], "invalid_blocks"),
+        ([{"type": "header", "text": {"type": "plain_text", "text": "x" * 151}}], "invalid_blocks"),
+        ([{"type": "actions", "elements": [BUTTON] * 2}], "invalid_blocks"),
+        ([{"type": "actions", "elements": [BUTTON | {"value": "x" * 2_001}]}], "invalid_blocks"),
+        ([{"type": "divider", "block_id": "a"}] * 2, "invalid_blocks"),
+        ("not blocks", "invalid_blocks_format"),
+    ],
+)
+async def test_block_limits(sim: LocalSlack, blocks: Any, error: str) -> None:
+    """Block Kit's limits hold to the character."""
+    answer = await sim.api("chat.postMessage", channel=GENERAL, text="t", blocks=blocks)
+    assert answer.error == error
+
+
+async def test_markdown_text_takes_12000(sim: LocalSlack) -> None:
+    """One more is too long."""
+    await posted(sim, text=None, markdown_text="x" * 12_000)
+    long = await sim.api("chat.postMessage", channel=GENERAL, markdown_text="x" * 12_001)
+    assert long.error == "msg_too_long"
+
+
+# ── chat.update and chat.delete ───────────────────────────────────────────────────────────────
+async def test_an_update_takes_4000_characters(sim: LocalSlack) -> None:
+    """`msg_too_long` beyond, and nothing changes."""
+    ts = await posted(sim)
+    assert (await sim.api("chat.update", channel=GENERAL, ts=ts, text="x" * 4_000)).error == ""
+    long = await sim.api("chat.update", channel=GENERAL, ts=ts, text="x" * 4_001)
+    assert long.error == "msg_too_long"
+    assert len((await sim.channel(GENERAL))[0]["text"]) == 4_000
+
+
+async def test_an_update_knows_no_unfurl_arguments(sim: LocalSlack) -> None:
+    """Previews are decided when posting."""
+    ts = await posted(sim)
+    answer = await sim.api("chat.update", channel=GENERAL, ts=ts, text="x", unfurl_links=False)
+    assert answer.error == "invalid_arguments"
+
+
+async def test_only_own_messages_are_changed(sim: LocalSlack) -> None:
+    """A person's message, and one that is not there."""
+    theirs = await sim.say(ALICE, GENERAL, "mine")
+    update = await sim.api("chat.update", channel=GENERAL, ts=theirs, text="x")
+    assert update.error == "cant_update_message"
+    delete = await sim.api("chat.delete", channel=GENERAL, ts=theirs)
+    assert delete.error == "cant_delete_message"
+    for method in ("chat.update", "chat.delete"):
+        text = {"text": "x"} if method == "chat.update" else {}
+        gone = await sim.api(method, channel=GENERAL, ts="1700000000.000001", **text)
+        assert gone.error == "message_not_found"
+
+
+async def test_an_update_keeps_what_it_does_not_name(sim: LocalSlack) -> None:
+    """Metadata and blocks stay; an empty list removes the blocks."""
+    metadata = {"event_type": "page", "event_payload": {"turn": 7}}
+    ts = await posted(sim, blocks=[section(5)], metadata=metadata)
+    await sim.api("chat.update", channel=GENERAL, ts=ts, text="fallback only")
+    message = (await sim.channel(GENERAL))[0]
+    assert message["metadata"] == metadata
+    assert message["shown"] == "xxxxx"
+    await sim.api("chat.update", channel=GENERAL, ts=ts, text="now seen", blocks=[])
+    assert (await sim.channel(GENERAL))[0]["shown"] == "now seen"
+
+
+async def test_every_version_is_kept(sim: LocalSlack) -> None:
+    """With its time, its text and whom it would ping."""
+    ts = await posted(sim, text="one")
+    await sim.api("chat.update", channel=GENERAL, ts=ts, text="two <!here>")
+    await sim.api("chat.delete", channel=GENERAL, ts=ts)
+    deleted = (await sim.state())["deleted"][0]
+    assert [(v["how"], v["text"], v["pings"]) for v in deleted["versions"]] == [
+        ("post", "one", []),
+        ("update", "two <!here>", ["here"]),
+    ]
+    assert deleted["versions"][0]["at"] <= deleted["versions"][1]["at"] <= deleted["deleted"]
+    assert await sim.channel(GENERAL) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "pings"),
+    [
+        ({"text": "<!channel> <@U0ALICE001|al> <!subteam^S1>"}, ["U0ALICE001", "channel"]),
+        ({"text": "&lt;!channel&gt; @channel"}, []),
+        ({"text": "@channel @here", "link_names": True}, ["channel", "here"]),
+        ({"text": "@everyone", "parse": "full"}, ["everyone"]),
+        ({"text": "", "blocks": [{"type": "markdown", "text": "a <!here>"}]}, ["here"]),
+        (
+            {
+                "blocks": [
+                    {"type": "section", "text": {"type": "plain_text", "text": "<!here>"}},
+                    {"type": "section", "text": {"type": "mrkdwn", "text": "<@U0BOB00001>"}},
+                ]
+            },
+            ["U0BOB00001"],
+        ),
+        (
+            {"text": "x", "attachments": [{"text": "<!channel>"}]},
+            ["channel"],
+        ),
+    ],
+)
+async def test_pings_are_seen(sim: LocalSlack, args: dict[str, Any], pings: list[str]) -> None:
+    """In text, blocks and attachments; plain text pings nobody unless names are linked."""
+    await posted(sim, **args)
+    found = (await sim.channel(GENERAL))[0]["pings"]
+    assert [ping for ping in found if not ping.startswith("subteam")] == pings
+
+
+# ── the rest ──────────────────────────────────────────────────────────────────────────────────
+async def test_ephemeral_messages_need_a_member(sim: LocalSlack) -> None:
+    """They are seen by that person and by nobody in the channel."""
+    outsider = await sim.api("chat.postEphemeral", channel=PRIVATE, user=CAROL, text="x")
+    assert outsider.error == "user_not_in_channel"
+    told = await sim.api("chat.postEphemeral", channel=GENERAL, user=BOB, text="psst")
+    assert told.body["message_ts"]
+    assert [m["text"] for m in await sim.ephemeral(BOB)] == ["psst"]
+    assert await sim.ephemeral(ALICE) == []
+    assert await sim.channel(GENERAL) == []
+
+
+async def test_malformed_metadata_is_refused(sim: LocalSlack) -> None:
+    """It needs event_type and event_payload."""
+    answer = await sim.api("chat.postMessage", channel=GENERAL, text="x", metadata={"turn": 1})
+    assert answer.error == "invalid_metadata_format"
+
+
+async def test_forms_carry_json_fields(sim: LocalSlack) -> None:
+    """blocks and metadata as strings."""
+    answer = await sim.form(
+        "chat.postMessage",
+        channel=GENERAL,
+        text="x",
+        blocks='[{"type": "divider"}]',
+        metadata='{"event_type": "a", "event_payload": {}}',
+    )
+    assert answer.body["message"]["metadata"]["event_type"] == "a"
+    broken = await sim.form("chat.postMessage", channel=GENERAL, text="x", blocks="[")
+    assert broken.error == "invalid_blocks_format"
+
+
+async def test_a_user_id_opens_the_direct_message(sim: LocalSlack) -> None:
+    """chat.postMessage takes a person, as conversations.open does; chat.update does not."""
+    answer = await sim.api("chat.postMessage", channel=ALICE, text="hello")
+    assert answer.body["channel"] == DM_ALICE
+    opened = await sim.api("conversations.open", users=ALICE)
+    assert opened.body["channel"]["id"] == DM_ALICE
+    wrong = await sim.api("chat.update", channel=ALICE, ts=answer.body["ts"], text="x")
+    assert wrong.error == "channel_not_found"
+
+
+async def test_reactions_are_refused_twice(sim: LocalSlack) -> None:
+    """already_reacted, and no_reaction to remove."""
+    args = {"channel": GENERAL, "timestamp": await posted(sim), "name": "eyes"}
+    assert (await sim.api("reactions.add", **args)).error == ""
+    assert (await sim.api("reactions.add", **args)).error == "already_reacted"
+    assert (await sim.api("reactions.remove", **args)).error == ""
+    assert (await sim.api("reactions.remove", **args)).error == "no_reaction"
+
+
+async def test_files_go_up_in_three_steps(sim: LocalSlack) -> None:
+    """The real client's upload; the bytes are served to the bot's token only."""
+    client = AsyncWebClient(BOT_TOKEN, base_url=sim.api_url)
+    await client.files_upload_v2(
+        channel=GENERAL, filename="a.txt", content="some text", initial_comment="here"
+    )
+    message = (await sim.channel(GENERAL))[0]
+    assert message["subtype"] == "file_share"
+    url = message["files"][0]["url_private"]
+    assert (await sim.get(url, BOT_TOKEN))[2] == b"some text"
+    assert (await sim.get(url))[:2] == (200, "text/html")
+    unknown = await sim.api("files.completeUploadExternal", files=[{"id": "F0NONE"}])
+    assert unknown.error == "file_not_found"
+
+
+async def test_the_real_client_raises_the_refusals(sim: LocalSlack) -> None:
+    """slack_sdk shows error, status and headers."""
+    client = AsyncWebClient(BOT_TOKEN, base_url=sim.api_url)
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_postMessage(channel=RANDOM, text="hi")
+    assert caught.value.response["error"] == "not_in_channel"
+    assert caught.value.response.status_code == 200

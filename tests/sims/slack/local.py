@@ -1,0 +1,112 @@
+"""The simulated Slack inside the running event loop, and a client without any manners.
+
+For the tests of the simulator itself, which start it often; tests of the project use `SlackSim`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Self, cast
+
+import aiohttp
+
+from tests.sims.slack import ids
+from tests.sims.slack.client import SlackSim
+from tests.sims.slack.sim import SlackServer
+from tests.sims.slack.values import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the Web API answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: Json
+
+    @property
+    def error(self) -> str:
+        """The refusal, "" when there is none."""
+        return str(self.body.get("error", ""))
+
+
+class RawSocket:
+    """A Socket Mode connection that acknowledges only when told to."""
+
+    def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
+        self.ws = ws
+
+    async def next(self, seconds: float = 5.0) -> Json:
+        """The next frame; {"type": "closed"} at the end."""
+        message = await self.ws.receive(timeout=seconds)
+        if message.type != aiohttp.WSMsgType.TEXT:
+            return {"type": "closed"}
+        return cast(Json, json.loads(message.data))
+
+    async def event(self, kind: str, seconds: float = 5.0) -> Json:
+        """The next envelope of an event of that type; others are acknowledged and skipped."""
+        while True:
+            frame = await self.next(seconds)
+            assert frame["type"] != "closed", f"closed before {kind}"
+            if frame.get("payload", {}).get("event", {}).get("type") == kind:
+                return frame
+            await self.ack(frame)
+
+    async def ack(self, envelope: Json, payload: Any = None) -> None:
+        """Acknowledge an envelope."""
+        if "envelope_id" in envelope:
+            answer: Json = {"envelope_id": envelope["envelope_id"]}
+            await self.ws.send_str(json.dumps(answer | ({"payload": payload} if payload else {})))
+
+
+class LocalSlack(SlackSim):
+    """`SlackSim` without a process of its own, and with raw access."""
+
+    async def __aenter__(self) -> Self:
+        self.server = SlackServer()
+        self._runner = await self.server.start()
+        self.port = self.server.port
+        self._session = aiohttp.ClientSession()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+        await self._runner.cleanup()
+
+    async def api(self, method: str, /, token: str = ids.BOT_TOKEN, **args: Any) -> Answer:
+        """Call a method with a JSON body."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return await self._sent(method, headers=headers, json=args)
+
+    async def form(self, method: str, /, token: str = ids.BOT_TOKEN, **args: str) -> Answer:
+        """Call a method with a form body that carries the token too."""
+        return await self._sent(method, data={"token": token, **args})
+
+    async def _sent(self, method: str, **request: Any) -> Answer:
+        async with self._session.post(self.api_url + method, **request) as response:
+            return Answer(response.status, dict(response.headers), await response.json())
+
+    async def get(self, url: str, token: str = "") -> tuple[int, str, bytes]:
+        """Fetch a URL; gives status, content type and body."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with self._session.get(url, headers=headers) as response:
+            return response.status, response.content_type, await response.read()
+
+    async def put(self, url: str, body: Any) -> tuple[int, str]:
+        """POST JSON or bytes to a URL; gives status and text."""
+        sent = {"data": body} if isinstance(body, bytes) else {"json": body}
+        async with self._session.post(url, **sent) as response:
+            return response.status, await response.text()
+
+    @contextlib.asynccontextmanager
+    async def socket(self) -> AsyncIterator[RawSocket]:
+        """A connection after its `hello`."""
+        opened = await self.api("apps.connections.open", token=ids.APP_TOKEN)
+        async with self._session.ws_connect(opened.body["url"]) as ws:
+            raw = RawSocket(ws)
+            hello = await raw.next()
+            assert hello["type"] == "hello", hello
+            yield raw
