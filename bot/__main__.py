@@ -40,7 +40,7 @@ def _run(settings: Settings, _options: argparse.Namespace) -> None:
     from bot import app
 
     settings.require_consistent()
-    app.configure_logs(settings)
+    app.configure_logs(settings if settings.has_platform else _quiet(settings))
     if not settings.has_platform and sys.stdin.isatty():
         print(app.connect_hint(settings))
     asyncio.run(app.run(settings))
@@ -49,8 +49,15 @@ def _run(settings: Settings, _options: argparse.Namespace) -> None:
 def _chat(settings: Settings, options: argparse.Namespace) -> None:
     from bot import app
 
-    app.configure_logs(settings)
+    app.configure_logs(_quiet(settings))
     asyncio.run(app.chat(settings, options.name))
+
+
+def _quiet(settings: Settings) -> Settings:
+    """In a conversation the log speaks up only when something is wrong, unless it is asked to."""
+    if "log_level" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"log_level": "WARNING"})
 
 
 def _migrate(settings: Settings, _options: argparse.Namespace) -> None:
