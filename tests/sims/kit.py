@@ -42,6 +42,9 @@ class Entry:
     note: dict[str, Any] = field(default_factory=dict)  # what the simulator wants to add
 
 
+ENTRY = web.RequestKey("entry", Entry)
+
+
 @dataclass(slots=True)
 class Fault:
     """Answer the next matching requests otherwise.
@@ -185,7 +188,7 @@ class Sim:
             received=time.time(),
         )
         self.record.append(entry)
-        request["entry"] = entry
+        request[ENTRY] = entry
         self._reach(entry, "received")
         fault = self._fault_for(f"{request.method} {request.path}")
         response = await self._answer(request, handler, fault)
@@ -231,7 +234,7 @@ class Sim:
         )
 
     async def read_body(self, request: web.Request) -> Any:
-        """The request's body for the record and the handlers (`request["entry"].body`)."""
+        """The request's body for the record and the handlers (`request[ENTRY].body`)."""
         if request.content_type == "application/json" and request.can_read_body:
             return await request.json()
         if request.content_type == "application/x-www-form-urlencoded":

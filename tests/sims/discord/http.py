@@ -14,8 +14,10 @@ from tests.sims.discord import constants as c
 from tests.sims.discord.content import Upload, check_uploads
 from tests.sims.discord.errors import ApiError, InvalidForm, required
 from tests.sims.discord.world import World
+from tests.sims.kit import ENTRY
 
 JSON = dict[str, Any]
+UPLOADS: web.RequestKey[list[Upload]] = web.RequestKey("uploads", list[Upload])
 PREFIX = "/api/v10"
 
 
@@ -34,7 +36,7 @@ def number(request: web.Request, key: str) -> int:
 
 def body(request: web.Request) -> JSON:
     """The JSON object of a request, `payload_json` of a multipart one; 50109 for anything else."""
-    found = request["entry"].body
+    found = request[ENTRY].body
     if found is None:
         return {}
     if not isinstance(found, dict):
@@ -44,9 +46,15 @@ def body(request: web.Request) -> JSON:
 
 def items(request: web.Request) -> list[JSON]:
     """The JSON array of a request."""
-    found = request["entry"].body
+    found = request[ENTRY].body
     if not isinstance(found, list):
         raise ApiError(400, 50109, "The request body contains invalid JSON.")
+    return found
+
+
+def uploads_of(request: web.Request) -> list[Upload]:
+    """The files of a multipart request."""
+    found: list[Upload] = request.get(UPLOADS, [])
     return found
 
 

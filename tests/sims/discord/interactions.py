@@ -14,7 +14,7 @@ from aiohttp import web
 from tests.sims.discord import constants as c
 from tests.sims.discord import errors as e
 from tests.sims.discord.content import Draft, check_draft
-from tests.sims.discord.http import JSON, PREFIX, body, keep_attachments, reply
+from tests.sims.discord.http import JSON, PREFIX, body, keep_attachments, reply, uploads_of
 from tests.sims.discord.mentions import check_allowed
 from tests.sims.discord.permissions import need_unlocked
 from tests.sims.discord.rest_messages import revised
@@ -122,7 +122,7 @@ class Interactions:
         return it.original
 
     def _draft(self, data: JSON, request: web.Request) -> Draft:
-        uploads = request.get("uploads", [])
+        uploads = uploads_of(request)
         return check_draft(data, keep_attachments(self._world, data, uploads, []))
 
     def _post(self, it: Interaction, draft: Draft, data: JSON) -> Message:

@@ -21,6 +21,7 @@ from tests.sims.discord.http import (
     limit_of,
     number,
     reply,
+    uploads_of,
 )
 from tests.sims.discord.limits import Limits
 from tests.sims.discord.mentions import check_allowed
@@ -34,6 +35,7 @@ from tests.sims.discord.permissions import (
 )
 from tests.sims.discord.scene import Post, Scene
 from tests.sims.discord.world import Channel, Message
+from tests.sims.kit import ENTRY
 
 CHANNEL = PREFIX + r"/channels/{channel:\d+}"
 MESSAGE = CHANNEL + r"/messages/{message:\d+}"
@@ -43,7 +45,7 @@ REACTION = MESSAGE + "/reactions/{emoji}"
 def revised(scene: Scene, message: Message, sent: JSON, request: web.Request) -> Draft:
     """The state of `message` after an edit that says `sent`."""
     old = message.shown
-    uploads = request.get("uploads", [])
+    uploads = uploads_of(request)
     draft = Draft(
         content=check_content(sent, old.content),
         embeds=list(sent["embeds"] or []) if "embeds" in sent else old.embeds,
@@ -87,9 +89,9 @@ class MessageRoutes:
         check_allowed(sent.get("allowed_mentions"))
         again = self._seen(channel, sent)
         if again is not None:
-            request["entry"].note["again"] = again.id
+            request[ENTRY].note["again"] = again.id
             return self._answer(again)
-        uploads = request.get("uploads", [])
+        uploads = uploads_of(request)
         if uploads:
             need(self._world, channel, "attach_files")
         draft = check_draft(sent, keep_attachments(self._world, sent, uploads, []))
@@ -106,7 +108,7 @@ class MessageRoutes:
             ),
         )
         self._remember(channel, sent, message)
-        request["entry"].note["message"] = message.id
+        request[ENTRY].note["message"] = message.id
         return self._answer(message)
 
     def _answer(self, message: Message) -> web.Response:
@@ -198,7 +200,7 @@ class MessageRoutes:
         draft = revised(self._scene, message, sent, request)
         self._check_age(message)
         self._scene.edit(message, draft, sent.get("allowed_mentions"))
-        request["entry"].note["message"] = message.id
+        request[ENTRY].note["message"] = message.id
         return self._answer(message)
 
     def _check_age(self, message: Message) -> None:

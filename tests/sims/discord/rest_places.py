@@ -12,7 +12,16 @@ from aiohttp import web
 from tests.sims.discord import constants as c
 from tests.sims.discord import errors as e
 from tests.sims.discord.content import check_draft, text
-from tests.sims.discord.http import JSON, PREFIX, body, keep_attachments, limit_of, number, reply
+from tests.sims.discord.http import (
+    JSON,
+    PREFIX,
+    body,
+    keep_attachments,
+    limit_of,
+    number,
+    reply,
+    uploads_of,
+)
 from tests.sims.discord.mentions import check_allowed
 from tests.sims.discord.payloads import role_json
 from tests.sims.discord.permissions import may, need, need_unarchived, permissions, visible
@@ -102,7 +111,7 @@ class PlaceRoutes:
         need(self._world, channel, "send_messages")
         name, minutes, first = thread_name(sent), archive_minutes(sent), sent.get("message") or {}
         check_allowed(first.get("allowed_mentions"))
-        uploads = request.get("uploads", [])
+        uploads = uploads_of(request)
         draft = check_draft(first, keep_attachments(self._world, first, uploads, []))
         thread = self._scene.start_thread(channel, c.BOT, name, minutes, None)
         post = Post(c.BOT, draft, allowed=first.get("allowed_mentions"), id=thread.id)

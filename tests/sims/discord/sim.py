@@ -15,7 +15,7 @@ from tests.sims.discord import constants as c
 from tests.sims.discord.controls import Controls
 from tests.sims.discord.errors import ApiError, Unauthorized
 from tests.sims.discord.gateway import Gateway
-from tests.sims.discord.http import PREFIX, read_multipart, reply
+from tests.sims.discord.http import PREFIX, UPLOADS, read_multipart, reply
 from tests.sims.discord.interactions import Interactions
 from tests.sims.discord.limits import INTERACTION, Limits, Verdict
 from tests.sims.discord.payloads import Payloads
@@ -67,7 +67,7 @@ class DiscordSimulator(Sim):
     async def read_body(self, request: web.Request) -> Any:
         """JSON, or the `payload_json` of a multipart body, whose files go to `uploads`."""
         if request.content_type == "multipart/form-data":
-            payload, request["uploads"] = await read_multipart(request)
+            payload, request[UPLOADS] = await read_multipart(request)
             return payload
         text = await request.text()
         if not text:

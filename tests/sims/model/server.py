@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.sims.kit import Sim
+from tests.sims.kit import ENTRY, Sim
 from tests.sims.model.answers import (
     Answer,
     Pace,
@@ -78,7 +78,7 @@ class ModelServer(Sim):
             raise
 
     def _record(self, request: web.Request) -> Record:
-        body = request["entry"].body
+        body = request[ENTRY].body
         peer = request.transport.get_extra_info("peername") if request.transport else None
         record = Record(
             n=len(self.records),
@@ -93,7 +93,7 @@ class ModelServer(Sim):
 
     async def _answered(self, request: web.Request, record: Record) -> web.StreamResponse:
         check_key(record.authorization, self.keys, self.flavour)
-        body = self._checked(request["entry"].body)
+        body = self._checked(request[ENTRY].body)
         answer = self._answer_to(body)
         await asyncio.sleep(answer.hold)
         if answer.status is not None:

@@ -1,0 +1,436 @@
+"""The simulated gateway does what Discord's does, and closes whoever breaks its protocol."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.sims.discord import ALICE, BOT, BOT_ROLE, CHANNEL, FORUM, GUILD, OTHER_BOT
+from tests.sims.discord import constants as c
+from tests.sims.discord.local import LocalDiscord
+from tests.sims.discord.raw import MESSAGE_CONTENT, USUAL_INTENTS, RawBot
+
+FAST_HEARTBEAT_MS = 100
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[LocalDiscord]:
+    async with LocalDiscord() as running:
+        yield running
+
+
+@pytest.fixture
+async def bot(sim: LocalDiscord) -> AsyncIterator[RawBot]:
+    async with RawBot(sim) as raw:
+        yield raw
+
+
+# ── connecting ────────────────────────────────────────────────────────────────────────────────
+async def test_identify_gives_ready_and_the_guild(bot: RawBot, sim: LocalDiscord) -> None:
+    """READY names the session, where to resume and the application; the guild comes whole."""
+    gateway = await bot.connect()
+    assert (await gateway.op(10))["d"]["heartbeat_interval"] == 41_250
+    await gateway.identify()
+    ready = await gateway.until("READY")
+    assert ready["user"]["id"] == str(BOT)
+    assert ready["resume_gateway_url"] == sim.gateway_url
+    assert ready["application"] == {"id": str(BOT), "flags": 1 << 19}
+    assert ready["guilds"] == [{"id": str(GUILD), "unavailable": True}]
+    guild = await gateway.until("GUILD_CREATE")
+    kinds = {channel["name"]: channel["type"] for channel in guild["channels"]}
+    assert kinds == {"general": 0, "random": 0, "help": 15, "lounge": 2, "stage": 13}
+    managed = [role for role in guild["roles"] if role.get("tags")]
+    assert [(role["id"], role["tags"]) for role in managed] == [
+        (str(BOT_ROLE), {"bot_id": str(BOT)})
+    ]
+    assert len(guild["members"]) == guild["member_count"] == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"token": "wrong"}, 4004),
+        ({"intents": 1 << 60}, 4013),
+        ({"intents": c.INTENTS["members"]}, 4014),
+        ({"intents": c.INTENTS["presences"]}, 4014),
+        ({"shard": [4, 4]}, 4010),
+    ],
+)
+async def test_a_wrong_identify_is_closed(bot: RawBot, changes: dict[str, Any], code: int) -> None:
+    """Each with Discord's code: token, intents, privileged intents, shard."""
+    gateway = await bot.connect()
+    await gateway.identify(**{"intents": USUAL_INTENTS} | changes)
+    assert await gateway.close_code() == code
+
+
+async def test_message_content_is_refused_until_it_is_granted(
+    bot: RawBot, sim: LocalDiscord
+) -> None:
+    """Asked for but not granted is 4014; the application's flags show what is granted."""
+    await sim.grant_intents()
+    gateway = await bot.connect()
+    await gateway.identify(MESSAGE_CONTENT)
+    assert await gateway.close_code() == 4014
+    assert (await bot.ask("GET", "/oauth2/applications/@me")).body["flags"] == 0
+    await sim.grant_intents("message_content")
+    await bot.identified(MESSAGE_CONTENT)
+    assert (await bot.ask("GET", "/applications/@me")).body["flags"] == 1 << 19
+
+
+async def test_a_broken_protocol_is_closed(bot: RawBot) -> None:
+    """Not identified, identified twice, an unknown op, no JSON, too large, too fast, version."""
+    gateway = await bot.connect()
+    await gateway.say(8, {"guild_id": str(GUILD)})
+    assert await gateway.close_code() == 4003
+    gateway = await bot.identified()
+    await gateway.identify()
+    assert await gateway.close_code() == 4005
+    gateway = await bot.identified()
+    await gateway.say(99, None)
+    assert await gateway.close_code() == 4001
+    for broken in ("{", "x" * 5000):
+        gateway = await bot.connect()
+        await gateway.socket.send_str(broken)
+        assert await gateway.close_code() == 4002
+    gateway = await bot.connect()
+    for _ in range(121):
+        await gateway.say(1, None)
+    assert await gateway.close_code() == 4008
+    gateway = await bot.connect(v="6")
+    assert await gateway.close_code() == 4012
+
+
+async def test_zlib_stream_compresses_every_message(bot: RawBot, sim: LocalDiscord) -> None:
+    """One zlib context per connection, each message ended by a sync flush; zstd is refused."""
+    gateway = await bot.connect(compress="zlib-stream")
+    await gateway.identify()
+    await gateway.until("GUILD_CREATE")
+    await sim.say(content="compressed")
+    assert (await gateway.until("MESSAGE_CREATE"))["author"]["id"] == str(ALICE)
+    gateway = await bot.connect(compress="zstd-stream")
+    assert await gateway.close_code() == 4012
+
+
+async def test_heartbeats_are_acknowledged_and_a_silent_client_is_closed(
+    bot: RawBot, sim: LocalDiscord
+) -> None:
+    """Without heartbeats the connection is closed with 4009 and its session is over."""
+    await sim.set_gateway(heartbeat_ms=FAST_HEARTBEAT_MS)
+    gateway = await bot.identified()
+    await gateway.say(1, gateway.seq)
+    assert (await gateway.op(11))["op"] == 11
+    assert await gateway.close_code() == 4009
+    again = await bot.connect()
+    await again.resume(gateway.session_id, gateway.seq)
+    assert (await again.op(9))["d"] is False
+
+
+async def test_heartbeats_may_go_unanswered(bot: RawBot, sim: LocalDiscord) -> None:
+    """On demand the gateway is a zombie that acknowledges nothing."""
+    await sim.set_gateway(acknowledges=False)
+    gateway = await bot.identified()
+    await gateway.say(1, gateway.seq)
+    await sim.say(content="after it")
+    assert (await gateway.receive())["t"] == "MESSAGE_CREATE"
+
+
+async def test_identify_is_spaced_when_asked(bot: RawBot, sim: LocalDiscord) -> None:
+    """A second IDENTIFY too soon is op 9; identifies are counted against 1,000 a day."""
+    await sim.set_gateway(identify_seconds=60.0)
+    await bot.identified()
+    gateway = await bot.connect()
+    await gateway.identify()
+    assert (await gateway.op(9))["d"] is False
+    await sim.set_gateway(max_concurrency=2)
+    await gateway.identify(shard=[1, 2])
+    await gateway.until("READY")
+    limit = (await bot.ask("GET", "/gateway/bot")).body["session_start_limit"]
+    assert (limit["total"], limit["remaining"], limit["max_concurrency"]) == (1000, 998, 2)
+
+
+# ── sessions ──────────────────────────────────────────────────────────────────────────────────
+async def test_resume_replays_exactly_what_was_missed(bot: RawBot, sim: LocalDiscord) -> None:
+    """Events while nobody was connected come once, in order, then RESUMED."""
+    gateway = await bot.identified()
+    await gateway.socket.close(code=4000)
+    said = [await sim.say(content=str(n)) for n in range(3)]
+    again = await bot.connect()
+    await again.resume(gateway.session_id, gateway.seq)
+    events = await again.events()
+    assert [name for name, _ in events] == ["MESSAGE_CREATE"] * 3 + ["RESUMED"]
+    assert [data["id"] for _, data in events[:3]] == [str(x) for x in said]
+    assert again.seq == gateway.seq + 4
+
+
+async def test_a_wrong_resume_is_refused(bot: RawBot) -> None:
+    """An unknown session is op 9, a sequence from the future 4007, a wrong token 4004."""
+    first = await bot.identified()
+    gateway = await bot.connect()
+    await gateway.resume("nobody", 1)
+    assert (await gateway.op(9))["d"] is False
+    await gateway.resume(first.session_id, first.seq + 1)
+    assert await gateway.close_code() == 4007
+    gateway = await bot.connect()
+    await gateway.resume(first.session_id, first.seq, token="wrong")
+    assert await gateway.close_code() == 4004
+
+
+async def test_a_client_that_says_goodbye_loses_its_session(bot: RawBot) -> None:
+    """Closing with 1000 ends the session; closing with 4000 keeps it."""
+    for code, op in ((1000, 9), (4000, 0)):
+        first = await bot.identified()
+        await first.socket.close(code=code)
+        gateway = await bot.connect()
+        await gateway.resume(first.session_id, first.seq)
+        assert (await gateway.op(op))["op"] == op
+
+
+async def test_connections_are_interrupted_on_demand(bot: RawBot, sim: LocalDiscord) -> None:
+    """Op 7, op 9 with both answers, and a close code; a session survives unless it may not."""
+    gateway = await bot.identified()
+    await sim.disconnect("op7")
+    assert (await gateway.op(7))["d"] is None
+    await sim.disconnect("invalid_session")
+    assert (await gateway.op(9))["d"] is True
+    await sim.disconnect(4000)
+    assert await gateway.close_code() == 4000
+    again = await bot.connect()
+    await again.resume(gateway.session_id, gateway.seq)
+    await again.until("RESUMED")
+    await sim.disconnect("invalid_session", resumable=False)
+    assert (await again.op(9))["d"] is False
+    await again.resume(gateway.session_id, gateway.seq)
+    assert (await again.op(9))["d"] is False
+
+
+async def test_what_is_said_while_offline_is_not_delivered(bot: RawBot, sim: LocalDiscord) -> None:
+    """A new session gets no old messages: only `last_message_id` tells that there are some."""
+    gateway = await bot.identified()
+    before = await sim.say(content="before")
+    await gateway.until("MESSAGE_CREATE")
+    await sim.offline()
+    with pytest.raises(Exception, match="503"):
+        await bot.connect()
+    thread = await sim.start_thread(ALICE, before, "a thread")
+    missed = await sim.say(content="missed")
+    in_thread = await sim.say(channel=thread, content="missed too")
+    await sim.online()
+    gateway = await bot.connect()
+    await gateway.identify(USUAL_INTENTS | MESSAGE_CONTENT)
+    guild = await gateway.until("GUILD_CREATE")
+    assert await gateway.events() == []
+    last = {channel["id"]: channel["last_message_id"] for channel in guild["channels"]}
+    assert last[str(CHANNEL)] == str(missed)
+    assert [t["last_message_id"] for t in guild["threads"]] == [str(in_thread)]
+    path = f"/channels/{CHANNEL}/messages"
+    found = (await bot.ask("GET", path, after=str(before), limit="100")).body
+    assert [message["content"] for message in found] == ["missed"]
+
+
+async def test_a_guild_belongs_to_one_shard(bot: RawBot, sim: LocalDiscord) -> None:
+    """(guild >> 22) % count, direct messages on shard 0."""
+    number = (GUILD >> 22) % 4
+    other = await bot.connect()
+    await other.identify(USUAL_INTENTS, shard=[3 if number != 3 else 2, 4])
+    assert (await other.until("READY"))["guilds"] == []
+    mine = await bot.connect()
+    await mine.identify(USUAL_INTENTS, shard=[number, 4])
+    assert len((await mine.until("READY"))["guilds"]) == 1
+    await mine.until("GUILD_CREATE")
+    zero = await bot.connect()
+    await zero.identify(USUAL_INTENTS, shard=[0, 4])
+    await zero.until("READY")
+    await sim.say(content="in the guild")
+    await sim.dm(ALICE, "in private")
+    await mine.until("MESSAGE_CREATE")
+    assert (await zero.until("MESSAGE_CREATE"))["content"] == "in private"
+    assert await other.events() == []
+
+
+# ── which events, and what is in them ─────────────────────────────────────────────────────────
+async def test_intents_filter_what_is_sent(bot: RawBot, sim: LocalDiscord) -> None:
+    """Messages, direct messages, reactions and typing each need their own intent."""
+    only_dms = await bot.identified(c.INTENTS["dm_messages"])
+    everything = await bot.identified()
+    message = await sim.say(content="in the guild")
+    await sim.react(ALICE, message, "👍")
+    await sim.react(ALICE, message, "👍", add=False)
+    await sim.typing(ALICE, CHANNEL)
+    await sim.dm(ALICE, "in private")
+    assert [name for name, _ in await everything.events()] == [
+        "MESSAGE_CREATE",
+        "MESSAGE_REACTION_ADD",
+        "MESSAGE_REACTION_REMOVE",
+        "TYPING_START",
+        "MESSAGE_CREATE",
+    ]
+    assert [data["content"] for _, data in await only_dms.events()] == ["in private"]
+
+
+async def test_content_is_blank_without_its_intent(bot: RawBot, sim: LocalDiscord) -> None:
+    """Except in direct messages, where the bot is mentioned, and in its own messages."""
+    gateway = await bot.identified(USUAL_INTENTS)
+    file = {"filename": "a.txt", "text": "a"}
+    await sim.say(content="secret", attachments=[file])
+    await sim.mention("hello")
+    await sim.say(content="by role", mention_role=True)
+    await sim.dm(ALICE, "private")
+    await bot.send(content="mine")
+    messages = [data for _, data in await gateway.events()]
+    assert [message["content"] for message in messages] == [
+        "",
+        f"<@{BOT}> hello",
+        "",
+        "private",
+        "mine",
+    ]
+    assert messages[0]["attachments"] == []
+    await sim.grant_intents()
+    answer = await bot.ask("GET", f"/channels/{CHANNEL}/messages", limit="4")
+    assert [message["content"] for message in answer.body] == ["mine", "", f"<@{BOT}> hello", ""]
+
+
+async def test_events_of_hidden_channels_are_not_sent(bot: RawBot, sim: LocalDiscord) -> None:
+    """Without View Channel nothing of its messages is told; the change itself is."""
+    gateway = await bot.identified()
+    await sim.set_permissions(CHANNEL, deny=("view_channel",))
+    await gateway.until("CHANNEL_UPDATE")
+    await sim.say(content="unseen")
+    await sim.set_permissions(CHANNEL)
+    await sim.say(content="seen")
+    assert [n for n, _ in await gateway.events()] == ["CHANNEL_UPDATE", "MESSAGE_CREATE"]
+
+
+async def test_an_edit_a_preview_a_pin_and_a_thread_all_update_the_message(
+    bot: RawBot, sim: LocalDiscord
+) -> None:
+    """All are MESSAGE_UPDATE with the whole payload; only the edit changes edited_timestamp."""
+    gateway = await bot.identified()
+    message = await sim.say(content="see https://example.com")
+    created = await gateway.until("MESSAGE_CREATE")
+    preview = await gateway.until("MESSAGE_UPDATE")
+    assert [embed["url"] for embed in preview["embeds"]] == ["https://example.com"]
+    await sim.pin(ALICE, message)
+    pinned = await gateway.until("MESSAGE_UPDATE")
+    await sim.start_thread(ALICE, message, "a thread")
+    threaded = await gateway.until("MESSAGE_UPDATE")
+    assert threaded["thread"]["id"] == str(message)
+    assert threaded["flags"] & c.HAS_THREAD
+    for update in (preview, pinned, threaded):
+        assert update["edited_timestamp"] is None
+        assert update["content"] == created["content"]
+        assert created.keys() <= update.keys()
+    await sim.edit(message, "other words")
+    edited = await gateway.until("MESSAGE_UPDATE")
+    assert edited["edited_timestamp"] is not None
+    assert edited["embeds"] == []
+
+
+async def test_a_thread_begins_with_an_empty_starter(bot: RawBot, sim: LocalDiscord) -> None:
+    """Its id is the message's; the first message in it has type 21 and refers to that one."""
+    gateway = await bot.identified()
+    message = await sim.say(content="the topic")
+    thread = await sim.start_thread(ALICE, message, "a thread")
+    assert thread == message
+    created = await gateway.until("THREAD_CREATE")
+    assert (created["id"], created["parent_id"]) == (str(message), str(CHANNEL))
+    assert created["newly_created"] is True
+    starter = await gateway.until("MESSAGE_CREATE")
+    assert (starter["type"], starter["content"]) == (21, "")
+    assert starter["message_reference"]["message_id"] == str(message)
+    post = await sim.forum_post(ALICE, "a post", "its text")
+    assert (await gateway.until("THREAD_CREATE"))["parent_id"] == str(FORUM)
+    first = await gateway.until("MESSAGE_CREATE")
+    assert (first["id"], first["channel_id"], first["type"]) == (str(post), str(post), 0)
+
+
+async def test_threads_channels_and_guilds_come_and_go(bot: RawBot, sim: LocalDiscord) -> None:
+    """Each change has its event."""
+    gateway = await bot.identified()
+    thread = await sim.start_thread(ALICE, await sim.say(content="x"), "a thread")
+    await gateway.events()
+    await sim.rename_thread(thread, "renamed")
+    await sim.archive(thread)
+    await sim.delete_thread(thread)
+    channel = await sim.add_channel("new")
+    await sim.delete_channel(channel)
+    await sim.remove_bot()
+    await sim.say(content="unheard")
+    await sim.add_bot()
+    events = await gateway.events()
+    assert [name for name, _ in events] == [
+        "THREAD_UPDATE",
+        "THREAD_UPDATE",
+        "THREAD_DELETE",
+        "CHANNEL_CREATE",
+        "CHANNEL_DELETE",
+        "GUILD_DELETE",
+        "GUILD_CREATE",
+    ]
+    assert events[0][1]["name"] == "renamed"
+    assert events[1][1]["thread_metadata"]["archived"] is True
+    assert (await sim.state())["threads"][0]["names"][-1]["name"] == "renamed"
+
+
+async def test_who_is_mentioned(bot: RawBot, sim: LocalDiscord) -> None:
+    """A mention, the managed role, a reply that pings, one that does not, and @everyone differ."""
+    mine = int((await bot.send(content="mine")).body["id"])
+    gateway = await bot.identified()
+    await sim.mention("hello")
+    await sim.say(content="hello", mention_role=True)
+    await sim.say(content="a reply", reply_to=mine)
+    await sim.say(content="a quiet reply", reply_to=mine, ping=False)
+    await sim.say(content="hello @everyone `<@1>`")
+    seen = [
+        ([u["id"] for u in m["mentions"]], m["mention_roles"], m["mention_everyone"], m["type"])
+        for _, m in await gateway.events()
+    ]
+    assert seen == [
+        ([str(BOT)], [], False, 0),
+        ([], [str(BOT_ROLE)], False, 0),
+        ([str(BOT)], [], False, 19),
+        ([], [], False, 19),
+        ([], [], True, 0),
+    ]
+
+
+async def test_other_bots_webhooks_and_repeats_are_delivered(
+    bot: RawBot, sim: LocalDiscord
+) -> None:
+    """A webhook has its own id as author; a delivery can come twice with another sequence."""
+    gateway = await bot.identified()
+    message = await sim.say(OTHER_BOT, content="beep")
+    await sim.say(OTHER_BOT, content="hook", webhook=True)
+    await sim.deliver_again(message)
+    events = [data for _, data in await gateway.events()]
+    assert [data["content"] for data in events] == ["beep", "hook", "beep"]
+    assert events[0] == events[2]
+    assert events[0]["author"]["bot"] is True
+    assert events[1]["webhook_id"] == events[1]["author"]["id"]
+
+
+async def test_deletion_is_told_with_ids_only(bot: RawBot, sim: LocalDiscord) -> None:
+    """And the record keeps what was there."""
+    gateway = await bot.identified()
+    message = await sim.say(content="gone")
+    await sim.delete(message)
+    await gateway.until("MESSAGE_CREATE")
+    assert await gateway.until("MESSAGE_DELETE") == {
+        "id": str(message),
+        "channel_id": str(CHANNEL),
+        "guild_id": str(GUILD),
+    }
+    channel = await sim.channel(CHANNEL)
+    assert [m["content"] for m in channel["deleted_messages"]] == ["gone"]
+    assert channel["messages"] == []
+
+
+async def test_members_are_given_on_request(bot: RawBot) -> None:
+    """Op 8 is answered by GUILD_MEMBERS_CHUNK, by name or by id."""
+    gateway = await bot.identified()
+    await gateway.say(8, {"guild_id": str(GUILD), "query": "ali", "limit": 1, "nonce": "n"})
+    chunk = await gateway.until("GUILD_MEMBERS_CHUNK")
+    assert [m["user"]["username"] for m in chunk["members"]] == ["alice"]
+    await gateway.say(8, {"guild_id": str(GUILD), "user_ids": [str(BOT)], "limit": 0})
+    chunk = await gateway.until("GUILD_MEMBERS_CHUNK")
+    assert [m["user"]["id"] for m in chunk["members"]] == [str(BOT)]
