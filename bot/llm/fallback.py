@@ -1,0 +1,135 @@
+"""A chain of models: when one fails before its first token, the next is asked, and the log says so.
+
+After the first token nothing falls over: an answer comes from one model. A chain waits and asks
+again only when every model has failed, when time may help, and within the limit to the first
+token; so one model alone is retried, and several are not kept waiting by the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+
+import structlog
+
+from bot.domain import ChatRequest, Delta, Finding, Verdict
+from bot.errors import ContentRefused, ModelError, Overloaded, RateLimited, TimedOut
+from bot.ports import ChatModel
+
+log = structlog.stdlib.get_logger(__name__)
+
+# Two more tries, after about half a second and about a second: what most overloads take to pass.
+MAX_ROUNDS = 3
+FIRST_WAIT = 0.5
+
+# Failures that pass by themselves. A model that took too long has used up the time to retry.
+_PASSING = (RateLimited, Overloaded)
+
+
+class Chain:
+    """Several models as one, first choice first. `first_token_seconds` bounds all retries."""
+
+    def __init__(
+        self,
+        models: Sequence[ChatModel],
+        *,
+        first_token_seconds: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._models = tuple(models)
+        self._seconds, self._sleep = first_token_seconds, sleep
+
+    @property
+    def name(self) -> str:
+        """As in the settings: the models' names with commas."""
+        return ",".join(model.name for model in self._models)
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        """The answer of the first model that gives one; raises a ModelError when none does."""
+        deadline = time.monotonic() + self._seconds
+        for attempt in range(MAX_ROUNDS):
+            failures: list[ModelError] = []
+            async with aclosing(self._round(request, failures)) as deltas:
+                async for delta in deltas:
+                    yield delta
+            if not failures:
+                return
+            wait = _wait(failures, attempt)
+            if wait is None or time.monotonic() + wait > deadline:
+                break
+            log.info("no model answers: waiting", models=self.name, seconds=round(wait, 2))
+            await self._sleep(wait)
+        raise _most_hopeful(failures)
+
+    async def check(self) -> Finding:
+        """Every model is tried; one that works is enough, and each that does not is a warning."""
+        findings = [await model.check() for model in self._models]
+        if len(findings) == 1:
+            return findings[0]
+        bad = [finding for finding in findings if finding.verdict is not Verdict.OK]
+        verdicts = {finding.verdict for finding in findings}
+        if not bad:
+            verdict = Verdict.OK
+        else:
+            verdict = Verdict.FAILED if verdicts == {Verdict.FAILED} else Verdict.WARNING
+        detail = "; ".join(f"{finding.subject}: {finding.detail}" for finding in findings)
+        return Finding(self.name, verdict, detail, " ".join(finding.advice for finding in bad))
+
+    async def aclose(self) -> None:
+        """Close all models."""
+        for model in self._models:
+            await model.aclose()
+
+    async def _round(
+        self, request: ChatRequest, failures: list[ModelError]
+    ) -> AsyncGenerator[Delta, None]:
+        """Ask each model once, until one answers; `failures` is empty then."""
+        for number, model in enumerate(self._models, start=1):
+            started = False
+            try:
+                async with aclosing(cast(Any, model.stream(request))) as deltas:
+                    async for delta in deltas:
+                        started = True
+                        yield delta
+            except ModelError as error:
+                if started or isinstance(error, ContentRefused):
+                    raise  # a refusal is an answer about the question: nobody else is asked
+                failures.append(error)
+                self._report(model, error, number)
+            else:
+                failures.clear()
+                return
+
+    def _report(self, model: ChatModel, error: ModelError, number: int) -> None:
+        others = self._models[number:]
+        log.warning(
+            "the model failed before its first token",
+            model=model.name,
+            error=type(error).__name__,
+            reason=str(error),
+            cause=repr(error.__cause__),
+            next=others[0].name if others else None,
+        )
+
+
+def _wait(failures: Sequence[ModelError], attempt: int) -> float | None:
+    """Seconds until asking again makes sense, or None when it makes none."""
+    waits = []
+    for error in failures:
+        asked = error.retry_after if isinstance(error, RateLimited) else None
+        if asked is not None:
+            waits.append(asked)
+        elif isinstance(error, _PASSING):
+            # Jitter: many turns fail at the same moment, and should not come back as one.
+            waits.append(FIRST_WAIT * 2**attempt * random.uniform(0.75, 1.25))  # noqa: S311
+    return min(waits, default=None)
+
+
+def _most_hopeful(failures: Sequence[ModelError]) -> ModelError:
+    """What people should hear: a failure that passes, else the first choice's."""
+    passing = (*_PASSING, TimedOut)
+    return next((error for error in failures if isinstance(error, passing)), failures[0])

@@ -1,0 +1,93 @@
+"""The models that the settings name. Only the providers among them are imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bot.errors import SettingsError
+from bot.llm.fallback import Chain
+from bot.llm.patience import Limits
+from bot.ports import ChatModel
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+    from bot.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """`default` answers unless a conversation chose one of `choices` (by their names)."""
+
+    default: ChatModel
+    choices: Mapping[str, ChatModel]
+
+    async def aclose(self) -> None:
+        """Close all of them."""
+        for model in (self.default, *self.choices.values()):
+            await model.aclose()
+
+
+def build_models(settings: Settings) -> Models:
+    """Make the models of `LLM` and `MODELS`; raises SettingsError when a key is missing."""
+    factory = _Factory(settings)
+    return Models(
+        default=factory.chain(settings.llm_chain),
+        choices={name: factory.chain((name,)) for name in settings.model_choices},
+    )
+
+
+class _Factory:
+    """Makes models by name; those of one server share its client."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._limits = Limits(settings.first_token_seconds, settings.between_tokens_seconds)
+
+    def chain(self, names: tuple[str, ...]) -> Chain:
+        """The models with these names, first choice first."""
+        models = [self.model(name) for name in names]
+        return Chain(models, first_token_seconds=self._limits.first_token)
+
+    def model(self, name: str) -> ChatModel:
+        """One model, such as `openai:gpt-5`; raises SettingsError for an unknown kind."""
+        kind, _, model = name.partition(":")
+        if kind == "openai":
+            return self._openai(model)
+        if kind == "huggingface":
+            return self._huggingface(model)
+        if kind == "echo":
+            from bot.llm.echo import EchoModel
+
+            return EchoModel()
+        raise SettingsError("LLM", f"{name!r} is no model: write openai:MODEL, huggingface:MODEL")
+
+    def _openai(self, model: str) -> ChatModel:
+        from bot.llm.openai import OpenAIModel
+
+        return OpenAIModel(model=model, client=self._openai_client, limits=self._limits)
+
+    @cached_property
+    def _openai_client(self) -> AsyncOpenAI:
+        from bot.llm.openai import make_client
+
+        key, address = self._settings.openai_api_key, self._settings.openai_base_url
+        if key is None and address is None:
+            raise SettingsError("OPENAI_API_KEY", "set it, or OPENAI_BASE_URL for another server")
+        return make_client(api_key=key.get_secret_value() if key else None, base_url=address)
+
+    def _huggingface(self, model: str) -> ChatModel:
+        from bot.llm.huggingface import HuggingFaceModel
+
+        token, address = self._settings.hf_token, self._settings.hf_base_url
+        if token is None and address is None:
+            raise SettingsError("HF_TOKEN", "set it, or HF_BASE_URL for a server of your own")
+        return HuggingFaceModel(
+            model=model,
+            token=token.get_secret_value() if token else None,
+            base_url=address,
+            limits=self._limits,
+        )
