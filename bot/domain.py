@@ -276,11 +276,15 @@ class Control(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A reply at one moment. All pages but the last are sealed; in a final frame all are."""
+    """A reply at one moment. All pages but the last are sealed; in a final frame all are.
+
+    `source` is the whole document as it was written, for surfaces that show it in one piece.
+    """
 
     pages: tuple[Page, ...]
     final: bool
     controls: tuple[Control, ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
