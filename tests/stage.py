@@ -55,6 +55,7 @@ class Stage(Protocol):
     async def attach(self, text: str) -> Place: ...
     async def direct(self, text: str) -> Place: ...
     async def redeliver(self, place: Place) -> None: ...
+    async def asked_at(self, place: Place) -> float: ...
     async def seen(self, place: Place) -> list[Seen]: ...
     async def whispers(self) -> list[str]: ...
     async def throttled(self) -> int: ...
@@ -104,6 +105,9 @@ class DiscordStage:
 
     async def redeliver(self, place: Place) -> None:
         await self.sim.deliver_again(place.question)
+
+    async def asked_at(self, place: Place) -> float:
+        return float((await self.sim.message(place.question))["at"])
 
     async def seen(self, place: Place) -> list[Seen]:
         try:
@@ -193,6 +197,10 @@ class SlackStage:
 
     async def redeliver(self, place: Place) -> None:
         await self.sim.deliver_again(place.question, same_event_id=False)
+
+    async def asked_at(self, place: Place) -> float:
+        sent = await self.sim.deliveries()
+        return float(min(event["sent"] for event in sent if event["ts"] == place.question))
 
     async def seen(self, place: Place) -> list[Seen]:
         messages = await self.sim.thread(place.channel, place.thread)
