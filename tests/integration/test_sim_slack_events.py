@@ -380,7 +380,7 @@ async def test_a_round_trip_delays_events_too(sim: LocalSlack, socket: RawSocket
         attempt = (await sim.deliveries())[-1]
         return float(attempt["acked"] - attempt["sent"]) if attempt["acked"] else 0.0
 
-    assert 0.06 <= await sim.until(acked) < 0.5
+    assert await sim.until(acked) >= 0.06
 
 
 async def test_a_manifest_configures_the_app(sim: LocalSlack) -> None:

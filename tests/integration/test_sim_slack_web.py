@@ -1,5 +1,6 @@
 """The simulated Web API refuses what Slack refuses: tokens, scopes, messages, blocks."""
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.sims.slack import (
     RANDOM,
     SCOPES,
     TEAM,
+    SlackSim,
 )
 from tests.sims.slack.local import LocalSlack
 
@@ -348,6 +350,36 @@ async def test_files_go_up_in_three_steps(sim: LocalSlack) -> None:
     assert (await sim.get(url))[:2] == (200, "text/html")
     unknown = await sim.api("files.completeUploadExternal", files=[{"id": "F0NONE"}])
     assert unknown.error == "file_not_found"
+
+
+async def test_a_view_needs_a_fresh_trigger(sim: LocalSlack) -> None:
+    """An invented trigger, and one whose three seconds are over; a home tab needs none."""
+    modal = {"type": "modal", "title": {"type": "plain_text", "text": "T"}, "blocks": []}
+    invented = await sim.api("views.open", trigger_id="1.2", view=modal)
+    assert invented.error == "invalid_trigger_id"
+    trigger = sim.server.slack.trigger(ALICE)
+    sim.server.slack.triggers[trigger].expires = 0.0
+    late = await sim.api("views.open", trigger_id=trigger, view=modal)
+    assert late.error == "expired_trigger_id"
+    trigger = sim.server.slack.trigger(ALICE)
+    assert (await sim.api("views.open", trigger_id=trigger, view=modal)).error == ""
+    twice = await sim.api("views.open", trigger_id=trigger, view=modal)
+    assert twice.error == "exchanged_trigger_id"
+    home = await sim.api("views.publish", user_id=ALICE, view={"type": "home", "blocks": []})
+    assert home.error == ""
+
+
+async def test_it_runs_as_a_process_with_a_round_trip() -> None:
+    """`python -m tests.sims.slack`: requests take the round trip and are recorded."""
+    async with SlackSim(rtt=0.1) as sim:
+        client = AsyncWebClient(BOT_TOKEN, base_url=sim.api_url)
+        begun = time.monotonic()
+        await client.chat_postMessage(channel=GENERAL, text="hi")
+        assert time.monotonic() - begun >= 0.1
+        entry = (await sim.requests("chat.postMessage"))[0]
+        assert entry["body"]["text"] == "hi"
+        version = (await sim.channel(GENERAL))[0]["versions"][0]
+        assert entry["received"] <= version["at"] <= entry["answered"]
 
 
 async def test_the_real_client_raises_the_refusals(sim: LocalSlack) -> None:

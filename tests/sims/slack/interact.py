@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.sims.slack import ids
-from tests.sims.slack.chat import Content, content, whisper
+from tests.sims.slack.chat import Content, content, thread_of, whisper
 from tests.sims.slack.delivery import Attempt
 from tests.sims.slack.platform import RESPONSE_URL_USES, Hook, Platform
 from tests.sims.slack.values import Args, Channel, Json, Message, Refused
@@ -60,7 +60,7 @@ class Interactions:
         if message_ts:
             there = self.world.channel(channel)
             message = self.world.message(there, message_ts)
-            hook = self.slack.hook(there, user, thread_ts=message.thread_ts)
+            hook = self.slack.hook(there, user)
             payload |= {"channel": _named(there), "message_ts": message_ts}
             payload |= {"message": self.world.public(message)}
             payload |= {"response_url": self.slack.hook_url(hook)}
@@ -73,7 +73,7 @@ class Interactions:
         there = self.world.channel(channel)
         message = self._clickable(there, ts, user)
         block_id, element = _element(message, action_id, value)
-        hook = self.slack.hook(there, user, message.ts, message.thread_ts)
+        hook = self.slack.hook(there, user, message.ts)
         payload = self._who("block_actions", user)
         container: Json = {"type": "message", "message_ts": ts, "channel_id": there.id}
         container["is_ephemeral"] = bool(message.ephemeral_to)
@@ -142,23 +142,25 @@ class Interactions:
         return web.Response(text="ok", content_type="text/plain")
 
     def _show(self, hook: Hook, body: Json, via: str = "ack") -> None:
-        channel = self.world.channel(hook.channel)
-        hook.answers.append({**body, "via": via, "at": time.time()})
         if body.get("delete_original"):
             self._original(hook).deleted = time.time()
-            return
+        else:
+            self._say(hook, body)
+        hook.answers.append({**body, "via": via, "at": time.time()})
+
+    def _say(self, hook: Hook, body: Json) -> None:
+        channel = self.world.channel(hook.channel)
         wanted = content(Args(body))
         if not (wanted.text or wanted.blocks or wanted.attachments):
             raise Refused("no_text")
+        thread = thread_of(channel, str(body.get("thread_ts") or ""))  # Slack threads none itself
         if body.get("replace_original") and hook.message_ts:
             self._replace(self._original(hook), wanted)
         elif body.get("response_type") == "in_channel":
-            thread = body.get("thread_ts", "")
             message = bot_message(ts=self.world.new_ts(), channel=channel.id, thread_ts=thread)
             message.text, message.blocks = wanted.text or "", wanted.blocks or []
             self.world.post(message)
         else:
-            thread = str(body.get("thread_ts") or hook.thread_ts)
             whisper(self.slack, channel, hook.user, wanted, thread)
 
     def _original(self, hook: Hook) -> Message:

@@ -36,7 +36,6 @@ class Hook:
     channel: str
     user: str
     message_ts: str = ""  # what `replace_original` replaces
-    thread_ts: str = ""
     expires: float = field(default_factory=lambda: time.monotonic() + RESPONSE_URL_SECONDS)
     answers: list[Json] = field(default_factory=list)
 
@@ -74,10 +73,10 @@ class Platform:
         self.triggers[trigger] = Trigger(user, time.monotonic() + TRIGGER_SECONDS)
         return trigger
 
-    def hook(self, channel: Channel, user: str, message_ts: str = "", thread_ts: str = "") -> str:
+    def hook(self, channel: Channel, user: str, message_ts: str = "") -> str:
         """The id of a fresh response_url."""
         name = uuid.uuid4().hex
-        self.hooks[name] = Hook(channel.id, user, message_ts, thread_ts)
+        self.hooks[name] = Hook(channel.id, user, message_ts)
         return name
 
     def hook_url(self, name: str) -> str:
