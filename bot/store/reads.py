@@ -10,8 +10,10 @@ from bot.store import rows
 
 def unfinished(db: sqlite3.Connection, platform: str) -> list[int]:
     """See `Store.unfinished`."""
+    # CROSS JOIN keeps this order: from the few unfinished turns, not from all conversations.
     found = db.execute(
-        "SELECT conversation_id FROM turns JOIN conversations ON conversations.id = conversation_id"
+        "SELECT conversation_id FROM turns"
+        " CROSS JOIN conversations ON conversations.id = conversation_id"
         " WHERE state <> 'done' AND platform = ? GROUP BY conversation_id ORDER BY min(turns.id)",
         (platform,),
     )
