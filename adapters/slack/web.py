@@ -99,7 +99,7 @@ class WebApi:
         self, *, client: AsyncWebClient, session: aiohttp.ClientSession, grants: Grants
     ) -> None:
         self.client, self.grants = client, grants
-        self._session = session
+        self.session = session
 
     async def write(self, method: str, scopes: tuple[str, ...] = (), **fields: Any) -> Answer:
         """Call a method that takes JSON, at once: its budget was taken by the caller.
@@ -131,7 +131,7 @@ class WebApi:
     async def respond(self, url: str, **fields: Any) -> None:
         """Answer an interaction at its `response_url`, which has no budget but five uses."""
         try:
-            async with self._session.post(url, json=fields, proxy=self.client.proxy) as response:
+            async with self.session.post(url, json=fields, proxy=self.client.proxy) as response:
                 if response.status != HTTPStatus.OK:
                     raise Refused(f"response_url: {response.status}")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -76,6 +76,14 @@ class Workspace:
             for message in said
         ]
 
+    async def whisper(
+        self, *, channel: str, user: str, thread: str | None, body: Mapping[str, Any]
+    ) -> None:
+        """Show a message to one person; raises a PlatformError."""
+        await self.api.paced_write(
+            "chat.postEphemeral", channel=channel, user=user, thread_ts=thread, **body
+        )
+
     def key(self, channel: str, thread: str = "") -> ConversationKey:
         """The conversation of a thread here, or without one the channel as a place."""
         return ConversationKey(events.PLATFORM, self.me.team, channel, thread)

@@ -1,0 +1,98 @@
+"""What our messages are made of: a `markdown` block, buttons, and `text` for those who see neither.
+
+A button carries all that pressing it needs, so that it works after a restart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adapters.slack.mrkdwn import Mrkdwn
+from adapters.slack.render import BREAK, harmless
+from bot.domain import Answer, Choice, Control, ConversationKey
+
+ACTION = "threadline_"  # what our action_ids begin with; the rest is the command's name
+METADATA = "threadline_reply"
+# Notifications show the beginning only; it is converted for every edit, so it is kept short.
+NOTIFICATION = 300
+# A screen reader reads `text` instead of the blocks, so a page that is complete has all that fits.
+WHOLE = 3_000
+LABELS = {Control.STOP: "Stop", Control.RETRY: "Try again", Control.CONTINUE: "Go on"}
+MOST_LABEL = 75  # characters of a button, and of our words beside one
+CHOOSE = {"reset": "Start over", "model": "Use it here"}
+
+Json = dict[str, Any]
+
+
+class Bodies:
+    """Makes `text` and `blocks`."""
+
+    def __init__(self, mrkdwn: Mrkdwn) -> None:
+        self._mrkdwn = mrkdwn
+
+    def page(self, text: str, *, complete: bool, controls: Sequence[Control], turn: int) -> Json:
+        """A page of a reply; `text` is rendered, `complete` says that it will not change soon."""
+        most = WHOLE if complete else NOTIFICATION
+        blocks = [_markdown(text)]
+        if controls:
+            buttons = [_button(control.value, LABELS[control], {"t": turn}) for control in controls]
+            blocks.append({"type": "actions", "elements": buttons})
+        return {"text": self._mrkdwn.short(text, most) or BREAK, "blocks": blocks}
+
+    def answer(self, answer: Answer) -> Json:
+        """A command's answer, each choice on a line of its own."""
+        text = harmless(answer.text)
+        blocks = [_markdown(text), *(_choice(choice) for choice in answer.choices)]
+        return {"text": self._mrkdwn.short(text), "blocks": blocks}
+
+
+def identity(turn: int, page: int) -> Json:
+    """The metadata by which a page is found again."""
+    return {"event_type": METADATA, "event_payload": {"turn": turn, "page": page}}
+
+
+def identified(message: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The turn and page of a message of ours, if it says so."""
+    metadata = message.get("metadata") or {}
+    payload = metadata.get("event_payload") or {}
+    if metadata.get("event_type") != METADATA or not {"turn", "page"} <= payload.keys():
+        return None
+    return int(payload["turn"]), int(payload["page"])
+
+
+def chosen(value: str) -> tuple[ConversationKey | None, str]:
+    """The conversation and the argument that a button carries; None for a button of a reply."""
+    try:
+        carried = json.loads(value or "{}")
+        parts = str(carried.get("k") or "").split("/", 3)
+        key = ConversationKey(*parts) if len(parts) == 4 else None
+        return key, str(carried.get("a") or "")
+    except (ValueError, AttributeError):
+        return None, ""
+
+
+def _markdown(text: str) -> Json:
+    return {"type": "markdown", "text": text if text.strip() else BREAK}
+
+
+def _button(command: str, label: str, carried: Mapping[str, Any]) -> Json:
+    button = {
+        "type": "button",
+        "action_id": ACTION + command,
+        "text": {"type": "plain_text", "text": label[:MOST_LABEL]},
+        "value": json.dumps(carried, separators=(",", ":")),
+    }
+    return button | ({"style": "danger"} if command == Control.STOP else {})
+
+
+def _choice(choice: Choice) -> Json:
+    """A line with its button: an action_id may occur once in a block only."""
+    name = choice.label.strip() or "A conversation"
+    carried = {"k": str(choice.key), "a": choice.argument}
+    return {
+        "type": "section",
+        "text": {"type": "plain_text", "text": name[:MOST_LABEL]},
+        "accessory": _button(choice.command, CHOOSE.get(choice.command, "Choose"), carried),
+    }

@@ -1,0 +1,222 @@
+"""The Slack adapter: one workspace's events to the core, and the core's replies to it.
+
+What a turn needs later is in the conversation's key, so nothing here must survive a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import structlog
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from starlette.types import ASGIApp
+
+from adapters.slack import doctor, start
+from adapters.slack.blocks import Bodies
+from adapters.slack.commands import Commands
+from adapters.slack.events import DIRECT, PLATFORM, Identity
+from adapters.slack.http import PATH, HttpEvents
+from adapters.slack.listeners import Listeners, Trouble
+from adapters.slack.mrkdwn import Mrkdwn
+from adapters.slack.socket import SocketMode
+from adapters.slack.status import Status
+from adapters.slack.surface import SlackSurface
+from adapters.slack.web import WebApi, limits, new_session, quiet_log, web_client
+from adapters.slack.workspace import Workspace
+from bot.domain import Answer, Claim, Finding, Health, Incoming
+from bot.errors import Unsettled
+from bot.ports import Clock, Inbox
+from bot.reply.pacer import Pacer
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """How the adapter presents itself; one of `app` and `signing_secret` decides the mode."""
+
+    bot: str
+    app: str | None
+    signing_secret: str | None
+    api_url: str | None
+
+
+class SlackAdapter:
+    """`bot.ports.Adapter` for a workspace.
+
+    With `app_token` events come by Socket Mode; with `signing_secret` they come by HTTP, to the
+    ASGI apps in `http_apps`, which whoever owns the port serves. `api_url` is the Web API's base.
+    """
+
+    def __init__(
+        self,
+        *,
+        bot_token: str,
+        app_token: str | None = None,
+        signing_secret: str | None = None,
+        api_url: str | None = None,
+        command_prefix: str = "",
+        models: Sequence[str] = (),
+        clock: Clock,
+    ) -> None:
+        self._tokens = Tokens(bot_token, app_token, signing_secret, api_url)
+        self._prefix, self._models, self._clock = command_prefix, tuple(models), clock
+        self._http = HttpEvents() if app_token is None else None
+        self._socket: SocketMode | None = None
+        self._bodies = Bodies(Mrkdwn())
+        self._trouble = Trouble()
+        self._here: Workspace | None = None
+
+    @property
+    def name(self) -> str:
+        """The platform's word in conversation keys."""
+        return PLATFORM
+
+    @property
+    def http_apps(self) -> Mapping[str, ASGIApp]:
+        """What is to be served over HTTP, by exact path; nothing in Socket Mode."""
+        return {PATH: self._http} if self._http is not None else {}
+
+    # ── running ───────────────────────────────────────────────────────────────────────────────
+    async def run(self, inbox: Inbox) -> None:
+        """Serve events until cancelled; raises CannotStart when Slack refuses a token."""
+        async with AsyncExitStack() as closing:
+            api = await self._open_api(closing)
+            me = await start.identity(api, self._clock)
+            self._here = Workspace(me=me, api=api, clock=self._clock)
+            closing.push_async_callback(self._here.aclose)
+            listeners = self._listeners(inbox, self._here)
+            closing.push_async_callback(listeners.aclose)
+            await self._serve(inbox, self._app(me, api, listeners), api)
+
+    async def _open_api(self, closing: AsyncExitStack) -> WebApi:
+        session = await closing.enter_async_context(new_session())
+        client = web_client(self._tokens.bot, self._tokens.api_url, session)
+        return WebApi(client=client, session=session, grants=Pacer(limits, self._clock))
+
+    def _listeners(self, inbox: Inbox, workspace: Workspace) -> Listeners:
+        return Listeners(
+            workspace=workspace,
+            inbox=inbox,
+            bodies=self._bodies,
+            commands=Commands(inbox=inbox, workspace=workspace, models=self._models),
+            prefix=self._prefix,
+            trouble=self._trouble,
+        )
+
+    def _app(self, me: Identity, api: WebApi, listeners: Listeners) -> AsyncApp:
+        """Bolt's app, without the habits that lose events (see `listeners`).
+
+        It asks Slack nothing about an event's token, which would lose the event when Slack fails,
+        and its filter of the bot's own events would drop a person's deletion of our message.
+        """
+        result = AuthorizeResult(
+            enterprise_id=None,
+            team_id=me.team,
+            bot_id=me.bot,
+            bot_user_id=me.user,
+            bot_token=self._tokens.bot,
+        )
+
+        async def authorize() -> AuthorizeResult:
+            return result
+
+        app = AsyncApp(
+            name="threadline",
+            client=web_client("", self._tokens.api_url, api.session),
+            authorize=authorize,
+            signing_secret=self._tokens.signing_secret or "",
+            process_before_response=True,
+            ignoring_self_events_enabled=False,
+            attaching_function_token_enabled=False,
+            attaching_conversation_kwargs_enabled=False,
+            logger=quiet_log(),
+        )
+        listeners.register(app)
+        return app
+
+    async def _serve(self, inbox: Inbox, app: AsyncApp, api: WebApi) -> None:
+        async def connected() -> None:
+            await inbox.connected(PLATFORM)
+
+        if self._tokens.app is not None:
+            url = await start.socket_url(self._tokens.app, api, self._clock)
+            self._socket = SocketMode(
+                app=app, app_token=self._tokens.app, url=url, on_hello=connected
+            )
+            await self._socket.serve()
+        elif self._http is not None:
+            self._http.app = app
+            try:
+                await connected()
+                await asyncio.Event().wait()
+            finally:
+                self._http.app = None
+
+    # ── what the core asks for ────────────────────────────────────────────────────────────────
+    @property
+    def _workspace(self) -> Workspace:
+        if self._here is None:
+            raise Unsettled("Slack is not connected yet")
+        return self._here
+
+    def surface(self, claim: Claim) -> SlackSurface:
+        """The surface of a turn's reply."""
+        here, key = self._workspace, claim.conversation.key
+        direct = any(question.route.get("kind") == DIRECT for question in claim.questions)
+        return SlackSurface(
+            claim=claim,
+            me=here.me,
+            api=here.api,
+            bodies=self._bodies,
+            status=Status(api=here.api, channel=key.channel, thread=key.thread, direct=direct),
+        )
+
+    async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
+        """What people said in the thread before; raises a PlatformError."""
+        return await self._workspace.backlog(incoming)
+
+    async def say(self, incoming: Incoming, answer: Answer) -> None:
+        """Show a command's answer to the person who wrote it; raises a PlatformError.
+
+        In the thread where they did, if it has replies: Slack shows nothing private in one without.
+        """
+        thread = incoming.key.thread if incoming.key.thread != incoming.message_id else None
+        await self._workspace.whisper(
+            channel=incoming.channel,
+            user=incoming.author.id,
+            thread=thread,
+            body=self._bodies.answer(answer),
+        )
+
+    # ── how it is ─────────────────────────────────────────────────────────────────────────────
+    def health(self) -> Health:
+        """Whether events can arrive."""
+        by_socket = self._tokens.app is not None
+        connected = (
+            self._socket is not None and self._socket.connected
+            if by_socket
+            else self._http is not None and self._http.app is not None
+        )
+        details = {
+            "mode": "socket" if by_socket else "http",
+            "connected": "yes" if connected else "no",
+        }
+        if self._trouble.text:
+            details["trouble"] = self._trouble.text
+        return Health(ok=connected and not self._trouble.text, details=details)
+
+    async def check(self) -> Sequence[Finding]:
+        """Try the tokens and scopes with real calls, for `doctor`."""
+        async with AsyncExitStack() as closing:
+            api = await self._open_api(closing)
+            return await doctor.check(
+                api=api,
+                app_token=self._tokens.app,
+                signing_secret=self._tokens.signing_secret,
+                prefix=self._prefix,
+            )

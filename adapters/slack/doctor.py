@@ -1,0 +1,130 @@
+"""What `doctor` finds of Slack: tokens, scopes and channels by real calls, each with its remedy.
+
+A bot token cannot read its app's event subscriptions or commands: of those the finding says where
+to look, and never that they are in order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from adapters.slack import start
+from adapters.slack.commands import SHORTCUT, SLASHES
+from adapters.slack.needs import EVENTS, SCOPES
+from adapters.slack.web import Answer, WebApi
+from bot.domain import Finding, Verdict
+from bot.errors import PlatformError
+
+_SECRET = re.compile(r"[0-9a-f]{32}")
+REINSTALL = "then install the app into the workspace again"
+
+
+async def check(
+    *, api: WebApi, app_token: str | None, signing_secret: str | None, prefix: str
+) -> Sequence[Finding]:
+    """All findings; raises nothing."""
+    manifest = "manifest-socket.json" if app_token else "manifest-http.json"
+    findings: list[Finding] = []
+    try:
+        answer = await api.read("auth.test")
+    except PlatformError as error:
+        findings.append(_refused("SLACK_BOT_TOKEN", error, start.bot_token_advice(str(error))))
+    else:
+        findings += [_bot(answer), *_scopes(answer.headers), await _channels(api)]
+    findings.append(await _socket(api, app_token) if app_token else _http(signing_secret))
+    findings += [_events(manifest), _commands(manifest, prefix)]
+    return findings
+
+
+def _refused(subject: str, error: PlatformError, advice: str) -> Finding:
+    return Finding(subject, Verdict.FAILED, f"Slack says {error}", advice)
+
+
+def _bot(answer: Answer) -> Finding:
+    data = answer.data
+    if not data.get("bot_id"):
+        detail = "this is a person's token, not a bot's"
+        return Finding("SLACK_BOT_TOKEN", Verdict.FAILED, detail, start.COPY_XOXB)
+    detail = f"@{data.get('user')} in {data.get('team')} ({data.get('team_id')})"
+    return Finding("SLACK_BOT_TOKEN", Verdict.OK, detail)
+
+
+def _scopes(headers: Mapping[str, str]) -> list[Finding]:
+    """One finding for each scope that is missing; Slack names the token's in a header."""
+    granted = {scope.strip() for scope in headers.get("x-oauth-scopes", "").split(",")} - {""}
+    if not granted:
+        advice = "compare the app's page “OAuth & Permissions” with the manifest"
+        return [Finding("Slack scopes", Verdict.WARNING, "Slack did not name them", advice)]
+    missing = [scope for scope in SCOPES if scope not in granted]
+    if not missing:
+        return [Finding("Slack scopes", Verdict.OK, f"all {len(SCOPES)} are granted")]
+    advice = "add it on the app's page “OAuth & Permissions” under “Bot Token Scopes”"
+    return [
+        Finding(
+            f"Slack scope {scope}",
+            Verdict.FAILED,
+            f"missing: {SCOPES[scope]}",
+            f"{advice}, {REINSTALL}",
+        )
+        for scope in missing
+    ]
+
+
+async def _channels(api: WebApi) -> Finding:
+    """Whether the bot is where people can mention it."""
+    try:
+        answer = await api.read(
+            "users.conversations", types="public_channel,private_channel", limit=200
+        )
+    except PlatformError as error:
+        return _refused("Slack channels", error, "add the scopes that are missing")
+    channels = answer.data.get("channels") or ()
+    if not channels:
+        advice = "write /invite @the-bot in a channel; direct messages work without"
+        return Finding("Slack channels", Verdict.WARNING, "the bot is in none", advice)
+    return Finding("Slack channels", Verdict.OK, f"the bot is in {len(channels)}")
+
+
+async def _socket(api: WebApi, app_token: str) -> Finding:
+    try:
+        await start.open_connection(app_token, api)
+    except PlatformError as error:
+        return _refused("SLACK_APP_TOKEN", error, start.app_token_advice(str(error)))
+    return Finding("SLACK_APP_TOKEN", Verdict.OK, "Socket Mode gives a connection")
+
+
+def _http(signing_secret: str | None) -> Finding:
+    """A signing secret cannot be tried from here: only Slack signs with it."""
+    if not _SECRET.fullmatch(signing_secret or ""):
+        advice = "copy the Signing Secret from the app's page “Basic Information”"
+        detail = "it is not 32 hexadecimal digits"
+        return Finding("SLACK_SIGNING_SECRET", Verdict.FAILED, detail, advice)
+    advice = (
+        "while the bot runs, save https://YOUR-HOST/slack/events as Request URL on the app's pages "
+        "“Event Subscriptions”, “Interactivity & Shortcuts” and “Slash Commands”: "
+        "Slack says “Verified” on the first when the secret is right"
+    )
+    return Finding("SLACK_SIGNING_SECRET", Verdict.WARNING, "it looks right; Slack tells", advice)
+
+
+def _events(manifest: str) -> Finding:
+    return Finding(
+        "Slack event subscriptions",
+        Verdict.WARNING,
+        "a bot token cannot read them",
+        f"compare the app's page “Event Subscriptions” with {manifest}: {', '.join(EVENTS)}; "
+        "and “App Home” must allow messages to the app, or direct messages fail",
+    )
+
+
+def _commands(manifest: str, prefix: str) -> Finding:
+    commands = ", ".join(f"/{prefix}{name}" for name in SLASHES)
+    return Finding(
+        "Slack commands",
+        Verdict.WARNING,
+        "a bot token cannot read them",
+        f"compare the app's pages “Slash Commands” and “Interactivity & Shortcuts” with "
+        f"{manifest}: {commands} and the message shortcut {SHORTCUT}"
+        + ("" if prefix else "; if another app has such a command, set SLACK_COMMAND_PREFIX"),
+    )

@@ -1,0 +1,217 @@
+"""What Slack sends, from Bolt to the core: every payload is answered, and only after its work.
+
+An event is acknowledged when the inbox has it; one that raises is answered 500 (not at all in
+Socket Mode), so that Slack sends it again. What is of no use is acknowledged, or it would come
+four times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_bolt.response import BoltResponse
+
+from adapters.slack import commands
+from adapters.slack.blocks import Bodies
+from adapters.slack.commands import Commands, Use
+from adapters.slack.workspace import Workspace
+from bot.domain import Answer, Author, Command
+from bot.errors import PlatformError
+from bot.ports import Inbox
+
+log = structlog.stdlib.get_logger(__name__)
+
+# An interaction is acknowledged within 3 s; a command that takes longer is answered afterwards.
+ANSWER_SECONDS = 2.0
+# What nobody waits for (greetings, private answers) is given up after so many seconds.
+ASIDE_SECONDS = 30.0
+_ANY = re.compile(".*")
+_HANDLED = frozenset({"event_callback", "block_actions", "message_action"})
+
+GREETING = "Ask me anything. I answer in a thread, and your next message there goes on with it."
+PROMPTS = (
+    {"title": "What can you do?", "message": "What can you help me with?"},
+    {"title": "Draft a message", "message": "Help me write a short message to my team about "},
+    {"title": "Explain something", "message": "Explain in simple words: "},
+)
+
+Payload = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Trouble:
+    """What Slack told us that keeps the bot from working; "" when nothing does."""
+
+    text: str = ""
+
+
+class Listeners:
+    """The listeners of one app."""
+
+    def __init__(
+        self,
+        *,
+        workspace: Workspace,
+        inbox: Inbox,
+        bodies: Bodies,
+        commands: Commands,
+        prefix: str,
+        trouble: Trouble,
+    ) -> None:
+        self._workspace, self._inbox, self._bodies = workspace, inbox, bodies
+        self._commands, self._prefix, self._trouble = commands, prefix, trouble
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.events: Mapping[str, Callable[[Payload], Awaitable[None]]] = {
+            "message": self._said,
+            "app_mention": self._said,
+            "app_home_opened": self._opened,
+            "assistant_thread_started": self._started,  # of apps with the older assistant_view
+            "agent_session_stopped": self._stopped,
+            "tokens_revoked": self._revoked,
+            "app_uninstalled": self._revoked,
+        }
+
+    def register(self, app: AsyncApp) -> None:
+        """Listen to everything."""
+        app.use(self._other)
+        app.event(_ANY)(self._event)
+        app.command(_ANY)(self._slash)
+        app.message_shortcut(_ANY)(self._shortcut)
+        app.action(_ANY)(self._button)
+        app.error(self._failed)
+
+    async def aclose(self) -> None:
+        """Give up what nobody waits for."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ── events ────────────────────────────────────────────────────────────────────────────────
+    async def _other(
+        self, body: Payload, next: Callable[[], Awaitable[BoltResponse]]
+    ) -> BoltResponse:
+        """Acknowledge what no listener is for; app_rate_limited is no event_callback."""
+        kind = body.get("type", "")
+        if kind in _HANDLED or "command" in body:
+            return await next()
+        if kind == "app_rate_limited":
+            log.warning("Slack drops events: more than 30,000 within an hour")
+        return BoltResponse(status=200, body="")
+
+    async def _event(self, body: Payload) -> None:
+        event = body["event"]
+        handler = self.events.get(event["type"])
+        if handler is not None:
+            await handler(body)
+        elif event.get("user") in (None, self._workspace.me.user):
+            log.info("a channel or a membership changed", kind=event["type"])
+
+    async def _failed(self, error: Exception, body: Payload) -> None:
+        """Bolt answers 500, and Slack sends an event again: at once, after 1 and 5 minutes."""
+        log.error("not acknowledged", event_id=body.get("event_id"), error=repr(error))
+
+    async def _said(self, body: Payload) -> None:
+        incoming = await self._workspace.incoming(body)
+        if incoming is not None:
+            await self._inbox.receive(incoming)
+
+    async def _opened(self, body: Payload) -> None:
+        """The agent pane, and direct messages, are the `messages` tab of the app's home."""
+        event = body["event"]
+        if event.get("tab") == "messages" and event.get("channel"):
+            self._aside(self._greet(str(event["channel"]), None))
+
+    async def _started(self, body: Payload) -> None:
+        thread = body["event"].get("assistant_thread") or {}
+        if thread.get("channel_id"):
+            self._aside(self._greet(str(thread["channel_id"]), thread.get("thread_ts")))
+
+    async def _greet(self, channel: str, thread: str | None) -> None:
+        await self._workspace.api.paced_write(
+            "assistant.threads.setSuggestedPrompts",
+            channel_id=channel,
+            thread_ts=thread,
+            title=GREETING,
+            prompts=list(PROMPTS),
+        )
+
+    async def _stopped(self, body: Payload) -> None:
+        """Slack's own stop button, which it shows while an agent session is `processing`."""
+        event = body["event"]
+        user = str(event.get("user") or "")
+        key = self._workspace.key(str(event["channel"]), str(event["thread_ts"]))
+        await self._inbox.command(Command(name="stop", key=key, author=Author(user, user)))
+
+    async def _revoked(self, body: Payload) -> None:
+        event = body["event"]
+        bots = (event.get("tokens") or {}).get("bot")
+        if event["type"] == "app_uninstalled" or bots is None or self._workspace.me.user in bots:
+            self._trouble.text = "the app was removed from the workspace, or its token was revoked"
+            log.error(self._trouble.text, kind=event["type"])
+
+    # ── commands ──────────────────────────────────────────────────────────────────────────────
+    async def _slash(self, body: Payload, ack: AsyncAck) -> BoltResponse:
+        use = commands.slash(body, self._prefix)
+        answer = Answer(commands.NO_SUCH_COMMAND) if use is None else await self._soon(use)
+        if answer is None:
+            return await ack()
+        return await ack(response_type="ephemeral", **self._bodies.answer(answer))
+
+    async def _shortcut(self, body: Payload, ack: AsyncAck) -> BoltResponse:
+        use = commands.shortcut(body)
+        if use is not None and (answer := await self._soon(use)) is not None:
+            self._aside(self._show(use, answer))
+        return await ack()
+
+    async def _button(self, body: Payload, ack: AsyncAck) -> BoltResponse:
+        use = commands.button(body)
+        if use is not None and (answer := await self._soon(use)) is not None:
+            self._aside(self._show(use, answer))
+        return await ack()
+
+    async def _soon(self, use: Use) -> Answer | None:
+        """The answer, or None when it takes so long that it will be shown by itself."""
+        task = asyncio.create_task(self._commands.run(use))
+        done, _ = await asyncio.wait((task,), timeout=ANSWER_SECONDS)
+        if done:
+            return task.result()
+        self._aside(self._show_later(use, task))
+        return None
+
+    async def _show_later(self, use: Use, task: asyncio.Task[Answer]) -> None:
+        await self._show(use, await task)
+
+    async def _show(self, use: Use, answer: Answer) -> None:
+        """Answer privately: in place of the choice that was made, or in the thread."""
+        api, body = self._workspace.api, self._bodies.answer(answer)
+        if use.ephemeral or not use.message:
+            await api.respond(use.response_url, replace_original=use.ephemeral, **body)
+            return
+        try:
+            await self._workspace.whisper(
+                channel=use.channel,
+                user=use.user,
+                thread=use.thread if use.in_thread else None,
+                body=body,
+            )
+        except PlatformError:  # the bot is not in the channel
+            await api.respond(use.response_url, replace_original=False, **body)
+
+    # ── what nobody waits for ─────────────────────────────────────────────────────────────────
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._bounded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _bounded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            async with asyncio.timeout(ASIDE_SECONDS):
+                await work
+        except (PlatformError, TimeoutError) as error:
+            log.warning("an answer or a greeting was not shown", error=repr(error))

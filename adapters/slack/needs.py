@@ -1,0 +1,44 @@
+"""What the Slack app must be allowed and subscribed to; the manifests say the same, by a test."""
+
+from __future__ import annotations
+
+# Scope → what fails without it.
+SCOPES = {
+    "app_mentions:read": "mentions do not arrive",
+    "assistant:write": "the app is no agent: no agent pane, no status, no suggested prompts",
+    "channels:history": "replies in threads of public channels do not arrive",
+    "channels:read": "public and private channels cannot be told apart",
+    "chat:write": "nothing can be answered",
+    "commands": "slash commands and the message shortcut do not work",
+    "files:read": "attached files cannot be read",
+    "files:write": "long code and data cannot be sent as a file",
+    "groups:history": "messages in private channels do not arrive",
+    "groups:read": "private channels are unknown",
+    "im:history": "direct messages do not arrive",
+    "im:read": "direct messages are unknown",
+    "metadata.message:read": "after a crash, replies that were begun are not found again",
+    "mpim:history": "messages in group direct messages do not arrive",
+    "mpim:read": "group direct messages are unknown",
+    "users:read": "the model sees ids instead of people's names",
+}
+
+MESSAGES = ("message.channels", "message.groups", "message.im", "message.mpim")
+# Events of the app itself and of its membership, which say that something must be done differently.
+EVENTS = (
+    "app_home_opened",
+    "app_mention",
+    "app_uninstalled",
+    "agent_session_stopped",
+    "channel_archive",
+    "channel_deleted",
+    "channel_left",
+    "channel_unarchive",
+    "group_archive",
+    "group_deleted",
+    "group_left",
+    "group_unarchive",
+    "member_joined_channel",
+    "member_left_channel",
+    *MESSAGES,
+    "tokens_revoked",
+)

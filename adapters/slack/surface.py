@@ -1,0 +1,192 @@
+"""Where one reply is shown in Slack: messages in the thread under the question, edited in place.
+
+Every page carries its identity (turn, page) as metadata, so that it is found again after a crash.
+Native streams come later as a second way to plan and perform; recovery knows them already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from adapters.slack.blocks import Bodies, identified, identity
+from adapters.slack.events import Identity
+from adapters.slack.render import SlackRenderer
+from adapters.slack.status import Status
+from adapters.slack.web import DELETIONS, EDITS, POSTS, WebApi, post_scopes
+from bot.domain import Action, Claim, Frame, PageRecord, Request, Shown, ShownPage
+from bot.errors import Gone, PlatformError
+from bot.ports import Grants
+from bot.reply.plan import carried_out, plan_by_edits, remembering
+
+log = structlog.stdlib.get_logger(__name__)
+
+# What is read of a thread to find pages again: the most that one request gives, and then more.
+PAGE = 1_000
+STRAY_SECONDS = 10.0  # how long a message in the wrong place may wait for its removal's budget
+
+
+class SlackSurface:
+    """`bot.ports.Surface` for one turn."""
+
+    def __init__(
+        self, *, claim: Claim, me: Identity, api: WebApi, bodies: Bodies, status: Status
+    ) -> None:
+        key = claim.conversation.key
+        self._turn, self._me, self._api, self._bodies = claim.fence.turn, me, api, bodies
+        self._channel, self._thread = key.channel, key.thread
+        self._since = min((question.message_id for question in claim.questions), default=key.thread)
+        self._status = status
+        self._renderer = SlackRenderer()
+        self._render = remembering(self._renderer.render)
+
+    @property
+    def renderer(self) -> SlackRenderer:
+        """Slack's form of Markdown."""
+        return self._renderer
+
+    @property
+    def grants(self) -> Grants:
+        """The budget of the workspace."""
+        return self._api.grants
+
+    async def open(self) -> None:
+        """Show that the bot is thinking; the thread exists by itself."""
+        self._status.show()
+
+    async def close(self) -> None:
+        """Clear the status."""
+        await self._status.clear()
+
+    # ── planning ──────────────────────────────────────────────────────────────────────────────
+    def plan(self, shown: Shown, frame: Frame) -> Request | None:
+        """The next post, edit or removal; pure."""
+        return plan_by_edits(shown, frame, render=self._render, scopes=self._scopes)
+
+    def _scopes(self, action: Action, _page: int) -> tuple[str, ...]:
+        if action is Action.POST:
+            return post_scopes(self._channel)
+        return (DELETIONS,) if action is Action.REMOVE else (EDITS,)
+
+    # ── performing ────────────────────────────────────────────────────────────────────────────
+    async def perform(self, request: Request, shown: Shown) -> Shown:
+        """Send it. Raises Throttled, Gone, Refused or Unsettled."""
+        match request.action:
+            case Action.POST:
+                ts = await self._post(request)
+                return carried_out(shown, request, message_id=ts, channel=self._channel)
+            case Action.REMOVE:
+                await self._remove(request)
+            case _:
+                await self._api.write(
+                    EDITS,
+                    request.scopes,
+                    channel=self._channel,
+                    ts=request.message_id,
+                    **self._body(request),
+                )
+        return carried_out(shown, request)
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        return self._bodies.page(
+            request.text,
+            complete=request.final or request.sealed,
+            controls=request.controls,
+            turn=self._turn,
+        )
+
+    async def _post(self, request: Request) -> str:
+        """The new message's ts; no link in it, now or after an edit, shows a preview."""
+        with self._status.replaced():
+            answer = await self._api.write(
+                POSTS,
+                request.scopes,
+                channel=self._channel,
+                thread_ts=self._thread,
+                unfurl_links=False,
+                unfurl_media=False,
+                metadata=identity(self._turn, request.page),
+                **self._body(request),
+            )
+        ts = str(answer.data["ts"])
+        # A reply to a deleted message lands in the channel, and this is the only sign of it.
+        if not (answer.data.get("message") or {}).get("thread_ts"):
+            await self._take_back(ts)
+            raise Gone("the message that the thread is under was deleted")
+        return ts
+
+    async def _take_back(self, ts: str) -> None:
+        try:
+            async with asyncio.timeout(STRAY_SECONDS):
+                await self._api.paced_write(DELETIONS, channel=self._channel, ts=ts)
+        except (PlatformError, TimeoutError) as error:
+            log.warning("a stray message could not be deleted", ts=ts, error=repr(error))
+
+    async def _remove(self, request: Request) -> None:
+        try:
+            await self._api.write(
+                DELETIONS, request.scopes, channel=self._channel, ts=request.message_id
+            )
+        except Gone as error:
+            if str(error) != "message_not_found":
+                raise
+
+    # ── recovering ────────────────────────────────────────────────────────────────────────────
+    async def recover(self, pages: Sequence[PageRecord]) -> Shown:
+        """Find what earlier attempts left here. Raises as `perform` does."""
+        ours = {page.number: page.message_id for page in pages if page.message_id}
+        intended = sorted(page.number for page in pages if not page.message_id)
+        if intended:
+            await self._find(ours, intended)
+        return Shown(
+            tuple(
+                ShownPage(number=number, message_id=ts, channel=self._channel, text=None)
+                for number, ts in sorted(ours.items())
+            )
+        )
+
+    async def _find(self, ours: dict[int, str], intended: list[int]) -> None:
+        """Add the messages of intended pages to `ours`; a page that is there twice keeps one."""
+        for message in await self._own_messages():
+            ts, known = str(message["ts"]), identified(message)
+            if message.get("streaming_state") == "in_progress":
+                # A stream has no metadata until it is stopped; until then no edit is taken. Of a
+                # conversation one turn runs at a time, so an open stream is this turn's.
+                known = known or (self._turn, min(set(intended) - ours.keys(), default=-1))
+                await self._stop_stream(ts, known[1])
+            if known is None or known[0] != self._turn or ts in ours.values():
+                continue
+            if ours.setdefault(known[1], ts) != ts:
+                await self._take_back(ts)
+
+    async def _own_messages(self) -> list[Mapping[str, Any]]:
+        """What the bot wrote in the thread since the first question, oldest first."""
+        found: list[Mapping[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            answer = await self._api.paced_read(
+                "conversations.replies",
+                channel=self._channel,
+                ts=self._thread,
+                oldest=self._since,
+                limit=PAGE,
+                include_all_metadata=True,
+                cursor=cursor,
+            )
+            found += answer.data.get("messages", ())
+            cursor = (answer.data.get("response_metadata") or {}).get("next_cursor")
+            if not cursor:
+                return [message for message in found if message.get("user") == self._me.user]
+
+    async def _stop_stream(self, ts: str, page: int) -> None:
+        with contextlib.suppress(Gone):
+            await self._api.paced_write(
+                "chat.stopStream",
+                channel=self._channel,
+                ts=ts,
+                metadata=identity(self._turn, page),
+            )
