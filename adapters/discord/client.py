@@ -1,0 +1,242 @@
+"""The Discord adapter: the gateway's events into the core, surfaces and answers out of it.
+
+Events are served from the first one, before the library calls itself ready; every message is
+handled in a task of its own, and a failure of one touches no other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import aiohttp
+import discord
+import structlog
+import yarl
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+from adapters.discord import wire as w
+from adapters.discord.buttons import choice_view
+from adapters.discord.commands import Desk, clipped
+from adapters.discord.doctor import INTENT_ADVICE, TOKEN_ADVICE, Doctor
+from adapters.discord.events import PLATFORM
+from adapters.discord.listening import Listener
+from adapters.discord.render import DiscordRenderer
+from adapters.discord.surface import DiscordSurface
+from adapters.discord.wire import Wire, translated
+from bot.domain import Answer, Claim, Finding, Health, Incoming, Priority
+from bot.errors import CannotStart
+from bot.ports import Clock, Grants, Inbox, Surface
+from bot.reply.pacer import Pacer
+
+log = structlog.stdlib.get_logger(__name__)
+
+# discord.py takes nothing shorter. It waits by itself for less, and the trace tells the pacer.
+MAX_RATELIMIT_SECONDS = 30.0
+# How long messages that are being handled may take when we stop, in seconds.
+LAST_EVENTS = 5.0
+# Waits between attempts to log in while Discord cannot be reached, in seconds.
+LOGIN_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
+
+BAD_TOKEN, BAD_INTENTS = 4004, 4014  # documented close codes of the gateway
+
+
+class DiscordAdapter:
+    """`bot.ports.Adapter` for Discord; one account.
+
+    `models` are what /model offers. `grants` is the account's budget; by default a pacer with
+    Discord's limits. `api_url` and `gateway_url` point to a compatible server.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: str,
+        clock: Clock,
+        api_url: str | None = None,
+        gateway_url: str | None = None,
+        models: Sequence[str] = (),
+        grants: Grants | None = None,
+    ) -> None:
+        self._token = token
+        self._api_url, self._gateway_url = api_url, gateway_url
+        self._clock = clock
+        self._renderer = DiscordRenderer()
+        self._wire = Wire(grants=grants or Pacer(w.limits, clock), clock=clock)
+        self._desk = Desk(wire=self._wire, renderer=self._renderer, models=models)
+        self._client: ThreadlineClient | None = None
+
+    @property
+    def name(self) -> str:
+        """`discord`."""
+        return PLATFORM
+
+    # ── serving ───────────────────────────────────────────────────────────────────────────────
+    async def run(self, inbox: Inbox) -> None:
+        """Serve until cancelled. Raises CannotStart with what to do about it."""
+        with _pointed_at(self._api_url, self._gateway_url):
+            for pause in _pauses():
+                await self._serve(inbox)
+                log.warning("Discord cannot be reached, trying again", seconds=pause)
+                await self._clock.sleep(pause)
+
+    async def _serve(self, inbox: Inbox) -> None:
+        """One client's life: until cancelled, or until Discord could not be reached at all."""
+        client = self._client = ThreadlineClient(wire=self._wire, desk=self._desk)
+        listener = client.listener = Listener(wire=self._wire, inbox=inbox, say=self.say)
+        try:
+            await client.login(self._token)
+            self._wire.connect(client, inbox)
+            await client.connect()
+        except discord.LoginFailure as error:
+            raise CannotStart(f"Discord refused DISCORD_TOKEN: {TOKEN_ADVICE}") from error
+        except discord.PrivilegedIntentsRequired as error:
+            raise CannotStart(f"The message content intent is off: {INTENT_ADVICE}") from error
+        except discord.ConnectionClosed as error:
+            raise _closed(error) from error
+        except (OSError, aiohttp.ClientError, discord.HTTPException, discord.GatewayNotFound) as e:
+            log.warning("Discord failed", error=repr(e))
+        except AttributeError as error:
+            if client.ws is not None:  # discord.py resumes a session that it never had
+                raise
+            log.warning("Discord's gateway failed", error=repr(error.__context__))
+        finally:
+            await listener.done_within(LAST_EVENTS)
+            self._wire.disconnect()
+            await client.close()
+
+    def health(self) -> Health:
+        """Whether events arrive now."""
+        client = self._client
+        if client is None or not client.connected:
+            return Health(ok=False, details={"gateway": "not connected"})
+        details = {"gateway": "connected", "guilds": str(len(client.guilds))}
+        if client.latency == client.latency:  # no number before the first heartbeat
+            details["latency"] = f"{client.latency * 1000:.0f} ms"
+        return Health(ok=True, details=details)
+
+    # ── out ───────────────────────────────────────────────────────────────────────────────────
+    def surface(self, claim: Claim) -> Surface:
+        """The surface of a turn's reply."""
+        return DiscordSurface(claim=claim, wire=self._wire, renderer=self._renderer)
+
+    async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
+        """Up to a hundred messages before this one in its thread, oldest first."""
+        client = self._client
+        if client is None or client.listener is None:
+            return ()
+        return await client.listener.backlog(incoming)
+
+    async def say(self, incoming: Incoming, answer: Answer) -> None:
+        """Reply to the message in which the command was written."""
+        await self._wire.grants.spend(*w.messages_in(incoming.channel), priority=Priority.CONTROL)
+        parts: dict[str, Any] = {"view": choice_view(answer.choices)}
+        channel = await self._wire.channel(incoming.channel)
+        reference = discord.MessageReference(
+            message_id=int(incoming.message_id),
+            channel_id=int(incoming.channel),
+            fail_if_not_exists=False,
+        )
+        await translated(
+            channel.send(
+                clipped(self._renderer, answer.text),
+                reference=reference,
+                mention_author=False,
+                suppress_embeds=True,
+                **parts,
+            )
+        )
+
+    async def check(self) -> Sequence[Finding]:
+        """Try the token, the intent, the guilds' permissions and the commands."""
+        with _pointed_at(self._api_url, self._gateway_url):
+            return await Doctor(token=self._token, client=_client_for_checks).findings()
+
+
+class ThreadlineClient(discord.Client):
+    """discord.py's client with our events."""
+
+    def __init__(self, *, wire: Wire, desk: Desk) -> None:
+        super().__init__(
+            intents=intents(),
+            allowed_mentions=discord.AllowedMentions.none(),
+            chunk_guilds_at_startup=False,
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            max_messages=None,
+            max_ratelimit_timeout=MAX_RATELIMIT_SECONDS,
+            http_trace=w.tracing(wire.grants),
+        )
+        self.desk = desk
+        self.listener: Listener | None = None
+        self.connected = False
+        self._tree = desk.install(self)
+        self._synced = False
+
+    async def on_message(self, message: discord.Message) -> None:
+        """Somebody wrote something."""
+        if self.listener is not None and self.user is not None:
+            await self.listener.message(message, self.user.id)
+
+    async def on_connect(self) -> None:
+        """A new session: Discord sends what happens from now on."""
+        self.connected = True
+        log.info("connected to Discord", user=str(self.user))
+        if self.listener is not None:
+            await self.listener.connected()
+        if not self._synced:
+            self._synced = True
+            await self.desk.sync(self._tree)
+
+    async def on_resumed(self) -> None:
+        """The session goes on, with everything that was missed."""
+        self.connected = True
+        log.info("resumed the connection to Discord")
+
+    async def on_disconnect(self) -> None:
+        """The connection is lost; the library connects again."""
+        if self.connected:
+            log.warning("lost the connection to Discord")
+        self.connected = False
+
+    async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
+        """An event's handler failed in an unforeseen way: the boundary of each event's task."""
+        log.exception("an event could not be handled", discord_event=event_method)
+
+
+def intents() -> discord.Intents:
+    """Only those that are needed; message content is a privileged one."""
+    return discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=True)
+
+
+def _client_for_checks() -> discord.Client:
+    return discord.Client(
+        intents=discord.Intents.none(), max_ratelimit_timeout=MAX_RATELIMIT_SECONDS
+    )
+
+
+def _closed(error: discord.ConnectionClosed) -> CannotStart:
+    if error.code == BAD_TOKEN:
+        return CannotStart(f"Discord no longer accepts DISCORD_TOKEN: {TOKEN_ADVICE}")
+    return CannotStart(f"Discord closed the connection for good (code {error.code}).")
+
+
+def _pauses() -> Iterator[float]:
+    yield from LOGIN_PAUSES
+    while True:
+        yield LOGIN_PAUSES[-1]
+
+
+@contextlib.contextmanager
+def _pointed_at(api_url: str | None, gateway_url: str | None) -> Iterator[None]:
+    """discord.py's two addresses, which it keeps on its classes, for as long as this lasts."""
+    before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
+    if api_url is not None:
+        Route.BASE = api_url.rstrip("/")
+    if gateway_url is not None:
+        DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway_url)
+    try:
+        yield
+    finally:
+        Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY = before

@@ -1,0 +1,255 @@
+"""Slash commands and buttons: acknowledged at once, then carried out by the core.
+
+Discord wants the first response within three seconds, so each is deferred before anything else;
+only the person who asked sees the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import discord
+import structlog
+from discord import app_commands
+
+from adapters.discord.buttons import CHOICE, CONTROL, choice_of, choice_view
+from adapters.discord.events import PLATFORM, Kind, Place, place_of
+from adapters.discord.render import size
+from adapters.discord.wire import Wire, translated
+from bot import commands, texts
+from bot.domain import Answer, Author, Choice, Command, ConversationKey
+from bot.errors import Gone, PlatformError, StoreUnavailable, Unsettled
+from bot.ports import Renderer
+
+if TYPE_CHECKING:
+    from adapters.discord.client import ThreadlineClient
+
+log = structlog.stdlib.get_logger(__name__)
+
+Interaction = discord.Interaction[Any]  # always of our client, which has the desk
+Work = Callable[[Interaction], Awaitable[Answer]]
+
+MOST_CHOICES = 25  # documented: of one option
+
+DESCRIPTIONS = {
+    commands.RESET: "Start over: forget what was said here before",
+    commands.MODEL: "See or choose the model of this conversation",
+    commands.HELP: "What I can do",
+}
+MODEL_OPTION = "The model from the next answer on"
+
+# What is compared to know whether Discord's list is still ours; the rest is Discord's own.
+_COMPARED = ("name", "description", "type", "options", "contexts", "integration_types")
+
+
+class Desk:
+    """Where interactions are answered."""
+
+    def __init__(self, *, wire: Wire, renderer: Renderer, models: Sequence[str]) -> None:
+        self._wire, self._renderer = wire, renderer
+        self._models = tuple(models)
+
+    # ── registering ───────────────────────────────────────────────────────────────────────────
+    def install(self, client: ThreadlineClient) -> app_commands.CommandTree[ThreadlineClient]:
+        """The command tree of a new client, which also knows our buttons."""
+        tree = app_commands.CommandTree(
+            client,
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+            allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True),
+        )
+        for command in (self._reset(), self._model(), self._help()):
+            tree.add_command(command)
+        client.add_dynamic_items(ControlButton, ChoiceButton)
+        return tree
+
+    async def sync(self, tree: app_commands.CommandTree[ThreadlineClient]) -> None:
+        """Register the commands, if Discord's list is another one; failing is logged."""
+        http, application = tree.client.http, tree.client.application_id
+        if application is None:
+            return
+        wanted = [command.to_dict(tree) for command in tree.get_commands()]
+        try:
+            there = await translated(http.get_global_commands(application))
+            if compared(there) != compared(wanted):
+                await translated(http.bulk_upsert_global_commands(application, wanted))
+                log.info("registered the commands", commands=[c["name"] for c in wanted])
+        except PlatformError as error:
+            log.warning("the commands could not be registered", error=str(error))
+
+    def _reset(self) -> app_commands.Command[Any, ..., None]:
+        @app_commands.command(name=commands.RESET, description=DESCRIPTIONS[commands.RESET])
+        async def reset(interaction: Interaction) -> None:
+            await self.answer(interaction, self._start_over)
+
+        return reset
+
+    def _model(self) -> app_commands.Command[Any, ..., None]:
+        choices = [app_commands.Choice(name=m, value=m) for m in self._models[:MOST_CHOICES]]
+
+        @app_commands.command(name=commands.MODEL, description=DESCRIPTIONS[commands.MODEL])
+        @app_commands.describe(name=MODEL_OPTION)
+        @app_commands.choices(name=choices)
+        async def model(interaction: Interaction, name: str = "") -> None:
+            await self.answer(interaction, self._simply(commands.MODEL, name))
+
+        return model
+
+    def _help(self) -> app_commands.Command[Any, ..., None]:
+        @app_commands.command(name=commands.HELP, description=DESCRIPTIONS[commands.HELP])
+        async def help_(interaction: Interaction) -> None:
+            await self.answer(interaction, self._simply(commands.HELP))
+
+        return help_
+
+    # ── answering ─────────────────────────────────────────────────────────────────────────────
+    async def answer(self, interaction: Interaction, work: Work) -> None:
+        """Acknowledge, work, and show the answer to the person who asked."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        try:
+            answer = await work(interaction)
+        except StoreUnavailable as error:
+            log.error("the database failed", error=str(error))
+            answer = Answer(texts.STORE_DOWN)
+        except (PlatformError, discord.DiscordException) as error:
+            log.warning("an interaction failed", error=repr(error))
+            answer = Answer(texts.INTERNAL)
+        await self._show(interaction, answer)
+
+    async def press(self, interaction: Interaction, command: str) -> None:
+        """A control under a reply was used."""
+
+        async def work(interaction: Interaction) -> Answer:
+            key = await self._conversation_at(interaction)
+            return await self._run(interaction, command, key, "")
+
+        await self.answer(interaction, work)
+
+    async def choose(self, interaction: Interaction, choice: Choice) -> None:
+        """A choice of an answer was used."""
+
+        async def work(interaction: Interaction) -> Answer:
+            return await self._run(interaction, choice.command, choice.key, choice.argument)
+
+        await self.answer(interaction, work)
+
+    def _simply(self, command: str, argument: str = "") -> Work:
+        async def work(interaction: Interaction) -> Answer:
+            place = await self._place(interaction)
+            return await self._run(interaction, command, place.key(), argument)
+
+        return work
+
+    async def _start_over(self, interaction: Interaction) -> Answer:
+        """In a thread or direct message at once; in a channel, which conversation is asked."""
+        place = await self._place(interaction)
+        if place.kind in (Kind.THREAD, Kind.DIRECT):
+            return await self._run(interaction, commands.RESET, place.key(), "")
+        inbox = self._wire.inbox
+        if inbox is None:
+            raise Unsettled("the adapter is not running")
+        choices = await inbox.recent(place.key(), str(interaction.user.id))
+        return Answer(texts.WHICH_THREAD if choices else texts.NO_RECENT, tuple(choices))
+
+    async def _run(
+        self, interaction: Interaction, name: str, key: ConversationKey, argument: str
+    ) -> Answer:
+        inbox, user = self._wire.inbox, interaction.user
+        if inbox is None:
+            raise Unsettled("the adapter is not running")
+        author = Author(str(user.id), user.display_name)
+        return await inbox.command(Command(name=name, argument=argument, key=key, author=author))
+
+    async def _show(self, interaction: Interaction, answer: Answer) -> None:
+        text = clipped(self._renderer, answer.text)
+        view = choice_view(answer.choices)
+        try:
+            await translated(interaction.edit_original_response(content=text, view=view))
+        except PlatformError as error:
+            log.warning("an answer was not shown", error=repr(error))
+
+    # ── places ────────────────────────────────────────────────────────────────────────────────
+    async def _place(self, interaction: Interaction) -> Place:
+        place = place_of(interaction.channel)
+        if place is None and interaction.channel_id is not None:
+            client = await self._wire.client()
+            place = place_of(await translated(client.fetch_channel(interaction.channel_id)))
+        if place is None:
+            raise Gone("no place for a conversation")
+        return place
+
+    async def _conversation_at(self, interaction: Interaction) -> ConversationKey:
+        """The conversation of the message whose button was used."""
+        place = await self._place(interaction)
+        if place.kind in (Kind.THREAD, Kind.DIRECT):
+            return place.key()
+        message = interaction.message.id if interaction.message is not None else 0
+        return await self._wire.known(place.source(message)) or place.key()
+
+
+class ControlButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=CONTROL):
+    """Stop and its kind, under a reply; it works after a restart."""
+
+    def __init__(self, button: discord.ui.Button[Any], command: str) -> None:
+        super().__init__(button)
+        self._command = command
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild it from the id."""
+        assert isinstance(item, discord.ui.Button)  # noqa: S101 - we make buttons only
+        return cls(item, match["name"])
+
+    async def callback(self, interaction: Interaction) -> None:
+        """It was pressed."""
+        desk: Desk = interaction.client.desk
+        await desk.press(interaction, self._command)
+
+
+class ChoiceButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=CHOICE):
+    """A choice that an answer offers; it works after a restart."""
+
+    def __init__(self, button: discord.ui.Button[Any], choice: Choice) -> None:
+        super().__init__(button)
+        self._choice = choice
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: Interaction, item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """Rebuild it from the id."""
+        assert isinstance(item, discord.ui.Button)  # noqa: S101 - we make buttons only
+        return cls(item, choice_of(match, PLATFORM))
+
+    async def callback(self, interaction: Interaction) -> None:
+        """It was pressed."""
+        desk: Desk = interaction.client.desk
+        await desk.choose(interaction, self._choice)
+
+
+def clipped(renderer: Renderer, markdown: str) -> str:
+    """A short text of ours for one message; what is over the limit is cut at a line's end."""
+    text = renderer.render(markdown)
+    if size(text) <= renderer.limit:
+        return text
+    cut = text.encode("utf-16-le")[: 2 * (renderer.limit - 1)].decode("utf-16-le", "ignore")
+    return (cut.rpartition("\n")[0] or cut) + "…"
+
+
+def compared(commands_there: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What matters of a list of commands, without defaults that Discord fills in or leaves out."""
+    found = ({key: _plain(c[key]) for key in _COMPARED if c.get(key)} for c in commands_there)
+    return sorted(found, key=lambda command: str(command["name"]))
+
+
+def _plain(value: Any) -> Any:
+    """A value without what is false or empty in it, lists of numbers in their order."""
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items() if part}
+    if isinstance(value, list | tuple):
+        parts = [_plain(part) for part in value]
+        return sorted(parts) if all(isinstance(part, int) for part in parts) else parts
+    return value

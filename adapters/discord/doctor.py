@@ -1,0 +1,119 @@
+"""What `doctor` tries on Discord: every point with a real call, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import aiohttp
+import discord
+
+from adapters.discord.commands import DESCRIPTIONS
+from adapters.discord.wire import translated
+from bot.domain import Finding, Verdict
+from bot.errors import PlatformError
+
+PORTAL = "https://discord.com/developers/applications"
+TOKEN_ADVICE = f"copy a new token from {PORTAL} (your application, “Bot”, “Reset Token”)."
+INTENT_ADVICE = (
+    f"at {PORTAL} open your application, choose “Bot” and turn on “Message Content Intent” "
+    "under “Privileged Gateway Intents”."
+)
+# What each permission is for; Discord's own words for it are made from the names.
+NEEDED = {
+    "view_channel": "to see messages",
+    "send_messages": "to answer",
+    "send_messages_in_threads": "to answer in threads",
+    "create_public_threads": "to open a thread for each conversation",
+    "read_message_history": "to read a thread in which it is mentioned, and to go on after a crash",
+}
+MOST_GUILDS = 200  # what one request gives
+
+
+def permissions() -> discord.Permissions:
+    """All that the bot needs."""
+    return discord.Permissions(**dict.fromkeys(NEEDED, True))
+
+
+def invite(application: int) -> str:
+    """The link that brings the bot into a guild with these permissions and its commands."""
+    return discord.utils.oauth_url(
+        application, permissions=permissions(), scopes=("bot", "applications.commands")
+    )
+
+
+class Doctor:
+    """Checks one account; `client` makes a client that is not connected yet."""
+
+    def __init__(self, *, token: str, client: Callable[[], discord.Client]) -> None:
+        self._token, self._make = token, client
+
+    async def findings(self) -> Sequence[Finding]:
+        """Everything that was found; raises nothing."""
+        async with self._make() as client:
+            try:
+                await client.login(self._token)
+            except discord.LoginFailure:
+                return [_failed("Discord token", "refused", TOKEN_ADVICE)]
+            except (discord.HTTPException, OSError, aiohttp.ClientError) as error:
+                return [_failed("Discord", f"cannot be reached: {error!r}", "check the network")]
+            found = [_ok("Discord token", f"logged in as {client.user}"), _intent(client)]
+            found += await self._tried("Discord guilds", client, _guilds)
+            found += await self._tried("Discord commands", client, _commands)
+            return found
+
+    async def _tried(
+        self,
+        subject: str,
+        client: discord.Client,
+        check: Callable[[discord.Client], Any],
+    ) -> list[Finding]:
+        try:
+            return list(await check(client))
+        except PlatformError as error:
+            return [_failed(subject, f"could not be read: {error}", "run this again in a moment")]
+
+
+def _intent(client: discord.Client) -> Finding:
+    subject, application = "Discord message content intent", client.application
+    flags = application.flags if application is not None else discord.ApplicationFlags()
+    if flags.gateway_message_content or flags.gateway_message_content_limited:
+        return _ok(subject, "granted")
+    return _failed(subject, "not granted", INTENT_ADVICE)
+
+
+async def _guilds(client: discord.Client) -> Iterable[Finding]:
+    guilds = await translated(client.http.get_guilds(limit=MOST_GUILDS))
+    link = invite(client.application_id or 0)
+    if not guilds:
+        return [Finding("Discord guilds", Verdict.WARNING, "none", f"invite the bot: {link}")]
+    return [_guild(guild, link) for guild in guilds]
+
+
+def _guild(guild: Mapping[str, Any], link: str) -> Finding:
+    """The permissions in a guild as a whole; a channel may take some of them back."""
+    subject = f"Discord guild {guild['name']}"
+    has = discord.Permissions(int(guild["permissions"]))
+    missing = [name for name in NEEDED if not (has.administrator or getattr(has, name))]
+    if not missing:
+        return _ok(subject, "all permissions")
+    said = ", ".join(f"{name.replace('_', ' ')} ({NEEDED[name]})" for name in missing)
+    return _failed(subject, f"missing: {said}", f"invite the bot again: {link}")
+
+
+async def _commands(client: discord.Client) -> Iterable[Finding]:
+    there = await translated(client.http.get_global_commands(client.application_id or 0))
+    missing = sorted(DESCRIPTIONS.keys() - {command["name"] for command in there})
+    if not missing:
+        return [_ok("Discord commands", "registered")]
+    names = ", ".join(f"/{name}" for name in missing)
+    advice = "they are registered when the bot starts: start it once"
+    return [Finding("Discord commands", Verdict.WARNING, f"not registered: {names}", advice)]
+
+
+def _ok(subject: str, detail: str) -> Finding:
+    return Finding(subject, Verdict.OK, detail)
+
+
+def _failed(subject: str, detail: str, advice: str) -> Finding:
+    return Finding(subject, Verdict.FAILED, detail, advice)

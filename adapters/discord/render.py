@@ -1,0 +1,204 @@
+"""From Markdown (CommonMark with tables and strikethrough) to Discord's own dialect of it; pure.
+
+What Discord cannot show is shown as something that it can: tables as aligned code blocks, deep
+headings as bold lines, pictures as links. Nothing that the model writes is a mention.
+
+Discord counts a message's characters as code points (2,000 of them). A renderer that counts UTF-16
+units is never wrong by that: no text has fewer of them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
+
+from adapters.discord.inline import ZERO_WIDTH, Inline, Style, task
+
+LIMIT = 2_000  # documented: the most characters of a message's content
+DEEPEST_HEADING = 3  # Discord knows #, ## and ###
+RULE = "─" * 10  # Discord has no horizontal rule
+
+# What Discord takes for a code block's language; anything else would become its first line.
+_LANGUAGE = re.compile(r"[A-Za-z0-9_+\-.#]+")
+# A line that begins with it is never indented: Discord shows the indentation of a code block's
+# lines, and knows a quote at the beginning of a line only. The parser lets no NUL through.
+_FLUSH = "\0"
+_BLOCKS_OF_CODE = ("fence", "code_block", "table")
+_CLOSE_BELOW = ("heading", "hr", *_BLOCKS_OF_CODE)
+
+
+class DiscordRenderer:
+    """`bot.ports.Renderer` for Discord. The measure is UTF-16 units."""
+
+    def __init__(self) -> None:
+        options = {"html": False}
+        self._parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+        # Inline text is parsed block by block, with a memory; escapes are wanted as they stand.
+        self._parser.disable(["inline", "text_join"])
+        self._inline = Inline(self._parser)
+
+    @property
+    def limit(self) -> int:
+        """2,000, the most that one message takes."""
+        return LIMIT
+
+    def render(self, markdown: str) -> str:
+        """Discord's text."""
+        env: dict[str, Any] = {}
+        tree = SyntaxTreeNode(self._parser.parse(markdown, env))
+        return _Page(self._inline, env, markdown).render(tree)
+
+    def measure(self, markdown: str) -> int:
+        """The size of `render(markdown)`."""
+        return size(self.render(markdown))
+
+
+def size(text: str) -> int:
+    """UTF-16 units of `text`."""
+    return len(text) + sum(1 for character in text if character > "\uffff")
+
+
+class _Page:
+    """One rendering: its parser's environment and its source."""
+
+    def __init__(self, inline: Inline, env: Mapping[str, Any], source: str) -> None:
+        self._inline, self._env = inline, env
+        self._lines = source.splitlines()
+
+    def render(self, tree: SyntaxTreeNode) -> str:
+        return self._blocks(tree.children).replace(_FLUSH, "").strip("\n")
+
+    def _blocks(self, nodes: Sequence[SyntaxTreeNode]) -> str:
+        """Blocks below each other, with a blank line where the source has one and it helps."""
+        out: list[str] = []
+        above: SyntaxTreeNode | None = None
+        for node in nodes:
+            text = self._block(node)
+            if not text:
+                continue
+            if above is not None:
+                out.append("\n\n" if self._apart(above, node) else "\n")
+            out.append(text)
+            above = node
+        return "".join(out)
+
+    def _apart(self, above: SyntaxTreeNode, node: SyntaxTreeNode) -> bool:
+        if above.type in _CLOSE_BELOW or node.type in _BLOCKS_OF_CODE:
+            return False
+        line = node.map[0] - 1 if node.map else 0
+        return not self._lines[line].strip(" \t>") if 0 <= line < len(self._lines) else True
+
+    def _block(self, node: SyntaxTreeNode) -> str:
+        match node.type:
+            case "heading":
+                return self._heading(node)
+            case "bullet_list" | "ordered_list":
+                return self._list(node)
+            case "blockquote":
+                return self._quote(node)
+            case "fence" | "code_block":
+                return _code_block(node.content, node.info)
+            case "table":
+                return _code_block(_table(self._rows(node), _alignments(node)))
+            case "hr":
+                return RULE
+            case _:
+                return self._text(node)
+
+    def _text(self, node: SyntaxTreeNode, style: Style = Style.FULL) -> str:
+        found = (child.content for child in node.children if child.type == "inline")
+        return "\n".join(self._inline.render(content, style, self._env) for content in found)
+
+    def _heading(self, node: SyntaxTreeNode) -> str:
+        level = int(node.tag[1:])
+        in_list = node.parent is not None and node.parent.type == "list_item"
+        if level <= DEEPEST_HEADING and not in_list:
+            text = self._text(node).replace("\n", " ")
+            return f"{'#' * level} {text}" if text.strip() else ""
+        text = self._text(node, Style.INSIDE_BOLD).replace("\n", " ")
+        return f"**{text}**" if text.strip() else ""
+
+    # ── lists and quotes ──────────────────────────────────────────────────────────────────────
+    def _list(self, node: SyntaxTreeNode) -> str:
+        first = int(node.attrs.get("start", 1))
+        ordered = node.type == "ordered_list"
+        return "\n".join(
+            self._item(item, f"{first + n}. " if ordered else "- ")
+            for n, item in enumerate(node.children)
+        )
+
+    def _item(self, item: SyntaxTreeNode, marker: str) -> str:
+        """One item. A blank line would end Discord's list, so there is none inside."""
+        text = "\n".join(filter(None, map(self._block, item.children)))
+        lines = [line for line in text.split("\n") if line.strip() or line.startswith(_FLUSH)]
+        if not lines or lines[0].startswith(_FLUSH):
+            lines.insert(0, "")
+        indented = [_indented(line, len(marker)) for line in lines[1:]]
+        return "\n".join([(marker + task(lines[0])).rstrip(), *indented])
+
+    def _quote(self, node: SyntaxTreeNode) -> str:
+        """A quote; Discord has one level of them."""
+        lines = self._blocks(node.children).split("\n")
+        bare = (line.removeprefix(_FLUSH).removeprefix("> ") for line in lines)
+        return "\n".join(f"{_FLUSH}> {line}" for line in bare)
+
+    # ── tables ────────────────────────────────────────────────────────────────────────────────
+    def _rows(self, table: SyntaxTreeNode) -> list[list[str]]:
+        rows = [row for part in table.children for row in part.children]
+        return [[self._text(cell, Style.PLAIN) for cell in row.children] for row in rows]
+
+
+def _indented(line: str, width: int) -> str:
+    return line if line.startswith(_FLUSH) else " " * width + line
+
+
+def _code_block(content: str, info: str = "") -> str:
+    """A fenced block; one without content would be shown as its backticks."""
+    language = info.split(maxsplit=1)[0] if info.strip() else ""
+    if not _LANGUAGE.fullmatch(language):
+        language = ""
+    body = content.removesuffix("\n").replace("```", f"`{ZERO_WIDTH}`{ZERO_WIDTH}`")
+    lines = [f"```{language}", *(body or ZERO_WIDTH).split("\n"), "```"]
+    return "\n".join(_FLUSH + line for line in lines)
+
+
+def _alignments(table: SyntaxTreeNode) -> list[str]:
+    head = table.children[0].children[0].children
+    return [str(cell.attrs.get("style", "")).removeprefix("text-align:") for cell in head]
+
+
+def _table(rows: Sequence[Sequence[str]], alignments: Sequence[str]) -> str:
+    widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
+    lines = list(_table_lines(rows, widths, alignments))
+    lines.insert(1, "-+-".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _table_lines(
+    rows: Sequence[Sequence[str]], widths: Sequence[int], alignments: Sequence[str]
+) -> Iterator[str]:
+    for row in rows:
+        cells = [_padded(*cell) for cell in zip(row, widths, alignments, strict=True)]
+        yield " | ".join(cells).rstrip()
+
+
+def _padded(cell: str, width: int, alignment: str) -> str:
+    missing = width - _columns(cell)
+    left = {"right": missing, "center": missing // 2}.get(alignment, 0)
+    return " " * left + cell + " " * (missing - left)
+
+
+def _columns(text: str) -> int:
+    """How many columns of a fixed-width font a text takes."""
+    return sum(map(_column, text))
+
+
+def _column(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Cf", "Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -1,0 +1,281 @@
+"""Where one reply is shown on Discord: a thread, a direct message, or a chain of replies.
+
+Built from a claim alone, so that it works after a restart. A page is known again by the turn and
+page in its buttons' ids; one without buttons by where it is: it is ours, it stands after the
+question (in a channel: it replies to it), and the ledger knows nothing of it. One turn at a time
+works on a conversation, so there is no other whose page that could be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import discord
+import structlog
+
+from adapters.discord import wire as w
+from adapters.discord.buttons import Identity, control_view, packed
+from adapters.discord.events import Mode
+from adapters.discord.recovery import Search
+from adapters.discord.text import shortened
+from adapters.discord.wire import Wire, code_of, translated
+from bot.domain import (
+    Action,
+    Claim,
+    Frame,
+    PageRecord,
+    Priority,
+    Question,
+    Request,
+    Shown,
+    ShownPage,
+)
+from bot.errors import Gone, PlatformError, Refused
+from bot.ports import Grants, Renderer
+from bot.reply.plan import carried_out, forgotten, plan_by_edits, remembering
+
+log = structlog.stdlib.get_logger(__name__)
+
+TYPING_SECONDS = 8.0  # a sign of typing is shown for ten
+ARCHIVE_MINUTES: Literal[1440] = 1440  # where the channel has no default of its own
+
+
+class DiscordSurface:
+    """`bot.ports.Surface` for Discord."""
+
+    def __init__(self, *, claim: Claim, wire: Wire, renderer: Renderer) -> None:
+        self._claim, self._wire, self._renderer = claim, wire, renderer
+        self._render = remembering(renderer.render)
+        self._key = claim.conversation.key
+        self._mode = _mode(claim)
+        self._posted: set[int] = set()  # pages that this attempt posted, or may have posted
+        self._refers = True
+        self._typing: asyncio.Task[None] | None = None
+
+    @property
+    def renderer(self) -> Renderer:
+        """Discord's form of Markdown."""
+        return self._renderer
+
+    @property
+    def grants(self) -> Grants:
+        """The budget of the account."""
+        return self._wire.grants
+
+    # ── the place ─────────────────────────────────────────────────────────────────────────────
+    @property
+    def _question(self) -> Question:
+        return self._claim.questions[-1]
+
+    @property
+    def _place(self) -> str:
+        """The channel or thread that the reply is in."""
+        if self._mode is Mode.CHAIN:
+            return self._key.channel
+        return self._key.thread or self._key.channel
+
+    async def open(self) -> None:
+        """Make the thread where there is to be one, and begin to type."""
+        if self._mode is Mode.THREAD:
+            await self._make_thread()
+        if self._typing is None:
+            self._typing = asyncio.create_task(self._type(), name="typing")
+
+    async def _make_thread(self) -> None:
+        """Make the thread on the mention; where none can be, the reply chain takes its place."""
+        try:
+            await self._start_thread()
+        except (Gone, Refused) as error:
+            code = code_of(error)
+            if code in w.NO_THREAD:
+                log.info("no thread can be made here, replying in the channel", code=code)
+                self._mode = Mode.CHAIN
+            elif code != w.THREAD_EXISTS:
+                raise
+
+    async def _start_thread(self) -> None:
+        client = await self._wire.client()
+        await self.grants.spend(w.GLOBAL, priority=Priority.FIRST)
+        channel = client.get_channel(int(self._key.channel))
+        minutes = (
+            channel.default_auto_archive_duration
+            if isinstance(channel, discord.TextChannel)
+            else ARCHIVE_MINUTES
+        )
+        await translated(
+            client.http.start_thread_with_message(
+                int(self._key.channel),
+                int(self._key.thread),
+                name=_thread_name(self._claim.questions[0]),
+                auto_archive_duration=minutes,
+            )
+        )
+
+    async def close(self) -> None:
+        """Stop typing; Discord shows it for up to ten more seconds, or until a message comes."""
+        task, self._typing = self._typing, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _type(self) -> None:
+        """Show that the reply is being worked on, until its first text."""
+        try:
+            while not self._posted:
+                await self.grants.spend(*w.typing_in(self._place), priority=Priority.BACKGROUND)
+                if not self._posted:
+                    client = await self._wire.client()
+                    await translated(client.http.send_typing(int(self._place)))
+                await self._wire.clock.sleep(TYPING_SECONDS)
+        except PlatformError as error:
+            log.debug("typing was not shown", error=repr(error))
+
+    # ── after a crash ─────────────────────────────────────────────────────────────────────────
+    async def recover(self, pages: Sequence[PageRecord]) -> Shown:
+        """The pages in the ledger, and those that were posted without getting there."""
+        known = [self._found(page.number, page.message_id, page.channel) for page in pages]
+        there = [page for page in known if page is not None]
+        lost = {page.number for page in pages if page.message_id is None}
+        if lost:
+            there += await self._look_for(lost)
+        return Shown(tuple(sorted(there, key=lambda page: page.number)))
+
+    def _found(self, number: int, message_id: str | None, channel: str) -> ShownPage | None:
+        if message_id is None:
+            return None
+        return ShownPage(number, message_id, channel or self._place, text=None)
+
+    async def _look_for(self, lost: set[int]) -> list[ShownPage]:
+        found = await self._search(self._place, self._mode is Mode.CHAIN).find(lost)
+        if not found and self._mode is Mode.THREAD:
+            # Perhaps an earlier attempt was refused the thread that we could make now.
+            found = await self._search(self._key.channel, True).find(lost)
+            self._mode = Mode.CHAIN if found else self._mode
+        return [
+            ShownPage(number, str(message.id), str(message.channel.id), text=None)
+            for number, message in found.items()
+        ]
+
+    def _search(self, place: str, in_chain: bool) -> Search:
+        return Search(wire=self._wire, claim=self._claim, place=place, in_chain=in_chain)
+
+    # ── showing ───────────────────────────────────────────────────────────────────────────────
+    def plan(self, shown: Shown, frame: Frame) -> Request | None:
+        """The next request; see `plan_by_edits`."""
+        return plan_by_edits(shown, frame, render=self._render, scopes=self._scopes)
+
+    def _scopes(self, action: Action, _page: int) -> tuple[str, ...]:
+        if action is Action.REMOVE:
+            return w.deletions_in(self._place)
+        return w.messages_in(self._place)
+
+    async def perform(self, request: Request, shown: Shown) -> Shown:
+        """Send it. One that an archived thread refused is sent again once it is opened."""
+        try:
+            return await self._perform(request, shown)
+        except Gone as error:
+            if code_of(error) != w.ARCHIVED or self._mode is Mode.CHAIN:
+                raise
+            await self._unarchive()
+            return await self._perform(request, shown)
+
+    async def _perform(self, request: Request, shown: Shown) -> Shown:
+        match request.action:
+            case Action.POST:
+                return await self._post(request, shown)
+            case Action.REMOVE:
+                return await self._remove(request, shown)
+            case _:
+                return await self._edit(request, shown)
+
+    async def _post(self, request: Request, shown: Shown) -> Shown:
+        again = request.page in self._posted
+        self._posted.add(request.page)
+        channel = await self._wire.channel(self._place)
+        try:
+            message = await translated(self._sent(channel, request))
+        except Refused as error:
+            if code_of(error) != w.CANNOT_REFER or not self._refers:
+                raise
+            self._refers = False
+            message = await translated(self._sent(channel, request))
+        after = carried_out(shown, request, message_id=str(message.id), channel=self._place)
+        # A nonce that was sent before brings back the message of then, with the text of then.
+        return forgotten(after, request.page) if again else after
+
+    async def _sent(self, channel: discord.PartialMessageable, request: Request) -> discord.Message:
+        # discord.py's overloads know no view or reference that may be None; sending does.
+        parts: dict[str, Any] = {"reference": self._reference(), "view": self._view(request)}
+        return await channel.send(
+            request.text,
+            suppress_embeds=True,
+            nonce=self._nonce(request.page),
+            mention_author=False,
+            **parts,
+        )
+
+    async def _edit(self, request: Request, shown: Shown) -> Shown:
+        old = next((page for page in shown.pages if page.number == request.page), None)
+        place = old.channel if old is not None else self._place
+        message = (await self._wire.channel(place)).get_partial_message(
+            int(request.message_id or 0)
+        )
+        changes = old is None or old.text is None or old.controls != request.controls
+        view = self._view(request) if changes else discord.utils.MISSING
+        await translated(message.edit(content=request.text, view=view))
+        self._posted.add(request.page)
+        return carried_out(shown, request)
+
+    async def _remove(self, request: Request, shown: Shown) -> Shown:
+        channel = await self._wire.channel(self._place)
+        message = channel.get_partial_message(int(request.message_id or 0))
+        with contextlib.suppress(Gone):  # somebody else removed it
+            await translated(message.delete())
+        return carried_out(shown, request)
+
+    async def _unarchive(self) -> None:
+        """Only sending opens an archived thread by itself. A locked one stays closed: Gone."""
+        client = await self._wire.client()
+        await self.grants.spend(w.GLOBAL)
+        await translated(client.http.edit_channel(int(self._place), archived=False))
+
+    # ── a message's parts ─────────────────────────────────────────────────────────────────────
+    def _nonce(self, page: int) -> str:
+        """One for each page and attempt, at most 25 characters.
+
+        Not for the page alone: the nonce of a message that was deleted since is refused.
+        """
+        fence = self._claim.fence
+        return f"{packed(self._question.message_id)}-{page}-{fence.attempt}"
+
+    def _reference(self) -> discord.MessageReference | None:
+        if self._mode is not Mode.CHAIN or not self._refers:
+            return None
+        return discord.MessageReference(
+            message_id=int(self._question.message_id),
+            channel_id=int(self._place),
+            fail_if_not_exists=False,
+        )
+
+    def _view(self, request: Request) -> discord.ui.View | None:
+        if not request.controls:
+            return None
+        return control_view(request.controls, Identity(self._claim.fence.turn, request.page))
+
+
+def _mode(claim: Claim) -> Mode:
+    """Where the reply goes; what earlier attempts posted decides it first."""
+    modes = {question.route.get("mode") for question in claim.questions}
+    key = claim.conversation.key
+    in_channel = any(page.channel == key.channel for page in claim.pages)
+    if Mode.CHAIN.value in modes or (key.thread and in_channel):
+        return Mode.CHAIN
+    return Mode.THREAD if Mode.THREAD.value in modes else Mode.HERE
+
+
+def _thread_name(question: Question) -> str:
+    return question.route.get("title") or shortened(f"Conversation with {question.author.name}")
