@@ -37,8 +37,7 @@ _HANDLED = frozenset({"event_callback", "block_actions", "message_action"})
 GREETING = "Ask me anything. I answer in a thread, and your next message there goes on with it."
 PROMPTS = (
     {"title": "What can you do?", "message": "What can you help me with?"},
-    {"title": "Draft a message", "message": "Help me write a short message to my team about "},
-    {"title": "Explain something", "message": "Explain in simple words: "},
+    {"title": "Draft a message", "message": "Help me write a short message to my team."},
 )
 
 Payload = Mapping[str, Any]

@@ -47,8 +47,8 @@ class SocketMode:
         connecting = asyncio.create_task(self._client.connect())  # type: ignore[no-untyped-call]
         try:
             while True:
-                self._look(await self._client.is_connected())
                 await asyncio.sleep(PING_SECONDS)
+                self._look(await self._client.is_connected())
         finally:
             self.connected = False
             connecting.cancel()
