@@ -1,48 +1,23 @@
 """The real slack-bolt works against the simulated Slack, in both modes, with its own surprises."""
 
-import asyncio
-import contextlib
-import logging
-import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import uvicorn
-from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
-from slack_bolt.adapter.starlette.async_handler import AsyncSlackRequestHandler
-from slack_bolt.async_app import AsyncApp
-from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_sdk.web.async_client import AsyncWebClient
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from tests.sims.slack import (
     ALICE,
-    APP_TOKEN,
-    BOT,
     BOT_TOKEN,
-    BOT_USER,
     DM_ALICE,
     GENERAL,
     SIGNING_SECRET,
-    TEAM,
 )
+from tests.sims.slack.bolted import MODES, Connect, bolt, connector, over_http, over_socket, settled
 from tests.sims.slack.delivery import signed
 from tests.sims.slack.local import LocalSlack
-
-pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web.NotAppKeyWarning")
-Connect = Callable[[AsyncApp], Awaitable[str]]
-BUTTON = {
-    "type": "button",
-    "action_id": "stop",
-    "value": "turn-7",
-    "text": {"type": "plain_text", "text": "Stop"},
-}
 
 
 @pytest.fixture
@@ -52,90 +27,11 @@ async def sim() -> AsyncIterator[LocalSlack]:
         yield running
 
 
-@contextlib.asynccontextmanager
-async def over_socket(sim: LocalSlack, app: AsyncApp) -> AsyncIterator[str]:
-    handler = AsyncSocketModeHandler(app, APP_TOKEN, ping_interval=0.2)
-    await handler.connect_async()
-    await sim.connected()
-    try:
-        yield ""
-    finally:
-        await handler.close_async()
-
-
-@contextlib.asynccontextmanager
-async def over_http(sim: LocalSlack, app: AsyncApp) -> AsyncIterator[str]:
-    handler = AsyncSlackRequestHandler(app)
-
-    async def events(request: Request) -> Response:
-        return await handler.handle(request)
-
-    web = Starlette(routes=[Route("/slack/events", events, methods=["POST"])])
-    listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(web, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}/slack/events"
-    assert await sim.set_http(url)
-    try:
-        yield url
-    finally:
-        server.should_exit = True
-        await serving
-
-
-MODES = {"socket": over_socket, "http": over_http}
-
-
 @pytest.fixture(params=sorted(MODES))
 async def connect(request: pytest.FixtureRequest, sim: LocalSlack) -> AsyncIterator[Connect]:
     """Connects an app in each of the two modes."""
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def connected(app: AsyncApp) -> str:
-            return await stack.enter_async_context(MODES[request.param](sim, app))
-
+    async with connector(sim, request.param) as connected:
         yield connected
-
-
-async def constant(**_: Any) -> AuthorizeResult:
-    """What an app with one installation knows without asking."""
-    return AuthorizeResult(
-        enterprise_id=None,
-        team_id=TEAM,
-        bot_token=BOT_TOKEN,
-        bot_id=BOT,
-        bot_user_id=BOT_USER,
-    )
-
-
-def bolt(sim: LocalSlack, **changes: Any) -> AsyncApp:
-    """An app as the project builds it."""
-    options: dict[str, Any] = {
-        "client": AsyncWebClient(base_url=sim.api_url),
-        "signing_secret": SIGNING_SECRET,
-        "authorize": constant,
-        "process_before_response": True,
-        "ignoring_self_events_enabled": False,
-        "logger": logging.getLogger("test"),
-    }
-    app = AsyncApp(**options | changes)
-
-    @app.event("message")
-    async def ignore() -> None:
-        """A catch-all: an event without a listener comes again."""
-
-    return app
-
-
-async def settled(sim: LocalSlack) -> list[dict[str, Any]]:
-    """The deliveries, once nothing is to be delivered any more."""
-
-    async def done() -> bool:
-        return not (await sim.state())["pending"]
-
-    await sim.until(done)
-    return await sim.deliveries()
 
 
 # ── both modes ────────────────────────────────────────────────────────────────────────────────
@@ -242,87 +138,6 @@ async def test_the_self_filter_hides_a_persons_deletion(sim: LocalSlack, filtere
     assert sorted(seen) == ([] if filtered else ["", "message_deleted"])
 
 
-async def test_a_slash_command_is_answered(sim: LocalSlack, connect: Connect) -> None:
-    """In the acknowledgement and at the response_url; never inside a thread."""
-    app = bolt(sim)
-
-    @app.command("/reset")
-    async def reset(ack: Any, respond: Any, command: dict[str, Any]) -> None:
-        await ack(f"Which one, {command['user_name']}?")
-        await respond("Later: " + command["text"])
-
-    await connect(app)
-    result = await sim.slash(ALICE, GENERAL, "/reset", "now")
-    assert result["acked"]
-    answers = await sim.answers(result["answers"])
-    assert {(a["via"], a["text"]) for a in answers} == {
-        ("ack", "Which one, alice?"),
-        ("response_url", "Later: now"),
-    }
-    assert len(await sim.ephemeral(ALICE)) == 2
-    with pytest.raises(AssertionError, match="not supported in threads"):
-        await sim.slash(ALICE, GENERAL, "/reset", thread_ts="1700000000.000001")
-
-
-async def test_a_shortcut_opens_a_modal(sim: LocalSlack, connect: Connect) -> None:
-    """The trigger opens one view; its submission is answered with errors, then taken."""
-    app = bolt(sim)
-    title = {"type": "plain_text", "text": "Reset"}
-    view = {"type": "modal", "callback_id": "sure", "title": title, "blocks": []}
-
-    @app.shortcut("reset")
-    async def open_it(ack: Any, shortcut: dict[str, Any], client: AsyncWebClient) -> None:
-        await ack()
-        await client.views_open(trigger_id=shortcut["trigger_id"], view=view)
-
-    @app.view("sure")
-    async def submitted(ack: Any, view: dict[str, Any]) -> None:
-        if view["state"]["values"]:
-            await ack()
-        else:
-            await ack(response_action="errors", errors={"why": "needed"})
-
-    await connect(app)
-    ts = await sim.say(ALICE, GENERAL, "x")
-    assert (await sim.shortcut(ALICE, "reset", channel=GENERAL, message_ts=ts))["acked"]
-    opened = next(iter((await sim.state())["views"]))
-    refused = await sim.view_submit(ALICE, opened, {})
-    assert refused["payload"]["response_action"] == "errors"
-    assert (await sim.view_submit(ALICE, opened, {"why": {}}))["payload"] is None
-    assert (await sim.state())["views"] == {}
-
-
-async def test_a_button_is_clicked(sim: LocalSlack, connect: Connect) -> None:
-    """On a reply in a thread; the app replaces its message by the response_url."""
-    app, clicks = bolt(sim), []
-
-    @app.action("stop")
-    async def stop(ack: Any, body: dict[str, Any], respond: Any) -> None:
-        await ack()
-        clicks.append((body["actions"][0]["value"], body["container"]["thread_ts"]))
-        await respond(text="Stopped.", replace_original=True)
-
-    await connect(app)
-    root = await sim.say(ALICE, GENERAL, "x")
-    blocks = [{"type": "actions", "elements": [BUTTON]}]
-    args = {"channel": GENERAL, "text": "writing", "thread_ts": root, "blocks": blocks}
-    ts = (await sim.api("chat.postMessage", **args)).body["ts"]
-    assert (await sim.click(ALICE, GENERAL, ts, "stop"))["acked"]
-    assert clicks == [("turn-7", root)]
-    assert (await sim.thread(GENERAL, root))[-1]["shown"] == "Stopped."
-    with pytest.raises(AssertionError, match="shows no stop"):
-        await sim.click(ALICE, GENERAL, ts, "stop")
-
-
-async def test_interactions_are_not_delivered_twice(sim: LocalSlack, connect: Connect) -> None:
-    """One that nobody takes fails, and that is all."""
-    await sim.delivery(ack_seconds=0.1)
-    await connect(bolt(sim))
-    result = await sim.slash(ALICE, GENERAL, "/unknown")
-    assert not result["acked"]
-    assert [d["kind"] for d in await settled(sim)].count("slash_commands") == 1
-
-
 async def test_a_native_stream(sim: LocalSlack, connect: Connect) -> None:
     """From a listener, with the client that Bolt gives it."""
     app = bolt(sim)
@@ -346,20 +161,6 @@ async def test_a_native_stream(sim: LocalSlack, connect: Connect) -> None:
     reply = (await sim.thread(GENERAL, question))[-1]
     assert [v["shown"] for v in reply["versions"]] == ["some ", "some words", "some words"]
     assert reply["streaming_state"] == "completed"
-
-
-async def test_a_response_url_takes_five_answers(sim: LocalSlack) -> None:
-    """The sixth is refused, as are empty ones and other addresses."""
-    async with sim.socket() as raw:
-        using = asyncio.create_task(sim.slash(ALICE, GENERAL, "/reset"))
-        envelope = await raw.next()
-        await raw.ack(envelope)
-        await using
-    url = envelope["payload"]["response_url"]
-    assert (await sim.put(url, {}))[0] == 400
-    answers = [await sim.put(url, {"text": str(number)}) for number in range(6)]
-    assert [status for status, _ in answers] == [200, 200, 200, 200, 200, 404]
-    assert (await sim.put(sim.url + "/respond/other", {"text": "x"}))[0] == 404
 
 
 # ── one mode ──────────────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,6 @@ from tests.sims.slack import (
 )
 from tests.sims.slack.local import LocalSlack
 
-pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web.NotAppKeyWarning")
 META = {"event_type": "page", "event_payload": {"turn": 1, "page": 0}}
 
 

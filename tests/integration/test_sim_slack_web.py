@@ -26,8 +26,6 @@ from tests.sims.slack import (
 )
 from tests.sims.slack.local import LocalSlack
 
-# The kit keeps a request's record under a plain string.
-pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web.NotAppKeyWarning")
 BUTTON = {"type": "button", "action_id": "go", "text": {"type": "plain_text", "text": "Go"}}
 
 
