@@ -1,0 +1,357 @@
+"""The simulated Discord's commands, clicks and forms, with the times and orders it insists on."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.sims.discord import ALICE, APPLICATION, BOB, CHANNEL, GUILD
+from tests.sims.discord import constants as c
+from tests.sims.discord.local import LocalDiscord
+from tests.sims.discord.raw import Answer, RawBot, RawGateway
+
+RESET = {"name": "reset", "description": "Start over"}
+MODEL = {
+    "name": "model",
+    "description": "Choose a model",
+    "options": [
+        {
+            "type": 3,
+            "name": "name",
+            "description": "Which",
+            "required": True,
+            "choices": [{"name": "Small", "value": "small"}],
+        }
+    ],
+}
+DM_ONLY = {"name": "private", "description": "Only in private", "contexts": [1]}
+GROUP = {
+    "name": "admin",
+    "description": "For admins",
+    "options": [
+        {
+            "type": 1,
+            "name": "ban",
+            "description": "Ban",
+            "options": [{"type": 6, "name": "user", "description": "Whom"}],
+        }
+    ],
+}
+MENU = {"name": "Ask about this", "type": 3}
+COMMANDS = f"/applications/{APPLICATION}/commands"
+BUTTONS = [
+    {
+        "type": 1,
+        "components": [
+            {"type": 2, "style": 2, "label": "Stop", "custom_id": "stop"},
+            {"type": 2, "style": 2, "label": "No", "custom_id": "no", "disabled": True},
+        ],
+    }
+]
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[LocalDiscord]:
+    async with LocalDiscord() as running:
+        await running.set_limits(on=False)
+        yield running
+
+
+@pytest.fixture
+async def bot(sim: LocalDiscord) -> AsyncIterator[RawBot]:
+    async with RawBot(sim) as raw:
+        await raw.ask("PUT", COMMANDS, [RESET, MODEL, DM_ONLY, GROUP, MENU])
+        yield raw
+
+
+@pytest.fixture
+async def gateway(bot: RawBot) -> RawGateway:
+    return await bot.identified()
+
+
+async def answered(bot: RawBot, event: dict[str, Any], type: int, **data: Any) -> Answer:
+    path = f"/interactions/{event['id']}/{event['token']}/callback"
+    return await bot.ask("POST", path, {"type": type, "data": data}, auth="")
+
+
+async def original(
+    bot: RawBot, event: dict[str, Any], method: str, data: Any = None, which: str = "@original"
+) -> Answer:
+    path = f"/webhooks/{APPLICATION}/{event['token']}/messages/{which}"
+    return await bot.ask(method, path, data, auth="")
+
+
+async def followup(bot: RawBot, event: dict[str, Any], **fields: Any) -> Answer:
+    path = f"/webhooks/{APPLICATION}/{event['token']}"
+    return await bot.ask("POST", path, fields, auth="", wait="1")
+
+
+# ── registering ───────────────────────────────────────────────────────────────────────────────
+async def test_a_bulk_overwrite_replaces_all(bot: RawBot, sim: LocalDiscord) -> None:
+    """A command of the same name keeps its id; guilds have their own lists."""
+    before = {x["name"]: x["id"] for x in (await bot.ask("GET", COMMANDS)).body}
+    after = (await bot.ask("PUT", COMMANDS, [RESET])).body
+    assert [(x["name"], x["id"]) for x in after] == [("reset", before["reset"])]
+    guild = f"/applications/{APPLICATION}/guilds/{GUILD}/commands"
+    assert (await bot.ask("PUT", guild, [MODEL])).body[0]["guild_id"] == str(GUILD)
+    assert [x["name"] for x in (await bot.ask("GET", COMMANDS)).body] == ["reset"]
+    state = await sim.state()
+    assert [x["name"] for x in state["commands"][str(GUILD)]] == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong"),
+    [
+        (RESET | {"name": "Reset"}, ["0.name"]),
+        (RESET | {"name": "re set"}, ["0.name"]),
+        (RESET | {"name": "x" * 33}, ["0.name"]),
+        (RESET | {"description": ""}, ["0.description"]),
+        (RESET | {"description": "x" * 101}, ["0.description"]),
+        (RESET | {"type": 9}, ["0.type"]),
+        (RESET | {"contexts": [7]}, ["0.contexts"]),
+        (MENU | {"description": "no"}, ["0.description"]),
+        (
+            RESET | {"options": [{"type": 99, "name": "a", "description": "b"}]},
+            ["0.options.0.type"],
+        ),
+        (
+            RESET
+            | {
+                "options": [
+                    {"type": 3, "name": "a", "description": "b"},
+                    {"type": 3, "name": "c", "description": "d", "required": True},
+                ]
+            },
+            ["0.options.1"],
+        ),
+    ],
+)
+async def test_a_wrong_command_is_refused(
+    bot: RawBot, command: dict[str, Any], wrong: list[str]
+) -> None:
+    """With the field's path, and the commands stay as they were."""
+    answer = await bot.ask("PUT", COMMANDS, [command])
+    assert (answer.code, answer.wrong) == (50035, wrong)
+    assert len((await bot.ask("GET", COMMANDS)).body) == 5
+
+
+async def test_commands_have_one_name_each_and_their_own_application(bot: RawBot) -> None:
+    """Duplicates are 50035, more than 100 are 30032, another application is 20012."""
+    assert (await bot.ask("PUT", COMMANDS, [RESET, RESET])).wrong == ["1.name"]
+    many = [RESET | {"name": f"reset{n}"} for n in range(101)]
+    assert (await bot.ask("PUT", COMMANDS, many)).code == 30032
+    assert (await bot.ask("PUT", "/applications/1/commands", [RESET])).code == 20012
+
+
+# ── running ───────────────────────────────────────────────────────────────────────────────────
+async def test_a_command_comes_with_its_options(gateway: RawGateway, sim: LocalDiscord) -> None:
+    """In a guild with the member, in private with the user; subcommands are nested."""
+    await sim.slash(ALICE, CHANNEL, "model", {"name": "small"})
+    event = await gateway.until("INTERACTION_CREATE")
+    assert event["data"]["options"] == [{"name": "name", "type": 3, "value": "small"}]
+    assert event["member"]["user"]["id"] == str(ALICE)
+    assert (event["context"], event["channel"]["id"]) == (0, str(CHANNEL))
+    assert event["attachment_size_limit"] == c.MAX_FILE
+    await sim.slash(ALICE, CHANNEL, "admin ban", {"user": str(BOB)})
+    event = await gateway.until("INTERACTION_CREATE")
+    assert event["data"]["options"][0]["name"] == "ban"
+    assert event["data"]["options"][0]["options"][0]["value"] == str(BOB)
+    direct = await sim.dm(ALICE, "hello")
+    await sim.slash(ALICE, direct["channel"], "private")
+    event = await gateway.until("INTERACTION_CREATE")
+    assert (event["user"]["id"], event["context"]) == (str(ALICE), 1)
+    assert "guild_id" not in event
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "why"),
+    [
+        ("unknown", {}, "no command"),
+        ("private", {}, "no command"),
+        ("model", {}, "required"),
+        ("model", {"name": "huge"}, "choices"),
+        ("model", {"name": "small", "more": 1}, "no options"),
+        ("admin", {}, "subcommand"),
+        ("admin kick", {}, "subcommand"),
+    ],
+)
+async def test_people_can_run_only_what_is_registered(
+    bot: RawBot, sim: LocalDiscord, name: str, options: dict[str, Any], why: str
+) -> None:
+    """Discord's client would not let them: the control says why."""
+    with pytest.raises(AssertionError, match=why):
+        await sim.slash(ALICE, CHANNEL, name, options)
+
+
+async def test_context_menus_carry_their_target(gateway: RawGateway, sim: LocalDiscord) -> None:
+    """The whole message, resolved."""
+    message = await sim.say(content="about this")
+    await sim.context_menu(BOB, "Ask about this", message=message)
+    data = (await gateway.until("INTERACTION_CREATE"))["data"]
+    assert data["target_id"] == str(message)
+    assert data["resolved"]["messages"][str(message)]["content"] == "about this"
+
+
+# ── answering ─────────────────────────────────────────────────────────────────────────────────
+async def test_an_answer_is_a_message(bot: RawBot, gateway: RawGateway, sim: LocalDiscord) -> None:
+    """Type 20, without any permission to send; the response can be asked for."""
+    await sim.set_permissions(CHANNEL, deny=("send_messages",))
+    interaction = await sim.slash(ALICE, CHANNEL, "reset")
+    event = await gateway.until("INTERACTION_CREATE")
+    path = f"/interactions/{event['id']}/{event['token']}/callback?with_response=1"
+    answer = await bot.ask("POST", path, {"type": 4, "data": {"content": "done"}}, auth="")
+    assert answer.body["resource"]["message"]["content"] == "done"
+    assert (await gateway.until("MESSAGE_CREATE"))["type"] == 20
+    assert (await original(bot, event, "GET")).body["content"] == "done"
+    assert (await original(bot, event, "PATCH", {"content": "changed"})).status == 200
+    message = answer.body["interaction"]["response_message_id"]
+    assert (await bot.patch(CHANNEL, message, content="by the bot")).status == 200
+    seen = await sim.interaction(interaction)
+    assert [x["type"] for x in seen["answers"]] == [4, "edit"]
+    assert (await original(bot, event, "DELETE")).status == 204
+    assert (await original(bot, event, "GET")).code == 10008
+
+
+async def test_a_deferred_answer_is_filled_by_the_first_followup(
+    bot: RawBot, gateway: RawGateway, sim: LocalDiscord
+) -> None:
+    """Until then it loads; the next followup is a message of its own."""
+    await sim.slash(ALICE, CHANNEL, "reset")
+    event = await gateway.until("INTERACTION_CREATE")
+    assert (await answered(bot, event, 5)).status == 204
+    assert (await sim.messages())[0]["flags"] == c.LOADING
+    assert (await followup(bot, event, content="first")).status == 200
+    second = (await followup(bot, event, content="second")).body["id"]
+    shown = await sim.messages()
+    assert [(m["content"], m["flags"]) for m in shown] == [("first", 0), ("second", 0)]
+    edited = await original(bot, event, "PATCH", {"content": "2nd"}, which=second)
+    assert edited.body["content"] == "2nd"
+    assert (await followup(bot, event, content="")).code == 50006
+
+
+async def test_an_ephemeral_answer_is_for_one_person(
+    bot: RawBot, gateway: RawGateway, sim: LocalDiscord
+) -> None:
+    """It is in no history and no event, cannot be reached as a message, and only they click it."""
+    await sim.slash(ALICE, CHANNEL, "reset")
+    event = await gateway.until("INTERACTION_CREATE")
+    await answered(bot, event, 4, content="only you", flags=c.EPHEMERAL, components=BUTTONS)
+    channel = await sim.channel()
+    assert channel["messages"] == []
+    assert [(m["content"], m["for_user"]) for m in channel["ephemeral"]] == [("only you", ALICE)]
+    message = channel["ephemeral"][0]["id"]
+    assert (await bot.patch(CHANNEL, message, content="x")).code == 10008
+    assert await gateway.events() == []
+    with pytest.raises(AssertionError, match="somebody else"):
+        await sim.click(BOB, message, "stop")
+    await sim.click(ALICE, message, "stop")
+
+
+async def test_the_first_answer_is_due_in_time_and_once(
+    bot: RawBot, gateway: RawGateway, sim: LocalDiscord
+) -> None:
+    """40060 for a second one, 10062 after three seconds, 10015 for a followup before it."""
+    await sim.slash(ALICE, CHANNEL, "reset")
+    event = await gateway.until("INTERACTION_CREATE")
+    assert (await followup(bot, event, content="too early")).code == 10015
+    await answered(bot, event, 5)
+    assert (await answered(bot, event, 5)).code == 40060
+    await sim.set_limits(first_within=1e-9)
+    late = await sim.slash(ALICE, CHANNEL, "reset")
+    event = await gateway.until("INTERACTION_CREATE")
+    answer = await answered(bot, event, 4, content="too late")
+    assert (answer.status, answer.code) == (404, 10062)
+    assert (await sim.interaction(late))["answered"] is None
+
+
+async def test_a_token_ends(bot: RawBot, gateway: RawGateway, sim: LocalDiscord) -> None:
+    """After fifteen minutes it is 401 with 50027; a wrong one always."""
+    await sim.slash(ALICE, CHANNEL, "reset")
+    event = await gateway.until("INTERACTION_CREATE")
+    await answered(bot, event, 4, content="done")
+    assert (await original(bot, event | {"token": "wrong"}, "GET")).code == 50027
+    await sim.set_limits(token_lives=1e-9)
+    answer = await original(bot, event, "PATCH", {"content": "too late"})
+    assert (answer.status, answer.code) == (401, 50027)
+    assert (await sim.messages())[0]["content"] == "done"
+
+
+async def test_answers_obey_the_rules_of_messages(
+    bot: RawBot, gateway: RawGateway, sim: LocalDiscord
+) -> None:
+    """Length, emptiness, kinds; a refused answer leaves the interaction open."""
+    await sim.slash(ALICE, CHANNEL, "reset")
+    event = await gateway.until("INTERACTION_CREATE")
+    assert (await answered(bot, event, 4, content="x" * 2001)).wrong == ["content"]
+    assert (await answered(bot, event, 4, content="")).code == 50006
+    for kind in (6, 7, 8, 99):
+        assert (await answered(bot, event, kind)).wrong == ["type"]
+    assert (await answered(bot, event, 4, content="<@1> @everyone")).status == 204
+    assert (await sim.messages())[0]["pinged"] == ["@everyone"]
+
+
+async def test_a_locked_thread_takes_no_answer(
+    bot: RawBot, gateway: RawGateway, sim: LocalDiscord
+) -> None:
+    """403 with 50083."""
+    thread = await sim.start_thread(ALICE, await sim.say(content="x"), "a thread")
+    await sim.lock(thread)
+    await sim.slash(ALICE, thread, "reset")
+    answer = await answered(bot, await gateway.until("INTERACTION_CREATE"), 4, content="x")
+    assert (answer.status, answer.code) == (403, 50083)
+
+
+async def test_a_click_carries_its_message(
+    bot: RawBot, gateway: RawGateway, sim: LocalDiscord
+) -> None:
+    """It may update that message, or defer doing so."""
+    message = int((await bot.send(content="running", components=BUTTONS)).body["id"])
+    await sim.click(ALICE, message, "stop")
+    event = await gateway.until("INTERACTION_CREATE")
+    assert event["data"] == {"custom_id": "stop", "component_type": 2}
+    assert event["message"]["id"] == str(message)
+    assert (await answered(bot, event, 7, content="stopped", components=[])).status == 204
+    assert (await sim.message(message))["content"] == "stopped"
+    with pytest.raises(AssertionError, match="no component"):
+        await sim.click(ALICE, message, "stop")
+
+
+async def test_a_disabled_button_cannot_be_pressed(bot: RawBot, sim: LocalDiscord) -> None:
+    """Nor one that does not exist, nor one of a deleted message."""
+    message = int((await bot.send(content="x", components=BUTTONS)).body["id"])
+    with pytest.raises(AssertionError, match="disabled"):
+        await sim.click(ALICE, message, "no")
+    await sim.delete(message)
+    with pytest.raises(AssertionError, match="deleted"):
+        await sim.click(ALICE, message, "stop")
+
+
+async def test_a_form_is_asked_for_and_sent(
+    bot: RawBot, gateway: RawGateway, sim: LocalDiscord
+) -> None:
+    """The form's answer is an interaction of its own."""
+    asked = await sim.slash(ALICE, CHANNEL, "reset")
+    event = await gateway.until("INTERACTION_CREATE")
+    with pytest.raises(AssertionError, match="not answered with a form"):
+        await sim.submit(asked, {})
+    field = {"type": 4, "custom_id": "why", "label": "Why", "style": 1}
+    rows = [{"type": 1, "components": [field]}]
+    await answered(bot, event, 9, custom_id="form", title="Why?", components=rows)
+    await sim.submit(asked, {"why": "because"})
+    event = await gateway.until("INTERACTION_CREATE")
+    assert (event["type"], event["data"]["custom_id"]) == (5, "form")
+    assert event["data"]["components"][0]["components"][0]["value"] == "because"
+    assert (await answered(bot, event, 4, content="thanks")).status == 204
+
+
+async def test_typing_into_an_option_gives_choices(
+    bot: RawBot, gateway: RawGateway, sim: LocalDiscord
+) -> None:
+    """Autocomplete is answered by choices only, which the record shows."""
+    interaction = await sim.autocomplete(ALICE, CHANNEL, "model", "name", "sm")
+    event = await gateway.until("INTERACTION_CREATE")
+    assert (event["type"], event["data"]["options"][0]["focused"]) == (4, True)
+    assert (await answered(bot, event, 4, content="x")).wrong == ["type"]
+    choices = [{"name": "Small", "value": "small"}]
+    await answered(bot, event, 8, choices=choices)
+    assert (await sim.interaction(interaction))["answers"][0]["data"]["choices"] == choices

@@ -1,0 +1,171 @@
+"""The simulated Discord's rate limits: what is over them is refused and not applied."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.sims.discord import ALICE, CHANNEL, CHANNEL_2
+from tests.sims.discord.local import LocalDiscord
+from tests.sims.discord.raw import Answer, RawBot
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[LocalDiscord]:
+    async with LocalDiscord() as running:
+        yield running
+
+
+@pytest.fixture
+async def bot(sim: LocalDiscord) -> AsyncIterator[RawBot]:
+    async with RawBot(sim) as raw:
+        yield raw
+
+
+async def burst(bot: RawBot, count: int, channel: int = CHANNEL) -> list[Answer]:
+    return [await bot.send(channel, content=str(n)) for n in range(count)]
+
+
+async def test_sending_and_editing_share_five_in_five_seconds(
+    bot: RawBot, sim: LocalDiscord
+) -> None:
+    """The sixth request is refused, whichever of the two it is, and changes nothing."""
+    sent = await burst(bot, 3)
+    message = sent[0].body["id"]
+    edits = [await bot.patch(CHANNEL, message, content=f"edit {n}") for n in range(3)]
+    assert [answer.status for answer in sent + edits] == [200] * 5 + [429]
+    assert (await sim.message(int(message)))["content"] == "edit 1"
+    state = await sim.state()
+    assert (state["limited"], state["limited_by"]) == (1, {"message": 1})
+
+
+async def test_the_headers_count_down(bot: RawBot) -> None:
+    """Limit, remaining, reset and the same bucket for both routes; the window ends on time."""
+    answers = await burst(bot, 5)
+    answers.append(await bot.patch(CHANNEL, answers[0].body["id"], content="x"))
+    headers = [answer.headers for answer in answers]
+    assert [h["X-RateLimit-Remaining"] for h in headers] == ["4", "3", "2", "1", "0", "0"]
+    assert {h["X-RateLimit-Limit"] for h in headers} == {"5"}
+    assert len({h["X-RateLimit-Bucket"] for h in headers}) == 1
+    assert 4.5 < float(headers[0]["X-RateLimit-Reset-After"]) <= 5.0
+    ends = [float(h["X-RateLimit-Reset"]) for h in headers]
+    assert max(ends) - min(ends) < 0.1
+
+
+async def test_a_refusal_says_how_long(bot: RawBot, sim: LocalDiscord) -> None:
+    """429 with retry_after, the scope and Via; after that time it works."""
+    await sim.set_limits(buckets={"message": [1, 0.2]})
+    await bot.send()
+    refused = await bot.send()
+    assert (refused.status, refused.body["global"]) == (429, False)
+    assert 0.0 < refused.body["retry_after"] <= 0.201
+    assert refused.headers["X-RateLimit-Scope"] == "user"
+    assert refused.headers["Via"]
+    await asyncio.sleep(refused.body["retry_after"])
+    assert (await bot.send()).status == 200
+
+
+async def test_a_thread_is_a_channel_of_its_own(bot: RawBot, sim: LocalDiscord) -> None:
+    """Its bucket is not its channel's, nor another channel's."""
+    thread = await sim.start_thread(ALICE, await sim.say(content="x"), "a thread")
+    for channel in (CHANNEL, CHANNEL_2, thread):
+        answers = await burst(bot, 6, channel)
+        assert [answer.status for answer in answers] == [200] * 5 + [429]
+
+
+async def test_other_routes_have_their_own_buckets(bot: RawBot, sim: LocalDiscord) -> None:
+    """Deleting, typing and reacting do not cost messages; reading has only the global limit."""
+    ids = [answer.body["id"] for answer in await burst(bot, 5)]
+    path = f"/channels/{CHANNEL}"
+    emoji = f"{path}/messages/{ids[0]}/reactions/x/@me"
+    assert [(await bot.ask("PUT", emoji)).status for _ in range(2)] == [204, 429]
+    assert [(await bot.ask("POST", f"{path}/typing")).status for _ in range(6)] == [204] * 5 + [429]
+    deleted = [(await bot.ask("DELETE", f"{path}/messages/{x}")).status for x in ids]
+    assert deleted == [204] * 5
+    assert (await bot.ask("DELETE", f"{path}/messages/{ids[0]}")).status == 429
+    reads = [(await bot.ask("GET", f"{path}/messages")).status for _ in range(10)]
+    assert reads == [200] * 10
+
+
+async def test_fifty_requests_a_second_in_all(bot: RawBot) -> None:
+    """The next one is refused everywhere, which the header and the body say."""
+    answers = await asyncio.gather(*(bot.ask("GET", "/users/@me") for _ in range(60)))
+    refused = [answer for answer in answers if answer.status == 429]
+    assert len(refused) == 10
+    assert refused[0].body["global"] is True
+    assert refused[0].headers["X-RateLimit-Global"] == "true"
+    assert refused[0].headers["X-RateLimit-Scope"] == "global"
+
+
+async def test_interactions_are_outside_the_global_limit(bot: RawBot, sim: LocalDiscord) -> None:
+    """Their answers arrive when everything else is refused."""
+    await sim.set_limits(everywhere=[0, 60.0])
+    assert (await bot.ask("GET", "/users/@me")).status == 429
+    unknown = await bot.ask("POST", "/interactions/1/token/callback", {"type": 5}, auth="")
+    assert (unknown.status, unknown.code) == (404, 10062)
+    webhook = await bot.ask("PATCH", "/webhooks/1/token/messages/@original", {}, auth="")
+    assert webhook.status == 404
+
+
+async def test_old_messages_have_a_cap_on_edits(bot: RawBot, sim: LocalDiscord) -> None:
+    """30046 with 429, for messages older than an hour, counted by channel."""
+    await sim.set_limits(buckets={"message": [100, 5.0]})
+    young, old = [int(answer.body["id"]) for answer in await burst(bot, 2)]
+    await sim.age(old, 3601.0)
+    answers = [await bot.patch(CHANNEL, old, content=str(n)) for n in range(4)]
+    assert [answer.status for answer in answers] == [200, 200, 200, 429]
+    assert answers[-1].code == 30046
+    assert 0 < answers[-1].body["retry_after"] <= 20.0
+    assert (await sim.message(old))["content"] == "2"
+    assert (await bot.patch(CHANNEL, young, content="x")).status == 200
+    assert (await sim.state())["limited_by"] == {"old_message": 1}
+
+
+async def test_too_many_invalid_requests_ban_the_address(bot: RawBot, sim: LocalDiscord) -> None:
+    """401, 403 and 429 count, 404 and 400 do not; a banned address gets 429 without Via."""
+    await sim.set_limits(invalid=[3, 600.0], buckets={"message": [1, 60.0]})
+    for _ in range(5):
+        await bot.ask("GET", "/channels/1")
+        await bot.ask("POST", f"/channels/{CHANNEL}/messages/1/threads", {"name": ""})
+    await sim.set_permissions(CHANNEL_2, deny=("send_messages",))
+    await bot.ask("GET", "/users/@me", auth="Bot wrong")
+    await bot.send(CHANNEL_2)
+    await bot.send()
+    await bot.send()
+    assert (await sim.state())["invalid"] == {"401": 1, "403": 1, "429": 1}
+    assert (await bot.ask("GET", "/users/@me")).status == 200
+    await bot.send()
+    banned = await bot.ask("GET", "/users/@me")
+    assert banned.status == 429
+    assert "Via" not in banned.headers
+    assert banned.headers["Content-Type"] == "text/html"
+    assert (await sim.state())["banned"] is True
+
+
+async def test_limits_can_be_switched_off(bot: RawBot, sim: LocalDiscord) -> None:
+    """For measurements that are not about them."""
+    await sim.set_limits(on=False)
+    answers = await asyncio.gather(*(bot.send() for _ in range(80)))
+    assert {answer.status for answer in answers} == {200}
+    await sim.set_limits(on=True)
+    assert (await burst(bot, 6))[-1].status == 429
+
+
+async def test_a_round_trip_takes_its_time() -> None:
+    """Half before the request is applied, half after; events travel half of it too."""
+    async with LocalDiscord(rtt=0.2) as sim, RawBot(sim) as bot:
+        loop = asyncio.get_running_loop()
+        gateway = await bot.identified()
+        begun = loop.time()
+
+        async def heard() -> float:
+            await gateway.until("MESSAGE_CREATE")
+            return loop.time() - begun
+
+        arrival = asyncio.create_task(heard())
+        answer = await bot.send()
+        assert 0.2 <= loop.time() - begun < 0.4
+        assert 0.2 <= await arrival < 0.4
+        entry = (await sim.requests("POST"))[-1]
+        assert 0.09 < entry["answered"] - entry["applied"] < 0.2
+        assert entry["note"]["message"] == int(answer.body["id"])
