@@ -1,0 +1,142 @@
+"""A database that fails says in one sentence why, and what to do; it goes on when it can again."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot.domain import Receipt
+from bot.errors import MigrationError, StoreUnavailable
+from bot.store.sqlite import SqliteStore
+from tests.store_kit import answered, judge, key, look, opened, said
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    async with opened(path, busy_timeout=0.05) as store:
+        yield store
+    with closing(sqlite3.connect(path)) as db:
+        judge(db)
+
+
+async def pragma(store: SqliteStore, text: str) -> None:
+    """Set something on the connection that writes."""
+    await store._write(lambda db: db.execute(f"PRAGMA {text}").fetchall())
+
+
+async def test_a_full_disk_loses_nothing_that_was_acknowledged(
+    store: SqliteStore, path: Path
+) -> None:
+    await store.accept(said(0))
+    pages = look(path, "PRAGMA page_count")[0][0]
+    await pragma(store, f"max_page_count = {pages + 8}")
+    results = await asyncio.gather(
+        *(store.accept(said(n, "long " * 500)) for n in range(1, 40)), return_exceptions=True
+    )
+    errors = [result for result in results if isinstance(result, BaseException)]
+    assert errors
+    for error in errors:
+        assert isinstance(error, StoreUnavailable)
+        assert str(error) == f"The database {path} cannot grow, the disk is full: free some space."
+    assert await store.find(key()) is not None  # it still reads
+    kept = look(path, "SELECT count(*) FROM messages")[0][0]
+    assert kept == 1 + len(results) - len(errors)
+    await pragma(store, "max_page_count = 1000000")
+    for number, result in enumerate(results, start=1):
+        again = await store.accept(said(number))
+        refused = isinstance(result, BaseException)
+        assert again.receipt is (Receipt.QUESTION if refused else Receipt.KNOWN)
+
+
+async def test_a_locked_database_is_read_and_waits_for_nobody_for_ever(
+    store: SqliteStore, path: Path
+) -> None:
+    await store.accept(said(1))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="is locked by another program"):
+            await store.accept(said(2))
+        assert await store.find(key()) is not None
+        other.execute("ROLLBACK")
+    assert (await store.accept(said(2))).receipt is Receipt.QUESTION
+
+
+async def test_a_read_only_database_is_said(store: SqliteStore) -> None:
+    await store.accept(said(1))
+    await pragma(store, "query_only = ON")
+    with pytest.raises(StoreUnavailable, match="is read-only: let this user write"):
+        await store.accept(said(2))
+    assert await store.find(key()) is not None
+
+
+async def test_a_damaged_page_is_said_by_what_needs_it(path: Path) -> None:
+    async with opened(path) as store:
+        for number in range(30):
+            await store.accept(said(number, "long " * 400))
+            await answered(store, 1)
+    (root,) = look(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'messages'")[0]
+    (size,) = look(path, "PRAGMA page_size")[0]
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * size)
+    async with opened(path) as store:
+        assert await store.find(key()) is not None
+        with pytest.raises(StoreUnavailable, match="is damaged: keep a copy of the file, then"):
+            await store.history(1, epoch=1, before=60, limit=20)
+        with pytest.raises(StoreUnavailable, match="is damaged"):
+            await store.accept(said(99))
+
+
+@pytest.mark.parametrize("content", [b"Dear diary, " * 100, b"SQLite format 3\0" + b"\1" * 2000])
+async def test_what_is_no_database_is_not_opened_and_leaves_nothing_behind(
+    path: Path, content: bytes
+) -> None:
+    await asyncio.to_thread(path.write_bytes, content)
+    threads = threading.active_count()
+    for _ in range(2):  # the second time would find a lock that was left
+        with pytest.raises(StoreUnavailable, match=r"is not an SQLite database|is damaged"):
+            async with opened(path):
+                pass
+    assert await asyncio.to_thread(path.read_bytes) == content
+    assert threading.active_count() <= threads + 1  # asyncio's own pool may have grown
+
+
+async def test_a_database_of_another_program_is_not_opened(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE theirs (x)")
+    with pytest.raises(MigrationError, match="is a database of another program"):
+        async with opened(path):
+            pass
+
+
+@pytest.mark.parametrize("name", ["nowhere/store.db", "file/store.db"])
+async def test_a_place_where_no_file_can_be_made_is_said(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailable, match="cannot be opened"):
+        async with opened(tmp_path / name):
+            pass
+
+
+async def test_a_directory_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StoreUnavailable, match="cannot be opened"):
+        async with opened(tmp_path / "folder"):
+            pass
+
+
+async def test_a_mistake_of_ours_is_no_fault_of_the_database(store: SqliteStore) -> None:
+    """It must not be retried as if the disk were to blame."""
+    with pytest.raises(sqlite3.IntegrityError):
+        await store._write(lambda db: db.execute("INSERT INTO commands VALUES (NULL, 1)").rowcount)
+    assert (await store.accept(said(1))).receipt is Receipt.QUESTION
