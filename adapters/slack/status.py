@@ -22,8 +22,8 @@ SHOWN = {THREADS: "is thinking…", SESSIONS: "processing"}
 CLEARED = {THREADS: "", SESSIONS: "active"}
 # How long setting may wait, for its budget too, and clearing; in seconds. Words under a thread go
 # away by themselves with the next post or after two minutes, a session's status never does.
-SHOW_SECONDS = 5.0
-CLEAR_SECONDS = 20.0
+SHOW_SECONDS = 3.0
+CLEAR_SECONDS = 6.0
 
 
 class Status:

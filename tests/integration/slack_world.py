@@ -1,0 +1,138 @@
+"""What the Slack tests share: the adapter running against a simulated Slack, and a small inbox."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.slack.client import SlackAdapter
+from bot.clock import SystemClock
+from bot.domain import (
+    Answer,
+    Author,
+    Choice,
+    Claim,
+    Command,
+    Conversation,
+    ConversationKey,
+    Fence,
+    Incoming,
+    PageRecord,
+    Question,
+    Receipt,
+)
+from bot.errors import StoreUnavailable
+from tests.sims.slack import ids
+from tests.sims.slack.client import SlackSim
+
+
+@dataclass
+class FakeInbox:
+    """Keeps what it is told; the same message twice is KNOWN, as in the real store."""
+
+    received: list[Incoming] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    sources: dict[str, ConversationKey] = field(default_factory=dict)
+    choices: Sequence[Choice] = ()
+    connections: list[str] = field(default_factory=list)
+    failures: int = 0  # how often storing fails before it works
+    command_seconds: float = 0.0
+    before_receive: Callable[[Incoming], Any] = lambda _incoming: None
+
+    async def connected(self, platform: str) -> None:
+        self.connections.append(platform)
+
+    async def receive(self, incoming: Incoming) -> Receipt:
+        waiting = self.before_receive(incoming)
+        if waiting is not None:
+            await waiting
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("the disk is full")
+        known = incoming.source in self.sources
+        self.receipts.append(Receipt.KNOWN if known else Receipt.QUESTION)
+        if not known:
+            self.sources[incoming.source] = incoming.key
+            self.received.append(incoming)
+        return self.receipts[-1]
+
+    async def command(self, command: Command) -> Answer:
+        await asyncio.sleep(self.command_seconds)
+        self.commands.append(command)
+        return Answer(f"done: {command.name}")
+
+    async def conversation_of(self, source: str) -> ConversationKey | None:
+        return self.sources.get(source)
+
+    async def recent(self, place: ConversationKey, author: str) -> Sequence[Choice]:
+        return [choice for choice in self.choices if choice.key.channel == place.channel]
+
+
+@contextlib.asynccontextmanager
+async def running(
+    sim: SlackSim, inbox: FakeInbox, **options: Any
+) -> AsyncIterator[SlackAdapter]:
+    """The adapter, connected by Socket Mode."""
+    adapter = socket_adapter(sim, **options)
+    task = asyncio.create_task(adapter.run(inbox))
+    try:
+        await sim.connected()
+        await until(lambda: inbox.connections, task)
+        yield adapter
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def socket_adapter(sim: SlackSim, **options: Any) -> SlackAdapter:
+    """An adapter for Socket Mode."""
+    defaults: dict[str, Any] = {
+        "bot_token": ids.BOT_TOKEN,
+        "app_token": ids.APP_TOKEN,
+        "api_url": sim.api_url,
+        "clock": SystemClock(),
+    }
+    return SlackAdapter(**(defaults | options))
+
+
+async def until(
+    check: Callable[[], Any], task: asyncio.Task[Any] | None = None, seconds: float = 10.0
+) -> Any:
+    """Wait until `check()` is true, or `task` has failed."""
+    async with asyncio.timeout(seconds):
+        while not (result := check()):
+            if task is not None and task.done():
+                task.result()
+            await asyncio.sleep(0.01)
+    return result
+
+
+def key(channel: str, thread: str) -> ConversationKey:
+    """A conversation in the simulated workspace."""
+    return ConversationKey("slack", ids.TEAM, channel, thread)
+
+
+def claim(
+    channel: str,
+    question: str,
+    *,
+    thread: str | None = None,
+    turn: int = 7,
+    pages: Sequence[PageRecord] = (),
+    kind: str = "channel",
+) -> Claim:
+    """A turn that answers the message `question`."""
+    author = Author(ids.ALICE, "alice")
+    route = {"channel": channel, "thread_ts": thread or question, "user": ids.ALICE, "kind": kind}
+    return Claim(
+        fence=Fence(turn, 1),
+        conversation=Conversation(1, key(channel, thread or question), "q", None, 1, 0.0, 0.0),
+        questions=(Question(1, channel, question, author, "q", route),),
+        reply_index=1,
+        pages=tuple(pages),
+    )

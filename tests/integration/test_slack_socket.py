@@ -1,0 +1,306 @@
+"""Slack's events over Socket Mode: what becomes of each, and when it is acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bot.domain import Address, Incoming, Receipt, Visibility
+from bot.errors import CannotStart
+from tests.integration.slack_world import FakeInbox, key, running, socket_adapter, until
+from tests.sims.slack import ids
+from tests.sims.slack.client import SlackSim
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[SlackSim]:
+    async with SlackSim() as sim:
+        yield sim
+
+
+async def acked(sim: SlackSim, ts: str) -> list[dict[str, Any]]:
+    """All deliveries of a message, once each is acknowledged or was tried in vain."""
+
+    async def settled() -> Any:
+        mine = [one for one in await sim.deliveries() if one["ts"] == ts]
+        return mine if mine and all(one["acked"] or one["reason"] for one in mine) else None
+
+    return await sim.until(settled)
+
+
+async def test_a_mention_is_one_question_though_it_comes_as_two_events(sim: SlackSim) -> None:
+    """app_mention and message carry the same ts, which is what counts."""
+    inbox = FakeInbox()
+    async with running(sim, inbox):
+        ts = await sim.say(ids.ALICE, ids.GENERAL, "what is 2 & 2?", mention=True)
+        await until(lambda: len(inbox.receipts) == 2)
+        assert sorted(receipt.value for receipt in inbox.receipts) == ["known", "question"]
+        (incoming,) = inbox.received
+        assert incoming.key == key(ids.GENERAL, ts)
+        assert incoming.address is Address.MENTION
+        assert incoming.text == "what is 2 & 2?"
+        assert incoming.author.name == "alice"
+        assert incoming.visibility is Visibility.PUBLIC
+        assert {one["event"] for one in await acked(sim, ts)} == {"app_mention", "message"}
+
+
+async def test_app_mention_alone_learns_that_its_channel_is_public(sim: SlackSim) -> None:
+    """It does not say the channel's kind, which decides who may read the conversation."""
+    await sim.subscribe(["app_mention"])
+    inbox = FakeInbox()
+    async with running(sim, inbox):
+        await sim.say(ids.ALICE, ids.GENERAL, "hi", mention=True)
+        await sim.say(ids.ALICE, ids.PRIVATE, "hi", mention=True)
+        await until(lambda: len(inbox.received) == 2)
+    seen = {one.channel: one.visibility for one in inbox.received}
+    assert seen == {ids.GENERAL: Visibility.PUBLIC, ids.PRIVATE: Visibility.PRIVATE}
+
+
+async def test_a_reply_in_the_thread_is_a_follow_up_and_talk_outside_is_nothing(
+    sim: SlackSim,
+) -> None:
+    """Messages at the top of a channel that mention nobody are acknowledged and forgotten."""
+    inbox = FakeInbox()
+    async with running(sim, inbox):
+        root = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
+        talk = await sim.say(ids.BOB, ids.GENERAL, "lunch?")
+        reply = await sim.say(ids.BOB, ids.GENERAL, "and why?", thread_ts=root)
+        aside = await sim.say(ids.BOB, ids.GENERAL, "@alice look", thread_ts=root)
+        await until(lambda: len(inbox.received) == 3)
+        assert (await acked(sim, talk))[0]["acked"]
+    found = {one.message_id: one for one in inbox.received}
+    assert set(found) == {root, reply, aside}
+    assert found[reply].address is Address.FOLLOW_UP
+    assert found[aside].address is Address.ASIDE
+    assert {one.key for one in inbox.received} == {key(ids.GENERAL, root)}
+
+
+async def test_a_direct_message_is_a_conversation_of_its_own_thread(sim: SlackSim) -> None:
+    inbox = FakeInbox()
+    async with running(sim, inbox):
+        first = await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
+        second = await sim.say(ids.ALICE, ids.DM_ALICE, "go on", thread_ts=first)
+        await until(lambda: len(inbox.received) == 2)
+    assert {one.message_id for one in inbox.received} == {first, second}
+    assert {one.key for one in inbox.received} == {key(ids.DM_ALICE, first)}
+    assert {one.address for one in inbox.received} == {Address.DIRECT}
+
+
+async def test_bots_and_our_own_messages_are_no_questions(sim: SlackSim) -> None:
+    inbox = FakeInbox()
+    async with running(sim, inbox):
+        theirs = await sim.say(ids.OTHER_BOT_USER, ids.GENERAL, "hello", mention=True)
+        assert all(one["acked"] for one in await acked(sim, theirs))
+    assert inbox.received == []
+
+
+async def test_what_cannot_be_used_is_named(sim: SlackSim) -> None:
+    inbox = FakeInbox()
+    async with running(sim, inbox):
+        await sim.say(
+            ids.ALICE,
+            ids.GENERAL,
+            "see",
+            mention=True,
+            files=[("a.png", "image/png", b"x"), ("b.m4a", "audio/mp4", b"x")],
+        )
+        await until(lambda: inbox.received)
+    assert inbox.received[0].unusable == ("image", "voice message")
+
+
+async def test_an_event_that_could_not_be_stored_is_delivered_again(sim: SlackSim) -> None:
+    """It is acknowledged when it is stored, and not before."""
+    await sim.delivery(ack_seconds=0.3, retry_scale=0.001)
+    inbox = FakeInbox(failures=1)
+    async with running(sim, inbox):
+        ts = await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
+        await until(lambda: inbox.received)
+
+        async def taken() -> Any:
+            return [one for one in await sim.deliveries() if one["ts"] == ts and one["acked"]]
+
+        assert [one["attempt"] for one in await sim.until(taken)] == [1]
+    assert (await sim.state())["lost"] == []
+
+
+async def test_the_acknowledgement_waits_for_the_inbox(sim: SlackSim) -> None:
+    stored = asyncio.Event()
+    inbox = FakeInbox(before_receive=lambda _incoming: stored.wait())
+    async with running(sim, inbox):
+        ts = await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
+        await asyncio.sleep(0.2)
+        assert not any(one["acked"] for one in await sim.deliveries() if one["ts"] == ts)
+        stored.set()
+        assert all(one["acked"] for one in await acked(sim, ts))
+
+
+async def test_the_same_event_again_is_known(sim: SlackSim) -> None:
+    inbox = FakeInbox()
+    async with running(sim, inbox):
+        ts = await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
+        await until(lambda: inbox.received)
+        await sim.deliver_again(ts, same_event_id=False)
+        await until(lambda: len(inbox.receipts) == 2)
+    assert inbox.receipts == [Receipt.QUESTION, Receipt.KNOWN]
+
+
+async def test_an_edit_that_mentions_the_bot_again_is_no_new_question(sim: SlackSim) -> None:
+    """app_mention comes again with the same ts; message_changed is nothing."""
+    inbox = FakeInbox()
+    async with running(sim, inbox):
+        ts = await sim.say(ids.ALICE, ids.GENERAL, "one", mention=True)
+        await until(lambda: len(inbox.receipts) == 2)
+        await sim.edit(ids.GENERAL, ts, "two", mention=True)
+        await until(lambda: len(inbox.receipts) == 3)
+    assert [one.text for one in inbox.received] == ["one"]
+
+
+async def test_every_event_is_acknowledged_whatever_it_is(sim: SlackSim) -> None:
+    """An event without a use would otherwise come four times."""
+    inbox = FakeInbox()
+    async with running(sim, inbox):
+        ts = await sim.say(ids.BOB, ids.GENERAL, "hello")
+        await sim.unfurl(ids.GENERAL, ts)
+        await sim.react(ids.ALICE, ids.GENERAL, ts, "wave")
+        await sim.delete(ids.GENERAL, ts)
+        await sim.open_home(ids.ALICE)
+        await sim.open_agent_pane(ids.ALICE, view="assistant", context=ids.GENERAL)
+        await sim.join(ids.BOT_USER, ids.RANDOM)
+        await sim.remove_from_channel(ids.RANDOM)
+        await sim.archive(ids.PRIVATE)
+
+        async def quiet() -> bool:
+            return (await sim.state())["pending"] == 0
+
+        await sim.until(quiet)
+    assert all(one["acked"] and one["attempt"] == 0 for one in await sim.deliveries())
+
+
+async def test_the_agent_pane_offers_prompts(sim: SlackSim) -> None:
+    async with running(sim, FakeInbox()):
+        channel, _ = await sim.open_agent_pane(ids.ALICE)
+
+        async def prompts() -> Any:
+            sessions = (await sim.state())["sessions"]
+            return [one for one in sessions if one["channel"] == channel and one.get("prompts")]
+
+        (session,) = await sim.until(prompts)
+    assert session["prompts"][0]["message"]
+
+
+async def test_slacks_stop_button_stops_that_thread(sim: SlackSim) -> None:
+    inbox = FakeInbox()
+    async with running(sim, inbox) as adapter:
+        ts = await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
+        await until(lambda: inbox.received)
+        surface = adapter.surface(_claim_of(inbox.received[0]))
+        await surface.open()
+
+        async def stop() -> bool:
+            sessions = (await sim.state())["sessions"]
+            return any(one["status"] == "processing" for one in sessions)
+
+        await sim.until(stop)
+        await sim.stop_agent(ids.ALICE, ids.DM_ALICE, ts)
+        await until(lambda: inbox.commands)
+        await surface.close()
+        assert [one["status"] for one in (await sim.state())["sessions"]] == ["active"]
+    assert (inbox.commands[0].name, inbox.commands[0].key) == ("stop", key(ids.DM_ALICE, ts))
+
+
+def _claim_of(incoming: Incoming) -> Any:
+    from tests.integration.slack_world import claim
+
+    return claim(incoming.channel, incoming.message_id, kind=incoming.route["kind"])
+
+
+async def test_a_refresh_and_a_cut_connection_come_back(sim: SlackSim) -> None:
+    """After each, events arrive and the core is told to go on with what was left."""
+    inbox = FakeInbox()
+    async with running(sim, inbox):
+        await sim.disconnect()
+        await until(lambda: len(inbox.connections) == 2)
+        await sim.drop()
+        await until(lambda: len(inbox.connections) == 3, seconds=15)
+        await sim.say(ids.ALICE, ids.DM_ALICE, "still there?")
+        await until(lambda: inbox.received)
+
+
+async def test_an_outage_of_socket_mode_ends(sim: SlackSim) -> None:
+    """Addresses of connections are good once: a new one is asked for after every failure."""
+    inbox = FakeInbox()
+    async with running(sim, inbox) as adapter:
+        await sim.offline()
+        await until(lambda: not adapter.health().ok, seconds=15)
+        await sim.online()
+        await until(lambda: len(inbox.connections) == 2, seconds=20)
+        assert adapter.health().ok
+
+
+async def test_a_revoked_token_shows_in_health(sim: SlackSim) -> None:
+    async with running(sim, FakeInbox()) as adapter:
+        assert adapter.health().ok
+        await sim.revoke()
+        await until(lambda: not adapter.health().ok)
+        assert "token" in adapter.health().details["trouble"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"bot_token": "xoxb-wrong"}, "SLACK_BOT_TOKEN"),
+        ({"app_token": "xapp-wrong"}, "SLACK_APP_TOKEN"),
+        ({"app_token": ids.BOT_TOKEN}, "connections:write"),
+    ],
+)
+async def test_a_refused_token_ends_the_start_with_a_sentence(
+    sim: SlackSim, options: dict[str, str], says: str
+) -> None:
+    adapter = socket_adapter(sim, **options)
+    with pytest.raises(CannotStart, match=says) as caught:
+        await adapter.run(FakeInbox())
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_slack_that_cannot_be_reached_at_the_start_is_tried_again(sim: SlackSim) -> None:
+    """A first auth.test that fails must not lose an event, nor end the bot."""
+    await sim.call("fault", match="auth.test", times=1, status=503)
+    inbox = FakeInbox()
+    async with running(sim, inbox):
+        await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
+        await until(lambda: inbox.received)
+
+
+async def test_an_old_thread_is_read_without_bots(sim: SlackSim) -> None:
+    """What people said before the mention, oldest first; neither the mention nor what bots said."""
+    inbox = FakeInbox()
+    async with running(sim, inbox) as adapter:
+        root = await sim.say(ids.ALICE, ids.GENERAL, "the build is <b>red</b>")
+        await sim.say(ids.OTHER_BOT_USER, ids.GENERAL, "beep", thread_ts=root)
+        await sim.say(ids.BOB, ids.GENERAL, "I saw it, @alice", thread_ts=root)
+        ts = await sim.say(ids.ALICE, ids.GENERAL, "why?", thread_ts=root, mention=True)
+        await sim.say(ids.BOB, ids.GENERAL, "later", thread_ts=root)
+        await until(lambda: any(one.message_id == ts for one in inbox.received))
+        mention = next(one for one in inbox.received if one.message_id == ts)
+        assert mention.in_old_thread
+        before = await adapter.backlog(mention)
+    assert [(one.author.name, one.text) for one in before] == [
+        ("alice", "the build is <b>red</b>"),
+        ("bob", "I saw it, @alice"),
+    ]
+    assert {one.key for one in before} == {mention.key}
+
+
+async def test_names_that_do_not_come_in_time_do_not_hold_an_event_up(sim: SlackSim) -> None:
+    """Slack wants its acknowledgement within three seconds; the id is used then."""
+    await sim.call("fault", match="users.info", times=5, delay=2.0)
+    inbox = FakeInbox()
+    async with running(sim, inbox):
+        ts = await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
+        await until(lambda: inbox.received)
+        (delivery,) = await acked(sim, ts)
+    assert delivery["acked"] - delivery["sent"] < 1.5
+    assert inbox.received[0].author.name == ids.ALICE
