@@ -48,6 +48,13 @@ async def running(sim: DiscordSim, client: ClientT) -> AsyncIterator[ClientT]:
             await asyncio.gather(task, ready, return_exceptions=True)
 
 
+class PromptClient(discord.Client):
+    """A client that identifies again at once: discord.py itself waits five seconds first."""
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Do not wait."""
+
+
 def new_client(**options: Any) -> discord.Client:
     """A client with the message-content intent that lets nothing ping.
 
@@ -60,4 +67,4 @@ def new_client(**options: Any) -> discord.Client:
         "allowed_mentions": discord.AllowedMentions.none(),
         "guild_ready_timeout": 0.05,
     }
-    return discord.Client(**(settings | options))
+    return PromptClient(**(settings | options))
