@@ -7,7 +7,8 @@ one connection: while there is none, the watch throws the address away, so that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from logging import INFO, WARNING
 from typing import Any
 
 import structlog
@@ -18,8 +19,10 @@ from adapters.slack.web import quiet_log
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Between pings, and between looks at the connection; a dead one is noticed after four. Seconds.
+# Between pings; a connection that answers none is given up after four. Seconds.
 PING_SECONDS = 5.0
+# Between looks at the connection: slack_sdk itself notices one that was cut after PING_SECONDS.
+LOOK_SECONDS = 0.5
 
 
 class SocketMode:
@@ -35,34 +38,48 @@ class SocketMode:
         self._handler = AsyncSocketModeHandler(
             app, app_token, logger=quiet_log(), ping_interval=PING_SECONDS
         )
-        self._client = self._handler.client
+        self._client: Any = self._handler.client  # slack_sdk has no types for what is used here
         self._client.wss_uri = url
         self._client.proxy = app.client.proxy
         self._client.message_listeners.append(self._received)
         self._on_hello = on_hello
+        self._connecting: asyncio.Task[None] | None = None
         self.connected = False
 
     async def serve(self) -> None:
         """Until cancelled."""
-        connecting = asyncio.create_task(self._client.connect())  # type: ignore[no-untyped-call]
         try:
+            self._connect(self._client.connect())
             while True:
-                await asyncio.sleep(PING_SECONDS)
+                await asyncio.sleep(LOOK_SECONDS)
                 self._look(await self._client.is_connected())
         finally:
             self.connected = False
-            connecting.cancel()
-            await asyncio.gather(connecting, return_exceptions=True)
-            await self._client.close()  # type: ignore[no-untyped-call]
+            if self._connecting is not None:
+                self._connecting.cancel()
+                await asyncio.gather(self._connecting, return_exceptions=True)
+            await self._client.close()
 
     def _look(self, connected: bool) -> None:
         if connected != self.connected:
-            log.log(20 if connected else 30, "socket mode", connected=connected)
+            log.log(INFO if connected else WARNING, "socket mode", connected=connected)
         self.connected = connected
         if not connected:
             self._client.wss_uri = None
+            if self._connecting is None or self._connecting.done():
+                self._connect(self._client.connect_to_new_endpoint())
+
+    def _connect(self, connecting: Coroutine[Any, Any, None]) -> None:
+        """It ends when there is a connection, or when another task is making one."""
+        self._connecting = asyncio.create_task(connecting, name="slack socket")
+        self._connecting.add_done_callback(_note_failure)
 
     async def _received(self, _client: Any, message: dict[str, Any], _raw: str | None) -> None:
         if message.get("type") == "hello":
             self.connected = True
             await self._on_hello()
+
+
+def _note_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.warning("no socket mode connection", error=repr(error))
