@@ -134,7 +134,9 @@ async def test_part_of_the_shards_can_run(sim: LocalDiscord) -> None:
     """AutoShardedClient with shard_ids gets the guilds of those shards only."""
 
     class Sharded(discord.AutoShardedClient):
-        async def before_identify_hook(self, shard_id: int | None, *, initial: bool) -> None:
+        async def before_identify_hook(
+            self, shard_id: int | None, *, initial: bool = False
+        ) -> None:
             """Without the five seconds between identifies."""
 
     mine = (GUILD >> 22) % 4

@@ -246,7 +246,7 @@ async def test_only_allowed_mentions_ping(
     bot: RawBot, sim: LocalDiscord, allowed: dict[str, Any] | None, pinged: list[str]
 ) -> None:
     """Without `allowed_mentions` everything pings; code never does; an edit is judged anew."""
-    more = {} if allowed is None else {"allowed_mentions": allowed}
+    more: dict[str, Any] = {} if allowed is None else {"allowed_mentions": allowed}
     answer = await bot.send(content=LOUD, **more)
     message = await sim.message(int(answer.body["id"]))
     assert message["pinged"] == message["notified"] == pinged

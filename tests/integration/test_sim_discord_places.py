@@ -78,6 +78,18 @@ async def test_threads_need_their_permissions(bot: RawBot, sim: LocalDiscord) ->
     assert (await bot.send(CHANNEL)).status == 200
 
 
+async def test_a_role_can_be_denied_and_a_member_allowed(bot: RawBot, sim: LocalDiscord) -> None:
+    """Overwrites count in Discord's order: @everyone, roles, the member."""
+    await sim.set_permissions(CHANNEL, deny=("send_messages",), target=GUILD)
+    assert (await bot.send()).code == 50013
+    await sim.set_permissions(CHANNEL, allow=("send_messages",), target=c.BOT_ROLE)
+    assert (await bot.send()).status == 200
+    await sim.set_permissions(CHANNEL, deny=("send_messages",))
+    assert (await bot.send()).code == 50013
+    channels = (await bot.ask("GET", f"/guilds/{GUILD}/channels")).body
+    assert [o["type"] for o in channels[0]["permission_overwrites"]] == [0, 0, 1]
+
+
 async def test_an_archived_thread_refuses_edits_and_opens_when_written_in(
     bot: RawBot, sim: LocalDiscord
 ) -> None:

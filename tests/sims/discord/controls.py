@@ -102,13 +102,14 @@ class Controls:
         deny: list[str] | None = None,
         target: int = c.BOT,
     ) -> None:
-        """Replace a member's overwrite in a channel; no names remove it. Sends CHANNEL_UPDATE."""
+        """Replace a member's or role's overwrite; no names remove it. Sends CHANNEL_UPDATE."""
         place = self._people.channel_of(channel)
         if place.is_thread:
             raise refused("threads take their channel's permissions")
         place.overwrites.pop(target, None)
         if allow or deny:
-            place.overwrites[target] = Overwrite(bits(allow or []), bits(deny or []), False)
+            role = target in self._world.guilds[place.guild or 0].roles
+            place.overwrites[target] = Overwrite(bits(allow or []), bits(deny or []), role)
         self._scene.tell_channel("CHANNEL_UPDATE", place)
 
     def grant_intents(self, names: list[str]) -> None:

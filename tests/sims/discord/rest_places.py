@@ -159,7 +159,8 @@ class PlaceRoutes:
         before = request.query.get("before")
         end = dt.datetime.fromisoformat(before).timestamp() if before else float("inf")
         threads = [t for t in self._world.threads(channel.guild or 0) if t.parent == channel.id]
-        found = [t for t in threads if t.archived and t.archive_changed < end]
+        # The client knows the times in whole microseconds.
+        found = [t for t in threads if t.archived and round(t.archive_changed, 6) < end]
         found.sort(key=lambda thread: -thread.archive_changed)
         return reply(self._listing(found[:limit]) | {"has_more": len(found) > limit})
 
