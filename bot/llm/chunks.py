@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from jiter import from_json  # four times as fast as json on a chunk; openai parses with it too
+
 from bot.domain import Delta, Usage
 
 NOTHING: Final = Delta()  # a chunk that says nothing: a role, an empty text
@@ -31,9 +33,9 @@ def read_chunk(data: bytes) -> Delta:
     if data == b"[DONE]":
         return DONE
     try:
-        chunk = json.loads(data)
-    except ValueError as error:
-        raise Malformed(f"no JSON: {data[:80]!r}") from error
+        chunk = from_json(data)
+    except ValueError:
+        chunk = _tolerant(data)
     if not isinstance(chunk, dict):
         raise Malformed(f"no object: {data[:80]!r}")
     if chunk.get("error"):
@@ -42,6 +44,18 @@ def read_chunk(data: bytes) -> Delta:
         return _delta(chunk)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise Malformed(f"no chunk: {data[:80]!r}") from error
+
+
+def _tolerant(data: bytes) -> Any:
+    """Some servers cut an emoji into two chunks, each with half of a surrogate pair.
+
+    A half is no text: it can be neither stored nor sent, and becomes U+FFFD.
+    """
+    try:
+        text = json.dumps(json.loads(data), ensure_ascii=False)
+        return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    except ValueError as error:
+        raise Malformed(f"no JSON: {data[:80]!r}") from error
 
 
 def _delta(chunk: dict[str, Any]) -> Delta:

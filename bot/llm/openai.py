@@ -146,9 +146,11 @@ class OpenAIModel:
                 for message in request.messages
             ],
             "stream": True,
+            # The raw bytes are read: one layer less for each chunk.
+            "extra_headers": {"Accept-Encoding": "identity"},
         }
         if self._client.api_key == NO_KEY:
-            parameters["extra_headers"] = {"Authorization": openai.Omit()}
+            parameters["extra_headers"]["Authorization"] = openai.Omit()
         for name, value in optional.items():
             taken = self._refused.get(name, name)
             if value is not None and taken is not None:
@@ -194,7 +196,7 @@ def _disconnected(error: BaseException | None) -> bool:
 async def _deltas(response: openai.AsyncAPIResponse[Any]) -> AsyncGenerator[Delta, None]:
     """The deltas of a raw response, `DONE` included; raises what `_BROKEN` names."""
     decoder, size = EventDecoder(), 0
-    async for data in response.iter_bytes():
+    async for data in response.http_response.aiter_raw():
         size += len(data)
         if size > MAX_ANSWER_BYTES:
             raise EventTooLong(f"more than {MAX_ANSWER_BYTES} bytes in one answer")

@@ -22,6 +22,8 @@ class EventDecoder:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The data of each event that these bytes complete. Raises EventTooLong."""
+        if not (self._rest or self._data) and _is_one_event(data):
+            return [data[6:-2]]
         text = self._rest + data
         held = b""
         if b"\r" in text:
@@ -48,3 +50,9 @@ class EventDecoder:
                 events.append(b"\n".join(self._data))
                 self._data.clear()
         return events
+
+
+def _is_one_event(data: bytes) -> bool:
+    """Whether these bytes are what nearly all reads are: one event of one line."""
+    ended = data.startswith(b"data: ") and data.endswith(b"\n\n")
+    return ended and data.find(b"\n") == len(data) - 2 and b"\r" not in data
