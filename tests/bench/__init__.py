@@ -1,1 +1,1 @@
-"""What is measured, and printed beside a bound or a peer of the same run: `python -m tests.bench`."""
+"""What is measured, beside a bound or a peer of the same run: `python -m tests.bench`."""

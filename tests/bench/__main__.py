@@ -1,0 +1,43 @@
+"""Run all benches, or those that the command line names: `python -m tests.bench history`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import sys
+import time
+from collections.abc import Sequence
+
+# In the order in which they are run: the quick ones first.
+BENCHES = ("history", "model_cost", "latency")
+
+
+def main(names: Sequence[str]) -> int:
+    """Returns 0; 1 when a bench failed; 2 when a name is unknown."""
+    unknown = sorted(set(names) - set(BENCHES))
+    if unknown:
+        print(f"no bench is called {', '.join(unknown)}: {', '.join(BENCHES)}", file=sys.stderr)
+        return 2
+    results = [_run(name) for name in names or BENCHES]
+    return 0 if all(results) else 1
+
+
+def _run(name: str) -> bool:
+    """Whether the bench went through; the others are run all the same."""
+    module = f"{__package__}.{name}"
+    if importlib.util.find_spec(module) is None:
+        print(f"\n{name}: not there yet")
+        return True
+    began = time.monotonic()
+    try:
+        asyncio.run(importlib.import_module(module).run())
+    except Exception as error:  # noqa: BLE001 - one bench's failure is no reason to lose the rest
+        print(f"\n{name} failed: {error!r}", file=sys.stderr)
+        return False
+    print(f"  ({name}: {time.monotonic() - began:.1f} s)", flush=True)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
