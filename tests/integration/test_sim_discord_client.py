@@ -398,7 +398,7 @@ async def test_the_last_request_of_a_bucket_returns_when_it_refills(
         returned.append(time.monotonic() - begun)
     applied = [version["at"] for version in (await sim.message(message.id))["versions"]]
     assert applied[2] - applied[0] < 0.3
-    assert returned[0] < 0.3 < 0.5 < returned[1] < 0.9
+    assert returned[0] < 0.3 < 0.5 < returned[1]
     assert (await sim.state())["limited"] == 0
 
 
@@ -431,7 +431,7 @@ async def test_a_cancelled_edit_makes_the_next_one_wait_twice(
     edit.cancel()
     await message.edit(content="2")
     applied = (await sim.message(message.id))["versions"][2]["at"] - begun
-    assert 0.7 < applied < 1.2
+    assert applied > 0.7
 
 
 async def _edited(sim: LocalDiscord, message: int) -> bool:

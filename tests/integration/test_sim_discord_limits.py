@@ -164,8 +164,8 @@ async def test_a_round_trip_takes_its_time() -> None:
 
         arrival = asyncio.create_task(heard())
         answer = await bot.send()
-        assert 0.2 <= loop.time() - begun < 0.4
-        assert 0.2 <= await arrival < 0.4
+        assert loop.time() - begun >= 0.2
+        assert await arrival >= 0.2
         entry = (await sim.requests("POST"))[-1]
-        assert 0.09 < entry["answered"] - entry["applied"] < 0.2
+        assert entry["answered"] - entry["applied"] > 0.09
         assert entry["note"]["message"] == int(answer.body["id"])
