@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 
 from bot.domain import Receipt
 from bot.errors import MigrationError, StoreUnavailable
+from bot.store.connection import open_writer
 from bot.store.sqlite import SqliteStore
 from tests.store_kit import answered, judge, key, look, opened, said
 
@@ -133,6 +134,39 @@ async def test_a_directory_is_no_database(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="cannot be opened"):
         async with opened(tmp_path / "folder"):
             pass
+
+
+async def test_a_commit_that_fails_leaves_nothing_and_the_next_one_works(
+    store: SqliteStore, path: Path
+) -> None:
+    def dangling(db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA defer_foreign_keys = ON")  # so that the COMMIT itself is refused
+        db.execute("INSERT INTO pages (turn_id, number, state) VALUES (99, 0, 'intended')")
+
+    results = await asyncio.gather(
+        store.accept(said(1)), store._write(dangling), return_exceptions=True
+    )
+    assert isinstance(results[1], sqlite3.IntegrityError)
+    kept = 0 if isinstance(results[0], BaseException) else 1  # it may have had its own commit
+    assert look(path, "SELECT count(*) FROM messages") == [(kept,)]
+    assert look(path, "SELECT count(*) FROM pages") == [(0,)]
+    assert (await store.accept(said(2))).receipt is Receipt.QUESTION
+
+
+async def test_a_connection_that_fails_in_the_making_is_closed(path: Path) -> None:
+    """Its thread would keep the process up, and its descriptor the file."""
+    await asyncio.to_thread(path.write_bytes, b"Dear diary, " * 100)
+    threads = threading.active_count()
+    with pytest.raises(StoreUnavailable, match="is not an SQLite database"):
+        async with open_writer(path, busy_timeout=0.05):
+            pass
+    await _until(lambda: threading.active_count() <= threads)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
 async def test_a_mistake_of_ours_is_no_fault_of_the_database(store: SqliteStore) -> None:
