@@ -1,12 +1,13 @@
 """Slack's requests over HTTP as one ASGI app: events, commands and interactivity on one path.
 
-Bolt checks each request's signature; without one, nothing of a request is looked at.
+The signature is checked first: nothing of a request that Slack did not sign is parsed.
 """
 
 from __future__ import annotations
 
 from slack_bolt.adapter.starlette.async_handler import to_async_bolt_request, to_starlette_response
 from slack_bolt.async_app import AsyncApp
+from slack_sdk.signature import SignatureVerifier
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -19,7 +20,8 @@ MOST_BYTES = 1_000_000
 class HttpEvents:
     """The ASGI app; `app` is Bolt's, None until the bot is ready (Slack then tries again)."""
 
-    def __init__(self) -> None:
+    def __init__(self, signing_secret: str) -> None:
+        self._verifier = SignatureVerifier(signing_secret)
         self.app: AsyncApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,8 +39,18 @@ class HttpEvents:
             body += chunk
             if len(body) > MOST_BYTES:
                 return Response(status_code=413)
-        try:
-            bolt_request = to_async_bolt_request(request, bytes(body))
-        except ValueError:  # neither UTF-8 nor JSON: nobody signed that
-            return Response(status_code=400)
+        if not self._is_signed(bytes(body), request):
+            return Response(status_code=401)
+        bolt_request = to_async_bolt_request(request, bytes(body))
         return to_starlette_response(await self.app.async_dispatch(bolt_request))
+
+    def _is_signed(self, body: bytes, request: Request) -> bool:
+        """Whether Slack signed it, within the last five minutes."""
+        try:
+            return self._verifier.is_valid(
+                body,
+                request.headers.get("x-slack-request-timestamp", ""),
+                request.headers.get("x-slack-signature", ""),
+            )
+        except ValueError:  # no number as the time, or a body that is no text
+            return False

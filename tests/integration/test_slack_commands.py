@@ -1,0 +1,183 @@
+"""Commands in Slack: by slash in a channel, by shortcut and button in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bot import texts
+from bot.domain import Answer, Choice, Control, Frame, Page, Shown
+from tests.integration.slack_world import FakeInbox, claim, key, running, until
+from tests.sims.slack import ids
+from tests.sims.slack.client import SlackSim
+
+ROOT = "1700000000.000100"
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[SlackSim]:
+    async with SlackSim() as sim:
+        yield sim
+
+
+@pytest.fixture
+def inbox() -> FakeInbox:
+    return FakeInbox(
+        choices=[
+            Choice("What is a monad?", "reset", key(ids.GENERAL, ROOT)),
+            Choice("<!channel> *lunch*", "reset", key(ids.GENERAL, "1700000000.000200")),
+        ]
+    )
+
+
+async def whispered(sim: SlackSim, count: int = 1) -> list[dict[str, Any]]:
+    async def enough() -> Any:
+        found = await sim.ephemeral(ids.ALICE)
+        return found if len(found) >= count else None
+
+    result: list[dict[str, Any]] = await sim.until(enough)
+    return result
+
+
+async def test_reset_in_a_channel_offers_the_persons_threads(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """Slash commands cannot be used in threads; the buttons do it, and replace the question."""
+    async with running(sim, inbox):
+        result = await sim.slash(ids.ALICE, ids.GENERAL, "/reset")
+        assert result["acked"]
+        (offer,) = await whispered(sim)
+        assert texts.WHICH_THREAD in offer["shown"]
+        assert offer["pings"] == []
+        sections = [block for block in offer["blocks"] if block["type"] == "section"]
+        assert [block["text"]["text"] for block in sections] == [
+            "What is a monad?",
+            "<!channel> *lunch*",
+        ]
+        value = sections[1]["accessory"]["value"]
+        await sim.click(ids.ALICE, ids.GENERAL, offer["ts"], "threadline_reset", value)
+        await until(lambda: inbox.commands)
+
+        async def replaced() -> bool:
+            return (await whispered(sim))[0]["shown"] == "done: reset"
+
+        await sim.until(replaced)
+    (command,) = inbox.commands
+    assert (command.name, command.key) == ("reset", key(ids.GENERAL, "1700000000.000200"))
+    assert command.author.id == ids.ALICE
+
+
+async def test_reset_where_there_is_nothing_says_so(sim: SlackSim, inbox: FakeInbox) -> None:
+    async with running(sim, inbox):
+        result = await sim.slash(ids.ALICE, ids.DM_ALICE, "/reset")
+    assert texts.NO_RECENT in str(result["payload"])
+    assert inbox.commands == []
+
+
+async def test_model_and_help(sim: SlackSim, inbox: FakeInbox) -> None:
+    """A model is chosen for a conversation, so those are offered; the rest is the core's answer."""
+    async with running(sim, inbox, models=("openai:a",)):
+        await sim.slash(ids.ALICE, ids.GENERAL, "/help")
+        await sim.slash(ids.ALICE, ids.GENERAL, "/model")
+        await sim.slash(ids.ALICE, ids.GENERAL, "/model", "nonsense")
+        assert [(one.name, one.argument) for one in inbox.commands] == [
+            ("help", ""),
+            ("model", ""),
+            ("model", "nonsense"),
+        ]
+        await sim.slash(ids.ALICE, ids.GENERAL, "/model", "openai:a")
+        offer = (await whispered(sim, 4))[-1]
+        button = offer["blocks"][1]["accessory"]
+        await sim.click(ids.ALICE, ids.GENERAL, offer["ts"], "threadline_model", button["value"])
+        await until(lambda: len(inbox.commands) == 4)
+    last = inbox.commands[-1]
+    assert (last.name, last.argument, last.key) == ("model", "openai:a", key(ids.GENERAL, ROOT))
+
+
+async def test_commands_can_have_a_prefix(sim: SlackSim, inbox: FakeInbox) -> None:
+    """Their names belong to the whole workspace: another app may have /reset."""
+    async with running(sim, inbox, command_prefix="tl-"):
+        await sim.slash(ids.ALICE, ids.GENERAL, "/tl-help")
+        other = await sim.slash(ids.ALICE, ids.GENERAL, "/help")
+        assert other["acked"]
+        assert "do not know" in str(other["payload"])
+    assert [command.name for command in inbox.commands] == ["help"]
+
+
+async def test_the_shortcut_starts_the_thread_over(sim: SlackSim, inbox: FakeInbox) -> None:
+    """On any message of the thread; the answer is seen by that person, in the thread."""
+    async with running(sim, inbox):
+        root = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
+        reply = await sim.say(ids.BOB, ids.GENERAL, "and more", thread_ts=root)
+        for message in (root, reply):
+            result = await sim.shortcut(
+                ids.ALICE, "threadline_reset", channel=ids.GENERAL, message_ts=message
+            )
+            assert result["acked"]
+        answers = await whispered(sim, 2)
+    assert [(one.name, one.key) for one in inbox.commands] == [
+        ("reset", key(ids.GENERAL, root))
+    ] * 2
+    assert {one["thread_ts"] for one in answers} == {root}
+    assert {one["shown"] for one in answers} == {"done: reset"}
+
+
+async def test_a_stop_button_works_after_a_restart(sim: SlackSim, inbox: FakeInbox) -> None:
+    """All that it needs is in the message."""
+    async with running(sim, inbox) as adapter:
+        root = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
+        surface = adapter.surface(claim(ids.GENERAL, root))
+        frame = Frame((Page("text", "text", 0, 4, False),), False, (Control.STOP,))
+        request = surface.plan(Shown(), frame)
+        assert request is not None
+        page = (await surface.perform(request, Shown())).pages[0]
+    restarted = FakeInbox()
+    async with running(sim, restarted):
+        result = await sim.click(ids.BOB, ids.GENERAL, page.message_id, "threadline_stop")
+        assert result["acked"]
+    (command,) = restarted.commands
+    assert (command.name, command.key) == ("stop", key(ids.GENERAL, root))
+    assert command.author.id == ids.BOB
+
+
+async def test_the_stores_word_on_a_message_counts_before_its_thread(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    async with running(sim, inbox):
+        root = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
+        await until(lambda: len(inbox.receipts) == 2)
+        elsewhere = key(ids.GENERAL, "1700000000.000300")
+        inbox.sources[f"slack/{ids.TEAM}/{ids.GENERAL}/{root}"] = elsewhere
+        await sim.shortcut(ids.ALICE, "threadline_reset", channel=ids.GENERAL, message_ts=root)
+    assert [command.key for command in inbox.commands] == [elsewhere]
+
+
+async def test_a_command_that_takes_long_is_acknowledged_and_answered_later(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """Slack shows an error after three seconds, and never asks again."""
+    inbox.command_seconds = 2.2
+    async with running(sim, inbox):
+        result = await sim.slash(ids.ALICE, ids.GENERAL, "/help")
+        assert result["acked"]
+        assert not result["payload"]
+        (answer,) = await whispered(sim)
+    assert answer["shown"] == "done: help"
+
+
+async def test_a_words_answer_is_shown_to_its_writer_where_they_can_see_it(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """Slack shows nothing private in a thread without replies, so then it goes to the channel."""
+    async with running(sim, inbox) as adapter:
+        root = await sim.say(ids.ALICE, ids.GENERAL, "reset", mention=True)
+        inside = await sim.say(ids.ALICE, ids.GENERAL, "reset", mention=True, thread_ts=root)
+        await until(lambda: len(inbox.received) == 2)
+        for incoming in sorted(inbox.received, key=lambda one: one.position):
+            await adapter.say(incoming, Answer(f"Done: <!here> {incoming.message_id}"))
+        first, second = await whispered(sim, 2)
+    assert (first.get("thread_ts"), second["thread_ts"]) == (None, root)
+    assert inside in second["shown"]
+    assert first["pings"] == second["pings"] == []

@@ -1,0 +1,103 @@
+"""What doctor finds of Slack, with real calls, and what it says to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.slack import manifest_path
+from adapters.slack.client import SlackAdapter
+from bot.clock import SystemClock
+from bot.domain import Finding, Verdict
+from tests.integration.slack_world import socket_adapter
+from tests.sims.slack import ids
+from tests.sims.slack.client import SlackSim
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[SlackSim]:
+    async with SlackSim() as sim:
+        await sim.manifest(json.loads(manifest_path("socket").read_text()))
+        yield sim
+
+
+def by_verdict(findings: Any, verdict: Verdict) -> dict[str, Finding]:
+    return {one.subject: one for one in findings if one.verdict is verdict}
+
+
+async def test_an_app_made_from_the_manifest_lacks_nothing(sim: SlackSim) -> None:
+    findings = await socket_adapter(sim).check()
+    assert by_verdict(findings, Verdict.FAILED) == {}
+    assert set(by_verdict(findings, Verdict.OK)) == {
+        "SLACK_BOT_TOKEN",
+        "Slack scopes",
+        "Slack channels",
+        "SLACK_APP_TOKEN",
+    }
+    for finding in by_verdict(findings, Verdict.WARNING).values():
+        assert "manifest-socket.json" in finding.advice
+
+
+async def test_each_missing_scope_is_named_with_what_fails(sim: SlackSim) -> None:
+    await sim.scopes(["chat:write", "channels:read", "groups:read", "app_mentions:read"])
+    failed = by_verdict(await socket_adapter(sim).check(), Verdict.FAILED)
+    assert "Slack scope users:read" in failed
+    assert "names" in failed["Slack scope users:read"].detail
+    assert "OAuth & Permissions" in failed["Slack scope users:read"].advice
+    assert "Slack scope chat:write" not in failed
+
+
+@pytest.mark.parametrize(
+    ("options", "subject", "advice"),
+    [
+        ({"bot_token": "xoxb-wrong"}, "SLACK_BOT_TOKEN", "Bot User OAuth Token"),
+        ({"app_token": "xapp-wrong"}, "SLACK_APP_TOKEN", "connections:write"),
+    ],
+)
+async def test_refused_tokens_are_failures(
+    sim: SlackSim, options: dict[str, str], subject: str, advice: str
+) -> None:
+    failed = by_verdict(await socket_adapter(sim, **options).check(), Verdict.FAILED)
+    assert list(failed) == [subject]
+    assert advice in failed[subject].advice
+
+
+async def test_socket_mode_that_is_off_is_a_failure(sim: SlackSim) -> None:
+    await sim.manifest(json.loads(manifest_path("http").read_text()))
+    failed = by_verdict(await socket_adapter(sim).check(), Verdict.FAILED)
+    assert "Socket Mode" in failed["SLACK_APP_TOKEN"].advice
+
+
+@pytest.mark.parametrize(
+    ("secret", "verdict"), [(ids.SIGNING_SECRET, Verdict.WARNING), ("oops", Verdict.FAILED)]
+)
+async def test_a_signing_secret_can_only_be_looked_at(
+    sim: SlackSim, secret: str, verdict: Verdict
+) -> None:
+    adapter = SlackAdapter(
+        bot_token=ids.BOT_TOKEN, signing_secret=secret, api_url=sim.api_url, clock=SystemClock()
+    )
+    found = by_verdict(await adapter.check(), verdict)["SLACK_SIGNING_SECRET"]
+    assert secret not in f"{found.detail} {found.advice}"
+
+
+async def test_a_bot_that_is_in_no_channel_is_told(sim: SlackSim) -> None:
+    await sim.remove_from_channel(ids.GENERAL)
+    await sim.remove_from_channel(ids.PRIVATE)
+    warned = by_verdict(await socket_adapter(sim).check(), Verdict.WARNING)
+    assert "invite" in warned["Slack channels"].advice
+
+
+async def test_a_slack_that_is_down_is_a_finding_and_no_crash(tmp_path: Path) -> None:
+    adapter = SlackAdapter(
+        bot_token="xoxb-1",
+        app_token="xapp-1",
+        api_url="http://127.0.0.1:9/api/",
+        clock=SystemClock(),
+    )
+    failed = by_verdict(await adapter.check(), Verdict.FAILED)
+    assert set(failed) == {"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"}

@@ -1,0 +1,178 @@
+"""Slack over HTTP: the adapter's ASGI app in a real server, signed requests on one path."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from adapters.slack.client import SlackAdapter
+from bot.clock import SystemClock
+from tests.integration.slack_world import FakeInbox, until
+from tests.sims.slack import ids
+from tests.sims.slack.client import SlackSim
+from tests.sims.slack.delivery import signed
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[SlackSim]:
+    async with SlackSim() as sim:
+        yield sim
+
+
+@pytest.fixture
+def inbox() -> FakeInbox:
+    return FakeInbox()
+
+
+@pytest.fixture
+def adapter(sim: SlackSim) -> SlackAdapter:
+    return SlackAdapter(
+        bot_token=ids.BOT_TOKEN,
+        signing_secret=ids.SIGNING_SECRET,
+        api_url=sim.api_url,
+        clock=SystemClock(),
+    )
+
+
+@pytest.fixture
+async def url(adapter: SlackAdapter) -> AsyncIterator[str]:
+    """The Request URL; the adapter does not run yet."""
+    routes = [Route(path, app) for path, app in adapter.http_apps.items()]
+    config = uvicorn.Config(
+        Starlette(routes=routes), host="127.0.0.1", port=0, log_config=None, lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    await until(lambda: server.started, task)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}/slack/events"
+    server.should_exit = True
+    await task
+
+
+@contextlib.asynccontextmanager
+async def serving(adapter: SlackAdapter, inbox: FakeInbox) -> AsyncIterator[None]:
+    task = asyncio.create_task(adapter.run(inbox))
+    try:
+        await until(lambda: inbox.connections, task)
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def post(url: str, body: str | bytes, headers: dict[str, str]) -> int:
+    form = headers | {"Content-Type": "application/json"}
+    async with aiohttp.ClientSession() as http, http.post(url, data=body, headers=form) as answer:
+        await answer.read()
+        return answer.status
+
+
+async def test_events_commands_and_buttons_come_by_one_path(
+    sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
+) -> None:
+    async with serving(adapter, inbox):
+        assert await sim.set_http(url)
+        await sim.say(ids.ALICE, ids.GENERAL, "hello", mention=True)
+        await until(lambda: len(inbox.receipts) == 2)
+        assert (await sim.slash(ids.ALICE, ids.GENERAL, "/help"))["acked"]
+        ts = inbox.received[0].message_id
+        shortcut = await sim.shortcut(
+            ids.ALICE, "threadline_reset", channel=ids.GENERAL, message_ts=ts
+        )
+        assert shortcut["acked"]
+    assert [command.name for command in inbox.commands] == ["help", "reset"]
+    assert all(one["acked"] for one in await sim.deliveries())
+
+
+async def test_an_event_that_could_not_be_stored_comes_again(
+    sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
+) -> None:
+    await sim.delivery(retry_scale=0.001)
+    inbox.failures = 1
+    async with serving(adapter, inbox):
+        await sim.set_http(url)
+        await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
+        await until(lambda: inbox.received)
+
+        async def settled() -> bool:
+            return (await sim.state())["pending"] == 0
+
+        await sim.until(settled)
+    events = [one for one in await sim.deliveries() if one["event"] == "message"]
+    assert [(one["attempt"], bool(one["acked"])) for one in events] == [(0, False), (1, True)]
+
+
+async def test_what_slack_did_not_sign_is_refused(
+    sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
+) -> None:
+    """A wrong secret, an old timestamp, another body, no signature at all."""
+    event = {"type": "message", "channel_type": "im", "user": ids.ALICE, "text": "hi"}
+    body = json.dumps(
+        {"type": "event_callback", "event": event | {"channel": ids.DM_ALICE, "ts": "1.000001"}}
+    )
+    async with serving(adapter, inbox):
+        forged: list[dict[str, str]] = [
+            signed("wrong", body),
+            signed(ids.SIGNING_SECRET, body, at=1_600_000_000),
+            signed(ids.SIGNING_SECRET, body + " "),
+            {},
+        ]
+        assert [await post(url, body, headers) for headers in forged] == [401] * 4
+        assert inbox.receipts == []
+        assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 200
+        assert len(inbox.receipts) == 1
+
+
+async def test_odd_requests_are_answered_and_harm_nothing(
+    adapter: SlackAdapter, inbox: FakeInbox, url: str
+) -> None:
+    """What Slack did not sign is not even parsed, and only so much of it is read."""
+    async with serving(adapter, inbox), aiohttp.ClientSession() as http:
+        async with http.get(url) as answer:
+            assert answer.status == 405
+        for body in (b"", b"{not json", b"\xff\xfe", b"[" * 100_000):
+            assert await post(url, body, {"X-Slack-Request-Timestamp": "soon"}) == 401
+        async with http.post(url, data=io.BytesIO(b"x" * 1_100_000)) as answer:
+            assert answer.status == 413
+
+
+async def test_before_it_runs_slack_is_told_to_try_again(
+    sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
+) -> None:
+    body = json.dumps({"type": "url_verification", "challenge": "abc"})
+    assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 503
+    assert not adapter.health().ok
+    async with serving(adapter, inbox):
+        assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 200
+        assert adapter.health().ok
+    assert not adapter.health().ok
+
+
+async def test_unknown_payloads_are_acknowledged(
+    adapter: SlackAdapter, inbox: FakeInbox, url: str
+) -> None:
+    """Slack would send them again, or show an error to the person who clicked."""
+    payloads: list[dict[str, Any]] = [
+        {"type": "app_rate_limited", "team_id": ids.TEAM, "minute_rate_limited": 1},
+        {"type": "event_callback", "event": {"type": "something_new"}},
+        {"type": "view_closed", "view": {}},
+        {"type": "shortcut", "callback_id": "other", "user": {"id": ids.ALICE}},
+        {"type": "block_actions", "actions": [{"action_id": "other", "block_id": "b"}]},
+    ]
+    async with serving(adapter, inbox):
+        for payload in payloads:
+            body = json.dumps(payload)
+            assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 200, payload
+    assert inbox.commands == []
