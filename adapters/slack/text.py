@@ -10,28 +10,26 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_CONTROL = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
-# What people write between the bot's name and their question: "@bot: hello", "@bot, hello".
-_AFTER_NAME = re.compile(r"^[\s,:;]+")
+_CONTROL = re.compile(r"<([@#!]|(?=[a-z][a-z0-9+.-]*:))([^<>|]+)(?:\|([^<>]*))?>")
 _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))  # &amp; last, or "&amp;lt;" is lost
 
 
 def for_model(text: str, names: Mapping[str, str], me: str) -> str:
     """`text` with names for ids and plain links; the mention of the bot (`me`) is removed."""
+    text = _without(text, me)
     out: list[str] = []
     end = 0
     for match in _CONTROL.finditer(text):
-        out.append(unescaped(text[end : match.start()]))
+        out += [unescaped(text[end : match.start()]), _said(match, names)]
         end = match.end()
-        if match[1] == "@" and match[2] == me:
-            text_before = "".join(out).rstrip(" ")
-            rest = text[end:]
-            end += len(rest) - len(_AFTER_NAME.sub("", rest)) if not text_before.strip() else 0
-            out = [text_before]
-        else:
-            out.append(_said(match, names))
-    out.append(unescaped(text[end:]))
-    return "".join(out).strip()
+    return "".join([*out, unescaped(text[end:])]).strip()
+
+
+def _without(text: str, me: str) -> str:
+    """`text` without the bot's mention, nor what people write after one: "@bot: hello"."""
+    own = rf"<@{re.escape(me)}(?:\|[^<>]*)?>"
+    text = re.sub(rf"^\s*(?:{own}[\s,:;]*)+", "", text)
+    return re.sub(rf" ?{own}", "", text)
 
 
 def unescaped(text: str) -> str:
@@ -79,10 +77,10 @@ def _special(command: str, label: str) -> str:
 
 
 def _link(url: str, label: str) -> str:
+    """As it was typed: Slack labels a bare domain or an address with itself."""
     bare = url.removeprefix("mailto:").removeprefix("tel:")
-    shown = (bare, bare.removeprefix("https://"), bare.removeprefix("http://"), url, "")
-    if label in shown:
-        return label if label and "://" not in url else bare
+    if not label or label == bare or url.removeprefix("https://").removeprefix("http://") == label:
+        return label or bare
     return f"[{label}]({url})"
 
 

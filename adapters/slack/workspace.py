@@ -12,7 +12,7 @@ from adapters.slack import events
 from adapters.slack.events import Identity
 from adapters.slack.lookups import Lookups
 from adapters.slack.web import WebApi
-from bot.domain import Address, ConversationKey, Incoming, Priority
+from bot.domain import Address, ConversationKey, Incoming
 from bot.ports import Clock
 
 # Slack wants an event acknowledged within 3 s; this much may go into names, in seconds.
@@ -102,7 +102,7 @@ class Workspace:
         return (await self._kinds.get((channel,), NAMES_SECONDS)).get(channel, "")
 
     async def _name_of(self, user: str) -> str:
-        answer = await self.api.paced_read("users.info", user=user, priority=Priority.BACKGROUND)
+        answer = await self.api.paced_read("users.info", user=user)
         person = answer.data.get("user", {})
         profile = person.get("profile", {})
         names = (profile.get("display_name"), profile.get("real_name"), person.get("name"))

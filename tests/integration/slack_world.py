@@ -73,9 +73,7 @@ class FakeInbox:
 
 
 @contextlib.asynccontextmanager
-async def running(
-    sim: SlackSim, inbox: FakeInbox, **options: Any
-) -> AsyncIterator[SlackAdapter]:
+async def running(sim: SlackSim, inbox: FakeInbox, **options: Any) -> AsyncIterator[SlackAdapter]:
     """The adapter, connected by Socket Mode."""
     adapter = socket_adapter(sim, **options)
     task = asyncio.create_task(adapter.run(inbox))
