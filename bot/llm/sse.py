@@ -49,10 +49,10 @@ class EventDecoder:
             elif not line and self._data:
                 events.append(b"\n".join(self._data))
                 self._data.clear()
-        return events
+        return [event for event in events if event]  # an empty one is no event, says the standard
 
 
 def _is_one_event(data: bytes) -> bool:
     """Whether these bytes are what nearly all reads are: one event of one line."""
     ended = data.startswith(b"data: ") and data.endswith(b"\n\n")
-    return ended and data.find(b"\n") == len(data) - 2 and b"\r" not in data
+    return ended and 8 < len(data) == data.find(b"\n") + 2 and b"\r" not in data

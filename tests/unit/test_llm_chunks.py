@@ -1,0 +1,113 @@
+"""From an event's data to a Delta: what is no text of the answer never becomes text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from bot.domain import Delta, Usage
+from bot.llm.chunks import DONE, NOTHING, ErrorEvent, Malformed, read_chunk
+
+
+def read(delta: dict[str, Any] | None, **fields: Any) -> Delta:
+    """The Delta of a chunk with one choice."""
+    choice = {"index": 0, "delta": delta, "finish_reason": None, **fields}
+    return read_chunk(json.dumps({"choices": [choice]}).encode())
+
+
+def test_text_is_taken_as_it_is() -> None:
+    """Spaces and line ends belong to it."""
+    assert read({"content": " a\n"}) == Delta(text=" a\n")
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])
+def test_reasoning_is_no_text(key: str) -> None:
+    """Whatever the server calls it."""
+    assert read({key: "hm", "content": None}) == Delta(reasoning="hm")
+
+
+def test_reasoning_parts_are_told_apart_from_text_parts() -> None:
+    """Content may be a list, in which thoughts and text are mixed."""
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+        {"type": "text", "text": "yes"},
+    ]
+    assert read({"content": parts}) == Delta(text="yes", reasoning="hm")
+
+
+def test_a_refusal_is_what_the_model_says() -> None:
+    """It comes in a field of its own, and people should read it."""
+    assert read({"refusal": "I cannot help with that."}).text == "I cannot help with that."
+
+
+@pytest.mark.parametrize(
+    "delta", [{"role": "assistant", "content": ""}, {"content": None}, {}, None]
+)
+def test_a_chunk_that_says_nothing_is_nothing(delta: dict[str, Any] | None) -> None:
+    """A role, an empty text and an empty delta are no tokens."""
+    assert read(delta) is NOTHING
+
+
+def test_the_finish_reason_comes_with_or_without_text() -> None:
+    """Both forms exist."""
+    assert read({}, finish_reason="stop") == Delta(finish_reason="stop")
+    assert read({"content": "x"}, finish_reason="length") == Delta("x", "", "length")
+
+
+def test_usage_comes_without_choices_or_with_them() -> None:
+    """OpenAI sends a chunk of its own; others put it next to the finish reason."""
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    alone = json.dumps({"choices": [], "usage": usage}).encode()
+    assert read_chunk(alone) == Delta(usage=Usage(7, 3))
+    choice = {"delta": {}, "finish_reason": "stop"}
+    both = json.dumps({"choices": [choice], "usage": usage}).encode()
+    assert read_chunk(both) == Delta(finish_reason="stop", usage=Usage(7, 3))
+    assert read_chunk(b'{"choices":[],"usage":null}') is NOTHING
+
+
+def test_done_is_told_apart_from_nothing() -> None:
+    """Both are empty; only one ends the stream."""
+    assert read_chunk(b"[DONE]") is DONE
+    assert DONE is not NOTHING
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"choices": 5}',
+        b'{"choices": ["x"]}',
+        b'{"choices": [{"delta": {"content": 5}}]}',
+        b'{"choices": [], "usage": {"prompt_tokens": "many"}}',
+        b"<html></html>",
+    ],
+)
+def test_what_is_no_chunk_is_malformed(data: bytes) -> None:
+    """One error for everything that is not understood, and no other."""
+    with pytest.raises(Malformed):
+        read_chunk(data)
+
+
+def test_an_error_event_carries_the_providers_object() -> None:
+    """As an object or as a text."""
+    with pytest.raises(ErrorEvent) as caught:
+        read_chunk(b'{"error": {"message": "no", "code": 502}}')
+    assert caught.value.error == {"message": "no", "code": 502}
+    with pytest.raises(ErrorEvent) as caught:
+        read_chunk(b'{"error": "no"}')
+    assert caught.value.error == "no"
+
+
+def test_half_of_a_surrogate_pair_never_gets_through() -> None:
+    """It could not be stored or sent; a whole pair is its character."""
+    half = read_chunk(b'{"choices":[{"delta":{"content":"a\\ud83d"}}]}').text
+    assert half == "a\N{REPLACEMENT CHARACTER}"
+    half.encode()
+    whole = read_chunk(b'{"choices":[{"delta":{"content":"\\ud83d\\ude00"}}]}').text
+    assert whole == "\N{GRINNING FACE}"

@@ -1,0 +1,126 @@
+"""Every provider's way to fail, as it is worded in the wild, means one error of our tree."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from bot.errors import (
+    ContentRefused,
+    ContextTooLong,
+    CutOff,
+    KeyRefused,
+    ModelError,
+    ModelFailed,
+    Overloaded,
+    RateLimited,
+    UnknownModel,
+)
+from bot.llm.failures import Report, failure, in_stream, retry_after
+
+
+def openai(code: str | None, message: str = "words", kind: str = "some_error") -> dict[str, Any]:
+    """An error in OpenAI's shape."""
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+CASES: list[tuple[int | None, Any, type[ModelError]]] = [
+    # by code
+    (401, openai("invalid_api_key"), KeyRefused),
+    (404, openai("model_not_found"), UnknownModel),
+    (400, openai("model_not_found"), UnknownModel),
+    (400, openai("model_not_supported"), UnknownModel),
+    (400, openai("context_length_exceeded"), ContextTooLong),
+    (400, openai("content_filter"), ContentRefused),
+    (400, openai("content_policy_violation"), ContentRefused),
+    (429, openai("rate_limit_exceeded"), RateLimited),
+    (429, openai("insufficient_quota"), KeyRefused),
+    (None, openai("rate_limit_exceeded"), RateLimited),
+    (None, openai(None, kind="server_error"), Overloaded),
+    (529, {"type": "error", "error": {"type": "overloaded_error", "message": "x"}}, Overloaded),
+    # by words
+    (400, openai(None, "This model's maximum context length is 4096 tokens."), ContextTooLong),
+    (400, {"error": {"message": "the request exceeds the available context size"}}, ContextTooLong),
+    (422, {"error": "`inputs` tokens + `max_new_tokens` must be <= 4096"}, ContextTooLong),
+    (400, openai(None, "prompt is too long: 9000 tokens > 8000 maximum"), ContextTooLong),
+    (400, openai(None, "The input token count (9) exceeds the maximum"), ContextTooLong),
+    (429, openai("rate_limit_exceeded", "Request too large for m: Limit 10"), ContextTooLong),
+    (404, {"error": {"message": "model 'x' not found, try pulling it first"}}, UnknownModel),
+    (400, {"error": {"message": "The model `x` does not exist."}}, UnknownModel),
+    (429, {"error": "Model is overloaded", "error_type": "overloaded"}, Overloaded),
+    (400, openai(None, "triggering Azure OpenAI's content management policy"), ContentRefused),
+    # by status
+    (401, "", KeyRefused),
+    (402, {"error": "You have exceeded your monthly included credits."}, KeyRefused),
+    (403, {"error": "insufficient permissions"}, KeyRefused),
+    (404, {"detail": "Not Found"}, UnknownModel),
+    (408, None, Overloaded),
+    (413, "", ContextTooLong),
+    (429, {"error": "Rate limit reached"}, RateLimited),
+    (500, "<html>", Overloaded),
+    (502, "<html><h1>502 Bad Gateway</h1></html>", Overloaded),
+    (503, {"error": "Service Unavailable"}, Overloaded),
+    (504, "<html>", Overloaded),
+    (400, openai(None), ModelFailed),
+    (418, [], ModelFailed),
+    (None, {"message": "gone", "code": 502}, Overloaded),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "kind"), CASES)
+def test_a_failure_is_told_by_code_then_words_then_status(
+    status: int | None, body: Any, kind: type[ModelError]
+) -> None:
+    """The class is exact: a subclass or a neighbour has another sentence for people."""
+    error = failure(Report.of(status, body), model="openai:m")
+    assert type(error) is kind
+    assert error.model == "openai:m"
+
+
+@pytest.mark.parametrize(("status", "body", "kind"), CASES)
+def test_no_word_of_the_provider_is_kept(
+    status: int | None, body: Any, kind: type[ModelError]
+) -> None:
+    """An error's text is status and code; the provider's message stays with the cause."""
+    said = Report.of(status, body).words
+    text = str(failure(Report.of(status, body), model="openai:m"))
+    assert not said or said not in text
+
+
+def test_a_parameter_that_is_not_supported_is_no_unknown_model() -> None:
+    """The words "model" and "not supported" both occur in it."""
+    words = "Unsupported parameter: 'max_tokens' is not supported with this model."
+    body = openai("unsupported_parameter", words)
+    assert type(failure(Report.of(400, body), model="m")) is ModelFailed
+
+
+def test_a_rate_limit_carries_the_wait() -> None:
+    """From the header, in seconds."""
+    report = Report.of(429, openai("rate_limit_exceeded"), {"retry-after": "7"})
+    error = failure(report, model="m")
+    assert isinstance(error, RateLimited) and error.retry_after == 7.0
+
+
+def test_the_wait_is_read_in_every_form() -> None:
+    """Milliseconds, seconds, an HTTP date; nonsense and the past are no wait."""
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    past = format_datetime(datetime.now(UTC) - timedelta(seconds=30), usegmt=True)
+    assert retry_after({"retry-after-ms": "1500", "retry-after": "9"}) == 1.5
+    assert retry_after({"retry-after": "0.5"}) == 0.5
+    assert 28 < (retry_after({"retry-after": soon}) or 0) <= 30
+    assert retry_after({"retry-after": past}) == 0.0
+    assert retry_after({"retry-after": "-3"}) == 0.0
+    assert retry_after({"retry-after": "soon"}) is None
+    assert retry_after({}) is None
+
+
+def test_after_some_text_a_general_failure_is_a_cut() -> None:
+    """What people should hear then is that the answer is not whole; a refusal stays a refusal."""
+    server = Report.of(None, openai(None, kind="server_error"))
+    assert type(in_stream(server, model="m", started=False)) is Overloaded
+    assert type(in_stream(server, model="m", started=True)) is CutOff
+    filtered = Report.of(None, openai("content_filter"))
+    assert type(in_stream(filtered, model="m", started=True)) is ContentRefused

@@ -1,0 +1,218 @@
+"""Chains: who is asked next, who is asked again, and what people hear when nobody answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from bot.domain import ChatRequest, Delta, Finding, Message, Role, Verdict
+from bot.errors import (
+    ContentRefused,
+    ContextTooLong,
+    CutOff,
+    KeyRefused,
+    ModelError,
+    ModelFailed,
+    Overloaded,
+    RateLimited,
+    TimedOut,
+    UnknownModel,
+)
+from bot.llm.fallback import MAX_ROUNDS, Chain
+from bot.ports import ChatModel
+
+REQUEST = ChatRequest(messages=(Message(role=Role.USER, content="hello"),))
+ANSWER = (Delta("yes"), Delta(finish_reason="stop"))
+Step = Delta | ModelError
+
+
+class Scripted:
+    """A model that plays one script for each request, and its last one for all that follow."""
+
+    def __init__(self, name: str, *scripts: tuple[Step, ...]) -> None:
+        self._name, self._scripts = name, scripts
+        self.asked = self.closed = 0
+        self.finding = Finding(name, Verdict.OK, "fine")
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        assert request is REQUEST
+        script = self._scripts[min(self.asked, len(self._scripts) - 1)]
+        self.asked += 1
+        try:
+            for step in script:
+                if isinstance(step, ModelError):
+                    raise step
+                yield step
+        finally:
+            self.closed += 1
+
+    async def check(self) -> Finding:
+        return self.finding
+
+    async def aclose(self) -> None:
+        self.closed = -1
+
+
+class Naps:
+    """A sleep that takes no time and is remembered."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.taken.append(seconds)
+
+
+def chain(*models: ChatModel, naps: Naps | None = None, seconds: float = 60.0) -> Chain:
+    return Chain(models, first_token_seconds=seconds, sleep=naps or Naps())
+
+
+async def text(model: ChatModel) -> str:
+    return "".join([delta.text async for delta in model.stream(REQUEST)])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RateLimited(),
+        Overloaded(),
+        KeyRefused(),
+        UnknownModel(),
+        ContextTooLong(),
+        TimedOut(),
+        CutOff(),
+        ModelFailed(),
+    ],
+)
+async def test_before_its_first_token_a_failed_model_is_followed_by_the_next(
+    error: ModelError,
+) -> None:
+    """At once, without a wait and without asking the first again."""
+    first, second, naps = Scripted("a:1", (error,)), Scripted("b:2", ANSWER), Naps()
+    assert await text(chain(first, second, naps=naps)) == "yes"
+    assert (first.asked, second.asked, naps.taken) == (1, 1, [])
+
+
+async def test_the_log_names_the_model_and_the_reason() -> None:
+    """One line for each model that fell."""
+    error = RateLimited("429 rate_limit_exceeded", model="a:1")
+    with capture_logs() as lines:
+        await text(chain(Scripted("a:1", (error,)), Scripted("b:2", ANSWER)))
+    (line,) = lines
+    assert line["log_level"] == "warning"
+    assert (line["model"], line["next"]) == ("a:1", "b:2")
+    assert (line["error"], line["reason"]) == ("RateLimited", "429 rate_limit_exceeded")
+
+
+@pytest.mark.parametrize("token", [Delta("y"), Delta(reasoning="hm")])
+async def test_after_the_first_token_nothing_falls_over(token: Delta) -> None:
+    """An answer comes from one model: what it said stays, and its failure is the turn's."""
+    first, second = Scripted("a:1", (token, CutOff())), Scripted("b:2", ANSWER)
+    got = []
+    with pytest.raises(CutOff):
+        async for delta in chain(first, second).stream(REQUEST):
+            got.append(delta)
+    assert got == [token]
+    assert second.asked == 0
+
+
+async def test_a_refused_question_is_not_taken_to_another_model() -> None:
+    """A filter's refusal is an answer about the question, not a failure of the model."""
+    second = Scripted("b:2", ANSWER)
+    with pytest.raises(ContentRefused):
+        await text(chain(Scripted("a:1", (ContentRefused(),)), second))
+    assert second.asked == 0
+
+
+async def test_one_model_is_asked_again_after_a_failure_that_passes() -> None:
+    """The wait grows, and starts at about half a second."""
+    model, naps = Scripted("a:1", (Overloaded(),), (Overloaded(),), ANSWER), Naps()
+    assert await text(chain(model, naps=naps)) == "yes"
+    assert 0.3 < naps.taken[0] < 0.7 < naps.taken[1] < 1.3
+
+
+async def test_it_gives_up_after_some_rounds() -> None:
+    """A server that stays overloaded is not asked for ever."""
+    model = Scripted("a:1", (Overloaded(),))
+    with pytest.raises(Overloaded):
+        await text(chain(model))
+    assert model.asked == MAX_ROUNDS
+
+
+@pytest.mark.parametrize("error", [KeyRefused(), UnknownModel(), TimedOut(), ModelFailed()])
+async def test_what_does_not_pass_is_not_asked_again(error: ModelError) -> None:
+    """A wrong key stays wrong; and a limit in time has been waited for once already."""
+    model = Scripted("a:1", (error,))
+    with pytest.raises(type(error)):
+        await text(chain(model))
+    assert model.asked == 1
+
+
+async def test_the_wait_that_a_provider_asks_for_is_kept() -> None:
+    """Neither shorter nor longer."""
+    model, naps = Scripted("a:1", (RateLimited(retry_after=7.0),), ANSWER), Naps()
+    assert await text(chain(model, naps=naps)) == "yes"
+    assert naps.taken == [7.0]
+
+
+async def test_a_wait_beyond_the_first_tokens_limit_is_told_at_once() -> None:
+    """People then hear how long it takes, instead of waiting for nothing."""
+    model, naps = Scripted("a:1", (RateLimited(retry_after=90.0),)), Naps()
+    with pytest.raises(RateLimited) as caught:
+        await text(chain(model, naps=naps, seconds=60.0))
+    assert (model.asked, naps.taken, caught.value.retry_after) == (1, [], 90.0)
+
+
+async def test_a_chain_waits_only_when_all_have_failed() -> None:
+    """Then for the shortest wait, and begins with the first choice again."""
+    first = Scripted("a:1", (RateLimited(retry_after=20.0),), ANSWER)
+    second, naps = Scripted("b:2", (RateLimited(retry_after=5.0),)), Naps()
+    assert await text(chain(first, second, naps=naps)) == "yes"
+    assert (first.asked, second.asked, naps.taken) == (2, 1, [5.0])
+
+
+async def test_people_hear_of_the_failure_that_passes() -> None:
+    """A wrong setting of the second choice is for the log; the first one's wait is for people."""
+    models = Scripted("a:1", (TimedOut(),)), Scripted("b:2", (UnknownModel(),))
+    with pytest.raises(TimedOut):
+        await text(chain(*models))
+    with pytest.raises(TimedOut):
+        await text(chain(*reversed(models)))
+    with pytest.raises(KeyRefused):
+        await text(chain(Scripted("a:1", (KeyRefused(),)), Scripted("b:2", (UnknownModel(),))))
+
+
+async def test_closing_the_chain_closes_the_stream_below() -> None:
+    """A stopped turn ends the request at once, not when memory is collected."""
+    model = Scripted("a:1", ANSWER)
+    stream = chain(model).stream(REQUEST)
+    await anext(stream)
+    assert model.closed == 0
+    await stream.aclose()  # type: ignore[attr-defined]
+    assert model.closed == 1
+
+
+async def test_a_chain_has_the_settings_name_and_closes_its_models() -> None:
+    """The name is what LLM says."""
+    models = Scripted("a:1", ANSWER), Scripted("b:2", ANSWER)
+    both = chain(*models)
+    assert both.name == "a:1,b:2"
+    await both.aclose()
+    assert [model.closed for model in models] == [-1, -1]
+
+
+async def test_a_chain_is_as_well_as_its_best_model() -> None:
+    """One that works is enough, but the other is named."""
+    good, bad = Scripted("a:1", ANSWER), Scripted("b:2", ANSWER)
+    bad.finding = Finding("b:2", Verdict.FAILED, "KeyRefused", "check the key")
+    assert (await chain(good).check()).verdict is Verdict.OK
+    both = await chain(good, bad).check()
+    assert both.verdict is Verdict.WARNING
+    assert "KeyRefused" in both.detail and both.advice == "check the key"
+    assert (await chain(bad, bad).check()).verdict is Verdict.FAILED

@@ -1,0 +1,169 @@
+"""Reading an answer: limits that only tokens extend, and whole answers told from cut ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+
+import pytest
+
+from bot.domain import Delta, Usage
+from bot.errors import CutOff, ModelError, ModelFailed, TimedOut
+from bot.llm.patience import Limits, OutOfPatience, Patience
+from bot.llm.reading import Reader
+
+QUICK = Limits(first_token=0.2, between_tokens=0.1)
+
+
+async def forever() -> None:
+    """What never comes."""
+    await asyncio.Event().wait()
+
+
+def make_reader(limits: Limits = QUICK) -> Reader:
+    """A reader whose transport breaks with OSError."""
+
+    def translate(error: Exception, started: bool) -> ModelError:
+        return (CutOff if started else ModelFailed)(str(error))
+
+    return Reader(model="a:b", limits=limits, broken=(OSError,), translate=translate)
+
+
+async def source(*steps: Delta | Exception | float) -> AsyncIterator[Delta]:
+    """A stream of deltas, pauses (seconds) and errors."""
+    for step in steps:
+        if isinstance(step, Delta):
+            yield step
+        elif isinstance(step, Exception):
+            raise step
+        else:
+            await asyncio.sleep(step)
+
+
+async def read(reader: Reader, steps: Iterable[Delta | Exception | float]) -> list[Delta]:
+    """Everything that an answer gives."""
+    stream, taken = source(*steps), []
+    with reader:
+        while (delta := await reader.next(stream)) is not None:
+            taken.append(reader.take(delta))
+        reader.end()
+    return taken
+
+
+# ── patience ──────────────────────────────────────────────────────────────────────────────────
+async def test_the_first_token_has_a_limit_over_all_waits() -> None:
+    """Waits without a token share it: headers, comments and roles do not extend it."""
+    with Patience(Limits(first_token=0.3, between_tokens=9)) as patience:
+        await patience.wait(asyncio.sleep(0.1))
+        with pytest.raises(OutOfPatience):
+            await patience.wait(asyncio.sleep(0.29))
+        assert not patience.started
+
+
+async def test_each_token_begins_a_new_limit() -> None:
+    """Many tokens together may take longer than the limit."""
+    with Patience(Limits(first_token=0.3, between_tokens=0.3)) as patience:
+        for _ in range(4):
+            await patience.wait(asyncio.sleep(0.1))
+            patience.token()
+        with pytest.raises(OutOfPatience):
+            await patience.wait(forever())
+        assert patience.started
+
+
+async def test_the_consumers_time_does_not_count() -> None:
+    """The limit runs while the model is waited for, not while its text is worked on."""
+    with Patience(Limits(first_token=9, between_tokens=0.1)) as patience:
+        await patience.wait(asyncio.sleep(0))
+        patience.token()
+        await asyncio.sleep(0.15)
+        assert await patience.wait(asyncio.sleep(0, "in time")) == "in time"
+
+
+async def test_another_cancellation_is_not_taken_for_the_limit() -> None:
+    """A stopped turn is cancelled, and nothing turns that into an error."""
+
+    async def wait() -> None:
+        with Patience(Limits(9, 9)) as patience:
+            await patience.wait(forever())
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_the_limit_leaves_the_task_as_it_was() -> None:
+    """After it the task is not half cancelled: it can go on to the next model."""
+    with Patience(QUICK) as patience, pytest.raises(OutOfPatience):
+        await patience.wait(forever())
+    task = asyncio.current_task()
+    assert task is not None and task.cancelling() == 0
+    await asyncio.sleep(0)
+
+
+async def test_no_timer_is_left_behind() -> None:
+    """A limit that was not reached fires into nothing."""
+    with Patience(QUICK) as patience:
+        await patience.wait(asyncio.sleep(0))
+    await asyncio.sleep(0.25)
+    task = asyncio.current_task()
+    assert task is not None and task.cancelling() == 0
+
+
+# ── the answer ────────────────────────────────────────────────────────────────────────────────
+async def test_the_first_delta_names_the_model() -> None:
+    """Only the first, whatever it carries."""
+    got = await read(make_reader(), [Delta("a"), Delta("b", finish_reason="stop")])
+    assert [delta.model for delta in got] == ["a:b", None]
+
+
+async def test_an_answer_without_a_finish_reason_was_cut_off() -> None:
+    """However cleanly the stream ended, and even when nothing came at all."""
+    for steps in ([Delta("a")], []):
+        with pytest.raises(CutOff) as caught:
+            await read(make_reader(), steps)
+        assert caught.value.model == "a:b"
+
+
+async def test_what_breaks_after_the_finish_reason_is_nobodys_concern() -> None:
+    """The answer is whole: a reset, or a server that never closes, changes nothing."""
+    whole = [Delta("a"), Delta(finish_reason="stop")]
+    assert len(await read(make_reader(), [*whole, OSError("reset")])) == 2
+    usage = Delta(usage=Usage(1, 2))
+    assert (await read(make_reader(), [*whole, 0.01, usage]))[-1] == usage
+
+
+async def test_after_done_it_does_not_wait() -> None:
+    """A server that keeps the body open costs the reply a fiftieth of a second at most."""
+    reader, stream = make_reader(), source(Delta("a", finish_reason="stop"), 30.0)
+    with reader:
+        delta = await reader.next(stream)
+        assert delta is not None
+        reader.take(delta)
+        reader.done()
+        begun = asyncio.get_running_loop().time()
+        assert await reader.next(stream) is None
+        assert asyncio.get_running_loop().time() - begun < 0.5
+        reader.end()
+
+
+async def test_a_broken_stream_is_translated_with_its_cause() -> None:
+    """The translation is told whether text had come."""
+    with pytest.raises(ModelFailed) as failed:
+        await read(make_reader(), [OSError("reset")])
+    assert isinstance(failed.value.__cause__, OSError)
+    with pytest.raises(CutOff):
+        await read(make_reader(), [Delta("a"), OSError("reset")])
+
+
+async def test_time_runs_out_before_the_first_token_and_between_tokens() -> None:
+    """The error tells which; reasoning counts as a token, an empty delta does not."""
+    with pytest.raises(TimedOut) as caught:
+        await read(make_reader(), [Delta(), 30.0])
+    assert not caught.value.started
+    for token in (Delta("a"), Delta(reasoning="hm")):
+        with pytest.raises(TimedOut) as caught:
+            await read(make_reader(), [token, 30.0])
+        assert caught.value.started and caught.value.model == "a:b"

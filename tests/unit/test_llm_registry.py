@@ -1,0 +1,102 @@
+"""From the settings to models: what is named is made, and nothing else is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from bot.domain import ChatRequest, Message, Role, Verdict
+from bot.errors import SettingsError
+from bot.llm.echo import EchoModel
+from bot.llm.registry import build_models
+from bot.settings import load
+
+CHECK = """
+import sys
+from bot.llm.registry import build_models
+from bot.settings import load
+models = build_models(load({environ!r}, None))
+print(models.default.name)
+print(*sorted({{"openai", "huggingface_hub", "aiohttp", "discord"}} & set(sys.modules)))
+"""
+
+
+def imported(**environ: str) -> tuple[str, set[str]]:
+    """The default model's name, and which libraries a fresh process loads for it."""
+    code = CHECK.format(environ=environ)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    name, libraries = done.stdout.splitlines()
+    return name, set(libraries.split())
+
+
+def test_only_configured_providers_are_imported() -> None:
+    """Each costs half a second of start-up and tens of megabytes."""
+    assert imported() == ("echo", set())
+    name, libraries = imported(LLM="huggingface:org/m:fastest", HF_TOKEN="hf_x")
+    assert (name, libraries) == ("huggingface:org/m:fastest", {"huggingface_hub"})
+    name, libraries = imported(LLM="openai:m", OPENAI_API_KEY="k")
+    assert (name, libraries) == ("openai:m", {"openai", "aiohttp"})
+
+
+async def test_a_chain_and_choices_are_made_from_names() -> None:
+    """Names keep everything after the first colon; choices stand alone."""
+    settings = load(
+        {
+            "LLM": "openai:a, huggingface:org/b:fastest",
+            "MODELS": "openai:ft:c:d,echo",
+            "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+            "HF_BASE_URL": "http://127.0.0.1:9/v1",
+        },
+        None,
+    )
+    models = build_models(settings)
+    assert models.default.name == "openai:a,huggingface:org/b:fastest"
+    assert {name: model.name for name, model in models.choices.items()} == {
+        "openai:ft:c:d": "openai:ft:c:d",
+        "echo": "echo",
+    }
+    await models.aclose()
+
+
+@pytest.mark.parametrize(
+    ("llm", "setting"), [("openai:m", "OPENAI_API_KEY"), ("huggingface:m", "HF_TOKEN")]
+)
+def test_a_missing_key_is_a_wrong_setting(llm: str, setting: str) -> None:
+    """It is named before anything starts, not when the first question comes."""
+    with pytest.raises(SettingsError) as caught:
+        build_models(load({"LLM": llm}, None))
+    assert caught.value.setting == setting
+
+
+# ── echo ──────────────────────────────────────────────────────────────────────────────────────
+def conversation(*said: str) -> tuple[Message, ...]:
+    roles = (Role.SYSTEM, Role.USER, Role.ASSISTANT, Role.USER)
+    return tuple(Message(role=role, content=text) for role, text in zip(roles, said, strict=False))
+
+
+async def test_echo_streams_the_last_message_and_counts_them() -> None:
+    """In pieces, whole, with a finish reason, usage and its name: as a real model does."""
+    request = ChatRequest(conversation("be kind", "one", "ok", "two **bold**\n\n- item"))
+    deltas = [delta async for delta in EchoModel(seconds_per_piece=0).stream(request)]
+    text = "".join(delta.text for delta in deltas)
+    assert "two **bold**\n\n- item" in text and "3 messages" in text
+    assert len(deltas) > 5 and deltas[0].model == "echo"
+    assert deltas[-1].finish_reason == "stop"
+    assert deltas[-1].usage is not None and deltas[-1].usage.output_tokens == len(deltas) - 1
+
+
+async def test_echo_keeps_the_output_limit() -> None:
+    """A limit ends it like any model, with the finish reason that says so."""
+    request = ChatRequest(conversation("s", "a long question of many words"), max_tokens=3)
+    deltas = [delta async for delta in EchoModel(seconds_per_piece=0).stream(request)]
+    assert len(deltas) == 4 and deltas[-1].finish_reason == "length"
+
+
+async def test_echo_says_that_it_is_no_model() -> None:
+    """`doctor` shows what to set."""
+    finding = await EchoModel().check()
+    assert finding.verdict is Verdict.WARNING and "LLM" in finding.advice
