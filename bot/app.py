@@ -26,6 +26,7 @@ from bot.llm.registry import Models, build_models
 from bot.ports import Adapter, Clock
 from bot.scheduler import Scheduler
 from bot.settings import Settings, SlackMode
+from bot.store.migrate import status
 from bot.store.sqlite import SqliteStore
 from bot.turn import TurnOptions, TurnRunner
 
@@ -250,7 +251,7 @@ async def doctor(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("settings", Verdict.OK, "consistent")
     except SettingsError as error:
         yield Finding(error.setting, Verdict.FAILED, error.problem)
-    yield await _database(settings, clock)
+    yield await _database(settings)
     async for finding in _models(settings):
         yield finding
     adapters = platforms(settings, clock)
@@ -274,14 +275,18 @@ async def _models(settings: Settings) -> AsyncIterator[Finding]:
             yield await alone.default.check()
 
 
-async def _database(settings: Settings, clock: Clock) -> Finding:
+async def _database(settings: Settings) -> Finding:
+    """Read only: the bot may be running on it at this moment."""
     path = settings.database_path
+    if not path.exists():
+        return Finding("database", Verdict.OK, f"{path} will be made at the first start")
     try:
-        async with SqliteStore.open(path, clock=clock):
-            pass
+        found = await asyncio.to_thread(status, path)
     except StoreError as error:
         return Finding("database", Verdict.FAILED, str(error), f"look at {path}")
-    return Finding("database", Verdict.OK, str(path))
+    pending = ", ".join(found.pending)
+    note = f", to be migrated at the next start: {pending}" if pending else ""
+    return Finding("database", Verdict.OK, f"{path}{note}")
 
 
 def connect_hint(settings: Settings) -> str:

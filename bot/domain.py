@@ -206,6 +206,7 @@ class Conclusion:
     finish_reason: str | None = None
     usage: Usage | None = None
     error: str | None = None
+    first_token_at: float | None = None  # Unix seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,11 @@ class _Draft:
     model: str | None = None
     finish_reason: str | None = None
     usage: Usage | None = None
+    first_token_at: float | None = None
 
-    def take(self, delta: Delta) -> None:
+    def take(self, delta: Delta, now: float) -> None:
+        if delta.text and self.first_token_at is None:
+            self.first_token_at = now
         self.text.append(delta.text)
         self.model = delta.model or self.model
         self.finish_reason = delta.finish_reason or self.finish_reason
@@ -79,6 +82,7 @@ class _Draft:
             finish_reason=self.finish_reason,
             usage=self.usage,
             error=error,
+            first_token_at=self.first_token_at,
         )
 
 
@@ -215,7 +219,7 @@ class _Attempt:
                 reply.write(draft.notice + "\n\n")
             async with _deltas(self._runner.model(self._claim), request) as deltas:
                 async for delta in deltas:
-                    draft.take(delta)
+                    draft.take(delta, self._runner.clock.time())
                     if delta.text:
                         reply.write(delta.text)
                     if reply.gone:
@@ -284,6 +288,9 @@ def _notice(claim: Claim) -> str:
 
 def _without_model(claim: Claim, draft: _Draft) -> Conclusion | None:
     """The outcome of a turn that needs no model: nothing was asked, or it failed too often."""
+    if claim.epoch != claim.conversation.epoch:
+        # Started over while nobody held the turn: what it would answer is no longer looked at.
+        return draft.conclude(Outcome.RESET, texts.RESET_MEANWHILE)
     if claim.fence.attempt > MAX_ATTEMPTS:
         return draft.conclude(Outcome.FAILED, texts.GAVE_UP, "too many attempts")
     asked = any(question.text for question in claim.questions)

@@ -11,7 +11,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +79,8 @@ def migrate(path: Path, directory: Path = MIGRATIONS) -> list[str]:
     whole migration made it.
     """
     files = load(directory)
+    with suppress(OSError):  # whatever hinders it, SQLite says better
+        path.touch(mode=0o600)  # conversations are for the bot's own user only
     with translated(path), closing(_connect(path, "rwc")) as db:
         _refuse_foreign(db, path)
         return [step.name for step in files if _apply(db, path, files, step)]

@@ -98,6 +98,7 @@ def conclusion_from(row: sqlite3.Row) -> Conclusion | None:
         finish_reason=row["finish_reason"],
         usage=Usage(row["input_tokens"], row["output_tokens"]) if counted else None,
         error=row["error"],
+        first_token_at=row["first_token_at"],
     )
 
 

@@ -126,7 +126,8 @@ def conclude(db: sqlite3.Connection, fence: Fence, conclusion: Conclusion, now: 
     ended = db.execute(
         "UPDATE turns SET state = 'concluded', concluded_at = :now, outcome = :outcome,"
         " error = :error, display = :display, content = :content, model = :model,"
-        " finish_reason = :finish_reason, input_tokens = :input, output_tokens = :output"
+        " finish_reason = :finish_reason, input_tokens = :input, output_tokens = :output,"
+        " first_token_at = :first_token_at"
         " WHERE id = :turn AND attempt = :attempt AND state = 'running'",
         values,
     ).rowcount
@@ -149,6 +150,7 @@ def _values(conclusion: Conclusion) -> dict[str, object]:
         "display": rows.storable(conclusion.display),
         "content": rows.storable(conclusion.content),
         "model": conclusion.model,
+        "first_token_at": conclusion.first_token_at,
         "finish_reason": conclusion.finish_reason,
         "input": None if usage is None else usage.input_tokens,
         "output": None if usage is None else usage.output_tokens,

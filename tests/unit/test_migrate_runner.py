@@ -75,6 +75,11 @@ def test_a_new_file_is_applied_to_a_database_that_has_the_older_ones(
     assert status(path, directory) == runner.Status(("0001_first", "0002_second"), ())
 
 
+def test_conversations_are_for_the_bots_own_user_only(path: Path, directory: Path) -> None:
+    migrate(path, directory)
+    assert path.stat().st_mode & 0o077 == 0
+
+
 def test_status_makes_no_file(path: Path, directory: Path) -> None:
     assert status(path, directory).pending == ("0001_first",)
     assert not path.exists()
