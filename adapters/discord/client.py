@@ -7,6 +7,7 @@ handled in a task of its own, and a failure of one touches no other.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -105,6 +106,7 @@ class DiscordAdapter:
         finally:
             await listener.done_within(LAST_EVENTS)
             self._wire.disconnect()
+            self._client = None
             await client.close()
 
     def health(self) -> Health:
@@ -113,7 +115,7 @@ class DiscordAdapter:
         if client is None or not client.connected:
             return Health(ok=False, details={"gateway": "not connected"})
         details = {"gateway": "connected", "guilds": str(len(client.guilds))}
-        if client.latency == client.latency:  # no number before the first heartbeat
+        if math.isfinite(client.latency):  # it is not before the first heartbeat
             details["latency"] = f"{client.latency * 1000:.0f} ms"
         return Health(ok=True, details=details)
 
@@ -159,6 +161,8 @@ class ThreadlineClient(discord.Client):
     """discord.py's client with our events."""
 
     def __init__(self, *, wire: Wire, desk: Desk) -> None:
+        # It would warn at every start that it cannot do voice, which nobody asked for.
+        discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
         super().__init__(
             intents=intents(),
             allowed_mentions=discord.AllowedMentions.none(),
@@ -211,9 +215,7 @@ def intents() -> discord.Intents:
 
 
 def _client_for_checks() -> discord.Client:
-    return discord.Client(
-        intents=discord.Intents.none(), max_ratelimit_timeout=MAX_RATELIMIT_SECONDS
-    )
+    return discord.Client(intents=intents(), max_ratelimit_timeout=MAX_RATELIMIT_SECONDS)
 
 
 def _closed(error: discord.ConnectionClosed) -> CannotStart:

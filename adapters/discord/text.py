@@ -65,7 +65,7 @@ def _without_own(text: str, own: frozenset[int]) -> str:
         return text
     mention = rf"<@[!&]?(?:{'|'.join(map(str, sorted(own)))})>"
     text = re.sub(rf"\A\s*(?:{mention}[\s,:;]*)+", "", text)
-    text = re.sub(rf"[ \t]*{mention}(?=[ \t]*(?:[,.;:!?)]|$))", "", text, flags=re.MULTILINE)
+    text = re.sub(rf",?[ \t]*{mention}(?=[ \t]*(?:[,.;:!?)]|$))", "", text, flags=re.MULTILINE)
     return re.sub(rf"{mention}[ \t]*", "", text)
 
 

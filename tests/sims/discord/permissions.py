@@ -17,6 +17,16 @@ def bits(names: list[str]) -> int:
     return sum({c.PERMISSIONS[name] for name in names})
 
 
+def in_guild(world: World, user: int, guild: int) -> int:
+    """The permission bits of `user` in a guild, before any channel's overwrites."""
+    found = world.guilds[guild]
+    bits = 0
+    for role in (guild, *found.members[user]):
+        bits |= found.roles[role].permissions
+    everything = user == found.owner or bits & c.PERMISSIONS["administrator"]
+    return EVERYTHING if everything else bits
+
+
 def permissions(world: World, user: int, channel: Channel) -> int:
     """The permission bits of `user` in `channel`; 0 when they are not there at all."""
     if channel.guild is None:
@@ -24,11 +34,8 @@ def permissions(world: World, user: int, channel: Channel) -> int:
     guild = world.guilds[channel.guild]
     if user not in guild.members or (user == c.BOT and not guild.bot_inside):
         return 0
-    roles = [guild.id, *guild.members[user]]
-    base = 0
-    for role in roles:
-        base |= guild.roles[role].permissions
-    if user == guild.owner or base & c.PERMISSIONS["administrator"]:
+    base = in_guild(world, user, guild.id)
+    if base == EVERYTHING:
         return EVERYTHING
     place = world.channels[channel.parent] if channel.parent is not None else channel
     base = _overwritten(base, place, [guild.id])

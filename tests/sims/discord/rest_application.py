@@ -14,7 +14,9 @@ from tests.sims.discord import errors as e
 from tests.sims.discord.commands import CHAT_INPUT, check_commands
 from tests.sims.discord.http import JSON, PREFIX, body, items, number, reply
 from tests.sims.discord.payloads import user_json
+from tests.sims.discord.permissions import in_guild
 from tests.sims.discord.scene import Scene
+from tests.sims.discord.world import Guild
 
 COMMANDS = PREFIX + r"/applications/{app:\d+}/commands"
 GUILD_COMMANDS = PREFIX + r"/applications/{app:\d+}/guilds/{guild:\d+}/commands"
@@ -57,9 +59,14 @@ class ApplicationRoutes:
         return reply(user_json(user))
 
     async def guilds(self, request: web.Request) -> web.Response:
-        """GET /users/@me/guilds."""
+        """GET /users/@me/guilds: with the bot's permissions as a string of bits."""
         inside = [guild for guild in self._world.guilds.values() if guild.bot_inside]
-        return reply([{"id": str(g.id), "name": g.name, "features": []} for g in inside])
+        return reply([self._partial(guild) for guild in inside])
+
+    def _partial(self, guild: Guild) -> JSON:
+        bits = in_guild(self._world, c.BOT, guild.id)
+        about: JSON = {"id": str(guild.id), "name": guild.name, "features": [], "icon": None}
+        return about | {"owner": False, "permissions": str(bits)}
 
     async def open_dm(self, request: web.Request) -> web.Response:
         """POST /users/@me/channels: the DM channel with a person, the same one each time."""

@@ -1,0 +1,342 @@
+"""Slash commands, buttons, answers, the start and `doctor` on Discord, on the real client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from adapters.discord.client import DiscordAdapter
+from adapters.discord.doctor import permissions
+from bot import texts
+from bot.clock import SystemClock
+from bot.domain import Answer, Choice, Control, ConversationKey, Shown, Verdict
+from bot.errors import CannotStart, StoreUnavailable
+from tests.discord_kit import (
+    RecordingInbox,
+    adapter_for,
+    asked,
+    claim,
+    frame,
+    received,
+    running,
+    show,
+    until,
+)
+from tests.sims.discord import constants as c
+from tests.sims.discord.client import DiscordSim
+
+EPHEMERAL = 1 << 6
+IN_CHANNEL = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), "")
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[DiscordSim]:
+    async with DiscordSim() as sim:
+        yield sim
+
+
+@pytest.fixture
+def inbox() -> RecordingInbox:
+    return RecordingInbox()
+
+
+@pytest.fixture
+async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[DiscordAdapter]:
+    async with running(sim, inbox, models=("openai:small", "openai:large")) as adapter:
+        await registered(sim)
+        yield adapter
+
+
+async def registered(sim: DiscordSim) -> None:
+    async def there() -> Any:
+        return (await sim.state())["commands"]
+
+    await sim.until(there)
+
+
+async def told(sim: DiscordSim, interaction: int) -> dict[str, Any]:
+    """The answer to an interaction, once it is there: content, components, and whether hidden."""
+
+    async def answer() -> Any:
+        answers = (await sim.interaction(interaction))["answers"]
+        return answers if len(answers) > 1 else None
+
+    first, last = await sim.until(answer)
+    return {**last["data"], "hidden": bool(first["data"].get("flags", 0) & EPHEMERAL)}
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    return [item["custom_id"] for row in answer["components"] for item in row["components"]]
+
+
+# ── slash commands ────────────────────────────────────────────────────────────────────────────
+async def test_commands_are_for_guilds_and_the_bots_direct_messages(
+    sim: DiscordSim, adapter: DiscordAdapter
+) -> None:
+    [put] = await sim.requests("PUT /api/v10/applications")
+    assert {command["name"] for command in put["body"]} == {"reset", "model", "help"}
+    for command in put["body"]:
+        assert (command["integration_types"], command["contexts"]) == ([0], [0, 1])
+    [model] = [command for command in put["body"] if command["name"] == "model"]
+    [option] = model["options"]
+    assert [choice["value"] for choice in option["choices"]] == ["openai:small", "openai:large"]
+
+
+async def test_commands_are_registered_again_only_when_they_changed(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    async def puts(models: tuple[str, ...]) -> int:
+        reads = len(await sim.requests("GET /api/v10/applications"))
+        async with running(sim, inbox, models=models):
+            path = "GET /api/v10/applications"
+
+            async def compared() -> bool:
+                return len(await sim.requests(path)) > reads
+
+            await sim.until(compared)
+            await sim.wait_idle(0.1)
+        return len(await sim.requests("PUT /api/v10/applications"))
+
+    assert [await puts(m) for m in (("openai:a",), ("openai:a",), ("openai:b",))] == [1, 1, 2]
+
+
+async def test_reset_in_a_thread_resets_its_conversation(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    root = await sim.say(content="hello")
+    thread = await sim.start_thread(c.ALICE, root, "talk")
+    answer = await told(sim, await sim.slash(c.ALICE, thread, "reset"))
+    assert (answer["content"], answer["hidden"]) == ("Done.", True)
+    [command] = inbox.commands
+    assert (command.name, command.author.id) == ("reset", str(c.ALICE))
+    assert command.key == ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(thread))
+
+
+async def test_reset_in_a_direct_message_resets_it(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    sent = await sim.dm(c.ALICE, "hello")
+    await told(sim, await sim.slash(c.ALICE, sent["channel"], "reset"))
+    assert inbox.commands[0].key == ConversationKey("discord", "@me", str(sent["channel"]), "")
+
+
+async def test_reset_in_a_channel_asks_which_conversation(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """Its buttons work after a restart too: their ids say everything."""
+    thread = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), "1573618796969590784")
+    inbox.choices = [Choice("How does this work?", "reset", thread)]
+    async with running(sim, inbox):
+        await registered(sim)
+        interaction = await sim.slash(c.ALICE, c.CHANNEL, "reset")
+        answer = await told(sim, interaction)
+    assert (answer["content"], inbox.commands) == (texts.WHICH_THREAD, [])
+    assert inbox.asked_recent == [(IN_CHANNEL, str(c.ALICE))]
+    message = (await sim.interaction(interaction))["message"]
+    async with running(sim, inbox):
+        click = await sim.click(c.ALICE, message, ids(answer)[0])
+        assert (await told(sim, click))["content"] == "Done."
+    assert [(command.name, command.key) for command in inbox.commands] == [("reset", thread)]
+
+
+async def test_reset_in_a_channel_without_conversations_says_so(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    answer = await told(sim, await sim.slash(c.ALICE, c.CHANNEL, "reset"))
+    assert (answer["content"], answer["components"]) == (texts.NO_RECENT, [])
+
+
+async def test_model_and_help_reach_the_core(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    inbox.answer = Answer(f"`x` <@{c.BOB}> @everyone\n#### Deep")
+    options = {"name": "openai:large"}
+    answer = await told(sim, await sim.slash(c.ALICE, c.CHANNEL, "model", options))
+    await told(sim, await sim.slash(c.ALICE, c.CHANNEL, "help"))
+    found = [(command.name, command.argument, command.key) for command in inbox.commands]
+    assert found == [("model", "openai:large", IN_CHANNEL), ("help", "", IN_CHANNEL)]
+    assert answer["content"].endswith("**Deep**")
+    assert answer["allowed_mentions"]["parse"] == []
+
+
+async def test_commands_are_acknowledged_before_the_core_has_answered(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    gate = asyncio.Event()
+    carried_out = inbox.command
+
+    async def slow(command: Any) -> Answer:
+        await gate.wait()
+        return await carried_out(command)
+
+    inbox.command = slow  # type: ignore[method-assign]
+    interaction = await sim.slash(c.ALICE, c.CHANNEL, "help")
+
+    async def acknowledged() -> Any:
+        return (await sim.interaction(interaction))["answered"]
+
+    assert await sim.until(acknowledged, 2)
+    assert len((await sim.interaction(interaction))["answers"]) == 1
+    gate.set()
+    assert (await told(sim, interaction))["content"] == "Done."
+
+
+async def test_a_command_that_cannot_be_stored_is_answered_with_a_sentence(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    inbox.error = StoreUnavailable("locked")
+    answer = await told(sim, await sim.slash(c.ALICE, c.CHANNEL, "help"))
+    assert answer["content"] == texts.STORE_DOWN
+
+
+# ── controls ──────────────────────────────────────────────────────────────────────────────────
+async def with_stop(sim: DiscordSim, adapter: DiscordAdapter, message: int) -> dict[str, Any]:
+    """A page with a Stop button under it."""
+    surface = adapter.surface(claim(asked(message)))
+    await surface.open()
+    shown = await show(surface, Shown(), frame("Writing", controls=(Control.STOP,)))
+    await surface.close()
+    return await sim.message(int(shown.pages[0].message_id))
+
+
+async def test_stop_works_in_a_thread_after_a_restart(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    message = await sim.mention("question")
+    async with running(sim, inbox) as adapter:
+        page = await with_stop(sim, adapter, message)
+    async with running(sim, inbox):
+        await told(sim, await sim.click(c.BOB, page["id"], ids(page)[0]))
+    [command] = inbox.commands
+    assert (command.name, command.author.id) == ("stop", str(c.BOB))
+    assert command.key == asked(message).key
+
+
+async def test_stop_in_a_reply_chain_finds_the_conversation_by_its_page(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    await sim.set_permissions(c.CHANNEL, deny=("create_public_threads",))
+    message = await sim.mention("question")
+    page = await with_stop(sim, adapter, message)
+    begun = asked(message).key
+    inbox.conversations[f"discord/{c.GUILD}/{c.CHANNEL}/{page['id']}"] = begun
+    await told(sim, await sim.click(c.ALICE, page["id"], ids(page)[0]))
+    assert [command.key for command in inbox.commands] == [begun]
+
+
+async def test_an_answer_to_a_written_command_stands_below_it(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message = await sim.mention("model")
+    choice = Choice("Start over", "reset", IN_CHANNEL)
+    long = "\n".join(["a line"] * 500)
+    await adapter.say(await received(inbox, message), Answer(long, (choice,)))
+    [said] = await sim.messages(author=c.BOT)
+    assert (said["reply_to"], said["notified"]) == (message, [])
+    assert len(said["content"]) <= 2_000 and said["content"].endswith("a line…")
+    assert len(ids(said)) == 1
+
+
+# ── the start ─────────────────────────────────────────────────────────────────────────────────
+async def test_a_refused_token_says_where_to_get_one(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    with pytest.raises(CannotStart, match=r"DISCORD_TOKEN.*Reset Token"):
+        await adapter_for(sim, token="wrong").run(inbox)
+
+
+async def test_a_missing_intent_names_the_switch(sim: DiscordSim, inbox: RecordingInbox) -> None:
+    await sim.grant_intents()
+    with pytest.raises(CannotStart, match="turn on “Message Content Intent”"):
+        await adapter_for(sim).run(inbox)
+
+
+async def test_a_token_that_is_taken_back_stops_the_adapter(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    with pytest.raises(CannotStart, match="no longer accepts"):
+        async with running(sim, inbox) as adapter:
+            task = next(t for t in asyncio.all_tasks() if "DiscordAdapter.run" in repr(t))
+            await sim.disconnect(4004)
+            await asyncio.wait({task}, timeout=10)
+            assert not adapter.health().ok
+
+
+class NoWaiting(SystemClock):
+    """A clock on which pauses between attempts pass at once."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.02))
+
+
+async def test_a_platform_that_cannot_be_reached_is_tried_again(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """Neither REST nor a gateway that is down at the start ends the adapter."""
+    await sim.call("fault", match="GET /api/v10/users/@me", drop=True, times=2)
+    await sim.offline()
+    clock = NoWaiting()
+    adapter = adapter_for(sim, clock=clock)
+    assert not adapter.health().ok
+    task = asyncio.create_task(adapter.run(inbox))
+    try:
+
+        async def tried() -> bool:
+            return len(await sim.requests("/gateway/")) > 1
+
+        await sim.until(tried)
+        await sim.online()
+        await until(lambda: inbox.connections == 1)
+        assert adapter.health().ok
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def test_stopping_closes_the_session(sim: DiscordSim, inbox: RecordingInbox) -> None:
+    async with running(sim, inbox) as adapter:
+        pass
+    assert not any(session["connected"] for session in (await sim.state())["sessions"])
+    assert not adapter.health().ok
+
+
+async def test_only_the_intents_that_are_needed_are_asked_for(
+    sim: DiscordSim, adapter: DiscordAdapter
+) -> None:
+    needed = ("guilds", "guild_messages", "dm_messages", "message_content")
+    [session] = (await sim.state())["sessions"]
+    assert session["intents"] == sum(c.INTENTS[name] for name in needed)
+
+
+# ── doctor ────────────────────────────────────────────────────────────────────────────────────
+async def test_doctor_finds_everything_in_order(sim: DiscordSim, adapter: DiscordAdapter) -> None:
+    findings = await adapter_for(sim).check()
+    assert [(f.subject, f.verdict) for f in findings] == [
+        ("Discord token", Verdict.OK),
+        ("Discord message content intent", Verdict.OK),
+        ("Discord guild Sim guild", Verdict.OK),
+        ("Discord commands", Verdict.OK),
+    ]
+
+
+async def test_doctor_says_what_to_do(sim: DiscordSim) -> None:
+    await sim.grant_intents()
+    [_, intent, _, commands] = await adapter_for(sim).check()
+    assert intent.verdict is Verdict.FAILED and "Message Content Intent" in intent.advice
+    assert commands.verdict is Verdict.WARNING and "start" in commands.advice
+    [token] = await adapter_for(sim, token="wrong").check()
+    assert token.verdict is Verdict.FAILED and "Reset Token" in token.advice
+    await sim.remove_bot()
+    guilds = (await adapter_for(sim).check())[2]
+    invited = f"client_id={c.APPLICATION}&scope=bot+applications.commands"
+    assert guilds.verdict is Verdict.WARNING and invited in guilds.advice
+    assert f"permissions={permissions().value}" in guilds.advice
+
+
+async def test_doctor_survives_a_platform_that_is_down(sim: DiscordSim) -> None:
+    await sim.call("fault", match="GET", drop=True, times=99)
+    [finding] = await adapter_for(sim).check()
+    assert finding.verdict is Verdict.FAILED and "cannot be reached" in finding.detail

@@ -1,0 +1,353 @@
+"""Messages on Discord become `Incoming` values, row by row of the design's table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from adapters.discord.client import DiscordAdapter
+from bot.domain import Address, ConversationKey, Incoming, Visibility
+from bot.errors import StoreUnavailable
+from tests.discord_kit import RecordingInbox, received, running, until
+from tests.sims.discord import constants as c
+from tests.sims.discord.client import DiscordSim
+
+GUILD, CHANNEL, BOT = str(c.GUILD), str(c.CHANNEL), f"<@{c.BOT}>"
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[DiscordSim]:
+    async with DiscordSim() as sim:
+        yield sim
+
+
+@pytest.fixture
+def inbox() -> RecordingInbox:
+    return RecordingInbox()
+
+
+@pytest.fixture
+async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[DiscordAdapter]:
+    async with running(sim, inbox) as adapter:
+        yield adapter
+
+
+def key(channel: int, thread: int | str) -> ConversationKey:
+    return ConversationKey("discord", GUILD, str(channel), str(thread))
+
+
+async def nothing_came(sim: DiscordSim, inbox: RecordingInbox) -> bool:
+    """A message that is answered has overtaken nothing: events come in their order."""
+    last = await sim.mention("the last one")
+    await received(inbox, last)
+    return [message.message_id for message in inbox.received] == [str(last)]
+
+
+# ── channels ──────────────────────────────────────────────────────────────────────────────────
+async def test_a_mention_in_a_channel_begins_a_conversation_with_its_own_id(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message = await sim.mention("what is *this*?")
+    got = await received(inbox, message)
+    assert got.key == key(c.CHANNEL, message)
+    assert (got.channel, got.position, got.text) == (CHANNEL, message, "what is *this*?")
+    assert (got.address, got.visibility) == (Address.MENTION, Visibility.PUBLIC)
+    assert (got.author.id, got.author.name) == (str(c.ALICE), "Alice")
+    assert got.route == {"mode": "thread", "title": "what is this?"}
+    assert got.sent_at == pytest.approx(time.time(), abs=5)
+    assert not got.in_old_thread
+
+
+async def test_the_bots_managed_role_is_a_mention(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message = await sim.say(content="hello", mention_role=True)
+    got = await received(inbox, message)
+    assert (got.address, got.text) == (Address.MENTION, "hello")
+
+
+async def test_everyone_and_other_roles_are_no_mention(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    await sim.say(content="@everyone look")
+    await sim.say(content="@here look")
+    await sim.say(content=f"<@&{c.TEAM_ROLE}> look")
+    await sim.say(content="nobody in particular")
+    assert await nothing_came(sim, inbox)
+
+
+async def test_bots_webhooks_and_the_bot_itself_ask_nothing(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    await sim.mention("as a bot", user=c.OTHER_BOT)
+    await sim.mention("as a webhook", webhook=True)
+    await sim.mention("as itself", user=c.BOT)
+    assert await nothing_came(sim, inbox)
+
+
+async def test_what_the_platform_itself_says_is_no_question(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    """Starting a thread updates the message and puts an empty one into the thread."""
+    plain = await sim.say(content="no question")
+    await sim.start_thread(c.ALICE, plain, "a thread")
+    await sim.pin(c.ALICE, plain)
+    assert await nothing_came(sim, inbox)
+
+
+async def test_ids_in_the_text_become_names(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message = await sim.say(
+        content=f"ask <@{c.BOB}> and <@&{c.TEAM_ROLE}> in <#{c.CHANNEL_2}>, {BOT}! <:wow:12>"
+    )
+    got = await received(inbox, message)
+    assert got.text == "ask @Bob and @team in #random! :wow:"
+
+
+async def test_what_cannot_be_used_is_named(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    files = [
+        {"filename": "a.png", "content_type": "image/png", "size": 10},
+        {"filename": "b.pdf", "content_type": "application/pdf", "size": 10},
+    ]
+    message = await sim.mention("see", attachments=files)
+    assert (await received(inbox, message)).unusable == ("image", "file")
+
+
+async def test_a_reply_to_somebody_elses_message_brings_that_message_along(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    said = await sim.say(c.BOB, content="The sky is green.")
+    message = await sim.mention("is that right?", reply_to=said)
+    got = await received(inbox, message)
+    assert got.text == "Bob wrote:\n> The sky is green.\n\nis that right?"
+    assert got.route["title"] == "is that right?"
+
+
+# ── where threads cannot be made ──────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("channel", [c.VOICE, c.STAGE])
+async def test_the_chats_of_voice_and_stage_channels_use_the_reply_chain(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, channel: int
+) -> None:
+    message = await sim.mention("hi", channel=channel)
+    got = await received(inbox, message)
+    assert got.key == key(channel, message)
+    assert got.route == {"mode": "chain"}
+
+
+async def test_announcement_channels_use_the_reply_chain(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    news = await sim.add_channel("news", "news")
+    async with running(sim, inbox):
+        got = await received(inbox, await sim.mention("hi", channel=news))
+    assert got.route == {"mode": "chain"}
+
+
+@pytest.mark.parametrize("denied", ["create_public_threads", "send_messages_in_threads"])
+async def test_without_permission_for_threads_the_reply_chain_is_used(
+    sim: DiscordSim, inbox: RecordingInbox, denied: str
+) -> None:
+    await sim.set_permissions(c.CHANNEL, deny=(denied,))
+    async with running(sim, inbox):
+        got = await received(inbox, await sim.mention("hi"))
+    assert got.route == {"mode": "chain"}
+
+
+async def test_a_reply_to_our_message_goes_on_with_its_conversation(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    begun = key(c.CHANNEL, 4711)
+    ours = await sim.say(c.BOT, content="an answer")
+    inbox.conversations[f"discord/{GUILD}/{CHANNEL}/{ours}"] = begun
+    got = await received(inbox, await sim.say(content="and then?", reply_to=ours, ping=False))
+    assert (got.key, got.address, got.text) == (begun, Address.MENTION, "and then?")
+    assert got.route == {"mode": "chain"}
+
+
+async def test_a_reply_to_our_message_of_no_conversation_begins_one(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    ours = await sim.say(c.BOT, content="Done.")
+    message = await sim.say(content="thanks, and this?", reply_to=ours)
+    got = await received(inbox, message)
+    assert (got.key, got.route["mode"]) == (key(c.CHANNEL, message), "thread")
+
+
+# ── threads ───────────────────────────────────────────────────────────────────────────────────
+async def started(sim: DiscordSim) -> int:
+    """A thread that people began."""
+    root = await sim.say(c.BOB, content="Let us talk.")
+    return await sim.start_thread(c.BOB, root, "talk")
+
+
+async def test_messages_in_a_thread_go_on_with_its_conversation(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    thread = await started(sim)
+    follow_up = await received(inbox, await sim.say(channel=thread, content="go on"))
+    aside = await received(inbox, await sim.say(channel=thread, content=f"<@{c.BOB}> see?"))
+    both = await received(inbox, await sim.say(channel=thread, content=f"<@{c.BOB}> and {BOT}"))
+    loud = await received(inbox, await sim.say(channel=thread, content="@everyone see?"))
+    for got in (follow_up, aside, both, loud):
+        assert (got.key, got.channel) == (key(c.CHANNEL, thread), str(thread))
+        assert (got.visibility, got.route) == (Visibility.PUBLIC, {"mode": "here"})
+    kinds = [got.address for got in (follow_up, aside, both, loud)]
+    assert kinds == [Address.FOLLOW_UP, Address.ASIDE, Address.MENTION, Address.ASIDE]
+
+
+async def test_a_mention_in_an_old_thread_brings_what_was_said_before(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    """The message that the thread was started on is the first of it; bots are left out."""
+    thread = await started(sim)
+    await sim.say(channel=thread, content="I agree.")
+    await sim.say(c.OTHER_BOT, thread, "Rain.")
+    await sim.say(c.BOB, thread, "Me too.", attachments=[{"filename": "x.bin", "size": 5}])
+    question = await received(inbox, await sim.mention("who agrees?", channel=thread))
+    assert question.in_old_thread
+    before = len(await sim.requests("GET /api/v10/channels"))
+    backlog = await adapter.backlog(question)
+    assert [(m.author.name, m.text) for m in backlog] == [
+        ("Bob", "Let us talk."),
+        ("Alice", "I agree."),
+        ("Bob", "Me too."),
+    ]
+    assert {m.key for m in backlog} == {question.key}
+    assert [m.channel for m in backlog] == [CHANNEL, str(thread), str(thread)]
+    assert [m.unusable for m in backlog] == [(), (), ("file",)]
+    assert len(await sim.requests("GET /api/v10/channels")) == before + 1
+
+
+async def test_a_forum_posts_title_is_part_of_the_question(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    post = await sim.forum_post(c.ALICE, "Broken build", "since today", mention=True)
+    got = await received(inbox, post)
+    assert got.key == key(c.FORUM, post)
+    assert (got.address, got.text) == (Address.MENTION, "# Broken build\n\nsince today")
+
+
+async def test_a_forum_posts_title_is_in_its_backlog(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    post = await sim.forum_post(c.BOB, "Broken build", "since today")
+    question = await received(inbox, await sim.mention("help?", channel=post))
+    assert question.text == "help?"
+    texts = [m.text for m in await adapter.backlog(question)]
+    assert texts == ["# Broken build\n\nsince today"]
+
+
+async def test_a_thread_that_is_not_in_the_cache_is_fetched(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """Archived threads are not told at the start of a session."""
+    thread = await started(sim)
+    await sim.archive(thread)
+    async with running(sim, inbox):
+        await sim.dispatch("MESSAGE_CREATE", raw_message(thread, "still there?"))
+        got = await until(lambda: inbox.text_of("still there?"))
+    assert isinstance(got, Incoming)
+    assert (got.key, got.address) == (key(c.CHANNEL, thread), Address.FOLLOW_UP)
+
+
+def raw_message(channel: int, content: str) -> dict[str, object]:
+    author = {"id": str(c.ALICE), "username": "alice", "discriminator": "0", "avatar": None}
+    return {
+        "id": "1500000000000000000",
+        "type": 0,
+        "channel_id": str(channel),
+        "guild_id": GUILD,
+        "author": author,
+        "content": content,
+        "timestamp": "2026-01-01T00:00:00+00:00",
+        "edited_timestamp": None,
+        "tts": False,
+        "mention_everyone": False,
+        "mentions": [],
+        "mention_roles": [],
+        "attachments": [],
+        "embeds": [],
+        "pinned": False,
+    }
+
+
+# ── direct messages, private places ───────────────────────────────────────────────────────────
+async def test_a_direct_message_needs_no_mention(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    sent = await sim.dm(c.ALICE, "hello")
+    got = await received(inbox, sent["message"])
+    assert got.key == ConversationKey("discord", "@me", str(sent["channel"]), "")
+    assert (got.address, got.visibility) == (Address.DIRECT, Visibility.PRIVATE)
+    assert got.source == f"discord/@me/{sent['channel']}/{sent['message']}"
+
+
+async def test_a_channel_that_not_everyone_sees_is_private(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    hidden = await sim.add_channel("staff")
+    await sim.set_permissions(hidden, deny=("view_channel",), target=c.GUILD)
+    await sim.set_permissions(hidden, allow=("view_channel",), target=c.BOT)
+    await sim.set_permissions(hidden, allow=("view_channel",), target=c.ALICE)
+    async with running(sim, inbox):
+        got = await received(inbox, await sim.mention("secret", channel=hidden))
+    assert got.visibility is Visibility.PRIVATE
+
+
+# ── the connection ────────────────────────────────────────────────────────────────────────────
+async def test_a_message_is_served_before_the_library_is_ready(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """discord.py calls itself ready two seconds after the last guild."""
+    async with running(sim, inbox) as adapter:
+        begun = time.monotonic()
+        await received(inbox, await sim.mention("at once"))
+        assert time.monotonic() - begun < 1.0
+        assert adapter.health().ok
+
+
+@pytest.mark.parametrize("how", ["op7", 4000])
+async def test_an_interrupted_session_goes_on_where_it_was(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, how: int | str
+) -> None:
+    await sim.disconnect(how)
+    message = await sim.mention("while away")
+    await received(inbox, message)
+    assert inbox.connections == 1
+
+
+async def test_a_lost_session_is_replaced_and_said_to_be_new(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    await sim.disconnect("invalid_session", resumable=False)
+    await until(lambda: inbox.connections == 2, 20)
+    await received(inbox, await sim.mention("back again"))
+
+
+async def test_a_message_that_cannot_be_stored_is_answered_with_a_sentence(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    inbox.error = StoreUnavailable("disk full")
+    message = await sim.mention("keep this")
+
+    async def said() -> object:
+        return await sim.messages(author=c.BOT)
+
+    [apology] = await sim.until(said)
+    assert "cannot save" in apology["content"]
+    assert apology["reply_to"] == message
+
+
+async def test_a_handler_that_fails_does_not_stop_the_next(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    inbox.error = ZeroDivisionError()
+    await sim.mention("breaks")
+    await sim.wait_idle(0.05)
+    inbox.error = None
+    await received(inbox, await sim.mention("works"))

@@ -1,0 +1,462 @@
+"""A reply on Discord, from its place to its last page, on the real client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from adapters.discord.client import DiscordAdapter
+from bot.domain import Control, ConversationKey, Frame, PageRecord, Shown
+from bot.errors import Gone, Refused, Throttled, Unsettled
+from tests.discord_kit import (
+    RecordingInbox,
+    asked,
+    claim,
+    frame,
+    received,
+    running,
+    show,
+)
+from tests.sims.discord import constants as c
+from tests.sims.discord.client import DiscordSim
+
+STOP = (Control.STOP,)
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[DiscordSim]:
+    async with DiscordSim() as sim:
+        await sim.set_limits(on=False)
+        yield sim
+
+
+@pytest.fixture
+def inbox() -> RecordingInbox:
+    return RecordingInbox()
+
+
+@pytest.fixture
+async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[DiscordAdapter]:
+    async with running(sim, inbox) as adapter:
+        yield adapter
+
+
+async def ours(sim: DiscordSim, place: int) -> list[dict[str, Any]]:
+    return await sim.messages(place, author=c.BOT)
+
+
+async def shows(sim: DiscordSim, place: int) -> list[str]:
+    return [message["content"] for message in await ours(sim, place)]
+
+
+# ── the place ─────────────────────────────────────────────────────────────────────────────────
+async def test_a_mention_gets_a_thread_named_after_the_question(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message = await sim.mention("**How** does `this` work?\nI wonder.")
+    surface = adapter.surface(claim(await received(inbox, message)))
+    await surface.open()
+    await show(surface, Shown(), frame("Like that.", final=True))
+    await surface.close()
+    thread = await sim.channel(message)
+    assert (thread["name"], thread["parent"]) == ("How does this work?", c.CHANNEL)
+    assert await shows(sim, message) == ["Like that."]
+    assert await ours(sim, c.CHANNEL) == []
+
+
+async def test_a_mention_without_words_still_names_its_thread(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message = await sim.mention("")
+    surface = adapter.surface(claim(await received(inbox, message)))
+    await surface.open()
+    await surface.close()
+    assert (await sim.channel(message))["name"] == "Conversation with Alice"
+
+
+async def test_a_thread_that_is_there_already_is_used(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    """Opening again after a crash, or a person's thread on the mention."""
+    message = await sim.mention("question")
+    await sim.start_thread(c.BOB, message, "quicker")
+    surface = adapter.surface(claim(await received(inbox, message)))
+    await surface.open()
+    await surface.open()
+    await show(surface, Shown(), frame("Here.", final=True))
+    await surface.close()
+    assert await shows(sim, message) == ["Here."]
+
+
+async def test_typing_is_shown_until_the_first_text(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message = await sim.mention("question")
+    surface = adapter.surface(claim(await received(inbox, message)))
+    await surface.open()
+
+    async def typed() -> list[Any]:
+        return [t for t in (await sim.state())["typing"] if t["user"] == c.BOT]
+
+    [typing] = await sim.until(typed)
+    assert typing["channel"] == message
+    await show(surface, Shown(), frame("Text."))
+    await surface.close()
+    assert len(await typed()) == 1
+
+
+async def test_without_permission_for_a_thread_the_reply_is_in_the_channel(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message = await sim.mention("question")
+    question = await received(inbox, message)
+    await sim.set_permissions(c.CHANNEL, deny=("create_public_threads",))
+    surface = adapter.surface(claim(question))
+    await surface.open()
+    shown = await show(surface, Shown(), frame("First.", "Second.", final=True))
+    await surface.close()
+    pages = await ours(sim, c.CHANNEL)
+    assert [(p["content"], p["reply_to"], p["notified"]) for p in pages] == [
+        ("First.", message, []),
+        ("Second.", message, []),
+    ]
+    assert {page.channel for page in shown.pages} == {str(c.CHANNEL)}
+
+
+async def test_a_reply_chain_needs_no_history_permission(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    """Without it Discord refuses references; the answer comes without one."""
+    await sim.set_permissions(c.VOICE, deny=("read_message_history",))
+    message = await sim.mention("question", channel=c.VOICE)
+    surface = adapter.surface(claim(await received(inbox, message)))
+    await surface.open()
+    await show(surface, Shown(), frame("Answer.", final=True))
+    await surface.close()
+    [page] = await ours(sim, c.VOICE)
+    assert (page["content"], page["reply_to"]) == ("Answer.", None)
+
+
+async def test_what_an_earlier_attempt_posted_in_the_channel_is_gone_on_with_there(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message = await sim.mention("question")
+    question = await received(inbox, message)
+    page = await sim.say(c.BOT, content="half", reply_to=message)
+    pages = (PageRecord(0, str(page), str(c.CHANNEL)),)
+    surface = adapter.surface(claim(question, attempt=2, pages=pages))
+    await surface.open()
+    shown = await surface.recover(pages)
+    await show(surface, shown, frame("The whole.", final=True))
+    await surface.close()
+    assert await shows(sim, c.CHANNEL) == ["The whole."]
+    assert (await sim.message(message))["thread"] is None
+
+
+async def test_a_direct_message_is_answered_in_place(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    sent = await sim.dm(c.ALICE, "hello")
+    surface = adapter.surface(claim(await received(inbox, sent["message"])))
+    await surface.open()
+    await show(surface, Shown(), frame("Hi.", final=True))
+    await surface.close()
+    [page] = await ours(sim, sent["channel"])
+    assert (page["content"], page["reply_to"]) == ("Hi.", None)
+
+
+# ── showing ───────────────────────────────────────────────────────────────────────────────────
+async def opened(sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter) -> Any:
+    message = await sim.mention("question")
+    surface = adapter.surface(claim(await received(inbox, message)))
+    await surface.open()
+    return message, surface
+
+
+async def test_a_reply_grows_by_edits_and_turns_pages(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message, surface = await opened(sim, inbox, adapter)
+    shown = Shown()
+    for wanted in (
+        frame("One", controls=STOP),
+        frame("One two", controls=STOP),
+        frame("One two.", "Thr", controls=STOP),
+        frame("One two.", "Three.", final=True),
+    ):
+        shown = await show(surface, shown, wanted)
+    await surface.close()
+    first, second = await ours(sim, message)
+    assert [v["content"] for v in first["versions"]] == ["One", "One two", "One two."]
+    assert [v["content"] for v in second["versions"]] == ["Thr", "Three."]
+    assert [len(v["components"]) for v in first["versions"]] == [1, 1, 0]
+    assert [len(v["components"]) for v in second["versions"]] == [1, 0]
+
+
+async def test_a_reply_pings_nobody_and_previews_nothing(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    """Also after edits, which must not send flags: those would bring previews back."""
+    await sim.set_gateway(preview_delay=0.0)
+    message, surface = await opened(sim, inbox, adapter)
+    text = f"@everyone <@{c.BOB}> <@&{c.TEAM_ROLE}> https://example.org/page"
+    shown = await show(surface, Shown(), frame(text))
+    await show(surface, shown, frame(text + " and more", final=True))
+    await surface.close()
+    [page] = await ours(sim, message)
+    assert [(v["pinged"], v["previews"]) for v in page["versions"]] == [([], [])] * 2
+    patches = await sim.requests("PATCH")
+    assert patches and all("flags" not in request["body"] for request in patches)
+    posts = [r for r in await sim.requests("POST") if r["path"].endswith("/messages")]
+    assert all(r["body"]["allowed_mentions"]["parse"] == [] for r in (*posts, *patches))
+
+
+async def test_pages_that_are_not_needed_are_removed(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message, surface = await opened(sim, inbox, adapter)
+    shown = await show(surface, Shown(), frame("One.", "Two.", "Three."))
+    await show(surface, shown, frame("Only this.", final=True))
+    await surface.close()
+    assert await shows(sim, message) == ["Only this."]
+
+
+async def test_a_page_that_somebody_removed_already_is_no_trouble(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message, surface = await opened(sim, inbox, adapter)
+    shown = await show(surface, Shown(), frame("One.", "Two."))
+    await sim.delete(int(shown.pages[1].message_id))
+    await show(surface, shown, frame("One.", final=True))
+    await surface.close()
+    assert await shows(sim, message) == ["One."]
+
+
+async def test_an_archived_thread_is_opened_for_an_edit(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message, surface = await opened(sim, inbox, adapter)
+    shown = await show(surface, Shown(), frame("Half"))
+    await sim.archive(message)
+    await show(surface, shown, frame("Whole.", final=True))
+    await surface.close()
+    assert await shows(sim, message) == ["Whole."]
+    assert not (await sim.channel(message))["archived"]
+
+
+# ── failures ──────────────────────────────────────────────────────────────────────────────────
+async def lock(sim: DiscordSim, thread: int, page: int) -> None:
+    await sim.lock(thread)
+
+
+async def delete_page(sim: DiscordSim, thread: int, page: int) -> None:
+    await sim.delete(page)
+
+
+async def delete_thread(sim: DiscordSim, thread: int, page: int) -> None:
+    await sim.delete_thread(thread)
+
+
+async def hide(sim: DiscordSim, thread: int, page: int) -> None:
+    await sim.set_permissions(c.CHANNEL, deny=("view_channel",))
+
+
+async def throw_out(sim: DiscordSim, thread: int, page: int) -> None:
+    await sim.remove_bot()
+
+
+@pytest.mark.parametrize("what", [lock, delete_page, delete_thread, hide, throw_out])
+async def test_a_place_that_went_away_is_gone(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, what: Any
+) -> None:
+    message, surface = await opened(sim, inbox, adapter)
+    shown = await show(surface, Shown(), frame("Half"))
+    await what(sim, message, int(shown.pages[0].message_id))
+    with pytest.raises(Gone):
+        await show(surface, shown, frame("Whole.", final=True))
+    await surface.close()
+
+
+async def test_a_question_that_was_deleted_has_no_thread(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message = await sim.mention("question")
+    question = await received(inbox, message)
+    await sim.delete(message)
+    surface = adapter.surface(claim(question))
+    with pytest.raises(Gone):
+        await surface.open()
+    await surface.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ({"status": 503, "times": 1}, Unsettled),
+        ({"drop": True}, Unsettled),
+        ({"drop": True, "after": True}, Unsettled),
+        ({"status": 400, "body": {"code": 50035, "message": "Invalid Form Body"}}, Refused),
+        ({"status": 429, "headers": {"Retry-After": "9"}}, Throttled),
+    ],
+)
+async def test_failures_are_told_in_our_words(
+    sim: DiscordSim,
+    inbox: RecordingInbox,
+    adapter: DiscordAdapter,
+    fault: dict[str, Any],
+    error: type[Exception],
+) -> None:
+    message, surface = await opened(sim, inbox, adapter)
+    await sim.call("fault", match=f"POST /api/v10/channels/{message}/messages", **fault)
+    with pytest.raises(error):
+        await show(surface, Shown(), frame("Text."))
+    await surface.close()
+
+
+async def test_a_post_that_was_carried_out_unseen_is_not_made_twice(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    """The nonce brings back the message of the first try, and its text is put right."""
+    message, surface = await opened(sim, inbox, adapter)
+    path = f"POST /api/v10/channels/{message}/messages"
+    await sim.call("fault", match=path, drop=True, after=True)
+    with pytest.raises(Unsettled):
+        await show(surface, Shown(), frame("Old"))
+    await show(surface, Shown(), frame("Old and new.", final=True))
+    await surface.close()
+    assert await shows(sim, message) == ["Old and new."]
+
+
+async def test_surfaces_wait_until_the_adapter_has_logged_in(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """Turns left by the last run may begin before the platform is reached."""
+    async with running(sim, inbox) as adapter:
+        question = await received(inbox, await sim.mention("question"))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await adapter.surface(claim(question)).open()
+
+
+# ── after a crash ─────────────────────────────────────────────────────────────────────────────
+INTENDED = (PageRecord(0, None),)
+
+
+async def crashed(
+    sim: DiscordSim, adapter: DiscordAdapter, question: Any, left: Frame, turn: int = 7
+) -> None:
+    """An attempt that posts `left`, of which the ledger hears nothing."""
+    surface = adapter.surface(claim(question, turn=turn))
+    await surface.open()
+    await show(surface, Shown(), left)
+    await surface.close()
+
+
+async def finish_after_restart(
+    adapter: DiscordAdapter, question: Any, pages: tuple[PageRecord, ...] = INTENDED
+) -> Shown:
+    surface = adapter.surface(claim(question, attempt=2, pages=pages))
+    await surface.open()
+    shown = await surface.recover(pages)
+    shown = await show(surface, shown, frame("The whole.", final=True))
+    await surface.close()
+    return shown
+
+
+@pytest.mark.parametrize("controls", [STOP, ()], ids=["button", "place"])
+async def test_a_page_that_the_ledger_missed_is_found_in_the_thread(
+    sim: DiscordSim, inbox: RecordingInbox, controls: tuple[Control, ...]
+) -> None:
+    message = await sim.mention("early")
+    question = asked(message)
+    async with running(sim, inbox) as adapter:
+        await crashed(sim, adapter, question, frame("Hal", controls=controls))
+    async with running(sim, inbox) as adapter:
+        await finish_after_restart(adapter, question)
+    assert await shows(sim, message) == ["The whole."]
+
+
+@pytest.mark.parametrize("controls", [STOP, ()], ids=["button", "reference"])
+async def test_a_page_that_the_ledger_missed_is_found_in_the_channel(
+    sim: DiscordSim, inbox: RecordingInbox, controls: tuple[Control, ...]
+) -> None:
+    """Also when by then the permission is there that was missing: it stays where it is."""
+    message = await sim.mention("early")
+    other = await sim.mention("another, answered meanwhile")
+    question, another = asked(message), asked(other)
+    async with running(sim, inbox) as adapter:
+        await sim.set_permissions(c.CHANNEL, deny=("create_public_threads",))
+        await crashed(sim, adapter, another, frame("Not this one.", final=True), turn=8)
+        await crashed(sim, adapter, question, frame("Hal", controls=controls))
+        await sim.set_permissions(c.CHANNEL)
+    async with running(sim, inbox) as adapter:
+        await finish_after_restart(adapter, question)
+    assert await shows(sim, c.CHANNEL) == ["Not this one.", "The whole."]
+
+
+async def test_a_page_that_the_ledger_missed_is_found_in_a_direct_message(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    sent = await sim.dm(c.ALICE, "hello")
+    key = ConversationKey("discord", "@me", str(sent["channel"]), "")
+    question = asked(sent["message"], channel=sent["channel"], key=key, route={"mode": "here"})
+    async with running(sim, inbox) as adapter:
+        await crashed(sim, adapter, question, frame("Hal"))
+    async with running(sim, inbox) as adapter:
+        await finish_after_restart(adapter, question)
+    assert await shows(sim, sent["channel"]) == ["The whole."]
+
+
+async def test_messages_that_are_something_else_are_never_taken_for_a_page(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """A page of another turn, an answer to a command, and what the ledger knows."""
+    message = await sim.mention("early")
+    question = asked(message)
+    async with running(sim, inbox) as adapter:
+        await crashed(sim, adapter, question, frame("Of another turn", controls=STOP), turn=6)
+        word = await sim.say(channel=message, content="stop")
+        await sim.say(c.BOT, message, "Stopped.", reply_to=word)
+        known = await sim.say(c.BOT, message, "In the ledger.")
+        source = f"discord/{c.GUILD}/{message}/{known}"
+        inbox.conversations[source] = question.key
+        await finish_after_restart(adapter, question)
+    assert await shows(sim, message) == [
+        "Of another turn",
+        "Stopped.",
+        "In the ledger.",
+        "The whole.",
+    ]
+
+
+async def test_several_pages_are_found_in_their_order(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    message = await sim.mention("early")
+    question = asked(message)
+    async with running(sim, inbox) as adapter:
+        await crashed(sim, adapter, question, frame("One.", "Two.", final=True))
+        pages = (PageRecord(0, None), PageRecord(1, None), PageRecord(2, None))
+        surface = adapter.surface(claim(question, attempt=2, pages=pages))
+        await surface.open()
+        shown = await surface.recover(pages)
+        await surface.close()
+    found = await ours(sim, message)
+    assert [(page.number, int(page.message_id)) for page in shown.pages] == [
+        (0, found[0]["id"]),
+        (1, found[1]["id"]),
+    ]
+
+
+async def test_the_surface_keeps_going_over_a_new_session(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message, surface = await opened(sim, inbox, adapter)
+    shown = await show(surface, Shown(), frame("Half"))
+    await sim.disconnect("invalid_session", resumable=False)
+    await show(surface, shown, frame("Whole.", final=True))
+    await surface.close()
+    assert await shows(sim, message) == ["Whole."]
