@@ -5,6 +5,7 @@ ThreadlineError
 ├── StoreError                 the database
 │   ├── LostOwnership          a newer attempt holds the turn
 │   ├── MigrationError         the schema cannot be brought up to date
+│   ├── RecordHeld             a turn holds the record: it cannot be changed so now
 │   └── StoreUnavailable       locked, full, read-only or corrupt
 ├── ModelError                 a language model, translated at the edge of bot.llm
 │   ├── RateLimited            too many requests; carries the wait
@@ -51,6 +52,10 @@ class LostOwnership(StoreError):
 
 class MigrationError(StoreError):
     """The schema cannot be brought up to date; the message says what to do."""
+
+
+class RecordHeld(StoreError):
+    """A turn holds the record; the message is a sentence for people."""
 
 
 class StoreUnavailable(StoreError):

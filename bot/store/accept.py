@@ -93,7 +93,7 @@ def _create(db: sqlite3.Connection, incoming: Incoming, now: float) -> int:
         "created_at": now,
         "updated_at": now,
     }
-    return _insert_row(db, "conversations", values)
+    return insert_row(db, "conversations", values)
 
 
 def _name(text: str) -> str:
@@ -115,7 +115,7 @@ def _waiting_turn(db: sqlite3.Connection, place: _Place) -> int:
         "state": "waiting",
         "created_at": place.now,
     }
-    return _insert_row(db, "turns", values)
+    return insert_row(db, "turns", values)
 
 
 def _insert(
@@ -139,10 +139,10 @@ def _insert(
         "sent_at": incoming.sent_at,
         "created_at": place.now,
     }
-    _insert_row(db, "messages", values, "ON CONFLICT (source) DO NOTHING")
+    insert_row(db, "messages", values, "ON CONFLICT (source) DO NOTHING")
 
 
-def _insert_row(
+def insert_row(
     db: sqlite3.Connection, table: str, values: Mapping[str, object], on_conflict: str = ""
 ) -> int:
     """Insert and return the id. Table and columns are this module's own words."""

@@ -27,6 +27,7 @@ from bot.ports import Clock
 from bot.store import conversations, reads, turns
 from bot.store.accept import accept
 from bot.store.connection import Readers, Writer, open_readers, open_writer
+from bot.store.library import Interrupt, SqliteLibrary
 from bot.store.lock import exclusive
 from bot.store.migrate import MIGRATIONS, migrate
 
@@ -37,6 +38,7 @@ class SqliteStore:
     """See `bot.ports.Store`. Use `open`."""
 
     def __init__(self, *, writer: Writer, readers: Readers, clock: Clock) -> None:
+        self._writer, self._readers = writer, readers
         self._write = writer.run
         self._read = readers.run
         self._clock = clock
@@ -65,6 +67,12 @@ class SqliteStore:
                 open_readers(path, count=_READERS, busy_timeout=busy_timeout) as readers,
             ):
                 yield cls(writer=writer, readers=readers, clock=clock)
+
+    def library(self, *, interrupt: Interrupt) -> SqliteLibrary:
+        """The same database as records; `interrupt` ends a conversation's running turn."""
+        return SqliteLibrary(
+            writer=self._writer, readers=self._readers, clock=self._clock, interrupt=interrupt
+        )
 
     # ── transitions ───────────────────────────────────────────────────────────────────────────
     async def accept(self, incoming: Incoming, backlog: Sequence[Incoming] = ()) -> Accepted:
