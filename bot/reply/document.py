@@ -6,20 +6,25 @@ for a frame, and once.
 
 from __future__ import annotations
 
-from bot.domain import Control, Frame, Page
+from bot.domain import Control, Frame
 from bot.ports import Renderer
+from bot.reply.pages import Cutter
 
 
 class Document:
-    """What a reply says so far, and its frame in the form of `renderer`."""
+    """What a reply says so far, and its frame in the form of `renderer`.
+
+    `behind` tells that the last frame did not come to the end of the text: ask for another one.
+    """
 
     def __init__(self, renderer: Renderer) -> None:
-        self._renderer = renderer
         self._parts: list[str] = []
         self._length = 0
         self._final = False
         self._controls: tuple[Control, ...] = ()
         self._frame: Frame | None = None
+        self._cutter = Cutter(renderer)
+        self.behind = False
 
     def __len__(self) -> int:
         return self._length
@@ -59,33 +64,34 @@ class Document:
         written; where it is no continuation of that, its pages are cut anew.
         """
         if text is not None:
+            self._cutter.rewind(_common(self.text, text))
             self._parts = [text]
             self._length = len(text)
         self._final = True
         self._frame = None
 
     def frame(self) -> Frame:
-        """The reply at this moment: all of it in a final frame, else what can be shown well."""
+        """The reply at this moment: all of it in a final frame, else what can be shown well.
+
+        A long text that came at once takes several calls (see `behind`), so that none is long.
+        """
         if self._frame is None:
-            self._frame = Frame(self._pages(), self._final, self._controls)
+            pages, whole = self._cutter.pages(self.text, final=self._final)
+            frame = Frame(pages, self._final and whole, self._controls)
+            self.behind = not whole
+            if not whole:
+                return frame
+            self._frame = frame
         return self._frame
 
-    def _pages(self) -> tuple[Page, ...]:
-        text, start = self.text, 0
-        pages: list[Page] = []
-        while text[start:].strip():
-            end = self._cut(text, start)
-            last = end == len(text)
-            sealed = self._final or not last
-            part = text[start:end]
-            pages.append(Page(part, part if sealed else "", start, end, sealed))
-            start = end
-        return tuple(pages)
 
-    def _cut(self, text: str, start: int) -> int:
-        end = len(text)
-        while end > start + 1 and self._renderer.measure(text[start:end]) > self._renderer.limit:
-            middle = (start + end) // 2
-            cut = text.rfind("\n", start + 1, max(middle, start + self._renderer.limit))
-            end = cut + 1 if start < cut + 1 < end else middle
-        return end
+def _common(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginning."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -1,9 +1,191 @@
-"""Half-written Markdown made whole, so that no raw delimiter is seen that will be markup."""
+"""Half-written Markdown made whole: what will be markup in the end is never shown raw on the way.
+
+Invariant: mending only closes what is open, holds back a short end that cannot be told yet, or
+leaves out the brackets of a link to be; it never shows what was not written.
+"""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
+from bot.reply.blocks import Leaf, Outline, consume, prefix
+from bot.reply.inline import Inline, read
+
+# A line of which only marks have come: nobody can tell a heading's underline from a list.
+_MARKS = re.compile(r"[\s>]*(?:[-+*=_#|~`\s]*|(?:[-+*]\s+)*\d{1,9}[.)]?\s*|[-+*]\s+\[[ xX]?\]?)\Z")
+_SEPARATOR = re.compile(r"[\s>]*[|:\- \t]*\Z")
+_PIPE = re.compile(r"(?<!\\)\|")
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What can be shown well: `text`, and how far in the source that reaches.
+
+    `clean` is the offset before which no later text changes anything.
+    """
+
+    text: str
+    keep: int
+    clean: int
+
+
+def mend(text: str, base: int = 0) -> Mended:
+    """The growing Markdown `text`, made whole; everything before `base` is known to be whole."""
+    mended = _mend(text[base:])
+    return Mended(text[:base] + mended.text, base + mended.keep, base + mended.clean)
+
 
 def close_open(markdown: str) -> str:
-    """`markdown` with what is still open at its end closed, so that more can stand below it."""
-    fences = [line for line in markdown.split("\n") if line.lstrip().startswith("```")]
-    return markdown + "\n```" if len(fences) % 2 else markdown
+    """`markdown` with a code block that is open at its end closed, so that more can stand below."""
+    if "```" not in markdown and "~~~" not in markdown:
+        return markdown
+    outline = Outline(markdown)
+    leaf = outline.leaves[-1] if outline.leaves else None
+    if leaf is None or leaf.kind != "fence" or outline.fence_ends(leaf):
+        return markdown
+    return _line_end(markdown) + prefix(leaf.containers) + leaf.markup
+
+
+def blanked(outline: Outline, leaf: Leaf) -> str:
+    """The source of a leaf with blanks for the marks of its containers, so that offsets stay."""
+    lines = []
+    for number in range(leaf.first, min(leaf.last, len(outline.starts))):
+        line = outline.line(number)
+        marks = consume(line, number, leaf.containers)
+        if leaf.kind == "heading" and number == leaf.first:
+            marks += len(line[marks:]) - len(line[marks:].lstrip("# "))
+        lines.append(" " * min(marks, len(line)) + line[marks:])
+    return "".join(lines)
+
+
+def _mend(text: str) -> Mended:
+    start = text.rfind("\n") + 1
+    outline = Outline(text)
+    leaf = outline.leaves[-1] if outline.leaves else None
+    if leaf is None:
+        return Mended("", len(text), 0)
+    if leaf.kind == "fence" and not outline.fence_closed(leaf):
+        return _fence(outline, leaf)
+    if start < len(text) and _MARKS.match(text, start):
+        return _without(text, start)
+    if outline.closed(leaf) or leaf.kind in ("rule", "code", "empty"):
+        clean = outline.starts[-1] if outline.closed(leaf) else outline.starts[leaf.first]
+        return Mended(text, len(text), clean)
+    if leaf.kind == "table":
+        return _table(outline, leaf)
+    return _paragraph(outline, leaf)
+
+
+def _without(text: str, start: int) -> Mended:
+    """The same without the line at `start`, of which too little has come."""
+    if start == 0:
+        return Mended("", 0, 0)
+    mended = _mend(text[:start])
+    return Mended(mended.text, min(mended.keep, start), mended.clean)
+
+
+def _fence(outline: Outline, leaf: Leaf) -> Mended:
+    begin = outline.starts[leaf.first]
+    first = leaf.first + 1
+    if first > outline.complete:  # its language is not yet known
+        return _before(outline, begin)
+    start = outline.starts[-1]
+    line = outline.line(len(outline.starts) - 1)
+    tail = line[consume(line, len(outline.starts) - 1, leaf.containers) :].strip()
+    keep = len(outline.text) if tail.strip(leaf.markup[0]) else start  # perhaps the fence's end
+    shown = outline.text[:keep]
+    if not shown[outline.starts[first] :].strip():
+        return _before(outline, begin)
+    return Mended(_line_end(shown) + prefix(leaf.containers) + leaf.markup, keep, start)
+
+
+def _before(outline: Outline, begin: int) -> Mended:
+    """All before a block of which too little has come."""
+    text = outline.text[:begin]
+    line = text.rfind("\n") + 1
+    mended = _mend(text[:line]) if text[:line].strip() else Mended("", begin, 0)
+    return Mended(mended.text, min(begin, mended.keep), mended.clean)
+
+
+def _table(outline: Outline, leaf: Leaf) -> Mended:
+    """A table's last row may be half-written; its last cell is mended like a paragraph."""
+    text, start = outline.text, outline.starts[-1]
+    if start == len(text):
+        return Mended(text, start, start)
+    pipes = list(_PIPE.finditer(text, start))
+    cell = pipes[-1].end() if pipes else start
+    return _inline(text, cell, text[cell:], clean=start)
+
+
+def _paragraph(outline: Outline, leaf: Leaf) -> Mended:
+    begin = outline.starts[leaf.first]
+    header = _header(outline, leaf)
+    if header is not None and header <= begin + consume(
+        outline.line(leaf.first), leaf.first, leaf.containers
+    ):
+        return _before(outline, begin)
+    source = blanked(outline, leaf)
+    if header is not None:
+        source = source[: header - begin]
+    return _inline(outline.text, begin, source, clean=begin)
+
+
+def _header(outline: Outline, leaf: Leaf) -> int | None:
+    """The offset of what may turn out to be the header of a table, at the end of a paragraph."""
+    if leaf.kind != "paragraph":
+        return None
+    last = len(outline.starts) - 1
+    number = last
+    if _SEPARATOR.match(outline.line(last)) and last > leaf.first:
+        number = last - 1
+    line = outline.line(number)
+    pipe = _PIPE.search(_without_code(line))
+    if pipe is None:
+        return None
+    start = consume(line, number, leaf.containers)
+    bare = not line[start : pipe.start()].strip()
+    return outline.starts[number] + (start if bare else pipe.start())
+
+
+def _without_code(line: str) -> str:
+    return re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", lambda code: " " * len(code.group()), line)
+
+
+def _inline(text: str, begin: int, source: str, *, clean: int) -> Mended:
+    """Mend what is open in `source`, which begins at `begin` and is the end of `text`."""
+    found = read(source, ended=False)
+    keep, closers = _closers(source, found)
+    shown = source[:keep].rstrip()
+    line = text.rfind("\n", 0, begin + len(shown)) + 1
+    if _MARKS.match(text[line : begin + len(shown)]):
+        return _without(text, line)
+    parts, at = [text[:begin]], begin
+    for start, end in sorted(found.dropped):
+        if start < len(shown):
+            parts.append(text[at : begin + start])
+            at = begin + end
+    parts.append(text[at : begin + len(shown)])
+    return Mended("".join(parts) + closers, begin + keep, max(clean, begin + found.clean))
+
+
+def _closers(source: str, found: Inline) -> tuple[int, str]:
+    """How much of `source` to show, and what closes it."""
+    keep, closers = found.hold, ""
+    if found.code is not None:
+        at, ticks = found.code
+        content = source[at + ticks : keep].rstrip("`")
+        if content.strip():
+            keep, closers = at + ticks + len(content.rstrip()), "`" * ticks
+        else:
+            keep = at
+    for opener in reversed(found.open):
+        if not source[opener.at + opener.length : keep].strip():
+            keep, closers = min(keep, opener.at), ""
+        else:
+            closers += opener.char * opener.length
+    return keep, closers
+
+
+def _line_end(text: str) -> str:
+    return text if text.endswith("\n") else text + "\n"

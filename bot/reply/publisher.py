@@ -182,6 +182,8 @@ class Publisher:
         request = await self._granted()
         if request is not None:
             return await self._send(request)
+        if self._document.behind:
+            return await asyncio.sleep(0)
         if self._document.final:
             await self._delivery.quiet()
             if self._changed.is_set():
