@@ -17,15 +17,16 @@ import re
 LIMIT = 11_500
 BREAK = "\u200b"
 
-_LESS = r"(?:<|&lt;?|&LT;?|&#0*60;?|&#[xX]0*3[cC];?)"
-_BANG = r"(?:\\?!|&excl;|&#0*33;?|&#[xX]0*21;?)"
-_AT = r"(?:\\?@|&commat;|&#0*64;?|&#[xX]0*40;?)"
+# Each may be written as an entity, once or doubly escaped, or after a backslash.
+_LESS = r"(?:<|&(?:amp;)*(?:lt|LT|#0*60|#[xX]0*3[cC]);?)"
+_BANG = r"(?:\\?!|&(?:amp;)*(?:excl|#0*33|#[xX]0*21);?)"
+_AT = r"(?:\\?@|&(?:amp;)*(?:commat|#0*64|#[xX]0*40);?)"
 _EVERYBODY = r"(?:channel|here|everyone|group)"
 # A user's id begins with U or W and a bot's with B; Java's `<@NonNull T>` is nobody's, and the
 # "@here" of an address ("a@here.org", "example.org/@here") is no call.
 _CALL = re.compile(
     rf"(?P<less>{_LESS})(?={_BANG}(?i:{_EVERYBODY}|subteam)|{_AT}[UWB][A-Za-z0-9])"
-    rf"|(?<![\w/])(?P<at>{_AT})(?=(?i:{_EVERYBODY})\b)"
+    rf"|(?<![A-Za-z0-9/])(?P<at>{_AT})(?=(?i:{_EVERYBODY})(?![A-Za-z0-9]))"
 )
 
 
