@@ -28,7 +28,7 @@ from adapters.slack.surface import SlackSurface
 from adapters.slack.web import WebApi, limits, new_session, quiet_log, web_client
 from adapters.slack.workspace import Workspace
 from bot.domain import Answer, Claim, Finding, Health, Incoming
-from bot.errors import Unsettled
+from bot.errors import CannotStart, Unsettled
 from bot.ports import Clock, Inbox
 from bot.reply.pacer import Pacer
 
@@ -84,6 +84,8 @@ class SlackAdapter:
     # ── running ───────────────────────────────────────────────────────────────────────────────
     async def run(self, inbox: Inbox) -> None:
         """Serve events until cancelled; raises CannotStart when Slack refuses a token."""
+        if not (self._tokens.app or self._tokens.signing_secret):
+            raise CannotStart("Set SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP).")
         async with AsyncExitStack() as closing:
             api = await self._open_api(closing)
             me = await start.identity(api, self._clock)

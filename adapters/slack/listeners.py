@@ -20,6 +20,7 @@ from slack_bolt.response import BoltResponse
 from adapters.slack import commands
 from adapters.slack.blocks import Bodies
 from adapters.slack.commands import Commands, Use
+from adapters.slack.needs import MEMBERSHIP
 from adapters.slack.workspace import Workspace
 from bot.domain import Answer, Author, Command
 from bot.errors import PlatformError
@@ -74,6 +75,7 @@ class Listeners:
             "agent_session_stopped": self._stopped,
             "tokens_revoked": self._revoked,
             "app_uninstalled": self._revoked,
+            **dict.fromkeys(MEMBERSHIP, self._moved),
         }
 
     def register(self, app: AsyncApp) -> None:
@@ -104,12 +106,9 @@ class Listeners:
         return BoltResponse(status=200, body="")
 
     async def _event(self, body: Payload) -> None:
-        event = body["event"]
-        handler = self.events.get(event["type"])
+        handler = self.events.get(body["event"]["type"])
         if handler is not None:
             await handler(body)
-        elif event.get("user") in (None, self._workspace.me.user):
-            log.info("a channel or a membership changed", kind=event["type"])
 
     async def _failed(self, error: Exception, body: Payload) -> None:
         """Bolt answers 500, and Slack sends an event again: at once, after 1 and 5 minutes."""
@@ -119,6 +118,13 @@ class Listeners:
         incoming = await self._workspace.incoming(body)
         if incoming is not None:
             await self._inbox.receive(incoming)
+
+    async def _moved(self, body: Payload) -> None:
+        """A channel that the bot is in, or its being there, changed."""
+        event = body["event"]
+        member = event["type"].startswith("member_")
+        if not member or event.get("user") == self._workspace.me.user:
+            log.info("a channel changed", kind=event["type"], channel=event.get("channel"))
 
     async def _opened(self, body: Payload) -> None:
         """The agent pane, and direct messages, are the `messages` tab of the app's home."""

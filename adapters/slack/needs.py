@@ -22,13 +22,8 @@ SCOPES = {
     "users:read": "the model sees ids instead of people's names",
 }
 
-MESSAGES = ("message.channels", "message.groups", "message.im", "message.mpim")
-# Events of the app itself and of its membership, which say that something must be done differently.
-EVENTS = (
-    "app_home_opened",
-    "app_mention",
-    "app_uninstalled",
-    "agent_session_stopped",
+# Where the bot is: said in the log, so that who runs it sees why it fell silent.
+MEMBERSHIP = (
     "channel_archive",
     "channel_deleted",
     "channel_left",
@@ -39,6 +34,16 @@ EVENTS = (
     "group_unarchive",
     "member_joined_channel",
     "member_left_channel",
-    *MESSAGES,
+)
+EVENTS = (
+    "agent_session_stopped",
+    "app_home_opened",
+    "app_mention",
+    "app_uninstalled",
+    *MEMBERSHIP,
+    "message.channels",
+    "message.groups",
+    "message.im",
+    "message.mpim",
     "tokens_revoked",
 )

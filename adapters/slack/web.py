@@ -38,7 +38,6 @@ _COUNTS = {
     "conversations.info": TIER_3,
     "users.info": TIER_4,
     "chat.postEphemeral": TIER_4,
-    "chat.appendStream": TIER_4,
     "assistant.threads.setStatus": TIER_3,
     "assistant.threads.setSuggestedPrompts": TIER_3,
     "agents.sessions.setStatus": TIER_3,

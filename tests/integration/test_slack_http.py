@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from adapters.slack.client import SlackAdapter
 from bot.clock import SystemClock
+from bot.errors import CannotStart
 from tests.integration.slack_world import FakeInbox, until
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
@@ -176,3 +177,10 @@ async def test_unknown_payloads_are_acknowledged(
             body = json.dumps(payload)
             assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 200, payload
     assert inbox.commands == []
+
+
+async def test_without_a_secret_nothing_is_served() -> None:
+    """Everybody could sign with an empty one."""
+    adapter = SlackAdapter(bot_token=ids.BOT_TOKEN, clock=SystemClock())
+    with pytest.raises(CannotStart, match="SLACK_SIGNING_SECRET"):
+        await adapter.run(FakeInbox())

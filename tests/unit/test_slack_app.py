@@ -1,0 +1,278 @@
+"""The app as Slack knows it: manifests, budgets, buttons, failures, and what is remembered."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slack_sdk.errors import SlackApiError
+
+import adapters.slack
+from adapters.slack import manifest_path
+from adapters.slack.blocks import Bodies, chosen
+from adapters.slack.commands import SHORTCUT, SLASHES, button, shortcut, slash
+from adapters.slack.faults import GONE, translated
+from adapters.slack.http import PATH
+from adapters.slack.listeners import PROMPTS, Listeners, Trouble
+from adapters.slack.lookups import MOST, Lookups
+from adapters.slack.mrkdwn import Mrkdwn
+from adapters.slack.needs import EVENTS, SCOPES
+from adapters.slack.web import limits, post_scopes
+from bot.clock import SystemClock
+from bot.domain import Answer, Choice, Control, ConversationKey
+from bot.errors import Gone, Refused, Throttled, Unsettled
+
+SOURCE = Path(adapters.slack.__file__).parent
+KEY = ConversationKey("slack", "T1", "C1", "1700000000.000100")
+
+# The scopes of each method that the code calls, from the methods' pages; "" needs none.
+METHOD_SCOPES = {
+    "agents.sessions.setStatus": {"chat:write"},
+    "apps.connections.open": set(),  # the app-level token's
+    "assistant.threads.setStatus": {"assistant:write"},
+    "assistant.threads.setSuggestedPrompts": {"assistant:write"},
+    "auth.test": set(),
+    "chat.delete": {"chat:write"},
+    "chat.postEphemeral": {"chat:write"},
+    "chat.postMessage": {"chat:write"},
+    "chat.stopStream": {"chat:write"},
+    "chat.update": {"chat:write"},
+    "conversations.info": {"channels:read", "groups:read", "im:read", "mpim:read"},
+    "conversations.replies": {
+        "channels:history",
+        "groups:history",
+        "im:history",
+        "metadata.message:read",
+        "mpim:history",
+    },
+    "users.conversations": {"channels:read", "groups:read"},
+    "users.info": {"users:read"},
+}
+# What no method of now needs: events, commands, and the files of a later version.
+OTHER_SCOPES = {"app_mentions:read", "commands", "files:read", "files:write"}
+
+
+def manifest(mode: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(manifest_path(mode).read_text())
+    return loaded
+
+
+METHOD = re.compile(r"(?:agents|apps|assistant|auth|chat|conversations|users)\.[A-Za-z.]+")
+
+
+def methods_in_code() -> set[str]:
+    trees = [ast.parse(path.read_text()) for path in SOURCE.glob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    texts = {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    return {text for text in texts if METHOD.fullmatch(text)}
+
+
+def listeners() -> Listeners:
+    nothing: Any = None
+    return Listeners(
+        workspace=nothing,
+        inbox=nothing,
+        bodies=nothing,
+        commands=nothing,
+        prefix="",
+        trouble=Trouble(),
+    )
+
+
+@pytest.mark.parametrize("mode", ["socket", "http"])
+def test_the_manifest_asks_for_what_the_code_uses(mode: str) -> None:
+    """Scopes by the methods that are called, events by those that are listened to."""
+    wanted = manifest(mode)
+    assert methods_in_code() == set(METHOD_SCOPES)
+    needed = set().union(*METHOD_SCOPES.values()) | OTHER_SCOPES
+    assert set(wanted["oauth_config"]["scopes"]["bot"]) == needed == set(SCOPES)
+    events = wanted["settings"]["event_subscriptions"]["bot_events"]
+    assert sorted(EVENTS) == events == sorted(set(events))
+    older = {"assistant_thread_started"}  # only apps with the assistant_view of before get it
+    assert {name.partition(".")[0] for name in events} == set(listeners().events) - older
+
+
+@pytest.mark.parametrize("mode", ["socket", "http"])
+def test_the_manifest_offers_what_the_code_carries_out(mode: str) -> None:
+    features = manifest(mode)["features"]
+    assert [one["command"] for one in features["slash_commands"]] == [f"/{n}" for n in SLASHES]
+    (offered,) = features["shortcuts"]
+    assert (offered["callback_id"], offered["type"]) == (SHORTCUT, "message")
+    assert offered["name"] == "Start over in this thread"
+    assert features["app_home"]["messages_tab_enabled"] is True
+    assert features["app_home"]["messages_tab_read_only_enabled"] is False
+    assert features["agent_view"]["suggested_prompts"] == list(PROMPTS)
+
+
+def test_the_manifests_differ_only_in_how_slack_reaches_the_bot() -> None:
+    socket, http = manifest("socket"), manifest("http")
+    settings = http["settings"]
+    urls = [
+        settings["event_subscriptions"].pop("request_url"),
+        settings["interactivity"].pop("request_url"),
+        *(one.pop("url") for one in http["features"]["slash_commands"]),
+    ]
+    assert all(url.startswith("https://") and url.endswith(PATH) for url in urls)
+    assert socket["settings"].pop("socket_mode_enabled") is True
+    assert settings.pop("socket_mode_enabled") is False
+    assert socket == http
+
+
+def test_budgets_are_within_slacks() -> None:
+    """Tier 2 is 20 a minute, tier 3 is 50, tier 4 is 100; posts go one a second to a channel."""
+    tiers = {"chat.stopStream": 20, "chat.update": 50, "chat.delete": 50, "users.info": 100}
+    tiers |= {"conversations.replies": 50, "assistant.threads.setStatus": 50}
+    for scope, most in tiers.items():
+        limit = limits(scope)
+        assert most * 0.9 < limit.count < most
+        assert limit.seconds == 60
+    channel, workspace = (limits(scope) for scope in post_scopes("C1"))
+    assert channel.seconds / channel.count > 1
+    assert workspace.count < 300
+
+
+# ── buttons and payloads ──────────────────────────────────────────────────────────────────────
+def test_a_choice_carries_its_conversation_and_argument() -> None:
+    choice = Choice("x" * 300, "model", KEY, "openai:a|b")
+    body = Bodies(Mrkdwn()).answer(Answer("Which?", (choice,)))
+    section = body["blocks"][1]
+    assert len(section["text"]["text"]) <= 75
+    assert section["accessory"]["action_id"] == "threadline_model"
+    assert chosen(section["accessory"]["value"]) == (KEY, "openai:a|b")
+
+
+@pytest.mark.parametrize("value", ["", "null", "[]", "nonsense", '{"t":4}', '{"k":"a/b"}', '"x"'])
+def test_a_value_that_names_no_conversation_is_none(value: str) -> None:
+    assert chosen(value)[0] is None
+
+
+def test_an_interim_page_notifies_with_its_beginning_and_a_whole_one_with_all() -> None:
+    bodies, text = Bodies(Mrkdwn()), "word " * 200
+    short = bodies.page(text, complete=False, controls=(), turn=1)["text"]
+    whole = bodies.page(text, complete=True, controls=(), turn=1)["text"]
+    assert len(short) <= 300
+    assert short.endswith("…")
+    assert whole == text.strip()
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_a_page_without_text_is_still_valid(text: str) -> None:
+    """Slack refuses an empty block."""
+    body = Bodies(Mrkdwn()).page(text, complete=False, controls=(Control.STOP,), turn=1)
+    assert body["text"]
+    assert body["blocks"][0]["text"]
+
+
+def test_what_is_not_ours_is_left_alone() -> None:
+    user = {"id": "U1", "name": "a"}
+    assert slash({"command": "/resetx", "user_id": "U1", "channel_id": "C1"}, "") is None
+    assert slash({"command": "/reset", "user_id": "U1", "channel_id": "C1"}, "tl-") is None
+    assert shortcut({"type": "message_action", "callback_id": "other", "user": user}) is None
+    assert button({"actions": [{"action_id": "other"}], "user": user}) is None
+    assert button({"actions": [{"action_id": "threadline_stop"}], "user": user}) is None
+
+
+# ── failures ──────────────────────────────────────────────────────────────────────────────────
+class _Response:
+    def __init__(self, status: int, error: str = "", headers: dict[str, str] | None = None) -> None:
+        self.status_code, self.headers = status, headers or {}
+        self.data: Any = {"ok": False, "error": error} if error else ""
+
+
+@pytest.mark.parametrize(
+    ("response", "kind"),
+    [
+        (_Response(200, "channel_not_found"), Gone),
+        (_Response(200, "not_in_channel"), Gone),
+        (_Response(200, "is_archived"), Gone),
+        (_Response(200, "message_not_found"), Gone),
+        (_Response(200, "account_inactive"), Gone),
+        (_Response(200, "msg_too_long"), Refused),
+        (_Response(200, "invalid_blocks"), Refused),
+        (_Response(200, "something_new"), Refused),
+        (_Response(200, "fatal_error"), Unsettled),
+        (_Response(500), Unsettled),
+        (_Response(200), Unsettled),
+        (_Response(429), Throttled),
+        (_Response(200, "ratelimited"), Throttled),
+    ],
+)
+def test_slacks_words_are_translated_once(response: _Response, kind: type[Exception]) -> None:
+    assert isinstance(translated(SlackApiError("", response), ("a",)), kind)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("30", 30.0), ("0", 1.0), ("soon", 1.0), (None, 1.0)]
+)
+def test_the_wait_of_a_429(value: str | None, seconds: float) -> None:
+    headers = {} if value is None else {"Retry-After": value}
+    error = translated(SlackApiError("", _Response(429, "ratelimited", headers)), ("a", "b"))
+    assert isinstance(error, Throttled)
+    assert (error.retry_after, error.scopes) == (seconds, ("a", "b"))
+
+
+def test_lost_connections_leave_the_outcome_open() -> None:
+    assert isinstance(translated(TimeoutError()), Unsettled)
+    assert isinstance(translated(ConnectionResetError()), Unsettled)
+    assert "ratelimited" not in GONE
+
+
+# ── look-ups ──────────────────────────────────────────────────────────────────────────────────
+class _Clock(SystemClock):
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class _Source:
+    """Gives `name-ID` when `open` is set; fails for the id "bad"."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.open = asyncio.Event()
+
+    async def fetch(self, id_: str) -> str:
+        self.asked.append(id_)
+        await self.open.wait()
+        if id_ == "bad":
+            raise Gone("user_not_found")
+        return f"name-{id_}"
+
+
+async def test_what_comes_late_is_there_the_next_time() -> None:
+    """Nobody waits longer than they said, and nothing is asked for twice meanwhile."""
+    source = _Source()
+    lookups = Lookups(fetch=source.fetch, clock=_Clock())
+    assert await lookups.get(["a", "b", "a"], 0.01) == {}
+    assert await lookups.get(["a"], 0.01) == {}
+    assert source.asked == ["a", "b"]
+    source.open.set()
+    assert await lookups.get(["a", "b"], 1.0) == {"a": "name-a", "b": "name-b"}
+    assert source.asked == ["a", "b"]
+
+
+async def test_names_are_asked_for_again_after_an_hour_and_failures_after_a_minute() -> None:
+    source, clock = _Source(), _Clock()
+    source.open.set()
+    lookups = Lookups(fetch=source.fetch, clock=clock)
+    for now, asked in ((0, 2), (59, 2), (61, 3), (3_500, 4), (3_601, 6)):
+        clock.now = now
+        assert await lookups.get(["a", "bad"], 1.0) == {"a": "name-a"}
+        assert len(source.asked) == asked
+
+
+async def test_what_is_remembered_is_bounded() -> None:
+    source = _Source()
+    lookups = Lookups(fetch=source.fetch, clock=_Clock())
+    for number in range(MOST + 10):
+        lookups.learn(str(number), "x")
+    assert len(lookups._known) == MOST
+    assert await lookups.get(["0"], 0.0) == {}
+    await lookups.aclose()
+    assert lookups._under_way == {}
