@@ -18,6 +18,8 @@ from markdown_it.token import Token
 
 QUOTE = re.compile(r" {0,3}> ?")
 MARKER = re.compile(r" *(?:[-+*]|(\d{1,9})([.)]))(?=\s|$)")
+# A line of which only marks have come: nobody can tell a heading's underline from a list.
+MARKS = re.compile(r"[\s>]*(?:[-+*=_#|~`\s]*|(?:[-+*]\s+)*\d{1,9}[.)]?\s*|[-+*]\s+\[[ xX]?\]?)\Z")
 _LEAVES = {
     "paragraph_open": "paragraph",
     "heading_open": "heading",
@@ -95,6 +97,11 @@ class Outline:
     def complete(self) -> int:
         """How many lines end with a line feed: the one after them may still grow."""
         return len(self.starts) - 1
+
+    @property
+    def known(self) -> int:
+        """How many lines there are whose place among the blocks cannot change any more."""
+        return self.complete + (MARKS.match(self.text, self.starts[-1]) is None)
 
     def closed(self, leaf: Leaf) -> bool:
         """Whether no later text can belong to the leaf."""

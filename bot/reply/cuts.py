@@ -146,14 +146,14 @@ class _Choice:
 def _block_cuts(outline: Outline) -> Iterator[Cut]:
     before: Leaf | None = None
     for leaf in outline.leaves:
-        if before is not None and leaf.first < outline.complete:
+        if before is not None and leaf.first < outline.known:
             yield _between(outline, before, leaf)
         if leaf.kind == "fence":
             yield from _in_fence(outline, leaf)
         elif leaf.kind == "table":
             yield from _in_table(outline, leaf)
         elif leaf.kind == "code":
-            for number in range(leaf.first + 1, min(leaf.last, outline.complete)):
+            for number in range(leaf.first + 1, min(leaf.last, outline.known)):
                 yield _at_line(outline, number, leaf.containers, Rank.LINE)
         before = leaf
 
@@ -204,7 +204,7 @@ def _at_line(
 def _in_fence(outline: Outline, leaf: Leaf) -> Iterator[Cut]:
     ended = outline.fence_ends(leaf)
     tail, head = _fence_ends(outline, leaf)
-    for number in range(leaf.first + 2, min(leaf.last - ended, outline.complete)):
+    for number in range(leaf.first + 2, min(leaf.last - ended, outline.known)):
         blank = not outline.line(number - 1).strip(" \t\n>")
         rank = Rank.BLANK_LINE if blank else Rank.LINE
         yield _at_line(outline, number, leaf.containers, rank, tail=tail, head=head)
@@ -228,7 +228,7 @@ def _in_table(outline: Outline, leaf: Leaf) -> Iterator[Cut]:
         line = outline.line(number)
         cells = line[consume(line, number, leaf.containers) :].rstrip("\n")
         head += quotes(leaf.containers) + cells + "\n"
-    for number in range(leaf.first + 3, min(leaf.last, outline.complete)):
+    for number in range(leaf.first + 3, min(leaf.last, outline.known)):
         yield _at_line(outline, number, leaf.containers, Rank.ROW, head=head)
 
 
@@ -242,8 +242,6 @@ def _inline_cuts(outline: Outline, begin: int) -> Iterator[Cut]:
     for leaf in _straddling(outline, begin):
         if leaf.kind == "paragraph":
             yield from _Paragraph(outline, leaf).breaks()
-        if leaf.kind in ("paragraph", "fence", "table", "code"):
-            return
 
 
 def _broken_cuts(outline: Outline, begin: int) -> Iterator[Cut]:

@@ -77,7 +77,7 @@ class Document:
         """
         if self._frame is None:
             pages, whole = self._cutter.pages(self.text, final=self._final)
-            frame = Frame(pages, self._final and whole, self._controls)
+            frame = Frame(pages, self._final and whole, self._controls, self.text)
             self.behind = not whole
             if not whole:
                 return frame

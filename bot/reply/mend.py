@@ -7,13 +7,11 @@ leaves out the brackets of a link to be; it never shows what was not written.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bot.reply.blocks import Leaf, Outline, consume, prefix
+from bot.reply.blocks import MARKS, Leaf, Outline, consume, prefix
 from bot.reply.inline import Inline, read
 
-# A line of which only marks have come: nobody can tell a heading's underline from a list.
-_MARKS = re.compile(r"[\s>]*(?:[-+*=_#|~`\s]*|(?:[-+*]\s+)*\d{1,9}[.)]?\s*|[-+*]\s+\[[ xX]?\]?)\Z")
 _SEPARATOR = re.compile(r"[\s>]*[|:\- \t]*\Z")
 _PIPE = re.compile(r"(?<!\\)\|")
 
@@ -67,7 +65,7 @@ def _mend(text: str) -> Mended:
         return Mended("", len(text), 0)
     if leaf.kind == "fence" and not outline.fence_closed(leaf):
         return _fence(outline, leaf)
-    if start < len(text) and _MARKS.match(text, start):
+    if start < len(text) and MARKS.match(text, start):
         return _without(text, start)
     if outline.closed(leaf) or leaf.kind in ("rule", "code", "empty"):
         clean = outline.starts[-1] if outline.closed(leaf) else outline.starts[leaf.first]
@@ -115,7 +113,7 @@ def _table(outline: Outline, leaf: Leaf) -> Mended:
         return Mended(text, start, start)
     pipes = list(_PIPE.finditer(text, start))
     cell = pipes[-1].end() if pipes else start
-    return _inline(text, cell, text[cell:], clean=start)
+    return replace(_inline(text, cell, text[cell:]), clean=start)
 
 
 def _paragraph(outline: Outline, leaf: Leaf) -> Mended:
@@ -128,7 +126,8 @@ def _paragraph(outline: Outline, leaf: Leaf) -> Mended:
     source = blanked(outline, leaf)
     if header is not None:
         source = source[: header - begin]
-    return _inline(outline.text, begin, source, clean=begin)
+    mended = _inline(outline.text, begin, source)
+    return mended if leaf.kind == "paragraph" else replace(mended, clean=begin)
 
 
 def _header(outline: Outline, leaf: Leaf) -> int | None:
@@ -152,13 +151,13 @@ def _without_code(line: str) -> str:
     return re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", lambda code: " " * len(code.group()), line)
 
 
-def _inline(text: str, begin: int, source: str, *, clean: int) -> Mended:
+def _inline(text: str, begin: int, source: str) -> Mended:
     """Mend what is open in `source`, which begins at `begin` and is the end of `text`."""
     found = read(source, ended=False)
     keep, closers = _closers(source, found)
     shown = source[:keep].rstrip()
     line = text.rfind("\n", 0, begin + len(shown)) + 1
-    if _MARKS.match(text[line : begin + len(shown)]):
+    if MARKS.match(text[line : begin + len(shown)]):
         return _without(text, line)
     parts, at = [text[:begin]], begin
     for start, end in sorted(found.dropped):
@@ -166,7 +165,7 @@ def _inline(text: str, begin: int, source: str, *, clean: int) -> Mended:
             parts.append(text[at : begin + start])
             at = begin + end
     parts.append(text[at : begin + len(shown)])
-    return Mended("".join(parts) + closers, begin + keep, max(clean, begin + found.clean))
+    return Mended("".join(parts) + closers, begin + keep, begin + found.clean)
 
 
 def _closers(source: str, found: Inline) -> tuple[int, str]:
