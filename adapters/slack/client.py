@@ -65,7 +65,7 @@ class SlackAdapter:
     ) -> None:
         self._tokens = Tokens(bot_token, app_token, signing_secret, api_url)
         self._prefix, self._models, self._clock = command_prefix, tuple(models), clock
-        self._http = HttpEvents(signing_secret or "") if app_token is None else None
+        self._http = HttpEvents(signing_secret) if signing_secret and not app_token else None
         self._socket: SocketMode | None = None
         self._bodies = Bodies(Mrkdwn())
         self._trouble = Trouble()
