@@ -54,16 +54,13 @@ class Patience:
     def settle(self, seconds: float) -> None:
         """Nothing important is missing any more: wait at most this long for what may follow."""
         self._fresh = False
-        self._due = self._loop.time() + seconds
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._set_due(seconds)
 
     async def wait(self, awaitable: Awaitable[T]) -> T:
         """Await it within the limit; raises OutOfPatience."""
         if self._fresh:
             self._fresh = False
-            self._due = self._loop.time() + self._limits.between_tokens
+            self._set_due(self._limits.between_tokens)
         if self._timer is None:
             self._timer = self._loop.call_at(self._due, self._look)
         task = self._waiting = asyncio.current_task()
@@ -79,6 +76,13 @@ class Patience:
             raise
         finally:
             self._waiting, self._fired = None, False
+
+    def _set_due(self, seconds: float) -> None:
+        self._due = self._loop.time() + seconds
+        if self._timer is not None and self._timer.when() > self._due:
+            # A timer that fires too early looks again; one that fires too late must go.
+            self._timer.cancel()
+            self._timer = None
 
     def _look(self) -> None:
         self._timer = None

@@ -71,6 +71,16 @@ async def test_each_token_begins_a_new_limit() -> None:
         assert patience.started
 
 
+async def test_the_limit_between_tokens_may_be_the_shorter_one() -> None:
+    """It counts from the token on, not from where the limit to the first token would end."""
+    with Patience(Limits(first_token=30, between_tokens=0.1)) as patience:
+        await patience.wait(asyncio.sleep(0.01))
+        patience.token()
+        async with asyncio.timeout(5):
+            with pytest.raises(OutOfPatience):
+                await patience.wait(forever())
+
+
 async def test_the_consumers_time_does_not_count() -> None:
     """The limit runs while the model is waited for, not while its text is worked on."""
     with Patience(Limits(first_token=9, between_tokens=0.1)) as patience:
