@@ -35,9 +35,12 @@ from bot.reply.pacer import Pacer
 log = structlog.stdlib.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Tokens:
-    """How the adapter presents itself; one of `app` and `signing_secret` decides the mode."""
+    """How the adapter presents itself; one of `app` and `signing_secret` decides the mode.
+
+    Without a repr, so that no log shows them.
+    """
 
     bot: str
     app: str | None

@@ -32,6 +32,8 @@ _CALL = re.compile(
 
 def harmless(markdown: str) -> str:
     """`markdown` with every call of people broken; doing it twice changes nothing more."""
+    if not any(sign in markdown for sign in "@!&"):  # no call is without; the search takes 60 ns a
+        return markdown  # character, and this is asked for every piece of a reply
     return _CALL.sub(lambda match: match.group() + BREAK, markdown)
 
 

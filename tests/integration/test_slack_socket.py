@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bot.domain import Address, Incoming, Receipt, Visibility
+from bot.domain import Address, Receipt, Visibility
 from bot.errors import CannotStart
-from tests.integration.slack_world import FakeInbox, key, running, socket_adapter, until
+from tests.integration.slack_world import FakeInbox, claim, key, running, socket_adapter, until
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 
@@ -196,7 +196,7 @@ async def test_slacks_stop_button_stops_that_thread(sim: SlackSim) -> None:
     async with running(sim, inbox) as adapter:
         ts = await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
         await until(lambda: inbox.received)
-        surface = adapter.surface(_claim_of(inbox.received[0]))
+        surface = adapter.surface(claim(ids.DM_ALICE, ts, kind=inbox.received[0].route["kind"]))
         await surface.open()
 
         async def stop() -> bool:
@@ -209,12 +209,6 @@ async def test_slacks_stop_button_stops_that_thread(sim: SlackSim) -> None:
         await surface.close()
         assert [one["status"] for one in (await sim.state())["sessions"]] == ["active"]
     assert (inbox.commands[0].name, inbox.commands[0].key) == ("stop", key(ids.DM_ALICE, ts))
-
-
-def _claim_of(incoming: Incoming) -> Any:
-    from tests.integration.slack_world import claim
-
-    return claim(incoming.channel, incoming.message_id, kind=incoming.route["kind"])
 
 
 async def test_a_refresh_and_a_cut_connection_come_back(sim: SlackSim) -> None:
@@ -292,6 +286,16 @@ async def test_an_old_thread_is_read_without_bots(sim: SlackSim) -> None:
         ("bob", "I saw it, @alice"),
     ]
     assert {one.key for one in before} == {mention.key}
+
+
+async def test_everybody_in_a_message_is_named_at_once(sim: SlackSim) -> None:
+    """Names are asked for together: an even pace would bring the second one too late."""
+    inbox = FakeInbox()
+    async with running(sim, inbox):
+        await sim.say(ids.ALICE, ids.DM_ALICE, "@bob and @carol and @otherbot")
+        await until(lambda: inbox.received)
+    assert inbox.received[0].text == "@bob and @carol and @otherbot"
+    assert inbox.received[0].author.name == "alice"
 
 
 async def test_names_that_do_not_come_in_time_do_not_hold_an_event_up(sim: SlackSim) -> None:
