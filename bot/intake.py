@@ -85,10 +85,12 @@ class Intake:
 
     async def _receive_command(self, incoming: Incoming, command: Command) -> Receipt:
         source = incoming.source
-        if source in self._in_hand or await self._store.command_done(source):
+        if source in self._in_hand:
             return Receipt.KNOWN
         self._in_hand.add(source)
         try:
+            if await self._store.command_done(source):
+                return Receipt.KNOWN
             answer = await self.command(command)
             await self._store.record_command(source)
         finally:

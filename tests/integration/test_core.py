@@ -1,0 +1,540 @@
+"""The core on a real database: what a message, a command and a failing model come to.
+
+The platform is the strict surface of `tests.surfaces`, the model is scripted; everything between is
+the product's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from bot import texts
+from bot.clock import SystemClock
+from bot.commands import Commands
+from bot.domain import (
+    Address,
+    Answer,
+    ChatRequest,
+    Claim,
+    Command,
+    Delta,
+    Finding,
+    Health,
+    Incoming,
+    Limit,
+    Receipt,
+    Usage,
+    Verdict,
+)
+from bot.errors import (
+    ContentRefused,
+    ContextTooLong,
+    CutOff,
+    Gone,
+    KeyRefused,
+    ModelError,
+    ModelFailed,
+    Overloaded,
+    PlatformError,
+    RateLimited,
+    Refused,
+    TimedOut,
+    UnknownModel,
+)
+from bot.intake import Intake
+from bot.ports import Inbox
+from bot.reply.pacer import Pacer
+from bot.scheduler import Scheduler
+from bot.store.sqlite import SqliteStore
+from bot.turn import MAX_ATTEMPTS, TurnOptions, TurnRunner
+from tests.store_kit import ANN, ANSWER, BEN, key, look, opened, said
+from tests.surfaces import FakeSurface, Platform
+
+CLOCK = SystemClock()
+
+
+@dataclass
+class Scripted:
+    """A model that says what it is told; `hold` stops it after its first piece."""
+
+    name: str = "scripted"
+    pieces: Sequence[Delta | ModelError] = (Delta("Hello."), Delta(finish_reason="stop"))
+    requests: list[ChatRequest] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        self.requests.append(request)
+        for piece in self.pieces:
+            if isinstance(piece, ModelError):
+                raise piece
+            yield piece
+            if self.hold is not None:
+                await self.hold.wait()
+
+    async def check(self) -> Finding:
+        return Finding(self.name, Verdict.OK, "")
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class FakeAdapter:
+    """A platform whose surfaces are all on one `Platform`."""
+
+    name = "sim"
+
+    def __init__(self) -> None:
+        self.surfaces: list[FakeSurface] = []
+        self.platforms: dict[str, Platform] = {}
+        self.said: list[str] = []
+        self.old: Sequence[Incoming] = ()
+        self.reads = 0
+        self.faults: list[Exception | None] = []
+        self.backlog_fault: Exception | None = None
+        self.slow_backlog = False
+        self._pacer = Pacer(lambda scope: Limit(1_000, 1.0), CLOCK)
+
+    async def run(self, inbox: Inbox) -> None:
+        await inbox.connected(self.name)
+
+    def surface(self, claim: Claim) -> FakeSurface:
+        platform = self.platforms.setdefault(claim.conversation.key.thread, Platform())
+        surface = FakeSurface(grants=self._pacer, clock=CLOCK, platform=platform)
+        surface.faults = self.faults
+        self.surfaces.append(surface)
+        return surface
+
+    async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
+        self.reads += 1
+        if self.slow_backlog:
+            await asyncio.sleep(60)
+        if self.backlog_fault is not None:
+            raise self.backlog_fault
+        return self.old
+
+    async def say(self, incoming: Incoming, answer: Answer) -> None:
+        if self.backlog_fault is not None:
+            raise self.backlog_fault
+        self.said.append(answer.text)
+
+    async def check(self) -> Sequence[Finding]:
+        return ()
+
+    def health(self) -> Health:
+        return Health(ok=True)
+
+
+@dataclass
+class World:
+    """The core with its parts in reach."""
+
+    path: Path
+    store: SqliteStore
+    model: Scripted
+    other: Scripted
+    adapter: FakeAdapter
+    scheduler: Scheduler
+    intake: Intake
+
+    def shown(self, thread: str = "t1") -> list[str]:
+        return self.adapter.platforms[thread].reading if thread in self.adapter.platforms else []
+
+    async def idle(self) -> None:
+        await until(lambda: self.scheduler.busy == 0)
+
+    async def ask(self, number: int, text: str = "why?", **more: object) -> Receipt:
+        """Say it and wait until everything is answered."""
+        receipt = await self.intake.receive(said(number, text, **more))  # type: ignore[arg-type]
+        await self.idle()
+        return receipt
+
+    def outcomes(self) -> list[tuple[str, str | None]]:
+        return look(self.path, "SELECT outcome, error FROM turns ORDER BY id")  # type: ignore[return-value]
+
+    def contents(self, request: int = -1) -> list[str]:
+        """What the model was sent, without the system prompt."""
+        return [message.content for message in self.model.requests[request].messages[1:]]
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+def world_of(path: Path, store: SqliteStore, **options: int) -> World:
+    model, other, adapter = Scripted(), Scripted(name="other"), FakeAdapter()
+    runner = TurnRunner(
+        store=store,
+        surface=adapter.surface,
+        default_model=model,
+        models={"other": other},
+        options=TurnOptions(system_prompt="Be brief.", context_tokens=4_000, **options),
+        clock=CLOCK,
+    )
+    scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
+    commands = Commands(store=store, scheduler=scheduler, models=("other",), default="scripted")
+    intake = Intake(
+        store=store,
+        scheduler=scheduler,
+        commands=commands,
+        models=("other",),
+        adapters={"sim": adapter},
+    )
+    return World(path, store, model, other, adapter, scheduler, intake)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        world = world_of(path, store)
+        yield world
+        await world.scheduler.drain(5)
+        await world.intake.aclose()
+
+
+# ── messages ──────────────────────────────────────────────────────────────────────────────────
+async def test_question_is_answered_and_remembered(world: World) -> None:
+    assert await world.ask(1, "first") is Receipt.QUESTION
+    assert await world.ask(2, "second", address=Address.FOLLOW_UP) is Receipt.QUESTION
+    assert world.shown() == ["Hello.", "Hello."]
+    assert world.contents() == ["first", "Hello.", "second"]
+    assert world.outcomes() == [("answered", None)] * 2
+
+
+async def test_the_same_message_again_changes_nothing(world: World) -> None:
+    await world.ask(1)
+    assert await world.ask(1) is Receipt.KNOWN
+    assert world.shown() == ["Hello."]
+
+
+async def test_unknown_thread_without_a_mention_is_ignored_and_not_blocked(world: World) -> None:
+    assert await world.ask(1, address=Address.FOLLOW_UP) is Receipt.IGNORED
+    assert await world.ask(1, address=Address.MENTION) is Receipt.QUESTION
+
+
+async def test_aside_is_history_for_the_next_question(world: World) -> None:
+    await world.ask(1, "first")
+    receipt = await world.ask(2, "Ben, look", address=Address.ASIDE)
+    assert receipt is Receipt.HISTORY
+    assert len(world.model.requests) == 1
+    await world.ask(3, "now you", author=BEN, address=Address.FOLLOW_UP)
+    assert world.contents() == ["Ann: first", "Hello.", "Ann: Ben, look", "Ben: now you"]
+
+
+async def test_old_thread_is_read_once_and_becomes_history(world: World) -> None:
+    world.adapter.old = (said(1, "we could use cats"), said(2, "or dogs", author=BEN))
+    question = replace(said(3, "which?"), in_old_thread=True)
+    await world.intake.receive(question)
+    await world.idle()
+    assert world.contents() == ["Ann: we could use cats", "Ben: or dogs", "Ann: which?"]
+    await world.intake.receive(replace(said(4, "again"), in_old_thread=True))
+    await world.idle()
+    assert world.adapter.reads == 1
+
+
+async def test_bare_mention_in_an_old_thread_is_about_what_was_said(world: World) -> None:
+    world.adapter.old = (said(1, "what is 6 x 7?"),)
+    await world.intake.receive(replace(said(2, ""), in_old_thread=True))
+    await world.idle()
+    assert world.contents()[0] == "what is 6 x 7?"
+    assert world.shown() == ["Hello."]
+
+
+@pytest.mark.parametrize("fault", [PlatformError("no access"), Gone("no such thread")])
+async def test_old_thread_that_cannot_be_read_does_not_stop_the_answer(
+    world: World, fault: Exception
+) -> None:
+    world.adapter.backlog_fault = fault
+    await world.intake.receive(replace(said(3, "which?"), in_old_thread=True))
+    await world.idle()
+    assert world.shown() == ["Hello."]
+
+
+async def test_slow_reading_of_an_old_thread_is_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The acknowledgement has its limit: the question counts, the history is done without."""
+    monkeypatch.setattr("bot.intake.BACKLOG_SECONDS", 0.05)
+    world.adapter.slow_backlog = True
+    receipt = await world.intake.receive(replace(said(3, "which?"), in_old_thread=True))
+    assert receipt is Receipt.QUESTION
+    await world.idle()
+    assert world.shown() == ["Hello."]
+
+
+async def test_bare_mention_in_a_channel_gets_a_hint_and_no_model_call(world: World) -> None:
+    await world.ask(1, "")
+    assert world.shown() == [texts.NO_QUESTION]
+    assert world.model.requests == []
+
+
+async def test_attachment_beside_words_is_named_and_the_words_are_answered(world: World) -> None:
+    await world.ask(1, "what is it?", unusable=("image", "image", "voice message"))
+    (shown,) = world.shown()
+    assert shown == "_I cannot use images or a voice message yet, only text._\n\nHello."
+    assert world.contents() == ["what is it?"]
+
+
+async def test_attachment_alone_gets_the_sentence_and_no_model_call(world: World) -> None:
+    await world.ask(1, "", unusable=("file",))
+    assert world.shown() == ["_I cannot use a file yet, only text._"]
+    assert world.model.requests == []
+
+
+# ── what the model does ───────────────────────────────────────────────────────────────────────
+SENTENCES = [
+    (RateLimited(retry_after=20), "Please ask again in 20 seconds."),
+    (RateLimited(retry_after=600), "Please ask again in 10 minutes."),
+    (RateLimited(), "in a minute."),
+    (Overloaded(), "overloaded or cannot be reached"),
+    (KeyRefused(), "refused my key"),
+    (UnknownModel(), "does not exist"),
+    (ContextTooLong(), "too long for the model"),
+    (ContentRefused(), "content filter"),
+    (TimedOut(), "took too long to begin"),
+    (ModelFailed("secret detail"), "The model failed."),
+]
+
+
+@pytest.mark.parametrize(("error", "sentence"), SENTENCES, ids=lambda value: type(value).__name__)
+async def test_each_failure_has_its_sentence_and_is_not_kept_as_an_answer(
+    world: World, error: ModelError, sentence: str
+) -> None:
+    world.model.pieces = (error,)
+    await world.ask(1, "first")
+    (shown,) = world.shown()
+    assert sentence in shown
+    assert "secret" not in shown
+    assert world.outcomes() == [("failed", type(error).__name__)]
+    world.model.pieces = (Delta("Hello."), Delta(finish_reason="stop"))
+    await world.ask(2, "second")
+    assert world.contents() == ["first", "second"]
+
+
+@pytest.mark.parametrize("error", [CutOff(), TimedOut(started=True), Overloaded()])
+async def test_failure_in_mid_answer_keeps_the_text(world: World, error: ModelError) -> None:
+    world.model.pieces = (Delta("Half an "), Delta("answer"), error)
+    await world.ask(1)
+    (shown,) = world.shown()
+    assert shown.startswith("Half an answer\n\n_")
+    assert world.outcomes() == [("cut_off", type(error).__name__)]
+    await world.ask(2, "go on")
+    assert world.contents() == ["why?", "Half an answer", "go on"]
+
+
+async def test_sentence_after_an_open_code_block_is_not_code(world: World) -> None:
+    world.model.pieces = (Delta("```py\nx = 1\n"), CutOff())
+    await world.ask(1)
+    (shown,) = world.shown()
+    assert shown.index("```", 3) < shown.index("_The connection")
+
+
+@pytest.mark.parametrize(
+    ("reason", "text", "outcome", "sentence"),
+    [
+        ("length", "So long", "answered", texts.LENGTH_LIMIT),
+        ("content_filter", "So", "cut_off", "content filter"),
+        ("content_filter", "", "failed", "content filter"),
+        ("stop", "  \n", "failed", texts.EMPTY_ANSWER),
+    ],
+)
+async def test_ends_that_are_no_plain_stop(
+    world: World, reason: str, text: str, outcome: str, sentence: str
+) -> None:
+    world.model.pieces = (Delta(text), Delta(finish_reason=reason, usage=Usage(3, 4)))
+    await world.ask(1)
+    assert sentence in world.shown()[0]
+    assert world.outcomes()[0][0] == outcome
+    assert look(world.path, "SELECT input_tokens, output_tokens FROM turns") == [(3, 4)]
+
+
+async def test_context_reads_only_as_far_as_the_budget(world: World) -> None:
+    for number in range(1, 8):
+        await world.ask(number, f"{number} " + "x" * 2_400)  # about 800 tokens each
+    sent = world.contents()
+    assert sent[-1].startswith("7 ")
+    assert 3 <= len([text for text in sent if text != "Hello."]) <= 5
+
+
+# ── commands ──────────────────────────────────────────────────────────────────────────────────
+async def test_reset_word_starts_over_and_says_so(world: World) -> None:
+    await world.ask(1, "first")
+    assert await world.ask(2, "reset") is Receipt.COMMAND
+    await until(lambda: world.adapter.said == [texts.RESET_DONE])
+    await world.ask(3, "third")
+    assert world.contents() == ["third"]
+
+
+async def test_redelivered_reset_does_not_wipe_what_came_after(world: World) -> None:
+    await world.ask(1, "first")
+    await world.ask(2, "reset")
+    await world.ask(3, "third")
+    assert await world.ask(2, "reset") is Receipt.KNOWN
+    await world.ask(4, "fourth")
+    assert world.contents() == ["third", "Hello.", "fourth"]
+
+
+async def test_command_that_comes_twice_at_once_is_carried_out_once(world: World) -> None:
+    await world.ask(1, "first")
+    receipts = await asyncio.gather(*(world.intake.receive(said(2, "reset")) for _ in range(5)))
+    assert sorted(receipt.value for receipt in receipts) == ["command", *["known"] * 4]
+    await until(lambda: len(world.adapter.said) == 1)
+
+
+async def test_answer_to_a_command_that_cannot_be_shown_breaks_nothing(world: World) -> None:
+    await world.ask(1, "first")
+    world.adapter.backlog_fault = Gone("no such thread")
+    assert await world.ask(2, "reset") is Receipt.COMMAND
+    await world.intake.aclose()
+    await world.ask(3, "third")
+    assert world.contents() == ["third"]
+
+
+async def test_reset_interrupts_the_running_turn_and_overtakes_the_queue(world: World) -> None:
+    world.model.hold = asyncio.Event()
+    world.model.pieces = (Delta("Never whole"), Delta(" never"), Delta(finish_reason="stop"))
+    await world.intake.receive(said(1, "first"))
+    await until(lambda: world.shown() == ["Never whole"])
+    await world.intake.receive(said(2, "second"))
+    answer = await world.intake.command(Command(name="reset", key=key(), author=ANN))
+    assert answer.text == texts.RESET_DONE
+    await world.idle()
+    assert world.shown() == [f"Never whole\n\n_{texts.RESET_MEANWHILE}_"]
+    assert world.outcomes() == [("reset", None), ("reset", None)]
+    world.model.hold = None
+    world.model.pieces = (Delta("Hello."), Delta(finish_reason="stop"))
+    await world.ask(3, "third")
+    assert world.contents() == ["third"]
+
+
+async def test_stop_keeps_what_was_shown(world: World) -> None:
+    world.model.hold = asyncio.Event()
+    world.model.pieces = (Delta("As far as"), Delta(" this"))
+    await world.intake.receive(said(1, "first"))
+    await until(lambda: world.shown() == ["As far as"])
+    answer = await world.intake.command(Command(name="stop", key=key(), author=ANN))
+    assert answer.text == texts.STOP_DONE
+    await world.idle()
+    assert world.shown() == ["As far as\n\n_Stopped._"]
+    again = await world.intake.command(Command(name="stop", key=key(), author=ANN))
+    assert again.text == texts.NOTHING_TO_STOP
+
+
+async def test_model_is_chosen_for_one_conversation(world: World) -> None:
+    async def choose(argument: str) -> str:
+        command = Command(name="model", argument=argument, key=key(), author=ANN)
+        return (await world.intake.command(command)).text
+
+    assert await choose("other") == texts.MODEL_NEEDS_CONVERSATION
+    await world.ask(1)
+    assert "`scripted`" in await choose("")
+    assert "not offered" in await choose("openai:secret")
+    assert "`other`" in await choose("other")
+    await world.ask(2, "with the other")
+    await world.ask(3, "elsewhere", where=key("t2"))
+    assert [len(world.other.requests), len(world.model.requests)] == [1, 2]
+
+
+async def test_unknown_command_is_answered_with_the_help(world: World) -> None:
+    answer = await world.intake.command(Command(name="dance", key=key(), author=ANN))
+    assert answer.text == texts.HELP
+
+
+async def test_recent_conversations_are_offered_with_their_names(world: World) -> None:
+    await world.ask(1, "about cats", where=key("t1"))
+    await world.ask(2, "about dogs", where=key("t2"), author=BEN)
+    choices = await world.intake.recent(key(""), ANN.id)
+    assert [(choice.label, choice.command, choice.key) for choice in choices] == [
+        ("about cats", "reset", key("t1"))
+    ]
+
+
+# ── bad days ──────────────────────────────────────────────────────────────────────────────────
+async def test_place_that_is_gone_ends_the_turn_once_and_the_next_one_works(world: World) -> None:
+    world.adapter.faults.append(Gone("the thread was deleted"))
+    world.model.hold = asyncio.Event()
+    await world.intake.receive(said(1))
+    await until(lambda: world.adapter.faults == [])
+    world.model.hold.set()
+    await world.idle()
+    assert world.outcomes() == [("gone", None)]
+    assert world.shown() == []
+    await world.ask(2, "again")
+    assert world.shown() == ["Hello."]
+
+
+async def test_reply_in_a_form_that_is_refused_is_shown_plainly(world: World) -> None:
+    world.adapter.faults.extend([Refused("invalid_blocks"), Refused("invalid_blocks")])
+    await world.ask(1)
+    (shown,) = world.shown()
+    assert "Hello." in shown
+    assert world.outcomes() == [("answered", None)]
+
+
+async def test_full_queue_has_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        world = world_of(path, store, max_concurrent=1, max_queued=1)
+        world.model.hold = asyncio.Event()
+        for number in range(1, 4):
+            await world.intake.receive(said(number, where=key(f"t{number}")))
+            await asyncio.sleep(0.02)
+        await until(lambda: world.shown("t3") == [f"_{texts.TOO_BUSY}_"])
+        world.model.hold.set()
+        await world.idle()
+        assert world.shown("t2") == ["Hello."]
+
+
+async def test_concluded_turn_is_only_shown_after_a_crash(tmp_path: Path) -> None:
+    """The process died between the conclusion and the last page: no model is asked again."""
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        world = world_of(path, store)
+        accepted = await store.accept(said(1))
+        assert accepted.conversation is not None
+        claim = await store.claim(accepted.conversation)
+        assert claim is not None
+        ended = replace(ANSWER, content="From before.", display="From before.")
+        await store.conclude(claim.fence, ended)
+    async with opened(path) as store:
+        world = world_of(path, store)
+        await world.intake.connected("sim")
+        await world.idle()
+        assert world.shown() == ["From before."]
+        assert world.model.requests == []
+        assert look(path, "SELECT state FROM turns") == [("done",)]
+
+
+async def test_turn_that_keeps_dying_is_given_up_with_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        accepted = await store.accept(said(1))
+        assert accepted.conversation is not None
+        for _ in range(MAX_ATTEMPTS):
+            assert await store.claim(accepted.conversation) is not None
+        world = world_of(path, store)
+        await world.intake.connected("sim")
+        await world.idle()
+        assert world.shown() == [f"_{texts.GAVE_UP}_"]
+        assert world.model.requests == []
+
+
+async def test_turn_that_was_reset_while_nobody_held_it_is_not_answered(tmp_path: Path) -> None:
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        accepted = await store.accept(said(1))
+        assert accepted.conversation is not None
+        await store.claim(accepted.conversation)
+        await store.reset(key())
+        world = world_of(path, store)
+        await world.intake.connected("sim")
+        await world.idle()
+        assert world.outcomes() == [("reset", None)]
+        assert world.model.requests == []
