@@ -14,12 +14,13 @@ import discord
 import structlog
 from discord import app_commands
 
+from adapters.discord import wire as w
 from adapters.discord.buttons import CHOICE, CONTROL, choice_of, choice_view
 from adapters.discord.events import PLATFORM, Kind, Place, place_of
 from adapters.discord.render import size
 from adapters.discord.wire import Wire, translated
 from bot import commands, texts
-from bot.domain import Answer, Author, Choice, Command, ConversationKey
+from bot.domain import Answer, Author, Choice, Command, ConversationKey, Priority
 from bot.errors import Gone, PlatformError, StoreUnavailable, Unsettled
 from bot.ports import Renderer
 
@@ -70,6 +71,7 @@ class Desk:
         if application is None:
             return
         wanted = [command.to_dict(tree) for command in tree.get_commands()]
+        await self._wire.grants.spend(w.GLOBAL, priority=Priority.BACKGROUND)
         try:
             there = await translated(http.get_global_commands(application))
             if compared(there) != compared(wanted):
@@ -112,8 +114,9 @@ class Desk:
         except StoreUnavailable as error:
             log.error("the database failed", error=str(error))
             answer = Answer(texts.STORE_DOWN)
-        except (PlatformError, discord.DiscordException) as error:
-            log.warning("an interaction failed", error=repr(error))
+        except Exception:
+            # An interaction's boundary: whatever it was, nobody is left with "thinking".
+            log.exception("an interaction failed")
             answer = Answer(texts.INTERNAL)
         await self._show(interaction, answer)
 
@@ -174,6 +177,7 @@ class Desk:
         place = place_of(interaction.channel)
         if place is None and interaction.channel_id is not None:
             client = await self._wire.client()
+            await self._wire.grants.spend(w.GLOBAL)
             place = place_of(await translated(client.fetch_channel(interaction.channel_id)))
         if place is None:
             raise Gone("no place for a conversation")

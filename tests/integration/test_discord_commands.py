@@ -184,12 +184,20 @@ async def test_commands_are_acknowledged_before_the_core_has_answered(
     assert (await told(sim, interaction))["content"] == "Done."
 
 
-async def test_a_command_that_cannot_be_stored_is_answered_with_a_sentence(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [(StoreUnavailable("locked"), texts.STORE_DOWN), (ZeroDivisionError(), texts.INTERNAL)],
+)
+async def test_a_command_that_fails_is_answered_with_a_sentence(
+    sim: DiscordSim,
+    inbox: RecordingInbox,
+    adapter: DiscordAdapter,
+    error: Exception,
+    sentence: str,
 ) -> None:
-    inbox.error = StoreUnavailable("locked")
+    inbox.error = error
     answer = await told(sim, await sim.slash(c.ALICE, c.CHANNEL, "help"))
-    assert answer["content"] == texts.STORE_DOWN
+    assert answer["content"] == sentence
 
 
 # ── controls ──────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,77 @@
+"""The pace is held above discord.py: its own limiter costs nothing, and a 429 loses nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from adapters.discord import wire
+from bot.clock import SystemClock
+from bot.domain import Limit, Priority, Shown
+from bot.reply.pacer import Pacer
+from tests.discord_kit import RecordingInbox, claim, frame, received, running, show
+from tests.sims.discord import constants as c
+from tests.sims.discord.client import DiscordSim
+
+# Discord's 5 per 5 s, five times as fast.
+COUNT, SECONDS = 5, 1.0
+
+
+def limits(scope: str) -> Limit | None:
+    return Limit(COUNT, SECONDS) if scope.startswith("channel:") else wire.limits(scope)
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[DiscordSim]:
+    async with DiscordSim(rtt=0.02) as sim:
+        await sim.set_limits(buckets={"message": [COUNT, SECONDS]})
+        yield sim
+
+
+async def test_an_even_pace_of_edits_loses_nothing_to_the_librarys_limiter(
+    sim: DiscordSim,
+) -> None:
+    """The edit that takes the bucket's last token returns when it refills: just in time."""
+    inbox, edits = RecordingInbox(), 10
+    async with running(sim, inbox, grants=Pacer(limits, SystemClock())) as adapter:
+        message = await sim.mention("question")
+        surface = adapter.surface(claim(await received(inbox, message)))
+        await surface.open()
+        shown = await show(surface, Shown(), frame("text"))
+        begun = time.monotonic()
+        for n in range(edits):
+            current, wanted = shown, frame(f"text {n}")
+            request = await surface.grants.grant(
+                lambda current=current, wanted=wanted: surface.plan(current, wanted),  # type: ignore[misc]
+                lambda: (Priority.INTERIM, 0.0),
+            )
+            assert request is not None
+            shown = await surface.perform(request, shown)
+        took = time.monotonic() - begun
+        await surface.close()
+    assert (await sim.state())["limited"] == 0
+    assert took < 1.35 * edits * SECONDS / COUNT
+
+
+async def test_a_429_inside_the_library_slows_the_pacer_and_loses_nothing(
+    sim: DiscordSim,
+) -> None:
+    """The platform allows less than we think: the library waits, and we learn of it."""
+    inbox, pacer = RecordingInbox(), Pacer(limits, SystemClock())
+    await sim.set_limits(buckets={"message": [2, 0.4]})
+    async with running(sim, inbox, grants=pacer) as adapter:
+        message = await sim.mention("question")
+        place = f"channel:{message}"
+        surface = adapter.surface(claim(await received(inbox, message)))
+        await surface.open()
+        shown = await show(surface, Shown(), frame("text"))
+        path = f"PATCH /api/v10/channels/{message}"
+        body = {"message": "You are being rate limited.", "retry_after": 0.1, "global": False}
+        headers = {"Via": "1.1 google", "Retry-After": "1"}
+        await sim.call("fault", match=path, status=429, body=body, headers=headers)
+        await show(surface, shown, frame("the whole text", final=True))
+        await surface.close()
+        assert pacer.counters.throttled[place] == 1
+    assert [m["content"] for m in await sim.messages(message, author=c.BOT)] == ["the whole text"]
