@@ -118,6 +118,8 @@ class Chain:
 
 def _wait(failures: Sequence[ModelError], attempt: int) -> float | None:
     """Seconds until asking again makes sense, or None when it makes none."""
+    if attempt + 1 == MAX_ROUNDS:
+        return None
     waits = []
     for error in failures:
         asked = error.retry_after if isinstance(error, RateLimited) else None

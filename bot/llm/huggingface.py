@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Any, cast
 
 import httpx2
-from huggingface_hub import AsyncInferenceClient, set_async_client_factory
+from huggingface_hub import AsyncInferenceClient, constants, set_async_client_factory
 from huggingface_hub.errors import HfHubHTTPError, OverloadedError, TextGenerationError
 
 from bot.domain import ChatRequest, Delta, Finding, Usage
@@ -40,7 +40,7 @@ class HuggingFaceModel:
     ) -> None:
         self._model, self._limits = model, limits
         self._token, self._url = token, base_url or ROUTER_URL
-        _share_tls()
+        _prepare_library()
 
     @property
     def name(self) -> str:
@@ -71,12 +71,13 @@ class HuggingFaceModel:
         )
 
     def _client(self) -> AsyncInferenceClient:
-        # Without a token the client would send the one that `hf auth login` left on this machine,
-        # to whatever server HF_BASE_URL names; a header that is None is left out.
+        # Without a token the client would look for the one that `hf auth login` left on this
+        # machine, refresh it over the network, and send it to whatever server HF_BASE_URL names.
+        # A header that is None is left out.
         headers = None if self._token else {"authorization": None}
         return AsyncInferenceClient(
             base_url=self._url,
-            api_key=self._token,
+            api_key=self._token or "no token",
             headers=cast(Any, headers),
             timeout=cast(Any, httpx2.Timeout(None, connect=CONNECT_SECONDS)),
         )
@@ -142,12 +143,15 @@ def _delta(chunk: Any) -> Delta:
     return Delta(text, reasoning or "", choice.finish_reason, usage)
 
 
-# ── the client's HTTP client ──────────────────────────────────────────────────────────────────
-def _share_tls() -> None:
-    """Let all requests share one TLS context: making one holds the event loop for 20 ms.
+# ── the library ───────────────────────────────────────────────────────────────────────────────
+def _prepare_library() -> None:
+    """Keep the library from holding the event loop; both switches are global to it, and official.
 
-    The library's official hook for this is global to it; nothing else here uses the library.
+    Telemetry is what HF_HUB_DISABLE_TELEMETRY turns off: to name what runs it, the library would
+    fetch a list from its own site at the first request, synchronously and for up to 3 s. And all
+    requests share one TLS context, because making one takes 20 ms.
     """
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     context = httpx2.create_ssl_context()
 
     def make() -> httpx2.AsyncClient:

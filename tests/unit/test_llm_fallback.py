@@ -139,10 +139,10 @@ async def test_one_model_is_asked_again_after_a_failure_that_passes() -> None:
 
 async def test_it_gives_up_after_some_rounds() -> None:
     """A server that stays overloaded is not asked for ever."""
-    model = Scripted("a:1", (Overloaded(),))
+    model, naps = Scripted("a:1", (Overloaded(),)), Naps()
     with pytest.raises(Overloaded):
-        await text(chain(model))
-    assert model.asked == MAX_ROUNDS
+        await text(chain(model, naps=naps))
+    assert (model.asked, len(naps.taken)) == (MAX_ROUNDS, MAX_ROUNDS - 1)
 
 
 @pytest.mark.parametrize("error", [KeyRefused(), UnknownModel(), TimedOut(), ModelFailed()])
