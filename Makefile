@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help setup run chat test lint check doctor bench soak lock sims clean
+.PHONY: help setup run chat test lint check doctor bench soak lock pictures sims clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -21,7 +21,7 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: setup ## start the bot (the terminal when no platform's token is set)
+run: setup ## start the bot (the page in the browser when no token is set)
 	@$(BIN)/python -m bot run
 
 chat: setup ## talk to it in the terminal
@@ -50,6 +50,9 @@ soak: setup ## long runs
 
 sims: setup ## Discord, Slack and a model on this machine, for one contributor
 	@$(BIN)/python -m tests.sims
+
+pictures: setup ## draw the README's pictures anew from a real run
+	@$(BIN)/python -m tests.picture
 
 lock: ## pin all dependencies anew (needs the uv command)
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.txt
