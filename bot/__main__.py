@@ -41,9 +41,12 @@ def _run(settings: Settings, _options: argparse.Namespace) -> None:
 
     settings.require_consistent()
     app.configure_logs(settings if settings.has_platform else _quiet(settings))
-    if not settings.has_platform and sys.stdin.isatty():
-        print(app.connect_hint(settings))
-    asyncio.run(app.run(settings))
+
+    def listening(address: str) -> None:
+        if not settings.has_platform:
+            print(f"Threadline is at {address}", app.connect_hint(settings), sep="\n", flush=True)
+
+    asyncio.run(app.run(settings, listening=listening))
 
 
 def _chat(settings: Settings, options: argparse.Namespace) -> None:
@@ -104,7 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(does=does)
         return command
 
-    add("run", _run, "serve every platform whose token is set; the terminal when none is")
+    add(
+        "run", _run, "serve every platform whose token is set; the page in the browser when none is"
+    )
     chat = add("chat", _chat, "talk in the terminal; a name keeps several conversations apart")
     chat.add_argument("name", nargs="?", default="main", metavar="NAME", help="default: main")
     add("migrate", _migrate, "bring the database's schema up to date (run does it too)")

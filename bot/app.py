@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from bot.clock import SystemClock
 from bot.domain import Finding, Health, Verdict
 from bot.errors import SettingsError, StoreError
 from bot.intake import Intake
+from bot.library import Library
 from bot.llm.registry import Models, build_models
 from bot.ports import Adapter, Clock
 from bot.scheduler import Scheduler
@@ -33,6 +34,7 @@ from bot.turn import TurnOptions, TurnRunner
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from adapters.web.client import WebAdapter
     from adapters.web.server import HttpServer
 
 log = structlog.stdlib.get_logger(__name__)
@@ -46,24 +48,26 @@ class Core:
 
     intake: Intake
     scheduler: Scheduler
+    library: Library
+    default_model: str
 
 
 # ── running ───────────────────────────────────────────────────────────────────────────────────
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, *, listening: Callable[[str], None] | None = None) -> None:
     """Serve every configured platform until SIGTERM or SIGINT, then drain.
 
-    Raises SettingsError before anything starts, CannotStart when a platform refuses us.
+    `listening` is called with the address of the web adapter once it answers there. Raises
+    SettingsError before anything starts, CannotStart when a platform refuses us.
     """
     settings.require_consistent()
-    if not settings.has_platform:
-        await chat(settings, "main")
-        return
     clock = SystemClock()
     adapters = platforms(settings, clock)
     async with open_core(settings, adapters, clock) as core:
+        if settings.serves_web:
+            adapters["web"] = web_adapter(settings, core, clock)
         log.info("running", platforms=sorted(adapters), model=",".join(settings.llm_chain))
         with _signals(signal.SIGTERM, signal.SIGINT) as stop:
-            await _serve(settings, core, adapters, stop)
+            await _serve(settings, core, adapters, stop, listening)
 
 
 async def chat(settings: Settings, conversation: str) -> None:
@@ -86,15 +90,20 @@ async def chat(settings: Settings, conversation: str) -> None:
 
 
 async def _serve(
-    settings: Settings, core: Core, adapters: Mapping[str, Adapter], stop: asyncio.Event
+    settings: Settings,
+    core: Core,
+    adapters: Mapping[str, Adapter],
+    stop: asyncio.Event,
+    listening: Callable[[str], None] | None = None,
 ) -> None:
     """Until `stop`, or until an adapter ends or fails; running turns are given their time."""
     serving = [
         asyncio.create_task(adapter.run(core.intake), name=name)
         for name, adapter in adapters.items()
     ]
-    if settings.http_port is not None:
-        serving.append(asyncio.create_task(http_server(settings, core, adapters).run()))
+    if "web" in adapters:
+        server = http_server(settings, core, adapters, listening)
+        serving.append(asyncio.create_task(server.run(), name="http"))
     waiting = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([*serving, waiting], return_when=asyncio.FIRST_COMPLETED)
@@ -181,7 +190,12 @@ def _core(
         models=offered,
         adapters=adapters,
     )
-    return Core(intake=intake, scheduler=scheduler)
+    return Core(
+        intake=intake,
+        scheduler=scheduler,
+        library=store.library(interrupt=scheduler.interrupt),
+        default_model=models.default.name,
+    )
 
 
 def platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
@@ -213,23 +227,45 @@ def platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
     return adapters
 
 
-def http_server(settings: Settings, core: Core, adapters: Mapping[str, Adapter]) -> HttpServer:
-    """The one HTTP port, with the routes that adapters lend it."""
+def web_adapter(settings: Settings, core: Core, clock: Clock) -> WebAdapter:
+    """The page and the API."""
+    from adapters.web.auth import Access, is_wildcard
+    from adapters.web.client import WebAdapter
+
+    return WebAdapter(
+        library=core.library,
+        clock=clock,
+        access=Access(settings.web_tokens, settings.web_admins),
+        models=settings.model_choices,
+        default_model=core.default_model,
+        hosts=settings.web_hosts,
+        any_address=is_wildcard(settings.http_host),
+        most_streams=settings.http_max_streams,
+    )
+
+
+def http_server(
+    settings: Settings,
+    core: Core,
+    adapters: Mapping[str, Adapter],
+    listening: Callable[[str], None] | None,
+) -> HttpServer:
+    """The one HTTP port: the site of the web adapter, and the routes that others lend it."""
     from adapters.web.server import HttpServer
 
-    if settings.http_port is None:
-        raise SettingsError("HTTP_PORT", "no port is set")
     apps: dict[str, ASGIApp] = {}
     for adapter in adapters.values():
         apps.update(getattr(adapter, "http_apps", {}))
     return HttpServer(
         host=settings.http_host,
-        port=settings.http_port,
+        port=settings.web_port,
         health=lambda: {
             "core": Health(ok=True, details={"turns": str(core.scheduler.busy)}),
             **{name: adapter.health() for name, adapter in adapters.items()},
         },
         apps=apps,
+        site=getattr(adapters.get("web"), "site", None),
+        listening=listening,
     )
 
 
@@ -290,9 +326,9 @@ async def _database(settings: Settings) -> Finding:
 
 
 def connect_hint(settings: Settings) -> str:
-    """One line: how to go on from the terminal to a platform and a model."""
+    """One line: how to go on from the page to a platform and a model."""
     return (
-        f"No platform is connected, so this is the terminal with {','.join(settings.llm_chain)}. "
-        "Set LLM, and DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env "
-        "(.env.example explains them)."
+        f"No platform is connected, and {','.join(settings.llm_chain)} answers. Set LLM, and "
+        "DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env (.env.example explains "
+        "them); `python -m bot chat` talks in the terminal."
     )

@@ -5,6 +5,8 @@ An empty value counts as not set. A wrong one raises SettingsError, which names 
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -21,6 +23,10 @@ DEFAULT_SYSTEM_PROMPT = (
     "question. Be correct and brief; use Markdown where it helps."
 )
 MODEL_KINDS = ("openai", "huggingface", "echo")
+DEFAULT_HTTP_PORT = 8080
+# Shorter ones can be guessed, and are too short to be kept out of a log.
+SHORTEST_TOKEN = 6
+_USER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class SlackMode(Enum):
@@ -65,6 +71,10 @@ class Settings(BaseModel):
     database_url: str = "sqlite:///threadline.db"
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(default=None, ge=0, le=65_535)
+    http_tokens: SecretStr | None = None
+    http_allowed_hosts: str = ""
+    http_max_streams: int = Field(default=100, ge=1)
+    web_opening: Path | None = None
     admins: str = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
@@ -100,6 +110,21 @@ class Settings(BaseModel):
                 raise ValueError(
                     f"{name!r} is no model: write openai:MODEL, huggingface:MODEL or echo"
                 )
+        return value
+
+    @field_validator("http_tokens")
+    @classmethod
+    def _user_tokens(cls, value: SecretStr | None) -> SecretStr | None:
+        pairs = _pairs(value)
+        names, tokens = [name for name, _ in pairs], [token for _, token in pairs]
+        if not all(_USER.fullmatch(name) for name in names):
+            raise ValueError("write NAME:TOKEN,NAME:TOKEN with names of letters, digits, . _ and -")
+        if any(len(token) < SHORTEST_TOKEN for token in tokens):
+            raise ValueError(f"every token must have at least {SHORTEST_TOKEN} characters")
+        if any(character.isspace() or not character.isascii() for character in "".join(tokens)):
+            raise ValueError("a token must have no blanks and only ASCII characters")
+        if len(set(names)) < len(names) or len(set(tokens)) < len(tokens):
+            raise ValueError("every name and every token may stand there only once")
         return value
 
     @field_validator("admins")
@@ -139,10 +164,38 @@ class Settings(BaseModel):
         """Whether a platform's token is set."""
         return self.discord_token is not None or self.slack_bot_token is not None
 
+    @property
+    def serves_web(self) -> bool:
+        """Whether the page and the API are served: without a platform they are all there is."""
+        return self.http_port is not None or not self.has_platform
+
+    @property
+    def web_port(self) -> int:
+        """Where they are served; 0 is any free port."""
+        return DEFAULT_HTTP_PORT if self.http_port is None else self.http_port
+
+    @property
+    def web_tokens(self) -> Mapping[str, str]:
+        """The users of the page and the API, with their tokens."""
+        return dict(_pairs(self.http_tokens))
+
+    @property
+    def web_admins(self) -> tuple[str, ...]:
+        """Those of them who administer."""
+        names = (name.partition(":") for name in _split(self.admins))
+        return tuple(name for platform, _, name in names if platform == "web")
+
+    @property
+    def web_hosts(self) -> tuple[str, ...]:
+        """The names that the web adapter answers under, besides those of the loopback."""
+        return (*_split(self.http_allowed_hosts), self.http_host)
+
     def secrets(self) -> list[str]:
         """Values that no log may show."""
-        values = (getattr(self, name) for name in type(self).model_fields)
-        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        fields = (name for name in type(self).model_fields if name != "http_tokens")
+        values = (getattr(self, name) for name in fields)
+        secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        return [*secrets, *self.web_tokens.values()]
 
     def require_consistent(self) -> None:
         """Raise SettingsError where settings contradict each other."""
@@ -158,6 +211,12 @@ class Settings(BaseModel):
         if self.slack_mode is SlackMode.HTTP and self.http_port is None:
             raise SettingsError(
                 "HTTP_PORT", "Slack's HTTP mode needs a port to listen on, such as 8080"
+            )
+        if self.serves_web and self.http_tokens is None and not _is_loopback(self.http_host):
+            raise SettingsError(
+                "HTTP_TOKENS",
+                f"anybody could ask on {self.http_host}: set NAME:TOKEN for each user, or let "
+                "HTTP_HOST be 127.0.0.1",
             )
         if self.has_platform and self.llm is None:
             raise SettingsError(
@@ -188,6 +247,20 @@ def load(environ: Mapping[str, str], dotenv: Path | None = Path(".env")) -> Sett
 
 def _split(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _pairs(value: SecretStr | None) -> list[tuple[str, str]]:
+    """NAME:TOKEN,NAME:TOKEN in its parts."""
+    entries = _split(value.get_secret_value()) if value is not None else ()
+    parts = (entry.partition(":") for entry in entries)
+    return [(name.strip(), token.strip()) for name, _, token in parts]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _address(value: str | None, schemes: tuple[str, ...]) -> str | None:

@@ -1,16 +1,17 @@
-"""The bot's one HTTP port: /healthz, and what other adapters lend it, inside the bot's own loop."""
+"""The bot's one HTTP port, inside its own loop: /healthz, routes that adapters lend it, the site."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from bot.domain import Health
@@ -18,7 +19,10 @@ from bot.errors import CannotStart
 
 
 class HttpServer:
-    """Serves until cancelled. `health` names each part; `apps` are ASGI apps by exact path."""
+    """Serves until cancelled. `health` names each part; `apps` are ASGI apps by exact path.
+
+    `site` has every other path; `listening` is called with the address once it answers there.
+    """
 
     def __init__(
         self,
@@ -27,11 +31,15 @@ class HttpServer:
         port: int,
         health: Callable[[], Mapping[str, Health]],
         apps: Mapping[str, ASGIApp],
+        site: ASGIApp | None = None,
+        listening: Callable[[str], None] | None = None,
     ) -> None:
         self._host, self._port, self._health = host, port, health
+        self._listening = listening
         routes: Sequence[BaseRoute] = [
             Route("/healthz", self._healthz, methods=["GET"]),
             *(Route(path, app) for path, app in apps.items()),
+            *([Mount("", site)] if site is not None else []),
         ]
         self._app = Starlette(routes=routes)
 
@@ -46,7 +54,8 @@ class HttpServer:
                 access_log=False,
                 lifespan="off",
                 timeout_graceful_shutdown=5,
-            )
+            ),
+            listening=self._listening,
         )
         serving = asyncio.create_task(server.serve())
         try:
@@ -73,6 +82,17 @@ class HttpServer:
 
 class _Server(uvicorn.Server):
     """Signals belong to the bot, which drains before it stops serving."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[str], None] | None) -> None:
+        super().__init__(config)
+        self._tell = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._tell is not None and self.started:
+            port = self.servers[0].sockets[0].getsockname()[1]
+            host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+            self._tell(f"http://{host}:{port}")
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -63,8 +63,9 @@ def _go_on(db: sqlite3.Connection, place: _Place, incoming: Incoming) -> Accepte
     # A place that was private once stays so here: what was said then must not come to light.
     db.execute(
         "UPDATE conversations SET updated_at = ?,"
+        " name = CASE WHEN name = '' THEN ? ELSE name END,"  # made before anybody spoke in it
         " visibility = CASE WHEN ? = 'private' THEN 'private' ELSE visibility END WHERE id = ?",
-        (place.now, incoming.visibility, place.conversation),
+        (place.now, name_of(incoming.text), incoming.visibility, place.conversation),
     )
     if incoming.address is Address.ASIDE:
         _insert(db, place, incoming, kind="history", turn=None)
@@ -86,7 +87,7 @@ def _create(db: sqlite3.Connection, incoming: Incoming, now: float) -> int:
         "workspace": key.workspace,
         "channel": key.channel,
         "thread": key.thread,
-        "name": _name(incoming.text),
+        "name": name_of(incoming.text),
         "visibility": Visibility(incoming.visibility).value,
         "began_by_id": author.id,
         "began_by_name": rows.storable(author.name),
@@ -96,8 +97,8 @@ def _create(db: sqlite3.Connection, incoming: Incoming, now: float) -> int:
     return insert_row(db, "conversations", values)
 
 
-def _name(text: str) -> str:
-    """The first question in one line."""
+def name_of(text: str) -> str:
+    """A conversation's name: the first question in one line."""
     line = " ".join(rows.storable(text).split())
     return line if len(line) <= NAME_LENGTH else f"{line[: NAME_LENGTH - 1].rstrip()}…"
 

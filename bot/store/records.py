@@ -12,7 +12,7 @@ from bot.domain import Author, ConversationKey, Role, Visibility
 from bot.errors import RecordHeld
 from bot.records import NewConversation, Place, Unchanged
 from bot.store import rows
-from bot.store.accept import insert_row
+from bot.store.accept import insert_row, name_of
 
 HELD = "This message is being answered right now: wait for the answer, or stop it."
 ROLE_FIXED = "The role of a question or an answer cannot be changed, only its content."
@@ -29,7 +29,7 @@ def create(db: sqlite3.Connection, new: NewConversation, now: float) -> Conversa
         "workspace": key.workspace,
         "channel": key.channel,
         "thread": key.thread,
-        "name": rows.storable(new.name),
+        "name": name_of(new.name),
         "model": new.model,
         "visibility": Visibility.PRIVATE.value,
         "began_by_id": new.began_by.id,
@@ -55,7 +55,7 @@ def update(
     """See `Library.update`; whether there is such a conversation."""
     changes: dict[str, object] = {"updated_at": now}
     if not isinstance(name, Unchanged):
-        changes["name"] = rows.storable(name)
+        changes["name"] = name_of(name)
     if not isinstance(model, Unchanged):
         changes["model"] = model
     assignments = ", ".join(f"{column} = :{column}" for column in changes)

@@ -1,0 +1,205 @@
+"""Markdown as HTML that is safe in a page with a strict Content-Security-Policy.
+
+Invariant: what people and models write becomes text, links and the few elements of Markdown: no
+HTML of theirs, no script, no inline style, no request to another server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from functools import cache, lru_cache
+from html import escape
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import OptionsDict
+from pygments import highlight
+from pygments.formatters.html import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+from pygments.util import ClassNotFound
+
+MOST_COLOURED = 20_000
+"""Characters of a code block that get colours: Pygments reads about a million in a second."""
+
+KEPT_BLOCKS = 128
+"""Coloured code blocks that are remembered: a growing reply is rendered many times."""
+
+# A message stands inside a page that has a first and a second heading already.
+HEADING_OFFSET = 2
+
+
+class _Html(RendererHTML):
+    """markdown-it's renderer, without inline styles and images, with links that open apart."""
+
+    def fence(
+        self,
+        tokens: Sequence[Token],
+        idx: int,
+        options: OptionsDict,
+        env: MutableMapping[str, Any],
+    ) -> str:
+        token = tokens[idx]
+        words = token.info.split()
+        return _code(token.content, words[0] if words else "")
+
+    def code_block(
+        self,
+        tokens: Sequence[Token],
+        idx: int,
+        options: OptionsDict,
+        env: MutableMapping[str, Any],
+    ) -> str:
+        return _code(tokens[idx].content, "")
+
+    def image(
+        self,
+        tokens: Sequence[Token],
+        idx: int,
+        options: OptionsDict,
+        env: MutableMapping[str, Any],
+    ) -> str:
+        """A link in its place: loading it would tell another server who reads what, and when."""
+        token = tokens[idx]
+        text = escape(self.renderInlineAsText(token.children, options, env) or "image")
+        if token.meta.get("linked"):
+            return text
+        address = escape(str(token.attrs.get("src", "")))
+        return f'<a href="{address}" target="_blank" rel="{_REL}">{text}</a>'
+
+    def table_open(
+        self,
+        tokens: Sequence[Token],
+        idx: int,
+        options: OptionsDict,
+        env: MutableMapping[str, Any],
+    ) -> str:
+        return '<div class="table" tabindex="0"><table>\n'
+
+    def table_close(
+        self,
+        tokens: Sequence[Token],
+        idx: int,
+        options: OptionsDict,
+        env: MutableMapping[str, Any],
+    ) -> str:
+        return "</table></div>\n"
+
+
+_REL = "noopener noreferrer nofollow"
+
+
+def html_of(markdown: str) -> str:
+    """What the model wrote, as HTML."""
+    html: str = _parser().render(markdown)
+    return html
+
+
+def html_of_person(text: str) -> str:
+    """What a person wrote: their line breaks are meant."""
+    html: str = _parser(breaks=True).render(text)
+    return html
+
+
+class GrowingHtml:
+    """The HTML of a text that grows: blocks that are whole are not rendered again.
+
+    A definition of a link below its use takes effect only when the whole text is rendered.
+    """
+
+    def __init__(self) -> None:
+        self._source, self._done, self._html = "", 0, ""
+        self._env: dict[str, Any] = {}
+
+    def html(self, source: str) -> str:
+        """The HTML of `source`, a continuation of the last one or another text altogether."""
+        if "\r" in source:  # a line's end to markdown-it, and it would change where lines are
+            source = source.replace("\r\n", "\n").replace("\r", "\n")
+        if not source.startswith(self._source[: self._done]):
+            self._done, self._html, self._env = 0, "", {}
+        self._source = source
+        parser = _parser()
+        tail = source[self._done :]
+        tokens = parser.parse(tail, self._env)
+        cut = _last_block(tokens)
+        if cut is not None:
+            index, line = cut
+            self._html += parser.renderer.render(tokens[:index], parser.options, self._env)
+            self._done += _offset(tail, line)
+            tokens = tokens[index:]
+        return self._html + str(parser.renderer.render(tokens, parser.options, self._env))
+
+
+def highlight_css() -> str:
+    """The colours of code, for light and dark."""
+    light = HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
+
+
+# ── parts ─────────────────────────────────────────────────────────────────────────────────────
+@cache
+def _parser(*, breaks: bool = False) -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "breaks": breaks}, renderer_cls=_Html)
+    parser.enable(["table", "strikethrough"])
+    parser.core.ruler.push("plain_page", _fit_page)
+    return parser
+
+
+def _fit_page(state: Any) -> None:
+    """Headings below the page's own, classes for styles, links that open apart."""
+    for token in state.tokens:
+        _fit(token)
+        linked = 0
+        for child in token.children or ():
+            _fit(child)
+            linked += child.nesting if child.type.startswith("link_") else 0
+            if child.type == "image" and linked:
+                child.meta["linked"] = True  # a link cannot stand in a link
+
+
+def _fit(token: Token) -> None:
+    if token.type in ("heading_open", "heading_close"):
+        token.tag = f"h{min(int(token.tag[1]) + HEADING_OFFSET, 6)}"
+    elif token.type == "link_open":
+        token.attrs |= {"target": "_blank", "rel": _REL}
+    style = str(token.attrs.pop("style", ""))
+    if style.startswith("text-align:"):
+        token.attrs["class"] = style.replace("text-align:", "align-")
+
+
+def _code(code: str, language: str) -> str:
+    name = escape(language)
+    return (
+        f'<pre class="code" data-language="{name}" tabindex="0">'
+        f'<code class="highlight">{_coloured(code, language)}</code></pre>\n'
+    )
+
+
+@lru_cache(maxsize=KEPT_BLOCKS)
+def _coloured(code: str, language: str) -> str:
+    if not language or len(code) > MOST_COLOURED:
+        return escape(code)
+    try:
+        lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
+    except ClassNotFound:
+        return escape(code)
+    return str(highlight(code, lexer, HtmlFormatter(nowrap=True)))
+
+
+def _last_block(tokens: Sequence[Token]) -> tuple[int, int] | None:
+    """Where the last block begins (token, line): what is before it cannot change any more."""
+    for index in range(len(tokens) - 1, 0, -1):
+        token = tokens[index]
+        if token.level == 0 and token.nesting >= 0 and token.map is not None:
+            return index, token.map[0]
+    return None
+
+
+def _offset(text: str, line: int) -> int:
+    """Where a line begins."""
+    at = 0
+    for _ in range(line):
+        at = text.index("\n", at) + 1
+    return at

@@ -1,0 +1,112 @@
+"""How conversations, messages and replies look in JSON: one function for each shape."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from adapters.web.hub import Live
+from adapters.web.render import html_of, html_of_person
+from bot.domain import Outcome, Role
+from bot.records import MessageRecord, ReplyRecord, ThreadRecord
+
+BOT_NAME = "Threadline"
+_STATES = {
+    Outcome.ANSWERED: "done",
+    Outcome.CUT_OFF: "failed",
+    Outcome.FAILED: "failed",
+    Outcome.STOPPED: "stopped",
+    Outcome.RESET: "stopped",
+    Outcome.GONE: "failed",
+}
+
+
+def timestamp(seconds: float) -> str:
+    """Unix seconds as `2023-12-04T17:28:52.678004Z`."""
+    return f"{timestamp_bare(seconds)}Z"
+
+
+def timestamp_bare(seconds: float) -> str:
+    """Unix seconds as `2023-12-04T17:28:52.678004`: UTC, though it does not say so."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+# ── the page ──────────────────────────────────────────────────────────────────────────────────
+def page_message(message: MessageRecord) -> dict[str, Any]:
+    """A message of a person, or one that was put there as a record."""
+    assistant = message.role is Role.ASSISTANT
+    author = message.author.name if message.author else ""
+    return {
+        "id": message.uid,
+        "role": message.role.value,
+        "author": BOT_NAME if assistant else author,
+        "html": html_of(message.content) if assistant else html_of_person(message.content),
+        "text": message.content,
+        "created_at": timestamp(message.created_at),
+        "state": "queued" if message.waiting else "done",
+        "model": None,
+        "input_tokens": None,
+        "output_tokens": None,
+        "seconds": None,
+    }
+
+
+def page_reply(reply: ReplyRecord, live: Live | None) -> dict[str, Any]:
+    """A reply from the database; while it is written, as far as it has come."""
+    if reply.outcome is None:
+        return page_live(live) if live is not None else _page_begun(reply)
+    return {
+        **_page_begun(reply),
+        "html": html_of(reply.display),
+        "text": reply.content or reply.display,
+        "state": _STATES[reply.outcome],
+        "model": reply.model,
+        "input_tokens": reply.usage.input_tokens if reply.usage else None,
+        "output_tokens": reply.usage.output_tokens if reply.usage else None,
+        "seconds": None if reply.seconds is None else round(reply.seconds, 3),
+    }
+
+
+def page_live(live: Live) -> dict[str, Any]:
+    """A reply that is being written."""
+    return {
+        **_page_empty(live.turn, live.begun_at),
+        "html": live.html(),
+        "text": live.text,
+        "state": live.state,
+    }
+
+
+def _page_begun(reply: ReplyRecord) -> dict[str, Any]:
+    return _page_empty(reply.turn, reply.created_at)
+
+
+def _page_empty(turn: int, begun_at: float) -> dict[str, Any]:
+    return {
+        "id": f"turn-{turn}",
+        "role": Role.ASSISTANT.value,
+        "author": BOT_NAME,
+        "html": "",
+        "text": "",
+        "created_at": timestamp(begun_at),
+        "state": "writing",
+        "model": None,
+        "input_tokens": None,
+        "output_tokens": None,
+        "seconds": None,
+    }
+
+
+def page_thread(thread: ThreadRecord) -> dict[str, Any]:
+    """A thread as a line of the channel."""
+    conversation = thread.record.conversation
+    return {
+        "id": thread.record.uid,
+        "name": conversation.name,
+        "model": conversation.model,
+        "created_at": timestamp(conversation.created_at),
+        "updated_at": timestamp(conversation.updated_at),
+        "root": page_message(thread.root),
+        "replies": thread.replies,
+        "busy": thread.record.busy,
+    }

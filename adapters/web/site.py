@@ -1,0 +1,79 @@
+"""The site: every route behind the guard, errors in one shape, and one OpenAPI description."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
+
+from adapters.web.assets import page_routes
+from adapters.web.auth import Access, Guard
+from adapters.web.limits import BODY_BYTES, Streams
+from adapters.web.talk import Talk
+from adapters.web.workspace import Workspace
+from bot import __version__, texts
+from bot.errors import RecordHeld, StoreUnavailable
+
+DESCRIPTION = "Conversations with Threadline, for programs. The workspace in the browser is at /."
+
+
+def build_site(
+    *,
+    talk: Talk,
+    workspace: Workspace,
+    streams: Streams,
+    access: Access,
+    models: Sequence[str],
+    default_model: str,
+    hosts: Sequence[str],
+    any_address: bool,
+) -> ASGIApp:
+    """The ASGI app of the page and the API; see `Guard` for `hosts` and `any_address`."""
+    app = FastAPI(
+        title="Threadline",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        max_body_size=BODY_BYTES,
+        # The log has what is needed; nothing of a request leaves this machine.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    app.state.access = access
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(StoreUnavailable, _store_down)
+    app.add_exception_handler(RecordHeld, _held)
+    app.include_router(workspace.router())
+    app.router.routes.extend(page_routes())
+    return Guard(app, hosts=hosts, any_address=any_address)
+
+
+# ── errors: always `error`, one sentence; for a wrong request also `detail`, by field ─────────
+async def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+    detail = [
+        {"loc": list(problem["loc"]), "msg": problem["msg"], "type": problem["type"]}
+        for problem in error.errors()
+    ]
+    first = detail[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+    return JSONResponse({"error": f"{where}: {first['msg']}", "detail": detail}, 422)
+
+
+async def _store_down(_request: Request, _error: Exception) -> Response:
+    return JSONResponse({"error": texts.STORE_DOWN}, 503, {"Retry-After": "5"})
+
+
+async def _held(_request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 409)

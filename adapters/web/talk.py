@@ -1,0 +1,135 @@
+"""Asking and following the answer, for the page and for programs alike.
+
+Invariant: a question goes through the inbox as on every platform; whoever waits for its answer may
+leave at any moment, and nothing is cancelled by that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import count
+
+from fastapi import HTTPException
+
+from adapters.web.hub import Hub
+from bot.domain import Address, Answer, Author, Incoming, Receipt
+from bot.library import Library
+from bot.ports import Clock, Inbox
+from bot.records import ConversationRecord, MessageRecord, Place, ReplyRecord
+
+PLATFORM = "web"
+CHANNEL = "general"
+"""The page's channel."""
+
+API_CHANNEL = "api"
+"""Where conversations are that programs make."""
+
+ANSWER_SECONDS = 10.0
+"""How long a command may take: it waits for the database, never for a model."""
+
+NOT_READY = "Threadline is starting or stopping: ask again in a moment."
+GONE = "This conversation was deleted meanwhile."
+
+
+def place_of(user: str, channel: str | None = None) -> Place:
+    """A user's own conversations."""
+    return Place(PLATFORM, user, channel)
+
+
+class Talk:
+    """Questions of users, and what becomes of them. `inbox` is set while the adapter runs."""
+
+    def __init__(self, *, library: Library, hub: Hub, clock: Clock) -> None:
+        self.library, self.hub, self.clock = library, hub, clock
+        self.inbox: Inbox | None = None
+        self._answers: dict[str, asyncio.Future[Answer]] = {}
+        # Two messages never share a position, not even across restarts.
+        self._positions = count(int(clock.time() * 1_000_000))
+
+    def require_inbox(self) -> Inbox:
+        """The inbox; raises 503 before the adapter runs and after it has stopped."""
+        if self.inbox is None:
+            raise HTTPException(503, NOT_READY, headers={"Retry-After": "1"})
+        return self.inbox
+
+    # ── asking ────────────────────────────────────────────────────────────────────────────────
+    def incoming(
+        self, record: ConversationRecord, user: str, text: str, message_id: str, address: Address
+    ) -> Incoming:
+        """A user's message in a conversation that is there."""
+        key = record.conversation.key
+        return Incoming(
+            key=key,
+            channel=key.channel,
+            message_id=message_id,
+            position=next(self._positions),
+            author=Author(id=user, name=user),
+            text=text,
+            address=address,
+            sent_at=self.clock.time(),
+        )
+
+    async def ask(self, incoming: Incoming) -> MessageRecord:
+        """Ask a question; the stored message, with the turn that answers it."""
+        receipt = await self.require_inbox().receive(incoming)
+        asked = await self.library.asked(incoming.source)
+        if receipt is Receipt.IGNORED or asked is None:
+            raise HTTPException(404, GONE)
+        return asked
+
+    async def command(self, incoming: Incoming) -> tuple[Receipt, Answer | None]:
+        """Send a message that may be a command; its answer, if it was one and was new."""
+        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._answers[incoming.message_id] = waiting
+        try:
+            receipt = await self.require_inbox().receive(incoming)
+            if receipt is not Receipt.COMMAND:
+                return receipt, None
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return receipt, await waiting
+        finally:
+            self._answers.pop(incoming.message_id, None)
+
+    def answered(self, message_id: str, answer: Answer) -> None:
+        """The command that came as this message has its answer."""
+        waiting = self._answers.get(message_id)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
+
+    # ── following ─────────────────────────────────────────────────────────────────────────────
+    async def follow(self, turn: int) -> AsyncIterator[str]:
+        """The model's words as they come, and the rest of them when the reply was concluded."""
+        seen = ""
+        with self.hub.listening(turn) as woken:
+            while not self.hub.closing:
+                woken.clear()
+                live = self.hub.live(turn)
+                if live is not None:
+                    text = live.source.lstrip()
+                    if len(text) > len(seen) and text.startswith(seen):
+                        piece, seen = text[len(seen) :], text
+                        yield piece
+                elif (reply := await self.ended(turn)) is not None:
+                    if reply.content.startswith(seen) and reply.content != seen:
+                        yield reply.content[len(seen) :]
+                    return
+                await woken.wait()
+
+    async def outcome(self, turn: int) -> ReplyRecord:
+        """The reply, once it was concluded. Raises 410 when it never will be, 503 at a stop."""
+        with self.hub.listening(turn) as woken:
+            while not self.hub.closing:
+                woken.clear()
+                reply = await self.ended(turn) if self.hub.live(turn) is None else None
+                if reply is not None:
+                    return reply
+                await woken.wait()
+        raise HTTPException(503, NOT_READY, headers={"Retry-After": "1"})
+
+    async def ended(self, turn: int) -> ReplyRecord | None:
+        """The reply if it was concluded, None if not yet. Raises 410 when its turn is gone."""
+        reply = await self.library.reply(turn)
+        if reply is None:
+            raise HTTPException(410, GONE)
+        return reply if reply.outcome is not None else None

@@ -1,0 +1,340 @@
+"""The endpoints of the page: a channel, its threads, and the events that keep every tab in step.
+
+Invariant: the page learns nothing from an event that it could not read anew: after any loss it
+loads its threads again and has lost nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, HTTPException, Query
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+
+from adapters.web import shapes
+from adapters.web.auth import User
+from adapters.web.hub import Hub, Live
+from adapters.web.limits import MESSAGE_CHARACTERS, Streams
+from adapters.web.streams import EventStream
+from adapters.web.talk import CHANNEL, PLATFORM, Talk, place_of
+from bot import __version__, commands
+from bot.domain import (
+    Address,
+    Author,
+    Command,
+    Conversation,
+    ConversationKey,
+    Incoming,
+    Receipt,
+    Role,
+)
+from bot.records import ConversationRecord, NewConversation, ThreadRecord
+
+MOST_MESSAGES = 500
+"""The newest messages of a thread that the page gets."""
+
+UPDATE_SECONDS = 0.05
+"""A page is told at most so often: 20 times a second reads as a steady flow."""
+
+KEEP_ALIVE_SECONDS = 15.0
+"""Proxies close what is silent for a minute, some after 30 s."""
+
+NEEDS_MENTION = "Begin with @threadline: I answer in a thread when I am mentioned."
+NO_SUCH_THREAD = "There is no such thread."
+DESCRIPTIONS: Mapping[str, str] = {
+    commands.RESET: "start over in this thread",
+    commands.STOP: "stop the answer that is being written",
+    commands.MODEL: "see or choose the model of this thread",
+    commands.HELP: "what I can do",
+}
+_MENTION = re.compile(r"(?<![\w@])@threadline\b[,:]?", re.IGNORECASE)
+# A thread's id follows from the message that begins it, so that sending it again begins no other.
+_THREAD_IDS = uuid.UUID("6d9a1c53-55c6-4d43-8f0b-6e0a8a0f7d11")
+
+
+class NewMessage(BaseModel):
+    """What a person wrote. The same `client_id` again changes nothing."""
+
+    text: str = Field(min_length=1, max_length=MESSAGE_CHARACTERS)
+    thread: uuid.UUID | None = None
+    client_id: uuid.UUID
+
+
+class NewCommand(BaseModel):
+    """A command of a button."""
+
+    thread: uuid.UUID | None = None
+    name: str = Field(pattern="^(reset|stop|model|help)$")
+    argument: str = Field(default="", max_length=200)
+    client_id: uuid.UUID | None = None
+
+
+class Workspace:
+    """The page's side of the adapter. `opening` is already said where a thread begins."""
+
+    def __init__(
+        self,
+        *,
+        talk: Talk,
+        streams: Streams,
+        models: Sequence[str],
+        default_model: str,
+        needs_token: bool,
+        opening: tuple[tuple[Role, str], ...] = (),
+    ) -> None:
+        self._talk, self._library, self._hub = talk, talk.library, talk.hub
+        self._streams, self._needs_token = streams, needs_token
+        self._models, self._default_model = tuple(models), default_model
+        self._opening = opening
+
+    def router(self) -> APIRouter:
+        """The routes; they are the page's own and no part of the API's description."""
+        router = APIRouter(prefix="/app", include_in_schema=False)
+        router.add_api_route("/session", self.session, methods=["GET"])
+        router.add_api_route("/threads", self.threads, methods=["GET"])
+        router.add_api_route("/threads/{thread}", self.thread, methods=["GET"])
+        router.add_api_route("/messages", self.send, methods=["POST"])
+        router.add_api_route("/commands", self.command, methods=["POST"])
+        router.add_api_route("/events", self.events, methods=["GET"], response_model=None)
+        return router
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────────
+    async def session(self, user: User) -> dict[str, Any]:
+        """Who is there, and what may be chosen."""
+        return {
+            "user": user,
+            "needs_token": self._needs_token,
+            "models": list(self._models),
+            "default_model": self._default_model,
+            "commands": [
+                {"name": name, "description": DESCRIPTIONS[name]} for name in commands.NAMES
+            ],
+            "version": __version__,
+        }
+
+    async def threads(
+        self,
+        user: User,
+        before: Annotated[str | None, Query(max_length=64)] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> dict[str, Any]:
+        """The channel's threads, the newest last."""
+        place = place_of(user, CHANNEL)
+        found = await self._library.threads(place, before=before, limit=limit)
+        return {
+            "threads": [shapes.page_thread(thread) for thread in reversed(found)],
+            "next": found[-1].record.uid if len(found) == limit else None,
+        }
+
+    async def thread(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
+        """One thread with its messages, and with the reply that is being written."""
+        record = await self._record(user, thread)
+        conversation = record.conversation
+        return {
+            "id": record.uid,
+            "name": conversation.name,
+            "model": conversation.model,
+            "messages": await self._messages(conversation.id),
+        }
+
+    async def _messages(self, conversation: int) -> list[dict[str, Any]]:
+        # Replies first: one that is concluded in between is then shown as it was, and its event
+        # follows.
+        replies = await self._library.replies(conversation, limit=MOST_MESSAGES)
+        messages = await self._library.latest(conversation, limit=MOST_MESSAGES)
+        entries = [
+            *((m.index, shapes.page_message(m)) for m in messages if not m.is_reply),
+            *((r.index, shapes.page_reply(r, self._hub.live(r.turn))) for r in replies),
+        ]
+        entries.sort(key=lambda entry: (entry[0] is None, entry[0] or 0))
+        return [shape for _, shape in entries[-MOST_MESSAGES:]]
+
+    async def _record(self, user: str, thread: uuid.UUID) -> ConversationRecord:
+        record = await self._library.find(str(thread), place_of(user, CHANNEL))
+        if record is None:
+            raise HTTPException(404, NO_SUCH_THREAD)
+        return record
+
+    # ── writing ───────────────────────────────────────────────────────────────────────────────
+    async def send(self, user: User, message: NewMessage) -> dict[str, Any]:
+        """A message: a question, or a command's word."""
+        text, mentioned = _without_mention(message.text)
+        if message.thread is not None:
+            record = await self._record(user, message.thread)
+            address = Address.DIRECT
+        elif mentioned or text.startswith("/"):
+            record = _thread_to_be(user, message.client_id, self._talk.clock.time())
+            address = Address.MENTION
+        else:
+            raise _needs_mention(message.text)
+        incoming = self._talk.incoming(record, user, text, str(message.client_id), address)
+        if message.thread is None and commands.parse(incoming, self._models) is None:
+            if not mentioned:
+                raise _needs_mention(message.text)
+            await self._begin(incoming)
+        return await self._receive(user, incoming)
+
+    async def _begin(self, incoming: Incoming) -> None:
+        await self._library.create(
+            NewConversation(
+                key=incoming.key,
+                uid=incoming.key.thread,
+                name=incoming.text,
+                began_by=incoming.author,
+                opening=self._opening,
+            )
+        )
+
+    async def _receive(self, user: str, incoming: Incoming) -> dict[str, Any]:
+        receipt, answer = await self._talk.command(incoming)
+        thread = await self._library.thread(incoming.key.thread, place_of(user, CHANNEL))
+        asked = None
+        if receipt is Receipt.QUESTION or receipt is Receipt.KNOWN:
+            asked = await self._library.asked(incoming.source)
+        message = None if asked is None else shapes.page_message(asked)
+        if receipt is Receipt.QUESTION and message is not None:
+            self._tell_message(user, incoming.key.thread, message)
+        if answer is not None:
+            self._tell_notice(user, thread, answer.text, incoming.message_id)
+        self._tell_thread(user, thread)
+        return {
+            "thread": thread.record.uid if thread else None,
+            "message": message,
+            "answer": answer.text if answer else None,
+            "receipt": receipt.value,
+        }
+
+    async def command(self, user: User, command: NewCommand) -> dict[str, Any]:
+        """A command of a button."""
+        thread = "" if command.thread is None else str(command.thread)
+        answer = await self._talk.require_inbox().command(
+            Command(
+                name=command.name,
+                argument=command.argument.strip(),
+                key=ConversationKey(PLATFORM, user, CHANNEL, thread),
+                author=Author(id=user, name=user),
+            )
+        )
+        found = await self._library.thread(thread, place_of(user, CHANNEL))
+        client_id = str(command.client_id) if command.client_id else None
+        self._tell_notice(user, found, answer.text, client_id)
+        self._tell_thread(user, found)
+        return {"answer": answer.text}
+
+    # ── telling every tab ─────────────────────────────────────────────────────────────────────
+    async def told(self, live: Live) -> None:
+        """A reply began, or its end is stored."""
+        if live.thread is None:
+            return
+        reply = await self._library.reply(live.turn)
+        thread = await self._library.thread(live.thread, place_of(live.user, CHANNEL))
+        if reply is None or thread is None:
+            return
+        if reply.outcome is None:
+            self.tell_live(live)
+        else:
+            shape = {"thread": live.thread, **shapes.page_reply(reply, None)}
+            self._hub.feed(live.user).push("reply", lambda: shape, key=f"reply-{live.turn}")
+        self._tell_thread(live.user, thread)
+
+    def tell_live(self, live: Live) -> None:
+        """The reply has new text; it is rendered when the event is sent."""
+        if live.thread is not None:
+            self._hub.feed(live.user).push(
+                "reply",
+                lambda: {"thread": live.thread, **shapes.page_live(live)},
+                key=f"reply-{live.turn}",
+            )
+
+    def _tell_message(self, user: str, thread: str, message: Mapping[str, Any]) -> None:
+        self._hub.feed(user).push("message", lambda: {"thread": thread, **message})
+
+    def _tell_thread(self, user: str, thread: ThreadRecord | None) -> None:
+        if thread is not None:
+            shape = shapes.page_thread(thread)
+            self._hub.feed(user).push("thread", lambda: shape, key=f"thread-{thread.record.uid}")
+
+    def _tell_notice(
+        self, user: str, thread: ThreadRecord | None, text: str, client_id: str | None
+    ) -> None:
+        """`client_id` lets the tab that asked know its own: it has the answer already."""
+        uid = thread.record.uid if thread else None
+        shape = {"thread": uid, "text": text, "client_id": client_id}
+        self._hub.feed(user).push("notice", lambda: shape)
+
+    # ── events ────────────────────────────────────────────────────────────────────────────────
+    async def events(
+        self,
+        user: User,
+        last_event_id: Annotated[str | None, Header(max_length=64)] = None,
+        after: Annotated[str | None, Query(max_length=64)] = None,
+    ) -> EventStream:
+        """What happens from now on, or from the event with that id on."""
+        return EventStream(
+            _events(self._hub, user, last_event_id or after), self._streams.hold(user)
+        )
+
+
+async def _events(hub: Hub, user: str, last: str | None) -> AsyncIterator[bytes]:
+    feed, number = hub.feed(user), _number(hub, last)
+    newer = feed.since(number) if number is not None else None
+    if newer is None:
+        # A name of its own for those who come for the first time: they have just read all.
+        name, newer, number = ("ready" if last is None else "refresh"), [], feed.number
+        yield f"id: {hub.epoch}-{number}\nevent: {name}\ndata: {{}}\n\n".encode()
+    woken = asyncio.Event()
+    feed.readers.add(woken)
+    try:
+        while not hub.closing:
+            woken.clear()
+            newer = feed.since(number or 0)
+            if newer is None:  # more came than is kept: the reader was too slow
+                number = feed.number
+                yield f"id: {hub.epoch}-{number}\nevent: refresh\ndata: {{}}\n\n".encode()
+            elif newer:
+                number = newer[-1].number
+                yield b"".join(event.encoded(hub.epoch) for event in newer)
+                await asyncio.sleep(UPDATE_SECONDS)
+            else:
+                yield await _quiet(woken)
+    finally:
+        feed.readers.discard(woken)
+
+
+async def _quiet(woken: asyncio.Event) -> bytes:
+    """Wait for something new; a comment when nothing comes for a while."""
+    try:
+        async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+            await woken.wait()
+    except TimeoutError:
+        return b": still here\n\n"
+    return b""
+
+
+def _number(hub: Hub, event_id: str | None) -> int | None:
+    """The number in an event's id, if it is of this process."""
+    epoch, _, number = (event_id or "").rpartition("-")
+    return int(number) if epoch == hub.epoch and number.isdecimal() and number.isascii() else None
+
+
+# ── texts and keys ────────────────────────────────────────────────────────────────────────────
+def _without_mention(text: str) -> tuple[str, bool]:
+    """The text for the model, and whether the bot was mentioned in it."""
+    rest, count = _MENTION.subn("", text)
+    return rest.strip(), count > 0
+
+
+def _thread_to_be(user: str, client_id: uuid.UUID, now: float) -> ConversationRecord:
+    uid = str(uuid.uuid5(_THREAD_IDS, f"{user}/{client_id}"))
+    key = ConversationKey(PLATFORM, user, CHANNEL, uid)
+    return ConversationRecord(uid, Conversation(0, key, "", None, 1, now, now))
+
+
+def _needs_mention(text: str) -> RequestValidationError:
+    where = {"loc": ("body", "text"), "msg": NEEDS_MENTION, "type": "mention", "input": text}
+    return RequestValidationError([where])
