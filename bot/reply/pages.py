@@ -116,21 +116,19 @@ class Cutter:
 
     def _following(self, view: View, cut: Cut) -> Opening:
         """How the page after a cut begins."""
-        opening = self._opening
         start = view.source(cut.resume)
-        inside = bool(opening.strip) and start < view.inside
-        number = opening.number if inside else None
-        if not inside and cut.containers and cut.containers[0].number is not None:
-            number = cut.containers[0].number + 1
+        strip = view.strip(start)
+        item = next((each for each in cut.containers if not each.quote), None)
+        number = item.number + 1 if item and item.number is not None else None
         widths = tuple(container.width for container in cut.containers)
-        marked = sum(width == 0 for width in opening.strip) if inside else 0
+        marked = sum(width == 0 for width in strip)  # these quotes are the same ones
         head = cut.head if self._fill(cut.head) <= MOST_HEAD else ""
         return Opening(
             start=start,
             skip=view.source(cut.resume + cut.skip) - start if cut.skip else 0,
             head=head,
-            strip=(opening.strip if inside else ()) + widths[marked:],
-            number=number,
+            strip=strip + widths[marked:],
+            number=self._opening.number if strip else number,
         )
 
     # ── the open page ─────────────────────────────────────────────────────────────────────────
@@ -160,8 +158,8 @@ class Cutter:
         mended = mend(text, self._base)
         shown, keep = mended.text.rstrip(), mended.keep
         fill = self._fill(shown)
-        self._stable = max(self._stable, mended.clean if fill <= LOW else self._block)
         if fill <= 1:
+            self._stable = max(self._stable, mended.clean if fill <= LOW else self._block)
             return shown, keep
         cut = best_cut(text, self._fill)  # between two checkpoints: it is cut at the next one
         return cut.page(text), cut.resume

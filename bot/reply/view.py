@@ -22,8 +22,8 @@ class Opening:
     """How a page begins: at `start` in the source, with `head` for the next `skip` characters.
 
     `strip` are the containers that the cut was in, outermost first: the width of an item, whose
-    indentation goes, or 0 for a quote, whose mark stays. `number` is what the next item of the
-    outermost list is called, when it is an ordered one.
+    indentation goes, or 0 for a quote, whose mark stays. `number` is what the item after the
+    outermost one is called, when that is in an ordered list.
     """
 
     start: int = 0
@@ -49,7 +49,7 @@ class View:
         elif not opening.skip and (blank := _BLANK_LINES.match(source, at)):
             at = blank.end()
         self._unsettled: int | None = None
-        self.inside = len(source)  # up to here in the source, lines lose the item's indentation
+        self._strips: list[tuple[int, tuple[int, ...]]] = [(opening.start, opening.strip)]
         if any(opening.strip):
             at = self._stripped(source, at, opening)
         self._add(source[at:], at)
@@ -64,6 +64,12 @@ class View:
         mapped = source + offset - there
         return mapped if following is None else min(mapped, following)
 
+    def strip(self, source: int) -> tuple[int, ...]:
+        """What is left of the opening's containers at an offset in the source."""
+        at = [since for since, _ in self._strips]
+        strip = self._strips[max(0, bisect_right(at, source) - 1)][1]
+        return strip if any(strip) else ()
+
     def _add(self, text: str, source: int) -> None:
         if self._length or source != self._pieces[0][1]:
             self._pieces.append((self._length, source))
@@ -71,48 +77,55 @@ class View:
         self._length += len(text)
 
     def _stripped(self, source: str, at: int, opening: Opening) -> int:
-        """Add lines as long as they are inside the containers; where the others begin."""
+        """Add lines as long as they are inside an item; where those begin that are not."""
+        strip = opening.strip
         end = source.find("\n", at) + 1
         while end:
             self._add(source[at:end], at)
             at, end = end, source.find("\n", end) + 1
-            line = source[at : end or len(source)]
-            marks, skip = _strip(line, opening.strip)
-            if skip < 0:
-                self.inside = at
-                return self._renumber(source, at, opening.number)
+            marks, skip, depth = _strip(source[at : end or len(source)], strip)
+            if depth < len(strip):
+                outermost = not any(strip[:depth])
+                strip = strip[:depth]
+                self._strips.append((at, strip))
+                if outermost:
+                    return self._renumber(source, at, skip, opening.number)
             if marks:
                 self._add(marks, at)
             at += skip
         self._add(source[at:], at)
         return len(source)
 
-    def _renumber(self, source: str, at: int, number: int | None) -> int:
-        if number is not None and _NUMBER_TO_BE.match(source, at):
+    def _renumber(self, source: str, start: int, skip: int, number: int | None) -> int:
+        """The next item after the one that was cut goes on counting; where the rest begins."""
+        at = start + skip
+        if number is None:
+            return start
+        if _NUMBER_TO_BE.match(source, at):
             self._unsettled = self._length  # with the next character it may count otherwise
         item = _ORDERED.match(source, at)
-        if number is None or item is None:
-            return at
+        if item is None:
+            return start
+        self._add(source[start:at], start)
         self._add(str(number), at)
         return item.end()
 
 
-def _strip(line: str, containers: tuple[int, ...]) -> tuple[str, int]:
-    """The quote marks of a line, and how much of it they and the indentation take.
-
-    The latter is negative when the line is not in the outermost container any more.
+def _strip(line: str, containers: tuple[int, ...]) -> tuple[str, int, int]:
+    """The quote marks of a line, how much of it they and the indentation take, and how many of the
+    containers it is in: fewer than all when it has left one.
     """
     at, marks = 0, ""
     for depth, width in enumerate(containers):
-        blank = not line[at:].strip()
         if width == 0:
             mark = QUOTE.match(line, at)
             if mark is None:
-                return (marks, at) if depth else ("", -1)
+                return marks, at, depth
             at, marks = mark.end(), marks + mark.group()
             continue
-        spaces = len(line) - at - len(line[at:].lstrip(" "))
-        if spaces < width and not blank and depth == 0:
-            return "", -1
+        rest = line[at:]
+        spaces = len(rest) - len(rest.lstrip(" "))
+        if spaces < width and rest.strip():
+            return marks, at, depth
         at += min(spaces, width)
-    return marks, at
+    return marks, at, len(containers)

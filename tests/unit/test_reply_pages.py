@@ -20,7 +20,13 @@ from tests.surfaces import Escaping, Measured, utf16
 
 RENDERERS = [Measured(2_000), Measured(300), Measured(120, utf16), Escaping(260)]
 names = [f"{type(renderer).__name__}-{renderer.limit}" for renderer in RENDERERS]
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 @pytest.mark.parametrize("renderer", RENDERERS, ids=names)
