@@ -67,7 +67,7 @@ class Report:
         words = str(error)
         if isinstance(error, dict):
             codes += [error.get("code"), error.get("type")]
-            words = str(error.get("message", ""))
+            words = str(error.get("message") or error.get("detail") or "")
         named = [code.lower() for code in codes if isinstance(code, str) and code]
         if status is None and isinstance(error, dict) and isinstance(error.get("code"), int):
             status = error["code"]  # OpenRouter puts the status there

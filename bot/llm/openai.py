@@ -7,7 +7,7 @@ and lets a stream that ends too early pass for a whole one; so the events are de
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import aiohttp
@@ -196,14 +196,15 @@ def _disconnected(error: BaseException | None) -> bool:
 async def _deltas(response: openai.AsyncAPIResponse[Any]) -> AsyncGenerator[Delta, None]:
     """The deltas of a raw response, `DONE` included; raises what `_BROKEN` names."""
     decoder, size = EventDecoder(), 0
-    async for data in response.http_response.aiter_raw():
-        size += len(data)
-        if size > MAX_ANSWER_BYTES:
-            raise EventTooLong(f"more than {MAX_ANSWER_BYTES} bytes in one answer")
-        for event in decoder.feed(data):
-            delta = read_chunk(event)
-            if delta is not NOTHING:
-                yield delta
+    async with aclosing(response.http_response.aiter_raw()) as reads:
+        async for data in reads:
+            size += len(data)
+            if size > MAX_ANSWER_BYTES:
+                raise EventTooLong(f"more than {MAX_ANSWER_BYTES} bytes in one answer")
+            for event in decoder.feed(data):
+                delta = read_chunk(event)
+                if delta is not NOTHING:
+                    yield delta
     for event in decoder.flush():
         try:
             yield read_chunk(event)

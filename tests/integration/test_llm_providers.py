@@ -47,6 +47,7 @@ async def server() -> AsyncIterator[ModelSim]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def sim(server: ModelSim) -> ModelSim:
     await server.reset()
+    await server.pace(rate=2000, first_delay=0.003)
     return server
 
 

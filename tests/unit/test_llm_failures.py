@@ -48,6 +48,8 @@ CASES: list[tuple[int | None, Any, type[ModelError]]] = [
     (400, openai(None, "prompt is too long: 9000 tokens > 8000 maximum"), ContextTooLong),
     (400, openai(None, "The input token count (9) exceeds the maximum"), ContextTooLong),
     (429, openai("rate_limit_exceeded", "Request too large for m: Limit 10"), ContextTooLong),
+    (400, {"detail": "Requested tokens exceed context window of 512"}, ContextTooLong),
+    (400, {"error": {"code": 400, "type": "exceed_context_size_error"}}, ContextTooLong),
     (404, {"error": {"message": "model 'x' not found, try pulling it first"}}, UnknownModel),
     (400, {"error": {"message": "The model `x` does not exist."}}, UnknownModel),
     (429, {"error": "Model is overloaded", "error_type": "overloaded"}, Overloaded),
