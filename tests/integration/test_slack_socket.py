@@ -228,10 +228,17 @@ async def test_an_outage_of_socket_mode_ends(sim: SlackSim) -> None:
     inbox = FakeInbox()
     async with running(sim, inbox) as adapter:
         await sim.offline()
-        await until(lambda: not adapter.health().ok, seconds=15)
+
+        async def refused() -> bool:
+            return any(one["status"] == 503 for one in await sim.requests("/link/"))
+
+        await sim.until(refused)
+        assert not adapter.health().ok
         await sim.online()
         await until(lambda: len(inbox.connections) == 2, seconds=20)
         assert adapter.health().ok
+    tickets = [one["query"]["ticket"] for one in await sim.requests("/link/")]
+    assert len(set(tickets)) == len(tickets) >= 3
 
 
 async def test_a_revoked_token_shows_in_health(sim: SlackSim) -> None:
