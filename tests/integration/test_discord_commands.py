@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
 
 from adapters.discord.client import DiscordAdapter
 from adapters.discord.doctor import permissions
@@ -309,6 +311,14 @@ async def test_stopping_closes_the_session(sim: DiscordSim, inbox: RecordingInbo
         pass
     assert not any(session["connected"] for session in (await sim.state())["sessions"])
     assert not adapter.health().ok
+
+
+async def test_the_librarys_addresses_are_put_back(sim: DiscordSim, inbox: RecordingInbox) -> None:
+    """They are kept on its classes, which outlive the adapter."""
+    before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
+    async with running(sim, inbox):
+        assert sim.api_url == Route.BASE
+    assert before == (Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY)
 
 
 async def test_only_the_intents_that_are_needed_are_asked_for(

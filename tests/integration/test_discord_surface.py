@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.discord.client import DiscordAdapter
+from bot.clock import SystemClock
 from bot.domain import Control, ConversationKey, Frame, PageRecord, Shown
 from bot.errors import Gone, Refused, Throttled, Unsettled
 from tests.discord_kit import (
@@ -106,6 +107,34 @@ async def test_typing_is_shown_until_the_first_text(
     await show(surface, Shown(), frame("Text."))
     await surface.close()
     assert len(await typed()) == 1
+
+
+class Hurried(SystemClock):
+    """A clock on which waiting takes no longer than a moment."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.03))
+
+
+async def test_typing_is_renewed_while_nothing_can_be_shown(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    async with running(sim, inbox, clock=Hurried()) as adapter:
+        message = await sim.mention("question")
+        surface = adapter.surface(claim(await received(inbox, message)))
+        await surface.open()
+
+        async def typed() -> int:
+            return len(await sim.requests(f"/channels/{message}/typing"))
+
+        async def renewed() -> bool:
+            return await typed() >= 3
+
+        await sim.until(renewed)
+        await surface.close()
+        count = await typed()
+        await sim.wait_idle(0.15)
+        assert await typed() == count
 
 
 async def test_without_permission_for_a_thread_the_reply_is_in_the_channel(
@@ -356,14 +385,17 @@ async def crashed(
 
 
 async def finish_after_restart(
-    adapter: DiscordAdapter, question: Any, pages: tuple[PageRecord, ...] = INTENDED
-) -> Shown:
+    adapter: DiscordAdapter,
+    question: Any,
+    *texts: str,
+    pages: tuple[PageRecord, ...] = INTENDED,
+) -> None:
+    """The next attempt, which finds what there is and shows `texts`, one on each page."""
     surface = adapter.surface(claim(question, attempt=2, pages=pages))
     await surface.open()
     shown = await surface.recover(pages)
-    shown = await show(surface, shown, frame("The whole.", final=True))
+    await show(surface, shown, frame(*texts or ("The whole.",), final=True))
     await surface.close()
-    return shown
 
 
 @pytest.mark.parametrize("controls", [STOP, ()], ids=["button", "place"])
@@ -393,8 +425,8 @@ async def test_a_page_that_the_ledger_missed_is_found_in_the_channel(
         await crashed(sim, adapter, question, frame("Hal", controls=controls))
         await sim.set_permissions(c.CHANNEL)
     async with running(sim, inbox) as adapter:
-        await finish_after_restart(adapter, question)
-    assert await shows(sim, c.CHANNEL) == ["Not this one.", "The whole."]
+        await finish_after_restart(adapter, question, "The whole,", "on two pages.")
+    assert await shows(sim, c.CHANNEL) == ["Not this one.", "The whole,", "on two pages."]
 
 
 async def test_a_page_that_the_ledger_missed_is_found_in_a_direct_message(
@@ -430,6 +462,19 @@ async def test_messages_that_are_something_else_are_never_taken_for_a_page(
         "In the ledger.",
         "The whole.",
     ]
+
+
+async def test_a_page_that_the_ledger_knows_is_not_taken_for_another(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    message = await sim.mention("early")
+    question = asked(message)
+    async with running(sim, inbox) as adapter:
+        await crashed(sim, adapter, question, frame("One."))
+        [first] = await ours(sim, message)
+        pages = (PageRecord(0, str(first["id"]), str(message)), PageRecord(1, None))
+        await finish_after_restart(adapter, question, "One.", "Two.", pages=pages)
+    assert await shows(sim, message) == ["One.", "Two."]
 
 
 async def test_several_pages_are_found_in_their_order(
