@@ -1,0 +1,192 @@
+// The server, as the page speaks with it: JSON by fetch, events by a stream that never gives up.
+import { tab } from "./dom.js";
+
+const LIMIT_MS = 20_000; // a request that takes longer is tried again
+const SILENCE_MS = 40_000; // the server says something every 15 s; after two misses it is gone
+const FIRST_WAIT_MS = 250;
+const LONGEST_WAIT_MS = 5_000;
+
+/** An answer that is not a success. `status` is 0 when none came; `retryAfter` is in seconds. */
+export class ApiError extends Error {
+  constructor(status, message, retryAfter = null) {
+    super(message);
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+
+  /** Whether the same request may succeed later. */
+  get passing() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+}
+
+/** How long to wait before attempt `n` (from 0): doubling, and spread so that tabs do not meet. */
+export function backoff(n) {
+  const most = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** n);
+  return most * (0.5 + Math.random() / 2);
+}
+
+export class Api {
+  /** `onLocked` is called when the server wants another token. */
+  constructor({ onLocked }) {
+    this.onLocked = onLocked;
+  }
+
+  get token() {
+    return tab.get("token");
+  }
+
+  set token(value) {
+    tab.set("token", value);
+  }
+
+  headers(more = {}) {
+    return this.token ? { ...more, Authorization: `Bearer ${this.token}` } : more;
+  }
+
+  get(path) {
+    return this.#ask(path, { headers: this.headers() });
+  }
+
+  post(path, body) {
+    const headers = this.headers({ "Content-Type": "application/json" });
+    return this.#ask(path, { method: "POST", headers, body: JSON.stringify(body) });
+  }
+
+  async #ask(path, options) {
+    let response;
+    try {
+      response = await fetch(path, { ...options, signal: AbortSignal.timeout(LIMIT_MS) });
+      const body = await response.json().catch(() => null);
+      if (response.ok && body !== null) return body;
+      throw this.refused(response, body);
+    } catch (error) {
+      if (error instanceof ApiError) throw error;
+      throw new ApiError(0, "The server cannot be reached.");
+    }
+  }
+
+  refused(response, body) {
+    if (response.status === 401) this.onLocked();
+    const wait = Number(response.headers.get("Retry-After"));
+    return new ApiError(response.status, sentence(body), Number.isFinite(wait) ? wait : null);
+  }
+}
+
+/** What an error's body says, in either of the shapes that it may have. */
+function sentence(body) {
+  const detail = body?.detail ?? body?.error ?? body?.message;
+  if (typeof detail === "string") return detail;
+  const first = Array.isArray(detail) ? detail[0]?.msg : detail?.message;
+  return typeof first === "string" ? first : "The server could not do this.";
+}
+
+/** The server's events, one after the other; connects again by itself, from where it was. */
+export class EventStream {
+  #last = null;
+  #failures = 0;
+  #wake = () => {};
+  #stopped = new AbortController();
+
+  /** `onEvent(name, data)`, `onOpen()` at every connection, `onLost()` when one ends. */
+  constructor({ api, path, onEvent, onOpen, onLost }) {
+    Object.assign(this, { api, path, onEvent, onOpen, onLost });
+  }
+
+  async run() {
+    while (!this.#stopped.signal.aborted) {
+      try {
+        await this.#connect();
+      } catch (error) {
+        if (error instanceof ApiError && error.status === 401) return;
+      }
+      if (this.#stopped.signal.aborted) return;
+      this.onLost();
+      await this.#wait(backoff(this.#failures++));
+    }
+  }
+
+  /** Do not wait any longer: the network may be back. */
+  hurry() {
+    this.#failures = 0;
+    this.#wake();
+  }
+
+  stop() {
+    this.#stopped.abort();
+    this.#wake();
+  }
+
+  #wait(milliseconds) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds);
+      this.#wake = () => (clearTimeout(timer), resolve());
+    });
+  }
+
+  async #connect() {
+    const quiet = new AbortController();
+    const end = () => quiet.abort();
+    this.#stopped.signal.addEventListener("abort", end);
+    let watch = setTimeout(end, LIMIT_MS);
+    const alive = () => (clearTimeout(watch), (watch = setTimeout(end, SILENCE_MS)));
+    try {
+      const more = this.#last === null ? {} : { "Last-Event-ID": this.#last };
+      const headers = this.api.headers({ Accept: "text/event-stream", ...more });
+      const response = await fetch(this.path, { headers, signal: quiet.signal, cache: "no-store" });
+      if (!response.ok) throw this.api.refused(response, null);
+      this.onOpen();
+      await this.#read(response.body, alive);
+    } finally {
+      clearTimeout(watch);
+      this.#stopped.signal.removeEventListener("abort", end);
+    }
+  }
+
+  async #read(body, alive) {
+    const parser = new EventParser((event) => this.#deliver(event));
+    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      alive();
+      this.#failures = 0;
+      parser.feed(value);
+    }
+  }
+
+  #deliver({ id, name, data }) {
+    if (id !== null) this.#last = id;
+    this.onEvent(name, data ? JSON.parse(data) : null);
+  }
+}
+
+/** text/event-stream, cut into events; what is not whole yet is kept. */
+export class EventParser {
+  #rest = "";
+  #event = { id: null, name: "message", data: [] };
+
+  constructor(onEvent) {
+    this.onEvent = onEvent;
+  }
+
+  feed(text) {
+    const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
+    this.#rest = lines.pop();
+    for (const line of lines) this.#line(line);
+  }
+
+  #line(line) {
+    if (line === "") return this.#end();
+    const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line);
+    if (field === "id") this.#event.id = value;
+    else if (field === "event") this.#event.name = value;
+    else if (field === "data") this.#event.data.push(value);
+  }
+
+  #end() {
+    const { id, name, data } = this.#event;
+    this.#event = { id: null, name: "message", data: [] };
+    if (data.length || id !== null) this.onEvent({ id, name, data: data.join("\n") });
+  }
+}

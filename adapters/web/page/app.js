@@ -1,0 +1,386 @@
+// The page's composition root: the parts, and what goes from one to the other.
+import { Api, EventStream, backoff } from "./api.js";
+import { Composer, MENTION } from "./composer.js";
+import { el, setText } from "./dom.js";
+import { Feed } from "./feed.js";
+import { installCopying, installKeys, installTheme } from "./keys.js";
+import { MessageView, RootView } from "./message.js";
+import { Outbox } from "./outbox.js";
+import { State } from "./state.js";
+
+const PAGE_OF_THREADS = 50;
+const QUIET_MS = 1_500; // a shorter interruption is nobody's business
+const THREAD = /^#\/t\/([0-9a-f-]{36})$/;
+const $ = (selector) => document.querySelector(selector);
+
+class Page {
+  #held = []; // events that came while a snapshot was on its way
+  #reading = 0;
+  #stream = null;
+  #lost = 0;
+
+  constructor() {
+    this.state = new State();
+    this.api = new Api({ onLocked: () => this.lock() });
+    this.outbox = new Outbox({
+      api: this.api,
+      onChange: () => this.draw(),
+      onSent: (item, answer) => this.sent(item, answer),
+      onRefused: (item, error) => this.refused(item, error),
+    });
+    this.channel = this.#pane($("#channel"), RootView, "channel");
+    this.thread = this.#pane($("#thread"), MessageView, null);
+    this.channel.box.keepAs("channel");
+    this.#listen();
+  }
+
+  #pane(root, View, thread) {
+    const part = (selector) => root.querySelector(selector);
+    const box = new Composer({
+      form: part("form.composer"),
+      onSend: (text) => this.send(thread ? null : this.state.openId, text),
+      offers: (begun) => this.offers(begun, thread ? null : this.state.openId),
+      say: (words) => this.say(words),
+    });
+    const feed = new Feed({
+      scroller: part(".scroll"),
+      list: part(".feed"),
+      pill: part(".pill"),
+      View,
+      onPastEnd: () => box.box.focus(),
+    });
+    return { root, box, feed };
+  }
+
+  #listen() {
+    $("#close").addEventListener("click", () => this.close());
+    $("#back").addEventListener("click", () => this.close());
+    $("#stop").addEventListener("click", () => this.stop());
+    $("#model").addEventListener("click", () => this.thread.box.write("/model "));
+    $("#leave").addEventListener("click", () => this.leave());
+    $(".older").addEventListener("click", () => this.loadOlder());
+    $("#login form").addEventListener("submit", (event) => (event.preventDefault(), this.unlock()));
+    $("#login").addEventListener("cancel", (event) => event.preventDefault());
+    addEventListener("popstate", () => this.route());
+    addEventListener("online", () => (this.#stream?.hurry(), this.outbox.hurry()));
+    this.channel.root.addEventListener("click", (event) => this.#clicked(event));
+  }
+
+  #clicked({ target }) {
+    const tried = target.closest("[data-try]");
+    if (tried) return this.channel.box.write(tried.dataset.try);
+    const root = target.closest("article.root");
+    const own = target.closest("a, button:not([data-open])") || String(getSelection());
+    if (root && !own && this.state.summary(root.dataset.id)) this.show(root.dataset.id);
+  }
+
+  // ── the start ───────────────────────────────────────────────────────────────────────────────
+  async start() {
+    this.state.session = await this.#persist(() => this.api.get("/app/session"));
+    if (!this.state.session) return;
+    const { user, needs_token, default_model, version } = this.state.session;
+    setText($("#user"), needs_token ? user : "");
+    $("#leave").hidden = !needs_token;
+    $(".echo").hidden = default_model !== "echo";
+    setText($("#version"), `Threadline ${version}.`);
+    this.route({ focus: true });
+    this.#follow();
+    this.outbox.run();
+  }
+
+  #follow() {
+    this.#stream?.stop();
+    this.#stream = new EventStream({
+      api: this.api,
+      path: "/app/events",
+      onEvent: (name, data) => this.#event(name, data),
+      onOpen: () => this.#connected(),
+      onLost: () => this.#disconnected(),
+    });
+    this.#stream.run();
+  }
+
+  lock() {
+    this.#stream?.stop();
+    if (!$("#login").open) $("#login").showModal();
+  }
+
+  async unlock() {
+    const error = $("#login .error");
+    this.api.token = $("#token").value.trim();
+    error.hidden = true;
+    try {
+      await this.api.get("/app/session");
+    } catch (refused) {
+      error.textContent = refused.message;
+      error.hidden = false;
+      return $("#token").select();
+    }
+    $("#token").value = "";
+    $("#login").close();
+    await this.start();
+  }
+
+  leave() {
+    this.api.token = null;
+    location.assign("/");
+  }
+
+  // ── the connection ──────────────────────────────────────────────────────────────────────────
+  #connected() {
+    clearTimeout(this.#lost);
+    if ($("#link").textContent) this.#link("");
+    this.#lost = 0;
+    this.outbox.hurry();
+  }
+
+  #disconnected() {
+    this.#lost ||= setTimeout(() => this.#link("Reconnecting…"), QUIET_MS);
+  }
+
+  #link(words) {
+    setText($("#link"), words);
+    document.body.classList.toggle("offline", Boolean(words));
+  }
+
+  /** Try until the server answers; null when it refuses. */
+  async #persist(ask) {
+    for (let n = 0; ; n++) {
+      try {
+        const answer = await ask();
+        this.#connected();
+        return answer;
+      } catch (error) {
+        if (!error.passing) return null;
+        this.#disconnected();
+        await new Promise((resolve) => setTimeout(resolve, backoff(n)));
+      }
+    }
+  }
+
+  // ── what the server tells ───────────────────────────────────────────────────────────────────
+  #event(name, data) {
+    // A snapshot that is on its way may be older than this event: it is applied on top of it.
+    if (this.#reading) this.#held.push([name, data]);
+    else this.#apply(name, data);
+    if (!this.#reading) this.draw();
+  }
+
+  #apply(name, data) {
+    if (name === "ready" || name === "refresh") this.refresh();
+    else if (name === "message") this.state.takeMessage(data);
+    else if (name === "reply") this.#replied(data);
+    else if (name === "thread") this.state.takeSummary(data);
+    else if (name === "notice") this.#noticed(data);
+  }
+
+  #replied(reply) {
+    const here = reply.thread === this.state.openId;
+    const before = here ? this.state.takeReply(reply) : null;
+    if (!here) return;
+    const writing = reply.state === "writing";
+    if (writing && !before) this.say("Threadline is writing.");
+    if (!writing && before?.state === "writing") this.say(ending(reply));
+  }
+
+  #noticed(notice) {
+    this.state.takeNotice(notice);
+    this.say(notice.text);
+  }
+
+  async #read(task) {
+    this.#reading++;
+    try {
+      return await task();
+    } finally {
+      this.#reading--;
+      if (!this.#reading) for (const [name, data] of this.#held.splice(0)) this.#apply(name, data);
+      this.draw();
+    }
+  }
+
+  /** Read anew what is on the screen. */
+  async refresh() {
+    await this.#persist(() =>
+      this.#read(async () => {
+        const threads = await this.api.get(`/app/threads?limit=${PAGE_OF_THREADS}`);
+        this.state.takeThreads(threads, { fresh: true });
+      }),
+    );
+    this.loaded = true;
+    if (this.state.openId) await this.#readThread(this.state.openId);
+    this.draw();
+  }
+
+  async #readThread(id) {
+    const found = await this.#persist(() =>
+      this.#read(async () => {
+        const thread = await this.api.get(`/app/threads/${id}`);
+        if (id === this.state.openId) this.state.takeThread(thread);
+        return thread;
+      }),
+    );
+    if (!found && id === this.state.openId && this.state.session) {
+      this.state.forget(id);
+      this.close();
+    }
+  }
+
+  async loadOlder() {
+    const before = encodeURIComponent(this.state.older);
+    const page = await this.#persist(() =>
+      this.api.get(`/app/threads?limit=${PAGE_OF_THREADS}&before=${before}`),
+    );
+    if (!page) return;
+    this.state.takeThreads(page, { fresh: false });
+    this.channel.feed.keepPlace(() => this.draw());
+  }
+
+  // ── sending ─────────────────────────────────────────────────────────────────────────────────
+  send(thread, text) {
+    if (thread === null && !text.startsWith("/") && !text.toLowerCase().includes(MENTION)) {
+      const add = el("button", { type: "button", class: "quiet" }, `Add ${MENTION}`);
+      this.channel.box.fail(`Mention ${MENTION} to get an answer.`, text);
+      this.channel.box.error.append(" ", add);
+      add.addEventListener("click", () => this.channel.box.write(`${MENTION} ${text}`));
+      return false;
+    }
+    this.outbox.add(thread, text);
+    (thread === null ? this.channel : this.thread).feed.toEnd();
+    return true;
+  }
+
+  sent({ client_id, thread }, { thread: id, message, answer }) {
+    if (answer !== null) this.#noticed({ thread: id, text: answer, client_id });
+    if (thread !== null || id === null || answer !== null) return;
+    if (message) this.begin(id, message);
+    this.show(id);
+  }
+
+  /** What is known of a new thread before it was read. */
+  begin(id, message) {
+    if (this.state.openId === id) return;
+    this.first = { id, name: message.text, model: null, messages: [{ ...message, state: "done" }] };
+  }
+
+  refused({ thread, text }, error) {
+    const { box } = thread === null ? this.channel : this.thread;
+    if (error.status === 404) this.close();
+    box.fail(error.message, text);
+  }
+
+  async stop() {
+    const thread = this.state.openId;
+    if (!thread || !this.state.isBusy) return;
+    $("#stop").disabled = true;
+    try {
+      await this.api.post("/app/commands", { thread, name: "stop", argument: "" });
+      this.thread.box.box.focus();
+    } catch (error) {
+      this.thread.box.fail(error.message);
+    } finally {
+      $("#stop").disabled = false;
+    }
+  }
+
+  offers(begun, thread) {
+    const { commands = [], models = [] } = this.state.session ?? {};
+    if (/^\/\S*$/.test(begun)) {
+      const usable = commands.filter(({ name }) => thread || name === "help" || name === "model");
+      return usable.map(({ name, description }) => ({
+        text: name === "model" && models.length ? "/model " : `/${name}`,
+        words: description,
+      }));
+    }
+    if (/^\/model\s+\S*$/.test(begun)) return models.map((text) => ({ text }));
+    if (/(^|\s)@\S*$/.test(begun)) return [{ text: `${MENTION} `, words: "ask in a new thread" }];
+    return [];
+  }
+
+  // ── the thread that is open ─────────────────────────────────────────────────────────────────
+  show(id) {
+    if (id === this.state.openId) return this.thread.box.box.focus();
+    history.pushState(null, "", `#/t/${id}`);
+    this.route({ focus: true });
+  }
+
+  close() {
+    const id = this.state.openId;
+    if (location.hash) history.pushState(null, "", location.pathname);
+    this.route();
+    if (!this.channel.feed.focus(id)) this.channel.box.box.focus();
+  }
+
+  route({ focus = false } = {}) {
+    const id = THREAD.exec(location.hash)?.[1] ?? null;
+    const changed = id !== this.state.openId;
+    this.state.openId = id;
+    this.thread.root.hidden = id === null;
+    document.body.classList.toggle("threaded", id !== null);
+    if (id && changed) this.#enter(id);
+    if (focus) this.#focusBox(id);
+    this.draw();
+  }
+
+  #enter(id) {
+    this.thread.feed.clear();
+    this.thread.box.keepAs(id);
+    if (this.first?.id === id) this.state.takeThread(this.first);
+    this.first = null;
+    this.#readThread(id);
+  }
+
+  #focusBox(id) {
+    const { box } = id ? this.thread : this.channel;
+    // On a phone the keyboard would cover what was opened.
+    if (!matchMedia("(pointer: coarse)").matches) box.box.focus();
+    else if (id) $("#thread-title").focus();
+  }
+
+  // ── drawing ─────────────────────────────────────────────────────────────────────────────────
+  draw() {
+    const { state, outbox } = this;
+    this.channel.feed.show(state.channelItems(outbox.items));
+    this.thread.feed.show(state.threadItems(outbox.items));
+    $(".empty").hidden = !this.loaded || !state.isEmpty || outbox.items.length > 0;
+    $(".older").hidden = state.older === null;
+    const busy = state.isBusy;
+    $("#stop").hidden = !busy;
+    this.thread.root.querySelector(".feed").setAttribute("aria-busy", String(busy));
+    this.#drawTitle(state.summary(state.openId)?.name ?? state.open?.name ?? "Thread");
+  }
+
+  #drawTitle(name) {
+    const title = this.state.openId ? name : "general";
+    setText($("#thread-title"), this.state.openId ? name : "Thread");
+    document.title = `${title.slice(0, 60)} · Threadline`;
+    const { models = [], default_model = "" } = this.state.session ?? {};
+    setText($("#model"), this.state.open?.model ?? default_model);
+    $("#model").disabled = models.length === 0;
+  }
+
+  /** A message's Markdown, as it is copied. */
+  textOf(node) {
+    const { id } = node.closest("article").dataset;
+    return this.state.open?.messages.find((message) => message.id === id)?.text ?? "";
+  }
+
+  /** For those who listen instead of looking; once, politely. */
+  say(words) {
+    const news = $("#news");
+    news.replaceChildren();
+    requestAnimationFrame(() => news.replaceChildren(words));
+  }
+}
+
+function ending({ state, text }) {
+  if (state === "stopped") return "The answer was stopped.";
+  if (state === "failed") return "Threadline could not answer.";
+  return `Threadline answered, ${text.trim().split(/\s+/).length} words.`;
+}
+
+const page = new Page();
+installTheme($("#theme"));
+installCopying({ say: (words) => page.say(words), source: (button) => page.textOf(button) });
+installKeys(page);
+page.start();

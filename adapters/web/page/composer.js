@@ -1,0 +1,178 @@
+// A message box: grows with its text, keeps a draft, completes commands, models and the mention.
+//
+// The box stays a multi-line textbox, which may point to an option of a listbox
+// (aria-activedescendant); role=combobox is not allowed on a textarea.
+import { byTouch, el, tab } from "./dom.js";
+import { counted } from "./format.js";
+
+export const MENTION = "@threadline";
+
+export class Composer {
+  #options = [];
+  #active = -1;
+  #range = [0, 0];
+  #draft = "";
+
+  /** `onSend(text)`; `offers(text)` gives suggestions; `say` announces how many there are. */
+  constructor({ form, onSend, offers, say }) {
+    Object.assign(this, { form, onSend, offers, say });
+    this.box = form.querySelector("textarea");
+    this.list = form.querySelector("[role=listbox]");
+    this.error = form.querySelector(".error");
+    this.send = form.querySelector(".send");
+    this.box.addEventListener("input", () => this.#changed());
+    this.box.addEventListener("keydown", (event) => this.#key(event));
+    this.box.addEventListener("blur", () => this.close());
+    this.list.addEventListener("pointerdown", (event) => this.#pick(event));
+    form.addEventListener("submit", (event) => (event.preventDefault(), this.submit()));
+    this.#changed();
+  }
+
+  /** Keep drafts under `name` from now on, and show the one that is there. */
+  keepAs(name) {
+    this.#draft = `draft.${name}`;
+    this.text = tab.get(this.#draft, "");
+  }
+
+  get text() {
+    return this.box.value;
+  }
+
+  set text(value) {
+    this.box.value = value;
+    this.box.setSelectionRange(value.length, value.length);
+    this.close();
+    this.#fit();
+  }
+
+  /** Write `text` into the box as if it were typed. */
+  write(text) {
+    this.text = text;
+    this.box.focus();
+    this.#changed();
+  }
+
+  submit() {
+    const text = this.box.value.trim();
+    if (!text) return;
+    this.#fail("");
+    if (this.onSend(text) === false) return;
+    this.text = "";
+    this.#keep();
+  }
+
+  /** Say why nothing was sent, with the text back in the box. */
+  fail(sentence, text) {
+    if (text && !this.box.value) this.text = text;
+    this.#keep();
+    this.#fail(sentence);
+  }
+
+  get suggesting() {
+    return !this.list.hidden;
+  }
+
+  #fail(sentence) {
+    this.error.textContent = sentence;
+    this.error.hidden = !sentence;
+    this.box.toggleAttribute("aria-invalid", Boolean(sentence));
+    if (sentence) this.box.setAttribute("aria-invalid", "true");
+  }
+
+  #changed() {
+    this.#fail("");
+    this.#keep();
+    this.#fit();
+    this.#suggest();
+  }
+
+  #keep() {
+    if (this.#draft) tab.set(this.#draft, this.box.value);
+    this.send.disabled = !this.box.value.trim();
+  }
+
+  #fit() {
+    this.send.disabled = !this.box.value.trim();
+    if (CSS.supports("field-sizing", "content")) return;
+    this.box.rows = Math.min(10, this.box.value.split("\n").length);
+  }
+
+  #key(event) {
+    if (event.isComposing) return;
+    if (this.suggesting && this.#choose(event.key)) return event.preventDefault();
+    if (event.key === "Enter" && !event.shiftKey && !byTouch()) {
+      event.preventDefault();
+      this.submit();
+    }
+  }
+
+  // ── suggestions ─────────────────────────────────────────────────────────────────────────────
+  #suggest() {
+    const caret = this.box.selectionStart;
+    const word = /(?:^\/model\s+|(?<=^|\s))(\S*)$/.exec(this.box.value.slice(0, caret))?.[1] ?? "";
+    const begun = this.box.value.slice(0, caret);
+    const found = this.offers(begun, word).filter(({ text }) => text.startsWith(word.toLowerCase()));
+    const complete = found.length === 1 && found[0].text.trim() === word;
+    if (!found.length || complete || caret !== this.box.value.length) return this.close();
+    this.#range = [caret - word.length, caret];
+    this.#open(found);
+  }
+
+  #open(found) {
+    this.#options = found;
+    this.list.replaceChildren(
+      ...found.map(({ text, words }, k) =>
+        el(
+          "li",
+          { role: "option", id: `${this.list.id}-${k}`, "aria-selected": "false", "data-k": k },
+          el("span", { class: "option" }, text.trim()),
+          words ? el("span", { class: "words" }, words) : null,
+        ),
+      ),
+    );
+    if (this.list.hidden) this.say(counted(found.length, "suggestion", "suggestions"));
+    this.list.hidden = false;
+    this.#activate(0);
+  }
+
+  #activate(k) {
+    this.#active = (k + this.#options.length) % this.#options.length;
+    [...this.list.children].forEach((option, n) => {
+      option.setAttribute("aria-selected", String(n === this.#active));
+      if (n === this.#active) option.scrollIntoView({ block: "nearest" });
+    });
+    this.box.setAttribute("aria-activedescendant", `${this.list.id}-${this.#active}`);
+  }
+
+  close() {
+    this.list.hidden = true;
+    this.list.replaceChildren();
+    this.#options = [];
+    this.box.removeAttribute("aria-activedescendant");
+  }
+
+  /** Whether the open list took the key. */
+  #choose(key) {
+    if (key === "ArrowDown") this.#activate(this.#active + 1);
+    else if (key === "ArrowUp") this.#activate(this.#active - 1);
+    else if (key === "Escape") this.close();
+    else if (key === "Enter" || key === "Tab") this.#accept();
+    else return false;
+    return true;
+  }
+
+  #accept() {
+    const { text } = this.#options[this.#active];
+    this.box.setRangeText(text, ...this.#range, "end");
+    this.close();
+    this.#changed();
+  }
+
+  #pick(event) {
+    const option = event.target.closest("[role=option]");
+    if (!option) return;
+    event.preventDefault(); // the box keeps the focus
+    this.#active = Number(option.dataset.k);
+    this.#accept();
+  }
+}

@@ -1,0 +1,76 @@
+// Small helpers to build elements. Nothing here takes HTML as a string.
+
+/** An element with attributes (`on…` are listeners; null, undefined and false are left out). */
+export function el(tag, props = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (typeof value === "function") node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+/** A drawn sign; the words for it are its button's. */
+export function icon(name) {
+  return el("span", { class: `icon icon-${name}`, "aria-hidden": "true" });
+}
+
+/** Set a text only where it changes, so that a selection in it survives. */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** A random UUID; `crypto.randomUUID` is missing where the page is not served securely. */
+export function uuid() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}
+
+/** Whether fingers, not a mouse and a keyboard, are the main way to point. */
+export const byTouch = () => matchMedia("(pointer: coarse)").matches;
+
+/** Put a text on the clipboard, also where the page is not served securely. */
+export async function copyText(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const box = el("textarea", { class: "sr", "aria-hidden": "true" });
+  box.value = text;
+  document.body.append(box);
+  box.select();
+  document.execCommand("copy");
+  box.remove();
+}
+
+/** What a tab remembers; where storage is forbidden it remembers until it is closed. */
+export class Memory {
+  #fallback = new Map();
+
+  constructor(storage) {
+    this.storage = storage;
+  }
+
+  get(key, otherwise = null) {
+    try {
+      return JSON.parse(this.storage().getItem(`threadline.${key}`)) ?? otherwise;
+    } catch {
+      return this.#fallback.get(key) ?? otherwise;
+    }
+  }
+
+  set(key, value) {
+    this.#fallback.set(key, value);
+    try {
+      if (value === null || value === "") this.storage().removeItem(`threadline.${key}`);
+      else this.storage().setItem(`threadline.${key}`, JSON.stringify(value));
+    } catch {
+      // Full or forbidden: what is in memory has to do.
+    }
+  }
+}
+
+export const tab = new Memory(() => sessionStorage);

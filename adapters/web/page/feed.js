@@ -1,0 +1,155 @@
+// A column of messages: drawn at most once per frame, walked with the arrow keys, and kept at its
+// end only while its reader is there.
+const NEAR_END = 48; // pixels: as good as at the end
+
+export class Feed {
+  #views = new Map();
+  #items = [];
+  #due = 0;
+  #stuck = true;
+  #top = 0;
+  #current = null;
+
+  /**
+   * `scroller` holds `list` (role=feed); `pill` leads to what is new; `View` shows one item;
+   * `onPastEnd()` is called when the reader walks down from the last message.
+   */
+  constructor({ scroller, list, pill, View, onPastEnd }) {
+    Object.assign(this, { scroller, list, pill, View, onPastEnd });
+    scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    pill.addEventListener("click", () => this.toEnd());
+    list.addEventListener("keydown", (event) => this.#walk(event));
+    list.addEventListener("focusin", (event) => this.#enter(event.target.closest("article")));
+    new ResizeObserver(() => this.#follow()).observe(list);
+    new ResizeObserver(() => this.#follow()).observe(scroller);
+  }
+
+  /** Show these items in this order; each has an `id`, and is the same object while unchanged. */
+  show(items) {
+    const [last, before] = [items.at(-1), this.#items.at(-1)];
+    const grown = last && (last.id !== before?.id || last.html !== before.html);
+    this.#items = items;
+    if (grown && !this.#stuck) this.pill.hidden = false;
+    this.#due ||= requestAnimationFrame(() => this.#draw());
+  }
+
+  /** Another thread: nothing of the last one stays. */
+  clear() {
+    this.#stuck = true;
+    this.pill.hidden = true;
+    this.show([]);
+    this.draw();
+  }
+
+  /** Draw now instead of at the next frame. */
+  draw() {
+    cancelAnimationFrame(this.#due);
+    this.#draw();
+  }
+
+  /** Let `change` put messages above, and leave what is read where it is. */
+  keepPlace(change) {
+    const first = this.list.firstElementChild;
+    const top = () => first?.getBoundingClientRect().top ?? 0;
+    const before = top();
+    change();
+    this.draw();
+    this.scroller.scrollTop += top() - before;
+  }
+
+  toEnd() {
+    this.#stuck = true;
+    this.pill.hidden = true;
+    this.#follow();
+  }
+
+  /** Put the focus on a message: the one with `id`, else the last. */
+  focus(id = null) {
+    const node = this.#views.get(id)?.node ?? this.list.lastElementChild;
+    node?.focus({ preventScroll: false });
+    return Boolean(node);
+  }
+
+  get focused() {
+    return this.#current?.isConnected ? this.#views.get(this.#current.dataset.id)?.item : undefined;
+  }
+
+  #draw() {
+    this.#due = 0;
+    const wanted = new Set(this.#items.map(({ id }) => id));
+    for (const [id, view] of this.#views) if (!wanted.has(id)) this.#drop(id, view);
+    let place = this.list.firstElementChild;
+    this.#items.forEach((item, k) => {
+      const { node } = this.#updated(item, this.#items[k - 1]);
+      if (node === place) place = place.nextElementSibling;
+      else this.list.insertBefore(node, place);
+    });
+    this.#keepTabStop();
+    this.#follow();
+  }
+
+  #updated(item, before) {
+    let view = this.#views.get(item.id);
+    if (!view) this.#views.set(item.id, (view = new this.View(item)));
+    view.update(item, before);
+    return view;
+  }
+
+  #drop(id, view) {
+    this.#views.delete(id);
+    view.node.remove();
+  }
+
+  // ── the reader's place ──────────────────────────────────────────────────────────────────────
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    const atEnd = scrollHeight - scrollTop - clientHeight < NEAR_END;
+    // Text that grew beneath also leaves us above the end: only going up means leaving.
+    if (atEnd) this.#stuck = true;
+    else if (scrollTop < this.#top - 1) this.#stuck = false;
+    if (atEnd) this.pill.hidden = true;
+    this.#top = scrollTop;
+  }
+
+  #follow() {
+    if (!this.#stuck) return;
+    this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.#top = this.scroller.scrollTop;
+  }
+
+  // ── the keyboard ────────────────────────────────────────────────────────────────────────────
+  #enter(node) {
+    if (!node || node === this.#current) return;
+    this.#current?.setAttribute("tabindex", "-1");
+    this.#current = node;
+    node.setAttribute("tabindex", "0");
+  }
+
+  #keepTabStop() {
+    if (!this.#current?.isConnected && this.list.lastElementChild) {
+      this.#enter(this.list.lastElementChild);
+    }
+  }
+
+  #walk(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    const on = event.target.closest("article");
+    if (!on) return;
+    const scrolls = event.target.closest("pre, .table"); // its arrows scroll it
+    const to = scrolls ? undefined : step(event.key, on);
+    if (to === undefined) return;
+    event.preventDefault();
+    if (to === null) return event.key === "ArrowDown" && this.onPastEnd();
+    to.focus({ preventScroll: true });
+    to.scrollIntoView({ block: "nearest" });
+  }
+}
+
+/** Where a key leads from a message: null beyond an end, undefined when it leads nowhere. */
+function step(key, node) {
+  if (key === "ArrowUp" || key === "k") return node.previousElementSibling;
+  if (key === "ArrowDown" || key === "j") return node.nextElementSibling;
+  if (key === "Home") return node.parentElement.firstElementChild;
+  if (key === "End") return node.parentElement.lastElementChild;
+  return undefined;
+}

@@ -1,0 +1,100 @@
+// The keyboard, the clipboard and the theme: what works the same everywhere in the page.
+import { Memory, copyText } from "./dom.js";
+
+const here = new Memory(() => localStorage);
+const $ = (selector) => document.querySelector(selector);
+
+// ── shortcuts ─────────────────────────────────────────────────────────────────────────────────
+/** The shortcuts of the help dialog. Those of a single key can be switched off there. */
+export function installKeys(page) {
+  const help = $("#shortcuts");
+  const single = $("#single-keys");
+  single.checked = here.get("keys", true);
+  single.addEventListener("change", () => here.set("keys", single.checked));
+  $("#help").addEventListener("click", () => help.showModal());
+  $(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    active(page).box.box.focus();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
+    const done = always(page, event) || (single.checked && !typing(event) && once(page, event, help));
+    if (done || onMessage(page, event)) event.preventDefault();
+  });
+}
+
+const active = (page) => (page.state.openId ? page.thread : page.channel);
+const typing = ({ target }) => target.closest("input, textarea, [contenteditable]");
+const plain = (event) => !event.ctrlKey && !event.metaKey && !event.altKey;
+
+function always(page, event) {
+  if (event.key === "." && (event.ctrlKey || event.metaKey)) page.stop();
+  else if (event.key === "Escape" && page.state.openId) page.close();
+  else if (event.key === "F6" && page.state.openId) otherPane(page).box.box.focus();
+  else if (event.key === "ArrowUp" && event.target.matches("textarea") && !event.target.value) {
+    return paneOf(page, event.target).feed.focus();
+  } else return false;
+  return true;
+}
+
+function once(page, event, help) {
+  if (!plain(event)) return false;
+  if (event.key === "?") help.showModal();
+  else if (event.key === "/") active(page).box.box.focus();
+  else if (event.key === "c") event.target.querySelector("[data-copy=message]:not([hidden])")?.click();
+  else return false;
+  return true;
+}
+
+function onMessage(page, event) {
+  const { target } = event;
+  if (event.key !== "Enter" || !plain(event) || !target.matches("article")) return false;
+  if (target.matches(".root")) page.show(target.dataset.id);
+  else paneOf(page, target).box.box.focus();
+  return true;
+}
+
+const paneOf = (page, node) => (page.thread.root.contains(node) ? page.thread : page.channel);
+
+function otherPane(page) {
+  return paneOf(page, document.activeElement) === page.thread ? page.channel : page.thread;
+}
+
+// ── the clipboard ─────────────────────────────────────────────────────────────────────────────
+const SHOWN_MS = 1_500;
+
+/** Copy buttons of messages (their Markdown) and of code blocks. */
+export function installCopying({ say, source }) {
+  document.addEventListener("click", async ({ target }) => {
+    const button = target.closest("[data-copy]");
+    if (!button) return;
+    const code = button.dataset.copy === "code";
+    await copyText(code ? button.closest("figure").querySelector("pre").textContent : source(button));
+    say(code ? "Code copied." : "Message copied.");
+    const sign = button.querySelector(".icon");
+    sign.className = "icon icon-check";
+    setTimeout(() => (sign.className = "icon icon-copy"), SHOWN_MS);
+  });
+}
+
+// ── the theme ─────────────────────────────────────────────────────────────────────────────────
+const THEMES = ["system", "light", "dark"];
+
+/** The button goes through system, light and dark; all tabs follow. */
+export function installTheme(button) {
+  const chosen = () => (THEMES.includes(here.get("theme")) ? here.get("theme") : "system");
+  const show = () => {
+    const theme = chosen();
+    if (theme === "system") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme;
+    button.querySelector(".icon").className = `icon icon-${theme}`;
+    button.setAttribute("aria-label", `Theme: ${theme}`);
+    button.title = `Theme: ${theme}`;
+  };
+  button.addEventListener("click", () => {
+    here.set("theme", THEMES[(THEMES.indexOf(chosen()) + 1) % THEMES.length]);
+    show();
+  });
+  addEventListener("storage", show);
+  show();
+}

@@ -1,0 +1,147 @@
+// One message in the page: made once, and brought up to date where it changed.
+import { el, icon, setText } from "./dom.js";
+import { clockTime, costs, counted, dayName, fullTime, moment } from "./format.js";
+import { Body } from "./patch.js";
+
+const STATES = {
+  queued: "Waiting for its turn",
+  stopped: "Stopped",
+  failed: "Not answered",
+  cut_off: "Broken off",
+  sending: "Sending…",
+  waiting: "Not sent yet; tried again by itself",
+};
+let made = 0;
+
+/** An item of a feed as an article; `item.id` names it for good. */
+export class MessageView {
+  #body = new Body();
+  #names = {};
+  #notice = null;
+
+  constructor(item) {
+    const key = `m${++made}`;
+    this.#names = {
+      who: el("h3", { class: "who", id: `${key}-who` }),
+      when: el("time", { class: "when", id: `${key}-when` }),
+      day: el("p", { class: "day", hidden: true }),
+      state: el("span", { class: "state" }),
+      costs: el("span", { class: "costs" }),
+      copy: el("button", { type: "button", class: "quiet", "data-copy": "message" }, icon("copy"), "Copy"),
+    };
+    const { who, when, day, state, costs: cost, copy } = this.#names;
+    this.foot = el("footer", { class: "foot" }, state, cost, copy);
+    this.node = el(
+      "article",
+      { class: `message from-${item.role}`, tabindex: "-1", "aria-labelledby": `${who.id} ${when.id}` },
+      day,
+      el("span", { class: "face", "aria-hidden": "true" }),
+      el("header", { class: "head" }, who, when),
+      this.#body.node,
+      this.foot,
+    );
+    this.update(item);
+  }
+
+  /** Show `item`; `before` is the one above it, for the day's name. */
+  update(item, before = this.before) {
+    if (item === this.item && before?.created_at === this.before?.created_at) return;
+    this.item = item;
+    this.before = before;
+    const writing = item.state === "writing";
+    this.node.classList.toggle("writing", writing);
+    this.node.classList.toggle("pending", item.state === "sending" || item.state === "waiting");
+    this.node.dataset.id = item.id;
+    this.node.dataset.state = item.state ?? "";
+    this.#head(item, before);
+    this.#text(item, writing);
+    this.#foot(item, writing);
+  }
+
+  #head(item, before) {
+    const { who, when, day } = this.#names;
+    const date = moment(item.created_at);
+    setText(who, item.role === "user" ? item.author || "You" : "Threadline");
+    setText(this.node.querySelector(".face"), item.role === "user" ? initial(item.author) : "");
+    setText(when, clockTime(date));
+    when.dateTime = date.toISOString();
+    when.title = fullTime(date);
+    day.hidden = before !== undefined && dayName(moment(before.created_at)) === dayName(date);
+    if (!day.hidden) setText(day, dayName(date));
+  }
+
+  #text(item, writing) {
+    if (item.role !== "notice" && item.html) return this.#body.show(item.html, writing);
+    if (writing || item.state === "queued") return this.#body.show("", writing);
+    if (this.#notice === item.text) return;
+    this.#notice = item.text;
+    this.#body.node.replaceChildren(...plainBlocks(item.text ?? ""));
+  }
+
+  #foot(item, writing) {
+    const { state, costs: cost, copy } = this.#names;
+    setText(state, STATES[item.state] ?? "");
+    setText(cost, costs(item).join(" · "));
+    copy.hidden = writing || !item.text || item.role !== "assistant";
+    this.foot.hidden = !state.textContent && !cost.textContent && copy.hidden;
+  }
+}
+
+/** The first message of a thread, with what became of it. */
+export class RootView extends MessageView {
+  #open;
+  #count;
+  #last;
+
+  constructor(item) {
+    super(item);
+    this.#count = el("span", { class: "count" });
+    this.#last = el("span", { class: "last" });
+    this.#open = el(
+      "button",
+      { type: "button", class: "replies", "data-open": item.id },
+      icon("thread"),
+      this.#count,
+      this.#last,
+    );
+    this.node.append(this.#open);
+    this.node.classList.add("root");
+    this.#show(item);
+  }
+
+  update(item, before = this.before) {
+    if (item === this.item && before?.created_at === this.before?.created_at) return;
+    super.update(item, before);
+    if (this.#open) this.#show(item);
+  }
+
+  #show({ thread }) {
+    this.#open.hidden = !thread;
+    if (!thread) return;
+    this.node.classList.toggle("busy", thread.busy);
+    this.node.classList.toggle("current", Boolean(thread.open));
+    this.#open.setAttribute("aria-current", thread.open ? "true" : "false");
+    setText(this.#count, thread.replies ? counted(thread.replies, "reply", "replies") : "Open thread");
+    setText(this.#last, thread.busy ? "writing…" : clockTime(moment(thread.updated_at)));
+  }
+}
+
+const initial = (name) => (name || "You").slice(0, 1).toUpperCase();
+
+/** A sentence of the server's own: paragraphs, `- ` lists and `code`, nothing else. */
+function plainBlocks(text) {
+  const blocks = [];
+  for (const line of text.split("\n").filter((each) => each.trim())) {
+    const listed = line.startsWith("- ");
+    if (listed && blocks.at(-1)?.localName !== "ul") blocks.push(el("ul"));
+    const parts = inlineCode(listed ? line.slice(2) : line);
+    if (listed) blocks.at(-1).append(el("li", {}, ...parts));
+    else blocks.push(el("p", {}, ...parts));
+  }
+  return blocks;
+}
+
+function inlineCode(line) {
+  const parts = line.split(/`([^`]+)`/);
+  return parts.map((part, k) => (k % 2 ? el("code", {}, part) : part));
+}

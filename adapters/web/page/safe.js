@@ -1,0 +1,98 @@
+// From the server's HTML to elements of ours. The server escapes what people and models write;
+// this is the second wall: every element is made anew from a list of what is allowed, and no
+// string of HTML ever reaches the page itself.
+import { el, icon } from "./dom.js";
+
+const TAGS = new Set(
+  ("a abbr b blockquote br code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i kbd li ol p pre s " +
+    "span strong sub sup table tbody td th thead tr ul").split(" "),
+);
+const HEADING = /^h([1-6])$/;
+// Pygments' short names, and where a table's cell is aligned to.
+const CLASS = /^([a-z]{1,3}[0-9]?|align-(left|center|right))$/;
+const LINK = /^(https?:\/\/|mailto:)/i;
+const XHTML = "http://www.w3.org/1999/xhtml";
+
+// The inert document's parser is the only place where Trusted Types ask for a policy.
+const policy = window.trustedTypes?.createPolicy("threadline-inert", { createHTML: (html) => html });
+
+/** The top-level blocks of `html`, inert: nothing in them runs or loads. */
+export function parse(html) {
+  const inert = new DOMParser().parseFromString(policy?.createHTML(html) ?? html, "text/html");
+  return [...inert.body.childNodes].filter((node) => node.nodeType === 1 || node.data?.trim());
+}
+
+/** Where each level of heading goes: below the author's h3, without a gap. */
+export function headingLevels(blocks) {
+  const found = new Set();
+  for (const block of blocks) {
+    if (block.nodeType !== 1) continue;
+    for (const node of [block, ...block.querySelectorAll("h1,h2,h3,h4,h5,h6")]) {
+      if (HEADING.test(node.localName)) found.add(node.localName);
+    }
+  }
+  const levels = [...found].sort();
+  return new Map(levels.map((tag, rank) => [tag, `h${Math.min(6, 4 + rank)}`]));
+}
+
+/** One inert block as exactly one element of the page. */
+export function clean(block, headings) {
+  const made = copy(block, headings);
+  return made instanceof Element ? made : el("div", {}, made);
+}
+
+function copy(node, headings) {
+  if (node.nodeType === Node.TEXT_NODE) return document.createTextNode(node.data);
+  if (node.nodeType !== Node.ELEMENT_NODE || node.namespaceURI !== XHTML) return "";
+  const tag = node.localName;
+  if (node.matches("div.table")) return copy(node.querySelector("table"), headings);
+  if (tag === "img") return linkTo(node.getAttribute("src"), node.getAttribute("alt"));
+  if (!TAGS.has(tag)) return "";
+  const made = el(headings.get(tag) ?? tag, attributes(node, tag));
+  for (const child of node.childNodes) {
+    const part = copy(child, headings);
+    if (part) made.append(part);
+  }
+  if (tag === "pre") return codeBlock(made, node);
+  if (tag === "table") return scrollable(made);
+  return made;
+}
+
+function attributes(node, tag) {
+  const kept = {};
+  const classes = [...node.classList].filter((name) => CLASS.test(name));
+  if (HEADING.test(tag)) classes.push(`level-${tag[1]}`);
+  if (classes.length) kept.class = classes.join(" ");
+  if (tag === "ol" && /^\d+$/.test(node.getAttribute("start"))) kept.start = node.getAttribute("start");
+  if (tag === "a") Object.assign(kept, linkAttributes(node.getAttribute("href")));
+  if (tag === "th") kept.scope = "col";
+  return kept;
+}
+
+function linkAttributes(href) {
+  if (!LINK.test(href ?? "")) return {};
+  return { href, target: "_blank", rel: "noopener noreferrer nofollow" };
+}
+
+/** Nothing is loaded from elsewhere, so a picture becomes a link to it. */
+function linkTo(source, words) {
+  return el("a", linkAttributes(source), words || source || "picture");
+}
+
+function codeBlock(pre, node) {
+  const language = (node.dataset.language ?? "").slice(0, 30);
+  const caption = el(
+    "figcaption",
+    {},
+    el("span", {}, language || "text"),
+    el("button", { type: "button", class: "quiet", "data-copy": "code" }, icon("copy"), "Copy code"),
+  );
+  pre.setAttribute("tabindex", "0"); // scrolls sideways, also by keyboard
+  pre.setAttribute("role", "group");
+  pre.setAttribute("aria-label", language ? `Code in ${language}` : "Code");
+  return el("figure", { class: "code" }, caption, pre);
+}
+
+function scrollable(table) {
+  return el("div", { class: "table", tabindex: "0", role: "group", "aria-label": "Table" }, table);
+}

@@ -1,0 +1,173 @@
+// What the page knows, and how events change it. Every item stays the same object while nothing
+// about it changed, so that the feeds redraw only what did.
+import { uuid } from "./dom.js";
+
+export class State {
+  session = null;
+  openId = null;
+  older = null; // the cursor of the channel's next page upwards
+  #threads = new Map();
+  #details = new Map(); // by thread: its model and messages, as far as they were read here
+  #notices = []; // answers to commands: shown to those who are here, stored nowhere
+  #roots = new Map();
+  #pending = new WeakMap();
+  #sent = new Set(); // client ids of messages that the server has
+
+  // ── reading ─────────────────────────────────────────────────────────────────────────────────
+  get open() {
+    return this.openId === null ? null : (this.#details.get(this.openId) ?? null);
+  }
+
+  get isEmpty() {
+    return this.#threads.size === 0;
+  }
+
+  summary(id) {
+    return this.#threads.get(id);
+  }
+
+  /** The reply that is being written in the open thread, or waits to be. */
+  get underWay() {
+    return this.open?.messages.find(
+      ({ role, state }) => role === "assistant" && (state === "writing" || state === "queued"),
+    );
+  }
+
+  get isBusy() {
+    return Boolean(this.underWay ?? this.summary(this.openId)?.busy);
+  }
+
+  channelItems(outbox) {
+    const threads = [...this.#threads.values()].sort(
+      (a, b) => (a.created_at < b.created_at ? -1 : a.created_at > b.created_at ? 1 : 0),
+    );
+    return [
+      ...this.#withNotices(threads.map((thread) => this.#root(thread)), null),
+      ...this.#unsent(outbox, null),
+    ];
+  }
+
+  threadItems(outbox) {
+    if (!this.open) return [];
+    return [
+      ...this.#withNotices(this.open.messages, this.openId),
+      ...this.#unsent(outbox, this.openId),
+    ];
+  }
+
+  #root(thread) {
+    const open = thread.id === this.openId;
+    const known = this.#roots.get(thread.id);
+    if (known && known.from === thread && known.item.thread.open === open) return known.item;
+    const item = { ...thread.root, id: thread.id, state: "done", thread: { ...thread, open } };
+    this.#roots.set(thread.id, { from: thread, item });
+    return item;
+  }
+
+  #withNotices(items, thread) {
+    const notices = this.#notices.filter((notice) => notice.thread === thread);
+    const there = new Set(items.map(({ id }) => id));
+    return [
+      ...notices.filter(({ after }) => after === null),
+      ...items.flatMap((item) => [item, ...notices.filter(({ after }) => after === item.id)]),
+      ...notices.filter(({ after }) => after !== null && !there.has(after)),
+    ];
+  }
+
+  #unsent(outbox, thread) {
+    const mine = outbox.filter((item) => item.thread === thread && !this.#arrived(item));
+    return mine.map((item) => {
+      if (!this.#pending.has(item)) {
+        const { client_id: id, text, created_at, state } = item;
+        const author = this.session?.user;
+        this.#pending.set(item, { id, role: "user", author, text, html: "", created_at, state });
+      }
+      return this.#pending.get(item);
+    });
+  }
+
+  /** Whether the event of a message came before the answer to sending it. */
+  #arrived({ client_id }) {
+    return this.#sent.has(client_id);
+  }
+
+  // ── what the server told ────────────────────────────────────────────────────────────────────
+  /** A page of the channel; `fresh` replaces what was known, as after a restart. */
+  takeThreads({ threads, next }, { fresh }) {
+    const first = threads[0]?.created_at ?? "";
+    // Pages that were loaded further up stay, unless nothing is known to be above.
+    if (fresh && next === null) this.#threads.clear();
+    else if (fresh) for (const [id, t] of this.#threads) if (t.created_at >= first) this.#threads.delete(id);
+    const above = [...this.#threads.values()].some((thread) => thread.created_at < first);
+    for (const thread of threads) this.#threads.set(thread.id, thread);
+    if (!fresh || !above) this.older = next;
+  }
+
+  takeThread({ id, name, model, messages }) {
+    const known = this.#details.get(id)?.messages ?? [];
+    const same = new Map(known.map((message) => [message.id, message]));
+    const kept = messages.map((message) => unchanged(same.get(message.id), message));
+    this.#details.clear(); // one thread is open; the others are read again when they are
+    this.#details.set(id, { id, name, model, messages: kept });
+  }
+
+  forget(id) {
+    this.#threads.delete(id);
+    this.#details.delete(id);
+  }
+
+  /** A message of a person in a thread. */
+  takeMessage({ thread, client_id = null, ...message }) {
+    if (client_id) this.#sent.add(client_id);
+    const detail = this.#details.get(thread);
+    if (!detail) return;
+    // It waits only where a reply is being written: else its own begins at once.
+    const state = message.state === "queued" && !this.#writing(detail) ? "done" : message.state;
+    detail.messages = upsert(detail.messages, { ...message, state });
+  }
+
+  /** A reply's newest state; gives what it was before. */
+  takeReply({ thread, ...reply }) {
+    const detail = this.#details.get(thread);
+    if (!detail) return null;
+    const before = detail.messages.find(({ id }) => id === reply.id);
+    if (!before) detail.messages = detail.messages.map(takenUp);
+    detail.messages = upsert(detail.messages, reply);
+    return before ?? null;
+  }
+
+  takeSummary(thread) {
+    this.#threads.set(thread.id, thread);
+    const detail = this.#details.get(thread.id);
+    if (detail && "model" in thread) detail.model = thread.model;
+  }
+
+  /** An answer to a command, once. */
+  takeNotice({ thread, text, client_id }) {
+    const id = `notice-${client_id ?? uuid()}`;
+    if (this.#notices.some((notice) => notice.id === id)) return;
+    const items = thread === null ? this.channelItems([]) : (this.#details.get(thread)?.messages ?? []);
+    const after = items.at(-1)?.id ?? null;
+    const created_at = new Date().toISOString();
+    this.#notices.push({ id, role: "notice", text, html: "", created_at, thread, after });
+  }
+
+  #writing({ messages }) {
+    return messages.some(({ role, state }) => role === "assistant" && state === "writing");
+  }
+}
+
+function upsert(messages, message) {
+  const k = messages.findIndex(({ id }) => id === message.id);
+  return k < 0 ? [...messages, message] : messages.with(k, unchanged(messages[k], message));
+}
+
+/** The old object where the new one says the same. */
+function unchanged(old, message) {
+  return old && JSON.stringify(old) === JSON.stringify(message) ? old : message;
+}
+
+/** A question that waited belongs to the reply that begins now. */
+function takenUp(message) {
+  return message.role === "user" && message.state === "queued" ? { ...message, state: "done" } : message;
+}
