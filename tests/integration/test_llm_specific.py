@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
-from huggingface_hub import constants
-from huggingface_hub.utils import _detect_agent
 from structlog.testing import capture_logs
 
 from bot.domain import ChatRequest, Delta, Message, Role
@@ -156,27 +155,48 @@ async def test_at_home_the_new_name_of_the_limit_is_used() -> None:
 
 
 # ── Hugging Face ──────────────────────────────────────────────────────────────────────────────
-async def test_the_provider_goes_out_with_the_model(
-    sim: ModelSim, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No look-up comes before it: the only connections are those to the endpoint."""
+async def test_the_provider_goes_out_with_the_model(sim: ModelSim) -> None:
+    """As it is named in the settings; the router resolves it."""
     await sim.flavour("huggingface")
-    # What the library fetches once for all requests of a process, if it is let.
-    monkeypatch.setattr(_detect_agent, "_registry", None)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)
-    asked: list[Any] = []
-    resolve = socket.getaddrinfo
-
-    def watched(host: Any, *rest: Any, **more: Any) -> Any:
-        asked.append(host)
-        return resolve(host, *rest, **more)
-
-    monkeypatch.setattr(socket, "getaddrinfo", watched)
     model = face(sim, "org/sim:fireworks-ai")
     assert model.name == "huggingface:org/sim:fireworks-ai"
     assert await answer(model)
     assert (await sim.last()).body["model"] == "org/sim:fireworks-ai"
-    assert {str(host) for host in asked} <= {"127.0.0.1"}
+
+
+FIRST_REQUEST = """
+import asyncio, socket, sys
+from bot.domain import ChatRequest, Message, Role
+from bot.llm.huggingface import HuggingFaceModel
+from bot.llm.patience import Limits
+
+asked, resolve = [], socket.getaddrinfo
+def watched(host, *rest, **more):
+    asked.append(host)
+    return resolve(host, *rest, **more)
+socket.getaddrinfo = watched
+
+async def main():
+    model = HuggingFaceModel(model="org/sim:x", token=None, base_url=sys.argv[1], limits=Limits())
+    request = ChatRequest((Message(role=Role.USER, content="hello"),))
+    return "".join([delta.text async for delta in model.stream(request)])
+
+print(asyncio.run(main()))
+print(sorted({str(host) for host in asked}))
+"""
+
+
+async def test_the_library_asks_nobody_else(sim: ModelSim) -> None:
+    """Its first request in a process would look something up at its own site, holding the loop."""
+    await sim.flavour("huggingface")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FIRST_REQUEST, sim.base_url, stdout=subprocess.PIPE, env=environ
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    said, hosts = output.decode().splitlines()
+    assert said == "I received 1 messages; the last one says: hello"
+    assert hosts in ("[]", "['127.0.0.1']")
 
 
 async def test_no_token_means_no_header(sim: ModelSim, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,12 @@ async def sim(server: ModelSim) -> ModelSim:
     return server
 
 
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hugging Face's library would ask its own site what to write into the user agent."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_TELEMETRY", True)
+
+
 @module_fixture
 async def client(server: ModelSim) -> AsyncIterator[openai.AsyncOpenAI]:
     made = openai.AsyncOpenAI(api_key="right", base_url=server.base_url, max_retries=0)
