@@ -17,6 +17,7 @@ ThreadlineError
 │   ├── CutOff                 the stream ended before the answer did
 │   ├── TimedOut               no first token, or none for too long
 │   └── ModelFailed            anything else
+├── TemplateError              a conversation template cannot be read: carries the place
 └── PlatformError              a platform, translated at the edge of an adapter
     ├── Throttled              429; carries the wait
     ├── Gone                   the place or the permission is gone: the turn ends
@@ -60,6 +61,14 @@ class RecordHeld(StoreError):
 
 class StoreUnavailable(StoreError):
     """The database is locked, full, read-only or corrupt; the message says which."""
+
+
+class TemplateError(ThreadlineError):
+    """A conversation template cannot be read. `line` and `column` count from 1."""
+
+    def __init__(self, problem: str, *, line: int, column: int) -> None:
+        super().__init__(f"line {line}, column {column}: {problem}")
+        self.problem, self.line, self.column = problem, line, column
 
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────

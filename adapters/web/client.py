@@ -57,7 +57,6 @@ class WebAdapter:
             streams=streams,
             access=access,
             models=models,
-            default_model=default_model,
             hosts=hosts,
             any_address=any_address,
         )

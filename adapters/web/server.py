@@ -1,4 +1,4 @@
-"""The bot's one HTTP port, inside its own loop: /healthz, routes that adapters lend it, the site."""
+"""The bot's one HTTP port, in its own loop: /healthz, routes that adapters lend it, the site."""
 
 from __future__ import annotations
 

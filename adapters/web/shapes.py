@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from adapters.web.hub import Live
 from adapters.web.render import html_of, html_of_person
 from bot.domain import Outcome, Role
-from bot.records import MessageRecord, ReplyRecord, ThreadRecord
+from bot.records import ConversationRecord, MessageRecord, ReplyRecord, ThreadRecord
 
 BOT_NAME = "Threadline"
 _STATES = {
@@ -31,6 +32,54 @@ def timestamp_bare(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
+# ── the API ───────────────────────────────────────────────────────────────────────────────────
+def message(message: MessageRecord, at: Callable[[float], str] = timestamp) -> dict[str, Any]:
+    """A message in a conversation; `at` writes its time."""
+    return {
+        "id": message.uid,
+        "author": message.role.value,
+        "content": message.content,
+        "created_at": at(message.created_at),
+    }
+
+
+def conversation(
+    record: ConversationRecord,
+    messages: Sequence[MessageRecord],
+    at: Callable[[float], str] = timestamp,
+) -> dict[str, Any]:
+    """A conversation with its messages; `at` writes the times."""
+    return {
+        "id": record.uid,
+        "messages": [message(entry, at) for entry in messages],
+        "created_at": at(record.conversation.created_at),
+    }
+
+
+def details(record: ConversationRecord, messages: Sequence[MessageRecord]) -> dict[str, Any]:
+    """A conversation with all that is kept of it."""
+    known = record.conversation
+    return {
+        **conversation(record, messages),
+        "name": known.name,
+        "model": known.model,
+        "user_id": known.began_by.id if known.began_by else known.key.workspace,
+        "updated_at": timestamp(known.updated_at),
+    }
+
+
+def message_record(message: MessageRecord, conversation: str) -> dict[str, Any]:
+    """A message as a record; `conversation` is the public id."""
+    return {
+        "id": message.uid,
+        "role": message.role.value,
+        "content": message.content,
+        "index": message.index,
+        "conversation_id": conversation,
+        "created_at": timestamp(message.created_at),
+    }
+
+
 # ── the page ──────────────────────────────────────────────────────────────────────────────────
 def page_message(message: MessageRecord) -> dict[str, Any]:
     """A message of a person, or one that was put there as a record."""
@@ -44,6 +93,7 @@ def page_message(message: MessageRecord) -> dict[str, Any]:
         "text": message.content,
         "created_at": timestamp(message.created_at),
         "state": "queued" if message.waiting else "done",
+        "epoch": message.epoch,
         "model": None,
         "input_tokens": None,
         "output_tokens": None,
@@ -108,5 +158,6 @@ def page_thread(thread: ThreadRecord) -> dict[str, Any]:
         "updated_at": timestamp(conversation.updated_at),
         "root": page_message(thread.root),
         "replies": thread.replies,
+        "epoch": conversation.epoch,
         "busy": thread.record.busy,
     }

@@ -10,9 +10,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
+from adapters.web.admin import Admin
 from adapters.web.assets import page_routes
 from adapters.web.auth import Access, Guard
+from adapters.web.conversations import Conversations, Records
 from adapters.web.limits import BODY_BYTES, Streams
+from adapters.web.oneshot import OneShot
 from adapters.web.talk import Talk
 from adapters.web.workspace import Workspace
 from bot import __version__, texts
@@ -28,7 +31,6 @@ def build_site(
     streams: Streams,
     access: Access,
     models: Sequence[str],
-    default_model: str,
     hosts: Sequence[str],
     any_address: bool,
 ) -> ASGIApp:
@@ -49,6 +51,11 @@ def build_site(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StoreUnavailable, _store_down)
     app.add_exception_handler(RecordHeld, _held)
+    conversations = Conversations(talk=talk, streams=streams, offered=models)
+    app.include_router(conversations.router())
+    app.include_router(Records(conversations=conversations, talk=talk).router())
+    app.include_router(OneShot(talk=talk, streams=streams).router())
+    app.include_router(Admin(library=talk.library).router())
     app.include_router(workspace.router())
     app.router.routes.extend(page_routes())
     return Guard(app, hosts=hosts, any_address=any_address)

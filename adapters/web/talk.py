@@ -7,16 +7,18 @@ leave at any moment, and nothing is cancelled by that.
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from itertools import count
 
 from fastapi import HTTPException
 
 from adapters.web.hub import Hub
-from bot.domain import Address, Answer, Author, Incoming, Receipt
+from adapters.web.templates import Said
+from bot.domain import Address, Answer, Author, ConversationKey, Incoming, Receipt
 from bot.library import Library
 from bot.ports import Clock, Inbox
-from bot.records import ConversationRecord, MessageRecord, Place, ReplyRecord
+from bot.records import ConversationRecord, NewConversation, Place, ReplyRecord
 
 PLATFORM = "web"
 CHANNEL = "general"
@@ -70,13 +72,37 @@ class Talk:
             sent_at=self.clock.time(),
         )
 
-    async def ask(self, incoming: Incoming) -> MessageRecord:
-        """Ask a question; the stored message, with the turn that answers it."""
-        receipt = await self.require_inbox().receive(incoming)
+    async def ask(self, record: ConversationRecord, user: str, text: str) -> int:
+        """Ask a question, whatever its words; the turn that answers it. Raises 404 when it is gone.
+
+        As a follow-up it is never taken for a command: a program means what it says.
+        """
+        incoming = self.incoming(record, user, text, str(uuid.uuid4()), Address.FOLLOW_UP)
+        await self.require_inbox().receive(incoming)
         asked = await self.library.asked(incoming.source)
-        if receipt is Receipt.IGNORED or asked is None:
+        if asked is None or asked.turn is None:
             raise HTTPException(404, GONE)
-        return asked
+        return asked.turn
+
+    async def complete(self, record: ConversationRecord, user: str, text: str) -> ReplyRecord:
+        """Ask a question, and wait for the answer."""
+        return await self.outcome(await self.ask(record, user, text))
+
+    async def begin(
+        self, user: str, *, name: str = "", model: str | None = None, opening: Said = ()
+    ) -> ConversationRecord:
+        """A new conversation of a program, with what is already said in it."""
+        uid = str(uuid.uuid4())
+        return await self.library.create(
+            NewConversation(
+                key=ConversationKey(PLATFORM, user, API_CHANNEL, uid),
+                uid=uid,
+                name=name,
+                began_by=Author(id=user, name=user),
+                model=model,
+                opening=opening,
+            )
+        )
 
     async def command(self, incoming: Incoming) -> tuple[Receipt, Answer | None]:
         """Send a message that may be a command; its answer, if it was one and was new."""
@@ -117,7 +143,7 @@ class Talk:
                 await woken.wait()
 
     async def outcome(self, turn: int) -> ReplyRecord:
-        """The reply, once it was concluded. Raises 410 when it never will be, 503 at a stop."""
+        """The reply, once it was concluded. Raises 404 when it never will be, 503 at a stop."""
         with self.hub.listening(turn) as woken:
             while not self.hub.closing:
                 woken.clear()
@@ -128,8 +154,8 @@ class Talk:
         raise HTTPException(503, NOT_READY, headers={"Retry-After": "1"})
 
     async def ended(self, turn: int) -> ReplyRecord | None:
-        """The reply if it was concluded, None if not yet. Raises 410 when its turn is gone."""
+        """The reply if it was concluded, None if not yet. Raises 404 when its turn is gone."""
         reply = await self.library.reply(turn)
         if reply is None:
-            raise HTTPException(410, GONE)
+            raise HTTPException(404, GONE)
         return reply if reply.outcome is not None else None

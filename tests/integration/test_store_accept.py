@@ -119,7 +119,7 @@ async def test_a_backlog_counts_only_where_a_conversation_begins(store: SqliteSt
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("", ""),
+        ("", "another"),  # a bare mention names nothing
         ("x" * 80, "x" * 80),
         ("x" * 81, "x" * 79 + "…"),
         ("word " * 40, ("word " * 16)[:79].rstrip() + "…"),

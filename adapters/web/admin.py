@@ -1,0 +1,84 @@
+"""What administrators may read: conversations of public channels, on whatever platform.
+
+Invariant: never a private channel or a direct message, and each reading is in the log.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, HTTPException, Query, Request
+
+from adapters.web import models, shapes
+from adapters.web.auth import Access, User
+from adapters.web.conversations import MOST_MESSAGES, NO_SUCH_CONVERSATION, Before, Limit
+from adapters.web.described import add
+from bot.domain import Conversation
+from bot.library import Library
+
+log = structlog.stdlib.get_logger(__name__)
+
+ADMINS_ONLY = "Only administrators may read these: those named web:NAME in ADMINS."
+
+
+class Admin:
+    """The routes under /admin."""
+
+    def __init__(self, *, library: Library) -> None:
+        self._library = library
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(prefix="/admin/conversation", tags=["administration"])
+        read = models.PublicConversation
+        add(router, "GET", "", self.all, gives=list[models.PublicSummary])
+        add(router, "GET", "/{conversation_id}", self.read, gives=read, refuses=(404,))
+        return router
+
+    async def all(
+        self,
+        request: Request,
+        user: User,
+        platform: Annotated[str, Query(pattern="^[a-z]{1,20}$")],
+        before: Before = None,
+        limit: Limit = 100,
+    ) -> list[dict[str, Any]]:
+        """The conversations of a platform's public channels, the newest first."""
+        _require_admin(request, user)
+        log.info("an administrator lists public conversations", admin=user, platform=platform)
+        found = await self._library.public_conversations(
+            platform, before=str(before) if before else None, limit=limit
+        )
+        return [
+            {
+                "id": record.uid,
+                "name": record.conversation.name,
+                "created_at": shapes.timestamp(record.conversation.created_at),
+                **_place(record.conversation),
+            }
+            for record in found
+        ]
+
+    async def read(self, request: Request, user: User, conversation_id: UUID) -> dict[str, Any]:
+        """One of them, with its messages."""
+        _require_admin(request, user)
+        record = await self._library.public(str(conversation_id))
+        if record is None:
+            raise HTTPException(404, NO_SUCH_CONVERSATION)
+        key = str(record.conversation.key)
+        log.info("an administrator reads a conversation", admin=user, conversation=key)
+        said = await self._library.latest(record.conversation.id, limit=MOST_MESSAGES)
+        return {**shapes.details(record, said), **_place(record.conversation)}
+
+
+def _place(conversation: Conversation) -> dict[str, str]:
+    key = conversation.key
+    return {"platform": key.platform, "workspace": key.workspace, "channel": key.channel}
+
+
+def _require_admin(request: Request, user: str) -> None:
+    access: Access = request.app.state.access
+    if not access.is_admin(user):
+        raise HTTPException(403, ADMINS_ONLY)

@@ -1,0 +1,232 @@
+"""Conversations for programs: made, asked, read, changed and deleted, each user their own.
+
+The paths and shapes are those of small chat backends that people already have clients for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+
+from adapters.web import models, shapes
+from adapters.web.answers import answer, answer_events
+from adapters.web.auth import User
+from adapters.web.described import ASKING, add
+from adapters.web.limits import Streams
+from adapters.web.streams import EventStream
+from adapters.web.talk import Talk, place_of
+from adapters.web.templates import Said, parse
+from bot.domain import Author, Role
+from bot.errors import TemplateError
+from bot.records import UNCHANGED, ConversationRecord, MessageRecord
+
+MOST_MESSAGES = 1_000
+"""The newest messages of a conversation that come with it; the others by its list of messages."""
+
+NO_SUCH_CONVERSATION = "You have no such conversation."
+NO_SUCH_MESSAGE = "There is no such message in this conversation."
+
+Before = Annotated[UUID | None, Query(description="the id of the last one that was read")]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+class Conversations:
+    """The routes under /conversation. `offered` are the models that may be chosen."""
+
+    def __init__(self, *, talk: Talk, streams: Streams, offered: Sequence[str]) -> None:
+        self._talk, self._library, self._streams = talk, talk.library, streams
+        self._offered = tuple(offered)
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(prefix="/conversation", tags=["conversations"])
+        details = models.ConversationDetails
+        add(router, "POST", "", self.create, gives=models.Conversation)
+        add(router, "GET", "", self.all, gives=list[models.Conversation])
+        add(
+            router,
+            "POST",
+            "/completion/{conversation_id}",
+            self.complete,
+            gives=models.Message,
+            refuses=ASKING,
+            streams=EventStream.media_type,
+        )
+        one = "/{conversation_id}"
+        add(router, "GET", one, self.read, gives=details, refuses=(404,))
+        add(router, "PATCH", one, self.change, gives=details, refuses=(404,))
+        add(router, "DELETE", one, self.delete, status=204, refuses=(404,))
+        return router
+
+    # ── the routes ────────────────────────────────────────────────────────────────────────────
+    async def create(self, user: User, new: models.NewConversation | None = None) -> dict[str, Any]:
+        """Begin a conversation."""
+        wanted = new or models.NewConversation()
+        self._require_offered(wanted.model)
+        record = await self._talk.begin(
+            user, name=wanted.name or "", model=wanted.model, opening=_opening(wanted)
+        )
+        return shapes.conversation(record, await self._messages(record))
+
+    async def all(
+        self,
+        request: Request,
+        response: Response,
+        user: User,
+        before: Before = None,
+        limit: Limit = 100,
+    ) -> list[dict[str, Any]]:
+        """Your conversations, the newest first; the header `Link` has the next page's address."""
+        found = await self._library.conversations(
+            place_of(user), before=str(before) if before else None, limit=limit
+        )
+        if len(found) == limit:
+            more = request.url.include_query_params(before=found[-1].uid)
+            response.headers["Link"] = f'<{more.path}?{more.query}>; rel="next"'
+        messages = await asyncio.gather(*map(self._messages, found))
+        return [
+            shapes.conversation(record, said, shapes.timestamp_bare)
+            for record, said in zip(found, messages, strict=True)
+        ]
+
+    async def complete(self, user: User, conversation_id: UUID, question: models.Question) -> Any:
+        """Ask, and get the answer: as one message, or streamed as it is written.
+
+        Streamed, each event's data is `{"content": "…"}` with new words; at the end comes the event
+        `done` with the whole message, or `error` with `{"error": "…", "status": 502}`.
+        """
+        with self._streams.hold(user):
+            record = await self.own(user, conversation_id)
+            turn = await self._talk.ask(record, user, question.message)
+            if not question.streams:
+                return answer(await self._talk.outcome(turn))
+        return EventStream(answer_events(self._talk, turn), self._streams.hold(user))
+
+    async def read(self, user: User, conversation_id: UUID) -> dict[str, Any]:
+        """One conversation, with its messages, its name, its model and whose it is."""
+        record = await self.own(user, conversation_id)
+        return shapes.details(record, await self._messages(record))
+
+    async def change(
+        self, user: User, conversation_id: UUID, change: models.ConversationChange
+    ) -> dict[str, Any]:
+        """Rename it, or choose its model from the next answer on."""
+        self._require_offered(change.model)
+        record = await self._library.update(
+            str(conversation_id),
+            place_of(user),
+            name=change.name or UNCHANGED,
+            model=change.model if "model" in change.model_fields_set else UNCHANGED,
+        )
+        if record is None:
+            raise HTTPException(404, NO_SUCH_CONVERSATION)
+        return shapes.details(record, await self._messages(record))
+
+    async def delete(self, user: User, conversation_id: UUID) -> None:
+        """Delete it, with all that was said; an answer that is being written ends."""
+        if await self._library.delete(str(conversation_id), place_of(user)) is None:
+            raise HTTPException(404, NO_SUCH_CONVERSATION)
+        self._talk.hub.wake_all()
+
+    # ── parts ─────────────────────────────────────────────────────────────────────────────────
+    async def own(self, user: str, conversation_id: UUID) -> ConversationRecord:
+        """The user's own conversation. Raises 404, also where it is another's."""
+        record = await self._library.find(str(conversation_id), place_of(user))
+        if record is None:
+            raise HTTPException(404, NO_SUCH_CONVERSATION)
+        return record
+
+    async def _messages(self, record: ConversationRecord) -> Sequence[MessageRecord]:
+        return await self._library.latest(record.conversation.id, limit=MOST_MESSAGES)
+
+    def _require_offered(self, model: str | None) -> None:
+        if model is not None and model not in self._offered:
+            names = ", ".join(self._offered) or "none: leave it out, or null"
+            raise _wrong("model", f"this model is not offered here; choose one of: {names}")
+
+
+class Records:
+    """The routes of a conversation's messages as records."""
+
+    def __init__(self, *, conversations: Conversations, talk: Talk) -> None:
+        self._conversations, self._library = conversations, talk.library
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(prefix="/conversation/{conversation_id}/messages", tags=["messages"])
+        record, one = models.Record, "/{message_id}"
+        add(router, "GET", "", self.all, gives=list[models.Record], refuses=(404,))
+        add(router, "POST", "", self.add, gives=record, status=201, refuses=(404,))
+        add(router, "PATCH", one, self.change, gives=record, refuses=(404, 409))
+        add(router, "DELETE", one, self.delete, status=204, refuses=(404, 409))
+        return router
+
+    async def all(
+        self,
+        user: User,
+        conversation_id: UUID,
+        after: Annotated[int, Query(ge=-1, le=2**31, description="the last index read")] = -1,
+        limit: Limit = 200,
+    ) -> list[dict[str, Any]]:
+        """The messages in index order; questions that are not yet taken up come last."""
+        record = await self._conversations.own(user, conversation_id)
+        found = await self._library.messages(record.conversation.id, after=after, limit=limit)
+        return [shapes.message_record(message, record.uid) for message in found]
+
+    async def add(
+        self, user: User, conversation_id: UUID, message: models.NewMessage
+    ) -> dict[str, Any]:
+        """Put a message at the end. It asks nothing; the next question finds it there."""
+        record = await self._conversations.own(user, conversation_id)
+        author = Author(id=user, name=user) if message.role == "user" else None
+        added = await self._library.add(
+            record.conversation.id, Role(message.role), message.content, author
+        )
+        return self._shape(added, record)
+
+    async def change(
+        self, user: User, conversation_id: UUID, message_id: UUID, change: models.RecordChange
+    ) -> dict[str, Any]:
+        """Change a message's content, or the role of one that was put there."""
+        record = await self._conversations.own(user, conversation_id)
+        changed = await self._library.change(
+            record.conversation.id,
+            str(message_id),
+            role=Role(change.role) if change.role else None,
+            content=change.content,
+        )
+        return self._shape(changed, record)
+
+    async def delete(self, user: User, conversation_id: UUID, message_id: UUID) -> None:
+        """Take a message out of the conversation; its index is not given again."""
+        record = await self._conversations.own(user, conversation_id)
+        if not await self._library.erase(record.conversation.id, str(message_id)):
+            raise HTTPException(404, NO_SUCH_MESSAGE)
+
+    @staticmethod
+    def _shape(message: MessageRecord | None, record: ConversationRecord) -> dict[str, Any]:
+        if message is None:
+            raise HTTPException(404, NO_SUCH_MESSAGE)
+        return shapes.message_record(message, record.uid)
+
+
+def _opening(new: models.NewConversation) -> Said:
+    """What is already said. Raises 422 that names the field, and the place in a template."""
+    said = tuple((Role(message.role), message.content) for message in new.messages or ())
+    if new.template is None:
+        return said
+    try:
+        template = parse(new.template)
+        opening = template.opening() if new.input is None else template.messages(new.input)
+    except TemplateError as error:
+        raise _wrong("template", str(error)) from error
+    return (*said, *opening)
+
+
+def _wrong(field: str, problem: str) -> RequestValidationError:
+    return RequestValidationError([{"loc": ("body", field), "msg": problem, "type": "value_error"}])

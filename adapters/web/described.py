@@ -1,0 +1,70 @@
+"""How routes are added with their description: what they answer, also besides success."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter
+
+from adapters.web.models import Error, Invalid
+
+_Responses = dict[int | str, dict[str, Any]]
+
+_WAIT = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+_SENTENCES = {
+    400: "The body is no JSON.",
+    401: "The token is unknown.",
+    403: "The request comes from another site, or is not allowed to this user.",
+    404: "There is no such thing among this user's own.",
+    409: "It cannot be done at this moment; the sentence says why.",
+    413: "The request is too long, for the server or for the model.",
+    429: "This user waits for too many answers at once.",
+    502: "The model failed.",
+    503: "The model or the database cannot be reached now.",
+    504: "The model took too long.",
+}
+EVERYWHERE = (400, 401, 403, 413, 422, 503)
+ASKING = (404, 409, 429, 502, 504)
+"""Besides: where a model is asked."""
+
+
+def add(
+    router: APIRouter,
+    method: str,
+    path: str,
+    endpoint: Callable[..., Any],
+    *,
+    gives: Any = None,
+    status: int = 200,
+    refuses: tuple[int, ...] = (),
+    streams: str | None = None,
+) -> None:
+    """Add a route. `gives` is the shape of its success, which has `status`.
+
+    `refuses` are its error statuses besides those of EVERYWHERE; `streams` is another media type
+    that its success may have.
+    """
+    described = _responses(*refuses)
+    if streams is not None:
+        described[status] = {"content": {streams: {"schema": {"type": "string"}}}}
+    router.add_api_route(
+        path,
+        endpoint,
+        methods=[method],
+        response_model=gives,
+        status_code=status,
+        responses=described,
+    )
+
+
+def _responses(*statuses: int) -> _Responses:
+    described: _Responses = {}
+    for status in sorted({*EVERYWHERE, *statuses}):
+        if status == 422:
+            described[422] = {"model": Invalid | Error, "description": "A field is wrong; which."}
+            continue
+        described[status] = {"model": Error, "description": _SENTENCES[status]}
+        if status in (429, 503):
+            described[status]["headers"] = _WAIT
+    return described
