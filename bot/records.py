@@ -33,7 +33,8 @@ class MessageRecord:
     """One message. `index` is None until a turn takes the question up.
 
     `waiting` tells whether it is a question that no turn has taken up yet; `turn` is the turn that
-    it asks or answers, None where neither is so. Times are Unix seconds.
+    it asks or answers, None where neither is so; the model sees those of the conversation's newest
+    `epoch`. Times are Unix seconds.
     """
 
     uid: str
@@ -45,6 +46,7 @@ class MessageRecord:
     turn: int | None = None
     waiting: bool = False
     is_reply: bool = False
+    epoch: int = 1
 
 
 @dataclass(frozen=True, slots=True)

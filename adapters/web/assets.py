@@ -5,15 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from adapters.web.render import highlight_css
+from adapters.web.auth import SECURITY_HEADERS
 
 PAGE = Path(__file__).parent / "page"
 # A browser asks each time whether a file has changed: after an update the page is the new one.
 REVALIDATE = {"Cache-Control": "no-cache"}
+# In the page no text becomes markup but through the one policy that makes inert documents of it.
+PAGE_POLICY = (
+    SECURITY_HEADERS["Content-Security-Policy"]
+    + "; require-trusted-types-for 'script'; trusted-types threadline-inert"
+)
 
 
 class _Files(StaticFiles):
@@ -24,17 +29,14 @@ class _Files(StaticFiles):
 
 
 def page_routes() -> list[BaseRoute]:
-    """`/`, `/static/…`, and the colours of code."""
+    """`/` and `/static/…`."""
     return [
         Route("/", _index, methods=["GET"], include_in_schema=False),
-        Route("/static/highlight.css", _highlight, methods=["GET"], include_in_schema=False),
         Mount("/static", _Files(directory=PAGE, check_dir=False)),
     ]
 
 
 async def _index(_request: Request) -> Response:
-    return FileResponse(PAGE / "index.html", headers=REVALIDATE)
-
-
-async def _highlight(_request: Request) -> Response:
-    return PlainTextResponse(highlight_css(), headers=REVALIDATE, media_type="text/css")
+    return FileResponse(
+        PAGE / "index.html", headers=REVALIDATE | {"Content-Security-Policy": PAGE_POLICY}
+    )

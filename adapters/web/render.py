@@ -131,13 +131,6 @@ class GrowingHtml:
         return self._html + str(parser.renderer.render(tokens, parser.options, self._env))
 
 
-def highlight_css() -> str:
-    """The colours of code, for light and dark."""
-    light = HtmlFormatter(style="friendly").get_style_defs(".highlight")
-    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
-    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
-
-
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
 @cache
 def _parser(*, breaks: bool = False) -> MarkdownIt:

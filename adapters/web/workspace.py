@@ -139,6 +139,7 @@ class Workspace:
             "id": record.uid,
             "name": conversation.name,
             "model": conversation.model,
+            "epoch": conversation.epoch,
             "messages": await self._messages(conversation.id),
         }
 
@@ -198,7 +199,7 @@ class Workspace:
             asked = await self._library.asked(incoming.source)
         message = None if asked is None else shapes.page_message(asked)
         if receipt is Receipt.QUESTION and message is not None:
-            self._tell_message(user, incoming.key.thread, message)
+            self._tell_message(user, incoming.key.thread, message, incoming.message_id)
         if answer is not None:
             self._tell_notice(user, thread, answer.text, incoming.message_id)
         self._tell_thread(user, thread)
@@ -222,7 +223,8 @@ class Workspace:
         )
         found = await self._library.thread(thread, place_of(user, CHANNEL))
         client_id = str(command.client_id) if command.client_id else None
-        self._tell_notice(user, found, answer.text, client_id)
+        if command.name != commands.STOP:  # the reply says itself that it was stopped
+            self._tell_notice(user, found, answer.text, client_id)
         self._tell_thread(user, found)
         return {"answer": answer.text}
 
@@ -251,8 +253,12 @@ class Workspace:
                 key=f"reply-{live.turn}",
             )
 
-    def _tell_message(self, user: str, thread: str, message: Mapping[str, Any]) -> None:
-        self._hub.feed(user).push("message", lambda: {"thread": thread, **message})
+    def _tell_message(
+        self, user: str, thread: str, message: Mapping[str, Any], client_id: str
+    ) -> None:
+        """`client_id` lets the tab that sent it know that it arrived, whatever is first."""
+        shape = {"thread": thread, **message, "client_id": client_id}
+        self._hub.feed(user).push("message", lambda: shape)
 
     def _tell_thread(self, user: str, thread: ThreadRecord | None) -> None:
         if thread is not None:

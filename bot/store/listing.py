@@ -14,9 +14,10 @@ from bot.records import (
 )
 from bot.store import rows
 
+# Nothing more is said in a concluded turn: its end is on its way to the place of the reply.
 _BUSY = (
-    "EXISTS (SELECT 1 FROM turns WHERE conversation_id = conversations.id AND state <> 'done')"
-    " AS busy"
+    "EXISTS (SELECT 1 FROM turns WHERE conversation_id = conversations.id"
+    " AND state <> 'done' AND state <> 'concluded') AS busy"
 )
 _CONVERSATION = f"SELECT conversations.*, {_BUSY} FROM conversations"  # noqa: S608 - our words
 _BEFORE = (
@@ -24,7 +25,7 @@ _BEFORE = (
     " ORDER BY id DESC LIMIT :limit"
 )
 _MESSAGE = (
-    "SELECT uid, role, kind, messages.content, idx, author_id, author_name,"
+    "SELECT uid, role, kind, messages.content, idx, author_id, author_name, messages.epoch,"
     " messages.created_at, turn_id, state FROM messages LEFT JOIN turns ON turns.id = turn_id"
 )
 _REPLY = (
@@ -209,6 +210,7 @@ def _message(row: sqlite3.Row) -> MessageRecord:
         turn=row["turn_id"],
         waiting=row["state"] == "waiting",
         is_reply=row["kind"] == "reply",
+        epoch=row["epoch"],
     )
 
 

@@ -13,7 +13,7 @@ const STATES = {
 };
 let made = 0;
 
-/** An item of a feed as an article; `item.id` names it for good. */
+/** An item of a feed as an article, empty until `update`; `item.id` names it for good. */
 export class MessageView {
   #body = new Body();
   #names = {};
@@ -40,7 +40,6 @@ export class MessageView {
       this.#body.node,
       this.foot,
     );
-    this.update(item);
   }
 
   /** Show `item`; `before` is the one above it, for the day's name. */
@@ -106,13 +105,12 @@ export class RootView extends MessageView {
     );
     this.node.append(this.#open);
     this.node.classList.add("root");
-    this.#show(item);
   }
 
   update(item, before = this.before) {
     if (item === this.item && before?.created_at === this.before?.created_at) return;
     super.update(item, before);
-    if (this.#open) this.#show(item);
+    this.#show(item);
   }
 
   #show({ thread }) {
