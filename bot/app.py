@@ -19,8 +19,8 @@ from pydantic import SecretStr
 
 from bot import commands, logs
 from bot.clock import SystemClock
-from bot.domain import Finding, Health, Verdict
-from bot.errors import SettingsError, StoreError
+from bot.domain import Finding, Health, Role, Verdict
+from bot.errors import SettingsError, StoreError, TemplateError
 from bot.intake import Intake
 from bot.library import Library
 from bot.llm.registry import Models, build_models
@@ -241,7 +241,20 @@ def web_adapter(settings: Settings, core: Core, clock: Clock) -> WebAdapter:
         hosts=settings.web_hosts,
         any_address=is_wildcard(settings.http_host),
         most_streams=settings.http_max_streams,
+        opening=_opening(settings.web_opening),
     )
+
+
+def _opening(path: Path | None) -> tuple[tuple[Role, str], ...]:
+    """What is said where a thread of the page begins; SettingsError when it cannot be read."""
+    from adapters.web.templates import parse
+
+    if path is None:
+        return ()
+    try:
+        return parse(path.read_text(encoding="utf-8")).opening()
+    except (OSError, UnicodeDecodeError, TemplateError) as error:
+        raise SettingsError("WEB_OPENING", f"{path}: {error}") from error
 
 
 def http_server(

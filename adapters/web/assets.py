@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 from adapters.web.auth import SECURITY_HEADERS
 
 PAGE = Path(__file__).parent / "page"
+DOCS = Path(__file__).parent / "docs"
 # A browser asks each time whether a file has changed: after an update the page is the new one.
 REVALIDATE = {"Cache-Control": "no-cache"}
 # In the page no text becomes markup but through the one policy that makes inert documents of it.
@@ -34,6 +35,18 @@ def page_routes() -> list[BaseRoute]:
         Route("/", _index, methods=["GET"], include_in_schema=False),
         Mount("/static", _Files(directory=PAGE, check_dir=False)),
     ]
+
+
+def docs_routes() -> list[BaseRoute]:
+    """`/docs`: the API's description as a page of our own."""
+    return [
+        Route("/docs", _docs, methods=["GET"], include_in_schema=False),
+        Mount("/docs", _Files(directory=DOCS)),
+    ]
+
+
+async def _docs(_request: Request) -> Response:
+    return FileResponse(DOCS / "index.html", headers=REVALIDATE)
 
 
 async def _index(_request: Request) -> Response:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from adapters.web.admin import Admin
-from adapters.web.assets import page_routes
+from adapters.web.assets import docs_routes, page_routes
 from adapters.web.auth import Access, Guard
 from adapters.web.conversations import Conversations, Records
 from adapters.web.limits import BODY_BYTES, Streams
@@ -57,7 +57,7 @@ def build_site(
     app.include_router(OneShot(talk=talk, streams=streams).router())
     app.include_router(Admin(library=talk.library).router())
     app.include_router(workspace.router())
-    app.router.routes.extend(page_routes())
+    app.router.routes.extend([*page_routes(), *docs_routes()])
     return Guard(app, hosts=hosts, any_address=any_address)
 
 
@@ -74,7 +74,9 @@ async def _invalid(_request: Request, error: Exception) -> Response:
         for problem in error.errors()
     ]
     first = detail[0]
-    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+    # A number instead of a name is the place in a body that is no JSON.
+    named = [part for part in first["loc"][1:] if first["type"] != "json_invalid"]
+    where = ".".join(str(part) for part in named) or str(first["loc"][0])
     return JSONResponse({"error": f"{where}: {first['msg']}", "detail": detail}, 422)
 
 
