@@ -260,7 +260,7 @@ class Page {
   /** What is known of a new thread before it was read. */
   begin(id, message) {
     if (this.state.openId === id) return;
-    this.first = { id, name: message.text, model: null, messages: [{ ...message, state: "done" }] };
+    this.first = { id, name: message.text, model: null, epoch: message.epoch, messages: [{ ...message, state: "done" }] };
   }
 
   refused({ thread, text }, error) {

@@ -11,6 +11,7 @@ const STATES = {
   sending: "Sending…",
   waiting: "Not sent yet; tried again by itself",
 };
+const NOBODY = "local"; // who everybody is while no tokens are set
 let made = 0;
 
 /** An item of a feed as an article, empty until `update`; `item.id` names it for good. */
@@ -60,8 +61,9 @@ export class MessageView {
   #head(item, before) {
     const { who, when, day } = this.#names;
     const date = moment(item.created_at);
-    setText(who, item.role === "user" ? item.author || "You" : "Threadline");
-    setText(this.node.querySelector(".face"), item.role === "user" ? initial(item.author) : "");
+    const person = item.author && item.author !== NOBODY ? item.author : "You";
+    setText(who, item.role === "user" ? person : "Threadline");
+    setText(this.node.querySelector(".face"), item.role === "user" ? person[0].toUpperCase() : "");
     setText(when, clockTime(date));
     when.dateTime = date.toISOString();
     when.title = fullTime(date);
@@ -119,12 +121,11 @@ export class RootView extends MessageView {
     this.node.classList.toggle("busy", thread.busy);
     this.node.classList.toggle("current", Boolean(thread.open));
     this.#open.setAttribute("aria-current", thread.open ? "true" : "false");
-    setText(this.#count, thread.replies ? counted(thread.replies, "reply", "replies") : "Open thread");
+    const replies = counted(thread.replies, "reply", "replies");
+    setText(this.#count, thread.replies || thread.busy ? replies : "Open thread");
     setText(this.#last, thread.busy ? "writing…" : clockTime(moment(thread.updated_at)));
   }
 }
-
-const initial = (name) => (name || "You").slice(0, 1).toUpperCase();
 
 /** A sentence of the server's own: paragraphs, `- ` lists and `code`, nothing else. */
 function plainBlocks(text) {

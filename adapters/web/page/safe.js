@@ -80,6 +80,8 @@ function linkTo(source, words) {
 }
 
 function codeBlock(pre, node) {
+  const end = lastText(pre);
+  if (end) end.data = end.data.replace(/\n$/, ""); // else the cursor stands below what is written
   const language = (node.dataset.language ?? "").slice(0, 30);
   const caption = el(
     "figcaption",
@@ -91,6 +93,11 @@ function codeBlock(pre, node) {
   pre.setAttribute("role", "group");
   pre.setAttribute("aria-label", language ? `Code in ${language}` : "Code");
   return el("figure", { class: "code" }, caption, pre);
+}
+
+function lastText(node) {
+  while (node?.lastChild) node = node.lastChild;
+  return node?.nodeType === Node.TEXT_NODE ? node : null;
 }
 
 function scrollable(table) {

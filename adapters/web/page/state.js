@@ -10,6 +10,7 @@ export class State {
   #details = new Map(); // by thread: its model and messages, as far as they were read here
   #notices = []; // answers to commands: shown to those who are here, stored nowhere
   #roots = new Map();
+  #dividers = new Map();
   #pending = new WeakMap();
   #sent = new Set(); // client ids of messages that the server has
 
@@ -50,7 +51,7 @@ export class State {
   threadItems(outbox) {
     if (!this.open) return [];
     return [
-      ...this.#withNotices(this.open.messages, this.openId),
+      ...this.#withNotices(this.#withDividers(this.open), this.openId),
       ...this.#unsent(outbox, this.openId),
     ];
   }
@@ -62,6 +63,26 @@ export class State {
     const item = { ...thread.root, id: thread.id, state: "done", thread: { ...thread, open } };
     this.#roots.set(thread.id, { from: thread, item });
     return item;
+  }
+
+  /** A line where people started over: the model reads only what is below the last one. */
+  #withDividers({ messages, epoch }) {
+    const items = [];
+    let last = messages[0]?.epoch ?? epoch;
+    for (const item of messages) {
+      if (item.epoch > last) items.push(this.#divider(item.epoch, items.at(-1)));
+      last = item.epoch ?? last; // replies do not tell: theirs is their question's
+      items.push(item);
+    }
+    if (epoch > last) items.push(this.#divider(epoch, items.at(-1)));
+    return items;
+  }
+
+  #divider(epoch, { id: above, created_at }) {
+    const id = `epoch-${epoch}-${above}`;
+    const item = { id, role: "divider", text: "Started over", html: "", created_at };
+    if (!this.#dividers.has(id)) this.#dividers.set(id, item);
+    return this.#dividers.get(id);
   }
 
   #withNotices(items, thread) {
@@ -103,12 +124,12 @@ export class State {
     if (!fresh || !above) this.older = next;
   }
 
-  takeThread({ id, name, model, messages }) {
+  takeThread({ id, name, model, epoch, messages }) {
     const known = this.#details.get(id)?.messages ?? [];
     const same = new Map(known.map((message) => [message.id, message]));
     const kept = messages.map((message) => unchanged(same.get(message.id), message));
     this.#details.clear(); // one thread is open; the others are read again when they are
-    this.#details.set(id, { id, name, model, messages: kept });
+    this.#details.set(id, { id, name, model, epoch, messages: kept });
   }
 
   forget(id) {
@@ -139,7 +160,7 @@ export class State {
   takeSummary(thread) {
     this.#threads.set(thread.id, thread);
     const detail = this.#details.get(thread.id);
-    if (detail && "model" in thread) detail.model = thread.model;
+    if (detail) Object.assign(detail, { model: thread.model, epoch: thread.epoch });
   }
 
   /** An answer to a command, once. */
