@@ -120,7 +120,8 @@ class Pacer:
     def _serve(self, fresh: Iterable[_Offer] = ()) -> None:
         """Grant what is free, in the order of urgency; park the rest where it is held up."""
         began = now = self._clock.monotonic()
-        ready = [*self._due(now), *fresh]
+        # Who was cancelled in this turn of the loop has not come to withdraw yet.
+        ready = [offer for offer in (*self._due(now), *fresh) if not offer.result.done()]
         for offer in ready:
             offer.urgency = offer.rank()
         ready.sort(key=lambda offer: (offer.urgency, offer.order))
