@@ -11,12 +11,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 
 from adapters.web import models, shapes
 from adapters.web.answers import answer, answer_events
 from adapters.web.auth import User
-from adapters.web.described import ASKING, add
+from adapters.web.described import ASKING, add, wrong
 from adapters.web.limits import Streams
 from adapters.web.streams import EventStream
 from adapters.web.talk import Talk, place_of
@@ -30,6 +29,15 @@ MOST_MESSAGES = 1_000
 
 NO_SUCH_CONVERSATION = "You have no such conversation."
 NO_SUCH_MESSAGE = "There is no such message in this conversation."
+
+_ANSWER_EVENTS = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["message", "done", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["data"],
+}
 
 Before = Annotated[UUID | None, Query(description="the id of the last one that was read")]
 Limit = Annotated[int, Query(ge=1, le=200)]
@@ -55,7 +63,7 @@ class Conversations:
             self.complete,
             gives=models.Message,
             refuses=ASKING,
-            streams=EventStream.media_type,
+            streams={EventStream.media_type: _ANSWER_EVENTS},
         )
         one = "/{conversation_id}"
         add(router, "GET", one, self.read, gives=details, refuses=(404,))
@@ -147,7 +155,8 @@ class Conversations:
     def _require_offered(self, model: str | None) -> None:
         if model is not None and model not in self._offered:
             names = ", ".join(self._offered) or "none: leave it out, or null"
-            raise _wrong("model", f"this model is not offered here; choose one of: {names}")
+            problem = f"this model is not offered here; choose one of: {names}"
+            raise wrong(("body", "model"), problem)
 
 
 class Records:
@@ -224,9 +233,5 @@ def _opening(new: models.NewConversation) -> Said:
         template = parse(new.template)
         opening = template.opening() if new.input is None else template.messages(new.input)
     except TemplateError as error:
-        raise _wrong("template", str(error)) from error
+        raise wrong(("body", "template"), str(error), "template") from error
     return (*said, *opening)
-
-
-def _wrong(field: str, problem: str) -> RequestValidationError:
-    return RequestValidationError([{"loc": ("body", field), "msg": problem, "type": "value_error"}])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter
+from fastapi.exceptions import RequestValidationError
 
 from adapters.web.models import Error, Invalid
 
@@ -38,16 +39,16 @@ def add(
     gives: Any = None,
     status: int = 200,
     refuses: tuple[int, ...] = (),
-    streams: str | None = None,
+    streams: Mapping[str, Any] | None = None,
 ) -> None:
     """Add a route. `gives` is the shape of its success, which has `status`.
 
-    `refuses` are its error statuses besides those of EVERYWHERE; `streams` is another media type
-    that its success may have.
+    `refuses` are its error statuses besides those of EVERYWHERE; `streams` are other media types
+    that its success may have, with their shapes.
     """
     described = _responses(*refuses)
     if streams is not None:
-        described[status] = {"content": {streams: {"schema": {"type": "string"}}}}
+        described[status] = {"content": {kind: {"schema": s} for kind, s in streams.items()}}
     router.add_api_route(
         path,
         endpoint,
@@ -68,3 +69,10 @@ def _responses(*statuses: int) -> _Responses:
         if status in (429, 503):
             described[status]["headers"] = _WAIT
     return described
+
+
+def wrong(
+    place: tuple[str, ...], problem: str, kind: str = "value_error"
+) -> RequestValidationError:
+    """A 422 for what a schema cannot say: the field, a sentence, and what kind of rule it is."""
+    return RequestValidationError([{"loc": place, "msg": problem, "type": kind}])

@@ -201,15 +201,21 @@ class ConversationalAnswer(BaseModel):
 
 
 # ── templates ─────────────────────────────────────────────────────────────────────────────────
-class TemplateQuestion(BaseModel):
-    """A conversation, as a template in either notation or as messages; `input` fills it."""
+class TemplateText(BaseModel):
+    """A conversation as a template in either notation; `input` fills it."""
 
-    template: Text | None = None
-    messages: Annotated[list[NewMessage], Field(max_length=MOST_OPENING)] | None = None
+    template: Text
     input: Text | None = None
 
 
-class TemplateMessage(BaseModel):
+class TemplateMessages(BaseModel):
+    """A conversation as messages."""
+
+    messages: Annotated[list[NewMessage], Field(max_length=MOST_OPENING)]
+    input: Text | None = None
+
+
+class CompletionMessage(BaseModel):
     """A message of a chat completion request."""
 
     role: RoleName
@@ -219,6 +225,6 @@ class TemplateMessage(BaseModel):
 class TemplateAnswer(BaseModel):
     """The conversation in every form. What is not filled is empty in `messages`."""
 
-    messages: list[TemplateMessage]
+    messages: list[CompletionMessage]
     handlebars: str
     tags: str

@@ -5,12 +5,11 @@ from __future__ import annotations
 import uuid
 
 from fastapi import APIRouter
-from fastapi.exceptions import RequestValidationError
 
 from adapters.web import models
 from adapters.web.answers import answer
 from adapters.web.auth import User
-from adapters.web.described import ASKING, add
+from adapters.web.described import ASKING, add, wrong
 from adapters.web.limits import Streams
 from adapters.web.talk import PLATFORM, Talk, place_of
 from adapters.web.templates import (
@@ -88,14 +87,16 @@ class OneShot:
         option = models.ConversationalOption(generated_text=said, conversation=history)
         return models.ConversationalAnswer(options=[option])
 
-    async def template(self, _user: User, asked: models.TemplateQuestion) -> models.TemplateAnswer:
-        """Read a template or messages, fill in the input, and write them in both notations."""
+    async def template(
+        self, _user: User, asked: models.TemplateText | models.TemplateMessages
+    ) -> models.TemplateAnswer:
+        """Read a template, or messages, fill in the input, and write it in both notations."""
         template = _template(asked)
         if asked.input is not None:
             template = template.render(asked.input)
         return models.TemplateAnswer(
             messages=[
-                models.TemplateMessage(role=role.value, content=text)
+                models.CompletionMessage(role=role.value, content=text)
                 for role, text in template.messages()
             ],
             handlebars=write_handlebars(template),
@@ -110,23 +111,17 @@ def _pairs(inputs: models.ConversationalInputs) -> Said:
         problem = (
             f"{len(people)} past_user_inputs need as many generated_responses, not {len(answers)}"
         )
-        raise _wrong(("body", "inputs", "generated_responses"), problem)
+        raise wrong(("body", "inputs", "generated_responses"), problem, "unequal_lists")
     said: list[tuple[Role, str]] = []
     for person, assistant in zip(people, answers, strict=True):
         said += [(Role.USER, person), (Role.ASSISTANT, assistant)]
     return tuple(said)
 
 
-def _template(asked: models.TemplateQuestion) -> Template:
-    if (asked.template is None) == (asked.messages is None):
-        raise _wrong(("body", "template"), "send either a template or messages")
-    if asked.template is None:
-        return said_so((Role(one.role), one.content) for one in asked.messages or ())
+def _template(asked: models.TemplateText | models.TemplateMessages) -> Template:
+    if isinstance(asked, models.TemplateMessages):
+        return said_so((Role(one.role), one.content) for one in asked.messages)
     try:
         return parse(asked.template)
     except TemplateError as error:
-        raise _wrong(("body", "template"), str(error)) from error
-
-
-def _wrong(place: tuple[str, ...], problem: str) -> RequestValidationError:
-    return RequestValidationError([{"loc": place, "msg": problem, "type": "value_error"}])
+        raise wrong(("body", "template"), str(error), "template") from error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
 from adapters.web.admin import Admin
@@ -47,6 +49,7 @@ def build_site(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.access = access
+    _describe_models(app, models)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StoreUnavailable, _store_down)
@@ -61,10 +64,34 @@ def build_site(
     return Guard(app, hosts=hosts, any_address=any_address)
 
 
+def _describe_models(app: FastAPI, models: Sequence[str]) -> None:
+    """Name the models that may be chosen in the description, which is made when it is read."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            shapes = FastAPI.openapi(app)["components"]["schemas"]
+            for shape in ("NewConversation", "ConversationChange"):
+                shapes[shape]["properties"]["model"] = {"enum": [None, *models]}
+        known: dict[str, Any] = app.openapi_schema or {}
+        return known
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend it
+
+
 # ── errors: always `error`, one sentence; for a wrong request also `detail`, by field ─────────
-async def _refused(_request: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_allowed(request)))
+    return JSONResponse({"error": error.detail}, error.status_code, headers)
+
+
+def _allowed(request: Request) -> set[str]:
+    """The methods that the path takes: each of them is a route of its own."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    there = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in there for method in route.methods or ()}
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

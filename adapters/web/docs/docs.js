@@ -1,6 +1,6 @@
 // Draws the OpenAPI description and tries its operations. Everything becomes text, never markup.
 
-const TOKEN = "token"; // the workspace keeps it under the same name, for this tab only
+const TOKEN = "threadline.token"; // as the workspace keeps it, for this tab only
 const DEPTH = 6; // an example of a shape that contains itself has to end somewhere
 
 /** An element with attributes and children; strings become text. */
@@ -198,8 +198,8 @@ class Operation {
 
 async function main() {
   const token = document.getElementById("token");
-  token.value = sessionStorage.getItem(TOKEN) ?? "";
-  token.addEventListener("change", () => sessionStorage.setItem(TOKEN, token.value));
+  token.value = JSON.parse(sessionStorage.getItem(TOKEN) ?? '""');
+  token.addEventListener("change", () => sessionStorage.setItem(TOKEN, JSON.stringify(token.value)));
   const description = new Description(await (await fetch("/openapi.json")).json());
   document.getElementById("about").textContent = description.document.info.description;
   const main = document.getElementById("operations");
