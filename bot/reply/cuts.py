@@ -16,7 +16,7 @@ import regex  # type: ignore[import-untyped]  # it comes without types
 
 from bot.reply.blocks import Container, Leaf, Outline, consume, prefix, quotes, shared, siblings
 from bot.reply.inline import Span, read
-from bot.reply.mend import blanked
+from bot.reply.mend import blanked, goes_on
 
 LOW = 0.6
 """A page that is at least so full may end at the best place, and not only at the last one."""
@@ -33,11 +33,6 @@ _WORD = r"\s+ | (?<=[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003fff
 )
 _BREAKS = regex.compile(rf"(?P<sentence>{_SENTENCE}) | (?P<word>{_WORD})", regex.VERBOSE)
 _GRAPHEME = regex.compile(r"\X")
-# At the beginning of a page this would be a list, a heading, a quote, a table, code, a rule.
-_BLOCK = re.compile(
-    r"[-+*](\s|$)|#{1,6}(\s|$)|>|\d{1,9}[.)](\s|$)|```|~~~|=+\s*$|-+\s*$|\|| {4}|\t"
-)
-_UNSURE = 12  # characters after a place that must be known, to tell whether it is one of these
 
 
 class Rank(IntEnum):
@@ -306,10 +301,9 @@ class _Paragraph:
                 yield from self._cut(match.start(), match.start(), Rank.GRAPHEME)
 
     def _cut(self, at: int, resume: int, rank: Rank) -> Iterator[Cut]:
-        following = self._source[resume : resume + _UNSURE]
-        if not following.strip() or (rank < Rank.GRAPHEME and _BLOCK.match(following)):
+        if rank < Rank.GRAPHEME and not goes_on(self._source, resume, ended=self._closed):
             return
-        if len(following) < _UNSURE and not self._closed:
+        if not self._source[resume:].strip():
             return
         around = [span for span in self._spans if span.start < at and resume < span.end]
         code = any(span.delimiter.startswith("`") for span in around)

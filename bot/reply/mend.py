@@ -13,6 +13,11 @@ from bot.reply.blocks import MARKS, Leaf, Outline, consume, prefix
 from bot.reply.inline import Inline, read
 
 _SEPARATOR = re.compile(r"[\s>]*[|:\- \t]*\Z")
+# At the beginning of a page this would be a list, a heading, a quote, a table, code, a rule.
+_BLOCK = re.compile(
+    r"[-+*](\s|$)|#{1,6}(\s|$)|>|\d{1,9}[.)](\s|$)|```|~~~|=+\s*$|-+\s*$|\|| {4}|\t"
+)
+_UNSURE = 12  # characters that tell whether it is one of these
 _PIPE = re.compile(r"(?<!\\)\|")
 
 
@@ -57,6 +62,12 @@ def blanked(outline: Outline, leaf: Leaf) -> str:
     return "".join(lines)
 
 
+def goes_on(source: str, at: int, *, ended: bool) -> bool:
+    """Whether a paragraph may be cut at `at`: what follows is still a paragraph by itself."""
+    following = source[at : at + _UNSURE]
+    return (ended or len(following) == _UNSURE) and not _BLOCK.match(following)
+
+
 def _mend(text: str) -> Mended:
     start = text.rfind("\n") + 1
     outline = Outline(text)
@@ -95,7 +106,8 @@ def _fence(outline: Outline, leaf: Leaf) -> Mended:
     shown = outline.text[:keep]
     if not shown[outline.starts[first] :].strip():
         return _before(outline, begin)
-    return Mended(_line_end(shown) + prefix(leaf.containers) + leaf.markup, keep, start)
+    clean = start if len(outline.starts) > leaf.first + 2 else begin
+    return Mended(_line_end(shown) + prefix(leaf.containers) + leaf.markup, keep, clean)
 
 
 def _before(outline: Outline, begin: int) -> Mended:
@@ -109,11 +121,12 @@ def _before(outline: Outline, begin: int) -> Mended:
 def _table(outline: Outline, leaf: Leaf) -> Mended:
     """A table's last row may be half-written; its last cell is mended like a paragraph."""
     text, start = outline.text, outline.starts[-1]
+    clean = start if len(outline.starts) > leaf.first + 3 else outline.starts[leaf.first]
     if start == len(text):
-        return Mended(text, start, start)
+        return Mended(text, start, clean)
     pipes = list(_PIPE.finditer(text, start))
     cell = pipes[-1].end() if pipes else start
-    return replace(_inline(text, cell, text[cell:]), clean=start)
+    return replace(_inline(text, cell, text[cell:]), clean=clean)
 
 
 def _paragraph(outline: Outline, leaf: Leaf) -> Mended:
@@ -165,7 +178,14 @@ def _inline(text: str, begin: int, source: str) -> Mended:
             parts.append(text[at : begin + start])
             at = begin + end
     parts.append(text[at : begin + len(shown)])
-    return Mended("".join(parts) + closers, begin + keep, begin + found.clean)
+    return Mended("".join(parts) + closers, begin + keep, begin + _clean(source, found.clean))
+
+
+def _clean(source: str, clean: int) -> int:
+    """The end of the last word that a page could end with."""
+    while clean and not goes_on(source, clean, ended=False):
+        clean = max(source.rfind(" ", 0, clean - 1), source.rfind("\n", 0, clean - 1)) + 1
+    return len(source[:clean].rstrip())
 
 
 def _closers(source: str, found: Inline) -> tuple[int, str]:

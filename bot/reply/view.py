@@ -88,6 +88,7 @@ class View:
                 outermost = not any(strip[:depth])
                 strip = strip[:depth]
                 self._strips.append((at, strip))
+                self._part(source, at, skip, marks)
                 if outermost:
                     return self._renumber(source, at, skip, opening.number)
             if marks:
@@ -96,15 +97,18 @@ class View:
         self._add(source[at:], at)
         return len(source)
 
+    def _part(self, source: str, start: int, skip: int, marks: str) -> None:
+        """A list's number ends no paragraph as it ended the item: a blank line does."""
+        if _NUMBER_TO_BE.match(source, start + skip):
+            self._unsettled = self._length  # with the next character it may be no number
+        if _ORDERED.match(source, start + skip) and self._parts[-1].strip(" \t\n>"):
+            self._add(marks.rstrip() + "\n", start)
+
     def _renumber(self, source: str, start: int, skip: int, number: int | None) -> int:
         """The next item after the one that was cut goes on counting; where the rest begins."""
         at = start + skip
-        if number is None:
-            return start
-        if _NUMBER_TO_BE.match(source, at):
-            self._unsettled = self._length  # with the next character it may count otherwise
         item = _ORDERED.match(source, at)
-        if item is None:
+        if number is None or item is None:
             return start
         self._add(source[start:at], start)
         self._add(str(number), at)
