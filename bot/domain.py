@@ -86,6 +86,7 @@ class Incoming:
     route: Mapping[str, str] = field(default_factory=dict)
     unusable: tuple[str, ...] = ()
     in_old_thread: bool = False  # others may have spoken there before: see Adapter.backlog
+    late: bool = False  # missed, and asked too long ago to be answered: history, and an apology
 
     @property
     def source(self) -> str:
@@ -126,6 +127,40 @@ class Conversation:
     updated_at: float
     visibility: Visibility = Visibility.PRIVATE
     began_by: Author | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """The position up to which every message of a channel was decided: accepted, or of no use.
+
+    With an empty `channel` it counts for every channel of the workspace without a higher one.
+    """
+
+    platform: str
+    workspace: str
+    channel: str
+    position: int
+
+
+class Effect(Enum):
+    """What it means for a turn that something stored was changed, or that it is asked for again."""
+
+    UNKNOWN = "unknown"  # nothing of the kind is stored
+    SAME = "same"  # it is as it was already
+    KEPT = "kept"  # stored; no turn has to do anything: later ones will see it
+    AGAIN = "again"  # the turn was opened again: who holds it is stale, and it is to be claimed
+    STOP = "stop"  # the running turn has nothing left to answer
+    BUSY = "busy"  # the turn is being worked on, or a newer one waits
+    OLDER = "older"  # others came after it: only the newest turn can be opened again
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a change, and whose conversation and turn it concerns."""
+
+    effect: Effect
+    conversation: int = 0
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +207,7 @@ class Question:
     route: Mapping[str, str] = field(default_factory=dict)
     unusable: tuple[str, ...] = ()
     sent_at: float = 0.0
+    late: bool = False  # see Incoming.late
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from bot.domain import (
     Receipt,
     Request,
     Shown,
+    Watermark,
 )
 
 
@@ -206,6 +207,27 @@ class Inbox(Protocol):
         """
         ...
 
+    async def missed(self, messages: Sequence[Incoming]) -> None:
+        """Accept what one place said while its events did not arrive, oldest first.
+
+        As `receive`, but what is older than the settings allow becomes history with an apology,
+        and questions of one conversation are answered together. Raises StoreUnavailable: then
+        they are all to be brought again.
+        """
+        ...
+
+    async def watermarks(self, platform: str) -> Sequence[Watermark]:
+        """How far each place was decided when it was last stored."""
+        ...
+
+    async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
+        """Store that places were decided so far; a watermark never goes back."""
+        ...
+
+    async def active(self, platform: str) -> Sequence[Conversation]:
+        """The platform's conversations in which something was said lately, newest first."""
+        ...
+
     async def command(self, command: Command) -> Answer:
         """Carry out a command of a slash, a button or a shortcut."""
         ...
@@ -299,4 +321,20 @@ class Store(Protocol):
         self, place: ConversationKey, author: str, limit: int
     ) -> Sequence[Conversation]:
         """The newest conversations in a channel in which `author` spoke in this epoch."""
+        ...
+
+    async def watermarks(self, platform: str) -> Sequence[Watermark]:
+        """All watermarks of a platform."""
+        ...
+
+    async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
+        """Raise watermarks; a workspace's own drops those of its channels that are not higher."""
+        ...
+
+    async def active(self, platform: str, *, since: float, limit: int) -> Sequence[Conversation]:
+        """Up to `limit` conversations changed after `since` (Unix seconds), newest first."""
+        ...
+
+    async def said_since(self, key: ConversationKey, position: int) -> bool:
+        """Whether the conversation has a message of a person after `position`."""
         ...

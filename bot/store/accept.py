@@ -138,6 +138,7 @@ def _insert(
         "route": json.dumps(dict(incoming.route)),
         "unusable": json.dumps(incoming.unusable),
         "sent_at": incoming.sent_at,
+        "late": incoming.late,
         "created_at": place.now,
     }
     insert_row(db, "messages", values, "ON CONFLICT (source) DO NOTHING")

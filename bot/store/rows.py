@@ -77,6 +77,7 @@ def question_from(row: sqlite3.Row) -> Question:
         route=json.loads(row["route"]),
         unusable=tuple(json.loads(row["unusable"])),
         sent_at=row["sent_at"],
+        late=bool(row["late"]),
     )
 
 

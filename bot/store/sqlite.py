@@ -22,9 +22,10 @@ from bot.domain import (
     Fence,
     Incoming,
     Message,
+    Watermark,
 )
 from bot.ports import Clock
-from bot.store import conversations, reads, turns
+from bot.store import conversations, reads, turns, watermarks
 from bot.store.accept import accept
 from bot.store.connection import Readers, Writer, open_readers, open_writer
 from bot.store.library import Interrupt, SqliteLibrary
@@ -124,6 +125,10 @@ class SqliteStore:
         now = self._clock.time()
         await self._write(partial(conversations.record_command, source=source, now=now))
 
+    async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
+        """See the port."""
+        await self._write(partial(watermarks.move, marks=tuple(marks)))
+
     # ── reads ─────────────────────────────────────────────────────────────────────────────────
     async def unfinished(self, platform: str) -> Sequence[int]:
         """See the port."""
@@ -156,3 +161,17 @@ class SqliteStore:
     ) -> Sequence[Conversation]:
         """See the port."""
         return await self._read(partial(reads.recent, place=place, author=author, limit=limit))
+
+    async def watermarks(self, platform: str) -> Sequence[Watermark]:
+        """See the port."""
+        return await self._read(partial(watermarks.read, platform=platform))
+
+    async def active(self, platform: str, *, since: float, limit: int) -> Sequence[Conversation]:
+        """See the port."""
+        return await self._read(
+            partial(watermarks.active, platform=platform, since=since, limit=limit)
+        )
+
+    async def said_since(self, key: ConversationKey, position: int) -> bool:
+        """See the port."""
+        return await self._read(partial(watermarks.said_since, key=key, position=position))

@@ -1,0 +1,62 @@
+"""Watermarks and the conversations that a start looks at.
+
+Invariant: a watermark never goes back, whoever writes it and in whatever order.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from bot.domain import Conversation, ConversationKey, Watermark
+from bot.store import rows
+
+
+def read(db: sqlite3.Connection, platform: str) -> list[Watermark]:
+    """See `Store.watermarks`."""
+    found = db.execute(
+        "SELECT workspace, channel, position FROM watermarks"
+        " WHERE platform = ? AND workspace > ''",  # every workspace has a name
+        (platform,),
+    )
+    return [Watermark(platform, *row) for row in found]
+
+
+def move(db: sqlite3.Connection, marks: Iterable[Watermark]) -> None:
+    """See `Store.move_watermarks`."""
+    for mark in marks:
+        db.execute(
+            "INSERT INTO watermarks (platform, workspace, channel, position) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (platform, workspace, channel)"
+            " DO UPDATE SET position = max(position, excluded.position)",
+            (mark.platform, mark.workspace, mark.channel, mark.position),
+        )
+        if mark.channel:
+            continue
+        db.execute(  # the workspace's own says it for them now
+            "DELETE FROM watermarks WHERE platform = ? AND workspace = ? AND channel > ''"
+            " AND position <= ?",
+            (mark.platform, mark.workspace, mark.position),
+        )
+
+
+def active(db: sqlite3.Connection, platform: str, since: float, limit: int) -> list[Conversation]:
+    """See `Store.active`."""
+    found = db.execute(
+        "SELECT * FROM conversations WHERE platform = ? AND updated_at > ?"
+        " ORDER BY updated_at DESC LIMIT ?",
+        (platform, since, limit),
+    )
+    return [rows.conversation_from(row) for row in found]
+
+
+def said_since(db: sqlite3.Connection, key: ConversationKey, position: int) -> bool:
+    """See `Store.said_since`. Reads one conversation; asked for missed commands only."""
+    conversation = rows.find(db, key)
+    if conversation is None:
+        return False
+    found = db.execute(
+        "SELECT 1 FROM messages WHERE conversation_id = ? AND position > ? LIMIT 1",
+        (conversation["id"], position),
+    )
+    return found.fetchone() is not None
