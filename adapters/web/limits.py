@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from fastapi import HTTPException
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_BYTES = 1_048_576
 """A whole past conversation fits; more than a model's context of text does not."""
@@ -21,6 +24,34 @@ RETRY_SECONDS = 5
 """When to ask again after 429: an answer takes about so long."""
 
 TOO_MANY = "You have too many answers and pages open at once: close some, or ask again soon."
+
+
+TOO_LONG = f"A request may have {BODY_BYTES:,} bytes at most."
+
+
+class BodyLimit:
+    """An ASGI app whose requests bring at most BODY_BYTES; longer ones are answered with 413."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse what says that it is too long, and stop reading what turns out to be."""
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced) > BODY_BYTES:
+            await JSONResponse({"error": TOO_LONG}, 413)(scope, receive, send)
+            return
+        left = BODY_BYTES
+
+        async def counted() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise HTTPException(413, TOO_LONG)
+            return message
+
+        await self._app(scope, counted, send)
 
 
 class Streams:

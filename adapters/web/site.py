@@ -16,7 +16,7 @@ from adapters.web.admin import Admin
 from adapters.web.assets import docs_routes, page_routes
 from adapters.web.auth import Access, Guard
 from adapters.web.conversations import Conversations, Records
-from adapters.web.limits import BODY_BYTES, Streams
+from adapters.web.limits import BodyLimit, Streams
 from adapters.web.oneshot import OneShot
 from adapters.web.talk import Talk
 from adapters.web.workspace import Workspace
@@ -44,7 +44,6 @@ def build_site(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=BODY_BYTES,
         # The log has what is needed; nothing of a request leaves this machine.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
@@ -61,7 +60,7 @@ def build_site(
     app.include_router(Admin(library=talk.library).router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])
-    return Guard(app, hosts=hosts, any_address=any_address)
+    return Guard(BodyLimit(app), hosts=hosts, any_address=any_address)
 
 
 def _describe_models(app: FastAPI, models: Sequence[str]) -> None:

@@ -139,13 +139,13 @@ def erase(db: sqlite3.Connection, conversation: int, uid: str, now: float) -> bo
 
 
 def _free(db: sqlite3.Connection, conversation: int, uid: str) -> sqlite3.Row | None:
-    """A message that no unfinished turn works on."""
+    """A message that no turn works on; nothing of a concluded one is read by it any more."""
     row: sqlite3.Row | None = db.execute(
         "SELECT messages.*, state FROM messages LEFT JOIN turns ON turns.id = turn_id"
         " WHERE uid = ? AND messages.conversation_id = ? AND erased_at IS NULL",
         (uid, conversation),
     ).fetchone()
-    if row is not None and row["state"] not in (None, "done"):
+    if row is not None and row["state"] in ("waiting", "running"):
         raise RecordHeld(HELD)
     return row
 

@@ -1,0 +1,119 @@
+"""The API against its own OpenAPI description: every check of Schemathesis, and chains of calls.
+
+`SCHEMATHESIS_SEED` repeats a run; `make soak` makes many more requests.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from schemathesis.engine import from_schema
+from schemathesis.engine.events import EngineFinished, FatalError, NonFatalError, ScenarioFinished
+from schemathesis.engine.recorder import ScenarioRecorder
+
+from tests.web_kit import HTTP_TOKENS, TOKENS, in_thread
+
+SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20261121"))
+OPERATIONS = 15
+# Rules that JSON Schema cannot say: lists of equal length, the grammar of templates. What breaks
+# one of them is refused though the schema allows it, and the refusal names the rule.
+RULES = {"unequal_lists", "template"}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder: Path = tmp_path_factory.mktemp("site")
+    environ = {
+        "HTTP_TOKENS": HTTP_TOKENS,
+        "ADMINS": "web:alice",
+        "MODELS": "openai:sim,openai:sim-2",
+    }
+    with in_thread(folder, environ) as url:
+        yield url
+
+
+def findings(address: str, *, examples: int, seed: int) -> tuple[list[str], Counter[str]]:
+    """What Schemathesis finds, and how many requests each of its phases made."""
+    config = schemathesis.Config.from_dict(
+        {
+            "headers": {"Authorization": f"Bearer {TOKENS['alice']}"},
+            "seed": seed,
+            "generation": {"max-examples": examples, "database": "none"},
+            "suppress-health-check": ["all"],
+        }
+    )
+    schema = schemathesis.openapi.from_url(f"{address}/openapi.json", config=config)
+    found: list[str] = []
+    requests: Counter[str] = Counter()
+    for event in from_schema(schema).execute():
+        if isinstance(event, ScenarioFinished):
+            requests[event.phase.value] += len(event.recorder.interactions)
+            found += failures(event.recorder)
+        elif isinstance(event, NonFatalError):
+            found.append(f"{event.label}: {event.value!r}")
+        elif isinstance(event, FatalError):
+            raise event.exception
+        elif isinstance(event, EngineFinished):
+            assert event.stop_reason.value == "completed"
+    return found, requests
+
+
+def failures(recorder: ScenarioRecorder) -> Iterator[str]:
+    """The failed checks of a scenario, each with what it says and how to repeat it."""
+    for case, checks in recorder.checks.items():
+        for check in checks:
+            info = check.failure_info
+            if info is not None and not refused_by_a_rule(check.name, recorder, case):
+                yield f"{recorder.label}: {check.name}: {info.failure}\n{info.code_sample}"
+
+
+def refused_by_a_rule(check: str, recorder: ScenarioRecorder, case: str) -> bool:
+    response = recorder.find_response(case_id=case)
+    if check != "positive_data_acceptance" or response is None or response.status_code != 422:
+        return False
+    return {problem["type"] for problem in response.json()["detail"]} <= RULES
+
+
+def require_nothing_found(address: str, *, examples: int, seed: int) -> None:
+    print(f"SCHEMATHESIS_SEED={seed}")
+    found, requests = findings(address, examples=examples, seed=seed)
+    print(dict(requests))
+    assert not found, "\n\n".join(found)
+    assert all(requests[phase] > OPERATIONS for phase in ("coverage", "fuzzing", "stateful")), (
+        requests
+    )
+
+
+def test_no_request_finds_an_answer_that_is_not_described(address: str) -> None:
+    """Wrong and right bodies, missing tokens, other methods, and chains of calls."""
+    require_nothing_found(address, examples=15, seed=SEED)
+
+
+@pytest.mark.soak
+def test_many_requests_find_no_answer_that_is_not_described(address: str) -> None:
+    seed = int(os.environ.get("SCHEMATHESIS_SEED", random.randrange(2**32)))
+    require_nothing_found(address, examples=400, seed=seed)
+
+
+def test_a_finding_would_be_found(address: str) -> None:
+    """The rule that lets refusals pass is no hole: an undescribed answer is reported."""
+    config = schemathesis.Config.from_dict({"seed": SEED})
+    raw: Any = schemathesis.openapi.from_url(f"{address}/openapi.json", config=config).raw_schema
+    del raw["paths"]["/conversation"]["get"]["responses"]["401"]
+    only = {"/conversation": {"get": raw["paths"]["/conversation"]["get"]}}
+    schema = schemathesis.openapi.from_dict({**raw, "paths": only}, config=config)
+    schema.config.update(base_url=address)
+    found = [
+        finding
+        for event in from_schema(schema).execute()
+        if isinstance(event, ScenarioFinished)
+        for finding in failures(event.recorder)
+    ]
+    assert any("status_code_conformance" in finding for finding in found), found
