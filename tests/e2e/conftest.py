@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
 
+from tests.browser import CHROMIUM, FLAGS, House, Visitor
 from tests.harness import BotProcess
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.client import ModelSim
@@ -44,3 +48,45 @@ def bot(stage: Stage, model: ModelSim, tmp_path: Path) -> BotProcess:
             "SYSTEM_PROMPT": "Be brief.",
         },
     )
+
+
+# ── the page ──────────────────────────────────────────────────────────────────────────────────
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One browser for all tests of the page; each visitor has a profile of their own in it."""
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
+        yield launched
+        await launched.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """One bot and one model for all tests that leave them alone; each test is another user."""
+    async with ModelSim() as model:
+        house = House(model, tmp_path_factory.mktemp("house"))
+        async with house.bot:
+            yield house
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_house(tmp_path: Path) -> AsyncIterator[House]:
+    """A bot of the test's own, without tokens and not started yet: `async with own_house.bot`."""
+    async with ModelSim() as model:
+        yield House(model, tmp_path, users=0)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visit(browser: Browser) -> AsyncIterator[Callable[..., Awaitable[Visitor]]]:
+    """Send visitors to a house; nothing may have gone wrong in their browsers."""
+    visitors: list[Visitor] = []
+
+    async def arrive(house: House, **options: Any) -> Visitor:
+        token = options.pop("token", None) or house.new_token()
+        visitors.append(await Visitor.arrive(browser, house.origin, token, **options))
+        return visitors[-1]
+
+    yield arrive
+    for visitor in visitors:
+        await visitor.context.close()
+    assert [trouble for visitor in visitors for trouble in visitor.trouble.found] == []

@@ -18,6 +18,7 @@ class Page {
   #reading = 0;
   #stream = null;
   #lost = 0;
+  #announced = null; // the reply whose beginning was said, and whose end will be
 
   constructor() {
     this.state = new State();
@@ -175,12 +176,18 @@ class Page {
   }
 
   #replied(reply) {
-    const here = reply.thread === this.state.openId;
-    const before = here ? this.state.takeReply(reply) : null;
-    if (!here) return;
-    const writing = reply.state === "writing";
-    if (writing && !before) this.say("Threadline is writing.");
-    if (!writing && before?.state === "writing") this.say(ending(reply));
+    if (reply.thread !== this.state.openId) return;
+    this.state.takeReply(reply);
+    const over = reply.state !== "writing" && reply.state !== "queued";
+    if (over && this.#announced === reply.id) this.say(ending(reply));
+    if (over) this.#announced = null;
+  }
+
+  /** Listeners hear when a reply begins and when it ends, not every word. */
+  #announce(reply) {
+    if (reply?.state !== "writing" || this.#announced === reply.id) return;
+    this.#announced = reply.id;
+    this.say("Threadline is writing.");
   }
 
   #noticed(notice) {
@@ -345,6 +352,7 @@ class Page {
     $(".empty").hidden = !this.loaded || !state.isEmpty || outbox.items.length > 0;
     $(".older").hidden = state.older === null;
     const busy = state.isBusy;
+    this.#announce(state.underWay);
     $("#stop").hidden = !busy;
     this.thread.root.querySelector(".feed").setAttribute("aria-busy", String(busy));
     this.#drawTitle(state.summary(state.openId)?.name ?? state.open?.name ?? "Thread");

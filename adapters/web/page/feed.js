@@ -84,6 +84,7 @@ export class Feed {
       if (node === place) place = place.nextElementSibling;
       else this.list.insertBefore(node, place);
     });
+    this.list.hidden = this.#items.length === 0; // a feed without articles is none
     this.#keepTabStop();
     this.#follow();
   }

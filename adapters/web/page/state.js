@@ -147,14 +147,13 @@ export class State {
     detail.messages = upsert(detail.messages, { ...message, state });
   }
 
-  /** A reply's newest state; gives what it was before. */
+  /** A reply's newest state. */
   takeReply({ thread, ...reply }) {
     const detail = this.#details.get(thread);
-    if (!detail) return null;
-    const before = detail.messages.find(({ id }) => id === reply.id);
-    if (!before) detail.messages = detail.messages.map(takenUp);
+    if (!detail) return;
+    const known = detail.messages.some(({ id }) => id === reply.id);
+    if (!known) detail.messages = detail.messages.map(takenUp);
     detail.messages = upsert(detail.messages, reply);
-    return before ?? null;
   }
 
   takeSummary(thread) {

@@ -1,0 +1,134 @@
+"""The page loses nothing: reloads, lost networks, killed servers, several tabs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from playwright.async_api import Route, expect
+
+from tests.browser import House, Visitor, needs_browser
+from tests.sims.model.answers import Answer
+
+pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
+Visit = Callable[..., Awaitable[Visitor]]
+
+STORY = "A river of words went on and on. " * 10
+
+
+async def test_reload_in_mid_reply_catches_up(visit: Visit, house: House) -> None:
+    """The same thread, what was written so far, the rest of it; and the text not sent yet."""
+    await house.model.script(Answer(match="reload me", text=STORY, rate=0, wait_at=20))
+    tab = await (await visit(house)).tab()
+    await tab.mention("reload me")
+    await expect(tab.replies.locator(".text")).to_contain_text("A river of words")
+    await tab.box.fill("half a thought")
+    await tab.page.reload()
+    await expect(tab.replies.locator(".text")).to_contain_text("A river of words")
+    await expect(tab.replies).to_have_attribute("data-state", "writing")
+    await expect(tab.box).to_have_value("half a thought")
+    await house.model.release("reload me")
+    await tab.settled(STORY.strip())
+    await expect(tab.replies).to_have_count(1)
+
+
+async def test_server_killed_in_mid_reply_and_started_again_is_caught_up_with(
+    visit: Visit, own_house: House
+) -> None:
+    """The page says so quietly; the reply ends whole in the same place; a question that was
+    written meanwhile is asked once."""
+    house = own_house
+    await house.model.script(
+        Answer(match="tell all", text=STORY, rate=0, wait_at=20, times=1),
+        Answer(match="tell all", text=STORY, rate=200),
+    )
+    async with house.bot:
+        tab = await (await visit(house)).tab()
+        await tab.mention("tell all")
+        await expect(tab.replies.locator(".text")).to_contain_text("A river of words")
+        await house.bot.kill()
+        await expect(tab.page.locator("#link")).to_have_text("Reconnecting…")
+        await tab.say("written in the dark")
+        await expect(tab.questions.last).to_contain_text("Not sent yet")
+        await house.bot.start()
+        await house.bot.ready()
+        await tab.settled(STORY.strip(), 0)
+        await tab.settled("written in the dark")
+        await expect(tab.page.locator("#link")).to_have_text("")
+        await expect(tab.replies).to_have_count(2)
+        await expect(tab.questions).to_have_count(2)
+    asked = await house.model.streams(match="written in the dark")
+    assert len(asked) == 1
+
+
+async def test_two_tabs_are_in_step(visit: Visit, house: House) -> None:
+    """A thread that begins in one shows in the other, is followed there, and is stopped there."""
+    await house.model.say(STORY, match="seen twice", rate=30)
+    visitor = await visit(house)
+    one, two = await visitor.tab(), await visitor.tab()
+    await one.mention("seen twice")
+    await expect(two.roots).to_contain_text("seen twice")
+    await two.roots.get_by_role("button").click()
+    await expect(two.replies.locator(".text")).to_contain_text("A river")
+    await two.stop.click()
+    for tab in (one, two):
+        await expect(tab.replies).to_have_attribute("data-state", "stopped")
+        await expect(tab.stop).to_be_hidden()
+        await expect(tab.roots.get_by_role("button")).to_contain_text("1 reply")
+    texts = [await tab.replies.locator(".text").inner_text() for tab in (one, two)]
+    assert texts[0] == texts[1]
+    await two.say("/reset")
+    await expect(one.notices).to_contain_text("Started over")
+
+
+async def test_message_written_offline_is_sent_once_when_the_network_is_back(
+    visit: Visit, house: House
+) -> None:
+    """It is shown as not sent, survives a reload of the page's own state, and is sent by itself."""
+    visitor = await visit(house)
+    tab = await visitor.tab()
+    await tab.mention("before the tunnel")
+    await tab.settled("before the tunnel")
+    await visitor.context.set_offline(True)
+    await tab.say("inside the tunnel")
+    await expect(tab.questions.last).to_contain_text("Not sent yet")
+    await visitor.context.set_offline(False)
+    await tab.settled("inside the tunnel")
+    await expect(tab.questions).to_have_count(2)
+    assert len(await house.model.streams(match="inside the tunnel")) == 1
+
+
+async def test_answer_that_got_lost_on_the_way_doubles_nothing(visit: Visit, house: House) -> None:
+    """The server has the message, the page cannot know: it sends the same again."""
+    tab = await (await visit(house)).tab()
+    sent: list[str] = []
+
+    async def lose_the_first(route: Route) -> None:
+        sent.append(str(route.request.post_data))
+        if len(sent) == 1:
+            await route.fetch()
+            await route.abort("connectionreset")
+        else:
+            await route.continue_()
+
+    await tab.page.route("**/app/messages", lose_the_first)
+    await tab.mention("only once please")
+    await tab.settled("only once please")
+    assert len(sent) == 2 and sent[0] == sent[1]
+    await expect(tab.roots).to_have_count(1)
+    await expect(tab.questions).to_have_count(1)
+    assert len(await house.model.streams(match="only once please")) == 1
+
+
+async def test_unsent_message_survives_a_reload(visit: Visit, house: House) -> None:
+    """It is kept in the tab until the server has it."""
+    visitor = await visit(house)
+    tab = await visitor.tab()
+    await tab.page.route("**/app/messages", lambda route: route.abort("connectionrefused"))
+    await tab.channel_box.fill("@threadline keep this for me")
+    await tab.channel_box.press("Enter")
+    await expect(tab.roots).to_contain_text("Not sent yet")
+    await tab.page.unroute("**/app/messages")
+    await tab.page.reload()
+    await tab.settled("keep this for me")
+    assert len(await house.model.streams(match="keep this for me")) == 1

@@ -1,0 +1,298 @@
+"""The page for everybody: by keyboard, by ear, on a phone, in long threads and long replies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page, Route, expect
+
+from tests.browser import PHONE, House, Tab, Visitor, needs_browser
+from tests.sims.model.answers import Answer
+
+pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
+Visit = Callable[..., Awaitable[Visitor]]
+
+STORY = "Words upon words upon words. " * 12
+RICH = """\
+# A heading
+
+Text with `code`, **weight** and [a link](https://example.com/).
+
+```python
+def add(a: int, b: int = 0x2A) -> float:  # a comment
+    return f"{a + b!r}" if None else True
+```
+
+| left | right |
+|:-----|------:|
+| one  |     1 |
+
+> A quotation
+
+1. first
+2. second
+"""
+SECTION = "## Part {n}\n\nA paragraph of part {n}. {filler}\n\n```python\nprint({n})\n```\n\n"
+LONG = "".join(SECTION.format(n=n, filler="More of it. " * 70) for n in range(60)) + "The end."
+
+WATCH_NEWS = """() => {
+  window.news = [];
+  new MutationObserver(() => {
+    const text = document.querySelector("#news").textContent;
+    if (text) news.push(text);
+  }).observe(document.querySelector("#news"), { childList: true });
+}"""
+WATCH_TASKS = """() => {
+  window.tasks = [0];
+  new PerformanceObserver((list) => list.getEntries().forEach((e) => tasks.push(e.duration)))
+    .observe({ entryTypes: ["longtask"] });
+}"""
+SELECT_FIRST = """() => {
+  const words = document.querySelector("#thread .from-assistant .text p").firstChild;
+  getSelection().setBaseAndExtent(words, 2, words, 11);
+}"""
+
+
+async def violations(page: Page) -> list[str]:
+    """What axe-core finds, with all of its rules, in one line each."""
+    found = (await Axe().run(page)).response["violations"]
+    return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing(visit: Visit, house: House, scheme: str) -> None:
+    """In an empty channel, beside a rich reply, in a completion, in both dialogs."""
+    await house.model.say(RICH, match="be rich")
+    visitor = await visit(house, color_scheme=scheme)
+    tab = await visitor.tab()
+    await expect(tab.channel.get_by_role("heading", name="Ask in the channel")).to_be_visible()
+    assert await violations(tab.page) == []
+    await tab.mention("be rich")
+    await tab.settled("second")
+    await tab.say("/help")
+    await expect(tab.notices).to_have_count(1)
+    await tab.box.fill("/")
+    await expect(tab.page.get_by_role("listbox")).to_be_visible()
+    assert await violations(tab.page) == []
+    await tab.page.get_by_role("button", name="Help and shortcuts").click()
+    assert await violations(tab.page) == []
+    stranger = await (await visit(house, token="wrong", color_scheme=scheme)).tab()
+    await expect(stranger.page.get_by_role("dialog", name="Sign in")).to_be_visible()
+    assert await violations(stranger.page) == []
+
+
+async def test_everything_can_be_done_by_keyboard(visit: Visit, house: House) -> None:
+    """From the load to a reply, to its stop, through the messages, out of the thread and back."""
+    await house.model.say(STORY, match="by keys", rate=40)
+    tab = await (await visit(house)).tab()
+    keys = tab.page.keyboard
+    await expect(tab.channel_box).to_be_focused()
+    await keys.type("@th")
+    await expect(tab.page.get_by_role("option")).to_have_count(1)
+    await keys.press("Enter")
+    await expect(tab.channel_box).to_have_value("@threadline ")
+    await keys.type("by keys")
+    await keys.press("Enter")
+    await expect(tab.box).to_be_focused()
+    await expect(tab.replies.locator(".text")).to_contain_text("Words upon")
+    await keys.press("Tab")
+    await expect(tab.stop).to_be_focused()
+    await keys.press("Enter")
+    await expect(tab.replies).to_have_attribute("data-state", "stopped")
+
+    await keys.type("by keys again")
+    await keys.press("Enter")
+    await expect(tab.replies.nth(1).locator(".text")).to_contain_text("Words upon")
+    await keys.press("Control+.")
+    await expect(tab.replies.nth(1)).to_have_attribute("data-state", "stopped")
+
+    await keys.press("ArrowUp")
+    await expect(tab.replies.nth(1)).to_be_focused()
+    await keys.press("Home")
+    await expect(tab.questions.first).to_be_focused()
+    await keys.press("ArrowDown")
+    await expect(tab.replies.first).to_be_focused()
+    await keys.press("?")
+    await expect(tab.page.get_by_role("dialog")).to_be_visible()
+    await keys.press("Escape")
+    await expect(tab.replies.first).to_be_focused()
+    await keys.press("Escape")
+    await expect(tab.thread).to_be_hidden()
+    await expect(tab.roots.first).to_be_focused()
+    await keys.press("Enter")
+    await expect(tab.box).to_be_focused()
+    await keys.press("F6")
+    await expect(tab.channel_box).to_be_focused()
+
+
+async def test_completion_is_a_listbox_that_the_box_points_into(visit: Visit, house: House) -> None:
+    """Arrows move the active option, Escape closes the list and nothing else, a click takes one."""
+    tab = await (await visit(house)).tab()
+    await tab.mention("about lists")
+    await tab.settled("about lists")
+    await tab.box.press_sequentially("/")
+    options = tab.page.get_by_role("option")
+    await expect(options).to_have_count(4)
+    for active in (0, 1):
+        chosen = await options.nth(active).get_attribute("id")
+        await expect(tab.box).to_have_attribute("aria-activedescendant", str(chosen))
+        await expect(options.nth(active)).to_have_attribute("aria-selected", "true")
+        await tab.box.press("ArrowDown")
+    await tab.box.press("Escape")
+    await expect(tab.page.get_by_role("listbox")).to_be_hidden()
+    await expect(tab.thread).to_be_visible()
+    await tab.box.press_sequentially("re")
+    await expect(options).to_have_count(1)
+    await options.click()
+    await expect(tab.box).to_have_value("/reset")
+    await expect(tab.box).to_be_focused()
+
+
+async def test_listeners_hear_the_beginning_and_the_end_not_every_word(
+    visit: Visit, house: House
+) -> None:
+    """Two sentences for a reply of many edits; the feed itself says that it is busy."""
+    await house.model.say(STORY, match="to be heard", rate=80)
+    tab = await (await visit(house)).tab()
+    await tab.page.evaluate(WATCH_NEWS)
+    await tab.mention("to be heard")
+    await expect(tab.thread.get_by_role("feed")).to_have_attribute("aria-busy", "true")
+    await tab.settled(STORY.strip())
+    await expect(tab.thread.get_by_role("feed")).to_have_attribute("aria-busy", "false")
+    await expect(tab.page.locator("#news")).to_have_text("Threadline answered, 60 words.")
+    assert await tab.page.evaluate("news") == [
+        "Threadline is writing.",
+        "Threadline answered, 60 words.",
+    ]
+
+
+async def test_phone_shows_one_pane_at_a_time(visit: Visit, house: House) -> None:
+    """Nothing is wider than the screen, nothing zooms, fingers find the buttons."""
+    await house.model.say(RICH, match="on the phone")
+    visitor = await visit(house, viewport=PHONE, has_touch=True, is_mobile=True)
+    tab = await visitor.tab()
+    await tab.channel_box.fill("@threadline on the phone")
+    await tab.channel.get_by_role("button", name="Send").tap()
+    await tab.settled("second")
+    await expect(tab.channel).to_be_hidden()
+    wide = "document.documentElement.scrollWidth > innerWidth"
+    assert not await tab.page.evaluate(wide)
+    size = await tab.box.evaluate("box => parseFloat(getComputedStyle(box).fontSize)")
+    assert size >= 16
+    for name in ("Send", "Back to the channel"):
+        box = await tab.thread.get_by_role("button", name=name).bounding_box()
+        assert box is not None and min(box["width"], box["height"]) >= 36
+    await tab.thread.get_by_role("button", name="Back to the channel").tap()
+    await expect(tab.thread).to_be_hidden()
+    await tab.roots.first.get_by_role("button").tap()
+    await expect(tab.channel).to_be_hidden()
+    await tab.page.go_back()
+    await expect(tab.channel).to_be_visible()
+
+
+async def test_long_reply_stays_smooth_and_leaves_reader_and_selection_alone(
+    visit: Visit, house: House
+) -> None:
+    """50 kB: who reads above is not moved, and is told that there is more."""
+    assert len(LONG) > 50_000
+    await house.model.say(LONG, match="at length", rate=4000)
+    tab = await (await visit(house)).tab()
+    await tab.page.evaluate(WATCH_TASKS)
+    await tab.mention("at length")
+    scroller = tab.thread.locator(".scroll")
+    await expect(tab.replies.locator(".text")).to_contain_text("Part 8")
+    await tab.page.evaluate(SELECT_FIRST)
+    await scroller.evaluate("node => node.scrollTop = 200")
+    pill = tab.thread.get_by_role("button", name="New")
+    await expect(pill).to_be_visible()
+    await tab.settled("The end.")
+    assert await scroller.evaluate("node => node.scrollTop") == 200
+    assert await tab.page.evaluate("String(getSelection())") == "paragraph"
+    await pill.click()
+    await expect(pill).to_be_hidden()
+    left = "node => node.scrollHeight - node.scrollTop - node.clientHeight"
+    assert await scroller.evaluate(left) < 2
+    assert await tab.page.evaluate("Math.max(...tasks)") < 300
+
+
+async def test_reader_at_the_end_stays_there_while_it_grows(visit: Visit, house: House) -> None:
+    """Without any touch of theirs, and without the sign of something new."""
+    await house.model.say(LONG[:12_000], match="follow along", rate=2000)
+    tab = await (await visit(house)).tab()
+    await tab.mention("follow along")
+    await tab.replies.first.wait_for()
+    reply = tab.replies.first
+    await expect(reply).to_have_attribute("data-state", "done")
+    left = "node => node.scrollHeight - node.scrollTop - node.clientHeight"
+    assert await tab.thread.locator(".scroll").evaluate(left) < 2
+    await expect(tab.thread.locator(".pill")).to_be_hidden()
+
+
+async def test_in_a_long_thread_only_the_growing_message_is_touched(
+    visit: Visit, house: House
+) -> None:
+    """500 messages stand above; drawing one more step of a reply leaves them as they are."""
+    await house.model.script(Answer(match="one more", text=STORY, rate=60))
+    tab = await (await visit(house)).tab()
+    await tab.mention("the first of many")
+    await tab.settled("the first of many")
+    await tab.page.route("**/app/threads/*", _with_many)
+    await tab.page.reload()
+    await expect(tab.thread.locator("article")).to_have_count(502)
+    await tab.page.evaluate(WATCH_TASKS)
+    await tab.page.evaluate("""() => {
+      window.touched = new Set();
+      new MutationObserver((changes) => changes.forEach(({ target }) => {
+        const node = target.closest?.("article") ?? target.parentElement?.closest("article");
+        if (node) touched.add(node);
+      })).observe(document.querySelector("#thread .feed"),
+        { subtree: true, childList: true, characterData: true, attributes: true });
+    }""")
+    await tab.say("one more")
+    await tab.settled(STORY.strip())
+    assert await tab.page.evaluate("touched.size") <= 4  # the reply, the question, its neighbour
+    assert await tab.page.evaluate("Math.max(...tasks)") < 300
+
+
+async def _with_many(route: Route) -> None:
+    response = await route.fetch()
+    thread: dict[str, Any] = await response.json()
+    old = thread["messages"][0]
+    html = "<p>Something that was said long ago, in a sentence or two.</p>" * 3
+    many = [{**old, "id": f"old-{n}", "html": html} for n in range(500)]
+    thread["messages"] = [*many, *thread["messages"]]
+    await route.fulfill(response=response, body=json.dumps(thread))
+
+
+async def test_theme_is_chosen_by_hand_and_kept(visit: Visit, house: House) -> None:
+    """System, light, dark; also after a reload and in the other tab; motion is not for all."""
+    visitor = await visit(house, color_scheme="light", reduced_motion="reduce")
+    tab, other = await visitor.tab(), await visitor.tab()
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    light = await tab.page.evaluate(ground)
+    for name in ("light", "dark"):
+        await tab.page.get_by_role("button", name="Theme").click()
+        await expect(tab.page.get_by_role("button", name=f"Theme: {name}")).to_be_visible()
+    assert await tab.page.evaluate(ground) != light
+    await expect(other.page.get_by_role("button", name="Theme: dark")).to_be_visible()
+    await tab.page.reload()
+    assert await tab.page.evaluate(ground) != light
+
+
+async def test_newcomer_sees_in_one_glance_what_to_do(visit: Visit, own_house: House) -> None:
+    """No settings at all: a first message is one press away, and how to get a real model."""
+    own_house.bot.set(LLM="", MODELS="", HTTP_TOKENS="")
+    async with own_house.bot:
+        tab: Tab = await (await visit(own_house)).tab()
+        await expect(tab.channel).to_contain_text("LLM=openai:")
+        await tab.channel.get_by_role("button", name="what can you do").click()
+        await expect(tab.channel_box).to_be_focused()
+        await tab.page.keyboard.press("Enter")
+        reply = await tab.settled("what can you do?")
+        await expect(reply).to_contain_text("I only repeat")
+        await expect(tab.questions).to_contain_text("You")
+        assert await violations(tab.page) == []

@@ -1,0 +1,139 @@
+"""What people and models write cannot do anything in the page; who may see it has to say so."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser import House, Visitor, needs_browser
+
+pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
+Visit = Callable[..., Awaitable[Visitor]]
+
+HOSTILE = """\
+<script>window.harmed = 1</script>
+<img src=x onerror="window.harmed = 2">
+<svg onload="window.harmed = 3"><a xlink:href="javascript:window.harmed=4">x</a></svg>
+<iframe srcdoc="<script>parent.harmed = 5</script>"></iframe>
+
+[a link](javascript:window.harmed=6) and [another](data:text/html,<script>alert(7)</script>)
+![picture](https://elsewhere.example/track.png) and ![two](javascript:window.harmed=8)
+[good](https://example.com/page "title\\" onclick=window.harmed=9")
+
+```html"><script>window.harmed = 10</script>
+</code></pre><script>window.harmed = 11</script>
+```
+
+| a | b |
+|---|:-:|
+| <b onclick="harmed=12">x</b> | `</td><script>window.harmed=13</script>` |
+
+<style>body { display: none }</style> The end.
+"""
+# As if the server had let everything through.
+RAW = """\
+<p onclick="harmed=1" style="position:fixed;inset:0" id="channel" class="composer k">text</p>
+<script>window.harmed = 2</script><img src="https://elsewhere.example/x.png" onerror="harmed=3">
+<a href="javascript:harmed=4">a</a><a href=" jAvaScript:harmed=5">b</a><a href="//x.example">c</a>
+<a href="https://example.com/" target="_top" onclick="harmed=6">d</a>
+<svg><script>harmed=7</script><use href="https://elsewhere.example/x.svg#y"/></svg>
+<math><mtext><table><mglyph><style><img src=x onerror=harmed=8></style></mglyph></table></math>
+<form action="https://elsewhere.example"><input name="a"><button>go</button></form>
+<iframe src="https://elsewhere.example"></iframe><object data="x"></object><embed src="x">
+<template><p>hidden</p></template><base href="https://elsewhere.example/"><meta charset="x">
+<pre class="code" data-language="&quot;onload=&quot;"><code>x</code></pre>
+"""
+SHOW_RAW = """async (html) => {
+  const { Body } = await import("/static/patch.js");
+  const body = new Body();
+  body.show(html, true);
+  document.querySelector("#channel .column").append(body.node);
+  const all = [...body.node.querySelectorAll("*")];
+  return {
+    tags: [...new Set(all.map((node) => node.localName))].sort(),
+    attributes: [...new Set(all.flatMap((node) => node.getAttributeNames()))].sort(),
+    links: all.filter((node) => node.matches("a")).map((node) => node.getAttribute("href")),
+    classes: [...body.node.querySelector("p").classList],
+  };
+}"""
+
+
+async def test_nothing_that_the_model_writes_runs(visit: Visit, house: House) -> None:
+    """No script, no request, no violation of the policy either: it never becomes markup."""
+    await house.model.say(HOSTILE, match="be hostile", rate=100)
+    visitor = await visit(house)
+    tab = await visitor.tab()
+    await tab.mention("be hostile <img src=x onerror='window.harmed = 20'>")
+    reply = await tab.settled("The end.")
+    await tab.page.reload()
+    reply = await tab.settled("The end.")
+    assert await tab.page.evaluate("window.harmed") is None
+    bad = "script, img, svg, iframe, style, [onclick], [onerror], [style], a[href^='javascript']"
+    await expect(tab.page.locator(".feed").locator(bad)).to_have_count(0)
+    good = reply.get_by_role("link", name="good")
+    await expect(good).to_have_attribute("href", "https://example.com/page")
+    await expect(good).to_have_attribute("target", "_blank")
+    await expect(good).to_have_attribute("rel", "noopener noreferrer nofollow")
+    await expect(reply.locator(".text")).to_contain_text("<script>window.harmed = 1</script>")
+
+
+async def test_page_makes_elements_only_of_what_it_allows(visit: Visit, house: House) -> None:
+    """The second wall: what a server might let through by mistake is dropped in the page."""
+    visitor = await visit(house)
+    visitor.trouble.provoked = ("violat",)  # the policy stops handlers in the inert document too
+    tab = await visitor.tab()
+    shown: dict[str, Any] = await tab.page.evaluate(SHOW_RAW, RAW)
+    await tab.page.locator("#channel .column p.k").click()
+    assert await tab.page.evaluate("window.harmed") is None
+    assert set(shown["tags"]) <= {
+        *("a", "p", "div", "pre", "code", "figure", "figcaption", "span", "button", "table"),
+    }
+    assert set(shown["attributes"]) <= {
+        *("aria-hidden", "aria-label", "class", "data-copy", "href", "rel", "role"),
+        *("tabindex", "target", "type"),
+    }
+    assert [link for link in shown["links"] if link] == [
+        "https://elsewhere.example/x.png",  # a picture became a link: it is not loaded
+        "https://example.com/",
+    ]
+    assert shown["classes"] == ["k"]
+
+
+async def test_text_cannot_become_markup_elsewhere_in_the_page(visit: Visit, house: House) -> None:
+    """Trusted Types: even the page's own scripts cannot set HTML from a string."""
+    visitor = await visit(house)
+    visitor.trouble.provoked = ("TrustedHTML", "require-trusted-types-for")
+    tab = await visitor.tab()
+    attempt = """() => {
+      try { document.body.insertAdjacentHTML("beforeend", "<b>x</b>"); return "done"; }
+      catch (error) { return error.name; }
+    }"""
+    assert await tab.page.evaluate(attempt) == "TypeError"
+
+
+async def test_page_asks_for_a_token_and_keeps_it_in_the_tab(visit: Visit, house: House) -> None:
+    """A wrong one is said so; signing out forgets it; another tab has to sign in itself."""
+    visitor = await visit(house, token="wrong")
+    tab = await visitor.tab()
+    dialog = tab.page.get_by_role("dialog", name="Sign in")
+    await expect(dialog).to_be_visible()
+    await tab.page.keyboard.press("Escape")
+    await expect(dialog).to_be_visible()
+    await dialog.get_by_label("Token").fill("wrong again")
+    await dialog.get_by_role("button", name="Sign in").click()
+    await expect(dialog.get_by_role("alert")).to_be_visible()
+    await dialog.get_by_label("Token").fill(house.new_token() or "")
+    await dialog.get_by_label("Token").press("Enter")
+    await expect(dialog).to_be_hidden()
+    await tab.mention("hello from me")
+    await tab.settled("hello from me")
+    await expect(tab.questions.first).to_contain_text("user")
+    kept = await tab.page.evaluate("JSON.stringify([{ ...localStorage }, document.cookie])")
+    assert "secret" not in kept
+    await tab.page.get_by_role("button", name="Sign out").click()
+    await expect(dialog).to_be_visible()
+    await expect(tab.page.locator("article")).to_have_count(0)
+    assert "secret" not in await tab.page.evaluate("JSON.stringify({ ...sessionStorage })")
