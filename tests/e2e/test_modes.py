@@ -1,0 +1,317 @@
+"""The ways to run it: Slack over HTTP, both platforms at once, other models, commands, exits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.harness import ROOT, BotProcess
+from tests.sims.discord import constants as d
+from tests.sims.discord.client import DiscordSim
+from tests.sims.model.client import ModelSim
+from tests.sims.slack import ids as s
+from tests.sims.slack.client import SlackSim
+from tests.stage import DiscordStage, Place, SlackStage, Stage
+
+
+@pytest.fixture
+async def discord() -> AsyncIterator[DiscordStage]:
+    async with DiscordSim() as sim:
+        yield DiscordStage(sim)
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[SlackStage]:
+    async with SlackSim() as sim:
+        yield SlackStage(sim)
+
+
+def settings_of(model: ModelSim, *stages: Stage, **more: str) -> dict[str, str]:
+    merged = {"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url, "SYSTEM_PROMPT": "Be brief."}
+    for stage in stages:
+        merged.update(stage.settings())
+    return {**merged, **more}
+
+
+async def whole(stage: Stage, place: Place, text: str) -> None:
+    """Until the bot's newest message there says `text` and nothing of it is being written."""
+
+    async def check() -> bool:
+        seen = await stage.seen(place)
+        return bool(seen) and text in seen[-1].text and "stop" not in str(seen[-1].buttons)
+
+    await stage.sim.until(check, 30)
+
+
+async def command(*words: str, folder: Path, **environ: str) -> tuple[int, str, str]:
+    """Run `python -m bot WORDS` to its end: exit code, stdout, stderr."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bot",
+        *words,
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(folder), **environ},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+# ── platforms ─────────────────────────────────────────────────────────────────────────────────
+async def test_slack_over_signed_http(slack: SlackStage, model: ModelSim, tmp_path: Path) -> None:
+    """The one HTTP port serves Slack's events and /healthz; a forged event is refused."""
+    await model.say("Over HTTP.")
+    environ = settings_of(model, slack, SLACK_SIGNING_SECRET=s.SIGNING_SECRET, SLACK_APP_TOKEN="")
+    async with BotProcess(tmp_path, environ) as bot:
+        events = f"http://127.0.0.1:{bot.http_port}/slack/events"
+        assert await slack.sim.set_http(events)
+        place = await slack.mention("hello over http")
+        await whole(slack, place, "Over HTTP.")
+        async with aiohttp.ClientSession() as session:
+            forged = {"type": "event_callback", "event": {"type": "app_mention"}}
+            async with session.post(events, json=forged) as response:
+                assert response.status == 401
+
+
+async def test_both_platforms_in_one_process(
+    discord: DiscordStage, slack: SlackStage, model: ModelSim, tmp_path: Path
+) -> None:
+    await model.say("Here I am.")
+    async with BotProcess(tmp_path, settings_of(model, discord, slack)):
+        there, here = await asyncio.gather(discord.mention("where?"), slack.mention("where?"))
+        await whole(discord, there, "Here I am.")
+        await whole(slack, here, "Here I am.")
+
+
+async def test_health_names_the_platform_that_is_cut_off(
+    discord: DiscordStage, model: ModelSim, tmp_path: Path
+) -> None:
+    async with BotProcess(tmp_path, settings_of(model, discord)) as bot:
+        await discord.sim.offline()
+
+        async def unhealthy() -> bool:
+            return not await bot.healthy()
+
+        await discord.sim.until(unhealthy, 20)
+        await discord.sim.online()
+        await discord.sim.until(bot.healthy, 40)
+
+
+async def test_reset_by_slash_in_a_discord_thread(
+    discord: DiscordStage, model: ModelSim, tmp_path: Path
+) -> None:
+    async with BotProcess(tmp_path, settings_of(model, discord)):
+        place = await discord.mention("the first")
+        await whole(discord, place, "the first")
+        used = await discord.sim.slash(d.ALICE, place.thread, "reset")
+
+        async def told() -> bool:
+            answers = (await discord.sim.interaction(used))["answers"]
+            return any("Started over" in str(answer) for answer in answers)
+
+        await discord.sim.until(told)
+        await discord.say(place, "the second")
+        await whole(discord, place, "the second")
+        messages = (await model.last("the second")).body["messages"]
+        assert [m["content"] for m in messages] == ["Be brief.", "the second"]
+
+
+async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(
+    slack: SlackStage, model: ModelSim, tmp_path: Path
+) -> None:
+    """A slash cannot be used inside a thread: the channel's one offers that person's threads."""
+    async with BotProcess(tmp_path, settings_of(model, slack)):
+        place = await slack.mention("about cats")
+        await whole(slack, place, "about cats")
+        used = await slack.sim.slash(s.ALICE, s.GENERAL, "/reset")
+        assert used["acked"], used
+
+        async def offered() -> list[dict[str, str]]:
+            shown = str(await slack.sim.ephemeral(s.ALICE)) + str(
+                await slack.sim.answers(used["answers"])
+            )
+            return [{}] if "about cats" in shown else []
+
+        await slack.sim.until(offered)
+        shortcut = await slack.sim.shortcut(
+            s.ALICE, "threadline_reset", channel=place.channel, message_ts=place.thread
+        )
+        assert shortcut["acked"], shortcut
+
+        async def begun_anew() -> bool:
+            await slack.say(place, "what now")
+            await whole(slack, place, "what now")
+            messages = (await model.last("what now")).body["messages"]
+            return messages[1]["content"] == "what now"
+
+        await slack.sim.until(begun_anew)
+
+
+async def test_discord_forum_post_that_a_person_began(
+    discord: DiscordStage, model: ModelSim, tmp_path: Path
+) -> None:
+    """Mentioned in it, the bot reads what was said before, the title included."""
+    async with BotProcess(tmp_path, settings_of(model, discord)):
+        post = await discord.sim.forum_post(d.BOB, "Which editor?", "I like vi")
+        thread = post["thread"] if isinstance(post, dict) else post
+        await discord.sim.say(d.ALICE, thread, "I like ed")
+        await discord.sim.mention("settle it", channel=thread)
+        await whole(discord, Place(d.FORUM, thread, thread), "settle it")
+        told = str((await model.last("settle it")).body["messages"])
+        assert "I like vi" in told
+        assert "I like ed" in told
+
+
+async def test_discord_without_thread_permission_answers_in_a_reply_chain(
+    discord: DiscordStage, model: ModelSim, tmp_path: Path
+) -> None:
+    await discord.sim.set_permissions(d.CHANNEL, deny=["create_public_threads"])
+    async with BotProcess(tmp_path, settings_of(model, discord)):
+        question = await discord.mention("no threads here")
+        chain = Place(d.CHANNEL, d.CHANNEL, question.question)
+        await whole(discord, chain, "no threads here")
+        (reply,) = await discord.sim.messages(d.CHANNEL, author=d.BOT)
+        assert reply["reply_to"] == question.question
+        await discord.sim.say(d.ALICE, d.CHANNEL, "go on", reply_to=reply["id"])
+        await whole(discord, chain, "go on")
+        messages = (await model.last("go on")).body["messages"]
+        assert [m["role"] for m in messages] == ["system", "user", "assistant", "user"]
+
+
+# ── models ────────────────────────────────────────────────────────────────────────────────────
+async def test_huggingface_endpoint(discord: DiscordStage, model: ModelSim, tmp_path: Path) -> None:
+    await model.flavour("huggingface")
+    await model.say("From a face.")
+    environ = settings_of(
+        model, discord, LLM="huggingface:org/sim", HF_BASE_URL=model.url, HF_TOKEN="hf_simulated"
+    )
+    async with BotProcess(tmp_path, environ):
+        place = await discord.mention("who are you?")
+        await whole(discord, place, "From a face.")
+        record = await model.last()
+        assert record.body["model"] == "org/sim"
+        assert record.authorization == "Bearer hf_simulated"
+
+
+async def test_chain_falls_over_before_the_first_token_and_says_so(
+    discord: DiscordStage, model: ModelSim, tmp_path: Path
+) -> None:
+    await model.refuse("bad_key", model="sim", times=None)
+    await model.say("From the second.", model="sim-2")
+    environ = settings_of(model, discord, LLM="openai:sim,openai:sim-2")
+    async with BotProcess(tmp_path, environ) as bot:
+        place = await discord.mention("anyone?")
+        await whole(discord, place, "From the second.")
+        assert "openai:sim" in str([e for e in bot.events() if e["level"] == "warning"])
+
+
+# ── exits ─────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"LLM": "gpt-5"}, "LLM"),
+        ({"DISCORD_TOKEN": "t"}, "LLM"),
+        ({"HTTP_PORT": "eighty"}, "HTTP_PORT"),
+        ({"DISCORD_TOKEN": "t", "LLM": "openai:x"}, "OPENAI_API_KEY"),
+    ],
+)
+async def test_wrong_setting_ends_with_2_and_one_line_that_names_it(
+    tmp_path: Path, environ: dict[str, str], name: str
+) -> None:
+    code, out, err = await command("run", folder=tmp_path, **environ)
+    assert code == 2
+    assert out == ""
+    assert err.startswith(f"threadline: {name}: ")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "threadline.db").exists(), "something was started"
+
+
+async def test_refused_token_ends_with_1_and_one_sentence(
+    discord: DiscordStage, model: ModelSim, tmp_path: Path
+) -> None:
+    environ = settings_of(model, discord, DISCORD_TOKEN="wrong-token")
+    code, _, err = await command("run", folder=tmp_path, **environ)
+    assert code == 1
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("threadline: ")
+    assert "DISCORD_TOKEN" in last
+    assert "wrong-token" not in err
+
+
+async def test_missing_intent_says_which_switch_to_turn(
+    discord: DiscordStage, model: ModelSim, tmp_path: Path
+) -> None:
+    await discord.sim.grant_intents()
+    code, _, err = await command("run", folder=tmp_path, **settings_of(model, discord))
+    assert code == 1
+    assert "Message Content Intent" in err.strip().splitlines()[-1].replace("content", "Content")
+
+
+async def test_doctor_tries_everything_and_gives_advice(
+    discord: DiscordStage, slack: SlackStage, model: ModelSim, tmp_path: Path
+) -> None:
+    environ = settings_of(model, discord, slack)
+    code, out, err = await command("doctor", folder=tmp_path, **environ)
+    assert code == 0, out + err
+    for subject in ("settings", "database", "openai:sim", "Discord", "Slack"):
+        assert subject.lower() in out.lower()
+    await slack.sim.scopes([scope for scope in s.SCOPES if scope != "chat:write"])
+    await model.key("sk-other")
+    code, out, _ = await command("doctor", folder=tmp_path, **environ)
+    assert code == 1
+    assert "chat:write" in out
+    assert "→" in out
+
+
+async def test_second_process_on_the_same_database_is_refused(
+    discord: DiscordStage, model: ModelSim, tmp_path: Path
+) -> None:
+    environ = settings_of(model, discord)
+    async with BotProcess(tmp_path, environ) as bot:
+        database = f"sqlite:///{tmp_path / 'threadline.db'}"
+        code, _, err = await command("run", folder=tmp_path, **environ, DATABASE_URL=database)
+        assert code == 1
+        assert str(bot.pid) in err.strip().splitlines()[-1]
+
+
+async def test_version_and_help(tmp_path: Path) -> None:
+    code, out, _ = await command("version", folder=tmp_path)
+    assert (code, out) == (0, "threadline 0.1.0\n")
+    code, out, _ = await command("--help", folder=tmp_path)
+    assert code == 0
+    assert all(name in out for name in ("run", "chat", "migrate", "doctor", "version"))
+
+
+async def test_terminal_remembers_across_restarts(model: ModelSim, tmp_path: Path) -> None:
+    """`echo … | python -m bot chat` prints the answer only."""
+    first = await chat("hello", tmp_path)
+    second = await chat("and again", tmp_path)
+    assert "1 message " in first
+    assert "3 messages" in second
+
+
+async def chat(text: str, folder: Path) -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bot",
+        "chat",
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(folder)},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(text.encode()), 60)
+    assert process.returncode == 0
+    assert err == b""
+    return out.decode()
