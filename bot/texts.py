@@ -105,7 +105,10 @@ def _rate_limited(retry_after: float | None) -> str:
     if retry_after is None:
         return "The model is taking too many requests right now. Please ask again in a minute."
     seconds = max(1, round(retry_after))
-    wait = f"{seconds} seconds" if seconds < 90 else f"{round(seconds / 60)} minutes"
+    if seconds == 1:
+        wait = "a second"
+    else:
+        wait = f"{seconds} seconds" if seconds < 90 else f"{round(seconds / 60)} minutes"
     return f"The model is taking too many requests right now. Please ask again in {wait}."
 
 
