@@ -20,6 +20,14 @@ class ConversationKey:
     def __str__(self) -> str:
         return f"{self.platform}/{self.workspace}/{self.channel}/{self.thread}"
 
+    def within(self, place: ConversationKey) -> bool:
+        """Whether it is in `place`: a thread, a channel ("" as thread), or a whole workspace."""
+        return (
+            (self.platform, self.workspace) == (place.platform, place.workspace)
+            and place.channel in ("", self.channel)
+            and place.thread in ("", self.thread)
+        )
+
 
 class Role(StrEnum):
     """Who speaks, in the words of the chat completions API."""
@@ -115,21 +123,6 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
-    """A stored conversation. `model` is what people chose with /model, or None for the default."""
-
-    id: int
-    key: ConversationKey
-    name: str
-    model: str | None
-    epoch: int
-    created_at: float
-    updated_at: float
-    visibility: Visibility = Visibility.PRIVATE
-    began_by: Author | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Watermark:
     """The position up to which every message of a channel was decided: accepted, or of no use.
 
@@ -161,6 +154,21 @@ class Change:
     effect: Effect
     conversation: int = 0
     turn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A stored conversation. `model` is what people chose with /model, or None for the default."""
+
+    id: int
+    key: ConversationKey
+    name: str
+    model: str | None
+    epoch: int
+    created_at: float
+    updated_at: float
+    visibility: Visibility = Visibility.PRIVATE
+    began_by: Author | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +205,10 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A message that a turn answers. `message_id` and `channel` are the platform's."""
+    """A message that a turn answers. `message_id` and `channel` are the platform's.
+
+    An `erased` one was deleted by people: its text and its route are gone.
+    """
 
     id: int
     channel: str
@@ -208,6 +219,7 @@ class Question:
     unusable: tuple[str, ...] = ()
     sent_at: float = 0.0
     late: bool = False  # see Incoming.late
+    erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +264,8 @@ class Claim:
     `epoch` is the turn's own (the conversation's may be newer); `has_history` tells whether the
     epoch has messages besides the questions. `pages` are those that earlier attempts intended or
     posted. `conclusion` is set when an earlier attempt ended the turn but did not get its last
-    text shown: then only showing is left.
+    text shown: then only showing is left; one with nothing to show takes the reply away. `tries`
+    counts the attempts since the turn was opened (again).
     """
 
     fence: Fence
@@ -263,6 +276,12 @@ class Claim:
     has_history: bool = False
     pages: tuple[PageRecord, ...] = ()
     conclusion: Conclusion | None = None
+    tries: int = 1
+
+    @property
+    def asked(self) -> tuple[Question, ...]:
+        """The questions that are still there."""
+        return tuple(question for question in self.questions if not question.erased)
 
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────

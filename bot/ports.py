@@ -8,6 +8,8 @@ from typing import Protocol
 from bot.domain import (
     Accepted,
     Answer,
+    Author,
+    Change,
     ChatRequest,
     Choice,
     Claim,
@@ -232,6 +234,27 @@ class Inbox(Protocol):
         """Carry out a command of a slash, a button or a shortcut."""
         ...
 
+    async def edited(self, incoming: Incoming, edited_at: float) -> None:
+        """A message was edited (in Unix seconds); the same text again changes nothing.
+
+        One that is not stored counts as new where it addresses the bot and was edited just now.
+        """
+        ...
+
+    async def deleted(self, source: str) -> None:
+        """A message was deleted: a person's (`Incoming.source`), or a page of ours.
+
+        Messages that the adapter itself deletes are not reported.
+        """
+        ...
+
+    async def gone(self, place: ConversationKey) -> None:
+        """A place can no longer be written to: end what is being written there.
+
+        Without a thread it is a channel, without a channel the whole workspace.
+        """
+        ...
+
     async def conversation_of(self, source: str) -> ConversationKey | None:
         """The conversation that a platform message (`Incoming.source`, or a page's) belongs to."""
         ...
@@ -297,6 +320,43 @@ class Store(Protocol):
 
     async def reset(self, key: ConversationKey) -> Conversation | None:
         """Begin a new epoch; waiting questions end as reset. None when there is none such."""
+        ...
+
+    async def undo_reset(self, key: ConversationKey, epoch: int | None) -> Conversation | None:
+        """Look again at what was said before the last reset; what came since follows it, in order.
+
+        Only if that is epoch `epoch`, where given: pressing a button twice undoes one reset. None
+        when there is nothing (more) to bring back.
+        """
+        ...
+
+    async def reopen(self, key: ConversationKey, turn: int | None) -> Change:
+        """Open the newest turn again, in place: AGAIN, or BUSY, OLDER (not that one), UNKNOWN."""
+        ...
+
+    async def go_on(
+        self, key: ConversationKey, turn: int | None, author: Author, text: str
+    ) -> Change:
+        """Ask `text` below the newest turn's reply, once for each: AGAIN with the turn that waits.
+
+        Or BUSY, OLDER (there is a newer turn than `turn`), UNKNOWN (nothing to go on from).
+        """
+        ...
+
+    async def edit(self, source: str, text: str, edited_at: float) -> Change:
+        """A stored message says something else. AGAIN: the newest turn was opened again for it.
+
+        KEPT (it waits, or is history), OLDER (later turns see it), SAME, UNKNOWN.
+        """
+        ...
+
+    async def erase(self, source: str, *, with_reply: bool) -> Change:
+        """A message, or a page of a reply, was deleted: forget its text, and never take it again.
+
+        AGAIN: the turn is to be claimed, to go on without it or to take its reply away (that of a
+        deleted page; `with_reply` that of a turn whose last question this was). STOP: the running
+        turn has no question left. KEPT, SAME, or UNKNOWN: then a tombstone keeps it out.
+        """
         ...
 
     async def choose_model(self, key: ConversationKey, model: str | None) -> Conversation | None:

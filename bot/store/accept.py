@@ -24,6 +24,8 @@ def accept(
     known = _known(db, incoming.source)
     if known is not None:
         return known
+    if _is_deleted(db, incoming.source):
+        return Accepted(Receipt.KNOWN)
     row = rows.find(db, incoming.key)
     if row is not None:
         return _go_on(db, _Place(row["id"], row["epoch"], now), incoming)
@@ -48,6 +50,12 @@ def _known(db: sqlite3.Connection, source: str) -> Accepted | None:
     return None if row is None else Accepted(Receipt.KNOWN, row["conversation_id"], row["turn_id"])
 
 
+def _is_deleted(db: sqlite3.Connection, source: str) -> bool:
+    """Whether its deletion arrived before the message itself."""
+    found = db.execute("SELECT 1 FROM tombstones WHERE source = ?", (source,))
+    return found.fetchone() is not None
+
+
 # ── the two ways in ───────────────────────────────────────────────────────────────────────────
 def _begin(
     db: sqlite3.Connection, incoming: Incoming, backlog: Sequence[Incoming], now: float
@@ -55,6 +63,8 @@ def _begin(
     place = _Place(_create(db, incoming, now), 1, now)
     accepted = _ask(db, place, incoming)
     for earlier in backlog:  # after the question, which may be among them: it is no history
+        if _is_deleted(db, earlier.source):
+            continue
         _insert(db, place, earlier, kind="history", turn=None)
     return accepted
 
@@ -74,7 +84,7 @@ def _go_on(db: sqlite3.Connection, place: _Place, incoming: Incoming) -> Accepte
 
 
 def _ask(db: sqlite3.Connection, place: _Place, incoming: Incoming) -> Accepted:
-    turn = _waiting_turn(db, place)
+    turn = waiting_turn(db, place.conversation, place.epoch, place.now)
     _insert(db, place, incoming, kind="question", turn=turn)
     return Accepted(Receipt.QUESTION, place.conversation, turn)
 
@@ -103,18 +113,18 @@ def name_of(text: str) -> str:
     return line if len(line) <= NAME_LENGTH else f"{line[: NAME_LENGTH - 1].rstrip()}…"
 
 
-def _waiting_turn(db: sqlite3.Connection, place: _Place) -> int:
+def waiting_turn(db: sqlite3.Connection, conversation: int, epoch: int, now: float) -> int:
+    """The turn of a conversation that waits, made when there is none."""
     row = db.execute(
-        "SELECT id FROM turns WHERE conversation_id = ? AND state = 'waiting'",
-        (place.conversation,),
+        "SELECT id FROM turns WHERE conversation_id = ? AND state = 'waiting'", (conversation,)
     ).fetchone()
     if row is not None:
         return int(row["id"])
     values = {
-        "conversation_id": place.conversation,
-        "epoch": place.epoch,
+        "conversation_id": conversation,
+        "epoch": epoch,
         "state": "waiting",
-        "created_at": place.now,
+        "created_at": now,
     }
     return insert_row(db, "turns", values)
 

@@ -148,8 +148,14 @@ async def open_writer(path: Path, *, busy_timeout: float) -> AsyncIterator[Write
 
 def _connect_writer(path: Path, busy_timeout: float) -> sqlite3.Connection:
     # FULL: every commit is flushed. NORMAL would lose the last acknowledged ones with the power.
+    # secure_delete: what people deleted is overwritten, not only marked as free.
     return _connect(
-        path, busy_timeout, "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"
+        path,
+        busy_timeout,
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "secure_delete = ON",
     )
 
 

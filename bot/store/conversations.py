@@ -1,4 +1,5 @@
-"""The transitions of a conversation as a whole: a new epoch, another model, a command done.
+"""The transitions of a conversation as a whole: a new epoch and the way back, another model, a
+command done.
 
 Invariant: what was said before a reset keeps its epoch and has an index, so that it can be read,
 and brought back, in order.
@@ -26,6 +27,33 @@ def reset(db: sqlite3.Connection, key: ConversationKey, now: float) -> Conversat
     db.execute(
         "UPDATE conversations SET epoch = epoch + 1, updated_at = ? WHERE id = ?", (now, row["id"])
     )
+    return _read(db, row["id"])
+
+
+def undo_reset(
+    db: sqlite3.Connection, key: ConversationKey, epoch: int | None, now: float
+) -> Conversation | None:
+    """See `Store.undo_reset`. `now` is in Unix seconds.
+
+    The messages move into the epoch that is current, which is no other one than before: a turn that
+    runs meanwhile goes on. Indexes stay, so what was said since stays behind them.
+    """
+    row = rows.find(db, key)
+    if row is None:
+        return None
+    (before,) = db.execute(
+        "SELECT max(epoch) FROM messages WHERE conversation_id = ? AND epoch < ?"
+        " AND idx IS NOT NULL AND erased_at IS NULL",
+        (row["id"], row["epoch"]),
+    ).fetchone()
+    if before is None or epoch not in (None, before):
+        return None
+    for table in ("messages", "turns"):
+        db.execute(
+            f"UPDATE {table} SET epoch = ? WHERE conversation_id = ? AND epoch = ?",  # noqa: S608
+            (row["epoch"], row["id"], before),
+        )
+    db.execute("UPDATE conversations SET updated_at = ? WHERE id = ?", (now, row["id"]))
     return _read(db, row["id"])
 
 

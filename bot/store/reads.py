@@ -34,8 +34,12 @@ def history(
 
 
 def command_done(db: sqlite3.Connection, source: str) -> bool:
-    """See `Store.command_done`."""
-    found = db.execute("SELECT 1 FROM commands WHERE source = ?", (source,))
+    """See `Store.command_done`. One that was deleted before it came is not carried out either."""
+    found = db.execute(
+        "SELECT 1 FROM commands WHERE source = :source"
+        " UNION ALL SELECT 1 FROM tombstones WHERE source = :source",
+        {"source": source},
+    )
     return found.fetchone() is not None
 
 

@@ -78,6 +78,7 @@ def question_from(row: sqlite3.Row) -> Question:
         unusable=tuple(json.loads(row["unusable"])),
         sent_at=row["sent_at"],
         late=bool(row["late"]),
+        erased=row["erased_at"] is not None,
     )
 
 

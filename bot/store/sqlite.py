@@ -15,6 +15,8 @@ from typing import Self
 
 from bot.domain import (
     Accepted,
+    Author,
+    Change,
     Claim,
     Conclusion,
     Conversation,
@@ -25,7 +27,7 @@ from bot.domain import (
     Watermark,
 )
 from bot.ports import Clock
-from bot.store import conversations, reads, turns, watermarks
+from bot.store import again, changes, conversations, reads, turns, watermarks
 from bot.store.accept import accept
 from bot.store.connection import Readers, Writer, open_readers, open_writer
 from bot.store.library import Interrupt, SqliteLibrary
@@ -114,6 +116,37 @@ class SqliteStore:
     async def reset(self, key: ConversationKey) -> Conversation | None:
         """See the port."""
         return await self._write(partial(conversations.reset, key=key, now=self._clock.time()))
+
+    async def undo_reset(self, key: ConversationKey, epoch: int | None) -> Conversation | None:
+        """See the port."""
+        now = self._clock.time()
+        return await self._write(partial(conversations.undo_reset, key=key, epoch=epoch, now=now))
+
+    async def reopen(self, key: ConversationKey, turn: int | None) -> Change:
+        """See the port."""
+        return await self._write(partial(again.reopen, key=key, turn=turn))
+
+    async def go_on(
+        self, key: ConversationKey, turn: int | None, author: Author, text: str
+    ) -> Change:
+        """See the port."""
+        now = self._clock.time()
+        return await self._write(
+            partial(again.go_on, key=key, turn=turn, author=author, text=text, now=now)
+        )
+
+    async def edit(self, source: str, text: str, edited_at: float) -> Change:
+        """See the port."""
+        return await self._write(
+            partial(changes.edit, source=source, text=text, edited_at=edited_at)
+        )
+
+    async def erase(self, source: str, *, with_reply: bool) -> Change:
+        """See the port."""
+        now = self._clock.time()
+        return await self._write(
+            partial(changes.erase, source=source, with_reply=with_reply, now=now)
+        )
 
     async def choose_model(self, key: ConversationKey, model: str | None) -> Conversation | None:
         """See the port."""

@@ -1,4 +1,4 @@
-"""The transitions of a turn: waiting → running → concluded → done.
+"""The transitions of a turn: waiting → running → concluded → done (and back: `bot.store.changes`).
 
 Invariants: only the newest attempt moves a turn on (the fence); a claim binds the questions in the
 platform's order and reserves the reply's index at once; a reply is in the history exactly when its
@@ -8,8 +8,9 @@ turn was concluded with content.
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 
-from bot.domain import Claim, Conclusion, Fence
+from bot.domain import Claim, Conclusion, Fence, Question
 from bot.errors import LostOwnership
 from bot.store import rows
 
@@ -50,20 +51,27 @@ def _claimed(db: sqlite3.Connection, turn: int) -> Claim:
     conversation = rows.conversation_from(
         db.execute("SELECT * FROM conversations WHERE id = ?", (row["conversation_id"],)).fetchone()
     )
-    questions = db.execute(
-        "SELECT * FROM messages WHERE turn_id = ? AND kind = 'question' ORDER BY idx", (turn,)
-    )
     pages = db.execute("SELECT * FROM pages WHERE turn_id = ? ORDER BY number", (turn,))
     return Claim(
         fence=Fence(turn, row["attempt"]),
         conversation=conversation,
-        questions=tuple(rows.question_from(question) for question in questions),
+        questions=_questions(db, row),
         reply_index=row["reply_idx"],
         epoch=row["epoch"],
         has_history=_has_history(db, row),
         pages=tuple(rows.page_from(page) for page in pages),
         conclusion=rows.conclusion_from(row),
+        tries=row["attempt"] - row["opened"],
     )
+
+
+def _questions(db: sqlite3.Connection, turn: sqlite3.Row) -> tuple[Question, ...]:
+    """What the turn answers; once a person asks for an answer again, nothing is late."""
+    found = db.execute(
+        "SELECT * FROM messages WHERE turn_id = ? AND kind = 'question' ORDER BY idx", (turn["id"],)
+    )
+    questions = (rows.question_from(row) for row in found)
+    return tuple(replace(q, late=False) if turn["opened"] else q for q in questions)
 
 
 def _has_history(db: sqlite3.Connection, turn: sqlite3.Row) -> bool:

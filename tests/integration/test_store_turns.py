@@ -115,6 +115,7 @@ async def test_a_new_attempt_finds_what_the_earlier_ones_did(path: Path) -> None
     assert second == replace(
         first,
         fence=Fence(1, 2),
+        tries=2,
         pages=(PageRecord(0, "r1", "c1"), PageRecord(1, None)),
         conversation=second.conversation,
     )
