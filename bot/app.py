@@ -189,6 +189,8 @@ def _core(
         ),
         models=offered,
         adapters=adapters,
+        clock=clock,
+        missed_seconds=settings.missed_question_hours * 3_600,
     )
     return Core(
         intake=intake,

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
 import structlog
 
 from bot import commands
-from bot.domain import Answer, Choice, Command, ConversationKey, Incoming, Receipt
+from bot.domain import (
+    Accepted,
+    Answer,
+    Choice,
+    Command,
+    Conversation,
+    ConversationKey,
+    Incoming,
+    Receipt,
+    Watermark,
+)
 from bot.errors import PlatformError
-from bot.ports import Adapter, Store
+from bot.ports import Adapter, Clock, Store
 from bot.scheduler import Scheduler
 
 log = structlog.stdlib.get_logger(__name__)
@@ -21,6 +33,9 @@ BACKLOG_SECONDS = 1.5
 SAY_SECONDS = 30.0
 # A person's own conversations in a channel that a reset in the channel offers.
 RECENT = 5
+# After a time without events: the conversations that are looked at by themselves, because nothing
+# tells whether something was said there. Discord archives a thread after a week at the latest.
+ACTIVE_SECONDS, MOST_ACTIVE = 14 * 86_400.0, 1_000
 
 
 class Intake:
@@ -34,9 +49,12 @@ class Intake:
         commands: commands.Commands,
         models: Sequence[str],
         adapters: Mapping[str, Adapter],
+        clock: Clock,
+        missed_seconds: float,
     ) -> None:
         self._store, self._scheduler, self._commands = store, scheduler, commands
         self._models, self._adapters = tuple(models), adapters
+        self._clock, self._missed_seconds = clock, missed_seconds
         self._answers: set[asyncio.Task[None]] = set()
         self._in_hand: set[str] = set()  # commands being carried out: they may come twice at once
 
@@ -45,12 +63,34 @@ class Intake:
         command = commands.parse(incoming, self._models)
         if command is not None:
             return await self._receive_command(incoming, command)
-        backlog = await self._backlog(incoming)
-        accepted = await self._store.accept(incoming, backlog)
-        log.debug("message", source=incoming.source, receipt=accepted.receipt.value)
-        if accepted.receipt is Receipt.QUESTION and accepted.conversation is not None:
-            self._scheduler.wake(accepted.conversation)
-        return accepted.receipt
+        with self._waking() as asked:
+            asked.append(await self._accept(incoming))
+        return asked[0].receipt
+
+    async def missed(self, messages: Sequence[Incoming]) -> None:
+        """As `receive`, for what was said while no events came; turns begin after the last."""
+        too_old = self._clock.time() - self._missed_seconds
+        with self._waking() as asked:
+            for incoming in messages:
+                command = commands.parse(incoming, self._models)
+                if command is not None:
+                    await self._missed_command(incoming, command)
+                elif incoming.address.begins or await self._store.find(incoming.key) is not None:
+                    late = incoming.sent_at < too_old
+                    asked.append(await self._accept(replace(incoming, late=late)))
+
+    async def watermarks(self, platform: str) -> Sequence[Watermark]:
+        """How far each place was decided."""
+        return await self._store.watermarks(platform)
+
+    async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
+        """Store that places were decided so far."""
+        await self._store.move_watermarks(marks)
+
+    async def active(self, platform: str) -> Sequence[Conversation]:
+        """The conversations of the last two weeks, newest first."""
+        since = self._clock.time() - ACTIVE_SECONDS
+        return await self._store.active(platform, since=since, limit=MOST_ACTIVE)
 
     async def command(self, command: Command) -> Answer:
         """Carry out a command of a slash, a button or a shortcut."""
@@ -82,6 +122,29 @@ class Intake:
         """Wait for the answers of commands that are on their way."""
         if self._answers:
             await asyncio.wait(self._answers, timeout=SAY_SECONDS)
+
+    async def _accept(self, incoming: Incoming) -> Accepted:
+        accepted = await self._store.accept(incoming, await self._backlog(incoming))
+        log.debug("message", source=incoming.source, receipt=accepted.receipt.value)
+        return accepted
+
+    @contextmanager
+    def _waking(self) -> Iterator[list[Accepted]]:
+        """See that the questions accepted within are answered, also when it ends by an error."""
+        accepted: list[Accepted] = []
+        try:
+            yield accepted
+        finally:
+            for one in accepted:
+                if one.receipt is Receipt.QUESTION and one.conversation is not None:
+                    self._scheduler.wake(one.conversation)
+
+    async def _missed_command(self, incoming: Incoming, command: Command) -> None:
+        """What was meant for the state of then does nothing to what was said since."""
+        if await self._store.said_since(incoming.key, incoming.position):
+            log.info("a missed command comes too late", command=command.name)
+            return
+        await self._receive_command(incoming, command)
 
     async def _receive_command(self, incoming: Incoming, command: Command) -> Receipt:
         source = incoming.source

@@ -24,6 +24,11 @@ RESET_MEANWHILE = "This conversation was started over."
 EMPTY_ANSWER = "The model gave an empty answer. Please ask again."
 GAVE_UP = "I could not finish this answer after several tries. Please ask again."
 INTERNAL = "Something went wrong on my side, and it has been logged. Please ask again."
+MISSED = (
+    "Sorry, I was not running when you wrote this, and it is a while ago. "
+    "I have read it; please ask again if it still matters."
+)
+MISSED_EARLIER = "Sorry, I was not running when you wrote before."
 NO_QUESTION = "Hello! Write your question after my name, and I will answer in a thread."
 LENGTH_LIMIT = "The answer reached its length limit. Write “go on” for the rest."
 SHOWN_PLAINLY = "_This answer could not be shown in its own form._"
@@ -33,8 +38,18 @@ RESET_DONE = "Started over: I no longer look at what was said here before."
 NOTHING_TO_RESET = "There is nothing to start over here yet."
 WHICH_THREAD = "Which conversation should start over?"
 NO_RECENT = "You have no recent conversation with me in this channel."
+QUESTION_DELETED = "Stopped: the question was deleted."
+
+UNDO = "Undo"
+UNDO_DONE = "Undone: I look at what was said before again."
+NOTHING_TO_UNDO = "There is nothing to bring back here."
 STOP_DONE = "Stopped."
 NOTHING_TO_STOP = "I am not writing anything here at the moment."
+NOTHING_TO_RETRY = "There is no answer here that I could try again."
+NOTHING_TO_CONTINUE = "There is no answer here that I could go on with."
+STILL_WRITING = "I am still writing here: stop me first, or wait."
+NOT_THE_NEWEST = "More was said since then: I can only do that with my newest answer."
+GO_ON = "Go on exactly where your last answer ended."
 NO_MODEL_CHOICES = "There is one model here, and it is set by those who run me."
 MODEL_NEEDS_CONVERSATION = "Mention me first, then choose the model inside that conversation."
 
@@ -44,7 +59,11 @@ In a direct message just write.
 
 - `/reset`: start over (inside a thread you can also mention me with the word `reset`)
 - `/model`: see or choose the model of a conversation
-- `stop` after a mention: stop the answer that is being written
+- `stop` after a mention, or the button: stop the answer that is being written
+- `retry`, or the button “Try again”: write the newest answer anew, in its place
+- `continue`, or the button “Go on”: go on with an answer that was stopped or cut off
+- `undo`: take the last `reset` back
+- Edit your last question and I answer it anew; delete it and I forget it.
 - `/help`: this text"""
 
 _MODEL_SENTENCES: tuple[tuple[type[ModelError], str], ...] = (

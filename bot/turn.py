@@ -268,7 +268,7 @@ async def read_context(store: Store, claim: Claim, options: TurnOptions) -> tupl
     window = ContextWindow(
         budget=options.context_tokens,
         system_prompt=options.system_prompt,
-        questions=frozenset(question.id for question in claim.questions),
+        questions=frozenset(question.id for question in claim.asked if not question.late),
     )
     while not window.full:
         rows = await store.history(
@@ -282,8 +282,11 @@ async def read_context(store: Store, claim: Claim, options: TurnOptions) -> tupl
 
 
 def _notice(claim: Claim) -> str:
-    kinds = [kind for question in claim.questions for kind in question.unusable]
-    return texts.note(texts.unusable(kinds)) if kinds else ""
+    kinds = [kind for question in claim.asked for kind in question.unusable]
+    late = any(question.late for question in claim.asked)
+    sentences = [texts.MISSED_EARLIER] if late else []
+    sentences += [texts.unusable(kinds)] if kinds else []
+    return texts.note(" ".join(sentences)) if sentences else ""
 
 
 def _without_model(claim: Claim, draft: _Draft) -> Conclusion | None:
@@ -291,9 +294,14 @@ def _without_model(claim: Claim, draft: _Draft) -> Conclusion | None:
     if claim.epoch != claim.conversation.epoch:
         # Started over while nobody held the turn: what it would answer is no longer looked at.
         return draft.conclude(Outcome.RESET, texts.RESET_MEANWHILE)
-    if claim.fence.attempt > MAX_ATTEMPTS:
+    if not claim.asked:
+        return draft.conclude(Outcome.STOPPED, texts.QUESTION_DELETED)
+    if claim.tries > MAX_ATTEMPTS:
         return draft.conclude(Outcome.FAILED, texts.GAVE_UP, "too many attempts")
-    asked = any(question.text for question in claim.questions)
+    if all(question.late for question in claim.asked):
+        apology = texts.note(texts.MISSED)
+        return Conclusion(outcome=Outcome.FAILED, content="", display=apology, error="missed")
+    asked = any(question.text for question in claim.asked)
     if asked or (claim.has_history and not draft.notice):
         return None
     if draft.notice:

@@ -184,6 +184,8 @@ def world_of(path: Path, store: SqliteStore, **options: int) -> World:
         scheduler=scheduler,
         commands=commands,
         models=("other",),
+        clock=CLOCK,
+        missed_seconds=12 * 3_600,
         adapters={"sim": adapter},
     )
     return World(path, store, model, other, adapter, scheduler, intake)
