@@ -18,6 +18,7 @@ import structlog
 from pydantic import SecretStr
 
 from bot import commands, logs
+from bot.changes import Changes
 from bot.clock import SystemClock
 from bot.domain import Finding, Health, Role, Verdict
 from bot.errors import SettingsError, StoreError, TemplateError
@@ -189,6 +190,12 @@ def _core(
         ),
         models=offered,
         adapters=adapters,
+        changes=Changes(
+            store=store,
+            scheduler=scheduler,
+            clock=clock,
+            with_reply=settings.delete_reply_with_question,
+        ),
         clock=clock,
         missed_seconds=settings.missed_question_hours * 3_600,
     )

@@ -8,12 +8,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot import texts
-from bot.domain import Address, Answer, Command, ConversationKey, Incoming, Outcome
+from bot.domain import (
+    Address,
+    Answer,
+    Change,
+    Choice,
+    Command,
+    ConversationKey,
+    Effect,
+    Incoming,
+    Outcome,
+)
 from bot.ports import Store
 from bot.scheduler import Scheduler
 
-RESET, STOP, MODEL, HELP = "reset", "stop", "model", "help"
-NAMES = (RESET, STOP, MODEL, HELP)
+RESET, UNDO, MODEL, HELP = "reset", "undo", "model", "help"
+STOP, RETRY, CONTINUE = "stop", "retry", "continue"
+NAMES = (RESET, UNDO, STOP, RETRY, CONTINUE, MODEL, HELP)
+
+SHOWN_BY_THE_REPLY = Answer("")
+"""Nothing is to be said: the reply itself shows what the command did."""
 
 
 def parse(incoming: Incoming, models: Sequence[str]) -> Command | None:
@@ -42,29 +56,68 @@ class Commands:
         self._models, self._default = tuple(models), default
         self._known = {
             RESET: self._reset,
+            UNDO: self._undo,
             STOP: self._stop,
+            RETRY: self._retry,
+            CONTINUE: self._continue,
             MODEL: self._model,
             HELP: self._help,
         }
 
     async def run(self, command: Command) -> Answer:
-        """Do it, and say so in a sentence; an unknown one is answered with the help."""
-        return Answer(await self._known.get(command.name, self._help)(command))
+        """Do it, and say so in a sentence; an unknown one is answered with the help.
 
-    async def _reset(self, command: Command) -> str:
+        An empty sentence is none: the reply shows what was done.
+        """
+        return await self._known.get(command.name, self._help)(command)
+
+    # ── the conversation ──────────────────────────────────────────────────────────────────────
+    async def _reset(self, command: Command) -> Answer:
         conversation = await self._store.reset(command.key)
         if conversation is None:
-            return texts.NOTHING_TO_RESET
+            return Answer(texts.NOTHING_TO_RESET)
         self._scheduler.interrupt(conversation.id, Outcome.RESET)
-        return texts.RESET_DONE
+        ended = str(conversation.epoch - 1)
+        return Answer(texts.RESET_DONE, (Choice(texts.UNDO, UNDO, conversation.key, ended),))
 
-    async def _stop(self, command: Command) -> str:
-        conversation = await self._store.find(command.key)
-        if conversation and self._scheduler.interrupt(conversation.id, Outcome.STOPPED):
-            return texts.STOP_DONE
-        return texts.NOTHING_TO_STOP
+    async def _undo(self, command: Command) -> Answer:
+        """Take the last reset back; a button says which one, by the epoch that it ended."""
+        done = await self._store.undo_reset(command.key, _number(command))
+        return Answer(texts.NOTHING_TO_UNDO if done is None else texts.UNDO_DONE)
 
-    async def _model(self, command: Command) -> str:
+    # ── the newest reply; a button says which one it means, by its turn ───────────────────────
+    async def _stop(self, command: Command) -> Answer:
+        conversation, turn = await self._store.find(command.key), _number(command)
+        if conversation and self._scheduler.interrupt(conversation.id, Outcome.STOPPED, turn):
+            return Answer(texts.STOP_DONE)
+        return Answer(texts.NOTHING_TO_STOP)
+
+    async def _retry(self, command: Command) -> Answer:
+        change = await self._store.reopen(command.key, _number(command))
+        return self._again(command, change, texts.NOTHING_TO_RETRY)
+
+    async def _continue(self, command: Command) -> Answer:
+        turn = _number(command)
+        change = await self._store.go_on(command.key, turn, command.author, texts.GO_ON)
+        return self._again(command, change, texts.NOTHING_TO_CONTINUE)
+
+    def _again(self, command: Command, change: Change, nothing: str) -> Answer:
+        match change.effect:
+            case Effect.AGAIN:
+                self._scheduler.wake(change.conversation)
+                return SHOWN_BY_THE_REPLY
+            case Effect.BUSY:
+                return Answer(texts.STILL_WRITING)
+            case Effect.OLDER if command.argument:
+                return Answer(texts.NOT_THE_NEWEST)
+            case _:
+                return Answer(nothing)
+
+    # ── models and help ───────────────────────────────────────────────────────────────────────
+    async def _model(self, command: Command) -> Answer:
+        return Answer(await self._choose_model(command))
+
+    async def _choose_model(self, command: Command) -> str:
         if not self._models:
             return texts.NO_MODEL_CHOICES
         if not command.argument:
@@ -77,8 +130,13 @@ class Commands:
             return texts.MODEL_NEEDS_CONVERSATION
         return texts.model_chosen(command.argument)
 
-    async def _help(self, _command: Command) -> str:
-        return texts.HELP
+    async def _help(self, _command: Command) -> Answer:
+        return Answer(texts.HELP)
+
+
+def _number(command: Command) -> int | None:
+    """The turn or the epoch that a button means; None for a command in words."""
+    return int(command.argument) if command.argument.isdecimal() else None
 
 
 def place_of(key: ConversationKey) -> ConversationKey:

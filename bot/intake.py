@@ -10,6 +10,7 @@ from dataclasses import replace
 import structlog
 
 from bot import commands
+from bot.changes import Changes
 from bot.domain import (
     Accepted,
     Answer,
@@ -49,11 +50,12 @@ class Intake:
         commands: commands.Commands,
         models: Sequence[str],
         adapters: Mapping[str, Adapter],
+        changes: Changes,
         clock: Clock,
         missed_seconds: float,
     ) -> None:
         self._store, self._scheduler, self._commands = store, scheduler, commands
-        self._models, self._adapters = tuple(models), adapters
+        self._models, self._adapters, self._changes = tuple(models), adapters, changes
         self._clock, self._missed_seconds = clock, missed_seconds
         self._answers: set[asyncio.Task[None]] = set()
         self._in_hand: set[str] = set()  # commands being carried out: they may come twice at once
@@ -78,6 +80,19 @@ class Intake:
                 elif incoming.address.begins or await self._store.find(incoming.key) is not None:
                     late = incoming.sent_at < too_old
                     asked.append(await self._accept(replace(incoming, late=late)))
+
+    async def edited(self, incoming: Incoming, edited_at: float) -> None:
+        """A message was edited; one that addresses the bot only now is a new one."""
+        if not await self._changes.edited(incoming, edited_at):
+            await self.receive(incoming)
+
+    async def deleted(self, source: str) -> None:
+        """A message was deleted."""
+        await self._changes.deleted(source)
+
+    async def gone(self, place: ConversationKey) -> None:
+        """A place can no longer be written to."""
+        self._changes.gone(place)
 
     async def watermarks(self, platform: str) -> Sequence[Watermark]:
         """How far each place was decided."""

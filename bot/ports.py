@@ -183,7 +183,7 @@ class Adapter(Protocol):
         ...
 
     async def say(self, incoming: Incoming, answer: Answer) -> None:
-        """Show a command's answer where the command was written."""
+        """Show a command's answer where the command was written; one without words is not shown."""
         ...
 
     async def check(self) -> Sequence[Finding]:

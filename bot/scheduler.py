@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bot.domain import Claim, Outcome
+from bot.domain import Claim, ConversationKey, Outcome
 from bot.errors import StoreUnavailable
 from bot.ports import Clock, Store
 
@@ -28,22 +28,35 @@ MOST_RETRY_SECONDS = 60.0
 
 
 class Interrupt:
-    """Ends a turn's work early, on a person's wish; what was shown stays."""
+    """Ends a turn's work early, on a person's wish; what was shown stays.
 
-    def __init__(self) -> None:
+    `again` tells that the work is to end without an outcome, because the turn begins anew.
+    """
+
+    def __init__(self, turn: int = 0, key: ConversationKey | None = None) -> None:
+        self.turn, self.key = turn, key
         self.reason: Outcome | None = None
+        self.again = False
         self._work: asyncio.Task[Any] | None = None
 
     def __call__(self, reason: Outcome) -> None:
         """End it; the first reason counts."""
         if self.reason is None:
             self.reason = reason
-            if self._work is not None:
-                self._work.cancel()
+            self._cancel()
+
+    def restart(self) -> None:
+        """End it to begin anew; what was wished before that is done with."""
+        self.reason, self.again = None, True
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
 
     async def guard(self, work: Coroutine[Any, Any, T]) -> T | None:
         """The result of `work`, or None when it was interrupted, even before it began."""
-        if self.reason is not None:
+        if self.again or self.reason is not None:
             work.close()
             return None
         task: asyncio.Task[T] = asyncio.create_task(work)
@@ -51,7 +64,7 @@ class Interrupt:
         try:
             return await task
         except asyncio.CancelledError:
-            if self.reason is None or _cancelled_from_outside():
+            if not (self.again or self.reason) or _cancelled_from_outside():
                 raise
             return None
         finally:
@@ -87,13 +100,27 @@ class Scheduler:
             task = asyncio.create_task(self._serve(conversation), name=f"turns-{conversation}")
             self._tasks[conversation] = task
 
-    def interrupt(self, conversation: int, reason: Outcome) -> bool:
-        """End the running turn of a conversation; whether there was one."""
+    def interrupt(self, conversation: int, reason: Outcome, turn: int | None = None) -> bool:
+        """End the running turn of a conversation, if it is `turn` where given; whether it runs."""
         running = self._interrupts.get(conversation)
-        if running is None:
+        if running is None or turn not in (None, running.turn):
             return False
         running(reason)
         return True
+
+    def interrupt_in(self, place: ConversationKey, reason: Outcome) -> int:
+        """End every turn that runs in `place` (see `ConversationKey.within`); how many."""
+        running = [i for i in self._interrupts.values() if i.key and i.key.within(place)]
+        for interrupt in running:
+            interrupt(reason)
+        return len(running)
+
+    def restart(self, conversation: int, turn: int) -> None:
+        """The store opened `turn` again: end the attempt at it that runs, and look for it."""
+        running = self._interrupts.get(conversation)
+        if running is not None and running.turn == turn:
+            running.restart()
+        self.wake(conversation)
 
     async def drain(self, seconds: float) -> int:
         """Begin no new turn, and give the running ones `seconds`; how many were handed over.
@@ -119,6 +146,7 @@ class Scheduler:
                 await self._run_next(conversation)
         finally:
             del self._tasks[conversation]
+            self._interrupts.pop(conversation, None)
             self._woken.discard(conversation)
 
     async def _run_next(self, conversation: int) -> None:
@@ -128,7 +156,7 @@ class Scheduler:
             claim = await self._store.claim(conversation)
             if claim is None:
                 return
-            attempt = claim.fence.attempt
+            attempt = claim.tries
             self._woken.add(conversation)
             await self._run(claim)
         except StoreUnavailable as error:
@@ -141,14 +169,24 @@ class Scheduler:
             await self._clock.sleep(_retry_seconds(attempt))
 
     async def _run(self, claim: Claim) -> None:
-        interrupt = self._interrupts[claim.conversation.id] = Interrupt()
+        interrupt = self._interrupt_of(claim)
         try:
             with structlog.contextvars.bound_contextvars(
                 turn=claim.fence.turn, conversation=str(claim.conversation.key)
             ):
                 await self._work(claim, interrupt)
         finally:
-            del self._interrupts[claim.conversation.id]
+            if not interrupt.again:
+                del self._interrupts[claim.conversation.id]
+
+    def _interrupt_of(self, claim: Claim) -> Interrupt:
+        """A new one; what was wished between two attempts at one turn is wished of the second."""
+        before = self._interrupts.get(claim.conversation.id)
+        interrupt = Interrupt(claim.fence.turn, claim.conversation.key)
+        self._interrupts[claim.conversation.id] = interrupt
+        if before is not None and before.turn == interrupt.turn and before.reason is not None:
+            interrupt(before.reason)
+        return interrupt
 
 
 def _retry_seconds(attempt: int) -> float:

@@ -69,6 +69,7 @@ class Settings(BaseModel):
     max_queued_turns: int = Field(default=2_000, ge=1)
     drain_seconds: float = Field(default=25.0, ge=0)
     missed_question_hours: float = Field(default=12.0, ge=0)
+    delete_reply_with_question: bool = False
     database_url: str = "sqlite:///threadline.db"
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(default=None, ge=0, le=65_535)

@@ -140,8 +140,8 @@ class TurnRunner:
         """
         try:
             await _Attempt(self, claim, interrupt).run()
-        except LostOwnership:
-            log.warning("another attempt holds this turn")
+        except LostOwnership as error:
+            log.info("the attempt is over", reason=str(error))
 
     def model(self, claim: Claim) -> ChatModel:
         """The conversation's model, or the default where it chose none that is still offered."""
@@ -187,7 +187,7 @@ class _Attempt:
             if conclusion is None:
                 without = _without_model(self._claim, self._draft)
                 conclusion = await self._conclude(without or await self._answer(reply))
-            await _show_end(reply, conclusion.display)
+            await _show_end(reply, conclusion)
             return conclusion
 
     async def _conclude(self, conclusion: Conclusion) -> Conclusion:
@@ -206,6 +206,8 @@ class _Attempt:
         except ModelError as error:
             log.warning("the model failed", error=repr(error), cause=repr(error.__cause__))
             return _failed(draft, error)
+        if self._interrupt.again:
+            raise LostOwnership("the turn begins anew")
         if done is None:
             return _interrupted(draft, self._interrupt.reason or Outcome.STOPPED)
         return _ended(draft)
@@ -235,15 +237,29 @@ class _Attempt:
         )
 
 
-async def _show_end(reply: Publisher, display: str) -> None:
+async def _show_end(reply: Publisher, conclusion: Conclusion) -> None:
     """Show the whole reply; where the platform will not take its form, the bare words."""
+    controls = controls_for(conclusion)
     try:
-        reply.finish(display)
+        reply.finish(conclusion.display, controls=controls)
         await reply.settled()
     except Refused as error:
         log.error("the platform refused the reply", error=str(error))
-        reply.finish(texts.SHOWN_PLAINLY + "\n\n" + _plain(display))
+        plainly = texts.SHOWN_PLAINLY + "\n\n" + _plain(conclusion.display)
+        reply.finish(plainly, controls=controls)
         await reply.settled()
+
+
+def controls_for(conclusion: Conclusion) -> tuple[Control, ...]:
+    """What people may do with a finished reply; they ride on its last edit, and cost nothing."""
+    outcome = conclusion.outcome
+    if outcome in (Outcome.RESET, Outcome.GONE) or not conclusion.display:
+        return ()
+    if not conclusion.content:  # a hint of ours is the same every time
+        return () if outcome is Outcome.ANSWERED else (Control.RETRY,)
+    if outcome is Outcome.ANSWERED and conclusion.finish_reason != "length":
+        return (Control.RETRY,)
+    return (Control.RETRY, Control.CONTINUE)
 
 
 def _plain(markdown: str) -> str:
@@ -315,6 +331,8 @@ def _failed(draft: _Draft, error: ModelError) -> Conclusion:
 
 
 def _interrupted(draft: _Draft, reason: Outcome) -> Conclusion:
+    if reason is Outcome.GONE:
+        return draft.conclude(reason)
     if reason is Outcome.RESET:
         return draft.conclude(reason, texts.RESET_MEANWHILE)
     return draft.conclude(reason, texts.STOPPED if draft.text else texts.STOPPED_EARLY)

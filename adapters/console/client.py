@@ -69,7 +69,9 @@ class ConsoleAdapter:
         return ()
 
     async def say(self, incoming: Incoming, answer: Answer) -> None:
-        """Print a command's answer."""
+        """Print a command's answer; without words the reply is the answer, and is awaited."""
+        if not answer.text:
+            return
         self._out.write(answer.text + "\n")
         self._out.flush()
         self._answered.set()

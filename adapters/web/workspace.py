@@ -48,7 +48,10 @@ NEEDS_MENTION = "Begin with @threadline: I answer in a thread when I am mentione
 NO_SUCH_THREAD = "There is no such thread."
 DESCRIPTIONS: Mapping[str, str] = {
     commands.RESET: "start over in this thread",
+    commands.UNDO: "take the last start-over back",
     commands.STOP: "stop the answer that is being written",
+    commands.RETRY: "write the newest answer anew",
+    commands.CONTINUE: "go on with an answer that was stopped or cut off",
     commands.MODEL: "see or choose the model of this thread",
     commands.HELP: "what I can do",
 }
@@ -69,7 +72,7 @@ class NewCommand(BaseModel):
     """A command of a button."""
 
     thread: uuid.UUID | None = None
-    name: str = Field(pattern="^(reset|stop|model|help)$")
+    name: str = Field(pattern=f"^({'|'.join(commands.NAMES)})$")
     argument: str = Field(default="", max_length=200)
     client_id: uuid.UUID | None = None
 
@@ -199,8 +202,8 @@ class Workspace:
             asked = await self._library.asked(incoming.source)
         message = None if asked is None else shapes.page_message(asked)
         if receipt is Receipt.QUESTION and message is not None:
-            self._tell_message(user, incoming.key.thread, message, incoming.message_id)
-        if answer is not None:
+            self._talk.tell_message(user, incoming.key.thread, message, incoming.message_id)
+        if answer is not None and answer.text:
             self._tell_notice(user, thread, answer.text, incoming.message_id)
         self._tell_thread(user, thread)
         return {
@@ -223,7 +226,7 @@ class Workspace:
         )
         found = await self._library.thread(thread, place_of(user, CHANNEL))
         client_id = str(command.client_id) if command.client_id else None
-        if command.name != commands.STOP:  # the reply says itself that it was stopped
+        if command.name != commands.STOP and answer.text:  # the reply itself shows that
             self._tell_notice(user, found, answer.text, client_id)
         self._tell_thread(user, found)
         return {"answer": answer.text}
@@ -252,13 +255,6 @@ class Workspace:
                 lambda: {"thread": live.thread, **shapes.page_live(live)},
                 key=f"reply-{live.turn}",
             )
-
-    def _tell_message(
-        self, user: str, thread: str, message: Mapping[str, Any], client_id: str
-    ) -> None:
-        """`client_id` lets the tab that sent it know that it arrived, whatever is first."""
-        shape = {"thread": thread, **message, "client_id": client_id}
-        self._hub.feed(user).push("message", lambda: shape)
 
     def _tell_thread(self, user: str, thread: ThreadRecord | None) -> None:
         if thread is not None:

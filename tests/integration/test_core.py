@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bot import texts
+from bot.changes import Changes
 from bot.clock import SystemClock
 from bot.commands import Commands
 from bot.domain import (
@@ -167,7 +168,7 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
             await asyncio.sleep(0.002)
 
 
-def world_of(path: Path, store: SqliteStore, **options: int) -> World:
+def world_of(path: Path, store: SqliteStore, *, with_reply: bool = False, **options: int) -> World:
     model, other, adapter = Scripted(), Scripted(name="other"), FakeAdapter()
     runner = TurnRunner(
         store=store,
@@ -184,6 +185,7 @@ def world_of(path: Path, store: SqliteStore, **options: int) -> World:
         scheduler=scheduler,
         commands=commands,
         models=("other",),
+        changes=Changes(store=store, scheduler=scheduler, clock=CLOCK, with_reply=with_reply),
         clock=CLOCK,
         missed_seconds=12 * 3_600,
         adapters={"sim": adapter},
