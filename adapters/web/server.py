@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -16,6 +17,14 @@ from starlette.types import ASGIApp
 
 from bot.domain import Health
 from bot.errors import CannotStart
+
+BACKLOG = 2_048
+"""Connections that wait to be accepted: uvicorn's own default."""
+
+_ADVICE = {
+    errno.EADDRINUSE: "another program has that port; set HTTP_PORT to a free one",
+    errno.EACCES: "ports below 1024 are the system's; set HTTP_PORT to a higher one",
+}
 
 
 class HttpServer:
@@ -45,6 +54,7 @@ class HttpServer:
 
     async def run(self) -> None:
         """Listen; raises CannotStart when the address cannot be had."""
+        listener = _listen(self._host, self._port)
         server = _Server(
             uvicorn.Config(
                 self._app,
@@ -57,18 +67,13 @@ class HttpServer:
             ),
             listening=self._listening,
         )
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
             server.should_exit = True  # answers what is under way, then closes its sockets
             await serving
             raise
-        except SystemExit as error:  # uvicorn's way to say that it cannot bind
-            raise CannotStart(
-                f"Nothing can listen on {self._host}:{self._port}: "
-                "another program has that port; set HTTP_PORT to a free one."
-            ) from error
 
     async def _healthz(self, _request: Request) -> Response:
         parts = self._health()
@@ -78,6 +83,16 @@ class HttpServer:
             "parts": {name: {"ok": part.ok, **part.details} for name, part in parts.items()},
         }
         return JSONResponse(body, status_code=200 if ok else 503)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The listening socket. uvicorn would end the process where it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "set HTTP_HOST to an address of this machine")
+        raise CannotStart(f"Nothing can listen on {host}:{port}: {advice}.") from error
 
 
 class _Server(uvicorn.Server):

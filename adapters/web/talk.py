@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from itertools import count
+from typing import Any
 
 from fastapi import HTTPException
 
 from adapters.web.hub import Hub
+from adapters.web.shapes import page_message
 from adapters.web.templates import Said
 from bot.domain import Address, Answer, Author, ConversationKey, Incoming, Receipt
 from bot.library import Library
@@ -82,7 +84,19 @@ class Talk:
         asked = await self.library.asked(incoming.source)
         if asked is None or asked.turn is None:
             raise HTTPException(404, GONE)
+        if record.conversation.key.channel == CHANNEL:
+            self.tell_message(user, record.uid, page_message(asked), None)
         return asked.turn
+
+    def tell_message(
+        self, user: str, thread: str, message: Mapping[str, Any], client_id: str | None
+    ) -> None:
+        """Tell the page of a message in one of its threads, whoever sent it.
+
+        `client_id` lets the tab that sent it know that it arrived, whatever is first.
+        """
+        shape = {"thread": thread, **message, "client_id": client_id}
+        self.hub.feed(user).push("message", lambda: shape)
 
     async def complete(self, record: ConversationRecord, user: str, text: str) -> ReplyRecord:
         """Ask a question, and wait for the answer."""
