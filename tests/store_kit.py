@@ -134,8 +134,9 @@ def _rows_agree(db: sqlite3.Connection) -> None:
         "a turn without a question": """
             SELECT id FROM turns WHERE NOT EXISTS
             (SELECT 1 FROM messages WHERE turn_id = turns.id AND kind = 'question')""",
-        "two waiting turns, or two held ones": """
-            SELECT conversation_id FROM turns WHERE state <> 'done'
+        "two waiting turns, or two held ones (a reply that is taken back does not count)": """
+            SELECT conversation_id FROM turns
+            WHERE state IN ('waiting', 'running') OR (state = 'concluded' AND display <> '')
             GROUP BY conversation_id, state = 'waiting' HAVING count(*) > 1""",
         "a bound turn with an unbound question, or the other way round": """
             SELECT messages.id FROM messages JOIN turns ON turns.id = turn_id
@@ -151,6 +152,11 @@ def _rows_agree(db: sqlite3.Connection) -> None:
         "content that was not kept": """
             SELECT id FROM turns WHERE content <> '' AND NOT EXISTS
             (SELECT 1 FROM messages WHERE turn_id = turns.id AND kind = 'reply')""",
+        "what was erased": """
+            SELECT id FROM messages WHERE erased_at IS NOT NULL
+            AND (content <> '' OR coalesce(parts, '') <> '' OR coalesce(route, '{}') <> '{}')""",
+        "a turn that was opened again after its newest attempt": """
+            SELECT id FROM turns WHERE opened > attempt""",
         "a reply before its question": """
             SELECT messages.id FROM messages JOIN turns ON turns.id = turn_id
             WHERE kind = 'question' AND idx >= reply_idx""",

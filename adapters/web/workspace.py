@@ -209,7 +209,7 @@ class Workspace:
         return {
             "thread": thread.record.uid if thread else None,
             "message": message,
-            "answer": answer.text if answer else None,
+            "answer": (answer.text or None) if answer else None,
             "receipt": receipt.value,
         }
 

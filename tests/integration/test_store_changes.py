@@ -1,0 +1,474 @@
+"""What people change afterwards, and ask for again: each transition, and who is stale after it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.domain import Address, Change, Claim, Effect, Fence, Outcome, PageRecord, Receipt
+from bot.errors import LostOwnership
+from bot.store.changes import TOMBSTONE_SECONDS
+from bot.store.sqlite import SqliteStore
+from tests.clock import ManualClock
+from tests.store_kit import ANN, ANSWER, BEN, answered, claimed, judge, key, look, opened, said
+
+CUT = replace(ANSWER, outcome=Outcome.CUT_OFF)
+STEPS: dict[str, Callable[[SqliteStore, Fence], Awaitable[None]]] = {
+    "intend": lambda store, fence: store.intend(fence, 0),
+    "shown": lambda store, fence: store.shown(fence, 0, channel="c1", message_id="r9"),
+    "removed": lambda store, fence: store.removed(fence, 0),
+    "conclude": lambda store, fence: store.conclude(fence, ANSWER),
+    "finish": lambda store, fence: store.finish(fence),
+}
+
+
+def source(number: int) -> str:
+    return said(number).source
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    async with opened(path) as store:
+        yield store
+    with closing(sqlite3.connect(path)) as db:
+        judge(db)
+
+
+async def history(store: SqliteStore, epoch: int = 1) -> list[str]:
+    rows = await store.history(1, epoch=epoch, before=10**6, limit=99)
+    return [row.content for row in reversed(rows)]
+
+
+async def asked_and_answered(store: SqliteStore, *numbers: int) -> Claim:
+    for number in numbers:
+        await store.accept(said(number, f"q{number}"))
+    return await answered(store, 1)
+
+
+async def all_refused(store: SqliteStore, fence: Fence) -> None:
+    for step in STEPS.values():
+        with pytest.raises(LostOwnership):
+            await step(store, fence)
+
+
+def states(path: Path) -> list[tuple[object, ...]]:
+    return look(path, "SELECT state, outcome FROM turns ORDER BY id")
+
+
+# ── once more ─────────────────────────────────────────────────────────────────────────────────
+async def test_a_reopened_turn_keeps_its_pages_and_its_place_but_not_its_reply(
+    store: SqliteStore, path: Path
+) -> None:
+    before = await asked_and_answered(store, 1)
+    assert await store.reopen(key(), None) == Change(Effect.AGAIN, 1, 1)
+    assert await history(store) == ["q1"]
+    assert await store.unfinished("sim") == [1]
+    after = await claimed(store, 1)
+    assert after.fence.attempt > before.fence.attempt
+    assert (after.reply_index, after.tries, after.conclusion) == (before.reply_index, 1, None)
+    assert after.pages == (PageRecord(0, "r1", "c1"),)
+    await store.conclude(after.fence, replace(ANSWER, content="Better."))
+    await store.finish(after.fence)
+    assert await history(store) == ["q1", "Better."]
+    assert states(path) == [("done", "answered")]
+
+
+async def test_whoever_held_the_turn_before_it_was_reopened_is_stale(store: SqliteStore) -> None:
+    before = await asked_and_answered(store, 1)
+    await store.reopen(key(), before.fence.turn)
+    await all_refused(store, before.fence)
+    again = await claimed(store, 1)
+    await all_refused(store, Fence(again.fence.turn, again.fence.attempt - 1))
+
+
+async def test_attempts_are_counted_anew_each_time_a_turn_is_reopened(store: SqliteStore) -> None:
+    await asked_and_answered(store, 1)
+    for _ in range(5):
+        assert (await store.reopen(key(), None)).effect is Effect.AGAIN
+        assert (await claimed(store, 1)).tries == 1
+        again = await claimed(store, 1)
+        assert again.tries == 2
+        await store.conclude(again.fence, ANSWER)
+        await store.finish(again.fence)
+
+
+async def test_only_the_newest_turn_that_is_done_is_reopened(store: SqliteStore) -> None:
+    assert (await store.reopen(key(), None)).effect is Effect.UNKNOWN
+    await store.accept(said(1))
+    assert (await store.reopen(key(), None)).effect is Effect.BUSY
+    claim = await claimed(store, 1)
+    assert (await store.reopen(key(), None)).effect is Effect.BUSY
+    await store.conclude(claim.fence, ANSWER)
+    assert (await store.reopen(key(), None)).effect is Effect.BUSY
+    await store.finish(claim.fence)
+    await store.accept(said(2))
+    assert await store.reopen(key(), 1) == Change(Effect.OLDER, 1, 1)
+    await answered(store, 1)
+    assert (await store.reopen(key(), 1)).effect is Effect.OLDER
+    assert (await store.reopen(key(), 2)).effect is Effect.AGAIN
+
+
+async def test_a_turn_of_another_conversation_is_not_reopened(store: SqliteStore) -> None:
+    """A button's number is no way into somebody else's thread."""
+    await asked_and_answered(store, 1)
+    await store.accept(said(2, where=key("t2")))
+    await answered(store, 2)
+    assert (await store.reopen(key("t2"), 1)).effect is Effect.UNKNOWN
+
+
+async def test_what_was_reset_is_not_reopened(store: SqliteStore) -> None:
+    await asked_and_answered(store, 1)
+    await store.reset(key())
+    assert (await store.reopen(key(), None)).effect is Effect.OLDER
+
+
+# ── on from there ─────────────────────────────────────────────────────────────────────────────
+async def test_going_on_asks_below_the_last_page(store: SqliteStore) -> None:
+    await store.accept(said(1, "q1", route={"way": "here"}))
+    await answered(store, 1, CUT)
+    change = await store.go_on(key(), 1, BEN, "Go on.")
+    assert change == Change(Effect.AGAIN, 1, 2)
+    claim = await claimed(store, 1)
+    (question,) = claim.questions
+    assert (question.text, question.author, question.route) == ("Go on.", BEN, {"way": "here"})
+    assert (question.channel, question.message_id) == ("c1", "r1")
+    assert await history(store) == ["q1", "Forty-two.", "Go on."]
+
+
+async def test_going_on_twice_asks_once(store: SqliteStore, path: Path) -> None:
+    await asked_and_answered(store, 1)
+    assert (await store.go_on(key(), 1, ANN, "Go on.")).effect is Effect.AGAIN
+    assert (await store.go_on(key(), 1, ANN, "Go on.")).effect is Effect.OLDER
+    assert (await store.go_on(key(), None, ANN, "Go on.")).effect is Effect.BUSY
+    await answered(store, 1)
+    assert (await store.go_on(key(), 1, ANN, "Go on.")).effect is Effect.OLDER
+    assert look(path, "SELECT count(*) FROM messages WHERE content = 'Go on.'") == [(1,)]
+    assert (await store.go_on(key(), None, ANN, "Go on.")).effect is Effect.AGAIN
+
+
+async def test_where_nothing_was_said_there_is_nothing_to_go_on_from(store: SqliteStore) -> None:
+    assert (await store.go_on(key(), None, ANN, "Go on.")).effect is Effect.UNKNOWN
+    await store.accept(said(1))
+    await answered(store, 1, replace(ANSWER, outcome=Outcome.FAILED, content=""))
+    assert (await store.go_on(key(), None, ANN, "Go on.")).effect is Effect.UNKNOWN
+
+
+async def test_what_people_say_next_comes_after_going_on(store: SqliteStore) -> None:
+    await asked_and_answered(store, 1)
+    await store.go_on(key(), None, ANN, "Go on.")
+    await store.accept(said(5, "q5"))
+    assert [q.text for q in (await claimed(store, 1)).questions] == ["Go on.", "q5"]
+
+
+# ── edits ─────────────────────────────────────────────────────────────────────────────────────
+async def test_edit_of_what_is_not_stored_is_unknown(store: SqliteStore) -> None:
+    assert await store.edit(source(1), "x", 1.0) == Change(Effect.UNKNOWN)
+
+
+async def test_the_same_text_is_no_edit(store: SqliteStore) -> None:
+    await asked_and_answered(store, 1)
+    assert (await store.edit(source(1), "q1", 9.0)).effect is Effect.SAME
+    assert await store.unfinished("sim") == []
+
+
+async def test_edit_of_a_waiting_question_changes_only_its_text(store: SqliteStore) -> None:
+    await store.accept(said(1, "q1"))
+    assert (await store.edit(source(1), "better", 9.0)).effect is Effect.KEPT
+    assert [q.text for q in (await claimed(store, 1)).questions] == ["better"]
+
+
+@pytest.mark.parametrize("state", ["running", "concluded", "done"])
+async def test_edit_of_the_newest_turns_question_opens_it_again(
+    store: SqliteStore, state: str
+) -> None:
+    await store.accept(said(1, "q1"))
+    claim = await claimed(store, 1)
+    await store.shown(claim.fence, 0, channel="c1", message_id="r1")
+    if state != "running":
+        await store.conclude(claim.fence, ANSWER)
+    if state == "done":
+        await store.finish(claim.fence)
+    assert await store.edit(source(1), "better", 9.0) == Change(Effect.AGAIN, 1, 1)
+    await all_refused(store, claim.fence)
+    again = await claimed(store, 1)
+    assert [q.text for q in again.questions] == ["better"]
+    assert again.pages == (PageRecord(0, "r1", "c1"),)
+    assert await history(store) == ["better"]
+
+
+async def test_edit_of_an_older_question_is_kept_for_later_turns(store: SqliteStore) -> None:
+    await asked_and_answered(store, 1)
+    await asked_and_answered(store, 2)
+    assert (await store.edit(source(1), "better", 9.0)).effect is Effect.OLDER
+    assert await store.unfinished("sim") == []
+    assert await history(store) == ["better", "Forty-two.", "q2", "Forty-two."]
+
+
+async def test_edit_while_a_newer_question_waits_is_kept_for_it(store: SqliteStore) -> None:
+    await asked_and_answered(store, 1)
+    await store.accept(said(2))
+    assert (await store.edit(source(1), "better", 9.0)).effect is Effect.OLDER
+
+
+async def test_edit_of_history_asks_nothing(store: SqliteStore) -> None:
+    await asked_and_answered(store, 1)
+    await store.accept(said(2, "aside", address=Address.ASIDE))
+    assert (await store.edit(source(2), "an aside", 9.0)).effect is Effect.KEPT
+
+
+async def test_an_older_edit_that_comes_late_changes_nothing(store: SqliteStore) -> None:
+    await store.accept(said(1, "q1"))
+    await store.edit(source(1), "third", 9.0)
+    assert (await store.edit(source(1), "second", 8.0)).effect is Effect.SAME
+    assert [q.text for q in (await claimed(store, 1)).questions] == ["third"]
+
+
+async def test_question_that_waited_when_it_was_reset_is_not_opened_by_an_edit(
+    store: SqliteStore,
+) -> None:
+    """Nobody ever worked on it: there is no reply that could be written anew."""
+    await store.accept(said(1, "q1"))
+    await store.reset(key())
+    await store.undo_reset(key(), None)
+    assert (await store.edit(source(1), "better", 9.0)).effect is Effect.KEPT
+
+
+# ── deletions ─────────────────────────────────────────────────────────────────────────────────
+async def test_what_was_deleted_is_nowhere_in_the_file(path: Path) -> None:
+    """Not in the message, its route, the conversation's name, nor in pages that are free now."""
+    secret = "The password is hunter2."
+    async with opened(path) as store:
+        await store.accept(said(1, secret, route={"title": secret}))
+        await answered(store, 1, replace(ANSWER, content="No: hunter2", display="No: hunter2"))
+        await store.erase(source(1), with_reply=True)
+        await answered(store, 1)  # the reply's page is removed
+    for file in path.parent.iterdir():
+        assert b"hunter2" not in file.read_bytes(), file.name
+    assert look(path, "SELECT name FROM conversations") == [("",)]
+
+
+async def test_deleted_question_is_in_no_later_request_and_does_not_come_back(
+    store: SqliteStore,
+) -> None:
+    await asked_and_answered(store, 1)
+    assert (await store.erase(source(1), with_reply=False)).effect is Effect.KEPT
+    assert (await store.accept(said(1, "q1"))).receipt is Receipt.KNOWN
+    assert (await store.edit(source(1), "q1 again", 9.0)).effect is Effect.SAME
+    assert (await store.erase(source(1), with_reply=False)).effect is Effect.SAME
+    assert await history(store) == ["Forty-two."]
+
+
+async def test_deletion_that_comes_before_its_message_keeps_it_out(store: SqliteStore) -> None:
+    assert (await store.erase(source(2), with_reply=False)).effect is Effect.UNKNOWN
+    assert (await store.accept(said(2))).receipt is Receipt.KNOWN
+    assert await store.command_done(source(2))
+    await store.accept(said(3), [said(1, "so"), said(2, "deleted")])
+    assert len((await claimed(store, 1)).questions) == 1
+    assert await history(store) == ["so", "why?"]
+
+
+async def test_tombstones_are_forgotten_after_a_while(path: Path) -> None:
+    clock = ManualClock()
+    async with SqliteStore.open(path, clock=clock) as store:
+        await store.erase(source(1), with_reply=False)
+        await clock.advance(TOMBSTONE_SECONDS + 1)
+        await store.erase(source(2), with_reply=False)
+    assert look(path, "SELECT source FROM tombstones") == [(source(2),)]
+
+
+async def test_name_goes_on_to_the_next_question(store: SqliteStore) -> None:
+    await asked_and_answered(store, 1)
+    await asked_and_answered(store, 2)
+    await store.erase(source(1), with_reply=False)
+    conversation = await store.find(key())
+    assert conversation is not None
+    assert conversation.name == "q2"
+
+
+async def test_name_that_people_gave_stays(store: SqliteStore, path: Path) -> None:
+    await asked_and_answered(store, 1)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE conversations SET name = 'Plans'")
+    await store.erase(source(1), with_reply=False)
+    assert look(path, "SELECT name FROM conversations") == [("Plans",)]
+
+
+async def test_waiting_turn_without_questions_ends(store: SqliteStore, path: Path) -> None:
+    for number in (1, 2):
+        await store.accept(said(number))
+    await store.erase(source(1), with_reply=False)
+    assert states(path) == [("waiting", None)]
+    await store.erase(source(2), with_reply=False)
+    assert states(path) == [("done", "stopped")]
+    assert await store.claim(1) is None
+    assert (await store.reopen(key(), None)).effect is Effect.UNKNOWN
+    await store.accept(said(3))
+    assert [q.message_id for q in (await claimed(store, 1)).asked] == ["m3"]
+
+
+async def test_running_turn_goes_on_without_one_of_its_questions(store: SqliteStore) -> None:
+    for number in (1, 2):
+        await store.accept(said(number, f"q{number}"))
+    claim = await claimed(store, 1)
+    assert (await store.erase(source(1), with_reply=True)).effect is Effect.AGAIN
+    await all_refused(store, claim.fence)
+    again = await claimed(store, 1)
+    assert [q.text for q in again.asked] == ["q2"]
+    assert await history(store) == ["q2"]
+
+
+async def test_running_turn_without_questions_is_stopped(store: SqliteStore) -> None:
+    """Who holds it may conclude it; after a crash the claim says that nothing is asked."""
+    await store.accept(said(1))
+    claim = await claimed(store, 1)
+    assert (await store.erase(source(1), with_reply=False)).effect is Effect.STOP
+    after_a_crash = await claimed(store, 1)
+    assert after_a_crash.asked == ()
+    await store.conclude(after_a_crash.fence, replace(ANSWER, outcome=Outcome.STOPPED))
+    assert claim.asked != ()
+
+
+@pytest.mark.parametrize("state", ["running", "concluded", "done"])
+async def test_reply_goes_with_its_question_where_that_is_set(
+    store: SqliteStore, path: Path, state: str
+) -> None:
+    await store.accept(said(1))
+    claim = await claimed(store, 1)
+    for page in (0, 1):
+        await store.shown(claim.fence, page, channel="c1", message_id=f"r{page}")
+    if state != "running":
+        await store.conclude(claim.fence, ANSWER)
+    if state == "done":
+        await store.finish(claim.fence)
+    assert await store.erase(source(1), with_reply=True) == Change(Effect.AGAIN, 1, 1)
+    await all_refused(store, claim.fence)
+    taken = await claimed(store, 1)
+    assert taken.conclusion is not None
+    assert (taken.conclusion.display, taken.conclusion.content) == ("", "")
+    assert [page.message_id for page in taken.pages] == ["r0", "r1"]
+    for page in (1, 0):
+        await store.removed(taken.fence, page)
+    await store.finish(taken.fence)
+    assert await history(store) == []
+    assert look(path, "SELECT content, display FROM turns") == [("", "")]
+
+
+async def test_reply_to_several_questions_goes_with_the_last_of_them(store: SqliteStore) -> None:
+    await asked_and_answered(store, 1, 2)
+    assert (await store.erase(source(1), with_reply=True)).effect is Effect.KEPT
+    assert await history(store) == ["q2", "Forty-two."]
+    assert (await store.erase(source(2), with_reply=True)).effect is Effect.AGAIN
+    assert await history(store) == []
+
+
+# ── deleted replies ───────────────────────────────────────────────────────────────────────────
+async def test_deleted_page_takes_the_reply_out_of_the_history(
+    store: SqliteStore, path: Path
+) -> None:
+    await asked_and_answered(store, 1)
+    assert (await store.erase("sim/w1/c1/r1", with_reply=False)).effect is Effect.KEPT
+    assert await history(store) == ["q1"]
+    assert states(path) == [("done", "answered")]
+    assert (await store.reopen(key(), None)).effect is Effect.AGAIN
+    assert (await claimed(store, 1)).pages == ()
+
+
+async def test_deleted_page_of_several_takes_the_others_too(store: SqliteStore) -> None:
+    await store.accept(said(1))
+    claim = await claimed(store, 1)
+    for page in range(3):
+        await store.shown(claim.fence, page, channel="c1", message_id=f"r{page}")
+    await store.conclude(claim.fence, ANSWER)
+    await store.finish(claim.fence)
+    assert (await store.erase("sim/w1/c1/r1", with_reply=False)).effect is Effect.AGAIN
+    assert [page.message_id for page in (await claimed(store, 1)).pages] == ["r0", "r2"]
+
+
+async def test_page_deleted_while_the_reply_is_written_ends_the_turn(store: SqliteStore) -> None:
+    await store.accept(said(1))
+    claim = await claimed(store, 1)
+    await store.shown(claim.fence, 0, channel="c1", message_id="r0")
+    assert (await store.erase("sim/w1/c1/r0", with_reply=False)).effect is Effect.AGAIN
+    await all_refused(store, claim.fence)
+    taken = await claimed(store, 1)
+    assert taken.conclusion is not None
+    await store.finish(taken.fence)
+    assert await store.unfinished("sim") == []
+
+
+async def test_older_reply_is_taken_back_while_the_newest_turn_runs(store: SqliteStore) -> None:
+    """The newest one's fence stays good; the older reply is claimed after it, or at a restart."""
+    await asked_and_answered(store, 1)
+    await store.accept(said(2))
+    newest = await claimed(store, 1)
+    assert await store.erase(source(1), with_reply=True) == Change(Effect.AGAIN, 1, 1)
+    await store.conclude(newest.fence, ANSWER)
+    await store.finish(newest.fence)
+    taken = await claimed(store, 1)
+    assert (taken.fence.turn, taken.conclusion is not None) == (1, True)
+
+
+# ── the way back from a reset ─────────────────────────────────────────────────────────────────
+async def test_undo_brings_back_what_was_said_before_with_what_came_since(
+    store: SqliteStore,
+) -> None:
+    await asked_and_answered(store, 1)
+    await store.reset(key())
+    await asked_and_answered(store, 2)
+    assert await history(store, 2) == ["q2", "Forty-two."]
+    after = await store.undo_reset(key(), None)
+    assert after is not None
+    assert after.epoch == 2
+    assert await history(store, 2) == ["q1", "Forty-two.", "q2", "Forty-two."]
+
+
+async def test_each_undo_goes_back_one_reset_and_a_button_only_its_own(
+    store: SqliteStore,
+) -> None:
+    for number in (1, 2, 3):
+        await asked_and_answered(store, number)
+        await store.reset(key())
+    assert await store.undo_reset(key(), 1) is None
+    assert await store.undo_reset(key(), 3) is not None
+    assert await store.undo_reset(key(), 3) is None
+    assert await history(store, 4) == ["q3", "Forty-two."]
+    assert await store.undo_reset(key(), None) is not None
+    assert await store.undo_reset(key(), None) is not None
+    assert await store.undo_reset(key(), None) is None
+    assert [text for text in await history(store, 4) if text[0] == "q"] == ["q1", "q2", "q3"]
+
+
+async def test_where_nothing_was_reset_nothing_is_undone(store: SqliteStore) -> None:
+    assert await store.undo_reset(key(), None) is None
+    await asked_and_answered(store, 1)
+    assert await store.undo_reset(key(), None) is None
+
+
+async def test_turn_that_runs_meanwhile_goes_on_through_a_reset_and_its_undo(
+    store: SqliteStore,
+) -> None:
+    await store.accept(said(1, "q1"))
+    claim = await claimed(store, 1)
+    await store.reset(key())
+    await store.undo_reset(key(), 1)
+    await store.conclude(claim.fence, ANSWER)
+    await store.finish(claim.fence)
+    assert await history(store, 2) == ["q1", "Forty-two."]
+
+
+async def test_what_was_deleted_stays_so_after_an_undo(store: SqliteStore) -> None:
+    await asked_and_answered(store, 1, 2)
+    await store.reset(key())
+    await store.erase(source(1), with_reply=False)
+    await store.undo_reset(key(), None)
+    assert await history(store, 2) == ["q2", "Forty-two."]
