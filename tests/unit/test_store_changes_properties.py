@@ -1,0 +1,110 @@
+"""Random sequences of all transitions: no constraint breaks, and the rows always agree."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot.domain import Address, Claim, Conclusion, Effect, Outcome
+from bot.errors import LostOwnership
+from bot.store import again, changes, conversations, reads, turns
+from bot.store.accept import accept
+from bot.store.migrate import MIGRATIONS, load
+from tests.store_kit import ANN, judge, key, said
+
+SCHEMA = "".join(file.sql for file in load(MIGRATIONS))
+NUMBERS = st.integers(1, 8)
+STEPS = st.one_of(
+    st.tuples(st.just("say"), NUMBERS, st.sampled_from(Address)),
+    st.tuples(st.sampled_from(["edit", "erase", "erase with reply", "erase page"]), NUMBERS),
+    st.tuples(st.sampled_from(["claim", "show", "conclude", "finish"])),
+    st.tuples(st.sampled_from(["reopen", "go on", "reset", "undo"])),
+)
+
+
+class Random:
+    """A store, and somebody who works on its one conversation."""
+
+    def __init__(self) -> None:
+        self.db = sqlite3.connect(":memory:", isolation_level=None)
+        self.db.row_factory = sqlite3.Row
+        self.db.executescript(f"PRAGMA foreign_keys = ON; {SCHEMA}")
+        self.claim: Claim | None = None
+        self.now = 0.0
+
+    def step(self, name: str, *args: Any) -> None:
+        self.now += 1
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            self.steps()[name](*args)
+            self.db.execute("COMMIT")
+        except LostOwnership:
+            self.db.execute("ROLLBACK")
+            self.claim = None
+        judge(self.db)
+
+    def steps(self) -> dict[str, Callable[..., Any]]:
+        db, now = self.db, self.now
+        return {
+            "say": lambda n, how: accept(db, said(n, f"q{n}", address=how), (), now),
+            "edit": lambda n: changes.edit(db, said(n).source, f"edit {now}", now),
+            "erase": lambda n: changes.erase(db, said(n).source, False, now),
+            "erase with reply": lambda n: changes.erase(db, said(n).source, True, now),
+            "erase page": lambda n: changes.erase(db, f"sim/w1/c1/r{n}", False, now),
+            "reopen": lambda: self.asked_again(again.reopen(db, key(), None).effect),
+            "go on": lambda: again.go_on(db, key(), None, ANN, "Go on.", now),
+            "reset": lambda: conversations.reset(db, key(), now),
+            "undo": lambda: conversations.undo_reset(db, key(), None, now),
+            "claim": self.take,
+            "show": self.show,
+            "conclude": self.conclude,
+            "finish": self.finish,
+        }
+
+    def asked_again(self, effect: Effect) -> None:
+        held = self.db.execute("SELECT 1 FROM turns WHERE state = 'running'").fetchone()
+        assert effect is not Effect.AGAIN or held is not None
+
+    def take(self) -> None:
+        self.claim = turns.claim(self.db, 1, self.now) or self.claim
+
+    def show(self) -> None:
+        if self.claim is not None:
+            page = int(self.now) % 2
+            turns.intend(self.db, self.claim.fence, page)
+            turns.shown(self.db, self.claim.fence, page, "c1", f"r{int(self.now) % 8}")
+
+    def conclude(self) -> None:
+        if self.claim is not None:
+            end = Conclusion(Outcome.ANSWERED, "Yes.", "Yes.")
+            turns.conclude(self.db, self.claim.fence, end, self.now)
+
+    def finish(self) -> None:
+        if self.claim is not None:
+            turns.finish(self.db, self.claim.fence, self.now)
+
+    def work_off(self) -> None:
+        """Whatever is left can be claimed and brought to its end, turn by turn."""
+        while (claim := turns.claim(self.db, 1, self.now)) is not None:
+            if claim.conclusion is None:
+                end = Conclusion(Outcome.ANSWERED, "Yes.", "Yes.")
+                turns.conclude(self.db, claim.fence, end, self.now)
+            turns.finish(self.db, claim.fence, self.now)
+        assert reads.unfinished(self.db, "sim") == []
+        judge(self.db)
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(STEPS, max_size=40))
+def test_whatever_people_do_the_rows_agree_and_every_turn_ends(steps: list[Any]) -> None:
+    world = Random()
+    try:
+        for name, *args in steps:
+            world.step(name, *args)
+        world.work_off()
+    finally:
+        world.db.close()
