@@ -1,4 +1,7 @@
-"""Run all benches, or those that the command line names: `python -m tests.bench history`."""
+"""Run all benches, or those that the command line names: `python -m tests.bench history`.
+
+With `--quick` the long ones are short.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,23 @@ import time
 from collections.abc import Sequence
 
 # In the order in which they are run: the quick ones first.
-BENCHES = ("history", "model_cost", "latency")
+BENCHES = ("history", "model_cost", "latency", "streaming")
+
+QUICK = "--quick"
 
 
-def main(names: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Returns 0; 1 when a bench failed; 2 when a name is unknown."""
+    names = [name for name in arguments if name != QUICK]
     unknown = sorted(set(names) - set(BENCHES))
     if unknown:
         print(f"no bench is called {', '.join(unknown)}: {', '.join(BENCHES)}", file=sys.stderr)
         return 2
-    results = [_run(name) for name in names or BENCHES]
+    results = [_run(name, QUICK in arguments) for name in names or BENCHES]
     return 0 if all(results) else 1
 
 
-def _run(name: str) -> bool:
+def _run(name: str, quick: bool) -> bool:
     """Whether the bench went through; the others are run all the same."""
     module = f"{__package__}.{name}"
     if importlib.util.find_spec(module) is None:
@@ -31,7 +37,8 @@ def _run(name: str) -> bool:
         return True
     began = time.monotonic()
     try:
-        asyncio.run(importlib.import_module(module).run())
+        bench = importlib.import_module(module)
+        asyncio.run(bench.quick() if quick and hasattr(bench, "quick") else bench.run())
     except Exception as error:  # noqa: BLE001 - one bench's failure is no reason to lose the rest
         print(f"\n{name} failed: {error!r}", file=sys.stderr)
         return False

@@ -14,7 +14,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, cast
 
+from bot.clock import SystemClock
 from bot.domain import ChatRequest, Message, Role
+from bot.llm.breaker import Breaker
 from bot.llm.fallback import Chain
 from bot.llm.huggingface import HuggingFaceModel
 from bot.llm.openai import OpenAIModel, make_client
@@ -38,11 +40,17 @@ class Bench:
         self.client = make_client(api_key="key", base_url=base_url)
         model = OpenAIModel(model="sim", client=self.client, limits=Limits())
         face = HuggingFaceModel(model="sim", token="hf", base_url=base_url, limits=Limits())
+        chain = Chain(
+            [model],
+            breakers=[Breaker("sim", now=time.monotonic)],
+            first_token_seconds=60,
+            clock=SystemClock(),
+        )
         self.ways: dict[str, Callable[[], Awaitable[None]]] = {
             BARE: self.bare,
             "bare loop, JSON decoded": self.decoded,
             "openai:MODEL": lambda: drain(model),
-            "openai:MODEL in a chain": lambda: drain(Chain([model], first_token_seconds=60)),
+            "openai:MODEL in a chain": lambda: drain(chain),
             "huggingface:MODEL": lambda: drain(face),
             "huggingface's own client, bare": lambda: self.face(base_url),
             "openai's own parser": self.parsed,

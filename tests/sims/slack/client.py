@@ -82,6 +82,10 @@ class SlackSim(SimProcess):
         """Add a reaction."""
         await self.call("react", user=user, channel=channel, ts=ts, emoji=emoji)
 
+    async def add_channel(self, name: str) -> str:
+        """A new public channel with Alice, Bob and the bot in it; gives its id."""
+        return cast(str, await self.call("add_channel", name=name))
+
     async def join(self, user: str, channel: str) -> None:
         """Join a channel, or with `BOT_USER` invite the bot."""
         await self.call("join", user=user, channel=channel)

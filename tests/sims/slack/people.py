@@ -113,6 +113,15 @@ class People:
         react(self.slack, user, self.world.channel(channel), ts, emoji)
 
     # ── coming and going ──────────────────────────────────────────────────────────────────────
+    def add_channel(self, name: str) -> str:
+        """A new public channel with Alice, Bob and the bot in it; returns its id."""
+        members = {ids.ALICE, ids.BOB, ids.BOT_USER}
+        channel = Channel(f"C1{len(self.world.channels):08d}", name, "channel", members)
+        self.world.channels[channel.id] = channel
+        event = self._membership("member_joined_channel", ids.BOT_USER, channel)
+        self.slack.events.publish(event, channel, ids.TEAM)
+        return channel.id
+
     def join(self, user: str, channel: str) -> None:
         """A person, or by invitation the bot, joins a channel."""
         there = self.world.channel(channel)

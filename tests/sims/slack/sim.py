@@ -21,8 +21,8 @@ from tests.sims.slack.values import Json, Refused
 from tests.sims.slack.web import accepted_scopes, call
 
 _PEOPLE = (
-    "say edit delete unfurl react join remove_from_channel archive open_direct open_home "
-    "open_agent_pane move_agent_pane stop_agent revoke"
+    "say edit delete unfurl react add_channel join remove_from_channel archive open_direct "
+    "open_home open_agent_pane move_agent_pane stop_agent revoke"
 )
 _INTERACTIONS = "slash shortcut click view_submit answers"
 _CONTROLS = (

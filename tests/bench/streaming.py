@@ -1,0 +1,306 @@
+"""Many replies at once on both platforms: how old what people see is, beside the bound.
+
+Invariant: every run has fresh processes of its own (platform, model, bot), so budgets are full at
+its start; every run ends within its limit in time, and what is not whole then counts as incomplete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+
+from tests.bench import age, bound
+from tests.bench.age import Aged, aged, percentile
+from tests.bench.rooms import Rooms, rooms
+from tests.bench.table import show
+from tests.harness import ROOT, BotProcess
+from tests.sims.discord.client import DiscordSim
+from tests.sims.kit import SimProcess
+from tests.sims.model.answers import Answer
+from tests.sims.model.client import ModelSim
+from tests.sims.model.play import Record
+from tests.sims.slack.client import SlackSim
+
+TOKENS, RATE, JITTER = 800, 40.0, 0.5
+FIRST_TOKEN = 2.0  # seconds until the model's first token: threads are made meanwhile
+PAGE_BORDER = 400  # chunks: the answer takes two messages on Discord, cut at a paragraph
+# How long the last reply may take from the question on, in seconds.
+LIMITS = {"discord": 90.0, "slack": 420.0}
+PROBE = 0.1  # seconds between looks at the bot's /healthz
+SETTLE = 0.5  # seconds for what follows the last text, such as cleared statuses
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run. `channels` counts on Slack only; `who` is the bot or the baseline."""
+
+    platform: str
+    replies: int
+    channels: int = 1
+    rtt: float = 0.0
+    who: str = "bot"
+
+    @property
+    def name(self) -> str:
+        where = f" in {self.channels}" if self.platform == "slack" else ""
+        return f"{self.platform} {self.replies}{where}, {self.rtt * 1e3:.0f} ms, {self.who}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run gave; times in seconds, `cpu` per chunk."""
+
+    case: Case
+    replies: list[Aged]
+    traces: list[bound.Reply]
+    kinds: dict[str, tuple[int, int]]
+    lag: float
+    cpu: float
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(reply.mean for reply in self.replies)
+
+    @property
+    def throttled(self) -> int:
+        return sum(refused for _, refused in self.kinds.values())
+
+    @property
+    def incomplete(self) -> int:
+        return sum(reply.last is None for reply in self.replies)
+
+
+SHAPES = (
+    ("discord", 1, 1),
+    ("discord", 10, 1),
+    ("discord", 100, 1),
+    ("slack", 1, 1),
+    ("slack", 10, 10),
+    ("slack", 100, 100),
+    ("slack", 100, 10),
+)
+TRIPS = (0.0, 0.12)
+
+
+async def run() -> None:
+    """All cases, the baseline at no round trip; about half an hour."""
+    cases = [Case(*shape, rtt=rtt) for shape in SHAPES for rtt in TRIPS]
+    await report([*cases, *(Case(*shape, who="baseline") for shape in SHAPES)])
+
+
+async def quick() -> None:
+    """One and ten replies without a round trip; about three minutes."""
+    shapes = [shape for shape in SHAPES if shape[1] <= 10]
+    await report([Case(*shape, who=who) for shape in shapes for who in ("bot", "baseline")])
+
+
+async def report(cases: Sequence[Case]) -> None:
+    """Run the cases one after another and print both tables."""
+    rows, kinds, bounds = [], [], {}
+    for number, case in enumerate(cases, start=1):
+        began = time.monotonic()
+        outcome = await measure(case)
+        key = (case.platform, case.replies, case.channels, case.rtt)
+        if key not in bounds:
+            bounds[key] = least(outcome)
+        rows.append(_row(outcome, *bounds[key]))
+        kinds.append([case.name, _kinds(outcome)])
+        took = time.monotonic() - began
+        print(f"  {number}/{len(cases)} {'  '.join(rows[-1])} ({took:.0f} s)", file=sys.stderr)
+    show(
+        f"Streaming {TOKENS} tokens at {RATE:.0f}/s, all replies at once (seconds)",
+        (
+            *("", "age", "p95", "bound", "ratio", "edits' bound", "first", "last", "longest"),
+            *("429s", "incomplete", "health p99 ms", "CPU µs/chunk"),
+        ),
+        rows,
+        "age: time-mean over replies; bound: the least that the platform's limits allow, on Slack",
+        "with native streams, beside it by edits alone; first: first token to first text, last:",
+        "last token to whole text (medians, and the longest of the latter); health: how long",
+        "/healthz takes beside it, which no lag of the event loop is longer than.",
+    )
+    show("Requests by kind (429s)", ("", ""), kinds)
+
+
+def least(outcome: Outcome) -> tuple[float, float]:
+    """The bound with all that the platform offers, and by posts and edits alone."""
+    rtt, traces = outcome.case.rtt, outcome.traces
+    if outcome.case.platform == "discord":
+        found = bound.discord(traces, rtt=rtt)
+        return found, found
+    return bound.slack(traces, rtt=rtt), bound.slack(traces, rtt=rtt, native=False)
+
+
+def _row(outcome: Outcome, best: float, by_edits: float) -> list[str]:
+    lasts = [reply.last for reply in outcome.replies if reply.last is not None]
+    figures = (
+        outcome.mean,
+        percentile(outcome.replies, 0.95),
+        best,
+        outcome.mean / best,
+        by_edits,
+        age.middle(reply.first for reply in outcome.replies),
+        age.middle(lasts),
+        max(lasts, default=float("nan")),
+    )
+    rest = (outcome.throttled, outcome.incomplete)
+    costs = (f"{outcome.lag * 1e3:.0f}", f"{outcome.cpu * 1e6:.0f}")
+    return [outcome.case.name, *(f"{figure:.3f}" for figure in figures), *map(str, rest), *costs]
+
+
+def _kinds(outcome: Outcome) -> str:
+    return ", ".join(
+        f"{kind} {count}" + (f" ({refused})" if refused else "")
+        for kind, (count, refused) in outcome.kinds.items()
+    )
+
+
+# ── one run ───────────────────────────────────────────────────────────────────────────────────
+async def measure(case: Case) -> Outcome:
+    """One run with fresh processes."""
+    sim: SimProcess = (DiscordSim if case.platform == "discord" else SlackSim)(rtt=case.rtt)
+    with tempfile.TemporaryDirectory(prefix="threadline-bench-") as folder:
+        async with sim, ModelSim() as model:
+            place = rooms(sim, case.channels)
+            environ = {**place.settings(), "OPENAI_BASE_URL": model.base_url}
+            async with _answering(case.who, Path(folder), environ, place) as process:
+                return await _round(case, place, model, process)
+
+
+class Answering(Protocol):
+    """Whoever answers: its process, and its port for /healthz (0: it has none)."""
+
+    pid: int
+    http_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Baseline:
+    pid: int
+    http_port: int = 0
+
+
+@asynccontextmanager
+async def _answering(
+    who: str, folder: Path, environ: dict[str, str], place: Rooms
+) -> AsyncIterator[Any]:
+    if who == "bot":
+        settings = {**environ, "LLM": "openai:sim", "OPENAI_API_KEY": "key", "LOG_LEVEL": "INFO"}
+        async with BotProcess(folder, settings) as bot:
+            yield bot
+        return
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "ignore", "-m", "tests.bench.baseline"),
+        cwd=ROOT,
+        env={"PATH": os.environ.get("PATH", ""), **environ},
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        await place.connected()
+        yield _Baseline(process.pid)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def _round(case: Case, place: Rooms, model: ModelSim, process: Answering) -> Outcome:
+    await model.script(*(_answer(n) for n in range(case.replies)))
+    before = len(await place.sim.requests())
+    cpu = _cpu(process.pid)
+    async with _probing(process.http_port) as waits:
+        asked = await place.ask([_question(n) for n in range(case.replies)])
+        await _until_whole(case, place, asked)
+    cpu = _cpu(process.pid) - cpu
+    traces = [await model.last(_question(n)) for n in range(case.replies)]
+    return Outcome(
+        case=case,
+        replies=[await _aged(place, one, trace) for one, trace in zip(asked, traces, strict=True)],
+        traces=[_trace(case, trace) for trace in traces],
+        kinds=age.kinds(await place.sim.requests(since=before)),
+        lag=statistics.quantiles(waits, n=100)[98] if len(waits) > 1 else float("nan"),
+        cpu=cpu / (case.replies * TOKENS),
+    )
+
+
+def _question(number: int) -> str:
+    return f"question {number:03d}"
+
+
+def _answer(number: int) -> Answer:
+    return Answer(
+        match=_question(number),
+        chunks=age.chunks(TOKENS),
+        rate=RATE,
+        jitter=JITTER,
+        seed=number,
+        first_delay=FIRST_TOKEN,
+    )
+
+
+def _trace(case: Case, record: Record) -> bound.Reply:
+    borders = (PAGE_BORDER,) if case.platform == "discord" else ()
+    return bound.Reply(tuple(record.times), borders)
+
+
+async def _until_whole(case: Case, place: Rooms, asked: Sequence[Any]) -> None:
+    """Look once a second, and not before the text can be whole."""
+    deadline = time.monotonic() + LIMITS[case.platform]
+    await asyncio.sleep(FIRST_TOKEN + TOKENS / RATE)
+    waiting = list(asked)
+    while waiting and time.monotonic() < deadline:
+        await asyncio.sleep(1.0)
+        waiting = [one for one in waiting if not await _whole(place, one)]
+    await asyncio.sleep(SETTLE)
+
+
+async def _whole(place: Rooms, asked: Any) -> bool:
+    seen = age.sights(await place.versions(asked))
+    return bool(seen) and seen[-1].shown >= TOKENS
+
+
+async def _aged(place: Rooms, asked: Any, record: Record) -> Aged:
+    seen = age.sights(await place.versions(asked))
+    return aged(record.times, seen, until=time.time())
+
+
+# ── what it costs ─────────────────────────────────────────────────────────────────────────────
+def _cpu(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@asynccontextmanager
+async def _probing(port: int) -> AsyncIterator[list[float]]:
+    """How long /healthz takes each time, in seconds: it waits for the bot's loop as all others."""
+    waits: list[float] = []
+    task = asyncio.create_task(_probe(port, waits)) if port else None
+    try:
+        yield waits
+    finally:
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def _probe(port: int, waits: list[float]) -> None:
+    async with aiohttp.ClientSession() as session:
+        while True:
+            began = time.monotonic()
+            async with session.get(f"http://127.0.0.1:{port}/healthz") as response:
+                await response.read()
+            waits.append(time.monotonic() - began)
+            await asyncio.sleep(PROBE)
