@@ -2,23 +2,30 @@
 
 After the first token nothing falls over: an answer comes from one model. A chain waits and asks
 again only when every model has failed, when time may help, and within the limit to the first
-token; so one model alone is retried, and several are not kept waiting by the first.
+token; so one model alone is retried, and several are not kept waiting by the first. A model that
+keeps failing is left alone for a while (`bot.llm.breaker`): the next is asked at once.
 """
 
 from __future__ import annotations
 
-import asyncio
 import random
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
 import structlog
 
 from bot.domain import ChatRequest, Delta, Finding, Verdict
-from bot.errors import ContentRefused, ModelError, Overloaded, RateLimited, TimedOut
-from bot.ports import ChatModel
+from bot.errors import (
+    ContentRefused,
+    ContextTooLong,
+    ModelError,
+    Overloaded,
+    RateLimited,
+    TimedOut,
+)
+from bot.llm.breaker import Breaker, Call
+from bot.ports import ChatModel, Clock
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -31,17 +38,21 @@ _PASSING = (RateLimited, Overloaded)
 
 
 class Chain:
-    """Several models as one, first choice first. `first_token_seconds` bounds all retries."""
+    """Several models as one, first choice first. `first_token_seconds` bounds all retries.
+
+    `breakers` are the models' own, in the same order.
+    """
 
     def __init__(
         self,
         models: Sequence[ChatModel],
         *,
+        breakers: Sequence[Breaker],
         first_token_seconds: float,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Clock,
     ) -> None:
-        self._models = tuple(models)
-        self._seconds, self._sleep = first_token_seconds, sleep
+        self._models, self._breakers = tuple(models), tuple(breakers)
+        self._seconds, self._clock = first_token_seconds, clock
 
     @property
     def name(self) -> str:
@@ -50,7 +61,7 @@ class Chain:
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """The answer of the first model that gives one; raises a ModelError when none does."""
-        deadline = time.monotonic() + self._seconds
+        deadline = self._clock.monotonic() + self._seconds
         for attempt in range(MAX_ROUNDS):
             failures: list[ModelError] = []
             async with aclosing(self._round(request, failures)) as deltas:
@@ -59,10 +70,10 @@ class Chain:
             if not failures:
                 return
             wait = _wait(failures, attempt)
-            if wait is None or time.monotonic() + wait > deadline:
+            if wait is None or self._clock.monotonic() + wait > deadline:
                 break
             log.info("no model answers: waiting", models=self.name, seconds=round(wait, 2))
-            await self._sleep(wait)
+            await self._clock.sleep(wait)
         raise _most_hopeful(failures)
 
     async def check(self) -> Finding:
@@ -88,18 +99,20 @@ class Chain:
         self, request: ChatRequest, failures: list[ModelError]
     ) -> AsyncGenerator[Delta, None]:
         """Ask each model once, until one answers; `failures` is empty then."""
-        for number, model in enumerate(self._models, start=1):
-            started = False
+        for number, (model, breaker) in enumerate(zip(self._models, self._breakers, strict=True)):
+            call: Call | None = None
             try:
-                async with aclosing(cast(Any, model.stream(request))) as deltas:
-                    async for delta in deltas:
-                        started = True
-                        yield delta
+                with breaker.call() as call:
+                    async with aclosing(cast(Any, model.stream(request))) as deltas:
+                        async for delta in deltas:
+                            call.token()
+                            yield delta
             except ModelError as error:
-                if started or isinstance(error, ContentRefused):
+                if (call and call.started) or isinstance(error, ContentRefused):
                     raise  # a refusal is an answer about the question: nobody else is asked
                 failures.append(error)
-                self._report(model, error, number)
+                if call is not None:  # of one that rests, the breaker has told the log
+                    self._report(model, error, number + 1)
             else:
                 failures.clear()
                 return
@@ -118,8 +131,8 @@ class Chain:
 
 def _wait(failures: Sequence[ModelError], attempt: int) -> float | None:
     """Seconds until asking again makes sense, or None when it makes none."""
-    if attempt + 1 == MAX_ROUNDS:
-        return None
+    if attempt + 1 == MAX_ROUNDS or _too_long(failures):
+        return None  # a shorter request helps more than time
     waits = []
     for error in failures:
         asked = error.retry_after if isinstance(error, RateLimited) else None
@@ -132,6 +145,12 @@ def _wait(failures: Sequence[ModelError], attempt: int) -> float | None:
 
 
 def _most_hopeful(failures: Sequence[ModelError]) -> ModelError:
-    """What people should hear: a failure that passes, else the first choice's."""
+    """What the turn should know: a failure that it can help, or that passes, else the first's."""
+    if _too_long(failures):
+        return next(error for error in failures if isinstance(error, ContextTooLong))
     passing = (*_PASSING, TimedOut)
     return next((error for error in failures if isinstance(error, passing)), failures[0])
+
+
+def _too_long(failures: Sequence[ModelError]) -> bool:
+    return any(isinstance(error, ContextTooLong) for error in failures)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from bot.clock import SystemClock
 from bot.errors import SettingsError
+from bot.llm.breaker import Breaker
 from bot.llm.fallback import Chain
 from bot.llm.patience import Limits
 from bot.ports import ChatModel
@@ -46,11 +48,21 @@ class _Factory:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._limits = Limits(settings.first_token_seconds, settings.between_tokens_seconds)
+        self._clock = SystemClock()
+        self._breakers: dict[str, Breaker] = {}
 
     def chain(self, names: tuple[str, ...]) -> Chain:
         """The models with these names, first choice first."""
-        models = [self.model(name) for name in names]
-        return Chain(models, first_token_seconds=self._limits.first_token)
+        return Chain(
+            [self.model(name) for name in names],
+            breakers=[self._breaker(name) for name in names],
+            first_token_seconds=self._limits.first_token,
+            clock=self._clock,
+        )
+
+    def _breaker(self, name: str) -> Breaker:
+        """One for each name: what one chain learned of a model, another knows."""
+        return self._breakers.setdefault(name, Breaker(name, now=self._clock.monotonic))
 
     def model(self, name: str) -> ChatModel:
         """One model, such as `openai:gpt-5`; raises SettingsError for an unknown kind."""

@@ -20,6 +20,7 @@ from bot.errors import (
     TimedOut,
     UnknownModel,
 )
+from bot.llm.breaker import FAILURES, FIRST_REST, Breaker
 from bot.llm.fallback import MAX_ROUNDS, Chain
 from bot.ports import ChatModel
 
@@ -60,17 +61,25 @@ class Scripted:
 
 
 class Naps:
-    """A sleep that takes no time and is remembered."""
+    """A clock that only sleeping moves on; sleeps are remembered."""
 
     def __init__(self) -> None:
         self.taken: list[float] = []
 
-    async def __call__(self, seconds: float) -> None:
+    def time(self) -> float:
+        return 1_000.0 + sum(self.taken)
+
+    def monotonic(self) -> float:
+        return self.time()
+
+    async def sleep(self, seconds: float) -> None:
         self.taken.append(seconds)
 
 
 def chain(*models: ChatModel, naps: Naps | None = None, seconds: float = 60.0) -> Chain:
-    return Chain(models, first_token_seconds=seconds, sleep=naps or Naps())
+    clock = naps or Naps()
+    breakers = [Breaker(model.name, now=clock.monotonic) for model in models]
+    return Chain(models, breakers=breakers, first_token_seconds=seconds, clock=clock)
 
 
 async def text(model: ChatModel) -> str:
@@ -81,6 +90,7 @@ async def text(model: ChatModel) -> str:
     "error",
     [
         RateLimited(),
+        RateLimited(retry_after=20.0),
         Overloaded(),
         KeyRefused(),
         UnknownModel(),
@@ -170,11 +180,72 @@ async def test_a_wait_beyond_the_first_tokens_limit_is_told_at_once() -> None:
 
 
 async def test_a_chain_waits_only_when_all_have_failed() -> None:
-    """Then for the shortest wait, and begins with the first choice again."""
+    """Then for the shortest wait; whoever asked for a longer one is not asked before it is over."""
     first = Scripted("a:1", (RateLimited(retry_after=20.0),), ANSWER)
-    second, naps = Scripted("b:2", (RateLimited(retry_after=5.0),)), Naps()
+    second, naps = Scripted("b:2", (RateLimited(retry_after=5.0),), ANSWER), Naps()
     assert await text(chain(first, second, naps=naps)) == "yes"
-    assert (first.asked, second.asked, naps.taken) == (2, 1, [5.0])
+    assert (first.asked, second.asked, naps.taken) == (1, 2, [5.0])
+
+
+async def test_a_question_that_is_too_long_for_all_is_the_turns_to_shorten() -> None:
+    """Another one's overload passes, but waiting for it would not make the question shorter."""
+    models = Scripted("a:1", (Overloaded(),)), Scripted("b:2", (ContextTooLong(),))
+    naps = Naps()
+    with pytest.raises(ContextTooLong):
+        await text(chain(*models, naps=naps))
+    assert (models[0].asked, naps.taken) == (1, [])
+
+
+# ── a model that keeps failing ────────────────────────────────────────────────────────────────
+async def test_a_model_that_keeps_failing_is_left_alone_and_the_next_answers() -> None:
+    """Until its rest is over; then one question tries it, and it is the first choice again."""
+    failing: list[tuple[Step, ...]] = [(Overloaded(),)] * FAILURES
+    first, second = Scripted("a:1", *failing, ANSWER), Scripted("b:2", ANSWER)
+    naps = Naps()
+    both = chain(first, second, naps=naps)
+    for _ in range(FAILURES + 3):
+        assert await text(both) == "yes"
+    assert (first.asked, second.asked) == (FAILURES, FAILURES + 3)
+    await naps.sleep(FIRST_REST)
+    assert await text(both) == "yes"
+    assert await text(both) == "yes"
+    assert (first.asked, second.asked) == (FAILURES + 2, FAILURES + 3)
+
+
+async def test_the_log_tells_when_a_model_is_left_alone_and_when_it_is_back() -> None:
+    """And nothing for each question that went past it meanwhile."""
+    failing: list[tuple[Step, ...]] = [(Overloaded(),)] * FAILURES
+    naps = Naps()
+    both = chain(Scripted("a:1", *failing, ANSWER), Scripted("b:2", ANSWER), naps=naps)
+    with capture_logs() as lines:
+        for _ in range(FAILURES + 3):
+            await text(both)
+        await naps.sleep(FIRST_REST)
+        await text(both)
+    events = [line["event"] for line in lines]
+    assert events[:FAILURES] == [
+        *["the model failed before its first token"] * (FAILURES - 1),
+        "the model is left alone for a while",
+    ]
+    assert events[FAILURES:] == [
+        "the model failed before its first token",
+        "a model that rested is tried again",
+        "the model answers again",
+    ]
+
+
+async def test_one_model_that_rests_is_not_asked_and_people_hear_why_at_once() -> None:
+    """Within the usual second and a half, not after another limit in time."""
+    model, naps = Scripted("a:1", *[(TimedOut(),)] * FAILURES, ANSWER), Naps()
+    alone = chain(model, naps=naps)
+    for _ in range(FAILURES):
+        with pytest.raises(TimedOut):
+            await text(alone)
+    with pytest.raises(TimedOut):
+        await text(alone)
+    assert (model.asked, naps.taken) == (FAILURES, [])
+    await naps.sleep(FIRST_REST)
+    assert await text(alone) == "yes"
 
 
 async def test_people_hear_of_the_failure_that_passes() -> None:
