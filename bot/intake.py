@@ -34,9 +34,9 @@ BACKLOG_SECONDS = 1.5
 SAY_SECONDS = 30.0
 # A person's own conversations in a channel that a reset in the channel offers.
 RECENT = 5
-# After a time without events: the conversations that are looked at by themselves, because nothing
-# tells whether something was said there. Discord archives a thread after a week at the latest.
-ACTIVE_SECONDS, MOST_ACTIVE = 14 * 86_400.0, 1_000
+# After a time without events: so many conversations are looked at by themselves where a platform
+# does not tell whether something was said in them.
+MOST_ACTIVE = 1_000
 
 
 class Intake:
@@ -103,9 +103,8 @@ class Intake:
         await self._store.move_watermarks(marks)
 
     async def active(self, platform: str) -> Sequence[Conversation]:
-        """The conversations of the last two weeks, newest first."""
-        since = self._clock.time() - ACTIVE_SECONDS
-        return await self._store.active(platform, since=since, limit=MOST_ACTIVE)
+        """The conversations in which something was said last, the newest first."""
+        return await self._store.active(platform, MOST_ACTIVE)
 
     async def command(self, command: Command) -> Answer:
         """Carry out a command of a slash, a button or a shortcut."""

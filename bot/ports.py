@@ -391,8 +391,8 @@ class Store(Protocol):
         """Raise watermarks; a workspace's own drops those of its channels that are not higher."""
         ...
 
-    async def active(self, platform: str, *, since: float, limit: int) -> Sequence[Conversation]:
-        """Up to `limit` conversations changed after `since` (Unix seconds), newest first."""
+    async def active(self, platform: str, limit: int) -> Sequence[Conversation]:
+        """Up to `limit` conversations, those in which something was said last first."""
         ...
 
     async def said_since(self, key: ConversationKey, position: int) -> bool:

@@ -12,7 +12,7 @@ import heapq
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -21,6 +21,8 @@ from bot.marks import Marks, Spot
 from bot.ports import Clock, Inbox
 
 log = structlog.stdlib.get_logger(__name__)
+
+T = TypeVar("T")
 
 # Watermarks are stored so long after the first change: what a crash loses of them costs a read or
 # two at the next start, and a commit a second costs nothing. Seconds.
@@ -134,6 +136,19 @@ class Reads:
             self._serving += 1
             self.begin(self._serve(), name="reads")
         return ended
+
+    async def get(
+        self, what: str, rank: tuple[float, ...], work: Callable[[], Awaitable[T]]
+    ) -> T | None:
+        """What `work` gives in the end, or None when it was given up."""
+        results: list[T] = []
+
+        async def once() -> bool:
+            results.append(await work())
+            return False
+
+        await self.add(what, rank, once)
+        return results[0] if results else None
 
     def begin(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[Any]:
         """A task that ends with these reads."""

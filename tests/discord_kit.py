@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapters.discord.client import DiscordAdapter
@@ -29,6 +29,7 @@ from bot.domain import (
     Question,
     Receipt,
     Shown,
+    Watermark,
 )
 from bot.ports import Surface
 from tests.sims.discord import constants as c
@@ -49,6 +50,10 @@ class RecordingInbox:
     asked_recent: list[tuple[ConversationKey, str]] = field(default_factory=list)
     answer: Answer = field(default_factory=lambda: Answer("Done."))
     error: Exception | None = None
+    missed_error: Exception | None = None
+    read: list[list[Incoming]] = field(default_factory=list)  # what `missed` was given
+    marks: dict[tuple[str, str], Watermark] = field(default_factory=dict)
+    talked_in: list[Conversation] = field(default_factory=list)
 
     async def connected(self, platform: str) -> None:
         assert platform == "discord"
@@ -72,6 +77,25 @@ class RecordingInbox:
     async def recent(self, place: ConversationKey, author: str) -> Sequence[Choice]:
         self.asked_recent.append((place, author))
         return self.choices
+
+    async def missed(self, messages: Sequence[Incoming]) -> None:
+        if self.missed_error is not None:
+            raise self.missed_error
+        self.read.append(list(messages))
+        for message in messages:
+            await self.receive(message)
+
+    async def watermarks(self, platform: str) -> Sequence[Watermark]:
+        return list(self.marks.values())
+
+    async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
+        for mark in marks:
+            place = (mark.workspace, mark.channel)
+            at = max(mark.position, self.marks[place].position if place in self.marks else 0)
+            self.marks[place] = replace(mark, position=at)
+
+    async def active(self, platform: str) -> Sequence[Conversation]:
+        return self.talked_in
 
     def text_of(self, text: str) -> Incoming | None:
         """The message with this text, if it came."""

@@ -23,6 +23,7 @@ from adapters.discord.buttons import choice_view
 from adapters.discord.commands import Desk, clipped
 from adapters.discord.doctor import INTENT_ADVICE, TOKEN_ADVICE, Doctor
 from adapters.discord.events import PLATFORM
+from adapters.discord.gap import LAG
 from adapters.discord.listening import Listener
 from adapters.discord.render import DiscordRenderer
 from adapters.discord.surface import DiscordSurface
@@ -30,6 +31,7 @@ from adapters.discord.wire import Wire, translated
 from bot.domain import Answer, Claim, Finding, Health, Incoming, Priority
 from bot.errors import CannotStart
 from bot.ports import Clock, Grants, Inbox, Surface
+from bot.recovery import Keeper
 from bot.reply.pacer import Pacer
 
 log = structlog.stdlib.get_logger(__name__)
@@ -77,16 +79,22 @@ class DiscordAdapter:
     # ── serving ───────────────────────────────────────────────────────────────────────────────
     async def run(self, inbox: Inbox) -> None:
         """Serve until cancelled. Raises CannotStart with what to do about it."""
-        with _pointed_at(self._api_url, self._gateway_url):
-            for pause in _pauses():
-                await self._serve(inbox)
-                log.warning("Discord cannot be reached, trying again", seconds=pause)
-                await self._clock.sleep(pause)
+        keeper = Keeper(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
+        try:
+            with _pointed_at(self._api_url, self._gateway_url):
+                for pause in _pauses():
+                    await self._serve(inbox, keeper)
+                    log.warning("Discord cannot be reached, trying again", seconds=pause)
+                    await self._clock.sleep(pause)
+        finally:
+            await keeper.aclose()
 
-    async def _serve(self, inbox: Inbox) -> None:
+    async def _serve(self, inbox: Inbox, keeper: Keeper) -> None:
         """One client's life: until cancelled, or until Discord could not be reached at all."""
         client = self._client = ThreadlineClient(wire=self._wire, desk=self._desk)
-        listener = client.listener = Listener(wire=self._wire, inbox=inbox, say=self.say)
+        listener = client.listener = Listener(
+            wire=self._wire, inbox=inbox, say=self.say, keeper=keeper
+        )
         try:
             await client.login(self._token)
             self._wire.connect(client, inbox)
@@ -104,6 +112,7 @@ class DiscordAdapter:
                 raise
             log.warning("Discord's gateway failed", error=repr(error.__context__))
         finally:
+            await listener.gap.aclose()
             await listener.done_within(LAST_EVENTS)
             self._wire.disconnect()
             self._client = None
@@ -180,8 +189,18 @@ class ThreadlineClient(discord.Client):
 
     async def on_message(self, message: discord.Message) -> None:
         """Somebody wrote something."""
-        if self.listener is not None and self.user is not None:
-            await self.listener.message(message, self.user.id)
+        if self.listener is not None:
+            await self.listener.message(message)
+
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        """A guild's channels are known: after READY, or after an outage of Discord's."""
+        if self.listener is not None:
+            self.listener.gap.guild(guild)
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        """The bot was added to a guild."""
+        if self.listener is not None:
+            self.listener.gap.guild(guild)
 
     async def on_connect(self) -> None:
         """A new session: Discord sends what happens from now on."""

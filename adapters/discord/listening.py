@@ -1,6 +1,7 @@
 """What the gateway tells, message by message, into the core's inbox.
 
-A message is stored before anything is made of it; one that could not be stored is said to be so.
+A message is stored before anything is made of it, and no watermark passes it before that; one that
+could not be stored is said to be so, or brought again.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from adapters.discord.events import (
     place_of,
     resolved_starter,
 )
+from adapters.discord.gap import Gap, spot_of
 from adapters.discord.wire import Wire, translated
 from bot import texts
 from bot.domain import Address, Answer, ConversationKey, Incoming
-from bot.errors import PlatformError, StoreUnavailable
+from bot.errors import Gone, PlatformError, StoreUnavailable
 from bot.ports import Inbox
+from bot.recovery import Keeper
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -46,30 +49,53 @@ class Listener:
         wire: Wire,
         inbox: Inbox,
         say: Callable[[Incoming, Answer], Awaitable[None]],
+        keeper: Keeper,
     ) -> None:
         self._wire, self._inbox, self._say = wire, inbox, say
+        self._keeper = keeper
+        self.gap = Gap(wire=wire, inbox=inbox, keeper=keeper, understood=self.understood)
         self._at_work: set[asyncio.Task[object]] = set()
 
     async def connected(self) -> None:
-        """A new session has begun."""
+        """A new session has begun: go on with what was begun, and read what was missed."""
+        await self.gap.session()
         await self._inbox.connected(PLATFORM)
 
-    async def message(self, message: discord.Message, user: int) -> None:
-        """Take in one message; `user` is the bot's own id."""
+    async def message(self, message: discord.Message) -> None:
+        """Take in one message."""
         task = asyncio.current_task()
         if task is not None:
             self._at_work.add(task)
             task.add_done_callback(self._at_work.discard)
+        spot = spot_of(message)
+        self._keeper.seen(spot, message.id)
+        if await self._taken_in(message):
+            self._keeper.decided(spot, message.id)
+        else:
+            self.gap.again(message)
+
+    async def _taken_in(self, message: discord.Message) -> bool:
+        """Whether it was accepted, is of no use, or was answered with an excuse."""
         if not is_spoken(message):
-            return
-        place = await self._place(message.channel)
-        if place is None:
-            return
-        me = me_in(message, user)
+            return True
+        try:
+            place = await self._place(message.channel)
+        except PlatformError as error:
+            log.warning("a message's channel is not known", id=message.id, error=repr(error))
+            return isinstance(error, Gone)
+        understood = await self.understood(message, place) if place is not None else None
+        return understood is None or await self._receive(understood)
+
+    async def understood(self, message: discord.Message, place: Place) -> Incoming | None:
+        """A message as the core knows it; None when it is none of our business."""
+        user = (await self._wire.client()).user
+        if user is None or not is_spoken(message):
+            return None
+        me = me_in(message, user.id)
         address = address_of(message, place, me)
-        if address is not None:
-            key = await self._chain(message, place, me)
-            await self._receive(incoming(message, place, me, address, key))
+        if address is None:
+            return None
+        return incoming(message, place, me, address, await self._chain(message, place, me))
 
     async def done_within(self, seconds: float) -> None:
         """Wait for the messages that are being taken in."""
@@ -77,32 +103,34 @@ class Listener:
         if others:
             await asyncio.wait(others, timeout=seconds)
 
-    async def _receive(self, message: Incoming) -> None:
+    async def _receive(self, message: Incoming) -> bool:
+        """Whether it was accepted, or its author was told to ask again."""
         try:
             await self._inbox.receive(message)
         except StoreUnavailable as error:
             log.error("a message could not be stored", source=message.source, error=str(error))
-            if message.address.begins:
-                await self._apologise(message)
+            return message.address.begins and await self._excused(message)
+        return True
 
-    async def _apologise(self, message: Incoming) -> None:
+    async def _excused(self, message: Incoming) -> bool:
         try:
             await self._say(message, Answer(texts.STORE_DOWN))
         except PlatformError as error:
             log.warning("the failure could not be told", error=repr(error))
+            return False
+        return True
 
     async def _place(self, channel: object) -> Place | None:
-        """Where a message was written; a thread that is not in the cache is fetched."""
+        """Where a message was written; a thread that is not in the cache is fetched.
+
+        Raises a PlatformError when that fails.
+        """
         place = place_of(channel)
         if place is not None or not isinstance(channel, discord.PartialMessageable):
             return place
         await self._wire.grants.spend(w.GLOBAL)
         client = await self._wire.client()
-        try:
-            return place_of(await translated(client.fetch_channel(channel.id)))
-        except PlatformError as error:
-            log.warning("a message's channel is not known", channel=channel.id, error=repr(error))
-            return None
+        return place_of(await translated(client.fetch_channel(channel.id)))
 
     async def _chain(
         self, message: discord.Message, place: Place, me: Me

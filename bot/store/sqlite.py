@@ -199,11 +199,9 @@ class SqliteStore:
         """See the port."""
         return await self._read(partial(watermarks.read, platform=platform))
 
-    async def active(self, platform: str, *, since: float, limit: int) -> Sequence[Conversation]:
+    async def active(self, platform: str, limit: int) -> Sequence[Conversation]:
         """See the port."""
-        return await self._read(
-            partial(watermarks.active, platform=platform, since=since, limit=limit)
-        )
+        return await self._read(partial(watermarks.active, platform=platform, limit=limit))
 
     async def said_since(self, key: ConversationKey, position: int) -> bool:
         """See the port."""

@@ -40,12 +40,11 @@ def move(db: sqlite3.Connection, marks: Iterable[Watermark]) -> None:
         )
 
 
-def active(db: sqlite3.Connection, platform: str, since: float, limit: int) -> list[Conversation]:
+def active(db: sqlite3.Connection, platform: str, limit: int) -> list[Conversation]:
     """See `Store.active`."""
     found = db.execute(
-        "SELECT * FROM conversations WHERE platform = ? AND updated_at > ?"
-        " ORDER BY updated_at DESC LIMIT ?",
-        (platform, since, limit),
+        "SELECT * FROM conversations WHERE platform = ? ORDER BY updated_at DESC LIMIT ?",
+        (platform, limit),
     )
     return [rows.conversation_from(row) for row in found]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapters.slack.client import SlackAdapter
@@ -23,6 +23,7 @@ from bot.domain import (
     PageRecord,
     Question,
     Receipt,
+    Watermark,
 )
 from bot.errors import StoreUnavailable
 from tests.sims.slack import ids
@@ -41,6 +42,10 @@ class FakeInbox:
     connections: list[str] = field(default_factory=list)
     failures: int = 0  # how often storing fails before it works
     command_seconds: float = 0.0
+    missed_error: Exception | None = None
+    read: list[list[Incoming]] = field(default_factory=list)  # what `missed` was given
+    marks: dict[tuple[str, str], Watermark] = field(default_factory=dict)
+    talked_in: list[Conversation] = field(default_factory=list)
     before_receive: Callable[[Incoming], Any] = lambda _incoming: None
 
     async def connected(self, platform: str) -> None:
@@ -70,6 +75,25 @@ class FakeInbox:
 
     async def recent(self, place: ConversationKey, author: str) -> Sequence[Choice]:
         return [choice for choice in self.choices if choice.key.channel == place.channel]
+
+    async def missed(self, messages: Sequence[Incoming]) -> None:
+        if self.missed_error is not None:
+            raise self.missed_error
+        self.read.append(list(messages))
+        for message in messages:
+            await self.receive(message)
+
+    async def watermarks(self, platform: str) -> Sequence[Watermark]:
+        return list(self.marks.values())
+
+    async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
+        for mark in marks:
+            place = (mark.workspace, mark.channel)
+            at = max(mark.position, self.marks[place].position if place in self.marks else 0)
+            self.marks[place] = replace(mark, position=at)
+
+    async def active(self, platform: str) -> Sequence[Conversation]:
+        return self.talked_in
 
 
 @contextlib.asynccontextmanager

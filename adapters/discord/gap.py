@@ -1,0 +1,339 @@
+"""What was said while no events came, read from Discord at every new session.
+
+Discord acknowledges nothing, so this is how "stored before acknowledged" is kept here: READY tells
+the newest message of every channel and active thread, and what is behind its watermark is read. A
+session that was resumed needs nothing: Discord sends again what it missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import discord
+import structlog
+
+from adapters.discord import wire as w
+from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, Kind, Place, place_of
+from adapters.discord.wire import Wire, translated
+from bot.domain import Conversation, Incoming, Priority
+from bot.marks import Spot
+from bot.ports import Inbox
+from bot.recovery import Keeper, Reads
+
+log = structlog.stdlib.get_logger(__name__)
+
+T = TypeVar("T")
+
+# Between channels of a guild the order of arrival is the order of the ids only roughly.
+LAG = 60_000 << 22  # a minute, in snowflakes
+READ_AT_ONCE = 100  # documented: the most messages, or archived threads, of one request
+# A thread in which nobody spoke for so long is not looked for among the archived ones. Seconds.
+ARCHIVED_SECONDS = 14 * 86_400.0
+# After a message could not be stored. Seconds.
+AGAIN_SECONDS = 15.0
+
+Channel = (
+    discord.TextChannel
+    | discord.VoiceChannel
+    | discord.StageChannel
+    | discord.Thread
+    | discord.DMChannel
+    | discord.PartialMessageable
+)
+InGuild = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
+Understood = Callable[[discord.Message, Place], Awaitable[Incoming | None]]
+
+
+# ── planning ──────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """A place's newest message; `known`: a conversation of ours is there."""
+
+    channel: str
+    last: int
+    thread: bool = False
+    known: bool = False
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """Our threads first, then other threads, then channels; the newest of each first."""
+        group = 0 if self.known else 1 if self.thread else 2
+        return (group, -discord.utils.snowflake_time(self.last).timestamp())
+
+
+def to_read(places: Iterable[Newest], mark: Callable[[str], int]) -> list[Newest]:
+    """The places with something behind their watermark, in the order of reading."""
+    changed = (place for place in places if place.last > mark(place.channel))
+    return sorted(changed, key=lambda place: place.rank)
+
+
+def not_shown(
+    conversations: Sequence[Conversation], shown: Iterable[str], since: float
+) -> Mapping[str, list[Conversation]]:
+    """Threads that are no longer active though people spoke in them since, by their channel."""
+    there = set(shown)
+    found: dict[str, list[Conversation]] = {}
+    for conversation in conversations:
+        key = conversation.key
+        if key.thread and key.thread not in there and conversation.updated_at > since:
+            found.setdefault(key.channel, []).append(conversation)
+    return found
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One place as it is being read, up to `until` or its end."""
+
+    spot: Spot
+    place: Place
+    channel: Channel
+    until: int = 0
+
+
+@dataclass(slots=True)
+class _Archive:
+    """A channel's archived threads, the latest archived first."""
+
+    parent: discord.TextChannel | discord.ForumChannel
+    threads: list[discord.Thread] = field(default_factory=list)
+
+
+# ── carrying out ──────────────────────────────────────────────────────────────────────────────
+class Gap:
+    """Reads what the client missed; `understood` translates a message as live ones are."""
+
+    def __init__(self, *, wire: Wire, inbox: Inbox, keeper: Keeper, understood: Understood) -> None:
+        self._wire, self._inbox, self._keeper = wire, inbox, keeper
+        self._marks = keeper.marks
+        self._understood = understood
+        self._reads = Reads(wire.clock)
+        self._conversations: asyncio.Task[Sequence[Conversation] | None] | None = None
+
+    async def session(self) -> None:
+        """A new session: what was said between it and the last one is not coming by itself."""
+        earlier, self._reads = self._reads, Reads(self._wire.clock)
+        self._conversations = None
+        self._marks.interrupted()
+        self._reads.begin(self._direct_messages(), name="gap: direct messages")
+        await earlier.aclose()
+
+    def guild(self, guild: discord.Guild) -> None:
+        """A guild is there, with the newest message of each of its places."""
+        self._marks.interrupted(str(guild.id))
+        self._reads.begin(self._guild(guild), name=f"gap: guild {guild.id}")
+
+    def again(self, message: discord.Message) -> None:
+        """A message could not be stored: it is brought again, by reading its place."""
+        place = place_of(message.channel)
+        if place is not None and isinstance(message.channel, Channel):
+            reading = _Reading(_spot(place), place, message.channel, message.id)
+            self._reads.begin(self._read_later(reading), name="gap: again")
+
+    async def aclose(self) -> None:
+        """Give up; the watermarks say what is left."""
+        await self._reads.aclose()
+
+    # ── places ────────────────────────────────────────────────────────────────────────────────
+    async def _guild(self, guild: discord.Guild) -> None:
+        await self._keeper.loaded()
+        workspace = str(guild.id)
+        channels = {str(channel.id): channel for channel in _talked_in(guild)}
+        if not self._marks.known(workspace):  # new here: its past is nobody's question to us
+            last = max((channel.last_message_id or 0 for channel in channels.values()), default=0)
+            self._begin(workspace, last)
+            return
+        conversations = await self._active()
+        if conversations is None:
+            return
+        known = {c.key.thread for c in conversations if c.key.workspace == workspace}
+        places = [
+            Newest(id_, channel.last_message_id or 0, _is_thread(channel), id_ in known)
+            for id_, channel in channels.items()
+        ]
+        ended = [
+            self._read(_reading(channels[place.channel], place.last), place.rank)
+            for place in to_read(places, lambda id_: self._marks.of(Spot(workspace, id_)))
+            if _readable(channels[place.channel])
+        ]
+        theirs = [c for c in conversations if c.key.workspace == workspace]
+        ended += [
+            self._archived(guild, channel, missing)
+            for channel, missing in not_shown(theirs, channels, self._since()).items()
+        ]
+        await self._close(workspace, ended)
+
+    async def _direct_messages(self) -> None:
+        """Those that are known: Discord tells a bot about no other."""
+        await self._keeper.loaded()
+        if not self._marks.known(DIRECT_MESSAGES):
+            now = discord.utils.time_snowflake(discord.utils.utcnow())
+            self._begin(DIRECT_MESSAGES, now)
+            return
+        conversations = await self._active()
+        if conversations is None:
+            return
+        client = await self._wire.client()
+        ended = []
+        for conversation in conversations:
+            key = conversation.key
+            if key.workspace == DIRECT_MESSAGES:
+                channel = client.get_partial_messageable(int(key.channel))
+                place = Place(Kind.DIRECT, DIRECT_MESSAGES, key.channel)
+                reading = _Reading(_spot(place), place, channel)
+                ended.append(self._read(reading, (0, -conversation.updated_at)))
+        await self._close(DIRECT_MESSAGES, ended)
+
+    async def _archived(
+        self, guild: discord.Guild, channel: str, missing: Sequence[Conversation]
+    ) -> bool:
+        """Threads that were archived meanwhile: one is read, of several the list tells which."""
+        parent = guild.get_channel(int(channel))
+        if not isinstance(parent, discord.TextChannel | discord.ForumChannel):
+            return True
+        if not _readable(parent):
+            return True
+        if len(missing) == 1:
+            return await self._read(await self._stored(missing[0]), _rank(missing[0]))
+        archive = _Archive(parent)
+        listed = self._reads.add(
+            f"archived threads of {channel}", _rank(missing[0]), lambda: self._list(archive)
+        )
+        if not await listed:
+            return False
+        ended = [
+            self._read(_reading(thread, thread.last_message_id or 0), (1,))
+            for thread in archive.threads
+            if (thread.last_message_id or 0) > self._marks.of(Spot(str(guild.id), str(thread.id)))
+        ]
+        return all(await asyncio.gather(*ended))
+
+    async def _stored(self, conversation: Conversation) -> _Reading:
+        key = conversation.key
+        client = await self._wire.client()
+        place = Place(
+            Kind.THREAD, key.workspace, key.channel, key.thread, visibility=conversation.visibility
+        )
+        channel = client.get_partial_messageable(int(key.thread), guild_id=int(key.workspace))
+        return _Reading(_spot(place), place, channel)
+
+    def _begin(self, workspace: str, position: int) -> None:
+        self._marks.begin(workspace, position)
+        self._marks.whole(workspace)
+        self._keeper.save_soon()
+
+    async def _close(self, workspace: str, ended: Iterable[Awaitable[bool]]) -> None:
+        whole = all(await asyncio.gather(*ended))
+        self._marks.whole(workspace)
+        self._keeper.save_soon()
+        log.info("caught up", guild=workspace, whole=whole)
+
+    async def _active(self) -> Sequence[Conversation] | None:
+        """The latest conversations; asked for once a session. None: the database failed."""
+        if self._conversations is None:
+            self._conversations = asyncio.create_task(
+                self._reads.get("conversations", (-1,), lambda: self._inbox.active(PLATFORM))
+            )
+        return await asyncio.shield(self._conversations)
+
+    def _since(self) -> float:
+        return self._wire.clock.time() - ARCHIVED_SECONDS
+
+    # ── requests ──────────────────────────────────────────────────────────────────────────────
+    async def _read(self, reading: _Reading, rank: tuple[float, ...]) -> bool:
+        """Read a place to its end; whether that was possible, or is not permitted for good."""
+        spot = reading.spot
+        done = await self._reads.add(f"channel {spot.channel}", rank, lambda: self._page(reading))
+        if done:
+            self._marks.closed(spot)
+        else:
+            self._marks.unread(spot)
+        self._keeper.save_soon()
+        return done
+
+    async def _page(self, reading: _Reading) -> bool:
+        """The next hundred messages of a place; whether there are more."""
+        after = discord.Object(self._marks.of(reading.spot))
+        await self._wire.grants.spend(w.GLOBAL, priority=Priority.BACKGROUND)
+        history = reading.channel.history(limit=READ_AT_ONCE, after=after, oldest_first=True)
+        page = await translated(_listed(history))
+        found = [await self._understood(message, reading.place) for message in page]
+        await self._inbox.missed([message for message in found if message is not None])
+        end = len(page) < READ_AT_ONCE
+        reached = max(page[-1].id if page else 0, reading.until if end else 0)
+        self._marks.read(reading.spot, reached)
+        self._keeper.save_soon()
+        return not end and reached < reading.until
+
+    async def _list(self, archive: _Archive) -> bool:
+        """The next hundred archived threads; whether more were archived since the gap began."""
+        before = archive.threads[-1].archive_timestamp if archive.threads else None
+        await self._wire.grants.spend(w.GLOBAL, priority=Priority.BACKGROUND)
+        listing = archive.parent.archived_threads(limit=READ_AT_ONCE, before=before)
+        found = await translated(_listed(listing))
+        began = self._marks.of(Spot(str(archive.parent.guild.id), ""))
+        archive.threads += found
+        full = len(found) == READ_AT_ONCE
+        return full and found[-1].archive_timestamp > discord.utils.snowflake_time(began)
+
+    async def _read_later(self, reading: _Reading) -> None:
+        await self._wire.clock.sleep(AGAIN_SECONDS)
+        await self._read(reading, (0,))
+
+
+# ── discord.py's objects ──────────────────────────────────────────────────────────────────────
+def _talked_in(guild: discord.Guild) -> Iterator[InGuild]:
+    yield from guild.threads
+    yield from guild.text_channels
+    yield from guild.voice_channels
+    yield from guild.stage_channels
+
+
+def _is_thread(channel: InGuild) -> bool:
+    return isinstance(channel, discord.Thread)
+
+
+def _readable(channel: InGuild | discord.ForumChannel) -> bool:
+    """A permission that is missing costs no request: Discord bans who is refused too often.
+
+    Without Read Message History it would not even refuse, but give an empty list.
+    """
+    may = channel.permissions_for(channel.guild.me)
+    if may.view_channel and may.read_message_history:
+        return True
+    log.warning("skipped: its history may not be read", channel=channel.id)
+    return False
+
+
+def _reading(channel: InGuild, until: int) -> _Reading:
+    place = place_of(channel)
+    assert place is not None  # noqa: S101 - all of these are places
+    return _Reading(_spot(place), place, channel, until)
+
+
+def spot_of(message: discord.Message) -> Spot:
+    """Where a message stands, whether its channel is in the cache or not."""
+    guild = message.guild.id if message.guild else getattr(message.channel, "guild_id", None)
+    return Spot(str(guild or DIRECT_MESSAGES), str(message.channel.id))
+
+
+def _spot(place: Place) -> Spot:
+    return Spot(place.guild, place.own)
+
+
+def _rank(conversation: Conversation) -> tuple[float, ...]:
+    return (0, -conversation.updated_at)
+
+
+async def _listed(found: AsyncIterator[T]) -> list[T]:
+    return [item async for item in found]
