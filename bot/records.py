@@ -67,6 +67,7 @@ class ReplyRecord:
     content: str = ""
     model: str | None = None
     usage: Usage | None = None
+    finish_reason: str | None = None
     seconds: float | None = None
     concluded_at: float | None = None
     uid: str | None = None

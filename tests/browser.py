@@ -156,6 +156,16 @@ class Tab:
         await self.box.fill(text)
         await self.box.press("Enter")
 
+    async def look(self, *, away: bool) -> None:
+        """As if its window were covered by another tab, or seen again."""
+        await self.page.evaluate(
+            """(away) => {
+              Object.defineProperty(document, "hidden", { configurable: true, value: away });
+              document.dispatchEvent(new Event("visibilitychange"));
+            }""",
+            away,
+        )
+
     async def settled(self, text: str, n: int = -1) -> Locator:
         """The `n`th reply, once it is whole and says `text`."""
         reply = self.replies.nth(n)

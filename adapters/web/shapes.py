@@ -8,8 +8,9 @@ from typing import Any
 
 from adapters.web.hub import Live
 from adapters.web.render import html_of, html_of_person
-from bot.domain import Outcome, Role
+from bot.domain import Conclusion, Outcome, Role
 from bot.records import ConversationRecord, MessageRecord, ReplyRecord, ThreadRecord
+from bot.turn import controls_for
 
 BOT_NAME = "Threadline"
 _STATES = {
@@ -114,7 +115,19 @@ def page_reply(reply: ReplyRecord, live: Live | None) -> dict[str, Any]:
         "input_tokens": reply.usage.input_tokens if reply.usage else None,
         "output_tokens": reply.usage.output_tokens if reply.usage else None,
         "seconds": None if reply.seconds is None else round(reply.seconds, 3),
+        "controls": _controls(reply.outcome, reply),
     }
+
+
+def _controls(outcome: Outcome, reply: ReplyRecord) -> list[str]:
+    """What may be done with it, as under a reply on every platform."""
+    end = Conclusion(
+        outcome=outcome,
+        content=reply.content,
+        display=reply.display,
+        finish_reason=reply.finish_reason,
+    )
+    return [control.value for control in controls_for(end)]
 
 
 def page_live(live: Live) -> dict[str, Any]:

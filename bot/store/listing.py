@@ -228,6 +228,7 @@ def _reply(row: sqlite3.Row) -> ReplyRecord:
         content=row["content"] or "",
         model=row["model"],
         usage=Usage(row["input_tokens"], row["output_tokens"]) if counted else None,
+        finish_reason=row["finish_reason"],
         seconds=max(0.0, ended - begun) if begun and ended else None,
         concluded_at=ended,
         uid=row["uid"],

@@ -132,3 +132,21 @@ async def test_unsent_message_survives_a_reload(visit: Visit, house: House) -> N
     await tab.page.reload()
     await tab.settled("keep this for me")
     assert len(await house.model.streams(match="keep this for me")) == 1
+
+
+async def test_tab_that_nobody_looks_at_holds_no_connection_and_catches_up(
+    visit: Visit, house: House
+) -> None:
+    """Browsers open six connections to a server: with eight tabs of the page all must work."""
+    visitor = await visit(house)
+    others = []
+    for _ in range(7):
+        others.append(await visitor.tab())
+        await expect(others[-1].channel.locator(".empty")).to_be_visible()
+        await others[-1].look(away=True)
+    tab = await visitor.tab()
+    await tab.mention("from the eighth tab")
+    await tab.settled("from the eighth tab")
+    await expect(others[0].roots).to_have_count(0)
+    await others[0].look(away=False)
+    await expect(others[0].roots.get_by_role("button").first).to_contain_text("1 reply")

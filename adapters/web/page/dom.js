@@ -73,4 +73,13 @@ export class Memory {
   }
 }
 
+/** Forget all that this tab knows, as when somebody signs out. */
+export function forgetTab() {
+  try {
+    sessionStorage.clear();
+  } catch {
+    // Forbidden: then nothing was kept.
+  }
+}
+
 export const tab = new Memory(() => sessionStorage);

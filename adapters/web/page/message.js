@@ -12,6 +12,12 @@ const STATES = {
   waiting: "Not sent yet; tried again by itself",
 };
 const NOBODY = "local"; // who everybody is while no tokens are set
+// What may be done: a command, its words, its sign.
+const ACTIONS = {
+  continue: ["Go on", "more"],
+  retry: ["Try again", "retry"],
+  undo: ["Undo", "retry"],
+};
 let made = 0;
 
 /** An item of a feed as an article, empty until `update`; `item.id` names it for good. */
@@ -28,10 +34,11 @@ export class MessageView {
       day: el("p", { class: "day", hidden: true }),
       state: el("span", { class: "state" }),
       costs: el("span", { class: "costs" }),
-      copy: el("button", { type: "button", class: "quiet", "data-copy": "message" }, icon("copy"), "Copy"),
+      copy: button("copy", "Copy", { "data-copy": "message" }),
+      actions: el("span", { class: "actions" }),
     };
-    const { who, when, day, state, costs: cost, copy } = this.#names;
-    this.foot = el("footer", { class: "foot" }, state, cost, copy);
+    const { who, when, day, state, costs: cost, copy, actions } = this.#names;
+    this.foot = el("footer", { class: "foot" }, state, cost, actions, copy);
     this.node = el(
       "article",
       { class: `message from-${item.role}`, tabindex: "-1", "aria-labelledby": `${who.id} ${when.id}` },
@@ -80,11 +87,17 @@ export class MessageView {
   }
 
   #foot(item, writing) {
-    const { state, costs: cost, copy } = this.#names;
+    const { state, costs: cost, copy, actions } = this.#names;
+    const wanted = item.actions ?? [];
+    if (actions.dataset.of !== wanted.join()) {
+      actions.replaceChildren(...wanted.map((name) => action(name)));
+      actions.dataset.of = wanted.join();
+    }
     setText(state, STATES[item.state] ?? "");
     setText(cost, costs(item).join(" · "));
     copy.hidden = writing || !item.text || item.role !== "assistant";
-    this.foot.hidden = !state.textContent && !cost.textContent && copy.hidden;
+    const said = state.textContent || cost.textContent || wanted.length;
+    this.foot.hidden = !said && copy.hidden;
   }
 }
 
@@ -104,6 +117,7 @@ export class RootView extends MessageView {
       icon("thread"),
       this.#count,
       this.#last,
+      el("span", { class: "sr" }, ", open the thread"),
     );
     this.node.append(this.#open);
     this.node.classList.add("root");
@@ -127,6 +141,16 @@ export class RootView extends MessageView {
   }
 }
 
+function button(sign, words, data) {
+  const label = el("span", { class: "label" }, words);
+  return el("button", { type: "button", class: "quiet", title: words, ...data }, icon(sign), label);
+}
+
+function action(name) {
+  const [words, sign] = ACTIONS[name] ?? [name, "more"];
+  return button(sign, words, { "data-action": name });
+}
+
 /** A sentence of the server's own: paragraphs, `- ` lists and `code`, nothing else. */
 function plainBlocks(text) {
   const blocks = [];
@@ -137,7 +161,7 @@ function plainBlocks(text) {
     if (listed) blocks.at(-1).append(el("li", {}, ...parts));
     else blocks.push(el("p", {}, ...parts));
   }
-  return blocks;
+  return blocks.length ? blocks : [el("p")];
 }
 
 function inlineCode(line) {

@@ -87,7 +87,7 @@ function codeBlock(pre, node) {
     "figcaption",
     {},
     el("span", {}, language || "text"),
-    el("button", { type: "button", class: "quiet", "data-copy": "code" }, icon("copy"), "Copy code"),
+    el("button", { type: "button", class: "quiet", "data-copy": "code" }, icon("copy"), el("span", { class: "label" }, "Copy code")),
   );
   pre.setAttribute("tabindex", "0"); // scrolls sideways, also by keyboard
   pre.setAttribute("role", "group");

@@ -11,6 +11,7 @@ export class State {
   #notices = []; // answers to commands: shown to those who are here, stored nowhere
   #roots = new Map();
   #dividers = new Map();
+  #acting = new WeakMap();
   #pending = new WeakMap();
   #sent = new Set(); // client ids of messages that the server has
 
@@ -50,8 +51,10 @@ export class State {
 
   threadItems(outbox) {
     if (!this.open) return [];
+    const items = this.#withDividers(this.open);
+    if (items.length) items.push(this.#withActions(items.pop()));
     return [
-      ...this.#withNotices(this.#withDividers(this.open), this.openId),
+      ...this.#withNotices(items, this.openId),
       ...this.#unsent(outbox, this.openId),
     ];
   }
@@ -76,6 +79,14 @@ export class State {
     }
     if (epoch > last) items.push(this.#divider(epoch, items.at(-1)));
     return items;
+  }
+
+  /** The newest item, with what may be done about it while nothing else is under way. */
+  #withActions(item) {
+    const actions = item.role === "divider" ? ["undo"] : (item.controls ?? []);
+    if (!actions.length || this.isBusy) return item;
+    if (!this.#acting.has(item)) this.#acting.set(item, { ...item, actions });
+    return this.#acting.get(item);
   }
 
   #divider(epoch, { id: above, created_at }) {
@@ -165,8 +176,9 @@ export class State {
   /** An answer to a command, once. */
   takeNotice({ thread, text, client_id }) {
     const id = `notice-${client_id ?? uuid()}`;
+    if (thread !== null && thread !== this.open?.id) return;
     if (this.#notices.some((notice) => notice.id === id)) return;
-    const items = thread === null ? this.channelItems([]) : (this.#details.get(thread)?.messages ?? []);
+    const items = thread === null ? this.channelItems([]) : this.open.messages;
     const after = items.at(-1)?.id ?? null;
     const created_at = new Date().toISOString();
     this.#notices.push({ id, role: "notice", text, html: "", created_at, thread, after });

@@ -1,0 +1,117 @@
+"""The README's pictures of the page, taken from a scene that is really played.
+
+`make pictures` puts them into docs/; every other run only proves that they can be taken.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser import PHONE, House, Tab, Visitor, needs_browser
+from tests.sims.model.answers import Answer
+
+pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
+Visit = Callable[..., Awaitable[Visitor]]
+
+DOCS = Path(__file__).parents[2] / "docs"
+KEEP = os.environ.get("THREADLINE_SCREENSHOTS") == "1"
+MOST_BYTES = 250_000  # what a README can ask of who reads it on the way
+MODEL = "openai:gpt-5-mini"
+
+RACE = """\
+A **race condition** is a bug whose outcome depends on *timing*: two pieces of code use the same \
+state, and which one runs first decides the result.
+
+```python
+counter = 0
+
+def add(times: int) -> None:
+    global counter
+    for _ in range(times):
+        counter += 1  # read, add, write: three steps, not one
+```
+
+Run it in two threads, and additions get lost:
+
+| step | thread A  | thread B  | counter |
+|-----:|:----------|:----------|--------:|
+|    1 | reads 41  |           |      41 |
+|    2 |           | reads 41  |      41 |
+|    3 | writes 42 |           |      42 |
+|    4 |           | writes 42 |      42 |
+
+Three ways out:
+
+1. **A lock** around the read and the write: `with lock: counter += 1`
+2. **One owner**: a single thread changes it, the others send it messages
+3. **No shared state**: each thread counts for itself, and you add up at the end
+"""
+LOCK = """\
+Put the lock where the state is, so that nobody can forget it:
+
+```python
+class Counter:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._value = 0
+
+    def add(self, n: int = 1) -> int:
+        with self._lock:
+            self._value += n
+            return self._value
+```
+
+`with` releases it even when something inside raises. Hold it for as short as you can: no network,
+no file, no `await` while it is held.
+"""
+TALK = (
+    ("name a tool that tells why my CI is slow", "`time` first, then a trace of the jobs."),
+    (
+        "how do I undo the last commit, but keep the changes?",
+        "`git reset --soft HEAD~1` does exactly that.",
+    ),
+    ("what is a race condition? With a short Python example, please", RACE),
+)
+
+
+async def take(tab: Tab, name: str, folder: Path) -> None:
+    """One picture, small enough for a README."""
+    await tab.page.evaluate("document.fonts.ready")
+    path = folder / f"page-{name}.png"
+    await tab.page.screenshot(path=path, animations="disabled", caret="hide")
+    assert path.stat().st_size <= MOST_BYTES
+
+
+async def test_pictures_of_the_page(visit: Visit, own_house: House, tmp_path: Path) -> None:
+    """Light: a reply as it is written; dark: the whole thread; and the same on a phone."""
+    folder = DOCS if KEEP else tmp_path
+    house = own_house
+    house.bot.set(LLM=MODEL, MODELS=f"{MODEL},openai:gpt-5", HTTP_TOKENS="")
+    await house.model.models("gpt-5-mini")
+    await house.model.script(
+        *(Answer(match=question, text=answer, rate=400) for question, answer in TALK),
+        Answer(match="lock", text=LOCK, rate=400, wait_at=62),
+    )
+    async with house.bot:
+        tab = await (await visit(house, color_scheme="light", device_scale_factor=1.5)).tab()
+        for question, answer in TALK:
+            await tab.mention(question)
+            await tab.settled(answer.split()[-1])
+        await tab.say("and what would that lock look like?")
+        await expect(tab.replies.last.locator(".text")).to_contain_text("self._value +=")
+        await take(tab, "light", folder)
+        await house.model.release("lock")
+        await tab.settled("while it is held")
+        await tab.page.emulate_media(color_scheme="dark")
+        await tab.thread.locator(".scroll").evaluate("node => node.scrollTop = 0")
+        await take(tab, "dark", folder)
+        phone = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
+        small = await (await visit(house, device_scale_factor=1.5, **phone)).tab()
+        await small.roots.last.get_by_role("button").tap()
+        await small.settled("while it is held")
+        await take(small, "phone", folder)
