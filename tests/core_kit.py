@@ -38,6 +38,7 @@ from tests.store_kit import ANN, key, look, opened, said
 from tests.surfaces import FakeSurface, Platform
 
 CLOCK = SystemClock()
+CHANNEL = "replies"  # replies have numbers of their own: they are never a person's message
 
 
 @dataclass
@@ -87,7 +88,7 @@ class FakeAdapter:
     def surface(self, claim: Claim) -> FakeSurface:
         platform = self.platforms.setdefault(claim.conversation.key.thread, Platform())
         surface = FakeSurface(grants=self._pacer, clock=CLOCK, platform=platform)
-        surface.faults = self.faults
+        surface.faults, surface.channel = self.faults, CHANNEL
         self.surfaces.append(surface)
         return surface
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from bot.domain import Action, Fence, Frame, PageRecord, Request, Shown, ShownPage
-from bot.errors import LostOwnership
+from bot.domain import Action, Control, Fence, Frame, PageRecord, Request, Shown, ShownPage
+from bot.errors import Gone, LostOwnership
 from bot.ports import Clock, Grants
 from bot.reply.plan import carried_out, plan_by_edits
 
@@ -51,6 +51,7 @@ class Platform:
 
     texts: dict[str, str] = field(default_factory=dict)
     pages: dict[str, int] = field(default_factory=dict)
+    controls: dict[str, tuple[Control, ...]] = field(default_factory=dict)
     versions: list[tuple[float, str, str]] = field(default_factory=list)
     _ids: count[int] = field(default_factory=lambda: count(1))
 
@@ -109,6 +110,7 @@ class FakeSurface:
         self.closed = 0
         self.close_takes = 0.0
         self.scopes: tuple[str, ...] = ("channel:1", "global")
+        self.channel = "c1"
 
     async def open(self) -> None:
         self.opened += 1
@@ -118,12 +120,18 @@ class FakeSurface:
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
         if self.recover_faults:
             raise self.recover_faults.pop(0)
-        wanted = {page.number for page in pages}
+        known = {page.number: page.message_id for page in pages if page.message_id}
+        lost = {page.number for page in pages} - known.keys()
+        found = {
+            number: message_id
+            for message_id, number in self.platform.pages.items()
+            if number in lost and message_id not in known.values()
+        }
         return Shown(
             tuple(
-                ShownPage(number, message_id, "c1", None)
-                for message_id, number in self.platform.pages.items()
-                if number in wanted and message_id in self.platform.texts
+                ShownPage(number, message_id, self.channel, None)
+                for number, message_id in (known | found).items()
+                if message_id in self.platform.texts
             )
         )
 
@@ -154,17 +162,22 @@ class FakeSurface:
         message_id = self._apply(request)
         if fault is not None:
             raise fault
-        return carried_out(shown, request, message_id=message_id, channel="c1")
+        return carried_out(shown, request, message_id=message_id, channel=self.channel)
 
     def _apply(self, request: Request) -> str:
         now = self._clock.monotonic()
         if request.action is Action.POST:
-            return self.platform.post(request.page, request.text, now)
+            message_id = self.platform.post(request.page, request.text, now)
+            self.platform.controls[message_id] = request.controls
+            return message_id
         assert request.message_id is not None
+        if request.message_id not in self.platform.texts:
+            raise Gone("somebody deleted the message")
         if request.action is Action.REMOVE:
             del self.platform.texts[request.message_id]
         else:
             self.platform.edit(request.message_id, request.text, now)
+            self.platform.controls[request.message_id] = request.controls
         return request.message_id
 
     async def close(self) -> None:

@@ -1,0 +1,472 @@
+"""People in control, on the core: stop, retry, continue, undo; edits and deletions.
+
+Who presses and where is the adapters' matter; here is what becomes of the turn and the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot import texts
+from bot.domain import Address, Control, ConversationKey, Delta, Receipt
+from bot.errors import CutOff, Overloaded
+from tests.core_kit import CHANNEL, World, until, world_at
+from tests.store_kit import BEN, key, look, said
+
+STOP_REASON = Delta(finish_reason="stop")
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with world_at(tmp_path / "threadline.db") as world:
+        yield world
+
+
+def says(world: World, *pieces: str, reason: str = "stop") -> None:
+    world.model.pieces = (*(Delta(piece) for piece in pieces), Delta(finish_reason=reason))
+
+
+async def begun(world: World, number: int = 1, text: str = "first") -> None:
+    """Ask, and hold the model once the first piece of its answer is on the screen."""
+    world.model.hold = asyncio.Event()
+    before = len(world.shown())
+    await world.intake.receive(said(number, text))
+    await until(lambda: len(world.shown()) > before)
+
+
+def released(world: World) -> None:
+    if world.model.hold is not None:
+        world.model.hold.set()
+    world.model.hold = None
+
+
+def message_of(world: World, number: int = 0) -> str:
+    return sorted(world.adapter.platforms["t1"].texts)[number]
+
+
+def controls(world: World) -> tuple[Control, ...]:
+    platform = world.adapter.platforms["t1"]
+    return platform.controls[max(platform.texts, key=lambda m: int(m[1:]))]
+
+
+async def edited(world: World, number: int, text: str, at: float | None = None) -> None:
+    incoming = said(number, text, address=Address.FOLLOW_UP)
+    await world.intake.edited(incoming, time.time() if at is None else at)
+
+
+# ── buttons ───────────────────────────────────────────────────────────────────────────────────
+async def test_a_reply_offers_stop_while_it_grows_and_retry_at_its_end_in_one_edit(
+    world: World,
+) -> None:
+    """The buttons of the end ride on the request that shows the last text."""
+    says(world, "Half ", "whole.")
+    await begun(world)
+    assert controls(world) == (Control.STOP,)
+    released(world)
+    await world.idle()
+    assert world.shown() == ["Half whole."]
+    assert controls(world) == (Control.RETRY,)
+    final = [request for request in world.adapter.surfaces[0].requests if request.final]
+    assert [(r.text, r.controls) for r in final] == [("Half whole.", (Control.RETRY,))]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "offered"),
+    [
+        ((Delta("So long"), Delta(finish_reason="length")), (Control.RETRY, Control.CONTINUE)),
+        ((Delta("Half"), CutOff()), (Control.RETRY, Control.CONTINUE)),
+        ((Overloaded(),), (Control.RETRY,)),
+        ((Delta(" "), STOP_REASON), (Control.RETRY,)),
+    ],
+)
+async def test_what_is_offered_fits_the_end(
+    world: World, pieces: tuple[Delta, ...], offered: tuple[Control, ...]
+) -> None:
+    world.model.pieces = pieces
+    await world.ask(1)
+    assert controls(world) == offered
+
+
+async def test_a_hint_of_ours_offers_nothing(world: World) -> None:
+    await world.ask(1, "")
+    assert controls(world) == ()
+
+
+# ── stop ──────────────────────────────────────────────────────────────────────────────────────
+async def test_stopped_reply_offers_retry_and_continue(world: World) -> None:
+    says(world, "As far as", " this")
+    await begun(world)
+    began = time.monotonic()
+    assert (await world.command("stop", "1")).text == texts.STOP_DONE
+    await world.idle()
+    assert time.monotonic() - began < 1
+    assert world.shown() == ["As far as\n\n_Stopped._"]
+    assert controls(world) == (Control.RETRY, Control.CONTINUE)
+
+
+async def test_stop_button_of_an_older_reply_stops_no_other(world: World) -> None:
+    """Such a button is left where the bot could not edit its message any more."""
+    await world.ask(1)
+    says(world, "Goes", " on")
+    await begun(world, 2, "second")
+    assert (await world.command("stop", "1")).text == texts.NOTHING_TO_STOP
+    released(world)
+    await world.idle()
+    assert world.shown()[-1] == "Goes on"
+
+
+async def test_stop_word_overtakes_the_questions_that_wait(world: World) -> None:
+    says(world, "As far as", " this")
+    await begun(world)
+    await world.intake.receive(said(2, "second"))
+    assert await world.intake.receive(said(3, "stop")) is Receipt.COMMAND
+    await until(lambda: world.shown()[0] == "As far as\n\n_Stopped._")
+    released(world)
+    await world.idle()
+    assert world.shown()[1] == "As far as this"
+
+
+# ── retry ─────────────────────────────────────────────────────────────────────────────────────
+async def test_retry_replaces_the_reply_in_place(world: World) -> None:
+    await world.ask(1, "first")
+    message = message_of(world)
+    says(world, "Better.")
+    assert (await world.command("retry", "1")).text == ""
+    await world.idle()
+    assert world.shown() == ["Better."]
+    assert message_of(world) == message
+    assert world.contents() == ["first"]
+    await world.ask(2, "second")
+    assert world.contents() == ["first", "Better.", "second"]
+
+
+async def test_shorter_answer_leaves_no_page_of_the_longer_one(world: World) -> None:
+    says(world, "word " * 1_000)
+    await world.ask(1)
+    assert len(world.shown()) == 3
+    says(world, "Short.")
+    await world.command("retry")
+    await world.idle()
+    assert world.shown() == ["Short."]
+    assert look(world.path, "SELECT count(*) FROM pages") == [(1,)]
+
+
+async def test_retry_as_often_as_one_likes(world: World) -> None:
+    """What is given up after a few attempts is a turn that dies, not one that people repeat."""
+    await world.ask(1)
+    for number in range(6):
+        says(world, f"Answer {number}.")
+        await world.ask(10 + number, "retry")
+        assert world.shown() == [f"Answer {number}."]
+
+
+async def test_retry_of_a_failure_answers(world: World) -> None:
+    world.model.pieces = (Overloaded(),)
+    await world.ask(1, "first")
+    says(world, "Now.")
+    await world.command("retry", "1")
+    await world.idle()
+    assert world.shown() == ["Now."]
+    assert world.outcomes() == [("answered", None)]
+
+
+async def test_retry_while_it_writes_or_of_an_older_reply_says_why_not(world: World) -> None:
+    assert (await world.command("retry")).text == texts.NOTHING_TO_RETRY
+    says(world, "One", ".")
+    await begun(world)
+    assert (await world.command("retry", "1")).text == texts.STILL_WRITING
+    released(world)
+    await world.idle()
+    await world.ask(2)
+    assert (await world.command("retry", "1")).text == texts.NOT_THE_NEWEST
+    await world.command("reset")
+    assert (await world.command("retry")).text == texts.NOTHING_TO_RETRY
+
+
+async def test_retry_redelivered_is_done_once(world: World) -> None:
+    await world.ask(1)
+    assert await world.ask(2, "retry") is Receipt.COMMAND
+    assert await world.ask(2, "retry") is Receipt.KNOWN
+    assert len(world.model.requests) == 2
+
+
+async def test_reply_reopened_when_the_process_died_is_written_after_the_start(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "threadline.db"
+    async with world_at(path) as world:
+        await world.ask(1, "first")
+        await world.store.reopen(key(), 1)
+        platforms = world.adapter.platforms
+    async with world_at(path) as world:
+        world.adapter.platforms = platforms
+        says(world, "After the start.")
+        await world.intake.connected("sim")
+        await world.idle()
+        assert world.shown() == ["After the start."]
+
+
+# ── continue ──────────────────────────────────────────────────────────────────────────────────
+async def test_continue_asks_to_go_on_below(world: World) -> None:
+    says(world, "Half of", reason="length")
+    await world.ask(1, "first")
+    says(world, " it.")
+    assert (await world.command("continue", "1")).text == ""
+    await world.idle()
+    assert world.contents() == ["first", "Half of", texts.GO_ON]
+    assert len(world.shown()) == 2
+
+
+async def test_continue_pressed_twice_goes_on_once(world: World) -> None:
+    await world.ask(1)
+    answers = [(await world.command("continue", "1")).text for _ in range(2)]
+    assert answers == ["", texts.NOT_THE_NEWEST]
+    await world.idle()
+    assert len(world.shown()) == 2
+
+
+async def test_continue_without_an_answer_says_so(world: World) -> None:
+    assert (await world.command("continue")).text == texts.NOTHING_TO_CONTINUE
+    world.model.pieces = (Overloaded(),)
+    await world.ask(1)
+    assert (await world.command("continue")).text == texts.NOTHING_TO_CONTINUE
+
+
+# ── edits ─────────────────────────────────────────────────────────────────────────────────────
+async def test_edit_of_the_last_question_replaces_its_reply_in_place(world: World) -> None:
+    await world.ask(1, "frist")
+    message = message_of(world)
+    says(world, "Better.")
+    await edited(world, 1, "first")
+    await world.idle()
+    assert world.shown() == ["Better."]
+    assert message_of(world) == message
+    assert world.contents() == ["first"]
+
+
+async def test_edit_while_the_reply_is_written_begins_it_anew(world: World) -> None:
+    says(world, "Old", " answer")
+    await begun(world, 1, "frist")
+    message = message_of(world)
+    world.model.hold = None
+    says(world, "New answer")
+    await edited(world, 1, "first")
+    await world.idle()
+    assert world.shown() == ["New answer"]
+    assert message_of(world) == message
+    assert [len(world.contents(i)) for i in range(len(world.model.requests))] == [1, 1]
+    assert world.contents() == ["first"]
+    assert world.outcomes() == [("answered", None)]
+
+
+async def test_stop_right_after_an_edit_stops_the_new_attempt(world: World) -> None:
+    """Between the two attempts nobody runs: the wish must not fall into the gap."""
+    says(world, "Old", " answer")
+    await begun(world, 1, "frist")
+    says(world, "New", " answer")
+    await edited(world, 1, "first")
+    assert (await world.command("stop")).text == texts.STOP_DONE
+    await world.idle()
+    assert world.outcomes() == [("stopped", None)]
+    assert "answer" not in world.shown()[0].replace(texts.STOPPED_EARLY, "")
+
+
+async def test_edit_of_an_older_question_is_seen_by_later_turns_only(world: World) -> None:
+    await world.ask(1, "frist")
+    await world.ask(2, "second")
+    await edited(world, 1, "first")
+    await world.idle()
+    assert len(world.model.requests) == 2
+    await world.ask(3, "third")
+    assert world.contents() == ["first", "Hello.", "second", "Hello.", "third"]
+
+
+async def test_edit_of_a_waiting_question_is_what_is_asked(world: World) -> None:
+    says(world, "One", ".")
+    await begun(world)
+    await world.intake.receive(said(2, "secnod"))
+    await edited(world, 2, "second")
+    released(world)
+    await world.idle()
+    assert world.contents() == ["first", "One.", "second"]
+    assert len(world.shown()) == 2
+
+
+async def test_what_only_looks_like_an_edit_asks_nothing(world: World) -> None:
+    await world.ask(1, "first")
+    await edited(world, 1, "first")
+    await world.idle()
+    assert len(world.model.requests) == 1
+
+
+async def test_mention_that_an_edit_adds_is_a_question_unless_it_is_long_ago(
+    world: World,
+) -> None:
+    incoming = said(1, "hello")
+    await world.intake.edited(incoming, time.time() - 3_600)
+    await world.intake.edited(replace(incoming, address=Address.FOLLOW_UP), time.time())
+    await world.idle()
+    assert world.shown() == []
+    await world.intake.edited(incoming, time.time())
+    await world.idle()
+    assert world.shown() == ["Hello."]
+
+
+# ── deletions ─────────────────────────────────────────────────────────────────────────────────
+async def test_deleted_question_is_in_no_later_request_and_its_answer_stays(world: World) -> None:
+    await world.ask(1, "secret")
+    await world.intake.deleted(said(1).source)
+    assert await world.ask(1, "secret") is Receipt.KNOWN
+    await world.ask(2, "second")
+    assert world.contents() == ["Hello.", "second"]
+    assert len(world.shown()) == 2
+    assert look(world.path, "SELECT 1 FROM messages WHERE content LIKE '%secret%'") == []
+
+
+async def test_deleting_the_question_that_is_being_answered_stops_the_reply(world: World) -> None:
+    says(world, "As far as", " this")
+    await begun(world)
+    await world.intake.deleted(said(1).source)
+    await world.idle()
+    assert world.shown() == ["As far as\n\n_Stopped._"]
+    assert world.outcomes() == [("stopped", None)]
+
+
+async def test_deleting_one_of_two_questions_answers_the_other_anew(world: World) -> None:
+    await world.store.accept(said(1, "first"))
+    says(world, "About both", ".")
+    await begun(world, 2, "secret")
+    assert world.contents() == ["first", "secret"]
+    world.model.hold = None
+    says(world, "About the first.")
+    await world.intake.deleted(said(2).source)
+    await world.idle()
+    assert world.contents() == ["first"]
+    assert world.shown() == ["About the first."]
+
+
+async def test_reply_goes_with_its_question_where_that_is_set(tmp_path: Path) -> None:
+    async with world_at(tmp_path / "threadline.db", with_reply=True) as world:
+        says(world, "word " * 1_000)
+        await world.ask(1, "secret")
+        assert len(world.shown()) == 3
+        await world.intake.deleted(said(1).source)
+        await world.idle()
+        assert world.shown() == []
+        says(world, "Hello.")
+        await world.ask(2, "second")
+        assert world.contents() == ["second"]
+
+
+async def test_reply_that_is_being_written_goes_with_its_question(tmp_path: Path) -> None:
+    async with world_at(tmp_path / "threadline.db", with_reply=True) as world:
+        says(world, "As far as", " this")
+        await begun(world)
+        await world.intake.deleted(said(1).source)
+        await world.idle()
+        assert world.shown() == []
+        assert world.outcomes() == [("stopped", None)]
+
+
+async def test_deleted_reply_leaves_the_history_and_may_be_asked_for_again(world: World) -> None:
+    await world.ask(1, "first")
+    await delete_message(world)
+    await world.idle()
+    says(world, "Once more.")
+    await world.command("retry")
+    await world.idle()
+    assert world.shown() == ["Once more."]
+    await delete_message(world)
+    await world.ask(2, "second")
+    assert world.contents() == ["first", "second"]
+
+
+async def test_deleting_a_reply_that_is_being_written_ends_its_turn(world: World) -> None:
+    says(world, "As far as", " this")
+    await begun(world)
+    await delete_message(world)
+    await world.idle()
+    assert world.shown() == []
+    assert look(world.path, "SELECT state, content FROM turns") == [("done", "")]
+    released(world)
+    says(world, "Hello.")
+    await world.ask(2, "second")
+    assert world.contents() == ["first", "second"]
+
+
+async def delete_message(world: World) -> None:
+    """A person deletes the bot's newest message, and the platform says so."""
+    platform = world.adapter.platforms["t1"]
+    message = max(platform.texts, key=lambda m: int(m[1:]))
+    del platform.texts[message]
+    await world.intake.deleted(f"sim/w1/{CHANNEL}/{message}")
+
+
+# ── reset and undo ────────────────────────────────────────────────────────────────────────────
+async def test_reset_offers_its_undo_which_works_once(world: World) -> None:
+    await world.ask(1, "first")
+    answer = await world.command("reset")
+    (choice,) = answer.choices
+    await world.ask(2, "second")
+    assert (await world.command(choice.command, choice.argument)).text == texts.UNDO_DONE
+    assert (await world.command(choice.command, choice.argument)).text == texts.NOTHING_TO_UNDO
+    await world.ask(3, "third")
+    assert world.contents() == ["first", "Hello.", "second", "Hello.", "third"]
+
+
+async def test_undo_word_takes_the_last_reset_back(world: World) -> None:
+    await world.ask(1, "first")
+    await world.ask(2, "reset")
+    assert await world.ask(3, "undo") is Receipt.COMMAND
+    await world.ask(4, "fourth")
+    assert world.contents() == ["first", "Hello.", "fourth"]
+
+
+# ── places ────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(
+    "place",
+    [key(), ConversationKey("sim", "w1", "c1", ""), ConversationKey("sim", "w1", "", "")],
+    ids=["thread", "channel", "workspace"],
+)
+async def test_place_that_is_gone_ends_what_is_written_there(
+    world: World, place: ConversationKey
+) -> None:
+    says(world, "As far as", " this")
+    await begun(world)
+    requests = len(world.model.requests)
+    await world.intake.gone(replace(place, workspace="another"))
+    assert world.scheduler.busy == 1
+    await world.intake.gone(place)
+    await world.idle()
+    assert world.outcomes() == [("gone", None)]
+    assert len(world.model.requests) == requests
+    assert controls(world) == ()
+
+
+# ── people ────────────────────────────────────────────────────────────────────────────────────
+async def test_anybody_in_the_conversation_may_press(world: World) -> None:
+    says(world, "As far as", " this")
+    await begun(world)
+    await world.intake.receive(said(2, "stop", author=BEN))
+    await world.idle()
+    assert world.shown()[0].endswith("_Stopped._")
+
+
+async def test_the_same_person_in_ten_threads_has_ten_conversations_at_once(
+    world: World,
+) -> None:
+    world.model.hold = asyncio.Event()
+    for number in range(10):
+        await world.intake.receive(said(number, f"about {number}", where=key(f"t{number}")))
+    await until(lambda: len(world.model.requests) == 10)
+    released(world)
+    await world.idle()
+    for number in range(10):
+        assert world.shown(f"t{number}") == ["Hello."]
+        assert [r.messages[-1].content for r in world.model.requests].count(f"about {number}") == 1
