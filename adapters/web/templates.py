@@ -171,17 +171,16 @@ class _Handlebars:
 
     def parts(self, raw: str) -> list[Part]:
         parts: list[Part] = []
-        at = 0
+        at, last = 0, raw.rfind("}}")
         for braces in self._BRACES.finditer(raw):
-            end = raw.find("}}", braces.end())
             slashes = _slashes(raw, braces.start())
             parts.append(raw[at : braces.start() - slashes + slashes // 2])
-            if slashes % 2 or end < 0:  # (the latter: a row before the closing tag's own braces)
+            if slashes % 2 or braces.end() > last:  # the latter: before the closing tag's own
                 parts.append(braces[0])
                 at = braces.end()
             else:
                 parts += [braces[0][2:], Slot.INPUT]
-                at = end + 2
+                at = raw.index("}}", braces.end()) + 2
         return [*parts, raw[at:]]
 
     def escaped(self, text: str, *, before_slot: bool) -> str:

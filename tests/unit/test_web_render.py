@@ -1,0 +1,117 @@
+"""Markdown in the page: safe whatever it says, fit for a strict policy, cheap while it grows."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.web.render import GrowingHtml, html_of, html_of_person
+
+ELEMENTS = {
+    "p", "h3", "h4", "h5", "h6", "em", "strong", "s", "code", "pre", "span", "div", "table",
+    "thead", "tbody", "tr", "th", "td", "ul", "ol", "li", "blockquote", "hr", "br", "a",
+}  # fmt: skip
+ATTRIBUTES = {"class", "data-language", "tabindex", "href", "title", "target", "rel", "start"}
+PIECES = st.sampled_from(
+    [
+        "# head\n", "- item\n", "  - sub\n", "1. one\n", "> quote\n", "```python\n", "```\n",
+        "def f(): pass\n", "|a|b|\n|-|:-:|\n|1|2|\n", "text ", "*em* ", "**bold** ", "`code` ",
+        "\n", "\n\n", "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "***\n",
+        "[link](https://example.org) ", "[x](javascript:alert(1)) ", "![i](https://example.org/i)",
+        "[![i](https://example.org/i)](https://example.org)", "&lt;b&gt;", "\r\n", "    code\n",
+        "[a]: https://example.org\n", "[a] ", "~~~\n", "\\", "'\"", "<https://example.org> ",
+        "===\n", "---\n", "\x00", "😀", "[x](data:text/html;base64,xx)",
+    ]
+)  # fmt: skip
+TEXTS = st.one_of(st.lists(PIECES, max_size=25).map("".join), st.text(max_size=60))
+
+
+class Elements(HTMLParser):
+    """Every element and attribute, and whether they are closed in their order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        assert not (tag == "a" and "a" in self.open), "a link in a link"
+        if tag not in ("br", "hr"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@given(TEXTS)
+def test_nothing_gets_through_that_could_run_or_load(text: str) -> None:
+    """Only known elements and attributes, closed in order; links lead to the web or to a mail."""
+    for html in (html_of(text), html_of_person(text), GrowingHtml().html(text)):
+        elements = Elements(html)
+        assert not elements.open
+        for tag, attributes in elements.found:
+            assert tag in ELEMENTS
+            assert set(attributes) <= ATTRIBUTES
+            if tag == "a":
+                href = (attributes["href"] or "").lower()
+                assert not re.match(r"\s*(javascript|vbscript|file|data:text)", href)
+                assert attributes["rel"] == "noopener noreferrer nofollow"
+
+
+@given(TEXTS, st.lists(st.integers(1, 15), min_size=1, max_size=8))
+def test_a_text_that_grew_looks_as_if_it_had_come_at_once(text: str, steps: list[int]) -> None:
+    """Except for definitions of links, which may stand below their use."""
+    text = re.sub(r"\]:", "]", text)
+    growing, at = GrowingHtml(), 0
+    while at < len(text):
+        at += steps[at % len(steps)]
+        growing.html(text[:at])
+    assert growing.html(text) == html_of(text)
+
+
+def test_another_text_is_rendered_anew() -> None:
+    growing = GrowingHtml()
+    growing.html("One.\n\nTwo.\n\nThree.")
+    assert growing.html("Else.\n\nTwo.") == html_of("Else.\n\nTwo.")
+
+
+def test_growing_renders_only_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long reply costs the same at its end as at its beginning: blocks are rendered once."""
+    growing, text = GrowingHtml(), ""
+    for number in range(200):
+        text += f"Paragraph {number} with some words.\n\n"
+        growing.html(text)
+    assert len(text) - growing._done < 100
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("# One", "<h3>One</h3>\n"),
+        ("###### Six", "<h6>Six</h6>\n"),
+        ("~~gone~~", "<p><s>gone</s></p>\n"),
+        ("![a cat](http://x.example/c.png)", 'rel="noopener noreferrer nofollow">a cat</a>'),
+        ("|a|\n|-:|\n|1|", '<td class="align-right">1</td>'),
+        ("```python\nx = 1\n```", '<code class="highlight"><span class="n">x</span>'),
+        ("```nolanguage\n<b>\n```", '<code class="highlight">&lt;b&gt;\n</code>'),
+        ("    <b>", '<code class="highlight">&lt;b&gt;\n</code>'),
+        ('```"><script>\nx\n```', 'data-language="&quot;&gt;&lt;script&gt;"'),
+    ],
+)
+def test_markdown_fits_the_page(text: str, html: str) -> None:
+    assert html in html_of(text)
+
+
+def test_a_persons_line_breaks_are_meant() -> None:
+    assert html_of_person("one\ntwo") == "<p>one<br />\ntwo</p>\n"
+    assert html_of("one\ntwo") == "<p>one\ntwo</p>\n"

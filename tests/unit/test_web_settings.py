@@ -1,0 +1,98 @@
+"""The settings of the page and the API: who, where, and what makes a start refuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapters.web.auth import LOCAL_USER, Access, is_loopback, is_wildcard
+from bot.errors import SettingsError
+from bot.settings import load
+
+
+def test_tokens_are_read_by_name_and_kept_secret() -> None:
+    settings = load({"HTTP_TOKENS": "alice:secret, bob:se:cret=2 "}, None)
+    assert settings.web_tokens == {"alice": "secret", "bob": "se:cret=2"}
+    assert settings.secrets() == ["secret", "se:cret=2"]
+    assert "se:cret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "alice",
+        "alice:",
+        ":secret",
+        "alice:short",
+        "al ice:secret",
+        "al/ice:secret",
+        "alice:sec ret",
+        "alice:sécret-token",
+        "alice:secret,alice:another",
+        "alice:secret,bob:secret",
+    ],
+)
+def test_wrong_tokens_are_refused_without_showing_them(value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"HTTP_TOKENS": value}, None)
+    assert caught.value.setting == "HTTP_TOKENS"
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.7", False),
+        ("example.org", False),
+    ],
+)
+def test_without_tokens_only_this_machine_may_be_listened_to(host: str, alone: bool) -> None:
+    settings = load({"HTTP_HOST": host}, None)
+    if alone:
+        settings.require_consistent()
+    else:
+        with pytest.raises(SettingsError, match="HTTP_TOKENS"):
+            settings.require_consistent()
+    load({"HTTP_HOST": host, "HTTP_TOKENS": "alice:secret"}, None).require_consistent()
+
+
+def test_the_page_is_served_alone_or_beside_platforms_with_a_port() -> None:
+    platform = {"DISCORD_TOKEN": "token-of-discord", "LLM": "echo"}
+    assert (load({}, None).serves_web, load({}, None).web_port) == (True, 8080)
+    assert not load(platform, None).serves_web
+    assert load({**platform, "HTTP_PORT": "9000"}, None).serves_web
+    load({**platform, "HTTP_HOST": "0.0.0.0"}, None).require_consistent()  # nothing listens there
+    assert load({"HTTP_PORT": "0"}, None).web_port == 0
+
+
+def test_administrators_of_the_web_are_those_named_so() -> None:
+    assert load({"ADMINS": "web:alice,discord:1,slack:T:U,web:bob"}, None).web_admins == (
+        "alice",
+        "bob",
+    )
+
+
+def test_every_token_is_its_owners_and_no_other() -> None:
+    access = Access({"alice": "secret-a", "bob": "secret-b"}, admins=["bob"])
+    assert [access.user_of(token) for token in ("secret-a", "secret-b")] == ["alice", "bob"]
+    assert [access.user_of(token) for token in ("", None, "secret", "\ud800")] == [None] * 4
+    assert (access.is_admin("alice"), access.is_admin("bob")) == (False, True)
+    assert access.needs_token
+
+
+def test_without_tokens_everybody_is_one_user() -> None:
+    access = Access({})
+    assert [access.user_of(token) for token in (None, "anything")] == [LOCAL_USER] * 2
+    assert not access.needs_token
+
+
+def test_loopback_and_wildcard_addresses_are_told_apart() -> None:
+    assert all(map(is_loopback, ("localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "::1")))
+    assert not any(map(is_loopback, ("localhost.example", "128.0.0.1", "::", "0.0.0.0", "")))
+    assert all(map(is_wildcard, ("0.0.0.0", "::")))
+    assert not any(map(is_wildcard, ("127.0.0.1", "localhost")))

@@ -1,0 +1,188 @@
+"""Conversation templates: both notations read alike and come back; what is wrong is named."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.web.templates import (
+    Block,
+    Part,
+    Slot,
+    Template,
+    parse,
+    said_so,
+    write_handlebars,
+    write_tags,
+)
+from bot.domain import Role
+from bot.errors import TemplateError
+
+HANDLEBARS = """\
+{{#message role="user"}}
+    Which movie is the best?
+{{/message}}
+
+{{#message role="assistant"}}
+    It's Die Hard for sure.
+{{/message}}
+
+{{#message role="user"}}
+    {{input}}
+{{/message}}
+"""
+TAGS = """\
+<message role="user">
+    Which movie is the best?
+</message>
+
+<message role="assistant">
+    It's Die Hard for sure.
+</message>
+
+<message role="user">
+    {user}
+</message>
+"""
+MESSAGES = (
+    (Role.USER, "Which movie is the best?"),
+    (Role.ASSISTANT, "It's Die Hard for sure."),
+    (Role.USER, "Can you explain why ?"),
+)
+
+
+def test_both_notations_are_the_same_conversation() -> None:
+    assert parse(HANDLEBARS) == parse(TAGS)
+    assert parse(HANDLEBARS).messages("Can you explain why ?") == MESSAGES
+    assert parse(HANDLEBARS).takes_input
+
+
+def test_a_filled_template_is_written_with_the_input_in_its_place() -> None:
+    filled = parse(HANDLEBARS).render("Can you explain why ?")
+    assert write_tags(filled) == TAGS.replace("{user}", "Can you explain why ?")
+    assert not filled.takes_input
+    assert write_tags(said_so(MESSAGES)) == write_tags(filled)
+
+
+def test_what_was_read_is_written_back_as_it_was() -> None:
+    assert write_handlebars(parse(HANDLEBARS)) == HANDLEBARS
+    assert write_tags(parse(TAGS)) == TAGS
+
+
+def test_an_opening_leaves_the_question_to_whoever_asks() -> None:
+    assert parse(TAGS).opening() == MESSAGES[:2]
+    assert parse('<message role="system">Be kind.</message>').opening() == (
+        (Role.SYSTEM, "Be kind."),
+    )
+    for wrong in ("Tell me: {user}", "{user}</message><message role='user'>and?"):
+        with pytest.raises(TemplateError, match="stand alone"):
+            parse(f'<message role="user">{wrong}</message>').opening()
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (r'{{#message role="user"}}a \{{b}} {{ input }}{{/message}}', (r"a {{b}} ", Slot.INPUT)),
+        (r'{{#message role="user"}}C:\\{{input}}{{/message}}', ("C:\\", Slot.INPUT)),
+        ('{{#message role="user"}}{{{input}}}{{/message}}', ("{", Slot.INPUT, "}")),
+        ('<message role="user">{{"a": {user}}}</message>', ('{"a": ', Slot.INPUT, "}")),
+        (
+            "<message role='user'>&lt;message&gt; &amp; &eacute;</message>",
+            ("<message> & &eacute;",),
+        ),
+        ('<message role="user">one\n  two</message>', ("one\n  two",)),
+        ('<message role="user">\n  one\n    two\n\n  three\n</message>', ("one\n  two\n\nthree",)),
+        ('<message role="user"></message>', ()),
+    ],
+)
+def test_braces_entities_and_indentation(text: str, parts: tuple[Part, ...]) -> None:
+    (block,) = parse(text).blocks
+    assert block == Block(Role.USER, parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "problem"),
+    [
+        ("", 1, 1, "there is no message"),
+        ("\n  hello", 2, 3, "there is no message"),
+        ('\n {{#message role="user"}}\nhi', 2, 2, "never closed"),
+        ('<message role="user">\na\n <message role="user">b</message>', 1, 1, "never closed"),
+        ('{{#message role="user"}}a{{/message}}\n{{/message}}', 2, 1, "outside of every message"),
+        ('<message role="user">a</message> tail', 1, 34, "outside of every message"),
+        ('head <message role="user">a</message>', 1, 1, "outside of every message"),
+        ('<message role="user">a</message>\n{user}', 2, 1, "outside of every message"),
+        ('<message role="bot">a</message>', 1, 1, "the role “bot” is unknown"),
+        ('{{#message role=""}}a{{/message}}', 1, 1, "the role “” is unknown"),
+        ("<message>a</message>", 1, 1, 'write <message role="user">'),
+        ('<message role="user" x="y">a</message>', 1, 1, 'write <message role="user">'),
+        ('{{#message role="user"}}\n {{name}}{{/message}}', 2, 2, "“name” is unknown"),
+        ('{{#message role="user"}}{{#if x}}{{/message}}', 1, 25, "“#if x” is unknown"),
+        ('{{#message role="user"}}a{{', 1, 26, "braces are never closed"),
+        ('<message role="user">a {name}</message>', 1, 24, "write {user} for the input"),
+        ('<message role="user">a }</message>', 1, 24, "{{ and }} for braces"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(
+    text: str, line: int, column: int, problem: str
+) -> None:
+    with pytest.raises(TemplateError, match=re.escape(problem)) as caught:
+        parse(text)
+    assert (caught.value.line, caught.value.column) == (line, column)
+    assert str(caught.value).startswith(f"line {line}, column {column}: ")
+
+
+TEXTS = st.one_of(
+    st.text(max_size=20),
+    st.text(alphabet="{}\\&lt;gamp<>/message \n\tx", max_size=30),
+    st.sampled_from(["{{", "\\{{", "</message>", "{{/message}}", "&lt;", '<message role="user">']),
+)
+
+
+def block(role: Role, parts: list[Part]) -> Block:
+    """As reading gives it: no empty texts, no neighbouring ones, no blanks at the ends."""
+    joined: list[Part] = []
+    for part in parts:
+        if isinstance(part, str) and joined and isinstance(joined[-1], str):
+            joined[-1] += part
+        else:
+            joined.append(part)
+    if joined and isinstance(joined[0], str):
+        joined[0] = joined[0].lstrip()
+    if joined and isinstance(joined[-1], str):
+        joined[-1] = joined[-1].rstrip()
+    return Block(role, tuple(part for part in joined if part != ""))
+
+
+BLOCKS = st.builds(
+    block,
+    st.sampled_from(Role),
+    st.lists(st.one_of(TEXTS, st.just(Slot.INPUT)), max_size=6),
+)
+
+
+@given(st.lists(BLOCKS, min_size=1, max_size=3))
+def test_whatever_is_written_reads_back_the_same(blocks: list[Block]) -> None:
+    template = Template(tuple(blocks))
+    assert parse(write_tags(template)) == template
+    assert parse(write_handlebars(template)) == template
+
+
+@pytest.mark.parametrize("piece", ["\\", "{", "<message", "</message ", "{{ ", "&lt;", "\\{{"])
+def test_reading_takes_time_in_proportion_to_the_length(piece: str) -> None:
+    """64,000 characters of what is hardest to read are read, or refused, at once."""
+    begun = time.process_time()
+    many = piece * (64_000 // len(piece))
+    for head, foot in (
+        ('{{#message role="user"}}', "\n{{/message}}"),
+        ('<message role="user">', "\n</message>"),
+    ):
+        try:
+            template = parse(head + many + foot)
+        except TemplateError:
+            continue
+        assert parse(write_handlebars(template)) == template
+    assert time.process_time() - begun < 2.0  # some 0.3 s; a quadratic way takes minutes
