@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -109,6 +110,16 @@ def raw_in(shown: str, final: str) -> str | None:
             return shown[max(0, index - 20) : index + 1]
         at += 1
     return None
+
+
+quickly = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),  # to shrink such documents takes minutes
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 # ── documents ─────────────────────────────────────────────────────────────────────────────────

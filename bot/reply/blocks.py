@@ -19,7 +19,9 @@ from markdown_it.token import Token
 QUOTE = re.compile(r" {0,3}> ?")
 MARKER = re.compile(r" *(?:[-+*]|(\d{1,9})([.)]))(?=\s|$)")
 # A line of which only marks have come: nobody can tell a heading's underline from a list.
-MARKS = re.compile(r"[\s>]*(?:[-+*=_#|~`\s]*|(?:[-+*]\s+)*\d{1,9}[.)]?\s*|[-+*]\s+\[[ xX]?\]?)\Z")
+MARKS = re.compile(
+    r"(?:\s++|>|(?:[-+*]|\d{1,9}[.)])\s++)*+(?:[-+*=_#|~`>\s]*|\d{1,9}[.)]?|\[[ xX]?\]?)\Z"
+)
 _LEAVES = {
     "paragraph_open": "paragraph",
     "heading_open": "heading",

@@ -118,7 +118,7 @@ class _Reader:
         if token[0] == "<":
             return token[-1] != ">" and len(token) <= LONGEST_LABEL
         if token[0] == "\\":
-            return len(token) == 1
+            return token in ("\\", "\\\n")
         return token[-1] not in "];"
 
     def _angle(self, token: str, at: int) -> None:

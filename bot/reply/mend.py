@@ -126,7 +126,8 @@ def _table(outline: Outline, leaf: Leaf) -> Mended:
         return Mended(text, start, clean)
     pipes = list(_PIPE.finditer(text, start))
     cell = pipes[-1].end() if pipes else start
-    return replace(_inline(text, cell, text[cell:]), clean=clean)
+    source = text[cell:].removesuffix("\\")  # in a table a pipe is escaped in code, too
+    return replace(_inline(text, cell, source), clean=clean)
 
 
 def _paragraph(outline: Outline, leaf: Leaf) -> Mended:

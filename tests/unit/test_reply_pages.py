@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.replies import (
@@ -14,19 +14,13 @@ from tests.replies import (
     chunked,
     documents,
     frames,
+    quickly,
     whole,
 )
 from tests.surfaces import Escaping, Measured, utf16
 
 RENDERERS = [Measured(2_000), Measured(300), Measured(120, utf16), Escaping(260)]
 names = [f"{type(renderer).__name__}-{renderer.limit}" for renderer in RENDERERS]
-quick = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
 
 
 @pytest.mark.parametrize("renderer", RENDERERS, ids=names)
@@ -53,7 +47,7 @@ def test_every_single_split_of_the_smaller_answers(name: str) -> None:
         check_growth(seen, renderer)
 
 
-@quick
+@quickly
 @given(documents, st.lists(st.integers(1, 40), min_size=1, max_size=5), st.sampled_from(RENDERERS))
 def test_generated_documents(text: str, sizes: list[int], renderer: Measured) -> None:
     """The same holds for generated Markdown."""
@@ -64,7 +58,7 @@ def test_generated_documents(text: str, sizes: list[int], renderer: Measured) ->
     assert seen[-1].pages == expected
 
 
-@quick
+@quickly
 @given(anything, st.lists(st.integers(1, 30), min_size=1, max_size=4), st.integers(1, 80))
 def test_anything_at_all(text: str, sizes: list[int], limit: int) -> None:
     """And for text that is hardly Markdown, on pages that are far too small."""
