@@ -27,8 +27,16 @@ MOST_PENALTY = 4.0
 """Beyond that a further 429 does not slow us: the limit is learned, or something else is wrong."""
 
 
+WIDE = 0.1
+"""Seconds: a budget whose even step is shorter is shared by so many that a pace helps nobody; edits
+leave a part of it free instead (RESERVE)."""
+
+RESERVE = 0.2
+"""The part of a wide budget that edits leave to what is more urgent."""
+
+
 def paced(priority: Priority) -> bool:
-    """Whether requests of this priority keep an even pace instead of using the bucket's burst.
+    """Whether requests of this priority keep an even pace, and leave the burst to others.
 
     So a final text finds room: whatever interim edits did, it waits for one even step at most.
     """
@@ -51,14 +59,18 @@ class Bucket:
         free = self.closed_until
         if self.limit is None:
             return free
-        stretch = self._stretch(now)
-        window = (self.limit.seconds + self.margin) * stretch
+        window = (self.limit.seconds + self.margin) * self._stretch(now)
         self._forget(now - window)
         if not self.log:
             return free
-        if len(self.log) >= self.limit.count:
-            free = max(free, self.log[-self.limit.count] + window)
-        gap = max(self.limit.spacing, window / self.limit.count if paced(priority) else 0.0)
+        count, gap = self.limit.count, self.limit.spacing
+        step = window / count
+        if paced(priority) and step < WIDE:
+            count = max(1, round(count * (1 - RESERVE)))
+        elif paced(priority):
+            gap = max(gap, step)
+        if len(self.log) >= count:
+            free = max(free, self.log[-count] + window)
         return max(free, self.log[-1] + gap)
 
     def take(self, now: float) -> None:

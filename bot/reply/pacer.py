@@ -143,8 +143,8 @@ class Pacer:
             offer.result.set_exception(error)
             return
         if request is not None:
-            offer.scopes = request.scopes
-            if self._held_up(offer, now):
+            asked, offer.scopes = offer.scopes, request.scopes
+            if asked != request.scopes and self._held_up(offer, now):
                 return
             self._take(offer, now)
         offer.result.set_result(request)

@@ -1,0 +1,334 @@
+"""The budget: what is granted when, exactly, on a clock that the test drives."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import pytest
+
+from bot.domain import Action, Limit, Priority, Request
+from bot.reply.budget import MARGIN, PENALTY, Bucket
+from bot.reply.pacer import Pacer
+from tests.clock import ManualClock, settle
+from tests.surfaces import other_tasks
+
+FIVE = Limit(5, 5.0, spacing=1.0)
+BURST = Limit(5, 5.0)
+
+
+class Desk:
+    """A pacer, those who ask it, and the record of what it granted when."""
+
+    def __init__(self, limits: dict[str, Limit], margin: float = MARGIN) -> None:
+        self.clock = ManualClock()
+        self.pacer = Pacer(limits.get, self.clock, margin=margin)
+        self.granted: list[tuple[float, str]] = []
+        self.began = self.clock.monotonic()
+
+    def ask(
+        self,
+        name: str,
+        *scopes: str,
+        priority: Priority = Priority.INTERIM,
+        age: float = 0.0,
+    ) -> asyncio.Task[Request | None]:
+        request = Request(Action.EDIT, 0, scopes)
+        return self.ask_with(name, lambda: request, lambda: (priority, age))
+
+    def ask_with(
+        self,
+        name: str,
+        plan: Callable[[], Request | None],
+        rank: Callable[[], tuple[Priority, float]],
+    ) -> asyncio.Task[Request | None]:
+        async def wait() -> Request | None:
+            request = await self.pacer.grant(plan, rank)
+            if request is not None:
+                self.granted.append((self.clock.monotonic() - self.began, name))
+            return request
+
+        return asyncio.create_task(wait())
+
+    @property
+    def names(self) -> list[str]:
+        return [name for _, name in self.granted]
+
+    @property
+    def times(self) -> list[float]:
+        return [round(at, 3) for at, _ in self.granted]
+
+
+async def test_an_even_pace_with_spacing() -> None:
+    """Edits of one channel go out an even step apart, the first one at once."""
+    desk = Desk({"c": FIVE})
+    for number in range(6):
+        desk.ask(f"e{number}", "c", age=number)
+    await desk.clock.advance(6)
+    step = (5 + MARGIN) / 5
+    assert desk.times == pytest.approx([number * step for number in range(6)], abs=0.001)
+
+
+async def test_urgent_requests_use_the_burst_and_interim_ones_do_not() -> None:
+    """Final texts need not wait for the pace of edits, only for the budget itself."""
+    desk = Desk({"c": BURST})
+    for number in range(6):
+        desk.ask(f"f{number}", "c", priority=Priority.FINAL, age=number)
+    await settle()
+    assert desk.times == [0.0] * 5
+    await desk.clock.advance(5.1)
+    assert desk.times[5] == 5 + MARGIN
+
+
+async def test_the_end_of_a_reply_waits_for_one_step_at_most() -> None:
+    """However many edits a channel had, its final text finds room within one even step."""
+    for wait in (0.2, 0.9, 1.7, 4.4, 4.9, 5.2, 7.7):
+        desk = Desk({"c": BURST})
+        edits = [desk.ask(f"e{number}", "c", age=number) for number in range(30)]
+        await desk.clock.advance(wait)
+        desk.ask("final", "c", priority=Priority.FINAL)
+        await desk.clock.advance(1.1)
+        assert "final" in desk.names
+        for edit in edits:
+            edit.cancel()
+
+
+async def test_a_wide_budget_keeps_a_reserve_instead_of_a_pace() -> None:
+    """Where many requests a second are allowed, edits may come together, and leave some room."""
+    desk = Desk({"global": Limit(50, 1.0)}, margin=0.0)
+    for number in range(60):
+        desk.ask(f"e{number}", "global", age=number)
+    await settle()
+    assert len(desk.granted) == 40
+    for number in range(10):
+        desk.ask(f"f{number}", "global", priority=Priority.FINAL)
+    await settle()
+    assert desk.names[40:] == [f"f{number}" for number in range(10)]
+
+
+async def test_the_order_of_urgency() -> None:
+    """When a scope frees, the most urgent goes first; edits by the age of what is unseen."""
+    desk = Desk({"c": Limit(1, 1.0)})
+    desk.ask("now", "c")
+    await settle()
+    for name, priority, age in [
+        ("young", Priority.INTERIM, 9.0),
+        ("old", Priority.INTERIM, 3.0),
+        ("background", Priority.BACKGROUND, 0.0),
+        ("first", Priority.FIRST, 8.0),
+        ("control", Priority.CONTROL, 8.0),
+        ("final", Priority.FINAL, 9.0),
+    ]:
+        desk.ask(name, "c", priority=priority, age=age)
+    await desk.clock.advance(7)
+    assert desk.names == ["now", "final", "control", "first", "old", "young", "background"]
+
+
+async def test_scopes_do_not_hold_back_others() -> None:
+    """Who waits for one channel is passed by who asks for another."""
+    desk = Desk({"a": Limit(1, 10.0), "b": Limit(5, 1.0), "global": Limit(50, 1.0)})
+    desk.ask("a1", "a", "global")
+    desk.ask("a2", "a", "global", priority=Priority.FINAL)
+    desk.ask("b1", "b", "global")
+    await settle()
+    assert desk.names == ["a1", "b1"]
+
+
+async def test_all_scopes_of_a_request_must_have_room() -> None:
+    """A request waits for the last of its scopes, and takes from each."""
+    desk = Desk({"a": Limit(1, 2.0), "b": Limit(1, 5.0)}, margin=0.0)
+    desk.ask("b", "b")
+    desk.ask("ab", "a", "b")
+    await settle()
+    desk.ask("a", "a")
+    await desk.clock.advance(8)
+    assert desk.granted == [(0.0, "b"), (0.0, "a"), (5.0, "ab")]
+
+
+async def test_planned_at_the_moment_of_the_grant() -> None:
+    """The plan that is granted is the newest one, with its own scopes and its own priority."""
+    desk = Desk({"c": Limit(1, 2.0)}, margin=0.0)
+    desk.ask("before", "c")
+    newest = [Request(Action.EDIT, 0, ("c",), text="old")]
+    urgency = [Priority.INTERIM]
+    task = desk.ask_with("late", lambda: newest[0], lambda: (urgency[0], 0.0))
+    desk.ask("other", "c", age=-1.0)
+    await desk.clock.advance(1)
+    newest[0], urgency[0] = Request(Action.EDIT, 0, ("c", "d"), text="new"), Priority.FINAL
+    await desk.clock.advance(1)
+    assert desk.names == ["before", "late"]
+    assert task.result() == newest[0]
+
+
+async def test_nothing_left_to_do() -> None:
+    """A plan that has become None costs nothing and returns."""
+    desk = Desk({"c": Limit(1, 2.0)}, margin=0.0)
+    desk.ask("before", "c")
+    plans: list[Request | None] = [Request(Action.EDIT, 0, ("c",))]
+    task = desk.ask_with("gone", lambda: plans[0], lambda: (Priority.INTERIM, 0.0))
+    desk.ask("after", "c", age=1.0)
+    await settle()
+    plans[0] = None
+    await desk.clock.advance(2)
+    assert task.result() is None
+    assert desk.granted == [(0.0, "before"), (2.0, "after")]
+
+
+async def test_a_plan_that_fails_is_its_owners() -> None:
+    """An error in a plan reaches who asked, and nobody else."""
+    desk = Desk({"c": Limit(2, 2.0)})
+
+    def broken() -> Request | None:
+        raise ValueError("a bug")
+
+    task = desk.ask_with("broken", broken, lambda: (Priority.FINAL, 0.0))
+    desk.ask("fine", "c")
+    await settle()
+    assert desk.names == ["fine"]
+    with pytest.raises(ValueError, match="a bug"):
+        await task
+
+
+async def test_throttled() -> None:
+    """After a 429 nobody sends in its scopes for so long, and for a minute the pace is slower."""
+    desk = Desk({"c": Limit(2, 2.0), "d": Limit(2, 2.0)}, margin=0.0)
+    desk.pacer.throttled(7.0, "c")
+    desk.pacer.throttled(7.0, "c")  # a second one in flight counts once
+    for number in range(3):
+        desk.ask(f"c{number}", "c", age=number)
+    desk.ask("d", "d")
+    await desk.clock.advance(12)
+    step = 2.0 * PENALTY / 2
+    assert desk.granted == [(0.0, "d"), (7.0, "c0"), (7.0 + step, "c1"), (7.0 + 2 * step, "c2")]
+    assert desk.pacer.counters.throttled == {"c": 2}
+    await desk.clock.advance(70)
+    start = desk.clock.monotonic() - desk.began
+    for number in range(2):
+        desk.ask(f"later{number}", "c", age=number)
+    await desk.clock.advance(2)
+    assert [at - start for at, _ in desk.granted[-2:]] == [0.0, 1.0]
+
+
+async def test_a_throttled_scope_without_a_limit() -> None:
+    """Even a scope that we know no limit of is closed by a 429."""
+    desk = Desk({})
+    desk.pacer.throttled(3.0, "x")
+    desk.ask("x", "x")
+    await desk.clock.advance(4)
+    assert desk.times == [pytest.approx(3.0 + MARGIN)]
+
+
+async def test_who_leaves_is_forgotten() -> None:
+    """Cancelled waiters leave no place, no timer and no task behind."""
+    desk = Desk({"c": Limit(1, 5.0)})
+    desk.ask("first", "c")
+    waiting = [desk.ask(f"w{number}", "c", age=number) for number in range(3)]
+    await settle()
+    assert desk.pacer.waiting == 3
+    for task in waiting:
+        task.cancel()
+    await settle()
+    assert desk.pacer.waiting == 0
+    assert not other_tasks()
+
+
+async def test_a_grant_that_nobody_takes_is_given_back() -> None:
+    """Who is cancelled in the moment of the grant costs the others nothing."""
+    desk = Desk({"c": Limit(1, 5.0)}, margin=0.0)
+    desk.ask("first", "c")
+    leaving = desk.ask("leaving", "c", age=0.0)
+    desk.ask("next", "c", age=1.0)
+    await settle()
+    desk.clock._now += 5.0
+    desk.pacer._serve()  # the grant is given, and its waiter has not yet run
+    leaving.cancel()
+    await desk.clock.advance(0.001)
+    assert leaving.cancelled()
+    assert desk.names == ["first", "next"]
+    assert desk.pacer.counters.granted[Priority.INTERIM] == 2
+
+
+async def test_spend() -> None:
+    """Requests that are not a reply's pay from the same budget."""
+    desk = Desk({"c": Limit(1, 2.0)}, margin=0.0)
+    await desk.pacer.spend("c")
+    desk.ask("edit", "c", age=0.0)
+    spent = asyncio.create_task(desk.pacer.spend("c"))
+    await desk.clock.advance(2)
+    assert spent.done()
+    assert desk.names == []
+
+
+async def test_idle_scopes_are_forgotten() -> None:
+    """Ten thousand channels that were used once are not remembered."""
+    clock = ManualClock()
+    pacer = Pacer(lambda scope: Limit(5, 5.0), clock)
+    for number in range(10_000):
+        await pacer.spend(f"channel:{number}")
+        await clock.advance(0.5)
+    assert len(pacer.scopes) <= 65
+
+
+def windows(times: Sequence[float], seconds: float) -> int:
+    """The most that falls into any window of `seconds`, however it is laid."""
+    ordered = sorted(times)
+    most = begin = 0
+    for end, at in enumerate(ordered):
+        while ordered[begin] <= at - seconds:
+            begin += 1
+        most = max(most, end - begin + 1)
+    return most
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_no_window_is_ever_too_full(seed: int) -> None:
+    """Under random load and jitter below the margin, no server ever counts too many."""
+    chance = random.Random(seed)
+    limits = {"c": Limit(5, 5.0, spacing=0.4), "global": Limit(20, 2.0)}
+    desk = Desk({**{f"c{n}": limits["c"] for n in range(9)}, "global": limits["global"]})
+    asked: dict[str, str] = {}
+    for number in range(400):
+        channel = f"c{chance.randrange(9)}"
+        asked[f"r{number}"] = channel
+        priority = chance.choice(list(Priority))
+        desk.ask(f"r{number}", channel, "global", priority=priority, age=chance.random())
+        await desk.clock.advance(chance.random() * 0.05)
+    await desk.clock.advance(100)
+    assert len(desk.granted) == 400
+    seen = [(at + chance.random() * MARGIN * 0.99, asked[name]) for at, name in desk.granted]
+    assert windows([at for at, _ in seen], 2.0) <= 20
+    for channel in set(asked.values()):
+        at_channel = [at for at, where in desk.granted if asked[where] == channel]
+        assert windows([at for at, where in seen if where == channel], 5.0) <= 5
+        assert all(b - a >= 0.4 - 1e-9 for a, b in pairwise(at_channel))
+
+
+async def test_a_thousand_waiters_cost_little() -> None:
+    """To grant a thousand offers that become free at once takes well under 10 ms of the loop."""
+    desk = Desk({"all": Limit(2_000, 1.0)}, margin=0.0)
+    desk.pacer.throttled(1.0, "all")
+    for number in range(1_000):
+        desk.ask(f"w{number}", "all", f"channel:{number}", priority=Priority.FIRST, age=number)
+    await settle()
+    desk.clock._now += 1.0
+    began = time.thread_time()
+    desk.pacer._serve()  # the grants alone, without what the waiters do then
+    took = time.thread_time() - began
+    await settle()
+    assert len(desk.granted) == 1_000
+    assert took < 0.01, f"{took * 1000:.1f} ms"  # 3 ms on a machine of 2026
+
+
+def test_a_refund_leaves_the_rest() -> None:
+    """Giving one request back frees its own slot only."""
+    bucket = Bucket(Limit(2, 10.0), margin=0.0)
+    bucket.take(0.0)
+    bucket.take(1.0)
+    assert bucket.free_at(2.0, Priority.FINAL) == 10.0
+    bucket.refund(1.0)
+    assert bucket.free_at(2.0, Priority.FINAL) <= 2.0
+    assert not bucket.idle(2.0)
+    assert bucket.idle(11.0)
