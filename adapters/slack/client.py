@@ -19,6 +19,7 @@ from adapters.slack import doctor, start
 from adapters.slack.blocks import Bodies
 from adapters.slack.commands import Commands
 from adapters.slack.events import DIRECT, PLATFORM, Identity
+from adapters.slack.gap import LAG, Gap
 from adapters.slack.http import PATH, HttpEvents
 from adapters.slack.listeners import Listeners, Trouble
 from adapters.slack.mrkdwn import Mrkdwn
@@ -30,6 +31,7 @@ from adapters.slack.workspace import Workspace
 from bot.domain import Answer, Claim, Finding, Health, Incoming
 from bot.errors import CannotStart, Unsettled
 from bot.ports import Clock, Inbox
+from bot.recovery import Keeper
 from bot.reply.pacer import Pacer
 
 log = structlog.stdlib.get_logger(__name__)
@@ -94,19 +96,24 @@ class SlackAdapter:
             me = await start.identity(api, self._clock)
             self._here = Workspace(me=me, api=api, clock=self._clock)
             closing.push_async_callback(self._here.aclose)
-            listeners = self._listeners(inbox, self._here)
+            keeper = Keeper(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
+            closing.push_async_callback(keeper.aclose)
+            gap = Gap(workspace=self._here, inbox=inbox, keeper=keeper, clock=self._clock)
+            closing.push_async_callback(gap.aclose)
+            listeners = self._listeners(inbox, self._here, keeper)
             closing.push_async_callback(listeners.aclose)
-            await self._serve(inbox, self._app(me, api, listeners), api)
+            await self._serve(inbox, self._app(me, api, listeners), api, gap)
 
     async def _open_api(self, closing: AsyncExitStack) -> WebApi:
         session = await closing.enter_async_context(new_session())
         client = web_client(self._tokens.bot, self._tokens.api_url, session)
         return WebApi(client=client, session=session, grants=Pacer(limits, self._clock))
 
-    def _listeners(self, inbox: Inbox, workspace: Workspace) -> Listeners:
+    def _listeners(self, inbox: Inbox, workspace: Workspace, keeper: Keeper) -> Listeners:
         return Listeners(
             workspace=workspace,
             inbox=inbox,
+            keeper=keeper,
             bodies=self._bodies,
             commands=Commands(inbox=inbox, workspace=workspace, models=self._models),
             prefix=self._prefix,
@@ -144,14 +151,19 @@ class SlackAdapter:
         listeners.register(app)
         return app
 
-    async def _serve(self, inbox: Inbox, app: AsyncApp, api: WebApi) -> None:
+    async def _serve(self, inbox: Inbox, app: AsyncApp, api: WebApi, gap: Gap) -> None:
         async def connected() -> None:
+            await gap.connected()
             await inbox.connected(PLATFORM)
 
         if self._tokens.app is not None:
             url = await start.socket_url(self._tokens.app, api, self._clock)
             self._socket = SocketMode(
-                app=app, app_token=self._tokens.app, url=url, on_hello=connected
+                app=app,
+                app_token=self._tokens.app,
+                url=url,
+                on_hello=connected,
+                on_lost=gap.lost,
             )
             await self._socket.serve()
         elif self._http is not None:

@@ -20,11 +20,14 @@ from slack_bolt.response import BoltResponse
 from adapters.slack import commands
 from adapters.slack.blocks import Bodies
 from adapters.slack.commands import Commands, Use
+from adapters.slack.events import position
 from adapters.slack.needs import MEMBERSHIP
 from adapters.slack.workspace import Workspace
 from bot.domain import Answer, Author, Command
 from bot.errors import PlatformError
+from bot.marks import Spot
 from bot.ports import Inbox
+from bot.recovery import Keeper
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -59,6 +62,7 @@ class Listeners:
         *,
         workspace: Workspace,
         inbox: Inbox,
+        keeper: Keeper,
         bodies: Bodies,
         commands: Commands,
         prefix: str,
@@ -66,6 +70,7 @@ class Listeners:
     ) -> None:
         self._workspace, self._inbox, self._bodies = workspace, inbox, bodies
         self._commands, self._prefix, self._trouble = commands, prefix, trouble
+        self._keeper = keeper
         self._tasks: set[asyncio.Task[None]] = set()
         self.events: Mapping[str, Callable[[Payload], Awaitable[None]]] = {
             "message": self._said,
@@ -115,9 +120,16 @@ class Listeners:
         log.error("not acknowledged", event_id=body.get("event_id"), error=repr(error))
 
     async def _said(self, body: Payload) -> None:
+        """No watermark passes a message that raises here: it comes again, or is read again."""
+        event = body["event"]
+        spot = Spot(self._workspace.me.team, str(event["channel"]))
+        if not event.get("hidden"):
+            self._keeper.seen(spot, position(event["ts"]))
         incoming = await self._workspace.incoming(body)
         if incoming is not None:
             await self._inbox.receive(incoming)
+        if not event.get("hidden"):
+            self._keeper.decided(spot, position(event["ts"]))
 
     async def _moved(self, body: Payload) -> None:
         """A channel that the bot is in, or its being there, changed."""

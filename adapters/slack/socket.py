@@ -29,11 +29,17 @@ class SocketMode:
     """Serves Bolt's app over Socket Mode.
 
     `url` is the first address, from apps.connections.open; `on_hello` is awaited with every new
-    connection.
+    connection, `on_lost` is called when there is none any more.
     """
 
     def __init__(
-        self, *, app: AsyncApp, app_token: str, url: str, on_hello: Callable[[], Awaitable[None]]
+        self,
+        *,
+        app: AsyncApp,
+        app_token: str,
+        url: str,
+        on_hello: Callable[[], Awaitable[None]],
+        on_lost: Callable[[], None],
     ) -> None:
         self._handler = AsyncSocketModeHandler(
             app, app_token, logger=quiet_log(), ping_interval=PING_SECONDS
@@ -42,7 +48,7 @@ class SocketMode:
         self._client.wss_uri = url
         self._client.proxy = app.client.proxy
         self._client.message_listeners.append(self._received)
-        self._on_hello = on_hello
+        self._on_hello, self._on_lost = on_hello, on_lost
         self._connecting: asyncio.Task[None] | None = None
         self.connected = False
 
@@ -63,6 +69,8 @@ class SocketMode:
     def _look(self, connected: bool) -> None:
         if connected != self.connected:
             log.log(INFO if connected else WARNING, "socket mode", connected=connected)
+        if self.connected and not connected:
+            self._on_lost()
         self.connected = connected
         if not connected:
             self._client.wss_uri = None

@@ -36,6 +36,8 @@ _COUNTS = {
     "chat.delete": TIER_3,
     "conversations.replies": TIER_3,
     "conversations.info": TIER_3,
+    "conversations.history": TIER_3,
+    "users.conversations": TIER_3,
     "users.info": TIER_4,
     "chat.postEphemeral": TIER_4,
     "assistant.threads.setStatus": TIER_3,

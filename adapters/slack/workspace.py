@@ -32,7 +32,9 @@ class Workspace:
         self._people = Lookups(fetch=self._name_of, clock=clock)
         self._kinds = Lookups(fetch=self._kind_of, clock=clock)
 
-    async def incoming(self, body: Mapping[str, Any]) -> Incoming | None:
+    async def incoming(
+        self, body: Mapping[str, Any], names_within: float = NAMES_SECONDS
+    ) -> Incoming | None:
         """The event as a message to the bot; None when it is none of our business."""
         event = body["event"]
         if not events.is_said(event, self.me):
@@ -40,7 +42,7 @@ class Workspace:
         kind = await self._kind(event)
         if events.address_of(event, kind, self.me) is None:
             return None
-        names = await self._people.get(events.people_in(event), NAMES_SECONDS)
+        names = await self._people.get(events.people_in(event), names_within)
         return events.read(body, self.me, names, kind)
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
@@ -110,9 +112,13 @@ class Workspace:
 
     async def _kind_of(self, channel: str) -> str:
         answer = await self.api.paced_read("conversations.info", channel=channel)
-        found = answer.data.get("channel", {})
-        if found.get("is_im"):
-            return "im"
-        if found.get("is_mpim"):
-            return "mpim"
-        return "group" if found.get("is_private") or found.get("is_group") else "channel"
+        return kind_of(answer.data.get("channel", {}))
+
+
+def kind_of(channel: Mapping[str, Any]) -> str:
+    """A channel's kind, as events name it in `channel_type`."""
+    if channel.get("is_im"):
+        return "im"
+    if channel.get("is_mpim"):
+        return "mpim"
+    return "group" if channel.get("is_private") or channel.get("is_group") else "channel"

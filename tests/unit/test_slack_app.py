@@ -42,6 +42,12 @@ METHOD_SCOPES = {
     "chat.postMessage": {"chat:write"},
     "chat.stopStream": {"chat:write"},
     "chat.update": {"chat:write"},
+    "conversations.history": {
+        "channels:history",
+        "groups:history",
+        "im:history",
+        "mpim:history",
+    },
     "conversations.info": {"channels:read", "groups:read", "im:read", "mpim:read"},
     "conversations.replies": {
         "channels:history",
@@ -77,6 +83,7 @@ def listeners() -> Listeners:
     return Listeners(
         workspace=nothing,
         inbox=nothing,
+        keeper=nothing,
         bodies=nothing,
         commands=nothing,
         prefix="",

@@ -1,0 +1,321 @@
+"""What was said while nothing arrived, read from Slack: at every start, and after a long outage.
+
+Slack delivers again what was not acknowledged, the last time after some six minutes. So a short
+loss of the connection costs no reads: the watermarks only wait until the last of it must be here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import structlog
+
+from adapters.slack.events import DIRECT, PLATFORM, position
+from adapters.slack.workspace import Workspace, kind_of
+from bot.domain import Conversation, Incoming, Priority
+from bot.marks import Spot
+from bot.ports import Clock, Inbox
+from bot.recovery import Keeper, Reads
+
+log = structlog.stdlib.get_logger(__name__)
+
+LAG = 60_000_000  # between channels the order of arrival is the order of ts only roughly: a minute
+# Slack tries at once, after one minute and after five more; what it sent at the beginning of an
+# outage comes again if that was over before the last try. A minute is left for noticing. Seconds.
+SHORT_OUTAGE = 240.0
+REDELIVERED = 420.0  # after this nothing of before an outage comes by itself any more
+# Threads in which nobody spoke for so long are not looked at by themselves. Seconds.
+KNOWN_SECONDS = 14 * 86_400.0
+PAGE = 999  # the most that one request gives, of messages and of channels
+# Direct messages without a conversation here: somebody may have written there for the first time,
+# and nothing tells which. So many are read, the newest first.
+MOST_SILENT = 100
+NAMES_SECONDS = 5.0  # for people's names; nobody waits for an acknowledgement here
+
+Message = Mapping[str, Any]
+
+
+# ── planning ──────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A channel that the bot is in; `roots` are its threads that are known, the newest first."""
+
+    id: str
+    kind: str
+    roots: tuple[int, ...] = ()
+    talked_at: float = 0.0
+    created: float = 0.0
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """Where people talked with the bot last comes first."""
+        return (0, -self.talked_at) if self.talked_at else (2, -self.created)
+
+
+def places(
+    channels: Iterable[Message], conversations: Sequence[Conversation], since: float
+) -> list[Place]:
+    """The channels to read; `since` is how old a thread's last word may be, in Unix seconds."""
+    talked: dict[str, list[Conversation]] = {}
+    for conversation in conversations:
+        talked.setdefault(conversation.key.channel, []).append(conversation)
+    found = [_place(channel, talked.get(channel["id"], ()), since) for channel in channels]
+    silent = [place for place in found if place.kind == DIRECT and not place.talked_at]
+    left_out = set(sorted(silent, key=lambda place: place.rank)[MOST_SILENT:])
+    if left_out:
+        log.warning("not all silent direct messages are looked at", left_out=len(left_out))
+    return sorted((p for p in found if p not in left_out), key=lambda place: place.rank)
+
+
+def _place(channel: Message, talked: Sequence[Conversation], since: float) -> Place:
+    return Place(
+        id=str(channel["id"]),
+        kind=str(channel["kind"] if "kind" in channel else kind_of(channel)),
+        roots=tuple(position(c.key.thread) for c in talked if c.updated_at > since),
+        talked_at=max((c.updated_at for c in talked), default=0.0),
+        created=float(channel.get("created") or 0),
+    )
+
+
+def goes_on(read: Sequence[Message], after: int, roots: Iterable[int]) -> bool:
+    """Whether the next page of a channel's history is worth its request.
+
+    It is when what was missed is not whole, or when it will show more known threads (with the time
+    of their last reply) than reading these one by one would cost.
+    """
+    newest, oldest = position(read[0]["ts"]), position(read[-1]["ts"])
+    if oldest > after:
+        return True
+    hidden = [root for root in roots if root < oldest]
+    if not hidden:
+        return False
+    pages = (oldest - min(hidden)) / max(1, newest - oldest)
+    return pages < len(hidden)
+
+
+def to_read(read: Sequence[Message], after: int, roots: Iterable[int]) -> dict[int, int]:
+    """The threads with something after `after`: their root, and their last reply as far as known.
+
+    Known ones that the history did not reach may have something.
+    """
+    oldest = position(read[-1]["ts"]) if read else after
+    seen = {position(m["ts"]): m for m in read}
+    changed = {
+        root: position(message["latest_reply"])
+        for root, message in seen.items()
+        if message.get("latest_reply") and position(message["latest_reply"]) > after
+    }
+    return changed | {root: after for root in roots if root < oldest and root not in seen}
+
+
+def stamp(position: int) -> str:
+    """A position as Slack's ts."""
+    return f"{position // 1_000_000}.{position % 1_000_000:06d}"
+
+
+@dataclass(slots=True)
+class _History:
+    """A channel as it is being read, the newest first."""
+
+    place: Place
+    after: int
+    read: list[Message] = field(default_factory=list)
+    cursor: str | None = None
+    whole: bool = False
+
+
+@dataclass(slots=True)
+class _Thread:
+    """A thread as it is being read, the oldest first."""
+
+    place: Place
+    root: str
+    after: int
+    cursor: str | None = None
+
+
+# ── carrying out ──────────────────────────────────────────────────────────────────────────────
+class Gap:
+    """Reads what was missed of one workspace."""
+
+    def __init__(self, *, workspace: Workspace, inbox: Inbox, keeper: Keeper, clock: Clock) -> None:
+        self._workspace, self._inbox, self._keeper = workspace, inbox, keeper
+        self._marks, self._clock = keeper.marks, clock
+        self._team = workspace.me.team
+        self._reads = Reads(clock)
+        self._recovering: asyncio.Task[Any] | None = None
+        self._settling: asyncio.Task[Any] | None = None
+        self._lost_at: float | None = None
+
+    def lost(self) -> None:
+        """No connection any more."""
+        self._marks.interrupted(self._team)
+        self._lost_at = self._lost_at or self._clock.monotonic()
+
+    async def connected(self) -> None:
+        """Events arrive again, or for the first time since the start."""
+        outage = 0.0 if self._lost_at is None else self._clock.monotonic() - self._lost_at
+        self._lost_at = None
+        self._marks.interrupted(self._team)
+        if self._recovering is None or outage >= SHORT_OUTAGE:
+            earlier, self._reads = self._reads, Reads(self._clock)
+            self._settling = None
+            self._recovering = self._reads.begin(self._recover(), name="gap")
+            await earlier.aclose()
+            return
+        if self._settling is not None:
+            self._settling.cancel()
+        self._settling = self._reads.begin(self._settle(), name="gap: redelivery")
+
+    async def aclose(self) -> None:
+        """Give up; the watermarks say what is left."""
+        await self._reads.aclose()
+
+    async def _settle(self) -> None:
+        """Let watermarks go on when nothing of before comes any more."""
+        await self._clock.sleep(REDELIVERED)
+        if self._recovering is not None:
+            await asyncio.wait((self._recovering,))
+        self._marks.whole(self._team)
+        self._keeper.save_soon()
+
+    async def _recover(self) -> None:
+        until = int(self._clock.time() * 1_000_000)
+        await self._keeper.loaded()
+        if not self._marks.known(self._team):  # its past is nobody's question to us
+            self._marks.begin(self._team, until)
+        elif not await self._read_all(until):
+            return
+        if self._settling is None or self._settling.done():
+            self._marks.whole(self._team)
+        self._keeper.save_soon()
+
+    async def _read_all(self, until: int) -> bool:
+        conversations = await self._reads.get(
+            "conversations", (-1,), lambda: self._inbox.active(PLATFORM)
+        )
+        if conversations is None:
+            return False
+        channels = await self._channels(conversations)
+        found = places(channels, conversations, self._clock.time() - KNOWN_SECONDS)
+        ended = await asyncio.gather(*(self._read(place, until) for place in found))
+        log.info("caught up", workspace=self._team, channels=len(found), whole=all(ended))
+        return True
+
+    async def _channels(self, conversations: Sequence[Conversation]) -> Sequence[Message]:
+        """Those the bot is in; where that may not be asked, those with a conversation."""
+        found: list[Message] = []
+        listing: dict[str, str | None] = {"cursor": None}
+
+        async def page() -> bool:
+            answer = await self._workspace.api.paced_read(
+                "users.conversations",
+                priority=Priority.FIRST,
+                types="public_channel,private_channel,mpim,im",
+                exclude_archived="true",
+                limit=PAGE,
+                cursor=listing["cursor"],
+            )
+            found.extend(answer.data.get("channels", ()))
+            listing["cursor"] = _next(answer.data)
+            return listing["cursor"] is not None
+
+        await self._reads.add("channels", (-1,), page)
+        known = dict.fromkeys(conversation.key.channel for conversation in conversations)
+        return found or [{"id": id_, "kind": ""} for id_ in known]
+
+    async def _read(self, place: Place, until: int) -> bool:
+        """Read a channel with its threads; whether that was possible, or is never to be."""
+        spot = Spot(self._team, place.id)
+        history = _History(place, self._marks.of(spot))
+        done = await self._reads.add(
+            f"channel {place.id}", place.rank, lambda: self._history_page(history)
+        )
+        if done and history.whole:
+            done = all(await asyncio.gather(*self._threads(history)))
+        if not done:
+            self._marks.unread(spot)
+        elif history.whole:
+            self._marks.read(spot, min(until, _reached(history)))
+        self._marks.closed(spot)
+        self._keeper.save_soon()
+        return done
+
+    def _threads(self, history: _History) -> list[asyncio.Future[bool]]:
+        place, known = history.place, frozenset(history.place.roots)
+        changed = to_read(history.read, history.after, known)
+        jobs = []
+        for root, latest in sorted(changed.items(), key=lambda item: -item[1]):
+            thread = _Thread(place, stamp(root), history.after)
+            rank = (0 if root in known else 1, -latest / 1e6)
+            jobs.append(
+                self._reads.add(
+                    f"thread {place.id}/{thread.root}", rank, partial(self._thread_page, thread)
+                )
+            )
+        return jobs
+
+    # ── requests ──────────────────────────────────────────────────────────────────────────────
+    async def _history_page(self, history: _History) -> bool:
+        """The next page of a channel; with the last one, what was said in it is brought."""
+        place = history.place
+        oldest = min((history.after, *(root - 1 for root in place.roots)))
+        if not history.whole:
+            answer = await self._workspace.api.paced_read(
+                "conversations.history",
+                priority=Priority.FIRST,
+                channel=place.id,
+                oldest=stamp(oldest),
+                limit=PAGE,
+                cursor=history.cursor,
+            )
+            history.read += answer.data.get("messages", ())
+            history.cursor = _next(answer.data)
+            more = history.cursor is not None and bool(history.read)
+            if more and goes_on(history.read, history.after, place.roots):
+                return True
+            history.whole = True
+        said = [m for m in reversed(history.read) if position(m["ts"]) > history.after]
+        await self._bring(place, said)
+        return False
+
+    async def _thread_page(self, thread: _Thread) -> bool:
+        """The next page of a thread; its root comes with each."""
+        answer = await self._workspace.api.paced_read(
+            "conversations.replies",
+            priority=Priority.BACKGROUND,
+            channel=thread.place.id,
+            ts=thread.root,
+            oldest=stamp(thread.after),
+            limit=PAGE,
+            cursor=thread.cursor,
+        )
+        found = answer.data.get("messages", ())
+        await self._bring(thread.place, [m for m in found if m["ts"] != thread.root])
+        thread.cursor = _next(answer.data)
+        return thread.cursor is not None
+
+    async def _bring(self, place: Place, messages: Iterable[Message]) -> None:
+        """To the core, as if they had come as events."""
+        understood: list[Incoming] = []
+        for message in messages:
+            event = {**message, "type": "message", "channel": place.id, "channel_type": place.kind}
+            incoming = await self._workspace.incoming({"event": event}, NAMES_SECONDS)
+            if incoming is not None:
+                understood.append(incoming)
+        await self._inbox.missed(understood)
+
+
+def _reached(history: _History) -> int:
+    """The newest message of the channel, in a thread or not."""
+    newest = [position(m.get("latest_reply") or m["ts"]) for m in history.read]
+    newest += [position(m["ts"]) for m in history.read]
+    return max(newest, default=history.after)
+
+
+def _next(data: Mapping[str, Any]) -> str | None:
+    return str((data.get("response_metadata") or {}).get("next_cursor") or "") or None
