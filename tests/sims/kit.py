@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -76,17 +77,35 @@ class Fault:
 
 @dataclass(slots=True)
 class Kill:
-    """SIGKILL process `pid` when request number `n` (or the next that matches) reaches `stage`."""
+    """SIGKILL process `pid` when request number `n` (or one that matches) reaches `stage`.
+
+    `match` is a substring of "METHOD path" and `pattern` a regular expression for all of it;
+    `body` is a substring of the body as JSON. The first `skip` that match are spared.
+    """
 
     pid: int
     stage: str
     n: int | None = None
     match: str = ""
+    pattern: str = ""
+    body: str = ""
+    skip: int = 0
 
     def due(self, entry: Entry, stage: str) -> bool:
-        """Whether `entry` reaching `stage` is the moment."""
-        wanted = self.n == entry.n if self.n is not None else True
-        return stage == self.stage and wanted and self.match in f"{entry.method} {entry.path}"
+        """Whether `entry` reaching `stage` is the moment; counts down `skip`."""
+        if stage != self.stage or not self._fits(entry):
+            return False
+        self.skip -= 1
+        return self.skip < 0
+
+    def _fits(self, entry: Entry) -> bool:
+        what = f"{entry.method} {entry.path}"
+        return (
+            self.n in (None, entry.n)
+            and self.match in what
+            and (not self.pattern or re.fullmatch(self.pattern, what) is not None)
+            and (not self.body or self.body in json.dumps(entry.body, ensure_ascii=False))
+        )
 
 
 class WindowLimit:

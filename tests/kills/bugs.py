@@ -1,0 +1,135 @@
+"""Bugs to plant into a running bot: what the judge must find, or it is no judge.
+
+Each replaces one method of the product; nothing of this is in the product itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+
+def no_intent() -> None:
+    """A page is posted without being in the ledger before."""
+    from bot.store.sqlite import SqliteStore
+
+    async def intend(self: Any, fence: Any, page: int) -> None:
+        del self, fence, page
+
+    SqliteStore.intend = intend  # type: ignore[method-assign]
+
+
+def acknowledge_first() -> None:
+    """Slack gets its acknowledgement before the database has the message."""
+    from adapters.slack.listeners import Listeners
+
+    said = Listeners._said
+
+    async def at_leisure(self: Any, body: Any) -> None:
+        async def later() -> None:
+            await asyncio.sleep(0.1)  # by then the acknowledgement has been sent
+            await said(self, body)
+
+        self._aside(later())
+
+    Listeners._said = at_leisure  # type: ignore[method-assign]
+
+
+def drop_final_edit() -> None:
+    """The last edit of a reply is taken for done without being sent."""
+    from adapters.discord.surface import DiscordSurface
+    from adapters.slack.surface import SlackSurface
+    from bot.domain import Action
+    from bot.reply.plan import carried_out
+
+    def without_the_last(kind: Any) -> None:
+        perform = kind.perform
+
+        async def dropping(self: Any, request: Any, shown: Any) -> Any:
+            if request.final and request.action is Action.EDIT:
+                return carried_out(shown, request)
+            return await perform(self, request, shown)
+
+        kind.perform = dropping
+
+    without_the_last(DiscordSurface)
+    without_the_last(SlackSurface)
+
+
+def find_nothing() -> None:
+    """Whatever earlier attempts left is not found again."""
+    from adapters.discord.surface import DiscordSurface
+    from adapters.slack.surface import SlackSurface
+    from bot.domain import Shown
+
+    async def recover(self: Any, pages: Any) -> Shown:
+        del self, pages
+        return Shown()
+
+    DiscordSurface.recover = recover  # type: ignore[method-assign]
+    SlackSurface.recover = recover  # type: ignore[method-assign]
+
+
+def two_attempts() -> None:
+    """No bug yet, but what the fence is for: a turn in work is claimed a second time."""
+    from bot.scheduler import Interrupt, Scheduler
+
+    run, doubled = Scheduler._run, set[int]()
+
+    async def again(self: Any, claim: Any) -> None:
+        if claim.fence.turn not in doubled:
+            doubled.add(claim.fence.turn)
+            second = asyncio.create_task(_second(self, claim))
+            try:
+                return await run(self, claim)
+            finally:
+                await second
+        return await run(self, claim)
+
+    async def _second(self: Any, claim: Any) -> None:
+        await asyncio.sleep(0.4)  # in the middle of the first page
+        taken_over = await self._store.claim(claim.conversation.id)
+        if taken_over is not None and taken_over.fence.turn == claim.fence.turn:
+            await self._work(taken_over, Interrupt())
+
+    Scheduler._run = again  # type: ignore[method-assign]
+
+
+def forget_the_fence() -> None:
+    """Two attempts at a turn, and the store lets both write."""
+    from bot.store import turns
+
+    two_attempts()
+    for name in ("intend", "shown", "removed", "conclude", "finish"):
+        _unfence(turns, name)
+
+
+def _unfence(turns: Any, name: str) -> None:
+    """Give the transition the newest attempt's fence, whoever calls."""
+    transition = getattr(turns, name)
+
+    def newest(db: sqlite3.Connection, *, fence: Any, **values: Any) -> Any:
+        (attempt,) = db.execute("SELECT attempt FROM turns WHERE id = ?", (fence.turn,)).fetchone()
+        return transition(db, fence=type(fence)(fence.turn, attempt), **values)
+
+    setattr(turns, name, newest)
+
+
+BUGS: dict[str, Callable[[], None]] = {
+    bug.__name__: bug
+    for bug in (
+        no_intent,
+        acknowledge_first,
+        drop_final_edit,
+        find_nothing,
+        two_attempts,
+        forget_the_fence,
+    )
+}
+
+
+def plant(name: str) -> None:
+    """Plant the bug with this name."""
+    BUGS[name]()

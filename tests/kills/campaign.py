@@ -1,0 +1,80 @@
+"""Many kills beside each other, within a time budget, and what to say about them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.kills.nursery import Nursery
+from tests.kills.points import Point, Trial, trial
+
+# A run mostly waits: for the platform's limits, the model's pace and quiet.
+AT_ONCE = 4
+
+
+@dataclass(slots=True)
+class Report:
+    """Figures of a campaign."""
+
+    platform: str
+    trials: list[Trial] = field(default_factory=list)
+    left_out: int = 0
+
+    @property
+    def failed(self) -> list[Trial]:
+        """Those in which something was wrong."""
+        return [each for each in self.trials if each.verdict.faults]
+
+    def __str__(self) -> str:
+        reached = [each for each in self.trials if each.deaths]
+        kinds = Counter(each.point.kind for each in reached)
+        outcomes = sum((each.verdict.outcomes for each in self.trials), Counter())
+        faults = sum((each.verdict.kinds for each in self.trials), Counter())
+        notes = Counter(note for each in self.trials for note in each.notes)
+        return "\n".join(
+            (
+                f"{self.platform}: {len(self.trials)} kill points tried, {len(reached)} reached, "
+                f"{self.left_out} left out for want of time",
+                f"  by kind: {dict(kinds)}",
+                f"  outcomes judged: {outcomes.total()} {dict(outcomes)}",
+                f"  lost {faults['lost']}, doubled {faults['doubled']}, cut {faults['cut']}, "
+                f"all faults: {dict(faults)}",
+                f"  notes: {dict(notes)}",
+            )
+        )
+
+    def failures(self) -> str:
+        """Every failed trial with what was found."""
+        return "\n\n".join(f"{each.point}\n{each.verdict}" for each in self.failed)
+
+
+async def campaign(
+    points: Sequence[Point],
+    platform: str,
+    nursery: Nursery,
+    folder: Path,
+    *,
+    seconds: float = float("inf"),
+    planted: str = "",
+) -> Report:
+    """Try every point; those not begun within `seconds` are left out."""
+    report = Report(platform)
+    waiting = list(enumerate(points))[::-1]
+    deadline = time.monotonic() + seconds
+
+    async def work() -> None:
+        while waiting and time.monotonic() < deadline:
+            number, point = waiting.pop()
+            home = folder / f"{number:04d}"
+            home.mkdir()
+            report.trials.append(await trial(point, platform, nursery, home, planted))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(work())
+    report.left_out = len(waiting)
+    return report

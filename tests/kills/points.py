@@ -1,0 +1,153 @@
+"""Where a bot can be killed: derived from a recorded run, never placed by hand.
+
+A point is a moment of one request (received, applied, answered) or of one commit (before, after).
+Runs differ in their timing, so a request is named by its form and by how many of that form came
+before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from tests.judge import Verdict
+from tests.kills.nursery import Nursery
+from tests.kills.scene import Scene
+from tests.kills.world import World, new_world
+from tests.kills.wrapped import NOTHING
+from tests.sims.kit import STAGES
+
+_IDS = re.compile(r"\d{6,}")
+# They are answered when the connection ends: when the bot is dead already.
+_SOCKETS = ("/gateway/", "/link/")
+
+
+class On(Enum):
+    """Whose moment it is."""
+
+    PLATFORM = "platform"
+    MODEL = "model"
+    COMMIT = "commit"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One moment. `what` is a request's form (a regular expression) or a commit's transition."""
+
+    on: On
+    stage: str
+    what: str
+    skip: int = 0
+    body: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What it is counted as in reports."""
+        return f"{self.on.value} {self.stage}"
+
+    def __str__(self) -> str:
+        with_body = f" with {self.body!r}" if self.body else ""
+        return f"{self.on.value} {self.stage} {self.what}{with_body} #{self.skip}"
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A run without a kill: what it asked of the platform and of the model, and its commits."""
+
+    platform: Sequence[Mapping[str, Any]]
+    model: Sequence[Mapping[str, Any]]
+    commits: Sequence[str]
+    verdict: Verdict
+
+
+def points_of(recording: Recording) -> list[Point]:
+    """Every moment of a recorded run."""
+    return [
+        *_requests(On.PLATFORM, recording.platform),
+        *_requests(On.MODEL, recording.model),
+        *_commits(recording.commits),
+    ]
+
+
+def _requests(on: On, record: Iterable[Mapping[str, Any]]) -> list[Point]:
+    seen: Counter[str] = Counter()
+    points = []
+    for entry in record:
+        form = _form(f"{entry['method']} {entry['path']}")
+        stages = STAGES[:1] if entry["path"] in _SOCKETS else STAGES
+        points += [Point(on, stage, form, seen[form]) for stage in stages]
+        seen[form] += 1
+    return points
+
+
+def _form(request: str) -> str:
+    return r"\d+".join(re.escape(part) for part in _IDS.split(request))
+
+
+def _commits(labels: Iterable[str]) -> list[Point]:
+    seen: Counter[str] = Counter()
+    points = []
+    for label in labels:
+        for transition in label.split("+"):
+            # A transaction that wrote nothing has no after that differs from its before.
+            stages = ("before",) if transition == NOTHING else ("before", "after")
+            points += [Point(On.COMMIT, when, transition, seen[transition]) for when in stages]
+            seen[transition] += 1
+    return points
+
+
+# ── trying one ────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of a kill; `deaths` is 0 when the run never reached the point."""
+
+    point: Point
+    deaths: int
+    verdict: Verdict
+    notes: tuple[str, ...]
+    log: str
+
+
+async def record(platform: str, nursery: Nursery, folder: Path, planted: str = "") -> Recording:
+    """Play the scene without a kill."""
+    commits = folder / "commits"
+    async with new_world(platform, nursery, folder) as world:
+        await world.bot.start({"COMMITS_LOG": str(commits), "PLANTED": planted})
+        verdict = await Scene(world).play()
+        return Recording(
+            platform=await world.stage.sim.requests(),
+            model=await world.model.requests(),
+            commits=commits.read_text(encoding="utf-8").split(),
+            verdict=verdict,
+        )
+
+
+async def trial(
+    point: Point, platform: str, nursery: Nursery, folder: Path, planted: str = ""
+) -> Trial:
+    """Play the scene, and kill the bot at `point`; a planted bug stays over the restart."""
+    async with new_world(platform, nursery, folder) as world:
+        world.bot.next_life = {"PLANTED": planted}
+        commit = f"{point.stage} {point.what} {point.skip}"
+        watch = {"KILL_COMMIT": commit} if point.on is On.COMMIT else {}
+        scene = Scene(world)
+        await world.bot.start(
+            {"PLANTED": planted, **watch}, aim=lambda pid: _aim(point, world, pid)
+        )
+        verdict = await scene.play()
+        deaths, log = world.bot.deaths, world.bot.log_tail(40)
+    return Trial(point, deaths, verdict, tuple(scene.notes), log)
+
+
+async def _aim(point: Point, world: World, pid: int) -> None:
+    if point.on is On.COMMIT:
+        return
+    sim = world.model if point.on is On.MODEL else world.stage.sim
+    await sim.call(
+        "kill", pid=pid, stage=point.stage, pattern=point.what, skip=point.skip, body=point.body
+    )

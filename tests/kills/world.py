@@ -1,0 +1,254 @@
+"""A platform, a model and a bot that is started again whenever it dies.
+
+The simulators run in the test's own loop; the bot is a process of its own, forked by the nursery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+
+from tests.harness import ROOT, free_port
+from tests.judge import Post
+from tests.kills.nursery import Nursery
+from tests.sims.discord import constants as d
+from tests.sims.discord.client import DiscordSim
+from tests.sims.discord.sim import DiscordSimulator
+from tests.sims.kit import Sim, SimProcess
+from tests.sims.model.client import ModelSim
+from tests.sims.model.server import ModelServer
+from tests.sims.slack import ids as s
+from tests.sims.slack.client import SlackSim
+from tests.sims.slack.sim import SlackServer
+from tests.stage import DiscordStage, Place, SlackStage, Stage
+
+SYSTEM_PROMPT = "Be brief."
+# Slack's second and third retry come after so many seconds times 60 and 300.
+RETRY_SCALE = 0.03
+
+SimT = TypeVar("SimT", bound=SimProcess)
+
+
+@asynccontextmanager
+async def served(client: SimT, server: Sim) -> AsyncIterator[SimT]:
+    """`server` in this loop, and `client` to drive it."""
+    runner = await server.start()
+    async with aiohttp.ClientSession() as session:
+        client.port, client._session = server.port, session
+        try:
+            yield client
+        finally:
+            await runner.cleanup()
+
+
+class Keeper:
+    """Runs the bot, and starts it again at once when it was killed.
+
+    `autopsy` is awaited between a death and the next start.
+    """
+
+    def __init__(self, nursery: Nursery, folder: Path, environ: Mapping[str, str]) -> None:
+        self.folder = folder
+        self._nursery = nursery
+        self._environ = {
+            "PATH": os.environ.get("PATH", ""),
+            "HOME": str(folder),
+            "PYTHONPATH": str(ROOT),
+            "LOG_FORMAT": "json",
+            "LOG_LEVEL": "DEBUG",
+            "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}",
+            **environ,
+        }
+        self.next_life: Mapping[str, str] = {}  # what is done to the bot from its next start on
+        self.deaths = 0
+        self.failure = ""
+        self.pid = 0
+        self.autopsy: Callable[[], Awaitable[None]] = _nothing
+        self._keeping: asyncio.Task[None] | None = None
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "threadline.db"
+
+    async def start(
+        self,
+        watch: Mapping[str, str] | None = None,
+        aim: Callable[[int], Awaitable[None]] | None = None,
+    ) -> None:
+        """Begin; `watch` is what is done to it, `aim` is told its id before it does anything."""
+        await self._fork(watch or {}, aim)
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def _fork(
+        self, watch: Mapping[str, str], aim: Callable[[int], Awaitable[None]] | None = None
+    ) -> None:
+        environ = self._environ | {"HTTP_PORT": str(free_port()), **watch}
+        self.pid = await self._nursery.fork(folder=self.folder, environ=environ)
+        if aim is not None:
+            await aim(self.pid)
+        self._nursery.go(self.pid)
+
+    async def _keep(self) -> None:
+        while True:
+            code = await self._nursery.ended(self.pid)
+            if code != -signal.SIGKILL:
+                self.failure = f"the bot ended with {code}: {self.log_tail()}"
+                return
+            self.deaths += 1
+            await self.autopsy()
+            await self._fork(self.next_life)
+
+    async def kill(self) -> None:
+        """SIGKILL, as from nowhere; it is started again."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """End it for good."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeping
+            await self.kill()
+            await self._nursery.ended(self.pid)
+
+    def log_tail(self, lines: int = 12) -> str:
+        text = (self.folder / "bot.log").read_text(errors="replace")
+        return "\n".join(line[:400] for line in text.splitlines()[-lines:])
+
+
+async def _nothing() -> None:
+    """No autopsy."""
+
+
+@dataclass(slots=True)
+class World:
+    """One run's parts."""
+
+    stage: Stage
+    model: ModelSim
+    bot: Keeper
+
+    def look(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Rows of the database as they are now; none before it is made."""
+        if not self.bot.database.exists():
+            return []
+        with closing(sqlite3.connect(self.bot.database, timeout=5)) as db:
+            try:
+                return db.execute(sql, parameters).fetchall()
+            except sqlite3.OperationalError:  # no tables yet
+                return []
+
+    async def connected(self) -> None:
+        """Wait until the bot takes events."""
+        sim = self.stage.sim
+        if isinstance(sim, DiscordSim):
+            await sim.wait_ready()
+        elif isinstance(sim, SlackSim):
+            await sim.connected()
+
+    def location(self, place: Place) -> str:
+        """Where the replies of a place stand, as in `Post.where`."""
+        if self.stage.name == "discord":
+            return str(place.thread)
+        return f"{place.channel}/{place.thread}"
+
+    async def posts(self) -> list[Post]:
+        """Every message that the bot ever wrote, wherever it stands."""
+        sim = self.stage.sim
+        if isinstance(sim, DiscordSim):
+            return await _discord_posts(sim)
+        assert isinstance(sim, SlackSim)
+        return await _slack_posts(sim)
+
+
+@asynccontextmanager
+async def new_world(
+    platform: str, nursery: Nursery, folder: Path, **settings: str
+) -> AsyncIterator[World]:
+    """Fresh simulators and no database yet; the bot is not started."""
+    async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(served(ModelSim(), ModelServer()))
+        stage: Stage
+        if platform == "discord":
+            discord = await stack.enter_async_context(served(DiscordSim(), DiscordSimulator()))
+            stage = DiscordStage(discord)
+        else:
+            slack = await stack.enter_async_context(served(SlackSim(), SlackServer()))
+            await slack.delivery(ack_seconds=2.0, retry_scale=RETRY_SCALE)
+            stage = SlackStage(slack)
+        environ = {
+            **stage.settings(),
+            "LLM": "openai:sim",
+            "OPENAI_BASE_URL": model.base_url,
+            "SYSTEM_PROMPT": SYSTEM_PROMPT,
+            "CONTEXT_TOKENS": "1000000",
+            **settings,
+        }
+        world = World(stage, model, Keeper(nursery, folder, environ))
+        try:
+            yield world
+        finally:
+            await world.bot.stop()
+
+
+# ── every message of the bot ──────────────────────────────────────────────────────────────────
+async def _discord_posts(sim: DiscordSim) -> list[Post]:
+    state = await sim.state()
+    places = [d.CHANNEL, d.CHANNEL_2, *(thread["id"] for thread in state["threads"])]
+    places += state["dms"].values()
+    views = [await sim.channel(place) for place in places]
+    return [
+        Post(
+            id=str(message["id"]),
+            where=str(message["channel"]),
+            text=message["content"],
+            buttons=tuple(
+                part.get("custom_id", "")
+                for row in message["components"]
+                for part in row.get("components", [])
+            ),
+            pings=tuple({str(name) for v in message["versions"] for name in v["pinged"]}),
+            texts=tuple(version["content"] for version in message["versions"]),
+            deleted=message["deleted"] is not None,
+        )
+        for view in views
+        for message in (*view["messages"], *view["deleted_messages"])
+        if message["author"] == d.BOT and message["type"] in (d.DEFAULT_MESSAGE, d.REPLY)
+    ]
+
+
+async def _slack_posts(sim: SlackSim) -> list[Post]:
+    state = await sim.state()
+    direct = [await sim.open_direct(user) for user in (s.ALICE, s.BOB)]
+    top = [message for place in (s.GENERAL, *direct) for message in await sim.channel(place)]
+    everything = [*top, *(reply for root in top for reply in root.get("replies", ()))]
+    everything += state["deleted"]
+    return [
+        Post(
+            id=message["ts"],
+            where=f"{message['channel']}/{message.get('thread_ts') or message['ts']}",
+            text=message["shown"],
+            buttons=tuple(
+                element["action_id"]
+                for block in message.get("blocks") or []
+                if block["type"] == "actions"
+                for element in block["elements"]
+            ),
+            pings=tuple({name for version in message["versions"] for name in version["pings"]}),
+            texts=tuple(version["shown"] for version in message["versions"]),
+            deleted=bool(message["deleted"]),
+        )
+        for message in everything
+        if message.get("bot_id") == s.BOT
+    ]
