@@ -1,0 +1,272 @@
+"""The publisher and the pacer alone, on a simulated clock: what the policy itself loses.
+
+Invariant: nothing here depends on the machine, so figures are exact and the same every time. The
+platform applies a request half a round trip after it was granted and holds it to the simulators'
+fixed windows, in simulated time; the rest (renderers, clients, network) is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from adapters.discord import wire
+from adapters.slack import web
+from bot.domain import Action, Control, Fence, Frame, Limit, PageRecord, Request, Shown
+from bot.errors import Throttled
+from bot.ports import Clock
+from bot.reply.pacer import Pacer
+from bot.reply.plan import carried_out, plan_by_edits
+from bot.reply.publisher import Publisher
+from tests.bench import age, bound
+from tests.bench.age import Aged, Version, aged, percentile
+from tests.bench.table import show
+from tests.clock import ManualClock
+from tests.surfaces import FakeLedger, Measured
+
+TOKENS, RATE, JITTER = 800, 40.0, 0.5
+PAGE_BORDER = 400
+LIMIT = 300.0  # seconds of simulated time
+
+
+class Windows:
+    """The simulators' windows: each begins with its first request."""
+
+    def __init__(self, limits: Callable[[str], tuple[int, float] | None]) -> None:
+        self._limits = limits
+        self._begun: dict[str, float] = {}
+        self._used: Counter[str] = Counter()
+        self.refused = 0
+
+    def take(self, now: float, scopes: Sequence[str]) -> None:
+        """Raises Throttled. As in the simulators the global scope is asked first."""
+        for scope in sorted(scopes, key=lambda scope: scope != wire.GLOBAL):
+            limit = self._limits(scope)
+            if limit is None:
+                continue
+            if now >= self._begun.get(scope, float("-inf")) + limit[1]:
+                self._begun[scope], self._used[scope] = now, 0
+            if self._used[scope] >= limit[0]:
+                self.refused += 1
+                raise Throttled(self._begun[scope] + limit[1] - now, (scope,))
+            self._used[scope] += 1
+
+
+@dataclass
+class Surface:
+    """A platform that edits, in simulated time."""
+
+    grants: Pacer
+    clock: ManualClock
+    windows: Windows
+    scopes: Callable[[Action, int], tuple[str, ...]]
+    rtt: float
+    renderer: Measured = field(default_factory=Measured)
+    versions: list[Version] = field(default_factory=list)
+
+    async def open(self) -> None:
+        """The place is there."""
+
+    async def close(self) -> None:
+        """Nothing was set."""
+
+    async def recover(self, pages: Sequence[PageRecord]) -> Shown:
+        return Shown()
+
+    def plan(self, shown: Shown, frame: Frame) -> Request | None:
+        return plan_by_edits(shown, frame, render=self.renderer.render, scopes=self.scopes)
+
+    async def perform(self, request: Request, shown: Shown) -> Shown:
+        await self.clock.sleep(self.rtt / 2)
+        now = self.clock.monotonic()
+        self.windows.take(now, request.scopes)
+        text = "" if request.action is Action.REMOVE else request.text
+        self.versions.append(Version(now, str(request.page), text))
+        await self.clock.sleep(self.rtt / 2)
+        return carried_out(shown, request, message_id=f"m{request.page}", channel="c")
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The adapter's budgets, the simulator's limits, and the scopes of a reply's requests."""
+
+    name: str
+    budgets: Callable[[str], Limit | None]
+    limits: Callable[[str], tuple[int, float] | None]
+    scopes: Callable[[int, Action], tuple[str, ...]]
+    measure: int
+
+
+def discord() -> Platform:
+    kinds = {"channel": bound.DISCORD_CHANNEL, wire.GLOBAL: bound.DISCORD_GLOBAL}
+    return Platform(
+        name="discord",
+        budgets=wire.limits,
+        limits=lambda scope: kinds.get(scope.partition(":")[0]),
+        scopes=lambda reply, action: wire.messages_in(str(reply)),
+        measure=2_000,
+    )
+
+
+def slack(channels: int) -> Platform:
+    """Posts are held to their workspace's window only: a channel's tokens are no window."""
+    kinds = {web.EDITS: (bound.SLACK_UPDATES, bound.SLACK_SECONDS), web.POSTS: (300, 60.0)}
+
+    def scopes(reply: int, action: Action) -> tuple[str, ...]:
+        posts = action is Action.POST
+        return web.post_scopes(f"C{reply % channels}") if posts else (web.EDITS,)
+
+    return Platform("slack", web.limits, kinds.get, scopes, 12_000)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One replay."""
+
+    replies: list[Aged]
+    traces: list[bound.Reply]
+    requests: int
+    refused: int
+
+    @property
+    def mean(self) -> float:
+        return sum(reply.mean for reply in self.replies) / len(self.replies)
+
+
+async def replay(
+    platform: Platform,
+    count: int,
+    rtt: float,
+    *,
+    pacer: Callable[[Callable[[str], Limit | None], Clock], Pacer] = Pacer,
+) -> Outcome:
+    """`count` replies of which each begins within the first 0.3 s."""
+    clock = ManualClock()
+    windows = Windows(platform.limits)
+    grants = pacer(platform.budgets, clock)
+    traces = [_written(number, 0.3 * number / count) for number in range(count)]
+    surfaces = [
+        Surface(
+            grants=grants,
+            clock=clock,
+            windows=windows,
+            scopes=_scopes(platform, number),
+            rtt=rtt,
+            renderer=Measured(platform.measure),
+        )
+        for number in range(count)
+    ]
+    start = clock.monotonic()
+    tasks = [
+        asyncio.create_task(_reply(surface, clock, start, trace))
+        for surface, trace in zip(surfaces, traces, strict=True)
+    ]
+    while not all(task.done() for task in tasks) and clock.monotonic() < start + LIMIT:
+        await clock.advance(1.0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    until = clock.monotonic()
+    return Outcome(
+        replies=[
+            aged([start + at for at in trace], age.sights(surface.versions), until)
+            for surface, trace in zip(surfaces, traces, strict=True)
+        ],
+        traces=[
+            bound.Reply(trace, (PAGE_BORDER,) * (platform.measure < 3_300)) for trace in traces
+        ],
+        requests=sum(len(surface.versions) for surface in surfaces),
+        refused=windows.refused,
+    )
+
+
+def _scopes(platform: Platform, reply: int) -> Callable[[Action, int], tuple[str, ...]]:
+    return lambda action, _page: platform.scopes(reply, action)
+
+
+def _written(seed: int, start: float) -> tuple[float, ...]:
+    dice = random.Random(seed)
+    return tuple(start + (k + JITTER * dice.random()) / RATE for k in range(TOKENS))
+
+
+async def _reply(
+    surface: Surface, clock: ManualClock, start: float, trace: Sequence[float]
+) -> None:
+    publisher = Publisher(
+        surface=surface,
+        ledger=FakeLedger(),
+        fence=Fence(1, 1),
+        clock=clock,
+        controls=(Control.STOP,),
+    )
+    async with publisher as reply:
+        for at, text in zip(trace, age.chunks(TOKENS), strict=True):
+            await clock.sleep(max(0.0, start + at - clock.monotonic()))
+            reply.write(text)
+        reply.finish()
+        await reply.settled()
+
+
+# ── the table ─────────────────────────────────────────────────────────────────────────────────
+SHAPES = (
+    (discord(), 1),
+    (discord(), 10),
+    (discord(), 100),
+    (slack(1), 1),
+    (slack(10), 10),
+    (slack(10), 100),
+)
+
+
+FIGURES = ("age", "p95", "bound", "ratio", "first", "last", "requests", "429s", "incomplete")
+
+
+async def run() -> None:
+    """All shapes without a round trip and with one of 120 ms; some minutes."""
+    await report([(platform, count, rtt) for platform, count in SHAPES for rtt in (0.0, 0.12)])
+
+
+async def quick() -> None:
+    """One and ten replies."""
+    await report([(platform, count, 0.0) for platform, count in SHAPES if count <= 10])
+
+
+async def report(cases: Sequence[tuple[Platform, int, float]]) -> None:
+    """Print a row for each."""
+    rows = [_row(await replay(*case), *case) for case in cases]
+    show(
+        "The publisher and the pacer on a simulated clock (seconds)",
+        (
+            "",
+            *["age", "p95", "bound", "ratio"],
+            *["first", "last", "requests", "429s", "incomplete"],
+        ),
+        rows,
+        "The bound is by posts and edits alone; last: the longest of all replies.",
+    )
+
+
+def _row(outcome: Outcome, platform: Platform, count: int, rtt: float) -> list[object]:
+    best = least(platform, outcome.traces, rtt)
+    lasts = [reply.last for reply in outcome.replies if reply.last is not None]
+    figures = (
+        *(outcome.mean, percentile(outcome.replies, 0.95), best, outcome.mean / best),
+        *(age.middle(reply.first for reply in outcome.replies), max(lasts, default=float("nan"))),
+    )
+    return [
+        f"{platform.name} {count}, {rtt * 1e3:.0f} ms",
+        *(f"{figure:.3f}" for figure in figures),
+        outcome.requests,
+        outcome.refused,
+        count - len(lasts),
+    ]
+
+
+def least(platform: Platform, traces: Sequence[bound.Reply], rtt: float) -> float:
+    """The bound by posts and edits."""
+    if platform.name == "discord":
+        return bound.discord(traces, rtt=rtt)
+    return bound.slack(traces, rtt=rtt, native=False)
