@@ -54,6 +54,9 @@ class RecordingInbox:
     read: list[list[Incoming]] = field(default_factory=list)  # what `missed` was given
     marks: dict[tuple[str, str], Watermark] = field(default_factory=dict)
     talked_in: list[Conversation] = field(default_factory=list)
+    edits: list[tuple[Incoming, float]] = field(default_factory=list)
+    deletions: list[str] = field(default_factory=list)
+    places_gone: list[ConversationKey] = field(default_factory=list)
 
     async def connected(self, platform: str) -> None:
         assert platform == "discord"
@@ -96,6 +99,15 @@ class RecordingInbox:
 
     async def active(self, platform: str) -> Sequence[Conversation]:
         return self.talked_in
+
+    async def edited(self, incoming: Incoming, edited_at: float) -> None:
+        self.edits.append((incoming, edited_at))
+
+    async def deleted(self, source: str) -> None:
+        self.deletions.append(source)
+
+    async def gone(self, place: ConversationKey) -> None:
+        self.places_gone.append(place)
 
     def text_of(self, text: str) -> Incoming | None:
         """The message with this text, if it came."""

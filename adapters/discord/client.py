@@ -142,6 +142,8 @@ class DiscordAdapter:
 
     async def say(self, incoming: Incoming, answer: Answer) -> None:
         """Reply to the message in which the command was written."""
+        if not answer.text:
+            return
         await self._wire.grants.spend(*w.messages_in(incoming.channel), priority=Priority.CONTROL)
         parts: dict[str, Any] = {"view": choice_view(answer.choices)}
         channel = await self._wire.channel(incoming.channel)
@@ -191,6 +193,39 @@ class ThreadlineClient(discord.Client):
         """Somebody wrote something."""
         if self.listener is not None:
             await self.listener.message(message)
+
+    async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
+        """A message was edited, or got a preview, a pin, a thread."""
+        if self.listener is not None:
+            await self.listener.changes.edited(payload.message)
+
+    async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
+        """A message was deleted."""
+        if self.listener is not None:
+            ids = [payload.message_id]
+            await self.listener.changes.deleted(payload.guild_id, payload.channel_id, ids)
+
+    async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
+        """Many messages of one channel were deleted at once."""
+        if self.listener is not None:
+            ids = sorted(payload.message_ids)
+            await self.listener.changes.deleted(payload.guild_id, payload.channel_id, ids)
+
+    async def on_raw_thread_delete(self, payload: discord.RawThreadDeleteEvent) -> None:
+        """A thread was deleted."""
+        if self.listener is not None:
+            where = payload.guild_id, payload.parent_id, payload.thread_id
+            await self.listener.changes.gone(*where)
+
+    async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
+        """A channel was deleted, with its threads."""
+        if self.listener is not None:
+            await self.listener.changes.gone(channel.guild.id, channel.id)
+
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """The bot was removed from a guild."""
+        if self.listener is not None:
+            await self.listener.changes.gone(guild.id)
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
         """A guild's channels are known: after READY, or after an outage of Discord's."""

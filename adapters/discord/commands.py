@@ -109,25 +109,40 @@ class Desk:
     async def answer(self, interaction: Interaction, work: Work) -> None:
         """Acknowledge, work, and show the answer to the person who asked."""
         await interaction.response.defer(ephemeral=True, thinking=True)
+        answer = await self._done(interaction, work)
+        text, view = clipped(self._renderer, answer.text), choice_view(answer.choices)
+        await self._tell(interaction.edit_original_response(content=text, view=view))
+
+    async def _done(self, interaction: Interaction, work: Work) -> Answer:
+        """What the work answers, or what is to be said when it failed."""
         try:
-            answer = await work(interaction)
+            return await work(interaction)
         except StoreUnavailable as error:
             log.error("the database failed", error=str(error))
-            answer = Answer(texts.STORE_DOWN)
+            return Answer(texts.STORE_DOWN)
         except Exception:
             # An interaction's boundary: whatever it was, nobody is left with "thinking".
             log.exception("an interaction failed")
-            answer = Answer(texts.INTERNAL)
-        await self._show(interaction, answer)
+            return Answer(texts.INTERNAL)
 
-    async def press(self, interaction: Interaction, command: str) -> None:
-        """A control under a reply was used."""
+    async def _tell(self, request: Awaitable[object]) -> None:
+        try:
+            await translated(request)
+        except PlatformError as error:
+            log.warning("an answer was not shown", error=repr(error))
+
+    async def press(self, interaction: Interaction, command: str, turn: str) -> None:
+        """A control under a reply was used: the reply shows what it did, words why it did not."""
 
         async def work(interaction: Interaction) -> Answer:
             key = await self._conversation_at(interaction)
-            return await self._run(interaction, command, key, "")
+            return await self._run(interaction, command, key, turn)
 
-        await self.answer(interaction, work)
+        await interaction.response.defer()
+        answer = await self._done(interaction, work)
+        if answer.text:
+            text = clipped(self._renderer, answer.text)
+            await self._tell(interaction.followup.send(text, ephemeral=True))
 
     async def choose(self, interaction: Interaction, choice: Choice) -> None:
         """A choice of an answer was used."""
@@ -164,14 +179,6 @@ class Desk:
         author = Author(str(user.id), user.display_name)
         return await inbox.command(Command(name=name, argument=argument, key=key, author=author))
 
-    async def _show(self, interaction: Interaction, answer: Answer) -> None:
-        text = clipped(self._renderer, answer.text)
-        view = choice_view(answer.choices)
-        try:
-            await translated(interaction.edit_original_response(content=text, view=view))
-        except PlatformError as error:
-            log.warning("an answer was not shown", error=repr(error))
-
     # ── places ────────────────────────────────────────────────────────────────────────────────
     async def _place(self, interaction: Interaction) -> Place:
         place = place_of(interaction.channel)
@@ -195,9 +202,9 @@ class Desk:
 class ControlButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=CONTROL):
     """Stop and its kind, under a reply; it works after a restart."""
 
-    def __init__(self, button: discord.ui.Button[Any], command: str) -> None:
+    def __init__(self, button: discord.ui.Button[Any], command: str, turn: str) -> None:
         super().__init__(button)
-        self._command = command
+        self._command, self._turn = command, turn
 
     @classmethod
     async def from_custom_id(
@@ -205,12 +212,12 @@ class ControlButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=CON
     ) -> Self:
         """Rebuild it from the id."""
         assert isinstance(item, discord.ui.Button)  # noqa: S101 - we make buttons only
-        return cls(item, match["name"])
+        return cls(item, match["name"], match["turn"])
 
     async def callback(self, interaction: Interaction) -> None:
         """It was pressed."""
         desk: Desk = interaction.client.desk
-        await desk.press(interaction, self._command)
+        await desk.press(interaction, self._command, self._turn)
 
 
 class ChoiceButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=CHOICE):

@@ -14,6 +14,7 @@ import discord
 import structlog
 
 from adapters.discord import wire as w
+from adapters.discord.changes import Changes
 from adapters.discord.events import (
     PLATFORM,
     Kind,
@@ -54,6 +55,9 @@ class Listener:
         self._wire, self._inbox, self._say = wire, inbox, say
         self._keeper = keeper
         self.gap = Gap(wire=wire, inbox=inbox, keeper=keeper, understood=self.understood)
+        self.changes = Changes(
+            wire=wire, inbox=inbox, place=self._place, understood=self.understood
+        )
         self._at_work: set[asyncio.Task[object]] = set()
 
     async def connected(self) -> None:

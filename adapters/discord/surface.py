@@ -78,10 +78,10 @@ class DiscordSurface:
         return self._key.thread or self._key.channel
 
     async def open(self) -> None:
-        """Make the thread where there is to be one, and begin to type."""
+        """Make the thread where there is to be one, and begin to type until there is text."""
         if self._mode is Mode.THREAD:
             await self._make_thread()
-        if self._typing is None:
+        if self._typing is None and self._claim.conclusion is None:
             self._typing = asyncio.create_task(self._type(), name="typing")
 
     async def _make_thread(self) -> None:
@@ -233,6 +233,7 @@ class DiscordSurface:
     async def _remove(self, request: Request, shown: Shown) -> Shown:
         channel = await self._wire.channel(self._place)
         message = channel.get_partial_message(int(request.message_id or 0))
+        self._wire.own_deletions.add(str(message.id))
         with contextlib.suppress(Gone):  # somebody else removed it
             await translated(message.delete())
         return carried_out(shown, request)

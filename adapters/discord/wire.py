@@ -16,6 +16,7 @@ import discord
 from bot.domain import ConversationKey, Limit
 from bot.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.ports import Clock, Grants, Inbox
+from bot.remembered import Remembered
 
 T = TypeVar("T")
 
@@ -152,6 +153,7 @@ class Wire:
     def __init__(self, *, grants: Grants, clock: Clock) -> None:
         self.grants, self.clock = grants, clock
         self.inbox: Inbox | None = None
+        self.own_deletions = Remembered()  # ids: Discord tells of them as of anybody's
         self._client: discord.Client | None = None
         self._logged_in = asyncio.Event()
 
