@@ -238,7 +238,7 @@ async def test_a_button_says_which_turn_it_means_and_its_success_needs_no_words(
 
         async def told() -> bool:
             answers = (await sim.interaction(click))["answers"]
-            return any(answer.get("content") == "Too late." for answer in answers)
+            return any(answer["data"].get("content") == "Too late." for answer in answers)
 
         await sim.until(told)
     assert [(x.name, x.argument) for x in inbox.commands[:2]] == [
