@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 
 # In the order in which they are run: the quick ones first.
-BENCHES = ("history", "model_cost", "latency", "replay", "streaming")
+BENCHES = ("history", "model_cost", "latency", "streaming_cost", "replay", "streaming")
 
 QUICK = "--quick"
 

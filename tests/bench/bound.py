@@ -237,14 +237,18 @@ def discord(replies: Sequence[Reply], *, rtt: float = 0.0) -> float:
     one, what is sent before the step's end is not counted, and ages nothing; afterwards windows
     follow each other from the step's beginning.
     """
-    if len(replies) * DISCORD_CHANNEL[0] <= 2 * DISCORD_GLOBAL[0]:
-        # The global window cannot bind, not even if all use their burst at once.
+    if not share_globally(replies):
         return sum(_alone(reply, rtt) for reply in replies) / len(replies)
     ends = [(step + 1) / GLOBAL_STEPS * DISCORD_GLOBAL[1] for step in range(GLOBAL_STEPS)]
     return min(
         max(_together(replies, rtt, begin, end, more) for more in (0, 1))
         for begin, end in pairwise([0.0, *ends])
     )
+
+
+def share_globally(replies: Sequence[Reply]) -> bool:
+    """Whether Discord's global window can bind, as when all use their channel's burst at once."""
+    return len(replies) * DISCORD_CHANNEL[0] > 2 * DISCORD_GLOBAL[0]
 
 
 def _together(replies: Sequence[Reply], rtt: float, begin: float, end: float, more: int) -> float:
