@@ -21,7 +21,9 @@ _SENTENCES = MappingProxyType(
         sqlite3.SQLITE_CANTOPEN: (
             "cannot be opened: its directory must exist, and this user must be able to write there."
         ),
-        sqlite3.SQLITE_CORRUPT: "is damaged: keep a copy of the file, then restore a backup.",
+        sqlite3.SQLITE_CORRUPT: (
+            "is damaged: restore a backup with `python -m bot restore FILE`; it keeps this file."
+        ),
         sqlite3.SQLITE_NOTADB: "is not an SQLite database: name another file in DATABASE_URL.",
         sqlite3.SQLITE_IOERR: "cannot be read or written: the disk reports an error.",
     }
@@ -38,6 +40,11 @@ def unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:
     """The error for people: names the file and, where it is known, what to do."""
     sentence = _SENTENCES.get(primary_code(error), f"failed: {error}.")
     return StoreUnavailable(f"The database {path} {sentence}")
+
+
+def damaged(path: Path) -> str:
+    """The sentence for a database in which a check found damage."""
+    return f"The database {path} {_SENTENCES[sqlite3.SQLITE_CORRUPT]}"
 
 
 @contextmanager

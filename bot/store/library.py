@@ -22,7 +22,7 @@ from bot.records import (
     Unchanged,
 )
 from bot.store import listing, records
-from bot.store.connection import Readers, Writer
+from bot.store.watch import Runner
 
 Interrupt = Callable[[int, Outcome], bool]
 
@@ -31,7 +31,7 @@ class SqliteLibrary:
     """See `bot.library.Library`. `interrupt` ends the running turn of a conversation."""
 
     def __init__(
-        self, *, writer: Writer, readers: Readers, clock: Clock, interrupt: Interrupt
+        self, *, writer: Runner, readers: Runner, clock: Clock, interrupt: Interrupt
     ) -> None:
         self._write, self._read = writer.run, readers.run
         self._clock, self._interrupt = clock, interrupt

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bot.errors import StoreError, StoreUnavailable
@@ -48,5 +48,6 @@ def _take(descriptor: int, path: Path) -> None:
             f"The database {path} is in use by another Threadline (process {holder}): "
             "stop it, or name another file in DATABASE_URL."
         ) from exc
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    with suppress(OSError):  # a full disk: the number is for people, the lock needs none
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

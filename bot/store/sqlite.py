@@ -22,6 +22,7 @@ from bot.domain import (
     Conversation,
     ConversationKey,
     Fence,
+    Health,
     Incoming,
     Message,
     Watermark,
@@ -29,10 +30,12 @@ from bot.domain import (
 from bot.ports import Clock
 from bot.store import again, changes, conversations, reads, turns, watermarks
 from bot.store.accept import accept
-from bot.store.connection import Readers, Writer, open_readers, open_writer
+from bot.store.check import check_at_start
+from bot.store.connection import open_readers, open_writer
 from bot.store.library import Interrupt, SqliteLibrary
 from bot.store.lock import exclusive
 from bot.store.migrate import MIGRATIONS, migrate
+from bot.store.watch import Runner, Watch
 
 _READERS = 2  # a slow read leaves the other free; more would only wait for the same cores
 
@@ -40,8 +43,9 @@ _READERS = 2  # a slow read leaves the other free; more would only wait for the 
 class SqliteStore:
     """See `bot.ports.Store`. Use `open`."""
 
-    def __init__(self, *, writer: Writer, readers: Readers, clock: Clock) -> None:
+    def __init__(self, *, writer: Runner, readers: Runner, clock: Clock, watch: Watch) -> None:
         self._writer, self._readers = writer, readers
+        self._watch = watch
         self._write = writer.run
         self._read = readers.run
         self._clock = clock
@@ -56,20 +60,29 @@ class SqliteStore:
         migrations: Path = MIGRATIONS,
         busy_timeout: float = 5.0,
     ) -> AsyncIterator[Self]:
-        """Lock the file, bring its schema up to date, connect; at the end, let what was asked
-        before come to its end, close and unlock.
+        """Lock the file, look for damage, bring its schema up to date, connect; at the end, let
+        what was asked before come to its end, close and unlock.
 
         `migrations` is the directory of the schema's files; `busy_timeout` is how many seconds to
         wait for a lock of another program (a backup, a shell). Raises StoreError when another
         process has the database, MigrationError and StoreUnavailable.
         """
         with exclusive(path):
+            await asyncio.to_thread(check_at_start, path)
             await asyncio.to_thread(migrate, path, migrations)
             async with (
-                open_writer(path, busy_timeout=busy_timeout) as writer,
-                open_readers(path, count=_READERS, busy_timeout=busy_timeout) as readers,
+                open_writer(path, busy_timeout=busy_timeout) as writing,
+                open_readers(path, count=_READERS, busy_timeout=busy_timeout) as reading,
             ):
-                yield cls(writer=writer, readers=readers, clock=clock)
+                watch = Watch(path, clock=clock)
+                writer = watch.over(writing, writes=True)
+                readers = watch.over(reading, writes=False)
+                async with watch.trying(writer):
+                    yield cls(writer=writer, readers=readers, clock=clock, watch=watch)
+
+    def health(self) -> Health:
+        """Whether the database works now."""
+        return self._watch.health()
 
     def library(self, *, interrupt: Interrupt) -> SqliteLibrary:
         """The same database as records; `interrupt` ends a conversation's running turn."""

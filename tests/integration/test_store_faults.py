@@ -10,11 +10,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from bot.domain import Receipt
+from bot.domain import Health, Receipt
 from bot.errors import MigrationError, StoreUnavailable
+from bot.store.check import check_at_start
 from bot.store.connection import open_writer
 from bot.store.sqlite import SqliteStore
+from bot.store.watch import TRY_SECONDS
+from tests.clock import ManualClock
 from tests.store_kit import answered, judge, key, look, opened, said
 
 
@@ -82,21 +86,110 @@ async def test_a_read_only_database_is_said(store: SqliteStore) -> None:
 
 
 async def test_a_damaged_page_is_said_by_what_needs_it(path: Path) -> None:
+    """It came while the store was open; what does not need it goes on."""
+    await _talked(path)
+    async with opened(path) as store:
+        _damage(path)
+        assert store.health().ok
+        assert await store.find(key()) is not None
+        with pytest.raises(StoreUnavailable, match="is damaged: restore a backup with `python -m"):
+            await store.history(1, epoch=1, before=60, limit=20)
+        with pytest.raises(StoreUnavailable, match="is damaged"):
+            await store.accept(said(99))
+        await store.record_command("sim/w1/c1/m100")  # that this could be written heals nothing
+        assert "is damaged" in store.health().details["trouble"]
+
+
+async def test_a_damaged_database_is_not_opened(path: Path) -> None:
+    """Writing would make it worse; the sentence says what to do, and the lock is free again."""
+    await _talked(path)
+    _damage(path)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="is damaged: restore a backup with `python -m"):
+            async with opened(path):
+                pass
+
+
+async def test_looking_for_damage_ends_in_time(path: Path) -> None:
+    """A large database is opened all the same; 20 MB take longer than no time at all."""
+    async with opened(path) as store:
+        await store._write(
+            lambda db: (
+                db.executemany(
+                    "INSERT INTO commands (source, done_at) VALUES (?, 1)",
+                    (("x" * 400 + str(n),) for n in range(20_000)),
+                ).rowcount
+            )
+        )
+    with capture_logs() as lines:
+        check_at_start(path, seconds=0)
+        check_at_start(path, seconds=60)
+    assert [line["event"] for line in lines] == [
+        "the database is too large to be checked at a start; a backup checks it"
+    ]
+
+
+async def _talked(path: Path) -> None:
     async with opened(path) as store:
         for number in range(30):
             await store.accept(said(number, "long " * 400))
             await answered(store, 1)
+
+
+def _damage(path: Path) -> None:
+    """Overwrite the first page of the messages."""
     (root,) = look(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'messages'")[0]
     (size,) = look(path, "PRAGMA page_size")[0]
     with path.open("r+b") as file:
         file.seek((root - 1) * size)
         file.write(b"\xff" * size)
+
+
+# ── how it is ─────────────────────────────────────────────────────────────────────────────────
+async def test_health_says_what_is_wrong_and_notices_by_itself_when_it_is_over(path: Path) -> None:
+    """One line in the log for each, however often it failed; the path is for the log only."""
+    clock = ManualClock()
+    async with SqliteStore.open(path, clock=clock, busy_timeout=0.02) as store:
+        assert store.health() == Health(ok=True)
+        with capture_logs() as lines, closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for number in range(5):
+                with pytest.raises(StoreUnavailable):
+                    await store.accept(said(number))
+            trouble = "The database is locked by another program: close what else has it open."
+            assert store.health() == Health(ok=False, details={"trouble": trouble})
+            await clock.advance(TRY_SECONDS)
+            await asyncio.sleep(0.1)  # on another thread it meets the lock once more
+            other.execute("ROLLBACK")
+            assert not store.health().ok
+            await clock.advance(2 * TRY_SECONDS)
+            await _until(lambda: store.health().ok)
+        assert [line["event"] for line in lines] == [
+            "the database fails",
+            "the database works again",
+        ]
+        assert str(path) in lines[0]["error"]
+
+
+async def test_a_failure_that_lasts_is_said_again_every_minute(path: Path) -> None:
+    clock = ManualClock()
+    async with SqliteStore.open(path, clock=clock, busy_timeout=0.001) as store:
+        with capture_logs() as lines, closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for _ in range(130):
+                with pytest.raises(StoreUnavailable):
+                    await store.record_command("x")
+                clock.jump(1.0)
+        assert [line["seconds"] for line in lines] == [0, 60, 120]
+
+
+async def test_a_closed_store_is_no_failure_of_the_database(path: Path) -> None:
     async with opened(path) as store:
-        assert await store.find(key()) is not None
-        with pytest.raises(StoreUnavailable, match="is damaged: keep a copy of the file, then"):
-            await store.history(1, epoch=1, before=60, limit=20)
-        with pytest.raises(StoreUnavailable, match="is damaged"):
-            await store.accept(said(99))
+        pass
+    with capture_logs() as lines, pytest.raises(StoreUnavailable, match="is closed"):
+        await store.accept(said(1))
+    assert lines == []
+    assert store.health().ok
 
 
 @pytest.mark.parametrize("content", [b"Dear diary, " * 100, b"SQLite format 3\0" + b"\1" * 2000])

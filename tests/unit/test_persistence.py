@@ -1,0 +1,82 @@
+"""While the database fails: trying goes on, and people are told, but not too often."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bot.domain import Author
+from bot.errors import LostOwnership, StoreUnavailable
+from bot.persistence import PAUSES, Apologies, until_stored
+from tests.clock import ManualClock, settle
+from tests.store_kit import BEN, key, said
+
+
+class Failing:
+    """Fails so many times, then gives 42."""
+
+    def __init__(self, times: int, error: Exception | None = None) -> None:
+        self.times, self.error, self.tries = times, error or StoreUnavailable("locked"), 0
+
+    async def __call__(self) -> int:
+        self.tries += 1
+        if self.tries <= self.times:
+            raise self.error
+        return 42
+
+
+async def test_it_is_tried_again_with_growing_pauses_for_as_long_as_it_takes() -> None:
+    clock, failing = ManualClock(), Failing(times=20)
+    task = asyncio.create_task(until_stored(failing, clock.sleep))
+    await settle()
+    for tries, pause in enumerate((*PAUSES, *[PAUSES[-1]] * 14), start=1):
+        assert failing.tries == tries
+        await clock.advance(pause - 0.001)
+        assert failing.tries == tries
+        await clock.advance(0.001)
+    assert await task == 42
+
+
+async def test_another_error_and_a_cancellation_end_it() -> None:
+    clock = ManualClock()
+    with pytest.raises(LostOwnership):
+        await until_stored(Failing(1, LostOwnership("a newer attempt")), clock.sleep)
+    task = asyncio.create_task(until_stored(Failing(1), clock.sleep))
+    await settle()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_a_person_is_told_once_a_minute_and_once_of_one_message() -> None:
+    """Slack delivers a message again after one minute and after five."""
+    clock = ManualClock()
+    apologies = Apologies(clock.monotonic)
+    assert apologies.due(said(1))
+    assert not apologies.due(said(1))
+    assert not apologies.due(said(2))
+    assert apologies.due(said(3, author=BEN)), "others have their own minute"
+    clock.jump(60)
+    assert not apologies.due(said(1)), "that one is known"
+    assert apologies.due(said(4))
+    clock.jump(59.9)
+    assert not apologies.due(said(5))
+    clock.jump(0.1)
+    assert apologies.due(said(5))
+
+
+def test_the_same_person_elsewhere_is_the_same_person() -> None:
+    apologies = Apologies(ManualClock().monotonic)
+    assert apologies.due(said(1, where=key("t1")))
+    assert not apologies.due(said(2, where=key("t2", channel="c2")))
+
+
+def test_a_flood_of_people_is_forgotten_again() -> None:
+    clock = ManualClock()
+    apologies = Apologies(clock.monotonic)
+    for number in range(1_000):
+        assert apologies.due(said(number, author=Author(f"U{number}", "x")))
+    clock.jump(600)
+    assert apologies.due(said(0, author=BEN))
+    assert len(apologies._people) + len(apologies._messages) == 2
