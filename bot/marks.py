@@ -63,9 +63,10 @@ class Marks:
         """What is to be stored since the last time, a workspace's own after its channels'."""
         for workspace in dict.fromkeys(spot.workspace for spot in self._dirty):
             self._raise_floor(workspace)
-        marks = [self._stored(spot) for spot in self._dirty]
+        found = [self._watermark(spot) for spot in self._dirty]
         self._dirty.clear()
-        return sorted((m for m in marks if m.position), key=lambda m: (m.workspace, not m.channel))
+        marks = [mark for mark in found if mark is not None]
+        return sorted(marks, key=lambda mark: (mark.workspace, not mark.channel))
 
     def unsaved(self, marks: Iterable[Watermark]) -> None:
         """These could not be stored: they are among the next changes."""
@@ -182,7 +183,10 @@ class Marks:
             here.rows = {c: row for c, row in here.rows.items() if row > reached}
             self._dirty[Spot(workspace, "")] = None
 
-    def _stored(self, spot: Spot) -> Watermark:
+    def _watermark(self, spot: Spot) -> Watermark | None:
+        """None for a channel whose workspace's own says it meanwhile."""
         here = self._here(spot.workspace)
-        position = here.rows.get(spot.channel, 0) if spot.channel else here.floor
-        return Watermark(self._platform, spot.workspace, spot.channel, position or 0)
+        position = here.rows.get(spot.channel) if spot.channel else here.floor
+        if position is None:
+            return None
+        return Watermark(self._platform, spot.workspace, spot.channel, position)

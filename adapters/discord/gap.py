@@ -151,7 +151,7 @@ class Gap:
         channels = {str(channel.id): channel for channel in _talked_in(guild)}
         if not self._marks.known(workspace):  # new here: its past is nobody's question to us
             last = max((channel.last_message_id or 0 for channel in channels.values()), default=0)
-            self._begin(workspace, last)
+            await self._begin(workspace, last)
             return
         conversations = await self._active()
         if conversations is None:
@@ -178,7 +178,7 @@ class Gap:
         await self._keeper.loaded()
         if not self._marks.known(DIRECT_MESSAGES):
             now = discord.utils.time_snowflake(discord.utils.utcnow())
-            self._begin(DIRECT_MESSAGES, now)
+            await self._begin(DIRECT_MESSAGES, now)
             return
         conversations = await self._active()
         if conversations is None:
@@ -227,10 +227,10 @@ class Gap:
         channel = client.get_partial_messageable(int(key.thread), guild_id=int(key.workspace))
         return _Reading(_spot(place), place, channel)
 
-    def _begin(self, workspace: str, position: int) -> None:
+    async def _begin(self, workspace: str, position: int) -> None:
         self._marks.begin(workspace, position)
         self._marks.whole(workspace)
-        self._keeper.save_soon()
+        await self._keeper.save()  # at once: without it the next start would be the first again
 
     async def _close(self, workspace: str, ended: Iterable[Awaitable[bool]]) -> None:
         whole = all(await asyncio.gather(*ended))

@@ -188,6 +188,7 @@ class Gap:
         await self._keeper.loaded()
         if not self._marks.known(self._team):  # its past is nobody's question to us
             self._marks.begin(self._team, until)
+            await self._keeper.save()  # at once: without it the next start would be the first again
         elif not await self._read_all(until):
             return
         if self._settling is None or self._settling.done():
