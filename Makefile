@@ -53,6 +53,7 @@ sims: setup ## Discord, Slack and a model on this machine, for one contributor
 
 pictures: setup ## draw the README's pictures anew from a real run
 	@$(BIN)/python -m tests.picture
+	THREADLINE_SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/e2e/test_page_pictures.py
 
 lock: ## pin all dependencies anew (needs the uv command)
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.txt

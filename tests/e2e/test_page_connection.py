@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import Request, Route, expect
 
 from tests.browser import House, Visitor, needs_browser
 from tests.sims.model.answers import Answer
@@ -148,5 +149,15 @@ async def test_tab_that_nobody_looks_at_holds_no_connection_and_catches_up(
     await tab.mention("from the eighth tab")
     await tab.settled("from the eighth tab")
     await expect(others[0].roots).to_have_count(0)
+    asked: list[Request] = []
+
+    def note(request: Request) -> None:
+        if "/app/" in request.url:
+            asked.append(request)
+
+    others[0].page.on("request", note)
     await others[0].look(away=False)
     await expect(others[0].roots.get_by_role("button").first).to_contain_text("1 reply")
+    # It goes on after the last event that it saw, and reads nothing anew.
+    assert [urlsplit(request.url).path for request in asked] == ["/app/events"]
+    assert await asked[0].header_value("last-event-id")

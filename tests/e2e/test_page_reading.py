@@ -269,8 +269,8 @@ async def _with_many(route: Route) -> None:
 
 
 async def test_theme_is_chosen_by_hand_and_kept(visit: Visit, house: House) -> None:
-    """System, light, dark; also after a reload and in the other tab; motion is not for all."""
-    visitor = await visit(house, color_scheme="light", reduced_motion="reduce")
+    """System, light, dark; also after a reload and in the other tab."""
+    visitor = await visit(house, color_scheme="light")
     tab, other = await visitor.tab(), await visitor.tab()
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     light = await tab.page.evaluate(ground)
@@ -281,6 +281,21 @@ async def test_theme_is_chosen_by_hand_and_kept(visit: Visit, house: House) -> N
     await expect(other.page.get_by_role("button", name="Theme: dark")).to_be_visible()
     await tab.page.reload()
     assert await tab.page.evaluate(ground) != light
+
+
+async def test_nothing_blinks_for_those_who_asked_for_less_motion(
+    visit: Visit, house: House
+) -> None:
+    """The cursor stands still."""
+    await house.model.script(Answer(match="be still", text=STORY, wait_at=3))
+    moves = "cursor => getComputedStyle(cursor).animationName"
+    for wish, name in (("no-preference", "blink"), ("reduce", "none")):
+        tab = await (await visit(house, reduced_motion=wish)).tab()
+        await tab.mention("be still")
+        await expect(tab.replies.locator(".text")).to_contain_text("Words")
+        assert await tab.replies.locator(".cursor").evaluate(moves) == name
+        await tab.stop.click()
+        await expect(tab.replies).to_have_attribute("data-state", "stopped")
 
 
 async def test_newcomer_sees_in_one_glance_what_to_do(visit: Visit, own_house: House) -> None:
