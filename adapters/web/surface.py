@@ -74,14 +74,18 @@ class WebSurface:
         return Shown(tuple(ShownPage(page.number, self._id, self._channel, None) for page in pages))
 
     def plan(self, shown: Shown, frame: Frame) -> Request | None:
-        """The newest text, then the end of it."""
+        """The newest text, then the end of it.
+
+        The reply has its id from the turn, so there is nothing to post: every request is an edit,
+        and the first text waits for no entry in the ledger.
+        """
         text = _text(frame)
         page = shown.pages[0] if shown.pages else None
         over = frame.final and not shown.closed
         if not over and (page.text == text if page is not None else not text):
             return None
         return Request(
-            action=Action.POST if page is None else Action.EDIT,
+            action=Action.EDIT,
             page=0,
             scopes=(),
             text=text,

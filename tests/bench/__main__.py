@@ -13,7 +13,15 @@ import time
 from collections.abc import Sequence
 
 # In the order in which they are run: the quick ones first.
-BENCHES = ("history", "model_cost", "latency", "streaming_cost", "replay", "streaming")
+BENCHES = (
+    "history",
+    "model_cost",
+    "latency",
+    "streaming_cost",
+    "api_streams",
+    "replay",
+    "streaming",
+)
 
 QUICK = "--quick"
 
