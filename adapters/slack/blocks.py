@@ -63,12 +63,15 @@ def identified(message: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def chosen(value: str) -> tuple[ConversationKey | None, str]:
-    """The conversation and the argument that a button carries; None for a button of a reply."""
+    """The conversation and the argument that a button carries.
+
+    A button of a reply carries its turn as the argument, and no conversation.
+    """
     try:
         carried = json.loads(value or "{}")
         parts = str(carried.get("k") or "").split("/", 3)
         key = ConversationKey(*parts) if len(parts) == 4 else None
-        return key, str(carried.get("a") or "")
+        return key, str(carried.get("a") or carried.get("t") or "")
     except (ValueError, AttributeError):
         return None, ""
 
@@ -88,11 +91,16 @@ def _button(command: str, label: str, carried: Mapping[str, Any]) -> Json:
 
 
 def _choice(choice: Choice) -> Json:
-    """A line with its button: an action_id may occur once in a block only."""
+    """A line with its button: an action_id may occur once in a block only.
+
+    What is no conversation to choose but something to do is a button alone.
+    """
     name = choice.label.strip() or "A conversation"
     carried = {"k": str(choice.key), "a": choice.argument}
+    if choice.command not in CHOOSE:
+        return {"type": "actions", "elements": [_button(choice.command, name, carried)]}
     return {
         "type": "section",
         "text": {"type": "plain_text", "text": name[:MOST_LABEL]},
-        "accessory": _button(choice.command, CHOOSE.get(choice.command, "Choose"), carried),
+        "accessory": _button(choice.command, CHOOSE[choice.command], carried),
     }

@@ -202,6 +202,8 @@ class SlackAdapter:
 
         In the thread where they did, if it has replies: Slack shows nothing private in one without.
         """
+        if not answer.text:
+            return
         thread = incoming.key.thread if incoming.key.thread != incoming.message_id else None
         await self._workspace.whisper(
             channel=incoming.channel,

@@ -19,9 +19,10 @@ from slack_bolt.response import BoltResponse
 
 from adapters.slack import commands
 from adapters.slack.blocks import Bodies
+from adapters.slack.changes import Changes
 from adapters.slack.commands import Commands, Use
 from adapters.slack.events import position
-from adapters.slack.needs import MEMBERSHIP
+from adapters.slack.needs import LEAVING, MEMBERSHIP
 from adapters.slack.workspace import Workspace
 from bot.domain import Answer, Author, Command
 from bot.errors import PlatformError
@@ -71,6 +72,7 @@ class Listeners:
         self._workspace, self._inbox, self._bodies = workspace, inbox, bodies
         self._commands, self._prefix, self._trouble = commands, prefix, trouble
         self._keeper = keeper
+        self._changes = Changes(workspace=workspace, inbox=inbox)
         self._tasks: set[asyncio.Task[None]] = set()
         self.events: Mapping[str, Callable[[Payload], Awaitable[None]]] = {
             "message": self._said,
@@ -121,6 +123,8 @@ class Listeners:
 
     async def _said(self, body: Payload) -> None:
         """No watermark passes a message that raises here: it comes again, or is read again."""
+        if await self._changes.take_in(body):
+            return
         event = body["event"]
         spot = Spot(self._workspace.me.team, str(event["channel"]))
         if not event.get("hidden"):
@@ -137,6 +141,8 @@ class Listeners:
         member = event["type"].startswith("member_")
         if not member or event.get("user") == self._workspace.me.user:
             log.info("a channel changed", kind=event["type"], channel=event.get("channel"))
+            if event["type"] in LEAVING:
+                await self._inbox.gone(self._workspace.key(str(event["channel"])))
 
     async def _opened(self, body: Payload) -> None:
         """The agent pane, and direct messages, are the `messages` tab of the app's home."""
@@ -171,6 +177,7 @@ class Listeners:
         if event["type"] == "app_uninstalled" or bots is None or self._workspace.me.user in bots:
             self._trouble.text = "the app was removed from the workspace, or its token was revoked"
             log.error(self._trouble.text, kind=event["type"])
+            await self._inbox.gone(self._workspace.key(""))
 
     # ── commands ──────────────────────────────────────────────────────────────────────────────
     async def _slash(self, body: Payload, ack: AsyncAck) -> BoltResponse:
@@ -206,6 +213,8 @@ class Listeners:
 
     async def _show(self, use: Use, answer: Answer) -> None:
         """Answer privately: in place of the choice that was made, or in the thread."""
+        if not answer.text:
+            return
         api, body = self._workspace.api, self._bodies.answer(answer)
         if use.ephemeral or not use.message:
             await api.respond(use.response_url, replace_original=use.ephemeral, **body)

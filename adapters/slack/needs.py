@@ -35,6 +35,18 @@ MEMBERSHIP = (
     "member_joined_channel",
     "member_left_channel",
 )
+# With these of them nothing can be written there any more.
+LEAVING = frozenset(
+    {
+        "channel_archive",
+        "channel_deleted",
+        "channel_left",
+        "group_archive",
+        "group_deleted",
+        "group_left",
+        "member_left_channel",
+    }
+)
 EVENTS = (
     "agent_session_stopped",
     "app_home_opened",

@@ -40,7 +40,7 @@ class SlackSurface:
         self._turn, self._me, self._api, self._bodies = claim.fence.turn, me, api, bodies
         self._channel, self._thread = key.channel, key.thread
         self._since = min((question.message_id for question in claim.questions), default=key.thread)
-        self._status = status
+        self._status, self._thinks = status, claim.conclusion is None
         self._renderer = SlackRenderer()
         self._render = remembering(self._renderer.render)
 
@@ -55,8 +55,9 @@ class SlackSurface:
         return self._api.grants
 
     async def open(self) -> None:
-        """Show that the bot is thinking; the thread exists by itself."""
-        self._status.show()
+        """Show that the bot is thinking, unless it has; the thread exists by itself."""
+        if self._thinks:
+            self._status.show()
 
     async def close(self) -> None:
         """Clear the status."""

@@ -21,6 +21,7 @@ from adapters.slack.faults import translated
 from bot.domain import Limit, Priority
 from bot.errors import Refused, Throttled
 from bot.ports import Grants
+from bot.remembered import Remembered
 
 SLACK_API = "https://slack.com/api/"
 # A request that takes longer is given up, in seconds; Slack usually answers within one.
@@ -101,6 +102,7 @@ class WebApi:
     ) -> None:
         self.client, self.grants = client, grants
         self.session = session
+        self.own_deletions = Remembered()  # "channel/ts": Slack tells of them as of anybody's
 
     async def write(self, method: str, scopes: tuple[str, ...] = (), **fields: Any) -> Answer:
         """Call a method that takes JSON, at once: its budget was taken by the caller.
@@ -108,6 +110,8 @@ class WebApi:
         Raises Throttled, Gone, Refused or Unsettled.
         """
         body = {name: value for name, value in fields.items() if value is not None}
+        if method == DELETIONS:
+            self.own_deletions.add(f"{fields['channel']}/{fields['ts']}")
         return await self._answer(self.client.api_call(method, json=body), scopes or (method,))
 
     async def read(self, method: str, **fields: Any) -> Answer:

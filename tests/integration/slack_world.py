@@ -46,6 +46,10 @@ class FakeInbox:
     read: list[list[Incoming]] = field(default_factory=list)  # what `missed` was given
     marks: dict[tuple[str, str], Watermark] = field(default_factory=dict)
     talked_in: list[Conversation] = field(default_factory=list)
+    edits: list[tuple[Incoming, float]] = field(default_factory=list)
+    deletions: list[str] = field(default_factory=list)
+    places_gone: list[ConversationKey] = field(default_factory=list)
+    answer: Answer | None = None
     before_receive: Callable[[Incoming], Any] = lambda _incoming: None
 
     async def connected(self, platform: str) -> None:
@@ -55,9 +59,7 @@ class FakeInbox:
         waiting = self.before_receive(incoming)
         if waiting is not None:
             await waiting
-        if self.failures:
-            self.failures -= 1
-            raise StoreUnavailable("the disk is full")
+        self._fail()
         known = incoming.source in self.sources
         self.receipts.append(Receipt.KNOWN if known else Receipt.QUESTION)
         if not known:
@@ -68,7 +70,7 @@ class FakeInbox:
     async def command(self, command: Command) -> Answer:
         await asyncio.sleep(self.command_seconds)
         self.commands.append(command)
-        return Answer(f"done: {command.name}")
+        return self.answer or Answer(f"done: {command.name}")
 
     async def conversation_of(self, source: str) -> ConversationKey | None:
         return self.sources.get(source)
@@ -94,6 +96,22 @@ class FakeInbox:
 
     async def active(self, platform: str) -> Sequence[Conversation]:
         return self.talked_in
+
+    async def edited(self, incoming: Incoming, edited_at: float) -> None:
+        self._fail()
+        self.edits.append((incoming, edited_at))
+
+    async def deleted(self, source: str) -> None:
+        self._fail()
+        self.deletions.append(source)
+
+    async def gone(self, place: ConversationKey) -> None:
+        self.places_gone.append(place)
+
+    def _fail(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("the disk is full")
 
 
 @contextlib.asynccontextmanager
