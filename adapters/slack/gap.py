@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import ceil
 from typing import Any
 
 import structlog
@@ -81,20 +82,25 @@ def _place(channel: Message, talked: Sequence[Conversation], since: float) -> Pl
     )
 
 
-def goes_on(read: Sequence[Message], after: int, roots: Iterable[int]) -> bool:
+def goes_on(read: Sequence[Message], after: int, roots: Sequence[int], page: int = PAGE) -> bool:
     """Whether the next page of a channel's history is worth its request.
 
-    It is when what was missed is not whole, or when it will show more known threads (with the time
-    of their last reply) than reading these one by one would cost.
+    It is when what was missed is not whole. It also is when the next pages are likely to show that
+    more known threads have nothing new than there are pages: each of these threads, unseen, would
+    cost a request of its own. How far a page reaches, and how many threads have nothing new, is
+    judged by what was read.
     """
     newest, oldest = position(read[0]["ts"]), position(read[-1]["ts"])
     if oldest > after:
         return True
-    hidden = [root for root in roots if root < oldest]
-    if not hidden:
-        return False
-    pages = (oldest - min(hidden)) / max(1, newest - oldest)
-    return pages < len(hidden)
+    hidden = sorted((root for root in roots if root < oldest), reverse=True)
+    replies = {position(m["ts"]): position(m.get("latest_reply") or m["ts"]) for m in read}
+    shown = [replies[root] for root in roots if root in replies]
+    quiet = (sum(latest <= after for latest in shown) + 1) / (len(shown) + 1)
+    reach = max(1.0, (newest - oldest) / len(read) * page)
+    return any(
+        count * quiet > ceil((oldest - root) / reach) for count, root in enumerate(hidden, 1)
+    )
 
 
 def to_read(read: Sequence[Message], after: int, roots: Iterable[int]) -> dict[int, int]:
@@ -107,7 +113,7 @@ def to_read(read: Sequence[Message], after: int, roots: Iterable[int]) -> dict[i
     changed = {
         root: position(message["latest_reply"])
         for root, message in seen.items()
-        if message.get("latest_reply") and position(message["latest_reply"]) > after
+        if message.get("latest_reply") and position(message["latest_reply"]) > max(after, root)
     }
     return changed | {root: after for root in roots if root < oldest and root not in seen}
 
