@@ -50,6 +50,7 @@ class Core:
     intake: Intake
     scheduler: Scheduler
     library: Library
+    database: Callable[[], Health]
     default_model: str
 
 
@@ -203,6 +204,7 @@ def _core(
         intake=intake,
         scheduler=scheduler,
         library=store.library(interrupt=scheduler.interrupt),
+        database=store.health,
         default_model=models.default.name,
     )
 
@@ -283,6 +285,7 @@ def http_server(
         port=settings.web_port,
         health=lambda: {
             "core": Health(ok=True, details={"turns": str(core.scheduler.busy)}),
+            "database": core.database(),
             **{name: adapter.health() for name, adapter in adapters.items()},
         },
         apps=apps,

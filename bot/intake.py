@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import structlog
@@ -13,6 +13,7 @@ from bot import commands
 from bot.changes import Changes
 from bot.domain import (
     Accepted,
+    Address,
     Answer,
     Choice,
     Command,
@@ -22,7 +23,8 @@ from bot.domain import (
     Receipt,
     Watermark,
 )
-from bot.errors import PlatformError
+from bot.errors import PlatformError, StoreUnavailable
+from bot.persistence import Apologies, until_stored
 from bot.ports import Adapter, Clock, Store
 from bot.scheduler import Scheduler
 
@@ -58,6 +60,7 @@ class Intake:
         self._models, self._adapters, self._changes = tuple(models), adapters, changes
         self._clock, self._missed_seconds = clock, missed_seconds
         self._answers: set[asyncio.Task[None]] = set()
+        self._apologies = Apologies(clock.monotonic)
         self._in_hand: set[str] = set()  # commands being carried out: they may come twice at once
 
     async def receive(self, incoming: Incoming) -> Receipt:
@@ -68,6 +71,14 @@ class Intake:
         with self._waking() as asked:
             asked.append(await self._accept(incoming))
         return asked[0].receipt
+
+    async def apology_due(self, incoming: Incoming) -> bool:
+        """Whether to tell somebody, now, that this message of theirs could not be stored."""
+        addressed = incoming.address.begins
+        if incoming.address is Address.FOLLOW_UP:
+            with suppress(StoreUnavailable):  # what cannot be written can often still be read
+                addressed = await self._store.find(incoming.key) is not None
+        return addressed and self._apologies.due(incoming)
 
     async def missed(self, messages: Sequence[Incoming]) -> None:
         """As `receive`, for what was said while no events came; turns begin after the last."""
@@ -113,7 +124,7 @@ class Intake:
 
     async def connected(self, platform: str) -> None:
         """Events of this platform arrive from now on: go on with what was left unfinished."""
-        unfinished = await self._store.unfinished(platform)
+        unfinished = await until_stored(lambda: self._store.unfinished(platform), self._clock.sleep)
         if unfinished:
             log.info("going on with unfinished turns", platform=platform, turns=len(unfinished))
         for conversation in unfinished:

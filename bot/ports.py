@@ -203,18 +203,18 @@ class Inbox(Protocol):
         ...
 
     async def receive(self, incoming: Incoming) -> Receipt:
-        """Accept a message; afterwards the platform may be acknowledged.
+        """Accept a message; only then it may be acknowledged. Raises StoreUnavailable."""
+        ...
 
-        Raises StoreUnavailable: then the platform must not be acknowledged.
-        """
+    async def apology_due(self, incoming: Incoming) -> bool:
+        """Whether to tell its author, now, that it could not be stored; a yes counts as told."""
         ...
 
     async def missed(self, messages: Sequence[Incoming]) -> None:
         """Accept what one place said while its events did not arrive, oldest first.
 
-        As `receive`, but what is older than the settings allow becomes history with an apology,
-        and questions of one conversation are answered together. Raises StoreUnavailable: then
-        they are all to be brought again.
+        As `receive`, but what is older than the settings allow becomes history with an apology, and
+        a conversation's questions are answered together. All come again after StoreUnavailable.
         """
         ...
 
@@ -227,7 +227,7 @@ class Inbox(Protocol):
         ...
 
     async def active(self, platform: str) -> Sequence[Conversation]:
-        """The platform's conversations in which something was said lately, newest first."""
+        """The platform's conversations in which something was said last, the newest first."""
         ...
 
     async def command(self, command: Command) -> Answer:

@@ -14,6 +14,7 @@ import structlog
 
 from bot.domain import Claim, ConversationKey, Outcome
 from bot.errors import StoreUnavailable
+from bot.persistence import until_stored
 from bot.ports import Clock, Store
 
 log = structlog.stdlib.get_logger(__name__)
@@ -153,7 +154,7 @@ class Scheduler:
         """Work on the next turn, if there is one; afterwards look again."""
         attempt = 1
         try:
-            claim = await self._store.claim(conversation)
+            claim = await until_stored(lambda: self._store.claim(conversation), self._clock.sleep)
             if claim is None:
                 return
             attempt = claim.tries

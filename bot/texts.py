@@ -32,6 +32,10 @@ MISSED_EARLIER = "Sorry, I was not running when you wrote before."
 NO_QUESTION = "Hello! Write your question after my name, and I will answer in a thread."
 LENGTH_LIMIT = "The answer reached its length limit. Write “go on” for the rest."
 SHOWN_PLAINLY = "_This answer could not be shown in its own form._"
+NOT_STORED = (
+    "I cannot save messages right now. I keep trying: if no answer comes within a few minutes, "
+    "please ask again."
+)
 STORE_DOWN = "I cannot save messages right now, so I cannot answer. Please ask again later."
 
 RESET_DONE = "Started over: I no longer look at what was said here before."

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from bot import texts
-from bot.context import ContextWindow
+from bot.context import ContextWindow, message_tokens
 from bot.domain import (
     ChatRequest,
     Claim,
@@ -21,7 +21,8 @@ from bot.domain import (
     Outcome,
     Usage,
 )
-from bot.errors import ContentRefused, Gone, LostOwnership, ModelError, Refused
+from bot.errors import ContentRefused, ContextTooLong, Gone, LostOwnership, ModelError, Refused
+from bot.persistence import until_stored
 from bot.ports import ChatModel, Clock, Store, Surface
 from bot.reply.mend import close_open
 from bot.reply.publisher import Publisher
@@ -136,7 +137,8 @@ class TurnRunner:
     async def run(self, claim: Claim, interrupt: Interrupt) -> None:
         """Answer the claimed questions, whatever happens, with exactly one outcome.
 
-        Only StoreUnavailable and bugs get out; a cancelled turn stays unfinished in the store.
+        Only bugs and StoreUnavailable (a history that cannot be read) get out; a cancelled turn
+        stays unfinished in the store.
         """
         try:
             await _Attempt(self, claim, interrupt).run()
@@ -165,7 +167,8 @@ class _Attempt:
         except Gone as error:
             log.warning("the reply's place is gone", reason=str(error))
             conclusion = await self._conclude(self._draft.conclude(Outcome.GONE))
-        await self._store.finish(self._claim.fence)
+        fence = self._claim.fence
+        await until_stored(lambda: self._store.finish(fence), self._runner.clock.sleep)
         log.info(
             "turn ended",
             outcome=conclusion.outcome.value,
@@ -193,7 +196,11 @@ class _Attempt:
     async def _conclude(self, conclusion: Conclusion) -> Conclusion:
         """Store the end, unless there is one already: the first counts."""
         if self._conclusion is None:
-            await self._store.conclude(self._claim.fence, conclusion)
+            # The answer is here and nowhere else: a database that fails is waited for.
+            fence = self._claim.fence
+            await until_stored(
+                lambda: self._store.conclude(fence, conclusion), self._runner.clock.sleep
+            )
             self._conclusion = conclusion
         return self._conclusion
 
@@ -216,25 +223,40 @@ class _Attempt:
         """Bring the model's answer to the reply. True, so that `guard` can tell it from None."""
         draft = self._draft
         async with self._runner.slots.take(on_wait=lambda: reply.note(texts.note(texts.QUEUED))):
-            request = await self._request()
+            request = await self._request(self._runner.options.context_tokens)
             if draft.notice:
                 reply.write(draft.notice + "\n\n")
-            async with _deltas(self._runner.model(self._claim), request) as deltas:
-                async for delta in deltas:
-                    draft.take(delta, self._runner.clock.time())
-                    if delta.text:
-                        reply.write(delta.text)
-                    if reply.gone:
-                        raise Gone("the reply's place went away")
+            try:
+                await self._ask(request, reply)
+            except ContextTooLong:
+                shorter = await self._request(_tokens(request) // 2)
+                if any(draft.text) or len(shorter.messages) == len(request.messages):
+                    raise
+                log.info("too long for the model: asking again with half", tokens=_tokens(request))
+                await self._ask(shorter, reply)
         return True
 
-    async def _request(self) -> ChatRequest:
-        options = self._runner.options
+    async def _ask(self, request: ChatRequest, reply: Publisher) -> None:
+        async with _deltas(self._runner.model(self._claim), request) as deltas:
+            async for delta in deltas:
+                self._draft.take(delta, self._runner.clock.time())
+                if delta.text:
+                    reply.write(delta.text)
+                if reply.gone:
+                    raise Gone("the reply's place went away")
+
+    async def _request(self, budget: int) -> ChatRequest:
+        options = replace(self._runner.options, context_tokens=budget)
         return ChatRequest(
             messages=await read_context(self._store, self._claim, options),
             max_tokens=options.max_output_tokens,
             temperature=options.temperature,
         )
+
+
+def _tokens(request: ChatRequest) -> int:
+    """What a request costs, by our own estimate."""
+    return sum(map(message_tokens, request.messages))
 
 
 async def _show_end(reply: Publisher, conclusion: Conclusion) -> None:

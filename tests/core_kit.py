@@ -27,7 +27,7 @@ from bot.domain import (
     Receipt,
     Verdict,
 )
-from bot.errors import ModelError
+from bot.errors import ContextTooLong, ModelError
 from bot.intake import Intake
 from bot.ports import Inbox
 from bot.reply.pacer import Pacer
@@ -43,15 +43,21 @@ CHANNEL = "replies"  # replies have numbers of their own: they are never a perso
 
 @dataclass
 class Scripted:
-    """A model that says what it is told; `hold` stops it after its first piece."""
+    """A model that says what it is told; `hold` stops it after its first piece.
+
+    It takes `limit` messages at most.
+    """
 
     name: str = "scripted"
     pieces: Sequence[Delta | ModelError] = (Delta("Hello."), Delta(finish_reason="stop"))
     requests: list[ChatRequest] = field(default_factory=list)
     hold: asyncio.Event | None = None
+    limit: int = 1_000
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         self.requests.append(request)
+        if len(request.messages) > self.limit:
+            raise ContextTooLong
         for piece in self.pieces:
             if isinstance(piece, ModelError):
                 raise piece

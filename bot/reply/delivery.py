@@ -2,27 +2,26 @@
 
 Invariant: one request in flight; none is ever cancelled while the reply lives; a page is in the
 ledger before it is posted, and a post of unknown outcome is looked for before it is made again.
+While the database fails, what is on the screen goes on growing; a new page waits.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from bot.domain import Action, Fence, PageRecord, Request, Shown
 from bot.errors import PlatformError, StoreUnavailable, Throttled, Unsettled
+from bot.persistence import PAUSES, until_stored
 from bot.ports import Clock, Surface
 from bot.reply.plan import forgotten
 
 log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
-
-PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds between tries while a platform or the database fails; the last one goes on."""
 
 
 class Ledger(Protocol):
@@ -55,6 +54,12 @@ async def _all_done(tasks: set[asyncio.Task[Any]]) -> None:
     await asyncio.wait(tasks)
 
 
+def _noticed(task: asyncio.Task[None]) -> None:
+    """Whoever records next learns of the error; when nobody does, it is no news."""
+    if not task.cancelled():
+        task.exception()
+
+
 class Delivery:
     """What is shown of one reply, and the way there.
 
@@ -81,6 +86,8 @@ class Delivery:
         self._intended: set[int] = set()
         self._doubtful: set[int] = set()  # pages whose post may or may not have been carried out
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._removed = False  # whether pages that are not shown may leave the ledger
+        self._recording: asyncio.Task[None] | None = None  # while the database fails
         self._failures = 0
         self._failing_since = 0.0
 
@@ -101,7 +108,7 @@ class Delivery:
     async def intend(self, page: int) -> None:
         """Put a page into the ledger before it is posted; nothing if it is there."""
         if page not in self._intended:
-            await self._stored(lambda: self._ledger.intend(self._fence, page))
+            await until_stored(lambda: self._ledger.intend(self._fence, page), self._clock.sleep)
             self._intended.add(page)
 
     async def carry_out(self, request: Request) -> None:
@@ -139,6 +146,8 @@ class Delivery:
             try:
                 await self._close_surface(seconds)
             finally:
+                if self._recording is not None:
+                    self._tasks.add(self._recording)
                 for task in self._tasks:
                     task.cancel()
                 await self._all_done_within(seconds)
@@ -231,27 +240,45 @@ class Delivery:
         await self._clock.sleep(max(pause, at_least))
 
     # ── the ledger ────────────────────────────────────────────────────────────────────────────
-    async def _record(self, *, removed: bool) -> None:
-        """Bring the ledger to what is shown; pages that were not found stay, until `removed`."""
-        there = {page.number: (page.channel, page.message_id) for page in self.shown.pages}
-        for number, (channel, message_id) in there.items():
-            if self._recorded.get(number) != (channel, message_id):
-                await self._stored(
-                    lambda n=number, c=channel, m=message_id: self._ledger.shown(  # type: ignore[misc]
-                        self._fence, n, channel=c, message_id=m
-                    )
-                )
-                self._recorded[number] = (channel, message_id)
-        for number in self._recorded.keys() - there.keys() if removed else ():
-            await self._stored(lambda n=number: self._ledger.removed(self._fence, n))  # type: ignore[misc]
-            del self._recorded[number]
-            self._intended.discard(number)
+    async def recorded(self) -> None:
+        """Wait until the ledger says what is shown. Raises LostOwnership."""
+        if self._recording is not None:
+            await asyncio.shield(self._recording)
 
-    async def _stored(self, write: Callable[[], Awaitable[None]]) -> None:
-        for pause in PAUSES:
-            try:
-                return await write()
-            except StoreUnavailable as error:
-                log.warning("the ledger cannot be written, trying again", error=str(error))
-                await self._clock.sleep(pause)
-        return await write()
+    async def _record(self, *, removed: bool) -> None:
+        """Bring the ledger to what is shown; pages that were not found stay, until `removed`.
+
+        When the database fails that is done as soon as it can be: a page is found again without.
+        """
+        self._removed = self._removed or removed
+        if self._recording is not None:
+            if not self._recording.done():
+                return
+            self._recording.result()
+        try:
+            await self._write_ledger()
+        except StoreUnavailable:
+            later = until_stored(self._write_ledger, self._clock.sleep)
+            self._recording = asyncio.create_task(later, name="ledger")
+            self._recording.add_done_callback(_noticed)
+
+    async def _write_ledger(self) -> None:
+        while changes := self._changes():
+            for number, place in changes.items():
+                if place is None:
+                    await self._ledger.removed(self._fence, number)
+                    del self._recorded[number]
+                    self._intended.discard(number)
+                else:
+                    channel, message_id = place
+                    await self._ledger.shown(
+                        self._fence, number, channel=channel, message_id=message_id
+                    )
+                    self._recorded[number] = place
+
+    def _changes(self) -> dict[int, tuple[str, str] | None]:
+        """What the ledger does not know yet; None for a page that is gone."""
+        there = {page.number: (page.channel, page.message_id) for page in self.shown.pages}
+        new = {n: place for n, place in there.items() if self._recorded.get(n) != place}
+        gone = self._recorded.keys() - there.keys() if self._removed else ()
+        return {**new, **dict.fromkeys(gone)}

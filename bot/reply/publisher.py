@@ -186,6 +186,7 @@ class Publisher:
             return await asyncio.sleep(0)
         if self._document.final:
             await self._delivery.quiet()
+            await self._delivery.recorded()
             if self._changed.is_set():
                 return None
             self._conclude()

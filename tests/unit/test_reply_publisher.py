@@ -403,6 +403,75 @@ async def test_a_ledger_that_cannot_be_written_for_a_while() -> None:
         await stage.whole(reply)
 
 
+async def test_a_ledger_that_fails_for_long_gives_nothing_up() -> None:
+    """Ten minutes, which a platform would not be forgiven: the reply waits, and then goes on."""
+    stage = Stage()
+    stage.ledger.faults = [StoreUnavailable("full")] * 80
+    async with stage.publisher(patience=30.0) as reply:
+        reply.write("one")
+        await stage.clock.advance(600)
+        assert stage.reading == []
+        assert not reply.gone
+        reply.write(" two")
+        await stage.clock.advance(60)
+        assert stage.reading == ["one two"]
+        reply.finish()
+        await stage.whole(reply)
+
+
+async def test_what_is_on_the_screen_goes_on_growing_while_the_ledger_fails() -> None:
+    """A page that was posted is recorded afterwards: it could be found again without."""
+    stage = Stage()
+    async with stage.publisher() as reply:
+        await stage.ledger.intend(FENCE, 0)
+        reply._delivery._intended.add(0)
+        stage.ledger.faults = [StoreUnavailable("locked")] * 5
+        reply.write("one")
+        await settle()
+        assert stage.reading == ["one"]
+        reply.write(" two")
+        await stage.clock.advance(1.2)
+        assert stage.reading == ["one two"]
+        assert stage.ledger.pages == {0: None}
+        reply.finish("one two three")
+        whole = asyncio.create_task(reply.settled())
+        await stage.clock.advance(1.2)
+        assert stage.reading == ["one two three"]
+        assert not whole.done(), "the turn would end with a page that nobody knows of"
+        await stage.clock.advance(20)
+        await whole
+    assert stage.ledger.pages == {0: "m1"}
+    assert stage.ledger.faults == []
+
+
+async def test_a_reply_that_is_left_while_its_ledger_fails_leaves_no_task() -> None:
+    stage = Stage()
+    async with stage.publisher() as reply:
+        await stage.ledger.intend(FENCE, 0)
+        reply._delivery._intended.add(0)
+        stage.ledger.faults = [StoreUnavailable("locked")] * 100
+        reply.write("one")
+        await stage.clock.advance(5)
+        assert stage.reading == ["one"]
+    await settle()
+    assert other_tasks() == set()
+
+
+async def test_a_newer_attempt_is_noticed_also_by_what_was_to_be_recorded_later() -> None:
+    stage = Stage()
+    async with stage.publisher() as reply:
+        await stage.ledger.intend(FENCE, 0)
+        reply._delivery._intended.add(0)
+        stage.ledger.faults = [StoreUnavailable("locked")] * 2
+        reply.write("one")
+        await settle()
+        stage.ledger.attempt = 2
+        await stage.clock.advance(5)
+        reply.finish("one and more")
+        with pytest.raises(LostOwnership):
+            await stage.whole(reply)
+
+
 # ── recovery ──────────────────────────────────────────────────────────────────────────────────
 def crashed(texts: list[str]) -> Platform:
     """What an attempt that died left on the platform."""

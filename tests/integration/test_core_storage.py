@@ -1,0 +1,150 @@
+"""The core on a database that fails for a while, and with a history that is too long.
+
+Nothing that it accepted is lost, asked of the model twice, or shown as something else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from bot.domain import Address, Delta, Receipt
+from bot.errors import ContextTooLong, StoreUnavailable
+from tests.core_kit import World, until, world_of
+from tests.store_kit import BEN, look, opened, said
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """Its database waits for nobody's lock."""
+    path = tmp_path / "threadline.db"
+    async with opened(path, busy_timeout=0.01) as store:
+        world = world_of(path, store)
+        yield world
+        await world.scheduler.drain(5)
+        await world.intake.aclose()
+
+
+@contextmanager
+def locked(world: World) -> Iterator[None]:
+    """Another program holds the database's lock."""
+    with closing(sqlite3.connect(world.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+async def test_an_answer_that_cannot_be_stored_is_kept_until_it_can(world: World) -> None:
+    """The model is asked once, and what is shown meanwhile is its text, not yet its end."""
+    world.model.hold = asyncio.Event()
+    world.model.pieces = (Delta("One answer"), Delta(" only."), Delta(finish_reason="stop"))
+    await world.intake.receive(said(1))
+    await until(lambda: world.shown() == ["One answer"])
+    with locked(world):
+        world.model.hold.set()
+        await until(lambda: world.shown() == ["One answer only."])
+        await until(lambda: not world.store.health().ok)
+        assert world.outcomes() == [(None, None)]
+        assert world.scheduler.busy == 1
+    await world.idle()
+    assert world.outcomes() == [("answered", None)]
+    assert world.shown() == ["One answer only."]
+    assert len(world.model.requests) == 1
+    assert look(world.path, "SELECT attempt, state FROM turns") == [(1, "done")]
+
+
+async def test_a_question_accepted_before_the_lock_is_answered_after_it(world: World) -> None:
+    """Its turn cannot be claimed meanwhile, and that costs it no attempt."""
+    accepted = await world.store.accept(said(1))
+    assert accepted.conversation is not None
+    with locked(world):
+        world.scheduler.wake(accepted.conversation)
+        await asyncio.sleep(0.5)
+        assert world.model.requests == []
+    await world.idle()
+    assert look(world.path, "SELECT attempt, outcome FROM turns") == [(1, "answered")]
+
+
+async def test_unfinished_turns_are_looked_for_until_the_database_answers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that finds it failing would otherwise leave them to the next one."""
+    await world.store.accept(said(1))
+    read, failures = world.store.unfinished, [StoreUnavailable("locked")] * 2
+
+    async def failing(platform: str) -> object:
+        if failures:
+            raise failures.pop()
+        return await read(platform)
+
+    monkeypatch.setattr(world.store, "unfinished", failing)
+    await world.intake.connected("sim")
+    await world.idle()
+    assert world.shown() == ["Hello."]
+
+
+async def test_who_asked_something_is_told_that_it_could_not_be_stored(world: World) -> None:
+    """A mention always; in a thread of the bot's every question, as far as it can be read; what is
+    said to others, or in threads that are not the bot's, never.
+    """
+    await world.ask(1)
+    with locked(world):
+        for number, address, due in [
+            (2, Address.ASIDE, False),
+            (3, Address.FOLLOW_UP, True),
+            (4, Address.MENTION, False),  # told a moment ago
+        ]:
+            incoming = said(number, address=address)
+            with pytest.raises(StoreUnavailable):
+                await world.intake.receive(incoming)
+            assert await world.intake.apology_due(incoming) is due
+    elsewhere = said(5, author=BEN, address=Address.FOLLOW_UP, where=said(5).key)
+    assert await world.intake.apology_due(elsewhere)
+    assert (await world.ask(4)) is Receipt.QUESTION
+
+
+# ── too long for the model ────────────────────────────────────────────────────────────────────
+async def test_a_history_that_is_too_long_for_the_model_is_halved_once(world: World) -> None:
+    """The question stays, the older half goes, and nobody hears of it."""
+    for number in range(1, 9):
+        await world.ask(number, f"{number} " + "x" * 300)
+    before = len(world.contents())
+    world.model.limit = before // 2 + 2  # messages, the system prompt among them
+    await world.ask(9, "9 last")
+    assert world.shown()[-1] == "Hello."
+    assert world.outcomes()[-1] == ("answered", None)
+    long, short = world.contents(-2), world.contents(-1)
+    assert short == long[-len(short) :]
+    assert short[-1] == "9 last"
+    assert len(long) > len(short) >= 3
+
+
+async def test_a_question_alone_that_is_too_long_is_asked_once_and_told(world: World) -> None:
+    world.model.pieces = (ContextTooLong(),)
+    await world.ask(1)
+    assert "too long for the model" in world.shown()[0]
+    assert len(world.model.requests) == 1
+
+
+async def test_what_is_too_long_even_by_half_is_told(world: World) -> None:
+    for number in range(1, 9):
+        await world.ask(number, f"{number} " + "x" * 300)
+    asked = len(world.model.requests)
+    world.model.pieces = (ContextTooLong(),)
+    await world.ask(9)
+    assert "too long for the model" in world.shown()[-1]
+    assert len(world.model.requests) == asked + 2
+
+
+async def test_nothing_is_asked_again_after_text_was_shown(world: World) -> None:
+    await world.ask(1)
+    asked = len(world.model.requests)
+    world.model.pieces = (Delta("Half"), ContextTooLong())
+    await world.ask(2)
+    assert world.shown()[-1].startswith("Half")
+    assert len(world.model.requests) == asked + 1
