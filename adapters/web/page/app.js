@@ -1,5 +1,5 @@
 // The page's composition root: the parts, and what goes from one to the other.
-import { Api, EventStream, backoff } from "./api.js";
+import { Api } from "./api.js";
 import { Composer, MENTION } from "./composer.js";
 import { el, forgetTab, setText, tab, uuid } from "./dom.js";
 import { Feed } from "./feed.js";
@@ -7,23 +7,27 @@ import { installCopying, installKeys, installTheme } from "./keys.js";
 import { MessageView, RootView } from "./message.js";
 import { Outbox } from "./outbox.js";
 import { State } from "./state.js";
+import { Sync } from "./sync.js";
 
-const PAGE_OF_THREADS = 50;
-const QUIET_MS = 1_500; // a shorter interruption is nobody's business
 const THREAD = /^#\/t\/([0-9a-f-]{36})$/;
 const $ = (selector) => document.querySelector(selector);
 
 class Page {
-  #held = []; // events that came while a snapshot was on its way
-  #reading = 0;
-  #stream = null;
-  #lost = 0;
   #sentFrom = new Map(); // which thread was open when a message was sent
   #announced = null; // the reply whose beginning was said, and whose end will be
 
   constructor() {
     this.state = new State();
     this.api = new Api({ onLocked: () => this.lock() });
+    this.sync = new Sync({
+      api: this.api,
+      state: this.state,
+      onEvent: (name, data) => this.#apply(name, data),
+      onChange: () => this.draw(),
+      onLink: (words) => this.#link(words),
+      onBack: () => this.outbox.hurry(),
+      onMissing: () => this.close(),
+    });
     this.outbox = new Outbox({
       api: this.api,
       onChange: () => this.draw(),
@@ -60,12 +64,12 @@ class Page {
     $("#stop").addEventListener("click", () => this.stop());
     $("#model").addEventListener("click", () => this.thread.box.write("/model "));
     $("#leave").addEventListener("click", () => this.leave());
-    $(".older").addEventListener("click", () => this.loadOlder());
+    $(".older").addEventListener("click", () => this.#older());
     $("#login form").addEventListener("submit", (event) => (event.preventDefault(), this.unlock()));
     $("#login").addEventListener("cancel", (event) => event.preventDefault());
     addEventListener("popstate", () => this.route({ focus: true }));
-    document.addEventListener("visibilitychange", () => this.#stream?.pause(document.hidden));
-    addEventListener("online", () => (this.#stream?.hurry(), this.outbox.hurry()));
+    document.addEventListener("visibilitychange", () => this.sync.pause(document.hidden));
+    addEventListener("online", () => (this.sync.hurry(), this.outbox.hurry()));
     this.channel.root.addEventListener("click", (event) => this.#clicked(event));
     this.thread.root.addEventListener("click", ({ target }) => {
       const button = target.closest("[data-action]");
@@ -83,7 +87,7 @@ class Page {
 
   // ── the start ───────────────────────────────────────────────────────────────────────────────
   async start() {
-    this.state.session = await this.#persist(() => this.api.get("/app/session"));
+    this.state.session = await this.sync.persist(() => this.api.get("/app/session"));
     if (!this.state.session) return;
     const { user, needs_token, default_model, version } = this.state.session;
     setText($("#user"), needs_token ? user : "");
@@ -91,25 +95,12 @@ class Page {
     $(".echo").hidden = default_model !== "echo";
     setText($("#version"), `Threadline ${version}.`);
     this.route({ focus: true });
-    this.#follow();
+    this.sync.follow();
     this.outbox.run();
   }
 
-  #follow() {
-    this.#stream?.stop();
-    this.#stream = new EventStream({
-      api: this.api,
-      path: "/app/events",
-      onEvent: (name, data) => this.#event(name, data),
-      onOpen: () => this.#connected(),
-      onLost: () => this.#disconnected(),
-    });
-    this.#stream.pause(document.hidden);
-    this.#stream.run();
-  }
-
   lock() {
-    this.#stream?.stop();
+    this.sync.stop();
     if (!$("#login").open) $("#login").showModal();
   }
 
@@ -134,49 +125,14 @@ class Page {
     location.assign("/");
   }
 
-  // ── the connection ──────────────────────────────────────────────────────────────────────────
-  #connected() {
-    clearTimeout(this.#lost);
-    if ($("#link").textContent) this.#link("");
-    this.#lost = 0;
-    this.outbox.hurry();
-  }
-
-  #disconnected() {
-    this.#lost ||= setTimeout(() => this.#link("Reconnecting…"), QUIET_MS);
-  }
-
   #link(words) {
     setText($("#link"), words);
     document.body.classList.toggle("offline", Boolean(words));
   }
 
-  /** Try until the server answers; null when it refuses. */
-  async #persist(ask) {
-    for (let n = 0; ; n++) {
-      try {
-        const answer = await ask();
-        this.#connected();
-        return answer;
-      } catch (error) {
-        if (!error.passing) return null;
-        this.#disconnected();
-        await new Promise((resolve) => setTimeout(resolve, backoff(n)));
-      }
-    }
-  }
-
   // ── what the server tells ───────────────────────────────────────────────────────────────────
-  #event(name, data) {
-    // A snapshot that is on its way may be older than this event: it is applied on top of it.
-    if (this.#reading) this.#held.push([name, data]);
-    else this.#apply(name, data);
-    if (!this.#reading) this.draw();
-  }
-
   #apply(name, data) {
-    if (name === "ready" || name === "refresh") this.refresh();
-    else if (name === "message") this.state.takeMessage(data);
+    if (name === "message") this.state.takeMessage(data);
     else if (name === "reply") this.#replied(data);
     else if (name === "thread") this.state.takeSummary(data);
     else if (name === "notice") this.#noticed(data);
@@ -202,55 +158,11 @@ class Page {
     this.state.takeNotice(notice);
     this.say(notice.text);
     // A command may have changed the thread's model, or what of it the model reads.
-    if (notice.thread !== null && notice.thread === this.state.openId) this.#readThread(notice.thread);
+    if (notice.thread !== null && notice.thread === this.state.openId) this.sync.readThread(notice.thread);
   }
 
-  async #read(task) {
-    this.#reading++;
-    try {
-      return await task();
-    } finally {
-      this.#reading--;
-      if (!this.#reading) for (const [name, data] of this.#held.splice(0)) this.#apply(name, data);
-      this.draw();
-    }
-  }
-
-  /** Read anew what is on the screen. */
-  async refresh() {
-    await this.#persist(() =>
-      this.#read(async () => {
-        const threads = await this.api.get(`/app/threads?limit=${PAGE_OF_THREADS}`);
-        this.state.takeThreads(threads, { fresh: true });
-      }),
-    );
-    this.loaded = true;
-    if (this.state.openId) await this.#readThread(this.state.openId);
-    this.draw();
-  }
-
-  async #readThread(id) {
-    const found = await this.#persist(() =>
-      this.#read(async () => {
-        const thread = await this.api.get(`/app/threads/${id}`);
-        if (id === this.state.openId) this.state.takeThread(thread);
-        return thread;
-      }),
-    );
-    if (!found && id === this.state.openId && this.state.session) {
-      this.state.forget(id);
-      this.close();
-    }
-  }
-
-  async loadOlder() {
-    const before = encodeURIComponent(this.state.older);
-    const page = await this.#persist(() =>
-      this.api.get(`/app/threads?limit=${PAGE_OF_THREADS}&before=${before}`),
-    );
-    if (!page) return;
-    this.state.takeThreads(page, { fresh: false });
-    this.channel.feed.keepPlace(() => this.draw());
+  async #older() {
+    if (await this.sync.loadOlder()) this.channel.feed.keepPlace(() => this.draw());
   }
 
   // ── sending ─────────────────────────────────────────────────────────────────────────────────
@@ -353,7 +265,7 @@ class Page {
     this.thread.box.keepAs(id);
     if (this.first?.id === id) this.state.takeThread(this.first);
     this.first = null;
-    this.#readThread(id);
+    this.sync.readThread(id);
   }
 
   #focusBox(id) {
@@ -368,7 +280,7 @@ class Page {
     const { state, outbox } = this;
     this.channel.feed.show(state.channelItems(outbox.items));
     this.thread.feed.show(state.threadItems(outbox.items));
-    $(".empty").hidden = !this.loaded || !state.isEmpty || outbox.items.length > 0;
+    $(".empty").hidden = !this.sync.loaded || !state.isEmpty || outbox.items.length > 0;
     $(".older").hidden = state.older === null;
     const busy = state.isBusy;
     this.#announce(state.underWay);

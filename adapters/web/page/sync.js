@@ -1,0 +1,133 @@
+// Keeps the page's state in step with the server: a snapshot first, then its events, for good.
+import { EventStream, backoff } from "./api.js";
+
+const PAGE_OF_THREADS = 50;
+const QUIET_MS = 1_500; // a shorter interruption is nobody's business
+
+export class Sync {
+  loaded = false;
+  #held = []; // events that came while a snapshot was on its way
+  #reading = 0;
+  #stream = null;
+  #lost = 0;
+
+  /**
+   * `onEvent(name, data)`; `onChange()` when the state is another; `onLink(words)` says how the
+   * connection is; `onBack()` when it is back; `onMissing()` when the open thread is none.
+   */
+  constructor({ api, state, onEvent, onChange, onLink, onBack, onMissing }) {
+    Object.assign(this, { api, state, onEvent, onChange, onLink, onBack, onMissing });
+  }
+
+  // ── the connection ──────────────────────────────────────────────────────────────────────────
+  follow() {
+    this.stop();
+    this.#stream = new EventStream({
+      api: this.api,
+      path: "/app/events",
+      onEvent: (name, data) => this.#event(name, data),
+      onOpen: () => this.#connected(),
+      onLost: () => this.#disconnected(),
+    });
+    this.#stream.pause(document.hidden);
+    this.#stream.run();
+  }
+
+  stop() {
+    this.#stream?.stop();
+  }
+
+  pause(paused) {
+    this.#stream?.pause(paused);
+  }
+
+  hurry() {
+    this.#stream?.hurry();
+  }
+
+  /** Try until the server answers; null when it refuses. */
+  async persist(ask) {
+    for (let n = 0; ; n++) {
+      try {
+        const answer = await ask();
+        this.#connected();
+        return answer;
+      } catch (error) {
+        if (!error.passing) return null;
+        this.#disconnected();
+        await new Promise((resolve) => setTimeout(resolve, backoff(n)));
+      }
+    }
+  }
+
+  #connected() {
+    if (!this.#lost) return;
+    clearTimeout(this.#lost);
+    this.#lost = 0;
+    this.onLink("");
+    this.onBack();
+  }
+
+  #disconnected() {
+    this.#lost ||= setTimeout(() => this.onLink("Reconnecting…"), QUIET_MS);
+  }
+
+  // ── snapshots and events ────────────────────────────────────────────────────────────────────
+  #event(name, data) {
+    // A snapshot that is on its way may be older than this event: it is applied on top of it.
+    if (this.#reading) return this.#held.push([name, data]);
+    this.#apply(name, data);
+    this.onChange();
+  }
+
+  #apply(name, data) {
+    if (name === "ready" || name === "refresh") this.refresh();
+    else this.onEvent(name, data);
+  }
+
+  async #read(task) {
+    this.#reading++;
+    try {
+      return await task();
+    } finally {
+      this.#reading--;
+      if (!this.#reading) for (const [name, data] of this.#held.splice(0)) this.#apply(name, data);
+      this.onChange();
+    }
+  }
+
+  /** Read anew what is on the screen. */
+  async refresh() {
+    await this.persist(() =>
+      this.#read(async () => {
+        const threads = await this.api.get(`/app/threads?limit=${PAGE_OF_THREADS}`);
+        this.state.takeThreads(threads, { fresh: true });
+      }),
+    );
+    this.loaded = true;
+    if (this.state.openId) await this.readThread(this.state.openId);
+    this.onChange();
+  }
+
+  async readThread(id) {
+    const found = await this.persist(() =>
+      this.#read(async () => {
+        const thread = await this.api.get(`/app/threads/${id}`);
+        if (id === this.state.openId) this.state.takeThread(thread);
+        return thread;
+      }),
+    );
+    if (found || id !== this.state.openId || !this.state.session) return;
+    this.state.forget(id);
+    this.onMissing();
+  }
+
+  /** The channel's next page upwards; whether it came. */
+  async loadOlder() {
+    const before = encodeURIComponent(this.state.older);
+    const path = `/app/threads?limit=${PAGE_OF_THREADS}&before=${before}`;
+    const page = await this.persist(() => this.api.get(path));
+    if (page) this.state.takeThreads(page, { fresh: false });
+    return Boolean(page);
+  }
+}
