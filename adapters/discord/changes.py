@@ -14,7 +14,7 @@ import structlog
 
 from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, Place, is_spoken
 from adapters.discord.wire import Wire
-from bot.domain import ConversationKey, Incoming
+from bot.domain import Address, ConversationKey, Incoming
 from bot.errors import PlatformError, StoreUnavailable
 from bot.ports import Inbox
 
@@ -33,7 +33,7 @@ class Changes:
         wire: Wire,
         inbox: Inbox,
         place: Callable[[object], Awaitable[Place | None]],
-        understood: Callable[[discord.Message, Place], Awaitable[Incoming | None]],
+        understood: Callable[[discord.Message, Place, Address | None], Awaitable[Incoming | None]],
     ) -> None:
         self._wire, self._inbox = wire, inbox
         self._place, self._understood = place, understood
@@ -44,11 +44,16 @@ class Changes:
             return
         try:
             place = await self._place(message.channel)
-            incoming = await self._understood(message, place) if place is not None else None
+            incoming = await self._edited(message, place) if place is not None else None
             if incoming is not None:
                 await self._inbox.edited(incoming, message.edited_at.timestamp())
         except (PlatformError, StoreUnavailable) as error:
             log.error("an edit could not be kept", id=message.id, error=repr(error))
+
+    async def _edited(self, message: discord.Message, place: Place) -> Incoming | None:
+        """What it says now; also where the mention was edited out of a message that is stored."""
+        known = await self._inbox.conversation_of(place.source(message.id))
+        return await self._understood(message, place, None if known is None else Address.FOLLOW_UP)
 
     async def deleted(self, guild: int | None, channel: int, messages: Iterable[int]) -> None:
         """Messages were deleted, by whomever."""

@@ -79,7 +79,7 @@ class Listener:
             self.gap.again(message)
 
     async def _taken_in(self, message: discord.Message) -> bool:
-        """Whether it was accepted, is of no use, or was answered with an excuse."""
+        """Whether it was accepted, or is of no use."""
         if not is_spoken(message):
             return True
         try:
@@ -87,16 +87,25 @@ class Listener:
         except PlatformError as error:
             log.warning("a message's channel is not known", id=message.id, error=repr(error))
             return isinstance(error, Gone)
-        understood = await self.understood(message, place) if place is not None else None
+        try:
+            understood = await self.understood(message, place) if place is not None else None
+        except StoreUnavailable as error:
+            log.error("a message's conversation cannot be read", id=message.id, error=str(error))
+            return False
         return understood is None or await self._receive(understood)
 
-    async def understood(self, message: discord.Message, place: Place) -> Incoming | None:
-        """A message as the core knows it; None when it is none of our business."""
+    async def understood(
+        self, message: discord.Message, place: Place, otherwise: Address | None = None
+    ) -> Incoming | None:
+        """A message as the core knows it; None when it is none of our business.
+
+        `otherwise` is how one that does not address the bot counts, if it is to count.
+        """
         user = (await self._wire.client()).user
         if user is None or not is_spoken(message):
             return None
         me = me_in(message, user.id)
-        address = address_of(message, place, me)
+        address = address_of(message, place, me) or otherwise
         if address is None:
             return None
         return incoming(message, place, me, address, await self._chain(message, place, me))
@@ -108,21 +117,21 @@ class Listener:
             await asyncio.wait(others, timeout=seconds)
 
     async def _receive(self, message: Incoming) -> bool:
-        """Whether it was accepted, or its author was told to ask again."""
+        """Whether it was accepted; when it was not, its author may be told, and it comes again."""
         try:
             await self._inbox.receive(message)
         except StoreUnavailable as error:
             log.error("a message could not be stored", source=message.source, error=str(error))
-            return message.address.begins and await self._excused(message)
-        return True
-
-    async def _excused(self, message: Incoming) -> bool:
-        try:
-            await self._say(message, Answer(texts.STORE_DOWN))
-        except PlatformError as error:
-            log.warning("the failure could not be told", error=repr(error))
+            if await self._inbox.apology_due(message):
+                await self._apologise(message)
             return False
         return True
+
+    async def _apologise(self, message: Incoming) -> None:
+        try:
+            await self._say(message, Answer(texts.NOT_STORED))
+        except PlatformError as error:
+            log.warning("the failure could not be told", error=repr(error))
 
     async def _place(self, channel: object) -> Place | None:
         """Where a message was written; a thread that is not in the cache is fetched.

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adapters.slack.workspace import Workspace
+from bot.domain import Address
 from bot.ports import Inbox
 
 CHANGED, DELETED = "message_changed", "message_deleted"
@@ -47,17 +48,22 @@ class Changes:
             "channel": event["channel"],
             "channel_type": event.get("channel_type"),
         }
-        incoming = await self._workspace.incoming({**body, "event": inner})
+        known = await self._inbox.conversation_of(self._source(event, str(message["ts"])))
+        incoming = await self._workspace.incoming(
+            {**body, "event": inner},
+            otherwise=None if known is None else Address.FOLLOW_UP,  # the mention may be edited out
+        )
         if incoming is not None:
             await self._inbox.edited(incoming, float(edited_at))
         return None
 
     async def _deleted(self, event: Payload, ts: str) -> None:
-        channel = str(event["channel"])
-        if f"{channel}/{ts}" in self._workspace.api.own_deletions:
-            return
-        key = self._workspace.key(channel)
-        await self._inbox.deleted(f"{key.platform}/{key.workspace}/{channel}/{ts}")
+        if f"{event['channel']}/{ts}" not in self._workspace.api.own_deletions:
+            await self._inbox.deleted(self._source(event, ts))
+
+    def _source(self, event: Payload, ts: str) -> str:
+        key = self._workspace.key(str(event["channel"]))
+        return f"{key.platform}/{key.workspace}/{key.channel}/{ts}"
 
 
 def _edited(message: Payload) -> str:

@@ -33,17 +33,25 @@ class Workspace:
         self._kinds = Lookups(fetch=self._kind_of, clock=clock)
 
     async def incoming(
-        self, body: Mapping[str, Any], names_within: float = NAMES_SECONDS
+        self,
+        body: Mapping[str, Any],
+        names_within: float = NAMES_SECONDS,
+        otherwise: Address | None = None,
     ) -> Incoming | None:
-        """The event as a message to the bot; None when it is none of our business."""
+        """The event as a message to the bot; None when it is none of our business.
+
+        `otherwise` is how one that does not address the bot counts, if it is to count.
+        """
         event = body["event"]
         if not events.is_said(event, self.me):
             return None
         kind = await self._kind(event)
-        if events.address_of(event, kind, self.me) is None:
+        address = events.address_of(event, kind, self.me) or otherwise
+        if address is None:
             return None
         names = await self._people.get(events.people_in(event), names_within)
-        return events.read(body, self.me, names, kind)
+        team = events.workspace_of(body, self.me.team)
+        return events.message(event, self.me, names, team, kind, address)
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """What people said in the thread before `incoming`, oldest first.

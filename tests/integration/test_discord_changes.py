@@ -72,6 +72,19 @@ async def test_edit_in_a_thread_and_in_a_direct_message(
     ]
 
 
+async def test_mention_that_is_edited_out_is_an_edit_and_strangers_edits_are_none(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message = await sim.mention("frist")
+    stored = await received(inbox, message)
+    inbox.conversations[stored.source] = stored.key
+    stranger = await sim.say(c.BOB, content="lunch?")
+    await sim.edit(stranger, "dinner?")
+    await sim.edit(message, "never mind")
+    await until(lambda: inbox.edits)
+    assert [(edit.text, edit.address.begins) for edit, _ in inbox.edits] == [("never mind", False)]
+
+
 async def test_previews_pins_and_threads_are_no_edits(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:

@@ -139,6 +139,8 @@ def own(slack: Platform, args: Args, refusal: str) -> Message:
 def update(slack: Platform, args: Args) -> Json:
     """chat.update: text, blocks and metadata that are not given stay as they are."""
     message = own(slack, args, "cant_update_message")
+    if slack.workspace.channels[message.channel].archived:
+        raise Refused("is_inactive")  # its words for "frozen, archived or deleted"
     if message.streaming:
         raise Refused("streaming_state_conflict")
     wanted = content(args)

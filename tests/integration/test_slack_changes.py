@@ -1,0 +1,270 @@
+"""Edits, deletions and places that go, over Socket Mode: what reaches the core, and what not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from adapters.slack.client import SlackAdapter
+from bot.domain import Answer, Control, Frame, Page, PageRecord, Shown
+from bot.errors import Gone
+from tests.integration.slack_world import FakeInbox, claim, key, running, until
+from tests.sims.slack import ids
+from tests.sims.slack.client import SlackSim
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[SlackSim]:
+    async with SlackSim() as sim:
+        yield sim
+
+
+@pytest.fixture
+def inbox() -> FakeInbox:
+    return FakeInbox()
+
+
+@pytest.fixture
+async def slack(sim: SlackSim, inbox: FakeInbox) -> AsyncIterator[SlackAdapter]:
+    async with running(sim, inbox) as adapter:
+        yield adapter
+
+
+def source(channel: str, ts: str) -> str:
+    return f"slack/{ids.TEAM}/{channel}/{ts}"
+
+
+def frame(*texts: str, final: bool = False, controls: tuple[Control, ...] = ()) -> Frame:
+    last = len(texts) - 1
+    pages = [Page(text, text, i, i + 1, final or i < last) for i, text in enumerate(texts)]
+    return Frame(tuple(pages), final, controls)
+
+
+async def show(surface: Any, shown: Shown, wanted: Frame) -> Shown:
+    while (request := surface.plan(shown, wanted)) is not None:
+        shown = await surface.perform(request, shown)
+    return shown
+
+
+async def caught_up(sim: SlackSim, inbox: FakeInbox) -> None:
+    """Everything that was sent before has been handled."""
+
+    async def quiet() -> bool:
+        return (await sim.state())["pending"] == 0
+
+    await sim.until(quiet)
+    last = await sim.say(ids.ALICE, ids.GENERAL, "the last", mention=True)
+    await until(lambda: source(ids.GENERAL, last) in inbox.sources)
+
+
+async def asked(sim: SlackSim, inbox: FakeInbox, text: str = "frist") -> str:
+    ts = await sim.say(ids.ALICE, ids.GENERAL, text, mention=True)
+    await until(lambda: source(ids.GENERAL, ts) in inbox.sources)
+    return ts
+
+
+# ── edits ─────────────────────────────────────────────────────────────────────────────────────
+async def test_edit_comes_as_the_message_would_with_its_time(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    """A mention that is edited comes as app_mention again too: that one changes nothing."""
+    ts = await asked(sim, inbox)
+    edited = await sim.edit(ids.GENERAL, ts, "first &amp; <b>", mention=True, raw=True)
+    await caught_up(sim, inbox)
+    [(after, edited_at)] = inbox.edits
+    assert (after.source, after.text) == (source(ids.GENERAL, ts), "first & <b>")
+    assert after.address is inbox.received[0].address
+    assert abs(edited_at - float(edited)) < 0.001
+    assert [message.text for message in inbox.received] == ["frist", "the last"]
+
+
+async def test_edit_in_a_thread_and_in_a_direct_message(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    root = await asked(sim, inbox)
+    follow_up = await sim.say(ids.BOB, ids.GENERAL, "so", thread_ts=root)
+    direct = await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
+    await sim.edit(ids.GENERAL, follow_up, "so what?")
+    await sim.edit(ids.DM_ALICE, direct, "hello there")
+    await until(lambda: len(inbox.edits) == 2)
+    found = {edit.source: (edit.text, edit.key.thread) for edit, _ in inbox.edits}
+    assert found == {
+        source(ids.GENERAL, follow_up): ("so what?", root),
+        source(ids.DM_ALICE, direct): ("hello there", direct),
+    }
+
+
+async def test_previews_replies_and_our_own_edits_are_no_edits(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    ts = await asked(sim, inbox)
+    await sim.unfurl(ids.GENERAL, ts)
+    surface = slack.surface(claim(ids.GENERAL, ts))
+    shown = await show(surface, Shown(), frame("One"))
+    await show(surface, shown, frame("One two", final=True))
+    await surface.close()
+    await caught_up(sim, inbox)
+    assert inbox.edits == []
+
+
+async def test_mention_that_is_edited_out_is_an_edit_and_strangers_edits_are_none(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    ts = await asked(sim, inbox)
+    stranger = await sim.say(ids.BOB, ids.GENERAL, "lunch?")
+    await sim.edit(ids.GENERAL, stranger, "dinner?")
+    await sim.edit(ids.GENERAL, ts, "never mind")
+    await until(lambda: inbox.edits)
+    assert [(edit.text, edit.address.begins) for edit, _ in inbox.edits] == [("never mind", False)]
+
+
+async def test_edits_of_bots_are_none_of_our_business(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    ts = await sim.say(ids.OTHER_BOT_USER, ids.GENERAL, "hello", mention=True)
+    await sim.edit(ids.GENERAL, ts, "hello again", mention=True)
+    await caught_up(sim, inbox)
+    assert inbox.edits == []
+    assert [message.text for message in inbox.received] == ["the last"]
+
+
+async def test_edit_that_could_not_be_kept_comes_again(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    await sim.delivery(retry_scale=0.01)
+    ts = await asked(sim, inbox)
+    inbox.failures = 1
+    await sim.edit(ids.GENERAL, ts, "first")
+    await until(lambda: inbox.edits)
+
+
+# ── deletions ─────────────────────────────────────────────────────────────────────────────────
+async def test_deletions_come_with_their_source_whoever_wrote_the_message(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    """A question with replies becomes a tombstone, and is "changed"; the bot's reply is deleted."""
+    root = await asked(sim, inbox)
+    alone = await asked(sim, inbox)
+    surface = slack.surface(claim(ids.GENERAL, root))
+    shown = await show(surface, Shown(), frame("An answer", final=True))
+    await surface.close()
+    page = shown.pages[0].message_id
+    for ts in (alone, root):
+        await sim.delete(ids.GENERAL, ts)
+        await until(lambda ts=ts: source(ids.GENERAL, ts) in inbox.deletions)
+    await sim.delete(ids.GENERAL, page)
+    await until(lambda: source(ids.GENERAL, page) in inbox.deletions)
+    assert inbox.edits == []
+
+
+async def test_pages_that_we_remove_ourselves_are_no_deletions(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    surface = slack.surface(claim(ids.GENERAL, await asked(sim, inbox)))
+    shown = await show(surface, Shown(), frame("one", "two", "three", final=True))
+    await show(surface, shown, frame("one", final=True))
+    await surface.close()
+    await caught_up(sim, inbox)
+    assert inbox.deletions == []
+
+
+async def test_reply_whose_root_is_gone_is_taken_out_of_the_channel_again(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    """Slack posts it into the channel, and says so only by what is missing from its answer."""
+    ts = await asked(sim, inbox)
+    await sim.delete(ids.GENERAL, ts)
+    surface = slack.surface(claim(ids.GENERAL, ts))
+    with pytest.raises(Gone):
+        await show(surface, Shown(), frame("An answer"))
+    await surface.close()
+    assert [m for m in await sim.channel(ids.GENERAL) if m.get("bot_id") == ids.BOT] == []
+    await caught_up(sim, inbox)
+    assert inbox.deletions == [source(ids.GENERAL, ts)]
+
+
+# ── places ────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("how", ["removed", "archived"])
+async def test_channel_that_cannot_be_written_to_is_gone(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter, how: str
+) -> None:
+    surface = slack.surface(claim(ids.GENERAL, await asked(sim, inbox)))
+    shown = await show(surface, Shown(), frame("Begun"))
+    if how == "removed":
+        await sim.remove_from_channel(ids.GENERAL)
+    else:
+        await sim.archive(ids.GENERAL)
+    await until(lambda: key(ids.GENERAL, "") in inbox.places_gone)
+    with pytest.raises(Gone):
+        await show(surface, shown, frame("Begun and ended", final=True))
+    await surface.close()
+
+
+async def test_somebody_else_who_leaves_ends_nothing(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    await sim.remove_from_channel(ids.GENERAL, ids.BOB)
+    await caught_up(sim, inbox)
+    assert inbox.places_gone == []
+
+
+@pytest.mark.parametrize("uninstall", [False, True])
+async def test_workspace_that_removes_the_app_is_gone(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter, uninstall: bool
+) -> None:
+    await sim.revoke(uninstall=uninstall)
+    await until(lambda: inbox.places_gone)
+    assert set(inbox.places_gone) == {key("", "")}
+    assert not slack.health().ok
+
+
+# ── buttons ───────────────────────────────────────────────────────────────────────────────────
+async def test_a_button_says_which_turn_it_means_and_its_success_needs_no_words(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """Also after a restart: nothing of it is kept in memory."""
+    both = (Control.RETRY, Control.CONTINUE)
+    async with running(sim, inbox) as slack:
+        ts = await asked(sim, inbox)
+        surface = slack.surface(claim(ids.GENERAL, ts, turn=42))
+        shown = await show(surface, Shown(), frame("Half", final=True, controls=both))
+        await surface.close()
+    page = shown.pages[0].message_id
+    inbox.answer = Answer("")
+    inbox.connections.clear()
+    async with running(sim, inbox):
+        for control in both:
+            result = await sim.click(ids.BOB, ids.GENERAL, page, f"threadline_{control.value}")
+            assert result["acked"]
+        inbox.answer = Answer("Too late.")
+        await sim.click(ids.BOB, ids.GENERAL, page, "threadline_retry")
+
+        async def told() -> bool:
+            return any("Too late." in m["shown"] for m in await sim.ephemeral(ids.BOB))
+
+        await sim.until(told)
+        assert len(await sim.ephemeral(ids.BOB)) == 1
+    assert [(x.name, x.argument) for x in inbox.commands[:2]] == [
+        ("retry", "42"),
+        ("continue", "42"),
+    ]
+    assert inbox.commands[0].key == key(ids.GENERAL, ts)
+
+
+async def test_retry_edits_the_page_in_place(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    ts = await asked(sim, inbox)
+    first = slack.surface(claim(ids.GENERAL, ts))
+    shown = await show(first, Shown(), frame("Old", final=True, controls=(Control.RETRY,)))
+    await first.close()
+    page = shown.pages[0].message_id
+    pages = (PageRecord(0, page, ids.GENERAL),)
+    second = slack.surface(claim(ids.GENERAL, ts, pages=pages))
+    found = await second.recover(pages)
+    await show(second, found, frame("New", final=True, controls=(Control.RETRY,)))
+    await second.close()
+    _, reply = await sim.thread(ids.GENERAL, ts)
+    assert (reply["ts"], reply["blocks"][0]["text"]) == (page, "New")
