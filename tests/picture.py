@@ -105,7 +105,7 @@ async def record() -> tuple[list[dict[str, Any]], list[Seen], dict[str, Any]]:
 async def _whole(stage: DiscordStage, place: Place, count: int) -> None:
     async def check() -> bool:
         seen = await stage.seen(place)
-        return len(seen) == count and not seen[-1].buttons
+        return len(seen) == count and not seen[-1].working
 
     await stage.sim.until(check, 30)
 

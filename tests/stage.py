@@ -7,8 +7,9 @@ scenario runs on Discord and on Slack.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from tests.sims.discord import constants as d
@@ -38,6 +39,15 @@ class Seen:
     notified: tuple[Any, ...]
     buttons: tuple[str, ...]
 
+    @property
+    def working(self) -> bool:
+        """Whether it can be stopped, and so is not at its end."""
+        return any("stop" in button for button in self.buttons)
+
+    def button(self, control: str) -> str | None:
+        """The id of its button for a control, if it has one."""
+        return next((button for button in self.buttons if control in button), None)
+
 
 class Stage(Protocol):
     """What a scene needs of a platform."""
@@ -60,7 +70,16 @@ class Stage(Protocol):
     async def whispers(self) -> list[str]: ...
     async def throttled(self) -> int: ...
     async def signs_of_work(self) -> list[Any]: ...
+    async def press(self, place: Place, control: str, *, user: str = "alice") -> None: ...
     async def press_stop(self, place: Place) -> None: ...
+    async def edit(
+        self, place: Place, message: Any, text: str, *, mention: bool = False
+    ) -> None: ...
+    async def delete(self, place: Place, message: Any) -> None: ...
+    async def delete_root(self, place: Place) -> None: ...
+    async def undo_offer(self, place: Place) -> Callable[[], Awaitable[Any]] | None: ...
+    async def other_bot(self, text: str) -> Place: ...
+    async def close(self, place: Place) -> None: ...
 
 
 class DiscordStage:
@@ -132,7 +151,8 @@ class DiscordStage:
 
     async def whispers(self) -> list[str]:
         found = (await self.sim.state())["interactions"]
-        return [answer["content"] for x in found for answer in x["answers"] if "content" in answer]
+        answers = [answer["data"] for x in found for answer in x["answers"]]
+        return [answer["content"] for answer in answers if answer.get("content")]
 
     async def throttled(self) -> int:
         return int((await self.sim.state())["limited"])
@@ -148,8 +168,37 @@ class DiscordStage:
         return left
 
     async def press_stop(self, place: Place) -> None:
-        message = next(m for m in await self.seen(place) if m.buttons)
-        await self.sim.click(d.ALICE, message.id, message.buttons[0])
+        await self.press(place, "stop")
+
+    async def press(self, place: Place, control: str, *, user: str = "alice") -> None:
+        message, button = offered(await self.seen(place), control)
+        await self.sim.click(self.people[user], message.id, button)
+
+    async def edit(self, place: Place, message: Any, text: str, *, mention: bool = False) -> None:
+        await self.sim.edit(message, f"<@{d.BOT}> {text}" if mention else text)
+
+    async def delete(self, place: Place, message: Any) -> None:
+        await self.sim.delete(message)
+
+    async def delete_root(self, place: Place) -> None:
+        """What a thread hangs on is the thread itself here."""
+        await self.sim.delete_thread(place.thread)
+
+    async def undo_offer(self, place: Place) -> Callable[[], Awaitable[Any]] | None:
+        for message in await self.seen(place):
+            if (button := message.button(":undo:")) is not None:
+                return partial(self.sim.click, d.ALICE, message.id, button)
+        return None
+
+    async def other_bot(self, text: str) -> Place:
+        """Another bot begins a thread, mentioning ours."""
+        message = await self.sim.mention(text, user=d.OTHER_BOT)
+        await self.sim.start_thread(d.OTHER_BOT, message, "another bot's")
+        return Place(d.CHANNEL, message, message)
+
+    async def close(self, place: Place) -> None:
+        """The bot may no longer write in the place."""
+        await self.sim.set_permissions(d.CHANNEL, deny=("view_channel", "send_messages_in_threads"))
 
 
 class SlackStage:
@@ -236,5 +285,42 @@ class SlackStage:
         ]
 
     async def press_stop(self, place: Place) -> None:
-        message = next(m for m in await self.seen(place) if m.buttons)
-        await self.sim.click(s.ALICE, place.channel, message.id, message.buttons[0])
+        await self.press(place, "stop")
+
+    async def press(self, place: Place, control: str, *, user: str = "alice") -> None:
+        message, button = offered(await self.seen(place), control)
+        await self.sim.click(self.people[user], place.channel, message.id, button)
+
+    async def edit(self, place: Place, message: Any, text: str, *, mention: bool = False) -> None:
+        await self.sim.edit(place.channel, message, text, mention=mention)
+
+    async def delete(self, place: Place, message: Any) -> None:
+        await self.sim.delete(place.channel, message)
+
+    async def delete_root(self, place: Place) -> None:
+        """The message that the thread is under."""
+        await self.sim.delete(place.channel, place.thread)
+
+    async def undo_offer(self, place: Place) -> Callable[[], Awaitable[Any]] | None:
+        for message in await self.sim.ephemeral():
+            if "threadline_undo" in str(message["blocks"]):
+                ts = message["ts"]
+                return partial(self.sim.click, s.ALICE, place.channel, ts, "threadline_undo")
+        return None
+
+    async def other_bot(self, text: str) -> Place:
+        """Another bot begins a thread, mentioning ours."""
+        ts = await self.sim.say(s.OTHER_BOT_USER, s.GENERAL, text, mention=True)
+        return Place(s.GENERAL, ts, ts)
+
+    async def close(self, place: Place) -> None:
+        """The bot may no longer write in the place."""
+        await self.sim.remove_from_channel(place.channel)
+
+
+def offered(seen: Sequence[Seen], control: str) -> tuple[Seen, str]:
+    """The newest message that offers a control, and the button's id."""
+    for message in reversed(seen):
+        if (button := message.button(control)) is not None:
+            return message, button
+    raise AssertionError(f"no message offers {control!r}: {[m.buttons for m in seen]}")

@@ -107,7 +107,7 @@ async def _round(stage: Stage, model: ModelSim, count: int) -> Figures:
 
 async def _whole(stage: Stage, place: Place, ended: str) -> bool:
     seen = await stage.seen(place)
-    return bool(seen) and ended in seen[-1].text and not seen[-1].buttons
+    return bool(seen) and ended in seen[-1].text and not seen[-1].working
 
 
 def _text(n: int) -> str:

@@ -24,7 +24,7 @@ async def whole(stage: Stage, place: Place, text: str, count: int = 1) -> list[S
 
     async def check() -> list[Seen] | None:
         seen = await stage.seen(place)
-        done = len(seen) >= count and text in seen[-1].text and not seen[-1].buttons
+        done = len(seen) >= count and text in seen[-1].text and not seen[-1].working
         return seen if done else None
 
     found: list[Seen] = await until(check, stage)
@@ -296,7 +296,7 @@ async def test_terminate_lets_the_running_reply_finish(
         assert await bot.terminate() == 0
         (reply,) = await stage.seen(place)
         assert reply.text.strip() == STORY.strip()
-        assert reply.buttons == ()
+        assert not reply.working
 
 
 async def test_more_turns_than_allowed_wait_visibly(
