@@ -192,6 +192,15 @@ async def test_only_from_channels_the_bot_is_in(sim: LocalSlack, socket: RawSock
     assert kinds(await received(sim, socket)) == ["channel_left", "member_left_channel"]
 
 
+async def test_a_new_channel_has_the_bot_in_it(sim: LocalSlack, socket: RawSocket) -> None:
+    """It is told of its membership, and hears what people say there."""
+    channel = await sim.add_channel("room")
+    assert channel != await sim.add_channel("other room")
+    await sim.say(ALICE, channel, "hello")
+    found = kinds(await received(sim, socket))
+    assert found == ["member_joined_channel", "member_joined_channel", "message"]
+
+
 async def test_the_same_events_again(sim: LocalSlack, socket: RawSocket) -> None:
     """With the same event ids, or with new ones."""
     ts = await sim.say(ALICE, GENERAL, "hello", mention=True)
