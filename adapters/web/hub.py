@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Live:
     version: int = 0
     _growing: GrowingHtml = field(default_factory=GrowingHtml)
     _html: tuple[int, str] = (-1, "")
+    _rendering: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def state(self) -> str:
@@ -47,15 +49,16 @@ class Live:
         return self.source or self.note
 
     def html(self) -> str:
-        """The HTML of what is shown, rendered once for every reader."""
-        if self._html[0] != self.version:
-            self._html = (self.version, self._growing.html(self.text))
-        return self._html[1]
+        """The HTML of what is shown, rendered once for every reader; on any thread."""
+        with self._rendering:
+            if self._html[0] != self.version:
+                self._html = (self.version, self._growing.html(self.text))
+            return self._html[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; `data` is called when it is sent, so that only the newest state is rendered."""
+    """One event; `data` is called when it is sent, on any thread: what nobody reads is free."""
 
     number: int
     name: str

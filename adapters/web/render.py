@@ -26,6 +26,12 @@ MOST_COLOURED = 20_000
 KEPT_BLOCKS = 128
 """Coloured code blocks that are remembered: a growing reply is rendered many times."""
 
+KEPT_TEXTS = 256
+"""Messages whose HTML is remembered: every tab and every reload asks for the same ones."""
+
+MOST_GROWING = 2_000
+"""Characters of a code block that has colours while it grows: each frame colours it anew."""
+
 # A message stands inside a page that has a first and a second heading already.
 HEADING_OFFSET = 2
 
@@ -42,7 +48,8 @@ class _Html(RendererHTML):
     ) -> str:
         token = tokens[idx]
         words = token.info.split()
-        return _code(token.content, words[0] if words else "")
+        coloured = len(token.content) <= env.get("coloured", MOST_COLOURED)
+        return _code(token.content, words[0] if words else "", coloured=coloured)
 
     def code_block(
         self,
@@ -51,7 +58,7 @@ class _Html(RendererHTML):
         options: OptionsDict,
         env: MutableMapping[str, Any],
     ) -> str:
-        return _code(tokens[idx].content, "")
+        return _code(tokens[idx].content, "", coloured=False)
 
     def image(
         self,
@@ -90,12 +97,14 @@ class _Html(RendererHTML):
 _REL = "noopener noreferrer nofollow"
 
 
+@lru_cache(maxsize=KEPT_TEXTS)
 def html_of(markdown: str) -> str:
     """What the model wrote, as HTML."""
     html: str = _parser().render(markdown)
     return html
 
 
+@lru_cache(maxsize=KEPT_TEXTS)
 def html_of_person(text: str) -> str:
     """What a person wrote: their line breaks are meant."""
     html: str = _parser(breaks=True).render(text)
@@ -128,7 +137,8 @@ class GrowingHtml:
             self._html += parser.renderer.render(tokens[:index], parser.options, self._env)
             self._done += _offset(tail, line)
             tokens = tokens[index:]
-        return self._html + str(parser.renderer.render(tokens, parser.options, self._env))
+        growing = self._env | {"coloured": MOST_GROWING}
+        return self._html + str(parser.renderer.render(tokens, parser.options, growing))
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
@@ -162,17 +172,18 @@ def _fit(token: Token) -> None:
         token.attrs["class"] = style.replace("text-align:", "align-")
 
 
-def _code(code: str, language: str) -> str:
+def _code(code: str, language: str, *, coloured: bool) -> str:
     name = escape(language)
+    inside = _coloured(code, language) if coloured else escape(code)
     return (
         f'<pre class="code" data-language="{name}" tabindex="0">'
-        f'<code class="highlight">{_coloured(code, language)}</code></pre>\n'
+        f'<code class="highlight">{inside}</code></pre>\n'
     )
 
 
 @lru_cache(maxsize=KEPT_BLOCKS)
 def _coloured(code: str, language: str) -> str:
-    if not language or len(code) > MOST_COLOURED:
+    if not language:
         return escape(code)
     try:
         lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)

@@ -85,7 +85,8 @@ class Talk:
         if asked is None or asked.turn is None:
             raise HTTPException(404, GONE)
         if record.conversation.key.channel == CHANNEL:
-            self.tell_message(user, record.uid, page_message(asked), None)
+            message = await asyncio.to_thread(page_message, asked)
+            self.tell_message(user, record.uid, message, None)
         return asked.turn
 
     def tell_message(

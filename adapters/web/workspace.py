@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Query
@@ -18,9 +18,10 @@ from pydantic import BaseModel, Field
 
 from adapters.web import shapes
 from adapters.web.auth import User
-from adapters.web.hub import Hub, Live
+from adapters.web.hub import Live
 from adapters.web.limits import MESSAGE_CHARACTERS, Streams
 from adapters.web.streams import EventStream
+from adapters.web.tabs import tab_events
 from adapters.web.talk import CHANNEL, PLATFORM, Talk, place_of
 from bot import __version__, commands
 from bot.domain import (
@@ -33,16 +34,16 @@ from bot.domain import (
     Receipt,
     Role,
 )
-from bot.records import ConversationRecord, NewConversation, ThreadRecord
+from bot.records import (
+    ConversationRecord,
+    MessageRecord,
+    NewConversation,
+    ReplyRecord,
+    ThreadRecord,
+)
 
 MOST_MESSAGES = 500
 """The newest messages of a thread that the page gets."""
-
-UPDATE_SECONDS = 0.05
-"""A page is told at most so often: 20 times a second reads as a steady flow."""
-
-KEEP_ALIVE_SECONDS = 15.0
-"""Proxies close what is silent for a minute, some after 30 s."""
 
 NEEDS_MENTION = "Begin with @threadline: I answer in a thread when I am mentioned."
 NO_SUCH_THREAD = "There is no such thread."
@@ -129,8 +130,9 @@ class Workspace:
         """The channel's threads, the newest last."""
         place = place_of(user, CHANNEL)
         found = await self._library.threads(place, before=before, limit=limit)
+        lines = await asyncio.to_thread(lambda: [*map(shapes.page_thread, reversed(found))])
         return {
-            "threads": [shapes.page_thread(thread) for thread in reversed(found)],
+            "threads": lines,
             "next": found[-1].record.uid if len(found) == limit else None,
         }
 
@@ -151,6 +153,12 @@ class Workspace:
         # follows.
         replies = await self._library.replies(conversation, limit=MOST_MESSAGES)
         messages = await self._library.latest(conversation, limit=MOST_MESSAGES)
+        return await asyncio.to_thread(self._entries, messages, replies)
+
+    def _entries(
+        self, messages: Sequence[MessageRecord], replies: Sequence[ReplyRecord]
+    ) -> list[dict[str, Any]]:
+        """In index order. Rendering takes its time, so it is done beside the loop."""
         entries = [
             *((m.index, shapes.page_message(m)) for m in messages if not m.is_reply),
             *((r.index, shapes.page_reply(r, self._hub.live(r.turn))) for r in replies),
@@ -200,7 +208,7 @@ class Workspace:
         asked = None
         if receipt is Receipt.QUESTION or receipt is Receipt.KNOWN:
             asked = await self._library.asked(incoming.source)
-        message = None if asked is None else shapes.page_message(asked)
+        message = None if asked is None else await asyncio.to_thread(shapes.page_message, asked)
         if receipt is Receipt.QUESTION and message is not None:
             self._talk.tell_message(user, incoming.key.thread, message, incoming.message_id)
         if answer is not None and answer.text:
@@ -243,8 +251,11 @@ class Workspace:
         if reply.outcome is None:
             self.tell_live(live)
         else:
-            shape = {"thread": live.thread, **shapes.page_reply(reply, None)}
-            self._hub.feed(live.user).push("reply", lambda: shape, key=f"reply-{live.turn}")
+            self._hub.feed(live.user).push(
+                "reply",
+                lambda: {"thread": live.thread, **shapes.page_reply(reply, None)},
+                key=f"reply-{live.turn}",
+            )
         self._tell_thread(live.user, thread)
 
     def tell_live(self, live: Live) -> None:
@@ -258,8 +269,9 @@ class Workspace:
 
     def _tell_thread(self, user: str, thread: ThreadRecord | None) -> None:
         if thread is not None:
-            shape = shapes.page_thread(thread)
-            self._hub.feed(user).push("thread", lambda: shape, key=f"thread-{thread.record.uid}")
+            self._hub.feed(user).push(
+                "thread", lambda: shapes.page_thread(thread), key=f"thread-{thread.record.uid}"
+            )
 
     def _tell_notice(
         self, user: str, thread: ThreadRecord | None, text: str, client_id: str | None
@@ -278,50 +290,8 @@ class Workspace:
     ) -> EventStream:
         """What happens from now on, or from the event with that id on."""
         return EventStream(
-            _events(self._hub, user, last_event_id or after), self._streams.hold(user)
+            tab_events(self._hub, user, last_event_id or after), self._streams.hold(user)
         )
-
-
-async def _events(hub: Hub, user: str, last: str | None) -> AsyncIterator[bytes]:
-    feed, number = hub.feed(user), _number(hub, last)
-    newer = feed.since(number) if number is not None else None
-    if newer is None:
-        # A name of its own for those who come for the first time: they have just read all.
-        name, newer, number = ("ready" if last is None else "refresh"), [], feed.number
-        yield f"id: {hub.epoch}-{number}\nevent: {name}\ndata: {{}}\n\n".encode()
-    woken = asyncio.Event()
-    feed.readers.add(woken)
-    try:
-        while not hub.closing:
-            woken.clear()
-            newer = feed.since(number or 0)
-            if newer is None:  # more came than is kept: the reader was too slow
-                number = feed.number
-                yield f"id: {hub.epoch}-{number}\nevent: refresh\ndata: {{}}\n\n".encode()
-            elif newer:
-                number = newer[-1].number
-                yield b"".join(event.encoded(hub.epoch) for event in newer)
-                await asyncio.sleep(UPDATE_SECONDS)
-            else:
-                yield await _quiet(woken)
-    finally:
-        feed.readers.discard(woken)
-
-
-async def _quiet(woken: asyncio.Event) -> bytes:
-    """Wait for something new; a comment when nothing comes for a while."""
-    try:
-        async with asyncio.timeout(KEEP_ALIVE_SECONDS):
-            await woken.wait()
-    except TimeoutError:
-        return b": still here\n\n"
-    return b""
-
-
-def _number(hub: Hub, event_id: str | None) -> int | None:
-    """The number in an event's id, if it is of this process."""
-    epoch, _, number = (event_id or "").rpartition("-")
-    return int(number) if epoch == hub.epoch and number.isdecimal() and number.isascii() else None
 
 
 # ── texts and keys ────────────────────────────────────────────────────────────────────────────

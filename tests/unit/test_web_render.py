@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.web.render import GrowingHtml, html_of, html_of_person
@@ -53,6 +53,7 @@ class Elements(HTMLParser):
         assert self.open.pop() == tag
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_nothing_gets_through_that_could_run_or_load(text: str) -> None:
     """Only known elements and attributes, closed in order; links lead to the web or to a mail."""
@@ -68,6 +69,7 @@ def test_nothing_gets_through_that_could_run_or_load(text: str) -> None:
                 assert attributes["rel"] == "noopener noreferrer nofollow"
 
 
+@settings(deadline=None)
 @given(TEXTS, st.lists(st.integers(1, 15), min_size=1, max_size=8))
 def test_a_text_that_grew_looks_as_if_it_had_come_at_once(text: str, steps: list[int]) -> None:
     """Except for definitions of links, which may stand below their use."""

@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.web.templates import (
@@ -164,6 +164,7 @@ BLOCKS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(BLOCKS, min_size=1, max_size=3))
 def test_whatever_is_written_reads_back_the_same(blocks: list[Block]) -> None:
     template = Template(tuple(blocks))
