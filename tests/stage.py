@@ -40,6 +40,11 @@ class Seen:
     buttons: tuple[str, ...]
 
     @property
+    def writing(self) -> bool:
+        """Whether it can be stopped, which is as long as it is being written."""
+        return any("stop" in button for button in self.buttons)
+
+    @property
     def working(self) -> bool:
         """Whether it can be stopped, and so is not at its end."""
         return any("stop" in button for button in self.buttons)
