@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -61,8 +62,6 @@ async def now(sim: DiscordSim) -> int:
 
 def talked(thread: int, channel: int = c.CHANNEL, guild: str = GUILD) -> Conversation:
     """A conversation of a moment ago."""
-    import time
-
     key = ConversationKey("discord", guild, str(channel), str(thread) if guild != "@me" else "")
     return Conversation(1, key, "", None, 1, time.time(), time.time(), Visibility.PUBLIC)
 
@@ -135,3 +134,169 @@ async def test_the_watermark_follows_page_by_page_and_never_passes_what_could_no
     async with running(sim, inbox):
         await caught_up(sim, inbox, c.CHANNEL, live)
     assert said(inbox)[-4:] == ["n0", "n1", "n2", "live"]
+
+
+async def test_a_resumed_session_reads_nothing_and_misses_nothing(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    async with running(sim, inbox):
+        await sim.wait_idle()
+        before = await now(sim)
+        await sim.disconnect("op7")
+        message = await sim.mention("while it was away")
+        await received(inbox, message)
+        assert await reads(sim, before) == []
+
+
+async def test_a_new_session_of_the_same_process_reads_what_lies_between(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    async with running(sim, inbox):
+        live = await sim.mention("live")
+        await received(inbox, live)
+        await caught_up(sim, inbox, c.CHANNEL, live)
+        await sim.offline()
+        missed = await sim.mention("missed")
+        before = await now(sim)
+        await sim.online()
+        await received(inbox, missed)
+        await sim.wait_idle()
+        assert len(await reads(sim, before)) == 1
+    assert said(inbox) == ["missed"]
+
+
+async def test_a_session_that_is_lost_in_the_middle_of_reading_begins_again_where_it_was(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """Each page is brought once more at most; the pages that were brought are not read again."""
+    texts = [f"n{n}" for n in range(250)]
+    for text in texts:
+        last = await sim.mention(text)
+    await sim.call("fault", match=f"channels/{c.CHANNEL}/messages", skip=1, delay=2.0)
+    before = await now(sim)
+    async with running(sim, inbox):
+        await until(lambda: len(inbox.read) == 1)
+        await sim.disconnect("invalid_session", resumable=False)
+        await until(lambda: mark(inbox, c.CHANNEL) >= last, 30)
+        assert len(await reads(sim, before)) in (3, 4)  # one may have been given up
+    assert said(inbox) == texts
+
+
+async def test_a_place_that_may_not_be_read_is_skipped_and_the_others_are_read(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """Without the history permission Discord would give an empty list; nothing is even asked."""
+    await sim.set_permissions(c.CHANNEL_2, deny=("read_message_history",))
+    hidden = await sim.add_channel("hidden")
+    await sim.set_permissions(hidden, deny=("view_channel",))
+    await sim.mention("not to be read", channel=c.CHANNEL_2)
+    await sim.mention("not to be seen", channel=hidden)
+    message = await sim.mention("to be read")
+    before = await now(sim)
+    async with running(sim, inbox):
+        await caught_up(sim, inbox, c.CHANNEL, message)
+        assert await reads(sim, before) == [f"/api/v10/channels/{c.CHANNEL}/messages"]
+    assert said(inbox) == ["to be read"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 503, "body": {"message": "down"}},
+        {"drop": True},
+        {
+            "status": 429,
+            "body": {"message": "slow", "retry_after": 0.5, "global": False},
+            "headers": {"Via": "1.1 sim", "Retry-After": "0.5"},
+        },
+    ],
+)
+async def test_a_read_that_fails_is_tried_again(
+    sim: DiscordSim, inbox: RecordingInbox, fault: dict[str, Any]
+) -> None:
+    message = await sim.mention("found at last")
+    await sim.call("fault", match=f"GET /api/v10/channels/{c.CHANNEL}/messages", times=2, **fault)
+    async with running(sim, inbox):
+        await received(inbox, message)
+    assert said(inbox) == ["found at last"]
+
+
+async def test_live_messages_do_not_wait_while_reading_is_stuck(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    await sim.mention("missed")
+    await sim.call("fault", match=f"GET /api/v10/channels/{c.CHANNEL}/messages", delay=8.0)
+    async with running(sim, inbox):
+        live = await sim.mention("live")
+        await received(inbox, live)
+        assert inbox.read == []
+
+
+async def test_one_archived_thread_is_read_and_of_several_the_list_tells_which(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """People wrote in a thread, and closed it, while nobody was there."""
+    threads = [
+        await sim.start_thread(c.ALICE, await sim.say(c.ALICE, c.CHANNEL, "x"), f"t{n}")
+        for n in range(4)
+    ]
+    async with running(sim, inbox):
+        await sim.wait_idle()
+        await until(lambda: mark(inbox, c.CHANNEL) >= threads[-1])
+    alone = await sim.start_thread(c.BOB, await sim.say(c.BOB, c.CHANNEL_2, "y"), "alone")
+    await sim.say(c.ALICE, threads[2], "one of several")
+    await sim.say(c.BOB, alone, "the only one")
+    for thread in (*threads, alone):
+        await sim.archive(thread)
+    inbox.talked_in = [*map(talked, threads), talked(alone, c.CHANNEL_2)]
+    before = await now(sim)
+    async with running(sim, inbox):
+        await until(lambda: len(said(inbox)) >= 2)
+        await sim.wait_idle()
+        found = await reads(sim, before)
+    assert sorted(said(inbox)) == ["one of several", "the only one"]
+    assert len(found) == 4  # a list and the thread that it told; the only one; its channel
+    assert {m.address for page in inbox.read for m in page} == {Address.FOLLOW_UP}
+
+
+async def test_known_direct_messages_are_read(sim: DiscordSim, inbox: RecordingInbox) -> None:
+    """Discord tells a bot about no others."""
+    known = await sim.dm(c.ALICE, "in private")
+    await sim.dm(c.BOB, "never seen")
+    inbox.talked_in = [talked(0, known["channel"], "@me")]
+    before = await now(sim)
+    async with running(sim, inbox):
+        message = await received(inbox, known["message"])
+        assert message.address is Address.DIRECT
+        assert message.key.channel == str(known["channel"])
+        await sim.wait_idle()
+        assert len(await reads(sim, before)) == 1
+
+
+async def test_a_guild_that_it_is_added_to_begins_at_once_and_with_nothing_of_the_past(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    async with running(sim, inbox):
+        await sim.wait_idle()
+        before = await now(sim)
+        new = await sim.add_guild("another")
+        await until(lambda: (str(new["guild"]), "") in inbox.marks)
+        message = await sim.mention("hello", channel=new["channel"])
+        await received(inbox, message)
+        assert await reads(sim, before) == []
+
+
+async def test_a_message_that_could_not_be_stored_is_brought_again(
+    sim: DiscordSim, inbox: RecordingInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told or not, it is read once more, and no watermark passes it before."""
+    monkeypatch.setattr("adapters.discord.gap.AGAIN_SECONDS", 0.5)
+    thread = await sim.start_thread(c.ALICE, await sim.say(c.ALICE, c.CHANNEL, "x"), "t")
+    async with running(sim, inbox):
+        inbox.error = StoreUnavailable("full")
+        message = await sim.say(c.ALICE, thread, "do not lose me")
+        await sim.wait_idle()
+        assert mark(inbox, thread) < message
+        inbox.error = None
+        await received(inbox, message)
+        await until(lambda: mark(inbox, thread) >= message)
