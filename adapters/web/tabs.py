@@ -1,6 +1,6 @@
 """The events of one open tab, as a stream that resumes where it was.
 
-Invariant: rendering never holds the loop, and rarely takes more than a tenth of a tab's time: a long
+Invariant: rendering never holds the loop, and rarely takes over a tenth of a tab's time: a long
 reply is shown less often, and always in its newest state.
 """
 
