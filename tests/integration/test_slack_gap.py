@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from adapters.slack.events import position
 from bot.domain import Conversation, ConversationKey
 from bot.errors import StoreUnavailable
 from tests.integration.slack_world import FakeInbox, running, until
@@ -46,11 +49,18 @@ async def away(sim: SlackSim) -> None:
 
 async def reads(sim: SlackSim, since: int) -> list[str]:
     found = await sim.requests("conversations", since)
-    return [entry["path"].rpartition("/")[2] for entry in found]
+    names = [entry["path"].rpartition("/")[2] for entry in found]
+    return [name for name in names if name != "conversations.info"]  # asked for live ones too
 
 
 async def now(sim: SlackSim) -> int:
     return len(await sim.requests())
+
+
+async def caught_up(sim: SlackSim, count: int) -> bool:
+    """Whether so many reads were answered."""
+    found = await sim.requests("conversations")
+    return sum(entry["answered"] is not None for entry in found) >= count
 
 
 def talked(channel: str, thread: str) -> Conversation:
@@ -83,3 +93,148 @@ async def test_what_was_asked_meanwhile_is_found(sim: SlackSim, inbox: FakeInbox
     # Three channels (one of them direct), two threads of one channel.
     assert sorted(found) == [*[history] * 3, *[replies] * 2, "users.conversations"]
     assert not (await sim.state())["ratelimited"]
+
+
+async def test_the_first_start_ever_answers_nothing_of_the_past(sim: SlackSim) -> None:
+    await sim.delivery(retry_scale=0.0)
+    await sim.offline()
+    await sim.say(ids.ALICE, ids.GENERAL, "long ago", mention=True)
+    await away(sim)
+    inbox = FakeInbox()
+    async with running(sim, inbox):
+        await until(lambda: (ids.TEAM, "") in inbox.marks)
+        await sim.say(ids.ALICE, ids.GENERAL, "now", mention=True)
+        await until(lambda: inbox.received)
+        assert said(inbox) == ["now"]
+        assert await reads(sim, 0) == []
+
+
+async def test_long_histories_are_read_page_by_page_and_brought_in_order(
+    sim: SlackSim, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a channel the newest page comes first, in a thread the oldest."""
+    monkeypatch.setattr("adapters.slack.gap.PAGE", 20)
+    questions = [f"q{n}" for n in range(50)]
+    for text in questions:
+        root = await sim.say(ids.ALICE, ids.GENERAL, text, mention=True)
+    replies = [f"r{n}" for n in range(45)]
+    for text in replies:
+        await sim.say(ids.ALICE, ids.GENERAL, text, thread_ts=root)
+    await away(sim)
+    before = await now(sim)
+    async with running(sim, inbox):
+        await until(lambda: len(inbox.received) >= 95)
+        found = await reads(sim, before)
+    assert said(inbox) == [*questions, *replies]
+    assert found.count("conversations.replies") == 3  # the root comes with each page
+    assert found.count("conversations.history") == 3 + 2  # and the other two channels
+
+
+async def test_a_mention_in_a_thread_that_people_began_meanwhile_is_found(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    root = await sim.say(ids.BOB, ids.GENERAL, "people among themselves")
+    await sim.say(ids.ALICE, ids.GENERAL, "and you?", thread_ts=root, mention=True)
+    await away(sim)
+    async with running(sim, inbox):
+        await until(lambda: inbox.received)
+    assert said(inbox) == ["and you?"]
+    assert inbox.received[0].in_old_thread
+
+
+async def test_a_short_loss_of_the_connection_reads_nothing_and_slack_brings_it(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """And no watermark moves until nothing can come late any more."""
+    await sim.delivery(retry_scale=0.01)
+    await sim.online()
+    async with running(sim, inbox):
+        await sim.until(lambda: caught_up(sim, 4))
+        before = await now(sim)
+        await sim.drop()
+        between = await sim.say(ids.ALICE, ids.GENERAL, "in between", mention=True)
+        await until(lambda: inbox.received)
+        await sim.connected()
+        assert await reads(sim, before) == []
+    assert said(inbox) == ["in between"]
+    assert inbox.marks[ids.TEAM, ids.GENERAL].position < position(between)
+
+
+async def test_after_a_long_one_everything_is_read(
+    sim: SlackSim, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.slack.gap.SHORT_OUTAGE", 0.0)
+    await sim.online()
+    async with running(sim, inbox):
+        await until(lambda: inbox.marks[ids.TEAM, ""].position)
+        await sim.offline()
+        await sim.drop()
+        await sim.say(ids.ALICE, ids.GENERAL, "given up", mention=True)
+        await away(sim)
+        await until(lambda: inbox.received)
+    assert said(inbox) == ["given up"]
+
+
+async def test_channels_are_known_by_their_conversations_where_they_may_not_be_listed(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    scopes = [scope for scope in ids.SCOPES if scope != "mpim:read"]
+    await sim.scopes(scopes)
+    inbox.talked_in = [talked(ids.GENERAL, "1700000000.000100")]
+    await sim.say(ids.ALICE, ids.GENERAL, "still found", mention=True)
+    await away(sim)
+    async with running(sim, inbox):
+        await until(lambda: inbox.received)
+    assert said(inbox) == ["still found"]
+    assert inbox.received[0].visibility.value == "public"
+
+
+async def test_a_channel_that_may_not_be_read_is_skipped(sim: SlackSim, inbox: FakeInbox) -> None:
+    await sim.scopes([scope for scope in ids.SCOPES if scope != "groups:history"])
+    await sim.say(ids.ALICE, ids.PRIVATE, "not to be read", mention=True)
+    await sim.say(ids.ALICE, ids.GENERAL, "to be read", mention=True)
+    await away(sim)
+    async with running(sim, inbox):
+        await until(lambda: inbox.received)
+        await until(lambda: (ids.TEAM, ids.GENERAL) in inbox.marks)
+    assert said(inbox) == ["to be read"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 503},
+        {"drop": True},
+        {
+            "status": 429,
+            "body": {"ok": False, "error": "ratelimited"},
+            "headers": {"Retry-After": "1"},
+        },
+    ],
+)
+async def test_a_read_that_fails_is_tried_again(
+    sim: SlackSim, inbox: FakeInbox, fault: dict[str, Any]
+) -> None:
+    await sim.say(ids.ALICE, ids.GENERAL, "found at last", mention=True)
+    await away(sim)
+    await sim.call("fault", match="conversations.history", times=3, **fault)
+    async with running(sim, inbox):
+        await until(lambda: inbox.received, seconds=20)
+    assert said(inbox) == ["found at last"]
+
+
+async def test_no_watermark_passes_what_could_not_be_stored(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    missed = await sim.say(ids.ALICE, ids.GENERAL, "missed", mention=True)
+    await away(sim)
+    inbox.missed_error = StoreUnavailable("full")
+    async with running(sim, inbox):
+        await sim.say(ids.ALICE, ids.GENERAL, "live", mention=True)
+        await until(lambda: inbox.received)
+        await asyncio.sleep(1.5)  # what would be stored is stored after a second
+        assert inbox.marks[ids.TEAM, ids.GENERAL].position < position(missed)
+    inbox.missed_error = None
+    async with running(sim, inbox):
+        await until(lambda: len(inbox.received) == 2)
+    assert sorted(said(inbox)) == ["live", "missed"]
