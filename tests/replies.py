@@ -113,7 +113,7 @@ def raw_in(shown: str, final: str) -> str | None:
 
 
 quickly = settings(
-    max_examples=60,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     database=None,

@@ -24,6 +24,9 @@ LOW = 0.6
 THIN = 0.25
 """A page that would be less full is cut in the middle of a word instead."""
 
+NEAR = 1_200
+"""Characters before a page's end in which words are looked at first: there is a sentence's end."""
+
 LONGEST_INFO = 60
 """Characters of a fence's first line that are repeated: a language is a word."""
 
@@ -79,12 +82,14 @@ def best_cut(text: str, fill: Callable[[str], float]) -> Cut:
     outline = Outline(text)
     choice = _Choice(text, fill)
     choice.add(_block_cuts(outline))
-    begin = choice.last
+    begin, near = choice.last, max(choice.last, len(text) - NEAR)
     return (
         choice.best(worst=Rank.LINE)
+        or choice.add(_inline_cuts(outline, near)).best(worst=Rank.EMPHASIS)
         or choice.add(_inline_cuts(outline, begin)).best(worst=Rank.WORD)
         or choice.latest(worst=Rank.EMPHASIS)
-        or choice.add(_broken_cuts(outline, begin)).best(worst=Rank.SOLID)
+        or choice.add(_broken_cuts(outline, begin, near)).best(worst=Rank.SOLID)
+        or choice.add(_broken_cuts(outline, begin, begin)).best(worst=Rank.SOLID)
         or choice.hard()
     )
 
@@ -236,15 +241,16 @@ def _straddling(outline: Outline, begin: int) -> list[Leaf]:
 def _inline_cuts(outline: Outline, begin: int) -> Iterator[Cut]:
     for leaf in _straddling(outline, begin):
         if leaf.kind == "paragraph":
-            yield from _Paragraph(outline, leaf).breaks()
+            yield from _Paragraph(outline, leaf, begin).breaks()
 
 
-def _broken_cuts(outline: Outline, begin: int) -> Iterator[Cut]:
+def _broken_cuts(outline: Outline, begin: int, since: int) -> Iterator[Cut]:
+    """The places after `since` in the leaf that goes on at `begin`."""
     for leaf in _straddling(outline, begin):
         if leaf.kind == "fence":
-            yield from _in_line_of_code(outline, leaf, begin)
+            yield from _in_line_of_code(outline, leaf, since)
         elif leaf.kind == "paragraph":
-            yield from _Paragraph(outline, leaf).graphemes()
+            yield from _Paragraph(outline, leaf, since).graphemes()
         return
 
 
@@ -252,7 +258,7 @@ def _in_line_of_code(outline: Outline, leaf: Leaf, begin: int) -> Iterator[Cut]:
     first = outline.starts[min(leaf.first + 1, len(outline.starts) - 1)]
     start = max(begin, first)
     tail, head = _fence_ends(outline, leaf)
-    for match in _GRAPHEME.finditer(outline.text, start, outline.end(leaf)):
+    for match in _GRAPHEME.finditer(outline.text, first, outline.end(leaf)):
         if start < match.start():
             yield Cut(
                 match.start(),
@@ -265,14 +271,16 @@ def _in_line_of_code(outline: Outline, leaf: Leaf, begin: int) -> Iterator[Cut]:
 
 
 class _Paragraph:
-    """The places inside one paragraph."""
+    """The places inside one paragraph, after the offset `since` of the page."""
 
-    def __init__(self, outline: Outline, leaf: Leaf) -> None:
+    def __init__(self, outline: Outline, leaf: Leaf, since: int) -> None:
         self._leaf = leaf
         self._begin = outline.starts[leaf.first]
         self._source = blanked(outline, leaf)
         self._closed = outline.closed(leaf)
-        self._first = len(self._source) - len(self._source.lstrip())
+        first = len(self._source) - len(self._source.lstrip())
+        self._first = max(first + 1, since - self._begin)
+        self._last = len(self._source.rstrip())
         found = read(self._source, ended=self._closed)
         end = len(self._source)
         waiting = [
@@ -285,25 +293,25 @@ class _Paragraph:
         waiting += [Span(start, end) for start, _ in found.dropped]
         if found.hold < end:
             waiting.append(Span(found.hold, end))
-        self._spans = sorted([*found.spans, *waiting], key=lambda span: (span.start, -span.end))
+        near = [span for span in (*found.spans, *waiting) if span.end > self._first]
+        self._spans = sorted(near, key=lambda span: (span.start, -span.end))
 
     def breaks(self) -> Iterator[Cut]:
         """Between sentences and words."""
-        for match in _BREAKS.finditer(self._source):
-            if match.start() > self._first:
-                rank = Rank.SENTENCE if match["sentence"] is not None else Rank.WORD
-                yield from self._cut(match.start(), match.end(), rank)
+        for match in _BREAKS.finditer(self._source, self._first):
+            rank = Rank.SENTENCE if match["sentence"] is not None else Rank.WORD
+            yield from self._cut(match.start(), match.end(), rank)
 
     def graphemes(self) -> Iterator[Cut]:
         """Between any two graphemes."""
         for match in _GRAPHEME.finditer(self._source):
-            if match.start() > self._first:
+            if match.start() >= self._first:
                 yield from self._cut(match.start(), match.start(), Rank.GRAPHEME)
 
     def _cut(self, at: int, resume: int, rank: Rank) -> Iterator[Cut]:
-        if rank < Rank.GRAPHEME and not goes_on(self._source, resume, ended=self._closed):
+        if resume >= self._last:
             return
-        if not self._source[resume:].strip():
+        if rank < Rank.GRAPHEME and not goes_on(self._source, resume, ended=self._closed):
             return
         around = [span for span in self._spans if span.start < at and resume < span.end]
         code = any(span.delimiter.startswith("`") for span in around)

@@ -15,7 +15,7 @@ LONGEST_LABEL = 300
 """Characters after which a bracket without its partner is taken for a bracket."""
 
 _TOKENS = regex.compile(
-    r"""\\(?:.|\n|$) | `+ | \*+ | _+ | ~+ | !?\[ | \] | <[^\s<>]*>? | &\#?\w{0,31};? | !$""",
+    r"""\\(?:.|\n|$) | `+ | \*+ | _+ | ~+ | !?\[ | \] | <[^\s<>]*>? | &\#?\w{0,31}\Z | !$""",
     regex.VERBOSE | regex.DOTALL,
 )
 _RUN = regex.compile("`+")
@@ -102,14 +102,14 @@ class _Reader:
         char, last = token[0], self._at == len(self._text) and not self._ended
         if char == "`":
             self._code(token, at, last)
+        elif char == "]":
+            self._bracket(at)
         elif last and self._waits(token):
             self._found.hold = at
         elif char in "*_~":
             self._delimiter(token, at)
         elif token in ("[", "!["):
             self._found.open.append(Opener(at, "[", len(token)))
-        elif char == "]":
-            self._bracket(at)
         elif char == "<":
             self._angle(token, at)
 
@@ -119,7 +119,7 @@ class _Reader:
             return token[-1] != ">" and len(token) <= LONGEST_LABEL
         if token[0] == "\\":
             return token in ("\\", "\\\n")
-        return token[-1] not in "];"
+        return True
 
     def _angle(self, token: str, at: int) -> None:
         if token[-1] == ">" and len(token) > 2:

@@ -22,9 +22,6 @@ FINEST = 32
 """Checkpoints come closer as a page fills up, down to this share of it: a page says at most that
 much too little for as long as it takes to write it."""
 
-SEALS = 2
-"""Pages sealed in one step: each takes a parse and some ten measurements of a page."""
-
 MOST_HEAD = 0.5
 """What of a page a repeated table header may take; a larger one is not repeated."""
 
@@ -49,14 +46,13 @@ class Cutter:
     def pages(self, text: str, *, final: bool) -> tuple[tuple[Page, ...], bool]:
         """The pages of `text`, which continues the one before, and whether that is all of them.
 
-        When it is not, ask again: one step does only so much.
+        When it is not, ask again: one step seals one page, so that none is long.
         """
-        for _ in range(SEALS):
-            view = View(text, self._opening)
-            known = self._overflow(view, final=final)
-            if known is None:
-                return self._with_open(self._open_page(text, view, final=final), text, final), True
-            self._seal(view, known, text)
+        view = View(text, self._opening)
+        known = self._overflow(view, final=final)
+        if known is None:
+            return self._with_open(self._open_page(text, view, final=final), text, final), True
+        self._seal(view, known, text)
         return tuple(sealed.page for sealed in self._sealed), False
 
     def rewind(self, common: int) -> None:

@@ -17,6 +17,9 @@ Scopes = Callable[[Action, int], tuple[str, ...]]
 
 Render = Callable[[str], str]
 
+AGAIN = "\n\n"
+"""What separates a text that was sent, and cannot be edited, from the one that replaces it."""
+
 
 def plan_by_edits(shown: Shown, frame: Frame, *, render: Render, scopes: Scopes) -> Request | None:
     """The next request for a surface whose messages can be edited, or None.
@@ -110,9 +113,10 @@ def _append(
         request = _request(Action.POST, number, frame, target, scopes)
     else:
         sent = old.text or ""
-        if target == sent and old.sealed == page.sealed:
+        shown = target == sent or sent.endswith(AGAIN + target)
+        if shown and old.sealed == page.sealed:
             return None
-        added = target[len(sent) :] if target.startswith(sent) else "\n\n" + target
+        added = target[len(sent) :] if target.startswith(sent) else AGAIN + target
         if not page.sealed and not target.startswith(sent):
             return None
         request = replace(

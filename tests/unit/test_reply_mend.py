@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.reply.mend import close_open, mend
@@ -76,8 +76,8 @@ def test_answers_are_never_seen_raw(name: str) -> None:
             assert raw_in(visible(page.text), final) is None, (text[:length][-60:], page.text[-60:])
 
 
-@quickly
-@given(documents, st.lists(st.integers(1, 12), min_size=1, max_size=5))
+@settings(quickly, max_examples=12)
+@given(documents, st.lists(st.integers(1, 30), min_size=1, max_size=5))
 def test_generated_documents_are_never_seen_raw(text: str, sizes: list[int]) -> None:
     """The same holds for generated Markdown."""
     final = visible(text)
