@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from bot import __version__
 from bot.domain import Finding, Verdict
@@ -70,6 +71,22 @@ def _migrate(settings: Settings, _options: argparse.Namespace) -> None:
     print("\n".join(f"applied {name}" for name in applied) or "up to date")
 
 
+def _backup(settings: Settings, options: argparse.Namespace) -> None:
+    from bot.store.backup import backup
+
+    size = backup(settings.database_path, options.file, overwrite=options.force)
+    megabytes = f"{size / 1e6:.1f} MB"
+    print(f"backed up {settings.database_path} to {options.file} ({megabytes}, checked)")
+
+
+def _restore(settings: Settings, options: argparse.Namespace) -> None:
+    from bot.store.backup import restore
+
+    kept = restore(settings.database_path, options.file)
+    was = "" if kept is None else f"; what was there is kept as {kept}"
+    print(f"restored {options.file} to {settings.database_path}{was}")
+
+
 def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
     from bot import app
 
@@ -113,6 +130,13 @@ def _parser() -> argparse.ArgumentParser:
     chat = add("chat", _chat, "talk in the terminal; a name keeps several conversations apart")
     chat.add_argument("name", nargs="?", default="main", metavar="NAME", help="default: main")
     add("migrate", _migrate, "bring the database's schema up to date (run does it too)")
+    backup = add("backup", _backup, "copy the database to a file, also while the bot runs")
+    backup.add_argument("file", type=Path, metavar="FILE", help="a new file")
+    backup.add_argument("--force", action="store_true", help="overwrite FILE if it exists")
+    restore = add(
+        "restore", _restore, "put a backup in the database's place; the bot must be stopped"
+    )
+    restore.add_argument("file", type=Path, metavar="FILE", help="a file that `backup` made")
     add("doctor", _doctor, "try tokens, intents, permissions, scopes and the model, with advice")
     add("version", _version, "print the version")
     return parser

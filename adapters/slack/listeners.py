@@ -24,8 +24,9 @@ from adapters.slack.commands import Commands, Use
 from adapters.slack.events import position
 from adapters.slack.needs import LEAVING, MEMBERSHIP
 from adapters.slack.workspace import Workspace
-from bot.domain import Answer, Author, Command
-from bot.errors import PlatformError
+from bot import texts
+from bot.domain import Answer, Author, Command, Incoming
+from bot.errors import PlatformError, StoreUnavailable
 from bot.marks import Spot
 from bot.ports import Inbox
 from bot.recovery import Keeper
@@ -131,9 +132,28 @@ class Listeners:
             self._keeper.seen(spot, position(event["ts"]))
         incoming = await self._workspace.incoming(body)
         if incoming is not None:
-            await self._inbox.receive(incoming)
+            await self._receive(incoming)
         if not event.get("hidden"):
             self._keeper.decided(spot, position(event["ts"]))
+
+    async def _receive(self, incoming: Incoming) -> None:
+        """Slack sends again what raises here; meanwhile its author may be told."""
+        try:
+            await self._inbox.receive(incoming)
+        except StoreUnavailable as error:
+            log.error("a message could not be stored", source=incoming.source, error=str(error))
+            if await self._inbox.apology_due(incoming):
+                self._aside(self._apologise(incoming))
+            raise
+
+    async def _apologise(self, incoming: Incoming) -> None:
+        thread = incoming.key.thread
+        await self._workspace.whisper(
+            channel=incoming.channel,
+            user=incoming.author.id,
+            thread=thread if thread != incoming.message_id else None,
+            body=self._bodies.answer(Answer(texts.NOT_STORED)),
+        )
 
     async def _moved(self, body: Payload) -> None:
         """A channel that the bot is in, or its being there, changed."""

@@ -12,6 +12,7 @@ from adapters.slack.client import SlackAdapter
 from bot.clock import SystemClock
 from bot.domain import (
     Answer,
+    Asked,
     Author,
     Choice,
     Claim,
@@ -46,9 +47,11 @@ class FakeInbox:
     read: list[list[Incoming]] = field(default_factory=list)  # what `missed` was given
     marks: dict[tuple[str, str], Watermark] = field(default_factory=dict)
     talked_in: list[Conversation] = field(default_factory=list)
+    asked_last: list[Asked] = field(default_factory=list)
     edits: list[tuple[Incoming, float]] = field(default_factory=list)
     deletions: list[str] = field(default_factory=list)
     places_gone: list[ConversationKey] = field(default_factory=list)
+    apologies: list[Incoming] = field(default_factory=list)  # asked for; the first one is due
     answer: Answer | None = None
     before_receive: Callable[[Incoming], Any] = lambda _incoming: None
 
@@ -66,6 +69,10 @@ class FakeInbox:
             self.sources[incoming.source] = incoming.key
             self.received.append(incoming)
         return self.receipts[-1]
+
+    async def apology_due(self, incoming: Incoming) -> bool:
+        self.apologies.append(incoming)
+        return len(self.apologies) == 1
 
     async def command(self, command: Command) -> Answer:
         await asyncio.sleep(self.command_seconds)
@@ -96,6 +103,9 @@ class FakeInbox:
 
     async def active(self, platform: str) -> Sequence[Conversation]:
         return self.talked_in
+
+    async def last_questions(self, platform: str) -> Sequence[Asked]:
+        return self.asked_last
 
     async def edited(self, incoming: Incoming, edited_at: float) -> None:
         self._fail()

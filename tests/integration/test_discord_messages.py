@@ -341,6 +341,10 @@ async def test_a_message_that_cannot_be_stored_is_answered_with_a_sentence(
     [apology] = await sim.until(said)
     assert "cannot save" in apology["content"]
     assert apology["reply_to"] == message
+    await sim.mention("and this")
+    await until(lambda: len(inbox.apologies) == 2)
+    await sim.wait_idle(0.05)
+    assert len(await said()) == 1, "told again although none was due"  # type: ignore[arg-type]
 
 
 async def test_a_handler_that_fails_does_not_stop_the_next(

@@ -126,6 +126,21 @@ async def test_an_event_that_could_not_be_stored_is_delivered_again(sim: SlackSi
     assert (await sim.state())["lost"] == []
 
 
+@pytest.mark.parametrize("where", [ids.DM_ALICE, ids.GENERAL])
+async def test_who_wrote_what_could_not_be_stored_is_told_once(sim: SlackSim, where: str) -> None:
+    """Only they see it, however often Slack delivers the message again."""
+    await sim.delivery(ack_seconds=0.3, retry_scale=0.001)
+    inbox = FakeInbox(failures=3)
+    async with running(sim, inbox):
+        await sim.say(ids.ALICE, where, "hello", mention=where == ids.GENERAL)
+        await until(lambda: inbox.received)
+        [told] = await sim.until(sim.ephemeral)
+        assert "cannot save messages right now" in told["shown"]
+        assert (told["channel"], told["ephemeral_to"]) == (where, ids.ALICE)
+        assert len(inbox.apologies) >= 2
+    assert len(await sim.ephemeral()) == 1
+
+
 async def test_the_acknowledgement_waits_for_the_inbox(sim: SlackSim) -> None:
     stored = asyncio.Event()
     inbox = FakeInbox(before_receive=lambda _incoming: stored.wait())
