@@ -13,6 +13,7 @@ from bot.clock import SystemClock
 from bot.domain import (
     Address,
     Answer,
+    Asked,
     Author,
     Choice,
     Claim,
@@ -54,9 +55,11 @@ class RecordingInbox:
     read: list[list[Incoming]] = field(default_factory=list)  # what `missed` was given
     marks: dict[tuple[str, str], Watermark] = field(default_factory=dict)
     talked_in: list[Conversation] = field(default_factory=list)
+    asked_last: list[Asked] = field(default_factory=list)
     edits: list[tuple[Incoming, float]] = field(default_factory=list)
     deletions: list[str] = field(default_factory=list)
     places_gone: list[ConversationKey] = field(default_factory=list)
+    apologies: list[Incoming] = field(default_factory=list)  # asked for; the first one is due
 
     async def connected(self, platform: str) -> None:
         assert platform == "discord"
@@ -67,6 +70,10 @@ class RecordingInbox:
             raise self.error
         self.received.append(incoming)
         return Receipt.QUESTION
+
+    async def apology_due(self, incoming: Incoming) -> bool:
+        self.apologies.append(incoming)
+        return len(self.apologies) == 1
 
     async def command(self, command: Command) -> Answer:
         if self.error is not None:
@@ -99,6 +106,9 @@ class RecordingInbox:
 
     async def active(self, platform: str) -> Sequence[Conversation]:
         return self.talked_in
+
+    async def last_questions(self, platform: str) -> Sequence[Asked]:
+        return self.asked_last
 
     async def edited(self, incoming: Incoming, edited_at: float) -> None:
         self.edits.append((incoming, edited_at))
