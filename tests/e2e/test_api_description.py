@@ -1,0 +1,54 @@
+"""The API's description as a page: drawn from /openapi.json, and tried in the browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Locator, Page, expect
+
+from tests.browser import House, Visitor, needs_browser
+
+Visit = Callable[..., Awaitable[Visitor]]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
+
+
+def operation(page: Page, method: str, path: str) -> Locator:
+    """One operation's box."""
+    head = page.locator("summary", has_text=path).filter(has_text=method)
+    return page.locator("details", has=head).first
+
+
+async def tried(box: Locator, body: str, **fields: str) -> Locator:
+    """Fill in the form, send it, and give the place of the answer."""
+    await box.locator("summary").click()
+    for name, value in fields.items():
+        await box.get_by_label(name).fill(value)
+    await box.get_by_label("body").fill(body)
+    await box.get_by_role("button", name="Send").click()
+    return box.get_by_role("status")
+
+
+async def test_every_operation_is_drawn_and_can_be_tried(house: House, visit: Visit) -> None:
+    """With the token of this tab: a conversation is made, and its answer streams into the page."""
+    await house.model.say("Seen in the description.", match="describe yourself")
+    page = (await (await visit(house)).tab("/docs")).page
+    await expect(page.locator("details")).to_have_count(15)
+    answer = await tried(operation(page, "POST", "/conversation"), '{"name": "tried"}')
+    await expect(answer).to_contain_text('"messages": []')
+    made = json.loads((await answer.inner_text()).partition("\n\n")[2])
+    completion = operation(page, "POST", "/conversation/completion/")
+    body = '{"message": "describe yourself", "stream": true}'
+    streamed = await tried(completion, body, conversation_id=made["id"])
+    await expect(streamed).to_contain_text("event: done")
+    await expect(streamed).to_contain_text("Seen in the description.")
+
+
+async def test_the_description_passes_the_accessibility_check(house: House, visit: Visit) -> None:
+    page = (await (await visit(house)).tab("/docs")).page
+    await expect(page.locator("details")).to_have_count(15)
+    await page.locator("summary").first.click()
+    found = await Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
