@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -61,7 +62,8 @@ class Intake:
         self._clock, self._missed_seconds = clock, missed_seconds
         self._answers: set[asyncio.Task[None]] = set()
         self._apologies = Apologies(clock.monotonic)
-        self._in_hand: set[str] = set()  # commands being carried out: they may come twice at once
+        # Commands being carried out: they may come twice at once, and both wait for the first.
+        self._in_hand: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def receive(self, incoming: Incoming) -> Receipt:
         """Accept a message; raises StoreUnavailable when it could not be stored."""
@@ -173,16 +175,13 @@ class Intake:
 
     async def _receive_command(self, incoming: Incoming, command: Command) -> Receipt:
         source = incoming.source
-        if source in self._in_hand:
-            return Receipt.KNOWN
-        self._in_hand.add(source)
-        try:
+        in_hand = self._in_hand.setdefault(source, asyncio.Lock())
+        async with in_hand:
             if await self._store.command_done(source):
                 return Receipt.KNOWN
             answer = await self.command(command)
             await self._store.record_command(source)
-        finally:
-            self._in_hand.discard(source)
+        """Carry it out once; who brings it meanwhile waits too, to acknowledge what is stored."""
         task = asyncio.create_task(self._say(incoming, answer))
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)

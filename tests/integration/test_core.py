@@ -236,6 +236,26 @@ async def test_command_that_comes_twice_at_once_is_carried_out_once(world: World
     await until(lambda: len(world.adapter.said) == 1)
 
 
+async def test_command_that_comes_again_is_acknowledged_only_when_it_is_stored(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slack announces a mention twice; an acknowledgement of either ends its deliveries."""
+    await world.ask(1, "first")
+    stored, record = asyncio.Event(), world.store.record_command
+
+    async def slowly(source: str) -> None:
+        await stored.wait()
+        await record(source)
+
+    monkeypatch.setattr(world.store, "record_command", slowly)
+    both = [asyncio.create_task(world.intake.receive(said(2, "reset"))) for _ in range(2)]
+    done, _ = await asyncio.wait(both, timeout=0.1)
+    assert not done
+    stored.set()
+    receipts = await asyncio.gather(*both)
+    assert sorted(receipt.value for receipt in receipts) == ["command", "known"]
+
+
 async def test_answer_to_a_command_that_cannot_be_shown_breaks_nothing(world: World) -> None:
     await world.ask(1, "first")
     world.adapter.backlog_fault = Gone("no such thread")
