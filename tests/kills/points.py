@@ -117,10 +117,13 @@ async def record(platform: str, nursery: Nursery, folder: Path, planted: str = "
     """Play the scene without a kill."""
     commits = folder / "commits"
     async with new_world(platform, nursery, folder) as world:
+        scene = Scene(world)
+        await scene.prologue()
+        before = len(await world.stage.sim.requests())
         await world.bot.start({"COMMITS_LOG": str(commits), "PLANTED": planted})
-        verdict = await Scene(world).play()
+        verdict = await scene.play()
         return Recording(
-            platform=await world.stage.sim.requests(),
+            platform=await world.stage.sim.requests(since=before),
             model=await world.model.requests(),
             commits=commits.read_text(encoding="utf-8").split(),
             verdict=verdict,
@@ -136,6 +139,7 @@ async def trial(
         commit = f"{point.stage} {point.what} {point.skip}"
         watch = {"KILL_COMMIT": commit} if point.on is On.COMMIT else {}
         scene = Scene(world)
+        await scene.prologue()
         await world.bot.start(
             {"PLANTED": planted, **watch}, aim=lambda pid: _aim(point, world, pid)
         )

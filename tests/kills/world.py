@@ -114,11 +114,11 @@ class Keeper:
             os.kill(self.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
-        """End it for good."""
+        """End it; `start` may follow."""
         if self._keeping is not None:
             self._keeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeping
+            await asyncio.wait({self._keeping})
+            self._keeping = None
             await self.kill()
             await self._nursery.ended(self.pid)
 
@@ -162,6 +162,26 @@ class World:
         if self.stage.name == "discord":
             return str(place.thread)
         return f"{place.channel}/{place.thread}"
+
+    async def signs_of_work(self) -> list[Any]:
+        """Statuses, open streams and signs of typing that nothing has ended.
+
+        Discord takes typing away by itself, ten seconds later; what must not be is one that began
+        after the last change of a reply.
+        """
+        sim = self.stage.sim
+        left = await self.stage.signs_of_work()
+        if not isinstance(sim, DiscordSim):
+            return left
+        return [
+            typing
+            for typing in left
+            if not any(
+                version["at"] >= typing["at"]
+                for message in await sim.messages(typing["channel"], author=d.BOT)
+                for version in message["versions"]
+            )
+        ]
 
     async def posts(self) -> list[Post]:
         """Every message that the bot ever wrote, wherever it stands."""

@@ -1,0 +1,100 @@
+"""The bot dies by SIGKILL at any moment, and nobody notices but by a pause.
+
+The moments come from a recorded run (`tests.kills.points`), and what people saw is judged by
+`tests.judge`. Here a sample runs; `make soak` tries every one. `KILL_SECONDS` ends a soak early.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.kills.campaign import Report, campaign
+from tests.kills.nursery import Nursery
+from tests.kills.points import On, Point, points_of, record
+
+# What a bot does to its database, and what each platform is asked for, in the scene.
+TRANSITIONS = {"accept", "claim", "intend", "shown", "conclude", "finish", "reset", "command"}
+POST = {"discord": r"POST .*/channels/\d+/messages", "slack": r"POST /api/chat\.postMessage"}
+EDIT = {"discord": r"PATCH .*/messages/\d+", "slack": r"POST /api/chat\.update"}
+READ = {"discord": r"GET .*/channels/\d+/messages", "slack": r"GET .*/conversations\.history"}
+
+
+def traps(platform: str) -> list[Point]:
+    """Where a bot that does not keep its promises is caught most often."""
+    return [
+        # The first page, and the second, are there, and the bot does not know it.
+        Point(On.PLATFORM, "applied", POST[platform], body="q00001w0000"),
+        Point(On.PLATFORM, "applied", POST[platform], body="q00001w", skip=1),
+        # The last edit was made; or it was not.
+        Point(On.PLATFORM, "applied", EDIT[platform], body="q00003w0011"),
+        Point(On.PLATFORM, "received", EDIT[platform], body="q00003w0011"),
+        # What was missed is being read.
+        Point(On.PLATFORM, "answered", READ[platform]),
+        # Each step of a turn, not yet on the disk or just so.
+        Point(On.COMMIT, "before", "accept", skip=1),
+        Point(On.COMMIT, "after", "claim", skip=2),
+        Point(On.COMMIT, "before", "conclude", skip=1),
+        Point(On.COMMIT, "after", "conclude", skip=2),
+        Point(On.COMMIT, "before", "finish", skip=1),
+        Point(On.COMMIT, "before", "command"),
+    ]
+
+
+@pytest.fixture
+async def nursery() -> AsyncIterator[Nursery]:
+    async with Nursery() as nursery:
+        yield nursery
+
+
+@pytest.fixture(params=["discord", "slack"])
+def platform(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def accept(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    """Show the figures, and fail on anything that was found."""
+    with capsys.disabled():
+        print(f"\n{report}")
+    assert not report.failed, f"{report}\n{report.failures()}"
+
+
+async def test_kills_at_the_classic_traps_lose_double_and_cut_nothing(
+    platform: str, nursery: Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every question one whole answer in its place, the history right, no sign of work left."""
+    report = await campaign(traps(platform), platform, nursery, tmp_path)
+    accept(report, capsys)
+    assert [str(each.point) for each in report.trials if each.deaths != 1] == []
+
+
+async def test_a_run_without_a_kill_passes_every_moment_that_is_to_be_tried(
+    platform: str, nursery: Nursery, tmp_path: Path
+) -> None:
+    """The recorded run is itself right, and has each kind of moment."""
+    recording = await record(platform, nursery, tmp_path)
+    assert not recording.verdict.faults, recording.verdict
+    assert recording.verdict.outcomes == {"answered": 9}
+    points = points_of(recording)
+    assert {point.what for point in points if point.on is On.COMMIT} >= TRANSITIONS
+    kinds = {point.kind for point in points}
+    stages = ("received", "applied", "answered")
+    assert kinds >= {f"{on} {stage}" for on in ("platform", "model") for stage in stages}
+    assert len(points) > 150
+
+
+@pytest.mark.soak
+async def test_a_kill_at_every_moment_loses_doubles_and_cuts_nothing(
+    platform: str, nursery: Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In an order of chance, so that what a time budget leaves out is another part each time."""
+    home = tmp_path / "recorded"
+    home.mkdir()
+    points = points_of(await record(platform, nursery, home))
+    random.shuffle(points)
+    seconds = float(os.environ.get("KILL_SECONDS") or "inf")
+    accept(await campaign(points, platform, nursery, tmp_path, seconds=seconds), capsys)
