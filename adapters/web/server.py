@@ -12,7 +12,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from bot.domain import Health
@@ -48,9 +48,10 @@ class HttpServer:
         routes: Sequence[BaseRoute] = [
             Route("/healthz", self._healthz, methods=["GET"]),
             *(Route(path, app) for path, app in apps.items()),
-            *([Mount("", site)] if site is not None else []),
         ]
         self._app = Starlette(routes=routes)
+        if site is not None:
+            self._app.router.default = site  # a Mount would not match a path with a line break
 
     async def run(self) -> None:
         """Listen; raises CannotStart when the address cannot be had."""

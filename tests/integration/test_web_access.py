@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from yarl import URL
 
 from bot.domain import ConversationKey, Visibility
 from tests.sims.model.client import ModelSim
@@ -225,6 +226,15 @@ async def test_files_outside_the_pages_folder_are_not_served(alice: Person) -> N
     for path in ("/static/../auth.py", "/static/%2e%2e/auth.py", "/docs/..%2fauth.py", "/static/"):
         async with alice.http.get(path) as response:
             assert response.status == 404
+
+
+async def test_whatever_the_path_is_the_answer_is_the_sites(alice: Person) -> None:
+    """In JSON and with the security headers, also for a path that no route could have."""
+    for path in ("/nowhere", "/conversation/%0A", "/admin/conversation/%C2%BF%0Aq", "/%0A/"):
+        async with alice.http.get(URL(path, encoded=True)) as response:
+            assert response.status in (404, 422)
+            assert set(await response.json()) >= {"error"}
+            assert "Content-Security-Policy" in response.headers
 
 
 # ── limits ────────────────────────────────────────────────────────────────────────────────────
