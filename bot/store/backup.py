@@ -59,6 +59,7 @@ def restore(path: Path, source: Path, *, migrations: Path = MIGRATIONS) -> Path 
             _copy(source, fresh)
             if _problem(fresh):
                 raise StoreError(f"{source} is damaged: take another backup.")
+            _forget_watermarks(fresh)
             kept = _keep(path) if path.exists() else None
             fresh.replace(path)
             _flush(path.parent)
@@ -125,6 +126,13 @@ def _problem(path: Path) -> str:
         except sqlite3.DatabaseError as error:
             return str(error)
     return problem or (f"a row of {broken[0]} without what it refers to" if broken else "")
+
+
+def _forget_watermarks(path: Path) -> None:
+    """What was asked since the backup has been answered: it must not look missed."""
+    with translated(path), closing(sqlite3.connect(path)) as db, db:
+        if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'watermarks'").fetchone():
+            db.execute("DELETE FROM watermarks")
 
 
 # ── the database that is replaced ─────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain import Address, Receipt
+from bot.domain import Address, Receipt, Watermark
 from bot.errors import MigrationError, StoreError, StoreUnavailable
 from bot.store.backup import backup, restore
 from bot.store.migrate import MIGRATIONS
@@ -175,6 +175,20 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(path: Path, copy: Path)
     asyncio.run(_go_on(path))
     with closing(sqlite3.connect(path)) as db:
         judge(db)
+
+
+def test_what_was_asked_since_the_backup_does_not_look_missed(path: Path, copy: Path) -> None:
+    """It was answered: a start that knows no watermarks reads nothing of before."""
+    asyncio.run(_marked(path))
+    backup(path, copy)
+    assert look(copy, "SELECT count(*) FROM watermarks") == [(1,)]
+    restore(path, copy)
+    assert look(path, "SELECT count(*) FROM watermarks") == [(0,)]
+
+
+async def _marked(path: Path) -> None:
+    async with opened(path) as store:
+        await store.move_watermarks([Watermark("sim", "w1", "", 7)])
 
 
 def test_a_restore_where_nothing_was(path: Path, copy: Path, tmp_path: Path) -> None:
