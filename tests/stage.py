@@ -40,11 +40,6 @@ class Seen:
     buttons: tuple[str, ...]
 
     @property
-    def writing(self) -> bool:
-        """Whether it can be stopped, which is as long as it is being written."""
-        return any("stop" in button for button in self.buttons)
-
-    @property
     def working(self) -> bool:
         """Whether it can be stopped, and so is not at its end."""
         return any("stop" in button for button in self.buttons)
@@ -261,7 +256,7 @@ class SlackStage:
         return [
             Seen(
                 id=message["ts"],
-                text=message["shown"],
+                text=without_labels(message),
                 versions=len(message["versions"]),
                 times=tuple(version["at"] for version in message["versions"]),
                 notified=tuple(message["pings"]),
@@ -323,9 +318,31 @@ class SlackStage:
         await self.sim.remove_from_channel(place.channel)
 
 
+def without_labels(message: Mapping[str, Any]) -> str:
+    """What a Slack message says, without the words on its buttons."""
+    blocks = [block for block in message.get("blocks") or [] if block["type"] == "actions"]
+    labels = [element["text"]["text"] for block in blocks for element in block["elements"]]
+    lines = str(message["shown"]).split("\n")
+    while lines and lines[-1] in labels:
+        lines.pop()
+    return "\n".join(lines)
+
+
 def offered(seen: Sequence[Seen], control: str) -> tuple[Seen, str]:
     """The newest message that offers a control, and the button's id."""
     for message in reversed(seen):
         if (button := message.button(control)) is not None:
             return message, button
     raise AssertionError(f"no message offers {control!r}: {[m.buttons for m in seen]}")
+
+
+def _words(message: Mapping[str, Any]) -> str:
+    """What a Slack message says, without the labels of its buttons."""
+    labels = [
+        element["text"]["text"]
+        for block in message.get("blocks") or []
+        if block["type"] == "actions"
+        for element in block["elements"]
+    ]
+    ended = "\n" + "\n".join(labels)
+    return str(message["shown"]).removesuffix(ended) if labels else str(message["shown"])
