@@ -133,13 +133,15 @@ class Conversations:
         )
         if record is None:
             raise HTTPException(404, NO_SUCH_CONVERSATION)
+        self._talk.tell_changed(user, record)
         return shapes.details(record, await self._messages(record))
 
     async def delete(self, user: User, conversation_id: UUID) -> None:
         """Delete it, with all that was said; an answer that is being written ends."""
-        if await self._library.delete(str(conversation_id), place_of(user)) is None:
-            raise HTTPException(404, NO_SUCH_CONVERSATION)
+        record = await self.own(user, conversation_id)
+        await self._library.delete(record.uid, place_of(user))
         self._talk.hub.wake_all()
+        self._talk.tell_changed(user, record)
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
     async def own(self, user: str, conversation_id: UUID) -> ConversationRecord:
@@ -163,7 +165,7 @@ class Records:
     """The routes of a conversation's messages as records."""
 
     def __init__(self, *, conversations: Conversations, talk: Talk) -> None:
-        self._conversations, self._library = conversations, talk.library
+        self._conversations, self._talk, self._library = conversations, talk, talk.library
 
     def router(self) -> APIRouter:
         """The routes."""
@@ -196,7 +198,7 @@ class Records:
         added = await self._library.add(
             record.conversation.id, Role(message.role), message.content, author
         )
-        return self._shape(added, record)
+        return self._changed(user, added, record)
 
     async def change(
         self, user: User, conversation_id: UUID, message_id: UUID, change: models.RecordChange
@@ -209,18 +211,21 @@ class Records:
             role=Role(change.role) if change.role else None,
             content=change.content,
         )
-        return self._shape(changed, record)
+        return self._changed(user, changed, record)
 
     async def delete(self, user: User, conversation_id: UUID, message_id: UUID) -> None:
         """Take a message out of the conversation; its index is not given again."""
         record = await self._conversations.own(user, conversation_id)
         if not await self._library.erase(record.conversation.id, str(message_id)):
             raise HTTPException(404, NO_SUCH_MESSAGE)
+        self._talk.tell_changed(user, record)
 
-    @staticmethod
-    def _shape(message: MessageRecord | None, record: ConversationRecord) -> dict[str, Any]:
+    def _changed(
+        self, user: str, message: MessageRecord | None, record: ConversationRecord
+    ) -> dict[str, Any]:
         if message is None:
             raise HTTPException(404, NO_SUCH_MESSAGE)
+        self._talk.tell_changed(user, record)
         return shapes.message_record(message, record.uid)
 
 

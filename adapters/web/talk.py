@@ -89,6 +89,11 @@ class Talk:
             self.tell_message(user, record.uid, message, None)
         return asked.turn
 
+    def tell_changed(self, user: str, record: ConversationRecord) -> None:
+        """A program changed a conversation: where it is one of the page's, that reads it anew."""
+        if record.conversation.key.channel == CHANNEL:
+            self.hub.feed(user).push("refresh", dict)
+
     def tell_message(
         self, user: str, thread: str, message: Mapping[str, Any], client_id: str | None
     ) -> None:

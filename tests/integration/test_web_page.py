@@ -355,3 +355,25 @@ async def test_programs_go_on_with_the_pages_threads(page: Person, model: ModelS
         await received(events, "message", thread=thread, text="from a program")
         await received(events, "reply", thread=thread, state="done", text="Two.")
     assert [one["text"] for one in await settled(page, thread, 2)] == ["One.", "Two."]
+
+
+async def test_what_programs_change_in_a_thread_the_page_reads_anew(
+    page: Person, model: ModelSim
+) -> None:
+    await model.say("One.")
+    thread = (await page.say("@threadline from the page"))["thread"]
+    await settled(page, thread)
+    question, _ = await page.get(f"/conversation/{thread}/messages")
+    own = (await page.post("/conversation"))["id"]
+    async with tab(page) as events:
+        await anext(events)
+        await page.ask("PATCH", f"/conversation/{own}", {"name": "not the page's"})
+        for method, path, body in (
+            ("PATCH", f"/conversation/{thread}", {"name": "another"}),
+            ("PATCH", f"/conversation/{thread}/messages/{question['id']}", {"content": "hm"}),
+            ("DELETE", f"/conversation/{thread}/messages/{question['id']}", None),
+            ("DELETE", f"/conversation/{thread}", None),
+        ):
+            assert (await page.ask(method, path, body))[0] in (200, 204)
+            assert (await anext(events)).name == "refresh"
+    assert (await page.ask("GET", f"/app/threads/{thread}"))[0] == 404
