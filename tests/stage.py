@@ -334,15 +334,3 @@ def offered(seen: Sequence[Seen], control: str) -> tuple[Seen, str]:
         if (button := message.button(control)) is not None:
             return message, button
     raise AssertionError(f"no message offers {control!r}: {[m.buttons for m in seen]}")
-
-
-def _words(message: Mapping[str, Any]) -> str:
-    """What a Slack message says, without the labels of its buttons."""
-    labels = [
-        element["text"]["text"]
-        for block in message.get("blocks") or []
-        if block["type"] == "actions"
-        for element in block["elements"]
-    ]
-    ended = "\n" + "\n".join(labels)
-    return str(message["shown"]).removesuffix(ended) if labels else str(message["shown"])
