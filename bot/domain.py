@@ -223,6 +223,21 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """Where a question is: its conversation, and the platform's own channel and message."""
+
+    key: ConversationKey
+    channel: str
+    message_id: str
+    position: int
+
+    @property
+    def source(self) -> str:
+        """As `Incoming.source`."""
+        return f"{self.key.platform}/{self.key.workspace}/{self.channel}/{self.message_id}"
+
+
+@dataclass(frozen=True, slots=True)
 class PageRecord:
     """A page in the ledger; `message_id` is None while the page is only intended."""
 

@@ -16,6 +16,7 @@ from bot.domain import (
     Accepted,
     Address,
     Answer,
+    Asked,
     Choice,
     Command,
     Conversation,
@@ -40,6 +41,9 @@ RECENT = 5
 # After a time without events: so many conversations are looked at by themselves where a platform
 # does not tell whether something was said in them.
 MOST_ACTIVE = 1_000
+# And of so many conversations, no older than this (in seconds), it is looked whether the last
+# question was edited or deleted meanwhile: that costs a request each.
+MOST_CHANGED, CHANGED_SECONDS = 20, 3_600.0
 
 
 class Intake:
@@ -119,6 +123,11 @@ class Intake:
         """The conversations in which something was said last, the newest first."""
         return await self._store.active(platform, MOST_ACTIVE)
 
+    async def last_questions(self, platform: str) -> Sequence[Asked]:
+        """The last question of conversations of the last hour."""
+        since = self._clock.time() - CHANGED_SECONDS
+        return await self._store.last_questions(platform, since=since, limit=MOST_CHANGED)
+
     async def command(self, command: Command) -> Answer:
         """Carry out a command of a slash, a button or a shortcut."""
         log.info("command", command=command.name, conversation=str(command.key))
@@ -174,6 +183,7 @@ class Intake:
         await self._receive_command(incoming, command)
 
     async def _receive_command(self, incoming: Incoming, command: Command) -> Receipt:
+        """Carry it out once; who brings it meanwhile waits too, to acknowledge what is stored."""
         source = incoming.source
         in_hand = self._in_hand.setdefault(source, asyncio.Lock())
         async with in_hand:
@@ -181,7 +191,6 @@ class Intake:
                 return Receipt.KNOWN
             answer = await self.command(command)
             await self._store.record_command(source)
-        """Carry it out once; who brings it meanwhile waits too, to acknowledge what is stored."""
         task = asyncio.create_task(self._say(incoming, answer))
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)

@@ -8,6 +8,7 @@ from typing import Protocol
 from bot.domain import (
     Accepted,
     Answer,
+    Asked,
     Author,
     Change,
     ChatRequest,
@@ -230,6 +231,10 @@ class Inbox(Protocol):
         """The platform's conversations in which something was said last, the newest first."""
         ...
 
+    async def last_questions(self, platform: str) -> Sequence[Asked]:
+        """The last question of the few conversations in which somebody may still change it."""
+        ...
+
     async def command(self, command: Command) -> Answer:
         """Carry out a command of a slash, a button or a shortcut."""
         ...
@@ -393,6 +398,12 @@ class Store(Protocol):
 
     async def active(self, platform: str, limit: int) -> Sequence[Conversation]:
         """Up to `limit` conversations, those in which something was said last first."""
+        ...
+
+    async def last_questions(self, platform: str, *, since: float, limit: int) -> Sequence[Asked]:
+        """The last question of up to `limit` conversations changed since (Unix seconds), the
+        newest first; none that was erased.
+        """
         ...
 
     async def said_since(self, key: ConversationKey, position: int) -> bool:

@@ -24,7 +24,9 @@ import discord
 import structlog
 
 from adapters.discord import wire as w
+from adapters.discord.changes import Changes
 from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, Kind, Place, place_of
+from adapters.discord.questions import LastQuestions
 from adapters.discord.wire import Wire, translated
 from bot.domain import Conversation, Incoming, Priority
 from bot.marks import Spot
@@ -113,10 +115,19 @@ class _Archive:
 class Gap:
     """Reads what the client missed; `understood` translates a message as live ones are."""
 
-    def __init__(self, *, wire: Wire, inbox: Inbox, keeper: Keeper, understood: Understood) -> None:
+    def __init__(
+        self,
+        *,
+        wire: Wire,
+        inbox: Inbox,
+        keeper: Keeper,
+        understood: Understood,
+        changes: Changes,
+    ) -> None:
         self._wire, self._inbox, self._keeper = wire, inbox, keeper
         self._marks = keeper.marks
         self._understood = understood
+        self._last = LastQuestions(wire=wire, inbox=inbox, marks=keeper.marks, changes=changes)
         self._reads = Reads(wire.clock)
         self._conversations: asyncio.Task[Sequence[Conversation] | None] | None = None
 
@@ -156,6 +167,7 @@ class Gap:
         conversations = await self._active()
         if conversations is None:
             return
+        asked = await self._last.questions(workspace, self._reads)
         known = {c.key.thread for c in conversations if c.key.workspace == workspace}
         places = [
             Newest(id_, channel.last_message_id or 0, _is_thread(channel), id_ in known)
@@ -172,6 +184,7 @@ class Gap:
             for channel, missing in not_shown(theirs, channels, self._since()).items()
         ]
         await self._close(workspace, ended)
+        await self._last.look_at(asked, self._reads)
 
     async def _direct_messages(self) -> None:
         """Those that are known: Discord tells a bot about no other."""
@@ -183,6 +196,7 @@ class Gap:
         conversations = await self._active()
         if conversations is None:
             return
+        asked = await self._last.questions(DIRECT_MESSAGES, self._reads)
         client = await self._wire.client()
         ended = []
         for conversation in conversations:
@@ -193,6 +207,7 @@ class Gap:
                 reading = _Reading(_spot(place), place, channel)
                 ended.append(self._read(reading, (0, -conversation.updated_at)))
         await self._close(DIRECT_MESSAGES, ended)
+        await self._last.look_at(asked, self._reads)
 
     async def _archived(
         self, guild: discord.Guild, channel: str, missing: Sequence[Conversation]

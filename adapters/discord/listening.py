@@ -54,9 +54,15 @@ class Listener:
     ) -> None:
         self._wire, self._inbox, self._say = wire, inbox, say
         self._keeper = keeper
-        self.gap = Gap(wire=wire, inbox=inbox, keeper=keeper, understood=self.understood)
         self.changes = Changes(
             wire=wire, inbox=inbox, place=self._place, understood=self.understood
+        )
+        self.gap = Gap(
+            wire=wire,
+            inbox=inbox,
+            keeper=keeper,
+            understood=self.understood,
+            changes=self.changes,
         )
         self._at_work: set[asyncio.Task[object]] = set()
 

@@ -28,17 +28,18 @@ GLOBAL = "global"
 MESSAGES = Limit(count=5, seconds=5.0)
 DELETIONS = Limit(count=5, seconds=1.0)
 TYPING = Limit(count=5, seconds=5.0)
-# Documented are 50; four of them are left to what discord.py sends by itself (a login, a session) and
-# to requests that a busy machine lets arrive closer together than they were sent.
+# Documented are 50; four of them are left to what discord.py sends by itself (a login, a session)
+# and to requests that a busy machine lets arrive closer together than they were sent.
 EVERYTHING = Limit(count=46, seconds=1.0)
 
+UNKNOWN_MESSAGE = 10008
 # The codes with which Discord says that a place, a message or a permission is not there (any more).
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes#json
 GONE = frozenset(
     {
         10003,  # unknown channel
         10004,  # unknown guild
-        10008,  # unknown message
+        UNKNOWN_MESSAGE,
         50001,  # missing access
         50007,  # this person takes no direct messages
         50008,  # no place for text

@@ -15,7 +15,9 @@ from typing import Any
 
 import structlog
 
+from adapters.slack.changes import Changes
 from adapters.slack.events import DIRECT, PLATFORM, position
+from adapters.slack.questions import LastQuestions
 from adapters.slack.workspace import Workspace, kind_of
 from bot.domain import Conversation, Incoming, Priority
 from bot.marks import Spot
@@ -152,6 +154,12 @@ class Gap:
         self._workspace, self._inbox, self._keeper = workspace, inbox, keeper
         self._marks, self._clock = keeper.marks, clock
         self._team = workspace.me.team
+        self._last = LastQuestions(
+            workspace=workspace,
+            inbox=inbox,
+            marks=keeper.marks,
+            changes=Changes(workspace=workspace, inbox=inbox),
+        )
         self._reads = Reads(clock)
         self._recovering: asyncio.Task[Any] | None = None
         self._settling: asyncio.Task[Any] | None = None
@@ -207,10 +215,12 @@ class Gap:
         )
         if conversations is None:
             return False
+        asked = await self._last.questions(self._reads)
         channels = await self._channels(conversations)
         found = places(channels, conversations, self._clock.time() - KNOWN_SECONDS)
         ended = await asyncio.gather(*(self._read(place, until) for place in found))
         log.info("caught up", workspace=self._team, channels=len(found), whole=all(ended))
+        await self._last.look_at(asked, self._reads)
         return True
 
     async def _channels(self, conversations: Sequence[Conversation]) -> Sequence[Message]:

@@ -15,6 +15,7 @@ from typing import Self
 
 from bot.domain import (
     Accepted,
+    Asked,
     Author,
     Change,
     Claim,
@@ -215,6 +216,12 @@ class SqliteStore:
     async def active(self, platform: str, limit: int) -> Sequence[Conversation]:
         """See the port."""
         return await self._read(partial(watermarks.active, platform=platform, limit=limit))
+
+    async def last_questions(self, platform: str, *, since: float, limit: int) -> Sequence[Asked]:
+        """See the port."""
+        return await self._read(
+            partial(watermarks.last_questions, platform=platform, since=since, limit=limit)
+        )
 
     async def said_since(self, key: ConversationKey, position: int) -> bool:
         """See the port."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from bot.domain import Conversation, ConversationKey, Watermark
+from bot.domain import Asked, Conversation, ConversationKey, Watermark
 from bot.store import rows
 
 
@@ -43,10 +43,28 @@ def move(db: sqlite3.Connection, marks: Iterable[Watermark]) -> None:
 def active(db: sqlite3.Connection, platform: str, limit: int) -> list[Conversation]:
     """See `Store.active`."""
     found = db.execute(
-        "SELECT * FROM conversations WHERE platform = ? ORDER BY updated_at DESC LIMIT ?",
+        "SELECT * FROM conversations WHERE platform = ? AND updated_at > 0"
+        " ORDER BY updated_at DESC LIMIT ?",
         (platform, limit),
     )
     return [rows.conversation_from(row) for row in found]
+
+
+def last_questions(db: sqlite3.Connection, platform: str, since: float, limit: int) -> list[Asked]:
+    """See `Store.last_questions`."""
+    found = db.execute(
+        "SELECT conversations.*, messages.channel AS place, message_id, position"
+        " FROM conversations JOIN messages ON messages.id ="
+        "  (SELECT id FROM messages WHERE conversation_id = conversations.id"
+        "   AND kind = 'question' ORDER BY idx DESC LIMIT 1)"
+        " WHERE platform = ? AND updated_at > ? AND erased_at IS NULL AND message_id IS NOT NULL"
+        " ORDER BY updated_at DESC LIMIT ?",
+        (platform, since, limit),
+    )
+    return [
+        Asked(rows.conversation_from(row).key, row["place"], row["message_id"], row["position"])
+        for row in found
+    ]
 
 
 def said_since(db: sqlite3.Connection, key: ConversationKey, position: int) -> bool:

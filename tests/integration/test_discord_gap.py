@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain import Address, Conversation, ConversationKey, Visibility, Watermark
+from bot.domain import Address, Asked, Conversation, ConversationKey, Visibility, Watermark
 from bot.errors import StoreUnavailable
 from tests.discord_kit import RecordingInbox, received, running, until
 from tests.sims.discord import constants as c
@@ -300,3 +300,30 @@ async def test_a_message_that_could_not_be_stored_is_brought_again(
         inbox.error = None
         await received(inbox, message)
         await until(lambda: mark(inbox, thread) >= message)
+
+
+def asked(message: int, channel: int = c.CHANNEL, thread: int | None = None) -> Asked:
+    """A question as the core knows it."""
+    key = ConversationKey("discord", GUILD, str(c.CHANNEL), str(thread or message))
+    return Asked(key, str(channel), str(message), message)
+
+
+async def test_the_last_question_is_looked_at_for_an_edit_and_a_deletion(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """One request each, and only where nothing was said since; what is as it was stays."""
+    async with running(sim, inbox):
+        ids = [await sim.mention(f"question {n}") for n in range(4)]
+        await caught_up(sim, inbox, c.CHANNEL, ids[-1])
+    await sim.edit(ids[0], f"<@{c.BOT}> another question")
+    await sim.delete(ids[1])
+    inbox.asked_last = [asked(id_) for id_ in ids[:3]]
+    inbox.conversations = {a.source: a.key for a in inbox.asked_last}
+    before = await now(sim)
+    async with running(sim, inbox):
+        await until(lambda: inbox.edits and inbox.deletions)
+        await sim.wait_idle()
+        found = [entry["path"] for entry in await sim.requests("/messages/", before)]
+    assert [(m.text, m.message_id) for m, _ in inbox.edits] == [("another question", str(ids[0]))]
+    assert inbox.deletions == [asked(ids[1]).source]
+    assert len(found) == 3

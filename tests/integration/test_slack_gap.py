@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapters.slack.events import position
-from bot.domain import Conversation, ConversationKey
+from bot.domain import Asked, Conversation, ConversationKey
 from bot.errors import StoreUnavailable
 from tests.integration.slack_world import FakeInbox, running, until
 from tests.sims.slack import ids
@@ -238,3 +238,32 @@ async def test_no_watermark_passes_what_could_not_be_stored(
     async with running(sim, inbox):
         await until(lambda: len(inbox.received) == 2)
     assert sorted(said(inbox)) == ["live", "missed"]
+
+
+async def test_the_last_question_is_looked_at_for_an_edit_and_a_deletion(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """A question that began a thread, one in a thread, one that is as it was: one request each."""
+    await sim.online()
+    async with running(sim, inbox):
+        root = await sim.say(ids.ALICE, ids.GENERAL, "first", mention=True)
+        reply = await sim.say(ids.ALICE, ids.GENERAL, "second", thread_ts=root)
+        third = await sim.say(ids.ALICE, ids.GENERAL, "third", mention=True)
+        fourth = await sim.say(ids.ALICE, ids.GENERAL, "fourth", mention=True)
+        await until(lambda: len(inbox.received) == 4)
+        await until(lambda: inbox.marks[ids.TEAM, ids.GENERAL].position >= position(fourth))
+    await sim.offline()
+    await sim.delete(ids.GENERAL, reply)
+    await sim.edit(ids.GENERAL, third, "changed", mention=True)
+    await sim.delete(ids.GENERAL, fourth)
+    await away(sim)
+    questions = [(root, reply), (third, third), (fourth, fourth), (root, root)]
+    inbox.asked_last = [
+        Asked(ConversationKey("slack", ids.TEAM, ids.GENERAL, at), ids.GENERAL, ts, position(ts))
+        for at, ts in questions
+    ]
+    inbox.sources |= {one.source: one.key for one in inbox.asked_last}
+    async with running(sim, inbox):
+        await until(lambda: inbox.edits and len(inbox.deletions) == 2)
+    assert [m.text for m, _ in inbox.edits] == ["changed"]
+    assert {source.rpartition("/")[2] for source in inbox.deletions} == {reply, fourth}

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bot.clock import SystemClock
-from bot.domain import Address
-from bot.store import conversations, reads, turns
+from bot.domain import Address, Watermark
+from bot.store import conversations, reads, turns, watermarks
 from bot.store.accept import accept
 from bot.store.migrate import migrate
 from bot.store.sqlite import SqliteStore
@@ -200,6 +200,11 @@ def _use_everything(db: sqlite3.Connection) -> None:
     reads.find(db, key())
     reads.conversation_of(db, "s")
     reads.recent(db, key(), "U1", 5)
+    watermarks.move(db, [Watermark("sim", "w1", "c1", 1), Watermark("sim", "w1", "", 2)])
+    watermarks.read(db, "sim")
+    watermarks.active(db, "sim", 5)
+    watermarks.last_questions(db, "sim", 0.0, 5)
+    watermarks.said_since(db, key(), 0)
 
 
 def _plan(db: sqlite3.Connection, sql: str) -> list[str]:
