@@ -1,0 +1,186 @@
+"""Every way in which a model fails, on every platform: one sentence, what was shown stays, and the
+next question works. One bot process goes through them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.llm.breaker import FAILURES
+from tests.harness import BotProcess
+from tests.sims.model.answers import Answer
+from tests.sims.model.client import ModelSim
+from tests.stage import Place, Seen, Stage
+
+HALF = "Half of the answer is here, and the rest of it is missing."
+FIRST_TOKEN, BETWEEN_TOKENS = 4.0, 2.0  # seconds; room for a machine that is busy
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What the model does to the question `name`, and what people see."""
+
+    name: str
+    sentence: str
+    answer: dict[str, Any] = field(default_factory=dict)
+    kept: str = ""  # how the reply begins: what had been shown
+
+
+def broken(name: str, breaks: str, sentence: str = "broke off") -> Fault:
+    """The stream goes wrong in the middle."""
+    return Fault(name, sentence, {"text": HALF, "rate": 0, "breaks": breaks, "at": 4}, "Half of")
+
+
+# Asked at once, group by group, each with fewer failures than make a model rest: those that pass
+# by themselves are tried three times.
+GROUPS = (
+    (
+        Fault("limited", "too many requests right now", {"fault": "rate_limited"}),
+        Fault("no-money", "refused my key", {"fault": "quota"}),
+    ),
+    (
+        Fault("broken-server", "overloaded or cannot be reached", {"fault": "server_error"}),
+        Fault("bad-key", "refused my key", {"fault": "bad_key"}),
+    ),
+    (
+        Fault("bad-gateway", "overloaded or cannot be reached", {"fault": "bad_gateway"}),
+        Fault("no-model", "does not exist", {"fault": "unknown_model"}),
+    ),
+    (
+        Fault("unavailable", "overloaded or cannot be reached", {"fault": "unavailable"}),
+        Fault("too-long", "too long for the model", {"fault": "too_long"}),
+        Fault("filtered", "content filter refused", {"fault": "content_filter"}),
+        Fault("odd", "The model failed", {"fault": "bad_request"}),
+    ),
+    (
+        Fault("empty", "gave an empty answer", {"text": ""}),
+        Fault("silent", "took too long to begin", {"text": HALF, "hold": 60.0}),
+        Fault("slow-start", "took too long to begin", {"text": HALF, "first_delay": 60.0}),
+        Fault("junk-at-once", "The model failed", {"text": HALF, "breaks": "garbage", "at": 0}),
+        broken("stalls", "stall", "stopped in the middle"),
+    ),
+    (
+        broken("is-cut", "cut"),
+        broken("is-closed", "fin"),
+        broken("ends-early", "end"),
+        broken("has-an-error", "error"),
+    ),
+    (
+        broken("has-bad-json", "bad_json"),
+        broken("has-garbage", "garbage"),
+    ),
+)
+
+
+async def whole(stage: Stage, place: Place, text: str, count: int = 1) -> Seen:
+    """The newest message in a thread, once it contains `text` and nothing is being written."""
+
+    async def check() -> Seen | None:
+        seen = await stage.seen(place)
+        done = len(seen) == count and text in seen[-1].text and "stop" not in str(seen[-1].buttons)
+        return seen[-1] if done else None
+
+    return await until(check, stage, f"{text!r} in message {count} of {place}")
+
+
+async def until(
+    check: Callable[[], Awaitable[Any]], stage: Stage, what: str, seconds: float = 40
+) -> Any:
+    try:
+        return await stage.sim.until(check, seconds)
+    except AssertionError as error:
+        raise AssertionError(f"not within {seconds} s: {what}") from error
+
+
+async def test_every_failure_has_its_sentence_keeps_what_was_shown_and_ends(
+    stage: Stage, model: ModelSim, bot: BotProcess
+) -> None:
+    """No sign of work is left, no provider's word is shown, and it can be tried again."""
+    bot.set(FIRST_TOKEN_SECONDS=str(FIRST_TOKEN), BETWEEN_TOKENS_SECONDS=str(BETWEEN_TOKENS))
+    faults = [fault for group in GROUPS for fault in group]
+    await model.script(*(Answer(match=fault.name, **fault.answer) for fault in faults))
+    await model.say("Now it works.", match="and now", rate=0)
+    async with bot:
+        for group in GROUPS:
+            places = [await stage.mention(f"this one is {fault.name}") for fault in group]
+            for fault, place in zip(group, places, strict=True):
+                judge(fault, await whole(stage, place, fault.sentence))
+            await stage.say(places[-1], "and now?")
+            await whole(stage, places[-1], "Now it works.", count=2)
+        assert await stage.signs_of_work() == []
+        assert await stage.throttled() == 0
+        assert not bot.events("a turn failed")
+        assert not bot.events("the model is left alone"), "it would hide what comes after"
+
+
+def judge(fault: Fault, reply: Seen) -> None:
+    assert reply.text.startswith(fault.kept), fault.name
+    assert "retry" in str(reply.buttons), fault.name
+    assert reply.text.count("model") <= 1, f"more than a sentence: {reply.text}"
+    for foreign in ("Error", "sk-", "{", "Traceback", "status", "Limit 3"):
+        assert foreign not in reply.text, f"{fault.name}: {reply.text}"
+
+
+async def test_a_wait_that_the_provider_asks_for_is_kept_or_told(
+    stage: Stage, model: ModelSim, bot: BotProcess
+) -> None:
+    """A short one nobody notices; of a long one people hear, and nobody is asked meanwhile."""
+    await model.refuse("rate_limited", match="short", retry_after=1)
+    await model.refuse("rate_limited", match="long", times=None, retry_after=600)
+    async with bot:
+        short = await stage.mention("a short wait")
+        reply = await whole(stage, short, "a short wait")
+        assert "too many requests" not in reply.text
+        first, second = [x.at for x in await model.streams(match="a short wait")]
+        assert second - first >= 1
+        long = await stage.mention("a long wait")
+        await whole(stage, long, "ask again in 10 minutes")
+        asked = len(await model.streams())
+        other = await stage.mention("somebody else")
+        await whole(stage, other, "ask again in")
+        assert len(await model.streams()) == asked
+
+
+async def test_a_model_that_keeps_failing_is_left_alone_and_the_next_answers(
+    stage: Stage, model: ModelSim, bot: BotProcess
+) -> None:
+    bot.set(LLM="openai:sim,openai:sim-2")
+    await model.refuse("unavailable", model="sim", times=None)
+    await model.say("From the second.", model="sim-2")
+    async with bot:
+        places = [await stage.mention(f"question {n}") for n in range(FAILURES)]
+        await asyncio.gather(*(whole(stage, place, "From the second.") for place in places))
+        await bot.logged("the model is left alone for a while")
+        asked = len([x for x in await model.streams() if x.body["model"] == "sim"])
+        assert asked == FAILURES
+        for n in range(3):
+            place = await stage.mention(f"later {n}")
+            await whole(stage, place, "From the second.")
+        assert len([x for x in await model.streams() if x.body["model"] == "sim"]) == asked
+        assert len(bot.events("the model is left alone")) == 1
+
+
+async def test_a_history_that_is_too_long_for_the_model_is_shortened_unnoticed(
+    stage: Stage, model: ModelSim, bot: BotProcess
+) -> None:
+    await model.say("x" * 1_500, match="tell", rate=0)
+    await model.say("Short.", match="in short", rate=0)
+    async with bot:
+        place = await stage.mention("tell me more 1")
+        await whole(stage, place, "x")
+        for n in range(2, 5):
+            await stage.say(place, f"tell me more {n}")
+            await whole(stage, place, "x", count=n)
+        await model.context(1_200)
+        await stage.say(place, "in short?")
+        reply = await whole(stage, place, "Short.", count=5)
+        assert "too long" not in reply.text
+        long, short = await model.streams(match="in short")
+        assert long.status == 400
+        messages = short.body["messages"]
+        assert messages[0]["role"] == "system"
+        assert messages[1:] == long.body["messages"][-len(messages) + 1 :]
+        assert 2 <= len(messages) < len(long.body["messages"])
