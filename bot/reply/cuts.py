@@ -1,22 +1,16 @@
-"""Where a page may be cut, how good each place is, and the best one that fits.
+"""The best place to cut a page: full enough, and breaking as little as can be.
 
-Invariant: a cut is a function of the text before it and a little after, never of how that text
-came; what it leaves open is closed in the page's tail and opened again by the next page's head.
+Invariant: the cut is a function of the text up to where the page is known to be too long, never of
+how that text came.
 """
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Callable, Iterable
 
-import regex  # type: ignore[import-untyped]  # it comes without types
-
-from bot.reply.blocks import Container, Leaf, Outline, consume, prefix, quotes, shared, siblings
-from bot.reply.inline import Span, read
-from bot.reply.mend import blanked, goes_on
+from bot.reply.blocks import Outline
+from bot.reply.places import GRAPHEME, Cut, Rank, block_cuts, broken_cuts, inline_cuts
 
 LOW = 0.6
 """A page that is at least so full may end at the best place, and not only at the last one."""
@@ -27,52 +21,6 @@ THIN = 0.25
 NEAR = 1_200
 """Characters before a page's end in which words are looked at first: there is a sentence's end."""
 
-LONGEST_INFO = 60
-"""Characters of a fence's first line that are repeated: a language is a word."""
-
-_SENTENCE = r"(?<=[.!?…:;][\"'”’)\]*_]*)\s+ | (?<=[。！？；][」』”）]*)(?![\s。！？；」』”）])"
-_WORD = r"\s+ | (?<=[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff])" + (
-    r"(?=[^\s\p{P}\p{M}\u200d\ufe00-\ufe0f])"
-)
-_BREAKS = regex.compile(rf"(?P<sentence>{_SENTENCE}) | (?P<word>{_WORD})", regex.VERBOSE)
-_GRAPHEME = regex.compile(r"\X")
-
-
-class Rank(IntEnum):
-    """How good a place is; smaller is better. From EMPHASIS on it breaks something visible."""
-
-    BLOCK = 0
-    ITEM = 1
-    NESTED = 2
-    ROW = 3
-    BLANK_LINE = 4
-    LINE = 5
-    SENTENCE = 6
-    WORD = 7
-    EMPHASIS = 8
-    GRAPHEME = 9
-    CODE = 10
-    SOLID = 11
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A place to cut: the page is the text before `at` and `tail`; the next one begins at `resume`
-    with `head` instead of `skip` characters, inside `containers`.
-    """
-
-    at: int
-    resume: int
-    rank: Rank
-    tail: str = ""
-    head: str = ""
-    skip: int = 0
-    containers: tuple[Container, ...] = ()
-
-    def page(self, text: str) -> str:
-        """What the page says when it is cut here."""
-        return text[: self.at].rstrip() + self.tail
-
 
 def best_cut(text: str, fill: Callable[[str], float]) -> Cut:
     """The best place to cut `text`, which is too long for a page.
@@ -81,15 +29,15 @@ def best_cut(text: str, fill: Callable[[str], float]) -> Cut:
     """
     outline = Outline(text)
     choice = _Choice(text, fill)
-    choice.add(_block_cuts(outline))
+    choice.add(block_cuts(outline))
     begin, near = choice.last, max(choice.last, len(text) - NEAR)
     return (
         choice.best(worst=Rank.LINE)
-        or choice.add(_inline_cuts(outline, near)).best(worst=Rank.EMPHASIS)
-        or choice.add(_inline_cuts(outline, begin)).best(worst=Rank.WORD)
+        or choice.add(inline_cuts(outline, near)).best(worst=Rank.EMPHASIS)
+        or choice.add(inline_cuts(outline, begin)).best(worst=Rank.WORD)
         or choice.latest(worst=Rank.EMPHASIS)
-        or choice.add(_broken_cuts(outline, begin, near)).best(worst=Rank.SOLID)
-        or choice.add(_broken_cuts(outline, begin, begin)).best(worst=Rank.SOLID)
+        or choice.add(broken_cuts(outline, begin, near)).best(worst=Rank.SOLID)
+        or choice.add(broken_cuts(outline, begin, begin)).best(worst=Rank.SOLID)
         or choice.hard()
     )
 
@@ -128,7 +76,7 @@ class _Choice:
 
     def hard(self) -> Cut:
         """Nothing else helps: as many graphemes as fit, or characters when not even one does."""
-        ends = [match.end() for match in _GRAPHEME.finditer(self._text)]
+        ends = [match.end() for match in GRAPHEME.finditer(self._text)]
         count = self._count(ends)
         if count == 0:
             ends = list(range(1, len(self._text) + 1))
@@ -140,192 +88,3 @@ class _Choice:
 
     def _full(self, cut: Cut) -> float:
         return self._fill(cut.page(self._text))
-
-
-# ── between and inside blocks ─────────────────────────────────────────────────────────────────
-def _block_cuts(outline: Outline) -> Iterator[Cut]:
-    before: Leaf | None = None
-    for leaf in outline.leaves:
-        if before is not None and leaf.first < outline.known:
-            yield _between(outline, before, leaf)
-        if leaf.kind == "fence":
-            yield from _in_fence(outline, leaf)
-        elif leaf.kind == "table":
-            yield from _in_table(outline, leaf)
-        elif leaf.kind == "code":
-            for number in range(leaf.first + 1, min(leaf.last, outline.known)):
-                yield _at_line(outline, number, leaf.containers, Rank.LINE)
-        before = leaf
-
-
-def _between(outline: Outline, before: Leaf, leaf: Leaf) -> Cut:
-    common = shared(before, leaf)
-    own = leaf.containers[len(common) :]
-    rank = Rank.NESTED if common else Rank.BLOCK
-    if siblings(before, leaf):
-        rank = Rank.ITEM
-    if before.kind == "heading":
-        rank = Rank.WORD  # a heading belongs to what is below it
-    cut = _at_line(outline, leaf.first, common, rank)
-    return _renumbered(outline, cut, own[0]) if own and own[0].number is not None else cut
-
-
-def _renumbered(outline: Outline, cut: Cut, item: Container) -> Cut:
-    """An item goes on counting whatever number the model wrote before it."""
-    line = outline.line(item.line)
-    rest = line[cut.skip :]
-    digits = re.match(r" *(\d{1,9})(?=[.)])", rest)
-    if digits is None or int(digits[1]) == item.number:
-        return cut
-    return Cut(
-        cut.at,
-        cut.resume,
-        cut.rank,
-        head=f"{cut.head}{item.number}",
-        skip=cut.skip + digits.end(),
-        containers=cut.containers,
-    )
-
-
-def _at_line(
-    outline: Outline,
-    number: int,
-    containers: tuple[Container, ...],
-    rank: Rank,
-    *,
-    tail: str = "",
-    head: str = "",
-) -> Cut:
-    start = outline.starts[number]
-    skip = consume(outline.line(number), number, containers)
-    return Cut(start, start, rank, tail, head + quotes(containers), skip, containers)
-
-
-def _in_fence(outline: Outline, leaf: Leaf) -> Iterator[Cut]:
-    ended = outline.fence_ends(leaf)
-    tail, head = _fence_ends(outline, leaf)
-    for number in range(leaf.first + 2, min(leaf.last - ended, outline.known)):
-        blank = not outline.line(number - 1).strip(" \t\n>")
-        rank = Rank.BLANK_LINE if blank else Rank.LINE
-        yield _at_line(outline, number, leaf.containers, rank, tail=tail, head=head)
-
-
-def _fence_ends(outline: Outline, leaf: Leaf) -> tuple[str, str]:
-    """What closes a fence, and what opens it again."""
-    line = outline.line(leaf.first)
-    opening = line[consume(line, leaf.first, leaf.containers) :].strip()
-    if len(opening) > LONGEST_INFO:
-        opening = leaf.markup
-    return (
-        "\n" + prefix(leaf.containers) + leaf.markup,
-        quotes(leaf.containers) + opening + "\n",
-    )
-
-
-def _in_table(outline: Outline, leaf: Leaf) -> Iterator[Cut]:
-    head = ""
-    for number in (leaf.first, leaf.first + 1):
-        line = outline.line(number)
-        cells = line[consume(line, number, leaf.containers) :].rstrip("\n")
-        head += quotes(leaf.containers) + cells + "\n"
-    for number in range(leaf.first + 3, min(leaf.last, outline.known)):
-        yield _at_line(outline, number, leaf.containers, Rank.ROW, head=head)
-
-
-# ── inside a paragraph ────────────────────────────────────────────────────────────────────────
-def _straddling(outline: Outline, begin: int) -> list[Leaf]:
-    """The leaves from `begin` on."""
-    return [leaf for leaf in outline.leaves if outline.end(leaf) > begin]
-
-
-def _inline_cuts(outline: Outline, begin: int) -> Iterator[Cut]:
-    for leaf in _straddling(outline, begin):
-        if leaf.kind == "paragraph":
-            yield from _Paragraph(outline, leaf, begin).breaks()
-
-
-def _broken_cuts(outline: Outline, begin: int, since: int) -> Iterator[Cut]:
-    """The places after `since` in the leaf that goes on at `begin`."""
-    for leaf in _straddling(outline, begin):
-        if leaf.kind == "fence":
-            yield from _in_line_of_code(outline, leaf, since)
-        elif leaf.kind == "paragraph":
-            yield from _Paragraph(outline, leaf, since).graphemes()
-        return
-
-
-def _in_line_of_code(outline: Outline, leaf: Leaf, begin: int) -> Iterator[Cut]:
-    first = outline.starts[min(leaf.first + 1, len(outline.starts) - 1)]
-    start = max(begin, first)
-    tail, head = _fence_ends(outline, leaf)
-    for match in _GRAPHEME.finditer(outline.text, first, outline.end(leaf)):
-        if start < match.start():
-            yield Cut(
-                match.start(),
-                match.start(),
-                Rank.GRAPHEME,
-                tail,
-                head + quotes(leaf.containers),
-                containers=leaf.containers,
-            )
-
-
-class _Paragraph:
-    """The places inside one paragraph, after the offset `since` of the page."""
-
-    def __init__(self, outline: Outline, leaf: Leaf, since: int) -> None:
-        self._leaf = leaf
-        self._begin = outline.starts[leaf.first]
-        self._source = blanked(outline, leaf)
-        self._closed = outline.closed(leaf)
-        first = len(self._source) - len(self._source.lstrip())
-        self._first = max(first + 1, since - self._begin)
-        self._last = len(self._source.rstrip())
-        found = read(self._source, ended=self._closed)
-        end = len(self._source)
-        waiting = [
-            Span(opener.at, end, opener.char * opener.length)
-            for opener in found.open
-            if opener.length > 1
-        ]
-        if found.code is not None:
-            waiting.append(Span(found.code[0], end, "`" * found.code[1]))
-        waiting += [Span(start, end) for start, _ in found.dropped]
-        if found.hold < end:
-            waiting.append(Span(found.hold, end))
-        near = [span for span in (*found.spans, *waiting) if span.end > self._first]
-        self._spans = sorted(near, key=lambda span: (span.start, -span.end))
-
-    def breaks(self) -> Iterator[Cut]:
-        """Between sentences and words."""
-        for match in _BREAKS.finditer(self._source, self._first):
-            rank = Rank.SENTENCE if match["sentence"] is not None else Rank.WORD
-            yield from self._cut(match.start(), match.end(), rank)
-
-    def graphemes(self) -> Iterator[Cut]:
-        """Between any two graphemes."""
-        for match in _GRAPHEME.finditer(self._source):
-            if match.start() >= self._first:
-                yield from self._cut(match.start(), match.start(), Rank.GRAPHEME)
-
-    def _cut(self, at: int, resume: int, rank: Rank) -> Iterator[Cut]:
-        if resume >= self._last:
-            return
-        if rank < Rank.GRAPHEME and not goes_on(self._source, resume, ended=self._closed):
-            return
-        around = [span for span in self._spans if span.start < at and resume < span.end]
-        code = any(span.delimiter.startswith("`") for span in around)
-        if any(span.solid for span in around):
-            rank = Rank.SOLID
-        elif around:
-            rank = max(rank, Rank.CODE if code else Rank.EMPHASIS)
-        delimiters = [span.delimiter for span in around]
-        containers = self._leaf.containers
-        yield Cut(
-            self._begin + at,
-            self._begin + resume,
-            rank,
-            tail="".join(reversed(delimiters)),
-            head=quotes(containers) + "".join(delimiters),
-            containers=containers,
-        )

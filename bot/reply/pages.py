@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from bot.domain import Page
 from bot.ports import Renderer
 from bot.reply.blocks import Outline, top_level
-from bot.reply.cuts import LOW, Cut, best_cut
+from bot.reply.cuts import LOW, best_cut
 from bot.reply.mend import close_open, mend
+from bot.reply.places import Cut
 from bot.reply.view import Opening, View
 
 FINEST = 32
