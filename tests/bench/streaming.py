@@ -80,7 +80,8 @@ class Outcome:
 
     @property
     def incomplete(self) -> int:
-        return sum(reply.last is None for reply in self.replies)
+        """Replies that were never whole, and questions that never got to the model."""
+        return self.case.replies - sum(reply.last is not None for reply in self.replies)
 
 
 SHAPES = (
@@ -225,11 +226,12 @@ async def _round(case: Case, place: Rooms, model: ModelSim, process: Answering) 
         asked = await place.ask([_question(n) for n in range(case.replies)])
         await _until_whole(case, place, asked)
     cpu = _cpu(process.pid) - cpu
-    traces = [await model.last(_question(n)) for n in range(case.replies)]
+    found = [(asked[n], await model.streams(match=_question(n))) for n in range(case.replies)]
+    traces = [(one, streams[-1]) for one, streams in found if streams and streams[-1].times]
     return Outcome(
         case=case,
-        replies=[await _aged(place, one, trace) for one, trace in zip(asked, traces, strict=True)],
-        traces=[_trace(case, trace) for trace in traces],
+        replies=[await _aged(place, one, trace) for one, trace in traces],
+        traces=[_trace(case, trace) for _, trace in traces],
         kinds=age.kinds(await place.sim.requests(since=before)),
         lag=statistics.quantiles(waits, n=100)[98] if len(waits) > 1 else float("nan"),
         cpu=cpu / (case.replies * TOKENS),
