@@ -6,6 +6,7 @@ The paths and shapes are those of small chat backends that people already have c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
@@ -108,12 +109,13 @@ class Conversations:
         Streamed, each event's data is `{"content": "…"}` with new words; at the end comes the event
         `done` with the whole message, or `error` with `{"error": "…", "status": 502}`.
         """
-        with self._streams.hold(user):
+        with contextlib.ExitStack() as place:
+            place.enter_context(self._streams.hold(user))
             record = await self.own(user, conversation_id)
             turn = await self._talk.ask(record, user, question.message)
             if not question.streams:
                 return answer(await self._talk.outcome(turn))
-        return EventStream(answer_events(self._talk, turn), self._streams.hold(user))
+            return EventStream(answer_events(self._talk, turn), place.pop_all())
 
     async def read(self, user: User, conversation_id: UUID) -> dict[str, Any]:
         """One conversation, with its messages, its name, its model and whose it is."""
