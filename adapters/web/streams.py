@@ -17,7 +17,7 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
     def __init__(
-        self, events: AsyncIterator[bytes], place: contextlib.AbstractContextManager[None]
+        self, events: AsyncIterator[bytes], place: contextlib.AbstractContextManager[object]
     ) -> None:
         # X-Accel-Buffering: nginx would otherwise collect events before it passes them on.
         super().__init__(events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
