@@ -74,7 +74,7 @@ class Keeper:
             await self._inbox.move_watermarks(changes)
         except StoreUnavailable as error:
             self.marks.unsaved(changes)
-            log.warning("watermarks could not be stored", error=str(error))
+            log.debug("watermarks could not be stored", error=str(error))
 
     async def aclose(self) -> None:
         """Store the last of them."""

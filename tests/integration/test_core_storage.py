@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from bot import texts
 from bot.domain import Address, Delta, Receipt
 from bot.errors import ContextTooLong, StoreUnavailable
 from tests.core_kit import World, until, world_of
-from tests.store_kit import BEN, look, opened, said
+from tests.store_kit import BEN, key, look, opened, said
 
 
 @pytest.fixture
@@ -106,6 +107,42 @@ async def test_who_asked_something_is_told_that_it_could_not_be_stored(world: Wo
     elsewhere = said(5, author=BEN, address=Address.FOLLOW_UP, where=said(5).key)
     assert await world.intake.apology_due(elsewhere)
     assert (await world.ask(4)) is Receipt.QUESTION
+
+
+async def test_a_history_with_a_damaged_page_ends_its_question_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does not need the page goes on: the question is stored, others are answered."""
+    monkeypatch.setattr("bot.scheduler.RETRY_SECONDS", 0.01)
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        world = world_of(path, store)
+        for number in range(1, 40):
+            await world.ask(number, f"{number} " + "x" * 200)
+    async with opened(path) as store:
+        _damage_old_messages(path)
+        world = world_of(path, store)
+        assert await world.ask(40, "what did I say?") is Receipt.QUESTION
+        assert world.shown() == [f"_{texts.GAVE_UP}_"]
+        assert world.outcomes()[-1] == ("failed", "too many attempts")
+        assert world.model.requests == []
+        assert "is damaged" in store.health().details["trouble"]
+        await world.ask(41, "elsewhere", where=key("t2"))
+        assert world.shown("t2") == ["Hello."]
+
+
+def _damage_old_messages(path: Path) -> None:
+    """Overwrite the second leaf of their table: a read of the history meets it, nothing else."""
+    (root,) = look(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'messages'")[0]
+    (size,) = look(path, "PRAGMA page_size")[0]
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        page = file.read(size)
+        assert page[0] == 5, "the root is no interior page: too few messages"
+        cell = int.from_bytes(page[14:16])
+        leaf = int.from_bytes(page[cell : cell + 4])
+        file.seek((leaf - 1) * size)
+        file.write(b"\xff" * size)
 
 
 # ── too long for the model ────────────────────────────────────────────────────────────────────

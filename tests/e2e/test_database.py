@@ -1,0 +1,353 @@
+"""A database that fails under a running bot, or at its start; backups of one that is at work.
+
+The conditions are real: a file system that is full, a limit that the kernel puts on writes, another
+program's lock, a read-only mount, bytes that were overwritten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.harness import ROOT, BotProcess
+from tests.sims.discord.client import DiscordSim
+from tests.sims.model.answers import Answer
+from tests.sims.model.client import ModelSim
+from tests.sims.slack.client import SlackSim
+from tests.stage import DiscordStage, Place, SlackStage, Stage
+from tests.store_kit import judge, look
+
+STORY = "Once upon a time there was a thread that went on and on and on."
+
+
+# ── real conditions ───────────────────────────────────────────────────────────────────────────
+@contextmanager
+def small_disk(folder: Path, size: str = "2m") -> Iterator[Path]:
+    """A file system of its own; only root may make one."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting needs root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def full(disk: Path) -> Iterator[None]:
+    """Not a block is left."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (65_536, 4_096, 1):
+            try:
+                while file.write(b"\0" * size):
+                    pass
+            except OSError:
+                continue
+    yield
+    filler.unlink()
+
+
+@contextmanager
+def failing_writes(bot: BotProcess, database: Path) -> Iterator[None]:
+    """The kernel refuses every write beyond what the write-ahead log has now."""
+    size = Path(f"{database}-wal").stat().st_size
+    forever = resource.RLIM_INFINITY
+    resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (size, forever))
+    yield
+    resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (forever, forever))
+
+
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Another program writes, and does not come to an end."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+# ── scenes ────────────────────────────────────────────────────────────────────────────────────
+@pytest.fixture
+async def discord() -> Any:
+    async with DiscordSim() as sim:
+        yield DiscordStage(sim)
+
+
+@pytest.fixture
+async def slack() -> Any:
+    async with SlackSim() as sim:
+        yield SlackStage(sim)
+
+
+def bot_of(folder: Path, stage: Stage, model: ModelSim, database: Path) -> BotProcess:
+    return BotProcess(
+        folder,
+        {
+            **stage.settings(),
+            "LLM": "openai:sim",
+            "OPENAI_BASE_URL": model.base_url,
+            "SYSTEM_PROMPT": "Be brief.",
+            "DATABASE_URL": f"sqlite:///{database}",
+            "LOG_LEVEL": "INFO",  # a log that is longer than the database would fail with it
+        },
+    )
+
+
+async def until(
+    check: Callable[[], Awaitable[Any]], stage: Stage, what: str, seconds: float = 40
+) -> Any:
+    try:
+        return await stage.sim.until(check, seconds)
+    except AssertionError as error:
+        raise AssertionError(f"not within {seconds} s: {what}") from error
+
+
+async def shows(stage: Stage, place: Place, text: str, *, ended: bool = True) -> None:
+    """Wait until the newest message there has `text`, and nothing is being written if `ended`."""
+
+    async def check() -> bool:
+        seen = await stage.seen(place)
+        found = bool(seen) and text in seen[-1].text
+        return found and not (ended and "stop" in str(seen[-1].buttons))
+
+    await until(check, stage, f"{text!r} in {place}")
+
+
+async def told(stage: Stage) -> int:
+    """How often people were told that messages cannot be saved."""
+    if isinstance(stage, SlackStage):
+        texts = await stage.whispers()
+    else:
+        texts = [m["content"] for m in await stage.sim.messages()]  # type: ignore[attr-defined]
+    return sum("cannot save messages right now" in text for text in texts)
+
+
+async def health(bot: BotProcess) -> tuple[int, dict[str, Any]]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{bot.http_port}/healthz") as response,
+    ):
+        return response.status, (await response.json())["parts"]["database"]
+
+
+async def fails_and_recovers(
+    stage: Stage, model: ModelSim, bot: BotProcess, failing: Callable[[], Any], words: str
+) -> None:
+    """A reply is being written when the database begins to fail; then somebody asks something."""
+    await model.script(
+        Answer(match="story", text=STORY, rate=0, wait_at=3), Answer(match="", text="Here I am.")
+    )
+    if isinstance(stage.sim, SlackSim):
+        await stage.sim.delivery(retry_scale=0.1)  # again after 0, 6 and 30 s
+    writing = await stage.mention("tell me a story")
+    await shows(stage, writing, "Once", ended=False)
+    with failing():
+        asked = await stage.mention("are you there?")
+        again = await stage.mention("hello?")
+
+        async def apologised() -> bool:
+            return await told(stage) == 1
+
+        await until(apologised, stage, "an apology")
+        await bot.logged("a message could not be stored", 2)
+        status, part = await health(bot)
+        assert status == 503
+        assert words in part["trouble"]
+        assert str(bot.folder) not in part["trouble"]
+        await model.release("story")
+        await shows(stage, writing, STORY, ended=False)  # it goes on as far as it can
+    await until(bot.healthy, stage, "health again")
+    await shows(stage, writing, STORY)
+    for place in (asked, again):  # nobody had to ask twice
+        await shows(stage, place, "Here I am.")
+    assert len(await stage.seen(writing)) == 1
+    assert len(await model.streams(match="tell me a story")) == 1
+    assert await told(stage) == 1
+    (failed,) = bot.events("the database fails")
+    assert words in failed["error"]
+    assert len(bot.events("the database works again")) == 1
+    assert await stage.signs_of_work() == []
+
+
+async def test_a_full_disk(stage: Stage, model: ModelSim, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        bot = bot_of(tmp_path, stage, model, disk / "threadline.db")
+        async with bot:
+            words = "cannot grow, the disk is full: free some space"
+            await fails_and_recovers(stage, model, bot, lambda: full(disk), words)
+            await bot.terminate()
+
+
+async def test_a_disk_that_refuses_writes(
+    discord: DiscordStage, model: ModelSim, tmp_path: Path
+) -> None:
+    database = tmp_path / "threadline.db"
+    async with bot_of(tmp_path, discord, model, database) as bot:
+        failing, words = lambda: failing_writes(bot, database), "the disk reports an error"
+        await fails_and_recovers(discord, model, bot, failing, words)
+
+
+async def test_a_locked_database(slack: SlackStage, model: ModelSim, tmp_path: Path) -> None:
+    database = tmp_path / "threadline.db"
+    async with bot_of(tmp_path, slack, model, database) as bot:
+        words = "is locked by another program: close what else has it open"
+        await fails_and_recovers(slack, model, bot, lambda: locked(database), words)
+
+
+# ── the command line ──────────────────────────────────────────────────────────────────────────
+async def command(*words: str, database: Path, **environ: str) -> tuple[int, str, str]:
+    """Run `python -m bot WORDS` to its end: exit code, stdout, stderr."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bot",
+        *words,
+        cwd=database.parent,
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "DATABASE_URL": f"sqlite:///{database}",
+            "HTTP_PORT": "0",
+            **environ,
+        },
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def refused(*words: str, database: Path) -> str:
+    """The one line with which a command ends that cannot be carried out."""
+    code, out, err = await command(*words, database=database, LOG_LEVEL="ERROR")
+    assert (code, out) == (1, ""), err
+    *before, last = err.splitlines()
+    assert [line for line in before if "Traceback" in line or line.startswith(" ")] == []
+    assert last.startswith("threadline: ")
+    return last
+
+
+@pytest.fixture
+async def talked(tmp_path: Path) -> Path:
+    """A database that the bot made."""
+    database = tmp_path / "threadline.db"
+    assert (await command("migrate", database=database))[0] == 0
+    return database
+
+
+async def test_a_start_on_a_damaged_database_says_what_to_do(talked: Path) -> None:
+    _overwrite(talked, look(talked, "SELECT rootpage FROM sqlite_schema WHERE name = 'turns'"))
+    assert "is damaged: restore a backup with `python -m bot restore" in await refused(
+        "run", database=talked
+    )
+
+
+async def test_a_start_on_a_full_disk_says_so(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "64k") as disk, full(disk):
+        line = await refused("run", database=disk / "threadline.db")
+        assert "the disk is full" in line or "No space left" in line
+
+
+async def test_a_start_on_a_read_only_disk_says_so(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        database = disk / "threadline.db"
+        assert (await command("migrate", database=database))[0] == 0
+        await asyncio.to_thread(_make_read_only, disk)
+        assert "(Read-only file system)" in await refused("run", database=database)
+
+
+async def test_a_second_process_is_refused_in_one_line(
+    discord: DiscordStage, model: ModelSim, tmp_path: Path
+) -> None:
+    """Before anything of it starts: nothing is logged, no platform is asked."""
+    database = tmp_path / "threadline.db"
+    async with bot_of(tmp_path, discord, model, database) as bot:
+        before = len(await discord.sim.requests())
+        code, out, err = await command(
+            "run", database=database, **discord.settings(), LLM="echo", LOG_LEVEL="INFO"
+        )
+        assert (code, out) == (1, "")
+        assert err == (
+            f"threadline: The database {database} is in use by another Threadline "
+            f"(process {bot.pid}): stop it, or name another file in DATABASE_URL.\n"
+        )
+        asked = await discord.sim.requests("users/@me", before)
+        assert asked == []
+
+
+# ── backups ───────────────────────────────────────────────────────────────────────────────────
+async def test_a_backup_while_a_reply_streams_and_its_restore(
+    stage: Stage, model: ModelSim, tmp_path: Path
+) -> None:
+    """The reply does not notice; the restored bot knows what it knew, and asks nobody twice."""
+    database, copy = tmp_path / "threadline.db", tmp_path / "copy.db"
+    await model.script(
+        Answer(match="story", text=STORY, rate=0, wait_at=3), Answer(match="", text="Noted.")
+    )
+    async with bot_of(tmp_path, stage, model, database) as bot:
+        first = await stage.mention("remember the milk")
+        await shows(stage, first, "Noted.")
+        writing = await stage.mention("tell me a story")
+        await shows(stage, writing, "Once", ended=False)
+        code, out, err = await command("backup", str(copy), database=database)
+        assert (code, err) == (0, ""), err
+        assert out.startswith(f"backed up {database} to {copy} (")
+        with closing(sqlite3.connect(copy)) as db:
+            judge(db)
+        await model.release("story")
+        await shows(stage, writing, STORY)
+        await stage.say(first, "and forget the bread")
+        await shows(stage, first, "Noted.")
+        await until(lambda: _count(stage, first, 2), stage, "two replies")
+        assert f"(process {bot.pid})" in await refused("restore", str(copy), database=database)
+        assert "exists: name another file" in await refused("backup", str(copy), database=database)
+        assert await bot.terminate() == 0
+    code, out, err = await command("restore", str(copy), database=database)
+    assert (code, err) == (0, ""), err
+    kept = Path(out.strip().rpartition(" ")[2])
+    assert look(kept, "SELECT count(*) FROM messages WHERE content LIKE '%bread%'") == [(1,)]
+    asked = len(await model.streams(match="bread"))
+    await model.script(Answer(match="story", text=STORY, rate=0))
+    async with bot_of(tmp_path, stage, model, database):
+        await shows(stage, writing, STORY)
+        await stage.say(first, "what did I say?")
+        await until(lambda: _count(stage, first, 3), stage, "three replies")
+        messages = (await model.last("what did I say")).body["messages"]
+        assert [m["content"] for m in messages[1:]] == [
+            "remember the milk",
+            "Noted.",
+            "what did I say?",
+        ]
+        assert len(await model.streams(match="bread")) == asked, "it was taken for missed"
+        assert len(await stage.seen(writing)) == 1
+
+
+async def _count(stage: Stage, place: Place, count: int) -> bool:
+    return len(await stage.seen(place)) == count
+
+
+def _make_read_only(disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+
+
+def _overwrite(database: Path, found: list[tuple[Any, ...]]) -> None:
+    (size,) = look(database, "PRAGMA page_size")[0]
+    with database.open("r+b") as file:
+        for (page,) in found:
+            file.seek((page - 1) * size)
+            file.write(b"\xff" * size)
