@@ -218,7 +218,8 @@ class Delivery:
                     raise Unsettled(f"no answer within {self._limit:g} s")
                 result: T = task.result()
             except Throttled as error:
-                self._surface.grants.throttled(error.retry_after, *error.scopes)
+                if error.scopes:  # without, it would be all of the account's
+                    self._surface.grants.throttled(error.retry_after, *error.scopes)
                 await self._failed(error, at_least=error.retry_after)
             except Unsettled as error:
                 await self._failed(error)
