@@ -54,9 +54,11 @@ def last_questions(db: sqlite3.Connection, platform: str, since: float, limit: i
     """See `Store.last_questions`."""
     found = db.execute(
         "SELECT conversations.*, messages.channel AS place, message_id, position"
-        " FROM conversations JOIN messages ON messages.id ="
+        " FROM conversations JOIN messages ON messages.id = coalesce("
+        "  (SELECT max(id) FROM messages WHERE conversation_id = conversations.id"
+        "   AND idx IS NULL AND kind = 'question'),"  # it waits for its turn, and for an index
         "  (SELECT id FROM messages WHERE conversation_id = conversations.id"
-        "   AND kind = 'question' ORDER BY idx DESC LIMIT 1)"
+        "   AND kind = 'question' ORDER BY idx DESC LIMIT 1))"
         " WHERE platform = ? AND updated_at > ? AND erased_at IS NULL AND message_id IS NOT NULL"
         " ORDER BY updated_at DESC LIMIT ?",
         (platform, since, limit),

@@ -169,7 +169,23 @@ async def test_a_second_restart_answers_nothing_again(
     asked = len(await model.streams())
     async with bot:
         await bot.logged("caught up", 3 if stage.name == "discord" else 2)
-        await stage.mention("live")
-        await bot.logged("turn ended", 3)
+        await answered(stage, await stage.mention("live"), "Found.")
         assert len(await stage.seen(thread)) == 2
         assert len(await model.streams()) == asked + 1
+
+
+async def test_a_question_that_was_edited_meanwhile_is_answered_anew_in_place(
+    stage: Stage, model: ModelSim, bot: BotProcess
+) -> None:
+    await model.script(Answer(match="cats", text="Cats."), Answer(match="dogs", text="Dogs."))
+    async with bot:
+        thread = await stage.mention("about cats")
+        await answered(stage, thread, "Cats.")
+        await settled(bot, stage)
+        await bot.terminate()
+    await leave(stage)
+    await stage.edit(thread, thread.question, "about dogs", mention=True)
+    await come_back(stage)
+    async with bot:
+        await answered(stage, thread, "Dogs.")
+        assert await stage.throttled() == 0
