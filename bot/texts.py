@@ -16,6 +16,7 @@ from bot.errors import (
     UnknownModel,
 )
 
+AGAIN = "Writing it again."
 QUEUED = "In the queue: many questions are being answered at the moment."
 TOO_BUSY = "I have too many questions waiting right now. Please ask again in a few minutes."
 STOPPED = "Stopped."

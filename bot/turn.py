@@ -208,6 +208,8 @@ class _Attempt:
         draft = self._draft
         if self._runner.slots.full:
             return draft.conclude(Outcome.FAILED, texts.TOO_BUSY, "queue full")
+        if self._claim.pages and self._claim.tries == 1:  # a person asked for it again
+            reply.note(texts.note(texts.AGAIN))
         try:
             done = await self._interrupt.guard(self._stream(reply))
         except ModelError as error:

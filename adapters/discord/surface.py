@@ -78,10 +78,14 @@ class DiscordSurface:
         return self._key.thread or self._key.channel
 
     async def open(self) -> None:
-        """Make the thread where there is to be one, and begin to type until there is text."""
+        """Make the thread where there is to be one, and type as long as nothing is there to see.
+
+        Typing ends with a post, but not with an edit: beside a page that is there it would stay on.
+        """
         if self._mode is Mode.THREAD:
             await self._make_thread()
-        if self._typing is None and self._claim.conclusion is None:
+        shown = any(page.message_id is not None for page in self._claim.pages)
+        if self._typing is None and not shown and self._claim.conclusion is None:
             self._typing = asyncio.create_task(self._type(), name="typing")
 
     async def _make_thread(self) -> None:
