@@ -88,7 +88,8 @@ async def test_a_read_only_database_is_said(store: SqliteStore) -> None:
 async def test_a_damaged_page_is_said_by_what_needs_it(path: Path) -> None:
     """It came while the store was open; what does not need it goes on."""
     await _talked(path)
-    async with opened(path) as store:
+    clock = ManualClock()
+    async with SqliteStore.open(path, clock=clock) as store:
         _damage(path)
         assert store.health().ok
         assert await store.find(key()) is not None
@@ -96,6 +97,7 @@ async def test_a_damaged_page_is_said_by_what_needs_it(path: Path) -> None:
             await store.history(1, epoch=1, before=60, limit=20)
         with pytest.raises(StoreUnavailable, match="is damaged"):
             await store.accept(said(99))
+        clock.jump(2 * TRY_SECONDS)
         await store.record_command("sim/w1/c1/m100")  # that this could be written heals nothing
         assert "is damaged" in store.health().details["trouble"]
 
@@ -169,6 +171,25 @@ async def test_health_says_what_is_wrong_and_notices_by_itself_when_it_is_over(p
             "the database works again",
         ]
         assert str(path) in lines[0]["error"]
+
+
+async def test_a_disk_that_takes_some_things_and_not_others_is_not_well(path: Path) -> None:
+    """Until nothing was refused for a while; the log does not go back and forth."""
+    clock = ManualClock()
+    async with SqliteStore.open(path, clock=clock, busy_timeout=0.001) as store:
+        with capture_logs() as lines:
+            for _ in range(5):
+                with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                    other.execute("BEGIN IMMEDIATE")
+                    with pytest.raises(StoreUnavailable):
+                        await store.record_command("x")
+                await store.record_command("y")
+                assert not store.health().ok
+                clock.jump(1.0)
+            clock.jump(TRY_SECONDS)
+            await store.record_command("z")
+            assert store.health().ok
+        assert len(lines) == 2
 
 
 async def test_a_failure_that_lasts_is_said_again_every_minute(path: Path) -> None:
