@@ -1,6 +1,6 @@
-"""The transitions of asking for more: the newest turn once more, or on from where its answer ended.
+"""The transitions of asking for more: the newest turn once more, or on from where it ended.
 
-Invariant: only the newest turn of a conversation is opened again, and only when nobody works on it;
+Invariant: only the newest turn of a conversation is opened again, and only when it has ended;
 asking twice for the same changes nothing the second time.
 """
 
@@ -115,4 +115,6 @@ def _refused(db: sqlite3.Connection, turn: sqlite3.Row | None) -> Change | None:
     where = turn["conversation_id"], turn["id"]
     if not is_newest(db, turn):
         return Change(Effect.OLDER, *where)
-    return None if turn["state"] == "done" else Change(Effect.BUSY, *where)
+    # One that is concluded shows its end, with the buttons: who presses them must not be told to
+    # wait for what cannot be seen, such as a status that is being cleared.
+    return None if turn["state"] in ("concluded", "done") else Change(Effect.BUSY, *where)

@@ -109,13 +109,23 @@ async def test_only_the_newest_turn_that_is_done_is_reopened(store: SqliteStore)
     claim = await claimed(store, 1)
     assert (await store.reopen(key(), None)).effect is Effect.BUSY
     await store.conclude(claim.fence, ANSWER)
-    assert (await store.reopen(key(), None)).effect is Effect.BUSY
     await store.finish(claim.fence)
     await store.accept(said(2))
     assert await store.reopen(key(), 1) == Change(Effect.OLDER, 1, 1)
     await answered(store, 1)
     assert (await store.reopen(key(), 1)).effect is Effect.OLDER
     assert (await store.reopen(key(), 2)).effect is Effect.AGAIN
+
+
+async def test_turn_whose_end_is_being_shown_is_reopened_and_not_finished_by_the_old_attempt(
+    store: SqliteStore,
+) -> None:
+    await store.accept(said(1))
+    claim = await claimed(store, 1)
+    await store.conclude(claim.fence, ANSWER)
+    assert (await store.reopen(key(), 1)).effect is Effect.AGAIN
+    await all_refused(store, claim.fence)
+    assert (await claimed(store, 1)).conclusion is None
 
 
 async def test_a_turn_of_another_conversation_is_not_reopened(store: SqliteStore) -> None:
