@@ -128,8 +128,13 @@ def _append(
 
 
 def controls_of(frame: Frame, number: int) -> tuple[Control, ...]:
-    """The controls under page `number`: a frame's are under its last page."""
-    return frame.controls if number == len(frame.pages) - 1 else ()
+    """The controls under page `number`: a frame's are under its last page.
+
+    A page that is sealed while the reply goes on will not be the last one: controls would cost it
+    another edit.
+    """
+    last = number == len(frame.pages) - 1
+    return frame.controls if last and (frame.final or not frame.pages[number].sealed) else ()
 
 
 def visible_end(shown: Shown) -> int:

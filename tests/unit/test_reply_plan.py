@@ -7,6 +7,7 @@ from dataclasses import replace
 from bot.domain import Action, Control, Frame, Page, Request, Shown, ShownPage
 from bot.reply.plan import (
     carried_out,
+    controls_of,
     forgotten,
     plan_by_appends,
     plan_by_edits,
@@ -161,3 +162,11 @@ def test_remembering() -> None:
     for text in ("a", "a", "b", "a", "c", "a", "b"):
         assert render(text) == text
     assert calls == ["a", "b", "c", "b"]
+
+
+def test_page_sealed_while_the_reply_goes_on_carries_no_controls() -> None:
+    """It will not be the last one: a button there would cost an edit to take it away again."""
+    sealed = Page("first page", "first page", 0, 10, sealed=True)
+    growing = Frame((sealed,), final=False, controls=(Control.STOP,))
+    assert controls_of(growing, 0) == ()
+    assert controls_of(replace(growing, final=True), 0) == (Control.STOP,)
