@@ -28,8 +28,8 @@ def traps(platform: str) -> list[Point]:
     """Where a bot that does not keep its promises is caught most often."""
     return [
         # The first page, and the second, are there, and the bot does not know it.
-        Point(On.PLATFORM, "applied", POST[platform], body="q00001w0000"),
-        Point(On.PLATFORM, "applied", POST[platform], body="q00001w", skip=1),
+        Point(On.PLATFORM, "applied", POST[platform], body="q00001"),
+        Point(On.PLATFORM, "applied", POST[platform], body="q00001", skip=1),
         # The last edit was made; or it was not.
         Point(On.PLATFORM, "applied", EDIT[platform], body="q00003w0011"),
         Point(On.PLATFORM, "received", EDIT[platform], body="q00003w0011"),
@@ -60,6 +60,7 @@ def accept(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
     """Show the figures, and fail on anything that was found."""
     with capsys.disabled():
         print(f"\n{report}")
+    assert not report.broken, report.broken
     assert not report.failed, f"{report}\n{report.failures()}"
 
 
@@ -92,9 +93,7 @@ async def test_a_kill_at_every_moment_loses_doubles_and_cuts_nothing(
     platform: str, nursery: Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In an order of chance, so that what a time budget leaves out is another part each time."""
-    home = tmp_path / "recorded"
-    home.mkdir()
-    points = points_of(await record(platform, nursery, home))
+    points = points_of(await record(platform, nursery, tmp_path / "recorded"))
     random.shuffle(points)
     seconds = float(os.environ.get("KILL_SECONDS") or "inf")
     accept(await campaign(points, platform, nursery, tmp_path, seconds=seconds), capsys)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.kills.nursery import Nursery
 from tests.kills.points import Point, Trial, trial
+from tests.kills.scene import NotWithin
 
 # A run mostly waits: for the platform's limits, the model's pace and quiet.
 AT_ONCE = 4
@@ -23,6 +24,7 @@ class Report:
     platform: str
     trials: list[Trial] = field(default_factory=list)
     left_out: int = 0
+    broken: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> list[Trial]:
@@ -31,14 +33,14 @@ class Report:
 
     def __str__(self) -> str:
         reached = [each for each in self.trials if each.deaths]
-        kinds = Counter(each.point.kind for each in reached)
+        kinds = Counter(each.point.kind for each in reached if each.point)
         outcomes = sum((each.verdict.outcomes for each in self.trials), Counter())
         faults = sum((each.verdict.kinds for each in self.trials), Counter())
         notes = Counter(note for each in self.trials for note in each.notes)
         return "\n".join(
             (
                 f"{self.platform}: {len(self.trials)} kill points tried, {len(reached)} reached, "
-                f"{self.left_out} left out for want of time",
+                f"{self.left_out} left out for want of time, {len(self.broken)} not begun",
                 f"  by kind: {dict(kinds)}",
                 f"  outcomes judged: {outcomes.total()} {dict(outcomes)}",
                 f"  lost {faults['lost']}, doubled {faults['doubled']}, cut {faults['cut']}, "
@@ -59,7 +61,6 @@ async def campaign(
     folder: Path,
     *,
     seconds: float = float("inf"),
-    planted: str = "",
 ) -> Report:
     """Try every point; those not begun within `seconds` are left out."""
     report = Report(platform)
@@ -70,8 +71,10 @@ async def campaign(
         while waiting and time.monotonic() < deadline:
             number, point = waiting.pop()
             home = folder / f"{number:04d}"
-            home.mkdir()
-            report.trials.append(await trial(point, platform, nursery, home, planted))
+            try:
+                report.trials.append(await trial(point, platform, nursery, home))
+            except NotWithin as error:  # before anything was at stake: the bot did not even start
+                report.broken.append(f"{point}: {error}")
 
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):

@@ -45,16 +45,17 @@ class Nursery:
     async def __aexit__(self, *_: object) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
+        await asyncio.wait({self._reader}, timeout=10)
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
         await self._process.wait()
-        await self._reader
 
     async def fork(self, *, folder: Path, environ: Mapping[str, str]) -> int:
         """A new bot's process id; it begins with `go`, so that it can be aimed at before."""
         async with self._one_at_a_time:
             self._tell(do="fork", folder=str(folder), environ=dict(environ))
-            pid = await asyncio.wait_for(self._born.get(), 60)
-            self._ends[pid] = asyncio.get_running_loop().create_future()
-            return pid
+            return await asyncio.wait_for(self._born.get(), 60)
 
     def go(self, pid: int) -> None:
         """Let it run."""
@@ -73,6 +74,7 @@ class Nursery:
         async for line in self._process.stdout:
             told = json.loads(line)
             if "born" in told:
+                self._ends[told["born"]] = asyncio.get_running_loop().create_future()
                 self._born.put_nowait(told["born"])
             elif not self._ends[told["ended"]].done():
                 self._ends[told["ended"]].set_result(told["code"])
@@ -110,7 +112,8 @@ class _Parent:
 
     def _carry_out(self, command: Mapping[str, Any]) -> None:
         if command["do"] == "go":
-            os.write(self._gates[command["pid"]], b"!")
+            if command["pid"] in self._gates:  # it may have been killed before it began
+                os.write(self._gates[command["pid"]], b"!")
             return
         gate, opener = os.pipe()
         pid = os.fork()

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.judge import Verdict
 from tests.kills.nursery import Nursery
-from tests.kills.scene import Scene
+from tests.kills.scene import PATIENCE, Scene
 from tests.kills.world import World, new_world
 from tests.kills.wrapped import NOTHING
 from tests.sims.kit import STAGES
@@ -106,7 +106,7 @@ def _commits(labels: Iterable[str]) -> list[Point]:
 class Trial:
     """What came of a kill; `deaths` is 0 when the run never reached the point."""
 
-    point: Point
+    point: Point | None
     deaths: int
     verdict: Verdict
     notes: tuple[str, ...]
@@ -131,25 +131,38 @@ async def record(platform: str, nursery: Nursery, folder: Path, planted: str = "
 
 
 async def trial(
-    point: Point, platform: str, nursery: Nursery, folder: Path, planted: str = ""
+    point: Point | None,
+    platform: str,
+    nursery: Nursery,
+    folder: Path,
+    *,
+    planted: str = "",
+    patience: float = PATIENCE,
 ) -> Trial:
-    """Play the scene, and kill the bot at `point`; a planted bug stays over the restart."""
+    """Play the scene, and kill the bot at `point`; a planted bug stays over the restart.
+
+    `patience` is how long people wait for anything, in seconds.
+    """
     async with new_world(platform, nursery, folder) as world:
         world.bot.next_life = {"PLANTED": planted}
-        commit = f"{point.stage} {point.what} {point.skip}"
-        watch = {"KILL_COMMIT": commit} if point.on is On.COMMIT else {}
-        scene = Scene(world)
+        scene = Scene(world, patience=patience)
         await scene.prologue()
         await world.bot.start(
-            {"PLANTED": planted, **watch}, aim=lambda pid: _aim(point, world, pid)
+            {"PLANTED": planted, **_watch(point)}, aim=lambda pid: _aim(point, world, pid)
         )
         verdict = await scene.play()
         deaths, log = world.bot.deaths, world.bot.log_tail(40)
     return Trial(point, deaths, verdict, tuple(scene.notes), log)
 
 
-async def _aim(point: Point, world: World, pid: int) -> None:
-    if point.on is On.COMMIT:
+def _watch(point: Point | None) -> dict[str, str]:
+    if point is None or point.on is not On.COMMIT:
+        return {}
+    return {"KILL_COMMIT": f"{point.stage} {point.what} {point.skip}"}
+
+
+async def _aim(point: Point | None, world: World, pid: int) -> None:
+    if point is None or point.on is On.COMMIT:
         return
     sim = world.model if point.on is On.MODEL else world.stage.sim
     await sim.call(

@@ -48,6 +48,7 @@ class Scene:
     notes: list[str] = field(default_factory=list)
     breaches: list[str] = field(default_factory=list)
     troubled: bool = False
+    patience: float = PATIENCE
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
@@ -97,7 +98,7 @@ class Scene:
 
     async def _carol(self) -> None:
         question = await self.begin("between us", direct=True)
-        patience = {"discord": 6.0, "slack": PATIENCE}[self.world.stage.name]
+        patience = {"discord": 6.0, "slack": self.patience}[self.world.stage.name]
         if not await self._comes(lambda: self._stored(question), patience):
             # Discord tells a bot nothing of direct messages that it does not know yet.
             assert self.world.stage.name == "discord" and self.world.bot.deaths, question
@@ -184,11 +185,12 @@ class Scene:
 
     # ── waiting ───────────────────────────────────────────────────────────────────────────────
     async def until(
-        self, check: Callable[[], Awaitable[Any]], what: str, seconds: float = PATIENCE
+        self, check: Callable[[], Awaitable[Any]], what: str, seconds: float | None = None
     ) -> None:
         """Wait for it; NotWithin when it does not come, or the bot is no more."""
-        if not await self._comes(check, seconds):
-            raise NotWithin(f"{what}, within {seconds:g} s. {self.world.bot.failure}")
+        limit = self.patience if seconds is None else seconds
+        if not await self._comes(check, limit):
+            raise NotWithin(f"{what}, within {limit:g} s. {self.world.bot.failure}")
 
     async def _comes(self, check: Callable[[], Awaitable[Any]], seconds: float) -> bool:
         deadline = time.monotonic() + seconds

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from tests.harness import ROOT, free_port
+from tests.harness import ROOT
 from tests.judge import Post
 from tests.kills.nursery import Nursery
 from tests.sims.discord import constants as d
@@ -58,6 +58,7 @@ class Keeper:
     """
 
     def __init__(self, nursery: Nursery, folder: Path, environ: Mapping[str, str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._nursery = nursery
         self._environ = {
@@ -92,7 +93,7 @@ class Keeper:
     async def _fork(
         self, watch: Mapping[str, str], aim: Callable[[int], Awaitable[None]] | None = None
     ) -> None:
-        environ = self._environ | {"HTTP_PORT": str(free_port()), **watch}
+        environ = {**self._environ, **watch}
         self.pid = await self._nursery.fork(folder=self.folder, environ=environ)
         if aim is not None:
             await aim(self.pid)
