@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -121,6 +122,10 @@ class Delivery:
             await self.intend(request.page)
             if request.page in self._doubtful and await self._found(request.page):
                 return
+        elif request.action is Action.REMOVE:
+            # No message of the ledger's is removed by ourselves: one of it was removed by people.
+            intend = partial(self._ledger.intend, self._fence, request.page)
+            await until_stored(intend, self._clock.sleep)
         try:
             self.shown = await self._sent(request)
         except Throttled as error:

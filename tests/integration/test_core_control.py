@@ -18,6 +18,7 @@ from bot.domain import Address, Control, ConversationKey, Delta, Receipt
 from bot.errors import CutOff, Overloaded
 from tests.core_kit import CHANNEL, World, until, world_at
 from tests.store_kit import BEN, key, look, said
+from tests.surfaces import Platform
 
 STOP_REASON = Delta(finish_reason="stop")
 
@@ -398,6 +399,35 @@ async def test_deleting_a_reply_that_is_being_written_ends_its_turn(world: World
     says(world, "Hello.")
     await world.ask(2, "second")
     assert world.contents() == ["first", "second"]
+
+
+class Echoing(dict[str, str]):
+    """The texts of a platform that tells of every deletion, also of those that we make."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world, self.told = world, list[asyncio.Task[None]]()
+
+    def __delitem__(self, message: str) -> None:
+        super().__delitem__(message)
+        telling = self._world.intake.deleted(f"sim/w1/{CHANNEL}/{message}")
+        self.told.append(asyncio.create_task(telling))
+
+
+async def test_echo_of_a_page_that_we_removed_ourselves_takes_nothing_back(world: World) -> None:
+    """After a restart no adapter remembers what it deleted, and the event may come again."""
+    echoing = Echoing(world)
+    world.adapter.platforms["t1"] = Platform(texts=echoing)
+    says(world, "word " * 1_000)
+    await world.ask(1, "first")
+    says(world, "Short.")
+    await world.command("retry")
+    await world.idle()
+    await asyncio.gather(*echoing.told)
+    assert len(echoing.told) == 2
+    assert world.shown() == ["Short."]
+    await world.ask(2, "second")
+    assert world.contents() == ["first", "Short.", "second"]
 
 
 async def delete_message(world: World) -> None:
