@@ -245,7 +245,7 @@ class _Attempt:
                 if delta.text:
                     reply.write(delta.text)
                 if reply.gone:
-                    raise Gone("the reply's place went away")
+                    await reply.settled()  # raises why: only a place that is gone ends the turn
 
     async def _request(self, budget: int) -> ChatRequest:
         options = replace(self._runner.options, context_tokens=budget)

@@ -145,6 +145,22 @@ def _damage_old_messages(path: Path) -> None:
         file.write(b"\xff" * size)
 
 
+async def test_a_reply_that_fails_in_an_unforeseen_way_is_not_taken_for_one_whose_place_is_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again, and answered."""
+    monkeypatch.setattr("bot.scheduler.RETRY_SECONDS", 0.01)
+    world.adapter.faults.append(ZeroDivisionError())
+    world.model.hold = asyncio.Event()
+    world.model.pieces = (Delta("Hello"), Delta("."), Delta(finish_reason="stop"))
+    await world.intake.receive(said(1))
+    await until(lambda: world.adapter.faults == [])
+    world.model.hold.set()
+    await world.idle()
+    assert world.outcomes() == [("answered", None)]
+    assert world.shown() == ["Hello."]
+
+
 # ── too long for the model ────────────────────────────────────────────────────────────────────
 async def test_a_history_that_is_too_long_for_the_model_is_halved_once(world: World) -> None:
     """The question stays, the older half goes, and nobody hears of it."""
