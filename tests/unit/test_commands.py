@@ -30,6 +30,9 @@ def said(text: str, address: Address = Address.MENTION) -> Incoming:
         ("/reset", "reset", ""),
         (" Stop ", "stop", ""),
         ("HELP", "help", ""),
+        ("retry", "retry", ""),
+        ("/continue", "continue", ""),
+        ("undo", "undo", ""),
         ("model", "model", ""),
         ("model openai:gpt-5", "model", "openai:gpt-5"),
         ("/model nonsense", "model", "nonsense"),
@@ -43,7 +46,17 @@ def test_the_bare_word_is_a_command(text: str, name: str, argument: str) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["", "reset the router please", "stop it", "model trains are fun", "how do I reset?", "resett"],
+    [
+        "",
+        "reset the router please",
+        "retry the build",
+        "continue with the second",
+        "undo it",
+        "stop it",
+        "model trains are fun",
+        "how do I reset?",
+        "resett",
+    ],
 )
 def test_a_sentence_is_a_question(text: str) -> None:
     assert parse(said(text), MODELS) is None
