@@ -29,7 +29,8 @@ T = TypeVar("T")
 SAVE_SECONDS = 1.0
 # Between attempts at something that fails, in seconds, doubled each time.
 FIRST_PAUSE, LAST_PAUSE = 1.0, 30.0
-ATTEMPTS = 7  # about two minutes; afterwards the next session or start tries again
+ATTEMPTS = 7  # about two minutes; afterwards it is given up for now
+LATER_SECONDS = 300.0  # until what was given up is read once more
 # The longest that one request may take, its wait for the budget included: a 429 closes a budget for
 # a minute at most.
 ATTEMPT_SECONDS = 90.0
@@ -194,7 +195,7 @@ class Reads:
                 return _end(job, carried_out=False)
             await self._clock.sleep(wait)
             pause = min(2 * pause, LAST_PAUSE)
-        log.error("given up until the next session", what=job.what)
+        log.error("given up for now", what=job.what)
         return _end(job, carried_out=False)
 
 

@@ -31,7 +31,7 @@ from adapters.discord.wire import Wire, translated
 from bot.domain import Conversation, Incoming, Priority
 from bot.marks import Spot
 from bot.ports import Inbox
-from bot.recovery import Keeper, Reads
+from bot.recovery import LATER_SECONDS, Keeper, Reads
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -95,7 +95,7 @@ def not_shown(
 
 @dataclass(slots=True)
 class _Reading:
-    """One place as it is being read, up to `until` or its end."""
+    """One place as it is being read, up to `until`, or (0) to its end."""
 
     spot: Spot
     place: Place
@@ -129,11 +129,13 @@ class Gap:
         self._understood = understood
         self._last = LastQuestions(wire=wire, inbox=inbox, marks=keeper.marks, changes=changes)
         self._reads = Reads(wire.clock)
+        self._again: set[Spot] = set()
         self._conversations: asyncio.Task[Sequence[Conversation] | None] | None = None
 
     async def session(self) -> None:
         """A new session: what was said between it and the last one is not coming by itself."""
         earlier, self._reads = self._reads, Reads(self._wire.clock)
+        self._again.clear()
         self._conversations = None
         self._marks.interrupted()
         self._reads.begin(self._direct_messages(), name="gap: direct messages")
@@ -147,9 +149,12 @@ class Gap:
     def again(self, message: discord.Message) -> None:
         """A message could not be stored: it is brought again, by reading its place."""
         place = place_of(message.channel)
-        if place is not None and isinstance(message.channel, Channel):
-            reading = _Reading(_spot(place), place, message.channel, message.id)
-            self._reads.begin(self._read_later(reading), name="gap: again")
+        if place is None or not isinstance(message.channel, Channel):
+            return
+        reading = _Reading(_spot(place), place, message.channel)
+        if reading.spot not in self._again:  # once for all that fail meanwhile
+            self._again.add(reading.spot)
+            self._reads.begin(self._read_later(reading, AGAIN_SECONDS), name="gap: again")
 
     async def aclose(self) -> None:
         """Give up; the watermarks say what is left."""
@@ -273,6 +278,7 @@ class Gap:
             self._marks.closed(spot)
         else:
             self._marks.unread(spot)
+            self._reads.begin(self._read_later(reading, LATER_SECONDS), name="gap: later")
         self._keeper.save_soon()
         return done
 
@@ -288,7 +294,7 @@ class Gap:
         reached = max(page[-1].id if page else 0, reading.until if end else 0)
         self._marks.read(reading.spot, reached)
         self._keeper.save_soon()
-        return not end and reached < reading.until
+        return not end and (not reading.until or reached < reading.until)
 
     async def _list(self, archive: _Archive) -> bool:
         """The next hundred archived threads; whether more were archived since the gap began."""
@@ -301,8 +307,9 @@ class Gap:
         full = len(found) == READ_AT_ONCE
         return full and found[-1].archive_timestamp > discord.utils.snowflake_time(began)
 
-    async def _read_later(self, reading: _Reading) -> None:
-        await self._wire.clock.sleep(AGAIN_SECONDS)
+    async def _read_later(self, reading: _Reading, seconds: float) -> None:
+        await self._wire.clock.sleep(seconds)
+        self._again.discard(reading.spot)
         await self._read(reading, (0,))
 
 

@@ -22,7 +22,7 @@ from adapters.slack.workspace import Workspace, kind_of
 from bot.domain import Conversation, Incoming, Priority
 from bot.marks import Spot
 from bot.ports import Clock, Inbox
-from bot.recovery import Keeper, Reads
+from bot.recovery import LATER_SECONDS, Keeper, Reads
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -256,11 +256,16 @@ class Gap:
             done = all(await asyncio.gather(*self._threads(history)))
         if not done:
             self._marks.unread(spot)
+            self._reads.begin(self._read_later(place, until), name="gap: later")
         elif history.whole:
             self._marks.read(spot, min(until, _reached(history)))
         self._marks.closed(spot)
         self._keeper.save_soon()
         return done
+
+    async def _read_later(self, place: Place, until: int) -> None:
+        await self._clock.sleep(LATER_SECONDS)
+        await self._read(place, until)
 
     def _threads(self, history: _History) -> list[asyncio.Future[bool]]:
         place, known = history.place, frozenset(history.place.roots)
