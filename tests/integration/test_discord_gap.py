@@ -159,6 +159,7 @@ async def test_a_new_session_of_the_same_process_reads_what_lies_between(
         missed = await sim.mention("missed")
         before = await now(sim)
         await sim.online()
+        await until(lambda: inbox.connections == 3, 60)  # the library waits longer each time
         await received(inbox, missed)
         await sim.wait_idle()
         assert len(await reads(sim, before)) == 1
