@@ -1,0 +1,56 @@
+"""The terminal with the whole core behind it: commands in words, and the replies they bring."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from adapters.console.client import ConsoleAdapter
+from bot import texts
+from bot.app import open_core
+from bot.clock import SystemClock
+from bot.ports import Adapter
+from bot.settings import load
+
+
+class Lines:
+    """What somebody types, line by line; each reply is awaited by the adapter itself."""
+
+    def __init__(self, *lines: str) -> None:
+        self._lines = lines
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        for line in self._lines:
+            yield line
+
+
+async def talk(folder: Path, *lines: str) -> str:
+    out, clock = io.StringIO(), SystemClock()
+    console = ConsoleAdapter(conversation="main", lines=Lines(*lines), clock=clock, out=out)
+    adapters: dict[str, Adapter] = {console.name: console}
+    settings = load({"LLM": "echo", "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}"}, None)
+    async with open_core(settings, adapters, clock) as core, asyncio.timeout(20):
+        await console.run(core.intake)
+        await core.scheduler.drain(5)
+    return out.getvalue()
+
+
+async def test_retry_and_continue_bring_a_reply_before_the_next_line(tmp_path: Path) -> None:
+    said = await talk(tmp_path, "hello there", "/retry", "/continue", "last")
+    assert said.count("hello there") == 2
+    assert said.index(texts.GO_ON) < said.index("last")
+
+
+async def test_reset_and_undo_in_words(tmp_path: Path) -> None:
+    said = await talk(tmp_path, "hello", "/reset", "/undo", "/undo")
+    answers = [texts.RESET_DONE, texts.UNDO_DONE, texts.NOTHING_TO_UNDO]
+    assert [said.index(text) for text in answers] == sorted(said.index(text) for text in answers)
+
+
+async def test_what_cannot_be_done_is_said_and_the_next_line_is_taken(tmp_path: Path) -> None:
+    said = await talk(tmp_path, "/retry", "/stop", "hello")
+    assert texts.NOTHING_TO_RETRY in said
+    assert texts.NOTHING_TO_STOP in said
+    assert "hello" in said
