@@ -23,6 +23,8 @@ _WORD = re.compile(r"(q\d{5})w(\d{4})")
 _MARK = re.compile(r"q\d{5}(?!w)")
 # What the bot says by itself in answer to a command.
 COMMAND_ANSWERS = ("Started over", "nothing to start over")
+# How a turn may end when the model was made to fail.
+TROUBLED_OUTCOMES = ("answered", "cut_off", "failed")
 
 
 def mark(number: int) -> str:
@@ -39,13 +41,18 @@ def answer_to(name: str, words: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One question. `where` is the place of its reply; `section` counts the resets before it."""
+    """One question. `where` is the place of its reply; `section` counts the resets before it.
+
+    `beside` is the question that was asked without waiting for the answer to this one, or that
+    this one did not wait for: under trouble either may arrive first.
+    """
 
     name: str
     where: str
     id: str
     words: int
     section: int = 0
+    beside: str = ""
 
     @property
     def spoken(self) -> list[tuple[str, int]]:
@@ -209,6 +216,8 @@ def _whole(
     names: str,
     verdict: Verdict,
 ) -> None:
+    if evidence.troubled and outcome not in TROUBLED_OUTCOMES:
+        verdict.add("outcome", f"{names} ended as {outcome}")
     if outcome == "answered":
         if seen != last.spoken:
             verdict.add("cut", f"{names}: {_difference(seen, last.spoken)}")
@@ -285,7 +294,7 @@ def _history(evidence: Evidence, body: Mapping[str, Any], verdict: Verdict) -> N
         return
     last = asked[names[-1]]
     expected = _expected(evidence, last)
-    if (sorted(names) != sorted(expected)) if evidence.troubled else (names != expected):
+    if not (_agree(evidence, names, expected) if evidence.troubled else names == expected):
         verdict.add("history", f"{last.name} was asked with {names} instead of {expected}")
     _answers(evidence, messages, asked, verdict)
 
@@ -304,6 +313,12 @@ def _expected(evidence: Evidence, last: Asked) -> list[str]:
     """The questions that the model is to know when it answers `last`."""
     mine = [q for q in evidence.asked if (q.where, q.section) == (last.where, last.section)]
     return [q.name for q in mine if _order(q.id) <= _order(last.id)]
+
+
+def _agree(evidence: Evidence, names: Sequence[str], expected: Sequence[str]) -> bool:
+    """Nothing twice, and nothing else but for questions that were asked beside another."""
+    paired = {each.name for each in evidence.asked if each.beside}
+    return len(set(names)) == len(names) and set(names) ^ set(expected) <= paired
 
 
 def _answers(

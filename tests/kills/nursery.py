@@ -45,11 +45,12 @@ class Nursery:
     async def __aexit__(self, *_: object) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), 10)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
         await asyncio.wait({self._reader}, timeout=10)
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-        await self._process.wait()
 
     async def fork(self, *, folder: Path, environ: Mapping[str, str]) -> int:
         """A new bot's process id; it begins with `go`, so that it can be aimed at before."""

@@ -56,9 +56,15 @@ class Scene:
 
     # ── the whole ─────────────────────────────────────────────────────────────────────────────
     async def prologue(self) -> None:
-        """The bot runs for the first time and is stopped; then Alice asks.
+        """The bot has run before, and is down; Alice asks."""
+        await self.first_start()
+        name = self.world.stage.name
+        await self.begin("and at length", words=LONG[name], rate=RATE[name])
 
-        Before its first start nothing can have been missed, so that is nothing to be killed in.
+    async def first_start(self) -> None:
+        """Run the bot for the first time, and stop it.
+
+        Before it nothing can have been missed, so that is nothing to be killed in.
         """
         await self.world.bot.start()
         least = {"discord": 2, "slack": 1}[self.world.stage.name]  # the guild, direct messages
@@ -68,8 +74,6 @@ class Scene:
 
         await self.until(begun, "the first watermark")
         await self.world.bot.stop()
-        name = self.world.stage.name
-        await self.begin("and at length", words=LONG[name], rate=RATE[name])
 
     async def play(self) -> Verdict:
         """What follows once the bot is started again, to the verdict."""
