@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bot import texts
-from bot.domain import Address, Control, ConversationKey, Delta, Receipt
+from bot.domain import Address, Control, ConversationKey, Delta, Outcome, Receipt
 from bot.errors import CutOff, Overloaded
 from tests.core_kit import CHANNEL, World, until, world_at
 from tests.store_kit import BEN, key, look, said
@@ -271,8 +271,9 @@ async def test_stop_right_after_an_edit_stops_the_new_attempt(world: World) -> N
     says(world, "Old", " answer")
     await begun(world, 1, "frist")
     says(world, "New", " answer")
-    await edited(world, 1, "first")
-    assert (await world.command("stop")).text == texts.STOP_DONE
+    change = await world.store.edit(said(1).source, "first", time.time())
+    world.scheduler.restart(change.conversation, change.turn)
+    assert world.scheduler.interrupt(change.conversation, Outcome.STOPPED)
     await world.idle()
     assert world.outcomes() == [("stopped", None)]
     assert "answer" not in world.shown()[0].replace(texts.STOPPED_EARLY, "")
