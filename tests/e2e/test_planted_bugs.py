@@ -31,10 +31,10 @@ class Case:
 
 def cases(platform: str) -> list[Case]:
     first_page = Point(On.PLATFORM, "applied", POST[platform], body="q00001")
-    doubled = frozenset({"doubled"})
+    orphan = frozenset({"orphan"})  # it was posted a second time: one is nobody's page
     found = [
-        Case("no_intent", first_page, doubled, 15.0),
-        Case("find_nothing", first_page, doubled, 15.0),
+        Case("no_intent", first_page, orphan, 15.0),
+        Case("find_nothing", first_page, orphan, 15.0),
         Case("drop_final_edit", None, frozenset({"cut", "left"}), 10.0),
         Case("two_attempts", None, frozenset()),
         Case("forget_the_fence", None, frozenset({"cut", "left"}), 15.0),
@@ -59,7 +59,7 @@ async def test_every_planted_bug_is_caught(platform: str, nursery: Nursery, tmp_
         trials = [
             group.create_task(
                 trial(
-                    case.point,
+                    [case.point] if case.point else [],
                     platform,
                     nursery,
                     tmp_path / case.bug,

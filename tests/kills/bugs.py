@@ -73,28 +73,41 @@ def find_nothing() -> None:
 
 
 def two_attempts() -> None:
-    """No bug yet, but what the fence is for: a turn in work is claimed a second time."""
-    from bot.scheduler import Interrupt, Scheduler
+    """No bug yet, but what the fence is for: a turn in work is claimed a second time.
 
-    run, doubled = Scheduler._run, set[int]()
+    That happens once its first page is in the ledger. (Earlier, one that is on its way could not
+    be found, and nothing but time can keep two attempts from posting it.)
+    """
+    from bot.scheduler import Interrupt, Scheduler
+    from bot.store.sqlite import SqliteStore
+
+    run, shown = Scheduler._run, SqliteStore.shown
+    recorded: dict[int, asyncio.Event] = {}
+
+    async def recording(self: Any, fence: Any, page: int, **where: Any) -> None:
+        await shown(self, fence, page, **where)
+        if fence.turn in recorded:
+            recorded[fence.turn].set()
 
     async def again(self: Any, claim: Any) -> None:
-        if claim.fence.turn not in doubled:
-            doubled.add(claim.fence.turn)
-            second = asyncio.create_task(_second(self, claim))
-            try:
-                return await run(self, claim)
-            finally:
-                await second
-        return await run(self, claim)
+        if claim.fence.turn in recorded:
+            return await run(self, claim)
+        recorded[claim.fence.turn] = asyncio.Event()
+        second = asyncio.create_task(_second(self, claim))
+        try:
+            return await run(self, claim)
+        finally:
+            await second
 
     async def _second(self: Any, claim: Any) -> None:
-        await asyncio.sleep(0.4)  # in the middle of the first page
+        await recorded[claim.fence.turn].wait()
+        await asyncio.sleep(0.3)  # so that the two are not in step
         taken_over = await self._store.claim(claim.conversation.id)
         if taken_over is not None and taken_over.fence.turn == claim.fence.turn:
             await self._work(taken_over, Interrupt())
 
     Scheduler._run = again  # type: ignore[method-assign]
+    SqliteStore.shown = recording  # type: ignore[method-assign]
 
 
 def forget_the_fence() -> None:

@@ -33,13 +33,13 @@ class Report:
 
     def __str__(self) -> str:
         reached = [each for each in self.trials if each.deaths]
-        kinds = Counter(each.point.kind for each in reached if each.point)
+        kinds = Counter(p.kind for each in reached for p in each.points[: each.deaths])
         outcomes = sum((each.verdict.outcomes for each in self.trials), Counter())
         faults = sum((each.verdict.kinds for each in self.trials), Counter())
         notes = Counter(note for each in self.trials for note in each.notes)
         return "\n".join(
             (
-                f"{self.platform}: {len(self.trials)} kill points tried, {len(reached)} reached, "
+                f"{self.platform}: {len(self.trials)} kills tried, {len(reached)} reached, "
                 f"{self.left_out} left out for want of time, {len(self.broken)} not begun",
                 f"  by kind: {dict(kinds)}",
                 f"  outcomes judged: {outcomes.total()} {dict(outcomes)}",
@@ -51,33 +51,37 @@ class Report:
 
     def failures(self) -> str:
         """Every failed trial with what was found."""
-        return "\n\n".join(f"{each.point}\n{each.verdict}" for each in self.failed)
+        return "\n\n".join(f"{_names(each.points)}\n{each.verdict}" for each in self.failed)
 
 
 async def campaign(
-    points: Sequence[Point],
+    kills: Sequence[Sequence[Point]],
     platform: str,
     nursery: Nursery,
     folder: Path,
     *,
     seconds: float = float("inf"),
 ) -> Report:
-    """Try every point; those not begun within `seconds` are left out."""
+    """Try each of `kills`, one point or several in a row, as far as `seconds` go."""
     report = Report(platform)
-    waiting = list(enumerate(points))[::-1]
+    waiting = list(enumerate(kills))[::-1]
     deadline = time.monotonic() + seconds
 
     async def work() -> None:
         while waiting and time.monotonic() < deadline:
-            number, point = waiting.pop()
+            number, points = waiting.pop()
             home = folder / f"{number:04d}"
             try:
-                report.trials.append(await trial(point, platform, nursery, home))
+                report.trials.append(await trial(points, platform, nursery, home))
             except NotWithin as error:  # before anything was at stake: the bot did not even start
-                report.broken.append(f"{point}: {error}")
+                report.broken.append(f"{_names(points)}: {error}")
 
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
             group.create_task(work())
     report.left_out = len(waiting)
     return report
+
+
+def _names(points: Sequence[Point]) -> str:
+    return ", then ".join(str(point) for point in points)

@@ -169,10 +169,10 @@ async def run(
     async with new_world(platform, nursery, folder) as world:
         if platform == "slack":
             await world.stage.sim.call("delivery", retry_scale=RETRY_SCALE)
-        world.bot.next_life = slow
+        world.bot.later = slow
         crowd = Crowd(world, dice, seconds)
         await crowd.first_start()
-        await world.bot.start(slow)
+        await world.bot.start()
         weather = Weather(world, random.Random(seed + 1), crowd.said)
         verdict = await crowd.run(weather)
         return Outcome(

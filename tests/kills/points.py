@@ -18,7 +18,7 @@ from typing import Any
 from tests.judge import Verdict
 from tests.kills.nursery import Nursery
 from tests.kills.scene import PATIENCE, Scene
-from tests.kills.world import World, new_world
+from tests.kills.world import Life, World, new_world
 from tests.kills.wrapped import NOTHING
 from tests.sims.kit import STAGES
 
@@ -104,9 +104,9 @@ def _commits(labels: Iterable[str]) -> list[Point]:
 # ── trying one ────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of a kill; `deaths` is 0 when the run never reached the point."""
+    """What came of kills; `deaths` is less than the points that the run never reached."""
 
-    point: Point | None
+    points: tuple[Point, ...]
     deaths: int
     verdict: Verdict
     notes: tuple[str, ...]
@@ -120,7 +120,7 @@ async def record(platform: str, nursery: Nursery, folder: Path, planted: str = "
         scene = Scene(world)
         await scene.prologue()
         before = len(await world.stage.sim.requests())
-        await world.bot.start({"COMMITS_LOG": str(commits), "PLANTED": planted})
+        await world.bot.start(Life({"COMMITS_LOG": str(commits), "PLANTED": planted}))
         verdict = await scene.play()
         return Recording(
             platform=await world.stage.sim.requests(since=before),
@@ -131,7 +131,7 @@ async def record(platform: str, nursery: Nursery, folder: Path, planted: str = "
 
 
 async def trial(
-    point: Point | None,
+    points: Sequence[Point],
     platform: str,
     nursery: Nursery,
     folder: Path,
@@ -139,32 +139,38 @@ async def trial(
     planted: str = "",
     patience: float = PATIENCE,
 ) -> Trial:
-    """Play the scene, and kill the bot at `point`; a planted bug stays over the restart.
+    """Play the scene and kill the bot at the first of `points`, started again at the next, …
 
-    `patience` is how long people wait for anything, in seconds.
+    A planted bug stays over the restarts. `patience` is how long people wait for anything, in
+    seconds.
     """
     async with new_world(platform, nursery, folder) as world:
-        world.bot.next_life = {"PLANTED": planted}
+        lives = [_life(point, world, planted) for point in points]
         scene = Scene(world, patience=patience)
         await scene.prologue()
-        await world.bot.start(
-            {"PLANTED": planted, **_watch(point)}, aim=lambda pid: _aim(point, world, pid)
-        )
+        world.bot.later = {"PLANTED": planted}
+        world.bot.lives = lives[1:]
+        await world.bot.start(lives[0] if lives else None)
         verdict = await scene.play()
         deaths, log = world.bot.deaths, world.bot.log_tail(40)
-    return Trial(point, deaths, verdict, tuple(scene.notes), log)
+    return Trial(tuple(points), deaths, verdict, tuple(scene.notes), log)
 
 
-def _watch(point: Point | None) -> dict[str, str]:
-    if point is None or point.on is not On.COMMIT:
-        return {}
-    return {"KILL_COMMIT": f"{point.stage} {point.what} {point.skip}"}
-
-
-async def _aim(point: Point | None, world: World, pid: int) -> None:
-    if point is None or point.on is On.COMMIT:
-        return
+def _life(point: Point, world: World, planted: str) -> Life:
+    """A life that ends at `point`."""
+    if point.on is On.COMMIT:
+        commit = f"{point.stage} {point.what} {point.skip}"
+        return Life({"PLANTED": planted, "KILL_COMMIT": commit})
     sim = world.model if point.on is On.MODEL else world.stage.sim
-    await sim.call(
-        "kill", pid=pid, stage=point.stage, pattern=point.what, skip=point.skip, body=point.body
-    )
+
+    async def aim(pid: int) -> None:
+        await sim.call(
+            "kill",
+            pid=pid,
+            stage=point.stage,
+            pattern=point.what,
+            skip=point.skip,
+            body=point.body,
+        )
+
+    return Life({"PLANTED": planted}, aim)

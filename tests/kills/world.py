@@ -51,6 +51,18 @@ async def served(client: SimT, server: Sim) -> AsyncIterator[SimT]:
             await runner.cleanup()
 
 
+Aim = Callable[[int], Awaitable[None]]
+"""Told a bot's process id before it does anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What is done to the bot from one start to its end: see `tests.kills.wrapped`."""
+
+    watch: Mapping[str, str]
+    aim: Aim | None = None
+
+
 class Keeper:
     """Runs the bot, and starts it again at once when it was killed.
 
@@ -70,7 +82,8 @@ class Keeper:
             "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}",
             **environ,
         }
-        self.next_life: Mapping[str, str] = {}  # what is done to the bot from its next start on
+        self.lives: list[Life] = []  # what is done to the bot at its next starts …
+        self.later: Mapping[str, str] = {}  # … and at all after those
         self.deaths = 0
         self.failure = ""
         self.pid = 0
@@ -81,22 +94,16 @@ class Keeper:
     def database(self) -> Path:
         return self.folder / "threadline.db"
 
-    async def start(
-        self,
-        watch: Mapping[str, str] | None = None,
-        aim: Callable[[int], Awaitable[None]] | None = None,
-    ) -> None:
-        """Begin; `watch` is what is done to it, `aim` is told its id before it does anything."""
-        await self._fork(watch or {}, aim)
+    async def start(self, life: Life | None = None) -> None:
+        """Begin; later lives are those of `lives`, then like `later`."""
+        await self._fork(life or Life(self.later))
         self._keeping = asyncio.create_task(self._keep())
 
-    async def _fork(
-        self, watch: Mapping[str, str], aim: Callable[[int], Awaitable[None]] | None = None
-    ) -> None:
-        environ = {**self._environ, **watch}
+    async def _fork(self, life: Life) -> None:
+        environ = {**self._environ, **life.watch}
         self.pid = await self._nursery.fork(folder=self.folder, environ=environ)
-        if aim is not None:
-            await aim(self.pid)
+        if life.aim is not None:
+            await life.aim(self.pid)
         self._nursery.go(self.pid)
 
     async def _keep(self) -> None:
@@ -107,7 +114,7 @@ class Keeper:
                 return
             self.deaths += 1
             await self.autopsy()
-            await self._fork(self.next_life)
+            await self._fork(self.lives.pop(0) if self.lives else Life(self.later))
 
     async def kill(self) -> None:
         """SIGKILL, as from nowhere; it is started again."""
@@ -172,8 +179,10 @@ class World:
         """
         sim = self.stage.sim
         left = await self.stage.signs_of_work()
-        if not isinstance(sim, DiscordSim):
-            return left
+        if isinstance(sim, SlackSim):
+            sessions = (await sim.state())["sessions"]
+            return left + [one for one in sessions if one.get("status") == "processing"]
+        assert isinstance(sim, DiscordSim)
         return [
             typing
             for typing in left
