@@ -144,7 +144,9 @@ class Gap:
     def guild(self, guild: discord.Guild) -> None:
         """A guild is there, with the newest message of each of its places."""
         self._marks.interrupted(str(guild.id))
-        self._reads.begin(self._guild(guild), name=f"gap: guild {guild.id}")
+        # At once: what arrives from now on moves a channel's newest message, and is not missed.
+        newest = {str(place.id): place.last_message_id or 0 for place in _talked_in(guild)}
+        self._reads.begin(self._guild(guild, newest), name=f"gap: guild {guild.id}")
 
     def again(self, message: discord.Message) -> None:
         """A message could not be stored: it is brought again, by reading its place."""
@@ -161,21 +163,20 @@ class Gap:
         await self._reads.aclose()
 
     # ── places ────────────────────────────────────────────────────────────────────────────────
-    async def _guild(self, guild: discord.Guild) -> None:
+    async def _guild(self, guild: discord.Guild, newest: Mapping[str, int]) -> None:
         await self._keeper.loaded()
         workspace = str(guild.id)
-        channels = {str(channel.id): channel for channel in _talked_in(guild)}
         if not self._marks.known(workspace):  # new here: its past is nobody's question to us
-            last = max((channel.last_message_id or 0 for channel in channels.values()), default=0)
-            await self._begin(workspace, last)
+            await self._begin(workspace, max(newest.values(), default=0))
             return
         conversations = await self._active()
         if conversations is None:
             return
         asked = await self._last.questions(workspace, self._reads)
         known = {c.key.thread for c in conversations if c.key.workspace == workspace}
+        channels = {str(channel.id): channel for channel in _talked_in(guild)}
         places = [
-            Newest(id_, channel.last_message_id or 0, _is_thread(channel), id_ in known)
+            Newest(id_, newest.get(id_, 0), _is_thread(channel), id_ in known)
             for id_, channel in channels.items()
         ]
         ended = [
