@@ -43,7 +43,13 @@ def parse(incoming: Incoming, models: Sequence[str]) -> Command | None:
     plain = not argument or (name == MODEL and (argument in models or word.startswith("/")))
     if name not in NAMES or not plain:
         return None
-    return Command(name=name, argument=argument, key=incoming.key, author=incoming.author)
+    return Command(
+        name=name,
+        argument=argument,
+        key=incoming.key,
+        author=incoming.author,
+        source=incoming.source,
+    )
 
 
 class Commands:
@@ -73,7 +79,7 @@ class Commands:
 
     # ── the conversation ──────────────────────────────────────────────────────────────────────
     async def _reset(self, command: Command) -> Answer:
-        conversation = await self._store.reset(command.key)
+        conversation = await self._store.reset(command.key, source=command.source)
         if conversation is None:
             return Answer(texts.NOTHING_TO_RESET)
         self._scheduler.interrupt(conversation.id, Outcome.RESET)
@@ -82,7 +88,7 @@ class Commands:
 
     async def _undo(self, command: Command) -> Answer:
         """Take the last reset back; a button says which one, by the epoch that it ended."""
-        done = await self._store.undo_reset(command.key, _number(command))
+        done = await self._store.undo_reset(command.key, _number(command), source=command.source)
         return Answer(texts.NOTHING_TO_UNDO if done is None else texts.UNDO_DONE)
 
     # ── the newest reply; a button says which one it means, by its turn ───────────────────────
@@ -93,7 +99,7 @@ class Commands:
         return Answer(texts.NOTHING_TO_STOP)
 
     async def _retry(self, command: Command) -> Answer:
-        change = await self._store.reopen(command.key, _number(command))
+        change = await self._store.reopen(command.key, _number(command), source=command.source)
         return self._again(command, change, texts.NOTHING_TO_RETRY)
 
     async def _continue(self, command: Command) -> Answer:

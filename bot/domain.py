@@ -430,12 +430,16 @@ class Limit:
 # ── commands ──────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command of a person: by slash, button, shortcut, or a mention with its word."""
+    """A command of a person: by slash, button, shortcut, or a mention with its word.
+
+    `source` is the message that it came as (see `Incoming.source`), "" where there is none.
+    """
 
     name: str
     argument: str = ""
     key: ConversationKey
     author: Author
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -323,11 +323,17 @@ class Store(Protocol):
         """Everything of a concluded turn is shown."""
         ...
 
-    async def reset(self, key: ConversationKey) -> Conversation | None:
-        """Begin a new epoch; waiting questions end as reset. None when there is none such."""
+    async def reset(self, key: ConversationKey, *, source: str = "") -> Conversation | None:
+        """Begin a new epoch; waiting questions end as reset. None when there is none such.
+
+        Here and below, `source` is the message that said so, recorded as `record_command` does in
+        the same transaction: what is done is never done again when that message comes again.
+        """
         ...
 
-    async def undo_reset(self, key: ConversationKey, epoch: int | None) -> Conversation | None:
+    async def undo_reset(
+        self, key: ConversationKey, epoch: int | None, *, source: str = ""
+    ) -> Conversation | None:
         """Look again at what was said before the last reset; what came since follows it, in order.
 
         Only if that is epoch `epoch`, where given: pressing a button twice undoes one reset. None
@@ -335,7 +341,7 @@ class Store(Protocol):
         """
         ...
 
-    async def reopen(self, key: ConversationKey, turn: int | None) -> Change:
+    async def reopen(self, key: ConversationKey, turn: int | None, *, source: str = "") -> Change:
         """Open the newest turn again, in place: AGAIN, or BUSY, OLDER (not that one), UNKNOWN."""
         ...
 

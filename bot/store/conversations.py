@@ -8,9 +8,13 @@ and brought back, in order.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
 
 from bot.domain import Conversation, ConversationKey
 from bot.store import rows
+
+T = TypeVar("T")
 
 
 def reset(db: sqlite3.Connection, key: ConversationKey, now: float) -> Conversation | None:
@@ -73,6 +77,20 @@ def choose_model(
 def record_command(db: sqlite3.Connection, source: str, now: float) -> None:
     """See `Store.record_command`. `now` is in Unix seconds."""
     db.execute("INSERT OR IGNORE INTO commands (source, done_at) VALUES (?, ?)", (source, now))
+
+
+def recorded(
+    change: Callable[[sqlite3.Connection], T], *, source: str, now: float
+) -> Callable[[sqlite3.Connection], T]:
+    """`change` as one transaction with the record of the command that asked for it, if any did."""
+
+    def transaction(db: sqlite3.Connection) -> T:
+        result = change(db)
+        if source:
+            record_command(db, source, now)
+        return result
+
+    return transaction
 
 
 def _read(db: sqlite3.Connection, conversation: int) -> Conversation:

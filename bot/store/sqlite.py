@@ -33,6 +33,7 @@ from bot.store import again, changes, conversations, reads, turns, watermarks
 from bot.store.accept import accept
 from bot.store.check import check_at_start
 from bot.store.connection import open_readers, open_writer
+from bot.store.conversations import recorded
 from bot.store.library import Interrupt, SqliteLibrary
 from bot.store.lock import exclusive
 from bot.store.migrate import MIGRATIONS, migrate
@@ -127,18 +128,24 @@ class SqliteStore:
         """See the port."""
         await self._write(partial(turns.finish, fence=fence, now=self._clock.time()))
 
-    async def reset(self, key: ConversationKey) -> Conversation | None:
-        """See the port."""
-        return await self._write(partial(conversations.reset, key=key, now=self._clock.time()))
-
-    async def undo_reset(self, key: ConversationKey, epoch: int | None) -> Conversation | None:
+    async def reset(self, key: ConversationKey, *, source: str = "") -> Conversation | None:
         """See the port."""
         now = self._clock.time()
-        return await self._write(partial(conversations.undo_reset, key=key, epoch=epoch, now=now))
+        change = partial(conversations.reset, key=key, now=now)
+        return await self._write(recorded(change, source=source, now=now))
 
-    async def reopen(self, key: ConversationKey, turn: int | None) -> Change:
+    async def undo_reset(
+        self, key: ConversationKey, epoch: int | None, *, source: str = ""
+    ) -> Conversation | None:
         """See the port."""
-        return await self._write(partial(again.reopen, key=key, turn=turn))
+        now = self._clock.time()
+        change = partial(conversations.undo_reset, key=key, epoch=epoch, now=now)
+        return await self._write(recorded(change, source=source, now=now))
+
+    async def reopen(self, key: ConversationKey, turn: int | None, *, source: str = "") -> Change:
+        """See the port."""
+        change = partial(again.reopen, key=key, turn=turn)
+        return await self._write(recorded(change, source=source, now=self._clock.time()))
 
     async def go_on(
         self, key: ConversationKey, turn: int | None, author: Author, text: str

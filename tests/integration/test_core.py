@@ -21,7 +21,7 @@ from bot.domain import (
     Receipt,
     Usage,
 )
-from bot.errors import (
+from bot.errors import (, StoreUnavailable
     ContentRefused,
     ContextTooLong,
     CutOff,
@@ -223,6 +223,25 @@ async def test_reset_word_starts_over_and_says_so(world: World) -> None:
 async def test_redelivered_reset_does_not_wipe_what_came_after(world: World) -> None:
     await world.ask(1, "first")
     await world.ask(2, "reset")
+    await world.ask(3, "third")
+    assert await world.ask(2, "reset") is Receipt.KNOWN
+    await world.ask(4, "fourth")
+    assert world.contents() == ["third", "Hello.", "fourth"]
+
+
+async def test_reset_whose_process_dies_behind_it_is_not_done_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Carried out, and dead before it was recorded: the redelivery wipes nothing said since."""
+    await world.ask(1, "first")
+
+    async def dies(source: str) -> None:
+        raise StoreUnavailable(source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "record_command", dies)
+        with pytest.raises(StoreUnavailable):
+            await world.intake.receive(said(2, "reset"))
     await world.ask(3, "third")
     assert await world.ask(2, "reset") is Receipt.KNOWN
     await world.ask(4, "fourth")
