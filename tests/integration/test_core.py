@@ -21,7 +21,7 @@ from bot.domain import (
     Receipt,
     Usage,
 )
-from bot.errors import (, StoreUnavailable
+from bot.errors import (
     ContentRefused,
     ContextTooLong,
     CutOff,
@@ -33,6 +33,7 @@ from bot.errors import (, StoreUnavailable
     PlatformError,
     RateLimited,
     Refused,
+    StoreUnavailable,
     TimedOut,
     UnknownModel,
 )
