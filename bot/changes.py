@@ -9,8 +9,9 @@ from __future__ import annotations
 import structlog
 
 from bot.domain import Change, ConversationKey, Effect, Incoming, Outcome
-from bot.ports import Clock, Store
+from bot.ports import Clock
 from bot.scheduler import Scheduler
+from bot.transitions import Store
 
 log = structlog.stdlib.get_logger(__name__)
 

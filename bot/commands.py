@@ -19,8 +19,8 @@ from bot.domain import (
     Incoming,
     Outcome,
 )
-from bot.ports import Store
 from bot.scheduler import Scheduler
+from bot.transitions import Store
 
 RESET, UNDO, MODEL, HELP = "reset", "undo", "model", "help"
 STOP, RETRY, CONTINUE = "stop", "retry", "continue"

@@ -27,8 +27,9 @@ from bot.domain import (
 )
 from bot.errors import PlatformError, StoreUnavailable
 from bot.persistence import Apologies, until_stored
-from bot.ports import Adapter, Clock, Store
+from bot.ports import Adapter, Clock
 from bot.scheduler import Scheduler
+from bot.transitions import Store
 
 log = structlog.stdlib.get_logger(__name__)
 

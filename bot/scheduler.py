@@ -15,7 +15,8 @@ import structlog
 from bot.domain import Claim, ConversationKey, Outcome
 from bot.errors import StoreUnavailable
 from bot.persistence import until_stored
-from bot.ports import Clock, Store
+from bot.ports import Clock
+from bot.transitions import Store
 
 log = structlog.stdlib.get_logger(__name__)
 

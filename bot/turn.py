@@ -11,22 +11,15 @@ import structlog
 
 from bot import texts
 from bot.context import ContextWindow, message_tokens
-from bot.domain import (
-    ChatRequest,
-    Claim,
-    Conclusion,
-    Control,
-    Delta,
-    Message,
-    Outcome,
-    Usage,
-)
+from bot.domain import ChatRequest, Claim, Conclusion, Delta, Message, Outcome, Usage
 from bot.errors import ContentRefused, ContextTooLong, Gone, LostOwnership, ModelError, Refused
+from bot.frames import Control
 from bot.persistence import until_stored
-from bot.ports import ChatModel, Clock, Store, Surface
+from bot.ports import ChatModel, Clock, Surface
 from bot.reply.mend import close_open
 from bot.reply.publisher import Publisher
 from bot.scheduler import Interrupt
+from bot.transitions import Store
 
 log = structlog.stdlib.get_logger(__name__)
 

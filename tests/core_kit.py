@@ -23,11 +23,11 @@ from bot.domain import (
     Finding,
     Health,
     Incoming,
-    Limit,
     Receipt,
     Verdict,
 )
 from bot.errors import ContextTooLong, ModelError
+from bot.frames import Limit
 from bot.intake import Intake
 from bot.ports import Inbox
 from bot.reply.pacer import Pacer

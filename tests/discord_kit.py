@@ -18,20 +18,16 @@ from bot.domain import (
     Choice,
     Claim,
     Command,
-    Control,
     Conversation,
     ConversationKey,
     Fence,
-    Frame,
     Incoming,
-    Page,
     PageRecord,
-    Priority,
     Question,
     Receipt,
-    Shown,
     Watermark,
 )
+from bot.frames import Control, Frame, Page, Priority, Shown
 from bot.ports import Surface
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim

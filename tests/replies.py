@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from bot.domain import Frame, Page
+from bot.frames import Frame, Page
 from bot.ports import Renderer
 from bot.reply.document import Document
 

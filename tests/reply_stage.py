@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from bot.domain import Action, Fence, Limit
+from bot.domain import Fence
+from bot.frames import Action, Limit
 from bot.reply.pacer import Pacer
 from bot.reply.publisher import Publisher
 from tests.clock import ManualClock, settle

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from bot.domain import Action, Control, Fence, Frame, PageRecord, Request, Shown, ShownPage
+from bot.domain import Fence, PageRecord
 from bot.errors import Gone, LostOwnership
+from bot.frames import Action, Control, Frame, Request, Shown, ShownPage
 from bot.ports import Clock, Grants
 from bot.reply.plan import carried_out, plan_by_edits
 

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
-from bot.domain import Claim, Frame, Limit, PageRecord, Request, Shown
+from bot.domain import Claim, PageRecord
+from bot.frames import Frame, Limit, Request, Shown
 from bot.ports import Grants
 from bot.reply.plan import carried_out, plan_by_appends
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import discord
 from discord import ButtonStyle
 
-from bot.domain import Choice, Control, ConversationKey
+from bot.domain import Choice, ConversationKey
+from bot.frames import Control
 
 MAX_CUSTOM_ID = 100  # documented
 MAX_LABEL = 80  # documented

@@ -28,8 +28,9 @@ from adapters.discord.listening import Listener
 from adapters.discord.render import DiscordRenderer
 from adapters.discord.surface import DiscordSurface
 from adapters.discord.wire import Wire, translated
-from bot.domain import Answer, Claim, Finding, Health, Incoming, Priority
+from bot.domain import Answer, Claim, Finding, Health, Incoming
 from bot.errors import CannotStart
+from bot.frames import Priority
 from bot.ports import Clock, Grants, Inbox, Surface
 from bot.recovery import Keeper
 from bot.reply.pacer import Pacer

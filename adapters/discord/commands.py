@@ -20,8 +20,9 @@ from adapters.discord.events import PLATFORM, Kind, Place, place_of
 from adapters.discord.render import size
 from adapters.discord.wire import Wire, translated
 from bot import commands, texts
-from bot.domain import Answer, Author, Choice, Command, ConversationKey, Priority
+from bot.domain import Answer, Author, Choice, Command, ConversationKey
 from bot.errors import Gone, PlatformError, StoreUnavailable, Unsettled
+from bot.frames import Priority
 from bot.ports import Renderer
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from adapters.discord.changes import Changes
 from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, Kind, Place, place_of
 from adapters.discord.questions import LastQuestions
 from adapters.discord.wire import Wire, translated
-from bot.domain import Conversation, Incoming, Priority
+from bot.domain import Conversation, Incoming
+from bot.frames import Priority
 from bot.marks import Spot
 from bot.ports import Inbox
 from bot.recovery import LATER_SECONDS, Keeper, Reads

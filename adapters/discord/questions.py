@@ -15,8 +15,9 @@ from adapters.discord import wire as w
 from adapters.discord.changes import Changes
 from adapters.discord.events import DIRECT_MESSAGES, PLATFORM
 from adapters.discord.wire import Wire, code_of, translated
-from bot.domain import Asked, Priority
+from bot.domain import Asked
 from bot.errors import Gone
+from bot.frames import Priority
 from bot.marks import Marks, Spot
 from bot.ports import Inbox
 from bot.recovery import Reads

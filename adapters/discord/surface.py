@@ -22,18 +22,9 @@ from adapters.discord.events import Mode
 from adapters.discord.recovery import Search
 from adapters.discord.text import shortened
 from adapters.discord.wire import Wire, code_of, translated
-from bot.domain import (
-    Action,
-    Claim,
-    Frame,
-    PageRecord,
-    Priority,
-    Question,
-    Request,
-    Shown,
-    ShownPage,
-)
+from bot.domain import Claim, PageRecord, Question
 from bot.errors import Gone, PlatformError, Refused
+from bot.frames import Action, Frame, Priority, Request, Shown, ShownPage
 from bot.ports import Grants, Renderer
 from bot.reply.plan import carried_out, forgotten, plan_by_edits, remembering
 

@@ -13,8 +13,9 @@ from typing import TypeVar
 import aiohttp
 import discord
 
-from bot.domain import ConversationKey, Limit
+from bot.domain import ConversationKey
 from bot.errors import Gone, PlatformError, Refused, Throttled, Unsettled
+from bot.frames import Limit
 from bot.ports import Clock, Grants, Inbox
 from bot.remembered import Remembered
 

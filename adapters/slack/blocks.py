@@ -11,7 +11,8 @@ from typing import Any
 
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.render import BREAK, harmless
-from bot.domain import Answer, Choice, Control, ConversationKey
+from bot.domain import Answer, Choice, ConversationKey
+from bot.frames import Control
 
 ACTION = "threadline_"  # what our action_ids begin with; the rest is the command's name
 METADATA = "threadline_reply"

@@ -19,7 +19,8 @@ from adapters.slack.changes import Changes
 from adapters.slack.events import DIRECT, PLATFORM, position
 from adapters.slack.questions import LastQuestions
 from adapters.slack.workspace import Workspace, kind_of
-from bot.domain import Conversation, Incoming, Priority
+from bot.domain import Conversation, Incoming
+from bot.frames import Priority
 from bot.marks import Spot
 from bot.ports import Clock, Inbox
 from bot.recovery import LATER_SECONDS, Keeper, Reads

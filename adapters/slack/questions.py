@@ -13,8 +13,9 @@ from typing import Any
 from adapters.slack.changes import CHANGED, DELETED, Changes
 from adapters.slack.events import PLATFORM
 from adapters.slack.workspace import Workspace
-from bot.domain import Asked, Priority
+from bot.domain import Asked
 from bot.errors import Gone
+from bot.frames import Priority
 from bot.marks import Marks, Spot
 from bot.ports import Inbox
 from bot.recovery import Reads

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import structlog
 
 from adapters.slack.web import WebApi
-from bot.domain import Priority
 from bot.errors import PlatformError, Unsettled
+from bot.frames import Priority
 
 log = structlog.stdlib.get_logger(__name__)
 

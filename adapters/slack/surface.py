@@ -18,8 +18,9 @@ from adapters.slack.events import Identity
 from adapters.slack.render import SlackRenderer
 from adapters.slack.status import Status
 from adapters.slack.web import DELETIONS, EDITS, POSTS, WebApi, post_scopes
-from bot.domain import Action, Claim, Frame, PageRecord, Request, Shown, ShownPage
+from bot.domain import Claim, PageRecord
 from bot.errors import Gone, PlatformError
+from bot.frames import Action, Frame, Request, Shown, ShownPage
 from bot.ports import Grants
 from bot.reply.plan import carried_out, plan_by_edits, remembering
 

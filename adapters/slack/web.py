@@ -18,8 +18,8 @@ from slack_sdk.errors import SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from adapters.slack.faults import translated
-from bot.domain import Limit, Priority
 from bot.errors import Refused, Throttled
+from bot.frames import Limit, Priority
 from bot.ports import Grants
 from bot.remembered import Remembered
 

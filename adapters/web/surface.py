@@ -6,8 +6,9 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 
 from adapters.web.hub import Hub, Live
-from bot.domain import Action, Claim, Frame, Limit, PageRecord, Request, Shown, ShownPage
+from bot.domain import Claim, PageRecord
 from bot.errors import StoreUnavailable, Unsettled
+from bot.frames import Action, Frame, Limit, Request, Shown, ShownPage
 from bot.ports import Grants
 from bot.reply.plan import carried_out
 

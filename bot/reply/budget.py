@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from bot.domain import Limit, Priority
+from bot.frames import Limit, Priority
 
 MARGIN = 0.05
 """Seconds that every window is kept longer: between two requests of one connection pool the time

@@ -14,8 +14,9 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from bot.domain import Action, Fence, PageRecord, Request, Shown
+from bot.domain import Fence, PageRecord
 from bot.errors import PlatformError, StoreUnavailable, Throttled, Unsettled
+from bot.frames import Action, Request, Shown
 from bot.persistence import PAUSES, until_stored
 from bot.ports import Clock, Surface
 from bot.reply.plan import forgotten

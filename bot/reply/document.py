@@ -6,7 +6,7 @@ for a frame, and once.
 
 from __future__ import annotations
 
-from bot.domain import Control, Frame
+from bot.frames import Control, Frame
 from bot.ports import Renderer
 from bot.reply.pages import Cutter
 

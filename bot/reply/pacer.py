@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
-from bot.domain import Action, Limit, Priority, Request
+from bot.frames import Action, Limit, Priority, Request
 from bot.ports import Clock
 from bot.reply.budget import MARGIN, Bucket
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bot.domain import Page
+from bot.frames import Page
 from bot.ports import Renderer
 from bot.reply.blocks import Outline, top_level
 from bot.reply.cuts import LOW, best_cut

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
-from bot.domain import Action, Control, Frame, Request, Shown, ShownPage
+from bot.frames import Action, Control, Frame, Request, Shown, ShownPage
 
 Scopes = Callable[[Action, int], tuple[str, ...]]
 """The budgets that an action on a page (counted from 0) costs."""

@@ -13,8 +13,9 @@ from typing import Self
 
 import structlog
 
-from bot.domain import Action, Control, Fence, Frame, Page, PageRecord, Priority, Request, Shown
+from bot.domain import Fence, PageRecord
 from bot.errors import Refused
+from bot.frames import Action, Control, Frame, Page, Priority, Request, Shown
 from bot.ports import Clock, Surface
 from bot.reply.ages import Ages
 from bot.reply.delivery import Delivery, Ledger

@@ -43,7 +43,7 @@ _READERS = 2  # a slow read leaves the other free; more would only wait for the 
 
 
 class SqliteStore:
-    """See `bot.ports.Store`. Use `open`."""
+    """See `bot.transitions.Store`. Use `open`."""
 
     def __init__(self, *, writer: Runner, readers: Runner, clock: Clock, watch: Watch) -> None:
         self._writer, self._readers = writer, readers

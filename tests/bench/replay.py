@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 from adapters.discord import wire
 from adapters.slack import web
-from bot.domain import Action, Control, Fence, Frame, Limit, PageRecord, Request, Shown
+from bot.domain import Fence, PageRecord
 from bot.errors import Throttled
+from bot.frames import Action, Control, Frame, Limit, Request, Shown
 from bot.ports import Clock
 from bot.reply.pacer import Pacer
 from bot.reply.plan import carried_out, plan_by_edits

@@ -16,7 +16,8 @@ from typing import Any, cast
 
 from adapters.discord import wire
 from bot.clock import SystemClock
-from bot.domain import ChatRequest, Control, Fence, Message, Role
+from bot.domain import ChatRequest, Fence, Message, Role
+from bot.frames import Control
 from bot.llm.openai import OpenAIModel, make_client
 from bot.llm.patience import Limits
 from bot.reply.pacer import Pacer

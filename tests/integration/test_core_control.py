@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from bot import texts
-from bot.domain import Address, Control, ConversationKey, Delta, Outcome, Receipt
+from bot.domain import Address, ConversationKey, Delta, Outcome, Receipt
 from bot.errors import CutOff, Overloaded
+from bot.frames import Control
 from tests.core_kit import CHANNEL, World, until, world_at
 from tests.store_kit import BEN, key, look, said
 from tests.surfaces import Platform

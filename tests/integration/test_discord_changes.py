@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from adapters.discord.client import DiscordAdapter
-from bot.domain import Answer, Control, ConversationKey, PageRecord, Shown
+from bot.domain import Answer, ConversationKey, PageRecord
 from bot.errors import Gone
+from bot.frames import Control, Shown
 from tests.discord_kit import RecordingInbox, asked, claim, frame, received, running, show, until
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim

@@ -14,8 +14,9 @@ from adapters.discord.client import DiscordAdapter
 from adapters.discord.doctor import permissions
 from bot import texts
 from bot.clock import SystemClock
-from bot.domain import Answer, Choice, Control, ConversationKey, Shown, Verdict
+from bot.domain import Answer, Choice, ConversationKey, Verdict
 from bot.errors import CannotStart, StoreUnavailable
+from bot.frames import Control, Shown
 from tests.discord_kit import (
     RecordingInbox,
     adapter_for,

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.discord import wire
 from bot.clock import SystemClock
-from bot.domain import Limit, Priority, Shown
+from bot.frames import Limit, Priority, Shown
 from bot.reply.pacer import Pacer
 from tests.discord_kit import RecordingInbox, claim, frame, received, running, show
 from tests.sims.discord import constants as c

@@ -10,8 +10,9 @@ import pytest
 
 from adapters.discord.client import DiscordAdapter
 from bot.clock import SystemClock
-from bot.domain import Control, ConversationKey, Frame, PageRecord, Shown
+from bot.domain import ConversationKey, PageRecord
 from bot.errors import Gone, Refused, Throttled, Unsettled
+from bot.frames import Control, Frame, Shown
 from tests.discord_kit import (
     RecordingInbox,
     asked,

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from adapters.slack.client import SlackAdapter
-from bot.domain import Answer, Control, Frame, Page, PageRecord, Shown
+from bot.domain import Answer, PageRecord
 from bot.errors import Gone
+from bot.frames import Control, Frame, Page, Shown
 from tests.integration.slack_world import FakeInbox, claim, key, running, until
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from bot import texts
-from bot.domain import Answer, Choice, Control, Frame, Page, Shown
+from bot.domain import Answer, Choice
+from bot.frames import Control, Frame, Page, Shown
 from tests.integration.slack_world import FakeInbox, claim, key, running, until
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim

@@ -9,8 +9,9 @@ import pytest
 
 from adapters.slack.blocks import identity
 from adapters.slack.client import SlackAdapter
-from bot.domain import Action, Control, Frame, Page, PageRecord, Request, Shown
+from bot.domain import PageRecord
 from bot.errors import Gone, Refused, Throttled, Unsettled
+from bot.frames import Action, Control, Frame, Page, Request, Shown
 from tests.integration.slack_world import FakeInbox, claim, running
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim

@@ -41,7 +41,7 @@ def drop_final_edit() -> None:
     """The last edit of a reply is taken for done without being sent."""
     from adapters.discord.surface import DiscordSurface
     from adapters.slack.surface import SlackSurface
-    from bot.domain import Action
+    from bot.frames import Action
     from bot.reply.plan import carried_out
 
     def without_the_last(kind: Any) -> None:
@@ -62,7 +62,7 @@ def find_nothing() -> None:
     """Whatever earlier attempts left is not found again."""
     from adapters.discord.surface import DiscordSurface
     from adapters.slack.surface import SlackSurface
-    from bot.domain import Shown
+    from bot.frames import Shown
 
     async def recover(self: Any, pages: Any) -> Shown:
         del self, pages

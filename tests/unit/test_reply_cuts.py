@@ -8,7 +8,7 @@ import time
 import pytest
 import regex
 
-from bot.domain import Page
+from bot.frames import Page
 from bot.reply.ages import MOST_MARKS, Ages
 from bot.reply.document import Document
 from tests.replies import ANSWERS, check_final, frame_of, frames, whole

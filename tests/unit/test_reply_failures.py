@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from bot.domain import Action
 from bot.errors import Gone, LostOwnership, Refused, StoreUnavailable, Throttled, Unsettled
+from bot.frames import Action
 from tests.clock import settle
 from tests.reply_stage import FENCE, Stage
 from tests.surfaces import Measured, other_tasks

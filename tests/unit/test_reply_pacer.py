@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import pytest
 
-from bot.domain import Action, Limit, Priority, Request
+from bot.frames import Action, Limit, Priority, Request
 from bot.reply.budget import MARGIN, PENALTY, Bucket
 from bot.reply.pacer import Pacer
 from tests.clock import ManualClock, settle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.domain import Action, Limit, Priority, Request
+from bot.frames import Action, Limit, Priority, Request
 from bot.reply.pacer import Pacer
 from tests.clock import ManualClock, settle
 

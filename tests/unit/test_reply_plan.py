@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bot.domain import Action, Control, Frame, Page, Request, Shown, ShownPage
+from bot.frames import Action, Control, Frame, Page, Request, Shown, ShownPage
 from bot.reply.plan import (
     carried_out,
     controls_of,

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from bot.domain import Action, Control, Limit, PageRecord, Priority
+from bot.domain import PageRecord
 from bot.errors import Unsettled
+from bot.frames import Action, Control, Limit, Priority
 from bot.reply.publisher import Publisher
 from tests.clock import settle
 from tests.reply_stage import FENCE, Stage

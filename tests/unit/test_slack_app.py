@@ -24,8 +24,9 @@ from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.needs import EVENTS, SCOPES
 from adapters.slack.web import limits, post_scopes
 from bot.clock import SystemClock
-from bot.domain import Answer, Choice, Control, ConversationKey
+from bot.domain import Answer, Choice, ConversationKey
 from bot.errors import Gone, Refused, Throttled, Unsettled
+from bot.frames import Control
 
 SOURCE = Path(adapters.slack.__file__).parent
 KEY = ConversationKey("slack", "T1", "C1", "1700000000.000100")

@@ -1,0 +1,112 @@
+"""What a reply looks like, what is shown of it, and the requests between the two: frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum, StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One platform message's share of a reply.
+
+    `text` is Markdown that stands on its own (fences closed and reopened, half-written markup
+    mended); `stable` is its longest prefix that no later text can change, for surfaces that can
+    only append; `start` and `end` are the range of the reply's source that it shows.
+    """
+
+    text: str
+    stable: str
+    start: int
+    end: int
+    sealed: bool
+
+
+class Control(StrEnum):
+    """What a person may do with a reply; surfaces show those of the frame as buttons."""
+
+    STOP = "stop"
+    RETRY = "retry"
+    CONTINUE = "continue"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A reply at one moment. All pages but the last are sealed; in a final frame all are.
+
+    `source` is the whole document as it was written, for surfaces that show it in one piece.
+    """
+
+    pages: tuple[Page, ...]
+    final: bool
+    controls: tuple[Control, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPage:
+    """A platform message of ours. `text` is as it was sent; None when nobody knows (recovery)."""
+
+    number: int
+    message_id: str
+    channel: str
+    text: str | None
+    end: int = 0
+    sealed: bool = False
+    controls: tuple[Control, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a surface shows of a reply now."""
+
+    pages: tuple[ShownPage, ...] = ()
+    closed: bool = False  # nothing is left to do on the platform
+
+
+class Action(Enum):
+    """What a request does to the platform."""
+
+    POST = "post"
+    EDIT = "edit"
+    APPEND = "append"
+    REMOVE = "remove"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to a platform that brings what is shown closer to a frame.
+
+    `text` is rendered for the platform; `page` is counted from 0; `end` is how much of the reply's
+    source is on the screen after it; `scopes` are the budgets that it costs.
+    """
+
+    action: Action
+    page: int
+    scopes: tuple[str, ...]
+    text: str = ""
+    message_id: str | None = None
+    end: int = 0
+    sealed: bool = False
+    final: bool = False
+    controls: tuple[Control, ...] = ()
+
+
+class Priority(IntEnum):
+    """In which order the pacer grants requests (invariant 7); lower goes first."""
+
+    FINAL = 0
+    CONTROL = 1
+    FIRST = 2
+    INTERIM = 3
+    BACKGROUND = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A budget: at most `count` requests in any `seconds`, no closer together than `spacing` s."""
+
+    count: int
+    seconds: float
+    spacing: float = 0.0
