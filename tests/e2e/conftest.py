@@ -19,6 +19,29 @@ from tests.stage import DiscordStage, SlackStage, Stage
 
 
 @pytest.fixture
+def figures(record_property: Callable[[str, object], None]) -> Callable[[object], None]:
+    """Say something that stands at the end of the run's output, whichever process said it."""
+    return lambda said: record_property("figures", str(said))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests said through `figures`."""
+    reports = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, ())
+        if report.when == "call"
+    ]
+    said = [
+        said for report in reports for name, said in report.user_properties if name == "figures"
+    ]
+    if said:
+        terminalreporter.section("figures")
+        for text in said:
+            terminalreporter.write_line(str(text))
+
+
+@pytest.fixture
 async def model() -> AsyncIterator[ModelSim]:
     async with ModelSim() as sim:
         yield sim

@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -33,27 +33,26 @@ def platform(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def accept(outcome: Outcome, capsys: pytest.CaptureFixture[str]) -> None:
+def accept(outcome: Outcome, figures: Callable[[object], None]) -> None:
     """Show the figures, and fail on anything that was found."""
-    with capsys.disabled():
-        print(f"\n{outcome}")
+    figures(outcome)
     assert not outcome.verdict.faults, f"{outcome}\n{outcome.verdict}"
 
 
 async def test_bad_weather_loses_doubles_and_cuts_nothing(
-    platform: str, nursery: Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """Every question one outcome in its place, whatever platform, model and machine did."""
     seed = int(os.environ.get("FAULT_SEED") or 1)
     outcome = await run(platform, seed, nursery, tmp_path / "run", seconds=SHORT)
-    accept(outcome, capsys)
+    accept(outcome, figures)
     assert outcome.troubles.total() >= 5
     assert outcome.verdict.outcomes["answered"] >= 3
 
 
 @pytest.mark.soak
 async def test_bad_weather_for_as_long_as_one_likes(
-    platform: str, nursery: Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """Round after round, each with a seed of its own, which is printed."""
     seconds = float(os.environ.get("SOAK_SECONDS") or 900)
@@ -63,9 +62,8 @@ async def test_bad_weather_for_as_long_as_one_likes(
         seed = random.randrange(10**6)
         folder = tmp_path / str(seed)
         outcomes.append(await run(platform, seed, nursery, folder, seconds=min(left, ROUND)))
-        accept(outcomes[-1], capsys)
-    with capsys.disabled():
-        print(f"\n{platform}, {len(outcomes)} seeds: {_sum(outcomes)}")
+        accept(outcomes[-1], figures)
+    figures(f"{platform}, {len(outcomes)} seeds: {_sum(outcomes)}")
 
 
 def _sum(outcomes: list[Outcome]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -58,23 +58,22 @@ def platform(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def accept(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+def accept(report: Report, figures: Callable[[object], None]) -> None:
     """Show the figures, and fail on anything that was found."""
-    with capsys.disabled():
-        print(f"\n{report}")
+    figures(report)
     assert not report.broken, report.broken
     assert not report.failed, f"{report}\n{report.failures()}"
 
 
 async def test_kills_at_the_classic_traps_lose_double_and_cut_nothing(
-    platform: str, nursery: Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """Every question one whole answer in its place, the history right, no sign of work left."""
     kills = [[trap] for trap in traps(platform)]
     # The second kill comes while the first is being made up for.
     kills.append([*kills[0], Point(On.COMMIT, "after", "claim", skip=0)])
     report = await campaign(kills, platform, nursery, tmp_path)
-    accept(report, capsys)
+    accept(report, figures)
     assert [t.points for t in report.trials if t.deaths != len(t.points)] == []
 
 
@@ -95,20 +94,20 @@ async def test_a_run_without_a_kill_passes_every_moment_that_is_to_be_tried(
 
 @pytest.mark.soak
 async def test_a_kill_at_every_moment_loses_doubles_and_cuts_nothing(
-    platform: str, nursery: Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """In an order of chance, so that what a time budget leaves out is another part each time."""
     points = points_of(await record(platform, nursery, tmp_path / "recorded"))
     kills = [[point] for point in random.sample(points, len(points))]
-    accept(await campaign(kills, platform, nursery, tmp_path, seconds=SECONDS), capsys)
+    accept(await campaign(kills, platform, nursery, tmp_path, seconds=SECONDS), figures)
 
 
 @pytest.mark.soak
 async def test_a_second_and_a_third_kill_lose_double_and_cut_nothing(
-    platform: str, nursery: Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """Each in the life that is to make up for the one before; the points are of chance."""
     points = points_of(await record(platform, nursery, tmp_path / "recorded"))
     early = [point for point in points if point.skip < 3]
     rows = [[random.choice(points), *random.choices(early, k=2)] for _ in range(IN_A_ROW)]
-    accept(await campaign(rows, platform, nursery, tmp_path, seconds=SECONDS), capsys)
+    accept(await campaign(rows, platform, nursery, tmp_path, seconds=SECONDS), figures)

@@ -37,7 +37,7 @@ def cases(platform: str) -> list[Case]:
         Case("find_nothing", first_page, orphan, 15.0),
         Case("drop_final_edit", None, frozenset({"cut", "left"}), 10.0),
         Case("two_attempts", None, frozenset()),
-        Case("forget_the_fence", None, frozenset({"cut", "left"}), 15.0),
+        Case("forget_the_fence", None, frozenset({"doubled"}), 15.0),
     ]
     if platform == "slack":
         early = Point(On.COMMIT, "before", "accept", skip=1)
