@@ -13,6 +13,7 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tests.judge import Asked, Evidence, Verdict, answer_to, judge, mark
@@ -24,6 +25,7 @@ from tests.stage import Place
 
 # Long enough for a loaded machine: what is waited for comes within a few seconds on an idle one.
 PATIENCE = 45.0
+MOST_DEATHS = 3  # in one run
 QUIET = 0.4  # seconds without a request
 SHORT = 12  # words
 # Two pages on each platform: 2,000 and 11,500 characters a page, 12 a word.
@@ -103,9 +105,12 @@ class Scene:
     async def _carol(self) -> None:
         question = await self.begin("between us", direct=True)
         patience = {"discord": 6.0, "slack": self.patience}[self.world.stage.name]
-        if not await self._comes(lambda: self._stored(question), patience):
+        for _ in range(MOST_DEATHS):
+            if await self._comes(partial(self._stored, question), patience):
+                break
+            if self.world.stage.name != "discord" or not self.world.bot.deaths:
+                raise NotWithin(f"{question.name} in the database")
             # Discord tells a bot nothing of direct messages that it does not know yet.
-            assert self.world.stage.name == "discord" and self.world.bot.deaths, question
             self.notes.append("a first direct message was missed, as documented")
             self.asked.remove(question)
             question = await self.begin("between us", direct=True)
