@@ -4,7 +4,8 @@ FROM python:3.11-slim
 RUN useradd --create-home --uid 10001 threadline && install -d -o threadline /data
 WORKDIR /app
 COPY requirements.txt ./
-RUN pip install --no-cache-dir --require-hashes -r requirements.txt
+# The pins are complete: pip is not to look for other releases.
+RUN pip install --no-cache-dir --require-hashes --no-deps -r requirements.txt
 COPY bot bot
 COPY adapters adapters
 COPY migrations migrations

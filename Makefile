@@ -14,10 +14,12 @@ help: ## list the targets
 
 setup: $(STAMP) ## create .venv with pinned, hashed dependencies (quick when nothing changed)
 
+# The pins are complete: without --no-deps pip looks for newer releases of what is asked for with an
+# extra, and then refuses those for having no hash.
 $(STAMP): requirements-dev.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Threadline needs Python 3.11 or newer: install it or set PYTHON=/path/to/python3." >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
