@@ -45,7 +45,10 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class ShownPage:
-    """A platform message of ours. `text` is as it was sent; None when nobody knows (recovery)."""
+    """A platform message of ours. `text` is as it was sent; None when nobody knows (recovery).
+
+    One that is `streaming` takes appends only, until it is closed.
+    """
 
     number: int
     message_id: str
@@ -54,6 +57,7 @@ class ShownPage:
     end: int = 0
     sealed: bool = False
     controls: tuple[Control, ...] = ()
+    streaming: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,14 @@ class Shown:
 class Action(Enum):
     """What a request does to the platform."""
 
+    @property
+    def posts(self) -> bool:
+        """Whether there is one message more afterwards."""
+        return self in (Action.POST, Action.START)
+
     POST = "post"
     EDIT = "edit"
+    START = "start"  # post a page that grows by appends, until it is closed
     APPEND = "append"
     REMOVE = "remove"
     CLOSE = "close"
@@ -79,7 +89,10 @@ class Request:
     """One request to a platform that brings what is shown closer to a frame.
 
     `text` is rendered for the platform; `page` is counted from 0; `end` is how much of the reply's
-    source is on the screen after it; `scopes` are the budgets that it costs.
+    source is on the screen after it; `scopes` are the budgets that it costs. `keeps` are those of
+    which one more request is left for the reply's end from then on (None: the same as before), and
+    `grows` is the budget that what comes next will cost. `otherwise` is what to do where this has
+    no room for long.
     """
 
     action: Action
@@ -91,6 +104,13 @@ class Request:
     sealed: bool = False
     final: bool = False
     controls: tuple[Control, ...] = ()
+    keeps: tuple[str, ...] | None = None
+    grows: str | None = None
+    otherwise: Request | None = None
+
+    def costs_as(self, other: Request) -> bool:
+        """Whether both cost the same budgets."""
+        return self.scopes == other.scopes and self.keeps == other.keeps
 
 
 class Priority(IntEnum):
@@ -103,10 +123,23 @@ class Priority(IntEnum):
     BACKGROUND = 4
 
 
+class Pace(Enum):
+    """How interim edits spend a budget; what is more urgent takes whatever there is."""
+
+    EVEN = "even"  # an even step apart, so that an end waits for one step at most
+    FORECAST = "forecast"  # over the time that replies are expected to take: ends are kept
+    NONE = "none"  # as they come
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A budget: at most `count` requests in any `seconds`, no closer together than `spacing` s."""
+    """A budget: at most `count` requests in any `seconds`, no closer together than `spacing` s.
+
+    `then` is the scope that replies go on with when this one is used up.
+    """
 
     count: int
     seconds: float
     spacing: float = 0.0
+    pace: Pace = Pace.EVEN
+    then: str | None = None

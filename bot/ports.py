@@ -23,6 +23,7 @@ from bot.domain import (
     Watermark,
 )
 from bot.frames import Frame, Priority, Request, Shown
+from bot.reply.stakes import Stake
 
 
 class Clock(Protocol):
@@ -90,13 +91,27 @@ class Grants(Protocol):
         self,
         plan: Callable[[], Request | None],
         priority: Callable[[], tuple[Priority, float]],
+        stake: Stake | None = None,
     ) -> Request | None:
         """Wait until the newest plan may be sent, and return it with its budget taken.
 
         `plan` and `priority` are called again at the moment of the grant; None comes back when
         nothing is left to do then. The second part of a priority is the age key: the time at
-        which the oldest text that is not yet seen was written (smaller goes first).
+        which the oldest text that is not yet seen was written (smaller goes first). What comes
+        back is the plan, or what it says to do otherwise.
         """
+        ...
+
+    def expect(self) -> Stake:
+        """There will be a reply, which has no text yet."""
+        ...
+
+    def begin(self, stake: Stake) -> None:
+        """The reply has its first text: the budget is shared with one more from now on."""
+        ...
+
+    def leave(self, stake: Stake) -> None:
+        """The reply is over, however it ended; what was kept for its end is anybody's."""
         ...
 
     async def spend(self, *scopes: str, priority: Priority = Priority.CONTROL) -> None:

@@ -36,11 +36,15 @@ class Bodies:
     def page(self, text: str, *, complete: bool, controls: Sequence[Control], turn: int) -> Json:
         """A page of a reply; `text` is rendered, `complete` says that it will not change soon."""
         most = WHOLE if complete else NOTIFICATION
-        blocks = [_markdown(text)]
-        if controls:
-            buttons = [_button(control.value, LABELS[control], {"t": turn}) for control in controls]
-            blocks.append({"type": "actions", "elements": buttons})
+        blocks = [_markdown(text), *self.controls(controls, turn)]
         return {"text": self._mrkdwn.short(text, most) or BREAK, "blocks": blocks}
+
+    def controls(self, controls: Sequence[Control], turn: int) -> list[Json]:
+        """The buttons below a reply, as blocks; none without controls."""
+        if not controls:
+            return []
+        buttons = [_button(control.value, LABELS[control], {"t": turn}) for control in controls]
+        return [{"type": "actions", "elements": buttons}]
 
     def answer(self, answer: Answer) -> Json:
         """A command's answer, each choice on a line of its own."""

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from adapters.slack import doctor, start
 from adapters.slack.blocks import Bodies
 from adapters.slack.commands import Commands
-from adapters.slack.events import DIRECT, PLATFORM, Identity
+from adapters.slack.events import PLATFORM, Identity
 from adapters.slack.gap import LAG, Gap
 from adapters.slack.http import PATH, HttpEvents
 from adapters.slack.listeners import Listeners, Trouble
@@ -184,13 +184,13 @@ class SlackAdapter:
     def surface(self, claim: Claim) -> SlackSurface:
         """The surface of a turn's reply."""
         here, key = self._workspace, claim.conversation.key
-        direct = any(question.route.get("kind") == DIRECT for question in claim.questions)
         return SlackSurface(
             claim=claim,
             me=here.me,
             api=here.api,
             bodies=self._bodies,
-            status=Status(api=here.api, channel=key.channel, thread=key.thread, direct=direct),
+            status=Status(api=here.api, channel=key.channel, thread=key.thread),
+            clock=self._clock,
         )
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:

@@ -58,7 +58,6 @@ UNSETTLED = frozenset(
         "internal_error",
         "request_timeout",
         "service_unavailable",
-        "streaming_state_conflict",
         "team_added_to_org",
         "upstream_error",
     }

@@ -1,6 +1,7 @@
 """The sign that the bot is at work in a thread: set while it thinks, always cleared.
 
-It is a courtesy: no reply waits for it, and its failures are only noted in the log.
+It is a courtesy: no reply waits for it, and its failures are only noted in the log. It is set only
+where the budget has room to clear it, too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import structlog
 
 from adapters.slack.web import WebApi
 from bot.errors import PlatformError, Unsettled
-from bot.frames import Priority
+from bot.frames import Action, Priority, Request
+from bot.reply.stakes import Stake
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -27,15 +29,21 @@ CLEAR_SECONDS = 6.0
 
 
 class Status:
-    """One turn's status. In direct messages it is the agent session's, which offers Slack's own
-    stop button; elsewhere, and where the app is no agent, it is words under the thread.
+    """One turn's status: the agent session's, which offers Slack's own stop button, or where the
+    app is no agent, words under the thread.
     """
 
-    def __init__(self, *, api: WebApi, channel: str, thread: str, direct: bool) -> None:
+    def __init__(self, *, api: WebApi, channel: str, thread: str) -> None:
         self._api, self._channel, self._thread = api, channel, thread
-        self._ways = (SESSIONS, THREADS) if direct else (THREADS,)
+        self._stake = Stake(over=True)  # holds one request for clearing it
         self._showing: asyncio.Task[None] | None = None
         self._set: str | None = None  # the method by which a status may be set now
+        self._sure = False  # Slack has answered that it is
+
+    @property
+    def stoppable(self) -> bool:
+        """Whether Slack offers people to stop what is being written here."""
+        return self._sure and self._set == SESSIONS
 
     def show(self) -> None:
         """Set it, in the background."""
@@ -50,6 +58,14 @@ class Status:
         if before:
             self._set = None
 
+    @contextlib.contextmanager
+    def ended(self, final: bool) -> Iterator[str | None]:
+        """Around a stream's close, which sets the session's status to what it gives."""
+        clears = final and self.stoppable
+        yield CLEARED[SESSIONS] if clears else None
+        if clears:
+            self._set = None
+
     async def clear(self) -> None:
         """Take away what may be set, but not before what is on its way has arrived."""
         if self._showing is None:
@@ -58,11 +74,14 @@ class Status:
             await asyncio.wait((self._showing,), timeout=SHOW_SECONDS)
         self._showing.cancel()
         await asyncio.gather(self._showing, return_exceptions=True)
-        if self._set is not None:
-            await self._send(self._set, CLEARED[self._set], CLEAR_SECONDS)
+        try:
+            if self._set is not None:
+                await self._send(self._set, CLEARED[self._set], CLEAR_SECONDS)
+        finally:
+            self._api.grants.leave(self._stake)
 
     async def _show(self) -> None:
-        for method in self._ways:
+        for method in (SESSIONS, THREADS):
             if await self._send(method, SHOWN[method], SHOW_SECONDS):
                 return
 
@@ -70,14 +89,21 @@ class Status:
         """Whether that may have worked."""
         try:
             async with asyncio.timeout(seconds):
-                await self._api.grants.spend(method, priority=Priority.CONTROL)
+                await self._granted(method, clears=status == CLEARED[method])
                 self._set = method  # from here on until the answer nobody knows
                 await self._api.write(
                     method, channel_id=self._channel, thread_ts=self._thread, status=status
                 )
+                self._sure = True
         except (PlatformError, TimeoutError) as error:
             log.debug("status", method=method, status=status, error=repr(error))
             if not isinstance(error, Unsettled | TimeoutError):
                 self._set = None
-                return False
-        return True
+        return self._set is not None
+
+    async def _granted(self, method: str, *, clears: bool) -> None:
+        """Wait for the budget; setting keeps one more for clearing."""
+        keeps = () if clears else (method,)
+        request = Request(Action.EDIT, 0, (method,), keeps=keeps)
+        priority = Priority.FINAL if clears else Priority.FIRST
+        await self._api.grants.grant(lambda: request, lambda: (priority, 0.0), self._stake)

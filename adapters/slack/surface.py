@@ -1,7 +1,8 @@
-"""Where one reply is shown in Slack: messages in the thread under the question, edited in place.
+"""Where one reply is shown in Slack: messages in the thread under the question, which grow by
+native streams while those have budget, and are edited in place.
 
-Every page carries its identity (turn, page) as metadata, so that it is found again after a crash.
-Native streams come later as a second way to plan and perform; recovery knows them already.
+Every page carries its identity (turn, page) as metadata, a stream from its close on, so that it is
+found again after a crash.
 """
 
 from __future__ import annotations
@@ -17,17 +18,35 @@ from adapters.slack.blocks import Bodies, identified, identity
 from adapters.slack.events import Identity
 from adapters.slack.render import SlackRenderer
 from adapters.slack.status import Status
-from adapters.slack.web import DELETIONS, EDITS, POSTS, WebApi, post_scopes
+from adapters.slack.streams import MOST_CHARACTERS, OPEN, Streams, still_open
+from adapters.slack.web import (
+    APPENDS,
+    DELETIONS,
+    EDITS,
+    POSTS,
+    STARTS,
+    STOPS,
+    WebApi,
+    post_scopes,
+)
 from bot.domain import Claim, PageRecord
-from bot.errors import Gone, PlatformError
+from bot.errors import Gone, PlatformError, Refused
 from bot.frames import Action, Frame, Request, Shown, ShownPage
-from bot.ports import Grants
-from bot.reply.plan import carried_out, plan_by_edits, remembering
+from bot.ports import Clock, Grants
+from bot.reply.plan import carried_out, remembering
+from bot.reply.streams import plan_by_streams
 
 log = structlog.stdlib.get_logger(__name__)
 
 # What is read of a thread to find pages again: the most that one request gives, and then more.
 PAGE = 1_000
+SCOPES = {
+    Action.EDIT: (EDITS,),
+    Action.START: (STARTS,),
+    Action.APPEND: (APPENDS,),
+    Action.CLOSE: (STOPS,),
+    Action.REMOVE: (DELETIONS,),
+}
 STRAY_SECONDS = 10.0  # how long a message in the wrong place may wait for its removal's budget
 
 
@@ -35,7 +54,14 @@ class SlackSurface:
     """`bot.ports.Surface` for one turn."""
 
     def __init__(
-        self, *, claim: Claim, me: Identity, api: WebApi, bodies: Bodies, status: Status
+        self,
+        *,
+        claim: Claim,
+        me: Identity,
+        api: WebApi,
+        bodies: Bodies,
+        status: Status,
+        clock: Clock,
     ) -> None:
         key = claim.conversation.key
         self._turn, self._me, self._api, self._bodies = claim.fence.turn, me, api, bodies
@@ -44,6 +70,7 @@ class SlackSurface:
         self._status, self._thinks = status, claim.conclusion is None
         self._renderer = SlackRenderer()
         self._render = remembering(self._renderer.render)
+        self._streams = Streams(claim=claim, api=api, bodies=bodies, status=status, clock=clock)
 
     @property
     def renderer(self) -> SlackRenderer:
@@ -66,13 +93,24 @@ class SlackSurface:
 
     # ── planning ──────────────────────────────────────────────────────────────────────────────
     def plan(self, shown: Shown, frame: Frame) -> Request | None:
-        """The next post, edit or removal; pure."""
-        return plan_by_edits(shown, frame, render=self._render, scopes=self._scopes)
+        """The next request; it changes nothing, but a stream that is overdue depends on the time.
+
+        A reply that its reader has stopped grows no more until its end is known.
+        """
+        if self._streams.stopped and not frame.final:
+            return None
+        return plan_by_streams(
+            shown,
+            frame,
+            render=self._render,
+            scopes=self._scopes,
+            may_stream=self._streams.possible,
+            most=MOST_CHARACTERS,
+            overdue=self._streams.overdue,
+        )
 
     def _scopes(self, action: Action, _page: int) -> tuple[str, ...]:
-        if action is Action.POST:
-            return post_scopes(self._channel)
-        return (DELETIONS,) if action is Action.REMOVE else (EDITS,)
+        return post_scopes(self._channel) if action is Action.POST else SCOPES[action]
 
     # ── performing ────────────────────────────────────────────────────────────────────────────
     async def perform(self, request: Request, shown: Shown) -> Shown:
@@ -83,14 +121,28 @@ class SlackSurface:
                 return carried_out(shown, request, message_id=ts, channel=self._channel)
             case Action.REMOVE:
                 await self._remove(request)
+            case Action.EDIT:
+                return await self._edit(request, shown)
             case _:
-                await self._api.write(
-                    EDITS,
-                    request.scopes,
-                    channel=self._channel,
-                    ts=request.message_id,
-                    **self._body(request),
-                )
+                return await self._streams.perform(request, shown)
+        return carried_out(shown, request)
+
+    async def _edit(self, request: Request, shown: Shown) -> Shown:
+        nameless = request.page in self._streams.nameless
+        try:
+            await self._api.write(
+                EDITS,
+                request.scopes,
+                channel=self._channel,
+                ts=request.message_id,
+                metadata=identity(self._turn, request.page) if nameless else None,
+                **self._body(request),
+            )
+        except Refused as error:
+            if str(error) != OPEN:
+                raise
+            return still_open(shown, request.page)  # an earlier attempt died in the middle of it
+        self._streams.nameless.discard(request.page)
         return carried_out(shown, request)
 
     def _body(self, request: Request) -> dict[str, Any]:
@@ -130,6 +182,15 @@ class SlackSurface:
 
     async def _remove(self, request: Request) -> None:
         try:
+            await self._delete(request)
+        except Gone as error:
+            if str(error) != "cant_delete_message":
+                raise
+            await self._stop_stream(str(request.message_id), request.page)
+            await self._delete(request)
+
+    async def _delete(self, request: Request) -> None:
+        try:
             await self._api.write(
                 DELETIONS, request.scopes, channel=self._channel, ts=request.message_id
             )
@@ -155,11 +216,15 @@ class SlackSurface:
         """Add the messages of intended pages to `ours`; a page that is there twice keeps one."""
         for message in await self._own_messages():
             ts, known = str(message["ts"]), identified(message)
-            if message.get("streaming_state") == "in_progress":
-                # A stream has no metadata until it is stopped; until then no edit is taken. Of a
-                # conversation one turn runs at a time, so an open stream is this turn's.
-                known = known or (self._turn, min(set(intended) - ours.keys(), default=-1))
-                await self._stop_stream(ts, known[1])
+            state = message.get("streaming_state")
+            nameless = sorted(set(intended) - ours.keys())
+            if state and known is None and ts not in ours.values() and nameless:
+                # A stream has no metadata until it is closed. Of a conversation one turn runs at a
+                # time, so one without, since its question, is this turn's.
+                known = (self._turn, nameless[0])
+                self._streams.nameless.add(nameless[0])
+            if state == "in_progress" and known is not None:
+                await self._stop_stream(ts, known[1])  # until then no edit is taken
             if known is None or known[0] != self._turn or ts in ours.values():
                 continue
             if ours.setdefault(known[1], ts) != ts:
@@ -185,9 +250,9 @@ class SlackSurface:
                 return [message for message in found if message.get("user") == self._me.user]
 
     async def _stop_stream(self, ts: str, page: int) -> None:
-        with contextlib.suppress(Gone):
+        with contextlib.suppress(Gone, Refused):  # it died meanwhile
             await self._api.paced_write(
-                "chat.stopStream",
+                STOPS,
                 channel=self._channel,
                 ts=ts,
                 metadata=identity(self._turn, page),

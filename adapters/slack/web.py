@@ -19,7 +19,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from adapters.slack.faults import translated
 from bot.errors import Refused, Throttled
-from bot.frames import Limit, Priority
+from bot.frames import Limit, Pace, Priority
 from bot.ports import Grants
 from bot.remembered import Remembered
 
@@ -33,7 +33,6 @@ REQUEST_SECONDS = 10.0
 _MINUTE = 60.0
 TIER_2, TIER_3, TIER_4 = 19, 49, 98
 _COUNTS = {
-    "chat.update": TIER_3,
     "chat.delete": TIER_3,
     "conversations.replies": TIER_3,
     "conversations.info": TIER_3,
@@ -46,6 +45,17 @@ _COUNTS = {
     "agents.sessions.setStatus": TIER_3,
 }
 POSTS, EDITS, DELETIONS = "chat.postMessage", "chat.update", "chat.delete"
+STARTS, APPENDS, STOPS = "chat.startStream", "chat.appendStream", "chat.stopStream"
+# What a reply costs beyond these, ten a second, nobody sees.
+_SPACING = 0.1
+_LIMITS = {
+    # "several hundred messages per minute" in a workspace, for each channel "1 per second".
+    POSTS: Limit(count=280, seconds=_MINUTE, pace=Pace.NONE),
+    EDITS: Limit(count=TIER_3, seconds=_MINUTE, spacing=_SPACING, pace=Pace.FORECAST),
+    STARTS: Limit(count=TIER_2, seconds=_MINUTE, pace=Pace.NONE),
+    APPENDS: Limit(count=TIER_4, seconds=_MINUTE, spacing=_SPACING, pace=Pace.FORECAST, then=EDITS),
+    STOPS: Limit(count=TIER_2, seconds=_MINUTE, spacing=_SPACING, pace=Pace.NONE),
+}
 
 
 def post_scopes(channel: str) -> tuple[str, ...]:
@@ -54,11 +64,11 @@ def post_scopes(channel: str) -> tuple[str, ...]:
 
 
 def limits(scope: str) -> Limit:
-    """The budget of a scope, for the pacer, which spreads interim edits evenly over it."""
+    """The budget of a scope, for the pacer, which knows from it how to spread interim requests."""
+    if scope in _LIMITS:
+        return _LIMITS[scope]
     if scope.startswith(f"{POSTS}:"):
-        return Limit(count=3, seconds=3.15)  # "1 per second per channel", with short bursts
-    if scope == POSTS:
-        return Limit(count=280, seconds=_MINUTE)  # "several hundred messages per minute"
+        return Limit(count=3, seconds=3.15, pace=Pace.NONE)  # with short bursts
     return Limit(count=_COUNTS.get(scope, TIER_2), seconds=_MINUTE)
 
 

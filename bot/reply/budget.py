@@ -1,15 +1,17 @@
 """One scope's budget as a sliding log, kept with a margin for what the network does to times.
 
 Invariant: no window of `limit.seconds`, sliding or fixed, contains more than `limit.count` grants,
-nor does the server's view of it as long as latencies vary by less than the margin.
+nor does the server's view of it as long as latencies vary by less than the margin; what is kept
+for the ends of replies is not spent on anything less urgent.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from bot.frames import Limit, Priority
+from bot.frames import Limit, Pace, Priority
 
 MARGIN = 0.05
 """Seconds that every window is kept longer: between two requests of one connection pool the time
@@ -26,52 +28,99 @@ PENALTY_SECONDS = 60.0
 MOST_PENALTY = 4.0
 """Beyond that a further 429 does not slow us: the limit is learned, or something else is wrong."""
 
-
 WIDE = 0.1
-"""Seconds: a budget whose even step is shorter is shared by so many that a pace helps nobody; edits
-leave a part of it free instead (RESERVE)."""
+"""Seconds: a budget whose even step is shorter is spread by parts of its window instead, because
+timers are not so exact."""
 
-RESERVE = 0.2
-"""The part of a wide budget that edits leave to what is more urgent."""
+PARTS = 5
+"""So many parts: what is urgent waits for one of them at most, where the budget is used up."""
+
+AGAIN = 1.0
+"""Seconds until somebody looks again at a budget that is kept for ends altogether."""
 
 
 def paced(priority: Priority) -> bool:
-    """Whether requests of this priority keep an even pace, and leave the burst to others.
-
-    So a final text finds room: whatever interim edits did, it waits for one even step at most.
-    """
+    """Whether requests of this priority keep a pace, and leave the burst to others."""
     return priority >= Priority.INTERIM
 
 
 @dataclass(slots=True)
 class Bucket:
-    """The budget of one scope. `limit` None means that only a 429 closes it."""
+    """The budget of one scope. `limit` None means that only a 429 closes it.
+
+    `kept` is for how many replies one request is left; `joined_at` is when a reply showed something
+    by another budget and goes on with this one.
+    """
 
     limit: Limit | None
     margin: float = MARGIN
+    kept: int = 0
+    joined_at: float = float("-inf")
     closed_until: float = float("-inf")
     penalty: float = 1.0
     penalty_until: float = float("-inf")
     log: deque[float] = field(default_factory=deque)
 
-    def free_at(self, now: float, priority: Priority) -> float:
-        """When a request of this priority may be sent: at or before `now` means now."""
-        free = self.closed_until
+    def window(self, now: float) -> float:
+        """How long a request counts, in seconds."""
+        seconds = self.limit.seconds if self.limit is not None else 0.0
+        return (seconds + self.margin) * self._stretch(now)
+
+    def room(self, now: float, spare: int = 0) -> int:
+        """How many requests could be sent now that leave `spare` ones."""
         if self.limit is None:
-            return free
-        window = (self.limit.seconds + self.margin) * self._stretch(now)
-        self._forget(now - window)
-        if not self.log:
-            return free
-        count, gap = self.limit.count, self.limit.spacing
-        step = window / count
-        if paced(priority) and step < WIDE:
-            count = max(1, round(count * (1 - RESERVE)))
-        elif paced(priority):
-            gap = max(gap, step)
-        if len(self.log) >= count:
-            free = max(free, self.log[-count] + window)
-        return max(free, self.log[-1] + gap)
+            return 1_000_000
+        self._forget(now - self.window(now))
+        return self.limit.count - spare - len(self.log)
+
+    def open_at(self, now: float, spare: int = 0) -> float:
+        """When there is a request to send that leaves `spare` ones: at or before `now` is now."""
+        if self.limit is None or self.room(now, spare) > 0:
+            return self.closed_until
+        usable = self.limit.count - spare
+        free = self.log[-usable] + self.window(now) if usable > 0 else now + AGAIN
+        return max(self.closed_until, free)
+
+    def paced_at(self, now: float, horizon: float, spare: int = 0, extra: float = 0.0) -> float:
+        """When the pace allows an interim request.
+
+        What the budget has, and `extra` that is had elsewhere, is to last for `horizon` seconds
+        where the limit's pace asks for it.
+        """
+        limit = self.limit
+        since = max(self.joined_at, self.log[-1] if self.log else -math.inf)
+        if limit is None or since == -math.inf:
+            return -math.inf
+        if limit.pace is Pace.NONE:
+            return since + limit.spacing
+        window = self.window(now)
+        if window / limit.count < WIDE:
+            most = max(1, limit.count // PARTS)
+            full = len(self.log) >= most
+            return self.log[-most] + window / PARTS if full else -math.inf
+        if limit.pace is Pace.EVEN:
+            horizon, spare = window, 0
+        left = max(0, self.room(now, spare)) + 1
+        gap = self._gap(since - window, min(horizon, window), left, extra)
+        return since + max(gap, limit.spacing)
+
+    def _gap(self, expired: float, horizon: float, left: int, extra: float) -> float:
+        """The least even step that finds a request at each of its ends: those that are `left`, and
+        those that come back until then, which were sent after `expired`.
+        """
+        gap, returned = 0.0, 0
+        for at in self.log:
+            if at - expired >= horizon:
+                break
+            gap = max(gap, (at - expired) / (left + returned))
+            returned += 1
+        return max(gap, horizon / (left + returned + extra))
+
+    def spaced_at(self) -> float:
+        """When the limit's own spacing allows the next request."""
+        if self.limit is None or not self.log or self.limit.pace is not Pace.EVEN:
+            return -math.inf
+        return self.log[-1] + self.limit.spacing
 
     def take(self, now: float) -> None:
         """Count one request as sent now."""
@@ -92,10 +141,9 @@ class Bucket:
 
     def idle(self, now: float) -> bool:
         """Whether a new bucket would decide the same, so that this one may be forgotten."""
-        if now < self.closed_until or now < self.penalty_until:
+        if self.kept or now < self.closed_until or now < self.penalty_until:
             return False
-        if self.limit is not None:
-            self._forget(now - (self.limit.seconds + self.margin))
+        self._forget(now - self.window(now))
         return not self.log
 
     def _stretch(self, now: float) -> float:

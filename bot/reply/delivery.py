@@ -119,7 +119,7 @@ class Delivery:
         Raises Gone, Refused and LostOwnership, and Unsettled when patience is at its end. A 429
         is told to the pacer.
         """
-        if request.action is Action.POST:
+        if request.action.posts:
             await self.intend(request.page)
             if request.page in self._doubtful and await self._found(request.page):
                 return

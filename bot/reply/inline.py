@@ -93,10 +93,15 @@ class _Reader:
         return found
 
     def _settle(self, start: int, end: int) -> None:
-        """Between two tokens: if nothing is open, all before the last blank is decided."""
-        if not self._found.open:
-            blank = max(self._text.rfind(" ", start, end), self._text.rfind("\n", start, end))
-            self._found.clean = max(self._found.clean, blank + 1)
+        """Between two tokens: if nothing is open, all before the last blank is decided, and at the
+        end of the text what has come of its last word, unless that may become a call of somebody.
+        """
+        if self._found.open:
+            return
+        decided = max(self._text.rfind(" ", start, end), self._text.rfind("\n", start, end)) + 1
+        if end == len(self._text) and self._text.find("@", decided) < 0:
+            decided = end
+        self._found.clean = max(self._found.clean, decided)
 
     def _take(self, token: str, at: int) -> None:
         char, last = token[0], self._at == len(self._text) and not self._ended

@@ -179,14 +179,9 @@ def _inline(text: str, begin: int, source: str) -> Mended:
             parts.append(text[at : begin + start])
             at = begin + end
     parts.append(text[at : begin + len(shown)])
-    return Mended("".join(parts) + closers, begin + keep, begin + _clean(source, found.clean))
-
-
-def _clean(source: str, clean: int) -> int:
-    """The end of the last word that a page could end with."""
-    while clean and not goes_on(source, clean, ended=False):
-        clean = max(source.rfind(" ", 0, clean - 1), source.rfind("\n", 0, clean - 1)) + 1
-    return len(source[:clean].rstrip())
+    return Mended(
+        "".join(parts) + closers, begin + keep, begin + len(source[: found.clean].rstrip())
+    )
 
 
 def _closers(source: str, found: Inline) -> tuple[int, str]:

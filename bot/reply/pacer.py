@@ -7,7 +7,6 @@ Invariant: a request is granted only when every scope that it costs has room, th
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,15 +15,15 @@ from itertools import count
 from bot.frames import Action, Limit, Priority, Request
 from bot.ports import Clock
 from bot.reply.budget import MARGIN, Bucket
+from bot.reply.rules import Rules
+from bot.reply.stakes import Forecast, Stake
+from bot.reply.waiting import Offer, Plan, Rank, WaitingRoom
 
 STEP_SECONDS = 0.005
 """The longest that granting holds the event loop: half of what any step may take."""
 
 KEPT_BUCKETS = 64
 """So many buckets are never worth a look for idle ones."""
-
-Plan = Callable[[], Request | None]
-Rank = Callable[[], tuple[Priority, float]]
 
 
 @dataclass(slots=True)
@@ -34,24 +33,6 @@ class Counters:
     granted: Counter[Priority] = field(default_factory=Counter)
     waited: int = 0
     throttled: Counter[str] = field(default_factory=Counter)
-
-
-class _Offer:
-    """One who waits. `scopes` is what the last plan would have cost, so that most that have no
-    room need not plan to know it.
-    """
-
-    __slots__ = ("order", "parked", "plan", "rank", "result", "scopes", "taken_at", "urgency")
-
-    def __init__(self, plan: Plan, rank: Rank, order: int) -> None:
-        self.plan = plan
-        self.rank = rank
-        self.order = order
-        self.scopes: tuple[str, ...] = ()
-        self.urgency = rank()
-        self.parked: str | None = None
-        self.taken_at: float | None = None
-        self.result: asyncio.Future[Request | None] = asyncio.get_running_loop().create_future()
 
 
 class Pacer:
@@ -69,9 +50,9 @@ class Pacer:
         self._margin = margin
         self._buckets: dict[str, Bucket] = {}
         self._sweep_at = KEPT_BUCKETS
-        self._parked: dict[str, dict[_Offer, None]] = {}
-        self._wakes: list[tuple[float, str]] = []
-        self._wake_of: dict[str, float] = {}
+        self._room = WaitingRoom()
+        self._forecast = Forecast()
+        self._rules = Rules(self._bucket, self._forecast)
         self._waker: asyncio.Task[None] | None = None
         self._waker_at = 0.0
         self._order = count()
@@ -80,20 +61,20 @@ class Pacer:
     @property
     def waiting(self) -> int:
         """How many offers wait now."""
-        return sum(map(len, self._parked.values()))
+        return len(self._room)
 
     @property
     def scopes(self) -> tuple[str, ...]:
         """The scopes that are remembered now."""
         return tuple(self._buckets)
 
-    async def grant(self, plan: Plan, priority: Rank) -> Request | None:
+    async def grant(self, plan: Plan, priority: Rank, stake: Stake | None = None) -> Request | None:
         """Wait for the budget of the newest plan; see `ports.Grants`. Raises what `plan` raises.
 
         A waiter whose priority rises (its text is final now) is to cancel and offer again: it may
         be free at once where it was not before.
         """
-        offer = _Offer(plan, priority, next(self._order))
+        offer = Offer(plan, priority, next(self._order), stake)
         self._serve([offer])
         if not offer.result.done():
             self.counters.waited += 1
@@ -116,56 +97,97 @@ class Pacer:
             self.counters.throttled[scope] += 1
             self._bucket(scope).close(now, retry_after)
 
+    # ── what replies hold ─────────────────────────────────────────────────────────────────────
+    def expect(self) -> Stake:
+        """There will be a reply; see `ports.Grants`."""
+        return self._forecast.expect()
+
+    def begin(self, stake: Stake) -> None:
+        """The reply has its first text; see `ports.Grants`."""
+        self._forecast.begin(stake, self._clock.monotonic())
+
+    def leave(self, stake: Stake) -> None:
+        """The reply is over: what was kept for its end is anybody's."""
+        self._forecast.forget(stake)
+        self._hold(stake, (), None)
+        self._arm()
+
+    def _hold(self, stake: Stake, keeps: tuple[str, ...], grows: str | None) -> None:
+        for scope in stake.keeps:
+            self._bucket(scope).kept -= 1
+            self._room.look(scope, self._clock.monotonic())
+        for scope in keeps:
+            self._bucket(scope).kept += 1
+        stake.keeps = keeps
+        self._rules.grows(stake, grows)
+
     # ── granting ──────────────────────────────────────────────────────────────────────────────
-    def _serve(self, fresh: Iterable[_Offer] = ()) -> None:
+    def _serve(self, fresh: Iterable[Offer] = ()) -> None:
         """Grant what is free, in the order of urgency; park the rest where it is held up."""
         began = now = self._clock.monotonic()
         # Who was cancelled in this turn of the loop has not come to withdraw yet.
-        ready = [offer for offer in (*self._due(now), *fresh) if not offer.result.done()]
+        ready = [offer for offer in (*self._room.due(now), *fresh) if not offer.result.done()]
         for offer in ready:
             offer.urgency = offer.rank()
         ready.sort(key=lambda offer: (offer.urgency, offer.order))
         for offer in ready:
             if now - began > STEP_SECONDS:
-                self._park(offer, offer.scopes[0] if offer.scopes else "", now)
+                self._room.park(offer, offer.parked or "", now)
                 continue
             self._try(offer, now)
             now = self._clock.monotonic()
         self._sweep(now)
         self._arm()
 
-    def _try(self, offer: _Offer, now: float) -> None:
-        if self._held_up(offer, now):
+    def _try(self, offer: Offer, now: float) -> None:
+        before = offer.planned
+        way = self._choice(offer, now) if before is not None else None
+        if before is not None and way is None:
             return
         try:
             request = offer.plan()
         except Exception as error:  # noqa: BLE001 - it is the waiter's, who gets it
             offer.result.set_exception(error)
             return
+        offer.planned = request
         if request is not None:
-            asked, offer.scopes = offer.scopes, request.scopes
-            if asked != request.scopes and self._held_up(offer, now):
+            if way is None or way is not before or not request.costs_as(way):
+                request = self._choice(offer, now)
+            if request is None:
                 return
-            self._take(offer, now)
+            self._take(offer, request, now)
         offer.result.set_result(request)
 
-    def _held_up(self, offer: _Offer, now: float) -> bool:
-        """Whether a scope of the offer has no room; then it is parked at the last to have some."""
-        priority = offer.urgency[0]
-        latest, where = now, None
-        for scope in offer.scopes:
-            free = self._bucket(scope).free_at(now, priority)
-            if free > latest:
-                latest, where = free, scope
-        if where is not None:
-            self._park(offer, where, latest)
-        return where is not None
+    def _choice(self, offer: Offer, now: float) -> Request | None:
+        """The one of the offer's ways that has room; None when it is parked, as none has."""
+        soonest, where = float("inf"), ""
+        way = offer.planned
+        while way is not None:
+            free, scope = self._rules.free_at(way, offer, now)
+            if free <= now:
+                return way
+            if free < soonest:
+                soonest, where = free, scope
+            way = way.otherwise if self._rules.used_up(way, offer, now) else None
+        self._room.park(offer, where, soonest)
+        return None
 
-    def _take(self, offer: _Offer, now: float) -> None:
-        offer.taken_at = now
+    def _take(self, offer: Offer, request: Request, now: float) -> None:
+        offer.granted, offer.taken_at = request, now
         self.counters.granted[offer.urgency[0]] += 1
-        for scope in offer.scopes:
+        for scope in request.scopes:
             self._bucket(scope).take(now)
+        if request.grows is not None:
+            self._bucket(request.grows).joined_at = now
+        stake = offer.stake
+        if stake is None:
+            return
+        offer.keeps = stake.keeps
+        if offer.urgency[0] is Priority.FINAL:  # this is what was kept
+            self._forecast.end(stake, now)
+            self._hold(stake, (), None)
+        elif request.keeps is not None:
+            self._hold(stake, request.keeps, request.grows)
 
     def _bucket(self, scope: str) -> Bucket:
         bucket = self._buckets.get(scope)
@@ -174,46 +196,22 @@ class Pacer:
         return bucket
 
     # ── waiting ───────────────────────────────────────────────────────────────────────────────
-    def _park(self, offer: _Offer, scope: str, until: float) -> None:
-        offer.parked = scope
-        self._parked.setdefault(scope, {})[offer] = None
-        self._wake(scope, until)
-
-    def _wake(self, scope: str, at: float) -> None:
-        if at < self._wake_of.get(scope, float("inf")):
-            self._wake_of[scope] = at
-            heapq.heappush(self._wakes, (at, scope))
-
-    def _due(self, now: float) -> list[_Offer]:
-        """Take out those who wait for scopes that may have room now."""
-        due: list[_Offer] = []
-        while self._wakes and self._wakes[0][0] <= now:
-            at, scope = heapq.heappop(self._wakes)
-            if self._wake_of.get(scope) == at:
-                del self._wake_of[scope]
-                due.extend(self._parked.pop(scope, ()))
-        return due
-
-    def _withdraw(self, offer: _Offer) -> None:
+    def _withdraw(self, offer: Offer) -> None:
         """The waiter left: give back what it was granted in this very moment, or its place."""
-        if offer.taken_at is not None:
-            for scope in offer.scopes:
+        if offer.granted is not None and offer.taken_at is not None:
+            for scope in offer.granted.scopes:
                 self._bucket(scope).refund(offer.taken_at)
-                if scope in self._parked:
-                    self._wake(scope, self._clock.monotonic())
+                self._room.look(scope, self._clock.monotonic())
             self.counters.granted[offer.urgency[0]] -= 1
-        elif offer.parked is not None and offer in self._parked.get(offer.parked, ()):
-            del self._parked[offer.parked][offer]
-            if not self._parked[offer.parked]:
-                del self._parked[offer.parked]
-                self._wake_of.pop(offer.parked, None)
+            if offer.stake is not None:
+                self._hold(offer.stake, offer.keeps, offer.stake.grows)
+        else:
+            self._room.leave(offer)
         self._arm()
 
     def _arm(self) -> None:
         """See that somebody wakes up for the next scope; nobody does when no one waits."""
-        while self._wakes and self._wake_of.get(self._wakes[0][1]) != self._wakes[0][0]:
-            heapq.heappop(self._wakes)
-        at = self._wakes[0][0] if self._wakes else None
+        at = self._room.next_look()
         if self._waker is not None and (at is None or at < self._waker_at):
             self._waker.cancel()
             self._waker = None
@@ -232,6 +230,6 @@ class Pacer:
             return
         idle = [scope for scope, bucket in self._buckets.items() if bucket.idle(now)]
         for scope in idle:
-            if scope not in self._parked:
+            if scope not in self._room:
                 del self._buckets[scope]
         self._sweep_at = max(KEPT_BUCKETS, 2 * len(self._buckets))

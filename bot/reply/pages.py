@@ -10,18 +10,23 @@ is chosen from the text up to the checkpoint: that makes it the same for every c
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from bot.frames import Page
 from bot.ports import Renderer
 from bot.reply.blocks import Outline, top_level
 from bot.reply.cuts import LOW, best_cut
 from bot.reply.mend import close_open, mend
-from bot.reply.places import Cut
+from bot.reply.places import Cut, Rank
 from bot.reply.view import Opening, View
 
 FINEST = 32
-"""Checkpoints come closer as a page fills up, down to this share of it: a page says at most that
-much too little for as long as it takes to write it."""
+"""Checkpoints come closer as a page fills up, down to this share of it."""
+
+NEARLY = 0.8
+"""A page that is at least so full ends where a block begins: nothing of that block is shown on it
+and taken back when it turns out not to fit. A reply that would just have fitted takes one message
+more for that."""
 
 MOST_HEAD = 0.5
 """What of a page a repeated table header may take; a larger one is not repeated."""
@@ -50,10 +55,10 @@ class Cutter:
         When it is not, ask again: one step seals one page, so that none is long.
         """
         view = View(text, self._opening)
-        known = self._overflow(view, final=final)
-        if known is None:
+        decided = self._decided(view, final=final)
+        if decided is None:
             return self._with_open(self._open_page(text, view, final=final), text, final), True
-        self._seal(view, known, text)
+        self._seal(view, *decided, text)
         return tuple(sealed.page for sealed in self._sealed), False
 
     def rewind(self, common: int) -> None:
@@ -73,32 +78,34 @@ class Cutter:
         return self._renderer.measure(markdown) / self._renderer.limit
 
     # ── sealing ───────────────────────────────────────────────────────────────────────────────
-    def _overflow(self, view: View, *, final: bool) -> int | None:
-        """The length of the page's text that is known to be too long, or None."""
+    def _decided(self, view: View, *, final: bool) -> tuple[int, Cut] | None:
+        """Where the page ends, and how much of its text decides that; None when it goes on."""
         limit = self._renderer.limit
         while self._checkpoint <= view.settled:
-            text = view.text[: self._checkpoint]
+            known = self._checkpoint
+            text = view.text[:known]
             self._advance(text)
             fill = self._fill(mend(text, self._base).text.rstrip())
+            if self._block and self._fill(text[: self._block].rstrip()) >= NEARLY:
+                return known, Cut(self._block, self._block, Rank.BLOCK)
             if fill > 1:
-                return self._checkpoint
-            step = max(limit // FINEST, int(limit * (1 - fill)) // 2, 1)
-            self._checkpoint += step
+                return known, best_cut(text, self._fill)
+            self._checkpoint += max(limit // FINEST, int(limit * (NEARLY - fill)) // 2, 1)
         if final and self._fill(_ended(view.text)) > 1:
-            return len(view.text)
+            return len(view.text), best_cut(view.text, self._fill)
         return None
 
     def _advance(self, text: str) -> None:
-        """Move the place from which parsing starts."""
+        """Move the place from which parsing starts, and that of the last block."""
         outline = Outline(text[self._base :])
         base = self._base
-        for before, leaf in outline.restarts():
+        for _, leaf in outline.restarts():
             self._base = base + outline.starts[leaf.first]
-            if top_level(before, leaf):
-                self._block = self._base
+        for before, leaf in pairwise(outline.leaves):
+            if leaf.first < outline.known and top_level(before, leaf):
+                self._block = base + outline.starts[leaf.first]
 
-    def _seal(self, view: View, known: int, text: str) -> None:
-        cut = best_cut(view.text[:known], self._fill)
+    def _seal(self, view: View, known: int, cut: Cut, text: str) -> None:
         end = view.source(cut.resume)
         if end <= self._opening.start:  # the head alone is too much: do without
             self._begin(Opening(self._opening.start))

@@ -6,7 +6,7 @@ frame, and gives None once everything is shown; pages are posted in their order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -24,34 +24,47 @@ AGAIN = "\n\n"
 def plan_by_edits(shown: Shown, frame: Frame, *, render: Render, scopes: Scopes) -> Request | None:
     """The next request for a surface whose messages can be edited, or None.
 
-    The first page that differs comes first: what people read next. A sealed page differs once at
-    most, so the open page cannot starve. A page of unknown text (`ShownPage.text` is None) is
-    rewritten. Pages that the reply does not need are removed once it is final, not before: it may
-    still grow into them. `render` is asked for every page each time: give one that remembers
-    (`remembering`).
+    The first page that differs comes first: what people read next. A page that shows more than its
+    share is cut back once the next one has that text, so nothing that was read is taken away before
+    it stands elsewhere. A sealed page differs twice at most, so the open page cannot starve. A page
+    of unknown text (`ShownPage.text` is None) is rewritten. Pages that the reply does not need are
+    removed once it is final, not before: it may still grow into them. `render` is asked for every
+    page each time: give one that remembers (`remembering`).
     """
     there = {page.number: page for page in shown.pages}
     for number, page in enumerate(frame.pages):
-        request = _page_request(there.get(number), number, frame, render(page.text), scopes)
+        if waits(there, number, frame):
+            continue
+        request = page_request(there.get(number), number, frame, render(page.text), scopes)
         if request is not None:
             return request
-    return _removal(shown, len(frame.pages), scopes) if frame.final else None
+    return removal(shown, len(frame.pages), scopes) if frame.final else None
 
 
-def _page_request(
+def waits(there: Mapping[int, ShownPage], number: int, frame: Frame) -> bool:
+    """Whether a page shows what the next one is to show, and does not yet."""
+    old = there.get(number)
+    over = old is not None and old.text is not None and old.end > frame.pages[number].end
+    more = number + 1 < len(frame.pages) or not frame.final
+    return over and more and number + 1 not in there
+
+
+def page_request(
     old: ShownPage | None, number: int, frame: Frame, text: str, scopes: Scopes
 ) -> Request | None:
+    """The post or the edit that brings one page to `text`, if it needs one."""
     controls = controls_of(frame, number)
     if old is None:
         if not text.strip():
             return None
-        return _request(Action.POST, number, frame, text, scopes)
+        return request_for(Action.POST, number, frame, text, scopes)
     if old.text == text and old.controls == controls:
         return None
-    return replace(_request(Action.EDIT, number, frame, text, scopes), message_id=old.message_id)
+    return replace(request_for(Action.EDIT, number, frame, text, scopes), message_id=old.message_id)
 
 
-def _request(action: Action, number: int, frame: Frame, text: str, scopes: Scopes) -> Request:
+def request_for(action: Action, number: int, frame: Frame, text: str, scopes: Scopes) -> Request:
+    """A request about one page, with all that the frame says of it."""
     page = frame.pages[number]
     return Request(
         action=action,
@@ -65,7 +78,8 @@ def _request(action: Action, number: int, frame: Frame, text: str, scopes: Scope
     )
 
 
-def _removal(shown: Shown, needed: int, scopes: Scopes) -> Request | None:
+def removal(shown: Shown, needed: int, scopes: Scopes) -> Request | None:
+    """The removal of the last page beyond those that are needed, if there is one."""
     surplus = [page for page in shown.pages if page.number >= needed]
     if not surplus:
         return None
@@ -110,7 +124,7 @@ def _append(
     if old is None:
         if not target.strip():
             return None
-        request = _request(Action.POST, number, frame, target, scopes)
+        request = request_for(Action.POST, number, frame, target, scopes)
     else:
         sent = old.text or ""
         shown = target == sent or sent.endswith(AGAIN + target)
@@ -120,7 +134,7 @@ def _append(
         if not page.sealed and not target.startswith(sent):
             return None
         request = replace(
-            _request(Action.APPEND, number, frame, added, scopes), message_id=old.message_id
+            request_for(Action.APPEND, number, frame, added, scopes), message_id=old.message_id
         )
     if page.sealed:
         return request
@@ -138,14 +152,15 @@ def controls_of(frame: Frame, number: int) -> tuple[Control, ...]:
 
 
 def visible_end(shown: Shown) -> int:
-    """How much of the reply's source, from its beginning, is on the screen without a gap."""
+    """How much of the reply's source, from its beginning, is on the screen without a gap.
+
+    A page is posted only when those before it show all of their share.
+    """
     end = 0
     for page in sorted(shown.pages, key=lambda page: page.number):
         if page.text is None:
             return end
-        end = page.end
-        if not page.sealed:
-            break
+        end = max(end, page.end)
     return end
 
 
@@ -156,23 +171,35 @@ def carried_out(
 
     `message_id` and `channel` are those that a POST brought back; for other actions they stay.
     """
-    if request.action is Action.CLOSE:
+    old = next((page for page in shown.pages if page.number == request.page), None)
+    if request.action is Action.CLOSE and not (old and old.streaming):
         return replace(shown, closed=True)
     others = tuple(page for page in shown.pages if page.number != request.page)
     if request.action is Action.REMOVE:
         return replace(shown, pages=others)
-    old = next((page for page in shown.pages if page.number == request.page), None)
-    sent = (old.text or "") if old and request.action is Action.APPEND else ""
     page = ShownPage(
         number=request.page,
         message_id=message_id or (old.message_id if old else ""),
         channel=channel or (old.channel if old else ""),
-        text=sent + request.text,
+        text=_text_after(old, request),
         end=request.end,
         sealed=request.sealed,
         controls=request.controls,
+        streaming=_streams_after(old, request),
     )
     return replace(shown, pages=(*others, page))
+
+
+def _streams_after(old: ShownPage | None, request: Request) -> bool:
+    appended = request.action is Action.APPEND and old is not None and old.streaming
+    return appended or request.action is Action.START
+
+
+def _text_after(old: ShownPage | None, request: Request) -> str | None:
+    """What a message says; nobody knows what one says whose text was not known before."""
+    if old is None or request.action not in (Action.APPEND, Action.CLOSE):
+        return request.text
+    return None if old.text is None else old.text + request.text
 
 
 def forgotten(shown: Shown, number: int) -> Shown:

@@ -15,12 +15,13 @@ import structlog
 
 from bot.domain import Fence, PageRecord
 from bot.errors import Refused
-from bot.frames import Action, Control, Frame, Page, Priority, Request, Shown
+from bot.frames import Control, Frame, Page, Priority, Request, Shown
 from bot.ports import Clock, Surface
 from bot.reply.ages import Ages
 from bot.reply.delivery import Delivery, Ledger
 from bot.reply.document import Document
 from bot.reply.plan import visible_end
+from bot.reply.stakes import Stake
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -66,6 +67,7 @@ class Publisher:
         self._offer: asyncio.Task[Request | None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.Future[None] | None = None
+        self._stake = Stake(over=True)
         self._delivery = Delivery(
             surface=surface,
             ledger=ledger,
@@ -83,6 +85,8 @@ class Publisher:
         """Add to the reply; cheap, and nothing once the reply's place is gone."""
         if self.gone or not text:
             return
+        if len(self._document) == 0:
+            self._surface.grants.begin(self._stake)
         self._document.write(text)
         self._ages.wrote(len(self._document), self._clock.monotonic())
         self._changed.set()
@@ -135,6 +139,7 @@ class Publisher:
     # ── its life ──────────────────────────────────────────────────────────────────────────────
     async def __aenter__(self) -> Self:
         self._end = asyncio.get_running_loop().create_future()
+        self._stake = self._surface.grants.expect()
         self._task = asyncio.create_task(self._run(), name="publisher")
         self._task.add_done_callback(self._ended)
         return self
@@ -150,6 +155,7 @@ class Publisher:
         try:
             await asyncio.wait({self._task})
         finally:
+            self._surface.grants.leave(self._stake)
             await self._delivery.close(self._close_limit)
 
     async def _run(self) -> None:
@@ -197,21 +203,24 @@ class Publisher:
     async def _granted(self) -> Request | None:
         """Wait for the budget; None when nothing is to be done or the priority has changed."""
         await self._intend()
-        self._offer = asyncio.create_task(self._surface.grants.grant(self._plan, self._rank))
+        self._offer = asyncio.create_task(self._grant())
         try:
             return await self._offer
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if current is None or current.cancelling() or not self._document.final:
                 raise
-            return await self._surface.grants.grant(self._plan, self._rank)
+            return await self._grant()
         finally:
             self._offer = None
+
+    async def _grant(self) -> Request | None:
+        return await self._surface.grants.grant(self._plan, self._rank, self._stake)
 
     async def _intend(self) -> None:
         """Have the next page in the ledger already, so that a grant is used at once."""
         request = self._plan()
-        if request is not None and request.action is Action.POST:
+        if request is not None and request.action.posts:
             await self._delivery.intend(request.page)
 
     async def _send(self, request: Request) -> None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 
 from adapters.discord import wire
 from adapters.slack import web
+from adapters.slack.streams import MOST_CHARACTERS
+from adapters.slack.surface import SCOPES
 from bot.domain import Fence, PageRecord
 from bot.errors import Throttled
 from bot.frames import Action, Control, Frame, Limit, Request, Shown
@@ -22,6 +24,7 @@ from bot.ports import Clock
 from bot.reply.pacer import Pacer
 from bot.reply.plan import carried_out, plan_by_edits
 from bot.reply.publisher import Publisher
+from bot.reply.streams import plan_by_streams
 from tests.bench import age, bound
 from tests.bench.age import Aged, Version, aged, percentile
 from tests.bench.table import show
@@ -58,13 +61,14 @@ class Windows:
 
 @dataclass
 class Surface:
-    """A platform that edits, in simulated time."""
+    """A platform that edits, and where `streams` also appends, in simulated time."""
 
     grants: Pacer
     clock: ManualClock
     windows: Windows
     scopes: Callable[[Action, int], tuple[str, ...]]
     rtt: float
+    streams: bool | None = None
     renderer: Measured = field(default_factory=Measured)
     versions: list[Version] = field(default_factory=list)
 
@@ -78,16 +82,27 @@ class Surface:
         return Shown()
 
     def plan(self, shown: Shown, frame: Frame) -> Request | None:
-        return plan_by_edits(shown, frame, render=self.renderer.render, scopes=self.scopes)
+        if self.streams is None:
+            return plan_by_edits(shown, frame, render=self.renderer.render, scopes=self.scopes)
+        return plan_by_streams(
+            shown,
+            frame,
+            render=self.renderer.render,
+            scopes=self.scopes,
+            may_stream=self.streams,
+            most=MOST_CHARACTERS,
+            overdue=lambda _: False,
+        )
 
     async def perform(self, request: Request, shown: Shown) -> Shown:
         await self.clock.sleep(self.rtt / 2)
         now = self.clock.monotonic()
         self.windows.take(now, request.scopes)
-        text = "" if request.action is Action.REMOVE else request.text
-        self.versions.append(Version(now, str(request.page), text))
+        after = carried_out(shown, request, message_id=f"m{request.page}", channel="c")
+        text = next((page.text for page in after.pages if page.number == request.page), "")
+        self.versions.append(Version(now, str(request.page), text or ""))
         await self.clock.sleep(self.rtt / 2)
-        return carried_out(shown, request, message_id=f"m{request.page}", channel="c")
+        return after
 
 
 @dataclass(frozen=True)
@@ -99,6 +114,7 @@ class Platform:
     limits: Callable[[str], tuple[int, float] | None]
     scopes: Callable[[int, Action], tuple[str, ...]]
     measure: int
+    streams: bool | None = None  # whether the streams that it knows may be used
 
 
 def discord() -> Platform:
@@ -112,15 +128,22 @@ def discord() -> Platform:
     )
 
 
-def slack(channels: int) -> Platform:
+def slack(channels: int, *, streams: bool = True) -> Platform:
     """Posts are held to their workspace's window only: a channel's tokens are no window."""
-    kinds = {web.EDITS: (bound.SLACK_UPDATES, bound.SLACK_SECONDS), web.POSTS: (300, 60.0)}
+    kinds = {
+        web.EDITS: (bound.SLACK_UPDATES, bound.SLACK_SECONDS),
+        web.POSTS: (300, 60.0),
+        web.STARTS: (bound.SLACK_STREAMS, bound.SLACK_SECONDS),
+        web.APPENDS: (bound.SLACK_APPENDS, bound.SLACK_SECONDS),
+        web.STOPS: (bound.SLACK_STREAMS, bound.SLACK_SECONDS),
+    }
 
     def scopes(reply: int, action: Action) -> tuple[str, ...]:
         posts = action is Action.POST
-        return web.post_scopes(f"C{reply % channels}") if posts else (web.EDITS,)
+        return web.post_scopes(f"C{reply % channels}") if posts else SCOPES[action]
 
-    return Platform("slack", web.limits, kinds.get, scopes, 12_000)
+    name = "slack" if streams else "slack by edits"
+    return Platform(name, web.limits, kinds.get, scopes, 12_000, streams)
 
 
 @dataclass(frozen=True)
@@ -156,6 +179,7 @@ async def replay(
             windows=windows,
             scopes=_scopes(platform, number),
             rtt=rtt,
+            streams=platform.streams,
             renderer=Measured(platform.measure),
         )
         for number in range(count)
@@ -219,6 +243,9 @@ SHAPES = (
     (slack(1), 1),
     (slack(10), 10),
     (slack(10), 100),
+    (slack(1, streams=False), 1),
+    (slack(10, streams=False), 10),
+    (slack(10, streams=False), 100),
 )
 
 
@@ -246,7 +273,7 @@ async def report(cases: Sequence[tuple[Platform, int, float]]) -> None:
             *["first", "last", "requests", "429s", "incomplete"],
         ),
         rows,
-        "The bound is by posts and edits alone; last: the longest of all replies.",
+        "last: the longest of all replies.",
     )
 
 
@@ -267,7 +294,7 @@ def _row(outcome: Outcome, platform: Platform, count: int, rtt: float) -> list[o
 
 
 def least(platform: Platform, traces: Sequence[bound.Reply], rtt: float) -> float:
-    """The bound by posts and edits."""
+    """The bound with what the platform offers here."""
     if platform.name == "discord":
         return bound.discord(traces, rtt=rtt)
-    return bound.slack(traces, rtt=rtt, native=False)
+    return bound.slack(traces, rtt=rtt, native=bool(platform.streams))

@@ -72,6 +72,24 @@ def test_pages_are_posted_in_their_order() -> None:
     assert edits(shown, frame("one more", "two", "three")) is None
 
 
+def test_a_page_is_cut_back_once_the_next_one_has_its_text() -> None:
+    """What was read is never taken away before it stands elsewhere; at the end nothing is double."""
+    shown, _ = until_shown(Shown(), frame("one two three"))
+    cut = frame("one two ", "three four")
+    assert edits(shown, Frame(cut.pages[:1], final=False)) is None  # the next page has no text yet
+    shown, requests = until_shown(shown, cut)
+    assert [(request.action, request.page) for request in requests] == [
+        (Action.POST, 1),
+        (Action.EDIT, 0),
+    ]
+    assert visible_end(shown) == len("one two three four")
+    shorter, requests = until_shown(shown, frame("one", final=True))
+    assert [(request.action, request.page) for request in requests] == [
+        (Action.EDIT, 0),
+        (Action.REMOVE, 1),
+    ]
+
+
 def test_controls_are_under_the_last_page() -> None:
     """A new page takes the controls over from the one before it."""
     stop = (Control.STOP,)
@@ -147,12 +165,11 @@ def test_appending_another_text() -> None:
 
 
 def test_what_is_seen_has_no_gap() -> None:
-    """Text counts as seen up to the first page that is open or unknown."""
+    """Text counts as seen up to the first page of which nobody knows what it says."""
     shown, _ = until_shown(Shown(), frame("one", "two", "three"))
     assert visible_end(shown) == len("onetwothree")
     assert visible_end(forgotten(shown, 1)) == len("one")
-    opened = tuple(replace(page, sealed=page.number == 2) for page in shown.pages)
-    assert visible_end(Shown(opened)) == len("one")
+    assert visible_end(forgotten(shown, 0)) == 0
 
 
 def test_remembering() -> None:
