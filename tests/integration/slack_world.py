@@ -179,6 +179,7 @@ def claim(
     """A turn that answers the message `question`."""
     author = Author(ids.ALICE, "alice")
     route = {"channel": channel, "thread_ts": thread or question, "user": ids.ALICE, "kind": kind}
+    route["team"] = ids.TEAM
     return Claim(
         fence=Fence(turn, 1),
         conversation=Conversation(1, key(channel, thread or question), "q", None, 1, 0.0, 0.0),

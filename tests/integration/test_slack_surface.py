@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -236,40 +237,70 @@ async def test_an_edit_of_a_deleted_reply_says_gone(sim: SlackSim, slack: SlackA
         await show(surface, shown, frame("hello again"))
 
 
+async def refuse_sessions(sim: SlackSim) -> None:
+    """As for an app that is no agent."""
+    await sim.call("fault", match="agents.sessions", status=200, body={"ok": False, "error": "no"})
+
+
+async def thinking(sim: SlackSim) -> Any:
+    """The statuses, once there is one."""
+
+    async def statuses() -> Any:
+        state = await sim.state()
+        return state["statuses"] + state["sessions"]
+
+    return await sim.until(statuses)
+
+
+@pytest.mark.parametrize("channel", [ids.GENERAL, ids.DM_ALICE])
+async def test_the_session_is_processing_while_the_bot_works(
+    sim: SlackSim, slack: SlackAdapter, channel: str
+) -> None:
+    """Then Slack offers to stop it; afterwards it is active again, whatever happened."""
+    surface = slack.surface(claim(channel, await ask(sim, channel)))
+    await surface.open()
+    (session,) = await thinking(sim)
+    assert session["status"] == "processing"
+    await surface.close()
+    (session,) = (await sim.state())["sessions"]
+    assert session["status"] == "active"
+
+
 @pytest.mark.parametrize("posts", [0, 1])
 async def test_no_status_stays(sim: SlackSim, slack: SlackAdapter, posts: int) -> None:
-    """Whether or not something was posted, which clears it too."""
-    ts = await ask(sim)
-    surface = slack.surface(claim(ids.GENERAL, ts))
+    """Of an app that is no agent, too: whether or not something was posted, which clears it."""
+    await refuse_sessions(sim)
+    surface = slack.surface(claim(ids.GENERAL, await ask(sim)))
     await surface.open()
-
-    async def thinking() -> Any:
-        return (await sim.state())["statuses"]
-
-    (status,) = await sim.until(thinking)
+    (status,) = await thinking(sim)
     assert status["status"] == "is thinking…"
     if posts:
         await show(surface, Shown(), frame("hello"))
     await surface.close()
     assert (await sim.state())["statuses"] == []
-    assert len(await sim.requests("setStatus")) == 2 - posts
+    assert len(await sim.requests("threads.setStatus")) == 2 - posts
 
 
-async def test_a_status_that_slack_refuses_harms_nothing(
+async def test_a_status_is_set_only_where_it_can_be_cleared(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """In a direct message of an app that is no agent, words under the thread are tried next."""
-    ts = await ask(sim, ids.DM_ALICE)
-    await sim.call("fault", match="agents.sessions", status=200, body={"ok": False, "error": "no"})
-    surface = slack.surface(claim(ids.DM_ALICE, ts, kind="im"))
-    await surface.open()
+    """Of fifty requests a minute half are left to take away what the other half has set."""
+    surfaces = [slack.surface(claim(ids.GENERAL, await ask(sim), turn=n)) for n in range(40)]
+    await asyncio.gather(*(surface.open() for surface in surfaces))
 
-    async def thinking() -> Any:
-        return (await sim.state())["statuses"]
+    async def processing() -> int:
+        return len((await sim.state())["sessions"])
 
-    await sim.until(thinking)
-    await surface.close()
-    assert (await sim.state())["statuses"] == []
+    await sim.until(lambda: _at_least(processing, 24))
+    await asyncio.gather(*(surface.close() for surface in surfaces))
+    state = await sim.state()
+    assert {session["status"] for session in state["sessions"]} == {"active"}
+    assert state["statuses"] == []
+    assert state["ratelimited"] == {}
+
+
+async def _at_least(count: Callable[[], Awaitable[int]], least: int) -> bool:
+    return await count() >= least
 
 
 async def test_closing_at_once_leaves_no_status(sim: SlackSim, slack: SlackAdapter) -> None:

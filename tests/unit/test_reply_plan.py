@@ -83,7 +83,7 @@ def test_a_page_is_cut_back_once_the_next_one_has_its_text() -> None:
         (Action.EDIT, 0),
     ]
     assert visible_end(shown) == len("one two three four")
-    shorter, requests = until_shown(shown, frame("one", final=True))
+    _, requests = until_shown(shown, frame("one", final=True))
     assert [(request.action, request.page) for request in requests] == [
         (Action.EDIT, 0),
         (Action.REMOVE, 1),

@@ -1,0 +1,280 @@
+"""Native streams of one reply in Slack: how it grows, what ends a stream, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from adapters.slack.blocks import identity
+from adapters.slack.client import SlackAdapter
+from adapters.slack.streams import MOST_CHARACTERS
+from adapters.slack.surface import SlackSurface
+from bot.domain import PageRecord
+from bot.errors import Unsettled
+from bot.frames import Action, Control, Frame, Page, Shown
+from bot.reply.document import Document
+from tests.integration.slack_world import FakeInbox, claim, running
+from tests.sims.slack import ids
+from tests.sims.slack.client import SlackSim
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[SlackSim]:
+    async with SlackSim() as sim:
+        yield sim
+
+
+@pytest.fixture
+async def slack(sim: SlackSim) -> AsyncIterator[SlackAdapter]:
+    async with running(sim, FakeInbox()) as adapter:
+        yield adapter
+
+
+class Reply:
+    """One reply: a document, its surface, and what is shown of it."""
+
+    def __init__(self, sim: SlackSim, surface: SlackSurface, channel: str, ts: str) -> None:
+        self.sim, self.surface, self.channel, self.ts = sim, surface, channel, ts
+        self.document = Document(surface.renderer)
+        self.shown = Shown()
+
+    async def write(self, *parts: str) -> None:
+        """Each part is shown before the next one comes."""
+        for part in parts:
+            self.document.write(part)
+            await self.show()
+
+    async def finish(self, text: str | None = None, *controls: Control) -> None:
+        self.document.finish(text)
+        self.document.controls = controls
+        await self.show()
+
+    async def show(self) -> None:
+        while True:
+            request = self.surface.plan(self.shown, self.document.frame())
+            if request is None and not self.document.behind:
+                return
+            if request is not None:
+                self.shown = await self.surface.perform(request, self.shown)
+
+    async def messages(self) -> list[dict[str, Any]]:
+        return (await self.sim.thread(self.channel, self.ts))[1:]
+
+    async def hows(self) -> list[str]:
+        (message,) = await self.messages()
+        return [version["how"] for version in message["versions"]]
+
+
+async def begun(
+    sim: SlackSim, slack: SlackAdapter, channel: str = ids.GENERAL, kind: str = "channel"
+) -> Reply:
+    """A reply whose session is known to be processing, so that it may stream."""
+    ts = await sim.say(ids.ALICE, channel, "a question", mention=kind != "im")
+    surface = slack.surface(claim(channel, ts, kind=kind))
+    await surface.open()
+
+    async def processing() -> Any:
+        return surface._streams.possible
+
+    await sim.until(processing)
+    return Reply(sim, surface, channel, ts)
+
+
+@pytest.mark.parametrize(
+    ("channel", "kind"),
+    [(ids.GENERAL, "channel"), (ids.PRIVATE, "group"), (ids.DM_ALICE, "im")],
+)
+async def test_a_reply_streams_and_its_end_has_all_that_an_edit_would(
+    sim: SlackSim, slack: SlackAdapter, channel: str, kind: str
+) -> None:
+    """Started, appended to, closed: with buttons, with its identity, and the session is active."""
+    reply = await begun(sim, slack, channel, kind)
+    await reply.write("# Hello\n\nThis is ", "**bold", " text** and", " the end")
+    await reply.finish(None, Control.RETRY)
+    (message,) = await reply.messages()
+    assert message["shown"].startswith("# Hello\n\nThis is **bold text** and the end")
+    assert message["metadata"] == identity(7, 0)
+    assert message["blocks"][0]["elements"][0]["action_id"] == "threadline_retry"
+    hows = await reply.hows()
+    assert hows == ["start", *["append"] * (len(hows) - 2), "stop"]
+    (session,) = (await sim.state())["sessions"]
+    assert session["status"] == "active"
+    await reply.surface.close()
+    assert len(await sim.requests("sessions.setStatus")) == 1  # the close has cleared it
+
+
+async def test_what_is_not_sure_is_not_appended(sim: SlackSim, slack: SlackAdapter) -> None:
+    """No version of the message shows a delimiter whose partner has not come."""
+    reply = await begun(sim, slack)
+    for char in "Some **bold** and `code` and [a link](https://example.com/x) here. ":
+        await reply.write(char)
+    await reply.finish()
+    (message,) = await reply.messages()
+    for version in message["versions"]:
+        assert version["shown"].count("**") % 2 == 0
+        assert version["shown"].count("`") % 2 == 0
+        assert version["shown"].count("[") == version["shown"].count(")")
+
+
+async def test_nothing_pings_in_any_piece(sim: SlackSim, slack: SlackAdapter) -> None:
+    """Calls of people are broken also where they come in pieces of one character."""
+    text = f"<!channel> <@{ids.BOB}> @here `<!here>` and @everyone <!subteam^S1|x> done"
+    reply = await begun(sim, slack)
+    await reply.write(*text)
+    await reply.finish()
+    for message in await reply.messages():
+        assert all(version["pings"] == [] for version in message["versions"])
+
+
+async def test_a_stream_that_dies_of_age_goes_on_by_edits(
+    sim: SlackSim, slack: SlackAdapter
+) -> None:
+    """Slack has ended it without us, so the next edit gives the message its identity."""
+    reply = await begun(sim, slack)
+    await reply.write("The beginning")
+    await sim.streams(seconds=0.0)
+    await reply.write(" was", " there")
+    first = await reply.messages()
+    await reply.finish()
+    (message,) = await reply.messages()
+    assert message["shown"] == "The beginning was there"
+    assert message["metadata"] == identity(7, 0)
+    assert len(first) == 1
+
+
+async def test_a_long_page_is_closed_in_time_and_filled_by_edits(
+    sim: SlackSim, slack: SlackAdapter
+) -> None:
+    """Slack takes about 11,000 characters in a stream; the page takes a few more."""
+    reply = await begun(sim, slack)
+    paragraph = "word " * 150 + "\n\n"
+    text = paragraph * 20
+    await reply.write(*[paragraph] * 20)
+    await reply.finish()
+    messages = await reply.messages()
+    assert len(messages) == 2
+    assert "\n".join(m["shown"] for m in messages).split() == text.split()
+    assert not (await sim.state())["streaming"]
+    assert all(m["metadata"] == identity(7, n) for n, m in enumerate(messages))
+    assert len(messages[0]["shown"]) > MOST_CHARACTERS
+
+
+async def test_who_stops_it_in_slack_sees_no_more_until_the_end(
+    sim: SlackSim, slack: SlackAdapter
+) -> None:
+    """Slack refuses appends then, before or after it tells of the stop."""
+    reply = await begun(sim, slack)
+    await reply.write("Some words. ")
+    await sim.stop_agent(ids.ALICE, ids.GENERAL, reply.ts)
+    await reply.write("Words that nobody wants", " any more")
+    (message,) = await reply.messages()
+    assert message["shown"].strip() == "Some words."
+    await reply.finish("Some words.\n\n_Stopped._", Control.RETRY)
+    (message,) = await reply.messages()
+    assert message["shown"].startswith("Some words.\n\n_Stopped._")
+    assert message["metadata"] == identity(7, 0)
+
+
+async def test_another_end_than_was_streamed_replaces_it(
+    sim: SlackSim, slack: SlackAdapter
+) -> None:
+    """As when a note of ours stands at the top in the end: closed first, then edited."""
+    reply = await begun(sim, slack)
+    await reply.write("Some words that ", "came")
+    await reply.finish("Something else.")
+    (message,) = await reply.messages()
+    assert message["shown"] == "Something else."
+    assert (await reply.hows())[-2:] == ["stop", "update"]
+
+
+async def test_after_a_crash_an_open_stream_of_the_ledger_is_closed_and_edited(
+    sim: SlackSim, slack: SlackAdapter
+) -> None:
+    """Its message is known, so nobody looks for it; Slack's refusal of an edit tells."""
+    reply = await begun(sim, slack)
+    await reply.write("Half an answer ", "that")
+    (page,) = reply.shown.pages
+    again = Reply(sim, slack.surface(claim(ids.GENERAL, reply.ts)), ids.GENERAL, reply.ts)
+    again.shown = await again.surface.recover([PageRecord(0, page.message_id, ids.GENERAL)])
+    await again.write("A whole ", "answer")
+    await again.finish()
+    (message,) = await again.messages()
+    assert message["shown"] == "A whole answer"
+    assert message["metadata"] == identity(7, 0)
+    assert not (await sim.state())["streaming"]
+
+
+async def test_an_open_stream_that_is_not_needed_is_closed_and_removed(
+    sim: SlackSim, slack: SlackAdapter
+) -> None:
+    """Slack refuses to delete a message that streams."""
+    reply = await begun(sim, slack)
+    await reply.write("Half an answer ", "that")
+    (page,) = reply.shown.pages
+    again = slack.surface(claim(ids.GENERAL, reply.ts))
+    found = await again.recover([PageRecord(0, page.message_id, ids.GENERAL)])
+    request = again.plan(found, Frame((), final=True))
+    assert request is not None and request.action is Action.REMOVE
+    await again.perform(request, found)
+    assert await reply.messages() == []
+
+
+async def test_a_stream_that_died_after_a_crash_is_found_again(
+    sim: SlackSim, slack: SlackAdapter
+) -> None:
+    """It has no identity, as nobody closed it; there is none but this turn's."""
+    reply = await begun(sim, slack)
+    await sim.streams(seconds=0.2)
+    await reply.write("Half an answer ")
+    again = Reply(sim, slack.surface(claim(ids.GENERAL, reply.ts)), ids.GENERAL, reply.ts)
+
+    async def over() -> bool:
+        return not (await sim.state())["streaming"]
+
+    await sim.until(over)
+    again.shown = await again.surface.recover([PageRecord(0, None)])
+    await again.write("A whole answer")
+    await again.finish()
+    (message,) = await again.messages()
+    assert message["shown"] == "A whole answer"
+    assert message["metadata"] == identity(7, 0)
+
+
+async def test_an_append_of_unknown_outcome_is_settled_by_an_edit(
+    sim: SlackSim, slack: SlackAdapter
+) -> None:
+    """Appending again could show it twice."""
+    reply = await begun(sim, slack)
+    await reply.write("One ")
+    await sim.call("fault", match="chat.appendStream", drop=True, after=True)
+    reply.document.write("two ")
+    with pytest.raises(Unsettled):
+        await reply.show()
+    (page,) = reply.shown.pages
+    reply.shown = Shown((replace(page, text=None),))
+    await reply.write("three ")
+    await reply.finish()
+    (message,) = await reply.messages()
+    assert message["shown"] == "One two three"
+
+
+async def test_without_slacks_own_stop_a_reply_is_edited_and_has_a_button(
+    sim: SlackSim, slack: SlackAdapter
+) -> None:
+    """An app that is no agent cannot offer it: then people in control matter more."""
+    await sim.call("fault", match="agents.sessions", status=200, body={"ok": False, "error": "no"})
+    ts = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
+    surface = slack.surface(claim(ids.GENERAL, ts))
+    await surface.open()
+
+    async def tried() -> Any:
+        return (await sim.state())["statuses"]
+
+    await sim.until(tried)
+    page = Page("Some words", "Some", 0, 10, sealed=False)
+    request = surface.plan(Shown(), Frame((page,), final=False, controls=(Control.STOP,)))
+    assert request is not None
+    assert (request.action, request.controls) == (Action.POST, (Control.STOP,))
