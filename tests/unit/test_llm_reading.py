@@ -11,6 +11,7 @@ from bot.domain import Delta, Usage
 from bot.errors import CutOff, ModelError, ModelFailed, TimedOut
 from bot.llm.patience import Limits, OutOfPatience, Patience
 from bot.llm.reading import Reader
+from bot.llm.thinking import Habit
 
 QUICK = Limits(first_token=0.2, between_tokens=0.1)
 
@@ -20,13 +21,19 @@ async def forever() -> None:
     await asyncio.Event().wait()
 
 
-def make_reader(limits: Limits = QUICK) -> Reader:
+def make_reader(limits: Limits = QUICK, habit: Habit | None = None) -> Reader:
     """A reader whose transport breaks with OSError."""
 
     def translate(error: Exception, started: bool) -> ModelError:
         return (CutOff if started else ModelFailed)(str(error))
 
-    return Reader(model="a:b", limits=limits, broken=(OSError,), translate=translate)
+    return Reader(
+        model="a:b",
+        limits=limits,
+        broken=(OSError,),
+        translate=translate,
+        habit=habit or Habit(),
+    )
 
 
 async def source(*steps: Delta | Exception | float) -> AsyncIterator[Delta]:
