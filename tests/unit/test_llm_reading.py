@@ -166,6 +166,42 @@ async def test_after_done_it_does_not_wait() -> None:
         reader.end()
 
 
+async def test_reasoning_between_tags_comes_back_as_reasoning() -> None:
+    """Whatever it shares a delta with; afterwards every delta passes as it is."""
+    last = Delta("s.", finish_reason="stop")
+    steps = [Delta("<thi"), Delta("nk>hm</think>\n\nYe", reasoning="so "), last]
+    got = await read(make_reader(), steps)
+    assert [(delta.reasoning, delta.text) for delta in got] == [
+        ("", ""),
+        ("so hm", "Ye"),
+        ("", "s."),
+    ]
+    assert got[0].model == "a:b" and got[2] is last
+
+
+async def test_what_was_held_back_comes_with_the_finish_reason() -> None:
+    """An answer may be shorter than a tag, or never close it."""
+    for steps in ([Delta("<th"), Delta(finish_reason="stop")], [Delta("<th", "", "stop")]):
+        assert "".join(delta.text for delta in await read(make_reader(), steps)) == "<th"
+    unclosed = [Delta("<think>a"), Delta("b", "", "stop")]
+    assert (await read(make_reader(), unclosed))[-1].text == "ab"
+
+
+async def test_a_piece_that_may_become_a_tag_is_a_sign_of_life() -> None:
+    """It is held back, and counts all the same."""
+    with pytest.raises(TimedOut) as caught:
+        await read(make_reader(), [Delta("<thi"), 30.0])
+    assert caught.value.started
+
+
+async def test_a_closing_tag_alone_is_remembered_for_the_next_answer() -> None:
+    habit = Habit()
+    steps = [Delta("hm\n"), Delta("</think>"), Delta("\n\nYes."), Delta(finish_reason="stop")]
+    await read(make_reader(habit=habit), steps)
+    got = await read(make_reader(habit=habit), steps)
+    assert "".join(delta.text for delta in got) == "Yes."
+
+
 async def test_a_broken_stream_is_translated_with_its_cause() -> None:
     """The translation is told whether text had come."""
     with pytest.raises(ModelFailed) as failed:
