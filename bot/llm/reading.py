@@ -90,13 +90,15 @@ class Reader:
         What is reasoning of its text comes back as such, also where that empties the delta: the
         token counts, whatever it was.
         """
-        if delta.text or delta.reasoning:
+        text = delta.text
+        if text or delta.reasoning:
             self._patience.token()
         if self._splitter is not None:
             delta = self._split(delta, self._splitter)
-        if UNOPENED in delta.text:
-            self._habit.notice(self._before, delta.text)
-        self._before = delta.text
+            text = delta.text
+        if UNOPENED in text:
+            self._habit.notice(self._before, text)
+        self._before = text
         if delta.finish_reason:
             self._finished = True
             self._patience.settle(USAGE_SECONDS)
