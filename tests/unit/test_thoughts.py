@@ -99,6 +99,7 @@ NASTY = [
     "<div>\n<!-- x\n<script>",
     "> quote\n>> more",
     "a\\*b \\",
+    "ends with \\\nand more",
     "snake_case _em_ __init__ &amp; &#35; AT&T",
     "<@123> @everyone ||spoiler||",
     "[a]: http://x.y",
