@@ -178,6 +178,7 @@ def _core(
             temperature=settings.temperature,
             max_concurrent=settings.max_concurrent_turns,
             max_queued=settings.max_queued_turns,
+            reasoning=settings.reasoning,
         ),
         clock=clock,
     )

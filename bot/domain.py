@@ -300,6 +300,13 @@ class Claim:
 
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────
+class Reasoning(StrEnum):
+    """What people see of the thoughts that a model streams; no later request contains them."""
+
+    HIDDEN = "hidden"  # that it thinks
+    SHOWN = "shown"  # the last of them, small, above the answer
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One model call. `max_tokens` and `temperature` are left to the provider when None."""
@@ -311,13 +318,16 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """One piece of a streamed answer. The last ones carry the finish reason and the usage."""
+    """One piece of a streamed answer. The last ones carry the finish reason and the usage.
+
+    `reasoning` is no part of the answer: it comes before the text, and is not kept with it.
+    """
 
     text: str = ""
     reasoning: str = ""
     finish_reason: str | None = None
     usage: Usage | None = None
-    model: str | None = None  # who answers, in the first delta: a chain may have fallen over
+    model: str | None = None  # who answers, in its first delta: a chain may have fallen over
 
 
 # ── commands ──────────────────────────────────────────────────────────────────────────────────

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from bot.domain import Reasoning
 from bot.errors import SettingsError
 
 DEFAULT_SYSTEM_PROMPT = (
@@ -64,6 +65,7 @@ class Settings(BaseModel):
     temperature: float | None = Field(default=None, ge=0, le=2)
     first_token_seconds: float = Field(default=60.0, gt=0)
     between_tokens_seconds: float = Field(default=30.0, gt=0)
+    reasoning: Reasoning = Reasoning.HIDDEN
     # Running
     max_concurrent_turns: int = Field(default=200, ge=1)
     max_queued_turns: int = Field(default=2_000, ge=1)
@@ -85,6 +87,11 @@ class Settings(BaseModel):
     @classmethod
     def _upper(cls, value: str) -> str:
         return value.upper()
+
+    @field_validator("reasoning", mode="before")
+    @classmethod
+    def _lower(cls, value: str) -> str:
+        return value.lower()
 
     @field_validator("database_url")
     @classmethod

@@ -17,6 +17,8 @@ from bot.errors import (
 )
 
 AGAIN = "Writing it again."
+THINKING = "Thinking…"
+THOUGHTS = "Thoughts of the model:"
 QUEUED = "In the queue: many questions are being answered at the moment."
 TOO_BUSY = "I have too many questions waiting right now. Please ask again in a few minutes."
 STOPPED = "Stopped."

@@ -11,7 +11,7 @@ import structlog
 
 from bot import texts
 from bot.context import ContextWindow, message_tokens
-from bot.domain import ChatRequest, Claim, Conclusion, Delta, Message, Outcome, Usage
+from bot.domain import ChatRequest, Claim, Conclusion, Delta, Message, Outcome, Reasoning, Usage
 from bot.errors import ContentRefused, ContextTooLong, Gone, LostOwnership, ModelError, Refused
 from bot.frames import Control
 from bot.persistence import until_stored
@@ -19,6 +19,7 @@ from bot.ports import ChatModel, Clock, Surface
 from bot.reply.mend import close_open
 from bot.reply.publisher import Publisher
 from bot.scheduler import Interrupt
+from bot.thoughts import Thoughts, parted
 from bot.transitions import Store
 
 log = structlog.stdlib.get_logger(__name__)
@@ -41,13 +42,15 @@ class TurnOptions:
     temperature: float | None = None
     max_concurrent: int = 200
     max_queued: int = 2_000
+    reasoning: Reasoning = Reasoning.HIDDEN
 
 
 @dataclass(slots=True)
 class _Draft:
     """What the model has said so far, in one attempt."""
 
-    notice: str = ""
+    notice: str
+    thoughts: Thoughts
     text: list[str] = field(default_factory=list)
     model: str | None = None
     finish_reason: str | None = None
@@ -55,19 +58,35 @@ class _Draft:
     first_token_at: float | None = None
 
     def take(self, delta: Delta, now: float) -> None:
-        if delta.text and self.first_token_at is None:
-            self.first_token_at = now
-        self.text.append(delta.text)
-        self.model = delta.model or self.model
+        if delta.model:
+            self.model = delta.model
+            self.thoughts.forget()
+        if delta.reasoning and not self.text:
+            self.thoughts.take(delta.reasoning)
+        if delta.text:
+            if self.first_token_at is None:
+                self.first_token_at = now
+            self.text.append(delta.text)
         self.finish_reason = delta.finish_reason or self.finish_reason
         self.usage = delta.usage or self.usage
+
+    @property
+    def content(self) -> str:
+        """The answer so far, without what turned out to be reasoning."""
+        return parted("".join(self.text))[1].strip()
 
     def conclude(
         self, outcome: Outcome, sentence: str = "", error: str | None = None
     ) -> Conclusion:
         """The end: the model's words, and a sentence of ours below them."""
-        content = "".join(self.text).strip()
-        parts = (self.notice, close_open(content), texts.note(sentence) if sentence else "")
+        thought, content = parted("".join(self.text))
+        content = content.strip()
+        parts = (
+            self.notice,
+            self.thoughts.above(thought, content),
+            close_open(content),
+            texts.note(sentence) if sentence else "",
+        )
         return Conclusion(
             outcome=outcome,
             content=content,
@@ -150,7 +169,7 @@ class _Attempt:
     def __init__(self, runner: TurnRunner, claim: Claim, interrupt: Interrupt) -> None:
         self._runner, self._claim, self._interrupt = runner, claim, interrupt
         self._store = runner.store
-        self._draft = _Draft(notice=_notice(claim))
+        self._draft = _Draft(_notice(claim), Thoughts(runner.options.reasoning))
         self._conclusion = claim.conclusion
 
     async def run(self) -> None:
@@ -225,17 +244,22 @@ class _Attempt:
                 await self._ask(request, reply)
             except ContextTooLong:
                 shorter = await self._request(_tokens(request) // 2)
-                if any(draft.text) or len(shorter.messages) == len(request.messages):
+                if draft.text or len(shorter.messages) == len(request.messages):
                     raise
                 log.info("too long for the model: asking again with half", tokens=_tokens(request))
                 await self._ask(shorter, reply)
         return True
 
     async def _ask(self, request: ChatRequest, reply: Publisher) -> None:
+        thoughts = self._draft.thoughts
         async with _deltas(self._runner.model(self._claim), request) as deltas:
             async for delta in deltas:
                 self._draft.take(delta, self._runner.clock.time())
+                if delta.reasoning:
+                    thoughts.tell(self._runner.clock.monotonic(), reply.note)
                 if delta.text:
+                    if thoughts.pending:
+                        reply.write(thoughts.above() + "\n\n")
                     reply.write(delta.text)
                 if reply.gone:
                     await reply.settled()  # raises why: only a place that is gone ends the turn
@@ -343,7 +367,7 @@ def _without_model(claim: Claim, draft: _Draft) -> Conclusion | None:
 
 
 def _failed(draft: _Draft, error: ModelError) -> Conclusion:
-    outcome = Outcome.CUT_OFF if "".join(draft.text).strip() else Outcome.FAILED
+    outcome = Outcome.CUT_OFF if draft.content else Outcome.FAILED
     return draft.conclude(outcome, texts.model_failure(error), type(error).__name__)
 
 
@@ -352,13 +376,13 @@ def _interrupted(draft: _Draft, reason: Outcome) -> Conclusion:
         return draft.conclude(reason)
     if reason is Outcome.RESET:
         return draft.conclude(reason, texts.RESET_MEANWHILE)
-    return draft.conclude(reason, texts.STOPPED if draft.text else texts.STOPPED_EARLY)
+    return draft.conclude(reason, texts.STOPPED if draft.content else texts.STOPPED_EARLY)
 
 
 def _ended(draft: _Draft) -> Conclusion:
     if draft.finish_reason == "content_filter":
         return _failed(draft, ContentRefused())
-    if not "".join(draft.text).strip():
+    if not draft.content:
         return draft.conclude(Outcome.FAILED, texts.EMPTY_ANSWER, "empty answer")
     if draft.finish_reason == "length":
         return draft.conclude(Outcome.ANSWERED, texts.LENGTH_LIMIT)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bot.changes import Changes
 from bot.clock import SystemClock
@@ -162,7 +163,7 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
             await asyncio.sleep(0.002)
 
 
-def world_of(path: Path, store: SqliteStore, *, with_reply: bool = False, **options: int) -> World:
+def world_of(path: Path, store: SqliteStore, *, with_reply: bool = False, **options: Any) -> World:
     model, other, adapter = Scripted(), Scripted(name="other"), FakeAdapter()
     runner = TurnRunner(
         store=store,
@@ -188,10 +189,10 @@ def world_of(path: Path, store: SqliteStore, *, with_reply: bool = False, **opti
 
 
 @asynccontextmanager
-async def world_at(path: Path, *, with_reply: bool = False) -> AsyncIterator[World]:
+async def world_at(path: Path, *, with_reply: bool = False, **options: Any) -> AsyncIterator[World]:
     """A core on the database at `path`, drained at the end."""
     async with opened(path) as store:
-        world = world_of(path, store, with_reply=with_reply)
+        world = world_of(path, store, with_reply=with_reply, **options)
         yield world
         await world.scheduler.drain(5)
         await world.intake.aclose()

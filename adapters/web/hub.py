@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.web.render import GrowingHtml
+from bot import texts
+
+_QUEUED = texts.note(texts.QUEUED)
 
 KEPT_EVENTS = 500
 """Events a user's page can catch up on after a lost connection; beyond them it reads all anew."""
@@ -41,7 +44,7 @@ class Live:
     @property
     def state(self) -> str:
         """As the page names it."""
-        return "queued" if self.note and not self.source else "writing"
+        return "queued" if self.note == _QUEUED and not self.source else "writing"
 
     @property
     def text(self) -> str:

@@ -21,6 +21,7 @@ from bot.domain import Address, Answer, Author, ConversationKey, Incoming, Recei
 from bot.library import Library
 from bot.ports import Clock, Inbox
 from bot.records import ConversationRecord, NewConversation, Place, ReplyRecord
+from bot.thoughts import unquoted
 
 PLATFORM = "web"
 CHANNEL = "general"
@@ -152,7 +153,7 @@ class Talk:
                 woken.clear()
                 live = self.hub.live(turn)
                 if live is not None:
-                    text = live.source.lstrip()
+                    text = unquoted(live.source).lstrip()
                     if len(text) > len(seen) and text.startswith(seen):
                         piece, seen = text[len(seen) :], text
                         yield piece

@@ -66,14 +66,26 @@ def _delta(chunk: dict[str, Any]) -> Delta:
     choice = choices[0]
     delta = choice.get("delta") or {}
     text = delta.get("content") or delta.get("refusal") or ""
-    # DeepSeek, vLLM and llama.cpp say reasoning_content; OpenRouter and newer vLLM reasoning.
+    # DeepSeek, SGLang and llama.cpp say reasoning_content; OpenRouter, Ollama and newer vLLM
+    # reasoning; some say both, with the same words.
     reasoning = delta.get("reasoning_content") or delta.get("reasoning") or ""
+    if reasoning and not isinstance(reasoning, str):
+        reasoning = thought(reasoning)
     if not isinstance(text, str):
         text, reasoning = _parts(text)
     finish = choice.get("finish_reason")
     if not (text or reasoning or finish or usage):
         return NOTHING
     return Delta(text, reasoning, finish, usage)
+
+
+def thought(reasoning: Any) -> str:
+    """A piece of reasoning, which gateways to Bedrock send as an object; what it says else is lost.
+
+    A signature, or what is encrypted, is for nobody's eyes.
+    """
+    text = reasoning.get("text") if isinstance(reasoning, dict) else reasoning
+    return text if isinstance(text, str) else ""
 
 
 def _usage(counted: dict[str, Any]) -> Usage:

@@ -1,9 +1,10 @@
-"""A chain of models: when one fails before its first token, the next is asked, and the log says so.
+"""A chain of models: when one fails before its first word, the next is asked, and the log says so.
 
-After the first token nothing falls over: an answer comes from one model. A chain waits and asks
-again only when every model has failed, when time may help, and within the limit to the first
-token; so one model alone is retried, and several are not kept waiting by the first. A model that
-keeps failing is left alone for a while (`bot.llm.breaker`): the next is asked at once.
+After the first word nothing falls over: an answer comes from one model. Reasoning is no word of it:
+what a model that failed had thought is forgotten when the next delta names another one. A chain
+waits and asks again only when every model has failed, when time may help, and within the limit to
+the first token; so one model alone is retried, and several are not kept waiting by the first. A
+model that keeps failing is left alone for a while (`bot.llm.breaker`): the next is asked at once.
 """
 
 from __future__ import annotations
@@ -101,14 +102,16 @@ class Chain:
         """Ask each model once, until one answers; `failures` is empty then."""
         for number, (model, breaker) in enumerate(zip(self._models, self._breakers, strict=True)):
             call: Call | None = None
+            said = False
             try:
                 with breaker.call() as call:
                     async with aclosing(cast(Any, model.stream(request))) as deltas:
                         async for delta in deltas:
                             call.token()
+                            said = said or delta.text != ""
                             yield delta
             except ModelError as error:
-                if (call and call.started) or isinstance(error, ContentRefused):
+                if said or isinstance(error, ContentRefused):
                     raise  # a refusal is an answer about the question: nobody else is asked
                 failures.append(error)
                 if call is not None:  # of one that rests, the breaker has told the log
@@ -120,7 +123,7 @@ class Chain:
     def _report(self, model: ChatModel, error: ModelError, number: int) -> None:
         others = self._models[number:]
         log.warning(
-            "the model failed before its first token",
+            "the model failed before its first word",
             model=model.name,
             error=type(error).__name__,
             reason=str(error),

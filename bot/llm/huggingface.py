@@ -18,10 +18,11 @@ from huggingface_hub.errors import HfHubHTTPError, OverloadedError, TextGenerati
 from bot.domain import ChatRequest, Delta, Finding, Usage
 from bot.errors import CutOff, ModelError, ModelFailed, Overloaded
 from bot.llm.check import try_model
-from bot.llm.chunks import NOTHING
+from bot.llm.chunks import NOTHING, thought
 from bot.llm.failures import Report, failure, in_stream
 from bot.llm.patience import Limits
 from bot.llm.reading import Reader
+from bot.llm.thinking import Habit
 
 ROUTER_URL = "https://router.huggingface.co/v1"
 # As for OpenAI: a server that takes no connection is down.
@@ -40,6 +41,7 @@ class HuggingFaceModel:
     ) -> None:
         self._model, self._limits = model, limits
         self._token, self._url = token, base_url or ROUTER_URL
+        self._habit = Habit()
         _prepare_library()
 
     @property
@@ -67,7 +69,11 @@ class HuggingFaceModel:
     # ── one request ───────────────────────────────────────────────────────────────────────────
     def _reader(self) -> Reader:
         return Reader(
-            model=self.name, limits=self._limits, broken=_BROKEN, translate=self._translate
+            model=self.name,
+            limits=self._limits,
+            broken=_BROKEN,
+            translate=self._translate,
+            habit=self._habit,
         )
 
     def _client(self) -> AsyncInferenceClient:
@@ -140,7 +146,7 @@ def _delta(chunk: Any) -> Delta:
     )
     if not (text or reasoning or choice.finish_reason or usage):
         return NOTHING
-    return Delta(text, reasoning or "", choice.finish_reason, usage)
+    return Delta(text, thought(reasoning), choice.finish_reason, usage)
 
 
 # ── the library ───────────────────────────────────────────────────────────────────────────────

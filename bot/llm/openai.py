@@ -23,6 +23,7 @@ from bot.llm.failures import Report, failure, in_stream
 from bot.llm.patience import Limits
 from bot.llm.reading import Reader
 from bot.llm.sse import EventDecoder, EventTooLong
+from bot.llm.thinking import Habit
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -81,6 +82,7 @@ class OpenAIModel:
         self._limit_name = "max_completion_tokens" if at_home else "max_tokens"
         # What this server was found to refuse: a fact about the server, not about a request.
         self._refused: dict[str, str | None] = {}
+        self._habit = Habit()
 
     @property
     def name(self) -> str:
@@ -112,7 +114,11 @@ class OpenAIModel:
     # ── one request ───────────────────────────────────────────────────────────────────────────
     def _reader(self) -> Reader:
         return Reader(
-            model=self.name, limits=self._limits, broken=_BROKEN, translate=self._translate
+            model=self.name,
+            limits=self._limits,
+            broken=_BROKEN,
+            translate=self._translate,
+            habit=self._habit,
         )
 
     async def _open(

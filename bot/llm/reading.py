@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 from bot.domain import Delta
 from bot.errors import CutOff, ModelError, TimedOut
 from bot.llm.patience import Limits, OutOfPatience, Patience
+from bot.llm.thinking import UNOPENED, Habit, Splitter
 
 T = TypeVar("T")
 
@@ -26,7 +27,8 @@ class Reader:
     """The state of one answer; a context manager.
 
     `broken` are the exceptions of the transport and the parser, which `translate` turns into ours
-    (it is told whether a token had come).
+    (it is told whether a token had come). `habit` is the model's, and lasts from one answer to the
+    next.
     """
 
     def __init__(
@@ -36,10 +38,14 @@ class Reader:
         limits: Limits,
         broken: tuple[type[Exception], ...],
         translate: Callable[[Exception, bool], ModelError],
+        habit: Habit,
     ) -> None:
         self._model = model
         self._patience = Patience(limits)
         self._broken, self._translate = broken, translate
+        self._habit = habit
+        self._splitter: Splitter | None = Splitter(habit)  # until the text of the answer begins
+        self._before = ""  # the piece of text before this one
         self._named = False
         self._finished = False
 
@@ -79,9 +85,20 @@ class Reader:
             raise self._translate(error, self.started) from error
 
     def take(self, delta: Delta) -> Delta:
-        """Note what a delta means; the first one comes back with the model's name."""
-        if delta.text or delta.reasoning:
+        """Note what a delta means; the first one comes back with the model's name.
+
+        What is reasoning of its text comes back as such, also where that empties the delta: the
+        token counts, whatever it was.
+        """
+        text = delta.text
+        if text or delta.reasoning:
             self._patience.token()
+        if self._splitter is not None:
+            delta = self._split(delta, self._splitter)
+            text = delta.text
+        if UNOPENED in text:
+            self._habit.notice(self._before, text)
+        self._before = text
         if delta.finish_reason:
             self._finished = True
             self._patience.settle(USAGE_SECONDS)
@@ -99,6 +116,17 @@ class Reader:
         """The stream has ended; raises CutOff when the answer was not whole."""
         if not self._finished:
             raise CutOff("the stream ended without a finish reason", model=self._model)
+
+    def _split(self, delta: Delta, splitter: Splitter) -> Delta:
+        reasoning, text = splitter.feed(delta.text) if delta.text else ("", "")
+        if delta.finish_reason and not splitter.settled:
+            thought, rest = splitter.flush(delta.finish_reason)
+            reasoning, text = reasoning + thought, text + rest
+        if splitter.settled:
+            self._splitter = None
+        if text == delta.text and not reasoning:
+            return delta
+        return replace(delta, text=text, reasoning=delta.reasoning + reasoning)
 
     def _timed_out(self) -> TimedOut:
         what = "no further token" if self.started else "no first token"

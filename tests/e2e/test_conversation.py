@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bot import texts
 from tests.harness import BotProcess
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
@@ -77,6 +78,56 @@ async def test_reply_in_the_thread_goes_on_with_the_history(
         ]
         assert all(set(message) == {"role", "content"} for message in body["messages"])
         assert body["stream"] is True
+
+
+@pytest.mark.parametrize("form", ["field", "tags"])
+async def test_reasoning_is_named_and_neither_shown_nor_sent_again(
+    stage: Stage, model: ModelSim, bot: BotProcess, form: str
+) -> None:
+    """A model that thinks for long is seen to; its thoughts are in no version and no request."""
+    await model.dialect(reasoning=form)
+    thoughts = "ponder " * 50
+    await model.script(
+        Answer(match="first", text="One: `<think>`.", reasoning=thoughts, rate=10),
+        Answer(match="second", text="Two.", reasoning="ponder"),
+    )
+    async with bot:
+        place = await stage.mention("the first question")
+        await until(lambda: told(stage, place, texts.THINKING), stage)
+        (reply,) = await whole(stage, place, "One: `<think>`.")
+        assert reply.text.strip() == "One: `<think>`."
+        await stage.say(place, "the second question")
+        seen = await whole(stage, place, "Two.", count=2)
+        assert not any("ponder" in message.text for message in seen)
+        assert sent((await model.last("second")).body) == [
+            ("system", "Be brief."),
+            ("user", "the first question"),
+            ("assistant", "One: `<think>`."),
+            ("user", "the second question"),
+        ]
+        assert "ponder" not in str((await model.last("second")).body)
+
+
+async def test_shown_reasoning_is_small_above_the_answer_and_not_sent_again(
+    stage: Stage, model: ModelSim, bot: BotProcess
+) -> None:
+    """It streams there before the answer does, and no markup of it reaches the answer."""
+    bot.set(REASONING="shown")
+    await model.script(
+        Answer(match="first", text="**One.**", reasoning="```\nponder " * 20, rate=10),
+        Answer(match="second", text="Two."),
+    )
+    async with bot:
+        place = await stage.mention("the first question")
+        await until(lambda: told(stage, place, "ponder"), stage)
+        (reply,) = await whole(stage, place, "**One.**")
+        quote, _, answer = reply.text.strip().rpartition("\n")
+        assert answer == "**One.**" and reply.versions > 2
+        assert all(line.startswith(">") for line in quote.strip().splitlines())
+        await stage.say(place, "the second question")
+        await whole(stage, place, "Two.", count=2)
+        assert ("assistant", "**One.**") in sent((await model.last("second")).body)
+        assert "ponder" not in str((await model.last("second")).body)
 
 
 async def test_reset_word_starts_over_in_the_same_thread(

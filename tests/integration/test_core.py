@@ -18,6 +18,7 @@ from bot.domain import (
     Address,
     Command,
     Delta,
+    Reasoning,
     Receipt,
     Usage,
 )
@@ -37,6 +38,7 @@ from bot.errors import (
     TimedOut,
     UnknownModel,
 )
+from bot.frames import Control
 from bot.turn import MAX_ATTEMPTS
 from tests.core_kit import World, until, world_at, world_of
 from tests.store_kit import ANN, ANSWER, BEN, key, look, opened, said
@@ -202,6 +204,96 @@ async def test_ends_that_are_no_plain_stop(
     assert sentence in world.shown()[0]
     assert world.outcomes()[0][0] == outcome
     assert look(world.path, "SELECT input_tokens, output_tokens FROM turns") == [(3, 4)]
+
+
+# ── reasoning ─────────────────────────────────────────────────────────────────────────────────
+STOP = Delta(finish_reason="stop")
+QUOTE = f"> _{texts.THOUGHTS}_\n> "
+
+
+async def test_hidden_reasoning_is_neither_shown_nor_kept_nor_sent_again(world: World) -> None:
+    world.model.pieces = (Delta(reasoning="Hm, "), Delta("Yes", "well"), Delta("."), STOP)
+    await world.ask(1, "first")
+    await world.ask(2, "second")
+    assert world.shown() == ["Yes.", "Yes."]
+    assert look(world.path, "SELECT content FROM messages WHERE role = 'assistant'") == [
+        ("Yes.",),
+        ("Yes.",),
+    ]
+    assert world.contents() == ["first", "Yes.", "second"]
+
+
+async def test_shown_reasoning_is_above_the_answer_and_nowhere_else(tmp_path: Path) -> None:
+    """Half a fence in it does not reach the answer; reasoning after the first word is left out."""
+    async with world_at(tmp_path / "t.db", reasoning=Reasoning.SHOWN) as world:
+        pieces = (Delta(reasoning="```\nHm"), Delta(reasoning="."), Delta("Yes, ", "x"))
+        world.model.pieces = (*pieces, Delta(reasoning="more"), Delta("it is."), STOP)
+        await world.ask(1, "first")
+        assert world.shown() == [f"{QUOTE}\\`\\`\\`\n> Hm.x\n\nYes, it is."]
+        await world.ask(2, "second")
+        assert world.contents() == ["first", "Yes, it is.", "second"]
+
+
+async def test_shown_reasoning_is_on_the_screen_while_the_model_thinks(tmp_path: Path) -> None:
+    async with world_at(tmp_path / "t.db", reasoning=Reasoning.SHOWN) as world:
+        world.model.hold = asyncio.Event()
+        world.model.pieces = (Delta(reasoning="Hm."), Delta("Yes."), STOP)
+        await world.intake.receive(said(1))
+        await until(lambda: world.shown() == [f"{QUOTE}Hm."])
+        world.model.hold.set()
+        await world.idle()
+        assert world.shown() == [f"{QUOTE}Hm.\n\nYes."]
+
+
+async def test_thoughts_of_a_model_that_failed_are_not_above_the_answer(tmp_path: Path) -> None:
+    """In a chain the next model's first delta has its name."""
+    async with world_at(tmp_path / "t.db", reasoning=Reasoning.SHOWN) as world:
+        first = Delta(reasoning="Wrong", model="a:1")
+        world.model.pieces = (first, Delta("Yes.", model="b:2"), STOP)
+        await world.ask(1)
+        assert world.shown() == ["Yes."]
+
+
+@pytest.mark.parametrize("form", Reasoning)
+async def test_reasoning_alone_is_an_empty_answer(tmp_path: Path, form: Reasoning) -> None:
+    """It can be asked again, and leaves nothing in the history."""
+    async with world_at(tmp_path / "t.db", reasoning=form) as world:
+        world.model.pieces = (Delta(reasoning="Hm."), Delta(finish_reason="length"))
+        await world.ask(1, "first")
+        (shown,) = world.shown()
+        assert shown.endswith(f"_{texts.EMPTY_ANSWER}_")
+        assert ("Hm." in shown) == (form is Reasoning.SHOWN)
+        (controls,) = world.adapter.platforms["t1"].controls.values()
+        assert controls == (Control.RETRY,)
+        assert world.outcomes() == [("failed", "empty answer")]
+        await world.ask(2, "second")
+        assert world.contents() == ["first", "second"]
+
+
+async def test_failure_while_it_reasons_has_its_sentence_alone(world: World) -> None:
+    world.model.pieces = (Delta(reasoning="Hm."), CutOff())
+    await world.ask(1)
+    assert world.outcomes() == [("failed", "CutOff")]
+    assert world.shown() == [f"_{texts.model_failure(CutOff())}_"]
+
+
+async def test_stop_while_it_reasons_says_that_no_answer_began(world: World) -> None:
+    world.model.hold = asyncio.Event()
+    world.model.pieces = (Delta(reasoning="Hm."), Delta("Yes."))
+    await world.intake.receive(said(1))
+    await until(lambda: bool(world.model.requests))
+    await world.command("stop")
+    await world.idle()
+    assert world.shown() == [f"_{texts.STOPPED_EARLY}_"]
+
+
+async def test_reasoning_without_its_opening_tag_is_not_kept(world: World) -> None:
+    """What was streamed as text before the closing tag came is taken back at the end."""
+    world.model.pieces = (*map(Delta, ("Hm", ".\n</th", "ink>\n", "\nYes.")), STOP)
+    await world.ask(1, "first")
+    assert world.shown() == ["Yes."]
+    await world.ask(2, "second")
+    assert world.contents() == ["first", "Yes.", "second"]
 
 
 async def test_context_reads_only_as_far_as_the_budget(world: World) -> None:

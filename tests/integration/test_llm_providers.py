@@ -78,6 +78,10 @@ def text(deltas: list[Delta]) -> str:
     return "".join(delta.text for delta in deltas)
 
 
+def thoughts(deltas: list[Delta]) -> str:
+    return "".join(delta.reasoning for delta in deltas)
+
+
 async def failing(model: ChatModel) -> tuple[list[Delta], ModelError]:
     """What came before the failure, and the failure."""
     came: list[Delta] = []
@@ -178,8 +182,55 @@ async def test_reasoning_is_never_text(sim: ModelSim, make: Make, key: str) -> N
     await sim.say("Yes.", reasoning="Let me think")
     deltas = await answer(make())
     assert text(deltas) == "Yes."
-    assert "".join(delta.reasoning for delta in deltas) == "Let me think"
+    assert thoughts(deltas) == "Let me think"
     assert deltas[0].reasoning and deltas[0].model
+
+
+@pytest.mark.parametrize("split", [1, 3])
+async def test_reasoning_in_the_text_is_told_from_it(sim: ModelSim, make: Make, split: int) -> None:
+    """Between tags, as servers without a parser for it send it, however the bytes are cut."""
+    await sim.dialect(reasoning="tags", split=split)
+    await sim.say("Yes: `<think>`.", reasoning="Let me think", rate=400)
+    deltas = await answer(make())
+    assert text(deltas) == "Yes: `<think>`."
+    assert thoughts(deltas).strip() == "Let me think"
+
+
+async def test_an_opening_tag_in_the_prompt_is_noticed_once(sim: ModelSim, make: Make) -> None:
+    """The first answer cannot be told while it comes; from the second on it is."""
+    await sim.dialect(reasoning="unopened")
+    await sim.say("Yes.", reasoning="Let me think")
+    model = make()
+    assert text(await answer(model)) == "Let me think\n</think>\n\nYes."
+    for _ in range(2):
+        deltas = await answer(model)
+        assert (text(deltas), thoughts(deltas)) == ("Yes.", "Let me think\n")
+    await sim.dialect()
+    await sim.say("No tags any more.")
+    assert text(await answer(model)) == "No tags any more."
+
+
+@pytest.mark.parametrize(("finish", "said"), [("stop", "It is 42."), ("length", "")])
+async def test_a_tag_that_never_closes_loses_no_answer(
+    sim: ModelSim, make: Make, finish: str, said: str
+) -> None:
+    """Reasoning that was cut off is none."""
+    await sim.say(["<think>", "It ", "is 42."], finish_reason=finish)
+    deltas = await answer(make())
+    assert (text(deltas), thoughts(deltas)) == (said, "It is 42.")
+
+
+@pytest.mark.parametrize("form", ["field", "tags"])
+async def test_reasoning_keeps_a_stream_alive(sim: ModelSim, make: Make, form: str) -> None:
+    """It takes far longer than the limit to the first token; the pauses are what counts."""
+    await sim.dialect(reasoning=form)
+    await sim.say("Yes.", reasoning="one two three four five six", rate=12)
+    model = make(limits=Limits(first_token=0.4, between_tokens=0.4))
+    assert text(await answer(model)) == "Yes."
+    await sim.say("Yes.", reasoning="one two three", breaks="stall", at=2)
+    with pytest.raises(TimedOut) as failed:
+        await answer(model)
+    assert failed.value.started
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])

@@ -324,6 +324,17 @@ async def test_reasoning_comes_before_the_text(sim: ModelSim, http: aiohttp.Clie
     ]
 
 
+async def test_reasoning_in_the_text(sim: ModelSim, http: aiohttp.ClientSession) -> None:
+    """Tags are tokens of their own; the opening one may have been part of the prompt."""
+    await sim.say(["Yes"], reasoning="Let me")
+    for form, opening in (("tags", ["<think>", "\n"]), ("unopened", [])):
+        await sim.dialect(reasoning=form)
+        deltas = [c["choices"][0]["delta"] for c in chunks(await streamed(http, sim))]
+        said = [delta["content"] for delta in deltas if delta.get("content")]
+        assert said == [*opening, "Let", " me", "\n", "</think>", "\n\n", "Yes"]
+        assert not any("reasoning_content" in delta for delta in deltas)
+
+
 async def test_dialects_of_compatible_servers(sim: ModelSim, http: aiohttp.ClientSession) -> None:
     """Each switch changes the bytes in its own way."""
     await sim.say(["a", "b"])

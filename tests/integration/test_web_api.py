@@ -227,6 +227,29 @@ async def test_a_streamed_completion_comes_in_pieces_and_ends_whole(
     assert (kept["id"], kept["content"]) == (event.data["id"], text)
 
 
+@pytest.mark.parametrize("setting", ["hidden", "shown"])
+@pytest.mark.parametrize("form", ["field", "tags"])
+async def test_programs_get_no_reasoning(
+    server: ModelSim, model: ModelSim, tmp_path: Path, setting: str, form: str
+) -> None:
+    """Neither streamed nor whole, whatever people see of it; and no request contains it."""
+    await model.dialect(reasoning=form)
+    await model.say("> Yes, **of course**.", reasoning="ponder " * 30, rate=300)
+    async with serving(tmp_path, server, REASONING=setting) as site, site.person() as api:
+        conversation = await begun(api)
+        pieces: list[str] = []
+        async with api.completion(conversation, "is it?") as events:
+            async for event in events:
+                pieces.append(event.data["content"])
+                if event.name == "done":
+                    break
+        assert "".join(pieces[:-1]) == pieces[-1] == "> Yes, **of course**."
+        assert (await asked(api, conversation, "really?"))["content"] == "> Yes, **of course**."
+        assert "ponder" not in str(await api.get(f"/conversation/{conversation}"))
+    assert ("assistant", "> Yes, **of course**.") in sent(await model.last())
+    assert "ponder" not in str((await model.last()).body)
+
+
 async def test_whoever_leaves_cancels_nothing(api: Person, model: ModelSim) -> None:
     """One of two readers goes away in mid-stream: the other and the database have it all."""
     await model.say("All of it, to the very end.", wait_at=2)

@@ -28,6 +28,16 @@ def test_reasoning_is_no_text(key: str) -> None:
     assert read({key: "hm", "content": None}) == Delta(reasoning="hm")
 
 
+def test_reasoning_as_an_object_is_its_text() -> None:
+    """Gateways to Bedrock send one; a signature, or what is encrypted, says nothing."""
+    assert read({"reasoning_content": {"text": "hm"}}) == Delta(reasoning="hm")
+    assert read({"reasoning_content": {"signature": "x"}, "content": "a"}) == Delta(text="a")
+
+
+def test_reasoning_in_both_fields_counts_once() -> None:
+    assert read({"reasoning_content": "hm", "reasoning": "hm"}) == Delta(reasoning="hm")
+
+
 def test_reasoning_parts_are_told_apart_from_text_parts() -> None:
     """Content may be a list, in which thoughts and text are mixed."""
     parts = [

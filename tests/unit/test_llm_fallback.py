@@ -120,15 +120,35 @@ async def test_the_log_names_the_model_and_the_reason() -> None:
     assert (line["error"], line["reason"]) == ("RateLimited", "429 rate_limit_exceeded")
 
 
-@pytest.mark.parametrize("token", [Delta("y"), Delta(reasoning="hm")])
-async def test_after_the_first_token_nothing_falls_over(token: Delta) -> None:
+async def test_after_the_first_word_nothing_falls_over() -> None:
     """An answer comes from one model: what it said stays, and its failure is the turn's."""
-    first, second = Scripted("a:1", (token, CutOff())), Scripted("b:2", ANSWER)
+    said = (Delta(reasoning="hm"), Delta("y"), Delta(reasoning="hm"))
+    first, second = Scripted("a:1", (*said, CutOff())), Scripted("b:2", ANSWER)
     got = []
     with pytest.raises(CutOff):
         async for delta in chain(first, second).stream(REQUEST):
             got.append(delta)
-    assert got == [token]
+    assert tuple(got) == said
+    assert second.asked == 0
+
+
+@pytest.mark.parametrize("error", [CutOff(), TimedOut(started=True), Overloaded()])
+async def test_a_model_that_fails_while_it_reasons_is_followed_by_the_next(
+    error: ModelError,
+) -> None:
+    """Nothing of its answer was there yet, however long it thought."""
+    first = Scripted("a:1", (Delta(reasoning="hm"), Delta(), error))
+    second = Scripted("b:2", (Delta("yes", model="b:2"), Delta(finish_reason="stop")))
+    deltas = [delta async for delta in chain(first, second).stream(REQUEST)]
+    assert "".join(delta.text for delta in deltas) == "yes"
+    assert (first.asked, second.asked) == (1, 1)
+
+
+async def test_a_refusal_while_it_reasons_is_not_taken_to_another_model() -> None:
+    first = Scripted("a:1", (Delta(reasoning="hm"), ContentRefused()))
+    second = Scripted("b:2", ANSWER)
+    with pytest.raises(ContentRefused):
+        await text(chain(first, second))
     assert second.asked == 0
 
 
@@ -224,11 +244,11 @@ async def test_the_log_tells_when_a_model_is_left_alone_and_when_it_is_back() ->
         await text(both)
     events = [line["event"] for line in lines]
     assert events[:FAILURES] == [
-        *["the model failed before its first token"] * (FAILURES - 1),
+        *["the model failed before its first word"] * (FAILURES - 1),
         "the model is left alone for a while",
     ]
     assert events[FAILURES:] == [
-        "the model failed before its first token",
+        "the model failed before its first word",
         "a model that rested is tried again",
         "the model answers again",
     ]

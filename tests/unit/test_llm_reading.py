@@ -11,6 +11,7 @@ from bot.domain import Delta, Usage
 from bot.errors import CutOff, ModelError, ModelFailed, TimedOut
 from bot.llm.patience import Limits, OutOfPatience, Patience
 from bot.llm.reading import Reader
+from bot.llm.thinking import Habit
 
 QUICK = Limits(first_token=0.2, between_tokens=0.1)
 
@@ -20,13 +21,19 @@ async def forever() -> None:
     await asyncio.Event().wait()
 
 
-def make_reader(limits: Limits = QUICK) -> Reader:
+def make_reader(limits: Limits = QUICK, habit: Habit | None = None) -> Reader:
     """A reader whose transport breaks with OSError."""
 
     def translate(error: Exception, started: bool) -> ModelError:
         return (CutOff if started else ModelFailed)(str(error))
 
-    return Reader(model="a:b", limits=limits, broken=(OSError,), translate=translate)
+    return Reader(
+        model="a:b",
+        limits=limits,
+        broken=(OSError,),
+        translate=translate,
+        habit=habit or Habit(),
+    )
 
 
 async def source(*steps: Delta | Exception | float) -> AsyncIterator[Delta]:
@@ -157,6 +164,42 @@ async def test_after_done_it_does_not_wait() -> None:
         assert await reader.next(stream) is None
         assert asyncio.get_running_loop().time() - begun < 0.5
         reader.end()
+
+
+async def test_reasoning_between_tags_comes_back_as_reasoning() -> None:
+    """Whatever it shares a delta with; afterwards every delta passes as it is."""
+    last = Delta("s.", finish_reason="stop")
+    steps = [Delta("<thi"), Delta("nk>hm</think>\n\nYe", reasoning="so "), last]
+    got = await read(make_reader(), steps)
+    assert [(delta.reasoning, delta.text) for delta in got] == [
+        ("", ""),
+        ("so hm", "Ye"),
+        ("", "s."),
+    ]
+    assert got[0].model == "a:b" and got[2] is last
+
+
+async def test_what_was_held_back_comes_with_the_finish_reason() -> None:
+    """An answer may be shorter than a tag, or never close it."""
+    for steps in ([Delta("<th"), Delta(finish_reason="stop")], [Delta("<th", "", "stop")]):
+        assert "".join(delta.text for delta in await read(make_reader(), steps)) == "<th"
+    unclosed = [Delta("<think>a"), Delta("b", "", "stop")]
+    assert (await read(make_reader(), unclosed))[-1].text == "ab"
+
+
+async def test_a_piece_that_may_become_a_tag_is_a_sign_of_life() -> None:
+    """It is held back, and counts all the same."""
+    with pytest.raises(TimedOut) as caught:
+        await read(make_reader(), [Delta("<thi"), 30.0])
+    assert caught.value.started
+
+
+async def test_a_closing_tag_alone_is_remembered_for_the_next_answer() -> None:
+    habit = Habit()
+    steps = [Delta("hm\n"), Delta("</think>"), Delta("\n\nYes."), Delta(finish_reason="stop")]
+    await read(make_reader(habit=habit), steps)
+    got = await read(make_reader(habit=habit), steps)
+    assert "".join(delta.text for delta in got) == "Yes."
 
 
 async def test_a_broken_stream_is_translated_with_its_cause() -> None:

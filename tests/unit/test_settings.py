@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain import Reasoning
 from bot.errors import SettingsError
 from bot.settings import Settings, SlackMode, load
 
@@ -120,6 +121,13 @@ def test_socket_mode_goes_before_http() -> None:
     """With both, the app token decides: Socket Mode needs no public address."""
     both = {"SLACK_BOT_TOKEN": "b", "SLACK_APP_TOKEN": "a", "SLACK_SIGNING_SECRET": "s"}
     assert load(both, None).slack_mode is SlackMode.SOCKET
+
+
+def test_reasoning_is_hidden_unless_the_setting_says_shown() -> None:
+    assert load({}, None).reasoning is Reasoning.HIDDEN
+    assert load({"REASONING": "Shown"}, None).reasoning is Reasoning.SHOWN
+    with pytest.raises(SettingsError, match=r"REASONING.*'hidden' or 'shown'"):
+        load({"REASONING": "yes"}, None)
 
 
 def test_secrets_do_not_show_in_repr_or_errors() -> None:

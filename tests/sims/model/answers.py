@@ -10,7 +10,7 @@ import math
 import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 # About the length of real tokens (4 characters of English); whitespace leads the next word.
@@ -172,6 +172,14 @@ def concrete(answer: Answer, body: dict[str, Any], pace: Pace) -> Reply:
         wait_at=answer.wait_at,
         refusal=answer.refusal,
     )
+
+
+def aloud(reply: Reply, opening: Sequence[str]) -> Reply:
+    """`reply` with its thoughts in the text, as servers without a parser for them send it."""
+    if not reply.thoughts:
+        return reply
+    tokens = (*opening, *reply.thoughts, "\n", "</think>", "\n\n", *reply.tokens)
+    return replace(reply, thoughts=(), tokens=tokens)
 
 
 def _usage(asked: int, said: int, thought: int) -> dict[str, Any]:

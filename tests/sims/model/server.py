@@ -15,6 +15,7 @@ from tests.sims.model.answers import (
     Answer,
     Pace,
     Reply,
+    aloud,
     concrete,
     count_tokens,
     last_user_text,
@@ -101,7 +102,7 @@ class ModelServer(Sim):
         if answer.fault is not None:
             raise refusal(answer.fault, self.flavour, answer.retry_after)
         self._check_length(body)
-        reply = concrete(answer, body, self.pace)
+        reply = self._said(concrete(answer, body, self.pace))
         encoder = Encoder(self.dialect, body, reply.usage)
         record.status = 200
         if record.streamed:
@@ -122,6 +123,12 @@ class ModelServer(Sim):
     def _answer_to(self, body: dict[str, Any]) -> Answer:
         text, model = last_user_text(body["messages"]), body["model"]
         return next((each for each in self.answers if each.takes(text, model)), Answer())
+
+    def _said(self, reply: Reply) -> Reply:
+        form = self.dialect.reasoning
+        if form == "field":
+            return reply
+        return aloud(reply, ("<think>", "\n") if form == "tags" else ())
 
     def _check_length(self, body: dict[str, Any]) -> None:
         if self.context is None:

@@ -22,8 +22,10 @@ class Dialect:
     `usage`: "chunk" (one of its own, when asked for), "finish" (in the chunk with the finish
     reason), "every" (in all of them) or "never". `role`: "own" (a chunk of its own with the first
     token), "early" (that chunk at once, long before the first token), "every" (in each delta) or
-    "none". `keepalive` sends a comment line every so many seconds. `per_segment` puts so many
-    events into one TCP segment, `split` cuts each event into so many.
+    "none". `reasoning` says how thoughts are sent: "field" (under `reasoning_key`), "tags" (in the
+    text, between `<think>` tags, which are tokens themselves) or "unopened" (the same, but the
+    opening tag was part of the prompt). `keepalive` sends a comment line every so many seconds.
+    `per_segment` puts so many events into one TCP segment, `split` cuts each event into so many.
     """
 
     newline: str = "\n"
@@ -33,6 +35,7 @@ class Dialect:
     usage: str = "chunk"
     role: str = "own"
     null_content: bool = False
+    reasoning: str = "field"
     reasoning_key: str = "reasoning_content"
     event: str = ""
     keepalive: float = 0.0
