@@ -1,4 +1,4 @@
-"""How a budget is spent over the time that replies are expected to take, and kept for their ends."""
+"""How a budget is spent over the time that replies are expected to take; what is kept for ends."""
 
 from __future__ import annotations
 

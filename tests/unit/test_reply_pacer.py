@@ -97,7 +97,7 @@ async def test_the_end_of_a_reply_waits_for_one_step_at_most() -> None:
 
 
 async def test_a_wide_budget_is_spread_by_parts_of_its_window() -> None:
-    """Where many requests a second are allowed, edits come a fifth at a time, and an end at once."""
+    """Where many requests a second are allowed, edits come a fifth at a time, an end at once."""
     desk = Desk({"global": Limit(50, 1.0)}, margin=0.0)
     for number in range(60):
         desk.ask(f"e{number}", "global", age=number)
