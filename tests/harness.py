@@ -7,13 +7,14 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+
+from tests.forks import Child, spawn
 
 ROOT = Path(__file__).parents[1]
 # Importing discord.py, Bolt and openai takes a second or two on an idle core.
@@ -49,7 +50,7 @@ class BotProcess:
             **environ,
         }
         self._log_path = folder / "bot.log"
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Child | None = None
 
     def set(self, **settings: str) -> None:
         """Change settings before the next start."""
@@ -58,16 +59,12 @@ class BotProcess:
     async def start(self) -> None:
         """Begin to run; does not wait until it is connected."""
         with self._log_path.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "bot",
-                "run",
-                cwd=self.folder,
-                env=self._environ,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+            self._process = await spawn(
+                *("bot", "run"),
+                folder=self.folder,
+                environ=self._environ,
+                stdout=log.fileno(),
+                stderr=log.fileno(),
             )
 
     async def ready(self) -> None:
@@ -90,7 +87,7 @@ class BotProcess:
             return False
 
     @property
-    def process(self) -> asyncio.subprocess.Process:
+    def process(self) -> Child:
         """The running process."""
         assert self._process is not None, "not started"
         return self._process
