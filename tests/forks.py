@@ -318,23 +318,32 @@ class _Newborn:
             runpy.run_module(self.order.module, run_name="__main__", alter_sys=True)
 
 
-# What is imported when the bot is configured and a simulator starts, so that no fork has to.
+# What is imported when the bot is configured and a simulator starts, so that no fork has to; the
+# libraries' own only when they are first used. One that is not there any more costs time only.
 _MODULES = (
     "adapters.discord.client",
     "adapters.slack.client",
+    "adapters.web.client",
     "adapters.web.server",
     "bot.app",
     "bot.llm.openai",
+    "httpcore2",
+    "openai.resources.chat.completions.completions",
+    "pydantic.v1",
     "tests.kills.bugs",
     "tests.sims.discord.sim",
     "tests.sims.model.server",
     "tests.sims.slack.sim",
+    "truststore",
+    "uvicorn.lifespan.off",
+    "uvicorn.protocols.http.auto",
 )
 
 
 def _main(channel: socket.socket) -> Any:
     for module in _MODULES:
-        importlib.import_module(module)
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(module)
     assert threading.active_count() == 1, "a thread does not survive a fork"
     gc.collect()
     gc.freeze()
