@@ -25,7 +25,7 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.stage import DiscordStage, Place, SlackStage, Stage
+from tests.stage import DiscordStage, Place, SlackStage, Stage, at_rest
 from tests.store_kit import judge, look
 
 STORY = "Once upon a time there was a thread that went on and on and on."
@@ -179,7 +179,7 @@ async def fails_and_recovers(
     (failed,) = bot.events("the database fails")
     assert words in failed["error"]
     assert len(bot.events("the database works again")) == 1
-    assert await stage.signs_of_work() == []
+    await at_rest(stage)
 
 
 async def test_a_full_disk(stage: Stage, model: ModelSim, tmp_path: Path) -> None:
