@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Self
 
 import aiohttp
@@ -26,6 +27,24 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+async def command(*words: str, folder: Path, environ: Mapping[str, str]) -> tuple[int, str, str]:
+    """Run `python -m bot WORDS` in `folder` to its end: exit code, stdout, stderr."""
+    with TemporaryFile() as out, TemporaryFile() as err:
+        process = await spawn(
+            *("bot", *words),
+            folder=folder,
+            environ={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), **environ},
+            stdout=out.fileno(),
+            stderr=err.fileno(),
+        )
+        code = await asyncio.wait_for(process.wait(), 60)
+        said = []
+        for stream in (out, err):
+            stream.seek(0)
+            said.append(stream.read().decode())
+    return code, said[0], said[1]
 
 
 class BotProcess:
