@@ -7,13 +7,15 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Self
 
 import aiohttp
+
+from tests.forks import Child, spawn
 
 ROOT = Path(__file__).parents[1]
 # Importing discord.py, Bolt and openai takes a second or two on an idle core.
@@ -25,6 +27,24 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+async def command(*words: str, folder: Path, environ: Mapping[str, str]) -> tuple[int, str, str]:
+    """Run `python -m bot WORDS` in `folder` to its end: exit code, stdout, stderr."""
+    with TemporaryFile() as out, TemporaryFile() as err:
+        process = await spawn(
+            *("bot", *words),
+            folder=folder,
+            environ={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), **environ},
+            stdout=out.fileno(),
+            stderr=err.fileno(),
+        )
+        code = await asyncio.wait_for(process.wait(), 60)
+        said = []
+        for stream in (out, err):
+            stream.seek(0)
+            said.append(stream.read().decode())
+    return code, said[0], said[1]
 
 
 class BotProcess:
@@ -49,7 +69,7 @@ class BotProcess:
             **environ,
         }
         self._log_path = folder / "bot.log"
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Child | None = None
 
     def set(self, **settings: str) -> None:
         """Change settings before the next start."""
@@ -58,16 +78,12 @@ class BotProcess:
     async def start(self) -> None:
         """Begin to run; does not wait until it is connected."""
         with self._log_path.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "bot",
-                "run",
-                cwd=self.folder,
-                env=self._environ,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+            self._process = await spawn(
+                *("bot", "run"),
+                folder=self.folder,
+                environ=self._environ,
+                stdout=log.fileno(),
+                stderr=log.fileno(),
             )
 
     async def ready(self) -> None:
@@ -90,7 +106,7 @@ class BotProcess:
             return False
 
     @property
-    def process(self) -> asyncio.subprocess.Process:
+    def process(self) -> Child:
         """The running process."""
         assert self._process is not None, "not started"
         return self._process

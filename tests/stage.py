@@ -318,6 +318,18 @@ class SlackStage:
         await self.sim.remove_from_channel(place.channel)
 
 
+async def at_rest(stage: Stage) -> None:
+    """Wait until no sign of work is left; a status is cleared right after the last text is shown.
+
+    Shorter than the ten seconds after which Discord takes typing away by itself.
+    """
+
+    async def nothing_left() -> bool:
+        return await stage.signs_of_work() == []
+
+    await stage.sim.until(nothing_left, 8)
+
+
 def without_labels(message: Mapping[str, Any]) -> str:
     """What a Slack message says, without the words on its buttons."""
     blocks = [block for block in message.get("blocks") or [] if block["type"] == "actions"]

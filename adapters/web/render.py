@@ -131,7 +131,7 @@ class GrowingHtml:
         parser = _parser()
         tail = source[self._done :]
         tokens = parser.parse(tail, self._env)
-        cut = _last_block(tokens)
+        cut = _last_block(tokens, whole_lines=tail.count("\n"))
         if cut is not None:
             index, line = cut
             self._html += parser.renderer.render(tokens[:index], parser.options, self._env)
@@ -192,11 +192,17 @@ def _coloured(code: str, language: str) -> str:
     return str(highlight(code, lexer, HtmlFormatter(nowrap=True)))
 
 
-def _last_block(tokens: Sequence[Token]) -> tuple[int, int] | None:
-    """Where the last block begins (token, line): what is before it cannot change any more."""
+def _last_block(tokens: Sequence[Token], *, whole_lines: int) -> tuple[int, int] | None:
+    """Where the last certain block begins (token, line): what is before it cannot change any more.
+
+    A block is certain once its first two lines are whole. Until then it may turn out to be text
+    of the block above: `*` is a list's item and `*em*` is not, `|-|` makes a table, `|-|x` none.
+    """
     for index in range(len(tokens) - 1, 0, -1):
         token = tokens[index]
-        if token.level == 0 and token.nesting >= 0 and token.map is not None:
+        if token.level or token.nesting < 0 or token.map is None:
+            continue
+        if token.map[0] + 2 <= whole_lines:
             return index, token.map[0]
     return None
 

@@ -9,7 +9,7 @@ from typing import Any
 from tests.harness import BotProcess
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.stage import Place, Seen, Stage
+from tests.stage import Place, Seen, Stage, at_rest
 
 STORY = "Once there was a thread. " * 12  # about 60 tokens
 
@@ -190,7 +190,7 @@ async def test_editing_while_the_reply_is_written_begins_it_anew(
         (after,) = await whole(stage, place, "Dogs bark.")
         assert after.id == before.id
         assert "Once" not in after.text
-        assert await stage.signs_of_work() == []
+        await at_rest(stage)
 
 
 async def test_editing_an_older_question_changes_later_requests_only(
@@ -263,7 +263,7 @@ async def test_deleting_the_question_that_is_answered_stops_the_model(
         await stage.delete(place, secret)
         await whole(stage, place, "Yes.", "Stopped.")
         assert (await model.last("secret")).outcome == "gone"
-        assert await stage.signs_of_work() == []
+        await at_rest(stage)
 
 
 async def test_a_deleted_reply_is_out_of_the_history(

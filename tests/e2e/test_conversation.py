@@ -11,7 +11,7 @@ from bot import texts
 from tests.harness import BotProcess
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.stage import Place, Seen, Stage
+from tests.stage import Place, Seen, Stage, at_rest
 
 STORY = "Once there was a thread. " * 12  # about 60 tokens: several seconds at 20 tokens/s
 
@@ -56,7 +56,7 @@ async def test_mention_is_answered_in_a_thread_by_edits_of_one_message(
         assert reply.versions >= 3
         assert reply.notified == ()
         assert await stage.throttled() == 0
-        assert await stage.signs_of_work() == []
+        await at_rest(stage)
 
 
 async def test_reply_in_the_thread_goes_on_with_the_history(
@@ -254,7 +254,7 @@ async def test_a_model_that_fails_shows_a_sentence_and_the_next_message_works(
         await model.say("Now it works.")
         await stage.say(place, "again")
         await whole(stage, place, "Now it works.", count=2)
-        assert await stage.signs_of_work() == []
+        await at_rest(stage)
 
 
 async def test_an_answer_cut_off_keeps_what_was_shown_and_says_so(
@@ -334,7 +334,7 @@ async def test_kill_in_mid_reply_and_restart_ends_the_reply_in_the_same_message(
             ("assistant", "After the restart."),
             ("user", "go on"),
         ]
-        assert await stage.signs_of_work() == []
+        await at_rest(stage)
 
 
 async def test_terminate_lets_the_running_reply_finish(

@@ -11,7 +11,6 @@ import os
 import resource
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,12 +19,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.harness import ROOT, BotProcess
+from tests import harness
+from tests.harness import BotProcess
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.stage import DiscordStage, Place, SlackStage, Stage
+from tests.stage import DiscordStage, Place, SlackStage, Stage, at_rest
 from tests.store_kit import judge, look
 
 STORY = "Once upon a time there was a thread that went on and on and on."
@@ -179,7 +179,7 @@ async def fails_and_recovers(
     (failed,) = bot.events("the database fails")
     assert words in failed["error"]
     assert len(bot.events("the database works again")) == 1
-    assert await stage.signs_of_work() == []
+    await at_rest(stage)
 
 
 async def test_a_full_disk(stage: Stage, model: ModelSim, tmp_path: Path) -> None:
@@ -210,26 +210,8 @@ async def test_a_locked_database(slack: SlackStage, model: ModelSim, tmp_path: P
 # ── the command line ──────────────────────────────────────────────────────────────────────────
 async def command(*words: str, database: Path, **environ: str) -> tuple[int, str, str]:
     """Run `python -m bot WORDS` to its end: exit code, stdout, stderr."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bot",
-        *words,
-        cwd=database.parent,
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "DATABASE_URL": f"sqlite:///{database}",
-            "HTTP_PORT": "0",
-            **environ,
-        },
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode or 0, out.decode(), err.decode()
+    settings = {"DATABASE_URL": f"sqlite:///{database}", "HTTP_PORT": "0", **environ}
+    return await harness.command(*words, folder=database.parent, environ=settings)
 
 
 async def refused(*words: str, database: Path) -> str:

@@ -11,7 +11,7 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.stage import Place, Stage
+from tests.stage import Place, Stage, at_rest
 from tests.store_kit import look
 
 
@@ -106,7 +106,7 @@ async def test_what_was_asked_while_it_was_dead_is_answered_once(
         assert len(await model.streams()) == asked + 3
         assert await reads(stage, before) <= 1.2 * fewest(stage)
         assert await stage.throttled() == 0
-        assert await stage.signs_of_work() == []
+        await at_rest(stage)
         body = (await model.last("another")).body
         users = [m["content"] for m in body["messages"] if m["role"] == "user"]
         assert [text.partition(": ")[2] or text for text in users] == [

@@ -13,7 +13,7 @@ from bot.llm.breaker import FAILURES
 from tests.harness import BotProcess
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.stage import Place, Seen, Stage
+from tests.stage import Place, Seen, Stage, at_rest
 
 HALF = "Half of the answer is here, and the rest of it is missing."
 FIRST_TOKEN, BETWEEN_TOKENS = 4.0, 2.0  # seconds; room for a machine that is busy
@@ -110,7 +110,7 @@ async def test_every_failure_has_its_sentence_keeps_what_was_shown_and_ends(
                 judge(fault, await whole(stage, place, fault.sentence))
             await stage.say(places[-1], "and now?")
             await whole(stage, places[-1], "Now it works.", count=2)
-        assert await stage.signs_of_work() == []
+        await at_rest(stage)
         assert await stage.throttled() == 0
         assert not bot.events("a turn failed")
         assert not bot.events("the model is left alone"), "it would hide what comes after"

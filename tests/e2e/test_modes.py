@@ -73,7 +73,7 @@ async def test_slack_over_signed_http(slack: SlackStage, model: ModelSim, tmp_pa
     environ = settings_of(model, slack, SLACK_SIGNING_SECRET=s.SIGNING_SECRET, SLACK_APP_TOKEN="")
     async with BotProcess(tmp_path, environ) as bot:
         events = f"http://127.0.0.1:{bot.http_port}/slack/events"
-        assert await slack.sim.set_http(events)
+        await slack.sim.until(lambda: slack.sim.set_http(events))
         place = await slack.mention("hello over http")
         await whole(slack, place, "Over HTTP.")
         async with aiohttp.ClientSession() as session:

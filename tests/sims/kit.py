@@ -15,14 +15,18 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 import time
 from collections import deque
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
+
+from tests.forks import spawn
 
 STAGES = ("received", "applied", "answered")
 
@@ -335,7 +339,7 @@ class SimProcess:
     """
 
     def __init__(self, module: str, *, port: int = 0, rtt: float = 0.0) -> None:
-        self._command = (sys.executable, "-m", module, "--port", str(port), "--rtt", str(rtt))
+        self._command = (module, "--port", str(port), "--rtt", str(rtt))
         self.port = 0
 
     @property
@@ -344,24 +348,29 @@ class SimProcess:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
-        assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), 30)
-        self.port = json.loads(line)["port"]
+        self._lifeline, theirs = socket.socketpair()  # says the port; its end ends the simulator
+        with theirs:
+            end = theirs.fileno()
+            self._process = await spawn(
+                *self._command,
+                folder=Path.cwd(),
+                environ=os.environ,
+                stdin=end,
+                stdout=end,
+                stderr=2,
+            )
+        self._lifeline.setblocking(False)
+        told = asyncio.get_running_loop().sock_recv(self._lifeline, 1_024)
+        self.port = json.loads(await asyncio.wait_for(told, 30))["port"]
         self._session = aiohttp.ClientSession()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            await asyncio.wait_for(self._process.wait(), 5)
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+        self._lifeline.close()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()  # it has nothing to leave in order
+        await self._process.wait()
 
     async def call(self, name: str, /, **body: Any) -> Any:
         """Drive the simulator: `POST /_sim/{name}`; raises AssertionError with its answer."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.frames import Frame
 from bot.reply.mend import close_open, mend
 from tests.replies import ANSWERS, chunked, documents, frames, quickly, raw_in, visible
 from tests.surfaces import Measured
@@ -66,12 +67,18 @@ def test_half_written_markup(written: str, seen: str) -> None:
     assert shown(written) == seen
 
 
-@pytest.mark.parametrize("name", ANSWERS)
-def test_answers_are_never_seen_raw(name: str) -> None:
+@pytest.fixture(scope="module", params=ANSWERS)
+def grown(request: pytest.FixtureRequest) -> tuple[str, list[Frame]]:
+    """A realistic answer, and its frame after every character."""
+    text = ANSWERS[request.param]
+    return text, frames(text, Measured(100_000))
+
+
+def test_answers_are_never_seen_raw(grown: tuple[str, list[Frame]]) -> None:
     """After every character of a realistic answer, what is seen is there in the end."""
-    text = ANSWERS[name]
+    text, seen = grown
     final = visible(text)
-    for length, frame in enumerate(frames(text, Measured(100_000)), 1):
+    for length, frame in enumerate(seen, 1):
         for page in frame.pages:
             assert raw_in(visible(page.text), final) is None, (text[:length][-60:], page.text[-60:])
 
@@ -86,13 +93,12 @@ def test_generated_documents_are_never_seen_raw(text: str, sizes: list[int]) -> 
             assert raw_in(visible(page.text), final) is None, page.text[-80:]
 
 
-@pytest.mark.parametrize("name", ANSWERS)
-def test_an_answer_is_never_far_behind(name: str) -> None:
+def test_an_answer_is_never_far_behind(grown: tuple[str, list[Frame]]) -> None:
     """What is held back is short: a line of marks, a table's header, a link's address."""
-    text = ANSWERS[name]
+    _, seen = grown
     behind = [
         length - (frame.pages[-1].end if frame.pages else 0)
-        for length, frame in enumerate(frames(text, Measured(100_000))[:-1], 1)
+        for length, frame in enumerate(seen[:-1], 1)
     ]
     assert max(behind) < 160
     assert sum(behind) / len(behind) < 12

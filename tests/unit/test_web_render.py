@@ -81,6 +81,14 @@ def test_a_text_that_grew_looks_as_if_it_had_come_at_once(text: str, steps: list
     assert growing.html(text) == html_of(text)
 
 
+@pytest.mark.parametrize("text", ["- item\n*em* ", "- item\n|a|\n|-|x", "> quote\n***bold***"])
+def test_a_line_that_is_not_whole_may_still_belong_to_the_block_above(text: str) -> None:
+    growing = GrowingHtml()
+    for length in range(len(text)):
+        growing.html(text[:length])
+    assert growing.html(text) == html_of(text)
+
+
 def test_another_text_is_rendered_anew() -> None:
     growing = GrowingHtml()
     growing.html("One.\n\nTwo.\n\nThree.")

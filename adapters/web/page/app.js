@@ -210,10 +210,10 @@ class Page {
     if (!thread) return;
     const client_id = uuid();
     button.disabled = true;
+    this.thread.box.box.focus(); // now: when the answer is there, people may be somewhere else
     try {
       const { answer } = await this.api.post("/app/commands", { thread, name, client_id });
       if (name !== "stop") this.#noticed({ thread, text: answer, client_id });
-      this.thread.box.box.focus();
     } catch (error) {
       this.thread.box.fail(error.message);
     } finally {

@@ -1,0 +1,78 @@
+"""A forked process is as good as one that was executed, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.forks import SWITCH, fork
+from tests.harness import command
+from tests.store_kit import look
+
+SILENT = (subprocess.DEVNULL,) * 3
+
+
+@pytest.mark.parametrize("forked", ["1", "0"])
+async def test_it_has_its_own_words_folder_environment_streams_and_exit_code(
+    forked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same as without forking."""
+    monkeypatch.setenv(SWITCH, forked)
+    said = await command("version", folder=tmp_path, environ={})
+    assert said == (0, "threadline 0.1.0\n", "")
+    code, out, err = await command("run", folder=tmp_path, environ={"LLM": "gpt-5"})
+    assert (code, out) == (2, "")
+    assert err.startswith("threadline: LLM: ")
+    relative = {"DATABASE_URL": "sqlite:///here.db"}
+    assert (await command("migrate", folder=tmp_path, environ=relative))[0] == 0
+    assert look(tmp_path / "here.db", "SELECT count(*) FROM turns") == [(0,)]
+
+
+async def test_one_that_is_held_begins_when_it_is_told(tmp_path: Path) -> None:
+    environ = {"DATABASE_URL": "sqlite:///here.db"}
+    held = await fork("bot", "migrate", folder=tmp_path, environ=environ, streams=SILENT, held=True)
+    killed = await fork(
+        "bot", "migrate", folder=tmp_path, environ=environ, streams=SILENT, held=True
+    )
+    killed.kill()
+    assert await killed.wait() == killed.returncode == -signal.SIGKILL
+    assert held.returncode is None
+    assert _files(tmp_path) == []
+    held.go()
+    assert await held.wait() == 0
+    assert (tmp_path / "here.db").exists()
+
+
+async def test_it_dies_with_the_loop_that_asked_for_it(tmp_path: Path) -> None:
+    """A test that fails before its end leaves no process behind."""
+
+    def abandoned() -> int:
+        async def start() -> int:
+            process = await fork("bot", "run", folder=tmp_path, environ=web, streams=SILENT)
+            assert process.returncode is None
+            return process.pid
+
+        return asyncio.run(start())
+
+    web = {"HTTP_PORT": "0", "DATABASE_URL": "sqlite:///here.db"}
+    pid = await asyncio.to_thread(abandoned)
+    async with asyncio.timeout(20):
+        while _there(pid):
+            await asyncio.sleep(0.01)
+
+
+def _files(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def _there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
