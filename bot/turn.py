@@ -329,6 +329,8 @@ def _without_model(claim: Claim, draft: _Draft) -> Conclusion | None:
         return draft.conclude(Outcome.RESET, texts.RESET_MEANWHILE)
     if not claim.asked:
         return draft.conclude(Outcome.STOPPED, texts.QUESTION_DELETED)
+    if claim.stopping:
+        return draft.conclude(Outcome.STOPPED, texts.STOPPED)
     if claim.tries > MAX_ATTEMPTS:
         return draft.conclude(Outcome.FAILED, texts.GAVE_UP, "too many attempts")
     if all(question.late for question in claim.asked):
@@ -352,7 +354,7 @@ def _interrupted(draft: _Draft, reason: Outcome) -> Conclusion:
         return draft.conclude(reason)
     if reason is Outcome.RESET:
         return draft.conclude(reason, texts.RESET_MEANWHILE)
-    return draft.conclude(reason, texts.STOPPED if draft.text else texts.STOPPED_EARLY)
+    return draft.conclude(reason, texts.STOPPED if any(draft.text) else texts.STOPPED_EARLY)
 
 
 def _ended(draft: _Draft) -> Conclusion:

@@ -7,13 +7,16 @@ the product's own.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bot import texts
+from bot import commands, texts
 from bot.domain import (
     Address,
     Command,
@@ -230,23 +233,39 @@ async def test_redelivered_reset_does_not_wipe_what_came_after(world: World) -> 
     assert world.contents() == ["third", "Hello.", "fourth"]
 
 
-async def test_reset_whose_process_dies_behind_it_is_not_done_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("word", [*commands.NAMES, "model other"])
+async def test_command_is_carried_out_and_recorded_in_one_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
-    """Carried out, and dead before it was recorded: the redelivery wipes nothing said since."""
+    """The process dies behind the first commit: the redelivery does nothing a second time."""
+    async with world_at(tmp_path / "threadline.db") as world:
+        await world.ask(1, "first")
+        write, commits = world.store._write, itertools.count()
+
+        async def dies_later(transaction: Any) -> Any:
+            if next(commits):
+                raise StoreUnavailable("dead")
+            return await write(transaction)
+
+        with monkeypatch.context() as patch, suppress(StoreUnavailable):
+            patch.setattr(world.store, "_write", dies_later)
+            patch.setattr(world.scheduler, "wake", lambda conversation: None)
+            await world.intake.receive(said(2, word))
+    async with world_at(tmp_path / "threadline.db") as world:
+        await world.intake.connected("sim")
+        await world.idle()
+        before = list(look(world.path, "SELECT * FROM turns"))
+        assert await world.ask(2, word) is Receipt.KNOWN
+        assert look(world.path, "SELECT * FROM turns") == before
+        assert world.adapter.said == []
+
+
+async def test_question_that_is_edited_into_a_command_word_is_none(world: World) -> None:
+    """Slack sends app_mention again for a message that was edited: it is known as a question."""
     await world.ask(1, "first")
-
-    async def dies(source: str) -> None:
-        raise StoreUnavailable(source)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(world.store, "record_command", dies)
-        with pytest.raises(StoreUnavailable):
-            await world.intake.receive(said(2, "reset"))
-    await world.ask(3, "third")
-    assert await world.ask(2, "reset") is Receipt.KNOWN
-    await world.ask(4, "fourth")
-    assert world.contents() == ["third", "Hello.", "fourth"]
+    assert await world.ask(1, "reset") is Receipt.KNOWN
+    await world.ask(2, "second")
+    assert world.contents() == ["first", "Hello.", "second"]
 
 
 async def test_command_that_comes_twice_at_once_is_carried_out_once(world: World) -> None:
@@ -261,13 +280,13 @@ async def test_command_that_comes_again_is_acknowledged_only_when_it_is_stored(
 ) -> None:
     """Slack announces a mention twice; an acknowledgement of either ends its deliveries."""
     await world.ask(1, "first")
-    stored, record = asyncio.Event(), world.store.record_command
+    stored, write = asyncio.Event(), world.store._write
 
-    async def slowly(source: str) -> None:
+    async def slowly(transaction: Any) -> Any:
         await stored.wait()
-        await record(source)
+        return await write(transaction)
 
-    monkeypatch.setattr(world.store, "record_command", slowly)
+    monkeypatch.setattr(world.store, "_write", slowly)
     both = [asyncio.create_task(world.intake.receive(said(2, "reset"))) for _ in range(2)]
     done, _ = await asyncio.wait(both, timeout=0.1)
     assert not done
