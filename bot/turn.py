@@ -225,7 +225,7 @@ class _Attempt:
                 await self._ask(request, reply)
             except ContextTooLong:
                 shorter = await self._request(_tokens(request) // 2)
-                if any(draft.text) or len(shorter.messages) == len(request.messages):
+                if any(draft.text) or shorter.messages == request.messages:
                     raise
                 log.info("too long for the model: asking again with half", tokens=_tokens(request))
                 await self._ask(shorter, reply)

@@ -162,9 +162,7 @@ async def test_questions_sent_while_it_writes_are_answered_together(
             ("system", "Be brief."),
             ("user", "begin"),
             ("assistant", "First answer."),
-            ("user", "one"),
-            ("user", "two"),
-            ("user", "and three"),
+            ("user", "one\n\ntwo\n\nand three"),
         ]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot.context import UNSAID
 from bot.llm.breaker import FAILURES
 from tests.harness import BotProcess
 from tests.sims.model.answers import Answer
@@ -182,5 +183,37 @@ async def test_a_history_that_is_too_long_for_the_model_is_shortened_unnoticed(
         assert long.status == 400
         messages = short.body["messages"]
         assert messages[0]["role"] == "system"
-        assert messages[1:] == long.body["messages"][-len(messages) + 1 :]
-        assert 2 <= len(messages) < len(long.body["messages"])
+        rest = messages[2:] if messages[1]["content"] == UNSAID else messages[1:]
+        assert rest == long.body["messages"][-len(rest) :]
+        assert 1 <= len(rest) < len(long.body["messages"]) - 1
+
+
+async def test_a_strict_chat_template_takes_whatever_people_do(
+    stage: Stage, model: ModelSim, bot: BotProcess
+) -> None:
+    """A question that failed, one that was deleted, and several asked at once: each would break
+    the turn-taking that such templates insist on."""
+    await model.models(strict=("sim",))
+    await model.script(
+        Answer(match="fails", fault="bad_key", times=1),
+        Answer(match="slowly", text="Yes. Yes.", wait_at=1),
+    )
+    async with bot:
+        place = await stage.mention("this fails")
+        await whole(stage, place, "refused my key")
+        gone = await stage.say(place, "and this is deleted")
+        await whole(stage, place, "I received", count=2)
+        await stage.delete(place, gone)
+        await bot.logged("a message was deleted")
+        await stage.say(place, "slowly")
+        await whole(stage, place, "Yes.", count=3)
+        for text in ("one", "two", "three"):
+            await stage.say(place, text)
+        await bot.logged("message", 7)  # the deletion is one of them
+        await model.release()
+        await whole(stage, place, "I received", count=4)
+    requests = await model.streams()
+    assert {request.status for request in requests} <= {200, 401}
+    last = [message["content"] for message in requests[-1].body["messages"]]
+    assert last[1] == "this fails"
+    assert last[-1] == "one\n\ntwo\n\nthree"

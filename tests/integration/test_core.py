@@ -77,7 +77,7 @@ async def test_aside_is_history_for_the_next_question(world: World) -> None:
     assert receipt is Receipt.HISTORY
     assert len(world.model.requests) == 1
     await world.ask(3, "now you", author=BEN, address=Address.FOLLOW_UP)
-    assert world.contents() == ["Ann: first", "Hello.", "Ann: Ben, look", "Ben: now you"]
+    assert world.contents() == ["Ann: first", "Hello.", "Ann: Ben, look\n\nBen: now you"]
 
 
 async def test_old_thread_is_read_once_and_becomes_history(world: World) -> None:
@@ -85,7 +85,7 @@ async def test_old_thread_is_read_once_and_becomes_history(world: World) -> None
     question = replace(said(3, "which?"), in_old_thread=True)
     await world.intake.receive(question)
     await world.idle()
-    assert world.contents() == ["Ann: we could use cats", "Ben: or dogs", "Ann: which?"]
+    assert world.contents() == ["Ann: we could use cats\n\nBen: or dogs\n\nAnn: which?"]
     await world.intake.receive(replace(said(4, "again"), in_old_thread=True))
     await world.idle()
     assert world.adapter.reads == 1
@@ -95,7 +95,7 @@ async def test_bare_mention_in_an_old_thread_is_about_what_was_said(world: World
     world.adapter.old = (said(1, "what is 6 x 7?"),)
     await world.intake.receive(replace(said(2, ""), in_old_thread=True))
     await world.idle()
-    assert world.contents()[0] == "what is 6 x 7?"
+    assert world.contents() == ["what is 6 x 7?"]
     assert world.shown() == ["Hello."]
 
 
@@ -167,7 +167,7 @@ async def test_each_failure_has_its_sentence_and_is_not_kept_as_an_answer(
     assert world.outcomes() == [("failed", type(error).__name__)]
     world.model.pieces = (Delta("Hello."), Delta(finish_reason="stop"))
     await world.ask(2, "second")
-    assert world.contents() == ["first", "second"]
+    assert world.contents() == ["first\n\nsecond"]
 
 
 @pytest.mark.parametrize("error", [CutOff(), TimedOut(started=True), Overloaded()])

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bot import texts
+from bot.context import UNSAID
 from bot.domain import Address, Change, ConversationKey, Delta, Effect, Outcome, Receipt
 from bot.errors import CutOff, Overloaded, StoreUnavailable
 from bot.frames import Control
@@ -389,7 +390,7 @@ async def test_deleted_question_is_in_no_later_request_and_its_answer_stays(worl
     await world.intake.deleted(said(1).source)
     assert await world.ask(1, "secret") is Receipt.KNOWN
     await world.ask(2, "second")
-    assert world.contents() == ["Hello.", "second"]
+    assert world.contents() == [UNSAID, "Hello.", "second"]
     assert len(world.shown()) == 2
     assert look(world.path, "SELECT 1 FROM messages WHERE content LIKE '%secret%'") == []
 
@@ -407,7 +408,7 @@ async def test_deleting_one_of_two_questions_answers_the_other_anew(world: World
     await world.store.accept(said(1, "first"))
     says(world, "About both", ".")
     await begun(world, 2, "secret")
-    assert world.contents() == ["first", "secret"]
+    assert world.contents() == ["first\n\nsecret"]
     world.model.hold = None
     says(world, "About the first.")
     await world.intake.deleted(said(2).source)
@@ -449,7 +450,7 @@ async def test_deleted_reply_leaves_the_history_and_may_be_asked_for_again(world
     assert world.shown() == ["Once more."]
     await delete_message(world)
     await world.ask(2, "second")
-    assert world.contents() == ["first", "second"]
+    assert world.contents() == ["first\n\nsecond"]
 
 
 async def test_deleting_a_reply_that_is_being_written_ends_its_turn(world: World) -> None:
@@ -462,7 +463,7 @@ async def test_deleting_a_reply_that_is_being_written_ends_its_turn(world: World
     released(world)
     says(world, "Hello.")
     await world.ask(2, "second")
-    assert world.contents() == ["first", "second"]
+    assert world.contents() == ["first\n\nsecond"]
 
 
 class Echoing(dict[str, str]):
