@@ -25,6 +25,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 # A turn whose process died this often is given up: what kills it may be the turn itself.
 MAX_ATTEMPTS = 4
+# What was concluded is tried to be shown far more often: an outage of the platform costs a try
+# every eleven minutes, so this is four hours. Then a sentence of ours takes its place, and what
+# comes after it in the conversation is not held up for ever.
+MAX_SHOWINGS = 24
 # A wait shorter than this, in seconds, is not worth a word.
 QUEUE_NOTE_AFTER = 1.0
 # Rows of history read at a time: most contexts need one read, and a long one a few.
@@ -183,7 +187,7 @@ class _Attempt:
             if conclusion is None:
                 without = _without_model(self._claim, self._draft)
                 conclusion = await self._conclude(without or await self._answer(reply))
-            await _show_end(reply, conclusion)
+            await _show_end(reply, _showable(self._claim, conclusion))
             return conclusion
 
     async def _conclude(self, conclusion: Conclusion) -> Conclusion:
@@ -252,6 +256,17 @@ class _Attempt:
 def _tokens(request: ChatRequest) -> int:
     """What a request costs, by our own estimate."""
     return sum(map(message_tokens, request.messages))
+
+
+def _showable(claim: Claim, conclusion: Conclusion) -> Conclusion:
+    """The end as it is to be shown: where showing it kills the process again and again, a sentence.
+
+    The answer stays in the history, and may be asked for once more.
+    """
+    if claim.tries <= MAX_SHOWINGS or not conclusion.display:
+        return conclusion
+    log.error("the reply cannot be shown", tries=claim.tries)
+    return replace(conclusion, display=texts.note(texts.NOT_SHOWN))
 
 
 async def _show_end(reply: Publisher, conclusion: Conclusion) -> None:

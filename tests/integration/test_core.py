@@ -40,7 +40,7 @@ from bot.errors import (
     TimedOut,
     UnknownModel,
 )
-from bot.turn import MAX_ATTEMPTS
+from bot.turn import MAX_ATTEMPTS, MAX_SHOWINGS
 from tests.core_kit import World, until, world_at, world_of
 from tests.store_kit import ANN, ANSWER, BEN, key, look, opened, said
 
@@ -431,6 +431,26 @@ async def test_turn_that_keeps_dying_is_given_up_with_a_sentence(tmp_path: Path)
         await world.idle()
         assert world.shown() == [f"_{texts.GAVE_UP}_"]
         assert world.model.requests == []
+
+
+async def test_answer_whose_showing_keeps_dying_does_not_hold_its_conversation_up(
+    tmp_path: Path,
+) -> None:
+    """A sentence takes its place; the answer stays in the history."""
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        accepted = await store.accept(said(1, "first"))
+        assert accepted.conversation is not None
+        claim = await store.claim(accepted.conversation)
+        assert claim is not None
+        await store.conclude(claim.fence, replace(ANSWER, content="Poison.", display="Poison."))
+        for _ in range(MAX_SHOWINGS - 1):
+            assert await store.claim(accepted.conversation) is not None
+        world = world_of(path, store)
+        await world.intake.connected("sim")
+        await world.ask(2, "second")
+        assert world.shown() == [f"_{texts.NOT_SHOWN}_", "Hello."]
+        assert world.contents() == ["first", "Poison.", "second"]
 
 
 async def test_turn_that_was_reset_while_nobody_held_it_is_not_answered(tmp_path: Path) -> None:
