@@ -130,15 +130,16 @@ async def _drain(settings: Settings, core: Core) -> None:
 
 @contextlib.contextmanager
 def _signals(*numbers: signal.Signals) -> Iterator[asyncio.Event]:
-    """An event that these signals set; the second one ends the process as usual."""
+    """An event that these signals set; the second one, whichever, ends the process as usual."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
-    def received(number: signal.Signals) -> None:
+    def received() -> None:
         stop.set()
-        loop.remove_signal_handler(number)
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
     for number in numbers:
-        loop.add_signal_handler(number, received, number)
+        loop.add_signal_handler(number, received)
     try:
         yield stop
     finally:

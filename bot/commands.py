@@ -5,7 +5,9 @@ They overtake the queue: none waits for a turn.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from bot import texts
 from bot.domain import (
@@ -19,12 +21,17 @@ from bot.domain import (
     Incoming,
     Outcome,
 )
+from bot.errors import StoreUnavailable
 from bot.scheduler import Scheduler
 from bot.transitions import Store
 
 RESET, UNDO, MODEL, HELP = "reset", "undo", "model", "help"
 STOP, RETRY, CONTINUE = "stop", "retry", "continue"
 NAMES = (RESET, UNDO, STOP, RETRY, CONTINUE, MODEL, HELP)
+
+STORED_WITHIN = 0.5
+"""Seconds for which a stop waits to be stored: a commit takes some milliseconds, and the model's
+request is to end within a second whatever the database does."""
 
 SHOWN_BY_THE_REPLY = Answer("")
 """Nothing is to be said: the reply itself shows what the command did."""
@@ -73,7 +80,8 @@ class Commands:
     async def run(self, command: Command) -> Answer:
         """Do it, and say so in a sentence; an unknown one is answered with the help.
 
-        An empty sentence is none: the reply shows what was done.
+        An empty sentence is none: the reply shows what was done. One that came as a message is
+        recorded in the same transaction; raises CommandDone when it was before.
         """
         return await self._known.get(command.name, self._help)(command)
 
@@ -93,8 +101,19 @@ class Commands:
 
     # ── the newest reply; a button says which one it means, by its turn ───────────────────────
     async def _stop(self, command: Command) -> Answer:
-        conversation, turn = await self._store.find(command.key), _number(command)
-        if conversation and self._scheduler.interrupt(conversation.id, Outcome.STOPPED, turn):
+        """Stored first, so that the stop outlives the process; but not waited for long.
+
+        Where the database fails the model's request ends all the same. A word is acknowledged only
+        when it is stored: it comes again otherwise.
+        """
+        turn, stored = _number(command), None
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(STORED_WITHIN):
+                stored = await self._store.stop(command.key, turn, source=command.source)
+        running = self._scheduler.interrupt_at(command.key, Outcome.STOPPED, turn)
+        if stored is None and not (running and not command.source):
+            raise StoreUnavailable("a stop could not be stored")
+        if running or (stored is not None and stored.effect is Effect.STOP):
             return Answer(texts.STOP_DONE)
         return Answer(texts.NOTHING_TO_STOP)
 
@@ -104,7 +123,9 @@ class Commands:
 
     async def _continue(self, command: Command) -> Answer:
         turn = _number(command)
-        change = await self._store.go_on(command.key, turn, command.author, texts.GO_ON)
+        change = await self._store.go_on(
+            command.key, turn, command.author, texts.GO_ON, source=command.source
+        )
         return self._again(command, change, texts.NOTHING_TO_CONTINUE)
 
     def _again(self, command: Command, change: Change, nothing: str) -> Answer:
@@ -121,23 +142,29 @@ class Commands:
 
     # ── models and help ───────────────────────────────────────────────────────────────────────
     async def _model(self, command: Command) -> Answer:
-        return Answer(await self._choose_model(command))
+        name = command.argument
+        if name not in self._models:
+            return await self._told(command, await self._models_told(command))
+        chosen = await self._store.choose_model(command.key, name, source=command.source)
+        return Answer(texts.model_chosen(name) if chosen else texts.MODEL_NEEDS_CONVERSATION)
 
-    async def _choose_model(self, command: Command) -> str:
+    async def _models_told(self, command: Command) -> str:
         if not self._models:
             return texts.NO_MODEL_CHOICES
-        if not command.argument:
-            conversation = await self._store.find(command.key)
-            current = (conversation and conversation.model) or self._default
-            return texts.models_offered(current, self._models)
-        if command.argument not in self._models:
+        if command.argument:
             return texts.model_refused(command.argument, self._models)
-        if await self._store.choose_model(command.key, command.argument) is None:
-            return texts.MODEL_NEEDS_CONVERSATION
-        return texts.model_chosen(command.argument)
+        conversation = await self._store.find(command.key)
+        current = (conversation and conversation.model) or self._default
+        return texts.models_offered(current, self._models)
 
-    async def _help(self, _command: Command) -> Answer:
-        return Answer(texts.HELP)
+    async def _help(self, command: Command) -> Answer:
+        return await self._told(command, texts.HELP)
+
+    async def _told(self, command: Command, text: str) -> Answer:
+        """What changes nothing is told once, too."""
+        if command.source:
+            await self._store.record_command(command.source)
+        return Answer(text)
 
 
 def _number(command: Command) -> int | None:

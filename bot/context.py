@@ -1,12 +1,15 @@
 """What the model gets of a conversation: pure, within a token budget that is counted offline.
 
-The oldest whole messages are dropped first; the system prompt and the questions never are.
+The oldest whole messages are dropped first; the system prompt and the questions never are. What is
+sent is what the strictest chat templates take: one system message, then people and the assistant in
+turn, people first and last, nothing empty.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from bot.domain import Message, Role
 
@@ -16,6 +19,10 @@ TOKENS_PER_MESSAGE = 4
 # side for both. Other scripts come to about a token for a character, and emoji to two or three.
 ASCII_CHARACTERS_PER_TOKEN = 3
 ASTRAL_TOKENS = 3
+# Stands where a strict template wants words of a person and there are none: before an answer whose
+# question was deleted or is no longer in the window, and for a bare mention. It costs five tokens,
+# which may go beyond the budget: the estimates leave more room than that.
+UNSAID = "…"
 
 
 def count_tokens(text: str) -> int:
@@ -65,7 +72,7 @@ class ContextWindow:
     def messages(self) -> tuple[Message, ...]:
         """System prompt first, then by index; with names where several people speak."""
         kept = named(self._newest_first[::-1])
-        return (self._system, *kept) if self._system else tuple(kept)
+        return alternating((self._system, *kept) if self._system else kept)
 
 
 def named(messages: Sequence[Message]) -> Sequence[Message]:
@@ -77,6 +84,31 @@ def named(messages: Sequence[Message]) -> Sequence[Message]:
 
 
 def _with_name(message: Message) -> Message:
-    if message.author is None or message.role is not Role.USER:
+    if message.author is None or message.role is not Role.USER or not message.content:
         return message
     return replace(message, content=f"{message.author.name}: {message.content}")
+
+
+# ── what strict templates take ────────────────────────────────────────────────────────────────
+def alternating(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The same words, one message for each time that somebody speaks.
+
+    Gemma's and Mistral's templates refuse anything else, and no model reads less in it. What the
+    system says later (programs may add that) joins what it says first.
+    """
+    told = [message for message in messages if message.content]
+    system = [message for message in told if message.role is Role.SYSTEM]
+    said = [message for message in told if message.role is not Role.SYSTEM]
+    turns = [_joined(list(group)) for _, group in groupby(said, key=lambda message: message.role)]
+    if not turns or turns[0].role is not Role.USER:
+        turns.insert(0, Message(Role.USER, UNSAID))
+    if turns[-1].role is not Role.USER:  # a bare mention: what is asked is what was said
+        turns.append(Message(Role.USER, UNSAID))
+    return (_joined(system), *turns) if system else tuple(turns)
+
+
+def _joined(messages: Sequence[Message]) -> Message:
+    """As the last of them, with the words of all."""
+    if len(messages) == 1:
+        return messages[0]
+    return replace(messages[-1], content="\n\n".join(message.content for message in messages))

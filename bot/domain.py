@@ -280,7 +280,8 @@ class Claim:
     epoch has messages besides the questions. `pages` are those that earlier attempts intended or
     posted. `conclusion` is set when an earlier attempt ended the turn but did not get its last
     text shown: then only showing is left; one with nothing to show takes the reply away. `tries`
-    counts the attempts since the turn was opened (again).
+    counts the attempts since the turn was opened (again). `stopping`: people stopped it, and the
+    process died before it was concluded.
     """
 
     fence: Fence
@@ -292,6 +293,7 @@ class Claim:
     pages: tuple[PageRecord, ...] = ()
     conclusion: Conclusion | None = None
     tries: int = 1
+    stopping: bool = False
 
     @property
     def asked(self) -> tuple[Question, ...]:
@@ -335,7 +337,8 @@ class Delta:
 class Command:
     """A command of a person: by slash, button, shortcut, or a mention with its word.
 
-    `source` is the message that it came as (see `Incoming.source`), "" where there is none.
+    `source` is the message (see `Incoming.source`) or the event that it came as, where that may
+    come again; else "".
     """
 
     name: str

@@ -3,6 +3,7 @@
 ThreadlineError
 ├── SettingsError              a setting is wrong: named, in one line, exit code 2
 ├── StoreError                 the database
+│   ├── CommandDone            the message that asks for it was taken in before
 │   ├── LostOwnership          a newer attempt holds the turn
 │   ├── MigrationError         the schema cannot be brought up to date
 │   ├── RecordHeld             a turn holds the record: it cannot be changed so now
@@ -45,6 +46,10 @@ class SettingsError(ThreadlineError):
 # ── the store ─────────────────────────────────────────────────────────────────────────────────
 class StoreError(ThreadlineError):
     """The database could not do what was asked."""
+
+
+class CommandDone(StoreError):
+    """The message was carried out before, was deleted, or is stored as something else."""
 
 
 class LostOwnership(StoreError):

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -25,7 +24,7 @@ from bot.domain import (
     Receipt,
     Watermark,
 )
-from bot.errors import PlatformError, StoreUnavailable
+from bot.errors import CommandDone, PlatformError, StoreUnavailable
 from bot.persistence import Apologies, until_stored
 from bot.ports import Adapter, Clock
 from bot.scheduler import Scheduler
@@ -67,8 +66,6 @@ class Intake:
         self._clock, self._missed_seconds = clock, missed_seconds
         self._answers: set[asyncio.Task[None]] = set()
         self._apologies = Apologies(clock.monotonic)
-        # Commands being carried out: they may come twice at once, and both wait for the first.
-        self._in_hand: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def receive(self, incoming: Incoming) -> Receipt:
         """Accept a message; raises StoreUnavailable when it could not be stored."""
@@ -131,8 +128,10 @@ class Intake:
 
     async def command(self, command: Command) -> Answer:
         """Carry out a command of a slash, a button or a shortcut."""
-        log.info("command", command=command.name, conversation=str(command.key))
-        return await self._commands.run(command)
+        try:
+            return await self._carried_out(command)
+        except CommandDone:
+            return commands.SHOWN_BY_THE_REPLY
 
     async def connected(self, platform: str) -> None:
         """Events of this platform arrive from now on: go on with what was left unfinished."""
@@ -184,18 +183,20 @@ class Intake:
         await self._receive_command(incoming, command)
 
     async def _receive_command(self, incoming: Incoming, command: Command) -> Receipt:
-        """Carry it out once; who brings it meanwhile waits too, to acknowledge what is stored."""
-        source = incoming.source
-        in_hand = self._in_hand.setdefault(source, asyncio.Lock())
-        async with in_hand:
-            if await self._store.command_done(source):
-                return Receipt.KNOWN
-            answer = await self.command(command)
-            await self._store.record_command(source)
+        """Carry it out once; who brings it again returns when that is stored, too."""
+        try:
+            answer = await self._carried_out(command)
+        except CommandDone:
+            return Receipt.KNOWN
         task = asyncio.create_task(self._say(incoming, answer))
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
         return Receipt.COMMAND
+
+    async def _carried_out(self, command: Command) -> Answer:
+        """Raises CommandDone when the message that it came as was taken in before."""
+        log.info("command", command=command.name, conversation=str(command.key))
+        return await self._commands.run(command)
 
     async def _say(self, incoming: Incoming, answer: Answer) -> None:
         try:

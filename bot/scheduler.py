@@ -110,6 +110,11 @@ class Scheduler:
         running(reason)
         return True
 
+    def interrupt_at(self, key: ConversationKey, reason: Outcome, turn: int | None = None) -> bool:
+        """As `interrupt`, for those who must not wait for a database to tell the conversation."""
+        here = (number for number, running in self._interrupts.items() if running.key == key)
+        return any(self.interrupt(number, reason, turn) for number in tuple(here))
+
     def interrupt_in(self, place: ConversationKey, reason: Outcome) -> int:
         """End every turn that runs in `place` (see `ConversationKey.within`); how many."""
         running = [i for i in self._interrupts.values() if i.key and i.key.within(place)]

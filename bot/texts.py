@@ -26,6 +26,7 @@ STOPPED_EARLY = "Stopped before an answer began."
 RESET_MEANWHILE = "This conversation was started over."
 EMPTY_ANSWER = "The model gave an empty answer. Please ask again."
 GAVE_UP = "I could not finish this answer after several tries. Please ask again."
+NOT_SHOWN = "I have an answer, but could not show it here. Please ask for it again."
 INTERNAL = "Something went wrong on my side, and it has been logged. Please ask again."
 MISSED = (
     "Sorry, I was not running when you wrote this, and it is a while ago. "

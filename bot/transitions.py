@@ -46,12 +46,13 @@ class Store(Protocol):
         """The platform's conversations that have a turn to work on, oldest first."""
         ...
 
-    async def command_done(self, source: str) -> bool:
-        """Whether the message `source` was a command that was carried out."""
-        ...
-
     async def record_command(self, source: str) -> None:
-        """The message `source` was a command, and it was carried out."""
+        """The message `source` was a command that changed nothing; raises CommandDone.
+
+        Here and below, `source` is the message that said so, recorded in the same transaction. One
+        that was carried out before, was deleted, or is stored as something else raises CommandDone
+        and changes nothing: what is done is never done again when that message comes again.
+        """
         ...
 
     async def intend(self, fence: Fence, page: int) -> None:
@@ -75,11 +76,7 @@ class Store(Protocol):
         ...
 
     async def reset(self, key: ConversationKey, *, source: str = "") -> Conversation | None:
-        """Begin a new epoch; waiting questions end as reset. None when there is none such.
-
-        Here and below, `source` is the message that said so, recorded as `record_command` does in
-        the same transaction: what is done is never done again when that message comes again.
-        """
+        """Begin a new epoch; waiting questions end as reset. None when there is none such."""
         ...
 
     async def undo_reset(
@@ -92,12 +89,25 @@ class Store(Protocol):
         """
         ...
 
+    async def stop(self, key: ConversationKey, turn: int | None, *, source: str = "") -> Change:
+        """End the running turn, if it is `turn` where given: STOP, or UNKNOWN when none runs.
+
+        Whoever holds it concludes it; if nobody comes to that, the next claim says `stopping`.
+        """
+        ...
+
     async def reopen(self, key: ConversationKey, turn: int | None, *, source: str = "") -> Change:
         """Open the newest turn again, in place: AGAIN, or BUSY, OLDER (not that one), UNKNOWN."""
         ...
 
     async def go_on(
-        self, key: ConversationKey, turn: int | None, author: Author, text: str
+        self,
+        key: ConversationKey,
+        turn: int | None,
+        author: Author,
+        text: str,
+        *,
+        source: str = "",
     ) -> Change:
         """Ask `text` below the newest turn's reply, once for each: AGAIN with the turn that waits.
 
@@ -121,7 +131,9 @@ class Store(Protocol):
         """
         ...
 
-    async def choose_model(self, key: ConversationKey, model: str | None) -> Conversation | None:
+    async def choose_model(
+        self, key: ConversationKey, model: str | None, *, source: str = ""
+    ) -> Conversation | None:
         """Use another model from the next turn on. None when there is no such conversation."""
         ...
 

@@ -26,6 +26,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 # A turn whose process died this often is given up: what kills it may be the turn itself.
 MAX_ATTEMPTS = 4
+# What was concluded is tried to be shown far more often: an outage of the platform costs a try
+# every eleven minutes, so this is four hours. Then a sentence of ours takes its place, and what
+# comes after it in the conversation is not held up for ever.
+MAX_SHOWINGS = 24
 # A wait shorter than this, in seconds, is not worth a word.
 QUEUE_NOTE_AFTER = 1.0
 # Rows of history read at a time: most contexts need one read, and a long one a few.
@@ -202,7 +206,7 @@ class _Attempt:
             if conclusion is None:
                 without = _without_model(self._claim, self._draft)
                 conclusion = await self._conclude(without or await self._answer(reply))
-            await _show_end(reply, conclusion)
+            await _show_end(reply, _showable(self._claim, conclusion))
             return conclusion
 
     async def _conclude(self, conclusion: Conclusion) -> Conclusion:
@@ -244,7 +248,7 @@ class _Attempt:
                 await self._ask(request, reply)
             except ContextTooLong:
                 shorter = await self._request(_tokens(request) // 2)
-                if draft.text or len(shorter.messages) == len(request.messages):
+                if draft.text or shorter.messages == request.messages:
                     raise
                 log.info("too long for the model: asking again with half", tokens=_tokens(request))
                 await self._ask(shorter, reply)
@@ -276,6 +280,17 @@ class _Attempt:
 def _tokens(request: ChatRequest) -> int:
     """What a request costs, by our own estimate."""
     return sum(map(message_tokens, request.messages))
+
+
+def _showable(claim: Claim, conclusion: Conclusion) -> Conclusion:
+    """The end as it is to be shown: where showing it kills the process again and again, a sentence.
+
+    The answer stays in the history, and may be asked for once more.
+    """
+    if claim.tries <= MAX_SHOWINGS or not conclusion.display:
+        return conclusion
+    log.error("the reply cannot be shown", tries=claim.tries)
+    return replace(conclusion, display=texts.note(texts.NOT_SHOWN))
 
 
 async def _show_end(reply: Publisher, conclusion: Conclusion) -> None:
@@ -353,6 +368,8 @@ def _without_model(claim: Claim, draft: _Draft) -> Conclusion | None:
         return draft.conclude(Outcome.RESET, texts.RESET_MEANWHILE)
     if not claim.asked:
         return draft.conclude(Outcome.STOPPED, texts.QUESTION_DELETED)
+    if claim.stopping:
+        return draft.conclude(Outcome.STOPPED, texts.STOPPED)
     if claim.tries > MAX_ATTEMPTS:
         return draft.conclude(Outcome.FAILED, texts.GAVE_UP, "too many attempts")
     if all(question.late for question in claim.asked):

@@ -54,17 +54,21 @@ class Scripted:
     requests: list[ChatRequest] = field(default_factory=list)
     hold: asyncio.Event | None = None
     limit: int = 1_000
+    ended: Callable[[], None] = lambda: None  # called when a request is over, or given up
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         self.requests.append(request)
         if len(request.messages) > self.limit:
             raise ContextTooLong
-        for piece in self.pieces:
-            if isinstance(piece, ModelError):
-                raise piece
-            yield piece
-            if self.hold is not None:
-                await self.hold.wait()
+        try:
+            for piece in self.pieces:
+                if isinstance(piece, ModelError):
+                    raise piece
+                yield piece
+                if self.hold is not None:
+                    await self.hold.wait()
+        finally:
+            self.ended()
 
     async def check(self) -> Finding:
         return Finding(self.name, Verdict.OK, "")

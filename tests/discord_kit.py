@@ -54,6 +54,7 @@ class RecordingInbox:
     asked_last: list[Asked] = field(default_factory=list)
     edits: list[tuple[Incoming, float]] = field(default_factory=list)
     deletions: list[str] = field(default_factory=list)
+    refused: int = 0  # changes that `error` kept out
     places_gone: list[ConversationKey] = field(default_factory=list)
     apologies: list[Incoming] = field(default_factory=list)  # asked for; the first one is due
 
@@ -107,9 +108,15 @@ class RecordingInbox:
         return self.asked_last
 
     async def edited(self, incoming: Incoming, edited_at: float) -> None:
+        self.refused += self.error is not None
+        if self.error is not None:
+            raise self.error
         self.edits.append((incoming, edited_at))
 
     async def deleted(self, source: str) -> None:
+        self.refused += self.error is not None
+        if self.error is not None:
+            raise self.error
         self.deletions.append(source)
 
     async def gone(self, place: ConversationKey) -> None:

@@ -283,7 +283,7 @@ def _signs(evidence: Evidence, verdict: Verdict) -> None:
 def _history(evidence: Evidence, body: Mapping[str, Any], verdict: Verdict) -> None:
     """Of one conversation and section, whole and in order: all questions up to the last, each
     answer behind the questions that it answers."""
-    messages = [(message["role"], str(message["content"])) for message in body["messages"]]
+    messages = list(_said(body["messages"]))
     if messages[:1] != [("system", evidence.system_prompt)]:
         verdict.add("history", f"begins with {messages[:1]}")
     found = list(_entries(messages))
@@ -297,6 +297,14 @@ def _history(evidence: Evidence, body: Mapping[str, Any], verdict: Verdict) -> N
     if not (_agree(evidence, names, expected) if evidence.troubled else names == expected):
         verdict.add("history", f"{last.name} was asked with {names} instead of {expected}")
     _answers(evidence, messages, asked, verdict)
+
+
+def _said(messages: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Each message by itself: what people say in a row reaches the model as one."""
+    for message in messages:
+        text = str(message["content"])
+        parts = text.split("\n\n") if message["role"] == "user" else [text]
+        yield from ((message["role"], part) for part in parts)
 
 
 def _entries(messages: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:

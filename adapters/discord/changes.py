@@ -8,6 +8,7 @@ itself edits and deletes comes back as well, and is known for that without askin
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import discord
 import structlog
@@ -15,10 +16,14 @@ import structlog
 from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, Place, is_spoken
 from adapters.discord.wire import Wire
 from bot.domain import Address, ConversationKey, Incoming
-from bot.errors import PlatformError, StoreUnavailable
+from bot.errors import PlatformError
+from bot.persistence import until_stored
 from bot.ports import Inbox
 
 log = structlog.stdlib.get_logger(__name__)
+
+# Changes that wait for the database at once, each some kilobytes: a busy guild sends one a second.
+MOST_WAITING = 1_000
 
 
 class Changes:
@@ -37,6 +42,7 @@ class Changes:
     ) -> None:
         self._wire, self._inbox = wire, inbox
         self._place, self._understood = place, understood
+        self._waiting = 0
 
     async def edited(self, message: discord.Message) -> None:
         """A message was updated."""
@@ -44,11 +50,26 @@ class Changes:
             return
         try:
             place = await self._place(message.channel)
-            incoming = await self._edited(message, place) if place is not None else None
-            if incoming is not None:
-                await self._inbox.edited(incoming, message.edited_at.timestamp())
-        except (PlatformError, StoreUnavailable) as error:
+            if place is not None:
+                await self._kept(partial(self._keep_edit, message, place))
+        except PlatformError as error:
             log.error("an edit could not be kept", id=message.id, error=repr(error))
+
+    async def _keep_edit(self, message: discord.Message, place: Place) -> None:
+        incoming = await self._edited(message, place)
+        if incoming is not None and message.edited_at is not None:
+            await self._inbox.edited(incoming, message.edited_at.timestamp())
+
+    async def _kept(self, change: Callable[[], Awaitable[None]]) -> None:
+        """Discord tells a change once: a database that fails is waited for, by so many at most."""
+        if self._waiting >= MOST_WAITING:
+            log.error("a change could not be kept: too many wait for the database")
+            return
+        self._waiting += 1
+        try:
+            await until_stored(change, self._wire.clock.sleep)
+        finally:
+            self._waiting -= 1
 
     async def _edited(self, message: discord.Message, place: Place) -> Incoming | None:
         """What it says now; also where the mention was edited out of a message that is stored."""
@@ -60,10 +81,8 @@ class Changes:
         for message in messages:
             if str(message) in self._wire.own_deletions:
                 continue
-            try:
-                await self._inbox.deleted(f"{PLATFORM}/{_guild(guild)}/{channel}/{message}")
-            except StoreUnavailable as error:
-                log.error("a deletion could not be kept", id=message, error=repr(error))
+            source = f"{PLATFORM}/{_guild(guild)}/{channel}/{message}"
+            await self._kept(partial(self._inbox.deleted, source))
 
     async def gone(self, guild: int, channel: int | None = None, thread: int | None = None) -> None:
         """A thread, a channel, or the bot's place in a guild is no more."""

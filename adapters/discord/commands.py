@@ -6,6 +6,7 @@ only the person who asked sees the answer.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -133,14 +134,18 @@ class Desk:
             log.warning("an answer was not shown", error=repr(error))
 
     async def press(self, interaction: Interaction, command: str, turn: str) -> None:
-        """A control under a reply was used: the reply shows what it did, words why it did not."""
+        """A control under a reply was used: the reply shows what it did, words why it did not.
+
+        It is done whatever becomes of the acknowledgement: a stop waits for no answer of Discord's.
+        """
 
         async def work(interaction: Interaction) -> Answer:
             key = await self._conversation_at(interaction)
             return await self._run(interaction, command, key, turn)
 
-        await interaction.response.defer()
-        answer = await self._done(interaction, work)
+        answer, _ = await asyncio.gather(
+            self._done(interaction, work), self._tell(interaction.response.defer())
+        )
         if answer.text:
             text = clipped(self._renderer, answer.text)
             await self._tell(interaction.followup.send(text, ephemeral=True))

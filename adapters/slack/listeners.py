@@ -185,11 +185,16 @@ class Listeners:
         )
 
     async def _stopped(self, body: Payload) -> None:
-        """Slack's own stop button, which it shows while an agent session is `processing`."""
+        """Slack's own stop button, which it shows while an agent session is `processing`.
+
+        No message is behind it: the event's id keeps its redelivery from stopping a later reply.
+        """
         event = body["event"]
-        user = str(event.get("user") or "")
-        key = self._workspace.key(str(event["channel"]), str(event["thread_ts"]))
-        await self._inbox.command(Command(name="stop", key=key, author=Author(user, user)))
+        user, channel = str(event.get("user") or ""), str(event["channel"])
+        key = self._workspace.key(channel, str(event["thread_ts"]))
+        source = f"{key.platform}/{key.workspace}/{channel}/stop-{body['event_id']}"
+        stop = Command(name="stop", key=key, author=Author(user, user), source=source)
+        await self._inbox.command(stop)
 
     async def _revoked(self, body: Payload) -> None:
         event = body["event"]

@@ -156,9 +156,9 @@ def open_again(db: sqlite3.Connection, turn: sqlite3.Row) -> None:
     """
     db.execute(
         "UPDATE turns SET state = 'running', attempt = attempt + 1, opened = attempt + 1,"
-        " outcome = NULL, error = NULL, display = NULL, content = NULL, finish_reason = NULL,"
-        " input_tokens = NULL, output_tokens = NULL, first_token_at = NULL, concluded_at = NULL,"
-        " finished_at = NULL WHERE id = ?",
+        " stopping = 0, outcome = NULL, error = NULL, display = NULL, content = NULL,"
+        " finish_reason = NULL, input_tokens = NULL, output_tokens = NULL, first_token_at = NULL,"
+        " concluded_at = NULL, finished_at = NULL WHERE id = ?",
         (turn["id"],),
     )
     db.execute("DELETE FROM messages WHERE turn_id = ? AND kind = 'reply'", (turn["id"],))

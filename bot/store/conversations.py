@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from bot.domain import Conversation, ConversationKey
+from bot.errors import CommandDone
 from bot.store import rows
 
 T = TypeVar("T")
@@ -75,8 +76,19 @@ def choose_model(
 
 
 def record_command(db: sqlite3.Connection, source: str, now: float) -> None:
-    """See `Store.record_command`. `now` is in Unix seconds."""
-    db.execute("INSERT OR IGNORE INTO commands (source, done_at) VALUES (?, ?)", (source, now))
+    """See `Store.record_command`. `now` is in Unix seconds.
+
+    Slack sends `app_mention` again for a message that was edited: a stored question is no command.
+    """
+    known = db.execute(
+        "SELECT 1 FROM commands WHERE source = :source"
+        " UNION ALL SELECT 1 FROM tombstones WHERE source = :source"
+        " UNION ALL SELECT 1 FROM messages WHERE source = :source",
+        {"source": source},
+    )
+    if known.fetchone() is not None:
+        raise CommandDone(source)
+    db.execute("INSERT INTO commands (source, done_at) VALUES (?, ?)", (source, now))
 
 
 def recorded(
@@ -85,10 +97,9 @@ def recorded(
     """`change` as one transaction with the record of the command that asked for it, if any did."""
 
     def transaction(db: sqlite3.Connection) -> T:
-        result = change(db)
         if source:
             record_command(db, source, now)
-        return result
+        return change(db)
 
     return transaction
 

@@ -33,16 +33,6 @@ def history(
     return [rows.message_from(row) for row in found]
 
 
-def command_done(db: sqlite3.Connection, source: str) -> bool:
-    """See `Store.command_done`. One that was deleted before it came is not carried out either."""
-    found = db.execute(
-        "SELECT 1 FROM commands WHERE source = :source"
-        " UNION ALL SELECT 1 FROM tombstones WHERE source = :source",
-        {"source": source},
-    )
-    return found.fetchone() is not None
-
-
 def find(db: sqlite3.Connection, key: ConversationKey) -> Conversation | None:
     """See `Store.find`."""
     row = rows.find(db, key)

@@ -142,19 +142,29 @@ class SqliteStore:
         change = partial(conversations.undo_reset, key=key, epoch=epoch, now=now)
         return await self._write(recorded(change, source=source, now=now))
 
+    async def stop(self, key: ConversationKey, turn: int | None, *, source: str = "") -> Change:
+        """See the port."""
+        change = partial(turns.stop, key=key, turn=turn)
+        return await self._write(recorded(change, source=source, now=self._clock.time()))
+
     async def reopen(self, key: ConversationKey, turn: int | None, *, source: str = "") -> Change:
         """See the port."""
         change = partial(again.reopen, key=key, turn=turn)
         return await self._write(recorded(change, source=source, now=self._clock.time()))
 
     async def go_on(
-        self, key: ConversationKey, turn: int | None, author: Author, text: str
+        self,
+        key: ConversationKey,
+        turn: int | None,
+        author: Author,
+        text: str,
+        *,
+        source: str = "",
     ) -> Change:
         """See the port."""
         now = self._clock.time()
-        return await self._write(
-            partial(again.go_on, key=key, turn=turn, author=author, text=text, now=now)
-        )
+        change = partial(again.go_on, key=key, turn=turn, author=author, text=text, now=now)
+        return await self._write(recorded(change, source=source, now=now))
 
     async def edit(self, source: str, text: str, edited_at: float) -> Change:
         """See the port."""
@@ -169,10 +179,13 @@ class SqliteStore:
             partial(changes.erase, source=source, with_reply=with_reply, now=now)
         )
 
-    async def choose_model(self, key: ConversationKey, model: str | None) -> Conversation | None:
+    async def choose_model(
+        self, key: ConversationKey, model: str | None, *, source: str = ""
+    ) -> Conversation | None:
         """See the port."""
         now = self._clock.time()
-        return await self._write(partial(conversations.choose_model, key=key, model=model, now=now))
+        change = partial(conversations.choose_model, key=key, model=model, now=now)
+        return await self._write(recorded(change, source=source, now=now))
 
     async def record_command(self, source: str) -> None:
         """See the port."""
@@ -187,10 +200,6 @@ class SqliteStore:
     async def unfinished(self, platform: str) -> Sequence[int]:
         """See the port."""
         return await self._read(partial(reads.unfinished, platform=platform))
-
-    async def command_done(self, source: str) -> bool:
-        """See the port."""
-        return await self._read(partial(reads.command_done, source=source))
 
     async def history(
         self, conversation: int, *, epoch: int, before: int, limit: int

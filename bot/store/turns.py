@@ -10,7 +10,15 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 
-from bot.domain import Claim, Conclusion, Fence, Question
+from bot.domain import (
+    Change,
+    Claim,
+    Conclusion,
+    ConversationKey,
+    Effect,
+    Fence,
+    Question,
+)
 from bot.errors import LostOwnership
 from bot.store import rows
 
@@ -62,6 +70,7 @@ def _claimed(db: sqlite3.Connection, turn: int) -> Claim:
         pages=tuple(rows.page_from(page) for page in pages),
         conclusion=rows.conclusion_from(row),
         tries=row["attempt"] - row["opened"],
+        stopping=bool(row["stopping"]),
     )
 
 
@@ -81,6 +90,18 @@ def _has_history(db: sqlite3.Connection, turn: sqlite3.Row) -> bool:
         (turn["conversation_id"], turn["epoch"], turn["reply_idx"], turn["id"]),
     )
     return found.fetchone() is not None
+
+
+def stop(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> Change:
+    """See `Store.stop`."""
+    row = db.execute(
+        "UPDATE turns SET stopping = 1 WHERE state = 'running' AND id = coalesce(?, id)"
+        " AND conversation_id = (SELECT id FROM conversations"
+        "  WHERE platform = ? AND workspace = ? AND channel = ? AND thread = ?)"
+        " RETURNING conversation_id, id",
+        (turn, key.platform, key.workspace, key.channel, key.thread),
+    ).fetchone()
+    return Change(Effect.UNKNOWN) if row is None else Change(Effect.STOP, *row)
 
 
 # ── the ledger of pages ───────────────────────────────────────────────────────────────────────

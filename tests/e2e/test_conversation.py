@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -213,9 +214,7 @@ async def test_questions_sent_while_it_writes_are_answered_together(
             ("system", "Be brief."),
             ("user", "begin"),
             ("assistant", "First answer."),
-            ("user", "one"),
-            ("user", "two"),
-            ("user", "and three"),
+            ("user", "one\n\ntwo\n\nand three"),
         ]
 
 
@@ -348,6 +347,23 @@ async def test_terminate_lets_the_running_reply_finish(
         (reply,) = await stage.seen(place)
         assert reply.text.strip() == STORY.strip()
         assert not reply.working
+
+
+async def test_a_second_signal_ends_it_at_once_whichever_it_is(
+    stage: Stage, model: ModelSim, bot: BotProcess
+) -> None:
+    """Ctrl-C while it drains after a SIGTERM; the reply is written to its end at the next start."""
+    await model.script(Answer(match="", text=STORY, wait_at=3))
+    async with bot:
+        place = await stage.mention("tell me a story")
+        await until(model.streams, stage)
+        bot.process.send_signal(signal.SIGTERM)
+        await bot.logged("draining")
+        bot.process.send_signal(signal.SIGINT)
+        assert await bot.ended(20) != 0
+        await model.say("After the restart.")
+        await bot.start()
+        await whole(stage, place, "After the restart.")
 
 
 async def test_more_turns_than_allowed_wait_visibly(

@@ -7,13 +7,16 @@ the product's own.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bot import texts
+from bot import commands, texts
 from bot.domain import (
     Address,
     Command,
@@ -39,7 +42,7 @@ from bot.errors import (
     UnknownModel,
 )
 from bot.frames import Control
-from bot.turn import MAX_ATTEMPTS
+from bot.turn import MAX_ATTEMPTS, MAX_SHOWINGS
 from tests.core_kit import World, until, world_at, world_of
 from tests.store_kit import ANN, ANSWER, BEN, key, look, opened, said
 
@@ -76,7 +79,7 @@ async def test_aside_is_history_for_the_next_question(world: World) -> None:
     assert receipt is Receipt.HISTORY
     assert len(world.model.requests) == 1
     await world.ask(3, "now you", author=BEN, address=Address.FOLLOW_UP)
-    assert world.contents() == ["Ann: first", "Hello.", "Ann: Ben, look", "Ben: now you"]
+    assert world.contents() == ["Ann: first", "Hello.", "Ann: Ben, look\n\nBen: now you"]
 
 
 async def test_old_thread_is_read_once_and_becomes_history(world: World) -> None:
@@ -84,7 +87,7 @@ async def test_old_thread_is_read_once_and_becomes_history(world: World) -> None
     question = replace(said(3, "which?"), in_old_thread=True)
     await world.intake.receive(question)
     await world.idle()
-    assert world.contents() == ["Ann: we could use cats", "Ben: or dogs", "Ann: which?"]
+    assert world.contents() == ["Ann: we could use cats\n\nBen: or dogs\n\nAnn: which?"]
     await world.intake.receive(replace(said(4, "again"), in_old_thread=True))
     await world.idle()
     assert world.adapter.reads == 1
@@ -94,7 +97,7 @@ async def test_bare_mention_in_an_old_thread_is_about_what_was_said(world: World
     world.adapter.old = (said(1, "what is 6 x 7?"),)
     await world.intake.receive(replace(said(2, ""), in_old_thread=True))
     await world.idle()
-    assert world.contents()[0] == "what is 6 x 7?"
+    assert world.contents() == ["what is 6 x 7?"]
     assert world.shown() == ["Hello."]
 
 
@@ -166,7 +169,7 @@ async def test_each_failure_has_its_sentence_and_is_not_kept_as_an_answer(
     assert world.outcomes() == [("failed", type(error).__name__)]
     world.model.pieces = (Delta("Hello."), Delta(finish_reason="stop"))
     await world.ask(2, "second")
-    assert world.contents() == ["first", "second"]
+    assert world.contents() == ["first\n\nsecond"]
 
 
 @pytest.mark.parametrize("error", [CutOff(), TimedOut(started=True), Overloaded()])
@@ -322,23 +325,39 @@ async def test_redelivered_reset_does_not_wipe_what_came_after(world: World) -> 
     assert world.contents() == ["third", "Hello.", "fourth"]
 
 
-async def test_reset_whose_process_dies_behind_it_is_not_done_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("word", [*commands.NAMES, "model other"])
+async def test_command_is_carried_out_and_recorded_in_one_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
-    """Carried out, and dead before it was recorded: the redelivery wipes nothing said since."""
+    """The process dies behind the first commit: the redelivery does nothing a second time."""
+    async with world_at(tmp_path / "threadline.db") as world:
+        await world.ask(1, "first")
+        write, commits = world.store._write, itertools.count()
+
+        async def dies_later(transaction: Any) -> Any:
+            if next(commits):
+                raise StoreUnavailable("dead")
+            return await write(transaction)
+
+        with monkeypatch.context() as patch, suppress(StoreUnavailable):
+            patch.setattr(world.store, "_write", dies_later)
+            patch.setattr(world.scheduler, "wake", lambda conversation: None)
+            await world.intake.receive(said(2, word))
+    async with world_at(tmp_path / "threadline.db") as world:
+        await world.intake.connected("sim")
+        await world.idle()
+        before = list(look(world.path, "SELECT * FROM turns"))
+        assert await world.ask(2, word) is Receipt.KNOWN
+        assert look(world.path, "SELECT * FROM turns") == before
+        assert world.adapter.said == []
+
+
+async def test_question_that_is_edited_into_a_command_word_is_none(world: World) -> None:
+    """Slack sends app_mention again for a message that was edited: it is known as a question."""
     await world.ask(1, "first")
-
-    async def dies(source: str) -> None:
-        raise StoreUnavailable(source)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(world.store, "record_command", dies)
-        with pytest.raises(StoreUnavailable):
-            await world.intake.receive(said(2, "reset"))
-    await world.ask(3, "third")
-    assert await world.ask(2, "reset") is Receipt.KNOWN
-    await world.ask(4, "fourth")
-    assert world.contents() == ["third", "Hello.", "fourth"]
+    assert await world.ask(1, "reset") is Receipt.KNOWN
+    await world.ask(2, "second")
+    assert world.contents() == ["first", "Hello.", "second"]
 
 
 async def test_command_that_comes_twice_at_once_is_carried_out_once(world: World) -> None:
@@ -353,13 +372,13 @@ async def test_command_that_comes_again_is_acknowledged_only_when_it_is_stored(
 ) -> None:
     """Slack announces a mention twice; an acknowledgement of either ends its deliveries."""
     await world.ask(1, "first")
-    stored, record = asyncio.Event(), world.store.record_command
+    stored, write = asyncio.Event(), world.store._write
 
-    async def slowly(source: str) -> None:
+    async def slowly(transaction: Any) -> Any:
         await stored.wait()
-        await record(source)
+        return await write(transaction)
 
-    monkeypatch.setattr(world.store, "record_command", slowly)
+    monkeypatch.setattr(world.store, "_write", slowly)
     both = [asyncio.create_task(world.intake.receive(said(2, "reset"))) for _ in range(2)]
     done, _ = await asyncio.wait(both, timeout=0.1)
     assert not done
@@ -504,6 +523,26 @@ async def test_turn_that_keeps_dying_is_given_up_with_a_sentence(tmp_path: Path)
         await world.idle()
         assert world.shown() == [f"_{texts.GAVE_UP}_"]
         assert world.model.requests == []
+
+
+async def test_answer_whose_showing_keeps_dying_does_not_hold_its_conversation_up(
+    tmp_path: Path,
+) -> None:
+    """A sentence takes its place; the answer stays in the history."""
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        accepted = await store.accept(said(1, "first"))
+        assert accepted.conversation is not None
+        claim = await store.claim(accepted.conversation)
+        assert claim is not None
+        await store.conclude(claim.fence, replace(ANSWER, content="Poison.", display="Poison."))
+        for _ in range(MAX_SHOWINGS - 1):
+            assert await store.claim(accepted.conversation) is not None
+        world = world_of(path, store)
+        await world.intake.connected("sim")
+        await world.ask(2, "second")
+        assert world.shown() == [f"_{texts.NOT_SHOWN}_", "Hello."]
+        assert world.contents() == ["first", "Poison.", "second"]
 
 
 async def test_turn_that_was_reset_while_nobody_held_it_is_not_answered(tmp_path: Path) -> None:

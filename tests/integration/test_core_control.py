@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from bot import texts
-from bot.domain import Address, ConversationKey, Delta, Outcome, Receipt
-from bot.errors import CutOff, Overloaded
+from bot.context import UNSAID
+from bot.domain import Address, Change, ConversationKey, Delta, Effect, Outcome, Receipt
+from bot.errors import CutOff, Overloaded, StoreUnavailable
 from bot.frames import Control
 from tests.core_kit import CHANNEL, World, until, world_at
-from tests.store_kit import BEN, key, look, said
+from tests.store_kit import BEN, claimed, key, look, opened, said
 from tests.surfaces import Platform
 
 STOP_REASON = Delta(finish_reason="stop")
@@ -121,6 +122,68 @@ async def test_stop_button_of_an_older_reply_stops_no_other(world: World) -> Non
     released(world)
     await world.idle()
     assert world.shown()[-1] == "Goes on"
+
+
+async def test_stop_outlives_the_process(tmp_path: Path) -> None:
+    """It died between the stop and the turn's end: the next start asks no model."""
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        await store.accept(said(1, "first"))
+        await claimed(store, 1)
+        change = await store.stop(key(), None, source=said(2).source)
+        assert (change.effect, change.turn) == (Effect.STOP, 1)
+    async with world_at(path) as world:
+        await world.intake.connected("sim")
+        await world.idle()
+        assert world.shown() == ["_Stopped._"]
+        assert (world.outcomes(), world.model.requests) == ([("stopped", None)], [])
+        await world.command("retry", "1")
+        await world.idle()
+        assert world.shown() == ["Hello."]
+
+
+@pytest.mark.parametrize("fault", ["refuses", "hangs"])
+@pytest.mark.parametrize("how", ["word", "button"])
+async def test_stop_ends_the_models_request_while_the_database_fails(
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str, fault: str
+) -> None:
+    """A button does; a word too, but it is not acknowledged, so that it comes again."""
+    says(world, "As far as", " this")
+    ended = asyncio.Event()
+    monkeypatch.setattr(world.model, "ended", ended.set)
+    await begun(world)
+
+    async def fails(*_: object, **__: object) -> Change:
+        if fault == "hangs":
+            await asyncio.sleep(60)
+        raise StoreUnavailable("locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "stop", fails)
+        began = time.monotonic()
+        if how == "button":
+            assert (await world.command("stop", "1")).text == texts.STOP_DONE
+        else:
+            with pytest.raises(StoreUnavailable):
+                await world.intake.receive(said(2, "stop"))
+        await ended.wait()
+        assert time.monotonic() - began < 1
+    await world.idle()
+    assert world.shown() == ["As far as\n\n_Stopped._"]
+    if how == "word":
+        assert await world.intake.receive(said(2, "stop")) is Receipt.COMMAND
+
+
+async def test_stop_that_comes_again_stops_no_later_reply(world: World) -> None:
+    says(world, "As far as", " this")
+    await begun(world)
+    await world.intake.receive(said(2, "stop"))
+    await world.idle()
+    await begun(world, 3, "second")
+    assert await world.intake.receive(said(2, "stop")) is Receipt.KNOWN
+    released(world)
+    await world.idle()
+    assert world.shown()[-1] == "As far as this"
 
 
 async def test_stop_word_overtakes_the_questions_that_wait(world: World) -> None:
@@ -327,7 +390,7 @@ async def test_deleted_question_is_in_no_later_request_and_its_answer_stays(worl
     await world.intake.deleted(said(1).source)
     assert await world.ask(1, "secret") is Receipt.KNOWN
     await world.ask(2, "second")
-    assert world.contents() == ["Hello.", "second"]
+    assert world.contents() == [UNSAID, "Hello.", "second"]
     assert len(world.shown()) == 2
     assert look(world.path, "SELECT 1 FROM messages WHERE content LIKE '%secret%'") == []
 
@@ -345,7 +408,7 @@ async def test_deleting_one_of_two_questions_answers_the_other_anew(world: World
     await world.store.accept(said(1, "first"))
     says(world, "About both", ".")
     await begun(world, 2, "secret")
-    assert world.contents() == ["first", "secret"]
+    assert world.contents() == ["first\n\nsecret"]
     world.model.hold = None
     says(world, "About the first.")
     await world.intake.deleted(said(2).source)
@@ -387,7 +450,7 @@ async def test_deleted_reply_leaves_the_history_and_may_be_asked_for_again(world
     assert world.shown() == ["Once more."]
     await delete_message(world)
     await world.ask(2, "second")
-    assert world.contents() == ["first", "second"]
+    assert world.contents() == ["first\n\nsecond"]
 
 
 async def test_deleting_a_reply_that_is_being_written_ends_its_turn(world: World) -> None:
@@ -400,7 +463,7 @@ async def test_deleting_a_reply_that_is_being_written_ends_its_turn(world: World
     released(world)
     says(world, "Hello.")
     await world.ask(2, "second")
-    assert world.contents() == ["first", "second"]
+    assert world.contents() == ["first\n\nsecond"]
 
 
 class Echoing(dict[str, str]):

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.discord.client import DiscordAdapter
 from bot.domain import Answer, ConversationKey, PageRecord
-from bot.errors import Gone
+from bot.errors import Gone, StoreUnavailable
 from bot.frames import Control, Shown
 from tests.discord_kit import RecordingInbox, asked, claim, frame, received, running, show, until
 from tests.sims.discord import constants as c
@@ -131,6 +131,22 @@ async def test_deletions_come_with_their_source_whoever_wrote_the_message(
         source(c.CHANNEL, message),
         source(private["channel"], private["message"], "@me"),
     ]
+
+
+async def test_what_is_changed_while_the_database_fails_is_kept_afterwards(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    """Discord tells it once: a text that people deleted must not stay."""
+    changed, deleted = await sim.mention("frist"), await sim.mention("secret")
+    await received(inbox, changed)
+    await received(inbox, deleted)
+    inbox.error = StoreUnavailable("locked")
+    await sim.edit(changed, f"<@{c.BOT}> first")
+    await sim.delete(deleted)
+    await until(lambda: inbox.refused >= 2)
+    inbox.error = None
+    await until(lambda: inbox.deletions == [source(c.CHANNEL, deleted)] and len(inbox.edits) == 1)
+    assert inbox.edits[0][0].text == "first"
 
 
 async def test_many_deleted_at_once_come_one_by_one(
@@ -260,6 +276,22 @@ async def test_a_button_says_which_turn_it_means_and_its_success_needs_no_words(
         ("continue", "42"),
     ]
     assert inbox.commands[0].key == asked(message).key
+
+
+async def test_a_press_counts_though_its_acknowledgement_comes_too_late(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """Discord tells the person that it failed; a reply that was stopped is stopped all the same."""
+    message = await sim.mention("question")
+    async with running(sim, inbox) as adapter:
+        surface = adapter.surface(claim(asked(message), turn=42))
+        await surface.open()
+        shown = await show(surface, Shown(), frame("Half", controls=(Control.STOP,)))
+        await sim.set_limits(first_within=1e-9)
+        await sim.click(c.BOB, int(shown.pages[0].message_id), "threadline:stop:42:0")
+        await until(lambda: inbox.commands)
+        await surface.close()
+    assert [(one.name, one.argument) for one in inbox.commands] == [("stop", "42")]
 
 
 async def test_retry_edits_the_page_and_types_only_until_its_first_text(

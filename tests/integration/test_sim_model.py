@@ -183,6 +183,26 @@ async def test_a_body_that_is_no_json_is_refused(
         assert "parse the JSON body" in (await response.json())["error"]["message"]
 
 
+STRICT = [
+    ([("user", "a"), ("user", "b")], "must alternate"),
+    ([("assistant", "a"), ("user", "b")], "must alternate"),
+    ([("user", "a"), ("system", "b")], "must alternate"),
+    ([("user", "a"), ("assistant", "b")], "last role"),
+    ([("user", "")], "non-empty"),
+]
+
+
+@pytest.mark.parametrize(("said", "words"), STRICT)
+async def test_a_strict_template_refuses_what_does_not_alternate(
+    sim: ModelSim, client: openai.AsyncOpenAI, said: list[tuple[str, str]], words: str
+) -> None:
+    await sim.models("sim", strict=("strict",))
+    messages: Any = [{"role": role, "content": text} for role, text in said]
+    with pytest.raises(openai.BadRequestError, match=words):
+        await client.chat.completions.create(model="strict", messages=messages)
+    await client.chat.completions.create(model="sim", messages=messages)
+
+
 async def test_a_reasoning_model_refuses_the_old_limit_and_a_temperature(
     sim: ModelSim, client: openai.AsyncOpenAI
 ) -> None:

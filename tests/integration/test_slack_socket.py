@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -223,7 +224,10 @@ async def test_slacks_stop_button_stops_that_thread(sim: SlackSim) -> None:
         await until(lambda: inbox.commands)
         await surface.close()
         assert [one["status"] for one in (await sim.state())["sessions"]] == ["active"]
-    assert (inbox.commands[0].name, inbox.commands[0].key) == ("stop", key(ids.DM_ALICE, ts))
+    stop_command = inbox.commands[0]
+    assert (stop_command.name, stop_command.key) == ("stop", key(ids.DM_ALICE, ts))
+    # The event may come again, and must not stop a later reply: it is known by its id.
+    assert re.fullmatch(rf"slack/{ids.TEAM}/{ids.DM_ALICE}/stop-Ev\d+", stop_command.source)
 
 
 async def test_a_refresh_and_a_cut_connection_come_back(sim: SlackSim) -> None:

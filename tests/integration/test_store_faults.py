@@ -178,12 +178,12 @@ async def test_a_disk_that_takes_some_things_and_not_others_is_not_well(path: Pa
     clock = ManualClock()
     async with SqliteStore.open(path, clock=clock, busy_timeout=0.001) as store:
         with capture_logs() as lines:
-            for _ in range(5):
+            for number in range(5):
                 with closing(sqlite3.connect(path, isolation_level=None)) as other:
                     other.execute("BEGIN IMMEDIATE")
                     with pytest.raises(StoreUnavailable):
                         await store.record_command("x")
-                await store.record_command("y")
+                await store.record_command(f"y{number}")
                 assert not store.health().ok
                 clock.jump(1.0)
             clock.jump(TRY_SECONDS)

@@ -13,6 +13,7 @@ import pytest
 
 from bot.clock import SystemClock
 from bot.domain import Address, Watermark
+from bot.errors import CommandDone
 from bot.store import conversations, reads, turns, watermarks
 from bot.store.accept import accept
 from bot.store.migrate import migrate
@@ -119,11 +120,10 @@ async def test_recent_conversations_are_those_that_the_person_spoke_in_since_the
 
 
 async def test_a_command_is_done_once_it_is_recorded(store: SqliteStore) -> None:
-    assert not await store.command_done("sim/w1/c1/m1")
     await store.record_command("sim/w1/c1/m1")
-    await store.record_command("sim/w1/c1/m1")
-    assert await store.command_done("sim/w1/c1/m1")
-    assert not await store.command_done("sim/w1/c1/m2")
+    with pytest.raises(CommandDone):
+        await store.record_command("sim/w1/c1/m1")
+    await store.record_command("sim/w1/c1/m2")
 
 
 async def test_readers_see_whole_turns_while_the_writer_writes(store: SqliteStore) -> None:
@@ -194,7 +194,7 @@ def _use_everything(db: sqlite3.Connection) -> None:
     conversations.reset(db, key(), 1.0)
     conversations.choose_model(db, key(), "m", 1.0)
     conversations.record_command(db, "s", 1.0)
-    reads.command_done(db, "s")
+    turns.stop(db, key(), None)
     reads.unfinished(db, "sim")
     reads.history(db, 1, 1, 9, 20)
     reads.find(db, key())

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from bot.context import UNSAID
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.web_kit import Person, Site, received, serving, until
@@ -285,7 +286,7 @@ async def test_questions_while_it_writes_join_the_next_turn(api: Person, model: 
     assert answers[0] == answers[1]
     assert answers[0]["content"] == "Both of them."
     assert [text for _, text in sent(await model.last("third"))[1:]] == [
-        "the first", "One and only.", "the second", "the third",
+        "the first", "One and only.", "the second\n\nthe third",
     ]  # fmt: skip
 
 
@@ -436,10 +437,9 @@ async def test_records_are_added_read_in_order_changed_and_deleted(
     assert (await api.ask("DELETE", f"{path}/{added[3]['id']}"))[0] == 404
     await asked(api, conversation, "well?")
     assert sent(await model.last("well?")) == [
-        ("system", "Be brief."),
-        ("system", "system says"),
-        ("assistant", "I say"),
-        ("assistant", "assistant says"),
+        ("system", "Be brief.\n\nsystem says"),
+        ("user", UNSAID),
+        ("assistant", "I say\n\nassistant says"),
         ("user", "well?"),
     ]
     assert [record["index"] for record in await api.get(path)] == [0, 1, 2, 4, 5]

@@ -338,7 +338,7 @@ async def test_threads_begin_with_the_opening_of_the_settings(
         await settled(page, thread)
         request = (await model.last("yes?")).body["messages"]
         assert [(one["role"], one["content"]) for one in request] == [
-            ("system", "Be brief."), ("system", "Answer in French."), ("user", "yes?"),
+            ("system", "Be brief.\n\nAnswer in French."), ("user", "yes?"),
         ]  # fmt: skip
 
 

@@ -35,7 +35,7 @@ _SIGNS: tuple[tuple[str, str], ...] = (
     ("shown", r"INSERT OR REPLACE INTO pages.*'shown'"),
     ("removed", r"DELETE FROM pages"),
     ("reset", r"UPDATE conversations SET epoch = epoch \+ 1"),
-    ("command", r"INSERT OR IGNORE INTO commands"),
+    ("command", r"INSERT INTO commands"),
     ("migrate", r"INSERT INTO migrations"),
     ("watermark", r"(INSERT|UPDATE).*watermark"),
 )

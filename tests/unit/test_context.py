@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.context import ContextWindow, count_tokens, message_tokens
+from bot.context import UNSAID, ContextWindow, count_tokens, message_tokens
 from bot.domain import Author, Message, Role
+from tests.sims.model.validate import validate
 
 ANN, BEN = Author("1", "Ann"), Author("2", "Ben")
 
@@ -53,7 +56,7 @@ def test_the_oldest_whole_messages_are_dropped() -> None:
     messages = conversation("a" * 300, "b" * 300, "c" * 300)
     budget = message_tokens(messages[1]) + message_tokens(messages[2])
     window = window_over(messages, budget=budget, questions={3}, system="")
-    assert [m.content[0] for m in window.messages()] == ["b", "c"]
+    assert [m.content[0] for m in window.messages()] == [UNSAID, "b", "c"]
     assert window.full
 
 
@@ -66,7 +69,7 @@ def test_a_question_beyond_the_budget_is_kept() -> None:
 def test_several_questions_are_all_kept_though_history_between_is_not() -> None:
     messages = conversation("q" * 900, "x" * 900, "q" * 900)
     window = window_over(messages, budget=300, questions={1, 3}, system="")
-    assert [m.content[0] for m in window.messages()] == ["q", "q"]
+    assert [m.content for m in window.messages()] == ["q" * 900 + "\n\n" + "q" * 900]
 
 
 def test_one_person_speaks_without_a_name() -> None:
@@ -97,6 +100,65 @@ def test_within_the_budget_and_without_gaps(texts: list[str], budget: int) -> No
     """Whatever the messages: what is kept is a run up to the newest, and fits but for questions."""
     messages = conversation(*texts)
     questions = {len(messages)} if messages else set()
-    kept = window_over(messages, budget=budget, questions=questions, system="").messages()
-    assert list(kept) == messages[len(messages) - len(kept) :]
-    assert sum(message_tokens(m) for m in kept if m.id not in questions) <= budget
+    got = window_over(messages, budget=budget, questions=questions, system="").messages()
+    kept = "".join(message.content for message in got if message.id).replace("\n\n", "")
+    assert "".join(texts).replace("\n\n", "").endswith(kept)
+    cost = sum(message_tokens(m) for m in got if m.id and m.id not in questions)
+    assert cost <= budget
+
+
+def assert_strict(messages: Sequence[Message]) -> None:
+    said = [{"role": m.role.value, "content": m.content} for m in messages]
+    validate({"model": "strict", "messages": said}, strict=True)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(Role), st.text("ab \n", max_size=5)), max_size=12),
+    st.integers(0, 60),
+    st.sampled_from(["", "Be brief."]),
+)
+def test_whatever_was_said_in_whatever_order_the_strictest_template_takes_it(
+    said: list[tuple[Role, str]], budget: int, system: str
+) -> None:
+    """Questions in a row, answers whose questions were deleted, a system's words in the middle,
+    bare mentions: the roles alternate, people speak first and last, and nothing is empty."""
+    messages = [
+        Message(role=role, content=text, author=ANN if n % 3 else BEN, index=n, id=n + 1)
+        for n, (role, text) in enumerate(said)
+    ]
+    questions = {len(messages)} if messages else set()
+    window = window_over(messages, budget=budget, questions=questions, system=system)
+    assert_strict(window.messages())
+
+
+def test_what_people_say_in_a_row_is_one_message_with_their_names() -> None:
+    messages = [
+        Message(role=Role.USER, content="hi", author=ANN, index=0, id=1),
+        Message(role=Role.USER, content="and me?", author=BEN, index=1, id=2),
+        Message(role=Role.USER, content="and I?", author=ANN, index=2, id=3),
+    ]
+    got = window_over(messages, budget=999, questions={2, 3}, system="").messages()
+    assert [m.content for m in got] == ["Ann: hi\n\nBen: and me?\n\nAnn: and I?"]
+
+
+def test_answer_whose_question_was_deleted_stays_behind_an_ellipsis() -> None:
+    messages = conversation("q", "hello", "more")[1:]
+    got = window_over(messages, budget=999, questions={3}).messages()
+    assert [m.content for m in got] == ["Be brief.", UNSAID, "hello", "more"]
+
+
+def test_bare_mention_after_an_answer_is_an_ellipsis() -> None:
+    got = window_over(conversation("q", "hello", ""), budget=999, questions={3}).messages()
+    assert [m.content for m in got] == ["Be brief.", "q", "hello", UNSAID]
+
+
+def test_what_the_system_says_later_joins_what_it_says_first() -> None:
+    messages = [*conversation("q", "hello"), Message(Role.SYSTEM, "In verse.", index=2, id=3)]
+    messages += [Message(Role.USER, "more", index=3, id=4)]
+    got = window_over(messages, budget=999, questions={4}).messages()
+    assert [(m.role.value, m.content) for m in got] == [
+        ("system", "Be brief.\n\nIn verse."),
+        ("user", "q"),
+        ("assistant", "hello"),
+        ("user", "more"),
+    ]

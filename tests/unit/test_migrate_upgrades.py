@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.errors import CommandDone
 from bot.store.migrate import MIGRATIONS, load, migrate, status
 from tests.store_kit import ANSWER, FIXTURES, claimed, judge, key, look, opened
 
@@ -54,6 +55,7 @@ async def test_an_older_database_goes_on_where_it_was_left(older: Path) -> None:
         reset = await store.find(key("t3"))
         assert reset is not None
         assert (reset.epoch, reset.model) == (2, "openai:gpt-5")
-        assert await store.command_done("sim/w1/c1/m7")
+        with pytest.raises(CommandDone):
+            await store.record_command("sim/w1/c1/m7")
     with closing(sqlite3.connect(older)) as db:
         judge(db)

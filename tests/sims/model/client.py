@@ -69,9 +69,12 @@ class ModelSim(SimProcess):
         """Ask for one of these keys; with none, ask for no key."""
         await self.call("key", keys=list(keys))
 
-    async def models(self, *known: str, reasoning: tuple[str, ...] = ()) -> None:
-        """Know these models; `reasoning` ones refuse `max_tokens` and temperatures but 1."""
-        await self.call("models", known=list(known), reasoning=list(reasoning))
+    async def models(
+        self, *known: str, reasoning: tuple[str, ...] = (), strict: tuple[str, ...] = ()
+    ) -> None:
+        """Know these models; `reasoning` ones refuse `max_tokens` and temperatures but 1, `strict`
+        ones messages that do not alternate."""
+        await self.call("models", known=list(known), reasoning=list(reasoning), strict=list(strict))
 
     async def context(self, tokens: int | None) -> None:
         """Refuse requests of more tokens than these, as `count_tokens` counts them."""

@@ -111,7 +111,7 @@ class ModelServer(Sim):
 
     def _checked(self, body: Any) -> dict[str, Any]:
         known = body.get("model", "") if isinstance(body, dict) else ""
-        checked = validate(body, reasoning=known in self.reasoning)
+        checked = validate(body, reasoning=known in self.reasoning, strict=known in self.strict)
         if self._base_name(checked["model"]) not in self.known:
             raise refusal("unknown_model", self.flavour, missing=checked["model"])
         return checked
@@ -202,6 +202,7 @@ class ModelServer(Sim):
         self.keys: set[str] = set()
         self.known: tuple[str, ...] = MODELS
         self.reasoning: frozenset[str] = frozenset()
+        self.strict: frozenset[str] = frozenset()
         self.context: int | None = None
         self.flavour = "openai"
         self.player = getattr(self, "player", None) or Player()
@@ -222,8 +223,9 @@ class ModelServer(Sim):
     def _key_control(self, keys: list[str]) -> None:
         self.keys = set(keys)
 
-    def _models_control(self, known: list[str], reasoning: list[str]) -> None:
-        self.known, self.reasoning = (*known, *reasoning), frozenset(reasoning)
+    def _models_control(self, known: list[str], reasoning: list[str], strict: list[str]) -> None:
+        self.known = (*known, *reasoning, *strict)
+        self.reasoning, self.strict = frozenset(reasoning), frozenset(strict)
 
     def _context_control(self, tokens: int | None) -> None:
         self.context = tokens

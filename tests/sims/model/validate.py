@@ -32,10 +32,11 @@ _KEYS = {
 _KIND = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array"}
 
 
-def validate(body: Any, *, reasoning: bool = False) -> dict[str, Any]:
+def validate(body: Any, *, reasoning: bool = False, strict: bool = False) -> dict[str, Any]:
     """The body, when the real API would take it; raises `Refused` when it would not.
 
-    A model with `reasoning` refuses `max_tokens` and a temperature other than 1.
+    A model with `reasoning` refuses `max_tokens` and a temperature other than 1; one with a
+    `strict` chat template messages that do not alternate.
     """
     if not isinstance(body, dict):
         raise invalid("We could not parse the JSON body of your request.")
@@ -46,6 +47,8 @@ def validate(body: Any, *, reasoning: bool = False) -> dict[str, Any]:
     _limits(body)
     if reasoning:
         _reasoning(body)
+    if strict:
+        _alternation(body["messages"])
     return body
 
 
@@ -180,6 +183,22 @@ def _unicode(path: str, text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise invalid(f"Invalid '{path}': half of a surrogate pair.", param=path) from None
+
+
+def _alternation(messages: list[dict[str, Any]]) -> None:
+    """As the templates of Gemma and Mistral say it, which servers answer with 400."""
+    said = messages[1:] if messages[0]["role"] == "system" else messages
+    roles = [message["role"] for message in said]
+    if any(role != ("user", "assistant")[n % 2] for n, role in enumerate(roles)):
+        raise invalid(
+            "After the optional system message, conversation roles must alternate"
+            " user/assistant/user/assistant/..."
+        )
+    if len(roles) % 2 == 0:
+        raise invalid("Expected last role User for serving but got assistant")
+    for index, message in enumerate(messages):
+        if message["content"] == "":
+            raise invalid(f"messages.{index}: text content blocks must be non-empty")
 
 
 def _tools(messages: list[dict[str, Any]]) -> None:
