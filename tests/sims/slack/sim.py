@@ -26,8 +26,8 @@ _PEOPLE = (
 )
 _INTERACTIONS = "slash shortcut click view_submit answers"
 _CONTROLS = (
-    "subscribe scopes manifest commands set_http set_socket delivery limits streams disconnect "
-    "drop offline online deliver_again channel thread ephemeral deliveries state"
+    "subscribe scopes manifest commands set_http set_socket delivery limits streams uploads "
+    "disconnect drop offline online deliver_again channel thread ephemeral deliveries state"
 )
 
 

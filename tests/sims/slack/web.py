@@ -132,7 +132,7 @@ METHODS = {
         extras.complete_upload,
         "files:write",
         4,
-        "files channel_id channels initial_comment thread_ts",
+        "files channel_id channels initial_comment thread_ts blocks",
     ),
 }
 
