@@ -17,7 +17,7 @@ from adapters.discord import wire
 from adapters.slack import web
 from bot.domain import Fence, PageRecord
 from bot.errors import Throttled
-from bot.frames import Action, Control, Frame, Limit, Request, Shown
+from bot.frames import Action, Control, FileRules, Frame, Limit, Request, Shown
 from bot.ports import Clock
 from bot.reply.pacer import Pacer
 from bot.reply.plan import carried_out, plan_by_edits
@@ -66,6 +66,7 @@ class Surface:
     scopes: Callable[[Action, int], tuple[str, ...]]
     rtt: float
     renderer: Measured = field(default_factory=Measured)
+    files: FileRules | None = None
     versions: list[Version] = field(default_factory=list)
 
     async def open(self) -> None:
