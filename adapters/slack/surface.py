@@ -9,20 +9,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
+from adapters.slack import files
 from adapters.slack.blocks import Bodies, identified, identity
 from adapters.slack.events import Identity
 from adapters.slack.render import SlackRenderer
 from adapters.slack.status import Status
-from adapters.slack.web import DELETIONS, EDITS, POSTS, WebApi, post_scopes
+from adapters.slack.web import COMPLETIONS, DELETIONS, EDITS, POSTS, UPLOADS, WebApi, post_scopes
 from bot.domain import Claim, PageRecord
-from bot.errors import Gone, PlatformError
-from bot.frames import Action, Frame, Request, Shown, ShownPage
-from bot.ports import Grants
-from bot.reply.plan import carried_out, plan_by_edits, remembering
+from bot.errors import FilesRefused, Gone, PlatformError
+from bot.frames import Action, FileRules, Frame, Request, Shown, ShownPage
+from bot.ports import Clock, Grants
+from bot.remembered import Lately
+from bot.reply.plan import carried_out, plan_by_edits, remembering, removal_of_last
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -35,7 +38,16 @@ class SlackSurface:
     """`bot.ports.Surface` for one turn."""
 
     def __init__(
-        self, *, claim: Claim, me: Identity, api: WebApi, bodies: Bodies, status: Status
+        self,
+        *,
+        claim: Claim,
+        me: Identity,
+        api: WebApi,
+        bodies: Bodies,
+        status: Status,
+        clock: Clock,
+        rules: FileRules | None,
+        without_files: Lately,
     ) -> None:
         key = claim.conversation.key
         self._turn, self._me, self._api, self._bodies = claim.fence.turn, me, api, bodies
@@ -44,11 +56,25 @@ class SlackSurface:
         self._status, self._thinks = status, claim.conclusion is None
         self._renderer = SlackRenderer()
         self._render = remembering(self._renderer.render)
+        self._rules, self._without_files = rules, without_files
+        self._files = files.Files(
+            api=api,
+            clock=clock,
+            channel=key.channel,
+            thread=key.thread,
+            turn=claim.fence.turn,
+            messages=self._own_messages,
+        )
 
     @property
     def renderer(self) -> SlackRenderer:
         """Slack's form of Markdown."""
         return self._renderer
+
+    @property
+    def files(self) -> FileRules | None:
+        """As the settings say, where no file was refused lately."""
+        return None if self._channel in self._without_files else self._rules
 
     @property
     def grants(self) -> Grants:
@@ -66,8 +92,21 @@ class SlackSurface:
 
     # ── planning ──────────────────────────────────────────────────────────────────────────────
     def plan(self, shown: Shown, frame: Frame) -> Request | None:
-        """The next post, edit or removal; pure."""
-        return plan_by_edits(shown, frame, render=self._render, scopes=self._scopes)
+        """The next post, edit or removal; pure.
+
+        A message's file cannot be edited: such a page, and what is below it, goes and comes again.
+        """
+        shown = files.recognised(shown, frame, self._turn, self._render)
+        request = plan_by_edits(shown, frame, render=self._render, scopes=self._scopes)
+        if request is None or request.action is Action.REMOVE:
+            return request
+        old = next((page for page in shown.pages if page.number == request.page), None)
+        if old is not None and old.file != request.file:
+            below = [page for page in shown.pages if page.number >= request.page]
+            return removal_of_last(below, self._scopes, final=frame.final)
+        if request.file is not None:
+            return replace(request, scopes=(UPLOADS, COMPLETIONS))
+        return request
 
     def _scopes(self, action: Action, _page: int) -> tuple[str, ...]:
         if action is Action.POST:
@@ -78,6 +117,9 @@ class SlackSurface:
     async def perform(self, request: Request, shown: Shown) -> Shown:
         """Send it. Raises Throttled, Gone, Refused or Unsettled."""
         match request.action:
+            case Action.POST if request.file is not None:
+                ts = await self._share(request)
+                return carried_out(shown, request, message_id=ts, channel=self._channel)
             case Action.POST:
                 ts = await self._post(request)
                 return carried_out(shown, request, message_id=ts, channel=self._channel)
@@ -92,6 +134,14 @@ class SlackSurface:
                     **self._body(request),
                 )
         return carried_out(shown, request)
+
+    async def _share(self, request: Request) -> str:
+        """The ts of the message with the request's file."""
+        try:
+            return await self._files.share(request, str(self._body(request)["text"]))
+        except FilesRefused:
+            self._without_files.add(self._channel)
+            raise
 
     def _body(self, request: Request) -> dict[str, Any]:
         return self._bodies.page(
@@ -136,25 +186,36 @@ class SlackSurface:
         except Gone as error:
             if str(error) != "message_not_found":
                 raise
+        await self._files.forget(str(request.message_id))
 
     # ── recovering ────────────────────────────────────────────────────────────────────────────
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
-        """Find what earlier attempts left here. Raises as `perform` does."""
+        """Find what earlier attempts left here. Raises as `perform` does.
+
+        A page that is not the first may be a file: only the thread tells.
+        """
         ours = {page.number: page.message_id for page in pages if page.message_id}
         intended = sorted(page.number for page in pages if not page.message_id)
-        if intended:
-            await self._find(ours, intended)
+        held = {}
+        if intended or len(ours) > 1:
+            messages = await self._own_messages()
+            await self._find(messages, ours, intended)
+            held = {str(message["ts"]): self._files.found(message) for message in messages}
+        for number in set(intended) - ours.keys():
+            self._files.doubt(number)
         return Shown(
             tuple(
-                ShownPage(number=number, message_id=ts, channel=self._channel, text=None)
+                ShownPage(number, ts, self._channel, text=None, file=held.get(ts))
                 for number, ts in sorted(ours.items())
             )
         )
 
-    async def _find(self, ours: dict[int, str], intended: list[int]) -> None:
+    async def _find(
+        self, messages: Sequence[Mapping[str, Any]], ours: dict[int, str], intended: list[int]
+    ) -> None:
         """Add the messages of intended pages to `ours`; a page that is there twice keeps one."""
-        for message in await self._own_messages():
-            ts, known = str(message["ts"]), identified(message)
+        for message in messages:
+            ts, known = str(message["ts"]), identified(message) or files.identified(message)
             if message.get("streaming_state") == "in_progress":
                 # A stream has no metadata until it is stopped; until then no edit is taken. Of a
                 # conversation one turn runs at a time, so an open stream is this turn's.

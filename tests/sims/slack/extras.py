@@ -182,3 +182,17 @@ def _share(slack: Platform, channel: Channel, wanted: list[Json], args: Args) ->
         asyncio.get_running_loop().call_later(slack.uploads.seconds, appear)
     else:
         appear()
+
+
+def delete_file(slack: Platform, args: Args) -> Json:
+    """files.delete: the bot's own files; messages that show one keep a stone in its place."""
+    file = slack.files.get(args.need("file"))
+    if file is None or file.get("mode") == "tombstone":
+        raise Refused("file_not_found" if file is None else "file_deleted")
+    if file["user"] != ids.BOT_USER:
+        raise Refused("cant_delete_file")
+    slack.contents.pop(file["id"], None)
+    kept = {"id": file["id"], "mode": "tombstone"}
+    file.clear()
+    file.update(kept)
+    return {}
