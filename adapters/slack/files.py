@@ -75,7 +75,9 @@ def _known(page: ShownPage, frame: Frame, turn: int, render: Callable[[str], str
 
 
 class Files:
-    """The files of one turn; `messages` reads what the bot wrote in the thread."""
+    """The files of one turn; `messages` reads what the bot wrote in the thread, and `remove`
+    removes a message (by its ts) with its file.
+    """
 
     def __init__(
         self,
@@ -86,9 +88,11 @@ class Files:
         thread: str,
         turn: int,
         messages: Messages,
+        remove: Callable[[str], Awaitable[None]],
         seconds: float = SHARE_SECONDS,
     ) -> None:
-        self._api, self._clock, self._messages = api, clock, messages
+        self._api, self._clock = api, clock
+        self._messages, self._remove = messages, remove
         self._channel, self._thread, self._turn = channel, thread, turn
         self._seconds = seconds
         self._ids: dict[str, str] = {}  # by the message's ts
@@ -115,14 +119,14 @@ class Files:
             raise ValueError("the request has no file")
         name = upload_name(self._turn, request.page, request.file)
         within = self._seconds if request.page in self._doubtful else 0.0
-        there = await self._look_for(name, within)  # Gone, when the thread is
+        there = await self._look_for(name, request.page, within)  # Gone, when the thread is
         if there is not None:
             return there
         file_id = await self._upload(name, request.file.data)
         self.doubt(request.page)
         await self._complete(file_id, request, comment)
         try:
-            ts = await self._look_for(name, self._seconds)
+            ts = await self._look_for(name, request.page, self._seconds)
         except Gone:
             await self._delete(file_id)  # wherever Slack has shown it without its thread
             raise
@@ -159,22 +163,31 @@ class Files:
         except (Gone, Refused) as error:
             raise _of_file(error) from error
 
-    async def _look_for(self, name: str, seconds: float) -> str | None:
+    async def _look_for(self, name: str, page: int, seconds: float) -> str | None:
         """The message with the file of this name, if it is there within so many seconds.
 
-        Raises Gone when the thread is.
+        Another file of this page is an earlier text's, and goes. Raises Gone when the thread is.
         """
-        until, turn = self._clock.monotonic() + seconds, 0
+        until, looks = self._clock.monotonic() + seconds, 0
         while True:
-            for message in await self._messages():
-                file = self.found(message)
-                if file is not None and file.name == name:
-                    return str(message["ts"])
-            pause = PAUSES[min(turn, len(PAUSES) - 1)]
-            if self._clock.monotonic() + pause > until:
-                return None
+            there = await self._among(await self._messages(), name, page)
+            pause = PAUSES[min(looks, len(PAUSES) - 1)]
+            if there is not None or self._clock.monotonic() + pause > until:
+                return there
             await self._clock.sleep(pause)
-            turn += 1
+            looks += 1
+
+    async def _among(
+        self, messages: Sequence[Mapping[str, Any]], name: str, page: int
+    ) -> str | None:
+        there = None
+        for message in messages:
+            file, ts = self.found(message), str(message["ts"])
+            if file is not None and file.name == name and there is None:
+                there = ts
+            elif identified(message) == (self._turn, page):
+                await self._remove(ts)
+        return there
 
     async def _delete(self, file_id: str) -> None:
         try:

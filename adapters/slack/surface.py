@@ -64,6 +64,7 @@ class SlackSurface:
             thread=key.thread,
             turn=claim.fence.turn,
             messages=self._own_messages,
+            remove=self._take_back,
         )
 
     @property
@@ -177,6 +178,8 @@ class SlackSurface:
                 await self._api.paced_write(DELETIONS, channel=self._channel, ts=ts)
         except (PlatformError, TimeoutError) as error:
             log.warning("a stray message could not be deleted", ts=ts, error=repr(error))
+        else:
+            await self._files.forget(ts)
 
     async def _remove(self, request: Request) -> None:
         try:
@@ -199,8 +202,8 @@ class SlackSurface:
         held = {}
         if intended or len(ours) > 1:
             messages = await self._own_messages()
-            await self._find(messages, ours, intended)
             held = {str(message["ts"]): self._files.found(message) for message in messages}
+            await self._find(messages, ours, intended)
         for number in set(intended) - ours.keys():
             self._files.doubt(number)
         return Shown(

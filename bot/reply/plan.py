@@ -32,14 +32,28 @@ def plan_by_edits(shown: Shown, frame: Frame, *, render: Render, scopes: Scopes)
     (`remembering`).
     """
     there = {page.number: page for page in shown.pages}
+    surplus = _surplus(shown, frame)
     for number, page in enumerate(frame.pages):
-        request = _page_request(there.get(number), number, frame, render(page.text), scopes)
+        old = there.get(number)
+        if surplus and not frame.final and number == len(frame.pages) - 1 and _open(old):
+            break  # it changes all the time: what is below it would never go
+        request = _page_request(old, number, frame, render(page.text), scopes)
         if request is not None:
             return request
-    surplus = [page for page in shown.pages if page.number >= len(frame.pages)]
-    if not frame.final:
-        surplus = [page for page in surplus if frame.whole and page.text is not None]
     return removal_of_last(surplus, scopes, final=frame.final)
+
+
+def _surplus(shown: Shown, frame: Frame) -> list[ShownPage]:
+    """The pages that are to be removed now."""
+    surplus = [page for page in shown.pages if page.number >= len(frame.pages)]
+    if frame.final:
+        return surplus
+    return [page for page in surplus if frame.whole and page.text is not None]
+
+
+def _open(old: ShownPage | None) -> bool:
+    """Whether a page is shown as one that goes on to change."""
+    return old is not None and old.text is not None and not old.sealed
 
 
 def _page_request(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from tests.harness import BotProcess
-from tests.sims.model.answers import Answer
+from tests.sims.discord.client import DiscordSim
+from tests.sims.model.answers import Answer, tokenize
 from tests.sims.model.client import ModelSim
-from tests.stage import Place, Seen, Stage
+from tests.sims.slack.client import SlackSim
+from tests.stage import DiscordStage, Place, Seen, SlackStage, Stage
 
-LINES = {"discord": 400, "slack": 2_200}
+LINES = {"discord": 200, "slack": 1_000}  # three pages or more on both
 # Where a file goes up: what the request says that brings it to the platform, and what shares it.
 UPLOADS = {
     "discord": [("/messages", "code.py", "received"), ("/messages", "code.py", "applied")],
@@ -19,6 +23,30 @@ UPLOADS = {
         ("files.completeUploadExternal", "", "applied"),
     ],
 }
+MOMENTS = [(name, n) for name, moments in UPLOADS.items() for n in range(len(moments))]
+
+
+@pytest.fixture
+async def stage(request: pytest.FixtureRequest, platform: str) -> AsyncIterator[Stage]:
+    """The platform that the test names."""
+    if platform == "discord":
+        async with DiscordSim() as discord:
+            yield DiscordStage(discord)
+    else:
+        async with SlackSim() as slack:
+            yield SlackStage(slack)
+
+
+@pytest.fixture(params=["discord", "slack"])
+def platform(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def bot(bot: BotProcess) -> BotProcess:
+    """Files from two messages on: short scenes."""
+    bot.set(FILE_FROM_MESSAGES="2")
+    return bot
 
 
 def code_of(stage: Stage) -> str:
@@ -57,7 +85,7 @@ async def test_long_code_ends_as_a_file_and_the_history_has_all_of_it(
 ) -> None:
     """It streams as text at first; a later restart does nothing to it."""
     await model.script(
-        Answer(match="write", text=answer_of(stage), rate=4_000.0),
+        Answer(match="write", text=answer_of(stage), rate=2_000.0),
         Answer(match="shorter", text="Sure."),
     )
     bot.set(CONTEXT_TOKENS="100000")
@@ -81,32 +109,48 @@ async def test_long_code_ends_as_a_file_and_the_history_has_all_of_it(
         assert [message.versions for message in after[:3]] == [one.versions for one in before]
 
 
-@pytest.mark.parametrize("moment", range(3))
-@pytest.mark.parametrize("writing", [False, True], ids=["ended", "writing"])
+@pytest.mark.parametrize(("platform", "moment"), MOMENTS)
 async def test_a_kill_during_the_upload_leaves_one_file(
-    stage: Stage, model: ModelSim, bot: BotProcess, moment: int, writing: bool
+    stage: Stage, model: ModelSim, bot: BotProcess, platform: str, moment: int
 ) -> None:
-    """Before the platform has it and after, when the answer is stored already and when not."""
-    if moment >= len(UPLOADS[stage.name]):
-        pytest.skip("there are two moments on Discord, three in Slack")
+    """Before the platform has it and after: the answer is stored, and shown in its messages."""
+    await model.say(answer_of(stage), rate=20_000.0)
+    place = await killed_while_it_writes(stage, bot, moment)
+    async with bot:
+        await check_whole(stage, place)
+        assert await stage.signs_of_work() == []
+        assert len(await model.streams()) == 1
+
+
+@pytest.mark.parametrize(("platform", "moment"), [("discord", 1), ("slack", 2)])
+async def test_a_kill_during_the_upload_while_the_model_writes_leaves_one_file(
+    stage: Stage, model: ModelSim, bot: BotProcess, platform: str, moment: int
+) -> None:
+    """The model is asked again, and says the same: the file that is there is the file."""
+    text = answer_of(stage)
+    await model.script(Answer(text=text, rate=20_000.0, wait_at=len(tokenize(text)) - 2))
+    place = await killed_while_it_writes(stage, bot, moment)
+    async with bot:
+
+        async def released() -> bool:
+            return await model.release() > 0
+
+        await stage.sim.until(released, 30)
+        await check_whole(stage, place)
+        assert len(await model.streams()) == 2
+
+
+async def killed_while_it_writes(stage: Stage, bot: BotProcess, moment: int) -> Place:
+    """Ask, and wait for the bot's death at that moment of the upload."""
     match, body, at = UPLOADS[stage.name][moment]
-    tail = " word" * (400 if writing else 0)
-    text = answer_of(stage).replace("That is", f"{tail}\n\nThat is")
-    await model.say(text, rate=4_000.0)
-    if stage.name == "slack":
-        await stage.sim.call("uploads", seconds=1.0)
+    if isinstance(stage, SlackStage):
+        await stage.sim.uploads(seconds=1.0)
     await bot.start()
     await bot.ready()
     await stage.sim.call("kill", pid=bot.pid, stage=at, match=match, body=body)
     place = await stage.mention("write it")
     await bot.ended()
-    async with bot:
-        await ended(stage, place, "That is the end of it.")
-        assert await stage.files(place) == [("code.py", code_of(stage).encode())]
-        order = [message.text.strip()[:10] for message in await stage.seen(place)]
-        assert order[:2] == ["Here it is", "`code.py`,"]
-        assert len(order) == 3
-        assert await stage.signs_of_work() == []
+    return place
 
 
 async def test_where_files_are_forbidden_it_is_text(

@@ -187,6 +187,25 @@ async def test_a_file_that_appears_after_the_restart_is_the_only_one(
     assert len(await ours(sim, root)) == 3
 
 
+async def test_an_earlier_texts_file_that_appears_late_goes(
+    sim: SlackSim, slack: SlackAdapter
+) -> None:
+    """It is this page's by its name, and not what it should hold."""
+    root = await asked(sim)
+    surface = slack.surface(claim(CHANNEL, root))
+    wanted = frame(surface)
+    shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
+    await sim.uploads(seconds=0.6)
+    await sim.call("fault", match="files.completeUploadExternal", drop=True, after=True)
+    with pytest.raises(Unsettled):
+        await surface.perform(surface.plan(shown, wanted), shown)
+    again = slack.surface(claim(CHANNEL, root))
+    found = await again.recover([*records(shown), PageRecord(1, None)])
+    other = REPLY.replace("line_7 ", "other ")
+    await show(again, found, frame(again, other))
+    assert await files(sim, root) == [("code.py", CODE.replace("line_7 ", "other ").encode())]
+
+
 # ── refusals ──────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("how", ["scope", "forbidden", "upload"])
 async def test_a_file_that_is_refused_is_text(sim: SlackSim, slack: SlackAdapter, how: str) -> None:
