@@ -151,19 +151,27 @@ async def test_text_where_a_file_was(sim: SlackSim, slack: SlackAdapter) -> None
     assert len(await ours(sim, root)) == len(frame(again, prose).pages)
 
 
-async def test_a_lost_answer_makes_no_second_file(sim: SlackSim, slack: SlackAdapter) -> None:
-    """It is completed once: the thread is read until the message is there."""
-    root = await asked(sim)
+async def sharing(
+    sim: SlackSim, slack: SlackAdapter, root: str, *, seconds: float
+) -> tuple[Any, Shown]:
+    """A reply whose file was taken, with an answer that was lost; it appears after `seconds`."""
     surface = slack.surface(claim(CHANNEL, root))
     wanted = frame(surface)
     shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
-    await sim.uploads(seconds=0.4)
+    await sim.uploads(seconds=seconds)
     await sim.call("fault", match="files.completeUploadExternal", drop=True, after=True)
     with pytest.raises(Unsettled):
         await surface.perform(surface.plan(shown, wanted), shown)
+    return surface, shown
+
+
+async def test_a_lost_answer_makes_no_second_file(sim: SlackSim, slack: SlackAdapter) -> None:
+    """It is completed once: the thread is read until the message is there."""
+    root = await asked(sim)
+    surface, shown = await sharing(sim, slack, root, seconds=0.4)
     found = await surface.recover([PageRecord(1, None)])
     assert 1 not in [page.number for page in found.pages]  # not there yet
-    await show(surface, shown, wanted)
+    await show(surface, shown, frame(surface))
     assert await files(sim, root) == [("code.py", CODE.encode())]
     assert await count(sim, "files.completeUploadExternal") == 1
 
@@ -173,13 +181,7 @@ async def test_a_file_that_appears_after_the_restart_is_the_only_one(
 ) -> None:
     """The process died between Slack's yes and the message."""
     root = await asked(sim)
-    surface = slack.surface(claim(CHANNEL, root))
-    wanted = frame(surface)
-    shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
-    await sim.uploads(seconds=0.6)
-    await sim.call("fault", match="files.completeUploadExternal", drop=True, after=True)
-    with pytest.raises(Unsettled):
-        await surface.perform(surface.plan(shown, wanted), shown)
+    _, shown = await sharing(sim, slack, root, seconds=0.6)
     again = slack.surface(claim(CHANNEL, root))
     found = await again.recover([*records(shown), PageRecord(1, None)])
     await show(again, found, frame(again))
@@ -192,13 +194,7 @@ async def test_an_earlier_texts_file_that_appears_late_goes(
 ) -> None:
     """It is this page's by its name, and not what it should hold."""
     root = await asked(sim)
-    surface = slack.surface(claim(CHANNEL, root))
-    wanted = frame(surface)
-    shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
-    await sim.uploads(seconds=0.6)
-    await sim.call("fault", match="files.completeUploadExternal", drop=True, after=True)
-    with pytest.raises(Unsettled):
-        await surface.perform(surface.plan(shown, wanted), shown)
+    _, shown = await sharing(sim, slack, root, seconds=0.6)
     again = slack.surface(claim(CHANNEL, root))
     found = await again.recover([*records(shown), PageRecord(1, None)])
     other = REPLY.replace("line_7 ", "other ")
