@@ -82,7 +82,7 @@ class Cutter:
         self._block = 0  # offset of the last block that surely begins on the page
         self._stable = 0  # offset before which no later text changes anything
         self._end: Cut | None = None  # behind the block that is to be a file
-        self._seen = 0  # the length of the text that told it
+        self._seen = 0  # the length of the text that told it, its end counted
 
     def _fill(self, markdown: str) -> float:
         return self._renderer.measure(markdown) / self._renderer.limit
@@ -184,7 +184,7 @@ class Cutter:
         """Whether the block that is to be a file surely ends in `text`, the page's beginning."""
         if self._filing is None:
             return False
-        self._seen, self._end = len(text), longcode.end_of(text, whole=whole)
+        self._seen, self._end = len(text) + whole, longcode.end_of(text, whole=whole)
         return self._end is not None
 
     def _file_ends(self, view: View, *, final: bool) -> bool:

@@ -203,6 +203,17 @@ def test_another_end_is_cut_anew_from_where_it_differs() -> None:
         assert frame_of(document).pages == whole(other, Measured(300), RULES)
 
 
+def test_an_end_that_goes_on_is_cut_anew() -> None:
+    """What followed the code was told by the reply's end, which was not the end."""
+    document = Document(Measured(300), RULES)
+    document.write(f"{fenced()}\n1")
+    document.finish()
+    assert frame_of(document).pages[-1].text == "1"
+    longer = f"{fenced()}\n1. one\n2. two"
+    document.finish(longer)
+    assert frame_of(document).pages == whole(longer, Measured(300), RULES)
+
+
 # ── for any text ──────────────────────────────────────────────────────────────────────────────
 _long = st.tuples(
     st.sampled_from(["", "python", "json", "~"]),
