@@ -223,6 +223,7 @@ def platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
             gateway_url=settings.discord_gateway_url,
             models=settings.model_choices,
             clock=clock,
+            file_from_messages=settings.file_from_messages,
         )
     if settings.slack_bot_token is not None:
         from adapters.slack.client import SlackAdapter
@@ -236,6 +237,7 @@ def platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
             command_prefix=settings.slack_command_prefix,
             models=settings.model_choices,
             clock=clock,
+            file_from_messages=settings.file_from_messages,
         )
     return adapters
 

@@ -24,6 +24,7 @@ ThreadlineError
     ├── Gone                   the place or the permission is gone: the turn ends
     ├── Unsettled              nobody knows whether the request was carried out
     ├── Refused                the platform will never take this request
+    │   └── FilesRefused       the place takes no files, or not this one: text may do
     └── CannotStart            a token, an intent or a scope is missing
 """
 
@@ -155,6 +156,10 @@ class Unsettled(PlatformError):
 
 class Refused(PlatformError):
     """The platform will never take this request: sending it again is useless."""
+
+
+class FilesRefused(Refused):
+    """The place takes no files, or not this one: what it holds can still go as text."""
 
 
 class CannotStart(PlatformError):

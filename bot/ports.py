@@ -22,7 +22,7 @@ from bot.domain import (
     Receipt,
     Watermark,
 )
-from bot.frames import Frame, Priority, Request, Shown
+from bot.frames import FileRules, Frame, Priority, Request, Shown
 from bot.reply.stakes import Stake
 
 
@@ -132,6 +132,11 @@ class Surface(Protocol):
         ...
 
     @property
+    def files(self) -> FileRules | None:
+        """When long code goes up as a file here; None when this place takes none."""
+        ...
+
+    @property
     def grants(self) -> Grants:
         """The budget of the account that this surface sends with."""
         ...
@@ -157,7 +162,8 @@ class Surface(Protocol):
     async def perform(self, request: Request, shown: Shown) -> Shown:
         """Send it, and return what is shown then.
 
-        Raises Throttled, Gone, Refused, or Unsettled when the outcome is not known.
+        Raises Throttled, Gone, Refused (FilesRefused when only the file is not taken), or Unsettled
+        when the outcome is not known.
         """
         ...
 

@@ -72,6 +72,7 @@ class Settings(BaseModel):
     drain_seconds: float = Field(default=25.0, ge=0)
     missed_question_hours: float = Field(default=12.0, ge=0)
     delete_reply_with_question: bool = False
+    file_from_messages: int = 4
     database_url: str = "sqlite:///threadline.db"
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(default=None, ge=0, le=65_535)
@@ -119,6 +120,13 @@ class Settings(BaseModel):
                 raise ValueError(
                     f"{name!r} is no model: write openai:MODEL, huggingface:MODEL or echo"
                 )
+        return value
+
+    @field_validator("file_from_messages")
+    @classmethod
+    def _several(cls, value: int) -> int:
+        if value < 0 or value == 1:
+            raise ValueError("write 0 for never, or from how many messages on: 2 or more")
         return value
 
     @field_validator("http_tokens")

@@ -123,6 +123,25 @@ def model_refused(name: str, choices: Sequence[str]) -> str:
     return f"`{name}` is not offered here. Choose one of: " + ", ".join(f"`{c}`" for c in choices)
 
 
+def code_goes_on(lines: int) -> str:
+    """Below the beginning of a long code block that is still being written."""
+    return f"This is getting long: {_lines(lines)} so far. All of it will be in a file below."
+
+
+def code_in_file(lines: int) -> str:
+    """Below the beginning of a long code block that is whole."""
+    return f"That is how it begins: all of it, {_lines(lines)}, is in the file below."
+
+
+def file_caption(name: str, lines: int) -> str:
+    """Beside a file that holds a code block of a reply."""
+    return f"`{name}`, {_lines(lines)}"
+
+
+def _lines(count: int) -> str:
+    return "1 line" if count == 1 else f"{count:,} lines"
+
+
 def note(sentence: str) -> str:
     """A sentence of ours inside a reply, told apart from what the model wrote."""
     return f"_{sentence}_"

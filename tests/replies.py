@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from bot.frames import Frame, Page
+from bot.frames import FileRules, Frame, Page
 from bot.ports import Renderer
 from bot.reply.document import Document
 
@@ -30,9 +30,11 @@ def frame_of(document: Document) -> Frame:
     return frame
 
 
-def frames(chunks: Iterable[str], renderer: Renderer) -> list[Frame]:
+def frames(
+    chunks: Iterable[str], renderer: Renderer, files: FileRules | None = None
+) -> list[Frame]:
     """The frame after each chunk, and the final one."""
-    document = Document(renderer)
+    document = Document(renderer, files)
     seen = []
     for chunk in chunks:
         document.write(chunk)
@@ -41,9 +43,9 @@ def frames(chunks: Iterable[str], renderer: Renderer) -> list[Frame]:
     return [*seen, frame_of(document)]
 
 
-def whole(text: str, renderer: Renderer) -> tuple[Page, ...]:
+def whole(text: str, renderer: Renderer, files: FileRules | None = None) -> tuple[Page, ...]:
     """The pages of a reply that comes in one piece."""
-    return frames([text], renderer)[-1].pages
+    return frames([text], renderer, files)[-1].pages
 
 
 # ── what must hold ────────────────────────────────────────────────────────────────────────────
@@ -60,19 +62,47 @@ def check_final(text: str, pages: Sequence[Page], renderer: Renderer) -> None:
         assert page.sealed
         assert page.start < page.end
         assert renderer.measure(page.text) <= renderer.limit, page
-        assert letters(page.text).endswith(letters(text[page.start : page.end])), page
+    for number, page in enumerate(pages):
+        source = text[page.start : page.end]
+        if begins_file(pages, number) and "```" not in page.text and "~~~" not in page.text:
+            source = source.rstrip("\n").rpartition("\n")[0]  # no room for a line of the code
+        assert letters(said(pages, number)).endswith(letters(source)), page
+
+
+def said(pages: Sequence[Page], number: int) -> str:
+    """What a page shows of the reply itself: without our words about a file."""
+    file = pages[number].file
+    if file is not None:
+        return file.text
+    text = pages[number].text
+    return text.rpartition("_That is how")[0] if begins_file(pages, number) else text
+
+
+def begins_file(pages: Sequence[Page], number: int) -> bool:
+    """Whether the page shows how a file begins that is on the next one."""
+    return number + 1 < len(pages) and pages[number + 1].file is not None
 
 
 def check_growth(seen: Sequence[Frame], renderer: Renderer) -> None:
-    """Every frame fits, sealed pages are final, and stable text is where it is in the end."""
+    """Every frame fits, sealed pages are final, and stable text is where it is in the end.
+
+    A block that may become a file is not promised to stay; pages go only when it becomes one.
+    """
     final = seen[-1].pages
+    most = 0
     for frame in seen[:-1]:
-        assert all(page.sealed for page in frame.pages[:-1])
+        assert all(page.full for page in frame.pages[:-1])
+        held = any(page.provisional for page in frame.pages)
+        growing = any("_This is getting long" in page.text for page in frame.pages)
+        assert len(frame.pages) >= most or growing or any(page.file for page in frame.pages)
+        most = len(frame.pages)
         for number, page in enumerate(frame.pages):
             assert renderer.measure(page.text) <= renderer.limit, page
             if page.sealed:
                 same = page == final[number] or number == len(final) - 1
                 assert same and page.text == final[number].text, (page, final[number])
+            elif held or begins_file(final, number):
+                continue
             elif number < len(final):
                 assert final[number].text.startswith(page.stable), (page, final[number])
             else:

@@ -67,6 +67,8 @@ class Stage(Protocol):
     async def redeliver(self, place: Place) -> None: ...
     async def asked_at(self, place: Place) -> float: ...
     async def seen(self, place: Place) -> list[Seen]: ...
+    async def files(self, place: Place) -> list[tuple[str, bytes]]: ...
+    async def forbid_files(self) -> None: ...
     async def whispers(self) -> list[str]: ...
     async def throttled(self) -> int: ...
     async def signs_of_work(self) -> list[Any]: ...
@@ -148,6 +150,17 @@ class DiscordStage:
             )
             for message in messages
         ]
+
+    async def files(self, place: Place) -> list[tuple[str, bytes]]:
+        """The files that the bot's messages show, with the names that people see."""
+        return [
+            (message["attachments"][0]["filename"], await self.sim.file(message))
+            for message in await self.sim.messages(place.thread, author=d.BOT)
+            if message["attachments"]
+        ]
+
+    async def forbid_files(self) -> None:
+        await self.sim.set_permissions(d.CHANNEL, deny=("attach_files",))
 
     async def whispers(self) -> list[str]:
         found = (await self.sim.state())["interactions"]
@@ -270,6 +283,18 @@ class SlackStage:
             for message in messages
             if message.get("bot_id") == s.BOT
         ]
+
+    async def files(self, place: Place) -> list[tuple[str, bytes]]:
+        """The files that the bot's messages show, with the names that people see."""
+        return [
+            (file["title"], await self.sim.file(file))
+            for message in await self.sim.thread(place.channel, place.thread)
+            if message.get("bot_id") == s.BOT
+            for file in message.get("files", ())
+        ]
+
+    async def forbid_files(self) -> None:
+        await self.sim.scopes([scope for scope in s.SCOPES if scope != "files:write"])
 
     async def whispers(self) -> list[str]:
         return [message["shown"] for message in await self.sim.ephemeral()]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from bot.domain import Fence, PageRecord
-from bot.errors import Gone, LostOwnership
-from bot.frames import Action, Control, Frame, Request, Shown, ShownPage
+from bot.errors import FilesRefused, Gone, LostOwnership
+from bot.frames import Action, Control, File, FileRules, Frame, Request, Shown, ShownPage
 from bot.ports import Clock, Grants
 from bot.reply.plan import carried_out, plan_by_edits
 
@@ -53,6 +53,7 @@ class Platform:
     texts: dict[str, str] = field(default_factory=dict)
     pages: dict[str, int] = field(default_factory=dict)
     controls: dict[str, tuple[Control, ...]] = field(default_factory=dict)
+    files: dict[str, File] = field(default_factory=dict)
     versions: list[tuple[float, str, str]] = field(default_factory=list)
     _ids: count[int] = field(default_factory=lambda: count(1))
 
@@ -97,6 +98,8 @@ class FakeSurface:
         latency: float = 0.0,
     ) -> None:
         self.grants, self._clock = grants, clock
+        self.files: FileRules | None = None
+        self.refuses_files = False
         self.renderer = renderer or Measured()
         self.platform = platform or Platform()
         self.latency: list[float] | float = latency
@@ -152,6 +155,8 @@ class FakeSurface:
             self.in_flight -= 1
 
     async def _carry_out(self, request: Request, shown: Shown) -> Shown:
+        if request.file is not None and self.refuses_files:
+            raise FilesRefused("no files here")
         fault = self.faults.pop(0) if self.faults else None
         latency = self.latency
         if isinstance(latency, list):
@@ -170,16 +175,24 @@ class FakeSurface:
         if request.action is Action.POST:
             message_id = self.platform.post(request.page, request.text, now)
             self.platform.controls[message_id] = request.controls
+            self._attach(message_id, request)
             return message_id
         assert request.message_id is not None
         if request.message_id not in self.platform.texts:
             raise Gone("somebody deleted the message")
         if request.action is Action.REMOVE:
             del self.platform.texts[request.message_id]
+            self.platform.files.pop(request.message_id, None)
         else:
             self.platform.edit(request.message_id, request.text, now)
             self.platform.controls[request.message_id] = request.controls
+            self._attach(request.message_id, request)
         return request.message_id
+
+    def _attach(self, message_id: str, request: Request) -> None:
+        self.platform.files.pop(message_id, None)
+        if request.file is not None:
+            self.platform.files[message_id] = request.file
 
     async def close(self) -> None:
         await self._clock.sleep(self.close_takes)

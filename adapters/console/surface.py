@@ -50,6 +50,10 @@ class ConsoleSurface:
         return self._renderer
 
     @property
+    def files(self) -> None:
+        """None: a terminal has room for all code."""
+
+    @property
     def grants(self) -> Grants:
         """A budget without limits."""
         return self._grants

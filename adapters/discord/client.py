@@ -30,7 +30,7 @@ from adapters.discord.surface import DiscordSurface
 from adapters.discord.wire import Wire, translated
 from bot.domain import Answer, Claim, Finding, Health, Incoming
 from bot.errors import CannotStart
-from bot.frames import Priority
+from bot.frames import FileRules, Priority
 from bot.ports import Clock, Grants, Inbox, Surface
 from bot.recovery import Keeper
 from bot.reply.pacer import Pacer
@@ -51,7 +51,8 @@ class DiscordAdapter:
     """`bot.ports.Adapter` for Discord; one account.
 
     `models` are what /model offers. `grants` is the account's budget; by default a pacer with
-    Discord's limits. `api_url` and `gateway_url` point to a compatible server.
+    Discord's limits. `api_url` and `gateway_url` point to a compatible server. Code that takes
+    `file_from_messages` messages or more goes up as a file (0: never).
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class DiscordAdapter:
         gateway_url: str | None = None,
         models: Sequence[str] = (),
         grants: Grants | None = None,
+        file_from_messages: int = 0,
     ) -> None:
         self._token = token
+        self._files = FileRules.from_setting(file_from_messages, w.MOST_FILE_BYTES)
         self._api_url, self._gateway_url = api_url, gateway_url
         self._clock = clock
         self._renderer = DiscordRenderer()
@@ -132,7 +135,9 @@ class DiscordAdapter:
     # ── out ───────────────────────────────────────────────────────────────────────────────────
     def surface(self, claim: Claim) -> Surface:
         """The surface of a turn's reply."""
-        return DiscordSurface(claim=claim, wire=self._wire, renderer=self._renderer)
+        return DiscordSurface(
+            claim=claim, wire=self._wire, renderer=self._renderer, rules=self._files
+        )
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """Up to a hundred messages before this one in its thread, oldest first."""

@@ -27,12 +27,14 @@ NEEDED = {
     "create_public_threads": "to open a thread for each conversation",
     "read_message_history": "to read a thread in which it is mentioned, and to go on after a crash",
 }
+# Without it everything works, and something is less good.
+WANTED = {"attach_files": "to send very long code as a file: without it, it comes as text"}
 MOST_GUILDS = 200  # what one request gives
 
 
 def permissions() -> discord.Permissions:
-    """All that the bot needs."""
-    return discord.Permissions(**dict.fromkeys(NEEDED, True))
+    """All that the bot needs, and what it can use."""
+    return discord.Permissions(**dict.fromkeys(NEEDED | WANTED, True))
 
 
 def invite(application: int) -> str:
@@ -94,11 +96,16 @@ def _guild(guild: Mapping[str, Any], link: str) -> Finding:
     """The permissions in a guild as a whole; a channel may take some of them back."""
     subject = f"Discord guild {guild['name']}"
     has = discord.Permissions(int(guild["permissions"]))
-    missing = [name for name in NEEDED if not (has.administrator or getattr(has, name))]
+    missing = {
+        name: why
+        for name, why in (NEEDED | WANTED).items()
+        if not (has.administrator or getattr(has, name))
+    }
     if not missing:
         return _ok(subject, "all permissions")
-    said = ", ".join(f"{name.replace('_', ' ')} ({NEEDED[name]})" for name in missing)
-    return _failed(subject, f"missing: {said}", f"invite the bot again: {link}")
+    said = ", ".join(f"{name.replace('_', ' ')} ({why})" for name, why in missing.items())
+    verdict = Verdict.FAILED if missing.keys() & NEEDED.keys() else Verdict.WARNING
+    return Finding(subject, verdict, f"missing: {said}", f"invite the bot again: {link}")
 
 
 async def _commands(client: discord.Client) -> Iterable[Finding]:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import discord
 import structlog
 
+from adapters.discord import files
 from adapters.discord import wire as w
 from adapters.discord.buttons import Identity, control_view, packed
 from adapters.discord.events import Mode
@@ -23,8 +24,8 @@ from adapters.discord.recovery import Search
 from adapters.discord.text import shortened
 from adapters.discord.wire import Wire, code_of, translated
 from bot.domain import Claim, PageRecord, Question
-from bot.errors import Gone, PlatformError, Refused
-from bot.frames import Action, Frame, Priority, Request, Shown, ShownPage
+from bot.errors import FilesRefused, Gone, PlatformError, Refused
+from bot.frames import Action, FileRules, Frame, Priority, Request, Shown, ShownPage
 from bot.ports import Grants, Renderer
 from bot.reply.plan import carried_out, forgotten, plan_by_edits, remembering
 
@@ -37,12 +38,16 @@ ARCHIVE_MINUTES: Literal[1440] = 1440  # where the channel has no default of its
 class DiscordSurface:
     """`bot.ports.Surface` for Discord."""
 
-    def __init__(self, *, claim: Claim, wire: Wire, renderer: Renderer) -> None:
+    def __init__(
+        self, *, claim: Claim, wire: Wire, renderer: Renderer, rules: FileRules | None = None
+    ) -> None:
         self._claim, self._wire, self._renderer = claim, wire, renderer
+        self._rules = rules
         self._render = remembering(renderer.render)
         self._key = claim.conversation.key
         self._mode = _mode(claim)
         self._posted: set[int] = set()  # pages that this attempt posted, or may have posted
+        self._removals = 0  # messages that this attempt removed
         self._refers = True
         self._typing: asyncio.Task[None] | None = None
 
@@ -50,6 +55,11 @@ class DiscordSurface:
     def renderer(self) -> Renderer:
         """Discord's form of Markdown."""
         return self._renderer
+
+    @property
+    def files(self) -> FileRules | None:
+        """As the settings say, where no file was refused lately."""
+        return None if self._key.channel in self._wire.without_files else self._rules
 
     @property
     def grants(self) -> Grants:
@@ -169,7 +179,18 @@ class DiscordSurface:
         return w.messages_in(self._place)
 
     async def perform(self, request: Request, shown: Shown) -> Shown:
-        """Send it. One that an archived thread refused is sent again once it is opened."""
+        """Send it. Raises FilesRefused when the file alone is not taken."""
+        try:
+            return await self._opened(request, shown)
+        except (Gone, Refused) as error:
+            if not files.refused(request, error):
+                raise
+            if code_of(error) == w.NO_PERMISSION:
+                self._wire.without_files.add(self._key.channel)
+            raise FilesRefused(str(error)) from error
+
+    async def _opened(self, request: Request, shown: Shown) -> Shown:
+        """Send it; what an archived thread refused is sent again once the thread is opened."""
         try:
             return await self._perform(request, shown)
         except Gone as error:
@@ -205,6 +226,7 @@ class DiscordSurface:
     async def _sent(self, channel: discord.PartialMessageable, request: Request) -> discord.Message:
         # discord.py's overloads know no view or reference that may be None; sending does.
         parts: dict[str, Any] = {"reference": self._reference(), "view": self._view(request)}
+        parts |= files.attached(request)
         return await channel.send(
             request.text,
             suppress_embeds=True,
@@ -221,7 +243,8 @@ class DiscordSurface:
         )
         changes = old is None or old.text is None or old.controls != request.controls
         view = self._view(request) if changes else discord.utils.MISSING
-        await translated(message.edit(content=request.text, view=view))
+        parts = files.replaced(request, old)
+        await translated(message.edit(content=request.text, view=view, **parts))
         self._posted.add(request.page)
         return carried_out(shown, request)
 
@@ -231,6 +254,8 @@ class DiscordSurface:
         self._wire.own_deletions.add(str(message.id))
         with contextlib.suppress(Gone):  # somebody else removed it
             await translated(message.delete())
+        self._posted.discard(request.page)
+        self._removals += 1
         return carried_out(shown, request)
 
     async def _unarchive(self) -> None:
@@ -241,12 +266,12 @@ class DiscordSurface:
 
     # ── a message's parts ─────────────────────────────────────────────────────────────────────
     def _nonce(self, page: int) -> str:
-        """One for each page and attempt, at most 25 characters.
+        """One for each page and attempt, at most 25 characters, and another after a removal.
 
         Not for the page alone: the nonce of a message that was deleted since is refused.
         """
-        fence = self._claim.fence
-        return f"{packed(self._question.message_id)}-{page}-{fence.attempt}"
+        nonce = f"{packed(self._question.message_id)}-{page}-{self._claim.fence.attempt}"
+        return f"{nonce}-{self._removals}" if self._removals else nonce
 
     def _reference(self) -> discord.MessageReference | None:
         if self._mode is not Mode.CHAIN or not self._refers:

@@ -17,7 +17,7 @@ from bot.domain import ConversationKey
 from bot.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.frames import Limit
 from bot.ports import Clock, Grants, Inbox
-from bot.remembered import Remembered
+from bot.remembered import Lately, Remembered
 
 T = TypeVar("T")
 
@@ -34,6 +34,7 @@ TYPING = Limit(count=5, seconds=5.0)
 EVERYTHING = Limit(count=46, seconds=1.0)
 
 UNKNOWN_MESSAGE = 10008
+NO_PERMISSION = 50013
 # The codes with which Discord says that a place, a message or a permission is not there (any more).
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes#json
 GONE = frozenset(
@@ -44,7 +45,7 @@ GONE = frozenset(
         50001,  # missing access
         50007,  # this person takes no direct messages
         50008,  # no place for text
-        50013,  # missing permissions
+        NO_PERMISSION,
         50083,  # the thread is archived, or locked
         160005,  # the thread is locked
     }
@@ -54,6 +55,11 @@ THREAD_EXISTS = 160004
 CANNOT_REFER = 160002  # a reply needs the permission to read the history
 # With these there can be no thread on a message, though there may be a reply in its channel.
 NO_THREAD = frozenset({50001, 50013, 50024, 160006})
+
+# How long a channel that refused a file is not tried again, in seconds.
+FILES_AGAIN = 600.0
+# Documented is 10 MiB for each file where nobody pays for more; a multipart body adds to that.
+MOST_FILE_BYTES = 10_000_000
 
 # What a ban of the whole address lasts when it does not say so, in seconds.
 UNKNOWN_WAIT = 60.0
@@ -156,6 +162,7 @@ class Wire:
         self.grants, self.clock = grants, clock
         self.inbox: Inbox | None = None
         self.own_deletions = Remembered()  # ids: Discord tells of them as of anybody's
+        self.without_files = Lately(FILES_AGAIN, clock)  # channels that refused one
         self._client: discord.Client | None = None
         self._logged_in = asyncio.Event()
 

@@ -19,6 +19,7 @@ from adapters.slack import doctor, start
 from adapters.slack.blocks import Bodies
 from adapters.slack.commands import Commands
 from adapters.slack.events import PLATFORM, Identity
+from adapters.slack.files import MOST_BYTES
 from adapters.slack.gap import LAG, Gap
 from adapters.slack.http import PATH, HttpEvents
 from adapters.slack.listeners import Listeners, Trouble
@@ -30,11 +31,16 @@ from adapters.slack.web import WebApi, limits, new_session, quiet_log, web_clien
 from adapters.slack.workspace import Workspace
 from bot.domain import Answer, Claim, Finding, Health, Incoming
 from bot.errors import CannotStart, Unsettled
+from bot.frames import FileRules
 from bot.ports import Clock, Inbox
 from bot.recovery import Keeper
+from bot.remembered import Lately
 from bot.reply.pacer import Pacer
 
 log = structlog.stdlib.get_logger(__name__)
+
+# How long a channel in which a file was refused is not tried again, in seconds.
+FILES_AGAIN = 600.0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -55,6 +61,7 @@ class SlackAdapter:
 
     With `app_token` events come by Socket Mode; with `signing_secret` they come by HTTP, to the
     ASGI apps in `http_apps`, which whoever owns the port serves. `api_url` is the Web API's base.
+    Code that takes `file_from_messages` messages or more goes up as a file (0: never).
     """
 
     def __init__(
@@ -67,7 +74,10 @@ class SlackAdapter:
         command_prefix: str = "",
         models: Sequence[str] = (),
         clock: Clock,
+        file_from_messages: int = 0,
     ) -> None:
+        self._files = FileRules.from_setting(file_from_messages, MOST_BYTES)
+        self._without_files = Lately(FILES_AGAIN, clock)
         self._tokens = Tokens(bot_token, app_token, signing_secret, api_url)
         self._prefix, self._models, self._clock = command_prefix, tuple(models), clock
         self._http = HttpEvents(signing_secret) if signing_secret and not app_token else None
@@ -191,6 +201,8 @@ class SlackAdapter:
             bodies=self._bodies,
             status=Status(api=here.api, channel=key.channel, thread=key.thread),
             clock=self._clock,
+            rules=self._files,
+            without_files=self._without_files,
         )
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
+from adapters.slack import files
 from adapters.slack.blocks import Bodies, identified, identity
 from adapters.slack.events import Identity
 from adapters.slack.render import SlackRenderer
@@ -21,19 +23,22 @@ from adapters.slack.status import Status
 from adapters.slack.streams import MOST_CHARACTERS, OPEN, Streams, still_open
 from adapters.slack.web import (
     APPENDS,
+    COMPLETIONS,
     DELETIONS,
     EDITS,
     POSTS,
     STARTS,
     STOPS,
+    UPLOADS,
     WebApi,
     post_scopes,
 )
 from bot.domain import Claim, PageRecord
-from bot.errors import Gone, PlatformError, Refused
-from bot.frames import Action, Frame, Request, Shown, ShownPage
+from bot.errors import FilesRefused, Gone, PlatformError, Refused
+from bot.frames import Action, FileRules, Frame, Request, Shown, ShownPage
 from bot.ports import Clock, Grants
-from bot.reply.plan import carried_out, remembering
+from bot.remembered import Lately
+from bot.reply.plan import carried_out, remembering, removal_of_last
 from bot.reply.streams import plan_by_streams
 
 log = structlog.stdlib.get_logger(__name__)
@@ -62,6 +67,8 @@ class SlackSurface:
         bodies: Bodies,
         status: Status,
         clock: Clock,
+        rules: FileRules | None,
+        without_files: Lately,
     ) -> None:
         key = claim.conversation.key
         self._turn, self._me, self._api, self._bodies = claim.fence.turn, me, api, bodies
@@ -71,11 +78,26 @@ class SlackSurface:
         self._renderer = SlackRenderer()
         self._render = remembering(self._renderer.render)
         self._streams = Streams(claim=claim, api=api, bodies=bodies, status=status, clock=clock)
+        self._rules, self._without_files = rules, without_files
+        self._files = files.Files(
+            api=api,
+            clock=clock,
+            channel=key.channel,
+            thread=key.thread,
+            turn=claim.fence.turn,
+            messages=self._own_messages,
+            remove=self._take_back,
+        )
 
     @property
     def renderer(self) -> SlackRenderer:
         """Slack's form of Markdown."""
         return self._renderer
+
+    @property
+    def files(self) -> FileRules | None:
+        """As the settings say, where no file was refused lately."""
+        return None if self._channel in self._without_files else self._rules
 
     @property
     def grants(self) -> Grants:
@@ -95,10 +117,24 @@ class SlackSurface:
     def plan(self, shown: Shown, frame: Frame) -> Request | None:
         """The next request; it changes nothing, but a stream that is overdue depends on the time.
 
-        A reply that its reader has stopped grows no more until its end is known.
+        A reply that its reader has stopped grows no more until its end is known. A message's file
+        cannot be edited: such a page, and what is below it, goes and comes again.
         """
         if self._streams.stopped and not frame.final:
             return None
+        shown = files.recognised(shown, frame, self._turn, self._render)
+        request = self._planned(shown, frame)
+        if request is None or request.action not in (Action.POST, Action.EDIT):
+            return request
+        old = next((page for page in shown.pages if page.number == request.page), None)
+        if old is not None and old.file != request.file:
+            below = [page for page in shown.pages if page.number >= request.page]
+            return removal_of_last(below, self._scopes, final=frame.final)
+        if request.file is not None:
+            return replace(request, scopes=(UPLOADS, COMPLETIONS))
+        return request
+
+    def _planned(self, shown: Shown, frame: Frame) -> Request | None:
         return plan_by_streams(
             shown,
             frame,
@@ -116,6 +152,9 @@ class SlackSurface:
     async def perform(self, request: Request, shown: Shown) -> Shown:
         """Send it. Raises Throttled, Gone, Refused or Unsettled."""
         match request.action:
+            case Action.POST if request.file is not None:
+                ts = await self._share(request)
+                return carried_out(shown, request, message_id=ts, channel=self._channel)
             case Action.POST:
                 ts = await self._post(request)
                 return carried_out(shown, request, message_id=ts, channel=self._channel)
@@ -144,6 +183,14 @@ class SlackSurface:
             return still_open(shown, request.page)  # an earlier attempt died in the middle of it
         self._streams.nameless.discard(request.page)
         return carried_out(shown, request)
+
+    async def _share(self, request: Request) -> str:
+        """The ts of the message with the request's file."""
+        try:
+            return await self._files.share(request, str(self._body(request)["text"]))
+        except FilesRefused:
+            self._without_files.add(self._channel)
+            raise
 
     def _body(self, request: Request) -> dict[str, Any]:
         return self._bodies.page(
@@ -179,6 +226,8 @@ class SlackSurface:
                 await self._api.paced_write(DELETIONS, channel=self._channel, ts=ts)
         except (PlatformError, TimeoutError) as error:
             log.warning("a stray message could not be deleted", ts=ts, error=repr(error))
+        else:
+            await self._files.forget(ts)
 
     async def _remove(self, request: Request) -> None:
         try:
@@ -197,25 +246,36 @@ class SlackSurface:
         except Gone as error:
             if str(error) != "message_not_found":
                 raise
+        await self._files.forget(str(request.message_id))
 
     # ── recovering ────────────────────────────────────────────────────────────────────────────
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
-        """Find what earlier attempts left here. Raises as `perform` does."""
+        """Find what earlier attempts left here. Raises as `perform` does.
+
+        A page that is not the first may be a file: only the thread tells.
+        """
         ours = {page.number: page.message_id for page in pages if page.message_id}
         intended = sorted(page.number for page in pages if not page.message_id)
-        if intended:
-            await self._find(ours, intended)
+        held = {}
+        if intended or len(ours) > 1:
+            messages = await self._own_messages()
+            held = {str(message["ts"]): self._files.found(message) for message in messages}
+            await self._find(messages, ours, intended)
+        for number in set(intended) - ours.keys():
+            self._files.doubt(number)
         return Shown(
             tuple(
-                ShownPage(number=number, message_id=ts, channel=self._channel, text=None)
+                ShownPage(number, ts, self._channel, text=None, file=held.get(ts))
                 for number, ts in sorted(ours.items())
             )
         )
 
-    async def _find(self, ours: dict[int, str], intended: list[int]) -> None:
+    async def _find(
+        self, messages: Sequence[Mapping[str, Any]], ours: dict[int, str], intended: list[int]
+    ) -> None:
         """Add the messages of intended pages to `ours`; a page that is there twice keeps one."""
-        for message in await self._own_messages():
-            ts, known = str(message["ts"]), identified(message)
+        for message in messages:
+            ts, known = str(message["ts"]), identified(message) or files.identified(message)
             state = message.get("streaming_state")
             nameless = sorted(set(intended) - ours.keys())
             if state and known is None and ts not in ours.values() and nameless:

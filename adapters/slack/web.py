@@ -18,7 +18,7 @@ from slack_sdk.errors import SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from adapters.slack.faults import translated
-from bot.errors import Refused, Throttled
+from bot.errors import Refused, Throttled, Unsettled
 from bot.frames import Limit, Pace, Priority
 from bot.ports import Grants
 from bot.remembered import Remembered
@@ -43,9 +43,14 @@ _COUNTS = {
     "assistant.threads.setStatus": TIER_3,
     "assistant.threads.setSuggestedPrompts": TIER_3,
     "agents.sessions.setStatus": TIER_3,
+    "files.getUploadURLExternal": TIER_4,
+    "files.completeUploadExternal": TIER_4,
+    "files.delete": TIER_3,
 }
 POSTS, EDITS, DELETIONS = "chat.postMessage", "chat.update", "chat.delete"
 STARTS, APPENDS, STOPS = "chat.startStream", "chat.appendStream", "chat.stopStream"
+UPLOADS, COMPLETIONS = "files.getUploadURLExternal", "files.completeUploadExternal"
+FILE_DELETIONS = "files.delete"
 # What a reply costs beyond these, ten a second, nobody sees.
 _SPACING = 0.1
 _LIMITS = {
@@ -123,6 +128,22 @@ class WebApi:
         if method == DELETIONS:
             self.own_deletions.add(f"{fields['channel']}/{fields['ts']}")
         return await self._answer(self.client.api_call(method, json=body), scopes or (method,))
+
+    async def write_form(self, method: str, **fields: Any) -> Answer:
+        """`write` for a method that takes no JSON."""
+        return await self._answer(self.client.api_call(method, data=fields), (method,))
+
+    async def upload(self, url: str, data: bytes) -> None:
+        """Send a file to where Slack wants it. Raises Refused or Unsettled."""
+        try:
+            async with self.session.post(url, data=data, proxy=self.client.proxy) as response:
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise translated(error) from error
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise Unsettled(f"upload: {status}")
+        if status != HTTPStatus.OK:
+            raise Refused(f"upload: {status}")
 
     async def read(self, method: str, **fields: Any) -> Answer:
         """Call a method that takes a query, at once. Raises as `write` does."""

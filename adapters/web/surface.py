@@ -61,6 +61,10 @@ class WebSurface:
         return self._renderer
 
     @property
+    def files(self) -> None:
+        """None: the page shows the code itself."""
+
+    @property
     def grants(self) -> Grants:
         """A budget without limits."""
         return self._grants

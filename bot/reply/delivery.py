@@ -19,7 +19,7 @@ from bot.errors import PlatformError, StoreUnavailable, Throttled, Unsettled
 from bot.frames import Action, Request, Shown
 from bot.persistence import PAUSES, until_stored
 from bot.ports import Clock, Surface
-from bot.reply.plan import forgotten
+from bot.reply.plan import carried_out, forgotten
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -134,7 +134,8 @@ class Delivery:
             scopes = error.scopes or request.scopes
             self._surface.grants.throttled(error.retry_after, *scopes)
         except Unsettled as error:
-            self._doubt(request.page)
+            if request.action is not Action.REMOVE:  # there or not, it is to be removed again
+                self._doubt(request.page)
             await self._failed(error)
         else:
             self._failures = 0
@@ -185,16 +186,19 @@ class Delivery:
                 raise Unsettled(f"no answer within {self._limit:g} s")
         finally:
             if not task.done():
-                task.add_done_callback(lambda late: self._ended_late(request.page, late))
+                task.add_done_callback(lambda late: self._ended_late(request, late))
         shown: Shown = task.result()
         return shown
 
-    def _ended_late(self, page: int, task: asyncio.Task[Shown]) -> None:
+    def _ended_late(self, request: Request, task: asyncio.Task[Shown]) -> None:
         """An abandoned request ended: it may have overwritten what came after it."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.info("an abandoned request failed late", page=page, error=repr(error))
+            log.info("an abandoned request failed late", page=request.page, error=repr(error))
             return
-        self._doubt(page)
+        if request.action is not Action.REMOVE:
+            self._doubt(request.page)
+        elif any(page.message_id == request.message_id for page in self.shown.pages):
+            self.shown = carried_out(self.shown, request)
         self._changed()
 
     def _doubt(self, page: int) -> None:

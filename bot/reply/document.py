@@ -6,24 +6,26 @@ for a frame, and once.
 
 from __future__ import annotations
 
-from bot.frames import Control, Frame
+from bot.frames import Control, FileRules, Frame
 from bot.ports import Renderer
 from bot.reply.pages import Cutter
 
 
 class Document:
-    """What a reply says so far, and its frame in the form of `renderer`.
+    """What a reply says so far, and its frame in the form of `renderer`, with long code in files
+    as the rules `files` have it.
 
     `behind` tells that the last frame did not come to the end of the text: ask for another one.
     """
 
-    def __init__(self, renderer: Renderer) -> None:
+    def __init__(self, renderer: Renderer, files: FileRules | None = None) -> None:
+        self._renderer = renderer
         self._parts: list[str] = []
         self._length = 0
         self._final = False
         self._controls: tuple[Control, ...] = ()
         self._frame: Frame | None = None
-        self._cutter = Cutter(renderer)
+        self._cutter = Cutter(renderer, files)
         self.behind = False
 
     def __len__(self) -> int:
@@ -70,6 +72,11 @@ class Document:
         self._final = True
         self._frame = None
 
+    def without_files(self) -> None:
+        """The place takes none: all code is text from now on, on pages that are cut anew."""
+        self._cutter = Cutter(self._renderer)
+        self._frame = None
+
     def frame(self) -> Frame:
         """The reply at this moment: all of it in a final frame, else what can be shown well.
 
@@ -77,7 +84,7 @@ class Document:
         """
         if self._frame is None:
             pages, whole = self._cutter.pages(self.text, final=self._final)
-            frame = Frame(pages, self._final and whole, self._controls, self.text)
+            frame = Frame(pages, self._final and whole, self._controls, self.text, whole)
             self.behind = not whole
             if not whole:
                 return frame

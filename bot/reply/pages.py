@@ -5,6 +5,10 @@ source ranges tile the reply, and each page fits the platform in the platform's 
 
 Whether a page is full is asked at checkpoints that depend on the page's text alone, and the cut
 is chosen from the text up to the checkpoint: that makes it the same for every chunking.
+
+Pages that end inside a code block are not sealed before the block ends, where files are taken: when
+it takes too many pages, the first of them and a file take the place of all (see `longcode`). The
+cuts go on as they would without, so that this too depends on the text alone.
 """
 
 from __future__ import annotations
@@ -12,8 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from bot.frames import Page
+from bot.frames import FileRules, Page
 from bot.ports import Renderer
+from bot.reply import longcode
 from bot.reply.blocks import Outline, top_level
 from bot.reply.cuts import LOW, best_cut
 from bot.reply.mend import close_open, mend
@@ -34,18 +39,21 @@ MOST_HEAD = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _Sealed:
-    """A page, how much of the source decided it, and how the next one begins."""
+    """A page, how much of the source decided it, how the next one begins, and what it has of a
+    code block that goes on there.
+    """
 
     page: Page
     known: int
     following: Opening
+    part: longcode.Part | None = None
 
 
 class Cutter:
-    """The pages of one growing text, for one platform."""
+    """The pages of one growing text, for one platform; without `files` none becomes one."""
 
-    def __init__(self, renderer: Renderer) -> None:
-        self._renderer = renderer
+    def __init__(self, renderer: Renderer, files: FileRules | None = None) -> None:
+        self._renderer, self._files = renderer, files
         self._sealed: list[_Sealed] = []
         self._begin(Opening())
 
@@ -56,10 +64,15 @@ class Cutter:
         """
         view = View(text, self._opening)
         decided = self._decided(view, final=final)
-        if decided is None:
-            return self._with_open(self._open_page(text, view, final=final), text, final), True
-        self._seal(view, *decided, text)
-        return tuple(sealed.page for sealed in self._sealed), False
+        if decided is not None:
+            self._seal(view, *decided, text)
+            return self._so_far(text, view=None), False
+        if self._file_ends(view, final=final):
+            self._attach(view, text)
+            return self._so_far(text, view=None), False
+        if not final and self._filing is not None:
+            return self._so_far(text, view=view), True
+        return self._with_open(self._open_page(text, view, final=final), text, final), True
 
     def rewind(self, common: int) -> None:
         """The text was replaced from offset `common` on: keep the pages decided before that."""
@@ -73,6 +86,8 @@ class Cutter:
         self._base = 0  # offset in the page before which nothing is parsed again
         self._block = 0  # offset of the last block that surely begins on the page
         self._stable = 0  # offset before which no later text changes anything
+        self._end: Cut | None = None  # behind the block that is to be a file
+        self._seen = 0  # the length of the text that told it, its end counted
 
     def _fill(self, markdown: str) -> float:
         return self._renderer.measure(markdown) / self._renderer.limit
@@ -84,14 +99,18 @@ class Cutter:
         while self._checkpoint <= view.settled:
             known = self._checkpoint
             text = view.text[:known]
+            if self._file_is_whole(text):
+                return None
             self._advance(text)
             fill = self._fill(mend(text, self._base).text.rstrip())
-            if self._block and self._fill(text[: self._block].rstrip()) >= NEARLY:
+            if self._block and NEARLY <= self._fill(text[: self._block].rstrip()) <= 1:
                 return known, Cut(self._block, self._block, Rank.BLOCK)
             if fill > 1:
                 return known, best_cut(text, self._fill)
             self._checkpoint += max(limit // FINEST, int(limit * (NEARLY - fill)) // 2, 1)
-        if final and self._fill(_ended(view.text)) > 1:
+        if not final or self._file_is_whole(view.text, whole=True):
+            return None
+        if self._fill(_ended(view.text)) > 1:
             return len(view.text), best_cut(view.text, self._fill)
         return None
 
@@ -109,13 +128,15 @@ class Cutter:
         end = view.source(cut.resume)
         if end <= self._opening.start:  # the head alone is too much: do without
             self._begin(Opening(self._opening.start))
+            self._forget_block()
             return
         shown = cut.page(view.text)
         page = Page(shown, shown, self._opening.start, end, sealed=True)
         whole = known == len(view.text)
         decided = len(text) + 1 if whole else view.source(known - 1) + 1
         following = self._following(view, cut)
-        self._sealed.append(_Sealed(page, decided, following))
+        part = self._part_of(view, known, cut) if following.head else None
+        self._sealed.append(_Sealed(page, decided, following, part))
         self._begin(following)
 
     def _following(self, view: View, cut: Cut) -> Opening:
@@ -133,11 +154,98 @@ class Cutter:
             head=head,
             strip=strip + widths[marked:],
             number=self._opening.number if strip else number,
+            fence=cut.fence if head else "",
         )
+
+    # ── code blocks that go on ────────────────────────────────────────────────────────────────
+    @property
+    def _part(self) -> longcode.Part | None:
+        """What the last page has of the block that the open one begins with."""
+        return self._sealed[-1].part if self._sealed else None
+
+    @property
+    def _filing(self) -> longcode.Part | None:
+        """The same, when the block is to be a file."""
+        part, files = self._part, self._files
+        if part is None or files is None or part.beginning is None:
+            return None
+        pages = len(self._sealed) - part.first + 1
+        return part if pages >= files.from_pages and part.size <= files.most_bytes else None
+
+    def _part_of(self, view: View, known: int, cut: Cut) -> longcode.Part | None:
+        if self._files is None:
+            return None
+        return longcode.part_of(
+            view.text[:known],
+            cut,
+            number=len(self._sealed),
+            before=self._part,
+            source=view.source,
+            fits=lambda markdown: self._fill(markdown) <= 1,
+        )
+
+    def _forget_block(self) -> None:
+        """The next page does not open the block again: what there is of it stays as it is."""
+        if self._sealed:
+            self._sealed[-1] = replace(self._sealed[-1], part=None)
+
+    def _file_is_whole(self, text: str, *, whole: bool = False) -> bool:
+        """Whether the block that is to be a file surely ends in `text`, the page's beginning."""
+        if self._filing is None:
+            return False
+        self._seen, self._end = len(text) + whole, longcode.end_of(text, whole=whole)
+        return self._end is not None
+
+    def _file_ends(self, view: View, *, final: bool) -> bool:
+        """Whether the block that is to be a file ends, in the text or with it."""
+        if self._filing is None:
+            return False
+        return final or self._end is not None or self._file_is_whole(view.text[: view.settled])
+
+    def _attach(self, view: View, text: str) -> None:
+        """Put the block into a file: two pages instead of all that it took."""
+        part, cut = self._filing, self._end
+        if part is None or part.beginning is None:
+            raise RuntimeError("no block is to be a file")
+        end = len(view.text) if cut is None else cut.at
+        following = Opening(len(text)) if cut is None else self._following(view, cut)
+        decided = len(text) + 1 if cut is None else view.source(self._seen - 1) + 1
+        last = longcode.rest_of(view.text[:end], part)
+        code = "".join(each.part.code for each in self._sealed[part.first :] if each.part) + last
+        pages = longcode.complete(
+            part.beginning,
+            code,
+            start=self._sealed[part.first].page.start,
+            end=following.start,
+        )
+        self._sealed[part.first :] = [_Sealed(page, decided, following) for page in pages]
+        self._begin(following)
+
+    def _so_far(self, text: str, view: View | None) -> tuple[Page, ...]:
+        """The pages without the open one; of a block that is to be a file only how it begins."""
+        pages, part = [sealed.page for sealed in self._sealed], self._filing
+        if part is None or part.beginning is None:
+            return tuple(self._provisional(pages))
+        lines = part.lines
+        if view is not None:
+            lines += longcode.rest_of(view.text, part).count("\n")
+        start = pages[part.first].start
+        page = longcode.growing(part.beginning, start=start, end=len(text), lines=lines)
+        return (*pages[: part.first], page)
+
+    def _provisional(self, pages: list[Page]) -> list[Page]:
+        """`pages`, those of a block that has not ended marked as what they are."""
+        part = self._part
+        if part is None:
+            return pages
+        parts = [replace(page, sealed=False, provisional=True) for page in pages[part.first :]]
+        return pages[: part.first] + parts
 
     # ── the open page ─────────────────────────────────────────────────────────────────────────
     def _with_open(self, page: Page | None, text: str, final: bool) -> tuple[Page, ...]:
         pages = [sealed.page for sealed in self._sealed]
+        if not final:
+            pages = self._provisional(pages)
         if page is not None:
             pages.append(page)
         elif final and pages:

@@ -59,6 +59,11 @@ class Cut:
     skip: int = 0
     containers: tuple[Container, ...] = ()
 
+    @property
+    def fence(self) -> str:
+        """What closes the code block that is divided here; nothing where there is none."""
+        return self.tail.strip("\n> ") if self.tail and "\n" in self.head else ""
+
     def page(self, text: str) -> str:
         """What the page says when it is cut here."""
         return text[: self.at].rstrip() + self.tail
@@ -70,7 +75,7 @@ def block_cuts(outline: Outline) -> Iterator[Cut]:
     before: Leaf | None = None
     for leaf in outline.leaves:
         if before is not None and leaf.first < outline.known:
-            yield _between(outline, before, leaf)
+            yield between(outline, before, leaf)
         if leaf.kind == "fence":
             yield from _in_fence(outline, leaf)
         elif leaf.kind == "table":
@@ -81,7 +86,8 @@ def block_cuts(outline: Outline) -> Iterator[Cut]:
         before = leaf
 
 
-def _between(outline: Outline, before: Leaf, leaf: Leaf) -> Cut:
+def between(outline: Outline, before: Leaf, leaf: Leaf) -> Cut:
+    """The place between a leaf and the next one."""
     common = shared(before, leaf)
     own = leaf.containers[len(common) :]
     rank = Rank.NESTED if common else Rank.BLOCK

@@ -6,7 +6,7 @@ frame, and gives None once everything is shown; pages are posted in their order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -28,17 +28,38 @@ def plan_by_edits(shown: Shown, frame: Frame, *, render: Render, scopes: Scopes)
     share is cut back once the next one has that text, so nothing that was read is taken away before
     it stands elsewhere. A sealed page differs twice at most, so the open page cannot starve. A page
     of unknown text (`ShownPage.text` is None) is rewritten. Pages that the reply does not need are
-    removed once it is final, not before: it may still grow into them. `render` is asked for every
-    page each time: give one that remembers (`remembering`).
+    removed once it is final, and those that this attempt has shown as soon as nothing is behind; an
+    earlier attempt's stay before that: the reply may still grow into them. `render` is asked for
+    every page each time: give one that remembers (`remembering`).
     """
     there = {page.number: page for page in shown.pages}
+    surplus = surplus_of(shown, frame)
     for number, page in enumerate(frame.pages):
+        if holds_up(there, number, frame, surplus):
+            break
         if waits(there, number, frame):
             continue
         request = page_request(there.get(number), number, frame, render(page.text), scopes)
         if request is not None:
             return request
-    return removal(shown, len(frame.pages), scopes) if frame.final else None
+    return removal_of_last(surplus, scopes, final=frame.final)
+
+
+def surplus_of(shown: Shown, frame: Frame) -> list[ShownPage]:
+    """The pages that are to be removed now."""
+    surplus = [page for page in shown.pages if page.number >= len(frame.pages)]
+    if frame.final:
+        return surplus
+    return [page for page in surplus if frame.whole and page.text is not None]
+
+
+def holds_up(
+    there: Mapping[int, ShownPage], number: int, frame: Frame, surplus: Sequence[ShownPage]
+) -> bool:
+    """Whether a page changes all the time, so that what is below it would never go."""
+    old = there.get(number)
+    is_open = old is not None and old.text is not None and not old.sealed
+    return bool(surplus) and not frame.final and number == len(frame.pages) - 1 and is_open
 
 
 def waits(there: Mapping[int, ShownPage], number: int, frame: Frame) -> bool:
@@ -58,7 +79,7 @@ def page_request(
         if not text.strip():
             return None
         return request_for(Action.POST, number, frame, text, scopes)
-    if old.text == text and old.controls == controls:
+    if (old.text, old.controls, old.file) == (text, controls, frame.pages[number].file):
         return None
     return replace(request_for(Action.EDIT, number, frame, text, scopes), message_id=old.message_id)
 
@@ -72,25 +93,25 @@ def request_for(action: Action, number: int, frame: Frame, text: str, scopes: Sc
         scopes=scopes(action, number),
         text=text,
         end=page.end,
-        sealed=page.sealed,
+        sealed=page.full,
         final=frame.final,
         controls=controls_of(frame, number),
+        file=page.file,
     )
 
 
-def removal(shown: Shown, needed: int, scopes: Scopes) -> Request | None:
-    """The removal of the last page beyond those that are needed, if there is one."""
-    surplus = [page for page in shown.pages if page.number >= needed]
-    if not surplus:
+def removal_of_last(pages: Sequence[ShownPage], scopes: Scopes, *, final: bool) -> Request | None:
+    """The removal of the last one of `pages`, if there are any."""
+    if not pages:
         return None
-    last = max(surplus, key=lambda page: page.number)
+    last = max(pages, key=lambda page: page.number)
     return Request(
         action=Action.REMOVE,
         page=last.number,
         scopes=scopes(Action.REMOVE, last.number),
         message_id=last.message_id,
         end=last.end,
-        final=True,
+        final=final,
     )
 
 
@@ -106,10 +127,10 @@ def plan_by_appends(
     """
     there = {page.number: page for page in shown.pages}
     for number, page in enumerate(frame.pages):
-        target = render(page.text if page.sealed else page.stable)
+        target = render(page.text if page.full else page.stable)
         old = there.get(number)
         request = _append(old, number, frame, target, scopes)
-        if request is not None or not page.sealed:
+        if request is not None or not page.full:
             return request
     if frame.final and not shown.closed:
         number = max(len(frame.pages) - 1, 0)
@@ -128,27 +149,31 @@ def _append(
     else:
         sent = old.text or ""
         shown = target == sent or sent.endswith(AGAIN + target)
-        if shown and old.sealed == page.sealed:
+        if shown and old.sealed == page.full:
             return None
         added = target[len(sent) :] if target.startswith(sent) else AGAIN + target
-        if not page.sealed and not target.startswith(sent):
+        if not page.full and not target.startswith(sent):
             return None
         request = replace(
             request_for(Action.APPEND, number, frame, added, scopes), message_id=old.message_id
         )
-    if page.sealed:
+    if page.full:
         return request
     return replace(request, end=min(page.end, page.start + len(page.stable)))
 
 
 def controls_of(frame: Frame, number: int) -> tuple[Control, ...]:
-    """The controls under page `number`: a frame's are under its last page.
+    """The controls under page `number`: a frame's are under its last page that is no file.
 
-    A page that is sealed while the reply goes on will not be the last one: controls would cost it
-    another edit.
+    A page that is full while the reply goes on will not be the last one: controls would cost it
+    another edit. Nor has every platform buttons beside a file.
     """
-    last = number == len(frame.pages) - 1
-    return frame.controls if last and (frame.final or not frame.pages[number].sealed) else ()
+    last = len(frame.pages) - 1
+    if last > 0 and frame.pages[last].file is not None:
+        last -= 1
+    return (
+        frame.controls if number == last and (frame.final or not frame.pages[number].full) else ()
+    )
 
 
 def visible_end(shown: Shown) -> int:
@@ -185,6 +210,7 @@ def carried_out(
         end=request.end,
         sealed=request.sealed,
         controls=request.controls,
+        file=request.file,
         streaming=_streams_after(old, request),
     )
     return replace(shown, pages=(*others, page))

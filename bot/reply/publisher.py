@@ -14,7 +14,7 @@ from typing import Self
 import structlog
 
 from bot.domain import Fence, PageRecord
-from bot.errors import Refused
+from bot.errors import FilesRefused, Refused
 from bot.frames import Control, Frame, Page, Priority, Request, Shown
 from bot.ports import Clock, Surface
 from bot.reply.ages import Ages
@@ -57,7 +57,7 @@ class Publisher:
     ) -> None:
         self._surface, self._clock, self._pages = surface, clock, pages
         self._close_limit = close_limit
-        self._document = Document(surface.renderer)
+        self._document = Document(surface.renderer, surface.files)
         self._document.controls = controls
         self._note = ""
         self._noted_at = 0.0
@@ -226,6 +226,11 @@ class Publisher:
     async def _send(self, request: Request) -> None:
         try:
             await self._delivery.carry_out(request)
+        except FilesRefused as error:
+            log.warning("a file was refused: its text goes on pages", error=str(error))
+            self._document.without_files()
+            self._changed.set()
+            return
         except Refused as error:
             log.warning("the platform refused a page", page=request.page, error=str(error))
             self._refused = (request, error)

@@ -10,7 +10,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bot.frames import Action, Frame, Page, Request, Shown, ShownPage
-from bot.reply.plan import Render, Scopes, page_request, removal, request_for, waits
+from bot.reply.plan import (
+    Render,
+    Scopes,
+    holds_up,
+    page_request,
+    removal_of_last,
+    request_for,
+    surplus_of,
+    waits,
+)
 
 HELD_BACK = 80
 """Characters that are not stable yet, in a reply's beginning, for which it does not wait: it is
@@ -35,10 +44,13 @@ def plan_by_streams(
     used up, the pacer says (`Request.otherwise`).
     """
     there = {page.number: page for page in shown.pages}
+    surplus = surplus_of(shown, frame)
     if may_stream and not frame.final:  # the platform offers by itself what they are for
         frame = replace(frame, controls=())
     for number, page in enumerate(frame.pages):
         old = there.get(number)
+        if holds_up(there, number, frame, surplus):
+            break
         if old is not None and old.streaming:
             ended = overdue(number)
             request = _growing(old, frame, render=render, scopes=scopes, most=most, ended=ended)
@@ -50,7 +62,7 @@ def plan_by_streams(
             request = page_request(old, number, frame, render(page.text), scopes)
         if request is not None or (old is not None and old.streaming):
             return request
-    return removal(shown, len(frame.pages), scopes) if frame.final else None
+    return removal_of_last(surplus, scopes, final=frame.final)
 
 
 def _opening(
@@ -58,7 +70,7 @@ def _opening(
 ) -> Request | None:
     page = frame.pages[number]
     post = page_request(None, number, frame, render(page.text), scopes)
-    if post is None or frame.final or page.sealed:
+    if post is None or frame.final or page.full:
         return post
     post = _by_edits(post, number, scopes)
     if not may_stream:
@@ -83,17 +95,17 @@ def _growing(
     """The next append, or the close that says what an append would."""
     number = old.number
     page = frame.pages[number]
-    target = render(page.text if page.sealed else page.stable)
+    target = render(page.text if page.full else page.stable)
     goes_on = old.text is not None and target.startswith(old.text) and len(target) <= most
     added = target[len(old.text or "") :] if goes_on else ""
-    end = page.end if page.sealed else _stable_end(page)
+    end = page.end if page.full else _stable_end(page)
     close = replace(
         request_for(Action.CLOSE, number, frame, added, scopes),
         message_id=old.message_id,
         end=end if goes_on else old.end,
-        sealed=page.sealed and goes_on,
+        sealed=page.full and goes_on,
     )
-    if page.sealed and goes_on:
+    if page.full and goes_on:
         return replace(close, keeps=(), grows=None)
     close = _by_edits(close, number, scopes)
     if not goes_on or ended:

@@ -23,7 +23,8 @@ class Opening:
 
     `strip` are the containers that the cut was in, outermost first: the width of an item, whose
     indentation goes, or 0 for a quote, whose mark stays. `number` is what the item after the
-    outermost one is called, when that is in an ordered list.
+    outermost one is called, when that is in an ordered list. `fence` is what closes the code block
+    that the head opens again.
     """
 
     start: int = 0
@@ -31,6 +32,7 @@ class Opening:
     head: str = ""
     strip: tuple[int, ...] = ()
     number: int | None = None
+    fence: str = ""
 
 
 class View:
@@ -78,13 +80,18 @@ class View:
 
     def _stripped(self, source: str, at: int, opening: Opening) -> int:
         """Add lines as long as they are inside an item; where those begin that are not."""
-        strip = opening.strip
+        strip, fence = opening.strip, opening.fence
         end = source.find("\n", at) + 1
         while end:
             self._add(source[at:end], at)
+            if fence and _closes(source[at:end], fence):
+                fence = ""
             at, end = end, source.find("\n", end) + 1
             marks, skip, depth = _strip(source[at : end or len(source)], strip)
             if depth < len(strip):
+                if fence and all(strip[depth:]):
+                    self._add(f"{marks}{fence}\n", at)  # it ends with the item that it is in
+                fence = ""
                 outermost = not any(strip[:depth])
                 strip = strip[:depth]
                 self._strips.append((at, strip))
@@ -113,6 +120,12 @@ class View:
         self._add(source[start:at], start)
         self._add(str(number), at)
         return item.end()
+
+
+def _closes(line: str, fence: str) -> bool:
+    """Whether a line is the closing line of a fence."""
+    bare = line.strip()
+    return len(bare) >= len(fence) and not bare.strip(fence[0]) and not line.startswith("    ")
 
 
 def _strip(line: str, containers: tuple[int, ...]) -> tuple[str, int, int]:

@@ -19,7 +19,7 @@ from adapters.slack.streams import MOST_CHARACTERS
 from adapters.slack.surface import SCOPES
 from bot.domain import Fence, PageRecord
 from bot.errors import Throttled
-from bot.frames import Action, Control, Frame, Limit, Request, Shown
+from bot.frames import Action, Control, FileRules, Frame, Limit, Request, Shown
 from bot.ports import Clock
 from bot.reply.pacer import Pacer
 from bot.reply.plan import carried_out, plan_by_edits
@@ -70,6 +70,7 @@ class Surface:
     rtt: float
     streams: bool | None = None
     renderer: Measured = field(default_factory=Measured)
+    files: FileRules | None = None
     versions: list[Version] = field(default_factory=list)
 
     async def open(self) -> None:

@@ -30,6 +30,7 @@ from tests.discord_kit import (
 )
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
+from tests.sims.discord.local import LocalDiscord
 
 EPHEMERAL = 1 << 6
 IN_CHANNEL = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), "")
@@ -353,6 +354,16 @@ async def test_doctor_says_what_to_do(sim: DiscordSim) -> None:
     invited = f"client_id={c.APPLICATION}&scope=bot+applications.commands"
     assert guilds.verdict is Verdict.WARNING and invited in guilds.advice
     assert f"permissions={permissions().value}" in guilds.advice
+
+
+async def test_doctor_warns_that_long_code_cannot_be_a_file() -> None:
+    """Everything works without the permission, as text."""
+    async with LocalDiscord() as sim:
+        for role in sim.simulator.world.guilds[c.GUILD].roles.values():
+            role.permissions &= ~c.PERMISSIONS["attach_files"]
+        guild = (await adapter_for(sim).check())[2]
+    assert guild.verdict is Verdict.WARNING
+    assert guild.detail.startswith("missing: attach files (")
 
 
 async def test_doctor_survives_a_platform_that_is_down(sim: DiscordSim) -> None:

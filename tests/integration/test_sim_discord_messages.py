@@ -165,6 +165,31 @@ async def test_files_have_limits(bot: RawBot, sim: LocalDiscord) -> None:
     assert (await upload(1)).code == 50013
 
 
+async def test_an_edit_may_replace_files(bot: RawBot, sim: LocalDiscord) -> None:
+    """New ones need the permission; the list names those that stay, and no list keeps them all."""
+    path = f"/channels/{CHANNEL}/messages"
+
+    def form(payload: str, *names: str) -> aiohttp.FormData:
+        made = aiohttp.FormData(quote_fields=False)
+        made.add_field("payload_json", payload)
+        for n, name in enumerate(names):
+            made.add_field(f"files[{n}]", io.BytesIO(name.encode()), filename=name)
+        return made
+
+    message = await bot.ask("POST", path, form=form("{}", "old.txt"))
+    where = f"{path}/{message.body['id']}"
+    kept = await bot.ask("PATCH", where, {"content": "caption"})
+    assert [file["filename"] for file in kept.body["attachments"]] == ["old.txt"]
+    listed = '{"attachments": [{"id": 0, "filename": "new.txt"}]}'
+    changed = await bot.ask("PATCH", where, form=form(listed, "new.txt"))
+    assert [file["filename"] for file in changed.body["attachments"]] == ["new.txt"]
+    assert await sim.file(await sim.message(int(message.body["id"]))) == b"new.txt"
+    await sim.set_permissions(CHANNEL, deny=("attach_files",))
+    assert (await bot.ask("PATCH", where, form=form(listed, "x.txt"))).code == 50013
+    bare = await bot.ask("PATCH", where, {"attachments": []})
+    assert bare.body["attachments"] == []
+
+
 async def test_people_can_claim_large_files(bot: RawBot, sim: LocalDiscord) -> None:
     """A size is told before anything is fetched: the reader has to look at it."""
     file = {"filename": "big.bin", "size": 20_000_000, "content_type": "application/x"}

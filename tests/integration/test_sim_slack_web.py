@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
@@ -348,6 +349,48 @@ async def test_files_go_up_in_three_steps(sim: LocalSlack) -> None:
     assert (await sim.get(url))[:2] == (200, "text/html")
     unknown = await sim.api("files.completeUploadExternal", files=[{"id": "F0NONE"}])
     assert unknown.error == "file_not_found"
+
+
+async def test_a_file_is_completed_once_and_appears_later(sim: LocalSlack) -> None:
+    """The answer tells no ts; the message comes as an event, in the thread, without metadata."""
+    client = AsyncWebClient(BOT_TOKEN, base_url=sim.api_url)
+    root = await posted(sim)
+    sim.server.slack.uploads.seconds = 0.05
+    granted = await client.files_getUploadURLExternal(filename="a.py", length=3)
+    file = {"id": granted["file_id"], "title": "a.py"}
+    early = await sim.api("files.completeUploadExternal", files=[file], channel_id=GENERAL)
+    assert early.error == "file_not_found"  # nothing was uploaded yet
+    async with aiohttp.ClientSession() as session:
+        async with session.post(granted["upload_url"], data=b"1234") as response:
+            assert response.status == 400  # not as long as it was said
+        async with session.post(granted["upload_url"], data=b"123") as response:
+            assert response.status == 200
+    share = {"files": [file], "channel_id": GENERAL, "thread_ts": root, "initial_comment": "x"}
+    done = await sim.api("files.completeUploadExternal", **share)
+    assert done.body["files"] == [file]
+    assert len(await sim.thread(GENERAL, root)) == 1
+    twice = await sim.api("files.completeUploadExternal", **share)
+    assert twice.error == "file_not_found"
+
+    async def there() -> bool:
+        return len(await sim.thread(GENERAL, root)) == 2
+
+    await sim.until(there)
+    read = await sim.api("conversations.replies", channel=GENERAL, ts=root)
+    shared = read.body["messages"][1]
+    assert (shared["text"], shared["files"][0]["name"]) == ("x", "a.py")
+    assert await sim.file(shared["files"][0]) == b"123"
+    assert (await sim.api("chat.delete", channel=GENERAL, ts=shared["ts"])).error == ""
+
+
+async def test_uploads_may_be_forbidden(sim: LocalSlack) -> None:
+    """By an administrator, or because the scope was never granted."""
+    asked = {"filename": "a.py", "length": 3}
+    sim.server.slack.uploads.allowed = False
+    forbidden = await sim.api("files.getUploadURLExternal", **asked)
+    assert forbidden.error == "file_uploads_disabled"
+    await sim.scopes(["chat:write"])
+    assert (await sim.api("files.getUploadURLExternal", **asked)).error == "missing_scope"
 
 
 async def test_a_view_needs_a_fresh_trigger(sim: LocalSlack) -> None:

@@ -18,7 +18,7 @@ from adapters.discord.buttons import (
     choice_view,
 )
 from adapters.discord.commands import clipped, compared
-from adapters.discord.doctor import NEEDED, _guild
+from adapters.discord.doctor import _guild, permissions
 from adapters.discord.render import DiscordRenderer, size
 from bot.domain import Choice, ConversationKey, Verdict
 from bot.errors import Gone, PlatformError, Refused, Throttled, Unsettled
@@ -145,7 +145,7 @@ def test_an_answer_is_cut_at_a_lines_end_within_the_limit() -> None:
 
 
 def test_a_missing_permission_is_named_with_its_purpose() -> None:
-    has = discord.Permissions(**dict.fromkeys(NEEDED, True))
+    has = permissions()
     has.create_public_threads = False
     finding = _guild({"name": "g", "permissions": str(has.value)}, "https://invite")
     assert finding.verdict is Verdict.FAILED

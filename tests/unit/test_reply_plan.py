@@ -73,7 +73,7 @@ def test_pages_are_posted_in_their_order() -> None:
 
 
 def test_a_page_is_cut_back_once_the_next_one_has_its_text() -> None:
-    """What was read is never taken away before it stands elsewhere; in the end nothing is double."""
+    """What was read is never taken away before it stands elsewhere; at last nothing is double."""
     shown, _ = until_shown(Shown(), frame("one two three"))
     cut = frame("one two ", "three four")
     assert edits(shown, Frame(cut.pages[:1], final=False)) is None  # the next page has no text yet

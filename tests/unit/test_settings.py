@@ -83,6 +83,8 @@ def test_empty_in_the_environment_leaves_dotenv_in_force(tmp_path: Path) -> None
         ("TEMPERATURE", "3"),
         ("MISSED_QUESTION_HOURS", "-1"),
         ("DELETE_REPLY_WITH_QUESTION", "perhaps"),
+        ("FILE_FROM_MESSAGES", "1"),
+        ("FILE_FROM_MESSAGES", "-2"),
         ("DATABASE_URL", "postgresql://x/y"),
         ("DATABASE_URL", "sqlite:///"),
         ("DISCORD_API_URL", "discord.local"),

@@ -230,6 +230,14 @@ class DiscordSim(SimProcess):
         """One message with all its `versions`, deleted or not."""
         return await self._json("message", id=id)
 
+    async def file(self, message: JSON, number: int = 0) -> bytes:
+        """The bytes of a message's attachment, from where Discord's CDN gives it."""
+        file = message["attachments"][number]
+        place = f"{message['channel']}/{file['id']}/{file['filename']}"
+        async with self._session.get(f"{self.url}/attachments/{place}") as response:
+            assert response.status == 200, response.status
+            return await response.read()
+
     async def state(self) -> JSON:
         """What is in no channel: limited (429s), typing, interactions, commands, sessions, …"""
         return await self._json("state")

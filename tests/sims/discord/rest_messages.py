@@ -197,6 +197,8 @@ class MessageRoutes:
             raise Forbidden(50005, "Cannot edit a message authored by another user")
         need_unarchived(channel)
         check_allowed(sent.get("allowed_mentions"))
+        if uploads_of(request):
+            need(self._world, channel, "attach_files")
         draft = revised(self._scene, message, sent, request)
         self._check_age(message)
         self._scene.edit(message, draft, sent.get("allowed_mentions"))

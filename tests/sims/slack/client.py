@@ -215,6 +215,16 @@ class SlackSim(SimProcess):
         """When a native stream dies (300 s, 11,500 characters)."""
         await self.call("streams", seconds=seconds, characters=characters)
 
+    async def uploads(self, *, seconds: float | None = None, allowed: bool | None = None) -> None:
+        """How long a shared file takes to appear, and whether uploads are allowed at all."""
+        await self.call("uploads", seconds=seconds, allowed=allowed)
+
+    async def file(self, file: Json) -> bytes:
+        """The bytes of a file that a message shows."""
+        headers = {"Authorization": f"Bearer {ids.BOT_TOKEN}"}
+        async with self._session.get(file["url_private"], headers=headers) as response:
+            return await response.read()
+
     # ── connections ───────────────────────────────────────────────────────────────────────────
     async def connected(self, count: int = 1) -> None:
         """Wait until that many Socket Mode connections are open."""

@@ -88,6 +88,11 @@ class Controls:
         slack.stream_seconds = slack.stream_seconds if seconds is None else seconds
         slack.stream_characters = slack.stream_characters if characters is None else characters
 
+    def uploads(self, seconds: float | None = None, allowed: bool | None = None) -> None:
+        uploads = self.slack.uploads
+        uploads.seconds = uploads.seconds if seconds is None else seconds
+        uploads.allowed = uploads.allowed if allowed is None else allowed
+
     # ── controls: connections ─────────────────────────────────────────────────────────────────
     async def disconnect(
         self, reason: str = "refresh_requested", grace: float = 10.0, number: int | None = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 
 from tests.sims.slack import ids
-from tests.sims.slack.blocks import MAX_BLOCKS
+from tests.sims.slack.blocks import MAX_BLOCKS, checked
 from tests.sims.slack.chat import thread_of, writable
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.values import Args, Channel, Json, Message, Refused, invalid
@@ -135,6 +136,8 @@ def new_file(slack: Platform, name: str, kind: str, user: str, data: bytes | Non
 
 def upload_url(slack: Platform, args: Args) -> Json:
     """files.getUploadURLExternal."""
+    if not slack.uploads.allowed:
+        raise Refused("file_uploads_disabled")
     if (length := args.number("length", 0)) <= 0:
         raise invalid("length must be positive")
     made = new_file(slack, args.need("filename"), "application/octet-stream", ids.BOT_USER, None)
@@ -143,17 +146,53 @@ def upload_url(slack: Platform, args: Args) -> Json:
 
 
 def complete_upload(slack: Platform, args: Args) -> Json:
-    """files.completeUploadExternal: shares what was uploaded, when a channel is given."""
+    """files.completeUploadExternal, once for each file: shares it when a channel is given.
+
+    The answer comes first and tells no ts; the message appears when Slack has looked at the file.
+    """
     wanted = args.json("files") or []
+    if not isinstance(wanted, list) or not wanted:
+        raise invalid("missing required field: files")
     for item in wanted:
-        if item.get("id") not in slack.contents:
+        if item.get("id") not in slack.contents or item["id"] in slack.uploads.completed:
             raise Refused("file_not_found")
-    files = [slack.files[item["id"]] | {"title": item.get("title", "")} for item in wanted]
     if channel_id := args.text("channel_id"):
-        channel = writable(slack, channel_id)
+        _share(slack, writable(slack, channel_id), wanted, args)
+    slack.uploads.completed.update(item["id"] for item in wanted)
+    return {"files": [{"id": item["id"], "title": item.get("title", "")} for item in wanted]}
+
+
+def _share(slack: Platform, channel: Channel, wanted: list[Json], args: Args) -> None:
+    """Post the message, at once or later; `initial_comment` makes Slack ignore `blocks`."""
+    text, thread = args.text("initial_comment"), args.text("thread_ts")
+    blocks = [] if text else checked(args.json("blocks") or [])
+    thread_of(channel, thread)
+    for item in wanted:
+        slack.files[item["id"]]["title"] = item.get("title") or slack.files[item["id"]]["name"]
+
+    def appear() -> None:
         message = bot_message(ts=slack.workspace.new_ts(), channel=channel.id)
-        message.text, message.files = args.text("initial_comment"), files
+        message.text, message.blocks = text, blocks
+        message.files = [slack.files[item["id"]] for item in wanted]
         message.subtype = "file_share"
-        message.thread_ts = thread_of(channel, args.text("thread_ts"))
+        message.thread_ts = thread_of(channel, thread)
         slack.workspace.post(message)
-    return {"files": files}
+
+    if slack.uploads.seconds:
+        asyncio.get_running_loop().call_later(slack.uploads.seconds, appear)
+    else:
+        appear()
+
+
+def delete_file(slack: Platform, args: Args) -> Json:
+    """files.delete: the bot's own files; messages that show one keep a stone in its place."""
+    file = slack.files.get(args.need("file"))
+    if file is None or file.get("mode") == "tombstone":
+        raise Refused("file_not_found" if file is None else "file_deleted")
+    if file["user"] != ids.BOT_USER:
+        raise Refused("cant_delete_file")
+    slack.contents.pop(file["id"], None)
+    kept = {"id": file["id"], "mode": "tombstone"}
+    file.clear()
+    file.update(kept)
+    return {}

@@ -40,6 +40,15 @@ class Hook:
     answers: list[Json] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Uploads:
+    """Files on their way: `seconds` from the completion to the message that shows the file."""
+
+    seconds: float = 0.0
+    allowed: bool = True  # an administrator may forbid them
+    completed: set[str] = field(default_factory=set)
+
+
 class Platform:
     """One app installed in one workspace."""
 
@@ -59,6 +68,7 @@ class Platform:
         self.homes: dict[str, Json] = {}  # by user
         self.files: dict[str, Json] = {}
         self.contents: dict[str, bytes] = {}
+        self.uploads = Uploads()
         self.commands: set[str] | None = None  # the slash commands of the manifest; None: any
         self.shortcuts: set[str] | None = None
         self.messages_tab = True  # people can write in the app's direct messages

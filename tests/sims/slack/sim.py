@@ -18,7 +18,7 @@ from tests.sims.slack.interact import Interactions
 from tests.sims.slack.people import People
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.values import Json, Refused
-from tests.sims.slack.web import accepted_scopes, call
+from tests.sims.slack.web import FORMS_ONLY, accepted_scopes, call
 
 _PEOPLE = (
     "say edit delete unfurl react add_channel join remove_from_channel archive open_direct "
@@ -26,8 +26,8 @@ _PEOPLE = (
 )
 _INTERACTIONS = "slash shortcut click view_submit answers"
 _CONTROLS = (
-    "subscribe scopes manifest commands set_http set_socket delivery limits streams disconnect "
-    "drop offline online deliver_again channel thread ephemeral deliveries state"
+    "subscribe scopes manifest commands set_http set_socket delivery limits streams uploads "
+    "disconnect drop offline online deliver_again channel thread ephemeral deliveries state"
 )
 
 
@@ -70,9 +70,11 @@ class SlackServer(Sim):
     async def _api(self, request: web.Request) -> web.Response:
         entry: Entry = request[ENTRY]
         body = entry.body if isinstance(entry.body, dict) else {}
+        method = request.match_info["method"]
+        if method in FORMS_ONLY and request.content_type == "application/json":
+            body = {}
         values = {**request.query, **body}
         token = str(values.pop("token", "")) or _bearer(request)
-        method = request.match_info["method"]
         status, headers = 200, {"X-Accepted-OAuth-Scopes": accepted_scopes(method)}
         try:
             answer: Json = {"ok": True} | call(

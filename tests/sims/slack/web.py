@@ -132,9 +132,14 @@ METHODS = {
         extras.complete_upload,
         "files:write",
         4,
-        "files channel_id channels initial_comment thread_ts",
+        "files channel_id channels initial_comment thread_ts blocks",
     ),
+    "files.delete": Method(extras.delete_file, "files:write", 3, "file"),
 }
+
+
+# Methods that read no JSON body, by their pages.
+FORMS_ONLY = frozenset({"files.getUploadURLExternal"})
 
 
 def call(slack: Platform, name: str, token: str, values: Json, tokens: tuple[str, str]) -> Json:
