@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.forks import SWITCH
 from tests.harness import ROOT, BotProcess
 from tests.sims.discord import constants as d
 from tests.sims.discord.client import DiscordSim
@@ -83,8 +84,14 @@ async def test_slack_over_signed_http(slack: SlackStage, model: ModelSim, tmp_pa
 
 
 async def test_both_platforms_in_one_process(
-    discord: DiscordStage, slack: SlackStage, model: ModelSim, tmp_path: Path
+    discord: DiscordStage,
+    slack: SlackStage,
+    model: ModelSim,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Started from nothing, as people start it."""
+    monkeypatch.setenv(SWITCH, "0")
     await model.say("Here I am.")
     async with BotProcess(tmp_path, settings_of(model, discord, slack)):
         there, here = await asyncio.gather(discord.mention("where?"), slack.mention("where?"))

@@ -33,8 +33,11 @@ WATCH_GROWTH = """() => {
 async def test_mention_opens_a_thread_where_one_message_grows_and_settles(
     visit: Visit, house: House
 ) -> None:
-    """A cursor while it writes; then model, tokens and time, and a count in the channel."""
-    await house.model.say(STORY, match="grow a story", rate=80)
+    """A cursor while it writes; then model, tokens and time, and a count in the channel.
+
+    Written over seconds: a busy machine draws fewer frames in each.
+    """
+    await house.model.say(STORY, match="grow a story", rate=40)
     tab = await (await visit(house)).tab()
     await tab.page.evaluate(WATCH_GROWTH)
     await tab.mention("grow a story")
