@@ -137,6 +137,13 @@ class Surface(Protocol):
         ...
 
     @property
+    def says_working(self) -> bool:
+        """Whether the platform itself says that the reply is being written, and offers to stop it:
+        then no message of ours needs to.
+        """
+        ...
+
+    @property
     def grants(self) -> Grants:
         """The budget of the account that this surface sends with."""
         ...

@@ -51,8 +51,9 @@ class Thoughts:
             self._tail = (self._tail + piece)[-2 * MOST_CHARACTERS :]
             self.pending = True
 
-    def tell(self, now: float, note: Callable[[str], None]) -> None:
-        """Let people see that it thinks, `now` in seconds; `note` shows a text in place of a reply.
+    def tell(self, now: float, *, note: Callable[[str], None], sign: Callable[[str], None]) -> None:
+        """Let people see that it thinks, `now` in seconds; `note` shows a text in place of a reply,
+        `sign` one that only says what the platform may say itself.
 
         It is called with every piece, so that a model which falls silent shows nothing new.
         """
@@ -60,7 +61,10 @@ class Thoughts:
             self._since = now
         if self._due(now):
             self._noted_at = now
-            note(quoted(self._tail) if self._shows else texts.note(texts.THINKING))
+            if self._shows:
+                note(quoted(self._tail))
+            else:
+                sign(texts.note(texts.THINKING))
 
     def _due(self, now: float) -> bool:
         if self._noted_at is not None:

@@ -260,7 +260,8 @@ class _Attempt:
             async for delta in deltas:
                 self._draft.take(delta, self._runner.clock.time())
                 if delta.reasoning:
-                    thoughts.tell(self._runner.clock.monotonic(), reply.note)
+                    now = self._runner.clock.monotonic()
+                    thoughts.tell(now, note=reply.note, sign=reply.sign)
                 if delta.text:
                     if thoughts.pending:
                         reply.write(thoughts.above() + "\n\n")

@@ -99,6 +99,7 @@ class FakeSurface:
     ) -> None:
         self.grants, self._clock = grants, clock
         self.files: FileRules | None = None
+        self.says_working = False
         self.refuses_files = False
         self.renderer = renderer or Measured()
         self.platform = platform or Platform()

@@ -50,6 +50,11 @@ class ConsoleSurface:
         return self._renderer
 
     @property
+    def says_working(self) -> bool:
+        """No: who sits there waits, or presses Ctrl-C."""
+        return False
+
+    @property
     def files(self) -> None:
         """None: a terminal has room for all code."""
 

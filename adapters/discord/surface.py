@@ -57,6 +57,11 @@ class DiscordSurface:
         return self._renderer
 
     @property
+    def says_working(self) -> bool:
+        """No: typing has no button."""
+        return False
+
+    @property
     def files(self) -> FileRules | None:
         """As the settings say, where no file was refused lately."""
         return None if self._key.channel in self._wire.without_files else self._rules

@@ -95,6 +95,11 @@ class SlackSurface:
         return self._renderer
 
     @property
+    def says_working(self) -> bool:
+        """Where the thread has an agent session, whose status has a stop button."""
+        return self._status.stoppable
+
+    @property
     def files(self) -> FileRules | None:
         """As the settings say, where no file was refused lately."""
         return None if self._channel in self._without_files else self._rules

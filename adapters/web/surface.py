@@ -61,6 +61,11 @@ class WebSurface:
         return self._renderer
 
     @property
+    def says_working(self) -> bool:
+        """No: the page asks the reply."""
+        return False
+
+    @property
     def files(self) -> None:
         """None: the page shows the code itself."""
 

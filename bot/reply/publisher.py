@@ -96,6 +96,11 @@ class Publisher:
         self._note, self._noted_at = text, self._clock.monotonic()
         self._changed.set()
 
+    def sign(self, text: str) -> None:
+        """As `note`, where the platform does not itself say that the reply is being written."""
+        if not self._surface.says_working:
+            self.note(text)
+
     def finish(self, text: str | None = None, *, controls: tuple[Control, ...] = ()) -> None:
         """The reply is whole; `text`, when given, is all of it, with our own sentences.
 

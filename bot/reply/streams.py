@@ -73,10 +73,8 @@ def _opening(
     if post is None or frame.final or page.full:
         return post
     post = _by_edits(post, number, scopes)
-    if not may_stream:
+    if not may_stream or page.end <= page.start:  # a note of ours goes away again
         return post
-    if page.end <= page.start:  # a note of ours, where the platform says by itself what is going on
-        return None
     stable = render(page.stable)
     if not stable.strip():
         return post if len(page.text) > HELD_BACK else None

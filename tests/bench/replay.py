@@ -71,6 +71,7 @@ class Surface:
     streams: bool | None = None
     renderer: Measured = field(default_factory=Measured)
     files: FileRules | None = None
+    says_working: bool = False
     versions: list[Version] = field(default_factory=list)
 
     async def open(self) -> None:

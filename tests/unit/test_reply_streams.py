@@ -126,11 +126,10 @@ def test_a_page_starts_with_what_is_stable_and_says_what_to_do_otherwise() -> No
     )
 
 
-def test_a_note_of_ours_is_left_to_the_platforms_own_sign_of_work() -> None:
-    """Posted, it would cost the reply its stream: nothing could take it out again."""
-    frame = Frame((Page("_Thinking…_", "", 0, 0, sealed=False),), False)
-    assert Platform().plan(Shown(), frame) is None
-    request = Platform(may_stream=False).plan(Shown(), frame)
+def test_a_note_of_ours_is_posted_because_it_goes_away_again() -> None:
+    """It is no text of the reply: nothing could take it out of a stream."""
+    note = Page("_In the queue_", "", 0, 0, sealed=False)
+    request = Platform().plan(Shown(), Frame((note,), False))
     assert request is not None and request.action is Action.POST
 
 

@@ -32,7 +32,7 @@ def thinking(form: Reasoning, *moments: float) -> list[str]:
     thoughts, notes = Thoughts(form), list[str]()
     for number, now in enumerate(moments):
         thoughts.take(f"a{number} ")
-        thoughts.tell(now, notes.append)
+        thoughts.tell(now, note=notes.append, sign=notes.append)
     return notes
 
 
