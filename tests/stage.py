@@ -30,7 +30,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A message of the bot as people see it; `versions` counts how often it was written."""
+    """A message of the bot as people see it; `versions` counts how often it was written, and
+    `stoppable` tells that the platform itself offers to stop it.
+    """
 
     id: Any
     text: str
@@ -38,11 +40,12 @@ class Seen:
     times: tuple[float, ...]
     notified: tuple[Any, ...]
     buttons: tuple[str, ...]
+    stoppable: bool = False
 
     @property
     def working(self) -> bool:
         """Whether it can be stopped, and so is not at its end."""
-        return any("stop" in button for button in self.buttons)
+        return self.stoppable or any("stop" in button for button in self.buttons)
 
     def button(self, control: str) -> str | None:
         """The id of its button for a control, if it has one."""
@@ -266,8 +269,10 @@ class SlackStage:
 
     async def seen(self, place: Place) -> list[Seen]:
         messages = await self.sim.thread(place.channel, place.thread)
+        processing = await self._processing(place)
         return [
             Seen(
+                stoppable=processing and message is messages[-1],
                 id=message["ts"],
                 text=without_labels(message),
                 versions=len(message["versions"]),
@@ -306,6 +311,7 @@ class SlackStage:
         state = await self.sim.state()
         return [
             *(status for status in state["statuses"] if status.get("status")),
+            *(session for session in state["sessions"] if session["status"] == "processing"),
             *state["streaming"],
         ]
 
@@ -313,8 +319,19 @@ class SlackStage:
         await self.press(place, "stop")
 
     async def press(self, place: Place, control: str, *, user: str = "alice") -> None:
+        """A button of ours; to stop, Slack's own where it shows one."""
+        if control == "stop" and await self._processing(place):
+            await self.sim.stop_agent(self.people[user], place.channel, place.thread)
+            return
         message, button = offered(await self.seen(place), control)
         await self.sim.click(self.people[user], place.channel, message.id, button)
+
+    async def _processing(self, place: Place) -> bool:
+        return any(
+            (session["channel"], session["thread_ts"], session["status"])
+            == (place.channel, place.thread, "processing")
+            for session in (await self.sim.state())["sessions"]
+        )
 
     async def edit(self, place: Place, message: Any, text: str, *, mention: bool = False) -> None:
         await self.sim.edit(place.channel, message, text, mention=mention)

@@ -199,7 +199,12 @@ class SlackAdapter:
             me=here.me,
             api=here.api,
             bodies=self._bodies,
-            status=Status(api=here.api, channel=key.channel, thread=key.thread),
+            status=Status(
+                api=here.api,
+                channel=key.channel,
+                thread=key.thread,
+                left_over=claim.fence.attempt > 1,
+            ),
             clock=self._clock,
             rules=self._files,
             without_files=self._without_files,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import structlog
 
 from adapters.slack.web import WebApi
-from bot.errors import PlatformError, Unsettled
+from bot.errors import PlatformError, Throttled, Unsettled
 from bot.frames import Action, Priority, Request
 from bot.reply.stakes import Stake
 
@@ -22,22 +22,28 @@ log = structlog.stdlib.get_logger(__name__)
 THREADS, SESSIONS = "assistant.threads.setStatus", "agents.sessions.setStatus"
 SHOWN = {THREADS: "is thinking…", SESSIONS: "processing"}
 CLEARED = {THREADS: "", SESSIONS: "active"}
-# How long setting may wait, for its budget too, and clearing; in seconds. Words under a thread go
-# away by themselves with the next post or after two minutes, a session's status never does.
+# How long setting may wait, for its budget too, in seconds.
 SHOW_SECONDS = 3.0
-CLEAR_SECONDS = 6.0
+# And clearing: a session's status does not go away by itself, and after a restart the minute's
+# budget may be used up. The turn waits for it, so that one that dies meanwhile clears it later.
+CLEAR_SECONDS = 75.0
+# After a failure of which nobody knows what it left, in seconds.
+RETRY_SECONDS = 1.0
 
 
 class Status:
     """One turn's status: the agent session's, which offers Slack's own stop button, or where the
     app is no agent, words under the thread.
+
+    `left_over` says that a process that died may have left the session's.
     """
 
-    def __init__(self, *, api: WebApi, channel: str, thread: str) -> None:
+    def __init__(self, *, api: WebApi, channel: str, thread: str, left_over: bool) -> None:
         self._api, self._channel, self._thread = api, channel, thread
         self._stake = Stake(over=True)  # holds one request for clearing it
         self._showing: asyncio.Task[None] | None = None
-        self._set: str | None = None  # the method by which a status may be set now
+        # The method by which a status may be set now.
+        self._set: str | None = SESSIONS if left_over else None
         self._sure = False  # Slack has answered that it is
 
     @property
@@ -68,38 +74,60 @@ class Status:
 
     async def clear(self) -> None:
         """Take away what may be set, but not before what is on its way has arrived."""
-        if self._showing is None:
-            return
-        if self._set is not None:
-            await asyncio.wait((self._showing,), timeout=SHOW_SECONDS)
-        self._showing.cancel()
-        await asyncio.gather(self._showing, return_exceptions=True)
-        try:
+        if self._showing is not None:
             if self._set is not None:
-                await self._send(self._set, CLEARED[self._set], CLEAR_SECONDS)
+                await asyncio.wait((self._showing,), timeout=SHOW_SECONDS)
+            self._showing.cancel()
+            await asyncio.gather(self._showing, return_exceptions=True)
+        try:
+            async with asyncio.timeout(CLEAR_SECONDS):
+                while self._set is not None:
+                    await self._clear(self._set)
+        except TimeoutError:
+            log.warning("a status could not be cleared", thread=self._thread)
         finally:
             self._api.grants.leave(self._stake)
 
     async def _show(self) -> None:
         for method in (SESSIONS, THREADS):
-            if await self._send(method, SHOWN[method], SHOW_SECONDS):
+            if await self._shown(method):
                 return
 
-    async def _send(self, method: str, status: str, seconds: float) -> bool:
-        """Whether that may have worked."""
+    async def _shown(self, method: str) -> bool:
+        """Whether it may be set now."""
         try:
-            async with asyncio.timeout(seconds):
-                await self._granted(method, clears=status == CLEARED[method])
+            async with asyncio.timeout(SHOW_SECONDS):
+                await self._granted(method, clears=False)
                 self._set = method  # from here on until the answer nobody knows
-                await self._api.write(
-                    method, channel_id=self._channel, thread_ts=self._thread, status=status
-                )
+                await self._write(method, SHOWN[method])
                 self._sure = True
         except (PlatformError, TimeoutError) as error:
-            log.debug("status", method=method, status=status, error=repr(error))
+            log.debug("no status", method=method, error=repr(error))
             if not isinstance(error, Unsettled | TimeoutError):
                 self._set = None
         return self._set is not None
+
+    async def _clear(self, method: str) -> None:
+        try:
+            await self._granted(method, clears=True)
+            await self._write(method, CLEARED[method])
+        except Throttled:
+            return None  # the budget says when
+        except Unsettled:
+            return await asyncio.sleep(RETRY_SECONDS)
+        except PlatformError as error:
+            log.debug("no status to clear", method=method, error=repr(error))
+        self._set = None
+        return None
+
+    async def _write(self, method: str, status: str) -> None:
+        try:
+            await self._api.write(
+                method, channel_id=self._channel, thread_ts=self._thread, status=status
+            )
+        except Throttled as error:
+            self._api.grants.throttled(error.retry_after, *error.scopes)
+            raise
 
     async def _granted(self, method: str, *, clears: bool) -> None:
         """Wait for the budget; setting keeps one more for clearing."""

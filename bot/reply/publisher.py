@@ -28,8 +28,12 @@ log = structlog.stdlib.get_logger(__name__)
 REQUEST_LIMIT = 30.0
 """Seconds after which a request is abandoned: discord.py alone retries for up to 25 s inside."""
 
-CLOSE_LIMIT = 10.0
-"""Seconds that clearing the signs of work may take before the turn goes on without it."""
+CLOSE_LIMIT = 90.0
+"""Seconds that clearing the signs of work may take before the turn goes on without it: a budget of
+a minute may be used up."""
+
+HANDOVER_LIMIT = 10.0
+"""The same for a reply that another attempt is to end, and which clears them then."""
 
 PATIENCE = 600.0
 """Seconds that a platform may fail before the reply is given up; a restart shows it then."""
@@ -161,7 +165,10 @@ class Publisher:
             await asyncio.wait({self._task})
         finally:
             self._surface.grants.leave(self._stake)
-            await self._delivery.close(self._close_limit)
+            over = kind is None or not issubclass(kind, asyncio.CancelledError)
+            await self._delivery.close(
+                self._close_limit if over else min(self._close_limit, HANDOVER_LIMIT)
+            )
 
     async def _run(self) -> None:
         await self._delivery.open()

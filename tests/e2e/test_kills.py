@@ -21,9 +21,21 @@ SECONDS = float(os.environ.get("KILL_SECONDS") or "inf")
 IN_A_ROW = 100
 # What a bot does to its database, and what each platform is asked for, in the scene.
 TRANSITIONS = {"accept", "claim", "intend", "shown", "conclude", "finish", "reset", "command"}
-POST = {"discord": r"POST .*/channels/\d+/messages", "slack": r"POST /api/chat\.postMessage"}
-EDIT = {"discord": r"PATCH .*/messages/\d+", "slack": r"POST /api/chat\.update"}
-READ = {"discord": r"GET .*/channels/\d+/messages", "slack": r"GET .*/conversations\.history"}
+POST = {
+    "discord": r"POST .*/channels/\d+/messages",
+    "slack": r"POST /api/chat\.(?:startStream|postMessage)",
+    "slack by edits": r"POST /api/chat\.postMessage",
+}
+LAST = {
+    "discord": r"PATCH .*/messages/\d+",
+    "slack": r"POST /api/chat\.stopStream",
+    "slack by edits": r"POST /api/chat\.update",
+}
+READ = {
+    "discord": r"GET .*/channels/\d+/messages",
+    "slack": r"GET .*/conversations\.history",
+    "slack by edits": r"GET .*/conversations\.history",
+}
 
 
 def traps(platform: str) -> list[Point]:
@@ -32,9 +44,9 @@ def traps(platform: str) -> list[Point]:
         # The first page, and the second, are there, and the bot does not know it.
         Point(On.PLATFORM, "applied", POST[platform], body="q00001"),
         Point(On.PLATFORM, "applied", POST[platform], body="q00001", skip=1),
-        # The last edit was made; or it was not.
-        Point(On.PLATFORM, "applied", EDIT[platform], body="q00003w0011"),
-        Point(On.PLATFORM, "received", EDIT[platform], body="q00003w0011"),
+        # The last text is there; or it is not.
+        Point(On.PLATFORM, "applied", LAST[platform], body="q00003w0011"),
+        Point(On.PLATFORM, "received", LAST[platform], body="q00003w0011"),
         # What was missed is being read.
         Point(On.PLATFORM, "answered", READ[platform]),
         # Each step of a turn, not yet on the disk or just so.
@@ -53,7 +65,7 @@ async def nursery() -> AsyncIterator[Nursery]:
         yield nursery
 
 
-@pytest.fixture(params=["discord", "slack"])
+@pytest.fixture(params=["discord", "slack", "slack by edits"])
 def platform(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

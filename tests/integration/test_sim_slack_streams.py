@@ -202,6 +202,13 @@ async def test_a_session_keeps_its_status(sim: LocalSlack, stream: Stream) -> No
     assert nowhere["error"] == "thread_not_found"
 
 
+async def test_only_agents_have_sessions(sim: LocalSlack, stream: Stream) -> None:
+    """An app that is not declared as one is refused, and may stream all the same."""
+    await sim.agent(False)
+    assert (await set_status(sim, stream.question, "processing"))["error"] == "not_allowed"
+    await stream.append("x")
+
+
 async def test_without_the_event_there_is_no_stop_button(sim: LocalSlack, stream: Stream) -> None:
     """setStatus warns, and nobody can stop the agent."""
     await sim.subscribe(["app_mention"])

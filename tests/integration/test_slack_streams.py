@@ -265,7 +265,7 @@ async def test_without_slacks_own_stop_a_reply_is_edited_and_has_a_button(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
     """An app that is no agent cannot offer it: then people in control matter more."""
-    await sim.call("fault", match="agents.sessions", status=200, body={"ok": False, "error": "no"})
+    await sim.agent(False)
     ts = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
     surface = slack.surface(claim(ids.GENERAL, ts))
     await surface.open()

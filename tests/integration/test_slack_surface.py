@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from adapters.slack.blocks import identity
 from adapters.slack.client import SlackAdapter
-from bot.domain import PageRecord
+from bot.domain import Conclusion, Outcome, PageRecord
 from bot.errors import Gone, Refused, Throttled, Unsettled
 from bot.frames import Action, Control, Frame, Page, Request, Shown
 from tests.integration.slack_world import FakeInbox, claim, running
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+
+ANSWERED = Conclusion(outcome=Outcome.ANSWERED, content="hello", display="hello")
 
 
 @pytest.fixture
@@ -237,11 +240,6 @@ async def test_an_edit_of_a_deleted_reply_says_gone(sim: SlackSim, slack: SlackA
         await show(surface, shown, frame("hello again"))
 
 
-async def refuse_sessions(sim: SlackSim) -> None:
-    """As for an app that is no agent."""
-    await sim.call("fault", match="agents.sessions", status=200, body={"ok": False, "error": "no"})
-
-
 async def thinking(sim: SlackSim) -> Any:
     """The statuses, once there is one."""
 
@@ -266,10 +264,26 @@ async def test_the_session_is_processing_while_the_bot_works(
     assert session["status"] == "active"
 
 
+async def test_what_a_dead_process_left_is_cleared(sim: SlackSim, slack: SlackAdapter) -> None:
+    """Also where the answer was already concluded, and nothing is set anew."""
+    ts = await ask(sim)
+    dead = slack.surface(claim(ids.GENERAL, ts))
+    await dead.open()
+    await thinking(sim)
+    again = claim(ids.GENERAL, ts)
+    again = replace(again, fence=replace(again.fence, attempt=2), conclusion=ANSWERED)
+    surface = slack.surface(again)
+    await surface.open()
+    await surface.close()
+    (session,) = (await sim.state())["sessions"]
+    assert session["status"] == "active"
+    await dead.close()
+
+
 @pytest.mark.parametrize("posts", [0, 1])
 async def test_no_status_stays(sim: SlackSim, slack: SlackAdapter, posts: int) -> None:
     """Of an app that is no agent, too: whether or not something was posted, which clears it."""
-    await refuse_sessions(sim)
+    await sim.agent(False)
     surface = slack.surface(claim(ids.GENERAL, await ask(sim)))
     await surface.open()
     (status,) = await thinking(sim)

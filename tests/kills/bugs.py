@@ -39,7 +39,7 @@ def acknowledge_first() -> None:
 
 
 def drop_final_edit() -> None:
-    """The last edit of a reply is taken for done without being sent."""
+    """The last edit of a reply, or the close of its stream, is taken for done and not sent."""
     from adapters.discord.surface import DiscordSurface
     from adapters.slack.surface import SlackSurface
     from bot.frames import Action
@@ -49,7 +49,7 @@ def drop_final_edit() -> None:
         perform = kind.perform
 
         async def dropping(self: Any, request: Any, shown: Any) -> Any:
-            if request.final and request.action is Action.EDIT:
+            if request.final and request.action in (Action.EDIT, Action.CLOSE):
                 return carried_out(shown, request)
             return await perform(self, request, shown)
 

@@ -167,7 +167,7 @@ async def run(
     dice = random.Random(seed)
     slow = {"SLOW_COMMITS": f"{seed} {SLOWEST_COMMIT}"}
     async with new_world(platform, nursery, folder) as world:
-        if platform == "slack":
+        if platform != "discord":
             await world.stage.sim.call("delivery", retry_scale=RETRY_SCALE)
         world.bot.later = slow
         crowd = Crowd(world, dice, seconds)

@@ -220,7 +220,7 @@ class Scene:
         async def whole() -> bool:
             for message in await self.world.stage.seen(self.places[asked.where]):
                 if f"{asked.name}w{asked.words - 1:04d}" in message.text:
-                    return not any("stop" in button for button in message.buttons)
+                    return not message.working
             return False
 
         await self.until(whole, f"the answer to {asked.name}")

@@ -26,6 +26,9 @@ DISCORD_PATHS = (
 )
 SLACK_PATHS = (
     "chat.postMessage",
+    "chat.startStream",
+    "chat.appendStream",
+    "chat.stopStream",
     "chat.update",
     "chat.delete",
     "setStatus",

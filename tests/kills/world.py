@@ -206,7 +206,10 @@ class World:
 async def new_world(
     platform: str, nursery: Nursery, folder: Path, **settings: str
 ) -> AsyncIterator[World]:
-    """Fresh simulators and no database yet; the bot is not started."""
+    """Fresh simulators and no database yet; the bot is not started.
+
+    On `slack by edits` the app is no agent, so that nothing streams natively.
+    """
     async with AsyncExitStack() as stack:
         model = await stack.enter_async_context(served(ModelSim(), ModelServer()))
         stage: Stage
@@ -216,6 +219,7 @@ async def new_world(
         else:
             slack = await stack.enter_async_context(served(SlackSim(), SlackServer()))
             await slack.delivery(ack_seconds=2.0, retry_scale=RETRY_SCALE)
+            await slack.agent(platform == "slack")
             stage = SlackStage(slack)
         environ = {
             **stage.settings(),

@@ -215,6 +215,10 @@ class SlackSim(SimProcess):
         """When a native stream dies (300 s, 11,500 characters)."""
         await self.call("streams", seconds=seconds, characters=characters)
 
+    async def agent(self, declared: bool) -> None:
+        """Whether the app is declared as an agent, and so may have sessions."""
+        await self.call("agent", declared=declared)
+
     async def uploads(self, *, seconds: float | None = None, allowed: bool | None = None) -> None:
         """How long a shared file takes to appear, and whether uploads are allowed at all."""
         await self.call("uploads", seconds=seconds, allowed=allowed)

@@ -88,6 +88,9 @@ class Controls:
         slack.stream_seconds = slack.stream_seconds if seconds is None else seconds
         slack.stream_characters = slack.stream_characters if characters is None else characters
 
+    def agent(self, declared: bool) -> None:
+        self.slack.agent = declared
+
     def uploads(self, seconds: float | None = None, allowed: bool | None = None) -> None:
         uploads = self.slack.uploads
         uploads.seconds = uploads.seconds if seconds is None else seconds

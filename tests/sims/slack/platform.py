@@ -71,6 +71,7 @@ class Platform:
         self.uploads = Uploads()
         self.commands: set[str] | None = None  # the slash commands of the manifest; None: any
         self.shortcuts: set[str] | None = None
+        self.agent = True  # the app is declared as an agent
         self.messages_tab = True  # people can write in the app's direct messages
 
     def scope_error(self, needed: str) -> Json:

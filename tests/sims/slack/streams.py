@@ -161,7 +161,12 @@ def _session(slack: Platform, key: tuple[str, str]) -> Json:
 
 
 def session_status(slack: Platform, args: Args) -> Json:
-    """agents.sessions.setStatus: it stays until it is set again."""
+    """agents.sessions.setStatus: for apps that are agents; it stays until it is set again.
+
+    How Slack refuses other apps is not published.
+    """
+    if not slack.agent:
+        raise Refused("not_allowed")
     channel, thread = _thread(slack, args)
     if (status := args.need("status")) not in SESSION_STATES:
         raise invalid(f"invalid status: {status}")
