@@ -15,13 +15,23 @@ from bot.frames import Page
 from bot.ports import Renderer
 from bot.reply.blocks import Outline, top_level
 from bot.reply.cuts import LOW, best_cut
-from bot.reply.mend import close_open, mend
+from bot.reply.mend import Mended, close_open, mend
 from bot.reply.places import Cut
 from bot.reply.view import Opening, View
 
 FINEST = 32
 """Checkpoints come closer as a page fills up, down to this share of it: a page says at most that
 much too little for as long as it takes to write it."""
+
+STEP = 6_000
+"""Characters that one step parses and measures, unless it is a single look at a larger page: a
+thousand of them take about a millisecond."""
+
+GULP = 2_000
+"""Characters of new text that one step reads: dense markup takes three milliseconds a thousand."""
+
+APART = 100
+"""Characters between two offsets from which words can be read anew: closer ones save nothing."""
 
 MOST_HEAD = 0.5
 """What of a page a repeated table header may take; a larger one is not repeated."""
@@ -42,19 +52,22 @@ class Cutter:
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
         self._sealed: list[_Sealed] = []
+        self._open: Page | None = None  # as it was shown last
         self._begin(Opening())
 
     def pages(self, text: str, *, final: bool) -> tuple[tuple[Page, ...], bool]:
         """The pages of `text`, which continues the one before, and whether that is all of them.
 
-        When it is not, ask again: one step seals one page, so that none is long.
+        When it is not, ask again: one step takes a look or seals a page, so that none is long.
         """
+        self._spent = 0
         view = View(text, self._opening)
-        known = self._overflow(view, final=final)
-        if known is None:
-            return self._with_open(self._open_page(text, view, final=final), text, final), True
-        self._seal(view, known, text)
-        return tuple(sealed.page for sealed in self._sealed), False
+        if self._known is None and self._look(view, final=final):
+            self._open = self._open_page(text, view, final=final)
+            return self._with_open(self._open, text, final), True
+        if self._known is not None and self._spent < STEP:
+            self._seal(view, self._known, text)
+        return self._with_open(self._open, text, final=False), False
 
     def rewind(self, common: int) -> None:
         """The text was replaced from offset `common` on: keep the pages decided before that."""
@@ -65,40 +78,55 @@ class Cutter:
     def _begin(self, opening: Opening) -> None:
         self._opening = opening
         self._checkpoint = max(self._renderer.limit // 2, 1)
+        self._open = None
+        self._known: int | None = None  # the length of its text that is known to be too long
+        self._spent = 0  # characters that were parsed and measured in this step
         self._base = 0  # offset in the page before which nothing is parsed again
+        self._mended_to = 0  # offset up to which the page has been mended
+        self._read = [0]  # offsets from which words can be read as if from the beginning
         self._block = 0  # offset of the last block that surely begins on the page
         self._stable = 0  # offset before which no later text changes anything
 
     def _fill(self, markdown: str) -> float:
+        self._spent += len(markdown)
         return self._renderer.measure(markdown) / self._renderer.limit
 
     # ── sealing ───────────────────────────────────────────────────────────────────────────────
-    def _overflow(self, view: View, *, final: bool) -> int | None:
-        """The length of the page's text that is known to be too long, or None."""
+    def _look(self, view: View, *, final: bool) -> bool:
+        """Look whether the page is full (then it is `known`); whether all that has come fits."""
         limit = self._renderer.limit
         while self._checkpoint <= view.settled:
-            text = view.text[: self._checkpoint]
-            self._advance(text)
-            fill = self._fill(mend(text, self._base).text.rstrip())
+            if self._checkpoint - self._mended_to > GULP:
+                self._mend(view.text[: self._mended_to + GULP])
+                return False
+            fill = self._fill(self._mend(view.text[: self._checkpoint]).text.rstrip())
             if fill > 1:
-                return self._checkpoint
+                self._known = self._checkpoint
+                return False
             step = max(limit // FINEST, int(limit * (1 - fill)) // 2, 1)
             self._checkpoint += step
+            if self._spent >= STEP:
+                return False
         if final and self._fill(_ended(view.text)) > 1:
-            return len(view.text)
-        return None
+            self._known = len(view.text)
+        return self._known is None
 
-    def _advance(self, text: str) -> None:
-        """Move the place from which parsing starts."""
-        outline = Outline(text[self._base :])
-        base = self._base
+    def _mend(self, text: str) -> Mended:
+        """The page's text made whole; what is decided of it is not parsed again the next time."""
+        self._spent += len(text) - self._base
+        base, outline = self._base, Outline(text[self._base :])
+        mended = mend(text, base, self._read[-1], outline)
+        self._mended_to = len(text)
+        if mended.read - self._read[-1] >= APART:
+            self._read.append(mended.read)
         for before, leaf in outline.restarts():
             self._base = base + outline.starts[leaf.first]
             if top_level(before, leaf):
                 self._block = self._base
+        return mended
 
     def _seal(self, view: View, known: int, text: str) -> None:
-        cut = best_cut(view.text[:known], self._fill)
+        cut = best_cut(view.text[:known], self._fill, self._read)
         end = view.source(cut.resume)
         if end <= self._opening.start:  # the head alone is too much: do without
             self._begin(Opening(self._opening.start))
@@ -142,8 +170,9 @@ class Cutter:
             shown, keep = _ended(view.text), len(view.text)
             stable = shown
         else:
-            self._advance(view.text)
             shown, keep = self._mended(view.text)
+            while self._read[-1] > view.settled:
+                self._read.pop()
             stable = view.text[: self._stable].rstrip()
         if not shown.strip():
             return None
@@ -152,13 +181,15 @@ class Cutter:
 
     def _mended(self, text: str) -> tuple[str, int]:
         """What the open page says, and how far it reaches."""
-        mended = mend(text, self._base)
+        mended = self._mend(text)
         shown, keep = mended.text.rstrip(), mended.keep
         fill = self._fill(shown)
         if fill <= 1:
             self._stable = max(self._stable, mended.clean if fill <= LOW else self._block)
             return shown, keep
-        cut = best_cut(text, self._fill)  # between two checkpoints: it is cut at the next one
+        cut = best_cut(
+            text, self._fill, self._read
+        )  # between two checkpoints: it is cut at the next one
         return cut.page(text), cut.resume
 
 

@@ -7,9 +7,10 @@ next page, which stands on its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from typing import Any, NamedTuple
 
 import regex  # type: ignore[import-untyped]  # it comes without types
 
@@ -20,11 +21,16 @@ from bot.reply.mend import blanked, goes_on
 LONGEST_INFO = 60
 """Characters of a fence's first line that are repeated: a language is a word."""
 
-_SENTENCE = r"(?<=[.!?…:;][\"'”’)\]*_]*)\s+ | (?<=[。！？；][」』”）]*)(?![\s。！？；」』”）])"
-_WORD = r"\s+ | (?<=[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff])" + (
+# Where a page may end between words; a script that has no blanks has them between its signs.
+_WIDE = r"(?<=[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff])" + (
     r"(?=[^\s\p{P}\p{M}\u200d\ufe00-\ufe0f])"
 )
-_BREAKS = regex.compile(rf"(?P<sentence>{_SENTENCE}) | (?P<word>{_WORD})", regex.VERBOSE)
+_BREAKS = regex.compile(
+    rf"\s+ | (?P<wide>{_WIDE}) | (?<=[。！？；」』”）])(?![\s。！？；」』”）])", regex.VERBOSE
+)
+# What a sentence ends with, and what may follow that: with blanks between sentences, and without.
+_ENDS, _AFTER_ENDS = frozenset(".!?…:;"), frozenset("\"'”’)]*_")
+_WIDE_ENDS, _AFTER_WIDE_ENDS = frozenset("。！？；"), frozenset("」』”）")
 GRAPHEME = regex.compile(r"\X")
 
 
@@ -45,8 +51,7 @@ class Rank(IntEnum):
     SOLID = 11
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(NamedTuple):
     """A place to cut: the page is the text before `at` and `tail`; the next one begins at `resume`
     with `head` instead of `skip` characters, inside `containers`.
     """
@@ -161,20 +166,22 @@ def _straddling(outline: Outline, begin: int) -> list[Leaf]:
     return [leaf for leaf in outline.leaves if outline.end(leaf) > begin]
 
 
-def inline_cuts(outline: Outline, begin: int) -> Iterator[Cut]:
+def inline_cuts(outline: Outline, begin: int, read_from: Sequence[int]) -> Iterator[Cut]:
     """The places between the words of paragraphs after `begin`."""
     for leaf in _straddling(outline, begin):
         if leaf.kind == "paragraph":
-            yield from _Paragraph(outline, leaf, begin).breaks()
+            yield from _Paragraph(outline, leaf, begin, read_from).breaks()
 
 
-def broken_cuts(outline: Outline, begin: int, since: int) -> Iterator[Cut]:
+def broken_cuts(
+    outline: Outline, begin: int, since: int, read_from: Sequence[int]
+) -> Iterator[Cut]:
     """The places after `since` in the leaf that goes on at `begin`: inside words and lines."""
     for leaf in _straddling(outline, begin):
         if leaf.kind == "fence":
             yield from _in_line_of_code(outline, leaf, since)
         elif leaf.kind == "paragraph":
-            yield from _Paragraph(outline, leaf, since).graphemes()
+            yield from _Paragraph(outline, leaf, since, read_from).graphemes()
         return
 
 
@@ -195,9 +202,12 @@ def _in_line_of_code(outline: Outline, leaf: Leaf, begin: int) -> Iterator[Cut]:
 
 
 class _Paragraph:
-    """The places inside one paragraph, after the offset `since` of the page."""
+    """The places inside one paragraph, after the offset `since` of the page.
 
-    def __init__(self, outline: Outline, leaf: Leaf, since: int) -> None:
+    What is markup there is read from the last of `read_from` before it.
+    """
+
+    def __init__(self, outline: Outline, leaf: Leaf, since: int, read_from: Sequence[int]) -> None:
         self._leaf = leaf
         self._begin = outline.starts[leaf.first]
         self._source = blanked(outline, leaf)
@@ -205,7 +215,7 @@ class _Paragraph:
         first = len(self._source) - len(self._source.lstrip())
         self._first = max(first + 1, since - self._begin)
         self._last = len(self._source.rstrip())
-        found = read(self._source, ended=self._closed)
+        found = read(self._source, ended=self._closed, since=self._nearest(read_from))
         end = len(self._source)
         waiting = [
             Span(opener.at, end, opener.char * opener.length)
@@ -219,12 +229,20 @@ class _Paragraph:
             waiting.append(Span(found.hold, end))
         near = [span for span in (*found.spans, *waiting) if span.end > self._first]
         self._spans = sorted(near, key=lambda span: (span.start, -span.end))
+        self._next = 0  # the first of them that begins after the last cut
+        self._active: list[Span] = []  # those that the last cut is inside of
+
+    def _nearest(self, read_from: Sequence[int]) -> int:
+        """The last offset before the first place from which the source can be read."""
+        index = bisect_right(read_from, self._begin + self._first) - 1
+        return max(0, read_from[index] - self._begin) if index >= 0 else 0
 
     def breaks(self) -> Iterator[Cut]:
         """Between sentences and words."""
         for match in _BREAKS.finditer(self._source, self._first):
-            rank = Rank.SENTENCE if match["sentence"] is not None else Rank.WORD
-            yield from self._cut(match.start(), match.end(), rank)
+            rank = _break_rank(self._source, match)
+            if rank is not None:
+                yield from self._cut(match.start(), match.end(), rank)
 
     def graphemes(self) -> Iterator[Cut]:
         """Between any two graphemes."""
@@ -237,7 +255,7 @@ class _Paragraph:
             return
         if rank < Rank.GRAPHEME and not goes_on(self._source, resume, ended=self._closed):
             return
-        around = [span for span in self._spans if span.start < at and resume < span.end]
+        around = self._around(at, resume)
         code = any(span.delimiter.startswith("`") for span in around)
         if any(span.solid for span in around):
             rank = Rank.SOLID
@@ -253,3 +271,28 @@ class _Paragraph:
             head=quotes(containers) + "".join(delimiters),
             containers=containers,
         )
+
+    def _around(self, at: int, resume: int) -> list[Span]:
+        """The spans that a cut is inside of, outermost first; cuts are asked for in their order."""
+        while self._next < len(self._spans) and self._spans[self._next].start < at:
+            self._active.append(self._spans[self._next])
+            self._next += 1
+        self._active = [span for span in self._active if resume < span.end]
+        return self._active
+
+
+def _break_rank(text: str, found: Any) -> Rank | None:
+    """Whether a break ends a sentence or a word; None when it is only the end of a bracket."""
+    at = found.start()
+    if found.end() > at:
+        return Rank.SENTENCE if _ended(text, at, _ENDS, _AFTER_ENDS) else Rank.WORD
+    if _ended(text, at, _WIDE_ENDS, _AFTER_WIDE_ENDS):
+        return Rank.SENTENCE
+    return Rank.WORD if found["wide"] is not None else None
+
+
+def _ended(text: str, at: int, ends: frozenset[str], after: frozenset[str]) -> bool:
+    """Whether a sentence ends before `at`."""
+    while at and text[at - 1] in after:
+        at -= 1
+    return at > 0 and text[at - 1] in ends
