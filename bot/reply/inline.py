@@ -72,7 +72,8 @@ class Opener:
 @dataclass(slots=True)
 class Inline:
     """What was found. `hold` is the offset from which nothing can be told yet; `code` is an open
-    code span (offset, backticks); `clean` an offset before which everything is decided.
+    code span (offset, backticks); `clean` the offset after a blank before which everything is
+    decided; `read` one from which reading again comes to the same, whatever follows.
     """
 
     spans: list[Span] = field(default_factory=list)
@@ -80,13 +81,14 @@ class Inline:
     code: tuple[int, int] | None = None
     hold: int = 0
     clean: int = 0
+    read: int = 0
     dropped: list[tuple[int, int]] = field(default_factory=list)  # brackets of a link to be
 
 
 def read(text: str, *, ended: bool, since: int = 0) -> Inline:
     """The markup of `text`; `ended` tells that nothing follows, so that nothing has to wait.
 
-    `since` is where reading may begin: `clean` of an earlier reading of the same text, when less
+    `since` is where reading may begin: `read` of an earlier reading of the same text, when less
     of it was there.
     """
     return _Reader(text, ended, since).read()
@@ -116,7 +118,7 @@ class CodeRuns:
 class _Reader:
     def __init__(self, text: str, ended: bool, since: int) -> None:
         self._text, self._ended = text, ended
-        self._found = Inline(hold=len(text), clean=since)
+        self._found = Inline(hold=len(text), clean=since, read=since)
         self._at = since
         self._runs = CodeRuns(text)
         self._doubtful = False  # what was taken for text may still become a link
@@ -137,6 +139,7 @@ class _Reader:
     def _settle(self, start: int, end: int) -> None:
         """Between two tokens: if nothing is open, all before the last blank is decided."""
         if not self._found.open and not self._doubtful:
+            self._found.read = start
             blank = max(self._text.rfind(" ", start, end), self._text.rfind("\n", start, end))
             self._found.clean = max(self._found.clean, blank + 1)
 
@@ -178,17 +181,22 @@ class _Reader:
                 self._settle_before(stack[0].at)
 
     def _settle_before(self, at: int) -> None:
-        """The oldest that still waits is at `at`: all before it is decided, unless it is inside of
-        what begins there.
-        """
+        """The oldest that still waits is at `at`: all before it is decided."""
         found = self._found
         blank = max(self._text.rfind(mark, found.clean, at) for mark in " \n") + 1
-        for span in reversed(found.spans):
-            if span.end <= blank:
-                break
-            if span.start < blank:
-                return
-        found.clean = max(found.clean, blank)
+        if self._between(blank):
+            found.clean = max(found.clean, blank)
+        if self._between(at):
+            found.read = max(found.read, at)
+
+    def _between(self, at: int) -> bool:
+        """Whether no span is on both sides of `at`; they are in the order of their ends."""
+        for span in reversed(self._found.spans):
+            if span.end <= at:
+                return True
+            if span.start < at:
+                return False
+        return True
 
     def _code(self, token: str, at: int, last: bool) -> None:
         partner = self._runs.partner(self._at, len(token))

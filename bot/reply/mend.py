@@ -17,6 +17,9 @@ _SEPARATOR = re.compile(r"[\s>]*+[|:\- \t]*+\Z")
 _BLOCK = re.compile(
     r"[-+*](\s|$)|#{1,6}(\s|$)|>|\d{1,9}[.)](\s|$)|```|~~~|=+\s*$|-+\s*$|\|| {4}|\t"
 )
+LONGEST_MARKS = 400
+"""Marks that a line may begin with and still be held back: a longer one is shown as it comes."""
+
 _UNSURE = 12  # characters that tell whether it is one of these
 _PIPE = re.compile(r"(?<!\\)\|")
 _TICKS = re.compile("`+")
@@ -85,7 +88,7 @@ def _mend(outline: Outline, since: int = 0) -> Mended:
         return Mended("", len(text), 0)
     if leaf.kind == "fence" and not outline.fence_closed(leaf):
         return _fence(outline, leaf)
-    if start < len(text) and MARKS.match(text, start):
+    if _only_marks(text, start):
         return _without(text, start)
     if outline.closed(leaf) or leaf.kind in ("rule", "code", "empty"):
         clean = outline.starts[-1] if outline.closed(leaf) else outline.starts[leaf.first]
@@ -93,6 +96,11 @@ def _mend(outline: Outline, since: int = 0) -> Mended:
     if leaf.kind == "table":
         return _table(outline, leaf, since)
     return _paragraph(outline, leaf, since)
+
+
+def _only_marks(text: str, start: int) -> bool:
+    """Whether nobody can tell yet what the last line, which begins at `start`, will be."""
+    return 0 < len(text) - start <= LONGEST_MARKS and MARKS.match(text, start) is not None
 
 
 def _without(text: str, start: int) -> Mended:
@@ -190,7 +198,7 @@ def _inline(text: str, begin: int, source: str, since: int) -> Mended:
     keep, closers = _closers(source, found)
     shown = source[:keep].rstrip()
     line = text.rfind("\n", 0, begin + len(shown)) + 1
-    if MARKS.match(text[line : begin + len(shown)]):
+    if line < begin + len(shown) and _only_marks(text[: begin + len(shown)], line):
         return _without(text, line)
     parts, at = [text[:begin]], begin
     for start, end in sorted(found.dropped):
@@ -199,7 +207,7 @@ def _inline(text: str, begin: int, source: str, since: int) -> Mended:
             at = begin + end
     parts.append(text[at : begin + len(shown)])
     clean = begin + _clean(source, found.clean)
-    return Mended("".join(parts) + closers, begin + keep, clean, begin + found.clean)
+    return Mended("".join(parts) + closers, begin + keep, clean, begin + found.read)
 
 
 def _clean(source: str, clean: int) -> int:

@@ -189,16 +189,11 @@ def _in_line_of_code(outline: Outline, leaf: Leaf, begin: int) -> Iterator[Cut]:
     first = outline.starts[min(leaf.first + 1, len(outline.starts) - 1)]
     start = max(begin, first)
     tail, head = _fence_ends(outline, leaf)
+    head += quotes(leaf.containers)
     for match in GRAPHEME.finditer(outline.text, first, outline.end(leaf)):
         if start < match.start():
-            yield Cut(
-                match.start(),
-                match.start(),
-                Rank.GRAPHEME,
-                tail,
-                head + quotes(leaf.containers),
-                containers=leaf.containers,
-            )
+            at = match.start()
+            yield Cut(at, at, Rank.GRAPHEME, tail, head, 0, leaf.containers)
 
 
 class _Paragraph:
@@ -215,7 +210,15 @@ class _Paragraph:
         first = len(self._source) - len(self._source.lstrip())
         self._first = max(first + 1, since - self._begin)
         self._last = len(self._source.rstrip())
-        found = read(self._source, ended=self._closed, since=self._nearest(read_from))
+        self._quotes = quotes(leaf.containers)
+        self._read_from = read_from
+        self._spans: list[Span] | None = None  # they are read when there is a place at all
+        self._next = 0  # the first of them that begins after the last cut
+        self._active: list[Span] = []  # those that the last cut is inside of
+
+    def _marked(self) -> list[Span]:
+        """What is markup around or after the first place, as far as anybody can tell."""
+        found = read(self._source, ended=self._closed, since=self._nearest())
         end = len(self._source)
         waiting = [
             Span(opener.at, end, opener.char * opener.length)
@@ -228,57 +231,59 @@ class _Paragraph:
         if found.hold < end:
             waiting.append(Span(found.hold, end))
         near = [span for span in (*found.spans, *waiting) if span.end > self._first]
-        self._spans = sorted(near, key=lambda span: (span.start, -span.end))
-        self._next = 0  # the first of them that begins after the last cut
-        self._active: list[Span] = []  # those that the last cut is inside of
+        return sorted(near, key=lambda span: (span.start, -span.end))
 
-    def _nearest(self, read_from: Sequence[int]) -> int:
+    def _nearest(self) -> int:
         """The last offset before the first place from which the source can be read."""
-        index = bisect_right(read_from, self._begin + self._first) - 1
-        return max(0, read_from[index] - self._begin) if index >= 0 else 0
+        index = bisect_right(self._read_from, self._begin + self._first) - 1
+        return max(0, self._read_from[index] - self._begin) if index >= 0 else 0
 
     def breaks(self) -> Iterator[Cut]:
         """Between sentences and words."""
         for match in _BREAKS.finditer(self._source, self._first):
             rank = _break_rank(self._source, match)
             if rank is not None:
-                yield from self._cut(match.start(), match.end(), rank)
+                cut = self._cut(match.start(), match.end(), rank)
+                if cut is not None:
+                    yield cut
 
     def graphemes(self) -> Iterator[Cut]:
         """Between any two graphemes."""
         for match in GRAPHEME.finditer(self._source):
-            if match.start() >= self._first:
-                yield from self._cut(match.start(), match.start(), Rank.GRAPHEME)
+            at = match.start()
+            if at >= self._first and (cut := self._cut(at, at, Rank.GRAPHEME)) is not None:
+                yield cut
 
-    def _cut(self, at: int, resume: int, rank: Rank) -> Iterator[Cut]:
+    def _cut(self, at: int, resume: int, rank: Rank) -> Cut | None:
         if resume >= self._last:
-            return
+            return None
         if rank < Rank.GRAPHEME and not goes_on(self._source, resume, ended=self._closed):
-            return
-        around = self._around(at, resume)
-        code = any(span.delimiter.startswith("`") for span in around)
-        if any(span.solid for span in around):
-            rank = Rank.SOLID
-        elif around:
-            rank = max(rank, Rank.CODE if code else Rank.EMPHASIS)
-        delimiters = [span.delimiter for span in around]
-        containers = self._leaf.containers
-        yield Cut(
-            self._begin + at,
-            self._begin + resume,
-            rank,
-            tail="".join(reversed(delimiters)),
-            head=quotes(containers) + "".join(delimiters),
-            containers=containers,
-        )
+            return None
+        tail = head = ""
+        if around := self._around(at, resume):
+            rank = max(rank, _broken_rank(around))
+            delimiters = [span.delimiter for span in around]
+            tail, head = "".join(reversed(delimiters)), "".join(delimiters)
+        place = self._begin + at, self._begin + resume, rank
+        return Cut(*place, tail, self._quotes + head, 0, self._leaf.containers)
 
     def _around(self, at: int, resume: int) -> list[Span]:
         """The spans that a cut is inside of, outermost first; cuts are asked for in their order."""
+        if self._spans is None:
+            self._spans = self._marked()
         while self._next < len(self._spans) and self._spans[self._next].start < at:
             self._active.append(self._spans[self._next])
             self._next += 1
         self._active = [span for span in self._active if resume < span.end]
         return self._active
+
+
+def _broken_rank(around: Sequence[Span]) -> Rank:
+    """How bad a cut inside of these spans is."""
+    if any(span.solid for span in around):
+        return Rank.SOLID
+    code = any(span.delimiter.startswith("`") for span in around)
+    return Rank.CODE if code else Rank.EMPHASIS
 
 
 def _break_rank(text: str, found: Any) -> Rank | None:
