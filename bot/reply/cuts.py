@@ -26,7 +26,7 @@ def best_cut(text: str, fill: Callable[[str], float], read_from: Sequence[int] =
     """The best place to cut `text`, which is too long for a page.
 
     `fill` tells how full a page with some Markdown is: above 1 it does not take it; `read_from`
-    are the offsets from which words can be read as if from the beginning (`Mended.read`).
+    are the offsets from which words can be read as if from the beginning (`Mended.resume`).
     """
     outline = Outline(text)
     choice = _Choice(text, fill)

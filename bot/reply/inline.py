@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import regex  # type: ignore[import-untyped]  # it comes without types
 
@@ -69,11 +70,25 @@ class Opener:
     original: int = 0
 
 
+class Resume(NamedTuple):
+    """Where reading may go on: at `at`, with all before `clean` decided."""
+
+    at: int = 0
+    clean: int = 0
+
+    def moved(self, by: int) -> Resume:
+        """The same in a text that begins `by` later, or (below 0) earlier."""
+        return Resume(max(0, self.at - by), max(0, self.clean - by))
+
+
+START = Resume()
+
+
 @dataclass(slots=True)
 class Inline:
     """What was found. `hold` is the offset from which nothing can be told yet; `code` is an open
     code span (offset, backticks); `clean` the offset after a blank before which everything is
-    decided; `read` one from which reading again comes to the same, whatever follows.
+    decided; `at` one from which reading again comes to the same, whatever follows.
     """
 
     spans: list[Span] = field(default_factory=list)
@@ -81,15 +96,15 @@ class Inline:
     code: tuple[int, int] | None = None
     hold: int = 0
     clean: int = 0
-    read: int = 0
+    at: int = 0
     dropped: list[tuple[int, int]] = field(default_factory=list)  # brackets of a link to be
 
 
-def read(text: str, *, ended: bool, since: int = 0) -> Inline:
+def read(text: str, *, ended: bool, since: Resume = START) -> Inline:
     """The markup of `text`; `ended` tells that nothing follows, so that nothing has to wait.
 
-    `since` is where reading may begin: `read` of an earlier reading of the same text, when less
-    of it was there.
+    `since` is where reading may begin: `at` and `clean` of an earlier reading of the same text,
+    when less of it was there.
     """
     return _Reader(text, ended, since).read()
 
@@ -116,10 +131,10 @@ class CodeRuns:
 
 
 class _Reader:
-    def __init__(self, text: str, ended: bool, since: int) -> None:
+    def __init__(self, text: str, ended: bool, since: Resume) -> None:
         self._text, self._ended = text, ended
-        self._found = Inline(hold=len(text), clean=since, read=since)
-        self._at = since
+        self._found = Inline(hold=len(text), clean=since.clean, at=since.at)
+        self._at = since.at
         self._runs = CodeRuns(text)
         self._doubtful = False  # what was taken for text may still become a link
 
@@ -139,7 +154,7 @@ class _Reader:
     def _settle(self, start: int, end: int) -> None:
         """Between two tokens: if nothing is open, all before the last blank is decided."""
         if not self._found.open and not self._doubtful:
-            self._found.read = start
+            self._found.at = start
             blank = max(self._text.rfind(" ", start, end), self._text.rfind("\n", start, end))
             self._found.clean = max(self._found.clean, blank + 1)
 
@@ -183,11 +198,12 @@ class _Reader:
     def _settle_before(self, at: int) -> None:
         """The oldest that still waits is at `at`: all before it is decided."""
         found = self._found
-        blank = max(self._text.rfind(mark, found.clean, at) for mark in " \n") + 1
+        since = max(found.clean, found.at)
+        blank = max(self._text.rfind(mark, since, at) for mark in " \n") + 1
         if self._between(blank):
             found.clean = max(found.clean, blank)
-        if self._between(at):
-            found.read = max(found.read, at)
+        if self._between(at) and self._text[at - 1 : at] not in ("*", "_", "~"):
+            found.at = max(found.at, at)
 
     def _between(self, at: int) -> bool:
         """Whether no span is on both sides of `at`; they are in the order of their ends."""

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 
 from bot.reply.blocks import MARKS, Leaf, Outline, consume, prefix
-from bot.reply.inline import CodeRuns, Inline, read
+from bot.reply.inline import START, CodeRuns, Inline, Resume, read
 
 _SEPARATOR = re.compile(r"[\s>]*+[|:\- \t]*+\Z")
 # At the beginning of a page this would be a list, a heading, a quote, a table, code, a rule.
@@ -29,25 +29,28 @@ _TICKS = re.compile("`+")
 class Mended:
     """What can be shown well: `text`, and how far in the source that reaches.
 
-    `clean` is the offset before which no later text changes anything; `read` the one before which
-    no word has to be read again.
+    `clean` is the offset before which no later text changes anything; `resume` tells from where the
+    words have to be read the next time.
     """
 
     text: str
     keep: int
     clean: int
-    read: int = 0
+    resume: Resume = START
 
 
-def mend(text: str, base: int = 0, since: int = 0, outline: Outline | None = None) -> Mended:
+def mend(text: str, base: int = 0, since: Resume = START, outline: Outline | None = None) -> Mended:
     """The growing Markdown `text`, made whole; everything before `base` is known to be whole.
 
-    `since` is `read` of an earlier mending, when less of the text was there; `outline` that of the
-    text from `base` on, if somebody has it already.
+    `since` is `resume` of an earlier mending, when less of the text was there; `outline` is that
+    of the text from `base` on, if somebody has it already.
     """
-    mended = _mend(outline or Outline(text[base:]), max(0, since - base))
+    mended = _mend(outline or Outline(text[base:]), since.moved(base))
     return Mended(
-        text[:base] + mended.text, base + mended.keep, base + mended.clean, base + mended.read
+        text[:base] + mended.text,
+        base + mended.keep,
+        base + mended.clean,
+        mended.resume.moved(-base),
     )
 
 
@@ -80,7 +83,7 @@ def goes_on(source: str, at: int, *, ended: bool) -> bool:
     return (ended or len(following) == _UNSURE) and not _BLOCK.match(following)
 
 
-def _mend(outline: Outline, since: int = 0) -> Mended:
+def _mend(outline: Outline, since: Resume = START) -> Mended:
     text = outline.text
     start = outline.starts[-1]
     leaf = outline.leaves[-1] if outline.leaves else None
@@ -88,7 +91,7 @@ def _mend(outline: Outline, since: int = 0) -> Mended:
         return Mended("", len(text), 0)
     if leaf.kind == "fence" and not outline.fence_closed(leaf):
         return _fence(outline, leaf)
-    if _only_marks(text, start):
+    if start < len(text) and _only_marks(text, start):
         return _without(text, start)
     if outline.closed(leaf) or leaf.kind in ("rule", "code", "empty"):
         clean = outline.starts[-1] if outline.closed(leaf) else outline.starts[leaf.first]
@@ -100,7 +103,7 @@ def _mend(outline: Outline, since: int = 0) -> Mended:
 
 def _only_marks(text: str, start: int) -> bool:
     """Whether nobody can tell yet what the last line, which begins at `start`, will be."""
-    return 0 < len(text) - start <= LONGEST_MARKS and MARKS.match(text, start) is not None
+    return len(text) - start <= LONGEST_MARKS and MARKS.match(text, start) is not None
 
 
 def _without(text: str, start: int) -> Mended:
@@ -135,7 +138,7 @@ def _before(outline: Outline, begin: int) -> Mended:
     return replace(mended, keep=min(mended.keep, begin))
 
 
-def _table(outline: Outline, leaf: Leaf, since: int) -> Mended:
+def _table(outline: Outline, leaf: Leaf, since: Resume) -> Mended:
     """A table's last row may be half-written; its last cell is mended like a paragraph."""
     text, start = outline.text, outline.starts[-1]
     clean = start if len(outline.starts) > leaf.first + 3 else outline.starts[leaf.first]
@@ -147,7 +150,7 @@ def _table(outline: Outline, leaf: Leaf, since: int) -> Mended:
     return replace(_inline(text, cell, source, since), clean=clean)
 
 
-def _paragraph(outline: Outline, leaf: Leaf, since: int) -> Mended:
+def _paragraph(outline: Outline, leaf: Leaf, since: Resume) -> Mended:
     begin = outline.starts[leaf.first]
     header = _header(outline, leaf)
     if header is not None and header <= begin + consume(
@@ -192,13 +195,14 @@ def _without_code(line: str) -> str:
     return "".join(parts) + line[at:]
 
 
-def _inline(text: str, begin: int, source: str, since: int) -> Mended:
+def _inline(text: str, begin: int, source: str, since: Resume) -> Mended:
     """Mend what is open in `source`, which begins at `begin` and is the end of `text`."""
-    found = read(source, ended=False, since=min(len(source), max(0, since - begin)))
+    resume = since.moved(begin)
+    found = read(source, ended=False, since=resume if resume.at <= len(source) else START)
     keep, closers = _closers(source, found)
     shown = source[:keep].rstrip()
     line = text.rfind("\n", 0, begin + len(shown)) + 1
-    if line < begin + len(shown) and _only_marks(text[: begin + len(shown)], line):
+    if _only_marks(text[: begin + len(shown)], line):
         return _without(text, line)
     parts, at = [text[:begin]], begin
     for start, end in sorted(found.dropped):
@@ -207,7 +211,8 @@ def _inline(text: str, begin: int, source: str, since: int) -> Mended:
             at = begin + end
     parts.append(text[at : begin + len(shown)])
     clean = begin + _clean(source, found.clean)
-    return Mended("".join(parts) + closers, begin + keep, clean, begin + found.read)
+    resume = Resume(found.at, found.clean).moved(-begin)
+    return Mended("".join(parts) + closers, begin + keep, clean, resume)
 
 
 def _clean(source: str, clean: int) -> int:

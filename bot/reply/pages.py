@@ -15,6 +15,7 @@ from bot.frames import Page
 from bot.ports import Renderer
 from bot.reply.blocks import Outline, top_level
 from bot.reply.cuts import LOW, best_cut
+from bot.reply.inline import START
 from bot.reply.mend import Mended, close_open, mend
 from bot.reply.places import Cut
 from bot.reply.view import Opening, View
@@ -83,6 +84,7 @@ class Cutter:
         self._spent = 0  # characters that were parsed and measured in this step
         self._base = 0  # offset in the page before which nothing is parsed again
         self._mended_to = 0  # offset up to which the page has been mended
+        self._resume = START
         self._read = [0]  # offsets from which words can be read as if from the beginning
         self._block = 0  # offset of the last block that surely begins on the page
         self._stable = 0  # offset before which no later text changes anything
@@ -114,16 +116,21 @@ class Cutter:
     def _mend(self, text: str) -> Mended:
         """The page's text made whole; what is decided of it is not parsed again the next time."""
         self._spent += len(text) - self._base
+        outline = self._advance(text)
+        mended = mend(text, self._base, self._resume, outline)
+        self._mended_to, self._resume = len(text), mended.resume
+        if mended.resume.at - self._read[-1] >= APART:
+            self._read.append(mended.resume.at)
+        return mended
+
+    def _advance(self, text: str) -> Outline:
+        """Move the place from which parsing starts; the structure from there on."""
         base, outline = self._base, Outline(text[self._base :])
-        mended = mend(text, base, self._read[-1], outline)
-        self._mended_to = len(text)
-        if mended.read - self._read[-1] >= APART:
-            self._read.append(mended.read)
         for before, leaf in outline.restarts():
             self._base = base + outline.starts[leaf.first]
             if top_level(before, leaf):
                 self._block = self._base
-        return mended
+        return outline if self._base == base else Outline(text[self._base :])
 
     def _seal(self, view: View, known: int, text: str) -> None:
         cut = best_cut(view.text[:known], self._fill, self._read)
@@ -171,8 +178,8 @@ class Cutter:
             stable = shown
         else:
             shown, keep = self._mended(view.text)
-            while self._read[-1] > view.settled:
-                self._read.pop()
+            if self._resume.at > view.settled:
+                self._resume, self._read = START, [0]
             stable = view.text[: self._stable].rstrip()
         if not shown.strip():
             return None

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import regex  # type: ignore[import-untyped]  # it comes without types
 
 from bot.reply.blocks import Container, Leaf, Outline, consume, prefix, quotes, shared, siblings
-from bot.reply.inline import Span, read
+from bot.reply.inline import START, Resume, Span, read
 from bot.reply.mend import blanked, goes_on
 
 LONGEST_INFO = 60
@@ -233,10 +233,10 @@ class _Paragraph:
         near = [span for span in (*found.spans, *waiting) if span.end > self._first]
         return sorted(near, key=lambda span: (span.start, -span.end))
 
-    def _nearest(self) -> int:
+    def _nearest(self) -> Resume:
         """The last offset before the first place from which the source can be read."""
         index = bisect_right(self._read_from, self._begin + self._first) - 1
-        return max(0, self._read_from[index] - self._begin) if index >= 0 else 0
+        return Resume(self._read_from[index]).moved(self._begin) if index >= 0 else START
 
     def breaks(self) -> Iterator[Cut]:
         """Between sentences and words."""
