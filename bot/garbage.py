@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from bot.ports import Clock
 
-YOUNG, MIDDLE = 2_000, 10
+YOUNG, MIDDLE = 1_000, 5
 """New objects after which the new ones are looked through, and how many such looks make one through
-the last 20,000: a fifth of a millisecond, and two."""
+the last 5,000, which takes a millisecond or a few."""
 
 NEVER = 1_000_000_000
 """So many of those make one through all objects by itself."""
