@@ -24,6 +24,10 @@ FINEST = 32
 """Checkpoints come closer as a page fills up, down to this share of it: a page says at most that
 much too little for as long as it takes to write it."""
 
+MOST_SOURCE = 3
+"""Pages' worth of source that one page may take: of more nearly nothing is seen (blanks, marks that
+are held back), and to cut it would take long."""
+
 STEP = 3_000
 """Characters that one step parses and measures, unless it is a single look at a larger page: a
 thousand of them take one millisecond, and four where they are dense with markup."""
@@ -102,7 +106,7 @@ class Cutter:
                 self._mend(view.text[: self._mended_to + GULP])
                 return False
             fill = self._fill(self._mend(view.text[: self._checkpoint]).text.rstrip())
-            if fill > 1:
+            if fill > 1 or self._checkpoint > MOST_SOURCE * limit:
                 self._known = self._checkpoint
                 return False
             step = max(limit // FINEST, int(limit * (1 - fill)) // 2, 1)
