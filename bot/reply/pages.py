@@ -24,7 +24,7 @@ FINEST = 32
 """Checkpoints come closer as a page fills up, down to this share of it: a page says at most that
 much too little for as long as it takes to write it."""
 
-MOST_SOURCE = 3
+MOST_SOURCE = 2
 """Pages' worth of source that one page may take: of more nearly nothing is seen (blanks, marks that
 are held back), and to cut it would take long."""
 
