@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 from pydantic import SecretStr
 
-from bot import commands, logs
+from bot import commands, garbage, logs
 from bot.changes import Changes
 from bot.clock import SystemClock
 from bot.domain import Finding, Health, Role, Verdict
@@ -68,8 +68,9 @@ async def run(settings: Settings, *, listening: Callable[[str], None] | None = N
         if settings.serves_web:
             adapters["web"] = web_adapter(settings, core, clock)
         log.info("running", platforms=sorted(adapters), model=",".join(settings.llm_chain))
-        with _signals(signal.SIGTERM, signal.SIGINT) as stop:
-            await _serve(settings, core, adapters, stop, listening)
+        async with garbage.collecting(lambda: core.scheduler.busy > 0, clock):
+            with _signals(signal.SIGTERM, signal.SIGINT) as stop:
+                await _serve(settings, core, adapters, stop, listening)
 
 
 async def chat(settings: Settings, conversation: str) -> None:

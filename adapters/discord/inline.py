@@ -20,6 +20,10 @@ ZERO_WIDTH = "\u200b"
 # only its last block differs.
 CACHED = 512
 
+# So many brackets without their partners are no links; the parser would look for the partner of
+# each to the end of the text.
+MOST_UNCLOSED = 40
+
 # Discord reads these as markup where CommonMark does not: two underscores underline inside words
 # too, `**` and `~~` need no flanking, `||` hides text. An address must stay as it is.
 _DIALECT = re.compile(r"(?P<url>https?://[^\s<>]+)|\*|`|__|_(?!\w)|~~|\|\|")
@@ -43,6 +47,8 @@ class Inline:
 
     def __init__(self, parser: MarkdownIt) -> None:
         self._parser = parser
+        self._linkless = MarkdownIt("commonmark", parser.options).enable("strikethrough")
+        self._linkless.disable(["link", "image", "text_join"])
         self._cached = lru_cache(CACHED)(self._render)
 
     def render(self, content: str, style: Style, env: Mapping[str, Any]) -> str:
@@ -53,13 +59,20 @@ class Inline:
 
     def _render(self, content: str, style: Style, env: Mapping[str, Any] | None = None) -> str:
         tokens: list[Token] = []
-        self._parser.inline.parse(content, self._parser, dict(env or {}), tokens)
+        parser = self._linkless if _unclosed(content) > MOST_UNCLOSED else self._parser
+        parser.inline.parse(content, parser, dict(env or {}), tokens)
         tokens = [token for token in tokens if token.type != "text" or token.content]
         if style is Style.PLAIN:
             return _plain(tokens)
         writer = _Writer(style)
         writer.write(tokens)
         return writer.text()
+
+
+def _unclosed(content: str) -> int:
+    """At least how many brackets of links lack their partners."""
+    links = content.count("](")
+    return max(content.count("[") - content.count("]"), links - content.count(")"))
 
 
 def task(text: str) -> str:

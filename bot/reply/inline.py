@@ -1,24 +1,40 @@
 """The inline markup of one paragraph: what is closed, what is still open, what cannot be told yet.
 
-Invariant: reading is linear, and what is told of a place depends on later text only where a
-delimiter has not found its partner.
+Invariant: reading is linear whatever is written, and what is told of a place depends on later text
+only where a delimiter has not found its partner.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import regex  # type: ignore[import-untyped]  # it comes without types
 
 LONGEST_LABEL = 300
 """Characters after which a bracket without its partner is taken for a bracket."""
 
+LONGEST_TARGET = 4_000
+"""Characters of a link's address after which it is shown as it comes: no platform takes such links,
+and pictures that are written out in addresses would hold back the reply."""
+
+MOST_OPEN = 32
+"""Delimiters that may wait for their partners at once. Of more the oldest is taken for a sign:
+nobody nests so deep, and each of them would be closed and opened again at every cut."""
+
+LONGEST_RUN = 64
+"""Marks in a row that may still be emphasis: a longer run is a line that somebody drew."""
+
+# Brackets that are followed by so many others would be dropped at once (MOST_OPEN).
 _TOKENS = regex.compile(
-    r"""\\(?:.|\n|$) | `+ | \*+ | _+ | ~+ | !?\[ | \] | <[^\s<>]*>? | &\#?\w{0,31}\Z | !$""",
+    r"""\\(?:.|\n|$) | `+ | \*+ | _+ | ~+ | \[+(?=\[{32}) | !?\[ | \] | <(?!<)[^\s<>]*>?
+        | &\#?\w{0,31}\Z | !$""",
     regex.VERBOSE | regex.DOTALL,
 )
 _RUN = regex.compile("`+")
+_CLOSING = regex.compile(r"\]+")
 _TARGET = regex.compile(
     r"""\(\s*+(?:<[^<>\n]*>|[^\s()<]?[^\s()]*+(?:\([^\s()]*+\)[^\s()]*+)*+)
         (?:\s+(?:"[^"]*+"|'[^']*+'|\([^()]*+\)))?\s*+\)""",
@@ -54,10 +70,26 @@ class Opener:
     original: int = 0
 
 
+class Resume(NamedTuple):
+    """Where reading may go on: at `at`, with all before `clean` decided."""
+
+    at: int = 0
+    clean: int = 0
+
+    def moved(self, by: int) -> Resume:
+        """The same in a text that begins `by` later, or (below 0) earlier."""
+        return Resume(max(0, self.at - by), max(0, self.clean - by))
+
+
+START = Resume()
+
+
 @dataclass(slots=True)
 class Inline:
     """What was found. `hold` is the offset from which nothing can be told yet; `code` is an open
-    code span (offset, backticks); `clean` an offset before which everything is decided.
+    code span (offset, backticks); `clean` the offset after a blank before which everything is
+    decided; `word` the end of what has come of the last word, where that will stay; `at` an offset
+    from which reading again comes to the same, whatever follows.
     """
 
     spans: list[Span] = field(default_factory=list)
@@ -65,19 +97,48 @@ class Inline:
     code: tuple[int, int] | None = None
     hold: int = 0
     clean: int = 0
+    word: int = 0
+    at: int = 0
     dropped: list[tuple[int, int]] = field(default_factory=list)  # brackets of a link to be
 
 
-def read(text: str, *, ended: bool) -> Inline:
-    """The markup of `text`; `ended` tells that nothing follows, so that nothing has to wait."""
-    return _Reader(text, ended).read()
+def read(text: str, *, ended: bool, since: Resume = START) -> Inline:
+    """The markup of `text`; `ended` tells that nothing follows, so that nothing has to wait.
+
+    `since` is where reading may begin: `at` and `clean` of an earlier reading of the same text,
+    when less of it was there.
+    """
+    return _Reader(text, ended, since).read()
+
+
+class CodeRuns:
+    """The runs of backticks of a text, to find each one's partner without looking at all others."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._starts: dict[int, list[int]] | None = None
+
+    def partner(self, at: int, length: int) -> int | None:
+        """Where the next run of `length` backticks begins, from the end `at` of a run on."""
+        following = _RUN.search(self._text, at)
+        if following is None or len(following.group()) == length:
+            return following.start() if following else None
+        if self._starts is None:
+            self._starts = {}
+            for run in _RUN.finditer(self._text, at):
+                self._starts.setdefault(len(run.group()), []).append(run.start())
+        starts = self._starts.get(length, [])
+        index = bisect_left(starts, at)
+        return starts[index] if index < len(starts) else None
 
 
 class _Reader:
-    def __init__(self, text: str, ended: bool) -> None:
+    def __init__(self, text: str, ended: bool, since: Resume) -> None:
         self._text, self._ended = text, ended
-        self._found = Inline(hold=len(text))
-        self._at = 0
+        self._found = Inline(hold=len(text), clean=since.clean, at=since.at)
+        self._at = since.at
+        self._runs = CodeRuns(text)
+        self._doubtful = False  # what was taken for text may still become a link
 
     def read(self) -> Inline:
         found = self._found
@@ -96,12 +157,14 @@ class _Reader:
         """Between two tokens: if nothing is open, all before the last blank is decided, and at the
         end of the text what has come of its last word, unless that may become a call of somebody.
         """
-        if self._found.open:
+        found, text = self._found, self._text
+        if found.open or self._doubtful:
             return
-        decided = max(self._text.rfind(" ", start, end), self._text.rfind("\n", start, end)) + 1
-        if end == len(self._text) and self._text.find("@", decided) < 0:
-            decided = end
-        self._found.clean = max(self._found.clean, decided)
+        found.at = start
+        blank = max(text.rfind(" ", start, end), text.rfind("\n", start, end))
+        found.clean = max(found.clean, blank + 1)
+        if end == len(text) and text.find("@", blank + 1) < 0:
+            found.word = end
 
     def _take(self, token: str, at: int) -> None:
         char, last = token[0], self._at == len(self._text) and not self._ended
@@ -114,7 +177,7 @@ class _Reader:
         elif char in "*_~":
             self._delimiter(token, at)
         elif token in ("[", "!["):
-            self._found.open.append(Opener(at, "[", len(token)))
+            self._push(Opener(at, "[", len(token)))
         elif char == "<":
             self._angle(token, at)
 
@@ -132,13 +195,40 @@ class _Reader:
         else:
             self._at = at + 1
 
+    def _push(self, opener: Opener) -> None:
+        stack = self._found.open
+        stack.append(opener)
+        if len(stack) > MOST_OPEN:
+            del stack[0]
+            if not self._doubtful:
+                self._settle_before(stack[0].at)
+
+    def _settle_before(self, at: int) -> None:
+        """The oldest that still waits is at `at`: all before it is decided."""
+        found = self._found
+        since = max(found.clean, found.at)
+        blank = max(self._text.rfind(mark, since, at) for mark in " \n") + 1
+        if self._between(blank):
+            found.clean = max(found.clean, blank)
+        if self._between(at) and self._text[at - 1 : at] not in ("*", "_", "~"):
+            found.at = max(found.at, at)
+
+    def _between(self, at: int) -> bool:
+        """Whether no span is on both sides of `at`; they are in the order of their ends."""
+        for span in reversed(self._found.spans):
+            if span.end <= at:
+                return True
+            if span.start < at:
+                return False
+        return True
+
     def _code(self, token: str, at: int, last: bool) -> None:
-        for run in _RUN.finditer(self._text, self._at):
-            if len(run.group()) == len(token):
-                if run.end() == len(self._text) and not self._ended:
-                    break  # it may go on, and then it is another length
-                self._found.spans.append(Span(at, run.end(), token))
-                self._at = run.end()
+        partner = self._runs.partner(self._at, len(token))
+        if partner is not None:
+            end = partner + len(token)
+            if end < len(self._text) or self._ended:  # else it may get another length
+                self._found.spans.append(Span(at, end, token))
+                self._at = end
                 return
         if last:
             self._found.hold = at
@@ -150,6 +240,7 @@ class _Reader:
         found = self._found
         index = next((i for i in reversed(range(len(found.open))) if found.open[i].char == "["), -1)
         if index < 0:
+            self._at = _CLOSING.match(self._text, at).end()
             return
         opener = found.open[index]
         target = _TARGET.match(self._text, at + 1, partial=not self._ended)
@@ -157,10 +248,15 @@ class _Reader:
             del found.open[index:]
             found.spans.append(Span(opener.at, target.end()))
             self._at = target.end()
-        elif target is not None and at - opener.at <= LONGEST_LABEL:
+        elif target is not None and self._may_hold(opener.at, at):
             found.hold = at
         else:
             del found.open[index]
+            self._doubtful = self._doubtful or target is not None
+
+    def _may_hold(self, start: int, at: int) -> bool:
+        """Whether so short a link may wait for its address to end."""
+        return at - start <= LONGEST_LABEL and len(self._text) - at <= LONGEST_TARGET
 
     def _drop_brackets(self) -> None:
         found = self._found
@@ -172,6 +268,8 @@ class _Reader:
 
     # ── emphasis ──────────────────────────────────────────────────────────────────────────────
     def _delimiter(self, token: str, at: int) -> None:
+        if len(token) > LONGEST_RUN:
+            return
         opens, closes = _flanks(self._text, at, self._at, token[0])
         left = len(token)
         while closes and left:
@@ -181,7 +279,7 @@ class _Reader:
             left -= used
         if left and opens and not (token[0] == "~" and len(token) != 2):
             start = self._at - left
-            self._found.open.append(Opener(start, token[0], left, closes, len(token)))
+            self._push(Opener(start, token[0], left, closes, len(token)))
 
     def _close(self, token: str, at: int, left: int, *, both: bool) -> int:
         """Match the nearest opener, if there is one; how many characters that takes."""

@@ -10,33 +10,48 @@ import re
 from dataclasses import dataclass, replace
 
 from bot.reply.blocks import MARKS, Leaf, Outline, consume, prefix
-from bot.reply.inline import Inline, read
+from bot.reply.inline import START, CodeRuns, Inline, Resume, read
 
-_SEPARATOR = re.compile(r"[\s>]*[|:\- \t]*\Z")
+_SEPARATOR = re.compile(r"[\s>]*+[|:\- \t]*+\Z")
 # At the beginning of a page this would be a list, a heading, a quote, a table, code, a rule.
 _BLOCK = re.compile(
     r"[-+*](\s|$)|#{1,6}(\s|$)|>|\d{1,9}[.)](\s|$)|```|~~~|=+\s*$|-+\s*$|\|| {4}|\t"
 )
+LONGEST_MARKS = 400
+"""Marks that a line may begin with and still be held back: a longer one is shown as it comes."""
+
 _UNSURE = 12  # characters that tell whether it is one of these
 _PIPE = re.compile(r"(?<!\\)\|")
+_TICKS = re.compile("`+")
 
 
 @dataclass(frozen=True, slots=True)
 class Mended:
     """What can be shown well: `text`, and how far in the source that reaches.
 
-    `clean` is the offset before which no later text changes anything.
+    `clean` is the offset before which no later text changes anything; `resume` tells from where the
+    words have to be read the next time.
     """
 
     text: str
     keep: int
     clean: int
+    resume: Resume = START
 
 
-def mend(text: str, base: int = 0) -> Mended:
-    """The growing Markdown `text`, made whole; everything before `base` is known to be whole."""
-    mended = _mend(text[base:])
-    return Mended(text[:base] + mended.text, base + mended.keep, base + mended.clean)
+def mend(text: str, base: int = 0, since: Resume = START, outline: Outline | None = None) -> Mended:
+    """The growing Markdown `text`, made whole; everything before `base` is known to be whole.
+
+    `since` is `resume` of an earlier mending, when less of the text was there; `outline` is that
+    of the text from `base` on, if somebody has it already.
+    """
+    mended = _mend(outline or Outline(text[base:]), since.moved(base))
+    return Mended(
+        text[:base] + mended.text,
+        base + mended.keep,
+        base + mended.clean,
+        mended.resume.moved(-base),
+    )
 
 
 def close_open(markdown: str) -> str:
@@ -68,30 +83,35 @@ def goes_on(source: str, at: int, *, ended: bool) -> bool:
     return (ended or len(following) == _UNSURE) and not _BLOCK.match(following)
 
 
-def _mend(text: str) -> Mended:
-    start = text.rfind("\n") + 1
-    outline = Outline(text)
+def _mend(outline: Outline, since: Resume = START) -> Mended:
+    text = outline.text
+    start = outline.starts[-1]
     leaf = outline.leaves[-1] if outline.leaves else None
     if leaf is None:
         return Mended("", len(text), 0)
     if leaf.kind == "fence" and not outline.fence_closed(leaf):
         return _fence(outline, leaf)
-    if start < len(text) and MARKS.match(text, start):
+    if start < len(text) and _only_marks(text, start):
         return _without(text, start)
     if outline.closed(leaf) or leaf.kind in ("rule", "code", "empty"):
         clean = outline.starts[-1] if outline.closed(leaf) else outline.starts[leaf.first]
         return Mended(text, len(text), clean)
     if leaf.kind == "table":
-        return _table(outline, leaf)
-    return _paragraph(outline, leaf)
+        return _table(outline, leaf, since)
+    return _paragraph(outline, leaf, since)
+
+
+def _only_marks(text: str, start: int) -> bool:
+    """Whether nobody can tell yet what the last line, which begins at `start`, will be."""
+    return len(text) - start <= LONGEST_MARKS and MARKS.match(text, start) is not None
 
 
 def _without(text: str, start: int) -> Mended:
     """The same without the line at `start`, of which too little has come."""
     if start == 0:
         return Mended("", 0, 0)
-    mended = _mend(text[:start])
-    return Mended(mended.text, min(mended.keep, start), mended.clean)
+    mended = _mend(Outline(text[:start]))
+    return replace(mended, keep=min(mended.keep, start))
 
 
 def _fence(outline: Outline, leaf: Leaf) -> Mended:
@@ -114,11 +134,11 @@ def _before(outline: Outline, begin: int) -> Mended:
     """All before a block of which too little has come."""
     text = outline.text[:begin]
     line = text.rfind("\n") + 1
-    mended = _mend(text[:line]) if text[:line].strip() else Mended("", begin, 0)
-    return Mended(mended.text, min(begin, mended.keep), mended.clean)
+    mended = _mend(Outline(text[:line])) if text[:line].strip() else Mended("", begin, 0)
+    return replace(mended, keep=min(mended.keep, begin))
 
 
-def _table(outline: Outline, leaf: Leaf) -> Mended:
+def _table(outline: Outline, leaf: Leaf, since: Resume) -> Mended:
     """A table's last row may be half-written; its last cell is mended like a paragraph."""
     text, start = outline.text, outline.starts[-1]
     clean = start if len(outline.starts) > leaf.first + 3 else outline.starts[leaf.first]
@@ -127,10 +147,10 @@ def _table(outline: Outline, leaf: Leaf) -> Mended:
     pipes = list(_PIPE.finditer(text, start))
     cell = pipes[-1].end() if pipes else start
     source = text[cell:].removesuffix("\\")  # in a table a pipe is escaped in code, too
-    return replace(_inline(text, cell, source), clean=clean)
+    return replace(_inline(text, cell, source, since), clean=clean)
 
 
-def _paragraph(outline: Outline, leaf: Leaf) -> Mended:
+def _paragraph(outline: Outline, leaf: Leaf, since: Resume) -> Mended:
     begin = outline.starts[leaf.first]
     header = _header(outline, leaf)
     if header is not None and header <= begin + consume(
@@ -140,7 +160,7 @@ def _paragraph(outline: Outline, leaf: Leaf) -> Mended:
     source = blanked(outline, leaf)
     if header is not None:
         source = source[: header - begin]
-    mended = _inline(outline.text, begin, source)
+    mended = _inline(outline.text, begin, source, since)
     return mended if leaf.kind == "paragraph" else replace(mended, clean=begin)
 
 
@@ -162,16 +182,27 @@ def _header(outline: Outline, leaf: Leaf) -> int | None:
 
 
 def _without_code(line: str) -> str:
-    return re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", lambda code: " " * len(code.group()), line)
+    """The same with blanks for code spans."""
+    parts, at, runs = [], 0, CodeRuns(line)
+    while (run := _TICKS.search(line, at)) is not None:
+        partner = runs.partner(run.end(), len(run.group()))
+        end = run.end() if partner is None else partner + len(run.group())
+        parts += [
+            line[at : run.start()],
+            run.group() if partner is None else " " * (end - run.start()),
+        ]
+        at = end
+    return "".join(parts) + line[at:]
 
 
-def _inline(text: str, begin: int, source: str) -> Mended:
+def _inline(text: str, begin: int, source: str, since: Resume) -> Mended:
     """Mend what is open in `source`, which begins at `begin` and is the end of `text`."""
-    found = read(source, ended=False)
+    resume = since.moved(begin)
+    found = read(source, ended=False, since=resume if resume.at <= len(source) else START)
     keep, closers = _closers(source, found)
     shown = source[:keep].rstrip()
     line = text.rfind("\n", 0, begin + len(shown)) + 1
-    if MARKS.match(text[line : begin + len(shown)]):
+    if _only_marks(text[: begin + len(shown)], line):
         return _without(text, line)
     parts, at = [text[:begin]], begin
     for start, end in sorted(found.dropped):
@@ -179,9 +210,9 @@ def _inline(text: str, begin: int, source: str) -> Mended:
             parts.append(text[at : begin + start])
             at = begin + end
     parts.append(text[at : begin + len(shown)])
-    return Mended(
-        "".join(parts) + closers, begin + keep, begin + len(source[: found.clean].rstrip())
-    )
+    clean = begin + len(source[: max(found.clean, found.word)].rstrip())
+    resume = Resume(found.at, found.clean).moved(-begin)
+    return Mended("".join(parts) + closers, begin + keep, clean, resume)
 
 
 def _closers(source: str, found: Inline) -> tuple[int, str]:

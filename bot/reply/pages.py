@@ -21,7 +21,8 @@ from bot.ports import Renderer
 from bot.reply import longcode
 from bot.reply.blocks import Outline, top_level
 from bot.reply.cuts import LOW, best_cut
-from bot.reply.mend import close_open, mend
+from bot.reply.inline import START
+from bot.reply.mend import Mended, close_open, mend
 from bot.reply.places import Cut, Rank
 from bot.reply.view import Opening, View
 
@@ -32,6 +33,20 @@ NEARLY = 0.8
 """A page that is at least so full ends where a block begins: nothing of that block is shown on it
 and taken back when it turns out not to fit. A reply that would just have fitted takes one message
 more for that."""
+
+MOST_SOURCE = 2
+"""Pages' worth of source that one page may take: of more nearly nothing is seen (blanks, marks that
+are held back), and to cut it would take long."""
+
+STEP = 3_000
+"""Characters that one step parses and measures, unless it is a single look at a larger page: a
+thousand of them take one millisecond, and four where they are dense with markup."""
+
+GULP = 2_000
+"""Characters of new text that one step reads: dense markup takes three milliseconds a thousand."""
+
+APART = 100
+"""Characters between two offsets from which words can be read anew: closer ones save nothing."""
 
 MOST_HEAD = 0.5
 """What of a page a repeated table header may take; a larger one is not repeated."""
@@ -55,24 +70,29 @@ class Cutter:
     def __init__(self, renderer: Renderer, files: FileRules | None = None) -> None:
         self._renderer, self._files = renderer, files
         self._sealed: list[_Sealed] = []
+        self._open: Page | None = None  # as it was shown last
         self._begin(Opening())
 
     def pages(self, text: str, *, final: bool) -> tuple[tuple[Page, ...], bool]:
         """The pages of `text`, which continues the one before, and whether that is all of them.
 
-        When it is not, ask again: one step seals one page, so that none is long.
+        When it is not, ask again: one step takes a look or seals a page, so that none is long.
         """
+        self._spent = 0
         view = View(text, self._opening)
-        decided = self._decided(view, final=final)
-        if decided is not None:
-            self._seal(view, *decided, text)
+        if self._known is None and self._look(view, final=final):
+            if self._file_ends(view, final=final):
+                self._attach(view, text)
+                return self._so_far(text, view=None), False
+            if not final and self._filing is not None:
+                return self._so_far(text, view=view), True
+            self._open = self._open_page(text, view, final=final)
+            return self._with_open(self._open, text, final), True
+        if self._known is not None and self._spent < STEP:
+            self._seal(view, *self._known, text)
+        if self._filing is not None:
             return self._so_far(text, view=None), False
-        if self._file_ends(view, final=final):
-            self._attach(view, text)
-            return self._so_far(text, view=None), False
-        if not final and self._filing is not None:
-            return self._so_far(text, view=view), True
-        return self._with_open(self._open_page(text, view, final=final), text, final), True
+        return self._with_open(self._open, text, final=False), False
 
     def rewind(self, common: int) -> None:
         """The text was replaced from offset `common` on: keep the pages decided before that."""
@@ -83,48 +103,79 @@ class Cutter:
     def _begin(self, opening: Opening) -> None:
         self._opening = opening
         self._checkpoint = max(self._renderer.limit // 2, 1)
+        self._open = None
+        self._known: tuple[int, Cut | None] | None = None  # what decided its end, and where that is
+        self._spent = 0  # characters that were parsed and measured in this step
         self._base = 0  # offset in the page before which nothing is parsed again
+        self._mended_to = 0  # offset up to which the page has been mended
+        self._resume = START
+        self._read = [0]  # offsets from which words can be read as if from the beginning
         self._block = 0  # offset of the last block that surely begins on the page
         self._stable = 0  # offset before which no later text changes anything
         self._end: Cut | None = None  # behind the block that is to be a file
         self._seen = 0  # the length of the text that told it, its end counted
 
     def _fill(self, markdown: str) -> float:
+        self._spent += len(markdown)
         return self._renderer.measure(markdown) / self._renderer.limit
 
     # ── sealing ───────────────────────────────────────────────────────────────────────────────
-    def _decided(self, view: View, *, final: bool) -> tuple[int, Cut] | None:
-        """Where the page ends, and how much of its text decides that; None when it goes on."""
+    def _look(self, view: View, *, final: bool) -> bool:
+        """Look whether the page is full (then it is `known` where it ends); whether all that has
+        come belongs to it.
+        """
         limit = self._renderer.limit
         while self._checkpoint <= view.settled:
             known = self._checkpoint
-            text = view.text[:known]
-            if self._file_is_whole(text):
-                return None
-            self._advance(text)
-            fill = self._fill(mend(text, self._base).text.rstrip())
-            if self._block and NEARLY <= self._fill(text[: self._block].rstrip()) <= 1:
-                return known, Cut(self._block, self._block, Rank.BLOCK)
-            if fill > 1:
-                return known, best_cut(text, self._fill)
+            if self._file_is_whole(view.text[:known]):
+                return True
+            if known - self._mended_to > GULP:
+                self._mend(view.text[: self._mended_to + GULP])
+                return False
+            fill = self._fill(self._mend(view.text[:known]).text.rstrip())
+            self._known = self._decided(view.text[:known], fill)
+            if self._known is not None:
+                return False
             self._checkpoint += max(limit // FINEST, int(limit * (NEARLY - fill)) // 2, 1)
-        if not final or self._file_is_whole(view.text, whole=True):
-            return None
-        if self._fill(_ended(view.text)) > 1:
-            return len(view.text), best_cut(view.text, self._fill)
+            if self._spent >= STEP:
+                return False
+        if final and not self._file_is_whole(view.text, whole=True):
+            over = self._fill(_ended(view.text)) > 1
+            self._known = (len(view.text), None) if over else None
+        return self._known is None
+
+    def _decided(self, text: str, fill: float) -> tuple[int, Cut | None] | None:
+        """How much of its text decides that the page ends, and where if that is known already."""
+        if self._block and NEARLY <= self._fill(text[: self._block].rstrip()) <= 1:
+            return len(text), Cut(self._block, self._block, Rank.BLOCK)
+        if fill > 1 or len(text) > MOST_SOURCE * self._renderer.limit:
+            return len(text), None
         return None
 
-    def _advance(self, text: str) -> None:
-        """Move the place from which parsing starts, and that of the last block."""
-        outline = Outline(text[self._base :])
-        base = self._base
+    def _mend(self, text: str) -> Mended:
+        """The page's text made whole; what is decided of it is not parsed again the next time."""
+        self._spent += len(text) - self._base
+        outline = self._advance(text)
+        mended = mend(text, self._base, self._resume, outline)
+        self._mended_to, self._resume = len(text), mended.resume
+        if mended.resume.at - self._read[-1] >= APART:
+            self._read.append(mended.resume.at)
+        return mended
+
+    def _advance(self, text: str) -> Outline:
+        """Move the place from which parsing starts, and that of the last block; the structure from
+        there on.
+        """
+        base, outline = self._base, Outline(text[self._base :])
         for _, leaf in outline.restarts():
             self._base = base + outline.starts[leaf.first]
         for before, leaf in pairwise(outline.leaves):
             if leaf.first < outline.known and top_level(before, leaf):
                 self._block = base + outline.starts[leaf.first]
+        return outline if self._base == base else Outline(text[self._base :])
 
-    def _seal(self, view: View, known: int, cut: Cut, text: str) -> None:
+    def _seal(self, view: View, known: int, cut: Cut | None, text: str) -> None:
+        cut = cut or best_cut(view.text[:known], self._fill, self._read)
         end = view.source(cut.resume)
         if end <= self._opening.start:  # the head alone is too much: do without
             self._begin(Opening(self._opening.start))
@@ -257,8 +308,9 @@ class Cutter:
             shown, keep = _ended(view.text), len(view.text)
             stable = shown
         else:
-            self._advance(view.text)
             shown, keep = self._mended(view.text)
+            if self._resume.at > view.settled:
+                self._resume, self._read = START, [0]
             stable = view.text[: self._stable].rstrip()
         if not shown.strip():
             return None
@@ -267,13 +319,14 @@ class Cutter:
 
     def _mended(self, text: str) -> tuple[str, int]:
         """What the open page says, and how far it reaches."""
-        mended = mend(text, self._base)
+        mended = self._mend(text)
         shown, keep = mended.text.rstrip(), mended.keep
         fill = self._fill(shown)
         if fill <= 1:
             self._stable = max(self._stable, mended.clean if fill <= LOW else self._block)
             return shown, keep
-        cut = best_cut(text, self._fill)  # between two checkpoints: it is cut at the next one
+        # Between two checkpoints: it is cut at the next one.
+        cut = best_cut(text, self._fill, self._read)
         return cut.page(text), cut.resume
 
 

@@ -7,24 +7,30 @@ next page, which stands on its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from typing import Any, NamedTuple
 
 import regex  # type: ignore[import-untyped]  # it comes without types
 
 from bot.reply.blocks import Container, Leaf, Outline, consume, prefix, quotes, shared, siblings
-from bot.reply.inline import Span, read
+from bot.reply.inline import START, Resume, Span, read
 from bot.reply.mend import blanked, goes_on
 
 LONGEST_INFO = 60
 """Characters of a fence's first line that are repeated: a language is a word."""
 
-_SENTENCE = r"(?<=[.!?…:;][\"'”’)\]*_]*)\s+ | (?<=[。！？；][」』”）]*)(?![\s。！？；」』”）])"
-_WORD = r"\s+ | (?<=[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff])" + (
+# Where a page may end between words; a script that has no blanks has them between its signs.
+_WIDE = r"(?<=[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff])" + (
     r"(?=[^\s\p{P}\p{M}\u200d\ufe00-\ufe0f])"
 )
-_BREAKS = regex.compile(rf"(?P<sentence>{_SENTENCE}) | (?P<word>{_WORD})", regex.VERBOSE)
+_BREAKS = regex.compile(
+    rf"\s+ | (?P<wide>{_WIDE}) | (?<=[。！？；」』”）])(?![\s。！？；」』”）])", regex.VERBOSE
+)
+# What a sentence ends with, and what may follow that: with blanks between sentences, and without.
+_ENDS, _AFTER_ENDS = frozenset(".!?…:;"), frozenset("\"'”’)]*_")
+_WIDE_ENDS, _AFTER_WIDE_ENDS = frozenset("。！？；"), frozenset("」』”）")
 GRAPHEME = regex.compile(r"\X")
 
 
@@ -45,8 +51,7 @@ class Rank(IntEnum):
     SOLID = 11
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(NamedTuple):
     """A place to cut: the page is the text before `at` and `tail`; the next one begins at `resume`
     with `head` instead of `skip` characters, inside `containers`.
     """
@@ -167,20 +172,22 @@ def _straddling(outline: Outline, begin: int) -> list[Leaf]:
     return [leaf for leaf in outline.leaves if outline.end(leaf) > begin]
 
 
-def inline_cuts(outline: Outline, begin: int) -> Iterator[Cut]:
+def inline_cuts(outline: Outline, begin: int, read_from: Sequence[int]) -> Iterator[Cut]:
     """The places between the words of paragraphs after `begin`."""
     for leaf in _straddling(outline, begin):
         if leaf.kind == "paragraph":
-            yield from _Paragraph(outline, leaf, begin).breaks()
+            yield from _Paragraph(outline, leaf, begin, read_from).breaks()
 
 
-def broken_cuts(outline: Outline, begin: int, since: int) -> Iterator[Cut]:
+def broken_cuts(
+    outline: Outline, begin: int, since: int, read_from: Sequence[int]
+) -> Iterator[Cut]:
     """The places after `since` in the leaf that goes on at `begin`: inside words and lines."""
     for leaf in _straddling(outline, begin):
         if leaf.kind == "fence":
             yield from _in_line_of_code(outline, leaf, since)
         elif leaf.kind == "paragraph":
-            yield from _Paragraph(outline, leaf, since).graphemes()
+            yield from _Paragraph(outline, leaf, since, read_from).graphemes()
         return
 
 
@@ -188,22 +195,20 @@ def _in_line_of_code(outline: Outline, leaf: Leaf, begin: int) -> Iterator[Cut]:
     first = outline.starts[min(leaf.first + 1, len(outline.starts) - 1)]
     start = max(begin, first)
     tail, head = _fence_ends(outline, leaf)
+    head += quotes(leaf.containers)
     for match in GRAPHEME.finditer(outline.text, first, outline.end(leaf)):
         if start < match.start():
-            yield Cut(
-                match.start(),
-                match.start(),
-                Rank.GRAPHEME,
-                tail,
-                head + quotes(leaf.containers),
-                containers=leaf.containers,
-            )
+            at = match.start()
+            yield Cut(at, at, Rank.GRAPHEME, tail, head, 0, leaf.containers)
 
 
 class _Paragraph:
-    """The places inside one paragraph, after the offset `since` of the page."""
+    """The places inside one paragraph, after the offset `since` of the page.
 
-    def __init__(self, outline: Outline, leaf: Leaf, since: int) -> None:
+    What is markup there is read from the last of `read_from` before it.
+    """
+
+    def __init__(self, outline: Outline, leaf: Leaf, since: int, read_from: Sequence[int]) -> None:
         self._leaf = leaf
         self._begin = outline.starts[leaf.first]
         self._source = blanked(outline, leaf)
@@ -211,7 +216,15 @@ class _Paragraph:
         first = len(self._source) - len(self._source.lstrip())
         self._first = max(first + 1, since - self._begin)
         self._last = len(self._source.rstrip())
-        found = read(self._source, ended=self._closed)
+        self._quotes = quotes(leaf.containers)
+        self._read_from = read_from
+        self._spans: list[Span] | None = None  # they are read when there is a place at all
+        self._next = 0  # the first of them that begins after the last cut
+        self._active: list[Span] = []  # those that the last cut is inside of
+
+    def _marked(self) -> list[Span]:
+        """What is markup around or after the first place, as far as anybody can tell."""
+        found = read(self._source, ended=self._closed, since=self._nearest())
         end = len(self._source)
         waiting = [
             Span(opener.at, end, opener.char * opener.length)
@@ -224,38 +237,73 @@ class _Paragraph:
         if found.hold < end:
             waiting.append(Span(found.hold, end))
         near = [span for span in (*found.spans, *waiting) if span.end > self._first]
-        self._spans = sorted(near, key=lambda span: (span.start, -span.end))
+        return sorted(near, key=lambda span: (span.start, -span.end))
+
+    def _nearest(self) -> Resume:
+        """The last offset before the first place from which the source can be read."""
+        index = bisect_right(self._read_from, self._begin + self._first) - 1
+        return Resume(self._read_from[index]).moved(self._begin) if index >= 0 else START
 
     def breaks(self) -> Iterator[Cut]:
         """Between sentences and words."""
         for match in _BREAKS.finditer(self._source, self._first):
-            rank = Rank.SENTENCE if match["sentence"] is not None else Rank.WORD
-            yield from self._cut(match.start(), match.end(), rank)
+            rank = _break_rank(self._source, match)
+            if rank is not None:
+                cut = self._cut(match.start(), match.end(), rank)
+                if cut is not None:
+                    yield cut
 
     def graphemes(self) -> Iterator[Cut]:
         """Between any two graphemes."""
         for match in GRAPHEME.finditer(self._source):
-            if match.start() >= self._first:
-                yield from self._cut(match.start(), match.start(), Rank.GRAPHEME)
+            at = match.start()
+            if at >= self._first and (cut := self._cut(at, at, Rank.GRAPHEME)) is not None:
+                yield cut
 
-    def _cut(self, at: int, resume: int, rank: Rank) -> Iterator[Cut]:
+    def _cut(self, at: int, resume: int, rank: Rank) -> Cut | None:
         if resume >= self._last:
-            return
+            return None
         if rank < Rank.GRAPHEME and not goes_on(self._source, resume, ended=self._closed):
-            return
-        around = [span for span in self._spans if span.start < at and resume < span.end]
-        code = any(span.delimiter.startswith("`") for span in around)
-        if any(span.solid for span in around):
-            rank = Rank.SOLID
-        elif around:
-            rank = max(rank, Rank.CODE if code else Rank.EMPHASIS)
-        delimiters = [span.delimiter for span in around]
-        containers = self._leaf.containers
-        yield Cut(
-            self._begin + at,
-            self._begin + resume,
-            rank,
-            tail="".join(reversed(delimiters)),
-            head=quotes(containers) + "".join(delimiters),
-            containers=containers,
-        )
+            return None
+        tail = head = ""
+        if around := self._around(at, resume):
+            rank = max(rank, _broken_rank(around))
+            delimiters = [span.delimiter for span in around]
+            tail, head = "".join(reversed(delimiters)), "".join(delimiters)
+        place = self._begin + at, self._begin + resume, rank
+        return Cut(*place, tail, self._quotes + head, 0, self._leaf.containers)
+
+    def _around(self, at: int, resume: int) -> list[Span]:
+        """The spans that a cut is inside of, outermost first; cuts are asked for in their order."""
+        if self._spans is None:
+            self._spans = self._marked()
+        while self._next < len(self._spans) and self._spans[self._next].start < at:
+            self._active.append(self._spans[self._next])
+            self._next += 1
+        self._active = [span for span in self._active if resume < span.end]
+        return self._active
+
+
+def _broken_rank(around: Sequence[Span]) -> Rank:
+    """How bad a cut inside of these spans is."""
+    if any(span.solid for span in around):
+        return Rank.SOLID
+    code = any(span.delimiter.startswith("`") for span in around)
+    return Rank.CODE if code else Rank.EMPHASIS
+
+
+def _break_rank(text: str, found: Any) -> Rank | None:
+    """Whether a break ends a sentence or a word; None when it is only the end of a bracket."""
+    at = found.start()
+    if found.end() > at:
+        return Rank.SENTENCE if _ended(text, at, _ENDS, _AFTER_ENDS) else Rank.WORD
+    if _ended(text, at, _WIDE_ENDS, _AFTER_WIDE_ENDS):
+        return Rank.SENTENCE
+    return Rank.WORD if found["wide"] is not None else None
+
+
+def _ended(text: str, at: int, ends: frozenset[str], after: frozenset[str]) -> bool:
+    """Whether a sentence ends before `at`."""
+    while at and text[at - 1] in after:
+        at -= 1
+    return at > 0 and text[at - 1] in ends

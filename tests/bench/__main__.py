@@ -15,6 +15,7 @@ from collections.abc import Sequence
 # In the order in which they are run: the quick ones first.
 BENCHES = (
     "history",
+    "frame_steps",
     "model_cost",
     "latency",
     "streaming_cost",

@@ -1,7 +1,8 @@
 """CPU per streamed chunk of the whole of our streaming, beside a bare loop, and the loop's lag.
 
 Model, document, pages, publisher and pacer are the real ones; the surface renders nothing and
-sends nothing. The model's server is a process of its own. Both ways are measured in the same run.
+sends nothing. The model's server is a process of its own. Both ways are measured in the same run,
+with the garbage collector as the bot has it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from adapters.discord import wire
 from bot.clock import SystemClock
 from bot.domain import ChatRequest, Fence, Message, Role
 from bot.frames import Control
+from bot.garbage import collecting
 from bot.llm.openai import OpenAIModel, make_client
 from bot.llm.patience import Limits
 from bot.reply.pacer import Pacer
@@ -76,7 +78,7 @@ class Bench:
 async def run() -> None:
     """Print the table."""
     rows = []
-    async with ModelSim() as sim:
+    async with ModelSim() as sim, collecting(lambda: True, SystemClock()):
         bench = Bench(sim.base_url)
         for streams, chunks, rate in SHAPES:
             costs: dict[str, float] = {}

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.frames import Frame
+from bot.reply.inline import START
 from bot.reply.mend import close_open, mend
-from tests.replies import ANSWERS, chunked, documents, frames, quickly, raw_in, visible
+from tests.replies import ANSWERS, anything, chunked, documents, frames, quickly, raw_in, visible
 from tests.surfaces import Measured
 
 
@@ -91,6 +92,21 @@ def test_generated_documents_are_never_seen_raw(text: str, sizes: list[int]) -> 
     for frame in frames(chunked(text, sizes), Measured(100_000)):
         for page in frame.pages:
             assert raw_in(visible(page.text), final) is None, page.text[-80:]
+
+
+dense = st.text(alphabet="*_~[]()`!<&\\ab \n", max_size=300)
+
+
+@settings(quickly, max_examples=40)
+@given(st.one_of(anything, dense), st.lists(st.integers(1, 20), min_size=1, max_size=4))
+def test_reading_on_comes_to_what_reading_anew_does(text: str, sizes: list[int]) -> None:
+    """Words that are decided need not be read again, however the text grew up to there."""
+    written, since = "", START
+    for chunk in chunked(text, sizes):
+        written += chunk
+        mended, anew = mend(written, since=since), mend(written)
+        assert (mended.text, mended.keep, mended.clean) == (anew.text, anew.keep, anew.clean)
+        since = mended.resume
 
 
 def test_an_answer_is_never_far_behind(grown: tuple[str, list[Frame]]) -> None:

@@ -1,0 +1,73 @@
+"""How long one step of a reply holds the loop: the longest per document, on both platforms' pages.
+
+A step is one call of `Document.frame`. Each document comes at once, and as it grows; the same steps
+are run several times, and of each the least CPU time counts: other
+processes only add.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from adapters.discord.render import DiscordRenderer
+from adapters.slack.render import SlackRenderer
+from bot.ports import Renderer
+from bot.reply.document import Document
+from tests.bench.table import show
+from tests.replies import ANSWERS, chunked
+from tests.worst import CASES
+
+ROUNDS = 3
+GROWTH = 160  # characters between two frames: a second of 40 tokens
+GOAL_MS = 10.0
+
+
+def steps(chunks: list[str], renderer: Renderer) -> Iterator[float]:
+    """Seconds of each step, the steps of the final frame included."""
+    document = Document(renderer)
+    for chunk in chunks:
+        document.write(chunk)
+        yield from _frame(document)
+    document.finish()
+    yield from _frame(document)
+
+
+def _frame(document: Document) -> Iterator[float]:
+    while True:
+        began = time.thread_time()
+        document.frame()
+        yield time.thread_time() - began
+        if not document.behind:
+            return
+
+
+def longest(chunks: list[str], make: type[Renderer]) -> tuple[float, float]:
+    """The longest step, and all steps together, in seconds."""
+    rounds = [list(steps(chunks, make())) for _ in range(ROUNDS)]
+    best = [min(each) for each in zip(*rounds, strict=True)]
+    return max(best), sum(best)
+
+
+async def quick() -> None:
+    """The realistic answers only."""
+    await run(ANSWERS)
+
+
+async def run(cases: dict[str, str] | None = None) -> None:
+    """Print the table."""
+    rows: list[list[object]] = []
+    for name, text in (cases or ANSWERS | CASES).items():
+        row: list[object] = [name, len(text)]
+        for make in (SlackRenderer, DiscordRenderer):
+            for chunks in ([text], chunked(text, [GROWTH])):
+                most, total = longest(chunks, make)
+                row += [f"{most * 1e3:.1f}" + "!" * (most * 1e3 > GOAL_MS), f"{total:.2f}"]
+        rows.append(row)
+    head = ("at once ms", "all s", "growing ms", "all s")
+    show(
+        "The longest step of a reply, Slack's pages and Discord's",
+        ("", "chars", *(f"S {name}" for name in head), *(f"D {name}" for name in head)),
+        rows,
+        f"Goal: no step over {GOAL_MS:.0f} ms (those over it have a mark).",
+    )
