@@ -111,6 +111,7 @@ class Cutter:
         self._resume = START
         self._read = [0]  # offsets from which words can be read as if from the beginning
         self._block = 0  # offset of the last block that surely begins on the page
+        self._measured = (0, 0.0)  # how full the page is before such a block
         self._stable = 0  # offset before which no later text changes anything
         self._end: Cut | None = None  # behind the block that is to be a file
         self._seen = 0  # the length of the text that told it, its end counted
@@ -146,7 +147,9 @@ class Cutter:
 
     def _decided(self, text: str, fill: float) -> tuple[int, Cut | None] | None:
         """How much of its text decides that the page ends, and where if that is known already."""
-        if self._block and NEARLY <= self._fill(text[: self._block].rstrip()) <= 1:
+        if self._block != self._measured[0]:
+            self._measured = self._block, self._fill(text[: self._block].rstrip())
+        if NEARLY <= self._measured[1] <= 1:
             return len(text), Cut(self._block, self._block, Rank.BLOCK)
         if fill > 1 or len(text) > MOST_SOURCE * self._renderer.limit:
             return len(text), None

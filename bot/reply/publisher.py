@@ -35,6 +35,11 @@ a minute may be used up."""
 HANDOVER_LIMIT = 10.0
 """The same for a reply that another attempt is to end, and which clears them then."""
 
+STEP_SECONDS = 0.005
+"""So long further steps towards the newest frame are taken at once, half of what any step may take:
+what was written since the offer was made seldom needs more. A text that came in one piece goes on
+in the next turn of the loop."""
+
 PATIENCE = 600.0
 """Seconds that a platform may fail before the reply is given up; a restart shows it then."""
 
@@ -275,6 +280,9 @@ class Publisher:
 
     def _frame(self) -> Frame:
         frame = self._document.frame()
+        until = self._clock.monotonic() + STEP_SECONDS
+        while self._document.behind and self._clock.monotonic() < until:
+            frame = self._document.frame()
         if frame.pages or frame.final or not self._note:
             return frame
         page = Page(self._note, "", 0, 0, sealed=False)
