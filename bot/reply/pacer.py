@@ -7,8 +7,9 @@ Invariant: a request is granted only when every scope that it costs has room, th
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -75,7 +76,7 @@ class Pacer:
         be free at once where it was not before.
         """
         offer = Offer(plan, priority, next(self._order), stake)
-        self._serve([offer])
+        self._serve(offer)
         if not offer.result.done():
             self.counters.waited += 1
         try:
@@ -122,22 +123,30 @@ class Pacer:
         self._rules.grows(stake, grows)
 
     # ── granting ──────────────────────────────────────────────────────────────────────────────
-    def _serve(self, fresh: Iterable[Offer] = ()) -> None:
-        """Grant what is free, in the order of urgency; park the rest where it is held up."""
+    def _serve(self, fresh: Offer | None = None) -> None:
+        """Grant what is free, in the order of urgency; who finds no room waits on."""
         began = now = self._clock.monotonic()
-        # Who was cancelled in this turn of the loop has not come to withdraw yet.
-        ready = [offer for offer in (*self._room.due(now), *fresh) if not offer.result.done()]
-        for offer in ready:
-            offer.urgency = offer.rank()
-        ready.sort(key=lambda offer: (offer.urgency, offer.order))
-        for offer in ready:
-            if now - began > STEP_SECONDS:
-                self._room.park(offer, offer.parked or "", now)
-                continue
-            self._try(offer, now)
+        line = [entry for key in self._room.due(now) if (entry := self._first(key)) is not None]
+        heapq.heapify(line)
+        while line:
+            _, _, key, offer = heapq.heappop(line)
             now = self._clock.monotonic()
+            if now - began > STEP_SECONDS:
+                self._room.wake(key, now)
+                continue
+            self._room.leave(offer)
+            self._try(offer, now)
+            # Who waits for the same again tells that those behind it would.
+            if offer.parked != key and (entry := self._first(key)) is not None:
+                heapq.heappush(line, entry)
+        if fresh is not None:
+            self._try(fresh, self._clock.monotonic())
         self._sweep(now)
         self._arm()
+
+    def _first(self, key: str) -> tuple[tuple[Priority, float], int, str, Offer] | None:
+        offer = self._room.first(key)
+        return None if offer is None else (offer.urgency, offer.order, key, offer)
 
     def _try(self, offer: Offer, now: float) -> None:
         before = offer.planned

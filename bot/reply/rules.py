@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from bot.frames import Pace, Priority, Request
 from bot.reply.budget import Bucket, paced
 from bot.reply.stakes import Forecast, Stake
-from bot.reply.waiting import Offer
+from bot.reply.waiting import BEGIN, KEEP, Offer
 
 BEAR = 2.0
 """Seconds that a reply waits for a budget before it goes on in another way."""
@@ -39,7 +39,7 @@ class Rules:
         stake.grows = scope
 
     def free_at(self, request: Request, offer: Offer, now: float) -> tuple[float, str]:
-        """When the request may be sent (at or before `now` is now), and which scope is last."""
+        """When the request may be sent (at or before `now` is now), and what is waited for last."""
         priority = offer.urgency[0]
         latest, where = now, ""
         for scope in request.scopes:
@@ -58,9 +58,9 @@ class Rules:
         """When there is one to keep for the reply's end, and when it is time to begin."""
         for scope in set(request.keeps or ()).difference(offer.kept):
             spare = self._spare(scope, request, offer, now) + (scope in request.scopes)
-            yield self._bucket(scope).open_at(now, spare), scope
+            yield self._bucket(scope).open_at(now, spare), scope + KEEP
         if offer.urgency[0] is Priority.FIRST and request.grows is not None:
-            yield offer.urgency[1] + self._patience(request, now), request.grows
+            yield offer.urgency[1] + self._patience(request, now), request.grows + BEGIN
 
     def used_up(self, request: Request, offer: Offer, now: float) -> bool:
         """Whether a budget of the request has nothing left for a while, whatever its pace."""

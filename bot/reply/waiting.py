@@ -1,6 +1,6 @@
-"""Those who wait for budgets, each at the scope that has room last, and when to look there again.
+"""Those who wait for budgets, each for what it gets last, and when to look for that again.
 
-Invariant: whoever waits is taken out when its scope may have room; who left is found nowhere.
+Invariant: the most urgent of those who wait for the same comes first; who left is found nowhere.
 """
 
 from __future__ import annotations
@@ -8,12 +8,22 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from bot.frames import Priority, Request
 from bot.reply.stakes import Stake
 
 Plan = Callable[[], Request | None]
 Rank = Callable[[], tuple[Priority, float]]
+
+
+KEEP, BEGIN = " keep", " begin"
+"""What is waited for besides a request of a scope: one to keep of it, or the time to begin."""
+
+
+def keys_of(scope: str) -> tuple[str, str, str]:
+    """All that may be waited for at a scope."""
+    return scope, scope + KEEP, scope + BEGIN
 
 
 class Offer:
@@ -42,50 +52,86 @@ class Offer:
         return self.stake.keeps if self.stake is not None else ()
 
 
+@dataclass(slots=True)
+class _Group:
+    """Those who wait for one thing; who left stays in the heap until it comes to the top."""
+
+    heap: list[tuple[tuple[Priority, float], int, Offer]] = field(default_factory=list)
+    waiting: int = 0
+
+
 class WaitingRoom:
-    """Offers by the scope at which they are parked."""
+    """Offers in groups by what they wait for (`keys_of`).
+
+    Who is in a group is held up like the most urgent of it, so that one look tells of all.
+    """
 
     def __init__(self) -> None:
-        self._parked: dict[str, dict[Offer, None]] = {}
+        self._groups: dict[str, _Group] = {}
         self._wakes: list[tuple[float, str]] = []
         self._wake_of: dict[str, float] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._parked.values()))
+        return sum(group.waiting for group in self._groups.values())
 
     def __contains__(self, scope: str) -> bool:
-        return scope in self._parked
+        return any(key in self._groups for key in keys_of(scope))
 
-    def park(self, offer: Offer, scope: str, until: float) -> None:
-        """Let an offer wait at a scope that may have room at `until`."""
-        offer.parked = scope
-        self._parked.setdefault(scope, {})[offer] = None
-        self.look(scope, until)
+    def park(self, offer: Offer, key: str, until: float) -> None:
+        """Let an offer wait for what may be there at `until`."""
+        offer.parked = key
+        group = self._groups.setdefault(key, _Group())
+        group.waiting += 1
+        heapq.heappush(group.heap, (offer.urgency, offer.order, offer))
+        self.wake(key, until)
 
     def look(self, scope: str, at: float) -> None:
-        """Those at a scope may have room at `at` already."""
-        if scope in self._parked and at < self._wake_of.get(scope, float("inf")):
-            self._wake_of[scope] = at
-            heapq.heappush(self._wakes, (at, scope))
+        """Those who wait for anything of a scope may have it at `at` already."""
+        for key in keys_of(scope):
+            self.wake(key, at)
 
-    def due(self, now: float) -> list[Offer]:
-        """Take out those who wait for scopes that may have room now."""
-        due: list[Offer] = []
+    def wake(self, key: str, at: float) -> None:
+        """Those who wait for this may have it at `at` already."""
+        if key in self._groups and at < self._wake_of.get(key, float("inf")):
+            self._wake_of[key] = at
+            heapq.heappush(self._wakes, (at, key))
+
+    def due(self, now: float) -> list[str]:
+        """What there may be now, by the keys of those who wait for it."""
+        due: list[str] = []
         while self._wakes and self._wakes[0][0] <= now:
-            at, scope = heapq.heappop(self._wakes)
-            if self._wake_of.get(scope) == at:
-                del self._wake_of[scope]
-                due.extend(self._parked.pop(scope, ()))
+            at, key = heapq.heappop(self._wakes)
+            if self._wake_of.get(key) == at:
+                del self._wake_of[key]
+                due.append(key)
         return due
+
+    def first(self, key: str) -> Offer | None:
+        """The most urgent of a group, ranked anew: waiting makes nobody more urgent than others."""
+        group = self._groups.get(key)
+        while group is not None and group.heap:
+            known, order, offer = group.heap[0]
+            if offer.parked != key or offer.result.done():
+                heapq.heappop(group.heap)
+                continue
+            offer.urgency = offer.rank()
+            if offer.urgency <= known:
+                return offer
+            heapq.heapreplace(group.heap, (offer.urgency, order, offer))
+        return None
 
     def leave(self, offer: Offer) -> None:
         """Take one out, wherever it waits."""
-        if offer.parked is None or offer not in self._parked.get(offer.parked, ()):
+        key, offer.parked = offer.parked, None
+        group = self._groups.get(key) if key is not None else None
+        if key is None or group is None:
             return
-        del self._parked[offer.parked][offer]
-        if not self._parked[offer.parked]:
-            del self._parked[offer.parked]
-            self._wake_of.pop(offer.parked, None)
+        group.waiting -= 1
+        if group.heap and group.heap[0][2] is offer:
+            heapq.heappop(group.heap)
+        if not group.waiting:
+            del self._groups[key]
+            self._wake_of.pop(key, None)
 
     def next_look(self) -> float | None:
         """When to look again; None when nobody waits."""

@@ -153,18 +153,31 @@ async def test_all_scopes_of_a_request_must_have_room() -> None:
 
 
 async def test_planned_at_the_moment_of_the_grant() -> None:
-    """The plan that is granted is the newest one, with its own scopes and its own priority."""
+    """The plan that is granted is the newest one, with its own scopes."""
     desk = Desk({"c": Limit(1, 2.0)}, margin=0.0)
     desk.ask("before", "c")
     newest = [Request(Action.EDIT, 0, ("c",), text="old")]
-    urgency = [Priority.INTERIM]
-    task = desk.ask_with("late", lambda: newest[0], lambda: (urgency[0], 0.0))
-    desk.ask("other", "c", age=-1.0)
+    task = desk.ask_with("late", lambda: newest[0], lambda: (Priority.INTERIM, -1.0))
+    desk.ask("other", "c")
     await desk.clock.advance(1)
-    newest[0], urgency[0] = Request(Action.EDIT, 0, ("c", "d"), text="new"), Priority.FINAL
+    newest[0] = Request(Action.EDIT, 0, ("c", "d"), text="new")
     await desk.clock.advance(1)
     assert desk.names == ["before", "late"]
     assert task.result() == newest[0]
+
+
+async def test_ranked_at_the_moment_of_the_grant() -> None:
+    """Who has become less urgent while it waited lets others go first."""
+    desk = Desk({"c": Limit(1, 2.0)}, margin=0.0)
+    desk.ask("before", "c")
+    ages = [-1.0]
+    request = Request(Action.EDIT, 0, ("c",))
+    desk.ask_with("late", lambda: request, lambda: (Priority.INTERIM, ages[0]))
+    desk.ask("other", "c")
+    await settle()
+    ages[0] = 1.0
+    await desk.clock.advance(4)
+    assert desk.names == ["before", "other", "late"]
 
 
 async def test_nothing_left_to_do() -> None:
