@@ -5,31 +5,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import structlog
 
 from bot import texts
+from bot.conclusions import (
+    Draft,
+    controls_for,
+    ended,
+    failed,
+    interrupted,
+    notice_of,
+    showable,
+    without_model,
+)
 from bot.context import ContextWindow, message_tokens
-from bot.domain import ChatRequest, Claim, Conclusion, Delta, Message, Outcome, Reasoning, Usage
-from bot.errors import ContentRefused, ContextTooLong, Gone, LostOwnership, ModelError, Refused
+from bot.domain import ChatRequest, Claim, Conclusion, Delta, Message, Outcome, Reasoning
+from bot.errors import ContextTooLong, Gone, LostOwnership, ModelError, Refused
 from bot.frames import Control
 from bot.persistence import until_stored
 from bot.ports import ChatModel, Clock, Surface
-from bot.reply.mend import close_open
 from bot.reply.publisher import Publisher
 from bot.scheduler import Interrupt
-from bot.thoughts import Thoughts, parted
+from bot.thoughts import Thoughts
 from bot.transitions import Store
 
 log = structlog.stdlib.get_logger(__name__)
 
-# A turn whose process died this often is given up: what kills it may be the turn itself.
-MAX_ATTEMPTS = 4
-# What was concluded is tried to be shown far more often: an outage of the platform costs a try
-# every eleven minutes, so this is four hours. Then a sentence of ours takes its place, and what
-# comes after it in the conversation is not held up for ever.
-MAX_SHOWINGS = 24
 # A wait shorter than this, in seconds, is not worth a word.
 QUEUE_NOTE_AFTER = 1.0
 # Rows of history read at a time: most contexts need one read, and a long one a few.
@@ -47,60 +50,6 @@ class TurnOptions:
     max_concurrent: int = 200
     max_queued: int = 2_000
     reasoning: Reasoning = Reasoning.HIDDEN
-
-
-@dataclass(slots=True)
-class _Draft:
-    """What the model has said so far, in one attempt."""
-
-    notice: str
-    thoughts: Thoughts
-    text: list[str] = field(default_factory=list)
-    model: str | None = None
-    finish_reason: str | None = None
-    usage: Usage | None = None
-    first_token_at: float | None = None
-
-    def take(self, delta: Delta, now: float) -> None:
-        if delta.model:
-            self.model = delta.model
-            self.thoughts.forget()
-        if delta.reasoning and not self.text:
-            self.thoughts.take(delta.reasoning)
-        if delta.text:
-            if self.first_token_at is None:
-                self.first_token_at = now
-            self.text.append(delta.text)
-        self.finish_reason = delta.finish_reason or self.finish_reason
-        self.usage = delta.usage or self.usage
-
-    @property
-    def content(self) -> str:
-        """The answer so far, without what turned out to be reasoning."""
-        return parted("".join(self.text))[1].strip()
-
-    def conclude(
-        self, outcome: Outcome, sentence: str = "", error: str | None = None
-    ) -> Conclusion:
-        """The end: the model's words, and a sentence of ours below them."""
-        thought, content = parted("".join(self.text))
-        content = content.strip()
-        parts = (
-            self.notice,
-            self.thoughts.above(thought, content),
-            close_open(content),
-            texts.note(sentence) if sentence else "",
-        )
-        return Conclusion(
-            outcome=outcome,
-            content=content,
-            display="\n\n".join(part for part in parts if part),
-            model=self.model,
-            finish_reason=self.finish_reason,
-            usage=self.usage,
-            error=error,
-            first_token_at=self.first_token_at,
-        )
 
 
 class Slots:
@@ -173,7 +122,7 @@ class _Attempt:
     def __init__(self, runner: TurnRunner, claim: Claim, interrupt: Interrupt) -> None:
         self._runner, self._claim, self._interrupt = runner, claim, interrupt
         self._store = runner.store
-        self._draft = _Draft(_notice(claim), Thoughts(runner.options.reasoning))
+        self._draft = Draft(notice_of(claim), Thoughts(runner.options.reasoning))
         self._conclusion = claim.conclusion
 
     async def run(self) -> None:
@@ -204,9 +153,12 @@ class _Attempt:
         ) as reply:
             conclusion = self._conclusion
             if conclusion is None:
-                without = _without_model(self._claim, self._draft)
+                without = without_model(self._claim, self._draft)
                 conclusion = await self._conclude(without or await self._answer(reply))
-            await _show_end(reply, _showable(self._claim, conclusion))
+            end = showable(self._claim, conclusion)
+            if end is not conclusion:
+                log.error("the reply cannot be shown", tries=self._claim.tries)
+            await _show_end(reply, end)
             return conclusion
 
     async def _conclude(self, conclusion: Conclusion) -> Conclusion:
@@ -230,12 +182,12 @@ class _Attempt:
             done = await self._interrupt.guard(self._stream(reply))
         except ModelError as error:
             log.warning("the model failed", error=repr(error), cause=repr(error.__cause__))
-            return _failed(draft, error)
+            return failed(draft, error)
         if self._interrupt.again:
             raise LostOwnership("the turn begins anew")
         if done is None:
-            return _interrupted(draft, self._interrupt.reason or Outcome.STOPPED)
-        return _ended(draft)
+            return interrupted(draft, self._interrupt.reason or Outcome.STOPPED)
+        return ended(draft)
 
     async def _stream(self, reply: Publisher) -> bool:
         """Bring the model's answer to the reply. True, so that `guard` can tell it from None."""
@@ -283,17 +235,6 @@ def _tokens(request: ChatRequest) -> int:
     return sum(map(message_tokens, request.messages))
 
 
-def _showable(claim: Claim, conclusion: Conclusion) -> Conclusion:
-    """The end as it is to be shown: where showing it kills the process again and again, a sentence.
-
-    The answer stays in the history, and may be asked for once more.
-    """
-    if claim.tries <= MAX_SHOWINGS or not conclusion.display:
-        return conclusion
-    log.error("the reply cannot be shown", tries=claim.tries)
-    return replace(conclusion, display=texts.note(texts.NOT_SHOWN))
-
-
 async def _show_end(reply: Publisher, conclusion: Conclusion) -> None:
     """Show the whole reply; where the platform will not take its form, the bare words."""
     controls = controls_for(conclusion)
@@ -305,18 +246,6 @@ async def _show_end(reply: Publisher, conclusion: Conclusion) -> None:
         plainly = texts.SHOWN_PLAINLY + "\n\n" + _plain(conclusion.display)
         reply.finish(plainly, controls=controls)
         await reply.settled()
-
-
-def controls_for(conclusion: Conclusion) -> tuple[Control, ...]:
-    """What people may do with a finished reply; they ride on its last edit, and cost nothing."""
-    outcome = conclusion.outcome
-    if outcome in (Outcome.RESET, Outcome.GONE) or not conclusion.display:
-        return ()
-    if not conclusion.content:  # a hint of ours is the same every time
-        return () if outcome is Outcome.ANSWERED else (Control.RETRY,)
-    if outcome is Outcome.ANSWERED and conclusion.finish_reason != "length":
-        return (Control.RETRY,)
-    return (Control.RETRY, Control.CONTINUE)
 
 
 def _plain(markdown: str) -> str:
@@ -352,56 +281,3 @@ async def read_context(store: Store, claim: Claim, options: TurnOptions) -> tupl
             break
         before = rows[-1].index
     return window.messages()
-
-
-def _notice(claim: Claim) -> str:
-    kinds = [kind for question in claim.asked for kind in question.unusable]
-    late = any(question.late for question in claim.asked)
-    sentences = [texts.MISSED_EARLIER] if late else []
-    sentences += [texts.unusable(kinds)] if kinds else []
-    return texts.note(" ".join(sentences)) if sentences else ""
-
-
-def _without_model(claim: Claim, draft: _Draft) -> Conclusion | None:
-    """The outcome of a turn that needs no model: nothing was asked, or it failed too often."""
-    if claim.epoch != claim.conversation.epoch:
-        # Started over while nobody held the turn: what it would answer is no longer looked at.
-        return draft.conclude(Outcome.RESET, texts.RESET_MEANWHILE)
-    if not claim.asked:
-        return draft.conclude(Outcome.STOPPED, texts.QUESTION_DELETED)
-    if claim.stopping:
-        return draft.conclude(Outcome.STOPPED, texts.STOPPED)
-    if claim.tries > MAX_ATTEMPTS:
-        return draft.conclude(Outcome.FAILED, texts.GAVE_UP, "too many attempts")
-    if all(question.late for question in claim.asked):
-        apology = texts.note(texts.MISSED)
-        return Conclusion(outcome=Outcome.FAILED, content="", display=apology, error="missed")
-    asked = any(question.text for question in claim.asked)
-    if asked or (claim.has_history and not draft.notice):
-        return None
-    if draft.notice:
-        return draft.conclude(Outcome.ANSWERED)
-    return Conclusion(outcome=Outcome.ANSWERED, content="", display=texts.NO_QUESTION)
-
-
-def _failed(draft: _Draft, error: ModelError) -> Conclusion:
-    outcome = Outcome.CUT_OFF if draft.content else Outcome.FAILED
-    return draft.conclude(outcome, texts.model_failure(error), type(error).__name__)
-
-
-def _interrupted(draft: _Draft, reason: Outcome) -> Conclusion:
-    if reason is Outcome.GONE:
-        return draft.conclude(reason)
-    if reason is Outcome.RESET:
-        return draft.conclude(reason, texts.RESET_MEANWHILE)
-    return draft.conclude(reason, texts.STOPPED if draft.content else texts.STOPPED_EARLY)
-
-
-def _ended(draft: _Draft) -> Conclusion:
-    if draft.finish_reason == "content_filter":
-        return _failed(draft, ContentRefused())
-    if not draft.content:
-        return draft.conclude(Outcome.FAILED, texts.EMPTY_ANSWER, "empty answer")
-    if draft.finish_reason == "length":
-        return draft.conclude(Outcome.ANSWERED, texts.LENGTH_LIMIT)
-    return draft.conclude(Outcome.ANSWERED)

@@ -8,9 +8,9 @@ from typing import Any
 
 from adapters.web.hub import Live
 from adapters.web.render import html_of, html_of_person
+from bot.conclusions import controls_for
 from bot.domain import Conclusion, Outcome, Role
 from bot.records import ConversationRecord, MessageRecord, ReplyRecord, ThreadRecord
-from bot.turn import controls_for
 
 BOT_NAME = "Threadline"
 _STATES = {

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from bot import commands, texts
+from bot.conclusions import MAX_ATTEMPTS, MAX_SHOWINGS
 from bot.domain import (
     Address,
     Command,
@@ -42,7 +43,6 @@ from bot.errors import (
     UnknownModel,
 )
 from bot.frames import Control
-from bot.turn import MAX_ATTEMPTS, MAX_SHOWINGS
 from tests.core_kit import World, until, world_at, world_of
 from tests.store_kit import ANN, ANSWER, BEN, key, look, opened, said
 
