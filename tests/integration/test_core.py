@@ -270,7 +270,7 @@ async def test_reasoning_alone_is_an_empty_answer(tmp_path: Path, form: Reasonin
         assert controls == (Control.RETRY,)
         assert world.outcomes() == [("failed", "empty answer")]
         await world.ask(2, "second")
-        assert world.contents() == ["first", "second"]
+        assert world.contents() == ["first\n\nsecond"]
 
 
 async def test_failure_while_it_reasons_has_its_sentence_alone(world: World) -> None:
