@@ -35,21 +35,21 @@ class Status:
     """One turn's status: the agent session's, which offers Slack's own stop button, or where the
     app is no agent, words under the thread.
 
-    `left_over` says that a process that died may have left the session's.
+    `left_over` says that a process that died may have left either.
     """
 
     def __init__(self, *, api: WebApi, channel: str, thread: str, left_over: bool) -> None:
         self._api, self._channel, self._thread = api, channel, thread
         self._stake = Stake(over=True)  # holds one request for clearing it
         self._showing: asyncio.Task[None] | None = None
-        # The method by which a status may be set now.
-        self._set: str | None = SESSIONS if left_over else None
+        # The methods by which a status may be set now.
+        self._set: set[str] = {SESSIONS, THREADS} if left_over else set()
         self._sure = False  # Slack has answered that it is
 
     @property
     def stoppable(self) -> bool:
         """Whether Slack offers people to stop what is being written here."""
-        return self._sure and self._set == SESSIONS
+        return self._sure and SESSIONS in self._set
 
     def show(self) -> None:
         """Set it, in the background."""
@@ -59,10 +59,10 @@ class Status:
     @contextlib.contextmanager
     def replaced(self) -> Iterator[None]:
         """Around a post, with which Slack clears the words that were set before it."""
-        before = self._set == THREADS and self._showing is not None and self._showing.done()
+        before = self._showing is None or self._showing.done()
         yield
         if before:
-            self._set = None
+            self._set.discard(THREADS)
 
     @contextlib.contextmanager
     def ended(self, final: bool) -> Iterator[str | None]:
@@ -70,19 +70,19 @@ class Status:
         clears = final and self.stoppable
         yield CLEARED[SESSIONS] if clears else None
         if clears:
-            self._set = None
+            self._set.discard(SESSIONS)
 
     async def clear(self) -> None:
         """Take away what may be set, but not before what is on its way has arrived."""
         if self._showing is not None:
-            if self._set is not None:
+            if self._set:
                 await asyncio.wait((self._showing,), timeout=SHOW_SECONDS)
             self._showing.cancel()
             await asyncio.gather(self._showing, return_exceptions=True)
         try:
             async with asyncio.timeout(CLEAR_SECONDS):
-                while self._set is not None:
-                    await self._clear(self._set)
+                while self._set:
+                    await self._clear(min(self._set))
         except TimeoutError:
             log.warning("a status could not be cleared", thread=self._thread)
         finally:
@@ -98,14 +98,14 @@ class Status:
         try:
             async with asyncio.timeout(SHOW_SECONDS):
                 await self._granted(method, clears=False)
-                self._set = method  # from here on until the answer nobody knows
+                self._set.add(method)  # from here on until the answer nobody knows
                 await self._write(method, SHOWN[method])
                 self._sure = True
         except (PlatformError, TimeoutError) as error:
             log.debug("no status", method=method, error=repr(error))
             if not isinstance(error, Unsettled | TimeoutError):
-                self._set = None
-        return self._set is not None
+                self._set.discard(method)
+        return method in self._set
 
     async def _clear(self, method: str) -> None:
         try:
@@ -117,7 +117,7 @@ class Status:
             return await asyncio.sleep(RETRY_SECONDS)
         except PlatformError as error:
             log.debug("no status to clear", method=method, error=repr(error))
-        self._set = None
+        self._set.discard(method)
         return None
 
     async def _write(self, method: str, status: str) -> None:
