@@ -186,6 +186,13 @@ class Gap:
             self._settling.cancel()
         self._settling = self._reads.begin(self._settle(), name="gap: redelivery")
 
+    @property
+    def _undisturbed(self) -> bool:
+        """Whether nothing may come late: what a read found says nothing of a loss since it began,
+        of which Slack delivers the messages again.
+        """
+        return self._lost_at is None and (self._settling is None or self._settling.done())
+
     async def aclose(self) -> None:
         """Give up; the watermarks say what is left."""
         await self._reads.aclose()
@@ -206,7 +213,7 @@ class Gap:
             await self._keeper.save()  # at once: without it the next start would be the first again
         elif not await self._read_all(until):
             return
-        if self._settling is None or self._settling.done():
+        if self._undisturbed:
             self._marks.whole(self._team)
         self._keeper.save_soon()
 
@@ -260,7 +267,8 @@ class Gap:
             self._reads.begin(self._read_later(place, until), name="gap: later")
         elif history.whole:
             self._marks.read(spot, min(until, _reached(history)))
-        self._marks.closed(spot)
+        if self._undisturbed:
+            self._marks.closed(spot)
         self._keeper.save_soon()
         return done
 

@@ -160,6 +160,35 @@ async def test_a_short_loss_of_the_connection_reads_nothing_and_slack_brings_it(
     assert inbox.marks[ids.TEAM, ids.GENERAL].position < position(between)
 
 
+async def test_a_read_that_ends_after_a_short_loss_lets_no_watermark_pass_what_was_lost(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """It began before the loss, so it says nothing of it; the process may die before Slack delivers
+    again, and the next start must look behind the loss.
+    """
+    await away(sim)
+    since = await now(sim)
+    await sim.call("fault", match="conversations.history", delay=3.0, times=9)
+    async with running(sim, inbox):
+
+        async def reading() -> bool:
+            return bool(await sim.requests("conversations.history", since))
+
+        async def over() -> bool:
+            found = await sim.requests("conversations.history", since)
+            return len(found) >= 3 and all(entry["answered"] is not None for entry in found)
+
+        await sim.until(reading)
+        await sim.drop()
+        await sim.connected()
+        await sim.until(over)
+        mark = inbox.marks[ids.TEAM, ids.GENERAL]
+        await sim.say(ids.ALICE, ids.GENERAL, "later", mention=True)
+        await until(lambda: "later" in said(inbox))
+    assert inbox.marks[ids.TEAM, ids.GENERAL] == mark
+
+
+
 async def test_after_a_long_one_everything_is_read(
     sim: SlackSim, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
