@@ -231,7 +231,10 @@ class Pacer:
     async def _sleep_until(self, at: float) -> None:
         await self._clock.sleep(max(0.0, at - self._clock.monotonic()))
         self._waker = None
-        self._serve()
+        try:
+            self._serve()
+        finally:  # whatever went wrong, nobody waits for ever
+            self._arm()
 
     def _sweep(self, now: float) -> None:
         """Forget idle scopes each time their number has doubled: an idle place costs nothing."""

@@ -9,6 +9,7 @@ import asyncio
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 
 from bot.frames import Priority, Request
 from bot.reply.stakes import Stake
@@ -33,7 +34,7 @@ class Offer:
 
     __slots__ = (
         *("granted", "keeps", "order", "parked", "plan", "planned", "rank", "result", "stake"),
-        *("taken_at", "urgency"),
+        *("taken_at", "ticket", "urgency"),
     )
 
     def __init__(self, plan: Plan, rank: Rank, order: int, stake: Stake | None) -> None:
@@ -43,6 +44,7 @@ class Offer:
         self.keeps: tuple[str, ...] = ()  # what the stake kept before the grant
         self.urgency = rank()
         self.parked: str | None = None
+        self.ticket = 0  # which of its entries in the waiting room is the one that counts
         self.taken_at: float | None = None
         self.result: asyncio.Future[Request | None] = asyncio.get_running_loop().create_future()
 
@@ -56,7 +58,7 @@ class Offer:
 class _Group:
     """Those who wait for one thing; who left stays in the heap until it comes to the top."""
 
-    heap: list[tuple[tuple[Priority, float], int, Offer]] = field(default_factory=list)
+    heap: list[tuple[tuple[Priority, float], int, int, Offer]] = field(default_factory=list)
     waiting: int = 0
 
 
@@ -68,6 +70,7 @@ class WaitingRoom:
 
     def __init__(self) -> None:
         self._groups: dict[str, _Group] = {}
+        self._tickets = count(1)  # no two entries are alike: offers have no order of their own
         self._wakes: list[tuple[float, str]] = []
         self._wake_of: dict[str, float] = {}
 
@@ -79,10 +82,10 @@ class WaitingRoom:
 
     def park(self, offer: Offer, key: str, until: float) -> None:
         """Let an offer wait for what may be there at `until`."""
-        offer.parked = key
+        offer.parked, offer.ticket = key, next(self._tickets)
         group = self._groups.setdefault(key, _Group())
         group.waiting += 1
-        heapq.heappush(group.heap, (offer.urgency, offer.order, offer))
+        heapq.heappush(group.heap, (offer.urgency, offer.order, offer.ticket, offer))
         self.wake(key, until)
 
     def look(self, scope: str, at: float) -> None:
@@ -110,14 +113,14 @@ class WaitingRoom:
         """The most urgent of a group, ranked anew: waiting makes nobody more urgent than others."""
         group = self._groups.get(key)
         while group is not None and group.heap:
-            known, order, offer = group.heap[0]
-            if offer.parked != key or offer.result.done():
+            known, order, ticket, offer = group.heap[0]
+            if offer.parked != key or offer.ticket != ticket or offer.result.done():
                 heapq.heappop(group.heap)
                 continue
             offer.urgency = offer.rank()
             if offer.urgency <= known:
                 return offer
-            heapq.heapreplace(group.heap, (offer.urgency, order, offer))
+            heapq.heapreplace(group.heap, (offer.urgency, order, ticket, offer))
         return None
 
     def leave(self, offer: Offer) -> None:
@@ -127,7 +130,7 @@ class WaitingRoom:
         if key is None or group is None:
             return
         group.waiting -= 1
-        if group.heap and group.heap[0][2] is offer:
+        if group.heap and group.heap[0][3] is offer:
             heapq.heappop(group.heap)
         if not group.waiting:
             del self._groups[key]

@@ -188,7 +188,6 @@ async def test_a_read_that_ends_after_a_short_loss_lets_no_watermark_pass_what_w
     assert inbox.marks[ids.TEAM, ids.GENERAL] == mark
 
 
-
 async def test_after_a_long_one_everything_is_read(
     sim: SlackSim, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,9 +10,11 @@ from itertools import pairwise
 
 import pytest
 
-from bot.frames import Action, Limit, Priority, Request
+from bot.frames import Action, Limit, Pace, Priority, Request
 from bot.reply.budget import MARGIN, PENALTY, Bucket
 from bot.reply.pacer import Pacer
+from bot.reply.stakes import Stake
+from bot.reply.waiting import Offer, WaitingRoom
 from tests.clock import ManualClock, settle
 from tests.surfaces import other_tasks
 
@@ -238,6 +240,45 @@ async def test_a_throttled_scope_without_a_limit() -> None:
     assert desk.times == [pytest.approx(3.0 + MARGIN)]
 
 
+@pytest.mark.parametrize("seed", range(20))
+async def test_nobody_waits_for_ever(seed: int) -> None:
+    """Offers that share scopes, keep for ends, change rank and leave: all others are served."""
+    chance = random.Random(seed)
+    limits = {
+        "a": Limit(3, 2.0, pace=Pace.FORECAST),
+        "b": Limit(4, 3.0, pace=Pace.NONE),
+        "c": Limit(2, 1.0),
+    }
+    desk = Desk(limits)
+    tasks: list[asyncio.Task[Request | None]] = []
+    for _number in range(150):
+        stake = desk.pacer.expect()
+        desk.pacer.begin(stake)
+        scopes = tuple(chance.sample("abc", chance.randint(1, 3)))
+        keeps = (chance.choice("ab"),) if chance.random() < 0.3 else None
+        request = Request(Action.EDIT, 0, scopes, keeps=keeps, grows=keeps and keeps[0])
+        tasks.append(asyncio.create_task(_served(desk, request, stake, chance)))
+        if chance.random() < 0.1:
+            chance.choice(tasks).cancel()
+        await desk.clock.advance(chance.random() * 0.3)
+    await desk.clock.advance(2_000)
+    assert all(task.done() for task in tasks)
+    assert desk.pacer.waiting == 0
+
+
+async def _served(
+    desk: Desk, request: Request, stake: Stake, chance: random.Random
+) -> Request | None:
+    """One that is granted a request, and leaves; its rank is another one at every look."""
+    priorities = [Priority.FINAL, Priority.CONTROL, Priority.FIRST, Priority.INTERIM]
+    try:
+        return await desk.pacer.grant(
+            lambda: request, lambda: (chance.choice(priorities), float(chance.randrange(3))), stake
+        )
+    finally:
+        desk.pacer.leave(stake)
+
+
 async def test_who_leaves_is_forgotten() -> None:
     """Cancelled waiters leave no place, no timer and no task behind."""
     desk = Desk({"c": Limit(1, 5.0)})
@@ -345,6 +386,25 @@ async def test_a_thousand_waiters_are_planned_once_each_and_in_short_steps() -> 
     await desk.clock.advance(0.1)
     assert len(desk.granted) == 1_000
     assert planned == [2] * 1_000
+
+
+async def test_one_that_waits_again_for_the_same_counts_once() -> None:
+    """Also when another one came before it meanwhile, so that its old entry is not at the top."""
+    room = WaitingRoom()
+    ranks = {"late": (Priority.INTERIM, 2.0), "early": (Priority.INTERIM, 1.0)}
+    late = Offer(lambda: None, lambda: ranks["late"], 1, None)
+    early = Offer(lambda: None, lambda: ranks["early"], 2, None)
+    room.park(late, "c", 0.0)
+    room.park(early, "c", 0.0)
+    for _ in range(3):
+        room.leave(late)
+        room.park(late, "c", 0.0)
+    assert len(room) == 2
+    for offer in (early, late):
+        assert room.first("c") is offer
+        room.leave(offer)
+    assert room.first("c") is None
+    assert len(room) == 0
 
 
 def test_a_refund_leaves_the_rest() -> None:
