@@ -110,14 +110,19 @@ class WaitingRoom:
         return due
 
     def first(self, key: str) -> Offer | None:
-        """The most urgent of a group, ranked anew: waiting makes nobody more urgent than others."""
-        group = self._groups.get(key)
+        """The most urgent of a group, ranked anew: waiting makes nobody more urgent than others.
+
+        Each is ranked once: the rank of one that waits for nothing in particular falls all the time.
+        """
+        group, ranked = self._groups.get(key), set[int]()
         while group is not None and group.heap:
             known, order, ticket, offer = group.heap[0]
             if offer.parked != key or offer.ticket != ticket or offer.result.done():
                 heapq.heappop(group.heap)
                 continue
-            offer.urgency = offer.rank()
+            if ticket not in ranked:
+                ranked.add(ticket)
+                offer.urgency = offer.rank()
             if offer.urgency <= known:
                 return offer
             heapq.heapreplace(group.heap, (offer.urgency, order, ticket, offer))
