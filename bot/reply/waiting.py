@@ -112,7 +112,7 @@ class WaitingRoom:
     def first(self, key: str) -> Offer | None:
         """The most urgent of a group, ranked anew: waiting makes nobody more urgent than others.
 
-        Each is ranked once a look: the rank of a reply that is all on the screen falls all the time.
+        Each is ranked once a look: that of a reply which is all on the screen falls all the time.
         """
         group, ranked = self._groups.get(key), set[int]()
         while group is not None and group.heap:
