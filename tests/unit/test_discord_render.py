@@ -182,7 +182,7 @@ def test_code_is_verbatim() -> None:
 
 def pings(shown: str) -> list[str]:
     """Mentions outside code and addresses, as Discord finds them: an escaped backtick is none."""
-    said = re.sub(r"\\[^0-9A-Za-z\s]|```.*?```|``.+?``|`[^`\n]+`", "", shown, flags=re.DOTALL)
+    said = re.sub(r"\\[^0-9A-Za-z\s]|```.*?```|``.+?``|`[^`\n]+`", "-", shown, flags=re.DOTALL)
     said = re.sub(r"https?://[^\s<>]+", "", said)
     return re.findall(r"<@[!&]?\d+>|<#\d+>|@everyone|@here", said)
 
