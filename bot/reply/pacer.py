@@ -13,15 +13,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
+import structlog
+
 from bot.frames import Action, Limit, Priority, Request
 from bot.ports import Clock
 from bot.reply.budget import MARGIN, Bucket
 from bot.reply.rules import Rules
 from bot.reply.stakes import Forecast, Stake
-from bot.reply.waiting import Offer, Plan, Rank, WaitingRoom
+from bot.reply.waiting import KEEP, Offer, Plan, Rank, WaitingRoom
+
+log = structlog.stdlib.get_logger(__name__)
 
 STEP_SECONDS = 0.005
 """The longest that granting holds the event loop: half of what any step may take."""
+
+TOLD_SECONDS = 60.0
+"""An overload is said in the log once in so many seconds."""
 
 KEPT_BUCKETS = 64
 """So many buckets are never worth a look for idle ones."""
@@ -29,11 +36,14 @@ KEPT_BUCKETS = 64
 
 @dataclass(slots=True)
 class Counters:
-    """What the pacer did, for metrics: grants by priority, offers that waited, 429s by scope."""
+    """What the pacer did, for metrics: grants by priority, offers that waited, 429s by scope, and
+    how often a reply could not begin because nothing was left to keep for its end.
+    """
 
     granted: Counter[Priority] = field(default_factory=Counter)
     waited: int = 0
     throttled: Counter[str] = field(default_factory=Counter)
+    held_back: int = 0
 
 
 class Pacer:
@@ -57,6 +67,7 @@ class Pacer:
         self._waker: asyncio.Task[None] | None = None
         self._waker_at = 0.0
         self._order = count()
+        self._silent_until = float("-inf")
         self.counters = Counters()
 
     @property
@@ -179,7 +190,16 @@ class Pacer:
                 soonest, where = free, scope
             way = way.otherwise if self._rules.used_up(way, offer, now) else None
         self._room.park(offer, where, soonest)
+        if where.endswith(KEEP):
+            self._overloaded(now)
         return None
+
+    def _overloaded(self, now: float) -> None:
+        """Some replies begin later or come whole: said in the log once a minute."""
+        self.counters.held_back += 1
+        if now >= self._silent_until:
+            self._silent_until = now + TOLD_SECONDS
+            log.warning("overload: some replies come whole", waiting=self.waiting)
 
     def _take(self, offer: Offer, request: Request, now: float) -> None:
         offer.granted, offer.taken_at = request, now

@@ -99,6 +99,7 @@ async def test_a_reply_that_could_not_be_ended_is_not_begun() -> None:
     waiting = [desk.ask(POST, stake, Priority.FIRST) for stake in stakes]
     await desk.clock.advance(TYPICAL)
     assert sum(task.done() for task in waiting) == 10
+    assert desk.pacer.counters.held_back >= 4  # the log says so, too
     late = [number for number, task in enumerate(waiting) if not task.done()]
     whole = replace(POST, keeps=None, grows=None)
     for number in late:
