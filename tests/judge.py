@@ -1,122 +1,29 @@
 """Judges what people saw: the whole record of a platform and of the model against what was asked.
 
 It knows what was said and what the model was to answer, and takes nothing from the bot but its
-database, which is judged as well. Every word of an answer names its question and its number, so
-that a page is known wherever it stands, and a missing, repeated or strayed word is seen.
+database, which is judged as well.
 """
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby, pairwise
-from pathlib import Path
 from typing import Any
 
 from tests import store_kit
+from tests.evidence import Asked, Evidence, Post, Verdict, order
+from tests.judge_history import history
 
-_WORD = re.compile(r"(q\d{5})w(\d{4})")
-_MARK = re.compile(r"q\d{5}(?!w)")
 # What the bot says by itself in answer to a command.
-COMMAND_ANSWERS = ("Started over", "nothing to start over")
+COMMAND_ANSWERS = (
+    *("Started over", "nothing to start over", "Undone", "nothing to bring back", "Stopped."),
+    *("not writing anything", "still writing", "no answer here that I could"),
+)
 # How a turn may end when the model was made to fail.
 TROUBLED_OUTCOMES = ("answered", "cut_off", "failed")
-
-
-def mark(number: int) -> str:
-    """The name of a question, which no other contains."""
-    return f"q{number:05d}"
-
-
-def answer_to(name: str, words: int) -> str:
-    """What the model says to the question `name`: its words, in paragraphs."""
-    spelled = [f"{name}w{n:04d}" for n in range(words)]
-    rows = [" ".join(spelled[i : i + 40]) for i in range(0, words, 40)]
-    return "\n\n".join(rows)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One question. `where` is the place of its reply; `section` counts the resets before it.
-
-    `beside` is the question that was asked without waiting for the answer to this one, or that
-    this one did not wait for: under trouble either may arrive first.
-    """
-
-    name: str
-    where: str
-    id: str
-    words: int
-    section: int = 0
-    beside: str = ""
-
-    @property
-    def spoken(self) -> list[tuple[str, int]]:
-        """The words of the whole answer."""
-        return [(self.name, n) for n in range(self.words)]
-
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """One message of the bot, with every text that it ever had; `where` is where it stands."""
-
-    id: str
-    where: str
-    text: str
-    buttons: tuple[str, ...]
-    pings: tuple[str, ...]
-    texts: tuple[str, ...]
-    deleted: bool
-
-    @property
-    def words(self) -> list[tuple[str, int]]:
-        """The words of answers in it, in order."""
-        return words_of(self.text)
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """All that is judged. `requests` are the bodies that the model was sent.
-
-    `troubled`: the model was made to fail, so that an outcome may be a sentence under a part of
-    the answer, and messages may have arrived in another order than they were said.
-    """
-
-    asked: Sequence[Asked]
-    posts: Sequence[Post]
-    requests: Sequence[Mapping[str, Any]]
-    signs: Sequence[Any]
-    database: Path
-    system_prompt: str
-    resets: int = 0
-    troubled: bool = False
-
-
-@dataclass(slots=True)
-class Verdict:
-    """What was found, by kind: lost, doubled, cut, strayed, left (a sign of work), history, …"""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    faults: list[tuple[str, str]] = field(default_factory=list)
-
-    def add(self, kind: str, what: str) -> None:
-        self.faults.append((kind, what))
-
-    @property
-    def kinds(self) -> Counter[str]:
-        return Counter(kind for kind, _ in self.faults)
-
-    def __str__(self) -> str:
-        return "\n".join(f"{kind}: {what}" for kind, what in self.faults) or "nothing is wrong"
-
-
-def words_of(text: str) -> list[tuple[str, int]]:
-    """The words of answers in a text."""
-    return [(name, int(number)) for name, number in _WORD.findall(text)]
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -131,25 +38,27 @@ def judge(evidence: Evidence) -> Verdict:
     _doubles(evidence, verdict)
     _signs(evidence, verdict)
     for body in evidence.requests:
-        _history(evidence, body, verdict)
+        history(evidence, body, verdict)
     return verdict
 
 
 # ── the database ──────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class _Ledger:
-    """What the database says: the turn of each question, and of each turn its pages in order."""
+    """What the database says: turn and text of each question, and of each turn its pages."""
 
     turn_of: Mapping[str, int]
+    texts: Mapping[str, str]
     turns: Mapping[int, Mapping[str, Any]]
     pages: Mapping[int, Sequence[str | None]]
 
     @classmethod
     def read(cls, db: sqlite3.Connection) -> _Ledger:
-        questions = db.execute("SELECT message_id, turn_id FROM messages WHERE kind = 'question'")
+        questions = db.execute("SELECT * FROM messages WHERE kind = 'question'").fetchall()
         pages = db.execute("SELECT turn_id, message_id FROM pages ORDER BY turn_id, number")
         return cls(
             turn_of={row["message_id"]: row["turn_id"] for row in questions},
+            texts={row["message_id"]: row["content"] for row in questions},
             turns={row["id"]: dict(row) for row in db.execute("SELECT * FROM turns")},
             pages={
                 turn: [row["message_id"] for row in rows]
@@ -176,8 +85,13 @@ def _outcomes(evidence: Evidence, ledger: _Ledger, verdict: Verdict) -> None:
         turn = ledger.turn_of.get(asked.id)
         if turn is None:
             verdict.add("lost", f"{asked.name} was never stored")
-        else:
+        elif not asked.gone:
             by_turn.setdefault(turn, []).append(asked)
+    for asked in evidence.asked:
+        if asked.gone and ledger.texts.get(asked.id):
+            verdict.add("kept", f"the text of {asked.name}, which was deleted")
+        if asked.edited and asked.edited not in ledger.texts.get(asked.id, ""):
+            verdict.add("kept", f"the text of {asked.name}, which was edited")
     posts = {post.id: post for post in evidence.posts}
     for turn, questions in by_turn.items():
         _outcome(evidence, ledger, turn, questions, posts, verdict)
@@ -199,7 +113,7 @@ def _outcome(
     if not shown or len(shown) < len(pages):
         verdict.add("lost", f"{names}: {len(pages)} pages in the ledger, {len(shown)} shown")
     for before, after in pairwise(shown):
-        if _order(before.id) > _order(after.id):
+        if order(before.id) > order(after.id):
             verdict.add("order", f"{names}: page {after.id} stands above {before.id}")
     for post in shown:
         if post.where != questions[-1].where:
@@ -216,13 +130,12 @@ def _whole(
     names: str,
     verdict: Verdict,
 ) -> None:
-    if evidence.troubled and outcome not in TROUBLED_OUTCOMES:
+    fits = TROUBLED_OUTCOMES if evidence.troubled else ()
+    if outcome not in (last.ends, *fits):
         verdict.add("outcome", f"{names} ended as {outcome}")
     if outcome == "answered":
         if seen != last.spoken:
             verdict.add("cut", f"{names}: {_difference(seen, last.spoken)}")
-    elif not evidence.troubled:
-        verdict.add("outcome", f"{names} ended as {outcome}")
     elif seen != last.spoken[: len(seen)]:
         verdict.add("cut", f"{names} ({outcome}): {_difference(seen, last.spoken)}")
 
@@ -233,25 +146,24 @@ def _difference(seen: Sequence[tuple[str, int]], wanted: Sequence[tuple[str, int
     return f"{len(seen)} of {len(wanted)} words, other from word {at} on: {list(seen[at : at + 2])}"
 
 
-def _order(identity: str) -> tuple[int, ...]:
-    """A snowflake or a ts as the platform orders them."""
-    return tuple(int(part) for part in identity.split("."))
-
-
 # ── what must not be there ────────────────────────────────────────────────────────────────────
 def _strays(evidence: Evidence, ledger: _Ledger, verdict: Verdict) -> None:
     """No message of the bot but the pages of turns and the answers of commands."""
     known = {page for pages in ledger.pages.values() for page in pages}
+    gone = {asked.name for asked in evidence.asked if asked.gone}
     told = 0
     for post in evidence.posts:
-        if any(said in post.text for said in COMMAND_ANSWERS):
+        if post.id not in known and any(said in post.text for said in COMMAND_ANSWERS):
             told += 1
         elif post.id not in known and not post.deleted:
             verdict.add("orphan", f"{post.id} in {post.where}: {post.text[:60]!r}")
+        elif gone & {name for name, _ in post.words}:
+            if not post.deleted:
+                verdict.add("left", f"{post.id} answers what was deleted: {post.text[:60]!r}")
         elif post.deleted and not evidence.troubled:
             verdict.add("doubled", f"{post.id} was posted and deleted: {post.text[:60]!r}")
-    if told > evidence.resets:
-        verdict.add("doubled", f"{told} answers to {evidence.resets} resets")
+    if told > evidence.commands:
+        verdict.add("doubled", f"{told} answers to {evidence.commands} commands")
 
 
 def _doubles(evidence: Evidence, verdict: Verdict) -> None:
@@ -277,75 +189,3 @@ def _signs(evidence: Evidence, verdict: Verdict) -> None:
             verdict.add("ping", f"{post.id} pings {post.pings}")
         if not post.deleted and not post.text.strip():
             verdict.add("left", f"{post.id} is empty")
-
-
-# ── what the model was sent ───────────────────────────────────────────────────────────────────
-def _history(evidence: Evidence, body: Mapping[str, Any], verdict: Verdict) -> None:
-    """Of one conversation and section, whole and in order: all questions up to the last, each
-    answer behind the questions that it answers."""
-    messages = list(_said(body["messages"]))
-    if messages[:1] != [("system", evidence.system_prompt)]:
-        verdict.add("history", f"begins with {messages[:1]}")
-    found = list(_entries(messages))
-    names = [name for role, name in found if role == "user"]
-    asked = {each.name: each for each in evidence.asked}
-    if not names or found[-1][0] != "user" or any(name not in asked for name in names):
-        verdict.add("history", f"is not from questions to a question: {found}")
-        return
-    last = asked[names[-1]]
-    expected = _expected(evidence, last)
-    if not (_agree(evidence, names, expected) if evidence.troubled else names == expected):
-        verdict.add("history", f"{last.name} was asked with {names} instead of {expected}")
-    _answers(evidence, messages, asked, verdict)
-
-
-def _said(messages: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Each message by itself: what people say in a row reaches the model as one."""
-    for message in messages:
-        text = str(message["content"])
-        parts = text.split("\n\n") if message["role"] == "user" else [text]
-        yield from ((message["role"], part) for part in parts)
-
-
-def _entries(messages: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    for role, text in messages:
-        if role == "user":
-            found = _MARK.findall(text)
-            yield role, found[0] if len(found) == 1 else text
-        elif role == "assistant":
-            words = words_of(text)
-            yield role, words[0][0] if words else text
-
-
-def _expected(evidence: Evidence, last: Asked) -> list[str]:
-    """The questions that the model is to know when it answers `last`."""
-    mine = [q for q in evidence.asked if (q.where, q.section) == (last.where, last.section)]
-    return [q.name for q in mine if _order(q.id) <= _order(last.id)]
-
-
-def _agree(evidence: Evidence, names: Sequence[str], expected: Sequence[str]) -> bool:
-    """Nothing twice, and nothing else but for questions that were asked beside another."""
-    paired = {each.name for each in evidence.asked if each.beside}
-    return len(set(names)) == len(names) and set(names) ^ set(expected) <= paired
-
-
-def _answers(
-    evidence: Evidence,
-    messages: Sequence[tuple[str, str]],
-    asked: Mapping[str, Asked],
-    verdict: Verdict,
-) -> None:
-    """Each answer stands whole and once, directly behind its question."""
-    for (role, before), (answers, text) in pairwise(messages):
-        if answers != "assistant":
-            if role == answers == "user" and not evidence.troubled:
-                verdict.add("history", f"no answer between {before!r} and {text!r}")
-            continue
-        names = _MARK.findall(before)
-        words = words_of(text)
-        whole = asked[names[0]].spoken if len(names) == 1 and names[0] in asked else None
-        right = words == whole
-        if evidence.troubled and whole is not None:
-            right = words == whole[: len(words)]
-        if role != "user" or not right:
-            verdict.add("history", f"behind {before!r} stands {text[:60]!r}")

@@ -57,12 +57,14 @@ class Stage(Protocol):
 
     name: str
     limit: int
+    channels: list[Any]
 
     @property
     def sim(self) -> SimProcess: ...
 
     def settings(self) -> Mapping[str, str]: ...
-    async def mention(self, text: str, *, user: str = "alice") -> Place: ...
+    async def widen(self, channels: int) -> None: ...
+    async def mention(self, text: str, *, user: str = "alice", channel: Any = None) -> Place: ...
     async def say(self, place: Place, text: str, *, user: str = "alice") -> Any: ...
     async def mention_in(self, place: Place, text: str) -> Any: ...
     async def attach(self, text: str) -> Place: ...
@@ -96,6 +98,7 @@ class DiscordStage:
 
     def __init__(self, sim: DiscordSim) -> None:
         self._sim = sim
+        self.channels: list[Any] = [d.CHANNEL, d.CHANNEL_2]
 
     @property
     def sim(self) -> DiscordSim:
@@ -108,9 +111,13 @@ class DiscordStage:
             "DISCORD_GATEWAY_URL": self.sim.gateway_url,
         }
 
-    async def mention(self, text: str, *, user: str = "alice") -> Place:
-        message = await self.sim.mention(text, user=self.people[user])
-        return Place(d.CHANNEL, message, message)
+    async def widen(self, channels: int) -> None:
+        """Threads are channels of their own here."""
+
+    async def mention(self, text: str, *, user: str = "alice", channel: Any = None) -> Place:
+        where = channel or d.CHANNEL
+        message = await self.sim.mention(text, user=self.people[user], channel=where)
+        return Place(where, message, message)
 
     async def say(self, place: Place, text: str, *, user: str = "alice") -> Any:
         return await self.sim.say(self.people[user], place.thread, text)
@@ -226,6 +233,7 @@ class SlackStage:
 
     def __init__(self, sim: SlackSim) -> None:
         self._sim = sim
+        self.channels: list[Any] = [s.GENERAL]
 
     @property
     def sim(self) -> SlackSim:
@@ -238,9 +246,15 @@ class SlackStage:
             "SLACK_API_URL": self.sim.api_url,
         }
 
-    async def mention(self, text: str, *, user: str = "alice") -> Place:
-        ts = await self.sim.say(self.people[user], s.GENERAL, text, mention=True)
-        return Place(s.GENERAL, ts, ts)
+    async def widen(self, channels: int) -> None:
+        """A channel takes one post a second, whatever its threads."""
+        while len(self.channels) < channels:
+            self.channels.append(await self.sim.add_channel(f"team-{len(self.channels)}"))
+
+    async def mention(self, text: str, *, user: str = "alice", channel: Any = None) -> Place:
+        where = channel or s.GENERAL
+        ts = await self.sim.say(self.people[user], where, text, mention=True)
+        return Place(where, ts, ts)
 
     async def say(self, place: Place, text: str, *, user: str = "alice") -> Any:
         return await self.sim.say(self.people[user], place.channel, text, thread_ts=place.thread)

@@ -204,6 +204,7 @@ class SlackAdapter:
                 channel=key.channel,
                 thread=key.thread,
                 left_over=claim.fence.attempt > 1,
+                clock=self._clock,
             ),
             clock=self._clock,
             rules=self._files,

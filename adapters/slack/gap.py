@@ -2,6 +2,9 @@
 
 Slack delivers again what was not acknowledged, the last time after some six minutes. So a short
 loss of the connection costs no reads: the watermarks only wait until the last of it must be here.
+
+A channel's watermark waits for all of its threads, and each costs a request. So a thread that was
+read has a watermark of its own until then: a bot that dies while it reads does not begin anew.
 """
 
 from __future__ import annotations
@@ -10,15 +13,15 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from math import ceil
 from typing import Any
 
 import structlog
 
 from adapters.slack.changes import Changes
-from adapters.slack.events import DIRECT, PLATFORM, position
+from adapters.slack.events import PLATFORM, position
+from adapters.slack.plans import PAGE, Message, Place, goes_on, places, stamp, to_read
 from adapters.slack.questions import LastQuestions
-from adapters.slack.workspace import Workspace, kind_of
+from adapters.slack.workspace import Workspace
 from bot.domain import Conversation, Incoming
 from bot.frames import Priority
 from bot.marks import Spot
@@ -34,96 +37,7 @@ SHORT_OUTAGE = 240.0
 REDELIVERED = 420.0  # after this nothing of before an outage comes by itself any more
 # Threads in which nobody spoke for so long are not looked at by themselves. Seconds.
 KNOWN_SECONDS = 14 * 86_400.0
-PAGE = 999  # the most that one request gives, of messages and of channels
-# Direct messages without a conversation here: somebody may have written there for the first time,
-# and nothing tells which. So many are read, the newest first.
-MOST_SILENT = 100
 NAMES_SECONDS = 5.0  # for people's names; nobody waits for an acknowledgement here
-
-Message = Mapping[str, Any]
-
-
-# ── planning ──────────────────────────────────────────────────────────────────────────────────
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A channel that the bot is in; `roots` are its threads that are known, the newest first."""
-
-    id: str
-    kind: str
-    roots: tuple[int, ...] = ()
-    talked_at: float = 0.0
-    created: float = 0.0
-
-    @property
-    def rank(self) -> tuple[float, ...]:
-        """Where people talked with the bot last comes first."""
-        return (0, -self.talked_at) if self.talked_at else (2, -self.created)
-
-
-def places(
-    channels: Iterable[Message], conversations: Sequence[Conversation], since: float
-) -> list[Place]:
-    """The channels to read; `since` is how old a thread's last word may be, in Unix seconds."""
-    talked: dict[str, list[Conversation]] = {}
-    for conversation in conversations:
-        talked.setdefault(conversation.key.channel, []).append(conversation)
-    found = [_place(channel, talked.get(channel["id"], ()), since) for channel in channels]
-    silent = [place for place in found if place.kind == DIRECT and not place.talked_at]
-    left_out = set(sorted(silent, key=lambda place: place.rank)[MOST_SILENT:])
-    if left_out:
-        log.warning("not all silent direct messages are looked at", left_out=len(left_out))
-    return sorted((p for p in found if p not in left_out), key=lambda place: place.rank)
-
-
-def _place(channel: Message, talked: Sequence[Conversation], since: float) -> Place:
-    return Place(
-        id=str(channel["id"]),
-        kind=str(channel["kind"] if "kind" in channel else kind_of(channel)),
-        roots=tuple(position(c.key.thread) for c in talked if c.updated_at > since),
-        talked_at=max((c.updated_at for c in talked), default=0.0),
-        created=float(channel.get("created") or 0),
-    )
-
-
-def goes_on(read: Sequence[Message], after: int, roots: Sequence[int], page: int = PAGE) -> bool:
-    """Whether the next page of a channel's history is worth its request.
-
-    It is when what was missed is not whole. It also is when the next pages are likely to show that
-    more known threads have nothing new than there are pages: each of these threads, unseen, would
-    cost a request of its own. How far a page reaches, and how many threads have nothing new, is
-    judged by what was read.
-    """
-    newest, oldest = position(read[0]["ts"]), position(read[-1]["ts"])
-    if oldest > after:
-        return True
-    hidden = sorted((root for root in roots if root < oldest), reverse=True)
-    replies = {position(m["ts"]): position(m.get("latest_reply") or m["ts"]) for m in read}
-    shown = [replies[root] for root in roots if root in replies]
-    quiet = (sum(latest <= after for latest in shown) + 1) / (len(shown) + 1)
-    reach = max(1.0, (newest - oldest) / len(read) * page)
-    return any(
-        count * quiet > ceil((oldest - root) / reach) for count, root in enumerate(hidden, 1)
-    )
-
-
-def to_read(read: Sequence[Message], after: int, roots: Iterable[int]) -> dict[int, int]:
-    """The threads with something after `after`: their root, and their last reply as far as known.
-
-    Known ones that the history did not reach may have something.
-    """
-    oldest = position(read[-1]["ts"]) if read else after
-    seen = {position(m["ts"]): m for m in read}
-    changed = {
-        root: position(message["latest_reply"])
-        for root, message in seen.items()
-        if message.get("latest_reply") and position(message["latest_reply"]) > max(after, root)
-    }
-    return changed | {root: after for root in roots if root < oldest and root not in seen}
-
-
-def stamp(position: int) -> str:
-    """A position as Slack's ts."""
-    return f"{position // 1_000_000}.{position % 1_000_000:06d}"
 
 
 @dataclass(slots=True)
@@ -144,6 +58,7 @@ class _Thread:
     place: Place
     root: str
     after: int
+    until: int
     cursor: str | None = None
 
 
@@ -261,7 +176,7 @@ class Gap:
             f"channel {place.id}", place.rank, lambda: self._history_page(history)
         )
         if done and history.whole:
-            done = all(await asyncio.gather(*self._threads(history)))
+            done = all(await asyncio.gather(*self._threads(history, until)))
         if not done:
             self._marks.unread(spot)
             self._reads.begin(self._read_later(place, until), name="gap: later")
@@ -276,19 +191,28 @@ class Gap:
         await self._clock.sleep(LATER_SECONDS)
         await self._read(place, until)
 
-    def _threads(self, history: _History) -> list[asyncio.Future[bool]]:
+    def _threads(self, history: _History, until: int) -> list[asyncio.Future[bool]]:
+        """Threads that an earlier start read already wait for those that none did."""
         place, known = history.place, frozenset(history.place.roots)
         changed = to_read(history.read, history.after, known)
+        until = min(until, _reached(history))
         jobs = []
         for root, latest in sorted(changed.items(), key=lambda item: -item[1]):
-            thread = _Thread(place, stamp(root), history.after)
-            rank = (0 if root in known else 1, -latest / 1e6)
+            after = max(history.after, self._marks.of(self._spot(place, stamp(root))))
+            if history.after < latest <= after:
+                continue
+            thread = _Thread(place, stamp(root), after, until)
+            rank = (0 if root in known else 1, after > history.after, -latest / 1e6)
             jobs.append(
                 self._reads.add(
                     f"thread {place.id}/{thread.root}", rank, partial(self._thread_page, thread)
                 )
             )
         return jobs
+
+    def _spot(self, place: Place, root: str) -> Spot:
+        """Where the watermark of a thread is kept."""
+        return Spot(self._team, f"{place.id}/{root}")
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
     async def _history_page(self, history: _History) -> bool:
@@ -328,6 +252,9 @@ class Gap:
         found = answer.data.get("messages", ())
         await self._bring(thread.place, [m for m in found if m["ts"] != thread.root])
         thread.cursor = _next(answer.data)
+        if thread.cursor is None:
+            self._marks.read(self._spot(thread.place, thread.root), thread.until)
+            self._keeper.save_soon()
         return thread.cursor is not None
 
     async def _bring(self, place: Place, messages: Iterable[Message]) -> None:

@@ -15,6 +15,8 @@ import structlog
 from adapters.slack.web import WebApi
 from bot.errors import PlatformError, Throttled, Unsettled
 from bot.frames import Action, Priority, Request
+from bot.ports import Clock
+from bot.reply.delivery import LANDED
 from bot.reply.stakes import Stake
 
 log = structlog.stdlib.get_logger(__name__)
@@ -35,11 +37,14 @@ class Status:
     """One turn's status: the agent session's, which offers Slack's own stop button, or where the
     app is no agent, words under the thread.
 
-    `left_over` says that a process that died may have left either.
+    `left_over` says that a process that died may have left either, or have it on its way.
     """
 
-    def __init__(self, *, api: WebApi, channel: str, thread: str, left_over: bool) -> None:
-        self._api, self._channel, self._thread = api, channel, thread
+    def __init__(
+        self, *, api: WebApi, channel: str, thread: str, left_over: bool, clock: Clock
+    ) -> None:
+        self._api, self._channel, self._thread, self._clock = api, channel, thread, clock
+        self._landed = clock.monotonic() + LANDED if left_over else 0.0
         self._stake = Stake(over=True)  # holds one request for clearing it
         self._showing: asyncio.Task[None] | None = None
         # The methods by which a status may be set now.
@@ -81,6 +86,8 @@ class Status:
             await asyncio.gather(self._showing, return_exceptions=True)
         try:
             async with asyncio.timeout(CLEAR_SECONDS):
+                if self._set:
+                    await self._clock.sleep(max(self._landed - self._clock.monotonic(), 0.0))
                 while self._set:
                     await self._clear(min(self._set))
         except TimeoutError:
@@ -94,7 +101,8 @@ class Status:
                 return
 
     async def _shown(self, method: str) -> bool:
-        """Whether it may be set now."""
+        """Whether it may be set now; what a process that died left stays so when Slack is busy."""
+        before = method in self._set
         try:
             async with asyncio.timeout(SHOW_SECONDS):
                 await self._granted(method, clears=False)
@@ -103,7 +111,8 @@ class Status:
                 self._sure = True
         except (PlatformError, TimeoutError) as error:
             log.debug("no status", method=method, error=repr(error))
-            if not isinstance(error, Unsettled | TimeoutError):
+            unknown = isinstance(error, Unsettled | TimeoutError)
+            if not unknown and not (before and isinstance(error, Throttled)):
                 self._set.discard(method)
         return method in self._set
 
@@ -114,7 +123,7 @@ class Status:
         except Throttled:
             return None  # the budget says when
         except Unsettled:
-            return await asyncio.sleep(RETRY_SECONDS)
+            return await self._clock.sleep(RETRY_SECONDS)
         except PlatformError as error:
             log.debug("no status to clear", method=method, error=repr(error))
         self._set.discard(method)

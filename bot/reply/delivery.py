@@ -25,6 +25,11 @@ log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
+LANDED = 2.0
+"""Seconds for which something may still be on its way that a process sent before it died: what an
+earlier attempt was about to post is looked for once more after them. A slow platform takes about
+that long, and to be started again takes a while itself."""
+
 
 class Ledger(Protocol):
     """The part of the store that a reply writes."""
@@ -87,6 +92,7 @@ class Delivery:
         self._recorded: dict[int, tuple[str, str]] = {}
         self._intended: set[int] = set()
         self._doubtful: set[int] = set()  # pages whose post may or may not have been carried out
+        self._landed = 0.0  # from then on nothing of an earlier attempt's comes any more
         self._tasks: set[asyncio.Task[Any]] = set()
         self._removed = False  # whether pages that are not shown may leave the ledger
         self._recording: asyncio.Task[None] | None = None  # while the database fails
@@ -105,6 +111,9 @@ class Delivery:
                 self._recorded[page.number] = (page.channel, page.message_id)
         found: Shown = await self._persistently(lambda: self._surface.recover(pages))
         self.shown = found
+        missing = {page.number for page in pages} - {page.number for page in found.pages}
+        self._doubtful |= missing - self._recorded.keys()
+        self._landed = self._clock.monotonic() + LANDED
         await self._record(removed=False)
 
     async def intend(self, page: int) -> None:
@@ -210,6 +219,7 @@ class Delivery:
     async def _found(self, page: int) -> bool:
         """Whether the page of a post of unknown outcome is there; then it is shown."""
         await self.quiet()
+        await self._clock.sleep(max(self._landed - self._clock.monotonic(), 0.0))
         record = PageRecord(page, None)
         found: Shown = await self._persistently(lambda: self._surface.recover([record]))
         self._doubtful.discard(page)

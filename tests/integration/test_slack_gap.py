@@ -268,6 +268,37 @@ async def test_no_watermark_passes_what_could_not_be_stored(
     assert sorted(said(inbox)) == ["live", "missed"]
 
 
+async def test_a_start_that_dies_while_it_reads_leaves_the_rest_to_the_next(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """However often it dies: a thread that was read is not read again, as it has nothing new."""
+    await sim.online()
+    async with running(sim, inbox):
+        roots = [await sim.say(ids.ALICE, ids.GENERAL, "root", mention=True) for _ in range(4)]
+        await until(lambda: len(inbox.received) == 4)
+    inbox.talked_in = [talked(ids.GENERAL, root) for root in roots]
+    inbox.received.clear()
+    await sim.offline()
+    for root in roots:
+        await sim.say(ids.ALICE, ids.GENERAL, f"under {root}", thread_ts=root)
+    await away(sim)
+    lives = 0
+    while len(inbox.received) < len(roots):
+        lives += 1
+        done = {channel for _, channel in inbox.marks if "/" in channel}
+        since = await now(sim)
+        async with running(sim, inbox):
+            await until(
+                lambda done=done: {c for _, c in inbox.marks if "/" in c} > done, seconds=20
+            )
+        asked = await sim.requests("conversations.replies", since)
+        threads = [f"{ids.GENERAL}/{request['query']['ts']}" for request in asked]
+        assert not done & set(threads)
+        assert len(set(threads)) == len(threads)
+    assert 1 < lives <= len(roots)
+    assert sorted(said(inbox)) == sorted(f"under {root}" for root in roots)
+
+
 async def test_the_last_question_is_looked_at_for_an_edit_and_a_deletion(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:

@@ -280,6 +280,31 @@ async def test_what_a_dead_process_left_is_cleared(sim: SlackSim, slack: SlackAd
     await dead.close()
 
 
+async def test_what_a_dead_process_left_is_cleared_though_slack_was_busy(
+    sim: SlackSim, slack: SlackAdapter
+) -> None:
+    """Nothing can be set anew then: all the same something is there to be cleared."""
+    ts = await ask(sim)
+    dead = slack.surface(claim(ids.GENERAL, ts))
+    await dead.open()
+    await thinking(sim)
+    again = claim(ids.GENERAL, ts)
+    surface = slack.surface(replace(again, fence=replace(again.fence, attempt=2)))
+    busy = {"status": 429, "body": {"ok": False, "error": "ratelimited"}}
+    await sim.call("fault", match="sessions", times=1, headers={"Retry-After": "1"}, **busy)
+    await surface.open()
+    await sim.until(lambda: _asked(sim, "sessions.setStatus", 2))
+    await surface.close()
+    (session,) = (await sim.state())["sessions"]
+    assert session["status"] == "active"
+    await dead.close()
+
+
+async def _asked(sim: SlackSim, method: str, times: int) -> bool:
+    answered = [request["answered"] for request in await sim.requests(method)]
+    return len(answered) == times and None not in answered
+
+
 @pytest.mark.parametrize("posts", [0, 1])
 async def test_no_status_stays(sim: SlackSim, slack: SlackAdapter, posts: int) -> None:
     """Of an app that is no agent, too: whether or not something was posted, which clears it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.kills.nursery import Nursery
 from tests.kills.points import Point, Trial, trial
-from tests.kills.scene import NotWithin
+from tests.kills.scene import NotWithin, Scene
 
 # A run mostly waits: for the platform's limits, the model's pace and quiet.
 AT_ONCE = 4
@@ -60,6 +60,7 @@ async def campaign(
     nursery: Nursery,
     folder: Path,
     *,
+    scenery: type[Scene] = Scene,
     seconds: float = float("inf"),
 ) -> Report:
     """Try each of `kills`, one point or several in a row, as far as `seconds` go."""
@@ -72,7 +73,7 @@ async def campaign(
             number, points = waiting.pop()
             home = folder / f"{number:04d}"
             try:
-                report.trials.append(await trial(points, platform, nursery, home))
+                report.trials.append(await trial(points, platform, nursery, home, scenery=scenery))
             except NotWithin as error:  # before anything was at stake: the bot did not even start
                 report.broken.append(f"{_names(points)}: {error}")
 

@@ -9,24 +9,32 @@ import asyncio
 import random
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.judge import Asked, Verdict
+from tests.evidence import Asked, Verdict
+from tests.kills.control import Acts
 from tests.kills.nursery import Nursery
-from tests.kills.scene import LONG, RATE, NotWithin, Scene
+from tests.kills.scene import LONG, RATE, NotWithin
 from tests.kills.weather import Weather
 from tests.kills.world import World, new_world
+from tests.stage import Place
 
-# People at once: Slack takes one post a second in a channel, Discord many in threads of their own.
-CROWD = {"discord": 16, "slack": 6}
+CROWD = {"discord": 16, "slack": 12}  # people at once
+CHANNELS = 4
 MOST = 1_000  # conversations
 # An outcome may be a while in coming: a model rests, a retry of Slack's takes its time.
 PATIENCE = 150.0
 # Slack's retries come after so many times 60 and 300 seconds.
 RETRY_SCALE = 0.1
 SLOWEST_COMMIT = 0.15  # seconds
+DIRECT, STOPPED = 0.15, 0.08  # of all questions
+# An event that Slack could not deliver in all its tries is lost; so is a deletion that only a read
+# of a channel could tell of: people wait for so many seconds to see what they did.
+LEARNED_WITHIN, EDITS = 60.0, 4
+BREATH = 2.0  # seconds
 PROBED = 8  # conversations that are gone on with at the end, in calm
 
 
@@ -57,13 +65,13 @@ class Outcome:
         )
 
 
-class Crowd(Scene):
+class Crowd(Acts):
     """A scene of some length: its people begin conversations for so many `seconds`."""
 
     def __init__(self, world: World, dice: random.Random, seconds: float) -> None:
         super().__init__(world, troubled=True, patience=PATIENCE)
         self._dice, self._seconds, self._until = dice, seconds, 0.0
-        self._done: set[str] = set()
+        self._outcomes: dict[str, str] = {}
         self.said: list[Any] = []
         self.begun = 0
 
@@ -104,33 +112,73 @@ class Crowd(Scene):
             await self._talk()
 
     async def _talk(self) -> None:
-        """One conversation of a few questions."""
-        user = self._dice.choice(("alice", "bob"))
-        first = await self.begin("to begin with", user=user, **self._length())
-        self.said.append(self._native(first))
-        place = self.places[first.where]
-        await self.ended(first)
+        """One conversation of a few questions, and of what people do beside asking."""
+        direct = self.world.stage.name == "slack" and self._dice.random() < DIRECT
+        user = "alice" if direct else self._dice.choice(("alice", "bob"))
+        asked = await self._begun(user, direct)
+        place = self.places[asked.where]
         for _ in range(self._dice.choice((0, 1, 1, 2))):
             if time.monotonic() > self._until:
                 return
-            match self._dice.randrange(5):
-                case 0:
-                    await self.reset(place)
-                case 1:
-                    await self._two_at_once(place, user)
-                case _:
-                    asked = await self.ask(place, "and then?", user=user, **self._length())
-                    self.said.append(self._native(asked))
-                    await self.ended(asked)
+            asked = await self._more(place, user, asked)
 
-    async def _two_at_once(self, place: Any, user: str) -> None:
+    async def _begun(self, user: str, direct: bool) -> Asked:
+        """The first question, in some channel or in private."""
+        channel = self._dice.choice(self.world.stage.channels)
+        return await self._heard(
+            await self.begin("first", user=user, direct=direct, channel=channel, **self._length())
+        )
+
+    async def _more(self, place: Place, user: str, asked: Asked) -> Asked:
+        """What follows on `asked`; gives the question that is the last then."""
+        act = self._dice.choices(
+            (self._go_on, self._two_at_once, self._again, self._otherwise, self._forget, self._new),
+            (6, 2, 2, 2, 1, 2),
+        )[0]
+        return await act(place, user, asked)
+
+    async def _go_on(self, place: Place, user: str, _: Asked) -> Asked:
+        return await self._heard(await self.ask(place, "and then?", user=user, **self._length()))
+
+    async def _two_at_once(self, place: Place, user: str, _: Asked) -> Asked:
         one = await self.ask(place, "this", user=user)
         other = await self.ask(place, "and that", user=user)
-        pair = (replace(one, beside=other.name), replace(other, beside=one.name))
-        for plain, marked in zip((one, other), pair, strict=True):
-            self.asked[self.asked.index(plain)] = marked
+        one = self.change(one, beside=other.name)
+        other = self.change(other, beside=one.name)
         await self.ended(one)
         await self.ended(other)
+        return await self._go_on(place, user, other)  # which of the two is the last nobody knows
+
+    async def _again(self, place: Place, user: str, asked: Asked) -> Asked:
+        """A retry, which is one of the whole turn."""
+        await self.retry(asked)
+        return await self._go_on(place, user, asked)
+
+    async def _otherwise(self, place: Place, user: str, asked: Asked) -> Asked:
+        """An edit; one whose event never came and that nothing else tells of is made again."""
+        for number in range(EDITS):
+            with suppress(NotWithin):
+                await self.edit(asked, f"or rather {number}", within=LEARNED_WITHIN)
+                break
+            self.notes.append("an edit was made again")
+        return await self._go_on(place, user, asked)
+
+    async def _forget(self, place: Place, user: str, _: Asked) -> Asked:
+        """A deletion, and what is said after it."""
+        asked = await self._go_on(place, user, _)
+        try:
+            await self.delete(asked, within=LEARNED_WITHIN)
+        except NotWithin:
+            self.change(asked, gone=False)
+            self.notes.append("a deletion was not learned of")
+        return await self._go_on(place, user, asked)
+
+    async def _new(self, place: Place, user: str, asked: Asked) -> Asked:
+        """A new beginning, which some regret."""
+        await self.reset(place)
+        if self._dice.random() < 0.5:
+            await self.undo(place)
+        return await self._go_on(place, user, asked)
 
     def _length(self) -> dict[str, Any]:
         name = self.world.stage.name
@@ -138,24 +186,41 @@ class Crowd(Scene):
             return {"words": LONG[name], "rate": RATE[name]}
         return {"words": self._dice.randint(3, 30), "rate": self._dice.choice((40.0, 80.0, 0.0))}
 
-    def _native(self, asked: Asked) -> Any:
-        return int(asked.id) if self.world.stage.name == "discord" else asked.id
-
     # ── what has an outcome ───────────────────────────────────────────────────────────────────
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(0.1)
             rows = self.world.look(
-                "SELECT message_id FROM messages JOIN turns ON turns.id = turn_id"
+                "SELECT message_id, outcome FROM messages JOIN turns ON turns.id = turn_id"
                 " WHERE kind = 'question' AND state = 'done'"
             )
-            self._done = {row[0] for row in rows}
+            self._outcomes = dict(rows)
+
+    async def _heard(self, asked: Asked) -> Asked:
+        """Its outcome is there; some have lost patience before, and whoever reads of a failure
+        takes a breath.
+        """
+        self.said.append(self.native(asked))
+        if self._dice.random() < STOPPED:
+            await self._lose_patience(asked)
+        await self.ended(asked)
+        if self._outcomes.get(asked.id) == "failed":
+            await asyncio.sleep(BREATH)
+        return asked
+
+    async def _lose_patience(self, asked: Asked) -> None:
+        async def something() -> bool:
+            return asked.id in self._outcomes or await self.shows(asked, 0)
+
+        await self.until(something, f"anything about {asked.name}")
+        self.change(asked, ends="stopped")
+        await self.word(self.places[asked.where], "stop")
 
     async def ended(self, asked: Asked) -> None:
         """Wait for the outcome of a question, whatever it is."""
 
         async def there() -> bool:
-            return asked.id in self._done
+            return asked.id in self._outcomes
 
         await self.until(there, f"an outcome for {asked.name}")
 
@@ -166,7 +231,8 @@ async def run(
     """One run of at least `seconds`, and what came of it."""
     dice = random.Random(seed)
     slow = {"SLOW_COMMITS": f"{seed} {SLOWEST_COMMIT}"}
-    async with new_world(platform, nursery, folder) as world:
+    async with new_world(platform, nursery, folder, **Crowd.settings) as world:
+        await world.stage.widen(CHANNELS)
         if platform != "discord":
             await world.stage.sim.call("delivery", retry_scale=RETRY_SCALE)
         world.bot.later = slow

@@ -15,7 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from tests.judge import Verdict
+from tests.evidence import Verdict
 from tests.kills.nursery import Nursery
 from tests.kills.scene import PATIENCE, Scene
 from tests.kills.world import Life, World, new_world
@@ -113,14 +113,16 @@ class Trial:
     log: str
 
 
-async def record(platform: str, nursery: Nursery, folder: Path, planted: str = "") -> Recording:
+async def record(
+    platform: str, nursery: Nursery, folder: Path, scenery: type[Scene] = Scene
+) -> Recording:
     """Play the scene without a kill."""
     commits = folder / "commits"
-    async with new_world(platform, nursery, folder) as world:
-        scene = Scene(world)
+    async with new_world(platform, nursery, folder, **scenery.settings) as world:
+        scene = scenery(world)
         await scene.prologue()
         before = len(await world.stage.sim.requests())
-        await world.bot.start(Life({"COMMITS_LOG": str(commits), "PLANTED": planted}))
+        await world.bot.start(Life({"COMMITS_LOG": str(commits), "PLANTED": ""}))
         verdict = await scene.play()
         return Recording(
             platform=await world.stage.sim.requests(since=before),
@@ -136,6 +138,7 @@ async def trial(
     nursery: Nursery,
     folder: Path,
     *,
+    scenery: type[Scene] = Scene,
     planted: str = "",
     patience: float = PATIENCE,
 ) -> Trial:
@@ -144,9 +147,9 @@ async def trial(
     A planted bug stays over the restarts. `patience` is how long people wait for anything, in
     seconds.
     """
-    async with new_world(platform, nursery, folder) as world:
+    async with new_world(platform, nursery, folder, **scenery.settings) as world:
         lives = [_life(point, world, planted) for point in points]
-        scene = Scene(world, patience=patience)
+        scene = scenery(world, patience=patience)
         await scene.prologue()
         world.bot.later = {"PLANTED": planted}
         world.bot.lives = lives[1:]

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
-from tests.judge import Asked, Evidence, Verdict, answer_to, judge, mark
+from tests.evidence import Asked, Evidence, Verdict, answer_to, mark
+from tests.judge import judge
 from tests.kills.world import SYSTEM_PROMPT, World
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
@@ -41,6 +42,8 @@ class NotWithin(AssertionError):
 @dataclass(slots=True)
 class Scene:
     """What was said so far, and by whom it is waited for."""
+
+    settings: ClassVar[Mapping[str, str]] = {}  # the bot's own, beside the usual ones
 
     world: World
     asked: list[Asked] = field(default_factory=list)
@@ -81,12 +84,16 @@ class Scene:
         """What follows once the bot is started again, to the verdict."""
         try:
             await self.world.connected()
-            await asyncio.gather(self._alice(self.asked[0]), self._bob(), self._carol())
+            await asyncio.gather(*self.people())
             await asyncio.gather(*(self._probe(place) for place in list(self.places.values())))
             await self.settle()
         except NotWithin as error:
             self.breaches.append(f"late: {error}")
         return await self.verdict()
+
+    def people(self) -> list[Awaitable[None]]:
+        """What each of them does."""
+        return [self._alice(self.asked[0]), self._bob(), self._carol()]
 
     async def _alice(self, question: Asked) -> None:
         place = self.places[question.where]
@@ -130,15 +137,19 @@ class Scene:
         *,
         user: str = "alice",
         direct: bool = False,
+        channel: Any = None,
         words: int = SHORT,
         rate: float = 60.0,
         ping: bool = False,
     ) -> Asked:
-        """A question that begins a conversation."""
+        """A question that begins a conversation, in the first channel if in no other."""
         name = await self._script(words, rate, ping)
         stage = self.world.stage
         said = f"{name}, {text}"
-        place = await (stage.direct(said) if direct else stage.mention(said, user=user))
+        if direct:
+            place = await stage.direct(said)
+        else:
+            place = await stage.mention(said, user=user, channel=channel)
         where = self.world.location(place)
         self.places[where] = place
         return self._note(name, where, place.question, words)
@@ -176,14 +187,14 @@ class Scene:
         self.sections[where] = self.sections.get(where, 0) + 1
 
         async def done() -> bool:
-            return await self._told("Started over") or self._recorded(said)
+            return self.recorded(said)
 
         await self.until(done, "the reset")
         if not await self._comes(lambda: self._told("Started over"), 3.0):
             self.notes.append("a reset was carried out and not told")
             await self.delivered()
 
-    def _recorded(self, said: str) -> bool:
+    def recorded(self, said: str) -> bool:
         return bool(self.world.look("SELECT 1 FROM commands WHERE source LIKE ?", f"%/{said}"))
 
     async def _told(self, text: str) -> bool:
@@ -283,7 +294,7 @@ class Scene:
                 signs=await self.world.signs_of_work(),
                 database=self.world.bot.database,
                 system_prompt=SYSTEM_PROMPT,
-                resets=len(self.commands),
+                commands=len(self.commands),
                 troubled=self.troubled,
             )
         )

@@ -36,6 +36,8 @@ SLACK_PATHS = (
     "users.info",
     "apps.connections.open",
 )
+# What is under way for longer than that when a process dies, a new one does not wait for. Seconds.
+LATEST = 2.0
 MODEL_FAULTS = ("rate_limited", "overloaded", "server_error")
 BREAKS = ("cut", "fin", "end", "error", "garbage")
 
@@ -112,7 +114,7 @@ class Weather:
                 ("a platform's 429", limited),
                 (f"a platform's 5xx{done}", {"status": dice.choice((500, 502, 503)), **after}),
                 (f"a platform's dropped connection{done}", {"drop": True, **after}),
-                ("a platform's late answer", {"delay": dice.uniform(0.3, 2.5)}),
+                ("a platform's late answer", {"delay": dice.uniform(0.3, LATEST)}),
             ]
         )
         await self._world.stage.sim.call(

@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 import aiohttp
 
+from tests.evidence import Post
 from tests.harness import ROOT
-from tests.judge import Post
 from tests.kills.nursery import Nursery
 from tests.sims.discord import constants as d
 from tests.sims.discord.client import DiscordSim
@@ -199,7 +199,7 @@ class World:
         if isinstance(sim, DiscordSim):
             return await _discord_posts(sim)
         assert isinstance(sim, SlackSim)
-        return await _slack_posts(sim)
+        return await _slack_posts(sim, self.stage.channels)
 
 
 @asynccontextmanager
@@ -262,10 +262,10 @@ async def _discord_posts(sim: DiscordSim) -> list[Post]:
     ]
 
 
-async def _slack_posts(sim: SlackSim) -> list[Post]:
+async def _slack_posts(sim: SlackSim, channels: Sequence[str]) -> list[Post]:
     state = await sim.state()
     direct = [await sim.open_direct(user) for user in (s.ALICE, s.BOB)]
-    top = [message for place in (s.GENERAL, *direct) for message in await sim.channel(place)]
+    top = [message for place in (*channels, *direct) for message in await sim.channel(place)]
     everything = [*top, *(reply for root in top for reply in root.get("replies", ()))]
     everything += state["deleted"]
     return [

@@ -27,6 +27,11 @@ from tests.kills import bugs
 
 # What a statement says about the transition that it is part of; the first that fits counts.
 _SIGNS: tuple[tuple[str, str], ...] = (
+    ("again", r"UPDATE turns SET state = '(running|concluded)'.*opened = attempt \+ 1"),
+    ("stop", r"UPDATE turns SET stopping = 1"),
+    ("edit", r"UPDATE messages SET content = '.+', edited_at"),
+    ("erase", r"UPDATE messages SET content = '', parts = NULL"),
+    ("undo", r"UPDATE messages SET epoch"),
     ("claim", r"UPDATE turns SET (state = 'running'|attempt = attempt \+ 1)"),
     ("conclude", r"UPDATE turns SET state = 'concluded'"),
     ("finish", r"UPDATE turns SET state = 'done', finished_at"),

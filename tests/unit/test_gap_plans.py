@@ -10,8 +10,8 @@ import pytest
 
 from adapters.discord import gap as discord_gap
 from adapters.discord.gap import Newest, not_shown
-from adapters.slack import gap as slack_gap
-from adapters.slack.gap import MOST_SILENT, goes_on, places, stamp
+from adapters.slack import plans as slack_plans
+from adapters.slack.plans import MOST_SILENT, goes_on, places, stamp
 from bot.domain import Conversation, ConversationKey
 
 SECOND = 1 << 22  # of a snowflake, roughly: a millisecond is one step
@@ -81,13 +81,13 @@ class Channel:
             read = self.messages[: pages * page]
             more = len(read) < len(self.messages)
             if not (more and goes_on(read, self.after, self.roots, page)):
-                return pages + len(slack_gap.to_read(read, self.after, self.roots))
+                return pages + len(slack_plans.to_read(read, self.after, self.roots))
 
     def fewest(self, page: int, changed: set[int]) -> int:
         """The best that any number of pages gives, counted by trying them all."""
         counts = []
         for pages in range(1, -(-len(self.messages) // page) + 1):
-            reached = slack_gap.position(self.messages[: pages * page][-1]["ts"])
+            reached = slack_plans.position(self.messages[: pages * page][-1]["ts"])
             if reached > self.after and pages * page < len(self.messages):
                 continue  # something that was missed is not read
             hidden = [root for root in self.roots if root < reached]
@@ -133,4 +133,4 @@ def test_slack_reads_a_limited_number_of_direct_messages_in_which_nobody_ever_as
 
 def test_a_position_as_slack_says_it_and_back() -> None:
     for at in (0, 1, 1_700_000_000_000_123):
-        assert slack_gap.position(stamp(at)) == at
+        assert slack_plans.position(stamp(at)) == at
