@@ -79,7 +79,8 @@ class Incoming:
     `channel` is the thread); `position` orders messages as the platform does (a snowflake, or a
     timestamp in microseconds); `sent_at` is in Unix seconds; `route` is what the adapter needs
     to answer and is stored with the message; `unusable` names attached things that cannot be used
-    ("image", "file", "voice message").
+    ("image", "file", "voice message"); `edited_at` is when the text was changed last, in Unix
+    seconds, None when it is as it was sent.
     """
 
     key: ConversationKey
@@ -95,6 +96,7 @@ class Incoming:
     unusable: tuple[str, ...] = ()
     in_old_thread: bool = False  # others may have spoken there before: see Adapter.backlog
     late: bool = False  # missed, and asked too long ago to be answered: history, and an apology
+    edited_at: float | None = None
 
     @property
     def source(self) -> str:

@@ -85,7 +85,10 @@ class Intake:
         return addressed and self._apologies.due(incoming)
 
     async def missed(self, messages: Sequence[Incoming]) -> None:
-        """As `receive`, for what was said while no events came; turns begin after the last."""
+        """As `receive`, for what was said while no events came; turns begin after the last.
+
+        What was stored before may have been edited since, and its event missed.
+        """
         too_old = self._clock.time() - self._missed_seconds
         with self._waking() as asked:
             for incoming in messages:
@@ -95,6 +98,8 @@ class Intake:
                 elif incoming.address.begins or await self._store.find(incoming.key) is not None:
                     late = incoming.sent_at < too_old
                     asked.append(await self._accept(replace(incoming, late=late)))
+                    if asked[-1].receipt is Receipt.KNOWN and incoming.edited_at is not None:
+                        await self._changes.edited(incoming, incoming.edited_at)
 
     async def edited(self, incoming: Incoming, edited_at: float) -> None:
         """A message was edited; one that addresses the bot only now is a new one."""

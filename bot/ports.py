@@ -234,7 +234,8 @@ class Inbox(Protocol):
         """Accept what one place said while its events did not arrive, oldest first.
 
         As `receive`, but what is older than the settings allow becomes history with an apology, and
-        a conversation's questions are answered together. All come again after StoreUnavailable.
+        a conversation's questions are answered together. One that is known and says another text
+        now was edited meanwhile. All come again after StoreUnavailable.
         """
         ...
 

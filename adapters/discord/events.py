@@ -186,6 +186,7 @@ def incoming(
         route=_route(place, key, message, me),
         unusable=tuple(unusable),
         in_old_thread=place.kind is Kind.THREAD and address is Address.MENTION,
+        edited_at=message.edited_at.timestamp() if message.edited_at is not None else None,
     )
 
 

@@ -26,10 +26,11 @@ import structlog
 from adapters.discord import wire as w
 from adapters.discord.changes import Changes
 from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, Kind, Place, place_of
-from adapters.discord.questions import LastQuestions
+from adapters.discord.questions import Look
 from adapters.discord.wire import Wire, translated
 from bot.domain import Conversation, Incoming
 from bot.frames import Priority
+from bot.last_questions import LastQuestions
 from bot.marks import Spot
 from bot.ports import Inbox
 from bot.recovery import LATER_SECONDS, Keeper, Reads
@@ -128,7 +129,8 @@ class Gap:
         self._wire, self._inbox, self._keeper = wire, inbox, keeper
         self._marks = keeper.marks
         self._understood = understood
-        self._last = LastQuestions(wire=wire, inbox=inbox, marks=keeper.marks, changes=changes)
+        look = Look(wire=wire, changes=changes)
+        self._last = LastQuestions(platform=PLATFORM, inbox=inbox, look=look)
         self._reads = Reads(wire.clock)
         self._again: set[Spot] = set()
         self._conversations: asyncio.Task[Sequence[Conversation] | None] | None = None
@@ -173,7 +175,7 @@ class Gap:
         conversations = await self._active()
         if conversations is None:
             return
-        asked = await self._last.questions(workspace, self._reads)
+        asked = await self._last.before(workspace, self._reads)
         known = {c.key.thread for c in conversations if c.key.workspace == workspace}
         channels = {str(channel.id): channel for channel in _talked_in(guild)}
         places = [
@@ -203,7 +205,7 @@ class Gap:
         conversations = await self._active()
         if conversations is None:
             return
-        asked = await self._last.questions(DIRECT_MESSAGES, self._reads)
+        asked = await self._last.before(DIRECT_MESSAGES, self._reads)
         client = await self._wire.client()
         ended = []
         for conversation in conversations:
@@ -290,8 +292,11 @@ class Gap:
         await self._wire.grants.spend(w.GLOBAL, priority=Priority.BACKGROUND)
         history = reading.channel.history(limit=READ_AT_ONCE, after=after, oldest_first=True)
         page = await translated(_listed(history))
-        found = [await self._understood(message, reading.place) for message in page]
-        await self._inbox.missed([message for message in found if message is not None])
+        read = [await self._understood(message, reading.place) for message in page]
+        found = [message for message in read if message is not None]
+        await self._inbox.missed(found)
+        for message in found:
+            self._last.seen(message.source)
         end = len(page) < READ_AT_ONCE
         reached = max(page[-1].id if page else 0, reading.until if end else 0)
         self._marks.read(reading.spot, reached)

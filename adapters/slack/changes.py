@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from adapters.slack.events import edited_ts
 from adapters.slack.workspace import Workspace
 from bot.domain import Address
 from bot.ports import Inbox
@@ -39,8 +40,8 @@ class Changes:
     async def _changed(self, body: Payload, event: Payload, message: Payload) -> None:
         if message.get("subtype") == TOMBSTONE:
             return await self._deleted(event, str(message["ts"]))
-        edited_at = _edited(message)
-        if not edited_at or edited_at == _edited(event.get("previous_message") or {}):
+        edited_at = edited_ts(message)
+        if not edited_at or edited_at == edited_ts(event.get("previous_message") or {}):
             return None
         inner = {
             **message,
@@ -64,10 +65,3 @@ class Changes:
     def _source(self, event: Payload, ts: str) -> str:
         key = self._workspace.key(str(event["channel"]))
         return f"{key.platform}/{key.workspace}/{key.channel}/{ts}"
-
-
-def _edited(message: Payload) -> str:
-    """When a message was edited last, as Slack says it; "" when it never was, or is a bot's."""
-    if message.get("bot_id"):
-        return ""
-    return str((message.get("edited") or {}).get("ts") or "")

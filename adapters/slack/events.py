@@ -99,7 +99,15 @@ def message(
         route=_route(event, channel, thread, kind),
         unusable=_unusable(event.get("files") or ()),
         in_old_thread=address is Address.MENTION and thread != ts,
+        edited_at=float(edited_ts(event)) if edited_ts(event) else None,
     )
+
+
+def edited_ts(message: Payload) -> str:
+    """When a message was edited last, as Slack says it; "" when it never was, or is a bot's."""
+    if message.get("bot_id"):
+        return ""
+    return str((message.get("edited") or {}).get("ts") or "")
 
 
 def position(ts: str) -> int:

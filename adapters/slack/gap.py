@@ -20,10 +20,11 @@ import structlog
 from adapters.slack.changes import Changes
 from adapters.slack.events import PLATFORM, position
 from adapters.slack.plans import PAGE, Message, Place, goes_on, places, stamp, to_read
-from adapters.slack.questions import LastQuestions
+from adapters.slack.questions import Look
 from adapters.slack.workspace import Workspace
 from bot.domain import Conversation, Incoming
 from bot.frames import Priority
+from bot.last_questions import LastQuestions
 from bot.marks import Spot
 from bot.ports import Clock, Inbox
 from bot.recovery import LATER_SECONDS, Keeper, Reads
@@ -70,12 +71,8 @@ class Gap:
         self._workspace, self._inbox, self._keeper = workspace, inbox, keeper
         self._marks, self._clock = keeper.marks, clock
         self._team = workspace.me.team
-        self._last = LastQuestions(
-            workspace=workspace,
-            inbox=inbox,
-            marks=keeper.marks,
-            changes=Changes(workspace=workspace, inbox=inbox),
-        )
+        look = Look(workspace=workspace, changes=Changes(workspace=workspace, inbox=inbox))
+        self._last = LastQuestions(platform=PLATFORM, inbox=inbox, look=look)
         self._reads = Reads(clock)
         self._recovering: asyncio.Task[Any] | None = None
         self._settling: asyncio.Task[Any] | None = None
@@ -138,7 +135,7 @@ class Gap:
         )
         if conversations is None:
             return False
-        asked = await self._last.questions(self._reads)
+        asked = await self._last.before(self._team, self._reads)
         channels = await self._channels(conversations)
         found = places(channels, conversations, self._clock.time() - KNOWN_SECONDS)
         ended = await asyncio.gather(*(self._read(place, until) for place in found))
@@ -266,6 +263,8 @@ class Gap:
             if incoming is not None:
                 understood.append(incoming)
         await self._inbox.missed(understood)
+        for incoming in understood:
+            self._last.seen(incoming.source)
 
 
 def _reached(history: _History) -> int:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
 from bot.domain import Fence, PageRecord
-from bot.errors import PlatformError, StoreUnavailable, Throttled, Unsettled
+from bot.errors import PlatformError, Throttled, Unsettled
 from bot.frames import Action, Request, Shown
-from bot.persistence import PAUSES, until_stored
+from bot.persistence import PAUSES
 from bot.ports import Clock, Surface
+from bot.reply.book import Book, Ledger
 from bot.reply.plan import carried_out, forgotten
 
 log = structlog.stdlib.get_logger(__name__)
@@ -29,22 +29,6 @@ LANDED = 2.0
 """Seconds for which something may still be on its way that a process sent before it died: what an
 earlier attempt was about to post is looked for once more after them. A slow platform takes about
 that long, and to be started again takes a while itself."""
-
-
-class Ledger(Protocol):
-    """The part of the store that a reply writes."""
-
-    async def intend(self, fence: Fence, page: int) -> None:
-        """A page is about to be posted."""
-        ...
-
-    async def shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
-        """A page was posted, or found again."""
-        ...
-
-    async def removed(self, fence: Fence, page: int) -> None:
-        """A page was removed."""
-        ...
 
 
 async def done_within(clock: Clock, seconds: float, task: asyncio.Task[Any]) -> bool:
@@ -59,12 +43,6 @@ async def done_within(clock: Clock, seconds: float, task: asyncio.Task[Any]) -> 
 
 async def _all_done(tasks: set[asyncio.Task[Any]]) -> None:
     await asyncio.wait(tasks)
-
-
-def _noticed(task: asyncio.Task[None]) -> None:
-    """Whoever records next learns of the error; when nobody does, it is no news."""
-    if not task.cancelled():
-        task.exception()
 
 
 class Delivery:
@@ -86,16 +64,13 @@ class Delivery:
         patience: float,
     ) -> None:
         self.shown = Shown()
-        self._surface, self._ledger, self._fence, self._clock = surface, ledger, fence, clock
+        self._surface, self._clock = surface, clock
+        self.book = Book(ledger=ledger, fence=fence, clock=clock, shown=lambda: self.shown)
         self._changed = changed
         self._limit, self._patience = limit, patience
-        self._recorded: dict[int, tuple[str, str]] = {}
-        self._intended: set[int] = set()
         self._doubtful: set[int] = set()  # pages whose post may or may not have been carried out
         self._landed = 0.0  # from then on nothing of an earlier attempt's comes any more
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._removed = False  # whether pages that are not shown may leave the ledger
-        self._recording: asyncio.Task[None] | None = None  # while the database fails
         self._failures = 0
         self._failing_since = 0.0
 
@@ -105,22 +80,13 @@ class Delivery:
 
     async def recover(self, pages: Sequence[PageRecord]) -> None:
         """Find what earlier attempts left; their pages count as shown with unknown text."""
-        self._intended.update(page.number for page in pages)
-        for page in pages:
-            if page.message_id is not None:
-                self._recorded[page.number] = (page.channel, page.message_id)
+        self.book.load(pages)
         found: Shown = await self._persistently(lambda: self._surface.recover(pages))
         self.shown = found
-        missing = {page.number for page in pages} - {page.number for page in found.pages}
-        self._doubtful |= missing - self._recorded.keys()
+        there = {page.number for page in found.pages}
+        self._doubtful |= {page.number for page in pages if page.message_id is None} - there
         self._landed = self._clock.monotonic() + LANDED
-        await self._record(removed=False)
-
-    async def intend(self, page: int) -> None:
-        """Put a page into the ledger before it is posted; nothing if it is there."""
-        if page not in self._intended:
-            await until_stored(lambda: self._ledger.intend(self._fence, page), self._clock.sleep)
-            self._intended.add(page)
+        await self.book.record(removed=False)
 
     async def carry_out(self, request: Request) -> None:
         """Send one granted request; afterwards `shown` is what is known to be on the screen.
@@ -129,13 +95,11 @@ class Delivery:
         is told to the pacer.
         """
         if request.action.posts:
-            await self.intend(request.page)
+            await self.book.intend(request.page)
             if request.page in self._doubtful and await self._found(request.page):
                 return
         elif request.action is Action.REMOVE:
-            # No message of the ledger's is removed by ourselves: one of it was removed by people.
-            intend = partial(self._ledger.intend, self._fence, request.page)
-            await until_stored(intend, self._clock.sleep)
+            await self.book.intend(request.page, again=True)
         try:
             self.shown = await self._sent(request)
         except Throttled as error:
@@ -148,7 +112,18 @@ class Delivery:
             await self._failed(error)
         else:
             self._failures = 0
-            await self._record(removed=True)
+            await self.book.record(removed=True)
+
+    async def tidy(self) -> bool:
+        """At the end: look once more for pages that may have been posted and are not shown.
+
+        Whether there was one, which is to be removed then; what is not there leaves the ledger.
+        """
+        missing = self._doubtful - {page.number for page in self.shown.pages}
+        if any([await self._found(page) for page in sorted(missing)]):
+            return True
+        await self.book.tidy()
+        return False
 
     async def quiet(self) -> None:
         """Wait, within the limit, until no abandoned request can change the screen any more."""
@@ -162,8 +137,8 @@ class Delivery:
             try:
                 await self._close_surface(seconds)
             finally:
-                if self._recording is not None:
-                    self._tasks.add(self._recording)
+                if self.book.writing is not None:
+                    self._tasks.add(self.book.writing)
                 for task in self._tasks:
                     task.cancel()
                 await self._all_done_within(seconds)
@@ -226,7 +201,7 @@ class Delivery:
         new = tuple(shown for shown in found.pages if shown.number == page)
         if new:
             self.shown = Shown((*self.shown.pages, *new), self.shown.closed)
-            await self._record(removed=False)
+            await self.book.record(removed=False)
         return bool(new)
 
     # ── failures that pass ────────────────────────────────────────────────────────────────────
@@ -259,47 +234,3 @@ class Delivery:
         self._failures += 1
         log.warning("the platform failed, trying again", error=repr(error), failures=self._failures)
         await self._clock.sleep(max(pause, at_least))
-
-    # ── the ledger ────────────────────────────────────────────────────────────────────────────
-    async def recorded(self) -> None:
-        """Wait until the ledger says what is shown. Raises LostOwnership."""
-        if self._recording is not None:
-            await asyncio.shield(self._recording)
-
-    async def _record(self, *, removed: bool) -> None:
-        """Bring the ledger to what is shown; pages that were not found stay, until `removed`.
-
-        When the database fails that is done as soon as it can be: a page is found again without.
-        """
-        self._removed = self._removed or removed
-        if self._recording is not None:
-            if not self._recording.done():
-                return
-            self._recording.result()
-        try:
-            await self._write_ledger()
-        except StoreUnavailable:
-            later = until_stored(self._write_ledger, self._clock.sleep)
-            self._recording = asyncio.create_task(later, name="ledger")
-            self._recording.add_done_callback(_noticed)
-
-    async def _write_ledger(self) -> None:
-        while changes := self._changes():
-            for number, place in changes.items():
-                if place is None:
-                    await self._ledger.removed(self._fence, number)
-                    del self._recorded[number]
-                    self._intended.discard(number)
-                else:
-                    channel, message_id = place
-                    await self._ledger.shown(
-                        self._fence, number, channel=channel, message_id=message_id
-                    )
-                    self._recorded[number] = place
-
-    def _changes(self) -> dict[int, tuple[str, str] | None]:
-        """What the ledger does not know yet; None for a page that is gone."""
-        there = {page.number: (page.channel, page.message_id) for page in self.shown.pages}
-        new = {n: place for n, place in there.items() if self._recorded.get(n) != place}
-        gone = self._recorded.keys() - there.keys() if self._removed else ()
-        return {**new, **dict.fromkeys(gone)}

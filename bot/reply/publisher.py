@@ -18,7 +18,8 @@ from bot.errors import FilesRefused, Refused
 from bot.frames import Control, Frame, Page, Priority, Request, Shown
 from bot.ports import Clock, Surface
 from bot.reply.ages import Ages
-from bot.reply.delivery import Delivery, Ledger
+from bot.reply.book import Ledger
+from bot.reply.delivery import Delivery
 from bot.reply.document import Document
 from bot.reply.plan import visible_end
 from bot.reply.stakes import Stake
@@ -210,7 +211,9 @@ class Publisher:
             return await asyncio.sleep(0)
         if self._document.final:
             await self._delivery.quiet()
-            await self._delivery.recorded()
+            if await self._delivery.tidy():
+                return None
+            await self._delivery.book.written()
             if self._changed.is_set():
                 return None
             self._conclude()
@@ -238,7 +241,7 @@ class Publisher:
         """Have the next page in the ledger already, so that a grant is used at once."""
         request = self._plan()
         if request is not None and request.action.posts:
-            await self._delivery.intend(request.page)
+            await self._delivery.book.intend(request.page)
 
     async def _send(self, request: Request) -> None:
         try:

@@ -28,7 +28,7 @@ async def nursery() -> AsyncIterator[Nursery]:
         yield nursery
 
 
-@pytest.fixture(params=["discord", "slack"])
+@pytest.fixture(params=["discord", "slack", "slack by edits"])
 def platform(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -14,13 +14,23 @@ from pathlib import Path
 import pytest
 
 from tests.kills.campaign import Report, campaign
+from tests.kills.control import Control
 from tests.kills.nursery import Nursery
-from tests.kills.points import On, Point, points_of, record
+from tests.kills.points import On, Point, life_of, points_of, record
+from tests.kills.scene import Scene
+from tests.kills.world import new_world
 
 SECONDS = float(os.environ.get("KILL_SECONDS") or "inf")
 IN_A_ROW = 100
 # What a bot does to its database, and what each platform is asked for, in the scene.
-TRANSITIONS = {"accept", "claim", "intend", "shown", "conclude", "finish", "reset", "command"}
+TRANSITIONS: dict[type[Scene], set[str]] = {
+    Scene: {"accept", "claim", "intend", "shown", "conclude", "finish", "reset", "command"},
+    Control: {"again", "stop", "edit", "erase", "removed", "reset", "undo", "command"},
+}
+OUTCOMES: dict[type[Scene], dict[str, int]] = {
+    Scene: {"answered": 9},
+    Control: {"answered": 7, "stopped": 1},
+}
 POST = {
     "discord": r"POST .*/channels/\d+/messages",
     "slack": r"POST /api/chat\.(?:startStream|postMessage)",
@@ -31,6 +41,7 @@ LAST = {
     "slack": r"POST /api/chat\.stopStream",
     "slack by edits": r"POST /api/chat\.update",
 }
+FIRST = {"discord": "/messages", "slack": "chat.startStream", "slack by edits": "postMessage"}
 READ = {
     "discord": r"GET .*/channels/\d+/messages",
     "slack": r"GET .*/conversations\.history",
@@ -56,6 +67,16 @@ def traps(platform: str) -> list[Point]:
         Point(On.COMMIT, "after", "conclude", skip=2),
         Point(On.COMMIT, "before", "finish", skip=1),
         Point(On.COMMIT, "before", "command"),
+    ]
+
+
+def changes_of_mind(platform: str) -> list[Point]:
+    """Where what somebody wished could be lost, or done twice."""
+    return [
+        *(Point(On.COMMIT, "before", what) for what in ("again", "stop", "edit", "erase", "undo")),
+        *(Point(On.COMMIT, "after", what) for what in ("again", "stop", "edit", "erase")),
+        Point(On.COMMIT, "after", "removed"),
+        Point(On.PLATFORM, "applied", LAST[platform], body="q00001w0011", skip=1),
     ]
 
 
@@ -89,15 +110,42 @@ async def test_kills_at_the_classic_traps_lose_double_and_cut_nothing(
     assert [t.points for t in report.trials if t.deaths != len(t.points)] == []
 
 
-async def test_a_run_without_a_kill_passes_every_moment_that_is_to_be_tried(
+async def test_kills_while_people_change_their_minds_lose_nothing_that_they_did(
+    platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
+) -> None:
+    """A retry, a stop, an edit, a deletion and an undo are done once, whatever dies in between."""
+    kills = [[point] for point in changes_of_mind(platform)]
+    accept(await campaign(kills, platform, nursery, tmp_path, scenery=Control), figures)
+
+
+async def test_a_post_that_was_on_its_way_when_the_bot_died_is_not_made_twice(
     platform: str, nursery: Nursery, tmp_path: Path
 ) -> None:
+    """The platform carries it out when the next life has already looked for it."""
+    async with new_world(platform, nursery, tmp_path) as world:
+        scene = Scene(world)
+        await scene.first_start()
+        post = Point(On.PLATFORM, "received", POST[platform], body="q00001")
+        await world.stage.sim.call("fault", match=FIRST[platform], times=1, delay=1.5)
+        await world.bot.start(life_of(post, world))
+        await world.connected()
+        await scene.answered(await scene.begin("what is it?"))
+        await scene.settle()
+        verdict = await scene.verdict()
+    assert world.bot.deaths == 1
+    assert not verdict.faults, verdict
+
+
+@pytest.mark.parametrize("scenery", [Scene, Control])
+async def test_a_run_without_a_kill_passes_every_moment_that_is_to_be_tried(
+    platform: str, scenery: type[Scene], nursery: Nursery, tmp_path: Path
+) -> None:
     """The recorded run is itself right, and has each kind of moment."""
-    recording = await record(platform, nursery, tmp_path)
+    recording = await record(platform, nursery, tmp_path, scenery)
     assert not recording.verdict.faults, recording.verdict
-    assert recording.verdict.outcomes == {"answered": 9}
+    assert recording.verdict.outcomes == OUTCOMES[scenery]
     points = points_of(recording)
-    assert {point.what for point in points if point.on is On.COMMIT} >= TRANSITIONS
+    assert {point.what for point in points if point.on is On.COMMIT} >= TRANSITIONS[scenery]
     kinds = {point.kind for point in points}
     stages = ("received", "applied", "answered")
     assert kinds >= {f"{on} {stage}" for on in ("platform", "model") for stage in stages}
@@ -105,21 +153,33 @@ async def test_a_run_without_a_kill_passes_every_moment_that_is_to_be_tried(
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("scenery", [Scene, Control])
 async def test_a_kill_at_every_moment_loses_doubles_and_cuts_nothing(
-    platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
+    platform: str,
+    scenery: type[Scene],
+    nursery: Nursery,
+    tmp_path: Path,
+    figures: Callable[[object], None],
 ) -> None:
     """In an order of chance, so that what a time budget leaves out is another part each time."""
-    points = points_of(await record(platform, nursery, tmp_path / "recorded"))
+    points = points_of(await record(platform, nursery, tmp_path / "recorded", scenery))
     kills = [[point] for point in random.sample(points, len(points))]
-    accept(await campaign(kills, platform, nursery, tmp_path, seconds=SECONDS), figures)
+    report = await campaign(kills, platform, nursery, tmp_path, scenery=scenery, seconds=SECONDS)
+    accept(report, figures)
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("scenery", [Scene, Control])
 async def test_a_second_and_a_third_kill_lose_double_and_cut_nothing(
-    platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
+    platform: str,
+    scenery: type[Scene],
+    nursery: Nursery,
+    tmp_path: Path,
+    figures: Callable[[object], None],
 ) -> None:
     """Each in the life that is to make up for the one before; the points are of chance."""
-    points = points_of(await record(platform, nursery, tmp_path / "recorded"))
+    points = points_of(await record(platform, nursery, tmp_path / "recorded", scenery))
     early = [point for point in points if point.skip < 3]
     rows = [[random.choice(points), *random.choices(early, k=2)] for _ in range(IN_A_ROW)]
-    accept(await campaign(rows, platform, nursery, tmp_path, seconds=SECONDS), figures)
+    report = await campaign(rows, platform, nursery, tmp_path, scenery=scenery, seconds=SECONDS)
+    accept(report, figures)

@@ -148,7 +148,7 @@ async def trial(
     seconds.
     """
     async with new_world(platform, nursery, folder, **scenery.settings) as world:
-        lives = [_life(point, world, planted) for point in points]
+        lives = [life_of(point, world, planted) for point in points]
         scene = scenery(world, patience=patience)
         await scene.prologue()
         world.bot.later = {"PLANTED": planted}
@@ -159,7 +159,7 @@ async def trial(
     return Trial(tuple(points), deaths, verdict, tuple(scene.notes), log)
 
 
-def _life(point: Point, world: World, planted: str) -> Life:
+def life_of(point: Point, world: World, planted: str = "") -> Life:
     """A life that ends at `point`."""
     if point.on is On.COMMIT:
         commit = f"{point.stage} {point.what} {point.skip}"

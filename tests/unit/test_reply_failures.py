@@ -9,7 +9,7 @@ import pytest
 from bot.errors import Gone, LostOwnership, Refused, StoreUnavailable, Throttled, Unsettled
 from bot.frames import Action
 from tests.clock import settle
-from tests.reply_stage import FENCE, Stage
+from tests.reply_stage import Stage
 from tests.surfaces import Measured, other_tasks
 
 
@@ -227,8 +227,7 @@ async def test_what_is_on_the_screen_goes_on_growing_while_the_ledger_fails() ->
     """A page that was posted is recorded afterwards: it could be found again without."""
     stage = Stage()
     async with stage.publisher() as reply:
-        await stage.ledger.intend(FENCE, 0)
-        reply._delivery._intended.add(0)
+        await reply._delivery.book.intend(0)
         stage.ledger.faults = [StoreUnavailable("locked")] * 5
         reply.write("one")
         await settle()
@@ -251,8 +250,7 @@ async def test_what_is_on_the_screen_goes_on_growing_while_the_ledger_fails() ->
 async def test_a_reply_that_is_left_while_its_ledger_fails_leaves_no_task() -> None:
     stage = Stage()
     async with stage.publisher() as reply:
-        await stage.ledger.intend(FENCE, 0)
-        reply._delivery._intended.add(0)
+        await reply._delivery.book.intend(0)
         stage.ledger.faults = [StoreUnavailable("locked")] * 100
         reply.write("one")
         await stage.clock.advance(5)
@@ -264,8 +262,7 @@ async def test_a_reply_that_is_left_while_its_ledger_fails_leaves_no_task() -> N
 async def test_a_newer_attempt_is_noticed_also_by_what_was_to_be_recorded_later() -> None:
     stage = Stage()
     async with stage.publisher() as reply:
-        await stage.ledger.intend(FENCE, 0)
-        reply._delivery._intended.add(0)
+        await reply._delivery.book.intend(0)
         stage.ledger.faults = [StoreUnavailable("locked")] * 2
         reply.write("one")
         await settle()

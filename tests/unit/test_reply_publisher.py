@@ -9,6 +9,7 @@ import pytest
 from bot.domain import PageRecord
 from bot.errors import Unsettled
 from bot.frames import Action, Control, Limit, Priority
+from bot.reply.delivery import LANDED
 from bot.reply.publisher import Publisher
 from tests.clock import settle
 from tests.reply_stage import FENCE, Stage
@@ -190,6 +191,58 @@ async def test_a_new_attempt_rewrites_what_an_earlier_one_left() -> None:
     assert stage.reading == ["New text"]
     assert stage.ledger.pages == {0: "m1"}
     assert (Action.POST, 0) not in stage.actions
+
+
+async def test_a_post_that_was_on_its_way_when_its_process_died_is_not_made_twice() -> None:
+    """It lands after the new attempt has looked for it: it is looked for once more."""
+    stage = Stage()
+    async with stage.publisher(pages=(PageRecord(0, None),)) as reply:
+        reply.write("New")
+        await stage.clock.advance(LANDED / 2)
+        assert stage.reading == []
+        stage.surface.platform.post(0, "Old", stage.clock.monotonic())
+        await stage.clock.advance(LANDED)
+        assert stage.reading == ["New"]
+        reply.finish("New text")
+        await stage.whole(reply)
+    assert stage.reading == ["New text"]
+    assert stage.ledger.pages == {0: "m1"}
+    assert stage.actions[0] == (Action.EDIT, 0)
+
+
+@pytest.mark.parametrize("lands", [True, False])
+async def test_what_lands_late_and_is_not_needed_any_more_goes(lands: bool) -> None:
+    """The reply is shorter this time: no page more stays, on the screen or in the ledger."""
+    stage = Stage()
+    stage.surface.platform = crashed(["Old"])
+    stage.ledger.pages = {0: "m1", 1: None}
+    pages = (PageRecord(0, "m1", "c1"), PageRecord(1, None))
+    async with stage.publisher(pages=pages) as reply:
+        reply.finish("New text")
+        await stage.clock.advance(LANDED / 2)
+        if lands:
+            stage.surface.platform.post(1, "Old page two", stage.clock.monotonic())
+        await stage.whole(reply)
+    assert stage.reading == ["New text"]
+    assert stage.ledger.pages == {0: "m1"}
+
+
+async def test_a_post_of_unknown_outcome_that_is_not_needed_any_more_goes() -> None:
+    """What was to be page two went up without an answer; at the end there is but one page."""
+    stage = Stage()
+    stage.surface.renderer = Measured(limit=20)
+    async with stage.publisher() as reply:
+        reply.write("One two three four")
+        await stage.clock.advance(3)
+        stage.surface.faults = [None, Unsettled("connection lost")]
+        stage.surface.carried_out_all_the_same = True
+        reply.write(" five six seven")
+        await stage.clock.advance(1.5)
+        assert len(stage.reading) == 2
+        reply.finish("In short")
+        await stage.whole(reply)
+    assert stage.reading == ["In short"]
+    assert stage.ledger.pages == {0: "m1"}
 
 
 async def test_an_intended_page_that_was_never_posted() -> None:

@@ -39,10 +39,7 @@ class People:
 
     def message_of(self, message: int) -> Message:
         """A message that is there; refused otherwise."""
-        try:
-            found = self._world.find(message)
-        except KeyError as error:
-            raise refused(str(error)) from error
+        found = self._ever(message)
         if found.deleted is not None:
             raise refused(f"message {message} is deleted")
         return found
@@ -166,8 +163,18 @@ class People:
         self._scene.pin(self.message_of(message), user)
 
     def deliver_again(self, message: int) -> None:
-        """Send the same MESSAGE_CREATE once more, as after a RESUME that overlaps."""
-        self._scene.tell_message("MESSAGE_CREATE", self.message_of(message))
+        """Send the same MESSAGE_CREATE once more, as after a RESUME that overlaps.
+
+        Also of a message that was deleted since: what is replayed is what was.
+        """
+        self._scene.tell_message("MESSAGE_CREATE", self._ever(message))
+
+    def _ever(self, message: int) -> Message:
+        """A message that is there or was; refused otherwise."""
+        try:
+            return self._world.find(message)
+        except KeyError as error:
+            raise refused(str(error)) from error
 
     def close_dms(self, user: int, closed: bool = True) -> None:
         """Whether the bot may write to a person (50007 when not)."""
