@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -16,9 +17,10 @@ import pytest
 from tests.kills.campaign import Report, campaign
 from tests.kills.control import Control
 from tests.kills.nursery import Nursery
-from tests.kills.points import On, Point, life_of, points_of, record
+from tests.kills.points import On, Point, points_of, record
 from tests.kills.scene import Scene
 from tests.kills.world import new_world
+from tests.sims.kit import SimProcess
 
 SECONDS = float(os.environ.get("KILL_SECONDS") or "inf")
 IN_A_ROW = 100
@@ -41,7 +43,6 @@ LAST = {
     "slack": r"POST /api/chat\.stopStream",
     "slack by edits": r"POST /api/chat\.update",
 }
-FIRST = {"discord": "/messages", "slack": "chat.startStream", "slack by edits": "postMessage"}
 READ = {
     "discord": r"GET .*/channels/\d+/messages",
     "slack": r"GET .*/conversations\.history",
@@ -125,15 +126,32 @@ async def test_a_post_that_was_on_its_way_when_the_bot_died_is_not_made_twice(
     async with new_world(platform, nursery, tmp_path) as world:
         scene = Scene(world)
         await scene.first_start()
-        post = Point(On.PLATFORM, "received", POST[platform], body="q00001")
-        await world.stage.sim.call("fault", match=FIRST[platform], times=1, delay=1.5)
-        await world.bot.start(life_of(post, world))
+        for match in ("POST /api/v10/channels", "chat.startStream", "chat.postMessage"):
+            await world.stage.sim.call("fault", match=match, times=3, delay=1.5)
+        await world.bot.start()
         await world.connected()
-        await scene.answered(await scene.begin("what is it?"))
+        question = await scene.begin("what is it?")
+        await scene.until(lambda: under_way(world.stage.sim, platform), "the post")
+        await world.bot.kill()
+        await scene.answered(question)
+        await scene.until(lambda: carried_out(world.stage.sim, platform), "both posts")
         await scene.settle()
         verdict = await scene.verdict()
     assert world.bot.deaths == 1
     assert not verdict.faults, verdict
+
+
+async def under_way(sim: SimProcess, platform: str) -> bool:
+    """Whether a post came and is not carried out."""
+    return any(
+        request["applied"] is None
+        and re.fullmatch(POST[platform], f"{request['method']} {request['path']}")
+        for request in await sim.requests("POST")
+    )
+
+
+async def carried_out(sim: SimProcess, platform: str) -> bool:
+    return not await under_way(sim, platform)
 
 
 @pytest.mark.parametrize("scenery", [Scene, Control])
