@@ -314,6 +314,29 @@ def asked(message: int, channel: int = c.CHANNEL, thread: int | None = None) -> 
     return Asked(key, str(channel), str(message), message)
 
 
+async def test_what_was_changed_right_after_it_was_said_is_found(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """Before the watermark was stored: one that is there says itself that it was edited, and only
+    one that is not costs a look."""
+    async with running(sim, inbox):
+        first = await sim.mention("before")
+        await caught_up(sim, inbox, c.CHANNEL, first)
+    edited, deleted = await sim.mention("a questoin"), await sim.mention("a secret")
+    inbox.asked_last = [asked(edited), asked(deleted)]
+    inbox.conversations = {a.source: a.key for a in inbox.asked_last}
+    await sim.edit(edited, f"<@{c.BOT}> a question")
+    await sim.delete(deleted)
+    before = await now(sim)
+    async with running(sim, inbox):
+        await until(lambda: inbox.deletions)
+        await sim.wait_idle()
+        found = [entry["path"] for entry in await sim.requests("/messages/", before)]
+    assert [(m.text, m.edited_at is not None) for m in inbox.received[1:]] == [("a question", True)]
+    assert inbox.deletions == [asked(deleted).source]
+    assert [path.rpartition("/")[2] for path in found] == [str(deleted)]
+
+
 async def test_the_last_question_is_looked_at_for_an_edit_and_a_deletion(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:

@@ -11,9 +11,10 @@ from typing import Any, cast
 import pytest
 
 from bot.clock import SystemClock
-from bot.domain import Address, Incoming, Watermark
+from bot.domain import Address, Asked, Incoming, Watermark
 from bot.errors import Gone, Refused, StoreUnavailable, Throttled, Unsettled
 from bot.intake import Intake
+from bot.last_questions import LastQuestions
 from bot.marks import Spot
 from bot.recovery import ATTEMPTS, Keeper, Reads
 from bot.store.sqlite import SqliteStore
@@ -44,13 +45,25 @@ class Commands:
         return None
 
 
+class Edits:
+    """What becomes of edits: only noted."""
+
+    def __init__(self) -> None:
+        self.known: list[tuple[str, float]] = []
+
+    async def edited(self, incoming: Incoming, edited_at: float) -> bool:
+        self.known.append((incoming.text, edited_at))
+        return True
+
+
 class Core:
     """An intake on a real store, between parts that note what they are told."""
 
     def __init__(self, store: SqliteStore, path: Path) -> None:
         self.store, self.path = store, path
         self.scheduler, self.commands = Woken(), Commands()
-        parts: Any = {"scheduler": self.scheduler, "commands": self.commands, "changes": None}
+        self.edits = Edits()
+        parts: Any = {"scheduler": self.scheduler, "commands": self.commands, "changes": self.edits}
         self.intake = Intake(
             store=store,
             models=(),
@@ -105,6 +118,16 @@ async def test_what_was_known_before_changes_nothing_and_wakes_nobody(core: Core
     await core.intake.missed([asked(1, "q1")])
     assert core.scheduler.conversations == []
     assert len(core.rows()) == 2  # the question and its answer
+
+
+async def test_what_was_known_and_says_another_text_now_was_edited(core: Core) -> None:
+    """What is read for the first time is as it is, however often it was edited before."""
+    await core.intake.receive(asked(1, "wyh?"))
+    changed = replace(asked(1, "why?"), edited_at=5.0)
+    new = replace(asked(2, "and how?"), edited_at=6.0)
+    await core.intake.missed([changed, new])
+    assert core.edits.known == [("why?", 5.0)]
+    assert core.rows() == [("question", 0, "wyh?"), ("question", 0, "and how?")]
 
 
 async def test_words_in_threads_that_nobody_knows_leave_no_mark(core: Core) -> None:
@@ -186,6 +209,31 @@ async def test_conversations_and_their_last_questions_come_newest_first(core: Co
 
 
 # ── watermarks ────────────────────────────────────────────────────────────────────────────────
+async def test_last_questions_are_looked_at_where_no_read_brought_them_and_nothing_followed(
+    core: Core,
+) -> None:
+    """One look each, when all else is read."""
+    for number in (1, 2, 3):
+        await core.intake.receive(said(number, where=key(f"t{number}")))
+    looked: list[str] = []
+
+    async def look_at(asked: Asked) -> None:
+        looked.append(asked.message_id)
+
+    last = LastQuestions(platform="sim", inbox=core.intake, look=look_at)
+    reads = Reads(SystemClock())
+    before = await last.before("w1", reads)
+    assert [asked.message_id for asked in before] == ["m3", "m2", "m1"]
+    last.seen(said(1).source)
+    await core.intake.receive(said(4, where=key("t2")))
+    await last.look_at(before, reads)
+    async with asyncio.timeout(5):
+        while not looked:
+            await asyncio.sleep(0.01)
+    await reads.aclose()
+    assert looked == ["m3"]
+
+
 async def test_stored_watermarks_never_go_back_and_the_floor_takes_over(core: Core) -> None:
     marks = [Watermark("sim", "w1", "", 10), Watermark("sim", "w1", "c1", 50)]
     await core.intake.move_watermarks(marks)

@@ -299,6 +299,29 @@ async def test_a_start_that_dies_while_it_reads_leaves_the_rest_to_the_next(
     assert sorted(said(inbox)) == sorted(f"under {root}" for root in roots)
 
 
+async def test_what_was_changed_right_after_it_was_said_is_found(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """Before the watermark was stored: one that is there says itself that it was edited, and only
+    one that is not costs a look."""
+    edited = await sim.say(ids.ALICE, ids.GENERAL, "a questoin", mention=True)
+    deleted = await sim.say(ids.ALICE, ids.GENERAL, "a secret", mention=True)
+    inbox.asked_last = [
+        Asked(ConversationKey("slack", ids.TEAM, ids.GENERAL, ts), ids.GENERAL, ts, position(ts))
+        for ts in (edited, deleted)
+    ]
+    await sim.edit(ids.GENERAL, edited, "a question", mention=True)
+    await sim.delete(ids.GENERAL, deleted)
+    await away(sim)
+    since = await now(sim)
+    async with running(sim, inbox):
+        await until(lambda: inbox.deletions)
+        looks = await sim.requests("conversations.replies", since)
+    assert [(m.text, m.edited_at is not None) for m in inbox.received] == [("a question", True)]
+    assert [source.rpartition("/")[2] for source in inbox.deletions] == [deleted]
+    assert [request["query"]["ts"] for request in looks] == [deleted]
+
+
 async def test_the_last_question_is_looked_at_for_an_edit_and_a_deletion(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
