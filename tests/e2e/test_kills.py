@@ -40,7 +40,7 @@ POST = {
 }
 LAST = {
     "discord": r"PATCH .*/messages/\d+",
-    "slack": r"POST /api/chat\.stopStream",
+    "slack": r"POST /api/chat\.(?:append|stop)Stream",
     "slack by edits": r"POST /api/chat\.update",
 }
 READ = {
@@ -77,7 +77,8 @@ def changes_of_mind(platform: str) -> list[Point]:
         *(Point(On.COMMIT, "before", what) for what in ("again", "stop", "edit", "erase", "undo")),
         *(Point(On.COMMIT, "after", what) for what in ("again", "stop", "edit", "erase")),
         Point(On.COMMIT, "after", "removed"),
-        Point(On.PLATFORM, "applied", LAST[platform], body="q00001w0011", skip=1),
+        # The last text of an answer that was asked for once more.
+        Point(On.PLATFORM, "applied", ".*", body="q00001w0011", skip=1),
     ]
 
 

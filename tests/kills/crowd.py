@@ -103,7 +103,12 @@ class Crowd(Acts):
     async def _last_words(self) -> None:
         places = self._dice.sample(list(self.places.values()), min(PROBED, len(self.places)))
         for place in places:
-            await self.answered(await self.ask(place, "and what did we say?"))
+            asked = await self.ask(place, "and what did we say?")
+            await self.ended(asked)
+            while self._turn(asked, "outcome") == "failed":  # the model may still be resting
+                await asyncio.sleep(BREATH)
+                await self.retry(asked)
+            await self.answered(asked)
 
     # ── people ────────────────────────────────────────────────────────────────────────────────
     async def _person(self) -> None:
