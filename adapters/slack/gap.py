@@ -4,7 +4,8 @@ Slack delivers again what was not acknowledged, the last time after some six min
 loss of the connection costs no reads: the watermarks only wait until the last of it must be here.
 
 A channel's watermark waits for all of its threads, and each costs a request. So a thread that was
-read has a watermark of its own until then: a bot that dies while it reads does not begin anew.
+read has a watermark of its own, the channel's follows the lowest of those that were not, and these
+come in that order: a bot that dies again and again while it reads still gets to each.
 """
 
 from __future__ import annotations
@@ -54,13 +55,21 @@ class _History:
 
 @dataclass(slots=True)
 class _Thread:
-    """A thread as it is being read, the oldest first."""
+    """A thread as it is being read, the oldest first.
+
+    `unread` has the watermarks of all threads of the channel that are still to be read, by root.
+    """
 
     place: Place
     root: str
-    after: int
     until: int
+    unread: dict[str, int]
     cursor: str | None = None
+
+    @property
+    def after(self) -> int:
+        """How far it was read."""
+        return self.unread[self.root]
 
 
 # ── carrying out ──────────────────────────────────────────────────────────────────────────────
@@ -189,22 +198,22 @@ class Gap:
         await self._read(place, until)
 
     def _threads(self, history: _History, until: int) -> list[asyncio.Future[bool]]:
-        """Threads that an earlier start read already wait for those that none did."""
+        """Reads of those with something new: the one that was read the longest ago first, of
+        several the one where people talked last."""
         place, known = history.place, frozenset(history.place.roots)
-        changed = to_read(history.read, history.after, known)
         until = min(until, _reached(history))
+        unread: dict[str, int] = {}
         jobs = []
-        for root, latest in sorted(changed.items(), key=lambda item: -item[1]):
-            after = max(history.after, self._marks.of(self._spot(place, stamp(root))))
+        for root, latest in to_read(history.read, history.after, known).items():
+            mark = self._marks.of(self._spot(place, stamp(root)))
+            after = max(history.after, mark, root)
             if history.after < latest <= after:
                 continue
-            thread = _Thread(place, stamp(root), after, until)
-            rank = (0 if root in known else 1, after > history.after, -latest / 1e6)
-            jobs.append(
-                self._reads.add(
-                    f"thread {place.id}/{thread.root}", rank, partial(self._thread_page, thread)
-                )
-            )
+            thread = _Thread(place, stamp(root), until, unread)
+            unread[thread.root] = after
+            rank = (0 if root in known else 1, after / 1e6, -latest / 1e6)
+            what = f"thread {place.id}/{thread.root}"
+            jobs.append(self._reads.add(what, rank, partial(self._thread_page, thread)))
         return jobs
 
     def _spot(self, place: Place, root: str) -> Spot:
@@ -249,10 +258,18 @@ class Gap:
         found = answer.data.get("messages", ())
         await self._bring(thread.place, [m for m in found if m["ts"] != thread.root])
         thread.cursor = _next(answer.data)
-        if thread.cursor is None:
-            self._marks.read(self._spot(thread.place, thread.root), thread.until)
-            self._keeper.save_soon()
-        return thread.cursor is not None
+        if thread.cursor is not None:
+            return True
+        self._thread_ended(thread)
+        return False
+
+    def _thread_ended(self, thread: _Thread) -> None:
+        del thread.unread[thread.root]
+        self._marks.read(self._spot(thread.place, thread.root), thread.until)
+        if thread.unread:
+            lowest = min(thread.until, *thread.unread.values())
+            self._marks.read(Spot(self._team, thread.place.id), lowest)
+        self._keeper.save_soon()
 
     async def _bring(self, place: Place, messages: Iterable[Message]) -> None:
         """To the core, as if they had come as events."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapters.slack.events import position
-from bot.domain import Asked, Conversation, ConversationKey
+from bot.domain import Asked, Conversation, ConversationKey, Watermark
 from bot.errors import StoreUnavailable
 from tests.integration.slack_world import FakeInbox, running, until
 from tests.sims.slack import ids
@@ -297,6 +297,32 @@ async def test_a_start_that_dies_while_it_reads_leaves_the_rest_to_the_next(
         assert len(set(threads)) == len(threads)
     assert 1 < lives <= len(roots)
     assert sorted(said(inbox)) == sorted(f"under {root}" for root in roots)
+
+
+async def test_threads_come_in_the_order_in_which_they_were_read_the_longest_ago(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """Or none of them would ever be read where lives are short and others have the newest words.
+
+    The channel's watermark follows the lowest of them, so that the rest is less next time.
+    """
+    await sim.online()
+    async with running(sim, inbox):
+        roots = [await sim.say(ids.ALICE, ids.GENERAL, "root", mention=True) for _ in range(3)]
+        await until(lambda: len(inbox.received) == 3)
+    inbox.talked_in = [talked(ids.GENERAL, root) for root in roots]
+    await sim.offline()
+    said = [position(await sim.say(ids.ALICE, ids.GENERAL, "x", thread_ts=r)) for r in roots]
+    await away(sim)
+    for root, mark in zip(roots[1:], said, strict=False):
+        spot = ids.TEAM, f"{ids.GENERAL}/{root}"
+        inbox.marks[spot] = Watermark("slack", *spot, mark)
+    since = await now(sim)
+    async with running(sim, inbox):
+        await until(lambda: inbox.marks[ids.TEAM, ids.GENERAL].position == said[0])
+        await until(lambda: inbox.marks[ids.TEAM, ids.GENERAL].position == said[2])
+    reads_of = await sim.requests("conversations.replies", since)
+    assert [request["query"]["ts"] for request in reads_of] == roots
 
 
 async def test_what_was_changed_right_after_it_was_said_is_found(
