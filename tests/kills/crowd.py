@@ -83,8 +83,6 @@ class Crowd(Acts):
         blowing = asyncio.create_task(weather.blow())
         try:
             await asyncio.gather(*(self._person() for _ in range(CROWD[self.world.stage.name])))
-        except NotWithin as error:
-            self.breaches.append(f"late: {error}")
         finally:
             blowing.cancel()
             await asyncio.wait({blowing})
@@ -101,9 +99,9 @@ class Crowd(Acts):
         return await self.verdict()
 
     async def _last_words(self) -> None:
-        places = self._dice.sample(list(self.places.values()), min(PROBED, len(self.places)))
-        for place in places:
-            asked = await self.ask(place, "and what did we say?")
+        answered = {asked.where for asked in self.asked if asked.id in self._outcomes}
+        for where in self._dice.sample(sorted(answered), min(PROBED, len(answered))):
+            asked = await self.ask(self.places[where], "and what did we say?")
             await self.ended(asked)
             while self._turn(asked, "outcome") == "failed":  # the model may still be resting
                 await asyncio.sleep(BREATH)
@@ -112,9 +110,13 @@ class Crowd(Acts):
 
     # ── people ────────────────────────────────────────────────────────────────────────────────
     async def _person(self) -> None:
+        """Conversation after conversation; one that waited in vain says so, and begins another."""
         while time.monotonic() < self._until and self.begun < MOST:
             self.begun += 1
-            await self._talk()
+            try:
+                await self._talk()
+            except NotWithin as error:
+                self.breaches.append(f"late: {error}")
 
     async def _talk(self) -> None:
         """One conversation of a few questions, and of what people do beside asking."""
