@@ -11,6 +11,7 @@ import structlog
 
 # Below this length a value is no secret worth hiding, and hiding it would garble the log.
 SHORTEST_SECRET = 6
+OURS = ("bot", "adapters")
 
 
 def configure(
@@ -33,6 +34,7 @@ def configure(
     )
     target = stream or sys.stderr
     handler = logging.StreamHandler(target)
+    handler.addFilter(one_line_for_a_lost_connection)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -47,8 +49,30 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)  # libraries speak up only when something is wrong
-    for ours in ("bot", "adapters"):
+    for ours in OURS:
         logging.getLogger(ours).setLevel(level)
+
+
+def one_line_for_a_lost_connection(record: logging.LogRecord) -> bool:
+    """Make it a warning when a library tells of one: it tries again by itself.
+
+    The libraries do so at ERROR with a traceback, which looks as if something was broken. Always
+    true: it is a filter that drops nothing.
+    """
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    foreign = record.name.partition(".")[0] not in OURS
+    if foreign and error is not None and _is_lost_connection(error):
+        record.msg, record.args = f"{record.getMessage()}: {error!r}", ()
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.exc_info = record.exc_text = None
+    return True
+
+
+def _is_lost_connection(error: BaseException) -> bool:
+    kind = type(error)
+    # aiohttp's errors of protocol are no OSError; discord.py has one of its own for a closed socket.
+    ours = kind.__module__.startswith("aiohttp.") or kind.__name__ == "ConnectionClosed"
+    return ours or isinstance(error, OSError | TimeoutError)
 
 
 class Redactor:

@@ -93,17 +93,7 @@ def quiet_log() -> logging.Logger:
     """Slack's libraries log every text at DEBUG, and build those lines when no level is set."""
     log = logging.getLogger("slack_libraries")
     log.setLevel(logging.ERROR)
-    log.addFilter(_passing_is_a_warning)  # once, however often it is added
     return log
-
-
-def _passing_is_a_warning(record: logging.LogRecord) -> bool:
-    """A connection that fails is tried again: one line, and no traceback of the library's."""
-    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-    if isinstance(error, aiohttp.ClientError | OSError | TimeoutError):
-        record.levelno, record.levelname = logging.WARNING, "WARNING"
-        record.exc_info = record.exc_text = None
-    return True
 
 
 def new_session() -> aiohttp.ClientSession:

@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from slack_sdk.errors import SlackApiError
 
@@ -23,7 +22,7 @@ from adapters.slack.listeners import PROMPTS, Listeners, Trouble
 from adapters.slack.lookups import MOST, Lookups
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.needs import EVENTS, SCOPES
-from adapters.slack.web import limits, post_scopes, quiet_log
+from adapters.slack.web import limits, post_scopes
 from bot.clock import SystemClock
 from bot.domain import Answer, Choice, ConversationKey
 from bot.errors import Gone, Refused, Throttled, Unsettled
@@ -287,22 +286,3 @@ async def test_what_is_remembered_is_bounded() -> None:
     assert await lookups.get(["0"], 0.0) == {}
     await lookups.aclose()
     assert lookups._under_way == {}
-
-
-@pytest.mark.parametrize(
-    ("error", "level"),
-    [(aiohttp.ClientConnectionError("reset"), "WARNING"), (KeyError("a bug"), "ERROR")],
-)
-def test_the_libraries_tell_of_a_lost_connection_in_one_line(
-    error: Exception, level: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """They try again by themselves; what is no failure of a network keeps its traceback."""
-    log = quiet_log()
-    quiet_log()
-    try:
-        raise error
-    except Exception:
-        log.exception("Failed to connect; Retrying...")
-    (record,) = caplog.records
-    assert record.levelname == level
-    assert bool(record.exc_info) == (level == "ERROR")
