@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 from collections.abc import Iterable, MutableMapping
 from typing import Any, Literal
@@ -70,9 +71,9 @@ def one_line_for_a_lost_connection(record: logging.LogRecord) -> bool:
 
 def _is_lost_connection(error: BaseException) -> bool:
     kind = type(error)
-    # aiohttp's errors of protocol are no OSError; discord.py has one of its own for a closed socket.
-    ours = kind.__module__.startswith("aiohttp.") or kind.__name__ == "ConnectionClosed"
-    return ours or isinstance(error, OSError | TimeoutError)
+    # aiohttp has errors that are no ConnectionError, discord.py one for a closed socket.
+    theirs = kind.__module__.startswith("aiohttp.") or kind.__name__ == "ConnectionClosed"
+    return theirs or isinstance(error, ConnectionError | TimeoutError | socket.gaierror)
 
 
 class Redactor:
