@@ -34,14 +34,14 @@ class Events:
         intent = c.INTENTS[kind if kind == "guilds" else f"{prefix}_{kind}"]
         self.gateway.dispatch(name, data, intents=intent, guild=channel.guild, **more)
 
-    def tell_message(self, name: str, message: Message) -> None:
+    def tell_message(self, name: str, message: Message, **more: Any) -> None:
         """Dispatch MESSAGE_CREATE or MESSAGE_UPDATE; an ephemeral message is not dispatched."""
         if message.for_user is not None:
             return
         whole = self.payloads.event(message, content=True)
         blank = self.payloads.event(message, content=False)
         channel = self.world.channels[message.channel]
-        self.tell(name, whole, channel, "messages", blank=blank)
+        self.tell(name, whole, channel, "messages", blank=blank, **more)
 
     def tell_channel(self, name: str, channel: Channel) -> None:
         """Dispatch CHANNEL_* or THREAD_*; guild channels are told even where they are hidden."""

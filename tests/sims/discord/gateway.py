@@ -51,13 +51,16 @@ class Gateway:
         intents: int = 0,
         guild: int | None = None,
         blank: JSON | None = None,
+        happened: float | None = None,
     ) -> None:
         """Send an event to every session that wants it.
 
-        `blank` is what sessions without the message-content intent get instead of `data`.
+        `blank` is what sessions without the message-content intent get instead of `data`. Of what
+        `happened` before a session began, that is told nothing.
         """
         for session in self.sessions.values():
-            if session.wants(intents, guild):
+            young = happened is not None and session.identified > happened
+            if session.wants(intents, guild) and not young:
                 session.add(name, data if session.reads or blank is None else blank)
 
     async def serve(self, request: web.Request, delay: float) -> web.StreamResponse:

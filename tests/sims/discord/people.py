@@ -165,9 +165,11 @@ class People:
     def deliver_again(self, message: int) -> None:
         """Send the same MESSAGE_CREATE once more, as after a RESUME that overlaps.
 
-        Also of a message that was deleted since: what is replayed is what was.
+        Also of a message that was deleted since: what is replayed is what was. A session that is
+        younger than the message replays nothing of it.
         """
-        self._scene.tell_message("MESSAGE_CREATE", self._ever(message))
+        found = self._ever(message)
+        self._scene.tell_message("MESSAGE_CREATE", found, happened=found.at)
 
     def _ever(self, message: int) -> Message:
         """A message that is there or was; refused otherwise."""
