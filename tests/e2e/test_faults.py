@@ -34,6 +34,7 @@ def accept(outcome: Outcome, figures: Callable[[object], None]) -> None:
     assert not outcome.verdict.faults, f"{outcome}\n{outcome.verdict}"
 
 
+@pytest.mark.timeout(240)  # an outcome may be a while in coming
 @pytest.mark.parametrize("platform", ["discord", "slack"])
 async def test_bad_weather_loses_doubles_and_cuts_nothing(
     platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]

@@ -31,9 +31,10 @@ PATIENCE = 150.0
 RETRY_SCALE = 0.1
 SLOWEST_COMMIT = 0.15  # seconds
 DIRECT, STOPPED = 0.15, 0.08  # of all questions
-# An event that Slack could not deliver in all its tries is lost; so is a deletion that only a read
-# of a channel could tell of: people wait for so many seconds to see what they did.
-LEARNED_WITHIN, EDITS = 60.0, 4
+# People wait for so many seconds to see what they did. An edit is made again then, also where Slack
+# is still about to deliver the first; a deletion that no try of Slack's brought is never learned of.
+EDITED_WITHIN, EDITS = 20.0, 8
+DELETED_WITHIN = 60.0
 BREATH = 2.0  # seconds
 PROBED = 8  # conversations that are gone on with at the end, in calm
 
@@ -165,7 +166,7 @@ class Crowd(Acts):
         """An edit; one whose event never came and that nothing else tells of is made again."""
         for number in range(EDITS):
             with suppress(NotWithin):
-                await self.edit(asked, f"or rather {number}", within=LEARNED_WITHIN)
+                await self.edit(asked, f"or rather {number}", within=EDITED_WITHIN)
                 break
             self.notes.append("an edit was made again")
         return await self._go_on(place, user, asked)
@@ -174,7 +175,7 @@ class Crowd(Acts):
         """A deletion, and what is said after it."""
         asked = await self._go_on(place, user, _)
         try:
-            await self.delete(asked, within=LEARNED_WITHIN)
+            await self.delete(asked, within=DELETED_WITHIN)
         except NotWithin:
             self.change(asked, gone=False)
             self.notes.append("a deletion was not learned of")
