@@ -31,8 +31,8 @@ PATIENCE = 150.0
 RETRY_SCALE = 0.1
 SLOWEST_COMMIT = 0.15  # seconds
 DIRECT, STOPPED = 0.15, 0.08  # of all questions
-# People wait for so many seconds to see what they did. An edit is made again then, also where Slack
-# is still about to deliver the first; a deletion that no try of Slack's brought is never learned of.
+# People wait for so many seconds to see what they did. An edit is made again then, also where
+# Slack still delivers the first; a deletion that no try of Slack's brought is never learned of.
 EDITED_WITHIN, EDITS = 20.0, 8
 DELETED_WITHIN = 60.0
 BREATH = 2.0  # seconds
