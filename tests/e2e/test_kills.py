@@ -38,10 +38,11 @@ POST = {
     "slack": r"POST /api/chat\.(?:startStream|postMessage)",
     "slack by edits": r"POST /api/chat\.postMessage",
 }
+# What brings the last text of a short answer; a stream's close has the rest of it, if any.
 LAST = {
-    "discord": r"PATCH .*/messages/\d+",
-    "slack": r"POST /api/chat\.(?:append|stop)Stream",
-    "slack by edits": r"POST /api/chat\.update",
+    "discord": (r"PATCH .*/messages/\d+", "q00003w0011"),
+    "slack": (r"POST /api/chat\.stopStream", ""),
+    "slack by edits": (r"POST /api/chat\.update", "q00003w0011"),
 }
 READ = {
     "discord": r"GET .*/channels/\d+/messages",
@@ -52,13 +53,14 @@ READ = {
 
 def traps(platform: str) -> list[Point]:
     """Where a bot that does not keep its promises is caught most often."""
+    what, words = LAST[platform]
     return [
         # The first page, and the second, are there, and the bot does not know it.
         Point(On.PLATFORM, "applied", POST[platform], body="q00001"),
         Point(On.PLATFORM, "applied", POST[platform], body="q00001", skip=1),
         # The last text is there; or it is not.
-        Point(On.PLATFORM, "applied", LAST[platform], body="q00003w0011"),
-        Point(On.PLATFORM, "received", LAST[platform], body="q00003w0011"),
+        Point(On.PLATFORM, "applied", what, body=words),
+        Point(On.PLATFORM, "received", what, body=words),
         # What was missed is being read.
         Point(On.PLATFORM, "answered", READ[platform]),
         # Each step of a turn, not yet on the disk or just so.

@@ -155,6 +155,7 @@ async def test_a_new_session_of_the_same_process_reads_what_lies_between(
         live = await sim.mention("live")
         await received(inbox, live)
         await caught_up(sim, inbox, c.CHANNEL, live)
+        read = len(said(inbox))  # on a slow machine the first look may find it, too
         await sim.offline()
         missed = await sim.mention("missed")
         before = await now(sim)
@@ -163,7 +164,7 @@ async def test_a_new_session_of_the_same_process_reads_what_lies_between(
         await received(inbox, missed)
         await sim.wait_idle()
         assert len(await reads(sim, before)) == 1
-    assert said(inbox) == ["missed"]
+    assert said(inbox)[read:] == ["missed"]
 
 
 async def test_a_session_that_is_lost_in_the_middle_of_reading_begins_again_where_it_was(
