@@ -34,7 +34,8 @@ class Asked:
 
     `beside` is the question that was asked without waiting for the answer to this one, or that
     this one did not wait for: under trouble either may arrive first. `ends` is the outcome that
-    people saw to; `edited` is what they changed the text to at last; `gone` once it was deleted.
+    people saw to; `edited` is what they changed the text to at last; `gone` once it was deleted;
+    `perhaps` when it was, and nobody could tell whether the bot would ever learn of it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Asked:
     ends: str = "answered"
     edited: str = ""
     gone: bool = False
+    perhaps: bool = False
 
     @property
     def spoken(self) -> list[tuple[str, int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -33,6 +33,8 @@ def judge(evidence: Evidence) -> Verdict:
         db.row_factory = sqlite3.Row
         ledger = _Ledger.read(db)
         _database(db, verdict)
+    asked = [replace(q, gone=q.gone or _learned(q, ledger)) for q in evidence.asked]
+    evidence = replace(evidence, asked=asked)
     _outcomes(evidence, ledger, verdict)
     _strays(evidence, ledger, verdict)
     _doubles(evidence, verdict)
@@ -40,6 +42,11 @@ def judge(evidence: Evidence) -> Verdict:
     for body in evidence.requests:
         history(evidence, body, verdict)
     return verdict
+
+
+def _learned(asked: Asked, ledger: _Ledger) -> bool:
+    """Whether a deletion that may never be learned of was."""
+    return asked.perhaps and not ledger.texts.get(asked.id, "-")
 
 
 # ── the database ──────────────────────────────────────────────────────────────────────────────

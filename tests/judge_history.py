@@ -57,8 +57,8 @@ def _expected(evidence: Evidence, last: Asked) -> list[str]:
 
 
 def _agree(evidence: Evidence, names: Sequence[str], expected: Sequence[str]) -> bool:
-    """Nothing twice, and nothing else but for questions that were asked beside another."""
-    paired = {each.name for each in evidence.asked if each.beside}
+    """Nothing twice, and nothing else but for what was asked beside another, or may be deleted."""
+    paired = {each.name for each in evidence.asked if each.beside or each.perhaps}
     return len(set(names)) == len(names) and set(names) ^ set(expected) <= paired
 
 

@@ -177,7 +177,7 @@ class Crowd(Acts):
         try:
             await self.delete(asked, within=DELETED_WITHIN)
         except NotWithin:
-            self.change(asked, gone=False)
+            self.change(asked, gone=False, perhaps=True)
             self.notes.append("a deletion was not learned of")
         return await self._go_on(place, user, asked)
 
