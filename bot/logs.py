@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 from collections.abc import Iterable, MutableMapping
+from contextlib import suppress
 from typing import Any, Literal
 
 import structlog
@@ -61,9 +62,10 @@ def one_line_for_a_lost_connection(record: logging.LogRecord) -> bool:
     true: it is a filter that drops nothing.
     """
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-    foreign = record.name.partition(".")[0] not in OURS
-    if foreign and error is not None and _is_lost_connection(error):
-        record.msg, record.args = f"{record.getMessage()}: {error!r}", ()
+    library = record.name.partition(".")[0] not in (*OURS, "asyncio")  # that tells of our bugs
+    if library and error is not None and _is_lost_connection(error):
+        with suppress(TypeError, ValueError):  # a library's bad format is the handler's business
+            record.msg, record.args = f"{record.getMessage()}: {error!r}", ()
         record.levelno, record.levelname = logging.WARNING, "WARNING"
         record.exc_info = record.exc_text = None
     return True

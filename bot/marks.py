@@ -135,6 +135,11 @@ class Marks:
         here = self._here(spot.workspace)
         here.open.setdefault(spot.channel, set()).add(here.low(spot.channel) + 1)
 
+    def found(self, spot: Spot) -> None:
+        """What was `unread` has been read since, or is never to be."""
+        here = self._here(spot.workspace)
+        self._settle(here, spot.channel, {here.low(spot.channel) + 1})
+
     def whole(self, workspace: str) -> None:
         """Every gap was closed, or is `unread`: the other channels missed nothing."""
         here = self._here(workspace)

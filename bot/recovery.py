@@ -151,7 +151,7 @@ class Reads:
         await self.add(what, rank, once)
         return results[0] if results else None
 
-    def begin(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[Any]:
+    def begin(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
         """A task that ends with these reads."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)

@@ -85,7 +85,8 @@ class FakeSurface:
 
     `faults` are raised one per request, None meaning none; `lost` of them are carried out all the
     same, as when the answer is lost on the way back. A request that begins while another is in
-    flight is an error, unless that one was abandoned.
+    flight is an error, unless that one was abandoned. Where pages are `nameless`, a message that is
+    not known may be any page that is looked for, as with a stream that nobody closed.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class FakeSurface:
         self.files: FileRules | None = None
         self.says_working = False
         self.refuses_files = False
+        self.nameless = False
         self.renderer = renderer or Measured()
         self.platform = platform or Platform()
         self.latency: list[float] | float = latency
@@ -132,6 +134,9 @@ class FakeSurface:
             for message_id, number in self.platform.pages.items()
             if number in lost and message_id not in known.values()
         }
+        if self.nameless:
+            unknown = [m for m in self.platform.texts if m not in known.values()]
+            found = dict(zip(sorted(lost), unknown, strict=False))
         return Shown(
             tuple(
                 ShownPage(number, message_id, self.channel, None)

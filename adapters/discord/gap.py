@@ -26,6 +26,7 @@ import structlog
 from adapters.discord import wire as w
 from adapters.discord.changes import Changes
 from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, Kind, Place, place_of
+from adapters.discord.plans import Newest, not_shown, to_read
 from adapters.discord.questions import Look
 from adapters.discord.wire import Wire, translated
 from bot.domain import Conversation, Incoming
@@ -57,42 +58,6 @@ Channel = (
 )
 InGuild = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
 Understood = Callable[[discord.Message, Place], Awaitable[Incoming | None]]
-
-
-# ── planning ──────────────────────────────────────────────────────────────────────────────────
-@dataclass(frozen=True, slots=True)
-class Newest:
-    """A place's newest message; `known`: a conversation of ours is there."""
-
-    channel: str
-    last: int
-    thread: bool = False
-    known: bool = False
-
-    @property
-    def rank(self) -> tuple[float, ...]:
-        """Our threads first, then other threads, then channels; the newest of each first."""
-        group = 0 if self.known else 1 if self.thread else 2
-        return (group, -discord.utils.snowflake_time(self.last).timestamp())
-
-
-def to_read(places: Iterable[Newest], mark: Callable[[str], int]) -> list[Newest]:
-    """The places with something behind their watermark, in the order of reading."""
-    changed = (place for place in places if place.last > mark(place.channel))
-    return sorted(changed, key=lambda place: place.rank)
-
-
-def not_shown(
-    conversations: Sequence[Conversation], shown: Iterable[str], since: float
-) -> Mapping[str, list[Conversation]]:
-    """Threads that are no longer active though people spoke in them since, by their channel."""
-    there = set(shown)
-    found: dict[str, list[Conversation]] = {}
-    for conversation in conversations:
-        key = conversation.key
-        if key.thread and key.thread not in there and conversation.updated_at > since:
-            found.setdefault(key.channel, []).append(conversation)
-    return found
 
 
 @dataclass(slots=True)
@@ -133,7 +98,7 @@ class Gap:
         self._last = LastQuestions(platform=PLATFORM, inbox=inbox, look=look)
         self._reads = Reads(wire.clock)
         self._again: set[Spot] = set()
-        self._conversations: asyncio.Task[Sequence[Conversation] | None] | None = None
+        self._conversations: asyncio.Task[Sequence[Conversation]] | None = None
 
     async def session(self) -> None:
         """A new session: what was said between it and the last one is not coming by itself."""
@@ -173,8 +138,6 @@ class Gap:
             await self._begin(workspace, max(newest.values(), default=0))
             return
         conversations = await self._active()
-        if conversations is None:
-            return
         asked = await self._last.before(workspace, self._reads)
         known = {c.key.thread for c in conversations if c.key.workspace == workspace}
         channels = {str(channel.id): channel for channel in _talked_in(guild)}
@@ -203,8 +166,6 @@ class Gap:
             await self._begin(DIRECT_MESSAGES, now)
             return
         conversations = await self._active()
-        if conversations is None:
-            return
         asked = await self._last.before(DIRECT_MESSAGES, self._reads)
         client = await self._wire.client()
         ended = []
@@ -262,13 +223,21 @@ class Gap:
         self._keeper.save_soon()
         log.info("caught up", guild=workspace, whole=whole)
 
-    async def _active(self) -> Sequence[Conversation] | None:
-        """The latest conversations; asked for once a session. None: the database failed."""
+    async def _active(self) -> Sequence[Conversation]:
+        """The latest conversations; asked for once a session."""
         if self._conversations is None:
-            self._conversations = asyncio.create_task(
-                self._reads.get("conversations", (-1,), lambda: self._inbox.active(PLATFORM))
-            )
+            self._conversations = self._reads.begin(self._last_active(), name="gap: conversations")
         return await asyncio.shield(self._conversations)
+
+    async def _last_active(self) -> Sequence[Conversation]:
+        """For as long as it takes: the database may fail."""
+        while True:
+            found = await self._reads.get(
+                "conversations", (-1,), lambda: self._inbox.active(PLATFORM)
+            )
+            if found is not None:
+                return found
+            await self._wire.clock.sleep(LATER_SECONDS)
 
     def _since(self) -> float:
         return self._wire.clock.time() - ARCHIVED_SECONDS
@@ -279,6 +248,7 @@ class Gap:
         spot = reading.spot
         done = await self._reads.add(f"channel {spot.channel}", rank, lambda: self._page(reading))
         if done:
+            self._marks.found(spot)
             self._marks.closed(spot)
         else:
             self._marks.unread(spot)

@@ -20,12 +20,17 @@ MOST_READS = 5  # of a channel where much was said since
 
 
 class Search:
-    """Looks through `place` after the turn's last question; `in_chain`: pages reply to it."""
+    """Looks through `place` after the turn's last question; `in_chain`: pages reply to it.
 
-    def __init__(self, *, wire: Wire, claim: Claim, place: str, in_chain: bool) -> None:
+    `taken` are the messages of pages that are known.
+    """
+
+    def __init__(
+        self, *, wire: Wire, claim: Claim, place: str, in_chain: bool, taken: Set[str]
+    ) -> None:
         self._wire, self._claim, self._place, self._in_chain = wire, claim, place, in_chain
         self._questions = {question.message_id for question in claim.questions}
-        self._taken = {page.message_id for page in claim.pages}
+        self._taken = {page.message_id for page in claim.pages} | taken
 
     async def find(self, lost: Set[int]) -> Mapping[int, discord.Message]:
         """The messages of the pages `lost`, as far as they are there, by page."""

@@ -151,7 +151,8 @@ class DiscordSurface:
         there = [page for page in known if page is not None]
         lost = {page.number for page in pages if page.message_id is None}
         if lost:
-            there += await self._look_for(lost)
+            taken = {page.message_id for page in there}
+            there += await self._look_for(lost, taken)
         return Shown(tuple(sorted(there, key=lambda page: page.number)))
 
     def _found(self, number: int, message_id: str | None, channel: str) -> ShownPage | None:
@@ -159,19 +160,21 @@ class DiscordSurface:
             return None
         return ShownPage(number, message_id, channel or self._place, text=None)
 
-    async def _look_for(self, lost: set[int]) -> list[ShownPage]:
-        found = await self._search(self._place, self._mode is Mode.CHAIN).find(lost)
+    async def _look_for(self, lost: set[int], taken: set[str]) -> list[ShownPage]:
+        found = await self._search(self._place, self._mode is Mode.CHAIN, taken).find(lost)
         if not found and self._mode is Mode.THREAD:
             # Perhaps an earlier attempt was refused the thread that we could make now.
-            found = await self._search(self._key.channel, True).find(lost)
+            found = await self._search(self._key.channel, True, taken).find(lost)
             self._mode = Mode.CHAIN if found else self._mode
         return [
             ShownPage(number, str(message.id), str(message.channel.id), text=None)
             for number, message in found.items()
         ]
 
-    def _search(self, place: str, in_chain: bool) -> Search:
-        return Search(wire=self._wire, claim=self._claim, place=place, in_chain=in_chain)
+    def _search(self, place: str, in_chain: bool, taken: set[str]) -> Search:
+        return Search(
+            wire=self._wire, claim=self._claim, place=place, in_chain=in_chain, taken=taken
+        )
 
     # ── showing ───────────────────────────────────────────────────────────────────────────────
     def plan(self, shown: Shown, frame: Frame) -> Request | None:

@@ -132,8 +132,9 @@ class Gap:
         if not self._marks.known(self._team):  # its past is nobody's question to us
             self._marks.begin(self._team, until)
             await self._keeper.save()  # at once: without it the next start would be the first again
-        elif not await self._read_all(until):
-            return
+        else:
+            while not await self._read_all(until):
+                await self._clock.sleep(LATER_SECONDS)
         if self._undisturbed:
             self._marks.whole(self._team)
         self._keeper.save_soon()
@@ -186,8 +187,10 @@ class Gap:
         if not done:
             self._marks.unread(spot)
             self._reads.begin(self._read_later(place, until), name="gap: later")
-        elif history.whole:
-            self._marks.read(spot, min(until, _reached(history)))
+        else:
+            self._marks.found(spot)
+            if history.whole:
+                self._marks.read(spot, min(until, _reached(history)))
         if self._undisturbed:
             self._marks.closed(spot)
         self._keeper.save_soon()

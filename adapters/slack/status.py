@@ -67,7 +67,7 @@ class Status:
         before = self._showing is None or self._showing.done()
         yield
         if before:
-            self._set.discard(THREADS)
+            self._gone(THREADS)
 
     @contextlib.contextmanager
     def ended(self, final: bool) -> Iterator[str | None]:
@@ -75,7 +75,12 @@ class Status:
         clears = final and self.stoppable
         yield CLEARED[SESSIONS] if clears else None
         if clears:
-            self._set.discard(SESSIONS)
+            self._gone(SESSIONS)
+
+    def _gone(self, method: str) -> None:
+        """It is away now; but what a dead process sent may still set it."""
+        if self._clock.monotonic() >= self._landed:
+            self._set.discard(method)
 
     async def clear(self) -> None:
         """Take away what may be set, but not before what is on its way has arrived."""

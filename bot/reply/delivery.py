@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import structlog
 
 from bot.domain import Fence, PageRecord
-from bot.errors import PlatformError, Throttled, Unsettled
+from bot.errors import StoreUnavailable, Throttled, Unsettled
 from bot.frames import Action, Request, Shown
 from bot.persistence import PAUSES
 from bot.ports import Clock, Surface
@@ -122,7 +122,8 @@ class Delivery:
         missing = self._doubtful - {page.number for page in self.shown.pages}
         if any([await self._found(page) for page in sorted(missing)]):
             return True
-        await self.book.tidy()
+        if not self._tasks:  # none that was abandoned may still post what is taken out here
+            await self.book.tidy()
         return False
 
     async def quiet(self) -> None:
@@ -195,8 +196,10 @@ class Delivery:
         """Whether the page of a post of unknown outcome is there; then it is shown."""
         await self.quiet()
         await self._clock.sleep(max(self._landed - self._clock.monotonic(), 0.0))
-        record = PageRecord(page, None)
-        found: Shown = await self._persistently(lambda: self._surface.recover([record]))
+        # What is shown is told, too: none of it can be the page that is missing.
+        records = [PageRecord(p.number, p.message_id, p.channel) for p in self.shown.pages]
+        records.append(PageRecord(page, None))
+        found: Shown = await self._persistently(lambda: self._surface.recover(records))
         self._doubtful.discard(page)
         new = tuple(shown for shown in found.pages if shown.number == page)
         if new:
@@ -216,7 +219,7 @@ class Delivery:
                 if error.scopes:  # without, it would be all of the account's
                     self._surface.grants.throttled(error.retry_after, *error.scopes)
                 await self._failed(error, at_least=error.retry_after)
-            except Unsettled as error:
+            except (Unsettled, StoreUnavailable) as error:  # what is found is looked up there
                 await self._failed(error)
             else:
                 self._failures = 0
@@ -224,7 +227,7 @@ class Delivery:
             finally:
                 task.cancel()  # it shows no text: the next try need not meet it
 
-    async def _failed(self, error: PlatformError, *, at_least: float = 0.0) -> None:
+    async def _failed(self, error: Exception, *, at_least: float = 0.0) -> None:
         now = self._clock.monotonic()
         if self._failures == 0:
             self._failing_since = now

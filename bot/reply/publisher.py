@@ -211,6 +211,7 @@ class Publisher:
             return await asyncio.sleep(0)
         if self._document.final:
             await self._delivery.quiet()
+            await self._delivery.book.written()  # a page that it does not know could be mistaken
             if await self._delivery.tidy():
                 return None
             await self._delivery.book.written()

@@ -149,6 +149,7 @@ def _insert(
         "unusable": json.dumps(incoming.unusable),
         "sent_at": incoming.sent_at,
         "late": incoming.late,
+        "edited_at": incoming.edited_at,
         "created_at": place.now,
     }
     insert_row(db, "messages", values, "ON CONFLICT (source) DO NOTHING")

@@ -27,10 +27,13 @@ def edit(db: sqlite3.Connection, source: str, text: str, edited_at: float) -> Ch
     if message is None:
         return Change(Effect.UNKNOWN)
     turn, text = _turn(db, message["turn_id"]), rows.storable(text)
-    if message["erased_at"] is not None or text == message["content"]:
+    known = message["edited_at"]
+    if message["erased_at"] is not None or (known is not None and edited_at <= known):
+        # An older edit, delivered late; or the same one, read with a person's other name in it.
         return _change(Effect.SAME, message)
-    if message["edited_at"] is not None and edited_at < message["edited_at"]:
-        return _change(Effect.SAME, message)  # an older edit, delivered late
+    if text == message["content"]:
+        db.execute("UPDATE messages SET edited_at = ? WHERE id = ?", (edited_at, message["id"]))
+        return _change(Effect.SAME, message)
     db.execute(
         "UPDATE messages SET content = ?, edited_at = ? WHERE id = ?",
         (text, edited_at, message["id"]),

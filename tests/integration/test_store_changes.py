@@ -236,6 +236,19 @@ async def test_edit_of_history_asks_nothing(store: SqliteStore) -> None:
     assert (await store.edit(source(2), "an aside", 9.0)).effect is Effect.KEPT
 
 
+async def test_what_was_read_as_edited_is_not_changed_by_that_edit_or_an_older_one(
+    store: SqliteStore,
+) -> None:
+    """Nor by the same one with another spelling of a person's name in it."""
+    await store.accept(replace(said(1, "third"), edited_at=9.0))
+    for text, edited_at in (("third @Ann", 9.0), ("second", 8.0)):
+        assert (await store.edit(source(1), text, edited_at)).effect is Effect.SAME
+    assert (await store.edit(source(1), "third", 11.0)).effect is Effect.SAME
+    assert (await store.edit(source(1), "late", 10.0)).effect is Effect.SAME
+    assert (await store.edit(source(1), "fourth", 12.0)).effect is Effect.KEPT
+    assert [q.text for q in (await claimed(store, 1)).questions] == ["fourth"]
+
+
 async def test_an_older_edit_that_comes_late_changes_nothing(store: SqliteStore) -> None:
     await store.accept(said(1, "q1"))
     await store.edit(source(1), "third", 9.0)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from adapters.discord import gap as discord_gap
-from adapters.discord.gap import Newest, not_shown
+from adapters.discord import plans as discord_plans
+from adapters.discord.plans import Newest, not_shown
 from adapters.slack import plans as slack_plans
 from adapters.slack.plans import MOST_SILENT, goes_on, places, stamp
 from bot.domain import Conversation, ConversationKey
@@ -28,7 +28,7 @@ def test_discord_reads_the_places_with_news_and_no_other(seed: int) -> None:
     chance = random.Random(seed)
     decided = {str(n): chance.randint(0, 1_000) * SECOND for n in range(60)}
     newest = {n: mark + chance.choice([0, 0, -3, 5]) * SECOND for n, mark in decided.items()}
-    found = discord_gap.to_read(
+    found = discord_plans.to_read(
         [Newest(n, max(0, last), chance.random() < 0.5) for n, last in newest.items()],
         decided.__getitem__,
     )
@@ -42,7 +42,7 @@ def test_discord_reads_our_threads_first_then_threads_then_channels_the_newest_f
         Newest("old", 1 * SECOND, thread=True, known=True),
         Newest("new", 2 * SECOND, thread=True, known=True),
     ]
-    order = [place.channel for place in discord_gap.to_read(every, lambda _: 0)]
+    order = [place.channel for place in discord_plans.to_read(every, lambda _: 0)]
     assert order == ["new", "old", "thread", "channel"]
 
 

@@ -152,3 +152,17 @@ def test_whatever_happens_nothing_undecided_is_ever_behind_what_is_stored(seed: 
                 stored[mark.channel] = max(mark.position, stored.get(mark.channel, 0))
         for channel, at in ((s.channel, p) for s, p in (*open_, *missed)):
             assert max(stored[""], stored.get(channel, 0)) < at
+
+
+def test_what_could_not_be_read_holds_the_watermark_until_it_was_found() -> None:
+    """Also where the later read finds nothing new."""
+    marks = whole(4)
+    marks.interrupted()
+    marks.unread(A)
+    marks.whole("w")
+    marks.decided(A, 50)
+    assert marks.of(A) == 4
+    marks.found(A)
+    marks.read(A, 4)
+    marks.decided(A, 51)
+    assert marks.of(A) == 51

@@ -227,6 +227,19 @@ async def test_what_lands_late_and_is_not_needed_any_more_goes(lands: bool) -> N
     assert stage.ledger.pages == {0: "m1"}
 
 
+async def test_what_is_shown_is_not_taken_for_the_page_that_is_missing() -> None:
+    """Where a message does not say which page it is, the surface is told which are known."""
+    stage = Stage()
+    stage.surface.platform = crashed(["Old"])
+    stage.surface.nameless = True
+    stage.ledger.pages = {0: "m1", 1: None}
+    async with stage.publisher(pages=(PageRecord(0, "m1", "c1"), PageRecord(1, None))) as reply:
+        reply.finish("New text")
+        await stage.whole(reply)
+    assert stage.reading == ["New text"]
+    assert stage.ledger.pages == {0: "m1"}
+
+
 async def test_a_post_of_unknown_outcome_that_is_not_needed_any_more_goes() -> None:
     """What was to be page two went up without an answer; at the end there is but one page."""
     stage = Stage()
