@@ -12,7 +12,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -47,6 +47,7 @@ class Scene:
 
     world: World
     asked: list[Asked] = field(default_factory=list)
+    missed: list[Asked] = field(default_factory=list)  # documented, but some are found after all
     places: dict[str, Place] = field(default_factory=dict)
     sections: dict[str, int] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
@@ -120,6 +121,7 @@ class Scene:
             # Discord tells a bot nothing of direct messages that it does not know yet.
             self.notes.append("a first direct message was missed, as documented")
             self.asked.remove(question)
+            self.missed.append(question)
             question = await self.begin("between us", direct=True)
         await self.answered(question)
         await self.answered(await self.ask(self.places[question.where], "go on"))
@@ -285,6 +287,10 @@ class Scene:
 
     async def verdict(self) -> Verdict:
         """What the judge says, and what was seen on the way."""
+        for asked in self.missed:
+            if await self._stored(asked):  # with a later one the place became known
+                self.asked.append(replace(asked, beside=asked.name))
+                self.troubled = True  # it came after that one
         requests = [record.body for record in await self.world.model.streams()]
         verdict = judge(
             Evidence(
