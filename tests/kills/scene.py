@@ -287,10 +287,14 @@ class Scene:
 
     async def verdict(self) -> Verdict:
         """What the judge says, and what was seen on the way."""
-        for asked in self.missed:
-            if await self._stored(asked):  # with a later one the place became known
-                self.asked.append(replace(asked, beside=asked.name))
-                self.troubled = True  # it came after that one
+        for late in self.missed:
+            if await self._stored(late):  # with a later one the place became known
+                self.asked.append(late)
+                self.asked = [
+                    replace(one, beside=late.name) if one.where == late.where else one
+                    for one in self.asked
+                ]
+                self.troubled = True  # they are answered in another order than they were said
         requests = [record.body for record in await self.world.model.streams()]
         verdict = judge(
             Evidence(
