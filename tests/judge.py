@@ -88,7 +88,7 @@ def _database(db: sqlite3.Connection, verdict: Verdict) -> None:
 def _outcomes(evidence: Evidence, ledger: _Ledger, verdict: Verdict) -> None:
     """Every question belongs to a turn; every turn shows its one outcome, whole."""
     by_turn: dict[int, list[Asked]] = {}
-    for asked in evidence.asked:
+    for asked in sorted(evidence.asked, key=lambda one: order(one.id)):
         turn = ledger.turn_of.get(asked.id)
         if turn is None:
             verdict.add("lost", f"{asked.name} was never stored")
