@@ -114,6 +114,7 @@ async def test_kills_at_the_classic_traps_lose_double_and_cut_nothing(
     assert [t.points for t in report.trials if t.deaths != len(t.points)] == []
 
 
+@pytest.mark.parametrize("platform", ["discord", "slack"])  # `make soak` has the third
 async def test_kills_while_people_change_their_minds_lose_nothing_that_they_did(
     platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
