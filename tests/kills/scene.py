@@ -1,4 +1,4 @@
-"""One scene for every kill: three people in three places, in some seconds.
+"""The first scene to be killed in: three people in three places, in some seconds.
 
 The bot has run before. Alice asks something long while it is down, and adds a question while the
 answer is written; Bob asks, starts over and asks again; Carol's part is direct messages. At the
