@@ -235,5 +235,5 @@ class Delivery:
             raise Unsettled(f"the platform fails since {self._patience:g} s") from error
         pause = PAUSES[min(self._failures, len(PAUSES) - 1)]
         self._failures += 1
-        log.warning("the platform failed, trying again", error=repr(error), failures=self._failures)
+        log.warning("a request failed, trying again", error=repr(error), failures=self._failures)
         await self._clock.sleep(max(pause, at_least))
