@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -54,11 +56,14 @@ ENTRY = web.RequestKey("entry", Entry)
 class Fault:
     """Answer the next matching requests otherwise.
 
-    `match` is a substring of "METHOD path". `status` and `body` replace the answer; `delay` is in
-    seconds; `drop` closes the connection, before the request is applied or after it (`after`).
+    `match` is a substring of "METHOD path", `pattern` a regular expression for all of it. `status`
+    and `body` replace the answer; `delay` is in seconds; `drop` closes the connection, before the
+    request is applied or after it (`after`). `remove` and `put` change fields of the JSON answer
+    that the simulator gives: paths like `user.id` or `messages.*.author`, where `*` is every item.
     """
 
-    match: str
+    match: str = ""
+    pattern: str = ""
     times: int = 1
     skip: int = 0
     status: int | None = None
@@ -67,10 +72,14 @@ class Fault:
     delay: float = 0.0
     drop: bool = False
     after: bool = False
+    remove: list[str] = field(default_factory=list)
+    put: dict[str, Any] = field(default_factory=dict)
 
     def takes(self, what: str) -> bool:
         """Whether this fault is used up by the request `what`."""
         if self.times <= 0 or self.match not in what:
+            return False
+        if self.pattern and re.fullmatch(self.pattern, what) is None:
             return False
         if self.skip > 0:
             self.skip -= 1
@@ -110,6 +119,36 @@ class Kill:
             and (not self.pattern or re.fullmatch(self.pattern, what) is not None)
             and (not self.body or self.body in json.dumps(entry.body, ensure_ascii=False))
         )
+
+
+def _changed(response: web.StreamResponse, fault: Fault) -> web.StreamResponse:
+    """The simulator's own answer with the fields that `fault` removes gone and its own put in."""
+    if not (fault.remove or fault.put) or not isinstance(response, web.Response):
+        return response
+    data = json.loads(response.body or b"null")  # type: ignore[arg-type]
+    for path in fault.remove:
+        change(data, path.split("."), lambda owner, key: owner.pop(key, None))
+    for path, value in fault.put.items():
+        change(data, path.split("."), functools.partial(_put, value))
+    headers = {name: value for name, value in response.headers.items() if name != "Content-Length"}
+    return web.Response(status=response.status, body=json.dumps(data).encode(), headers=headers)
+
+
+def _put(value: Any, owner: dict[str, Any], key: str) -> None:
+    owner[key] = value
+
+
+def change(data: Any, path: list[str], does: Callable[[dict[str, Any], str], object]) -> None:
+    """Call `does(owner, key)` for every place of `data` that `path` names; none is no error."""
+    first, *rest = path
+    if first == "*":
+        for item in data if isinstance(data, list) else ():
+            change(item, rest, does)
+    elif isinstance(data, dict):
+        if not rest:
+            does(data, first)
+        elif first in data:
+            change(data[first], rest, does)
 
 
 class WindowLimit:
@@ -239,7 +278,7 @@ class Sim:
         if not replaced or fault.after:
             response = await self._handled(request, handler)
             if not replaced:
-                return response
+                return _changed(response, fault)
         return self.fault_response(fault)
 
     async def _handled(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -279,6 +318,17 @@ class Sim:
         if request.transport is not None:
             request.transport.abort()
         raise ConnectionResetError("dropped by a fault")
+
+    @property
+    def routes(self) -> list[str]:
+        """Every request that the platform offers here, as "METHOD /path/with/{names}"."""
+        return sorted(
+            f"{route.method} {route.resource.canonical}"
+            for route in self.app.router.routes()
+            if route.resource is not None
+            and not route.resource.canonical.startswith("/_sim/")
+            and route.method != "HEAD"
+        )
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
     async def _get_record(self, request: web.Request) -> web.Response:
