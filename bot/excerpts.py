@@ -12,7 +12,7 @@ EXCERPT_CHARACTERS = 8_000
 """The longest single excerpt: four times the longest message that a person can type on Discord."""
 
 EXCERPTS_CHARACTERS = 24_000
-"""All excerpts of one message together; about 6,000 tokens, less than half of the default window."""
+"""All excerpts of one message; about 6,000 tokens, less than half of the default window."""
 
 
 def quoted(text: str) -> str:
