@@ -60,7 +60,10 @@ class Store(Protocol):
         ...
 
     async def shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
-        """A page was posted, or found again, as message `message_id` in `channel`."""
+        """A page was posted, or found again, as message `message_id` in `channel`.
+
+        Raises LostOwnership also when people deleted that message before: the reply is taken back.
+        """
         ...
 
     async def removed(self, fence: Fence, page: int) -> None:

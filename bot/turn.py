@@ -196,15 +196,19 @@ class _Attempt:
             request = await self._request(self._runner.options.context_tokens)
             if draft.notice:
                 reply.write(draft.notice + "\n\n")
-            try:
-                await self._ask(request, reply)
-            except ContextTooLong:
-                shorter = await self._request(_tokens(request) // 2)
-                if draft.text or shorter.messages == request.messages:
-                    raise
-                log.info("too long for the model: asking again with half", tokens=_tokens(request))
-                await self._ask(shorter, reply)
+            async with reply.while_alive():
+                await self._ask_as_much_as_fits(request, reply)
         return True
+
+    async def _ask_as_much_as_fits(self, request: ChatRequest, reply: Publisher) -> None:
+        try:
+            await self._ask(request, reply)
+        except ContextTooLong:
+            shorter = await self._request(_tokens(request) // 2)
+            if self._draft.text or shorter.messages == request.messages:
+                raise
+            log.info("too long for the model: asking again with half", tokens=_tokens(request))
+            await self._ask(shorter, reply)
 
     async def _ask(self, request: ChatRequest, reply: Publisher) -> None:
         thoughts = self._draft.thoughts
@@ -218,8 +222,6 @@ class _Attempt:
                     if thoughts.pending:
                         reply.write(thoughts.above() + "\n\n")
                     reply.write(delta.text)
-                if reply.gone:
-                    await reply.settled()  # raises why: only a place that is gone ends the turn
 
     async def _request(self, budget: int) -> ChatRequest:
         options = replace(self._runner.options, context_tokens=budget)

@@ -7,7 +7,8 @@ writes waits for a platform, and leaving the context leaves no task behind.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
@@ -150,6 +151,32 @@ class Publisher:
     def gone(self) -> bool:
         """Whether nothing can be shown any more: writing is in vain."""
         return self._task is not None and self._task.done()
+
+    @asynccontextmanager
+    async def while_alive(self) -> AsyncIterator[None]:
+        """Cancel the body at once when nothing can be shown any more, and raise as `settled` does.
+
+        A model that is silent for minutes would otherwise be waited for in vain.
+        """
+        body, publishing = asyncio.current_task(), self._task
+        assert body is not None and publishing is not None  # noqa: S101 - entered, in a task
+        over = False
+
+        def cancel(_: asyncio.Task[None]) -> None:
+            nonlocal over
+            over = True
+            body.cancel()
+
+        publishing.add_done_callback(cancel)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not over or body.uncancel() > 0:
+                raise
+            await self.settled()
+            raise
+        finally:
+            publishing.remove_done_callback(cancel)
 
     # ── its life ──────────────────────────────────────────────────────────────────────────────
     async def __aenter__(self) -> Self:

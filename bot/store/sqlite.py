@@ -28,6 +28,7 @@ from bot.domain import (
     Message,
     Watermark,
 )
+from bot.errors import LostOwnership
 from bot.ports import Clock
 from bot.store import again, changes, conversations, reads, turns, watermarks
 from bot.store.accept import accept
@@ -111,9 +112,16 @@ class SqliteStore:
 
     async def shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
         """See the port."""
-        await self._write(
-            partial(turns.shown, fence=fence, page=page, channel=channel, message_id=message_id)
+        recorded = partial(
+            turns.shown,
+            fence=fence,
+            page=page,
+            channel=channel,
+            message_id=message_id,
+            now=self._clock.time(),
         )
+        if not await self._write(recorded):
+            raise LostOwnership(f"page {page} of turn {fence.turn} was deleted by people")
 
     async def removed(self, fence: Fence, page: int) -> None:
         """See the port."""

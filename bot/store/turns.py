@@ -20,7 +20,7 @@ from bot.domain import (
     Question,
 )
 from bot.errors import LostOwnership
-from bot.store import rows
+from bot.store import changes, rows
 
 
 def claim(db: sqlite3.Connection, conversation: int, now: float) -> Claim | None:
@@ -114,8 +114,12 @@ def intend(db: sqlite3.Connection, fence: Fence, page: int) -> None:
     )
 
 
-def shown(db: sqlite3.Connection, fence: Fence, page: int, channel: str, message_id: str) -> None:
-    """See `Store.shown`."""
+def shown(
+    db: sqlite3.Connection, fence: Fence, page: int, channel: str, message_id: str, now: float
+) -> bool:
+    """See `Store.shown`. False when people deleted the message before it got here: then the reply
+    is taken back, as if they had done it afterwards, and the fence is stale.
+    """
     place = _require(db, fence)
     source = f"{place['platform']}/{place['workspace']}/{channel}/{message_id}"
     db.execute(
@@ -123,6 +127,10 @@ def shown(db: sqlite3.Connection, fence: Fence, page: int, channel: str, message
         " VALUES (?, ?, 'shown', ?, ?, ?)",
         (fence.turn, page, channel, message_id, source),
     )
+    if db.execute("SELECT 1 FROM tombstones WHERE source = ?", (source,)).fetchone() is None:
+        return True
+    changes.erase(db, source, with_reply=False, now=now)
+    return False
 
 
 def removed(db: sqlite3.Connection, fence: Fence, page: int) -> None:

@@ -36,11 +36,12 @@ def says(world: World, *pieces: str, reason: str = "stop") -> None:
 
 
 async def begun(world: World, number: int = 1, text: str = "first") -> None:
-    """Ask, and hold the model once the first piece of its answer is on the screen."""
+    """Ask, and hold the model once the first piece of its answer has been on the screen."""
     world.model.hold = asyncio.Event()
-    before = len(world.shown())
+    platform = world.adapter.platforms.setdefault("t1", Platform())
+    before = len(platform.versions)
     await world.intake.receive(said(number, text))
-    await until(lambda: len(world.shown()) > before)
+    await until(lambda: len(platform.versions) > before)
 
 
 def released(world: World) -> None:
@@ -464,6 +465,26 @@ async def test_deleting_a_reply_that_is_being_written_ends_its_turn(world: World
     says(world, "Hello.")
     await world.ask(2, "second")
     assert world.contents() == ["first\n\nsecond"]
+
+
+async def test_deletion_that_overtakes_the_ledger_ends_the_turn(world: World) -> None:
+    """The message is on the screen, and deleted, before the database knows that it is a page."""
+    stored = world.store.shown
+    deleted = asyncio.Event()
+
+    async def slowly(*page: object, **place: str) -> None:
+        if not deleted.is_set():
+            await delete_message(world)
+            deleted.set()
+        await stored(*page, **place)  # type: ignore[arg-type]
+
+    world.store.shown = slowly  # type: ignore[method-assign]
+    says(world, "As far as", " this")
+    await begun(world)
+    await world.idle()
+    assert world.shown() == []
+    assert look(world.path, "SELECT state, content FROM turns") == [("done", "")]
+    assert len(world.model.requests) == 1
 
 
 class Echoing(dict[str, str]):
