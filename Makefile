@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 # More than a machine of two cores has: a scene waits for most of its time.
-PYTEST := $(BIN)/python -m pytest -n 4 --dist worksteal
+PYTEST := $(BIN)/python -m pytest -n 6 --dist worksteal
 
 .PHONY: help setup run chat test lint check doctor bench soak lock pictures sims clean
 

@@ -30,17 +30,22 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A message of the bot as people see it; `versions` counts how often it was written, and
-    `stoppable` tells that the platform itself offers to stop it.
+    """A message of the bot as people see it; `past` is every text that it ever had, oldest first,
+    and `stoppable` tells that the platform itself offers to stop it.
     """
 
     id: Any
     text: str
-    versions: int
+    past: tuple[str, ...]
     times: tuple[float, ...]
     notified: tuple[Any, ...]
     buttons: tuple[str, ...]
     stoppable: bool = False
+
+    @property
+    def versions(self) -> int:
+        """How often it was written."""
+        return len(self.past)
 
     @property
     def working(self) -> bool:
@@ -149,7 +154,7 @@ class DiscordStage:
             Seen(
                 id=message["id"],
                 text=message["content"],
-                versions=len(message["versions"]),
+                past=tuple(version["content"] for version in message["versions"]),
                 times=tuple(version["at"] for version in message["versions"]),
                 notified=tuple(message["notified"]),
                 buttons=tuple(
@@ -289,7 +294,7 @@ class SlackStage:
                 stoppable=processing and message is messages[-1],
                 id=message["ts"],
                 text=without_labels(message),
-                versions=len(message["versions"]),
+                past=tuple(version["shown"] for version in message["versions"]),
                 times=tuple(version["at"] for version in message["versions"]),
                 notified=tuple(message["pings"]),
                 buttons=tuple(
@@ -372,6 +377,11 @@ class SlackStage:
     async def close(self, place: Place) -> None:
         """The bot may no longer write in the place."""
         await self.sim.remove_from_channel(place.channel)
+
+
+async def ever_said(stage: Stage, place: Place, text: str) -> bool:
+    """Whether a message that is there says `text`, or said it in an earlier version."""
+    return any(text in past for message in await stage.seen(place) for past in message.past)
 
 
 async def at_rest(stage: Stage) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 from tests.harness import BotProcess
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.stage import Place, Seen, Stage, at_rest
+from tests.stage import Place, Seen, Stage, at_rest, ever_said
 
 STORY = "Once there was a thread. " * 12  # about 60 tokens
+HELD = 20  # tokens after which a story that is to be interrupted waits
 
 
 async def until(check: Callable[[], Awaitable[Any]], stage: Stage, seconds: float = 30) -> Any:
@@ -32,10 +33,8 @@ async def whole(stage: Stage, place: Place, *texts: str) -> list[Seen]:
 
 
 async def writes(stage: Stage, place: Place, text: str) -> None:
-    async def check() -> bool:
-        return any(text in message.text for message in await stage.seen(place))
-
-    await until(check, stage)
+    """A message says it, or said it before: what is on the screen for a moment is not missed."""
+    await until(lambda: ever_said(stage, place, text), stage)
 
 
 async def told(stage: Stage, place: Place, text: str) -> None:
@@ -61,7 +60,7 @@ async def asked_for(model: ModelSim, match: str) -> list[str]:
 async def test_stop_by_anybody_ends_the_models_request_within_a_second(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    await model.say(STORY, rate=5)
+    await model.say(STORY, wait_at=HELD)
     async with bot:
         place = await stage.mention("tell me a story")
         await writes(stage, place, "Once there")
@@ -180,7 +179,7 @@ async def test_editing_while_the_reply_is_written_begins_it_anew(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
     await model.script(
-        Answer(match="dogs", text="Dogs bark."), Answer(match="", text=STORY, rate=5)
+        Answer(match="dogs", text="Dogs bark."), Answer(match="", text=STORY, wait_at=HELD)
     )
     async with bot:
         place = await stage.mention("about cats")
@@ -254,7 +253,9 @@ async def test_a_reply_goes_with_its_question_where_that_is_set(
 async def test_deleting_the_question_that_is_answered_stops_the_model(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    await model.script(Answer(match="secret", text=STORY, rate=5), Answer(match="", text="Yes."))
+    await model.script(
+        Answer(match="secret", text=STORY, wait_at=HELD), Answer(match="", text="Yes.")
+    )
     async with bot:
         place = await stage.mention("hello")
         await whole(stage, place, "Yes.")
@@ -331,7 +332,7 @@ async def whole_reply(stage: Stage, place: Place, count: int) -> None:
 async def test_a_place_closed_in_mid_reply_ends_the_turn_once_and_nothing_lands_elsewhere(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    await model.say(STORY, rate=5)
+    await model.say(STORY, wait_at=HELD)
     async with bot:
         place = await stage.mention("tell me a story")
         await writes(stage, place, "Once there")
@@ -345,7 +346,7 @@ async def test_a_place_closed_in_mid_reply_ends_the_turn_once_and_nothing_lands_
 async def test_root_deleted_in_mid_reply_leaves_nothing_in_the_channel(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    await model.say(STORY, rate=5)
+    await model.say(STORY, wait_at=HELD)
     async with bot:
         place = await stage.mention("tell me a story")
         await writes(stage, place, "Once there")

@@ -11,7 +11,7 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer, tokenize
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.stage import DiscordStage, Place, Seen, SlackStage, Stage
+from tests.stage import DiscordStage, Place, Seen, SlackStage, Stage, ever_said
 
 LINES = {"discord": 200, "slack": 1_000}  # three pages or more on both
 # Where a file goes up: what the request says that brings it to the platform, and what shares it.
@@ -83,9 +83,10 @@ async def check_whole(stage: Stage, place: Place) -> list[Seen]:
 async def test_long_code_ends_as_a_file_and_the_history_has_all_of_it(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """It streams as text at first; a later restart does nothing to it."""
+    """It streams as text, then as its first lines and a count; a later restart changes nothing."""
+    text = answer_of(stage)
     await model.script(
-        Answer(match="write", text=answer_of(stage), rate=2_000.0),
+        Answer(match="write", text=text, rate=2_000.0, wait_at=len(tokenize(text)) - 10),
         Answer(match="shorter", text="Sure."),
     )
     bot.set(CONTEXT_TOKENS="100000")
@@ -93,11 +94,10 @@ async def test_long_code_ends_as_a_file_and_the_history_has_all_of_it(
         place = await stage.mention("write it")
 
         async def counting() -> bool:
-            return any(
-                "This is getting long" in message.text for message in await stage.seen(place)
-            )
+            return await ever_said(stage, place, "This is getting long")
 
         await stage.sim.until(counting, 30)
+        await model.release()
         before = await check_whole(stage, place)
         await stage.say(place, "shorter, please")
         await ended(stage, place, "Sure.")
@@ -131,11 +131,7 @@ async def test_a_kill_during_the_upload_while_the_model_writes_leaves_one_file(
     await model.script(Answer(text=text, rate=20_000.0, wait_at=len(tokenize(text)) - 2))
     place = await killed_while_it_writes(stage, bot, moment)
     async with bot:
-
-        async def released() -> bool:
-            return await model.release() > 0
-
-        await stage.sim.until(released, 30)
+        await model.release()
         await check_whole(stage, place)
         assert len(await model.streams()) == 2
 

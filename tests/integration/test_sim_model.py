@@ -467,7 +467,7 @@ async def test_an_answer_waits_until_it_is_released(
     await asyncio.sleep(0.05)
     await sim.until(two_there)
     assert not waiting.done()
-    assert await sim.release("another question") == 0
+    assert await sim.call("release", match="another question") == 0
     assert await sim.release("hello") == 1
     assert b'"c"' in await waiting
 

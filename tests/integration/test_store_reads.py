@@ -186,7 +186,7 @@ def _use_everything(db: sqlite3.Connection) -> None:
     turns.claim(db, 1, 1.0)
     fence = turns.Fence(1, 2)
     turns.intend(db, fence, 0)
-    turns.shown(db, fence, 0, "c1", "r1")
+    turns.shown(db, fence, 0, "c1", "r1", 1.0)
     turns.removed(db, fence, 0)
     turns.conclude(db, fence, ANSWER, 1.0)
     turns.finish(db, fence, 1.0)

@@ -120,7 +120,7 @@ async def test_killed_in_mid_reply_it_writes_the_same_reply_to_its_end(
     bot: BotProcess, model: ModelSim
 ) -> None:
     """The thread, the reply's id and the program's conversation survive; nothing is doubled."""
-    await model.say("Once there was a thread that was cut. " * 5, rate=20, times=2)
+    await model.say("Once there was a thread that was cut. " * 5, wait_at=20, times=2)
     await bot.start()
     await bot.ready()
     async with person(bot) as page:

@@ -76,7 +76,9 @@ class Random:
         if self.claim is not None:
             page = int(self.now) % 2
             turns.intend(self.db, self.claim.fence, page)
-            turns.shown(self.db, self.claim.fence, page, "c1", f"r{int(self.now) % 8}")
+            message = f"r{int(self.now) % 8}"
+            if not turns.shown(self.db, self.claim.fence, page, "c1", message, self.now):
+                self.claim = None  # people deleted it before: the reply was taken back
 
     def conclude(self) -> None:
         if self.claim is not None:

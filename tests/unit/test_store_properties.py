@@ -165,7 +165,7 @@ class Transitions(RuleBasedStateMachine):
             self.run(lambda: turns.intend(self.db, fence, page))
             held.pages[page] = None
         elif step == "show":
-            self.run(lambda: turns.shown(self.db, fence, page, "c1", message))
+            self.run(lambda: turns.shown(self.db, fence, page, "c1", message, 1.0))
             held.pages[page] = message
         else:
             self.run(lambda: turns.removed(self.db, fence, page))
@@ -201,9 +201,9 @@ class Transitions(RuleBasedStateMachine):
     @rule(data=st.data())
     def come_too_late(self, data: st.DataObject) -> None:
         fence = data.draw(st.sampled_from(self.stale))
-        late: list[Callable[[], None]] = [
+        late: list[Callable[[], object]] = [
             lambda: turns.intend(self.db, fence, 0),
-            lambda: turns.shown(self.db, fence, 0, "c1", "late"),
+            lambda: turns.shown(self.db, fence, 0, "c1", "late", 1.0),
             lambda: turns.removed(self.db, fence, 0),
             lambda: turns.conclude(self.db, fence, Conclusion(Outcome.FAILED, "x", "x"), 1.0),
             lambda: turns.finish(self.db, fence, 1.0),

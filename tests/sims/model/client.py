@@ -53,8 +53,8 @@ class ModelSim(SimProcess):
         await self.call("fault", match="POST /v1/chat/completions", times=times, drop=True)
 
     async def release(self, match: str = "") -> int:
-        """Let answers go on that stopped at `wait_at`; how many did."""
-        return int(await self.call("release", match=match))
+        """Let answers go on that stop at `wait_at`, as soon as one has; how many did."""
+        return int(await self.until(lambda: self.call("release", match=match)))
 
     # ── what kind of server it is ─────────────────────────────────────────────────────────────
     async def pace(self, *, rate: float = 200.0, first_delay: float = 0.02) -> None:
