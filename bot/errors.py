@@ -30,18 +30,26 @@ ThreadlineError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class ThreadlineError(Exception):
     """Everything that Threadline raises by itself."""
 
 
 class SettingsError(ThreadlineError):
-    """A setting is wrong. `setting` is its name in the environment."""
+    """A setting is wrong. `setting` is its name in the environment.
 
-    def __init__(self, setting: str, problem: str) -> None:
+    `others` are further wrong settings, each with its problem: people see all of them at once.
+    """
+
+    def __init__(
+        self, setting: str, problem: str, *, others: Sequence[tuple[str, str]] = ()
+    ) -> None:
         super().__init__(f"{setting}: {problem}")
         self.setting = setting
         self.problem = problem
+        self.problems = ((setting, problem), *others)
 
 
 # ── the store ─────────────────────────────────────────────────────────────────────────────────
