@@ -2,6 +2,7 @@
 
 ThreadlineError
 ├── SettingsError              a setting is wrong: named, in one line, exit code 2
+├── AnswerFailed               a question in a pipe was not answered: exit code 1
 ├── StoreError                 the database
 │   ├── CommandDone            the message that asks for it was taken in before
 │   ├── LostOwnership          a newer attempt holds the turn
@@ -50,6 +51,10 @@ class SettingsError(ThreadlineError):
         self.setting = setting
         self.problem = problem
         self.problems = ((setting, problem), *others)
+
+
+class AnswerFailed(ThreadlineError):
+    """A question that a program asked through a pipe was not answered, or not to the end."""
 
 
 # ── the store ─────────────────────────────────────────────────────────────────────────────────
