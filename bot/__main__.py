@@ -15,7 +15,7 @@ from pathlib import Path
 from bot import __version__
 from bot.domain import Finding, Verdict
 from bot.errors import SettingsError, ThreadlineError
-from bot.settings import Settings, load
+from bot.settings import Settings, load, unknown_names
 
 FAILURE, WRONG_SETTING = 1, 2
 MARKS = {Verdict.OK: "ok  ", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL"}
@@ -25,16 +25,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every failure is one line on stderr."""
     options = _parser().parse_args(arguments)
     try:
+        _warn_of_unknown_names()
         settings = load(os.environ)
         return int(options.does(settings, options) or 0)
     except SettingsError as error:
-        print(f"threadline: {error}", file=sys.stderr)
+        for setting, problem in error.problems:
+            print(f"threadline: {setting}: {problem}", file=sys.stderr)
         return WRONG_SETTING
     except ThreadlineError as error:
         print(f"threadline: {error}", file=sys.stderr)
         return FAILURE
     except KeyboardInterrupt:
         return FAILURE
+
+
+def _warn_of_unknown_names() -> None:
+    """A misspelled setting would otherwise be ignored in silence."""
+    for name, other in unknown_names(os.environ).items():
+        hint = f"did you mean {other}?" if other else ".env.example lists all settings"
+        print(f"threadline: {name} is no setting and is ignored: {hint}", file=sys.stderr)
 
 
 def _run(settings: Settings, _options: argparse.Namespace) -> None:

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING
 import structlog
 from pydantic import SecretStr
 
-from bot import commands, garbage, logs
+from bot import commands, garbage, logs, texts
 from bot.changes import Changes
 from bot.clock import SystemClock
-from bot.domain import Finding, Health, Role, Verdict
-from bot.errors import SettingsError, StoreError, TemplateError
+from bot.domain import Finding, Health, Outcome, Role, Verdict
+from bot.errors import AnswerFailed, SettingsError, StoreError, TemplateError
 from bot.intake import Intake
 from bot.library import Library
 from bot.llm.registry import Models, build_models
 from bot.ports import Adapter, Clock
+from bot.records import ReplyRecord
 from bot.scheduler import Scheduler
 from bot.settings import Settings, SlackMode
 from bot.store.migrate import status
@@ -80,16 +81,24 @@ async def chat(settings: Settings, conversation: str) -> None:
 
     clock = SystemClock()
     words = tuple(f"/{name}" for name in commands.NAMES)
-    lines = (
-        KeyboardLines(history=Path(HISTORY_FILE), words=words)
-        if sys.stdin.isatty()
-        else PipedLines()
-    )
-    console = ConsoleAdapter(conversation=conversation, lines=lines, clock=clock)
+    piped = not sys.stdin.isatty()
+    lines = PipedLines() if piped else KeyboardLines(history=Path(HISTORY_FILE), words=words)
+    console = ConsoleAdapter(conversation=conversation, lines=lines, clock=clock, piped=piped)
     adapters: dict[str, Adapter] = {console.name: console}
     async with open_core(settings, adapters, clock) as core:
         with _signals(signal.SIGTERM) as stop:
             await _serve(settings, core, adapters, stop)
+        if piped and console.turn is not None:
+            reply = await core.library.reply(console.turn)
+            if reply is not None:
+                console.finish(reply.content)
+                _require_answer(reply)
+
+
+def _require_answer(reply: ReplyRecord) -> None:
+    """Raise AnswerFailed, with the sentence that people see, where a reply is no whole answer."""
+    if reply.outcome is not Outcome.ANSWERED:
+        raise AnswerFailed(texts.last_sentence(reply.display) or texts.INTERNAL)
 
 
 async def _serve(

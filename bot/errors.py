@@ -2,6 +2,7 @@
 
 ThreadlineError
 ├── SettingsError              a setting is wrong: named, in one line, exit code 2
+├── AnswerFailed               a question in a pipe was not answered: exit code 1
 ├── StoreError                 the database
 │   ├── CommandDone            the message that asks for it was taken in before
 │   ├── LostOwnership          a newer attempt holds the turn
@@ -30,18 +31,30 @@ ThreadlineError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class ThreadlineError(Exception):
     """Everything that Threadline raises by itself."""
 
 
 class SettingsError(ThreadlineError):
-    """A setting is wrong. `setting` is its name in the environment."""
+    """A setting is wrong. `setting` is its name in the environment.
 
-    def __init__(self, setting: str, problem: str) -> None:
+    `others` are further wrong settings, each with its problem: people see all of them at once.
+    """
+
+    def __init__(
+        self, setting: str, problem: str, *, others: Sequence[tuple[str, str]] = ()
+    ) -> None:
         super().__init__(f"{setting}: {problem}")
         self.setting = setting
         self.problem = problem
+        self.problems = ((setting, problem), *others)
+
+
+class AnswerFailed(ThreadlineError):
+    """A question that a program asked through a pipe was not answered, or not to the end."""
 
 
 # ── the store ─────────────────────────────────────────────────────────────────────────────────

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
+from bot import env_file
 from bot.domain import Reasoning
 from bot.errors import SettingsError
+from bot.settings_problems import problem_of
 
 DEFAULT_SYSTEM_PROMPT = (
     "You are Threadline, a helpful assistant in a team's chat. Answer in the language of the "
@@ -27,6 +29,8 @@ MODEL_KINDS = ("openai", "huggingface", "echo")
 DEFAULT_HTTP_PORT = 8080
 # Shorter ones can be guessed, and are too short to be kept out of a log.
 SHORTEST_TOKEN = 6
+# Settings that are prose: a `#` in them is no comment.
+PROSE = frozenset({"system_prompt"})
 _USER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -246,20 +250,34 @@ class Settings(BaseModel):
 def load(environ: Mapping[str, str], dotenv: Path | None = Path(".env")) -> Settings:
     """Read the settings from `environ` and the file `dotenv`.
 
-    Raises SettingsError that names the first wrong one.
+    Raises SettingsError that names all wrong ones.
     """
     values: dict[str, Any] = {}
-    files = dotenv_values(dotenv) if dotenv is not None and dotenv.is_file() else {}
+    file = env_file.read(dotenv) if dotenv is not None else {}
     for name in Settings.model_fields:
-        value = (environ.get(name.upper()) or "").strip() or (files.get(name.upper()) or "").strip()
+        variable = name.upper()
+        given = env_file.unquoted(environ.get(variable, ""), prose=name in PROSE)
+        value = given or file.get(variable, "").strip()
         if value:
             values[name] = value
     try:
         return Settings(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        problem = str(first["msg"]).removeprefix("Value error, ")
-        raise SettingsError(str(first["loc"][0]).upper(), problem) from None
+        secret = {name for name, field in Settings.model_fields.items() if _is_secret(field)}
+        found = [problem_of(each, values, secret) for each in error.errors()]
+        (setting, problem), *others = found
+        raise SettingsError(setting, problem, others=others) from None
+
+
+def unknown_names(environ: Mapping[str, str], dotenv: Path | None = Path(".env")) -> dict[str, str]:
+    """Names that look like settings and are none, each with the one that is probably meant."""
+    known = [name.upper() for name in Settings.model_fields]
+    file = env_file.read(dotenv) if dotenv is not None else {}
+    return env_file.misspelled(known, file, environ)
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return "SecretStr" in str(field.annotation)
 
 
 def _split(value: str) -> tuple[str, ...]:

@@ -147,6 +147,12 @@ def note(sentence: str) -> str:
     return f"_{sentence}_"
 
 
+def last_sentence(display: str) -> str:
+    """The sentence of ours at the end of a whole reply, without its emphasis; "" when none is."""
+    last = display.rstrip().rpartition("\n\n")[2]
+    return last[1:-1] if len(last) > 2 and last[0] == last[-1] == "_" else ""
+
+
 def _rate_limited(retry_after: float | None) -> str:
     if retry_after is None:
         return "The model is taking too many requests right now. Please ask again in a minute."

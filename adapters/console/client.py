@@ -13,7 +13,7 @@ from itertools import count
 from typing import TextIO
 
 from adapters.console.lines import LineReader
-from adapters.console.surface import ConsoleSurface, limits
+from adapters.console.surface import ConsoleSurface, PipeSurface, limits
 from bot import texts
 from bot.domain import (
     Address,
@@ -35,14 +35,22 @@ NAME = "console"
 
 
 class ConsoleAdapter:
-    """One conversation between the person at the keyboard and the bot."""
+    """One conversation between the person at the keyboard, or a pipe, and the bot."""
 
     def __init__(
-        self, *, conversation: str, lines: LineReader, clock: Clock, out: TextIO = sys.stdout
+        self,
+        *,
+        conversation: str,
+        lines: LineReader,
+        clock: Clock,
+        out: TextIO = sys.stdout,
+        piped: bool = False,
     ) -> None:
         self._key = ConversationKey(NAME, "local", "terminal", conversation)
         self._author = Author(id="local", name=_user_name())
-        self._lines, self._clock, self._out = lines, clock, out
+        self._lines, self._clock, self._piped = lines, clock, piped
+        self._out = _Written(out)
+        self.turn: int | None = None  # of the newest reply
         self._pacer = Pacer(limits, clock)
         self._answered = asyncio.Event()
         # Two messages of one conversation never share a number, not even across restarts.
@@ -55,14 +63,23 @@ class ConsoleAdapter:
 
     async def run(self, inbox: Inbox) -> None:
         """Read lines until the end of input; the reply to one is awaited before the next."""
-        with self._interrupts(inbox):
-            await inbox.connected(NAME)
-            async for line in self._lines:
+        await inbox.connected(NAME)
+        async for line in self._lines:
+            with self._interrupts(inbox):
                 await self._take(inbox, line)
 
     def surface(self, claim: Claim) -> Surface:
         """The terminal itself."""
-        return ConsoleSurface(claim, out=self._out, grants=self._pacer, on_close=self._answered.set)
+        self.turn, self._out.text = claim.fence.turn, ""
+        kind = PipeSurface if self._piped else ConsoleSurface
+        return kind(claim, out=self._out, grants=self._pacer, on_close=self._answered.set)
+
+    def finish(self, content: str) -> None:
+        """Write what is left of the newest answer, in a pipe."""
+        written = self._out.text
+        rest = content[len(written) :] if content.startswith(written) else f"\n{content}"
+        self._out.write(rest + "\n" if written or content else "")
+        self._out.flush()
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
         """Nobody else speaks here."""
@@ -91,6 +108,8 @@ class ConsoleAdapter:
         try:
             receipt = await inbox.receive(self._incoming(line))
         except StoreUnavailable:
+            if self._piped:
+                raise
             self._out.write(texts.STORE_DOWN + "\n")
             return
         if receipt in (Receipt.QUESTION, Receipt.COMMAND):
@@ -111,7 +130,11 @@ class ConsoleAdapter:
 
     @contextlib.contextmanager
     def _interrupts(self, inbox: Inbox) -> Iterator[None]:
-        """While a reply is written, Ctrl-C stops the reply, not the program."""
+        """While a reply is written, Ctrl-C stops the reply, not the program.
+
+        Installed for each line: prompt_toolkit has a handler of its own while it reads one, and
+        removes whichever is there afterwards.
+        """
         loop, stops = asyncio.get_running_loop(), set[asyncio.Task[Answer]]()
         stop = Command(name="stop", key=self._key, author=self._author)
 
@@ -125,6 +148,22 @@ class ConsoleAdapter:
             yield
         finally:
             loop.remove_signal_handler(signal.SIGINT)
+
+
+class _Written:
+    """A text stream that remembers what was written since `text` was emptied."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out, self.text = out, ""
+
+    def write(self, text: str) -> None:
+        """Write and remember."""
+        self.text += text
+        self._out.write(text)
+
+    def flush(self) -> None:
+        """Let it out."""
+        self._out.flush()
 
 
 def _user_name() -> str:

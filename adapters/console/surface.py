@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TextIO
+from typing import Protocol
 
 from bot.domain import Claim, PageRecord
 from bot.frames import Frame, Limit, Request, Shown
@@ -34,11 +34,23 @@ class ConsoleRenderer:
         return len(markdown)
 
 
+class Output(Protocol):
+    """Where text goes."""
+
+    def write(self, text: str, /) -> object:
+        """Write it."""
+        ...
+
+    def flush(self) -> None:
+        """Let it out."""
+        ...
+
+
 class ConsoleSurface:
     """Writes to `out` as the reply grows, and calls `on_close` when it has ended."""
 
     def __init__(
-        self, claim: Claim, *, out: TextIO, grants: Grants, on_close: Callable[[], None]
+        self, claim: Claim, *, out: Output, grants: Grants, on_close: Callable[[], None]
     ) -> None:
         self._message_id = f"reply-{claim.fence.turn}"
         self._out, self._grants, self._on_close = out, grants, on_close
@@ -83,7 +95,24 @@ class ConsoleSurface:
         return carried_out(shown, request, message_id=self._message_id)
 
     async def close(self) -> None:
-        """The answer ends with its line."""
+        """The answer's last line ends."""
         self._out.write("\n")
         self._out.flush()
+        self._on_close()
+
+
+class PipeSurface(ConsoleSurface):
+    """Writes the model's own words as they come; the end, which may be a failure's, is held back.
+
+    Whoever reads the pipe gets the answer alone: `ConsoleAdapter.finish` writes what is left of it.
+    """
+
+    async def perform(self, request: Request, shown: Shown) -> Shown:
+        """Write it, but for what comes with the reply's end."""
+        if request.final:
+            return carried_out(shown, request, message_id=self._message_id)
+        return await super().perform(request, shown)
+
+    async def close(self) -> None:
+        """The answer's last line ends with what is left of it."""
         self._on_close()

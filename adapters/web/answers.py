@@ -44,9 +44,7 @@ def failure(reply: ReplyRecord) -> HTTPException | None:
 
 
 def _sentence(reply: ReplyRecord) -> str:
-    """Our own sentence: the last paragraph of what was shown, without its emphasis."""
-    last = reply.display.rstrip().rpartition("\n\n")[2]
-    return last[1:-1] if len(last) > 2 and last[0] == last[-1] == "_" else texts.INTERNAL
+    return texts.last_sentence(reply.display) or texts.INTERNAL
 
 
 def answer(reply: ReplyRecord) -> dict[str, str]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import pty
 import sys
-from collections.abc import AsyncIterator
+import termios
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Self
 
 import aiohttp
 import pytest
@@ -15,6 +19,7 @@ from tests.forks import SWITCH
 from tests.harness import ROOT, BotProcess
 from tests.sims.discord import constants as d
 from tests.sims.discord.client import DiscordSim
+from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.slack import ids as s
 from tests.sims.slack.client import SlackSim
@@ -306,19 +311,126 @@ async def test_terminal_remembers_across_restarts(model: ModelSim, tmp_path: Pat
     assert "3 messages" in second
 
 
+async def test_pipe_gets_the_answer_on_stdout_and_a_failure_on_stderr(
+    model: ModelSim, tmp_path: Path
+) -> None:
+    """Scripts see it by the exit code; what came before the failure is there."""
+    environ = {"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url}
+    await model.script(
+        Answer(match="well", text="All of\n\nit."),
+        Answer(match="badly", fault="bad_key"),
+        Answer(match="half", text="Half of it is here.", rate=0, breaks="end", at=4),
+    )
+    code, out, err = await piped("go well", tmp_path, environ)
+    assert (code, out, err) == (0, "All of\n\nit.\n", "")
+    code, out, err = await piped("go badly", tmp_path, environ)
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith("threadline: The model refused my key")
+    code, out, err = await piped("go half", tmp_path, environ)
+    assert code == 1
+    assert out.startswith("Half of") and "broke off" not in out
+    assert "broke off" in err
+
+
+async def test_control_c_stops_the_answer_and_not_the_program(
+    model: ModelSim, tmp_path: Path
+) -> None:
+    """In a real terminal, where the line editor handles the same signal between the lines."""
+    await model.script(
+        Answer(match="story", text="Once there was a thread. " * 12, wait_at=20),
+        Answer(match="again", text="Still here."),
+    )
+    environ = {"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url, "TERM": "xterm"}
+    async with Terminal(tmp_path, environ) as terminal:
+        await terminal.shows("you>")
+        await terminal.type("a story\r")
+        await terminal.shows("Once there")
+        await terminal.type("\x03")
+        await terminal.shows("Stopped.")
+        await terminal.type("again\r")
+        await terminal.shows("Still here.")
+        await terminal.type("\x04")
+        assert await terminal.ended() == 0
+
+
+class Terminal:
+    """`python -m bot chat` on a pseudo-terminal, as a person has it."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+        self._folder, self._environ = folder, environ
+        self._screen = ""
+
+    async def __aenter__(self) -> Self:
+        self._ours, theirs = pty.openpty()
+        os.set_blocking(self._ours, False)
+        asyncio.get_running_loop().add_reader(self._ours, self._read)
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot", "chat"),
+            cwd=self._folder,
+            env=environ_of(self._folder, self._environ),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            preexec_fn=controlling_terminal,
+        )
+        os.close(theirs)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self._ours)
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        os.close(self._ours)
+
+    def _read(self) -> None:
+        try:
+            self._screen += os.read(self._ours, 65_536).decode(errors="replace")
+        except OSError:  # the other end is closed
+            asyncio.get_running_loop().remove_reader(self._ours)
+
+    async def type(self, keys: str) -> None:
+        """Press keys, and forget what was on the screen before."""
+        self._screen = ""
+        os.write(self._ours, keys.encode())
+
+    async def shows(self, text: str) -> None:
+        """Wait until `text` is written, since the last keys."""
+        async with asyncio.timeout(30):
+            while text not in self._screen:
+                await asyncio.sleep(0.02)
+
+    async def ended(self) -> int:
+        return await asyncio.wait_for(self._process.wait(), 30)
+
+
+def controlling_terminal() -> None:
+    """In the child: Ctrl-C on this terminal is its signal."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def environ_of(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    path = os.environ["PATH"]
+    return {"PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(folder), **environ}
+
+
 async def chat(text: str, folder: Path) -> str:
+    code, out, err = await piped(text, folder, {})
+    assert (code, err) == (0, "")
+    return out
+
+
+async def piped(text: str, folder: Path, environ: Mapping[str, str]) -> tuple[int, str, str]:
+    """`echo TEXT | python -m bot chat`: exit code, stdout, stderr."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bot",
-        "chat",
+        *(sys.executable, "-m", "bot", "chat"),
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(folder)},
+        env=environ_of(folder, environ),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await asyncio.wait_for(process.communicate(text.encode()), 60)
-    assert process.returncode == 0
-    assert err == b""
-    return out.decode()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()

@@ -9,7 +9,7 @@ import pytest
 
 from bot.domain import Reasoning
 from bot.errors import SettingsError
-from bot.settings import Settings, SlackMode, load
+from bot.settings import Settings, SlackMode, load, unknown_names
 
 ROOT = Path(__file__).parents[2]
 
@@ -146,3 +146,109 @@ def test_secrets_do_not_show_in_repr_or_errors() -> None:
 def test_database_url_names_a_relative_or_an_absolute_file(url: str, path: str) -> None:
     """Three slashes are relative to the working directory, four are absolute."""
     assert load({"DATABASE_URL": url}, None).database_path == Path(path)
+
+
+# ── the file itself, and what people get wrong ────────────────────────────────────────────────
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_file_is_read_however_windows_saved_it(tmp_path: Path, encoding: str) -> None:
+    """PowerShell's `>` writes UTF-16, other editors put a mark in front of UTF-8."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("LLM=echo\r\nSYSTEM_PROMPT=Grüße\r\n", encoding=encoding)
+    settings = load({}, dotenv)
+    assert (settings.llm, settings.system_prompt) == ("echo", "Grüße")
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ("LLM=echo\nSYSTEM_PROMPT=Grüße\n".encode("latin-1"), "line 2 is not in UTF-8"),
+        (b"LLM=echo\n\nthis is no setting at all\n", "line 3 is no setting"),
+        (b"LLM=echo\n\x80\xff\xfe\n", "line 2 is not in UTF-8"),
+    ],
+)
+def test_file_that_cannot_be_read_is_refused_with_its_line(
+    tmp_path: Path, data: bytes, problem: str
+) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_bytes(data)
+    with pytest.raises(SettingsError, match=problem) as caught:
+        load({}, dotenv)
+    assert caught.value.setting == str(dotenv)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ('"8081"', 8081),
+        ("'8081'", 8081),
+        ("8081 # the page", 8081),
+        ("8081\t# the page", 8081),
+    ],
+)
+def test_value_that_docker_passes_on_as_it_stands_means_the_same(value: str, expected: int) -> None:
+    """`docker --env-file` keeps quotes and comments, which `.env` readers take off."""
+    assert load({"HTTP_PORT": value}, None).http_port == expected
+
+
+def test_hash_in_a_prompt_or_a_token_stays() -> None:
+    environ = {"SYSTEM_PROMPT": "Use # for titles", "DISCORD_TOKEN": "a#b", "LLM": "echo"}
+    settings = load(environ, None)
+    assert settings.system_prompt == "Use # for titles"
+    assert settings.secrets() == ["a#b"]
+
+
+def test_all_wrong_values_are_named_at_once_with_what_is_expected() -> None:
+    wrong = {
+        "HTTP_PORT": "80a",
+        "CONTEXT_TOKENS": "12",
+        "TEMPERATURE": "hot",
+        "LOG_LEVEL": "loud",
+        "DELETE_REPLY_WITH_QUESTION": "perhaps",
+    }
+    with pytest.raises(SettingsError) as caught:
+        load(wrong, None)
+    assert dict(caught.value.problems) == {
+        "HTTP_PORT": "'80a' is wrong: it must be a whole number",
+        "CONTEXT_TOKENS": "'12' is wrong: it must be 256 or more",
+        "TEMPERATURE": "'hot' is wrong: it must be a number",
+        "LOG_LEVEL": "'loud' is wrong: it must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'",
+        "DELETE_REPLY_WITH_QUESTION": "'perhaps' is wrong: it must be true or false",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("OPENAI_KEY", "OPENAI_API_KEY"),
+        ("DISCORD_BOT_TOKEN", "DISCORD_TOKEN"),
+        ("LMM", "LLM"),
+        ("llm", "LLM"),
+        ("OPENAI_BASE_ULR", "OPENAI_BASE_URL"),
+        ("SLACK_SIGNING_SECRETS", "SLACK_SIGNING_SECRET"),
+        ("HTTP_TOKEN", "HTTP_TOKENS"),
+        ("FAVOURITE_COLOUR", ""),
+    ],
+)
+def test_misspelled_name_in_the_file_is_told_with_the_likely_one(
+    tmp_path: Path, name: str, meant: str
+) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"{name}=x\n")
+    assert unknown_names({}, dotenv) == {name: meant}
+
+
+def test_names_of_other_programs_in_the_environment_are_left_alone() -> None:
+    """Only those that cannot be meant for another program are told."""
+    environ = {
+        "PATH": "/bin",
+        "PORT": "80",
+        "HTTP_PROXY": "http://p",
+        "HF_HOME": "/hf",
+        "OPENAI_ORG_ID": "o",
+        "OPENAI_KEY": "k",
+        "discord_token": "t",
+    }
+    assert unknown_names(environ, None) == {
+        "OPENAI_KEY": "OPENAI_API_KEY",
+        "discord_token": "DISCORD_TOKEN",
+    }
