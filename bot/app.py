@@ -199,7 +199,11 @@ def _core(
         store=store,
         scheduler=scheduler,
         commands=commands.Commands(
-            store=store, scheduler=scheduler, models=offered, default=models.default.name
+            store=store,
+            scheduler=scheduler,
+            models=offered,
+            default=models.default.name,
+            help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
         ),
         models=offered,
         adapters=adapters,

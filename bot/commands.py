@@ -6,7 +6,7 @@ They overtake the queue: none waits for a turn.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from bot import texts
@@ -60,13 +60,23 @@ def parse(incoming: Incoming, models: Sequence[str]) -> Command | None:
 
 
 class Commands:
-    """Carries commands out. `models` are the names that may be chosen, `default` is in use else."""
+    """Carries commands out. `models` are the names that may be chosen, `default` is in use else.
+
+    `help_texts` are those of platforms on which `texts.HELP` would be wrong, by platform.
+    """
 
     def __init__(
-        self, *, store: Store, scheduler: Scheduler, models: Sequence[str], default: str
+        self,
+        *,
+        store: Store,
+        scheduler: Scheduler,
+        models: Sequence[str],
+        default: str,
+        help_texts: Mapping[str, str] | None = None,
     ) -> None:
         self._store, self._scheduler = store, scheduler
         self._models, self._default = tuple(models), default
+        self._help_texts = dict(help_texts or {})
         self._known = {
             RESET: self._reset,
             UNDO: self._undo,
@@ -158,7 +168,8 @@ class Commands:
         return texts.models_offered(current, self._models)
 
     async def _help(self, command: Command) -> Answer:
-        return await self._told(command, texts.HELP)
+        text = self._help_texts.get(command.key.platform, texts.HELP)
+        return await self._told(command, text)
 
     async def _told(self, command: Command, text: str) -> Answer:
         """What changes nothing is told once, too."""

@@ -61,10 +61,28 @@ GO_ON = "Go on exactly where your last answer ended."
 NO_MODEL_CHOICES = "There is one model here, and it is set by those who run me."
 MODEL_NEEDS_CONVERSATION = "Mention me first, then choose the model inside that conversation."
 
-HELP = """\
+_HELP_CHAT = """\
 Mention me in a channel and I answer in a thread; write in the thread and I go on. \
 In a direct message just write.
-
+"""
+_HELP_PAGE = """\
+Begin a message in the channel with `@threadline` and I answer in a thread; write in the thread \
+and I go on.
+"""
+_HELP_TERMINAL = """\
+Write a line and I answer. Ctrl-C stops the answer, Ctrl-D ends the program.
+"""
+_HELP_COMMANDS = """\
+- `/reset`: start over
+- `/undo`: take the last `/reset` back
+- `/stop`: stop the answer that is being written
+- `/retry`: write the newest answer again, in its place
+- `/continue`: go on with an answer that was stopped or cut off
+- `/model`: see or choose the model of a conversation
+- `/help`: this text"""
+HELP_PAGE = f"{_HELP_PAGE}\n{_HELP_COMMANDS}"
+HELP_TERMINAL = f"{_HELP_TERMINAL}\n{_HELP_COMMANDS}"
+HELP = f"""{_HELP_CHAT}
 - `/reset`: start over (inside a thread you can also mention me with the word `reset`)
 - `/model`: see or choose the model of a conversation
 - `stop` after a mention, or the button: stop the answer that is being written

@@ -112,7 +112,9 @@ class Visitor:
         await context.add_init_script(_WATCH)
         if token is not None:
             kept = json.dumps(json.dumps(token))
-            await context.add_init_script(f'sessionStorage.setItem("threadline.token", {kept})')
+            await context.add_init_script(
+                f'localStorage["threadline.token"] ??= {kept};'  # one that was typed in stays
+            )
         context.on("request", lambda request: visitor._requested(request.url))
         return visitor
 

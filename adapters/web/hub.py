@@ -182,6 +182,10 @@ class Hub:
         """The user's events."""
         return self._feeds[user]
 
+    def newest(self, user: str) -> str:
+        """The id of the user's newest event: a snapshot that is read now contains its effects."""
+        return f"{self.epoch}-{self.feed(user).number}"
+
     def close(self) -> None:
         """The server stops: every stream ends, and its reader connects to the next process."""
         self.closing = True

@@ -15,7 +15,7 @@ from bot.records import ConversationRecord, MessageRecord, ReplyRecord, ThreadRe
 BOT_NAME = "Threadline"
 _STATES = {
     Outcome.ANSWERED: "done",
-    Outcome.CUT_OFF: "failed",
+    Outcome.CUT_OFF: "cut_off",
     Outcome.FAILED: "failed",
     Outcome.STOPPED: "stopped",
     Outcome.RESET: "stopped",
@@ -94,6 +94,7 @@ def page_message(message: MessageRecord) -> dict[str, Any]:
         "text": message.content,
         "created_at": timestamp(message.created_at),
         "state": "queued" if message.waiting else "done",
+        "turn": message.turn,
         "epoch": message.epoch,
         "model": None,
         "input_tokens": None,

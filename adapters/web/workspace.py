@@ -128,19 +128,22 @@ class Workspace:
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> dict[str, Any]:
         """The channel's threads, the newest last."""
-        place = place_of(user, CHANNEL)
+        place, newest = place_of(user, CHANNEL), self._hub.newest(user)
         found = await self._library.threads(place, before=before, limit=limit)
         lines = await asyncio.to_thread(lambda: [*map(shapes.page_thread, reversed(found))])
         return {
             "threads": lines,
             "next": found[-1].record.uid if len(found) == limit else None,
+            "event": newest,
         }
 
     async def thread(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
         """One thread with its messages, and with the reply that is being written."""
+        newest = self._hub.newest(user)  # before reading: what is read is at least that new
         record = await self._record(user, thread)
         conversation = record.conversation
         return {
+            "event": newest,
             "id": record.uid,
             "name": conversation.name,
             "model": conversation.model,

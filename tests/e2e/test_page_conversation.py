@@ -170,8 +170,8 @@ async def test_help_answers_in_the_channel(visit: Visit, house: House) -> None:
     await tab.channel_box.fill("/help")
     await tab.channel_box.press("Enter")
     notice = tab.channel.locator("article.from-notice")
-    await expect(notice).to_contain_text("Mention me in a channel")
-    await expect(notice.locator("code").first).to_have_text("/reset")
+    await expect(notice).to_contain_text("Begin a message in the channel with @threadline")
+    await expect(notice.locator("code").nth(1)).to_have_text("/reset")
     await expect(notice).to_have_count(1)
     await expect(tab.thread).to_be_hidden()
 

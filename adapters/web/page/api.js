@@ -1,5 +1,5 @@
 // The server, as the page speaks with it: JSON by fetch, events by a stream that never gives up.
-import { tab } from "./dom.js";
+import { browser } from "./dom.js";
 
 const LIMIT_MS = 20_000; // a request that takes longer is tried again
 const SILENCE_MS = 40_000; // the server says something every 15 s; after two misses it is gone
@@ -33,11 +33,11 @@ export class Api {
   }
 
   get token() {
-    return tab.get("token");
+    return browser.get("token");
   }
 
   set token(value) {
-    tab.set("token", value);
+    browser.set("token", value);
   }
 
   headers(more = {}) {
@@ -90,7 +90,7 @@ export class EventStream {
   #stopped = false;
   #paused = false;
 
-  /** `onEvent(name, data)`, `onOpen()` at every connection, `onLost()` when one ends. */
+  /** `onEvent(name, data, id)`, `onOpen()` at every connection, `onLost()` when one ends. */
   constructor({ api, path, onEvent, onOpen, onLost }) {
     Object.assign(this, { api, path, onEvent, onOpen, onLost });
   }
@@ -173,7 +173,7 @@ export class EventStream {
 
   #deliver({ id, name, data }) {
     if (id !== null) this.#last = id;
-    this.onEvent(name, data ? JSON.parse(data) : null);
+    this.onEvent(name, data ? JSON.parse(data) : null, id);
   }
 }
 

@@ -1,7 +1,7 @@
 // The page's composition root: the parts, and what goes from one to the other.
 import { Api } from "./api.js";
 import { Composer, MENTION } from "./composer.js";
-import { el, forgetTab, setText, tab, uuid } from "./dom.js";
+import { el, forget, setText, tab, uuid } from "./dom.js";
 import { Feed } from "./feed.js";
 import { installCopying, installKeys, installTheme } from "./keys.js";
 import { MessageView, RootView } from "./message.js";
@@ -22,11 +22,11 @@ class Page {
     this.sync = new Sync({
       api: this.api,
       state: this.state,
-      onEvent: (name, data) => this.#apply(name, data),
+      onEvent: (name, data, id) => this.#apply(name, data, id),
       onChange: () => this.draw(),
       onLink: (words) => this.#link(words),
       onBack: () => this.outbox.hurry(),
-      onMissing: () => this.close(),
+      onMissing: () => this.missing(),
     });
     this.outbox = new Outbox({
       api: this.api,
@@ -67,6 +67,7 @@ class Page {
     $(".older").addEventListener("click", () => this.#older());
     $("#login form").addEventListener("submit", (event) => (event.preventDefault(), this.unlock()));
     $("#login").addEventListener("cancel", (event) => event.preventDefault());
+    addEventListener("storage", ({ key }) => key === "threadline.token" && this.#signedElsewhere());
     addEventListener("popstate", () => this.route({ focus: true }));
     document.addEventListener("visibilitychange", () => this.sync.pause(document.hidden));
     addEventListener("online", () => (this.sync.hurry(), this.outbox.hurry()));
@@ -111,7 +112,10 @@ class Page {
     try {
       await this.api.get("/app/session");
     } catch (refused) {
-      error.textContent = refused.message;
+      const unknown = refused.status === 401;
+      error.textContent = unknown
+        ? "This server does not know that token. Those who run it can give you one."
+        : refused.message;
       error.hidden = false;
       return $("#token").select();
     }
@@ -120,8 +124,13 @@ class Page {
     await this.start();
   }
 
+  /** Another tab signed in or out. */
+  #signedElsewhere() {
+    if ($("#login").open ? this.api.token : !this.api.token) location.reload();
+  }
+
   leave() {
-    forgetTab();
+    forget();
     location.assign("/");
   }
 
@@ -131,16 +140,16 @@ class Page {
   }
 
   // ── what the server tells ───────────────────────────────────────────────────────────────────
-  #apply(name, data) {
-    if (name === "message") this.state.takeMessage(data);
-    else if (name === "reply") this.#replied(data);
-    else if (name === "thread") this.state.takeSummary(data);
+  #apply(name, data, id) {
+    if (name === "message") this.state.takeMessage(data, id);
+    else if (name === "reply") this.#replied(data, id);
+    else if (name === "thread") this.state.takeSummary(data, id);
     else if (name === "notice") this.#noticed(data);
   }
 
-  #replied(reply) {
+  #replied(reply, id) {
     if (reply.thread !== this.state.openId) return;
-    this.state.takeReply(reply);
+    this.state.takeReply(reply, id);
     const over = reply.state !== "writing" && reply.state !== "queued";
     if (over && this.#announced === reply.id) this.say(ending(reply));
     if (over) this.#announced = null;
@@ -242,6 +251,13 @@ class Page {
     this.route({ focus: true });
   }
 
+  /** The address names a thread that is not there, or not this user's. */
+  missing() {
+    this.close();
+    this.channel.box.fail("This thread does not exist, or not any more.");
+    this.say("This thread does not exist, or not any more.");
+  }
+
   close() {
     const id = this.state.openId;
     if (location.hash) history.pushState(null, "", location.pathname);
@@ -315,6 +331,7 @@ class Page {
 function ending({ state, text }) {
   if (state === "stopped") return "The answer was stopped.";
   if (state === "failed") return "Threadline could not answer.";
+  if (state === "cut_off") return "The answer broke off.";
   return `Threadline answered, ${text.trim().split(/\s+/).length} words.`;
 }
 

@@ -2,10 +2,11 @@
 //
 // The box stays a multi-line textbox, which may point to an option of a listbox
 // (aria-activedescendant); role=combobox is not allowed on a textarea.
-import { byTouch, el, tab } from "./dom.js";
+import { byTouch, el, isComposing, tab } from "./dom.js";
 import { counted } from "./format.js";
 
 export const MENTION = "@threadline";
+const MOST_CHARACTERS = 64_000; // the server takes no longer message
 
 export class Composer {
   #options = [];
@@ -55,6 +56,10 @@ export class Composer {
   submit() {
     const text = this.box.value.trim();
     if (!text) return;
+    if (text.length > MOST_CHARACTERS) {
+      const [has, most] = [text.length, MOST_CHARACTERS].map((n) => n.toLocaleString("en"));
+      return this.#fail(`This has ${has} characters; a message takes ${most}. Please shorten it.`);
+    }
     this.#fail("");
     if (this.onSend(text) === false) return;
     this.text = "";
@@ -98,7 +103,8 @@ export class Composer {
   }
 
   #key(event) {
-    if (event.isComposing) return;
+    if (isComposing(event)) return;
+    if (this.suggesting && event.key === "Enter" && this.#typedWhole) this.close();
     if (this.suggesting && this.#choose(event.key)) return event.preventDefault();
     const meant = event.ctrlKey || event.metaKey || !(event.shiftKey || byTouch());
     if (event.key === "Enter" && meant) {
@@ -112,9 +118,12 @@ export class Composer {
     const caret = this.box.selectionStart;
     const word = /(?:^\/model\s+|(?<=^|\s))(\S*)$/.exec(this.box.value.slice(0, caret))?.[1] ?? "";
     const begun = this.box.value.slice(0, caret);
-    const found = this.offers(begun, word).filter(({ text }) => text.startsWith(word.toLowerCase()));
+    const begins = ({ text }) => text.toLowerCase().startsWith(word.toLowerCase());
+    const found = this.offers(begun, word).filter(begins);
     const complete = found.length === 1 && found[0].text.trim() === word;
     if (!found.length || complete || caret !== this.box.value.length) return this.close();
+    // A name that is typed whole comes first, though others begin with it.
+    found.sort((a, b) => (b.text.trim() === word) - (a.text.trim() === word));
     this.#range = [caret - word.length, caret];
     this.#open(found);
   }
@@ -162,11 +171,17 @@ export class Composer {
     return true;
   }
 
+  /** Whether the chosen suggestion is in the box already: then Enter sends. */
+  get #typedWhole() {
+    const word = this.box.value.slice(...this.#range);
+    return word !== "" && this.#options[this.#active].text.trim() === word;
+  }
+
   #accept() {
     const { text } = this.#options[this.#active];
     this.box.setRangeText(text, ...this.#range, "end");
-    this.close();
     this.#changed();
+    if (!text.endsWith(" ")) this.close(); // nothing follows, though other names begin like it
   }
 
   #pick(event) {

@@ -73,8 +73,9 @@ export class Memory {
   }
 }
 
-/** Forget all that this tab knows, as when somebody signs out. */
-export function forgetTab() {
+/** Forget all that is known of who was signed in, in this tab and in the others. */
+export function forget() {
+  browser.set("token", null);
   try {
     sessionStorage.clear();
   } catch {
@@ -82,4 +83,8 @@ export function forgetTab() {
   }
 }
 
+/** A key that belongs to an input method: Safari sends the Enter that ends one with code 229. */
+export const isComposing = (event) => event.isComposing || event.keyCode === 229;
+
 export const tab = new Memory(() => sessionStorage);
+export const browser = new Memory(() => localStorage);

@@ -8,6 +8,7 @@ export class Feed {
   #due = 0;
   #stuck = true;
   #top = 0;
+  #height = 0;
   #current = null;
 
   /**
@@ -102,17 +103,23 @@ export class Feed {
   }
 
   // ── the reader's place ──────────────────────────────────────────────────────────────────────
+  /** Any step upwards lets go; only reaching the end on the way down holds again. */
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    const atEnd = scrollHeight - scrollTop - clientHeight < NEAR_END;
-    // Text that grew beneath also leaves us above the end: only going up means leaving.
-    if (atEnd) this.#stuck = true;
-    else if (scrollTop < this.#top - 1) this.#stuck = false;
-    if (atEnd) this.pill.hidden = true;
+    const left = scrollHeight - scrollTop - clientHeight;
+    // The end as it was on the way there: it may have moved on since.
+    const reached = Math.min(scrollHeight, this.#height) - scrollTop - clientHeight < NEAR_END;
+    // Content that gets shorter moves the view up, too: that is no step of the reader's.
+    const up = scrollTop < this.#top - 0.5 && scrollHeight >= this.#height;
+    if (up) this.#stuck = false;
+    else if (scrollTop > this.#top && reached) this.#stuck = true;
+    if (this.#stuck || left < 2) this.pill.hidden = true;
     this.#top = scrollTop;
+    this.#height = scrollHeight;
   }
 
   #follow() {
+    this.#scrolled(); // a step upwards whose event is still to come
     if (!this.#stuck) return;
     this.scroller.scrollTop = this.scroller.scrollHeight;
     this.#top = this.scroller.scrollTop;

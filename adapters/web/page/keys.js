@@ -1,7 +1,6 @@
 // The keyboard, the clipboard and the theme: what works the same everywhere in the page.
-import { Memory, copyText } from "./dom.js";
+import { browser as here, copyText, isComposing } from "./dom.js";
 
-const here = new Memory(() => localStorage);
 const $ = (selector) => document.querySelector(selector);
 
 // ── shortcuts ─────────────────────────────────────────────────────────────────────────────────
@@ -17,7 +16,7 @@ export function installKeys(page) {
     active(page).box.box.focus();
   });
   document.addEventListener("keydown", (event) => {
-    if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
+    if (event.defaultPrevented || isComposing(event) || document.querySelector("dialog[open]")) return;
     const done = always(page, event) || (single.checked && !typing(event) && once(page, event, help));
     if (done || onMessage(page, event)) event.preventDefault();
   });

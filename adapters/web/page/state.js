@@ -14,6 +14,8 @@ export class State {
   #acting = new WeakMap();
   #pending = new WeakMap();
   #sent = new Set(); // client ids of messages that the server has
+  #read = { channel: null, thread: null }; // the newest event that each snapshot contains
+  #taken = new WeakMap();
 
   // ── reading ─────────────────────────────────────────────────────────────────────────────────
   get open() {
@@ -71,14 +73,23 @@ export class State {
   /** A line where people started over: the model reads only what is below the last one. */
   #withDividers({ messages, epoch }) {
     const items = [];
+    const replies = new Set(messages.map(({ id }) => id));
     let last = messages[0]?.epoch ?? epoch;
-    for (const item of messages) {
+    for (const message of messages) {
+      const item = this.#takenUp(message, replies);
       if (item.epoch > last) items.push(this.#divider(item.epoch, items.at(-1)));
       last = item.epoch ?? last; // replies do not tell: theirs is their question's
       items.push(item);
     }
     if (epoch > last) items.push(this.#divider(epoch, items.at(-1)));
     return items;
+  }
+
+  /** A question waits only until the reply to it is there, whichever of the two was told first. */
+  #takenUp(message, replies) {
+    if (message.state !== "queued" || !replies.has(`turn-${message.turn}`)) return message;
+    if (!this.#taken.has(message)) this.#taken.set(message, { ...message, state: "done" });
+    return this.#taken.get(message);
   }
 
   /** The newest item, with what may be done about it while nothing else is under way. */
@@ -125,7 +136,8 @@ export class State {
 
   // ── what the server told ────────────────────────────────────────────────────────────────────
   /** A page of the channel; `fresh` replaces what was known, as after a restart. */
-  takeThreads({ threads, next }, { fresh }) {
+  takeThreads({ threads, next, event }, { fresh }) {
+    if (fresh) this.#read.channel = event;
     const first = threads[0]?.created_at ?? "";
     // Pages that were loaded further up stay, unless nothing is known to be above.
     if (fresh && next === null) this.#threads.clear();
@@ -135,7 +147,8 @@ export class State {
     if (!fresh || !above) this.older = next;
   }
 
-  takeThread({ id, name, model, epoch, messages }) {
+  takeThread({ id, name, model, epoch, messages, event = null }) {
+    this.#read.thread = event;
     const known = this.#details.get(id)?.messages ?? [];
     const same = new Map(known.map((message) => [message.id, message]));
     const kept = messages.map((message) => unchanged(same.get(message.id), message));
@@ -148,26 +161,26 @@ export class State {
     this.#details.delete(id);
   }
 
-  /** A message of a person in a thread. */
-  takeMessage({ thread, client_id = null, ...message }) {
+  /** A message of a person in a thread; `event` is the event's id. */
+  takeMessage({ thread, client_id = null, ...message }, event) {
     if (client_id) this.#sent.add(client_id);
     const detail = this.#details.get(thread);
-    if (!detail) return;
-    // It waits only where a reply is being written: else its own begins at once.
+    if (!detail || isIn(event, this.#read.thread)) return;
+    // It waits only where another reply is being written: else its own begins at once.
     const state = message.state === "queued" && !this.#writing(detail) ? "done" : message.state;
     detail.messages = upsert(detail.messages, { ...message, state });
   }
 
-  /** A reply's newest state. */
-  takeReply({ thread, ...reply }) {
+  /** A reply's newest state; whether it is news. */
+  takeReply({ thread, ...reply }, event) {
     const detail = this.#details.get(thread);
-    if (!detail) return;
-    const known = detail.messages.some(({ id }) => id === reply.id);
-    if (!known) detail.messages = detail.messages.map(takenUp);
+    if (!detail || isIn(event, this.#read.thread)) return false;
     detail.messages = upsert(detail.messages, reply);
+    return true;
   }
 
-  takeSummary(thread) {
+  takeSummary(thread, event) {
+    if (isIn(event, this.#read.channel)) return;
     this.#threads.set(thread.id, thread);
     const detail = this.#details.get(thread.id);
     if (detail) Object.assign(detail, { model: thread.model, epoch: thread.epoch });
@@ -199,7 +212,10 @@ function unchanged(old, message) {
   return old && JSON.stringify(old) === JSON.stringify(message) ? old : message;
 }
 
-/** A question that waited belongs to the reply that begins now. */
-function takenUp(message) {
-  return message.role === "user" && message.state === "queued" ? { ...message, state: "done" } : message;
+/** Whether a snapshot that was read at event `read` contains event `id`, both like `epoch-number`. */
+function isIn(id, read) {
+  if (!id || !read) return false;
+  const [epoch, number] = id.split("-");
+  const [sameEpoch, newest] = read.split("-");
+  return epoch === sameEpoch && Number(number) <= Number(newest);
 }

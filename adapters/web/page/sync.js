@@ -12,7 +12,7 @@ export class Sync {
   #lost = 0;
 
   /**
-   * `onEvent(name, data)`; `onChange()` when the state is another; `onLink(words)` says how the
+   * `onEvent(name, data, id)`; `onChange()` when the state is another; `onLink(words)` says how the
    * connection is; `onBack()` when it is back; `onMissing()` when the open thread is none.
    */
   constructor({ api, state, onEvent, onChange, onLink, onBack, onMissing }) {
@@ -25,7 +25,7 @@ export class Sync {
     this.#stream = new EventStream({
       api: this.api,
       path: "/app/events",
-      onEvent: (name, data) => this.#event(name, data),
+      onEvent: (name, data, id) => this.#event(name, data, id),
       onOpen: () => this.#connected(),
       onLost: () => this.#disconnected(),
     });
@@ -73,16 +73,17 @@ export class Sync {
   }
 
   // ── snapshots and events ────────────────────────────────────────────────────────────────────
-  #event(name, data) {
-    // A snapshot that is on its way may be older than this event: it is applied on top of it.
-    if (this.#reading) return this.#held.push([name, data]);
-    this.#apply(name, data);
+  #event(name, data, id) {
+    // A snapshot that is on its way may be older than this event, which is applied on top of it,
+    // or newer: then the state passes the event over.
+    if (this.#reading) return this.#held.push([name, data, id]);
+    this.#apply(name, data, id);
     this.onChange();
   }
 
-  #apply(name, data) {
+  #apply(name, data, id) {
     if (name === "ready" || name === "refresh") this.refresh();
-    else this.onEvent(name, data);
+    else this.onEvent(name, data, id);
   }
 
   async #read(task) {
@@ -91,7 +92,7 @@ export class Sync {
       return await task();
     } finally {
       this.#reading--;
-      if (!this.#reading) for (const [name, data] of this.#held.splice(0)) this.#apply(name, data);
+      if (!this.#reading) for (const event of this.#held.splice(0)) this.#apply(...event);
       this.onChange();
     }
   }

@@ -1,0 +1,160 @@
+"""Small things of the page: order of events, scrolling, suggestions, long pastes, paper."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser import House, Visitor, needs_browser, until
+from tests.sims.model.answers import Answer
+
+pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
+Visit = Callable[..., Awaitable[Visitor]]
+
+STORY = "Once there was a thread that grew.\n\n" * 120
+
+# Applies events of one thread in an order, and gives what the thread shows at the end.
+PLAY = """async (order) => {
+  const { State } = await import("/static/state.js");
+  const state = new State();
+  const at = "2026-11-28T10:00:00.000Z";
+  const said = { text: "why?", html: "", turn: 7, epoch: 1, created_at: at };
+  const question = { id: "q", role: "user", ...said };
+  const reply = { id: "turn-7", role: "assistant", text: "", html: "", created_at: at };
+  const events = {
+    asked: (id) => state.takeMessage({ thread: "t", ...question, state: "queued" }, id),
+    begun: (id) => state.takeReply({ thread: "t", ...reply, state: "writing" }, id),
+    ended: (id) => state.takeReply({ thread: "t", ...reply, text: "Done.", state: "done" }, id),
+    read: () => state.takeThread({ id: "t", name: "", model: null, epoch: 1, event: "e-3",
+      messages: [{ ...question, state: "done" }, { ...reply, text: "Done.", state: "done" }] }),
+  };
+  const numbers = { asked: "e-1", begun: "e-2", ended: "e-3", read: null };
+  state.openId = "t";
+  state.takeThread({ id: "t", name: "", model: null, epoch: 1, event: "e-0", messages: [] });
+  for (const name of order) events[name](numbers[name]);
+  return state.threadItems([]).map(({ id, state }) => `${id} ${state}`);
+}"""
+
+
+async def test_question_waits_only_until_its_reply_is_there_whatever_was_told_first(
+    visit: Visit, house: House
+) -> None:
+    """Every order in which the events and a snapshot of their effects can arrive."""
+    tab = await (await visit(house)).tab()
+    names = ["asked", "begun", "ended", "read"]
+    for order in itertools.permutations(names):
+        shown = await tab.page.evaluate(PLAY, list(order))
+        if order.index("begun") < order.index("ended") or order[-1] == "read":
+            assert sorted(shown) == ["q done", "turn-7 done"], order
+        assert "q queued" not in shown, order
+
+
+async def test_one_step_upwards_is_enough_to_read_on_while_it_writes(
+    visit: Visit, house: House
+) -> None:
+    """A trackpad moves a few pixels at a time; only the end, reached downwards, holds again."""
+    text = STORY * 2
+    await house.model.say(text, match="at length", rate=1_500, wait_at=1_500)
+    tab = await (await visit(house, viewport={"width": 1000, "height": 600})).tab()
+    await tab.mention("at length")
+    scroller = tab.thread.locator(".scroll")
+    await expect(tab.replies.locator(".text > p").nth(30)).to_be_attached()
+    await scroller.hover()
+    await tab.page.mouse.wheel(0, -30)
+    left = "node => node.scrollHeight - node.scrollTop - node.clientHeight"
+    grown = tab.replies.locator(".text > p")
+    count = await grown.count()
+    await house.model.release("at length")
+    await expect(grown.nth(count + 20)).to_be_attached()
+    assert await scroller.evaluate(left) > 100
+
+    async def at_the_end() -> bool:
+        await tab.page.mouse.wheel(0, 100_000)
+        return bool(await scroller.evaluate(left) < 2)
+
+    await until(at_the_end)
+    await tab.settled("that grew.")
+    assert await scroller.evaluate(left) < 2
+
+
+async def test_model_whose_name_begins_anothers_can_be_chosen(visit: Visit, house: House) -> None:
+    """`openai:sim` is offered beside `openai:sim-2`; one Enter takes it, the next one sends."""
+    await house.model.say("Yes.", match="name a model")
+    tab = await (await visit(house)).tab()
+    await tab.mention("name a model")
+    await tab.settled("Yes.")
+    await tab.box.press_sequentially("/model OPENAI:S")
+    await expect(tab.thread.get_by_role("option")).to_have_count(2)
+    await tab.box.press("Enter")
+    await expect(tab.box).to_have_value("/model openai:sim")
+    await expect(tab.thread.get_by_role("option")).to_have_count(0)
+    await tab.box.press("Enter")
+    await expect(tab.notices.last).to_contain_text("openai:sim")
+    await tab.box.press_sequentially("/model openai:sim")
+    await expect(tab.thread.get_by_role("option")).to_have_count(2)
+    await tab.box.press("Enter")
+    await expect(tab.notices).to_have_count(2)
+
+
+async def test_help_in_the_channel_is_shown_whole_and_speaks_of_the_page(
+    visit: Visit, house: House
+) -> None:
+    tab = await (await visit(house)).tab()
+    await tab.channel_box.fill("/help")
+    await tab.channel_box.press("Enter")
+    help_text = tab.channel.locator(".from-notice .text")
+    await expect(help_text).to_contain_text("/help")
+    assert "direct message" not in await help_text.inner_text()
+    assert await help_text.evaluate("node => node.scrollHeight <= node.clientHeight + 1")
+
+
+async def test_paste_that_is_too_long_stays_in_the_box_and_says_so(
+    visit: Visit, house: House
+) -> None:
+    tab = await (await visit(house)).tab()
+    await tab.channel_box.fill("@threadline " + "x" * 70_000)
+    await tab.channel_box.press("Enter")
+    await expect(tab.channel.get_by_role("alert")).to_contain_text("70,012 characters")
+    assert len(await tab.channel_box.input_value()) == 70_012
+
+
+async def test_enter_that_ends_a_composition_sends_nothing(visit: Visit, house: House) -> None:
+    """Safari tells of it after the composition has ended, with key code 229 alone."""
+    tab = await (await visit(house)).tab()
+    await tab.channel_box.fill("@threadline にほんご")
+    await tab.channel_box.evaluate("""box => box.dispatchEvent(new KeyboardEvent("keydown",
+      { key: "Enter", keyCode: 229, bubbles: true, cancelable: true }))""")
+    await expect(tab.channel_box).to_have_value("@threadline にほんご")
+    await tab.channel_box.press("Enter")
+    await expect(tab.channel_box).to_have_value("")
+
+
+async def test_answer_that_broke_off_says_so(visit: Visit, house: House) -> None:
+    await house.model.script(
+        Answer(match="break off", text="Half of it is here.", rate=0, breaks="cut", at=4)
+    )
+    tab = await (await visit(house)).tab()
+    await tab.mention("break off")
+    await expect(tab.replies.locator(".state")).to_have_text("Broken off")
+
+
+async def test_dead_link_to_a_thread_says_that_it_is_not_there(visit: Visit, house: House) -> None:
+    visitor = await visit(house)
+    tab = await visitor.tab("/#/t/00000000-0000-4000-8000-000000000000")
+    await expect(tab.channel.get_by_role("alert")).to_contain_text("does not exist")
+    await expect(tab.thread).to_be_hidden()
+
+
+async def test_whole_thread_is_printed(visit: Visit, house: House) -> None:
+    """Not the part of it that the window shows."""
+    await house.model.say(STORY, match="print me", rate=0)
+    tab = await (await visit(house)).tab()
+    await tab.mention("print me")
+    await tab.settled("that grew.")
+    await tab.page.emulate_media(media="print")
+    shown = "document.body.scrollHeight > document.querySelector('#thread .feed').scrollHeight - 5"
+    assert await tab.page.evaluate(shown)
+    await expect(tab.box).to_be_hidden()
