@@ -21,7 +21,7 @@ from bot import commands, garbage, logs, texts
 from bot.changes import Changes
 from bot.clock import SystemClock
 from bot.domain import Finding, Health, Outcome, Role, Verdict
-from bot.errors import AnswerFailed, SettingsError, StoreError, TemplateError
+from bot.errors import AnswerFailed, InUse, SettingsError, StoreError, TemplateError
 from bot.intake import Intake
 from bot.library import Library
 from bot.llm.registry import Models, build_models
@@ -36,6 +36,7 @@ from bot.turn import TurnOptions, TurnRunner
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from adapters.console.lines import LineReader
     from adapters.web.client import WebAdapter
     from adapters.web.server import HttpServer
 
@@ -75,14 +76,34 @@ async def run(settings: Settings, *, listening: Callable[[str], None] | None = N
 
 
 async def chat(settings: Settings, conversation: str) -> None:
-    """One conversation in the terminal, until the end of input."""
-    from adapters.console.client import ConsoleAdapter
+    """One conversation in the terminal, until the end of input.
+
+    With a bot that runs already where there is one: the database is that process's.
+    """
     from adapters.console.lines import KeyboardLines, PipedLines
 
-    clock = SystemClock()
     words = tuple(f"/{name}" for name in commands.NAMES)
     piped = not sys.stdin.isatty()
     lines = PipedLines() if piped else KeyboardLines(history=Path(HISTORY_FILE), words=words)
+    try:
+        await _chat_here(settings, conversation, lines, piped)
+    except InUse:
+        from adapters.console.remote import RemoteChat
+
+        host = "127.0.0.1" if settings.http_host in ("0.0.0.0", "::") else settings.http_host  # noqa: S104 - compared
+        await RemoteChat(
+            origin=f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port}",
+            token=next(iter(settings.web_tokens.values()), None),
+            name=conversation,
+            lines=lines,
+            piped=piped,
+        ).run()
+
+
+async def _chat_here(settings: Settings, conversation: str, lines: LineReader, piped: bool) -> None:
+    from adapters.console.client import ConsoleAdapter
+
+    clock = SystemClock()
     console = ConsoleAdapter(conversation=conversation, lines=lines, clock=clock, piped=piped)
     adapters: dict[str, Adapter] = {console.name: console}
     async with open_core(settings, adapters, clock) as core:
@@ -373,5 +394,5 @@ def connect_hint(settings: Settings) -> str:
     return (
         f"No platform is connected, and {','.join(settings.llm_chain)} answers. Set LLM, and "
         "DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env (.env.example explains "
-        "them); `python -m bot chat` talks in the terminal."
+        "them); `make chat` talks in the terminal, also while this runs."
     )

@@ -7,6 +7,7 @@ ThreadlineError
 │   ├── CommandDone            the message that asks for it was taken in before
 │   ├── LostOwnership          a newer attempt holds the turn
 │   ├── MigrationError         the schema cannot be brought up to date
+│   ├── InUse                  another process has the database
 │   ├── RecordHeld             a turn holds the record: it cannot be changed so now
 │   └── StoreUnavailable       locked, full, read-only or corrupt
 ├── ModelError                 a language model, translated at the edge of bot.llm
@@ -72,6 +73,10 @@ class LostOwnership(StoreError):
 
 class MigrationError(StoreError):
     """The schema cannot be brought up to date; the message says what to do."""
+
+
+class InUse(StoreError):
+    """Another process has the database; the message says which, and what to do."""
 
 
 class RecordHeld(StoreError):

@@ -5,6 +5,7 @@ The core answers questions without them; the HTTP API, its page and exports are 
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 
 from bot.domain import Author, Conversation, ConversationKey, Outcome, Role, Usage
@@ -102,3 +103,14 @@ class ThreadRecord:
     record: ConversationRecord
     root: MessageRecord
     replies: int
+
+
+_THREAD_IDS = uuid.UUID("6d9a1c53-55c6-4d43-8f0b-6e0a8a0f7d11")
+
+
+def thread_id(user: str, client_id: uuid.UUID) -> str:
+    """The public id of the page's thread that `user` begins with the message `client_id`.
+
+    It follows from that message, so that sending it again begins no other thread.
+    """
+    return str(uuid.uuid5(_THREAD_IDS, f"{user}/{client_id}"))

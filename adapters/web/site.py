@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
@@ -23,6 +23,11 @@ from adapters.web.workspace import Workspace
 from bot import __version__, texts
 from bot.errors import RecordHeld, StoreUnavailable
 
+NOT_FOUND = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Not found · Threadline</title>'
+    '<meta name="viewport" content="width=device-width"><h1>There is no such page</h1>'
+    '<p><a href="/">Open Threadline</a></p></html>'
+)
 DESCRIPTION = "Conversations with Threadline, for programs. The workspace in the browser is at /."
 
 
@@ -81,6 +86,8 @@ def _describe_models(app: FastAPI, models: Sequence[str]) -> None:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     headers = dict(error.headers or {})
+    if error.status_code == 404 and "text/html" in request.headers.get("Accept", ""):
+        return HTMLResponse(NOT_FOUND, 404, headers)  # a browser: programs ask for JSON or anything
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_allowed(request)))
     return JSONResponse({"error": error.detail}, error.status_code, headers)

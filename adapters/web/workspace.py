@@ -40,6 +40,7 @@ from bot.records import (
     NewConversation,
     ReplyRecord,
     ThreadRecord,
+    thread_id,
 )
 
 MOST_MESSAGES = 500
@@ -57,8 +58,6 @@ DESCRIPTIONS: Mapping[str, str] = {
     commands.HELP: "what I can do",
 }
 _MENTION = re.compile(r"(?<![\w@])@threadline\b[,:]?", re.IGNORECASE)
-# A thread's id follows from the message that begins it, so that sending it again begins no other.
-_THREAD_IDS = uuid.UUID("6d9a1c53-55c6-4d43-8f0b-6e0a8a0f7d11")
 
 
 class NewMessage(BaseModel):
@@ -305,7 +304,7 @@ def _without_mention(text: str) -> tuple[str, bool]:
 
 
 def _thread_to_be(user: str, client_id: uuid.UUID, now: float) -> ConversationRecord:
-    uid = str(uuid.uuid5(_THREAD_IDS, f"{user}/{client_id}"))
+    uid = thread_id(user, client_id)
     key = ConversationKey(PLATFORM, user, CHANNEL, uid)
     return ConversationRecord(uid, Conversation(0, key, "", None, 1, now, now))
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bot.errors import StoreError, StoreUnavailable
+from bot.errors import InUse, StoreUnavailable
 
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the database at `path`. Raises StoreError when another process does.
+    """Hold the database at `path`. Raises InUse when another process does.
 
     StoreUnavailable when the lock file cannot be made. Two names of one file are one database.
     """
@@ -44,7 +44,7 @@ def _take(descriptor: int, path: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
         holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
-        raise StoreError(
+        raise InUse(
             f"The database {path} is in use by another Threadline (process {holder}): "
             "stop it, or name another file in DATABASE_URL."
         ) from exc

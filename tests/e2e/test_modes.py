@@ -317,9 +317,9 @@ async def test_pipe_gets_the_answer_on_stdout_and_a_failure_on_stderr(
     """Scripts see it by the exit code; what came before the failure is there."""
     environ = {"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url}
     await model.script(
-        Answer(match="well", text="All of\n\nit."),
-        Answer(match="badly", fault="bad_key"),
         Answer(match="half", text="Half of it is here.", rate=0, breaks="end", at=4),
+        Answer(match="badly", fault="bad_key"),  # joined with the question after it
+        Answer(match="well", text="All of\n\nit."),
     )
     code, out, err = await piped("go well", tmp_path, environ)
     assert (code, out, err) == (0, "All of\n\nit.\n", "")
@@ -330,6 +330,43 @@ async def test_pipe_gets_the_answer_on_stdout_and_a_failure_on_stderr(
     assert code == 1
     assert out.startswith("Half of") and "broke off" not in out
     assert "broke off" in err
+
+
+async def test_terminal_talks_to_a_bot_that_runs_already(model: ModelSim, tmp_path: Path) -> None:
+    """Over its port, with a token where one is needed; the conversation is a thread of the page."""
+    await model.script(
+        Answer(match="story", text="Once there was a thread. " * 12, wait_at=20),
+        Answer(match="badly", fault="bad_key"),  # joined with the question after it
+        Answer(match="first", text="One."),
+    )
+    environ = {
+        "LLM": "openai:sim",
+        "OPENAI_BASE_URL": model.base_url,
+        "HTTP_TOKENS": "ann:a-token-of-sufficient-length",
+    }
+    async with BotProcess(tmp_path, environ) as bot:
+        environ["HTTP_PORT"] = str(bot.http_port)
+        assert await piped("the first", tmp_path, environ) == (0, "One.\n", "")
+        code, out, err = await piped("and badly", tmp_path, environ)
+        assert (code, out) == (1, "")
+        assert "refused my key" in err
+        said = [m["content"] for m in (await model.last("badly")).body["messages"]]
+        assert "One." in said
+        async with Terminal(tmp_path, environ | {"TERM": "xterm"}) as terminal:
+            await terminal.shows("you>")
+            await terminal.type("a story\r")
+            await terminal.shows("Once there")
+            await terminal.type("\x03")
+            await terminal.shows("you>")
+            await terminal.type("/help\r")
+            await terminal.shows("start over")
+            await terminal.type("\x04")
+            assert await terminal.ended() == 0
+        assert (await model.last("story")).outcome == "gone"
+        environ["HTTP_PORT"] = "1"
+        code, out, err = await piped("hello", tmp_path, environ)
+        assert (code, out) == (1, "")
+        assert "set HTTP_PORT" in err and "Traceback" not in err
 
 
 async def test_control_c_stops_the_answer_and_not_the_program(

@@ -158,3 +158,10 @@ async def test_whole_thread_is_printed(visit: Visit, house: House) -> None:
     shown = "document.body.scrollHeight > document.querySelector('#thread .feed').scrollHeight - 5"
     assert await tab.page.evaluate(shown)
     await expect(tab.box).to_be_hidden()
+
+
+async def test_address_that_does_not_exist_leads_back(visit: Visit, house: House) -> None:
+    visitor = await visit(house)
+    tab = await visitor.tab("/nowhere")
+    await tab.page.get_by_role("link", name="Open Threadline").click()
+    await expect(tab.channel_box).to_be_visible()
