@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
+from adapters.slack import manifest_path
 from tests.sims.kit import SimProcess
 from tests.sims.slack import ids
 from tests.sims.slack.values import Json
@@ -20,6 +22,12 @@ class SlackSim(SimProcess):
 
     def __init__(self, *, port: int = 0, rtt: float = 0.0) -> None:
         super().__init__("tests.sims.slack", port=port, rtt=rtt)
+
+    async def __aenter__(self) -> Self:
+        """Start it, with the app that the project's manifest makes."""
+        await super().__aenter__()
+        await self.manifest(json.loads(manifest_path("socket").read_text()))
+        return self
 
     @property
     def api_url(self) -> str:

@@ -11,9 +11,10 @@ from dataclasses import asdict
 from tests.sims.kit import SlidingLimit
 from tests.sims.slack import ids
 from tests.sims.slack.delivery import HttpTarget
+from tests.sims.slack.manifests import mistakes
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.render import pings, previews, shown
-from tests.sims.slack.values import Json, Message
+from tests.sims.slack.values import Json, Message, Refused
 
 
 class Controls:
@@ -34,7 +35,9 @@ class Controls:
         self.slack.shortcuts = None if shortcuts is None else set(shortcuts)
 
     def manifest(self, manifest: Json) -> None:
-        """Configure the app as a manifest does."""
+        """Create the app from its manifest, or refuse that as Slack does."""
+        if found := mistakes(manifest):
+            raise Refused("invalid_manifest: " + "; ".join(found))
         settings, features = manifest.get("settings", {}), manifest.get("features", {})
         self.subscribe(settings.get("event_subscriptions", {}).get("bot_events", []))
         self.scopes(manifest.get("oauth_config", {}).get("scopes", {}).get("bot", []))
@@ -46,6 +49,7 @@ class Controls:
             "messages_tab_read_only_enabled", True
         )
         self.slack.sockets.enabled = bool(settings.get("socket_mode_enabled"))
+        self.slack.agent = "agent_view" in features
 
     async def set_http(
         self,
