@@ -59,10 +59,39 @@ def typed(text: str, users: Iterable[User], channels: Iterable[Channel]) -> str:
     return "".join([*out, escaped(text[end:])])
 
 
+_STORED = re.compile(r"<(?P<kind>[@#!]?)(?P<target>[^<>|]+)(?:\|(?P<label>[^<>]*))?>")
+
+
 def rich_text(text: str) -> list[Json]:
     """The `rich_text` block that every client's message carries beside its text."""
-    section = {"type": "rich_text_section", "elements": [{"type": "text", "text": text}]}
+    elements, end = [], 0
+    for match in _STORED.finditer(text):
+        elements += [*_plain(text[end : match.start()]), _element(match)]
+        end = match.end()
+    section = {"type": "rich_text_section", "elements": [*elements, *_plain(text[end:])]}
     return [{"type": "rich_text", "block_id": "auto", "elements": [section]}]
+
+
+def _plain(text: str) -> list[Json]:
+    return [{"type": "text", "text": _unescaped(text)}] if text else []
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _element(match: re.Match[str]) -> Json:
+    target, label = match["target"], match["label"]
+    if match["kind"] == "@":
+        return {"type": "user", "user_id": target}
+    if match["kind"] == "#":
+        return {"type": "channel", "channel_id": target}
+    if match["kind"] == "!" and target.startswith("subteam^"):
+        return {"type": "usergroup", "usergroup_id": target.removeprefix("subteam^")}
+    if match["kind"] == "!":
+        return {"type": "broadcast", "range": target}
+    link: Json = {"type": "link", "url": _unescaped(target)}
+    return link | ({"text": _unescaped(label)} if label else {})
 
 
 def mentions(text: str, user: str) -> bool:
