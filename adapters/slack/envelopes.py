@@ -15,7 +15,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
-from adapters.slack.payloads import Payload, objects, text
+from adapters.slack.payloads import Payload, items, objects, table, text
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -58,16 +58,43 @@ _MESSAGE = ("user", "channel", "ts")
 async def dispatch(app: AsyncApp, body: Any, headers: Mapping[str, str]) -> BoltResponse:
     """Bolt's answer to a payload whose origin is proven; raises nothing.
 
-    Bolt's name for payloads that need no signature is "socket_mode".
+    What no listener is for is acknowledged: Bolt would answer 404, and it would come again. Bolt's
+    name for payloads that need no signature is "socket_mode".
     """
     try:
-        request = AsyncBoltRequest(body=tidied(body), headers=dict(headers), mode="socket_mode")
+        tidy = tidied(body)
+        if not _is_listened_to(tidy):
+            _note(tidy)
+            return BoltResponse(status=200, body="")
+        request = AsyncBoltRequest(body=tidy, headers=dict(headers), mode="socket_mode")
         return await app.async_dispatch(request)
     except Exception:
         # The outermost boundary of a delivery: whatever Bolt met, the next delivery is served, and
         # Slack would bring the same again.
         log.exception("a delivery could not be read", shape=shape(body))
         return BoltResponse(status=200, body="")
+
+
+def _is_listened_to(body: Payload) -> bool:
+    """Whether Bolt or a listener answers it, and the fields are there by which Bolt knows it."""
+    match text(body, "type"):
+        case "event_callback":
+            return bool(text(table(body, "event"), "type"))
+        case "block_actions":
+            return bool(items(body, "actions"))
+        case "message_action":
+            return bool(text(body, "callback_id"))
+        case "url_verification":
+            return bool(text(body, "challenge"))
+    return bool(text(body, "command"))
+
+
+def _note(body: Payload) -> None:
+    kind = text(body, "type")
+    if kind == "app_rate_limited":
+        log.warning("Slack drops events: more than 30,000 within an hour")
+    elif body.get("ssl_check") is None:
+        log.debug("a delivery that is of no use", kind=kind)
 
 
 def tidied(body: Any) -> dict[str, Any]:

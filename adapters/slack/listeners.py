@@ -41,9 +41,6 @@ ANSWER_SECONDS = 2.0
 # What nobody waits for (greetings, private answers) is given up after so many seconds.
 ASIDE_SECONDS = 30.0
 _ANY = re.compile(".*")
-# What a listener takes, and the field that Bolt wants to see in it.
-_HANDLED = {"event_callback": "event", "block_actions": "actions", "message_action": "callback_id"}
-
 GREETING = "Ask me anything. I answer in a thread, and your next message there goes on with it."
 PROMPTS = (
     {"title": "What can you do?", "message": "What can you help me with?"},
@@ -89,8 +86,7 @@ class Listeners:
         }
 
     def register(self, app: AsyncApp) -> None:
-        """Listen to everything."""
-        app.use(self._other)
+        """Listen to all that `envelopes.dispatch` lets in."""
         app.event(_ANY)(self._event)
         app.command(_ANY)(self._slash)
         app.message_shortcut(_ANY)(self._shortcut)
@@ -104,17 +100,6 @@ class Listeners:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
-    async def _other(
-        self, body: Payload, next: Callable[[], Awaitable[BoltResponse]]
-    ) -> BoltResponse:
-        """Acknowledge what no listener is for; app_rate_limited is no event_callback."""
-        kind = text(body, "type")
-        if _HANDLED.get(kind) in body or "command" in body:
-            return await next()
-        if kind == "app_rate_limited":
-            log.warning("Slack drops events: more than 30,000 within an hour")
-        return BoltResponse(status=200, body="")
-
     async def _event(self, body: Payload) -> None:
         handler = self.events.get(text(table(body, "event"), "type"))
         if handler is not None:
