@@ -6,7 +6,9 @@ refusals, statuses left behind) is under `state`.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
+from typing import Any
 
 from tests.sims.kit import SlidingLimit
 from tests.sims.slack import ids
@@ -118,6 +120,19 @@ class Controls:
 
     def deliver_again(self, ts: str, same_event_id: bool = True) -> int:
         return self.slack.events.again(ts, same_event_id=same_event_id)
+
+    async def inject(self, kind: str, payloads: list[Any]) -> list[Json]:
+        """Deliver payloads as they are, a few at once; what became of each."""
+        few = asyncio.Semaphore(20)
+
+        async def one(payload: Any) -> Json:
+            async with few:
+                return asdict(await self.slack.delivery.once(kind, payload))
+
+        return list(await asyncio.gather(*map(one, payloads)))
+
+    async def inject_frames(self, frames: list[Any]) -> int:
+        return await self.slack.sockets.inject(frames)
 
     # ── controls: what is seen ────────────────────────────────────────────────────────────────
     def channel(self, channel: str) -> list[Json]:
