@@ -38,9 +38,9 @@ class Mrkdwn:
         return text if len(part) == len(markdown) else text + "…"
 
     def convert(self, markdown: str) -> str:
-        """All of it."""
+        """All of it; parsing decodes and joins, so what could call people is broken last."""
         tree = SyntaxTreeNode(self._parser.parse(harmless(markdown)))
-        return _blocks(tree.children, depth=0).strip("\n")
+        return harmless(_blocks(tree.children, depth=0).strip("\n"))
 
 
 def escaped(text: str) -> str:
