@@ -38,41 +38,48 @@ def harmless(markdown: str) -> str:
     """`markdown` with every call of people broken; doing it twice changes nothing more."""
     if not any(sign in markdown for sign in "@!&"):  # no call is without; the search takes 60 ns a
         return markdown  # character, and this is asked for every piece of a reply
-    decoded, ends = markdown, None
-    for _ in range(ROUNDS):
-        once = _decoded(decoded)
-        if once is None:
-            break
-        decoded, ends = once[0], [(ends[end - 1] if ends else end) for end in once[1]]
-    if ends is None:
+    decoded = markdown
+    for _ in range(ROUNDS if "&" in markdown else 0):
+        decoded = _ENTITY.sub(_character, decoded)
+    if not _CALL.search(decoded):
+        return markdown
+    if decoded == markdown:
         return _CALL.sub(lambda match: match.group() + BREAK, markdown)
-    return _broken(markdown, [ends[match.end() - 1] for match in _CALL.finditer(decoded)])
+    return _broken(markdown, _places_of_calls(markdown))
 
 
-def _decoded(text: str) -> tuple[str, list[int]] | None:
-    """`text` with its entities decoded, and where in `text` each character ends; None without."""
+def _places_of_calls(markdown: str) -> list[int]:
+    """Where the sign of each call ends, in a text with entities."""
+    decoded, ends = markdown, list(range(1, len(markdown) + 1))
+    for _ in range(ROUNDS):
+        decoded, inner = _decoded(decoded)
+        ends = [ends[end - 1] for end in inner]
+    return [ends[match.end() - 1] for match in _CALL.finditer(decoded)]
+
+
+def _decoded(text: str) -> tuple[str, list[int]]:
+    """`text` with its entities decoded, and where in `text` each character ends."""
     parts: list[str] = []
     ends: list[int] = []
     done = 0
     for match in _ENTITY.finditer(text):
-        characters = _characters(match)
-        if characters:
-            parts += [text[done : match.start()], characters]
-            ends += [*range(done + 1, match.start() + 1), *[match.end()] * len(characters)]
+        found = _character(match)
+        if found != match.group():
+            parts += [text[done : match.start()], found]
+            ends += [*range(done + 1, match.start() + 1), *[match.end()] * len(found)]
             done = match.end()
-    if not parts:
-        return None
     ends += range(done + 1, len(text) + 1)
     return "".join([*parts, text[done:]]), ends
 
 
-def _characters(match: re.Match[str]) -> str:
-    """What an entity stands for; "" when it is none."""
+def _character(match: re.Match[str]) -> str:
+    """What an entity stands for; itself when it stands for nothing."""
     if name := match["name"]:
         found = unescape(f"&{name};")
-        return "" if found.startswith("&") and name.lower() != "amp" else found
+        return match.group() if found == f"&{name};" else found
     code = int(match["decimal"] or "0") or int(match["hexadecimal"] or "0", 16)
-    return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else ""
+    known = 0 < code < 0x110000 and not 0xD800 <= code < 0xE000
+    return chr(code) if known else match.group()
 
 
 def _broken(text: str, places: list[int]) -> str:
