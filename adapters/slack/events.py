@@ -142,6 +142,21 @@ def edited_ts(message: Payload) -> str:
     return "" if message.get("bot_id") else payloads.ts(table(message, "edited"))
 
 
+def history(data: Payload) -> list[Payload]:
+    """The messages of a page of history; one without a place in the order costs only itself."""
+    return [
+        _with_known_reply(message)
+        for message in payloads.items(data, "messages")
+        if payloads.ts(message)
+    ]
+
+
+def _with_known_reply(message: Payload) -> Payload:
+    if "latest_reply" not in message or payloads.ts(message, "latest_reply"):
+        return message
+    return {name: value for name, value in message.items() if name != "latest_reply"}
+
+
 def position(ts: str) -> int:
     """A `ts` ("1700000000.000123") in microseconds; exact, where a float would not be."""
     seconds, _, micros = ts.partition(".")

@@ -24,6 +24,7 @@ from adapters.slack.events import Identity
 from adapters.slack.gap import LAG
 from adapters.slack.listeners import Listeners, Trouble
 from adapters.slack.mrkdwn import Mrkdwn
+from adapters.slack.plans import goes_on, places, to_read
 from adapters.slack.web import new_session
 from adapters.slack.workspace import Workspace
 from bot.clock import SystemClock
@@ -220,6 +221,32 @@ def test_every_changed_content_is_read() -> None:
             assert incoming.text.startswith("and this?"), (name, mutation.path, mutation.how)
             tried += 1
     print(f"{tried} changed contents of {len(SHOWN)}")
+
+
+def test_a_changed_page_of_history_costs_what_is_changed_only() -> None:
+    """What is read after a gap is put in order and planned with; one message may be broken."""
+    base = PAYLOADS["direct_message"]["event"]
+    first = base | {"ts": "1763630000.000100", "thread_ts": "1763630000.000100"}
+    first |= {"latest_reply": "1763630009.000100", "reply_count": 2}
+    second = base | {"ts": "1763630001.000100", "edited": {"user": "U1", "ts": "1763630002.000000"}}
+    page = {"ok": True, "messages": [first, second], "response_metadata": {"next_cursor": "x"}}
+    tried = 0
+    for mutation in mutations(page):
+        found = events.history(mutation.payload) if isinstance(mutation.payload, dict) else []
+        if mutation.path[:2] == ("messages", 0):
+            assert found[-1] == second, (mutation.path, mutation.how)
+        for message in found:
+            event = {**message, "type": "message", "channel": CHANNEL, "channel_type": "im"}
+            events.read({"event": event}, ME, {})
+        to_read(found, 0, [5])
+        if found:
+            goes_on(found, 0, [5])
+        tried += 1
+    assert tried > 300
+    channel = {"id": "C1", "created": 1, "is_im": False, "is_private": True}
+    for mutation in mutations(channel):
+        if isinstance(mutation.payload, dict) and mutation.payload.get("id") == "C1":
+            assert [place.id for place in places([mutation.payload], [], 0.0)] == ["C1"]
 
 
 async def test_what_can_never_be_handled_is_not_sent_for_ever(slack: Slack) -> None:
