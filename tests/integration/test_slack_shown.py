@@ -118,14 +118,14 @@ async def test_a_thread_under_our_own_message_or_a_deleted_one_has_no_quotation(
 async def test_after_a_gap_what_was_shown_is_told_and_one_broken_message_costs_itself(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """The broken ones: without a place in the order, and with a table that is none."""
+    """The broken ones: whose last reply is none, and with a table that is none."""
     begun = int(SystemClock().time() * 1_000_000)
     for place in ("", ids.GENERAL, ids.DM_ALICE):
         inbox.marks[(ids.TEAM, place)] = Watermark("slack", ids.TEAM, place, begun)
     first = await sim.say(ids.ALICE, ids.DM_ALICE, "", attachments=TABLE)
     await sim.say(ids.ALICE, ids.DM_ALICE, "and this", blocks=[{"type": "table", "rows": {"x": 1}}])
-    await sim.say(ids.ALICE, ids.DM_ALICE, "the newest")  # the first on the page
-    await sim.call("fault", match="conversations.history", times=9, put={"messages.0.ts": None})
+    odd = {"messages.*.latest_reply": {"ts": 1}, "response_metadata": "none"}
+    await sim.call("fault", match="conversations.history", times=9, put=odd)
     async with running(sim, inbox):
         await until(lambda: len(inbox.received) == 2)
     assert [one.text.split("\n")[0] for one in inbox.received] == ["Table:", "and this"]
