@@ -102,7 +102,7 @@ def _choice(choice: Choice) -> Json:
 
     What is no conversation to choose but something to do is a button alone.
     """
-    name = harmless(choice.label.strip()) or "A conversation"
+    name = choice.label.strip() or "A conversation"
     carried = {"k": str(choice.key), "a": choice.argument}
     if choice.command not in CHOOSE:
         return {"type": "actions", "elements": [_button(choice.command, name, carried)]}
