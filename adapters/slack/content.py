@@ -191,6 +191,8 @@ def _inside(
         return "\n".join(filter(None, parts))
     fallback = text(attachment, "fallback")
     shown = "" if fallback == _NO_PREVIEW else for_model(fallback, names)
+    if not shown and text(attachment, "image_url"):
+        shown = "[image]"
     return "\n".join(filter(None, (*heading, shown)))
 
 
