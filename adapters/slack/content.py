@@ -21,6 +21,7 @@ MOST_DEPTH = 3
 """Forwards of forwards that are read."""
 
 _WORD = re.compile(r"\w+")
+_LINKED = ("is_msg_unfurl", "is_reply_unfurl", "is_thread_root_unfurl")
 _NO_PREVIEW = "[no preview available]"  # the fallback of attachments that are made of blocks
 _GONE = frozenset({"tombstone", "hidden_by_limit"})  # files that people no longer see
 
@@ -153,7 +154,7 @@ def _attachment(attachment: Payload, names: Mapping[str, str], depth: int) -> st
     if depth >= MOST_DEPTH:
         return ""
     forwarded = attachment.get("is_share") is True
-    linked = attachment.get("is_msg_unfurl") is True
+    linked = any(attachment.get(kind) is True for kind in _LINKED)
     author = _author(attachment, names)
     if forwarded:
         title = f"Forwarded message from {author}" if author else "Forwarded message"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from html import unescape
 
 from tests.sims.slack.values import Channel, Json, Message, User
 
@@ -129,10 +130,17 @@ def pings(message: Message) -> list[str]:
     live = [message.text, message.stream.text if message.stream else ""]
     live += [text for block in message.blocks for text, works in _texts(block) if works]
     live += [text for part in message.attachments for text in _attachment_texts(part)]
+    live += [unescape(text) for text in _markdown(message)]
     found = [match[1] or match[2] for text in live for match in _PING.finditer(text)]
     if message.link_names:
         found += [match[1] for text in live for match in _NAMED.finditer(text)]
     return sorted(set(found))
+
+
+def _markdown(message: Message) -> list[str]:
+    """What Slack reads as Markdown, where entities stand for their characters."""
+    blocks = [block for block in message.blocks if block.get("type") == "markdown"]
+    return [message.stream.text if message.stream else "", *(block["text"] for block in blocks)]
 
 
 def _attachment_texts(part: Json) -> list[str]:
