@@ -23,7 +23,7 @@ PLATFORM = "slack"
 SAID = frozenset({"", "file_share", "thread_broadcast", "me_message"})
 SLACKBOT = "USLACKBOT"  # has no bot_id
 DIRECT = "im"
-KINDS = frozenset({"channel", "group", "im", "mpim", "app_home"})
+KINDS = frozenset({"channel", "group", "im", "mpim"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,12 @@ def read(
 
 
 def channel_kind(event: Payload) -> str:
-    """What the event says of its channel; "" when it does not, as app_mention."""
+    """What the event says of its channel; "" when it does not, as app_mention.
+
+    The id of a direct message begins with D, so one is known whatever the event lacks.
+    """
+    if ident(event, "channel").startswith("D"):
+        return DIRECT
     kind = text_at(event, "channel_type")
     return kind if kind in KINDS else ""
 

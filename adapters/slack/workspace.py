@@ -141,16 +141,11 @@ class Workspace:
         return found[0] | found[1]
 
     async def _kind(self, event: Payload) -> str:
-        """The channel's kind: in the event, or asked for, because app_mention does not say.
-
-        A direct message's id says it too, so that one is answered whatever fails.
-        """
+        """The channel's kind: in the event, or asked for, because app_mention does not say."""
         channel, kind = payloads.ident(event, "channel"), events.channel_kind(event)
         if kind:
             self._kinds.learn(channel, kind)
             return kind
-        if channel.startswith("D"):
-            return events.DIRECT
         return (await self._kinds.get((channel,), NAMES_SECONDS)).get(channel, "")
 
     async def _name_of(self, user: str) -> str:
