@@ -11,7 +11,7 @@ from typing import Any
 
 Path = tuple[str | int, ...]
 ADDED = "a_new_field"
-OTHERS: tuple[Any, ...] = (None, 7, "text", True, [], {}, [None], [[1]], {"a": {"b": None}})
+OTHERS: tuple[Any, ...] = (None, 7, "text", [], {}, [None], {"a": {"b": None}})
 
 
 @dataclass(frozen=True, slots=True)
