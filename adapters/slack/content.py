@@ -47,14 +47,15 @@ def said(message: Payload, names: Mapping[str, str], me: str = "") -> str:
 
 def quotation(message: Payload, names: Mapping[str, str]) -> str:
     """The message as somebody else's words: "NAME wrote:" and a quote."""
-    return excerpt(f"{sender(message)} wrote", said(message, names))
+    return excerpt(f"{sender(message, names)} wrote", said(message, names))
 
 
-def sender(message: Payload) -> str:
+def sender(message: Payload, names: Mapping[str, str]) -> str:
     """The name under which a bot or workflow posts."""
     profile = table(message, "bot_profile")
-    names = (text(message, "username"), text(profile, "name"), text(profile, "real_name"))
-    return next(filter(None, map(name, names)), "A bot")
+    known = names.get(ident(message, "user"), "")
+    shown = (text(message, "username"), text(profile, "name"), known)
+    return next(filter(None, map(name, shown)), "A bot")
 
 
 class Wanted(Mapping[str, str]):

@@ -33,6 +33,7 @@ class Identity:
     team: str
     user: str
     bot: str = ""
+    name: str = ""
 
 
 def workspace_of(body: Payload, default: str) -> str:

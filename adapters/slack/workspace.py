@@ -134,11 +134,11 @@ class Workspace:
         """
         wanted = dict.fromkeys(id_ for m in messages for id_ in events.ids_in(m, self.me) if id_)
         places = [id_ for id_ in wanted if id_[0] in "CDG"][:MOST_PLACES]
-        people = [id_ for id_ in wanted if id_[0] not in "CDG"]
+        people = [id_ for id_ in wanted if id_[0] not in "CDG" and id_ != self.me.user]
         found = await asyncio.gather(
             self._people.get(people, within), self._places.get(places, within)
         )
-        return found[0] | found[1]
+        return {self.me.user: self.me.name, **found[0], **found[1]}
 
     async def _kind(self, event: Payload) -> str:
         """The channel's kind: in the event, or asked for, because app_mention does not say."""

@@ -122,8 +122,9 @@ def test_blocks_without_their_fields_show_nothing_wrong(kind: str) -> None:
 
 
 def test_the_sender_of_a_bots_post_is_named() -> None:
-    assert content.sender({"username": "Deploys", "bot_profile": {"name": "x"}}) == "Deploys"
-    assert content.sender({"bot_profile": {"name": "Alerts\nAlice"}}) == "Alerts Alice"
-    assert content.sender({}) == "A bot"
+    assert content.sender({"username": "Deploys", "bot_profile": {"name": "x"}}, {}) == "Deploys"
+    assert content.sender({"bot_profile": {"name": "Alerts\nAlice"}}, {}) == "Alerts Alice"
+    assert content.sender({"user": "U0BOB00001"}, NAMES) == "Bob"
+    assert content.sender({}, NAMES) == "A bot"
     quoted = content.quotation({"username": "Deploys", "text": "a &amp; b failed"}, NAMES)
     assert quoted == "Deploys wrote:\n> a & b failed"
