@@ -46,7 +46,7 @@ def said(message: Payload, names: Mapping[str, str], me: str = "") -> str:
 
 
 def quotation(message: Payload, names: Mapping[str, str]) -> str:
-    """The message as somebody else's words: "NAME wrote:" and a quote."""
+    """The message as another author's words: "NAME wrote:" and a quote."""
     return excerpt(f"{sender(message, names)} wrote", said(message, names))
 
 

@@ -1,7 +1,7 @@
-"""The door for everything that Slack delivers: Bolt gets what it can read, and nothing raises.
+"""Entry point for every delivery from Slack: Bolt gets only fields it can read; nothing raises.
 
 Bolt looks into many fields before a listener runs, and raises where one is of another type; such an
-event would come again and again, and never be read. Those fields are left out here. What a person
+event would come again and again, and never be read. This module drops those fields. What a person
 asked is still found, and what is of no use is acknowledged.
 """
 

@@ -53,7 +53,7 @@ async def test_a_forward_is_told_with_names_and_the_channels_by_name(
     await sim.say(ids.ALICE, ids.DM_ALICE, "", attachments=shares(ids.BOB))
     await until(lambda: inbox.received)
     assert inbox.received[0].text == "Forwarded message from bob:\n> ask @alice in #random"
-    text = f"<@{ids.BOT_USER}> look in <#{ids.RANDOM}|> and <#C0SECRET01>, <@U0NOBODY01>"
+    text = f"<@{ids.BOT_USER}> look in <#{ids.RANDOM}|> and <#C0SECRET01>, <@U0STRANGER>"
     await sim.say(ids.ALICE, ids.GENERAL, text, raw=True)
     await until(lambda: len(inbox.received) == 2)
     assert inbox.received[1].text == "look in #random and #unknown-channel, @unknown-user"
@@ -104,7 +104,7 @@ async def test_the_alert_that_a_thread_is_under_is_quoted_before_what_people_sai
 async def test_a_thread_under_our_own_message_or_a_deleted_one_has_no_quotation(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    root = await sim.say(ids.BOT_USER, ids.GENERAL, "An answer of ours")
+    root = await sim.say(ids.BOT_USER, ids.GENERAL, "An answer")
     gone = await sim.say(ids.BOB, ids.GENERAL, "a mistake")
     for number, thread in enumerate((root, gone)):
         await sim.say(ids.BOB, ids.GENERAL, "so", thread_ts=thread)

@@ -258,7 +258,7 @@ def test_a_changed_page_of_history_costs_what_is_changed_only() -> None:
             assert [place.id for place in places([mutation.payload], [], 0.0)] == ["C1"]
 
 
-async def test_what_can_never_be_handled_is_not_sent_for_ever(slack: Slack) -> None:
+async def test_delivery_that_always_fails_is_acknowledged_at_its_second_try(slack: Slack) -> None:
     """An error that was not foreseen gets one more delivery, and is then taken as it is."""
 
     async def broken(_incoming: Any) -> None:

@@ -69,7 +69,7 @@ def test_nothing_the_model_writes_pings(markdown: str) -> None:
 
 
 @pytest.mark.parametrize("style", range(20))
-def test_calls_written_as_entities_call_nobody(style: int) -> None:
+def test_calls_written_as_entities_call_no_one(style: int) -> None:
     """Slack decodes before it looks for calls; so whatever the form, the call is broken."""
     for number, call in enumerate(CALLS):
         around = ("{}", "a {} b", "# {}", "| {} |\n|---|\n| {} |", "**{}**")[number % 5]
@@ -93,7 +93,7 @@ def test_calls_written_as_entities_call_nobody(style: int) -> None:
         "&am&#112;;lt;!channel>",
     ],
 )
-def test_what_only_a_parser_would_join_calls_nobody(markdown: str) -> None:
+def test_what_only_a_parser_would_join_calls_no_one(markdown: str) -> None:
     rendered = RENDERER.render(markdown)
     assert pings(rendered) == []
     assert pings(MRKDWN.convert(markdown)) == []
@@ -101,7 +101,7 @@ def test_what_only_a_parser_would_join_calls_nobody(markdown: str) -> None:
 
 
 @given(texts, st.data())
-def test_appended_pieces_call_nobody(markdown: str, data: st.DataObject) -> None:
+def test_appended_pieces_call_no_one(markdown: str, data: st.DataObject) -> None:
     """A stream shows the sum of its pieces: each state is what is rendered of a whole text.
 
     Where the next state does not go on from the last, the stream is closed and edited instead.
@@ -117,7 +117,7 @@ def test_appended_pieces_call_nobody(markdown: str, data: st.DataObject) -> None
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("around", ["{}", "a{}", "`{}`", "```\n{}\n```", "[x]({})", "**{}**"])
-def test_a_call_of_people_stays_readable_and_calls_nobody(call: str, around: str) -> None:
+def test_a_call_of_people_stays_readable_and_calls_no_one(call: str, around: str) -> None:
     markdown = around.format(call)
     rendered = RENDERER.render(markdown)
     assert pings(rendered) == []
