@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.slack.mrkdwn import Mrkdwn
+from adapters.slack.payloads import table
 from adapters.slack.render import BREAK, harmless
 from bot.domain import Answer, Choice, ConversationKey
 from bot.frames import Control
@@ -60,11 +61,12 @@ def identity(turn: int, page: int) -> Json:
 
 def identified(message: Mapping[str, Any]) -> tuple[int, int] | None:
     """The turn and page of a message of ours, if it says so."""
-    metadata = message.get("metadata") or {}
-    payload = metadata.get("event_payload") or {}
-    if metadata.get("event_type") != METADATA or not {"turn", "page"} <= payload.keys():
+    metadata = table(message, "metadata")
+    payload = table(metadata, "event_payload")
+    turn, page = payload.get("turn"), payload.get("page")
+    if metadata.get("event_type") != METADATA or type(turn) is not int or type(page) is not int:
         return None
-    return int(payload["turn"]), int(payload["page"])
+    return turn, page
 
 
 def chosen(value: str) -> tuple[ConversationKey | None, str]:
@@ -77,7 +79,7 @@ def chosen(value: str) -> tuple[ConversationKey | None, str]:
         parts = str(carried.get("k") or "").split("/", 3)
         key = ConversationKey(*parts) if len(parts) == 4 else None
         return key, str(carried.get("a") or carried.get("t") or "")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None, ""
 
 

@@ -7,18 +7,14 @@ the database knows. A deleted message that has replies is "changed" into a tombs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from adapters.slack import events, payloads
 from adapters.slack.events import edited_ts
-from adapters.slack.workspace import Workspace
+from adapters.slack.payloads import Payload, table
+from adapters.slack.workspace import Workspace, is_gone
 from bot.domain import Address
 from bot.ports import Inbox
 
 CHANGED, DELETED = "message_changed", "message_deleted"
-TOMBSTONE = "tombstone"
-
-Payload = Mapping[str, Any]
 
 
 class Changes:
@@ -29,27 +25,27 @@ class Changes:
 
     async def take_in(self, body: Payload) -> bool:
         """Whether the event was a change, and not a message."""
-        event = body["event"]
-        kind = event.get("subtype")
+        event = table(body, "event")
+        kind = events.subtype(event)
         if kind == DELETED:
-            await self._deleted(event, str(event["deleted_ts"]))
+            await self._deleted(event, payloads.ts(event, "deleted_ts"))
         elif kind == CHANGED:
-            await self._changed(body, event, event.get("message") or {})
+            await self._changed(body, event, table(event, "message"))
         return kind in (CHANGED, DELETED)
 
     async def _changed(self, body: Payload, event: Payload, message: Payload) -> None:
-        if message.get("subtype") == TOMBSTONE:
-            return await self._deleted(event, str(message["ts"]))
-        edited_at = edited_ts(message)
-        if not edited_at or edited_at == edited_ts(event.get("previous_message") or {}):
+        ts, edited_at = events.ts_of(message), edited_ts(message)
+        if is_gone(message):
+            return await self._deleted(event, ts)
+        if not ts or not edited_at or edited_at == edited_ts(table(event, "previous_message")):
             return None
         inner = {
             **message,
             "type": "message",
-            "channel": event["channel"],
+            "channel": event.get("channel"),
             "channel_type": event.get("channel_type"),
         }
-        known = await self._inbox.conversation_of(self._source(event, str(message["ts"])))
+        known = await self._inbox.conversation_of(self._source(event, ts))
         incoming = await self._workspace.incoming(
             {**body, "event": inner},
             otherwise=None if known is None else Address.FOLLOW_UP,  # the mention may be edited out
@@ -59,9 +55,10 @@ class Changes:
         return None
 
     async def _deleted(self, event: Payload, ts: str) -> None:
-        if f"{event['channel']}/{ts}" not in self._workspace.api.own_deletions:
+        channel = payloads.ident(event, "channel")
+        if channel and ts and f"{channel}/{ts}" not in self._workspace.api.own_deletions:
             await self._inbox.deleted(self._source(event, ts))
 
     def _source(self, event: Payload, ts: str) -> str:
-        key = self._workspace.key(str(event["channel"]))
+        key = self._workspace.key(payloads.ident(event, "channel"))
         return f"{key.platform}/{key.workspace}/{key.channel}/{ts}"

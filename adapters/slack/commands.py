@@ -6,11 +6,13 @@ first and acknowledged with its answer; what takes long is answered at the `resp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
+from adapters.slack import payloads
+from adapters.slack import text as slack_text
 from adapters.slack.blocks import ACTION, chosen
+from adapters.slack.payloads import Payload, ident, items, table, text
 from adapters.slack.workspace import Workspace
 from bot import texts
 from bot.domain import Answer, Author, Choice, Command, ConversationKey
@@ -21,8 +23,6 @@ RESET, MODEL, HELP = "reset", "model", "help"
 SLASHES = (RESET, MODEL, HELP)
 SHORTCUT = "threadline_reset"
 NO_SUCH_COMMAND = "I do not know this command. `/help` lists those I know."
-
-Payload = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,63 +50,70 @@ class Use:
 # ── reading payloads ──────────────────────────────────────────────────────────────────────────
 def slash(body: Payload, prefix: str) -> Use | None:
     """A slash command; None when it is not one of ours."""
-    name = str(body.get("command", "")).removeprefix("/").removeprefix(prefix)
-    if name not in SLASHES or body.get("command") != f"/{prefix}{name}":
+    command = text(body, "command")
+    name = command.removeprefix("/").removeprefix(prefix)
+    user, channel = ident(body, "user_id"), ident(body, "channel_id")
+    if name not in SLASHES or command != f"/{prefix}{name}" or not user or not channel:
         return None
     return Use(
         name=name,
-        argument=str(body.get("text") or "").strip(),
-        user=str(body["user_id"]),
-        user_name=str(body.get("user_name") or body["user_id"]),
-        channel=str(body["channel_id"]),
-        response_url=str(body.get("response_url") or ""),
+        argument=text(body, "text").strip(),
+        user=user,
+        user_name=slack_text.name(text(body, "user_name")) or user,
+        channel=channel,
+        response_url=text(body, "response_url"),
     )
 
 
 def shortcut(body: Payload) -> Use | None:
     """The shortcut on a message; None when it is not ours."""
-    if body.get("type") != "message_action" or body.get("callback_id") != SHORTCUT:
+    if text(body, "type") != "message_action" or text(body, "callback_id") != SHORTCUT:
         return None
-    message, user = body.get("message") or {}, body["user"]
-    ts = str(body.get("message_ts") or message.get("ts") or "")
+    message, user = table(body, "message"), table(body, "user")
+    channel = ident(table(body, "channel"), "id")
+    ts = payloads.ts(body, "message_ts") or payloads.ts(message)
+    thread = payloads.ts(message, "thread_ts")
+    if not ident(user, "id") or not channel or not ts:
+        return None
     return Use(
         name=RESET,
-        user=str(user["id"]),
+        user=ident(user, "id"),
         user_name=_name(user),
-        channel=str(body["channel"]["id"]),
+        channel=channel,
         message=ts,
-        thread=str(message.get("thread_ts") or ts),
-        in_thread=bool(message.get("thread_ts")),
-        response_url=str(body.get("response_url") or ""),
+        thread=thread or ts,
+        in_thread=bool(thread),
+        response_url=text(body, "response_url"),
     )
 
 
 def button(body: Payload) -> Use | None:
     """A button of ours that was pressed; None when it is not ours."""
-    action = (body.get("actions") or [{}])[0]
-    container = body.get("container") or {}
-    action_id = str(action.get("action_id") or "")
-    if not action_id.startswith(ACTION) or not container.get("channel_id"):
+    action = next(iter(items(body, "actions")), {})
+    container, user = table(body, "container"), table(body, "user")
+    action_id, channel = text(action, "action_id"), ident(container, "channel_id")
+    if not action_id.startswith(ACTION) or not channel or not ident(user, "id"):
         return None
-    key, argument = chosen(str(action.get("value") or ""))
-    ts, user = str(container.get("message_ts") or ""), body["user"]
+    key, argument = chosen(text(action, "value"))
+    ts, thread = payloads.ts(container, "message_ts"), payloads.ts(container, "thread_ts")
     return Use(
         name=action_id.removeprefix(ACTION),
         argument=argument,
-        user=str(user["id"]),
+        user=ident(user, "id"),
         user_name=_name(user),
-        channel=str(container["channel_id"]),
+        channel=channel,
         message=ts,
-        thread=str(container.get("thread_ts") or ts),
-        in_thread=bool(container.get("thread_ts")),
+        thread=thread or ts,
+        in_thread=bool(thread),
         key=key,
-        response_url=str(body.get("response_url") or ""),
-        ephemeral=bool(container.get("is_ephemeral")),
+        response_url=text(body, "response_url"),
+        ephemeral=container.get("is_ephemeral") is True,
     )
 
 
 def _name(user: Payload) -> str:
-    return str(user.get("name") or user.get("username") or user["id"])
+    names = (text(user, "name"), text(user, "username"))
+    return next(filter(None, map(slack_text.name, names)), ident(user, "id"))
 
 
 # ── carrying out ──────────────────────────────────────────────────────────────────────────────

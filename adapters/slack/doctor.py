@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from adapters.slack import start
 from adapters.slack.commands import SHORTCUT, SLASHES
+from adapters.slack.manifests import new_app_link
 from adapters.slack.needs import EVENTS, SCOPES
 from adapters.slack.web import Answer, WebApi
 from bot.domain import Finding, Verdict
@@ -30,11 +31,22 @@ async def check(
         answer = await api.read("auth.test")
     except PlatformError as error:
         findings.append(_refused("SLACK_BOT_TOKEN", error, start.bot_token_advice(str(error))))
+        findings.append(_new_app("socket" if app_token else "http", prefix))
     else:
         findings += [_bot(answer), *_scopes(answer.headers), await _channels(api)]
     findings.append(await _socket(api, app_token) if app_token else _http(signing_secret))
     findings += [_events(manifest), _commands(manifest, prefix)]
     return findings
+
+
+def _new_app(mode: str, prefix: str) -> Finding:
+    """The app may not exist yet."""
+    return Finding(
+        "Slack app",
+        Verdict.WARNING,
+        "no app answers to this token",
+        f"if you have none yet, this address creates it: {new_app_link(mode, prefix=prefix)}",
+    )
 
 
 def _refused(subject: str, error: PlatformError, advice: str) -> Finding:

@@ -1,16 +1,21 @@
 """From Slack's event payloads to `Incoming`: pure. What is no question and no history is None.
 
+Nothing here raises, whatever a payload lacks or has instead; what a person said is taken as far as
+it can be understood.
+
 The key against answering twice is (workspace, channel, ts): a mention comes as `app_mention` and
 as `message`, and both give the same value but for what only `message` knows (the channel's kind).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from adapters.slack import content, payloads
 from adapters.slack import text as slack_text
+from adapters.slack.payloads import Payload, ident, table
+from adapters.slack.payloads import text as text_at
 from bot.domain import Address, Author, ConversationKey, Incoming, Visibility
 
 PLATFORM = "slack"
@@ -18,8 +23,7 @@ PLATFORM = "slack"
 SAID = frozenset({"", "file_share", "thread_broadcast", "me_message"})
 SLACKBOT = "USLACKBOT"  # has no bot_id
 DIRECT = "im"
-
-Payload = Mapping[str, Any]
+KINDS = frozenset({"channel", "group", "im", "mpim"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +33,26 @@ class Identity:
     team: str
     user: str
     bot: str = ""
+    name: str = ""
 
 
 def workspace_of(body: Payload, default: str) -> str:
     """The installation's workspace: `event.team` is the author's, in Slack Connect another one."""
-    authorizations = body.get("authorizations") or [{}]
-    return str(authorizations[0].get("team_id") or default)
+    authorizations = payloads.items(body, "authorizations")
+    return (ident(authorizations[0], "team_id") if authorizations else "") or default
+
+
+def subtype(event: Payload) -> str:
+    """Its subtype; "" is a plain message."""
+    return text_at(event, "subtype")
+
+
+def ts_of(event: Payload) -> str:
+    """The message's ts; of a new message the event's own time is the same."""
+    found = payloads.ts(event)
+    if found or subtype(event) not in SAID or text_at(event, "type") != "message":
+        return found
+    return payloads.ts(event, "event_ts")
 
 
 def is_said(event: Payload, me: Identity) -> bool:
@@ -43,18 +61,24 @@ def is_said(event: Payload, me: Identity) -> bool:
     Modern bots have a `bot_id` and no subtype, so the `bot_id` decides.
     """
     return (
-        event.get("type") in ("message", "app_mention")
-        and event.get("subtype", "") in SAID
+        text_at(event, "type") in ("message", "app_mention")
+        and subtype(event) in SAID
         and not event.get("bot_id")
         and not event.get("hidden")
-        and event.get("user") not in (None, "", me.user, SLACKBOT)
-        and bool(event.get("channel") and event.get("ts"))
+        and ident(event, "user") not in ("", me.user, SLACKBOT)
+        and bool(ident(event, "channel") and ts_of(event))
     )
+
+
+def ids_in(event: Payload, me: Identity) -> tuple[str, ...]:
+    """The people and channels whose names the text needs; its author first."""
+    return tuple(dict.fromkeys((ident(event, "user"), *content.ids_in(event, me.user))))
 
 
 def people_in(event: Payload) -> tuple[str, ...]:
     """The users whose names the text needs: its author and those it mentions."""
-    return tuple(dict.fromkeys((event["user"], *slack_text.people(_stored_text(event)))))
+    own = slack_text.people(content.own(event))
+    return tuple(dict.fromkeys((ident(event, "user"), *own)))
 
 
 def read(
@@ -65,14 +89,25 @@ def read(
     `names` are people's by id, as far as they are known. `kind` is the channel's (`channel`,
     `group`, `im`, `mpim`) where the event itself does not say: app_mention never does.
     """
-    event = body.get("event") or {}
+    event = table(body, "event")
     if not is_said(event, me):
         return None
-    kind = str(event.get("channel_type") or kind or "")
+    kind = channel_kind(event) or kind or ""
     address = address_of(event, kind, me)
     if address is None:
         return None
     return message(event, me, names, workspace_of(body, me.team), kind, address)
+
+
+def channel_kind(event: Payload) -> str:
+    """What the event says of its channel; "" when it does not, as app_mention.
+
+    The id of a direct message begins with D, so one is known whatever the event lacks.
+    """
+    if ident(event, "channel").startswith("D"):
+        return DIRECT
+    kind = text_at(event, "channel_type")
+    return kind if kind in KINDS else ""
 
 
 def message(
@@ -84,30 +119,48 @@ def message(
     address: Address,
 ) -> Incoming:
     """A person's message as `Incoming`, whatever it is for."""
-    channel, ts, user = str(event["channel"]), str(event["ts"]), str(event["user"])
-    thread = str(event.get("thread_ts") or ts)
+    channel, ts, user = ident(event, "channel"), ts_of(event), ident(event, "user")
+    thread = thread_of(event)
     return Incoming(
         key=ConversationKey(PLATFORM, workspace, channel, thread),
         channel=channel,
         message_id=ts,
         position=position(ts),
-        author=Author(user, names.get(user) or user),
-        text=slack_text.for_model(_stored_text(event), names, me.user),
+        author=Author(user, slack_text.name(names.get(user) or "") or user),
+        text=content.said(event, names, me.user),
         address=address,
         sent_at=position(ts) / 1e6,
         visibility=Visibility.PUBLIC if kind == "channel" else Visibility.PRIVATE,
         route=_route(event, channel, thread, kind),
-        unusable=_unusable(event.get("files") or ()),
+        unusable=tuple(content.unusable(event)),
         in_old_thread=address is Address.MENTION and thread != ts,
         edited_at=float(edited_ts(event)) if edited_ts(event) else None,
     )
 
 
+def thread_of(event: Payload) -> str:
+    """The ts of the message that its thread is under; its own, outside threads."""
+    return payloads.ts(event, "thread_ts") or ts_of(event)
+
+
 def edited_ts(message: Payload) -> str:
     """When a message was edited last, as Slack says it; "" when it never was, or is a bot's."""
-    if message.get("bot_id"):
-        return ""
-    return str((message.get("edited") or {}).get("ts") or "")
+    return "" if message.get("bot_id") else payloads.ts(table(message, "edited"))
+
+
+def history(data: Payload) -> list[Payload]:
+    """The messages of a page of history; one without a place in the order costs only itself."""
+    return [
+        _with_known_reply(message)
+        for message in payloads.items(data, "messages")
+        if payloads.ts(message)
+    ]
+
+
+def _with_known_reply(message: Payload) -> Payload:
+    if "latest_reply" not in message or payloads.ts(message, "latest_reply"):
+        return message
+    return {name: value for name, value in message.items() if name != "latest_reply"}
 
 
 def position(ts: str) -> int:
@@ -116,41 +169,25 @@ def position(ts: str) -> int:
     return int(seconds) * 1_000_000 + int((micros + "000000")[:6])
 
 
-def _stored_text(event: Payload) -> str:
-    """The text; `blocks` only where it is empty: both carry the same words."""
-    return str(event.get("text") or "") or slack_text.of_blocks(event.get("blocks"))
-
-
 def address_of(event: Payload, kind: str, me: Identity) -> Address | None:
     """How what a person said addresses the bot; None in a channel when it does not at all."""
     if kind == DIRECT:
         return Address.DIRECT
-    text = _stored_text(event)
-    if event["type"] == "app_mention" or me.user in slack_text.people(text):
+    text = content.own(event)  # what is forwarded or quoted calls no one
+    if text_at(event, "type") == "app_mention" or me.user in slack_text.people(text):
         return Address.MENTION
-    if event.get("thread_ts") in (None, "", event["ts"]):
+    if thread_of(event) == ts_of(event):
         return None  # people talk to each other
     return Address.ASIDE if slack_text.calls_others(text, me.user) else Address.FOLLOW_UP
 
 
 def _route(event: Payload, channel: str, thread: str, kind: str) -> dict[str, str]:
     """What a reply needs; native streams want the user's own team, in Slack Connect another one."""
-    team = event.get("user_team") or event.get("source_team") or event.get("team") or ""
+    teams = (ident(event, key) for key in ("user_team", "source_team", "team"))
     return {
         "channel": channel,
         "thread_ts": thread,
-        "user": str(event["user"]),
-        "team": str(team),
+        "user": ident(event, "user"),
+        "team": next(filter(None, teams), ""),
         "kind": kind,
     }
-
-
-def _unusable(files: Iterable[Payload]) -> tuple[str, ...]:
-    return tuple(_file_kind(file) for file in files)
-
-
-def _file_kind(file: Payload) -> str:
-    mimetype = str(file.get("mimetype") or "")
-    if file.get("subtype") == "slack_audio" or mimetype.startswith("audio/"):
-        return "voice message"
-    return "image" if mimetype.startswith("image/") else "file"

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from adapters.slack.render import harmless
 from adapters.slack.web import COMPLETIONS, FILE_DELETIONS, UPLOADS, WebApi
 from bot.errors import FilesRefused, Gone, PlatformError, Refused, Unsettled
 from bot.frames import File, Frame, Request, Shown, ShownPage
@@ -35,7 +36,7 @@ PAUSES = (0.2, 0.5, 1.0, 2.0)
 DIGITS = 8
 """Hexadecimal digits of the digest: two texts of one page that share them are not to be feared."""
 
-_NAME = re.compile(rf".*-(?P<turn>\d+)-(?P<page>\d+)-[0-9a-f]{{{DIGITS}}}\.[^.]+")
+_NAME = re.compile(rf"\A.*-(?P<turn>\d+)-(?P<page>\d+)-[0-9a-f]{{{DIGITS}}}\.[^.]+")
 
 Messages = Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
 
@@ -155,7 +156,7 @@ class Files:
         try:
             await self._api.write_form(
                 COMPLETIONS,
-                files=json.dumps([{"id": file_id, "title": title}]),
+                files=json.dumps([{"id": file_id, "title": harmless(title)}]),
                 channel_id=self._channel,
                 thread_ts=self._thread,
                 initial_comment=comment,

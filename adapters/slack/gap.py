@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from adapters.slack import events, payloads
 from adapters.slack.changes import Changes
 from adapters.slack.events import PLATFORM, position
 from adapters.slack.plans import PAGE, Message, Place, goes_on, places, stamp, to_read
@@ -167,7 +168,8 @@ class Gap:
                 limit=PAGE,
                 cursor=listing["cursor"],
             )
-            found.extend(answer.data.get("channels", ()))
+            channels = payloads.items(answer.data, "channels")
+            found.extend(one for one in channels if payloads.ident(one, "id"))
             listing["cursor"] = _next(answer.data)
             return listing["cursor"] is not None
 
@@ -237,7 +239,7 @@ class Gap:
                 limit=PAGE,
                 cursor=history.cursor,
             )
-            history.read += answer.data.get("messages", ())
+            history.read += events.history(answer.data)
             history.cursor = _next(answer.data)
             more = history.cursor is not None and bool(history.read)
             if more and goes_on(history.read, history.after, place.roots):
@@ -258,7 +260,7 @@ class Gap:
             limit=PAGE,
             cursor=thread.cursor,
         )
-        found = answer.data.get("messages", ())
+        found = events.history(answer.data)
         await self._bring(thread.place, [m for m in found if m["ts"] != thread.root])
         thread.cursor = _next(answer.data)
         if thread.cursor is not None:
@@ -295,4 +297,4 @@ def _reached(history: _History) -> int:
 
 
 def _next(data: Mapping[str, Any]) -> str | None:
-    return str((data.get("response_metadata") or {}).get("next_cursor") or "") or None
+    return payloads.text(payloads.table(data, "response_metadata"), "next_cursor") or None

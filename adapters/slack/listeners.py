@@ -15,18 +15,21 @@ from typing import Any
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
-from adapters.slack import commands
+from adapters.slack import commands, payloads
 from adapters.slack.blocks import Bodies
 from adapters.slack.changes import Changes
 from adapters.slack.commands import Commands, Use
-from adapters.slack.events import position
+from adapters.slack.envelopes import shape
+from adapters.slack.events import position, ts_of
 from adapters.slack.needs import LEAVING, MEMBERSHIP
+from adapters.slack.payloads import Payload, ident, table, text
 from adapters.slack.workspace import Workspace
 from bot import texts
 from bot.domain import Answer, Author, Command, Incoming
-from bot.errors import PlatformError, StoreUnavailable
+from bot.errors import PlatformError, StoreUnavailable, ThreadlineError
 from bot.marks import Spot
 from bot.ports import Inbox
 from bot.recovery import Keeper
@@ -38,15 +41,11 @@ ANSWER_SECONDS = 2.0
 # What nobody waits for (greetings, private answers) is given up after so many seconds.
 ASIDE_SECONDS = 30.0
 _ANY = re.compile(".*")
-_HANDLED = frozenset({"event_callback", "block_actions", "message_action"})
-
 GREETING = "Ask me anything. I answer in a thread, and your next message there goes on with it."
 PROMPTS = (
     {"title": "What can you do?", "message": "What can you help me with?"},
     {"title": "Draft a message", "message": "Help me write a short message to my team."},
 )
-
-Payload = Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -87,8 +86,7 @@ class Listeners:
         }
 
     def register(self, app: AsyncApp) -> None:
-        """Listen to everything."""
-        app.use(self._other)
+        """Listen to all that `envelopes.dispatch` lets in."""
         app.event(_ANY)(self._event)
         app.command(_ANY)(self._slash)
         app.message_shortcut(_ANY)(self._shortcut)
@@ -102,39 +100,42 @@ class Listeners:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
-    async def _other(
-        self, body: Payload, next: Callable[[], Awaitable[BoltResponse]]
-    ) -> BoltResponse:
-        """Acknowledge what no listener is for; app_rate_limited is no event_callback."""
-        kind = body.get("type", "")
-        if kind in _HANDLED or "command" in body:
-            return await next()
-        if kind == "app_rate_limited":
-            log.warning("Slack drops events: more than 30,000 within an hour")
-        return BoltResponse(status=200, body="")
-
     async def _event(self, body: Payload) -> None:
-        handler = self.events.get(body["event"]["type"])
+        handler = self.events.get(text(table(body, "event"), "type"))
         if handler is not None:
             await handler(body)
 
-    async def _failed(self, error: Exception, body: Payload) -> None:
-        """Bolt answers 500, and Slack sends an event again: at once, after 1 and 5 minutes."""
-        log.error("not acknowledged", event_id=body.get("event_id"), error=repr(error))
+    async def _failed(
+        self, error: Exception, body: Payload, request: AsyncBoltRequest
+    ) -> BoltResponse | None:
+        """Bolt answers 500, and Slack sends an event again: at once, after 1 and 5 minutes.
+
+        What fails for another reason than the database or Slack, and once more when it comes again,
+        is taken as it is: it could never be read.
+        """
+        event_id = text(body, "event_id")
+        if isinstance(error, ThreadlineError | TimeoutError | OSError):
+            log.error("not acknowledged", event_id=event_id, error=repr(error))
+            return None
+        again = request.headers.get("x-slack-retry-num", ["0"])[0] not in ("", "0")
+        log.error("a delivery failed", event_id=event_id, shape=shape(body), exc_info=error)
+        return BoltResponse(status=200, body="") if again else None
 
     async def _said(self, body: Payload) -> None:
         """No watermark passes a message that raises here: it comes again, or is read again."""
         if await self._changes.take_in(body):
             return
-        event = body["event"]
-        spot = Spot(self._workspace.me.team, str(event["channel"]))
-        if not event.get("hidden"):
-            self._keeper.seen(spot, position(event["ts"]))
+        event = table(body, "event")
+        channel, ts = ident(event, "channel"), ts_of(event)
+        visible = bool(channel and ts and not event.get("hidden"))
+        spot = Spot(self._workspace.me.team, channel)
+        if visible:
+            self._keeper.seen(spot, position(ts))
         incoming = await self._workspace.incoming(body)
         if incoming is not None:
             await self._receive(incoming)
-        if not event.get("hidden"):
-            self._keeper.decided(spot, position(event["ts"]))
+        if visible:
+            self._keeper.decided(spot, position(ts))
 
     async def _receive(self, incoming: Incoming) -> None:
         """Slack sends again what raises here; meanwhile its author may be told."""
@@ -157,23 +158,24 @@ class Listeners:
 
     async def _moved(self, body: Payload) -> None:
         """A channel that the bot is in, or its being there, changed."""
-        event = body["event"]
-        member = event["type"].startswith("member_")
-        if not member or event.get("user") == self._workspace.me.user:
-            log.info("a channel changed", kind=event["type"], channel=event.get("channel"))
-            if event["type"] in LEAVING:
-                await self._inbox.gone(self._workspace.key(str(event["channel"])))
+        event = table(body, "event")
+        kind, channel = text(event, "type"), ident(event, "channel")
+        member = kind.startswith("member_")
+        if channel and (not member or ident(event, "user") == self._workspace.me.user):
+            log.info("a channel changed", kind=kind, channel=channel)
+            if kind in LEAVING:
+                await self._inbox.gone(self._workspace.key(channel))
 
     async def _opened(self, body: Payload) -> None:
         """The agent pane, and direct messages, are the `messages` tab of the app's home."""
-        event = body["event"]
-        if event.get("tab") == "messages" and event.get("channel"):
-            self._aside(self._greet(str(event["channel"]), None))
+        event = table(body, "event")
+        if text(event, "tab") == "messages" and (channel := ident(event, "channel")):
+            self._aside(self._greet(channel, None))
 
     async def _started(self, body: Payload) -> None:
-        thread = body["event"].get("assistant_thread") or {}
-        if thread.get("channel_id"):
-            self._aside(self._greet(str(thread["channel_id"]), thread.get("thread_ts")))
+        thread = table(table(body, "event"), "assistant_thread")
+        if channel := ident(thread, "channel_id"):
+            self._aside(self._greet(channel, payloads.ts(thread, "thread_ts") or None))
 
     async def _greet(self, channel: str, thread: str | None) -> None:
         await self._workspace.api.paced_write(
@@ -189,19 +191,25 @@ class Listeners:
 
         No message is behind it: the event's id keeps its redelivery from stopping a later reply.
         """
-        event = body["event"]
-        user, channel = str(event.get("user") or ""), str(event["channel"])
-        key = self._workspace.key(channel, str(event["thread_ts"]))
-        source = f"{key.platform}/{key.workspace}/{channel}/stop-{body['event_id']}"
+        event = table(body, "event")
+        user, channel = ident(event, "user"), ident(event, "channel")
+        thread = payloads.ts(event, "thread_ts")
+        if not channel or not thread:
+            return
+        key = self._workspace.key(channel, thread)
+        event_id = ident(body, "event_id") or payloads.ts(event, "event_ts")
+        source = f"{key.platform}/{key.workspace}/{channel}/stop-{event_id}" if event_id else ""
         stop = Command(name="stop", key=key, author=Author(user, user), source=source)
         await self._inbox.command(stop)
 
     async def _revoked(self, body: Payload) -> None:
-        event = body["event"]
-        bots = (event.get("tokens") or {}).get("bot")
-        if event["type"] == "app_uninstalled" or bots is None or self._workspace.me.user in bots:
+        """The bot's token is no longer good, or a person's, which does not matter here."""
+        event = table(body, "event")
+        bots = table(event, "tokens").get("bot")
+        ours = isinstance(bots, list) and self._workspace.me.user in bots
+        if text(event, "type") == "app_uninstalled" or ours:
             self._trouble.text = "the app was removed from the workspace, or its token was revoked"
-            log.error(self._trouble.text, kind=event["type"])
+            log.error(self._trouble.text, kind=text(event, "type"))
             await self._inbox.gone(self._workspace.key(""))
 
     # ── commands ──────────────────────────────────────────────────────────────────────────────

@@ -60,8 +60,12 @@ def _place(channel: Message, talked: Sequence[Conversation], since: float) -> Pl
         kind=str(channel["kind"] if "kind" in channel else kind_of(channel)),
         roots=tuple(position(c.key.thread) for c in talked if c.updated_at > since),
         talked_at=max((c.updated_at for c in talked), default=0.0),
-        created=float(channel.get("created") or 0),
+        created=_seconds(channel.get("created")),
     )
+
+
+def _seconds(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def goes_on(read: Sequence[Message], after: int, roots: Sequence[int], page: int = PAGE) -> bool:

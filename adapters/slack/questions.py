@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from adapters.slack import events, payloads
 from adapters.slack.changes import CHANGED, DELETED, Changes
 from adapters.slack.workspace import Workspace
 from bot.domain import Asked
@@ -48,5 +49,5 @@ class Look:
             if str(error) != NOT_THERE:
                 raise
             return None
-        found = answer.data.get("messages", ())
-        return next((m for m in found if m["ts"] == asked.message_id), None)
+        found = payloads.items(answer.data, "messages")
+        return next((dict(m) for m in found if events.ts_of(m) == asked.message_id), None)

@@ -7,14 +7,18 @@ one connection: while there is none, the watch throws the address away, so that 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from logging import INFO, WARNING
 from typing import Any
 
 import structlog
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
+from slack_bolt.adapter.socket_mode.async_internals import send_async_response
 from slack_bolt.async_app import AsyncApp
+from slack_sdk.socket_mode.request import SocketModeRequest
 
+from adapters.slack.envelopes import dispatch, shape
 from adapters.slack.web import quiet_log
 
 log = structlog.stdlib.get_logger(__name__)
@@ -41,6 +45,7 @@ class SocketMode:
         on_hello: Callable[[], Awaitable[None]],
         on_lost: Callable[[], None],
     ) -> None:
+        self._app = app
         self._handler = AsyncSocketModeHandler(
             app, app_token, logger=quiet_log(), ping_interval=PING_SECONDS
         )
@@ -48,6 +53,7 @@ class SocketMode:
         self._client.wss_uri = url
         self._client.proxy = app.client.proxy
         self._client.message_listeners.append(self._received)
+        self._client.socket_mode_request_listeners[:] = [self._requested]
         self._on_hello, self._on_lost = on_hello, on_lost
         self._connecting: asyncio.Task[None] | None = None
         self.connected = False
@@ -82,12 +88,27 @@ class SocketMode:
         self._connecting = asyncio.create_task(connecting, name="slack socket")
         self._connecting.add_done_callback(_note_failure)
 
-    async def _received(self, _client: Any, message: dict[str, Any], _raw: str | None) -> None:
+    async def _received(self, client: Any, message: dict[str, Any], _raw: str | None) -> None:
         if message.get("type") == "hello":
             self.connected = True
             await self._on_hello()
+        elif isinstance(message.get("envelope_id"), str) and not _is_request(message):
+            log.warning("an envelope could not be read", shape=shape(message))
+            await client.send_socket_mode_response({"envelope_id": message["envelope_id"]})
+
+    async def _requested(self, client: Any, request: SocketModeRequest) -> None:
+        """Acknowledge with Bolt's answer; not at all where the answer is a failure."""
+        begun, attempt = time.time(), request.retry_attempt
+        headers = {"x-slack-retry-num": str(attempt)} if isinstance(attempt, int) else {}
+        answer = await dispatch(self._app, request.payload, headers)
+        await send_async_response(client, request, answer, begun)
 
 
 def _note_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.warning("no socket mode connection", error=repr(error))
+
+
+def _is_request(message: dict[str, Any]) -> bool:
+    """Whether slack_sdk can read it as one; what it cannot read it never acknowledges."""
+    return "type" in message and isinstance(message.get("payload"), dict | str)

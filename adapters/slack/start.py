@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from adapters.slack import payloads
+from adapters.slack import text as slack_text
 from adapters.slack.events import Identity
 from adapters.slack.web import Answer, WebApi, web_client
 from bot.errors import CannotStart, Gone, Refused, Throttled, Unsettled
@@ -57,7 +59,12 @@ async def identity(api: WebApi, clock: Clock) -> Identity:
     if not data.get("bot_id"):
         raise CannotStart(f"SLACK_BOT_TOKEN is not a bot's token: {COPY_XOXB}.")
     log.info("slack workspace", team=data.get("team"), bot=data.get("user"))
-    return Identity(str(data["team_id"]), str(data["user_id"]), str(data["bot_id"]))
+    return Identity(
+        str(data["team_id"]),
+        str(data["user_id"]),
+        str(data["bot_id"]),
+        slack_text.name(payloads.text(data, "user")),
+    )
 
 
 async def socket_url(app_token: str, api: WebApi, clock: Clock) -> str:

@@ -6,17 +6,29 @@ are escaped, and everything between `<` and `>` is a control sequence.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-_CONTROL = re.compile(r"<([@#!]|(?=[a-z][a-z0-9+.-]*:))([^<>|]+)(?:\|([^<>]*))?>")
+UNKNOWN_USER, UNKNOWN_CHANNEL, SOME_GROUP = "unknown-user", "unknown-channel", "group"
+
+MOST_NAME = 80
+"""Characters of a name: as many as Slack lets people have."""
+
+_CONTROL = re.compile(r"<([@#!]|(?=[A-Za-z][A-Za-z0-9+.-]*+:))([^<>|]++)(?:\|([^<>]*+))?>")
 _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))  # &amp; last, or "&amp;lt;" is lost
 
 
-def for_model(text: str, names: Mapping[str, str], me: str) -> str:
-    """`text` with names for ids and plain links; the mention of the bot (`me`) is removed."""
-    text = _without(text, me)
+# Control characters but tab and line feed, and what reverses the direction of what follows.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+def for_model(text: str, names: Mapping[str, str], me: str = "") -> str:
+    """`text` with names for ids and plain links; the mention of the bot (`me`) is removed.
+
+    `names` are those of people and channels, by id.
+    """
+    text = _without(text, me) if me else text
     out: list[str] = []
     end = 0
     for match in _CONTROL.finditer(text):
@@ -25,10 +37,16 @@ def for_model(text: str, names: Mapping[str, str], me: str) -> str:
     return "".join([*out, unescaped(text[end:])]).strip()
 
 
+def name(text: str) -> str:
+    """A name on one line and of a limited length: one with a line break could forge a speaker."""
+    line = " ".join(_UNSEEN.sub(" ", text).split())
+    return line if len(line) <= MOST_NAME else line[: MOST_NAME - 1].rstrip() + "…"
+
+
 def _without(text: str, me: str) -> str:
     """`text` without the bot's mention, nor what people write after one: "@bot: hello"."""
-    own = rf"<@{re.escape(me)}(?:\|[^<>]*)?>"
-    text = re.sub(rf"^\s*(?:{own}[\s,:;]*)+", "", text)
+    own = rf"<@{re.escape(me)}(?:\|[^<>]*+)?>"
+    text = re.sub(rf"\A\s*+(?:{own}[\s,:;]*+)+", "", text)
     return re.sub(rf" ?{own}", "", text)
 
 
@@ -62,18 +80,30 @@ def _said(match: re.Match[str], names: Mapping[str, str]) -> str:
     kind, target = match[1], unescaped(match[2])
     label = unescaped(match[3] or "")
     if kind == "@":
-        return "@" + (names.get(target) or label or target)
+        return "@" + (names.get(target) or name(label) or UNKNOWN_USER)
     if kind == "#":
-        return "#" + (label or target)
+        return "#" + (name(label) or names.get(target) or UNKNOWN_CHANNEL)
     if kind == "!":
         return _special(target, label)
     return _link(target, label)
 
 
 def _special(command: str, label: str) -> str:
-    if command.startswith(("subteam^", "date^")):
-        return label or f"@{command.partition('^')[2]}"
-    return f"@{command}"
+    kind, _, rest = command.partition("^")
+    if kind == "subteam":
+        return "@" + (name(label).removeprefix("@") or SOME_GROUP)
+    if kind == "date":
+        return label or _time(rest.partition("^")[0])
+    return label if label.startswith("@") else f"@{kind}"
+
+
+def _time(seconds: str) -> str:
+    """A time without a text of its own."""
+    try:
+        at = dt.datetime.fromtimestamp(int(seconds), dt.UTC)
+    except (OverflowError, ValueError, OSError):
+        return seconds
+    return at.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _link(url: str, label: str) -> str:
@@ -82,38 +112,3 @@ def _link(url: str, label: str) -> str:
     if not label or label == bare or url.removeprefix("https://").removeprefix("http://") == label:
         return label or bare
     return f"[{label}]({url})"
-
-
-def of_blocks(blocks: Any) -> str:
-    """The text of `rich_text` blocks in Slack's stored form, for messages that have no text."""
-    found = (block for block in blocks or () if block.get("type") == "rich_text")
-    return "\n".join("".join(_pieces(block)).strip("\n") for block in found)
-
-
-def _pieces(element: Mapping[str, Any]) -> Iterator[str]:
-    kind = element.get("type", "")
-    for part in element.get("elements") or ():
-        yield from _pieces(part)
-    if kind in ("rich_text_section", "rich_text_preformatted", "rich_text_quote"):
-        yield "\n"
-    elif kind == "text":
-        yield _escaped(str(element.get("text", "")))
-    elif kind == "link":
-        yield f"<{element.get('url', '')}|{_escaped(str(element.get('text', '')))}>"
-    elif kind in _MARKS:
-        prefix, key = _MARKS[kind]
-        yield f"<{prefix}{element.get(key, '')}>"
-    elif kind == "emoji":
-        yield f":{element.get('name', '')}:"
-
-
-_MARKS = {
-    "user": ("@", "user_id"),
-    "channel": ("#", "channel_id"),
-    "broadcast": ("!", "range"),
-    "usergroup": ("!subteam^", "usergroup_id"),
-}
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

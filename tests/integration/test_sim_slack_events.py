@@ -1,11 +1,13 @@
 """Events of the simulated Slack: which are sent, and what they look like."""
 
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from adapters.slack import manifest_path
 from tests.sims.slack import (
     ALICE,
     APP,
@@ -277,14 +279,16 @@ async def test_a_round_trip_delays_events_too(sim: LocalSlack, socket: RawSocket
 
 async def test_a_manifest_configures_the_app(sim: LocalSlack) -> None:
     """Events, scopes, commands, the messages tab and Socket Mode."""
+    url = "https://example.com/slack/events"
     manifest = {
+        "display_information": {"name": "App"},
         "features": {
             "app_home": {"messages_tab_enabled": True, "messages_tab_read_only_enabled": True},
-            "slash_commands": [{"command": "/reset"}],
+            "slash_commands": [{"command": "/reset", "description": "Start over", "url": url}],
         },
         "oauth_config": {"scopes": {"bot": ["commands"]}},
         "settings": {
-            "event_subscriptions": {"bot_events": ["app_mention"]},
+            "event_subscriptions": {"bot_events": ["app_mention"], "request_url": url},
             "socket_mode_enabled": False,
         },
     }
@@ -296,3 +300,37 @@ async def test_a_manifest_configures_the_app(sim: LocalSlack) -> None:
         await sim.say(ALICE, DM_ALICE, "hello")
     with pytest.raises(AssertionError, match="not a valid command"):
         await sim.slash(ALICE, GENERAL, "/summary")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        (("features", "shortcuts", 0, "name"), "x" * 25, "must have 1 to 24 characters, not 25"),
+        (("features", "shortcuts", 0, "type"), "other", "must match"),
+        (("features", "shortcuts", 0, "description"), "x" * 151, "1 to 150"),
+        (("features", "shortcuts"), [], "1 to 10 items"),
+        (("features", "slash_commands", 0, "command"), "reset", "must match"),
+        (("features", "slash_commands", 0, "command"), "/" + "x" * 32, "2 to 32"),
+        (("features", "slash_commands", 0, "description"), "", "1 to 2000"),
+        (("features", "agent_view", "agent_description"), "x" * 301, "0 to 300"),
+        (("features", "bot_user", "display_name"), "x" * 81, "1 to 80"),
+        (("features", "unknown"), {}, "not a known property"),
+        (("display_information", "name"), "x" * 36, "1 to 35"),
+        (("display_information", "background_color"), "#12345", "must match"),
+        (("settings", "socket_mode_enabled"), "yes", "true or false"),
+        (("settings", "socket_mode_enabled"), False, "required without Socket Mode"),
+        (("settings", "event_subscriptions", "bot_events"), ["a", "a"], "no item twice"),
+        (("settings", "event_subscriptions", "request_url"), "ftp://x", "must match"),
+        (("_metadata", "major_version"), 3, "must be one of"),
+    ],
+)
+async def test_manifest_that_slack_would_refuse(
+    sim: LocalSlack, path: tuple[str | int, ...], value: object, complaint: str
+) -> None:
+    manifest: Any = json.loads(manifest_path("socket").read_text())
+    parent = manifest
+    for step in path[:-1]:
+        parent = parent[step]
+    parent[path[-1]] = value
+    with pytest.raises(AssertionError, match=complaint):
+        await sim.manifest(manifest)

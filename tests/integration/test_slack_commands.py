@@ -99,6 +99,7 @@ async def test_model_and_help(sim: SlackSim, inbox: FakeInbox) -> None:
 
 async def test_commands_can_have_a_prefix(sim: SlackSim, inbox: FakeInbox) -> None:
     """Their names belong to the whole workspace: another app may have /reset."""
+    await sim.commands(None)
     async with running(sim, inbox, command_prefix="tl-"):
         await sim.slash(ids.ALICE, ids.GENERAL, "/tl-help")
         other = await sim.slash(ids.ALICE, ids.GENERAL, "/help")

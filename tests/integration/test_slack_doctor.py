@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapters.slack import manifest_path
+from adapters.slack import manifest_path, new_app_link
 from adapters.slack.client import SlackAdapter
 from bot.clock import SystemClock
 from bot.domain import Finding, Verdict
@@ -101,3 +101,9 @@ async def test_a_slack_that_is_down_is_a_finding_and_no_crash(tmp_path: Path) ->
     )
     failed = by_verdict(await adapter.check(), Verdict.FAILED)
     assert set(failed) == {"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"}
+
+
+async def test_without_an_app_the_link_that_creates_one_is_offered(sim: SlackSim) -> None:
+    findings = await socket_adapter(sim, bot_token="xoxb-wrong", command_prefix="tl-").check()
+    advice = by_verdict(findings, Verdict.WARNING)["Slack app"].advice
+    assert advice.endswith(new_app_link("socket", prefix="tl-"))

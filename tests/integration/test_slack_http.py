@@ -179,6 +179,17 @@ async def test_unknown_payloads_are_acknowledged(
     assert inbox.commands == []
 
 
+async def test_a_command_with_the_word_payload_is_answered(
+    sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
+) -> None:
+    """Buttons come as a form with a field of that name; this is not one."""
+    async with serving(adapter, inbox):
+        assert await sim.set_http(url)
+        result = await sim.slash(ids.ALICE, ids.GENERAL, "/help", "with my payload")
+    assert result["acked"]
+    assert [command.argument for command in inbox.commands] == ["with my payload"]
+
+
 async def test_without_a_secret_nothing_is_served() -> None:
     """Everybody could sign with an empty one."""
     adapter = SlackAdapter(bot_token=ids.BOT_TOKEN, clock=SystemClock())

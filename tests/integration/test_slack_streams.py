@@ -17,6 +17,7 @@ from bot.errors import Unsettled
 from bot.frames import Action, Control, Frame, Page, Shown
 from bot.reply.document import Document
 from tests.integration.slack_world import FakeInbox, claim, running
+from tests.pings import pings
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 
@@ -122,11 +123,13 @@ async def test_what_is_not_sure_is_not_appended(sim: SlackSim, slack: SlackAdapt
 async def test_nothing_pings_in_any_piece(sim: SlackSim, slack: SlackAdapter) -> None:
     """Calls of people are broken also where they come in pieces of one character."""
     text = f"<!channel> <@{ids.BOB}> @here `<!here>` and @everyone <!subteam^S1|x> done"
+    text += " <!ch&#97;nnel> &lt;!h&#x65;re&gt; <&#64;U0ALICE001> @h&#101;re done"
     reply = await begun(sim, slack)
     await reply.write(*text)
     await reply.finish()
     for message in await reply.messages():
         assert all(version["pings"] == [] for version in message["versions"])
+        assert all(pings(version["shown"]) == [] for version in message["versions"])
 
 
 async def test_a_stream_that_dies_of_age_goes_on_by_edits(

@@ -8,12 +8,13 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from slack_sdk.errors import SlackApiError
 
 import adapters.slack
-from adapters.slack import manifest_path
+from adapters.slack import manifest, manifest_path, new_app_link
 from adapters.slack.blocks import Bodies, chosen
 from adapters.slack.commands import SHORTCUT, SLASHES, button, shortcut, slash
 from adapters.slack.faults import GONE, translated
@@ -27,6 +28,7 @@ from bot.clock import SystemClock
 from bot.domain import Answer, Choice, ConversationKey
 from bot.errors import Gone, Refused, Throttled, Unsettled
 from bot.frames import Control
+from tests.sims.slack.manifests import mistakes
 
 SOURCE = Path(adapters.slack.__file__).parent
 KEY = ConversationKey("slack", "T1", "C1", "1700000000.000100")
@@ -64,11 +66,6 @@ METHOD_SCOPES = {
 }
 # What no method of now needs: events, commands, and the files of a later version.
 OTHER_SCOPES = {"app_mentions:read", "commands", "files:read", "files:write"}
-
-
-def manifest(mode: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(manifest_path(mode).read_text())
-    return loaded
 
 
 METHOD = re.compile(r"(?:agents|apps|assistant|auth|chat|conversations|users)\.[A-Za-z.]+")
@@ -113,7 +110,7 @@ def test_the_manifest_offers_what_the_code_carries_out(mode: str) -> None:
     assert [one["command"] for one in features["slash_commands"]] == [f"/{n}" for n in SLASHES]
     (offered,) = features["shortcuts"]
     assert (offered["callback_id"], offered["type"]) == (SHORTCUT, "message")
-    assert offered["name"] == "Start over in this thread"
+    assert offered["name"] == "Start this thread over"
     assert features["app_home"]["messages_tab_enabled"] is True
     assert features["app_home"]["messages_tab_read_only_enabled"] is False
     assert features["agent_view"]["suggested_prompts"] == list(PROMPTS)
@@ -131,6 +128,28 @@ def test_the_manifests_differ_only_in_how_slack_reaches_the_bot() -> None:
     assert socket["settings"].pop("socket_mode_enabled") is True
     assert settings.pop("socket_mode_enabled") is False
     assert socket == http
+
+
+@pytest.mark.parametrize("mode", ["socket", "http"])
+def test_slack_takes_the_manifest(mode: str) -> None:
+    """Every length and pattern; also with the longest prefix of commands, and a real host."""
+    assert mistakes(json.loads(manifest_path(mode).read_text())) == []
+    assert mistakes(manifest(mode, prefix="threadline-", base_url="https://bot.example.org/")) == []
+
+
+def test_a_link_creates_the_app() -> None:
+    """Slack reads the manifest from the address; the README's is up to date."""
+    link = new_app_link("http", prefix="tl-", base_url="https://bot.example.org")
+    address = urlsplit(link)
+    assert (address.scheme, address.netloc, address.path) == ("https", "api.slack.com", "/apps")
+    fields = parse_qs(address.query)
+    assert fields["new_app"] == ["1"]
+    made = json.loads(fields["manifest_json"][0])
+    assert made == manifest("http", prefix="tl-", base_url="https://bot.example.org")
+    assert made["features"]["slash_commands"][0]["command"] == "/tl-reset"
+    assert made["settings"]["interactivity"]["request_url"] == f"https://bot.example.org{PATH}"
+    readme = (SOURCE.parents[1] / "README.md").read_text()
+    assert f"[slack-app]: {new_app_link('socket')}\n" in readme
 
 
 def test_budgets_are_within_slacks() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
+from adapters.slack import manifest_path
 from tests.sims.kit import SimProcess
 from tests.sims.slack import ids
 from tests.sims.slack.values import Json
@@ -20,6 +22,12 @@ class SlackSim(SimProcess):
 
     def __init__(self, *, port: int = 0, rtt: float = 0.0) -> None:
         super().__init__("tests.sims.slack", port=port, rtt=rtt)
+
+    async def __aenter__(self) -> Self:
+        """Start it, with the app that the project's manifest makes."""
+        await super().__aenter__()
+        await self.manifest(json.loads(manifest_path("socket").read_text()))
+        return self
 
     @property
     def api_url(self) -> str:
@@ -38,11 +46,15 @@ class SlackSim(SimProcess):
         files: Sequence[tuple[str, str, bytes]] = (),
         subtype: str = "",
         raw: bool = False,
+        attachments: Sequence[Json] = (),
+        blocks: Sequence[Json] = (),
+        username: str = "",
     ) -> str:
         """Write a message and give its ts; a file is (name, mimetype, bytes).
 
         `text` is what is typed: `@alice`, `#random`, links and `&` are marked up and escaped as
-        Slack does, unless `raw`. `mention` puts the bot's mention before it.
+        Slack does, unless `raw`. `mention` puts the bot's mention before it; `attachments` and
+        `blocks` come beside the text, and `username` is what a bot calls itself.
         """
         sent = [
             {"name": name, "mimetype": kind, "data": base64.b64encode(data).decode()}
@@ -58,6 +70,9 @@ class SlackSim(SimProcess):
             files=sent,
             subtype=subtype,
             raw=raw,
+            attachments=list(attachments),
+            blocks=list(blocks),
+            username=username,
         )
         return cast(str, ts)
 
@@ -260,6 +275,17 @@ class SlackSim(SimProcess):
     async def deliver_again(self, ts: str, *, same_event_id: bool = True) -> int:
         """Deliver the events that announced a message again; how many there were."""
         return cast(int, await self.call("deliver_again", ts=ts, same_event_id=same_event_id))
+
+    async def inject(self, kind: str, payloads: Sequence[Any]) -> list[Json]:
+        """Deliver payloads as they are, each once: of each attempt `acked` and `reason`.
+
+        `kind` is events_api, interactive or slash_commands.
+        """
+        return cast(list[Json], await self.call("inject", kind=kind, payloads=list(payloads)))
+
+    async def inject_frames(self, frames: Sequence[Any]) -> int:
+        """Send frames over Socket Mode as they are; how many of their ids are acknowledged."""
+        return cast(int, await self.call("inject_frames", frames=list(frames)))
 
     # ── what is seen ──────────────────────────────────────────────────────────────────────────
     async def channel(self, channel: str) -> list[Json]:

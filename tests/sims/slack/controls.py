@@ -6,14 +6,17 @@ refusals, statuses left behind) is under `state`.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
+from typing import Any
 
 from tests.sims.kit import SlidingLimit
 from tests.sims.slack import ids
 from tests.sims.slack.delivery import HttpTarget
+from tests.sims.slack.manifests import mistakes
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.render import pings, previews, shown
-from tests.sims.slack.values import Json, Message
+from tests.sims.slack.values import Json, Message, Refused
 
 
 class Controls:
@@ -34,7 +37,9 @@ class Controls:
         self.slack.shortcuts = None if shortcuts is None else set(shortcuts)
 
     def manifest(self, manifest: Json) -> None:
-        """Configure the app as a manifest does."""
+        """Create the app from its manifest, or refuse that as Slack does."""
+        if found := mistakes(manifest):
+            raise Refused("invalid_manifest: " + "; ".join(found))
         settings, features = manifest.get("settings", {}), manifest.get("features", {})
         self.subscribe(settings.get("event_subscriptions", {}).get("bot_events", []))
         self.scopes(manifest.get("oauth_config", {}).get("scopes", {}).get("bot", []))
@@ -46,6 +51,7 @@ class Controls:
             "messages_tab_read_only_enabled", True
         )
         self.slack.sockets.enabled = bool(settings.get("socket_mode_enabled"))
+        self.slack.agent = "agent_view" in features
 
     async def set_http(
         self,
@@ -114,6 +120,19 @@ class Controls:
 
     def deliver_again(self, ts: str, same_event_id: bool = True) -> int:
         return self.slack.events.again(ts, same_event_id=same_event_id)
+
+    async def inject(self, kind: str, payloads: list[Any]) -> list[Json]:
+        """Deliver payloads as they are, a few at once; what became of each."""
+        few = asyncio.Semaphore(20)
+
+        async def one(payload: Any) -> Json:
+            async with few:
+                return asdict(await self.slack.delivery.once(kind, payload))
+
+        return list(await asyncio.gather(*map(one, payloads)))
+
+    async def inject_frames(self, frames: list[Any]) -> int:
+        return await self.slack.sockets.inject(frames)
 
     # ── controls: what is seen ────────────────────────────────────────────────────────────────
     def channel(self, channel: str) -> list[Json]:

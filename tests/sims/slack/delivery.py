@@ -99,16 +99,22 @@ class Delivery:
             reason = attempt.reason
         self.lost.append(payload)
 
-    async def once(self, kind: str, payload: Json) -> Attempt:
+    async def once(self, kind: str, payload: Any) -> Attempt:
         """Deliver an interactive payload or slash command: one try."""
         return await self._try(kind, payload, 0, "")
 
-    async def _try(self, kind: str, payload: Json, number: int, reason: str) -> Attempt:
-        event = payload.get("event", {})
-        name = event.get("type") or payload.get("type") or payload.get("command", "")
+    async def _try(self, kind: str, payload: Any, number: int, reason: str) -> Attempt:
+        event, whole = _dict(_dict(payload).get("event")), _dict(payload)
+        name = str(event.get("type") or whole.get("type") or whole.get("command", ""))
         over = "http" if self.http else "socket"
         attempt = Attempt(
-            kind, name, payload.get("event_id", ""), event.get("ts", ""), number, time.time(), over
+            kind,
+            name,
+            str(whole.get("event_id", "")),
+            str(event.get("ts", "")),
+            number,
+            time.time(),
+            over,
         )
         self.attempts.append(attempt)
         try:
@@ -163,6 +169,10 @@ class Delivery:
         return [asdict(attempt) for attempt in self.attempts]
 
 
+def _dict(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
 def signed(secret: str, body: str, at: int | None = None) -> dict[str, str]:
     """The v0 signature headers of a body."""
     stamp = str(int(time.time()) if at is None else at)
@@ -173,7 +183,7 @@ def signed(secret: str, body: str, at: int | None = None) -> dict[str, str]:
 def _encoded(http: HttpTarget, kind: str, payload: Json) -> tuple[str, str, str]:
     form = "application/x-www-form-urlencoded"
     if kind == "slash_commands":
-        return http.commands, urlencode(payload), form
+        return http.commands, urlencode(_dict(payload)), form
     if kind == "interactive":
         return http.interactivity, urlencode({"payload": json.dumps(payload)}), form
     return http.events, json.dumps(payload), "application/json"

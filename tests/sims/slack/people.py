@@ -33,11 +33,15 @@ class People:
         files: Sequence[Json] = (),
         subtype: str = "",
         raw: bool = False,
+        attachments: Sequence[Json] = (),
+        blocks: Sequence[Json] = (),
+        username: str = "",
     ) -> str:
         """Write a message; returns its ts.
 
         `text` is what is typed (see `render.typed`), or with `raw` what events carry; `mention`
-        puts the bot's mention before it. A file is `{"name", "mimetype", "data" (base64)}`.
+        puts the bot's mention before it. A file is `{"name", "mimetype", "data" (base64)}`;
+        `attachments` and `blocks` come beside the text, `username` is what a bot calls itself.
         """
         there = self._place(user, channel)
         message = Message(ts=self.world.new_ts(), channel=there.id, user=user)
@@ -48,6 +52,8 @@ class People:
         message.files = [self._file(user, file) for file in files]
         message.subtype = subtype or ("file_share" if files else "")
         message.thread_ts = self._root(there, thread_ts)
+        message.attachments, message.username = list(attachments), username
+        message.blocks = [*message.blocks, *blocks] if message.text else list(blocks)
         message.unfurls = False  # previews come by `unfurl`
         return self.world.post(message).ts
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from html import unescape
 
 from tests.sims.slack.values import Channel, Json, Message, User
 
@@ -59,10 +60,39 @@ def typed(text: str, users: Iterable[User], channels: Iterable[Channel]) -> str:
     return "".join([*out, escaped(text[end:])])
 
 
+_STORED = re.compile(r"<(?P<kind>[@#!]?)(?P<target>[^<>|]+)(?:\|(?P<label>[^<>]*))?>")
+
+
 def rich_text(text: str) -> list[Json]:
     """The `rich_text` block that every client's message carries beside its text."""
-    section = {"type": "rich_text_section", "elements": [{"type": "text", "text": text}]}
+    elements, end = [], 0
+    for match in _STORED.finditer(text):
+        elements += [*_plain(text[end : match.start()]), _element(match)]
+        end = match.end()
+    section = {"type": "rich_text_section", "elements": [*elements, *_plain(text[end:])]}
     return [{"type": "rich_text", "block_id": "auto", "elements": [section]}]
+
+
+def _plain(text: str) -> list[Json]:
+    return [{"type": "text", "text": _unescaped(text)}] if text else []
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _element(match: re.Match[str]) -> Json:
+    target, label = match["target"], match["label"]
+    if match["kind"] == "@":
+        return {"type": "user", "user_id": target}
+    if match["kind"] == "#":
+        return {"type": "channel", "channel_id": target}
+    if match["kind"] == "!" and target.startswith("subteam^"):
+        return {"type": "usergroup", "usergroup_id": target.removeprefix("subteam^")}
+    if match["kind"] == "!":
+        return {"type": "broadcast", "range": target}
+    link: Json = {"type": "link", "url": _unescaped(target)}
+    return link | ({"text": _unescaped(label)} if label else {})
 
 
 def mentions(text: str, user: str) -> bool:
@@ -100,10 +130,17 @@ def pings(message: Message) -> list[str]:
     live = [message.text, message.stream.text if message.stream else ""]
     live += [text for block in message.blocks for text, works in _texts(block) if works]
     live += [text for part in message.attachments for text in _attachment_texts(part)]
+    live += [unescape(text) for text in _markdown(message)]
     found = [match[1] or match[2] for text in live for match in _PING.finditer(text)]
     if message.link_names:
         found += [match[1] for text in live for match in _NAMED.finditer(text)]
     return sorted(set(found))
+
+
+def _markdown(message: Message) -> list[str]:
+    """What Slack reads as Markdown, where entities stand for their characters."""
+    blocks = [block for block in message.blocks if block.get("type") == "markdown"]
+    return [message.stream.text if message.stream else "", *(block["text"] for block in blocks)]
 
 
 def _attachment_texts(part: Json) -> list[str]:

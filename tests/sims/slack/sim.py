@@ -27,7 +27,8 @@ _PEOPLE = (
 _INTERACTIONS = "slash shortcut click view_submit answers"
 _CONTROLS = (
     "subscribe scopes manifest commands set_http set_socket delivery limits streams uploads agent "
-    "disconnect drop offline online deliver_again channel thread ephemeral deliveries state"
+    "disconnect drop offline online deliver_again inject inject_frames channel thread ephemeral "
+    "deliveries state"
 )
 
 

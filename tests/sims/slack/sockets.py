@@ -17,6 +17,7 @@ from aiohttp import WSMsgType, web
 from tests.sims.slack import ids
 from tests.sims.slack.values import Json
 
+ACK_SECONDS = 3.0
 MAX_CONNECTIONS = 10
 TICKET_SECONDS = 300.0  # not published; the SDK tries a refused one again and again
 CONNECTION_SECONDS = 3600  # what `hello` announces
@@ -129,6 +130,20 @@ class SocketMode:
             return await waiting
         finally:
             del self._waiting[envelope["envelope_id"]]
+
+    async def inject(self, frames: list[Any]) -> int:
+        """Send frames as they are; how many of those with an envelope's id were acknowledged."""
+        link, loop = self.open[0], asyncio.get_running_loop()
+        names = [one.get("envelope_id") for one in frames if isinstance(one, dict)]
+        waiting = {name: loop.create_future() for name in names if isinstance(name, str)}
+        self._waiting |= waiting
+        for frame in frames:
+            await link.ws.send_str(json.dumps(frame))
+        if waiting:
+            await asyncio.wait(waiting.values(), timeout=ACK_SECONDS)
+        for name in waiting:
+            del self._waiting[name]
+        return sum(future.done() for future in waiting.values())
 
     async def disconnect(self, reason: str, grace: float, number: int | None) -> int:
         """Ask connections to reconnect; after `grace` seconds close those still open.

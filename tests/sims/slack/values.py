@@ -92,6 +92,7 @@ class Message:
     app_id: str = ""
     team: str = ""
     subtype: str = ""
+    username: str = ""
     thread_ts: str = ""  # also on a root, once it has replies
     blocks: list[Json] = field(default_factory=list)
     attachments: list[Json] = field(default_factory=list)

@@ -140,7 +140,7 @@ class Workspace:
         """A message as the Web API gives it; metadata only when asked for."""
         out: Json = {"type": "message", "user": message.user, "ts": message.ts}
         out |= {"text": message.text, "team": message.team, "blocks": list(message.blocks)}
-        for key in ("subtype", "bot_id", "app_id", "client_msg_id", "edited", "files"):
+        for key in ("subtype", "username", "bot_id", "app_id", "client_msg_id", "edited", "files"):
             if value := getattr(message, key):
                 out[key] = value
         if message.attachments:

@@ -1,0 +1,141 @@
+"""Changed and broken deliveries through the real Bolt, in one running adapter for each mode.
+
+A share of the changes that tests/unit/test_slack_mutations.py tries without a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from adapters.slack.client import SlackAdapter
+from bot.clock import SystemClock
+from tests.integration.slack_world import FakeInbox, running, until
+from tests.mutations import mutations
+from tests.sims.slack import ids
+from tests.sims.slack.client import SlackSim
+from tests.sims.slack.delivery import signed
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
+EVERY = 61  # one of so many changes
+EVENTS = ("messages", "no_messages", "other_events")
+
+
+def changed(file: str) -> list[Any]:
+    payloads = json.loads((FIXTURES / f"{file}.json").read_text())
+    found = [m.payload for one in payloads.values() for m in mutations(one)]
+    return found[::EVERY]
+
+
+@contextlib.asynccontextmanager
+async def over_http(sim: SlackSim, inbox: FakeInbox) -> AsyncIterator[tuple[SlackAdapter, str]]:
+    adapter = SlackAdapter(
+        bot_token=ids.BOT_TOKEN,
+        signing_secret=ids.SIGNING_SECRET,
+        api_url=sim.api_url,
+        clock=SystemClock(),
+    )
+    routes = [Route(path, app) for path, app in adapter.http_apps.items()]
+    config = uvicorn.Config(
+        Starlette(routes=routes), host="127.0.0.1", port=0, log_config=None, lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    tasks = [asyncio.create_task(server.serve()), asyncio.create_task(adapter.run(inbox))]
+    try:
+        await until(lambda: server.started and inbox.connections, tasks[1])
+        port = server.servers[0].sockets[0].getsockname()[1]
+        url = f"http://127.0.0.1:{port}/slack/events"
+        assert await sim.set_http(url)
+        yield adapter, url
+    finally:
+        server.should_exit = True
+        tasks[1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.mark.parametrize("mode", ["socket", "http"])
+async def test_every_changed_delivery_is_acknowledged_and_the_next_question_answered(
+    mode: str,
+) -> None:
+    inbox = FakeInbox()
+    async with SlackSim() as sim:
+        connect = running(sim, inbox) if mode == "socket" else over_http(sim, inbox)
+        async with connect as connected:
+            adapter = connected if isinstance(connected, SlackAdapter) else connected[0]
+            attempts = []
+            for file in EVENTS:
+                attempts += await sim.inject("events_api", changed(file))
+            interactions = changed("interactions")
+            attempts += await sim.inject("interactive", interactions)
+            forms = [one for one in interactions if isinstance(one, dict)]
+            attempts += await sim.inject("slash_commands", forms)
+            print(f"{len(attempts)} changed deliveries over {mode}")
+            missing = [one for one in attempts if one["acked"] is None]
+            assert missing == []
+            said = await sim.say(ids.ALICE, ids.GENERAL, "still there?", mention=True)
+            await until(lambda: [one for one in inbox.received if one.message_id == said])
+            assert adapter.health().details["connected"] == "yes"
+
+
+async def test_broken_envelopes_are_acknowledged_where_they_have_a_name() -> None:
+    """An envelope that slack_sdk cannot read would come again and again."""
+    inbox = FakeInbox()
+    base = json.loads((FIXTURES / "messages.json").read_text())["direct_message"]
+    envelope = {"envelope_id": "e", "type": "events_api", "payload": base}
+    envelope |= {"accepts_response_payload": False, "retry_attempt": 0, "retry_reason": ""}
+    found = [mutation.payload for mutation in mutations(envelope)]
+    frames = [one for one in found if not isinstance(one, dict) or "event" not in str(one)]
+    frames += found[::20]
+    number = 0
+    for frame in frames:
+        if isinstance(frame, dict) and isinstance(frame.get("envelope_id"), str):
+            frame["envelope_id"] = f"e{(number := number + 1)}"
+    async with SlackSim() as sim, running(sim, inbox):
+        assert await sim.inject_frames(frames) == number
+        said = await sim.say(ids.ALICE, ids.GENERAL, "still there?", mention=True)
+        await until(lambda: [one for one in inbox.received if one.message_id == said])
+
+
+async def test_signed_nonsense_is_acknowledged() -> None:
+    """Slack signed it, so it would bring it again; no parser raises."""
+    inbox = FakeInbox()
+    bodies = [
+        "",
+        "{not json",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "payload={not json",
+        "payload=%5B1%5D",
+        "payload",
+        "[1, 2]",
+        "null",
+        '"text"',
+        '{"type": "event_callback"}',
+        '{"type": "event_callback", "event": []}',
+        '{"type": "block_actions", "actions": []}',
+        '{"type": "url_verification"}',
+        '{"command": 7}',
+        '{"type": "event_callback", "event": {"type": "message", "text": "\\ud800"}}',
+    ]
+    async with (
+        SlackSim() as sim,
+        over_http(sim, inbox) as (_, url),
+        aiohttp.ClientSession() as http,
+    ):
+        for body in bodies:
+            for content_type in ("application/json", "application/x-www-form-urlencoded", ""):
+                headers = signed(ids.SIGNING_SECRET, body) | {"Content-Type": content_type}
+                async with http.post(url, data=body.encode(), headers=headers) as answer:
+                    assert answer.status == 200, (body[:50], content_type)
+        said = await sim.say(ids.ALICE, ids.GENERAL, "still there?", mention=True)
+        await until(lambda: [one for one in inbox.received if one.message_id == said])

@@ -1,0 +1,132 @@
+"""What people see in Slack reaches the core: live, from an old thread, after a gap, and edited."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.slack.client import SlackAdapter
+from bot.clock import SystemClock
+from bot.domain import Watermark
+from tests.integration.slack_world import FakeInbox, running, until
+from tests.sims.slack import ids
+from tests.sims.slack.client import SlackSim
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
+SHOWN: dict[str, Any] = json.loads((FIXTURES / "shown.json").read_text())
+FORWARD = SHOWN["forward_by_id_with_file"]["message"]["attachments"]
+TABLE = SHOWN["pasted_table_alone"]["message"]["attachments"]
+ALERT = {"type": "section", "text": {"type": "mrkdwn", "text": "api is down since 10:00"}}
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[SlackSim]:
+    async with SlackSim() as sim:
+        yield sim
+
+
+@pytest.fixture
+def inbox() -> FakeInbox:
+    return FakeInbox()
+
+
+@pytest.fixture
+async def slack(sim: SlackSim, inbox: FakeInbox) -> AsyncIterator[SlackAdapter]:
+    async with running(sim, inbox) as adapter:
+        yield adapter
+
+
+def shares(author: str) -> list[dict[str, Any]]:
+    return [
+        {"is_share": True, "author_id": author, "text": f"ask <@{ids.ALICE}> in <#{ids.RANDOM}>"}
+    ]
+
+
+async def test_a_forward_is_told_with_names_and_the_channels_by_name(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    """Slack is asked for names that only stand in the forward, and for channels without a label."""
+    await sim.say(ids.ALICE, ids.DM_ALICE, "", attachments=shares(ids.BOB))
+    await until(lambda: inbox.received)
+    assert inbox.received[0].text == "Forwarded message from bob:\n> ask @alice in #random"
+    text = f"<@{ids.BOT_USER}> look in <#{ids.RANDOM}|> and <#C0SECRET01>, <@U0STRANGER>"
+    await sim.say(ids.ALICE, ids.GENERAL, text, raw=True)
+    await until(lambda: len(inbox.received) == 2)
+    assert inbox.received[1].text == "look in #random and #unknown-channel, @unknown-user"
+
+
+async def test_a_table_and_a_forwards_file_are_told(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    await sim.say(ids.ALICE, ids.GENERAL, "", mention=True, attachments=[*TABLE, *FORWARD])
+    await until(lambda: inbox.received)
+    text = inbox.received[0].text
+    assert text.startswith("Table:\n> | Name |")
+    assert "Forwarded message from" in text
+    assert inbox.received[0].unusable == ("file",)
+
+
+async def test_an_edit_brings_what_is_shown_too(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    ts = await sim.say(ids.ALICE, ids.GENERAL, "why", mention=True, attachments=TABLE)
+    await until(lambda: inbox.received)
+    await sim.edit(ids.GENERAL, ts, "why?", mention=True)
+    await until(lambda: inbox.edits)
+    assert inbox.edits[0][0].text == inbox.received[0].text.replace("why", "why?")
+
+
+async def test_the_alert_that_a_thread_is_under_is_quoted_before_what_people_said(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    """Another bot's replies in the thread are still neither question nor history."""
+    alert = await sim.say(
+        ids.OTHER_BOT_USER, ids.GENERAL, "Incident 7", blocks=[ALERT], username="Alerts\nAlice"
+    )
+    await sim.say(ids.BOB, ids.GENERAL, "", thread_ts=alert, attachments=shares(ids.BOB))
+    await sim.say(ids.OTHER_BOT_USER, ids.GENERAL, "still down", thread_ts=alert)
+    await sim.say(ids.ALICE, ids.GENERAL, "what now?", thread_ts=alert, mention=True)
+    asked = await until(lambda: [one for one in inbox.received if one.text == "what now?"])
+    backlog = await slack.backlog(asked[0])
+    assert [one.text for one in backlog] == [
+        "Alerts Alice wrote:\n> Incident 7\n>\n> Embed:\n> > api is down since 10:00",
+        "Forwarded message from bob:\n> ask @alice in #random",
+    ]
+    assert backlog[0].author == asked[0].author
+    assert backlog[0].message_id == alert
+    assert backlog[0].position < backlog[1].position < asked[0].position
+
+
+async def test_a_thread_under_our_own_message_or_a_deleted_one_has_no_quotation(
+    sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
+) -> None:
+    root = await sim.say(ids.BOT_USER, ids.GENERAL, "An answer")
+    gone = await sim.say(ids.BOB, ids.GENERAL, "a mistake")
+    for number, thread in enumerate((root, gone)):
+        await sim.say(ids.BOB, ids.GENERAL, "so", thread_ts=thread)
+        if thread == gone:
+            await sim.delete(ids.GENERAL, gone)
+        await sim.say(ids.ALICE, ids.GENERAL, f"ask {number}", thread_ts=thread, mention=True)
+        asked = await until(lambda n=number: [m for m in inbox.received if m.text == f"ask {n}"])
+        assert [one.text for one in await slack.backlog(asked[0])] == ["so"]
+
+
+async def test_after_a_gap_what_was_shown_is_told_and_one_broken_message_costs_itself(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
+    """The broken ones: whose last reply is none, and with a table that is none."""
+    begun = int(SystemClock().time() * 1_000_000)
+    for place in ("", ids.GENERAL, ids.DM_ALICE):
+        inbox.marks[(ids.TEAM, place)] = Watermark("slack", ids.TEAM, place, begun)
+    first = await sim.say(ids.ALICE, ids.DM_ALICE, "", attachments=TABLE)
+    await sim.say(ids.ALICE, ids.DM_ALICE, "and this", blocks=[{"type": "table", "rows": {"x": 1}}])
+    odd = {"messages.*.latest_reply": {"ts": 1}, "response_metadata": "none"}
+    await sim.call("fault", match="conversations.history", times=9, put=odd)
+    async with running(sim, inbox):
+        await until(lambda: len(inbox.received) == 2)
+    assert [one.text.split("\n")[0] for one in inbox.received] == ["Table:", "and this"]
+    assert inbox.received[0].message_id == first

@@ -1,0 +1,60 @@
+"""Every small change of a payload: a field dropped, null, of another type, or one more.
+
+For platforms' events: what a platform may send tomorrow, or has sent by mistake before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Path = tuple[str | int, ...]
+ADDED = "a_new_field"
+OTHERS: tuple[Any, ...] = (None, 7, "text", [], {}, [None], {"a": {"b": None}})
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """A changed payload, and what was changed: `how` is drop, add, or the new value."""
+
+    path: Path
+    how: str
+    payload: Any
+
+
+def mutations(payload: Any) -> Iterator[Mutation]:
+    """All of them, the whole payload's first."""
+    for path, value in _places(payload, ()):
+        for other in OTHERS:
+            if type(other) is not type(value):
+                yield Mutation(path, repr(other), _with(payload, path, other))
+        if isinstance(value, dict):
+            yield Mutation(path, "add", _with(payload, path, value | {ADDED: {"x": [1]}}))
+        if path:
+            yield Mutation(path, "drop", _without(payload, path))
+
+
+def _places(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    yield path, value
+    inner = value.items() if isinstance(value, dict) else ()
+    inner = enumerate(value) if isinstance(value, list) else inner
+    for key, one in inner:
+        yield from _places(one, (*path, key))
+
+
+def _with(value: Any, path: Path, other: Any) -> Any:
+    if not path:
+        return other
+    changed = value.copy()
+    changed[path[0]] = _with(value[path[0]], path[1:], other)
+    return changed
+
+
+def _without(value: Any, path: Path) -> Any:
+    changed = value.copy()
+    if len(path) == 1:
+        del changed[path[0]]
+    else:
+        changed[path[0]] = _without(value[path[0]], path[1:])
+    return changed

@@ -1,0 +1,130 @@
+"""All that a Slack message shows is text for the model; the shapes are Slack's, anonymised."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.slack import content, events, rich
+from adapters.slack.events import Identity
+from bot.domain import Address
+from bot.excerpts import EXCERPT_CHARACTERS, EXCERPTS_CHARACTERS
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
+SHOWN: dict[str, Any] = json.loads((FIXTURES / "shown.json").read_text())
+ME = Identity("T0HOME0001", "U0BOT00001", "B0BOT00001")
+NAMES = {"U0BOB00001": "Bob", "U0BOT00001": "threadline", "C0RANDOM01": "random"}
+
+
+def said(name: str) -> str:
+    return content.said(SHOWN[name]["message"], NAMES, ME.user)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, case in SHOWN.items() if case["text"]))
+def test_what_people_see_is_what_the_model_reads(name: str) -> None:
+    assert said(name) == SHOWN[name]["text"]
+
+
+def test_every_block_gives_its_words() -> None:
+    wanted = (
+        "Incident 7|*api* is down & slow|*Since*|10:00|[Acknowledge]|[image: status] by @Bob|"
+        "[image: Graph, latency rising]|[Restart]|Severity|High|Reason|one line|because|Replay|"
+        "two minutes|Bob|Tube|a replay|War room|**bold** |Fetch logs|412 lines|log|"
+        "https://example.com/log|Repair|Roll back|take care|Card title|Card subtitle|Card body|"
+        "[Open]|Second card|from the future"
+    )
+    text = said("every_block")
+    assert [words for words in wanted.split("|") if words not in text] == []
+    assert text.startswith("Embed:\n> Incident 7")
+
+
+@pytest.mark.parametrize(
+    ("name", "unusable"),
+    [
+        ("forward_by_id_with_file", ["file"]),
+        ("snippet", []),
+        ("email", []),
+        ("voice_message", []),
+        ("canvas_and_image", ["file", "image"]),
+        ("deleted_file", []),
+    ],
+)
+def test_only_what_could_not_be_read_is_unusable(name: str, unusable: list[str]) -> None:
+    assert list(content.unusable(SHOWN[name]["message"])) == unusable
+
+
+def test_names_of_all_that_is_shown_are_asked_for() -> None:
+    assert content.ids_in(SHOWN["pasted_table"]["message"], ME.user) == ("U0BOB00001",)
+    assert set(content.ids_in(SHOWN["rich_text_alone"]["message"], ME.user)) == {
+        "U0BOB00001",
+        "C0RANDOM01",
+    }
+    assert content.ids_in(SHOWN["channel_without_label"]["message"], ME.user) == (
+        "C0RANDOM01",
+        "C0SECRET01",
+    )
+
+
+def event(name: str, **more: Any) -> dict[str, Any]:
+    base = {"type": "message", "channel": "C0GENERAL1", "user": "U0ALICE001", "ts": "2.000001"}
+    return {**base, "channel_type": "channel", **SHOWN[name]["message"], **more}
+
+
+def test_a_mention_in_a_forward_calls_no_one() -> None:
+    """Only what the author wrote addresses the bot; in a thread a forward is a follow-up."""
+    top = events.read({"event": event("forward_alone")}, ME, NAMES)
+    assert top is None
+    reply = events.read({"event": event("forward_alone", thread_ts="1.000001")}, ME, NAMES)
+    assert reply is not None
+    assert reply.address is Address.FOLLOW_UP
+    asked = events.read({"event": event("forward_with_question")}, ME, NAMES)
+    assert asked is not None
+    assert asked.address is Address.MENTION
+    typed = event("forward_alone", text="", blocks=SHOWN["pasted_table"]["message"]["blocks"])
+    mention = events.read({"event": typed}, ME, NAMES)
+    assert mention is not None
+    assert mention.address is Address.MENTION
+
+
+def test_what_is_shown_is_bounded() -> None:
+    """A long forward is cut, and so is the sum of many."""
+    forward = {"is_share": True, "author_name": "Bob", "text": "word " * 20_000}
+    one = content.said({"text": "", "attachments": [forward]}, NAMES)
+    assert len(one) < EXCERPT_CHARACTERS + 200
+    assert "more characters left out" in one
+    many = content.said({"text": "", "attachments": [forward] * 40}, NAMES)
+    assert len(many) < EXCERPTS_CHARACTERS + 200
+    rows = [[{"type": "raw_text", "text": "x" * 50}] * 20] * 5_000
+    table = content.said({"text": "", "blocks": [{"type": "table", "rows": rows}]}, NAMES)
+    assert len(table) < EXCERPT_CHARACTERS + 200
+
+
+def test_nesting_has_an_end() -> None:
+    block: dict[str, Any] = {"type": "unknown", "text": "deep"}
+    attachment: dict[str, Any] = {"is_share": True, "text": "deep"}
+    for _ in range(5_000):
+        block = {"type": "unknown", "text": "x", "elements": [block]}
+        attachment = {"is_share": True, "text": "x", "attachments": [attachment]}
+    message = {"text": "", "blocks": [block], "attachments": [attachment]}
+    assert "deep" not in content.said(message, NAMES)
+    assert list(content.unusable(message)) == []
+
+
+@pytest.mark.parametrize("kind", sorted(rich._BLOCKS))
+def test_blocks_without_their_fields_show_nothing_wrong(kind: str) -> None:
+    odd: list[Any] = [None, 1, "x", [None, 1, [2]], {"type": 1}, [{"type": []}]]
+    keys = ("text", "elements", "fields", "accessory", "rows", "title", "columns", "style")
+    for value in odd:
+        assert isinstance(rich.of_block({"type": kind} | dict.fromkeys(keys, value)), str)
+
+
+def test_the_sender_of_a_bots_post_is_named() -> None:
+    assert content.sender({"username": "Deploys", "bot_profile": {"name": "x"}}, {}) == "Deploys"
+    assert content.sender({"bot_profile": {"name": "Alerts\nAlice"}}, {}) == "Alerts Alice"
+    assert content.sender({"user": "U0BOB00001"}, NAMES) == "Bob"
+    assert content.sender({}, NAMES) == "A bot"
+    quoted = content.quotation({"username": "Deploys", "text": "a &amp; b failed"}, NAMES)
+    assert quoted == "Deploys wrote:\n> a & b failed"
