@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from adapters.web.highlighter import Colour, plain
 from adapters.web.render import GrowingHtml
 from bot import texts
 
@@ -37,9 +38,13 @@ class Live:
     source: str = ""
     note: str = ""
     version: int = 0
-    _growing: GrowingHtml = field(default_factory=GrowingHtml)
+    colour: Colour = plain
+    _growing: GrowingHtml = field(init=False)
     _html: tuple[int, str] = (-1, "")
     _rendering: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._growing = GrowingHtml(self.colour)
 
     @property
     def state(self) -> str:

@@ -6,7 +6,6 @@ loads its threads again and has lost nothing.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import uuid
 from collections.abc import Mapping, Sequence
@@ -92,6 +91,7 @@ class Workspace:
         opening: tuple[tuple[Role, str], ...] = (),
     ) -> None:
         self._talk, self._library, self._hub = talk, talk.library, talk.hub
+        self._rendering, self._colour = talk.rendering, talk.rendering.colour
         self._streams, self._needs_token = streams, needs_token
         self._models, self._default_model = tuple(models), default_model
         self._opening = opening
@@ -130,7 +130,9 @@ class Workspace:
         """The channel's threads, the newest last."""
         place = place_of(user, CHANNEL)
         found = await self._library.threads(place, before=before, limit=limit)
-        lines = await asyncio.to_thread(lambda: [*map(shapes.page_thread, reversed(found))])
+        lines = await self._rendering.run(
+            lambda: [shapes.page_thread(thread, self._colour) for thread in reversed(found)]
+        )
         return {
             "threads": lines,
             "next": found[-1].record.uid if len(found) == limit else None,
@@ -153,15 +155,18 @@ class Workspace:
         # follows.
         replies = await self._library.replies(conversation, limit=MOST_MESSAGES)
         messages = await self._library.latest(conversation, limit=MOST_MESSAGES)
-        return await asyncio.to_thread(self._entries, messages, replies)
+        return await self._rendering.run(self._entries, messages, replies)
 
     def _entries(
         self, messages: Sequence[MessageRecord], replies: Sequence[ReplyRecord]
     ) -> list[dict[str, Any]]:
         """In index order. Rendering takes its time, so it is done beside the loop."""
         entries = [
-            *((m.index, shapes.page_message(m)) for m in messages if not m.is_reply),
-            *((r.index, shapes.page_reply(r, self._hub.live(r.turn))) for r in replies),
+            *((m.index, shapes.page_message(m, self._colour)) for m in messages if not m.is_reply),
+            *(
+                (r.index, shapes.page_reply(r, self._hub.live(r.turn), self._colour))
+                for r in replies
+            ),
         ]
         entries.sort(key=lambda entry: (entry[0] is None, entry[0] or 0))
         return [shape for _, shape in entries[-MOST_MESSAGES:]]
@@ -208,7 +213,9 @@ class Workspace:
         asked = None
         if receipt is Receipt.QUESTION or receipt is Receipt.KNOWN:
             asked = await self._library.asked(incoming.source)
-        message = None if asked is None else await asyncio.to_thread(shapes.page_message, asked)
+        message = None
+        if asked is not None:
+            message = await self._rendering.run(shapes.page_message, asked, self._colour)
         if receipt is Receipt.QUESTION and message is not None:
             self._talk.tell_message(user, incoming.key.thread, message, incoming.message_id)
         if answer is not None and answer.text:
@@ -253,7 +260,7 @@ class Workspace:
         else:
             self._hub.feed(live.user).push(
                 "reply",
-                lambda: {"thread": live.thread, **shapes.page_reply(reply, None)},
+                lambda: {"thread": live.thread, **shapes.page_reply(reply, None, self._colour)},
                 key=f"reply-{live.turn}",
             )
         self._tell_thread(live.user, thread)
@@ -270,7 +277,9 @@ class Workspace:
     def _tell_thread(self, user: str, thread: ThreadRecord | None) -> None:
         if thread is not None:
             self._hub.feed(user).push(
-                "thread", lambda: shapes.page_thread(thread), key=f"thread-{thread.record.uid}"
+                "thread",
+                lambda: shapes.page_thread(thread, self._colour),
+                key=f"thread-{thread.record.uid}",
             )
 
     def _tell_notice(
@@ -290,7 +299,8 @@ class Workspace:
     ) -> EventStream:
         """What happens from now on, or from the event with that id on."""
         return EventStream(
-            tab_events(self._hub, user, last_event_id or after), self._streams.hold(user)
+            tab_events(self._hub, user, last_event_id or after, self._rendering),
+            self._streams.hold(user),
         )
 
 
