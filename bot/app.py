@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 from pydantic import SecretStr
 
-from bot import commands, garbage, logs
+from bot import commands, descriptors, garbage, logs
 from bot.changes import Changes
 from bot.clock import SystemClock
 from bot.domain import Finding, Health, Role, Verdict
@@ -280,8 +280,11 @@ def http_server(
     listening: Callable[[str], None] | None,
 ) -> HttpServer:
     """The one HTTP port: the site of the web adapter, and the routes that others lend it."""
+    from adapters.web.auth import closed
+    from adapters.web.gate import Limits
     from adapters.web.server import HttpServer
 
+    site = getattr(adapters.get("web"), "site", None)
     apps: dict[str, ASGIApp] = {}
     for adapter in adapters.values():
         apps.update(getattr(adapter, "http_apps", {}))
@@ -294,8 +297,10 @@ def http_server(
             **{name: adapter.health() for name, adapter in adapters.items()},
         },
         apps=apps,
-        site=getattr(adapters.get("web"), "site", None),
+        site=site if settings.serves_site else closed,
         listening=listening,
+        hosts=settings.web_hosts,
+        limits=Limits.within(descriptors.raise_limit(), models=settings.max_concurrent_turns),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from starlette.types import ASGIApp
 
 from adapters.web.auth import Access
+from adapters.web.guesses import Guesses
 from adapters.web.hub import Hub, Live
 from adapters.web.limits import Streams
 from adapters.web.rendering import Rendering
@@ -61,6 +62,7 @@ class WebAdapter:
             models=models,
             hosts=hosts,
             any_address=any_address,
+            guesses=Guesses(clock),
         )
 
     @property

@@ -14,8 +14,9 @@ from starlette.types import ASGIApp
 
 from adapters.web.admin import Admin
 from adapters.web.assets import docs_routes, page_routes
-from adapters.web.auth import Access, Guard
+from adapters.web.auth import Access, Doorkeeper, Guard
 from adapters.web.conversations import Conversations, Records
+from adapters.web.guesses import Guesses
 from adapters.web.limits import BodyLimit, Streams
 from adapters.web.oneshot import OneShot
 from adapters.web.talk import Talk
@@ -35,6 +36,7 @@ def build_site(
     models: Sequence[str],
     hosts: Sequence[str],
     any_address: bool,
+    guesses: Guesses,
 ) -> ASGIApp:
     """The ASGI app of the page and the API; see `Guard` for `hosts` and `any_address`."""
     app = FastAPI(
@@ -60,7 +62,8 @@ def build_site(
     app.include_router(Admin(library=talk.library).router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])
-    return Guard(BodyLimit(app), hosts=hosts, any_address=any_address)
+    door = Doorkeeper(BodyLimit(app), access=access, guesses=guesses)
+    return Guard(door, hosts=hosts, any_address=any_address, local=not access.needs_token)
 
 
 def _describe_models(app: FastAPI, models: Sequence[str]) -> None:
