@@ -99,7 +99,7 @@ def _allowed(request: Request) -> set[str]:
 async def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     detail = [
-        {"loc": list(problem["loc"]), "msg": problem["msg"], "type": problem["type"]}
+        {"loc": list(problem["loc"]), "msg": _said(problem["msg"]), "type": problem["type"]}
         for problem in error.errors()
     ]
     first = detail[0]
@@ -107,6 +107,11 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     named = [part for part in first["loc"][1:] if first["type"] != "json_invalid"]
     where = ".".join(str(part) for part in named) or str(first["loc"][0])
     return JSONResponse({"error": f"{where}: {first['msg']}", "detail": detail}, 422)
+
+
+def _said(message: str) -> str:
+    """A sentence of ours without pydantic's words before it."""
+    return message.removeprefix("Value error, ")
 
 
 async def _store_down(_request: Request, _error: Exception) -> Response:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Header, HTTPException, Query
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from adapters.web import shapes
 from adapters.web.auth import User
@@ -56,6 +56,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     commands.HELP: "what I can do",
 }
 _MENTION = re.compile(r"(?<![\w@])@threadline\b[,:]?", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]{0,18}")  # what a column of the database can hold
 # A thread's id follows from the message that begins it, so that sending it again begins no other.
 _THREAD_IDS = uuid.UUID("6d9a1c53-55c6-4d43-8f0b-6e0a8a0f7d11")
 
@@ -75,6 +76,13 @@ class NewCommand(BaseModel):
     name: str = Field(pattern=f"^({'|'.join(commands.NAMES)})$")
     argument: str = Field(default="", max_length=200)
     client_id: uuid.UUID | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """Only a model has a name; everything else is named by its number."""
+        if self.name != commands.MODEL and not _NUMBER.fullmatch(self.argument.strip()):
+            raise ValueError("argument: write the number of a turn or of an epoch, or nothing")
+        return self
 
 
 class Workspace:
