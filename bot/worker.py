@@ -87,7 +87,11 @@ class Worker:
         self._closed = True
         child = self._child
         if child is not None:
-            child.kill()
+            child.kill()  # whoever waits for it finds that out at once, and leaves the lock
+        with self._lock:
+            if self._child is not None:
+                self._child.end()
+                self._child = None
 
     def _run(self, data: bytes) -> bytes:
         child = self._living()

@@ -20,9 +20,9 @@ FUZZED = frozenset({
     "JSON", "JSON5", "JSX", "Julia", "Kotlin", "LessCss", "LLVM", "Lua", "Makefile", "Markdown",
     "Matlab", "MySQL", "NASM", "Nginx configuration file", "Nimrod", "Nix", "OCaml", "PHP",
     "PL/pgSQL", "PostgreSQL SQL dialect", "PowerShell", "Properties", "Protocol Buffer",
-    "PureScript", "Python", "Python 2.x", "Racket", "reStructuredText", "Rocq Prover", "Ruby",
+    "PureScript", "Python", "Python 2.x", "Racket", "Rocq Prover", "Ruby",
     "Rust", "Sass", "Scala", "Scheme", "SCSS", "Sed", "Solidity", "SQL", "Swift", "systemverilog",
-    "Tcl", "Terraform", "TeX", "Text only", "Thrift", "TOML", "TSX", "TypeScript", "VB.net",
+    "Tcl", "TeX", "Text only", "Thrift", "TOML", "TSX", "TypeScript", "VB.net",
     "VBScript", "verilog", "vhdl", "VimL", "WebAssembly", "XML", "XSLT", "YAML", "YAML+Jinja",
     "Zig",
 })  # fmt: skip
@@ -30,15 +30,14 @@ FUZZED = frozenset({
 # In these some input does: only the worker's limits end it. They are here because people use them.
 COSTLY = frozenset({
     "Arduino", "Bash", "Bash Session", "C", "C++", "CUDA", "Docker", "Java", "Objective-C",
-    "Perl", "Python console session",
+    "Perl", "Python console session", "Terraform",
 })  # fmt: skip
 
 NAMES = FUZZED | COSTLY
 
-# These lexers colour a block inside a text with any lexer that the text names, unless told not to.
+# Lexers that colour a block inside a text with any lexer that the text names, unless told not to.
 OPTIONS: Mapping[str, Mapping[str, bool]] = {
     "Markdown": {"handlecodeblocks": False},
-    "reStructuredText": {"handlecodeblocks": False},
 }
 
 

@@ -105,7 +105,8 @@ class Talk:
         `client_id` lets the tab that sent it know that it arrived, whatever is first.
         """
         shape = {"thread": thread, **message, "client_id": client_id}
-        self.hub.feed(user).push("message", lambda: shape)
+        size = len(message["text"]) + len(message["html"])
+        self.hub.feed(user).push("message", lambda: shape, size=size)
 
     async def complete(self, record: ConversationRecord, user: str, text: str) -> ReplyRecord:
         """Ask a question, and wait for the answer."""

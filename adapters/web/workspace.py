@@ -19,6 +19,7 @@ from adapters.web import shapes
 from adapters.web.auth import User
 from adapters.web.hub import Live
 from adapters.web.limits import MESSAGE_CHARACTERS, Streams
+from adapters.web.sizes import first, message_size, newest, read_newest
 from adapters.web.streams import EventStream
 from adapters.web.tabs import tab_events
 from adapters.web.talk import CHANNEL, PLATFORM, Talk, place_of
@@ -138,13 +139,12 @@ class Workspace:
         """The channel's threads, the newest last."""
         place = place_of(user, CHANNEL)
         found = await self._library.threads(place, before=before, limit=limit)
+        shown = first(found, thread_size)
         lines = await self._rendering.run(
-            lambda: [shapes.page_thread(thread, self._colour) for thread in reversed(found)]
+            lambda: [shapes.page_thread(thread, self._colour) for thread in reversed(shown)]
         )
-        return {
-            "threads": lines,
-            "next": found[-1].record.uid if len(found) == limit else None,
-        }
+        more = len(found) == limit or len(shown) < len(found)
+        return {"threads": lines, "next": shown[-1].record.uid if more else None}
 
     async def thread(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
         """One thread with its messages, and with the reply that is being written."""
@@ -161,8 +161,16 @@ class Workspace:
     async def _messages(self, conversation: int) -> list[dict[str, Any]]:
         # Replies first: one that is concluded in between is then shown as it was, and its event
         # follows.
-        replies = await self._library.replies(conversation, limit=MOST_MESSAGES)
-        messages = await self._library.latest(conversation, limit=MOST_MESSAGES)
+        replies = await read_newest(
+            lambda limit: self._library.replies(conversation, limit=limit),
+            reply_size,
+            most=MOST_MESSAGES,
+        )
+        messages = await read_newest(
+            lambda limit: self._library.latest(conversation, limit=limit),
+            message_size,
+            most=MOST_MESSAGES,
+        )
         return await self._rendering.run(self._entries, messages, replies)
 
     def _entries(
@@ -177,7 +185,8 @@ class Workspace:
             ),
         ]
         entries.sort(key=lambda entry: (entry[0] is None, entry[0] or 0))
-        return [shape for _, shape in entries[-MOST_MESSAGES:]]
+        shown = [shape for _, shape in entries[-MOST_MESSAGES:]]
+        return newest(shown, lambda shape: len(shape["text"]) + len(shape["html"]))
 
     async def _record(self, user: str, thread: uuid.UUID) -> ConversationRecord:
         record = await self._library.find(str(thread), place_of(user, CHANNEL))
@@ -270,6 +279,7 @@ class Workspace:
                 "reply",
                 lambda: {"thread": live.thread, **shapes.page_reply(reply, None, self._colour)},
                 key=f"reply-{live.turn}",
+                size=reply_size(reply),
             )
         self._tell_thread(live.user, thread)
 
@@ -288,6 +298,7 @@ class Workspace:
                 "thread",
                 lambda: shapes.page_thread(thread, self._colour),
                 key=f"thread-{thread.record.uid}",
+                size=thread_size(thread),
             )
 
     def _tell_notice(
@@ -296,7 +307,7 @@ class Workspace:
         """`client_id` lets the tab that asked know its own: it has the answer already."""
         uid = thread.record.uid if thread else None
         shape = {"thread": uid, "text": text, "client_id": client_id}
-        self._hub.feed(user).push("notice", lambda: shape)
+        self._hub.feed(user).push("notice", lambda: shape, size=len(text))
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
     async def events(
@@ -310,6 +321,17 @@ class Workspace:
             tab_events(self._hub, user, last_event_id or after, self._rendering),
             self._streams.hold(user),
         )
+
+
+# ── sizes ─────────────────────────────────────────────────────────────────────────────────────
+def thread_size(thread: ThreadRecord) -> int:
+    """Characters of its line in the channel."""
+    return message_size(thread.root)
+
+
+def reply_size(reply: ReplyRecord) -> int:
+    """Characters of a reply: as text and as it is shown."""
+    return len(reply.content) + len(reply.display)
 
 
 # ── texts and keys ────────────────────────────────────────────────────────────────────────────
