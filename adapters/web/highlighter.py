@@ -17,7 +17,7 @@ from html import escape
 
 from adapters.web import lexing
 from adapters.web.languages import lexer_names
-from bot.worker import Limits, TaskTooCostly, Worker, WorkerFailed
+from bot.worker import Limits, TaskTooCostly, Worker, WorkerBusy, WorkerFailed
 
 MOST_COLOURED = 20_000
 """Characters of a code block that get colours: Pygments reads about a million in a second."""
@@ -67,10 +67,14 @@ class Highlighter:
         key = _digest(lexer, code)
         with self._lock:
             known = self._known.get(key)
-        if known is None:
-            known = self._coloured(code, lexer)
-            self._keep(key, known)
-        return known
+        if known is not None:
+            return known
+        try:
+            html = self._coloured(code, lexer)
+        except WorkerBusy:
+            return escape(code)  # not remembered: another time it may be free
+        self._keep(key, html)
+        return html
 
     def close(self) -> None:
         """End the worker: a block that is being coloured stays plain."""
@@ -85,6 +89,8 @@ class Highlighter:
             return self._worker.run(task).decode("utf-8", "surrogatepass")
         except TaskTooCostly:
             self._resting[lexer] = self._monotonic() + REST_SECONDS
+        except WorkerBusy:
+            raise
         except WorkerFailed:
             pass
         return escape(code)

@@ -52,33 +52,39 @@ class OneLength:
 
 
 class LentBodies:
-    """Counts what the bodies of unknown senders hold together; more than `most` is refused."""
+    """What the bodies of unknown senders hold together; more than `most` bytes are refused."""
 
     def __init__(self, most: int = LENT_BYTES) -> None:
-        self._left = most
+        self.left = most
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """The app, with its requests' bodies counted until they are answered."""
+        return _Counted(app, self)
 
-        async def counting(scope: Scope, receive: Receive, send: Send) -> None:
-            held = 0
 
-            async def counted() -> Message:
-                nonlocal held
-                message = await receive()
-                size = len(message.get("body", b""))
-                if size > self._left:
-                    raise HTTPException(503, BUSY, headers={"Retry-After": str(RETRY_SECONDS)})
-                held += size
-                self._left -= size
-                return message
+class _Counted:
+    """An object, since Starlette takes a function for a handler of requests."""
 
-            try:
-                await app(scope, counted, send)
-            finally:
-                self._left += held
+    def __init__(self, app: ASGIApp, bodies: LentBodies) -> None:
+        self._app, self._bodies = app, bodies
 
-        return counting
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        held = 0
+
+        async def counted() -> Message:
+            nonlocal held
+            message = await receive()
+            size = len(message.get("body", b""))
+            if size > self._bodies.left:
+                raise HTTPException(503, BUSY, headers={"Retry-After": str(RETRY_SECONDS)})
+            held += size
+            self._bodies.left -= size
+            return message
+
+        try:
+            await self._app(scope, counted, send)
+        finally:
+            self._bodies.left += held
 
 
 class BodyLimit:

@@ -218,6 +218,13 @@ async def test_too_much_of_a_body_ends_the_connection() -> None:
         assert await server.healthy()
 
 
+async def test_a_lent_route_gets_its_requests() -> None:
+    async with serving(Limits()) as server:
+        head = b"POST /lent HTTP/1.1\r\nConnection: close\r\n" + HOST
+        answer = await server.answer(head + b"Content-Length: 3\r\n\r\nabc")
+        assert answer.endswith(b"\r\n\r\n3")
+
+
 async def test_bodies_of_unknown_senders_hold_little_together() -> None:
     """A platform's route reads the body before it can check the signature."""
     from adapters.web.limits import LentBodies
