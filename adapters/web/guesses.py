@@ -6,9 +6,7 @@ address: behind a proxy all share one. What makes guessing hopeless is the lengt
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -38,10 +36,8 @@ class _Count:
 class Guesses:
     """Counts wrong tokens by address."""
 
-    def __init__(
-        self, clock: Clock, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    ) -> None:
-        self._clock, self._sleep = clock, sleep
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._counts: OrderedDict[str, _Count] = OrderedDict()
         self._delayed = 0
 
@@ -56,7 +52,7 @@ class Guesses:
             return False
         self._delayed += 1
         try:
-            await self._sleep(min(STEP_SECONDS * (count - FREE), MOST_SECONDS))
+            await self._clock.sleep(min(STEP_SECONDS * (count - FREE), MOST_SECONDS))
         finally:
             self._delayed -= 1
         return True

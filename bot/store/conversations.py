@@ -92,12 +92,14 @@ def record_command(db: sqlite3.Connection, source: str, now: float) -> None:
     )
     if known.fetchone() is not None:
         raise CommandDone(source)
-    _forget_old_commands(db, now)
     db.execute("INSERT INTO commands (source, done_at) VALUES (?, ?)", (source, now))
 
 
-def _forget_old_commands(db: sqlite3.Connection, now: float) -> None:
-    """A message so old is never delivered or read again: the watermarks are behind it."""
+def forget_old_commands(db: sqlite3.Connection, now: float) -> None:
+    """Drop the records of commands that cannot come again; once a start, since it reads them all.
+
+    A message so old is never delivered or read again: the watermarks are behind it.
+    """
     db.execute("DELETE FROM commands WHERE done_at < ?", (now - COMMAND_SECONDS,))
 
 
