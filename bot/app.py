@@ -67,6 +67,8 @@ async def run(settings: Settings, *, listening: Callable[[str], None] | None = N
     async with open_core(settings, adapters, clock) as core:
         if settings.serves_web:
             adapters["web"] = web_adapter(settings, core, clock)
+        if settings.serves_web and not settings.serves_site:
+            log.info("the page and the API are closed: HTTP_TOKENS opens them")
         log.info("running", platforms=sorted(adapters), model=",".join(settings.llm_chain))
         async with garbage.collecting(lambda: core.scheduler.busy > 0, clock):
             with _signals(signal.SIGTERM, signal.SIGINT) as stop:

@@ -179,10 +179,19 @@ class Connection(H11Protocol):
         else:
             self.drop()
 
+    def _linger(self) -> None:
+        """Limit the time in which the last bytes must have gone to a client that takes none."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(self._gate.limits.write_seconds, self.drop)
+
     def _look(self) -> None:
         """Limit the time of what the connection waits for now, from that on."""
+        if self.transport.is_closing():
+            self._linger()
+            return
         stage = self.conn.their_state
-        if stage is self._stage or self.transport.is_closing():
+        if stage is self._stage:
             return
         self._stage = stage
         if self._timer is not None:

@@ -27,6 +27,9 @@ LENT_BYTES = 64 * BODY_BYTES
 """All bodies together that routes of other adapters may hold: they read one before they know whose
 it is. A platform sends some thousand bytes each time."""
 
+FREE_BYTES = 16_384
+"""Of each such body not counted: a platform's usual event is never refused for what others send."""
+
 TOO_MANY = "You have too many answers and pages open at once: close some, or ask again soon."
 
 
@@ -69,12 +72,13 @@ class _Counted:
         self._app, self._bodies = app, bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        held = 0
+        held, free = 0, FREE_BYTES
 
         async def counted() -> Message:
-            nonlocal held
+            nonlocal held, free
             message = await receive()
             size = len(message.get("body", b""))
+            free, size = max(free - size, 0), max(size - free, 0)
             if size > self._bodies.left:
                 raise HTTPException(503, BUSY, headers={"Retry-After": str(RETRY_SECONDS)})
             held += size
