@@ -1,6 +1,6 @@
 """A limited worker: runs one function over untrusted bytes in a child process that can be killed.
 
-For parsers whose time and memory nobody can vouch for. Invariant: a task that exceeds a limit costs
+For parsers without a known bound of time and memory. Invariant: a task that exceeds a limit costs
 its own result and the child; the interpreter, the event loop and other tasks never wait for it
 longer than `Limits.seconds`. The child inherits no secret: its environment is empty.
 
@@ -87,7 +87,7 @@ class Worker:
         self._closed = True
         child = self._child
         if child is not None:
-            child.kill()  # whoever waits for it finds that out at once, and leaves the lock
+            child.kill()  # a thread that waits for it gets an error at once and releases the lock
         with self._lock:
             if self._child is not None:
                 self._child.end()

@@ -110,7 +110,7 @@ async def _invalid(_request: Request, error: Exception) -> Response:
 
 
 def _said(message: str) -> str:
-    """A sentence of ours without pydantic's words before it."""
+    """The message without pydantic's prefix."""
     return message.removeprefix("Value error, ")
 
 

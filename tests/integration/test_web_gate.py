@@ -158,7 +158,7 @@ async def test_a_client_that_takes_nothing_is_left() -> None:
 
 
 async def test_a_new_connection_takes_the_place_of_the_one_that_waited_longest() -> None:
-    """So strangers who say nothing keep nobody out, and those with a request are not closed."""
+    """So silent strangers lock no client out, and those with a request are not closed."""
     async with serving(Limits(connections=20, head_seconds=LONG)) as server:
         stream, _ = await server.connect(b"GET /stream HTTP/1.1\r\n" + HOST + b"\r\n")
         assert b"200" in await stream.readline()

@@ -178,7 +178,7 @@ async def test_no_body_is_read_before_the_token_is_known(site: Site, request_of_
     """401 comes at once, however much of the body is still to come."""
     if request_of_site == "open":
         return
-    for token in (b"", b"Bearer ", b"Bearer wrong-token-of-somebody"):
+    for token in (b"", b"Bearer ", b"Bearer wrong-token-of-a-stranger"):
         text = request(
             b"POST", b"/api/chat", ("Authorization", token), ("Content-Length", b"1000000")
         )
