@@ -1,7 +1,10 @@
 # The same command as `make run`: python -m bot run. The database lives in the volume /data.
-FROM python:3.11-slim
+#
+# A version, not a digest: a digest would also keep the system's security updates out. To pin one
+# all the same: FROM python:3.11.14-slim-bookworm@sha256:…
+FROM python:3.11.14-slim-bookworm
 
-RUN useradd --create-home --uid 10001 threadline && install -d -o threadline /data
+RUN useradd --create-home --uid 10001 threadline && install -d -m 700 -o threadline /data
 WORKDIR /app
 COPY requirements.txt ./
 # The pins are complete: pip is not to look for other releases.
@@ -11,8 +14,15 @@ COPY adapters adapters
 COPY migrations migrations
 
 USER threadline
-ENV DATABASE_URL=sqlite:////data/threadline.db PYTHONUNBUFFERED=1
+# In a container 127.0.0.1 is the container itself: there /healthz is enough for the check below. To
+# reach the page, the API or Slack's HTTP mode from outside, publish the port and set
+# HTTP_HOST=0.0.0.0, with HTTP_TOKENS for the page and the API.
+ENV DATABASE_URL=sqlite:////data/threadline.db HTTP_PORT=8080 PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
 VOLUME /data
+EXPOSE 8080
+# An empty HTTP_PORT in an env file closes the port: then there is nothing to ask.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["python", "-c", "import os, urllib.request as u; port = os.environ.get('HTTP_PORT'); port and u.urlopen(f'http://127.0.0.1:{port}/healthz', timeout=8)"]
 # Docker waits 10 s by default before it kills; answers under way may take DRAIN_SECONDS (25):
 # run with `--stop-timeout 40`.
 STOPSIGNAL SIGTERM

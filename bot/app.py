@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 from pydantic import SecretStr
 
-from bot import commands, garbage, logs, texts
+from bot import commands, descriptors, garbage, logs, texts
 from bot.changes import Changes
 from bot.clock import SystemClock
 from bot.domain import Finding, Health, Outcome, Role, Verdict
@@ -69,6 +69,8 @@ async def run(settings: Settings, *, listening: Callable[[str], None] | None = N
     async with open_core(settings, adapters, clock) as core:
         if settings.serves_web:
             adapters["web"] = web_adapter(settings, core, clock)
+        if settings.serves_web and not settings.serves_site:
+            log.info("the page and the API are closed: HTTP_TOKENS opens them")
         log.info("running", platforms=sorted(adapters), model=",".join(settings.llm_chain))
         async with garbage.collecting(lambda: core.scheduler.busy > 0, clock):
             with _signals(signal.SIGTERM, signal.SIGINT) as stop:
@@ -314,8 +316,11 @@ def http_server(
     listening: Callable[[str], None] | None,
 ) -> HttpServer:
     """The one HTTP port: the site of the web adapter, and the routes that others lend it."""
+    from adapters.web.auth import closed
+    from adapters.web.gate import Limits
     from adapters.web.server import HttpServer
 
+    site = getattr(adapters.get("web"), "site", None)
     apps: dict[str, ASGIApp] = {}
     for adapter in adapters.values():
         apps.update(getattr(adapter, "http_apps", {}))
@@ -328,8 +333,10 @@ def http_server(
             **{name: adapter.health() for name, adapter in adapters.items()},
         },
         apps=apps,
-        site=getattr(adapters.get("web"), "site", None),
+        site=site if settings.serves_site else closed,
         listening=listening,
+        hosts=settings.web_hosts,
+        limits=Limits.within(descriptors.raise_limit(), models=settings.max_concurrent_turns),
     )
 
 

@@ -27,6 +27,7 @@ from bot.transitions import Store
 
 RESET, UNDO, MODEL, HELP = "reset", "undo", "model", "help"
 STOP, RETRY, CONTINUE = "stop", "retry", "continue"
+MOST_DIGITS = 18  # what a column of the database can hold
 NAMES = (RESET, UNDO, STOP, RETRY, CONTINUE, MODEL, HELP)
 
 STORED_WITHIN = 0.5
@@ -180,7 +181,8 @@ class Commands:
 
 def _number(command: Command) -> int | None:
     """The turn or the epoch that a button means; None for a command in words."""
-    return int(command.argument) if command.argument.isdecimal() else None
+    number = command.argument
+    return int(number) if number.isdecimal() and len(number) <= MOST_DIGITS else None
 
 
 def place_of(key: ConversationKey) -> ConversationKey:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import sys
 from collections.abc import Iterable, MutableMapping
@@ -44,7 +45,7 @@ def configure(
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 hide,
-                _renderer(form, target),
+                *_renderers(form, target),
             ],
         )
     )
@@ -101,7 +102,46 @@ class Redactor:
         return text
 
 
-def _renderer(form: str, stream: Any) -> Any:
-    if form == "json":
-        return structlog.processors.JSONRenderer(ensure_ascii=False)
-    return structlog.dev.ConsoleRenderer(colors=stream.isatty())
+def _renderers(form: str, stream: Any) -> list[Any]:
+    if form == "json":  # which escapes control characters itself
+        return [structlog.processors.JSONRenderer(ensure_ascii=False), _visible]
+    return [printable, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+
+
+# ── control characters ────────────────────────────────────────────────────────────────────────
+# C0 but tab and newline, DEL, C1, what reorders or hides text, line separators, lone surrogates.
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def printable(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """A processor that shows control characters instead of sending them to a terminal.
+
+    What people and platforms write can stand in any value, and in an error's text. Only an
+    exception has lines, which are indented: no line break forges a line of the log.
+    """
+    lines = {key: _indented(event[key]) for key in ("exception", "stack") if event.get(key)}
+    return {_line(key): _line(value) for key, value in event.items()} | lines
+
+
+def _line(value: Any) -> Any:
+    if value is None or isinstance(value, int | float | bool):
+        return value
+    text = value if isinstance(value, str) else repr(value)
+    return _shown(text).replace("\n", "\\n")
+
+
+def _indented(text: Any) -> str:
+    return "\n".join(f"    {line}" for line in _shown(str(text)).split("\n"))
+
+
+def _shown(text: str) -> str:
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _visible(_logger: Any, _method: str, line: str) -> str:
+    """A line of JSON, with what JSON lets through and a terminal does not show as it is."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", line)

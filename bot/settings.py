@@ -28,7 +28,7 @@ DEFAULT_SYSTEM_PROMPT = (
 MODEL_KINDS = ("openai", "huggingface", "echo")
 DEFAULT_HTTP_PORT = 8080
 # Shorter ones can be guessed, and are too short to be kept out of a log.
-SHORTEST_TOKEN = 6
+SHORTEST_TOKEN = 16
 # Settings that are prose: a `#` in them is no comment.
 PROSE = frozenset({"system_prompt"})
 _USER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -137,11 +137,16 @@ class Settings(BaseModel):
     @classmethod
     def _user_tokens(cls, value: SecretStr | None) -> SecretStr | None:
         pairs = _pairs(value)
+        if value is not None and not pairs:
+            raise ValueError("no NAME:TOKEN stands in it: add one, or leave it empty")
         names, tokens = [name for name, _ in pairs], [token for _, token in pairs]
         if not all(_USER.fullmatch(name) for name in names):
             raise ValueError("write NAME:TOKEN,NAME:TOKEN with names of letters, digits, . _ and -")
         if any(len(token) < SHORTEST_TOKEN for token in tokens):
-            raise ValueError(f"every token must have at least {SHORTEST_TOKEN} characters")
+            raise ValueError(
+                f"every token must have at least {SHORTEST_TOKEN} characters; this makes one: "
+                """python -c 'import secrets; print(secrets.token_urlsafe())'"""
+            )
         if any(character.isspace() or not character.isascii() for character in "".join(tokens)):
             raise ValueError("a token must have no blanks and only ASCII characters")
         if len(set(names)) < len(names) or len(set(tokens)) < len(tokens):
@@ -187,8 +192,16 @@ class Settings(BaseModel):
 
     @property
     def serves_web(self) -> bool:
-        """Whether the page and the API are served: without a platform they are all there is."""
+        """Whether the port is open: without a platform the page and the API are all there is."""
         return self.http_port is not None or not self.has_platform
+
+    @property
+    def serves_site(self) -> bool:
+        """Whether that port has the page and the API, besides /healthz and a platform's events.
+
+        Slack's HTTP mode publishes the port, so there only tokens open them.
+        """
+        return self.serves_web and (bool(self.web_tokens) or self.slack_mode is not SlackMode.HTTP)
 
     @property
     def web_port(self) -> int:
@@ -233,11 +246,16 @@ class Settings(BaseModel):
             raise SettingsError(
                 "HTTP_PORT", "Slack's HTTP mode needs a port to listen on, such as 8080"
             )
-        if self.serves_web and self.http_tokens is None and not _is_loopback(self.http_host):
+        if self.serves_site and not self.web_tokens and not _is_loopback(self.http_host):
             raise SettingsError(
                 "HTTP_TOKENS",
                 f"anybody could ask on {self.http_host}: set NAME:TOKEN for each user, or let "
                 "HTTP_HOST be 127.0.0.1",
+            )
+        if self.serves_web and not self.web_tokens and _split(self.http_allowed_hosts):
+            raise SettingsError(
+                "HTTP_ALLOWED_HOSTS",
+                "behind a proxy anybody could ask: set HTTP_TOKENS with NAME:TOKEN for each user",
             )
         if self.has_platform and self.llm is None:
             raise SettingsError(

@@ -70,7 +70,7 @@ class House:
 
     def __init__(self, model: ModelSim, folder: Path, users: int = 99) -> None:
         self.model = model
-        self._tokens = [f"secret-{n}" for n in range(users)]
+        self._tokens = [f"secret-of-sixteen-{n}" for n in range(users)]
         named = ",".join(f"user{n}:{token}" for n, token in enumerate(self._tokens))
         self.bot = BotProcess(
             folder,

@@ -25,7 +25,7 @@ from bot.ports import Adapter
 from bot.settings import load
 from tests.sims.model.client import ModelSim
 
-TOKENS = {"alice": "alice-token", "bob": "bob-token-too"}
+TOKENS = {"alice": "alice-token-of-16", "bob": "bob-token-of-16-too"}
 HTTP_TOKENS = ",".join(f"{name}:{token}" for name, token in TOKENS.items())
 
 

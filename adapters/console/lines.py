@@ -42,6 +42,7 @@ class KeyboardLines:
         from prompt_toolkit.completion import WordCompleter
         from prompt_toolkit.history import FileHistory
 
+        make_private(self._history)
         session: PromptSession[str] = PromptSession(
             history=FileHistory(str(self._history)),
             completer=WordCompleter(list(self._words), sentence=True),
@@ -55,3 +56,9 @@ class KeyboardLines:
             except KeyboardInterrupt:
                 if not session.default_buffer.text:
                     return
+
+
+def make_private(path: Path) -> None:
+    """Make the file, or take the others' rights to it away: it has what the person asked."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)

@@ -15,6 +15,7 @@ from adapters.web import models, shapes
 from adapters.web.auth import Access, User
 from adapters.web.conversations import MOST_MESSAGES, NO_SUCH_CONVERSATION, Before, Limit
 from adapters.web.described import add
+from adapters.web.sizes import message_size, read_newest
 from bot.domain import Conversation
 from bot.library import Library
 
@@ -69,7 +70,11 @@ class Admin:
             raise HTTPException(404, NO_SUCH_CONVERSATION)
         key = str(record.conversation.key)
         log.info("an administrator reads a conversation", admin=user, conversation=key)
-        said = await self._library.latest(record.conversation.id, limit=MOST_MESSAGES)
+        said = await read_newest(
+            lambda limit: self._library.latest(record.conversation.id, limit=limit),
+            message_size,
+            most=MOST_MESSAGES,
+        )
         return {**shapes.details(record, said), **_place(record.conversation)}
 
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import HTTPException, Request, Security
+from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from adapters.web.guesses import Guesses
+from adapters.web.limits import RETRY_SECONDS
 
 LOCAL_USER = "local"
 """Who everybody on this machine is, as long as no tokens are set."""
@@ -34,9 +38,25 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+FORWARDED = re.compile(
+    r"forwarded|via|cdn-loop|x-real-ip|true-client-ip|x-client-ip|x-cluster-client-ip"
+    r"|x-(forwarded|original|envoy|azure|arr|amz|appengine|proxy).*"
+    r"|(cf|fly|fastly|akamai|tailscale|ngrok|proxy)-.*"
+)
+"""Headers that a proxy or tunnel adds: who sends them through it may be anywhere."""
+
+OPEN_PATHS = ("/", "/docs", "/openapi.json")
+OPEN_FOLDERS = ("/static/", "/docs/")
+"""What has no secret, and what a link on another site may lead to."""
+
 UNKNOWN_TOKEN = "Send a token that this server knows: “Authorization: Bearer …”."  # noqa: S105
+TOO_MANY_GUESSES = "Too many wrong tokens came from your address: wait a little."
 FOREIGN_HOST = "This server does not answer under that name: add it to HTTP_ALLOWED_HOSTS."
 FOREIGN_ORIGIN = "Pages of other sites may not use this server."
+THROUGH_PROXY = (
+    "Without HTTP_TOKENS this server answers only programs on its own machine, not through a proxy."
+)
+CLOSED = "The page and the API are closed here: set HTTP_TOKENS to open them."
 
 
 # ── who ───────────────────────────────────────────────────────────────────────────────────────
@@ -76,17 +96,54 @@ _BEARER = HTTPBearer(
 
 async def signed_in(
     request: Request,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    _described: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
 ) -> str:
-    """The user who asks. Raises 401 for an unknown token."""
-    access: Access = request.app.state.access
-    user = access.user_of(credentials.credentials if credentials else None)
-    if user is None:
-        raise HTTPException(401, UNKNOWN_TOKEN, headers={"WWW-Authenticate": "Bearer"})
+    """The user who asks, as the doorkeeper found out."""
+    user: str = request.state.user
     return user
 
 
 User = Annotated[str, Security(signed_in)]
+
+
+class Doorkeeper:
+    """An ASGI app behind the check of the token, which comes before a byte of the body is read.
+
+    Wrong tokens are logged, without the token, and answered more slowly the more there were.
+    """
+
+    def __init__(self, app: ASGIApp, *, access: Access, guesses: Guesses) -> None:
+        self._app, self._access, self._guesses = app, access, guesses
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 401 or 429, or let the request through with its user in `state`."""
+        if is_open(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        given = _bearer(Headers(scope=scope).get("authorization", ""))
+        user = self._access.user_of(given)
+        if user is not None:
+            scope.setdefault("state", {})["user"] = user
+            await self._app(scope, receive, send)
+            return
+        refusal = JSONResponse(
+            {"error": UNKNOWN_TOKEN}, 401, headers={"WWW-Authenticate": "Bearer"}
+        )
+        if given and not await self._guesses.wrong((scope.get("client") or ("", 0))[0]):
+            wait = {"Retry-After": str(RETRY_SECONDS)}
+            refusal = JSONResponse({"error": TOO_MANY_GUESSES}, 429, headers=wait)
+        await refusal(scope, receive, send)
+
+
+def is_open(path: str) -> bool:
+    """Whether it is one of the files that need no token."""
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
+
+
+def _bearer(authorization: str) -> str:
+    """The token of the header, or nothing."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 # ── from where ────────────────────────────────────────────────────────────────────────────────
@@ -95,16 +152,18 @@ class Guard:
 
     `hosts` are names and addresses that it answers under besides those of this machine's loopback;
     `any_address` also allows every IP address: a name can be rebound to us, an address cannot.
+    `local` refuses what came through a proxy: no token says who sent it.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Iterable[str], any_address: bool) -> None:
-        self._app, self._any_address = app, any_address
+    def __init__(
+        self, app: ASGIApp, *, hosts: Iterable[str], any_address: bool, local: bool = False
+    ) -> None:
+        self._app, self._any_address, self._local = app, any_address, local
         self._hosts = frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 403, or let the request through."""
-        headers = Headers(scope=scope)
-        refusal = self._refusal(headers.getlist("host"), headers.get("origin"))
+        refusal = self._refusal(Headers(scope=scope), scope["path"])
 
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -119,11 +178,16 @@ class Guard:
             return
         await self._app(scope, receive, secured)
 
-    def _refusal(self, hosts: list[str], origin: str | None) -> str | None:
+    def _refusal(self, headers: Headers, path: str) -> str | None:
+        hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or not self._known(_hostname(hosts[0])):
             return FOREIGN_HOST
-        if origin is not None and urlsplit(origin).netloc.lower() != hosts[0].lower():
+        if any(_netloc(origin) != hosts[0].lower() for origin in origins):
             return FOREIGN_ORIGIN
+        if not _is_our_page(headers, path):
+            return FOREIGN_ORIGIN
+        if self._local and any(map(FORWARDED.fullmatch, headers.keys())):
+            return THROUGH_PROXY
         return None
 
     def _known(self, host: str | None) -> bool:
@@ -132,6 +196,29 @@ class Guard:
         if host in self._hosts or is_loopback(host):
             return True
         return self._any_address and _address(host) is not None
+
+
+async def closed(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI app in place of the site where the port is for a platform's events only."""
+    await JSONResponse({"error": CLOSED}, 403)(scope, receive, send)
+
+
+def _is_our_page(headers: Headers, path: str) -> bool:
+    """Whether a browser says that no page of another site made this request.
+
+    A link may lead to the page: that is a navigation, and what it loads is asked for by the page.
+    """
+    if headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
+        return True
+    return headers.get("sec-fetch-mode") == "navigate" and is_open(path)
+
+
+def _netloc(origin: str) -> str | None:
+    """Host and port of an origin; None when it has none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def is_loopback(host: str) -> bool:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from starlette.types import ASGIApp
 
 from adapters.web.auth import Access
+from adapters.web.guesses import Guesses
 from adapters.web.hub import Hub, Live
 from adapters.web.limits import Streams
+from adapters.web.rendering import Rendering
 from adapters.web.site import build_site
 from adapters.web.surface import WebSurface, limits
 from adapters.web.talk import CHANNEL, PLATFORM, Talk
@@ -41,7 +43,8 @@ class WebAdapter:
     ) -> None:
         self._clock, self._hub = clock, Hub()
         self._pacer = Pacer(limits, clock)
-        self._talk = Talk(library=library, hub=self._hub, clock=clock)
+        self._rendering = Rendering()
+        self._talk = Talk(library=library, hub=self._hub, clock=clock, rendering=self._rendering)
         streams = Streams(most_streams)
         self._workspace = Workspace(
             talk=self._talk,
@@ -59,6 +62,7 @@ class WebAdapter:
             models=models,
             hosts=hosts,
             any_address=any_address,
+            guesses=Guesses(clock),
         )
 
     @property
@@ -75,6 +79,7 @@ class WebAdapter:
         finally:
             self._talk.inbox = None
             self._hub.close()
+            self._rendering.close()
 
     def surface(self, claim: Claim) -> Surface:
         """The reply in the hub; only threads of the page's channel are the page's."""
@@ -85,6 +90,7 @@ class WebAdapter:
             user=key.workspace,
             thread=key.thread if key.channel == CHANNEL else None,
             begun_at=self._clock.time(),
+            colour=self._rendering.colour,
         )
         return WebSurface(
             claim,

@@ -5,7 +5,6 @@ The paths and shapes are those of small chat backends that people already have c
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -18,6 +17,7 @@ from adapters.web.answers import answer, answer_events
 from adapters.web.auth import User
 from adapters.web.described import ASKING, add, wrong
 from adapters.web.limits import Streams
+from adapters.web.sizes import MOST_CHARACTERS, first, message_size, read_newest
 from adapters.web.streams import EventStream
 from adapters.web.talk import Talk, place_of
 from adapters.web.templates import Said, parse
@@ -26,7 +26,8 @@ from bot.errors import TemplateError
 from bot.records import UNCHANGED, ConversationRecord, MessageRecord
 
 MOST_MESSAGES = 1_000
-"""The newest messages of a conversation that come with it; the others by its list of messages."""
+"""The newest messages of a conversation that come with it, as long as they have MOST_CHARACTERS at
+most; the others by its list of messages."""
 
 NO_SUCH_CONVERSATION = "You have no such conversation."
 NO_SUCH_MESSAGE = "There is no such message in this conversation."
@@ -94,14 +95,18 @@ class Conversations:
         found = await self._library.conversations(
             place_of(user), before=str(before) if before else None, limit=limit
         )
-        if len(found) == limit:
-            more = request.url.include_query_params(before=found[-1].uid)
+        listed: list[dict[str, Any]] = []
+        left = MOST_CHARACTERS
+        for record in found:
+            if left <= 0:
+                break
+            said = await self._messages(record, left)
+            left -= sum(map(message_size, said))
+            listed.append(shapes.conversation(record, said, shapes.timestamp_bare))
+        if len(found) == limit or len(listed) < len(found):
+            more = request.url.include_query_params(before=found[len(listed) - 1].uid)
             response.headers["Link"] = f'<{more.path}?{more.query}>; rel="next"'
-        messages = await asyncio.gather(*map(self._messages, found))
-        return [
-            shapes.conversation(record, said, shapes.timestamp_bare)
-            for record, said in zip(found, messages, strict=True)
-        ]
+        return listed
 
     async def complete(self, user: User, conversation_id: UUID, question: models.Question) -> Any:
         """Ask, and get the answer: as one message, or streamed as it is written.
@@ -153,8 +158,15 @@ class Conversations:
             raise HTTPException(404, NO_SUCH_CONVERSATION)
         return record
 
-    async def _messages(self, record: ConversationRecord) -> Sequence[MessageRecord]:
-        return await self._library.latest(record.conversation.id, limit=MOST_MESSAGES)
+    async def _messages(
+        self, record: ConversationRecord, left: int = MOST_CHARACTERS
+    ) -> Sequence[MessageRecord]:
+        return await read_newest(
+            lambda limit: self._library.latest(record.conversation.id, limit=limit),
+            message_size,
+            most=MOST_MESSAGES,
+            left=left,
+        )
 
     def _require_offered(self, model: str | None) -> None:
         if model is not None and model not in self._offered:
@@ -189,7 +201,7 @@ class Records:
         """The messages in index order; questions that are not yet taken up come last."""
         record = await self._conversations.own(user, conversation_id)
         found = await self._library.messages(record.conversation.id, after=after, limit=limit)
-        return [shapes.message_record(message, record.uid) for message in found]
+        return [shapes.message_record(one, record.uid) for one in first(found, message_size)]
 
     async def add(
         self, user: User, conversation_id: UUID, message: models.NewMessage

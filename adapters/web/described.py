@@ -20,13 +20,13 @@ _SENTENCES = {
     404: "There is no such thing among this user's own.",
     409: "It cannot be done at this moment; the sentence says why.",
     413: "The request is too long, for the server or for the model.",
-    429: "This user waits for too many answers at once.",
+    429: "Too many wrong tokens came, or this user waits for too many answers at once.",
     502: "The model failed.",
     503: "The model or the database cannot be reached now.",
     504: "The model took too long.",
 }
-EVERYWHERE = (400, 401, 403, 413, 422, 503)
-ASKING = (404, 409, 429, 502, 504)
+EVERYWHERE = (400, 401, 403, 413, 422, 429, 503)
+ASKING = (404, 409, 502, 504)
 """Besides: where a model is asked."""
 
 

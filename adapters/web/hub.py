@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from adapters.web.highlighter import Colour, plain
 from adapters.web.render import GrowingHtml
 from bot import texts
 
@@ -23,6 +24,9 @@ _QUEUED = texts.note(texts.QUEUED)
 
 KEPT_EVENTS = 500
 """Events a user's page can catch up on after a lost connection; beyond them it reads all anew."""
+
+KEPT_CHARACTERS = 4_000_000
+"""Text that those events keep alive, for the same reason."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,9 +41,13 @@ class Live:
     source: str = ""
     note: str = ""
     version: int = 0
-    _growing: GrowingHtml = field(default_factory=GrowingHtml)
+    colour: Colour = plain
+    _growing: GrowingHtml = field(init=False)
     _html: tuple[int, str] = (-1, "")
     _rendering: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._growing = GrowingHtml(self.colour)
 
     @property
     def state(self) -> str:
@@ -66,6 +74,7 @@ class Event:
     number: int
     name: str
     data: Callable[[], Mapping[str, Any]]
+    size: int = 0
 
     def encoded(self, epoch: str) -> bytes:
         """As server-sent events are written."""
@@ -74,25 +83,34 @@ class Event:
 
 
 class Feed:
-    """One user's events, the newest KEPT_EVENTS; of a growing reply only the newest state."""
+    """One user's events, the newest that fit; of a growing reply only the newest state."""
 
     def __init__(self) -> None:
         self._events: dict[int, Event] = {}  # in the order of their numbers
         self._by_key: dict[str, int] = {}
         self._lost = 0  # the newest number that was dropped for want of room
+        self._characters = 0
         self.number = 0
         self.readers: set[asyncio.Event] = set()
 
     def push(
-        self, name: str, data: Callable[[], Mapping[str, Any]], *, key: str | None = None
+        self,
+        name: str,
+        data: Callable[[], Mapping[str, Any]],
+        *,
+        key: str | None = None,
+        size: int = 0,
     ) -> None:
-        """Add an event; it takes the place of the last one with the same `key`."""
+        """Add an event of `size` characters; it replaces the last one with the same `key`."""
         self.number += 1
         if key is not None:
-            self._events.pop(self._by_key.get(key, 0), None)
+            self._forget(self._by_key.get(key, 0))
             self._by_key[key] = self.number
-        self._events[self.number] = Event(self.number, name, data)
-        if len(self._events) > KEPT_EVENTS:
+        self._events[self.number] = Event(self.number, name, data, size)
+        self._characters += size
+        while len(self._events) > KEPT_EVENTS or (
+            self._characters > KEPT_CHARACTERS and len(self._events) > 1
+        ):
             self._drop_oldest()
         for reader in self.readers:
             reader.set()
@@ -108,9 +126,13 @@ class Feed:
             newer.append(self._events[there])
         return newer[::-1]
 
+    def _forget(self, number: int) -> None:
+        event = self._events.pop(number, None)
+        self._characters -= event.size if event is not None else 0
+
     def _drop_oldest(self) -> None:
         self._lost = next(iter(self._events))
-        del self._events[self._lost]
+        self._forget(self._lost)
         for key in [key for key, number in self._by_key.items() if number == self._lost]:
             del self._by_key[key]
 

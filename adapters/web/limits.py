@@ -23,10 +23,72 @@ NAME_CHARACTERS = 80
 RETRY_SECONDS = 5
 """When to ask again after 429: an answer takes about so long."""
 
+LENT_BYTES = 64 * BODY_BYTES
+"""All bodies together that routes of other adapters may hold: they read one before they know whose
+it is. A platform sends some thousand bytes each time."""
+
+FREE_BYTES = 16_384
+"""Of each such body not counted: a platform's usual event is never refused for what others send."""
+
 TOO_MANY = "You have too many answers and pages open at once: close some, or ask again soon."
 
 
 TOO_LONG = f"A request may have {BODY_BYTES:,} bytes at most."
+UNCLEAR_LENGTH = "A request has either a Content-Length or a Transfer-Encoding."
+BUSY = "Too much is being received at once: ask again soon."
+
+
+class OneLength:
+    """An ASGI app that refuses requests with two lengths: a proxy may have believed the other."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 400 and close, or let the request through."""
+        headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            close = {"Connection": "close"}
+            await JSONResponse({"error": UNCLEAR_LENGTH}, 400, close)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+class LentBodies:
+    """What the bodies of unknown senders hold together; more than `most` bytes are refused."""
+
+    def __init__(self, most: int = LENT_BYTES) -> None:
+        self.left = most
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """The app, with its requests' bodies counted until they are answered."""
+        return _Counted(app, self)
+
+
+class _Counted:
+    """An object, since Starlette takes a function for a handler of requests."""
+
+    def __init__(self, app: ASGIApp, bodies: LentBodies) -> None:
+        self._app, self._bodies = app, bodies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        held, free = 0, FREE_BYTES
+
+        async def counted() -> Message:
+            nonlocal held, free
+            message = await receive()
+            size = len(message.get("body", b""))
+            free, size = max(free - size, 0), max(size - free, 0)
+            if size > self._bodies.left:
+                raise HTTPException(503, BUSY, headers={"Retry-After": str(RETRY_SECONDS)})
+            held += size
+            self._bodies.left -= size
+            return message
+
+        try:
+            await self._app(scope, counted, send)
+        finally:
+            self._bodies.left += held
 
 
 class BodyLimit:

@@ -93,7 +93,7 @@ class OneShot:
         """Read a template, or messages, fill in the input, and write it in both notations."""
         template = _template(asked)
         if asked.input is not None:
-            template = template.render(asked.input)
+            template = _filled(template, asked.input)
         return models.TemplateAnswer(
             messages=[
                 models.CompletionMessage(role=role.value, content=text)
@@ -116,6 +116,14 @@ def _pairs(inputs: models.ConversationalInputs) -> Said:
     for person, assistant in zip(people, answers, strict=True):
         said += [(Role.USER, person), (Role.ASSISTANT, assistant)]
     return tuple(said)
+
+
+def _filled(template: Template, given: str) -> Template:
+    """The template with its input. Raises 422 where that becomes too long."""
+    try:
+        return template.render(given)
+    except TemplateError as error:
+        raise wrong(("body", "input"), str(error.problem), "too_long") from error
 
 
 def _template(asked: models.TemplateText | models.TemplateMessages) -> Template:

@@ -15,16 +15,8 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
-from pygments import highlight
-from pygments.formatters.html import HtmlFormatter
-from pygments.lexers import get_lexer_by_name
-from pygments.util import ClassNotFound
 
-MOST_COLOURED = 20_000
-"""Characters of a code block that get colours: Pygments reads about a million in a second."""
-
-KEPT_BLOCKS = 128
-"""Coloured code blocks that are remembered: a growing reply is rendered many times."""
+from adapters.web.highlighter import MOST_COLOURED, Colour, plain
 
 KEPT_TEXTS = 256
 """Messages whose HTML is remembered: every tab and every reload asks for the same ones."""
@@ -48,8 +40,9 @@ class _Html(RendererHTML):
     ) -> str:
         token = tokens[idx]
         words = token.info.split()
-        coloured = len(token.content) <= env.get("coloured", MOST_COLOURED)
-        return _code(token.content, words[0] if words else "", coloured=coloured)
+        short = len(token.content) <= env.get("coloured", MOST_COLOURED)
+        colour = env.get("colour", plain) if short else plain
+        return _code(token.content, words[0] if words else "", colour)
 
     def code_block(
         self,
@@ -58,7 +51,7 @@ class _Html(RendererHTML):
         options: OptionsDict,
         env: MutableMapping[str, Any],
     ) -> str:
-        return _code(tokens[idx].content, "", coloured=False)
+        return _code(tokens[idx].content, "", plain)
 
     def image(
         self,
@@ -98,16 +91,16 @@ _REL = "noopener noreferrer nofollow"
 
 
 @lru_cache(maxsize=KEPT_TEXTS)
-def html_of(markdown: str) -> str:
+def html_of(markdown: str, colour: Colour = plain) -> str:
     """What the model wrote, as HTML."""
-    html: str = _parser().render(markdown)
+    html: str = _parser().render(markdown, {"colour": colour})
     return html
 
 
 @lru_cache(maxsize=KEPT_TEXTS)
-def html_of_person(text: str) -> str:
+def html_of_person(text: str, colour: Colour = plain) -> str:
     """What a person wrote: their line breaks are meant."""
-    html: str = _parser(breaks=True).render(text)
+    html: str = _parser(breaks=True).render(text, {"colour": colour})
     return html
 
 
@@ -117,16 +110,17 @@ class GrowingHtml:
     A definition of a link below its use takes effect only when the whole text is rendered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, colour: Colour = plain) -> None:
         self._source, self._done, self._html = "", 0, ""
-        self._env: dict[str, Any] = {}
+        self._colour = colour
+        self._env: dict[str, Any] = {"colour": colour}
 
     def html(self, source: str) -> str:
         """The HTML of `source`, a continuation of the last one or another text altogether."""
         if "\r" in source:  # a line's end to markdown-it, and it would change where lines are
             source = source.replace("\r\n", "\n").replace("\r", "\n")
         if not source.startswith(self._source[: self._done]):
-            self._done, self._html, self._env = 0, "", {}
+            self._done, self._html, self._env = 0, "", {"colour": self._colour}
         self._source = source
         parser = _parser()
         tail = source[self._done :]
@@ -172,24 +166,11 @@ def _fit(token: Token) -> None:
         token.attrs["class"] = style.replace("text-align:", "align-")
 
 
-def _code(code: str, language: str, *, coloured: bool) -> str:
-    name = escape(language)
-    inside = _coloured(code, language) if coloured else escape(code)
+def _code(code: str, language: str, colour: Colour) -> str:
     return (
-        f'<pre class="code" data-language="{name}" tabindex="0">'
-        f'<code class="highlight">{inside}</code></pre>\n'
+        f'<pre class="code" data-language="{escape(language)}" tabindex="0">'
+        f'<code class="highlight">{colour(code, language)}</code></pre>\n'
     )
-
-
-@lru_cache(maxsize=KEPT_BLOCKS)
-def _coloured(code: str, language: str) -> str:
-    if not language:
-        return escape(code)
-    try:
-        lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
-    except ClassNotFound:
-        return escape(code)
-    return str(highlight(code, lexer, HtmlFormatter(nowrap=True)))
 
 
 def _last_block(tokens: Sequence[Token], *, whole_lines: int) -> tuple[int, int] | None:

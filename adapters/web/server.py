@@ -7,19 +7,19 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adapters.web.auth import Guard
+from adapters.web.gate import Connection, Gate, Limits
+from adapters.web.limits import LentBodies, OneLength
 from bot.domain import Health
 from bot.errors import CannotStart
-
-BACKLOG = 2_048
-"""Connections that wait to be accepted: uvicorn's own default."""
 
 _ADVICE = {
     errno.EADDRINUSE: "another program has that port; set HTTP_PORT to a free one",
@@ -31,6 +31,7 @@ class HttpServer:
     """Serves until cancelled. `health` names each part; `apps` are ASGI apps by exact path.
 
     `site` has every other path; `listening` is called with the address once it answers there.
+    `hosts` are names that /healthz answers under, besides this machine's and any address.
     """
 
     def __init__(
@@ -42,20 +43,25 @@ class HttpServer:
         apps: Mapping[str, ASGIApp],
         site: ASGIApp | None = None,
         listening: Callable[[str], None] | None = None,
+        hosts: Sequence[str] = (),
+        limits: Limits | None = None,
     ) -> None:
-        self._host, self._port, self._health = host, port, health
+        self._limits = limits or Limits()
+        self._host, self._port = host, port
         self._listening = listening
+        lent = LentBodies()
         routes: Sequence[BaseRoute] = [
-            Route("/healthz", self._healthz, methods=["GET"]),
-            *(Route(path, app) for path, app in apps.items()),
+            Route("/healthz", Guard(_Healthz(health), hosts=hosts, any_address=True)),
+            *(Route(path, lent.around(app)) for path, app in apps.items()),
         ]
-        self._app = Starlette(routes=routes)
+        starlette = Starlette(routes=routes)
         if site is not None:
-            self._app.router.default = site  # a Mount would not match a path with a line break
+            starlette.router.default = site  # a Mount would not match a path with a line break
+        self._app = OneLength(starlette)
 
     async def run(self) -> None:
         """Listen; raises CannotStart when the address cannot be had."""
-        listener = _listen(self._host, self._port)
+        listener = _listen(self._host, self._port, self._limits.backlog)
         server = _Server(
             uvicorn.Config(
                 self._app,
@@ -65,6 +71,9 @@ class HttpServer:
                 access_log=False,
                 lifespan="off",
                 timeout_graceful_shutdown=5,
+                http=partial(Connection, gate=Gate(self._limits)),  # type: ignore[arg-type]
+                ws="none",
+                backlog=self._limits.backlog,
             ),
             listening=self._listening,
         )
@@ -76,7 +85,20 @@ class HttpServer:
             await serving
             raise
 
-    async def _healthz(self, _request: Request) -> Response:
+
+class _Healthz:
+    """`GET /healthz`: whether each part works."""
+
+    def __init__(self, health: Callable[[], Mapping[str, Health]]) -> None:
+        self._health = health
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 200 when everything works, else 503."""
+        await self._answer(scope["method"])(scope, receive, send)
+
+    def _answer(self, method: str) -> Response:
+        if method not in ("GET", "HEAD"):
+            return Response(status_code=405, headers={"Allow": "GET, HEAD"})
         parts = self._health()
         ok = all(part.ok for part in parts.values())
         body = {
@@ -86,11 +108,11 @@ class HttpServer:
         return JSONResponse(body, status_code=200 if ok else 503)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, backlog: int) -> socket.socket:
     """The listening socket. uvicorn would end the process where it cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=backlog)
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, "set HTTP_HOST to an address of this machine")
         raise CannotStart(f"Nothing can listen on {host}:{port}: {advice}.") from error

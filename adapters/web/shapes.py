@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from adapters.web.highlighter import Colour
 from adapters.web.hub import Live
 from adapters.web.render import html_of, html_of_person
 from bot.conclusions import controls_for
@@ -82,15 +83,16 @@ def message_record(message: MessageRecord, conversation: str) -> dict[str, Any]:
 
 
 # ── the page ──────────────────────────────────────────────────────────────────────────────────
-def page_message(message: MessageRecord) -> dict[str, Any]:
+def page_message(message: MessageRecord, colour: Colour) -> dict[str, Any]:
     """A message of a person, or one that was put there as a record."""
     assistant = message.role is Role.ASSISTANT
     author = message.author.name if message.author else ""
+    html = html_of if assistant else html_of_person
     return {
         "id": message.uid,
         "role": message.role.value,
         "author": BOT_NAME if assistant else author,
-        "html": html_of(message.content) if assistant else html_of_person(message.content),
+        "html": html(message.content, colour),
         "text": message.content,
         "created_at": timestamp(message.created_at),
         "state": "queued" if message.waiting else "done",
@@ -103,13 +105,13 @@ def page_message(message: MessageRecord) -> dict[str, Any]:
     }
 
 
-def page_reply(reply: ReplyRecord, live: Live | None) -> dict[str, Any]:
+def page_reply(reply: ReplyRecord, live: Live | None, colour: Colour) -> dict[str, Any]:
     """A reply from the database; while it is written, as far as it has come."""
     if reply.outcome is None:
         return page_live(live) if live is not None else _page_begun(reply)
     return {
         **_page_begun(reply),
-        "html": html_of(reply.display),
+        "html": html_of(reply.display, colour),
         "text": reply.content or reply.display,
         "state": _STATES[reply.outcome],
         "model": reply.model,
@@ -161,7 +163,7 @@ def _page_empty(turn: int, begun_at: float) -> dict[str, Any]:
     }
 
 
-def page_thread(thread: ThreadRecord) -> dict[str, Any]:
+def page_thread(thread: ThreadRecord, colour: Colour) -> dict[str, Any]:
     """A thread as a line of the channel."""
     conversation = thread.record.conversation
     return {
@@ -170,7 +172,7 @@ def page_thread(thread: ThreadRecord) -> dict[str, Any]:
         "model": conversation.model,
         "created_at": timestamp(conversation.created_at),
         "updated_at": timestamp(conversation.updated_at),
-        "root": page_message(thread.root),
+        "root": page_message(thread.root, colour),
         "replies": thread.replies,
         "epoch": conversation.epoch,
         "busy": thread.record.busy,

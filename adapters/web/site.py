@@ -14,8 +14,9 @@ from starlette.types import ASGIApp
 
 from adapters.web.admin import Admin
 from adapters.web.assets import docs_routes, page_routes
-from adapters.web.auth import Access, Guard
+from adapters.web.auth import Access, Doorkeeper, Guard
 from adapters.web.conversations import Conversations, Records
+from adapters.web.guesses import Guesses
 from adapters.web.limits import BodyLimit, Streams
 from adapters.web.oneshot import OneShot
 from adapters.web.talk import Talk
@@ -40,6 +41,7 @@ def build_site(
     models: Sequence[str],
     hosts: Sequence[str],
     any_address: bool,
+    guesses: Guesses,
 ) -> ASGIApp:
     """The ASGI app of the page and the API; see `Guard` for `hosts` and `any_address`."""
     app = FastAPI(
@@ -65,7 +67,8 @@ def build_site(
     app.include_router(Admin(library=talk.library).router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])
-    return Guard(BodyLimit(app), hosts=hosts, any_address=any_address)
+    door = Doorkeeper(BodyLimit(app), access=access, guesses=guesses)
+    return Guard(door, hosts=hosts, any_address=any_address, local=not access.needs_token)
 
 
 def _describe_models(app: FastAPI, models: Sequence[str]) -> None:
@@ -103,7 +106,7 @@ def _allowed(request: Request) -> set[str]:
 async def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     detail = [
-        {"loc": list(problem["loc"]), "msg": problem["msg"], "type": problem["type"]}
+        {"loc": list(problem["loc"]), "msg": _said(problem["msg"]), "type": problem["type"]}
         for problem in error.errors()
     ]
     first = detail[0]
@@ -111,6 +114,11 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     named = [part for part in first["loc"][1:] if first["type"] != "json_invalid"]
     where = ".".join(str(part) for part in named) or str(first["loc"][0])
     return JSONResponse({"error": f"{where}: {first['msg']}", "detail": detail}, 422)
+
+
+def _said(message: str) -> str:
+    """The message without pydantic's prefix."""
+    return message.removeprefix("Value error, ")
 
 
 async def _store_down(_request: Request, _error: Exception) -> Response:

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 from adapters.web.hub import Event, Hub
+from adapters.web.rendering import Rendering
 
 UPDATE_SECONDS = 0.05
 """A page is told at most so often: 20 times a second reads as a steady flow."""
@@ -23,7 +24,9 @@ KEEP_ALIVE_SECONDS = 15.0
 """Proxies close what is silent for a minute, some after 30 s."""
 
 
-async def tab_events(hub: Hub, user: str, last: str | None) -> AsyncIterator[bytes]:
+async def tab_events(
+    hub: Hub, user: str, last: str | None, rendering: Rendering
+) -> AsyncIterator[bytes]:
     """What happens to `user` from now on, or after the event with the id `last`."""
     feed, number = hub.feed(user), _number(hub, last)
     newer = feed.since(number) if number is not None else None
@@ -42,7 +45,7 @@ async def tab_events(hub: Hub, user: str, last: str | None) -> AsyncIterator[byt
                 yield f"id: {hub.epoch}-{number}\nevent: refresh\ndata: {{}}\n\n".encode()
             elif newer:
                 number = newer[-1].number
-                data, took = await asyncio.to_thread(_encoded, newer, hub.epoch)
+                data, took = await rendering.run(_encoded, newer, hub.epoch)
                 yield data
                 await asyncio.sleep(min(max(UPDATE_SECONDS, PAUSES * took), LONGEST_PAUSE))
             else:

@@ -15,6 +15,7 @@ from typing import Any
 from fastapi import HTTPException
 
 from adapters.web.hub import Hub
+from adapters.web.rendering import Rendering
 from adapters.web.shapes import page_message
 from adapters.web.templates import Said
 from bot.domain import Address, Answer, Author, ConversationKey, Incoming, Receipt
@@ -45,8 +46,9 @@ def place_of(user: str, channel: str | None = None) -> Place:
 class Talk:
     """Questions of users, and what becomes of them. `inbox` is set while the adapter runs."""
 
-    def __init__(self, *, library: Library, hub: Hub, clock: Clock) -> None:
+    def __init__(self, *, library: Library, hub: Hub, clock: Clock, rendering: Rendering) -> None:
         self.library, self.hub, self.clock = library, hub, clock
+        self.rendering = rendering
         self.inbox: Inbox | None = None
         self._answers: dict[str, asyncio.Future[Answer]] = {}
         # Two messages never share a position, not even across restarts.
@@ -86,7 +88,7 @@ class Talk:
         if asked is None or asked.turn is None:
             raise HTTPException(404, GONE)
         if record.conversation.key.channel == CHANNEL:
-            message = await asyncio.to_thread(page_message, asked)
+            message = await self.rendering.run(page_message, asked, self.rendering.colour)
             self.tell_message(user, record.uid, message, None)
         return asked.turn
 
@@ -103,7 +105,8 @@ class Talk:
         `client_id` lets the tab that sent it know that it arrived, whatever is first.
         """
         shape = {"thread": thread, **message, "client_id": client_id}
-        self.hub.feed(user).push("message", lambda: shape)
+        size = len(message["text"]) + len(message["html"])
+        self.hub.feed(user).push("message", lambda: shape, size=size)
 
     async def complete(self, record: ConversationRecord, user: str, text: str) -> ReplyRecord:
         """Ask a question, and wait for the answer."""

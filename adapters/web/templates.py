@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from html import unescape
+from itertools import groupby
 from typing import Protocol
 
 from bot.domain import Role
@@ -20,6 +21,10 @@ from bot.errors import TemplateError
 
 Said = tuple[tuple[Role, str], ...]
 INDENT = "    "
+MOST_FILLED = 400_000
+"""Characters of all messages together once the input is in its places: several times what a model
+reads. A few bytes of a place, times a long input, would otherwise take all memory."""
+
 _ROLES = {role.value: role for role in Role}
 _INPUT_NAMES = ("input", "user")  # what a person says, in either notation
 
@@ -57,12 +62,22 @@ class Template:
         return any(Slot.INPUT in block.parts for block in self.blocks)
 
     def render(self, given: str) -> Template:
-        """The same conversation with the input in its place."""
+        """The same conversation with the input in its place. Raises TemplateError: too long."""
+        self._require_room(given)
         return said_so((block.role, block.text(given)) for block in self.blocks)
 
     def messages(self, given: str = "") -> Said:
-        """Roles and texts, with the input in its place."""
+        """Roles and texts, with the input in its place. Raises TemplateError: too long."""
+        self._require_room(given)
         return tuple((block.role, block.text(given)) for block in self.blocks)
+
+    def _require_room(self, given: str) -> None:
+        parts = [part for block in self.blocks for part in block.parts]
+        slots = sum(isinstance(part, Slot) for part in parts)
+        filled = sum(len(part) for part in parts if isinstance(part, str)) + slots * len(given)
+        if filled > MOST_FILLED:
+            problem = f"filled in, it has {filled:,} characters; {MOST_FILLED:,} is the most"
+            raise TemplateError(problem, line=1, column=1)
 
     def opening(self) -> Said:
         """What is said before the first question; the question itself is the last block's input.
@@ -298,11 +313,10 @@ def _dedented(raw: str) -> str:
 def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
     """The parts with neighbouring texts as one, and without empty ones."""
     joined: list[Part] = []
-    for part in parts:
-        if isinstance(part, str) and joined and isinstance(joined[-1], str):
-            joined[-1] += part
-        elif part != "":
-            joined.append(part)
+    for _, run in groupby(parts, key=type):
+        neighbours = list(run)
+        texts = [part for part in neighbours if isinstance(part, str)]
+        joined += ["".join(texts)] if any(texts) else [p for p in neighbours if p != ""]
     return tuple(joined)
 
 

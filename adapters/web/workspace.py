@@ -6,20 +6,20 @@ loads its threads again and has lost nothing.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Header, HTTPException, Query
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from adapters.web import shapes
 from adapters.web.auth import User
 from adapters.web.hub import Live
 from adapters.web.limits import MESSAGE_CHARACTERS, Streams
+from adapters.web.sizes import first, message_size, newest, read_newest
 from adapters.web.streams import EventStream
 from adapters.web.tabs import tab_events
 from adapters.web.talk import CHANNEL, PLATFORM, Talk, place_of
@@ -58,6 +58,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     commands.HELP: "what I can do",
 }
 _MENTION = re.compile(r"(?<![\w@])@threadline\b[,:]?", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]{0,18}")  # what a column of the database can hold
 
 
 class NewMessage(BaseModel):
@@ -76,6 +77,13 @@ class NewCommand(BaseModel):
     argument: str = Field(default="", max_length=200)
     client_id: uuid.UUID | None = None
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """Only a model has a name; everything else is named by its number."""
+        if self.name != commands.MODEL and not _NUMBER.fullmatch(self.argument.strip()):
+            raise ValueError("argument: write the number of a turn or of an epoch, or nothing")
+        return self
+
 
 class Workspace:
     """The page's side of the adapter. `opening` is already said where a thread begins."""
@@ -91,6 +99,7 @@ class Workspace:
         opening: tuple[tuple[Role, str], ...] = (),
     ) -> None:
         self._talk, self._library, self._hub = talk, talk.library, talk.hub
+        self._rendering, self._colour = talk.rendering, talk.rendering.colour
         self._streams, self._needs_token = streams, needs_token
         self._models, self._default_model = tuple(models), default_model
         self._opening = opening
@@ -129,10 +138,14 @@ class Workspace:
         """The channel's threads, the newest last."""
         place, newest = place_of(user, CHANNEL), self._hub.newest(user)
         found = await self._library.threads(place, before=before, limit=limit)
-        lines = await asyncio.to_thread(lambda: [*map(shapes.page_thread, reversed(found))])
+        shown = first(found, thread_size)
+        lines = await self._rendering.run(
+            lambda: [shapes.page_thread(thread, self._colour) for thread in reversed(shown)]
+        )
+        more = len(found) == limit or len(shown) < len(found)
         return {
             "threads": lines,
-            "next": found[-1].record.uid if len(found) == limit else None,
+            "next": shown[-1].record.uid if more else None,
             "event": newest,
         }
 
@@ -153,20 +166,32 @@ class Workspace:
     async def _messages(self, conversation: int) -> list[dict[str, Any]]:
         # Replies first: one that is concluded in between is then shown as it was, and its event
         # follows.
-        replies = await self._library.replies(conversation, limit=MOST_MESSAGES)
-        messages = await self._library.latest(conversation, limit=MOST_MESSAGES)
-        return await asyncio.to_thread(self._entries, messages, replies)
+        replies = await read_newest(
+            lambda limit: self._library.replies(conversation, limit=limit),
+            reply_size,
+            most=MOST_MESSAGES,
+        )
+        messages = await read_newest(
+            lambda limit: self._library.latest(conversation, limit=limit),
+            message_size,
+            most=MOST_MESSAGES,
+        )
+        return await self._rendering.run(self._entries, messages, replies)
 
     def _entries(
         self, messages: Sequence[MessageRecord], replies: Sequence[ReplyRecord]
     ) -> list[dict[str, Any]]:
         """In index order. Rendering takes its time, so it is done beside the loop."""
         entries = [
-            *((m.index, shapes.page_message(m)) for m in messages if not m.is_reply),
-            *((r.index, shapes.page_reply(r, self._hub.live(r.turn))) for r in replies),
+            *((m.index, shapes.page_message(m, self._colour)) for m in messages if not m.is_reply),
+            *(
+                (r.index, shapes.page_reply(r, self._hub.live(r.turn), self._colour))
+                for r in replies
+            ),
         ]
         entries.sort(key=lambda entry: (entry[0] is None, entry[0] or 0))
-        return [shape for _, shape in entries[-MOST_MESSAGES:]]
+        shown = [shape for _, shape in entries[-MOST_MESSAGES:]]
+        return newest(shown, lambda shape: len(shape["text"]) + len(shape["html"]))
 
     async def _record(self, user: str, thread: uuid.UUID) -> ConversationRecord:
         record = await self._library.find(str(thread), place_of(user, CHANNEL))
@@ -210,7 +235,9 @@ class Workspace:
         asked = None
         if receipt is Receipt.QUESTION or receipt is Receipt.KNOWN:
             asked = await self._library.asked(incoming.source)
-        message = None if asked is None else await asyncio.to_thread(shapes.page_message, asked)
+        message = None
+        if asked is not None:
+            message = await self._rendering.run(shapes.page_message, asked, self._colour)
         if receipt is Receipt.QUESTION and message is not None:
             self._talk.tell_message(user, incoming.key.thread, message, incoming.message_id)
         if answer is not None and answer.text:
@@ -255,8 +282,9 @@ class Workspace:
         else:
             self._hub.feed(live.user).push(
                 "reply",
-                lambda: {"thread": live.thread, **shapes.page_reply(reply, None)},
+                lambda: {"thread": live.thread, **shapes.page_reply(reply, None, self._colour)},
                 key=f"reply-{live.turn}",
+                size=reply_size(reply),
             )
         self._tell_thread(live.user, thread)
 
@@ -272,7 +300,10 @@ class Workspace:
     def _tell_thread(self, user: str, thread: ThreadRecord | None) -> None:
         if thread is not None:
             self._hub.feed(user).push(
-                "thread", lambda: shapes.page_thread(thread), key=f"thread-{thread.record.uid}"
+                "thread",
+                lambda: shapes.page_thread(thread, self._colour),
+                key=f"thread-{thread.record.uid}",
+                size=thread_size(thread),
             )
 
     def _tell_notice(
@@ -281,7 +312,7 @@ class Workspace:
         """`client_id` lets the tab that asked know its own: it has the answer already."""
         uid = thread.record.uid if thread else None
         shape = {"thread": uid, "text": text, "client_id": client_id}
-        self._hub.feed(user).push("notice", lambda: shape)
+        self._hub.feed(user).push("notice", lambda: shape, size=len(text))
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
     async def events(
@@ -292,8 +323,20 @@ class Workspace:
     ) -> EventStream:
         """What happens from now on, or from the event with that id on."""
         return EventStream(
-            tab_events(self._hub, user, last_event_id or after), self._streams.hold(user)
+            tab_events(self._hub, user, last_event_id or after, self._rendering),
+            self._streams.hold(user),
         )
+
+
+# ── sizes ─────────────────────────────────────────────────────────────────────────────────────
+def thread_size(thread: ThreadRecord) -> int:
+    """Characters of its line in the channel."""
+    return message_size(thread.root)
+
+
+def reply_size(reply: ReplyRecord) -> int:
+    """Characters of a reply: as text and as it is shown."""
+    return len(reply.content) + len(reply.display)
 
 
 # ── texts and keys ────────────────────────────────────────────────────────────────────────────

@@ -17,6 +17,10 @@ from bot.store import rows
 
 T = TypeVar("T")
 
+COMMAND_SECONDS = 30 * 86_400.0
+"""How long the record of a command is kept: Slack delivers again for hours, and a gap of weeks is
+read from its watermark on."""
+
 
 def reset(db: sqlite3.Connection, key: ConversationKey, now: float) -> Conversation | None:
     """See `Store.reset`. `now` is in Unix seconds."""
@@ -89,6 +93,14 @@ def record_command(db: sqlite3.Connection, source: str, now: float) -> None:
     if known.fetchone() is not None:
         raise CommandDone(source)
     db.execute("INSERT INTO commands (source, done_at) VALUES (?, ?)", (source, now))
+
+
+def forget_old_commands(db: sqlite3.Connection, now: float) -> None:
+    """Drop the records of commands that cannot come again; once a start, since it reads them all.
+
+    A message so old is never delivered or read again: the watermarks are behind it.
+    """
+    db.execute("DELETE FROM commands WHERE done_at < ?", (now - COMMAND_SECONDS,))
 
 
 def recorded(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -28,7 +28,7 @@ from bot.domain import (
     Message,
     Watermark,
 )
-from bot.errors import LostOwnership
+from bot.errors import LostOwnership, StoreUnavailable
 from bot.ports import Clock
 from bot.store import again, changes, conversations, reads, turns, watermarks
 from bot.store.accept import accept
@@ -81,6 +81,9 @@ class SqliteStore:
                 writer = watch.over(writing, writes=True)
                 readers = watch.over(reading, writes=False)
                 async with watch.trying(writer):
+                    with suppress(StoreUnavailable):  # it can wait for the next start
+                        now = clock.time()
+                        await writer.run(partial(conversations.forget_old_commands, now=now))
                     yield cls(writer=writer, readers=readers, clock=clock, watch=watch)
 
     def health(self) -> Health:

@@ -74,7 +74,10 @@ async def command(*words: str, folder: Path, **environ: str) -> tuple[int, str, 
 
 # ── platforms ─────────────────────────────────────────────────────────────────────────────────
 async def test_slack_over_signed_http(slack: SlackStage, model: ModelSim, tmp_path: Path) -> None:
-    """The one HTTP port serves Slack's events and /healthz; a forged event is refused."""
+    """The one HTTP port serves Slack's events and /healthz; a forged event is refused.
+
+    It is published, so without tokens the page and the API are closed, whatever the Host is.
+    """
     await model.say("Over HTTP.")
     environ = settings_of(model, slack, SLACK_SIGNING_SECRET=s.SIGNING_SECRET, SLACK_APP_TOKEN="")
     async with BotProcess(tmp_path, environ) as bot:
@@ -86,6 +89,9 @@ async def test_slack_over_signed_http(slack: SlackStage, model: ModelSim, tmp_pa
             forged = {"type": "event_callback", "event": {"type": "app_mention"}}
             async with session.post(events, json=forged) as response:
                 assert response.status == 401
+            for path in ("/", "/conversation", "/app/session", "/openapi.json", "/static/app.js"):
+                async with session.get(f"http://127.0.0.1:{bot.http_port}{path}") as response:
+                    assert (response.status, set(await response.json())) == (403, {"error"})
 
 
 async def test_both_platforms_in_one_process(

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from adapters.console.client import ConsoleAdapter
+from adapters.console.lines import make_private
 from bot import texts
 from bot.app import open_core
 from bot.clock import SystemClock
@@ -54,3 +55,14 @@ async def test_what_cannot_be_done_is_said_and_the_next_line_is_taken(tmp_path: 
     assert texts.NOTHING_TO_RETRY in said
     assert texts.NOTHING_TO_STOP in said
     assert "hello" in said
+
+
+def test_only_the_person_can_read_what_they_typed(tmp_path: Path) -> None:
+    """In a new file, and in one of an earlier version."""
+    for history in (tmp_path / "new", tmp_path / "old"):
+        if history.name == "old":
+            history.write_text("+hello\n")
+            history.chmod(0o644)
+        make_private(history)
+        assert history.stat().st_mode & 0o777 == 0o600
+    assert history.read_text() == "+hello\n"

@@ -16,6 +16,7 @@ from bot.domain import Address, Watermark
 from bot.errors import CommandDone
 from bot.store import conversations, reads, turns, watermarks
 from bot.store.accept import accept
+from bot.store.conversations import COMMAND_SECONDS
 from bot.store.migrate import migrate
 from bot.store.sqlite import SqliteStore
 from tests.clock import ManualClock
@@ -124,6 +125,24 @@ async def test_a_command_is_done_once_it_is_recorded(store: SqliteStore) -> None
     with pytest.raises(CommandDone):
         await store.record_command("sim/w1/c1/m1")
     await store.record_command("sim/w1/c1/m2")
+
+
+async def test_the_record_of_a_command_is_kept_for_as_long_as_it_can_come_again(
+    tmp_path: Path,
+) -> None:
+    """And no longer: the table does not grow for good."""
+    clock = ManualClock()
+    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
+        await store.record_command("old")
+    await clock.advance(COMMAND_SECONDS - 1)
+    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
+        with pytest.raises(CommandDone):
+            await store.record_command("old")
+        await store.record_command("new")
+    await clock.advance(2)
+    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
+        found = await store._read(lambda db: db.execute("SELECT source FROM commands").fetchall())
+        assert [row["source"] for row in found] == ["new"]
 
 
 async def test_readers_see_whole_turns_while_the_writer_writes(store: SqliteStore) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
+import re
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
+import structlog
 from aiohttp import ClientConnectionResetError, ServerDisconnectedError
 from discord.errors import ConnectionClosed
 
+from bot import logs
 from bot.logs import one_line_for_a_lost_connection
 
 
@@ -64,3 +70,43 @@ def test_what_is_broken_keeps_its_traceback(
     (record,) = told.records
     assert record.levelname == "ERROR"
     assert record.exc_info is not None
+
+
+# ── control characters ────────────────────────────────────────────────────────────────────────
+HOSTILE = (
+    "\x1b[31m\x1b]0;title\x07\x9b2J\u202e\u2028\r\n2026-11-28 [info] forged\x00\x7f\u200b\ud800"
+)
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_no_control_character_of_a_text_reaches_the_log(
+    form: Literal["console", "json"],
+) -> None:
+    """In an event, a name, a value, a nested one, an error's text, ours or a library's."""
+    out = io.StringIO()
+    with kept_logging():
+        logs.configure(level="INFO", form=form, secrets=[], stream=out)
+        ours = structlog.stdlib.get_logger("bot.unit")
+        try:
+            raise ValueError(HOSTILE)
+        except ValueError:
+            ours.exception(f"failed {HOSTILE}", text=HOSTILE, nested={"x": [HOSTILE]})
+            logging.getLogger("library").exception("failed %s", HOSTILE)
+        ours.info("one", **{f"key{HOSTILE}": HOSTILE})
+    text = out.getvalue()
+    assert not re.search(r"[^\S \n]|[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u202e\ud800]", text)
+    assert text.count("forged") >= 6
+    assert not [line for line in text.split("\n") if line.startswith("2026-11-28 [info]")]
+
+
+@contextlib.contextmanager
+def kept_logging() -> Iterator[None]:
+    """Logging as it was, afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()

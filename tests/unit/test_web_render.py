@@ -112,7 +112,6 @@ def test_growing_renders_only_what_is_open(monkeypatch: pytest.MonkeyPatch) -> N
         ("~~gone~~", "<p><s>gone</s></p>\n"),
         ("![a cat](http://x.example/c.png)", 'rel="noopener noreferrer nofollow">a cat</a>'),
         ("|a|\n|-:|\n|1|", '<td class="align-right">1</td>'),
-        ("```python\nx = 1\n```", '<code class="highlight"><span class="n">x</span>'),
         ("```nolanguage\n<b>\n```", '<code class="highlight">&lt;b&gt;\n</code>'),
         ("    <b>", '<code class="highlight">&lt;b&gt;\n</code>'),
         ('```"><script>\nx\n```', 'data-language="&quot;&gt;&lt;script&gt;"'),

@@ -10,9 +10,10 @@ from bot.settings import load
 
 
 def test_tokens_are_read_by_name_and_kept_secret() -> None:
-    settings = load({"HTTP_TOKENS": "alice:secret, bob:se:cret=2 "}, None)
-    assert settings.web_tokens == {"alice": "secret", "bob": "se:cret=2"}
-    assert settings.secrets() == ["secret", "se:cret=2"]
+    tokens = ["secret-of-sixteen", "se:cret=2-of-sixteen"]
+    settings = load({"HTTP_TOKENS": f"alice:{tokens[0]}, bob:{tokens[1]} "}, None)
+    assert settings.web_tokens == {"alice": tokens[0], "bob": tokens[1]}
+    assert settings.secrets() == tokens
     assert "se:cret" not in repr(settings)
 
 
@@ -22,20 +23,23 @@ def test_tokens_are_read_by_name_and_kept_secret() -> None:
         "alice",
         "alice:",
         ":secret",
-        "alice:short",
-        "al ice:secret",
-        "al/ice:secret",
-        "alice:sec ret",
-        "alice:sécret-token",
-        "alice:secret,alice:another",
-        "alice:secret,bob:secret",
+        "alice:secret-of-fifteen"[:21],
+        "al ice:secret-of-sixteen",
+        "al/ice:secret-of-sixteen",
+        "alice:sec ret-of-sixteen",
+        "alice:sécret-token-sixteen",
+        "alice:secret-of-sixteen,alice:another-of-sixteen",
+        "alice:secret-of-sixteen,bob:secret-of-sixteen",
+        ",",
+        " , ,, ",
+        ":",
     ],
 )
 def test_wrong_tokens_are_refused_without_showing_them(value: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load({"HTTP_TOKENS": value}, None)
     assert caught.value.setting == "HTTP_TOKENS"
-    assert "secret" not in str(caught.value)
+    assert "secret-" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +62,7 @@ def test_without_tokens_only_this_machine_may_be_listened_to(host: str, alone: b
     else:
         with pytest.raises(SettingsError, match="HTTP_TOKENS"):
             settings.require_consistent()
-    load({"HTTP_HOST": host, "HTTP_TOKENS": "alice:secret"}, None).require_consistent()
+    load({"HTTP_HOST": host, "HTTP_TOKENS": "alice:secret-of-sixteen"}, None).require_consistent()
 
 
 def test_the_page_is_served_alone_or_beside_platforms_with_a_port() -> None:
@@ -68,6 +72,56 @@ def test_the_page_is_served_alone_or_beside_platforms_with_a_port() -> None:
     assert load({**platform, "HTTP_PORT": "9000"}, None).serves_web
     load({**platform, "HTTP_HOST": "0.0.0.0"}, None).require_consistent()  # nothing listens there
     assert load({"HTTP_PORT": "0"}, None).web_port == 0
+
+
+def test_a_token_that_is_too_short_is_refused_with_the_way_to_make_one() -> None:
+    with pytest.raises(SettingsError, match=r"at least 16 characters.*token_urlsafe"):
+        load({"HTTP_TOKENS": "alice:fifteen-letters"}, None)
+
+
+SLACK = {"SLACK_BOT_TOKEN": "xoxb-1", "LLM": "echo", "HTTP_PORT": "8080"}
+HTTP_MODE = {**SLACK, "SLACK_SIGNING_SECRET": "signing"}
+SOCKET_MODE = {**SLACK, "SLACK_APP_TOKEN": "xapp-1"}
+DISCORD = {"DISCORD_TOKEN": "token-of-discord", "LLM": "echo"}
+SIGNED = {"HTTP_TOKENS": "alice:secret-of-sixteen"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "site"),
+    [
+        ({}, True),
+        (SIGNED | {"HTTP_HOST": "0.0.0.0"}, True),
+        (SIGNED | {"HTTP_ALLOWED_HOSTS": "chat.example.org"}, True),
+        (HTTP_MODE, False),
+        (HTTP_MODE | {"HTTP_HOST": "0.0.0.0"}, False),  # as a container has it
+        (HTTP_MODE | SIGNED | {"HTTP_HOST": "0.0.0.0"}, True),
+        (SOCKET_MODE, True),
+        (DISCORD, False),
+        (DISCORD | {"HTTP_PORT": "8080"}, True),
+        (DISCORD | {"HTTP_ALLOWED_HOSTS": "chat.example.org"}, False),  # nothing listens
+    ],
+)
+def test_where_the_page_and_the_api_are_served(environ: dict[str, str], site: bool) -> None:
+    """Without tokens never where the port is published."""
+    settings = load(environ, None)
+    settings.require_consistent()
+    assert settings.serves_site == site
+
+
+@pytest.mark.parametrize(
+    ("environ", "setting"),
+    [
+        ({"HTTP_ALLOWED_HOSTS": "chat.example.org"}, "HTTP_ALLOWED_HOSTS"),
+        (HTTP_MODE | {"HTTP_ALLOWED_HOSTS": "chat.example.org"}, "HTTP_ALLOWED_HOSTS"),
+        (SOCKET_MODE | {"HTTP_HOST": "0.0.0.0"}, "HTTP_TOKENS"),
+        (DISCORD | {"HTTP_PORT": "8080", "HTTP_HOST": "0.0.0.0"}, "HTTP_TOKENS"),
+    ],
+)
+def test_what_would_be_open_to_everybody_does_not_start(
+    environ: dict[str, str], setting: str
+) -> None:
+    with pytest.raises(SettingsError, match=setting):
+        load(environ, None).require_consistent()
 
 
 def test_administrators_of_the_web_are_those_named_so() -> None:

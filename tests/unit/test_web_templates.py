@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -187,3 +189,36 @@ def test_reading_takes_time_in_proportion_to_the_length(piece: str) -> None:
             continue
         assert parse(write_handlebars(template)) == template
     assert time.process_time() - begun < 2.0  # some 0.3 s; a quadratic way takes minutes
+
+
+# ── sizes ─────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("fill", [Template.render, Template.messages])
+def test_what_would_be_too_long_is_refused_before_it_is_filled(fill: Any) -> None:
+    """Many places times a long input: 64 kB of each would take a gigabyte."""
+    slots = '{{#message role="user"}}' + "{{input}}" * 7_000 + "{{/message}}"
+    began = time.process_time()
+    with pytest.raises(TemplateError, match=r"filled in, it has 448,000,000 characters; 400,000"):
+        fill(parse(slots), "x" * 64_000)
+    assert time.process_time() - began < 1
+    most = Template((Block(Role.USER, ("a" * 100_000, *[Slot.INPUT] * 3)),))
+    assert (
+        len(fill(most, "x" * 100_000).blocks if fill is Template.render else fill(most, "x")) == 1
+    )
+    with pytest.raises(TemplateError):
+        fill(most, "x" * 100_001)
+
+
+@pytest.mark.parametrize(
+    "piece", ["{{", "}}", "\\{{", "{{input}}", "&lt;", "{user}", "<message", "\n "]
+)
+@pytest.mark.parametrize(
+    "notation", ['{{{{#message role="user"}}}}{}{{{{/message}}}}', "<message>{}"]
+)
+def test_a_template_is_read_in_a_time_that_grows_with_its_length(notation: str, piece: str) -> None:
+    text = notation.format(piece * (64_000 // len(piece)))
+    began = time.process_time()
+    with contextlib.suppress(TemplateError):
+        template = parse(text)
+        write_tags(template)
+        write_handlebars(template)
+    assert time.process_time() - began < 1

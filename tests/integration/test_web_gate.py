@@ -1,0 +1,272 @@
+"""Connections that say nothing, too little or too much: over raw sockets, with short limits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from adapters.web.gate import RESERVED_DESCRIPTORS, Limits
+from adapters.web.limits import BODY_BYTES, FREE_BYTES, BodyLimit, LentBodies
+from adapters.web.server import HttpServer
+from bot.domain import Health
+
+HOST = b"Host: 127.0.0.1\r\n"
+HEALTHZ = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
+LONG = 60.0  # never waited for
+
+
+class Server:
+    """A running server with a site that gives back what it gets."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._open = contextlib.AsyncExitStack()
+
+    async def connect(self, text: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self._open.callback(writer.close)
+        writer.write(text)
+        return reader, writer
+
+    async def answer(self, text: bytes) -> bytes:
+        """All that comes until the server closes, or a whole answer of /healthz."""
+        reader, _ = await self.connect(text)
+        return await rest(reader)
+
+    async def healthy(self) -> bool:
+        reader, _ = await self.connect(HEALTHZ)
+        async with asyncio.timeout(10):
+            return (await reader.readline()).startswith(b"HTTP/1.1 200")
+
+    async def close(self) -> None:
+        await self._open.aclose()
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(10):
+        try:
+            return await reader.read()
+        except ConnectionError:
+            return b""
+
+
+async def site(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["path"] == "/endless":
+
+        async def endless() -> AsyncIterator[bytes]:
+            while True:
+                yield b"x" * 65_536
+                await asyncio.sleep(0)
+
+        await StreamingResponse(endless())(scope, receive, send)
+        return
+    if scope["path"] == "/stream":
+
+        async def stream() -> AsyncIterator[bytes]:
+            yield b"begun\n"
+            await asyncio.Event().wait()
+
+        await StreamingResponse(stream())(scope, receive, send)
+        return
+    body = await Request(scope, receive).body()
+    await PlainTextResponse(str(len(body)))(scope, receive, send)
+
+
+@contextlib.asynccontextmanager
+async def serving(limits: Limits) -> AsyncIterator[Server]:
+    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    server = HttpServer(
+        host="127.0.0.1",
+        port=0,
+        health=lambda: {"core": Health(ok=True)},
+        apps={"/lent": site},
+        site=BodyLimit(site),
+        listening=address.set_result,
+        hosts=("chat.example.org",),
+        limits=limits,
+    )
+    task = asyncio.create_task(server.run())
+    running = Server(int((await address).rpartition(":")[2]))
+    try:
+        yield running
+    finally:
+        await running.close()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_head_that_does_not_come_is_not_waited_for() -> None:
+    """Neither for its first byte nor for its end, however its bytes trickle."""
+    async with serving(Limits(head_seconds=0.2, body_seconds=LONG)) as server:
+        for begun in (b"", b"GET / HT", b"GET / HTTP/1.1\r\n" + HOST + b"X: "):
+            reader, _ = await server.connect(begun)
+            assert await rest(reader) == b""
+        reader, writer = await server.connect(b"GET / HTTP/1.1\r\n")
+
+        async def trickle() -> None:
+            while not writer.is_closing():
+                writer.write(b"X-A: b\r\n")
+                await asyncio.sleep(0.05)
+
+        trickling = asyncio.create_task(trickle())
+        assert await rest(reader) == b""
+        trickling.cancel()
+        assert await server.healthy()
+
+
+async def test_a_body_that_does_not_come_is_answered_408() -> None:
+    async with serving(Limits(head_seconds=LONG, body_seconds=0.2)) as server:
+        for framing in (
+            b"Content-Length: 10\r\n\r\n123",
+            b"Transfer-Encoding: chunked\r\n\r\n5\r\n1",
+        ):
+            head = b"POST / HTTP/1.1\r\n" + HOST + framing
+            assert (await server.answer(head)).startswith(b"HTTP/1.1 408")
+        assert await server.healthy()
+
+
+async def test_an_answer_may_take_longer_than_its_question() -> None:
+    """The limits in time are for requests only."""
+    async with serving(Limits(head_seconds=0.2, body_seconds=0.2)) as server:
+        stream, _ = await server.connect(b"GET /stream HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert b"200" in await stream.readline()
+        late, _ = await server.connect()
+        assert await rest(late) == b""  # twice the limit is over
+        late, _ = await server.connect()
+        assert await rest(late) == b""
+        while (line := await stream.readline()) != b"begun\n":
+            assert line
+        assert not stream.at_eof()
+
+
+async def test_a_client_that_takes_nothing_is_left() -> None:
+    async with serving(Limits(write_seconds=0.2)) as server:
+        _, writer = await server.connect(b"GET /endless HTTP/1.1\r\n" + HOST + b"\r\n")
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + 10
+        while not writer.transport.is_closing() and loop.time() < deadline:
+            writer.write(b"GET / HTTP/1.1\r\n")
+            await asyncio.sleep(0.05)
+        assert writer.transport.is_closing()
+
+
+async def test_a_new_connection_takes_the_place_of_the_one_that_waited_longest() -> None:
+    """So silent strangers lock no client out, and those with a request are not closed."""
+    async with serving(Limits(connections=20, head_seconds=LONG)) as server:
+        stream, _ = await server.connect(b"GET /stream HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert b"200" in await stream.readline()
+        silent = [await server.connect() for _ in range(60)]
+        assert await server.healthy()
+        for reader, _ in silent[:30]:
+            assert await rest(reader) == b""
+        assert not silent[-1][0].at_eof()
+        assert not stream.at_eof()
+
+
+async def test_connections_that_all_have_a_request_are_not_closed_for_others() -> None:
+    async with serving(Limits(connections=5)) as server:
+        streams = []
+        for _ in range(5):
+            reader, _ = await server.connect(b"GET /stream HTTP/1.1\r\n" + HOST + b"\r\n")
+            assert b"200" in await reader.readline()
+            streams.append(reader)
+        assert await server.answer(HEALTHZ) == b""
+        assert not any(reader.at_eof() for reader in streams)
+
+
+@pytest.mark.parametrize("descriptors", [64, 256, 1_024, 65_536])
+def test_descriptors_remain_for_everything_else(descriptors: int) -> None:
+    """What is accepted in one go before it is counted included."""
+    limits = Limits.within(descriptors, models=200)
+    assert 8 <= limits.connections < descriptors
+    assert limits.per_address <= limits.connections
+    assert limits.connections + limits.backlog <= max(
+        descriptors - RESERVED_DESCRIPTORS, descriptors * 5 // 12 + 8
+    )
+
+
+async def test_a_request_has_one_length() -> None:
+    """Content-Length beside Transfer-Encoding: whatever stands before us may read the other one."""
+    async with serving(Limits()) as server:
+        for path in (b"/", b"/lent", b"/healthz"):
+            both = b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+            answer = await server.answer(b"POST " + path + b" HTTP/1.1\r\n" + HOST + both)
+            assert answer.startswith(b"HTTP/1.1 400")
+            assert answer.count(b"HTTP/1.1") == 1
+
+
+async def test_too_much_of_a_body_ends_the_connection() -> None:
+    """Announced or not; the answer comes first where one is possible."""
+    async with serving(Limits(request_bytes=3 * BODY_BYTES)) as server:
+        head = b"POST / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n"
+        large = head + f"Content-Length: {BODY_BYTES + 1}\r\n\r\n".encode()
+        assert (await server.answer(large)).startswith(b"HTTP/1.1 413")
+        reader, writer = await server.connect(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(400):
+                writer.write(b"4000\r\n" + b"x" * 0x4000 + b"\r\n")
+                await writer.drain()
+        assert (await rest(reader)).startswith((b"HTTP/1.1 413", b""))
+        assert writer.transport.is_closing() or reader.at_eof()
+        assert await server.healthy()
+
+
+async def test_a_lent_route_gets_its_requests() -> None:
+    async with serving(Limits()) as server:
+        head = b"POST /lent HTTP/1.1\r\nConnection: close\r\n" + HOST
+        answer = await server.answer(head + b"Content-Length: 3\r\n\r\nabc")
+        assert answer.endswith(b"\r\n\r\n3")
+
+
+async def test_bodies_of_unknown_senders_hold_little_together() -> None:
+    """A platform's route reads the body before it can check the signature."""
+    bodies = LentBodies(most=100)
+    size = FREE_BYTES + 60
+    waiting = asyncio.Event()
+    sent: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await waiting.wait()
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": bytes(size), "more_body": False}
+
+    async def send(message: object) -> None:
+        sent.append(1)
+
+    counted = bodies.around(app)
+    first = asyncio.create_task(counted({"type": "http"}, receive, send))
+    await asyncio.sleep(0)
+    with pytest.raises(Exception, match="503"):
+        await counted({"type": "http"}, receive, send)
+    waiting.set()
+    size = FREE_BYTES  # as an event of a platform has, or less
+    await counted({"type": "http"}, receive, send)
+    await first
+    size = FREE_BYTES + 100
+    await counted({"type": "http"}, receive, send)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (b"127.0.0.1", 200),
+        (b"10.1.2.3:8080", 200),
+        (b"localhost", 200),
+        (b"chat.example.org", 200),
+        (b"evil.example", 403),
+        (b"[::1", 403),
+    ],
+)
+async def test_healthz_answers_under_its_names_and_any_address(host: bytes, status: int) -> None:
+    async with serving(Limits()) as server:
+        head = b"GET /healthz HTTP/1.1\r\nConnection: close\r\nHost: " + host + b"\r\n\r\n"
+        assert (await server.answer(head)).startswith(f"HTTP/1.1 {status}".encode())

@@ -1,0 +1,202 @@
+"""The limited worker and the colours that come from it: a hostile block costs its own colours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.web.highlighter import MOST_COLOURED, Highlighter, plain
+from adapters.web.languages import NAMES, lexer_names
+from adapters.web.render import GrowingHtml, html_of, html_of_person
+from bot.worker import Limits, TaskFailed, TaskTooCostly, Worker, WorkerBusy, WorkerFailed
+
+HERE = "tests.worker_tasks"
+SHORT = Limits(cpu_seconds=0.2, seconds=20.0, output_bytes=10_000)
+# Each once held the interpreter for hours, or is one that such a text could reach.
+HOSTILE = {
+    "rita": "Say: " * 21 + "x",
+    "mcschema": "<!--" + "-" * 30,
+    "easytrieve": "\t" * 2_500,
+    "tnt": "((((((((((((((((((((((((((((((",
+    "bash": "$'" + "\\0" * 60,
+    "c": "a& //a\n a //a\n" + "\n" * 15_000,
+    "perl": "s!" + "\\" * 60,
+    "markdown": "```rita\n" + "Say: " * 21 + "x\n```",
+    "rst": ".. code:: rita\n\n    " + "Say: " * 21 + "x\n",
+    "http": "HTTP/1.1 200 OK\nContent-Type: text/x-rita\n\n" + "Say: " * 21,
+}
+
+
+@contextlib.contextmanager
+def worker(task: str, limits: Limits = SHORT) -> Iterator[Worker]:
+    running = Worker(f"{HERE}:{task}", limits)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def highlighter() -> Iterator[Highlighter]:
+    running = Highlighter(limits=Limits(cpu_seconds=0.3, seconds=20.0))
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+# ── the worker ────────────────────────────────────────────────────────────────────────────────
+def test_a_task_that_is_too_costly_is_killed_and_the_next_one_is_done() -> None:
+    """Whether it calculates in C without end, or takes too much memory."""
+    with worker("misbehave") as running:
+        assert running.run(b"echo") == b"echo"
+        with pytest.raises(TaskTooCostly):
+            running.run(b"backtrack")
+        assert running.run(b"echo") == b"echo"
+        with pytest.raises(WorkerFailed):
+            running.run(b"memory")
+        with pytest.raises(TaskFailed):
+            running.run(b"raise")
+        with pytest.raises(TaskFailed):
+            running.run(b"long")
+        assert running.run(b"print") == b"printed"
+        with pytest.raises(TaskTooCostly):
+            running.run(b"exit")
+        assert running.run(b"echo") == b"echo"
+
+
+def test_a_task_that_sleeps_is_not_waited_for() -> None:
+    with worker("misbehave", Limits(seconds=0.3)) as running, pytest.raises(TaskTooCostly):
+        running.run(b"sleep")
+
+
+def test_large_inputs_and_outputs_come_whole() -> None:
+    with worker("misbehave", Limits(seconds=20, output_bytes=3_000_000)) as running:
+        large = os.urandom(2_000_000)
+        assert running.run(large) == large
+
+
+def test_the_child_sees_no_setting_of_ours_and_writes_no_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DISCORD_TOKEN", "a-token-of-discord")
+    with worker("misbehave") as running:
+        assert b"DISCORD_TOKEN" not in running.run(b"environ")
+        with pytest.raises(WorkerFailed):
+            running.run(b"write " + str(tmp_path / "file").encode())
+        with pytest.raises(TaskFailed):
+            running.run(b"descriptors")
+
+
+def test_who_comes_while_it_is_occupied_waits_no_longer_than_the_limit() -> None:
+    with worker("misbehave", Limits(seconds=0.5)) as running:
+        running.run(b"echo")
+        other = threading.Thread(target=lambda: _ignore(running, b"sleep"))
+        other.start()
+        while not running._lock.locked():
+            time.sleep(0.001)
+        with pytest.raises((WorkerBusy, TaskTooCostly)):
+            running.run(b"sleep")
+        other.join()
+
+
+def _ignore(running: Worker, task: bytes) -> None:
+    with contextlib.suppress(WorkerFailed):
+        running.run(task)
+
+
+def test_a_child_that_left_is_replaced_without_a_failure() -> None:
+    with worker("misbehave") as running:
+        running.run(b"echo")
+        assert running._child is not None
+        process = running._child._process
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert running.run(b"again") == b"again"
+
+
+def test_closing_ends_what_is_running() -> None:
+    running = Worker(f"{HERE}:misbehave", Limits(seconds=60.0))
+    running.run(b"echo")
+    thread = threading.Thread(target=lambda: _ignore(running, b"sleep"))
+    thread.start()
+    while not running._lock.locked():
+        time.sleep(0.001)
+    running.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    with pytest.raises(WorkerFailed):
+        running.run(b"echo")
+
+
+# ── colours ───────────────────────────────────────────────────────────────────────────────────
+def test_code_is_coloured_in_its_language(highlighter: Highlighter) -> None:
+    colour = highlighter.colour
+    assert '<span class="n">x</span>' in html_of("```python\nx = 1\n```", colour)
+    assert '<span class="n">x</span>' in html_of_person("```py\nx = 1\n```", colour)
+    assert '<span class="n">x</span>' in GrowingHtml(colour).html("```Python\nx = 1\n")
+    assert colour("<b>", "nolanguage") == colour("<b>", "") == "&lt;b&gt;"
+    assert "<span" not in colour("x = 1\n" * MOST_COLOURED, "python")
+    assert "&lt;b&gt;" in colour("'<b>'", "python")
+
+
+@pytest.mark.parametrize("language", HOSTILE)
+def test_a_hostile_block_costs_its_own_colours_only(
+    highlighter: Highlighter, language: str
+) -> None:
+    """It is shown as it is, in bounded time of this process; the next block has colours."""
+    code = HOSTILE[language]
+    began = time.thread_time()
+    html = html_of(f"~~~~{language}\n{code}\n~~~~", highlighter.colour)
+    assert time.thread_time() - began < 1
+    assert "data-language" in html
+    assert "<span" in highlighter.colour(f"x = {language!r}", "python")
+
+
+def test_a_lexer_that_was_too_costly_rests(highlighter: Highlighter) -> None:
+    """For a while: who sends such blocks one after the other gets no worker each time."""
+    times = [0.0]
+    resting = Highlighter(limits=Limits(cpu_seconds=0.2, seconds=20.0), monotonic=lambda: times[0])
+    try:
+        assert "<span" in resting.colour("echo a", "bash")
+        assert "<span" not in resting.colour(HOSTILE["bash"], "bash")
+        assert "<span" not in resting.colour("echo b", "bash")
+        assert "<span" in resting.colour("x = 1", "python")
+        times[0] = 60.0
+        assert "<span" in resting.colour("echo c", "bash")
+    finally:
+        resting.close()
+
+
+def test_what_was_coloured_is_remembered_without_a_worker(highlighter: Highlighter) -> None:
+    closing = Highlighter()
+    coloured = closing.colour("x = 2", "python")
+    closing.close()
+    assert closing.colour("x = 2", "python") == coloured
+    assert closing.colour("x = 3", "python") == plain("x = 3", "python")
+
+
+def test_every_listed_name_is_a_lexer() -> None:
+    assert set(lexer_names().values()) == NAMES
+
+
+async def test_the_loop_goes_on_while_a_block_is_coloured(highlighter: Highlighter) -> None:
+    """And names are resolved: the loop's own pool is not what waits."""
+    from adapters.web.rendering import Rendering
+
+    rendering = Rendering(Highlighter(limits=Limits(cpu_seconds=0.2, seconds=20.0)))
+    texts = [f"```c\n{HOSTILE['c']}{number}\n```" for number in range(4)]
+    working = asyncio.gather(*(rendering.run(html_of, text, rendering.colour) for text in texts))
+    loop = asyncio.get_running_loop()
+    await loop.getaddrinfo("127.0.0.1", 80)
+    assert not working.done()
+    assert all("data-language" in html for html in await working)
+    rendering.close()

@@ -1,0 +1,68 @@
+"""The container and the systemd unit: no more rights than needed, and a check that can fail."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize(
+    ("status", "port", "code"), [(200, True, 0), (503, True, 1), (503, False, 0)]
+)
+def test_the_containers_check_asks_healthz(status: int, port: bool, code: int) -> None:
+    """Unhealthy when /healthz says so; nothing is asked where no port is open."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/healthz" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    (words,) = re.findall(r"^HEALTHCHECK .* CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    program, *rest = json.loads(words)
+    assert program == "python"
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environ = os.environ | {"HTTP_PORT": str(server.server_port) if port else ""}
+        done = subprocess.run(
+            [sys.executable, *rest], env=environ, capture_output=True, check=False
+        )
+        server.shutdown()
+    assert done.returncode == code
+
+
+def test_the_container_runs_as_a_user_from_a_pinned_version() -> None:
+    lines = DOCKERFILE.splitlines()
+    assert lines.index("USER threadline") < next(
+        number for number, line in enumerate(lines) if line.startswith("ENTRYPOINT")
+    )
+    assert re.search(r"^FROM python:\d+\.\d+\.\d+-\S+$", DOCKERFILE, re.MULTILINE)
+
+
+def test_the_unit_has_what_hardens_it() -> None:
+    unit = (ROOT / "deploy" / "threadline.service").read_text()
+    options = dict(re.findall(r"^(\w+)=(.*)$", unit, re.MULTILINE))
+    wanted = {
+        "NoNewPrivileges": "yes", "ProtectSystem": "strict", "ProtectHome": "yes",
+        "PrivateTmp": "yes", "PrivateDevices": "yes", "CapabilityBoundingSet": "",
+        "RestrictNamespaces": "yes", "SystemCallFilter": "@system-service",
+        "StateDirectory": "threadline", "DynamicUser": "yes", "UMask": "0077",
+    }  # fmt: skip
+    assert {name: options.get(name) for name in wanted} == wanted
+
+
+def test_what_a_person_types_and_sets_is_not_committed() -> None:
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert {".env", ".threadline_history", "*.db"} <= set(ignored)

@@ -1,0 +1,203 @@
+"""Every regular expression of the product, found in its source, and tried with what it likes least.
+
+Invariant: none takes longer than its text is long. A pattern that backtracks holds the interpreter:
+every platform, the page and the handling of signals wait for it.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import os
+import re
+import signal
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pumps import pumped
+
+ROOT = Path(__file__).parents[2]
+SIZE = 50_000
+# A linear search of so much takes a few milliseconds, a quadratic one at least half a second.
+CPU_SECONDS = 0.25
+# Names of functions' own that stand in a pattern, with a value such as they have.
+LOCALS = {"mention": "<@!?123456>", "own": r"<@U123(?:\|[^<>]*)?>"}
+# Over the migrations' own files: no text of people, models or platforms.
+TRUSTED = {"bot/store/migrate.py"}
+# Known, and not of this change.
+MENDED_ELSEWHERE = {
+    "bot/reply/filenames.py:_COMMENT",
+    "adapters/discord/text.py:_LINK",
+    "adapters/discord/text.py:_MARKUP",
+    r"adapters/discord/text.py:,?[ \t]*<@!?123456>(?=[ \t]*(?:[,.;:!?)]|$))",
+}
+
+METHODS = {
+    "search": "finditer", "sub": "finditer", "subn": "finditer", "split": "finditer",
+    "findall": "finditer", "finditer": "finditer", "match": "match", "fullmatch": "fullmatch",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """A pattern, where it stands, and the ways in which it is used."""
+
+    place: str
+    name: str
+    compiled: Any
+    methods: frozenset[str]
+
+    def __str__(self) -> str:
+        return f"{self.place}:{self.name or self.compiled.pattern}"
+
+
+def sources() -> Iterator[Path]:
+    for folder in ("bot", "adapters"):
+        yield from sorted((ROOT / folder).rglob("*.py"))
+
+
+@functools.cache
+def uses() -> dict[str, frozenset[str]]:
+    """By name of a variable or attribute, the methods that are called on it anywhere."""
+    found: dict[str, set[str]] = {}
+    for path in sources():
+        text = path.read_text()
+        for name, method in re.findall(r"\b(_?[A-Z][A-Z_0-9]*)\.([a-z]+)\b", text):
+            if method in METHODS:
+                found.setdefault(name, set()).add(METHODS[method])
+    return {name: frozenset(methods) for name, methods in found.items()}
+
+
+def patterns() -> list[Found]:
+    found: list[Found] = []
+    for path in sources():
+        place = str(path.relative_to(ROOT))
+        if place not in TRUSTED:
+            found += _of_module(path, place)
+    return found
+
+
+def _of_module(path: Path, place: str) -> Iterator[Found]:
+    tree = ast.parse(path.read_text())
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="re" | "regex"), attr=function)):
+                if function not in {"compile", *METHODS}:
+                    continue
+                parent = parents[node]
+                name = ""
+                if function == "compile" and isinstance(parent, ast.Assign | ast.AnnAssign):
+                    target = parent.targets[0] if isinstance(parent, ast.Assign) else parent.target
+                    name = ast.unparse(target)
+                methods = (
+                    frozenset({METHODS[function]})
+                    if function != "compile"
+                    else uses().get(name, frozenset({"match", "finditer"}))
+                )
+                yield Found(place, name, _compiled(node, path), methods)
+
+
+def _compiled(call: ast.Call, path: Path) -> Any:
+    """What the call compiles. A name that only its function knows must be in LOCALS."""
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    flags = [word.value for word in call.keywords if word.arg == "flags"]
+    if call.func.attr == "compile" and len(call.args) > 1:  # type: ignore[attr-defined]
+        flags.append(call.args[1])
+    library = call.func.value.id  # type: ignore[attr-defined]
+    names = {**vars(module), **LOCALS}
+    given = [eval(ast.unparse(part), dict(names)) for part in (call.args[0], *flags)]
+    return importlib.import_module(library).compile(*given)
+
+
+PATTERNS = patterns()
+
+
+def test_the_search_finds_the_patterns() -> None:
+    """Every module that uses `re` or `regex`, but for the types, has one."""
+    places = {found.place for found in PATTERNS} | TRUSTED
+    using = {
+        str(path.relative_to(ROOT))
+        for path in sources()
+        if re.search(r"\b(re|regex)\.(?!Match|Pattern)[a-z]+\(", path.read_text())
+    }
+    assert using <= places
+    assert len(PATTERNS) > 50
+
+
+def test_a_pattern_that_backtracks_is_found() -> None:
+    """Quadratic, cubic and exponential ones."""
+    for text in (r"[a-z]+\d", r"(a|a)*b", r"\s*x\s*,\s*$", r"!?\[([^\]\n]*)\]\(([^)]*)\)"):
+        assert too_slow(re.compile(text), frozenset({"finditer"}), most=1), text
+    for text in (r"[a-z]++\d?", r"\bcat\b", r"<[^<>]*>"):
+        assert not too_slow(re.compile(text), frozenset({"finditer"})), text
+
+
+@pytest.mark.parametrize("found", PATTERNS, ids=str)
+def test_no_pattern_takes_longer_than_its_text_is_long(found: Found) -> None:
+    slow = too_slow(found.compiled, found.methods)
+    if slow and str(found) in MENDED_ELSEWHERE:
+        pytest.xfail(f"known: {slow}")
+    assert not slow, f"{found.compiled.pattern!r} backtracks over {slow}"
+
+
+def too_slow(compiled: Any, methods: frozenset[str], most: int = 3) -> list[str]:
+    """The inputs, shortened, that took it too long; of those that did so twice."""
+    texts = pumped(compiled.pattern, compiled.flags & (re.I | re.M | re.S | re.X), SIZE)
+    tasks = [
+        functools.partial(_use, compiled, method, text) for method in methods for text in texts
+    ]
+    first = over_the_limit(tasks, most=most)
+    again = over_the_limit([tasks[number] for number in first])
+    return [f"{tasks[first[number]].args[2][:40]!r}…" for number in again]
+
+
+def _use(compiled: Any, method: str, text: str) -> None:
+    if method == "finditer":
+        for _ in compiled.finditer(text):
+            pass
+    else:
+        getattr(compiled, method)(text)
+
+
+def over_the_limit(
+    tasks: list[Callable[[], Any]], seconds: float = CPU_SECONDS, most: int = 3
+) -> list[int]:
+    """The numbers of the first `most` tasks that took more CPU time: their child is killed."""
+    failed: list[int] = []
+    at = 0
+    while at < len(tasks) and len(failed) < most:
+        done = _in_a_child(tasks[at:], seconds)
+        at += done
+        if at < len(tasks):
+            failed.append(at)
+            at += 1
+    return failed
+
+
+def _in_a_child(tasks: list[Callable[[], Any]], seconds: float) -> int:
+    """How many tasks were done before one was killed."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        for number, task in enumerate(tasks):
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+            task()
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            os.write(writing, struct.pack("i", number))
+        os._exit(0)
+    os.close(writing)
+    done = 0
+    with os.fdopen(reading, "rb") as pipe:
+        while len(pipe.read(4)) == 4:
+            done += 1
+    os.waitpid(child, 0)
+    return done
