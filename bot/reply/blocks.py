@@ -16,6 +16,9 @@ from itertools import pairwise
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from bot.reply.dialect import make_parser
+from bot.reply.fences import Nesting, nests
+
 QUOTE = re.compile(r" {0,3}> ?")
 MARKER = re.compile(r" *(?:[-+*]|(\d{1,9})([.)]))(?=\s|$)")
 # A line of which only marks have come: nobody can tell a heading's underline from a list.
@@ -29,6 +32,7 @@ _LEAVES = {
     "code_block": "code",
     "hr": "rule",
     "table_open": "table",
+    "math_block": "formula",
 }
 
 
@@ -55,8 +59,9 @@ class Container:
 class Leaf:
     """A block that contains text: its lines (the last excluded), innermost container last.
 
-    `kind` is paragraph, heading, fence, code (indented), rule, table, or empty (an item without
-    content); `markup` and `info` are a fence's.
+    `kind` is paragraph, heading, fence, code (indented), formula, rule, table, or empty (an item
+    without content); `markup` and `info` are a fence's, and `ended` tells of one with Markdown
+    inside, and of a formula, whether it has its end.
     """
 
     kind: str
@@ -65,14 +70,14 @@ class Leaf:
     containers: tuple[Container, ...]
     markup: str = ""
     info: str = ""
+    ended: bool | None = None
 
 
 @cache
 def _parser() -> MarkdownIt:
     """Blocks alone: the inline rules are most of the cost, and give no places in the source."""
-    parser = MarkdownIt("commonmark").enable("table")
-    # A reply's HTML is text for people, and a definition far below must not change a sealed page.
-    parser.disable(["html_block", "reference"])
+    parser = make_parser()
+    parser.disable("reference")  # a definition far below must not change a sealed page
     parser.core.ruler.disable(["inline", "text_join"])
     return parser
 
@@ -109,6 +114,8 @@ class Outline:
         """Whether no later text can belong to the leaf."""
         if leaf.kind == "fence":
             return self.fence_closed(leaf)
+        if leaf.kind == "formula" and leaf.ended and leaf.last <= self.complete:
+            return True
         return leaf.last < self.complete or (
             leaf.kind in ("heading", "rule") and leaf.last <= self.complete
         )
@@ -119,6 +126,8 @@ class Outline:
 
     def fence_ends(self, leaf: Leaf) -> bool:
         """Whether a fence has its closing line, if nothing is added to that."""
+        if leaf.ended is not None:
+            return leaf.ended
         return leaf.last - leaf.first >= 2 and self.closes(leaf, leaf.last - 1)
 
     def closes(self, leaf: Leaf, number: int) -> bool:
@@ -126,6 +135,23 @@ class Outline:
         line = self.line(number)
         rest = line[consume(line, number, leaf.containers) :].strip()
         return len(rest) >= len(leaf.markup) and not rest.strip(leaf.markup[0])
+
+    def bare(self, leaf: Leaf, number: int) -> str:
+        """Line `number` of a leaf without the marks and the indentation of its containers."""
+        line = self.line(number)
+        return line[consume(line, number, leaf.containers) :]
+
+    def nesting(self, leaf: Leaf, upto: int) -> Nesting:
+        """Which fences are open in a fence before line `upto`."""
+        nesting = Nesting.of(leaf.info, leaf.markup)
+        if nests(leaf.info):
+            for number in range(leaf.first + 1, min(upto, len(self.starts))):
+                nesting.take(self.bare(leaf, number))
+        return nesting
+
+    def closer(self, leaf: Leaf) -> str:
+        """The line that ends a fence which has not ended."""
+        return self.nesting(leaf, leaf.last).closer
 
     def end(self, leaf: Leaf) -> int:
         """The offset behind a leaf's last line."""
@@ -141,7 +167,8 @@ class Outline:
     def _take(self, index: int, token: Token) -> None:
         if token.type in _LEAVES and token.map is not None:
             first, last = token.map
-            self._add(_LEAVES[token.type], first, last, token.markup, token.info)
+            leaf = _LEAVES[token.type], first, last, token.markup, token.info
+            self._add(*leaf, token.meta.get("ended"))
         elif token.type == "blockquote_open" and token.map is not None:
             self._containers.append(Container(token.map[0]))
         elif token.type in ("bullet_list_open", "ordered_list_open"):
@@ -156,10 +183,18 @@ class Outline:
         elif token.type in ("bullet_list_close", "ordered_list_close"):
             self._lists.pop()
 
-    def _add(self, kind: str, first: int, last: int, markup: str = "", info: str = "") -> None:
+    def _add(
+        self,
+        kind: str,
+        first: int,
+        last: int,
+        markup: str = "",
+        info: str = "",
+        ended: bool | None = None,
+    ) -> None:
         while last - 1 > first and not self.line(last - 1).strip(" \t\n>") and kind != "fence":
             last -= 1
-        self.leaves.append(Leaf(kind, first, last, tuple(self._containers), markup, info))
+        self.leaves.append(Leaf(kind, first, last, tuple(self._containers), markup, info, ended))
 
     def _begin_item(self, first: int) -> None:
         line = self.line(first)

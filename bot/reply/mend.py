@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from bot.reply.blocks import MARKS, Leaf, Outline, consume, prefix
 from bot.reply.inline import START, CodeRuns, Inline, Resume, read
+from bot.reply.rows import closed, last_cell
 
 _SEPARATOR = re.compile(r"[\s>]*+[|:\- \t]*+\Z")
 # At the beginning of a page this would be a list, a heading, a quote, a table, code, a rule.
@@ -62,7 +63,7 @@ def close_open(markdown: str) -> str:
     leaf = outline.leaves[-1] if outline.leaves else None
     if leaf is None or leaf.kind != "fence" or outline.fence_ends(leaf):
         return markdown
-    return _line_end(markdown) + prefix(leaf.containers) + leaf.markup
+    return _line_end(markdown) + prefix(leaf.containers) + outline.closer(leaf)
 
 
 def blanked(outline: Outline, leaf: Leaf) -> str:
@@ -93,7 +94,7 @@ def _mend(outline: Outline, since: Resume = START) -> Mended:
         return _fence(outline, leaf)
     if start < len(text) and _only_marks(text, start):
         return _without(text, start)
-    if outline.closed(leaf) or leaf.kind in ("rule", "code", "empty"):
+    if outline.closed(leaf) or leaf.kind in ("rule", "code", "empty", "formula"):
         clean = outline.starts[-1] if outline.closed(leaf) else outline.starts[leaf.first]
         return Mended(text, len(text), clean)
     if leaf.kind == "table":
@@ -127,7 +128,9 @@ def _fence(outline: Outline, leaf: Leaf) -> Mended:
     if not shown[outline.starts[first] :].strip():
         return _before(outline, begin)
     clean = start if len(outline.starts) > leaf.first + 2 else begin
-    return Mended(_line_end(shown) + prefix(leaf.containers) + leaf.markup, keep, clean)
+    lines = len(outline.starts) - (keep == start)
+    closer = outline.nesting(leaf, lines).closer
+    return Mended(_line_end(shown) + prefix(leaf.containers) + closer, keep, clean)
 
 
 def _before(outline: Outline, begin: int) -> Mended:
@@ -144,10 +147,13 @@ def _table(outline: Outline, leaf: Leaf, since: Resume) -> Mended:
     clean = start if len(outline.starts) > leaf.first + 3 else outline.starts[leaf.first]
     if start == len(text):
         return Mended(text, start, clean)
-    pipes = list(_PIPE.finditer(text, start))
-    cell = pipes[-1].end() if pipes else start
+    number = len(outline.starts) - 1
+    row = start + consume(outline.line(number), number, leaf.containers)
+    cell = row + last_cell(text[row:])
     source = text[cell:].removesuffix("\\")  # in a table a pipe is escaped in code, too
-    return replace(_inline(text, cell, source, since), clean=clean)
+    mended = _inline(text, cell, source, since)
+    shown = mended.text[:row] + closed(mended.text[row:])
+    return replace(mended, text=shown, clean=clean)
 
 
 def _paragraph(outline: Outline, leaf: Leaf, since: Resume) -> Mended:
@@ -226,7 +232,10 @@ def _closers(source: str, found: Inline) -> tuple[int, str]:
         else:
             keep = at
     for opener in reversed(found.open):
-        if not source[opener.at + opener.length : keep].strip():
+        if opener.char == "|":  # hidden text is not shown before it is hidden
+            same_line = "\n" not in source[opener.at : keep]
+            keep, closers = (min(keep, opener.at), "") if same_line else (keep, closers)
+        elif not source[opener.at + opener.length : keep].strip():
             keep, closers = min(keep, opener.at), ""
         else:
             closers += opener.char * opener.length
