@@ -25,6 +25,8 @@ MARKER = re.compile(r" *(?:[-+*]|(\d{1,9})([.)]))(?=\s|$)")
 MARKS = re.compile(
     r"(?:\s++|>|(?:[-+*]|\d{1,9}[.)])\s++)*+(?:[-+*=_#|~`>\s]*|\d{1,9}[.)]?|\[[ xX]?\]?)\Z"
 )
+# A line that may become a formula of its own, or go on with the text above it.
+_FORMULA = re.compile(r"(?:\s++|>|(?:[-+*]|\d{1,9}[.)])\s++)*+[$\\]")
 _LEAVES = {
     "paragraph_open": "paragraph",
     "heading_open": "heading",
@@ -108,7 +110,9 @@ class Outline:
     @property
     def known(self) -> int:
         """How many lines there are whose place among the blocks cannot change any more."""
-        return self.complete + (MARKS.match(self.text, self.starts[-1]) is None)
+        last = self.starts[-1]
+        unsure = MARKS.match(self.text, last) or _FORMULA.match(self.text, last)
+        return self.complete + (unsure is None)
 
     def closed(self, leaf: Leaf) -> bool:
         """Whether no later text can belong to the leaf."""
