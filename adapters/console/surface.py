@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TextIO
@@ -13,6 +14,11 @@ from bot.reply.plan import carried_out, plan_by_appends
 
 # A terminal has no limit to a message; one page keeps the whole reply in one piece.
 NO_LIMIT = sys.maxsize
+
+# Control characters, overrides and isolates of the writing direction, halves of characters.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]"
+)
 
 
 def limits(_scope: str) -> Limit | None:
@@ -26,8 +32,11 @@ class ConsoleRenderer:
     limit = NO_LIMIT
 
     def render(self, markdown: str) -> str:
-        """The text itself, without control characters that could take over the terminal."""
-        return "".join(c for c in markdown if c.isprintable() or c in "\n\t")
+        """The text itself, without what could take over the terminal or turn its lines around.
+
+        Joiners, no-break and ideographic spaces are letters of many languages, and stay.
+        """
+        return _UNSAFE.sub("", markdown)
 
     def measure(self, markdown: str) -> int:
         """Characters; nothing is ever cut."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
+from markdown_it.ruler import RuleOptionsType
 from markdown_it.rules_block import StateBlock, reference
 from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.image import image
@@ -34,12 +35,12 @@ MOST_CELLS = 20_000
 MOST_LINKS = 2_000
 """Pairs of brackets in one text that may be links: with more of them, none is."""
 
-_ADDRESS = re.compile(r"<((?:https?://|mailto:)[^<>\x00-\x20]++)>", re.IGNORECASE)
-_MAIL = re.compile(r"<([\w.!#$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+)>")
+ADDRESS = re.compile(r"<((?:https?://|mailto:)[^<>\x00-\x20]++)>", re.IGNORECASE)
+MAIL = re.compile(r"<([\w.!#$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+)>")
 SPOILER = re.compile(r"\|\|(?![|\s])(?:(?!\|\|)[^\n]){1,1000}(?<![|\s\\])\|\|(?!\|)")
 _FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*([^`\n]*)")
 _BRACKET = re.compile(r"\\.|`+|[\[\]]", re.DOTALL)
-_INTERRUPTS = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+_INTERRUPTS: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
 
 
 def make_parser(
@@ -119,8 +120,8 @@ def _autolink(state: StateInline, silent: bool) -> bool:
     """`<https://…>`, `<mailto:…>` and `<me@example.org>`; all other `<…>` is text."""
     if state.src[state.pos] != "<":
         return False
-    web = _ADDRESS.match(state.src, state.pos, state.posMax)
-    found = web or _MAIL.match(state.src, state.pos, state.posMax)
+    web = ADDRESS.match(state.src, state.pos, state.posMax)
+    found = web or MAIL.match(state.src, state.pos, state.posMax)
     if found is None:
         return False
     href = state.md.normalizeLink(found[1] if web else f"mailto:{found[1]}")

@@ -53,11 +53,16 @@ def is_wide(char: str) -> bool:
     return char > "\x7f" and not char.isspace() and unicodedata.category(char)[0] in "LMCPS"
 
 
+def is_mark(char: str) -> bool:
+    """Whether a character is punctuation or a symbol."""
+    return _kind(char) == "mark"
+
+
 def _flanks(char: str, blocks: bool, blocked: bool, before: str, after: str) -> Flanks:
     """`blocks` and `blocked`: the character before, and after, is punctuation of spaced scripts."""
     left = not after.isspace() and (not blocked or _edge(before))
     right = not before.isspace() and (not blocks or _edge(after))
-    return _by_character(char, left, right, _punctuation(before), _punctuation(after))
+    return _by_character(char, left, right, is_mark(before), is_mark(after))
 
 
 def _by_character(
@@ -107,10 +112,6 @@ def _edge(char: str) -> bool:
 def _blocks(char: str) -> bool:
     """Whether a character is punctuation of a script with spaces."""
     return _kind(char) == "mark" and not _is_wide_punctuation(char)
-
-
-def _punctuation(char: str) -> bool:
-    return _kind(char) == "mark"
 
 
 @lru_cache(2_048)

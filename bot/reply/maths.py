@@ -59,7 +59,7 @@ def doubt(text: str, at: int) -> Doubt | None:
     following = text[at + 1 :]
     if "\n" in following or following[0].isspace() or any(s in following for s in _NO_FORMULA):
         return None
-    if "$" in following[:-1] or _VARIABLE.match(text, at) and following[-1].isspace():
+    if "$" in following[:-1] or (_VARIABLE.match(text, at) and following[-1].isspace()):
         return None
     if not following.endswith("$") and _PRICE.match(text, at):
         return None

@@ -8,6 +8,7 @@ cells, those pipes divide nothing; what is still too much stays in the last cell
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from bot.reply.inline import CodeRuns
 from bot.reply.maths import formula_end
@@ -113,7 +114,7 @@ def _bounds(row: str, pipes: list[int]) -> list[tuple[int, int]]:
     first = len(row) - len(row.lstrip())
     last = len(row.rstrip())
     edges = [first - 1, *pipes, last]
-    found = [(one + 1, other) for one, other in zip(edges, edges[1:], strict=False)]
+    found = [(one + 1, other) for one, other in pairwise(edges)]
     if pipes and pipes[0] == first:
         found.pop(0)
     if found and pipes and pipes[-1] == last - 1:

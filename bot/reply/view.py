@@ -93,7 +93,9 @@ class View:
             marks, skip, depth = _strip(source[at : end or len(source)], strip)
             if depth < len(strip):
                 if fence and all(strip[depth:]):
-                    self._add(f"{marks}{nesting.closer if nesting else fence}\n", at)  # it ends with the item that it is in
+                    self._add(
+                        f"{marks}{nesting.closer if nesting else fence}\n", at
+                    )  # it ends with the item that it is in
                 fence = ""
                 outermost = not any(strip[:depth])
                 strip = strip[:depth]

@@ -184,7 +184,9 @@ def test_code_is_verbatim() -> None:
 
 def pings(shown: str) -> list[str]:
     """Mentions outside code and addresses, as Discord finds them: an escaped backtick is none."""
-    code = r"```.*?```|(`+).*?[^`]\1(?!`)"  # the client's own: github.com/brussell98/discord-markdown
+    code = (
+        r"```.*?```|(`+).*?[^`]\1(?!`)"  # the client's own: github.com/brussell98/discord-markdown
+    )
     said = re.sub(rf"\\[^0-9A-Za-z\s]|{code}", "-", shown, flags=re.DOTALL)
     said = re.sub(r"https?://[^\s<>]+", "", said)
     return re.findall(r"<@[!&]?\d+>|<#\d+>|@everyone|@here", said)
