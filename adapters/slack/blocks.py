@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.markdown import BREAK
+from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.render import harmless
 from bot.domain import Answer, Choice, ConversationKey
 from bot.frames import Control

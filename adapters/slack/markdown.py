@@ -140,9 +140,10 @@ def _inline(text: str) -> str:
     edits: dict[int, tuple[int, str]] = {}  # offset → (end, what stands there instead)
     for span in spans:
         edits.update(_boundaries(text, span))
-    for start, end in _gaps(opaque, len(text)):
+    gaps = list(_gaps(opaque, len(text)))
+    for start, end in gaps:
         edits.update(_angles(text, start, end))
-        edits.update(_stray_marks(text, start, end, spans))
+    edits.update(_stray_marks(text, gaps, spans))
     for span in opaque:
         if span.formula:
             edits.update(_formula(text, span))
@@ -219,15 +220,17 @@ def _angles(text: str, start: int, end: int) -> dict[int, tuple[int, str]]:
     return found
 
 
-def _stray_marks(text: str, start: int, end: int, spans: list[Span]) -> dict[int, tuple[int, str]]:
+def _stray_marks(
+    text: str, gaps: list[tuple[int, int]], spans: list[Span]
+) -> dict[int, tuple[int, str]]:
     """Marks that are text, but that would end emphasis elsewhere (`2**3**4`, `~a and b~`)."""
     used = {span.start for span in spans if span.delimiter}
     used |= {span.end - 1 for span in spans if span.delimiter}
     found: dict[int, tuple[int, str]] = {}
     opened = set()
-    for run in _MARKS.finditer(text, start, end):
+    for run in (run for start, end in gaps for run in _MARKS.finditer(text, start, end)):
         mark, length = run[0][0], len(run[0])
-        if used.intersection(range(run.start(), run.end())) or (mark == "~" and length != 1):
+        if not used.isdisjoint(range(run.start(), run.end())) or (mark == "~" and length != 1):
             continue
         strict = strict_flanks(text, run.start(), run.end())
         refused = mark == "~" or not flanks(text, run.start(), run.end()).closes

@@ -32,6 +32,9 @@ from bot.reply.rows import alignments, cells_of, count
 MOST_CELLS = 20_000
 """Empty cells that short rows of one table are completed with: few bytes could make many."""
 
+MOST_DELIMITERS = 1_000
+"""Delimiters of emphasis in one text: more of them are text, as pairing them takes long."""
+
 MOST_LINKS = 2_000
 """Pairs of brackets in one text that may be links: with more of them, none is."""
 
@@ -98,7 +101,8 @@ def _push_run(state: StateInline, length: int, width: int, counts: int) -> None:
     """A run of delimiters, as tokens of `width` marks each."""
     start, end = state.pos, state.pos + length
     opens, closes = flanks(state.src, start, end, state.posMax)
-    if length > LONGEST_RUN or not (opens or closes):
+    many = length > LONGEST_RUN or len(state.delimiters) + length > MOST_DELIMITERS
+    if many or not (opens or closes):
         _text(state, length)
         return
     for at in range(start, end, width):

@@ -2,10 +2,10 @@
 
 The rule is CommonMark's, with two changes that every parser of the project shares:
 
-- Scripts that are written without spaces. CommonMark refuses `**注意：**请备份`, because the closing
-  run stands between punctuation and a letter. Wide punctuation counts as a letter here, and a letter
-  beyond ASCII as an edge, as in https://github.com/tats-u/markdown-cjk-friendly (specification.md),
-  extended to Thai, Arabic and all other scripts.
+- Scripts that are written without spaces. CommonMark refuses `**注意：**请备份`, because the
+  closing run stands between punctuation and a letter. Wide punctuation counts as a letter here, and
+  a letter beyond ASCII as an edge, as in https://github.com/tats-u/markdown-cjk-friendly
+  (specification.md), extended to Thai, Arabic and all other scripts.
 - Arithmetic and file patterns (`2**3**4`, `src/**/*.ts`) are text.
 """
 

@@ -28,8 +28,8 @@ nobody nests so deep, and each of them would be closed and opened again at every
 
 # Brackets that are followed by so many others would be dropped at once (MOST_OPEN).
 _TOKENS = regex.compile(
-    r"""\\(?:.|\n|$) | \$ | (?<!\|)\|\|(?!\|) | `+ | \*+ | _+ | ~+ | \[+(?=\[{32}) | !?\[ | \] | <(?!<)[^\s<>]*>?
-        | &\#?\w{0,31}\Z | !$""",
+    r"""\\(?:.|\n|$) | \$ | (?<!\|)\|\|(?!\|) | `+ | \*+ | _+ | ~+ | \[+(?=\[{32}) | !?\[
+        | \] | <(?!<)[^\s<>]*>? | &\#?\w{0,31}\Z | !$""",
     regex.VERBOSE | regex.DOTALL,
 )
 _RUN = regex.compile("`+")

@@ -21,6 +21,9 @@ _BLOCK = re.compile(
 LONGEST_MARKS = 400
 """Marks that a line may begin with and still be held back: a longer one is shown as it comes."""
 
+MOST_HELD = 8
+"""Lines and blocks above each other of which too little has come: more are shown as they are."""
+
 _UNSURE = 12  # characters that tell whether it is one of these
 _PIPE = re.compile(r"(?<!\\)\|")
 _TICKS = re.compile("`+")
@@ -84,22 +87,22 @@ def goes_on(source: str, at: int, *, ended: bool) -> bool:
     return (ended or len(following) == _UNSURE) and not _BLOCK.match(following)
 
 
-def _mend(outline: Outline, since: Resume = START) -> Mended:
+def _mend(outline: Outline, since: Resume = START, held: int = 0) -> Mended:
     text = outline.text
     start = outline.starts[-1]
     leaf = outline.leaves[-1] if outline.leaves else None
     if leaf is None:
         return Mended("", len(text), 0)
     if leaf.kind == "fence" and not outline.fence_closed(leaf):
-        return _fence(outline, leaf)
-    if start < len(text) and _only_marks(text, start):
-        return _without(text, start)
+        return _fence(outline, leaf, held)
+    if start < len(text) and held < MOST_HELD and _only_marks(text, start):
+        return _without(text, start, held)
     if outline.closed(leaf) or leaf.kind in ("rule", "code", "empty", "formula"):
         clean = outline.starts[-1] if outline.closed(leaf) else outline.starts[leaf.first]
         return Mended(text, len(text), clean)
     if leaf.kind == "table":
-        return _table(outline, leaf, since)
-    return _paragraph(outline, leaf, since)
+        return _table(outline, leaf, since, held)
+    return _paragraph(outline, leaf, since, held)
 
 
 def _only_marks(text: str, start: int) -> bool:
@@ -107,41 +110,43 @@ def _only_marks(text: str, start: int) -> bool:
     return len(text) - start <= LONGEST_MARKS and MARKS.match(text, start) is not None
 
 
-def _without(text: str, start: int) -> Mended:
+def _without(text: str, start: int, held: int) -> Mended:
     """The same without the line at `start`, of which too little has come."""
     if start == 0:
         return Mended("", 0, 0)
-    mended = _mend(Outline(text[:start]))
+    mended = _mend(Outline(text[:start]), held=held + 1)
     return replace(mended, keep=min(mended.keep, start))
 
 
-def _fence(outline: Outline, leaf: Leaf) -> Mended:
+def _fence(outline: Outline, leaf: Leaf, held: int) -> Mended:
     begin = outline.starts[leaf.first]
     first = leaf.first + 1
     if first > outline.complete:  # its language is not yet known
-        return _before(outline, begin)
+        return _before(outline, begin, held)
     start = outline.starts[-1]
     line = outline.line(len(outline.starts) - 1)
     tail = line[consume(line, len(outline.starts) - 1, leaf.containers) :].strip()
     keep = len(outline.text) if tail.strip(leaf.markup[0]) else start  # perhaps the fence's end
     shown = outline.text[:keep]
     if not shown[outline.starts[first] :].strip():
-        return _before(outline, begin)
+        return _before(outline, begin, held)
     clean = start if len(outline.starts) > leaf.first + 2 else begin
     lines = len(outline.starts) - (keep == start)
     closer = outline.nesting(leaf, lines).closer
     return Mended(_line_end(shown) + prefix(leaf.containers) + closer, keep, clean)
 
 
-def _before(outline: Outline, begin: int) -> Mended:
+def _before(outline: Outline, begin: int, held: int) -> Mended:
     """All before a block of which too little has come."""
     text = outline.text[:begin]
     line = text.rfind("\n") + 1
-    mended = _mend(Outline(text[:line])) if text[:line].strip() else Mended("", begin, 0)
+    if held >= MOST_HELD or not text[:line].strip():
+        return Mended(text[:line] if text[:line].strip() else "", begin, 0)
+    mended = _mend(Outline(text[:line]), held=held + 1)
     return replace(mended, keep=min(mended.keep, begin))
 
 
-def _table(outline: Outline, leaf: Leaf, since: Resume) -> Mended:
+def _table(outline: Outline, leaf: Leaf, since: Resume, held: int) -> Mended:
     """A table's last row may be half-written; its last cell is mended like a paragraph."""
     text, start = outline.text, outline.starts[-1]
     clean = start if len(outline.starts) > leaf.first + 3 else outline.starts[leaf.first]
@@ -151,22 +156,22 @@ def _table(outline: Outline, leaf: Leaf, since: Resume) -> Mended:
     row = start + consume(outline.line(number), number, leaf.containers)
     cell = row + last_cell(text[row:])
     source = text[cell:].removesuffix("\\")  # in a table a pipe is escaped in code, too
-    mended = _inline(text, cell, source, since)
+    mended = _inline(text, cell, source, since, held)
     shown = mended.text[:row] + closed(mended.text[row:])
     return replace(mended, text=shown, clean=clean)
 
 
-def _paragraph(outline: Outline, leaf: Leaf, since: Resume) -> Mended:
+def _paragraph(outline: Outline, leaf: Leaf, since: Resume, held: int) -> Mended:
     begin = outline.starts[leaf.first]
     header = _header(outline, leaf)
     if header is not None and header <= begin + consume(
         outline.line(leaf.first), leaf.first, leaf.containers
     ):
-        return _before(outline, begin)
+        return _before(outline, begin, held)
     source = blanked(outline, leaf)
     if header is not None:
         source = source[: header - begin]
-    mended = _inline(outline.text, begin, source, since)
+    mended = _inline(outline.text, begin, source, since, held)
     return mended if leaf.kind == "paragraph" else replace(mended, clean=begin)
 
 
@@ -201,15 +206,15 @@ def _without_code(line: str) -> str:
     return "".join(parts) + line[at:]
 
 
-def _inline(text: str, begin: int, source: str, since: Resume) -> Mended:
+def _inline(text: str, begin: int, source: str, since: Resume, held: int) -> Mended:
     """Mend what is open in `source`, which begins at `begin` and is the end of `text`."""
     resume = since.moved(begin)
     found = read(source, ended=False, since=resume if resume.at <= len(source) else START)
     keep, closers = _closers(source, found)
     shown = source[:keep].rstrip()
     line = text.rfind("\n", 0, begin + len(shown)) + 1
-    if _only_marks(text[: begin + len(shown)], line):
-        return _without(text, line)
+    if held < MOST_HELD and _only_marks(text[: begin + len(shown)], line):
+        return _without(text, line, held)
     parts, at = [text[:begin]], begin
     for start, end in sorted(found.dropped):
         if start < len(shown):
