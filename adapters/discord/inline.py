@@ -178,7 +178,8 @@ class _Writer:
             case "text":
                 self._put(literal(token.content))
             case "text_special":
-                self._put(token.markup if token.info == "escape" else literal(token.content))
+                escape = token.info == "escape" and token.markup != token.content
+                self._put(token.markup if escape else literal(token.content))
             case "softbreak" | "hardbreak":
                 self._put("\n")
             case "code_inline" | "math_inline":

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from bot.reply.dialect import ADDRESS, MAIL
-from bot.reply.flanking import flanks, is_mark, is_wide, strict_flanks
+from bot.reply.flanking import is_mark, is_wide, strict_flanks
 from bot.reply.inline import Span, read
 from bot.reply.maths import block_length
 from bot.reply.pieces import Piece, pieces
@@ -50,21 +50,19 @@ def for_slack(markdown: str) -> str:
 
 def _piece(piece: Piece) -> str:
     if piece.code:
-        return _flat_fence(piece.text) if piece.nested else piece.text
+        return _flat_fence(piece) if piece.nested else piece.text
     return _rewritten(piece.text)
 
 
-def _flat_fence(block: str) -> str:
+def _flat_fence(piece: Piece) -> str:
     """Markdown in a fence: inner fences are written with tildes, so that none ends the block."""
-    first, *lines = block.splitlines(keepends=True)
+    first, *lines = piece.text.splitlines(keepends=True)
     opening = re.sub(r"(\w) [+~\d]+$", r"\1", first.rstrip("\n")) + "\n" * first.endswith("\n")
-    last = lines[-1].strip(" \t>\n") if lines else ""
-    mark = first.lstrip(" \t>-*+0123456789.)")[0]
-    ends = len(last) >= 3 and not last.strip(mark)
-    inner = lines[: len(lines) - ends]
-    closing = re.sub(r"`{4,}", "```", lines[-1]) if ends and mark == "`" else "".join(lines[-1:])
-    shown = [_FENCE_LINE.sub(_tildes, line) if mark == "`" else line for line in inner]
-    return "".join([opening, *shown, closing * ends])
+    if "```" not in first:
+        return "".join([opening, *lines])  # tildes outside: no backtick ends the block
+    closing = [re.sub(r"`{4,}", "```", line) for line in lines[-1:] if piece.ended]
+    inner = lines[: len(lines) - len(closing)]
+    return "".join([opening, *(_FENCE_LINE.sub(_tildes, line) for line in inner), *closing])
 
 
 def _tildes(found: re.Match[str]) -> str:
@@ -233,8 +231,7 @@ def _stray_marks(
         if not used.isdisjoint(range(run.start(), run.end())) or (mark == "~" and length != 1):
             continue
         strict = strict_flanks(text, run.start(), run.end())
-        refused = mark == "~" or not flanks(text, run.start(), run.end()).closes
-        if strict.closes and refused and mark in opened:
+        if strict.closes and mark in opened:
             found[run.start()] = (run.end(), f"\\{mark}" * length)
         elif strict.opens:
             opened.add(mark)

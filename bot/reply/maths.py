@@ -17,6 +17,7 @@ LONGEST_DISPLAY = 4_000
 """Characters of a formula of its own; also of an environment."""
 
 _SHORT = 12  # characters of a formula without any sign of one, as in `$f(x)$`
+_BRIEF = 16  # characters that may wait until they show whether a formula begins with them
 _SIGNS = frozenset("\\^_=<>+{}")
 _NO_FORMULA = ("**", "](", "`")
 _PRICE = re.compile(r"\$\d[\d,.]*[kKmMbB]?(?:[\s,.;:!?)/–—-]\s*[^\W\d_]|\s*$)")
@@ -64,7 +65,8 @@ def doubt(text: str, at: int) -> Doubt | None:
     if not following.endswith("$") and _PRICE.match(text, at):
         return None
     signed = not _SIGNS.isdisjoint(following)
-    return Doubt.LIKELY if signed or following.endswith("$") else Doubt.POSSIBLE
+    likely = signed or following.endswith("$") or rest <= _BRIEF
+    return Doubt.LIKELY if likely else Doubt.POSSIBLE
 
 
 def block_closer(line: str) -> str | None:

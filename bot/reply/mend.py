@@ -21,7 +21,7 @@ _BLOCK = re.compile(
 LONGEST_MARKS = 400
 """Marks that a line may begin with and still be held back: a longer one is shown as it comes."""
 
-MOST_HELD = 8
+MOST_HELD = 4
 """Lines and blocks above each other of which too little has come: more are shown as they are."""
 
 _UNSURE = 12  # characters that tell whether it is one of these

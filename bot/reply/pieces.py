@@ -20,11 +20,12 @@ _ITEM = re.compile(r"[ >]*+(?:[-*+]|\d{1,9}[.)])[ \t]")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Source, and whether it is code; `nesting` is what a block of Markdown began with."""
+    """Source, and whether it is code; of a fence with Markdown inside, whether it has its end."""
 
     text: str
     code: bool = False
     nested: bool = False
+    ended: bool = False
 
 
 def pieces(markdown: str) -> Iterator[Piece]:
@@ -35,8 +36,9 @@ def pieces(markdown: str) -> Iterator[Piece]:
         opening = _OPENING.match(lines[at]) if _may_open(lines[at]) else None
         if opening is not None:
             yield from _text(lines[begin:at])
-            begin, at = at, _end_of_fence(lines, at, opening)
-            yield Piece("".join(lines[begin:at]), code=True, nested=nests(opening[2]))
+            begin = at
+            at, ended = _end_of_fence(lines, at, opening)
+            yield Piece("".join(lines[begin:at]), True, nests(opening[2]), ended)
             begin = at
         elif not lines[at].strip():
             yield from _text(lines[begin:at])
@@ -77,8 +79,8 @@ def _end_of_indented(lines: list[str], at: int) -> int:
     return at
 
 
-def _end_of_fence(lines: list[str], at: int, opening: re.Match[str]) -> int:
-    """The line behind a fence, or the end."""
+def _end_of_fence(lines: list[str], at: int, opening: re.Match[str]) -> tuple[int, bool]:
+    """The line behind a fence, or the end, and whether the fence ended."""
     markup, nesting = opening[1], None
     if nests(opening[2]):
         nesting = Nesting.of(opening[2], markup)
@@ -88,8 +90,8 @@ def _end_of_fence(lines: list[str], at: int, opening: re.Match[str]) -> int:
         ends = nesting.take(bare) if nesting else _is_end(bare, markup)
         at += 1
         if ends:
-            break
-    return at
+            return at, True
+    return at, False
 
 
 def _is_end(bare: str, markup: str) -> bool:
