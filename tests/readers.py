@@ -22,8 +22,8 @@ _LINK = re.compile(r"\[((?:\\.|[^\[\]])*)\]\(<?([^<>]*)>?\)")
 _MARKED = re.compile(
     r"\*\*((?:\\.|[^\\])+?)\*\*(?!\*)|__((?:\\.|[^\\])+?)__(?!_)|~~((?:\\.|[^\\])+?)~~"
     r"|\|\|((?:\\.|[^\\])+?)\|\||\*(?=\S)((?:\\.|\*\*|[^\\*])+?)(?<=\S)\*(?!\*)"
-    r"|\b_((?:\\.|__|[^\\_])+?)_\b",
-    re.DOTALL,
+    r"|\b_((?:\\.|__|[^\\_])+?)_\b",  # as in JavaScript: of ASCII words
+    re.DOTALL | re.ASCII,
 )
 _LINE = re.compile(r"^(?:(?:> |#{1,3} | *- | *\d+\. ))+", re.MULTILINE)
 
@@ -35,12 +35,11 @@ def squeezed(text: str) -> str:
 
 def on_discord(shown: str) -> str:
     """The letters that Discord's client shows of a message."""
-    parts, at, plain = [], 0, 0
+    parts, plain = [], 0
     for block in _BLOCK.finditer(shown):
         parts += [_discord(_LINE.sub("", shown[plain : block.start()])), block[2]]
         plain = block.end()
     parts.append(_discord(_LINE.sub("", shown[plain:])))
-    del at
     return squeezed("".join(parts))
 
 
@@ -109,7 +108,9 @@ def missing(expected: str, shown: str, decoration: str = "") -> str | None:
         if at < len(expected) and char == expected[at]:
             at += 1
         elif char not in decoration:
-            return f"raw {shown[max(0, index - 20) : index + 1]!r}, wanted {expected[at : at + 20]!r}"
+            return (
+                f"raw {shown[max(0, index - 20) : index + 1]!r}, wanted {expected[at : at + 20]!r}"
+            )
     return None if at == len(expected) else f"lost {expected[at : at + 30]!r}"
 
 

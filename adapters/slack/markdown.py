@@ -6,7 +6,7 @@ docs/slack-nested-modifier-findings.md, 2026): emphasis and code that touch Chin
 Korean text are fragile, and stand with a zero-width space outside; emphasis with code in it wants a
 visible space; `<foo>` is taken for a control sequence; formulas and HTML have no form. Where
 CommonMark's flanking rule would refuse emphasis, a hair space stands outside, which is a space to
-every parser. How Slack reads pipes in a table's code, and backslashes, is our guess: as GFM does.
+every parser. How Slack reads pipes in a table's code is our guess: as GFM does.
 
 Invariants: code keeps its characters; what is made of a text's beginning never changes with what
 follows, so that it can be appended to a stream.
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from bot.reply.dialect import ADDRESS, MAIL
-from bot.reply.flanking import is_mark, is_wide, strict_flanks
+from bot.reply.flanking import Flanks, flanks, is_mark, is_wide, strict_flanks
 from bot.reply.inline import Span, read
 from bot.reply.maths import block_length
 from bot.reply.pieces import Piece, pieces
@@ -221,18 +221,28 @@ def _angles(text: str, start: int, end: int) -> dict[int, tuple[int, str]]:
 def _stray_marks(
     text: str, gaps: list[tuple[int, int]], spans: list[Span]
 ) -> dict[int, tuple[int, str]]:
-    """Marks that are text, but that would end emphasis elsewhere (`2**3**4`, `~a and b~`)."""
+    """Marks that are text but would be emphasis for Slack (`2**3**4`, `~a and b~`) stand apart.
+
+    A hair space says so to every parser; whether Slack knows backslashes is not documented.
+    """
     used = {span.start for span in spans if span.delimiter}
     used |= {span.end - 1 for span in spans if span.delimiter}
     found: dict[int, tuple[int, str]] = {}
-    opened = set()
+    opened = False
     for run in (run for start, end in gaps for run in _MARKS.finditer(text, start, end)):
-        mark, length = run[0][0], len(run[0])
-        if not used.isdisjoint(range(run.start(), run.end())) or (mark == "~" and length != 1):
+        begin, end = run.span()
+        strict = strict_flanks(text, begin, end)
+        if not used.isdisjoint(range(begin, end)):
             continue
-        strict = strict_flanks(text, run.start(), run.end())
-        if strict.closes and mark in opened:
-            found[run.start()] = (run.end(), f"\\{mark}" * length)
-        elif strict.opens:
-            opened.add(mark)
+        if run[0] == "~":
+            if strict.closes and opened:
+                found[begin] = (begin, HAIR_SPACE)
+            opened = opened or strict.opens
+        elif run[0][0] == "*" and _refused(strict, flanks(text, begin, end)):
+            found[begin] = (begin, HAIR_SPACE)
+            found[end] = (end, HAIR_SPACE)
     return found
+
+
+def _refused(strict: Flanks, ours: Flanks) -> bool:
+    return (strict.opens and not ours.opens) or (strict.closes and not ours.closes)

@@ -232,8 +232,14 @@ def _line(state: StateBlock, number: int) -> str:
     return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]]
 
 
+def _first(state: StateBlock, number: int) -> str:
+    """The first character of a line, a line feed for an empty one: most lines need no more."""
+    at = state.bMarks[number] + state.tShift[number]
+    return state.src[at] if at < state.eMarks[number] else "\n"
+
+
 def _formula_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    if state.is_code_block(start):
+    if _first(state, start) not in "$\\" or state.is_code_block(start):
         return False
 
     def line(number: int) -> str | None:
@@ -253,6 +259,8 @@ def _formula_block(state: StateBlock, start: int, end: int, silent: bool) -> boo
 
 def _nested_fence(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """A fence whose language is Markdown; all others are markdown-it's."""
+    if _first(state, start) not in "`~":
+        return False
     opening = _FENCE.fullmatch(_line(state, start))
     if opening is None or not nests(opening[2]) or state.is_code_block(start):
         return False
@@ -276,7 +284,9 @@ def _nested_fence(state: StateBlock, start: int, end: int, silent: bool) -> bool
 
 def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """GFM's table, with the cells of `rows`."""
-    if start + 2 > end or state.is_code_block(start) or state.is_code_block(start + 1):
+    if start + 2 > end or _first(state, start + 1) not in "|-:":
+        return False
+    if state.is_code_block(start) or state.is_code_block(start + 1):
         return False
     if state.sCount[start + 1] < state.blkIndent or "|" not in _line(state, start):
         return False
