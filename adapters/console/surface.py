@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
+from adapters.console.styles import styled
 from bot.domain import Claim, PageRecord
 from bot.frames import Frame, Limit, Request, Shown
 from bot.ports import Grants
-from bot.reply.plan import carried_out, plan_by_appends
+from bot.reply.plan import Render, carried_out, plan_by_appends
 
 # A terminal has no limit to a message; one page keeps the whole reply in one piece.
 NO_LIMIT = sys.maxsize
@@ -27,16 +28,19 @@ def limits(_scope: str) -> Limit | None:
 
 
 class ConsoleRenderer:
-    """Markdown as it is: people read it in the terminal every day."""
+    """Markdown as it is, which people read every day; in a terminal, with its emphasis shown."""
 
     limit = NO_LIMIT
+
+    def __init__(self, style: Render = str) -> None:
+        self._style = style
 
     def render(self, markdown: str) -> str:
         """The text itself, without what could take over the terminal or turn its lines around.
 
         Joiners, no-break and ideographic spaces are letters of many languages, and stay.
         """
-        return _UNSAFE.sub("", markdown)
+        return self._style(_UNSAFE.sub("", markdown))
 
     def measure(self, markdown: str) -> int:
         """Characters; nothing is ever cut."""
@@ -51,7 +55,7 @@ class ConsoleSurface:
     ) -> None:
         self._message_id = f"reply-{claim.fence.turn}"
         self._out, self._grants, self._on_close = out, grants, on_close
-        self._renderer = ConsoleRenderer()
+        self._renderer = ConsoleRenderer(styled) if out.isatty() else ConsoleRenderer()
 
     @property
     def renderer(self) -> ConsoleRenderer:

@@ -118,6 +118,7 @@ class _Html(RendererHTML):
         return "</table></div>\n"
 
 
+_BOXES = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
 _BREAK = re.compile(r"<br\s{0,4}/?>", re.IGNORECASE)
 
 
@@ -177,14 +178,24 @@ def _parser() -> MarkdownIt:
 
 def _fit_page(state: Any) -> None:
     """Headings below the page's own, classes for styles, links that open apart."""
-    in_cell = False
+    in_cell = began_item = False
     for token in state.tokens:
         _fit(token)
+        if token.type == "inline" and began_item and token.children:
+            _show_box(token.children[0])
+        if token.type != "paragraph_open":
+            began_item = token.type == "list_item_open"
         if token.type in ("th_open", "td_open"):
             in_cell = True
         elif token.type == "inline" and token.children:
             token.children = _children(token.children, in_cell=in_cell)
             in_cell = False
+
+
+def _show_box(token: Token) -> None:
+    """`[ ]` and `[x]`, which begin a task, as boxes."""
+    if token.type == "text" and (box := _BOXES.get(token.content[:4])):
+        token.content = box + token.content[4:]
 
 
 def _children(children: list[Token], *, in_cell: bool) -> list[Token]:

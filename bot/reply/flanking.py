@@ -48,6 +48,7 @@ def strict_flanks(text: str, start: int, end: int) -> Flanks:
     return _by_character(text[start], left, right, kinds[0] == "mark", kinds[1] == "mark")
 
 
+@lru_cache(4_096)
 def is_wide(char: str) -> bool:
     """Whether a character belongs to a script that puts no spaces around emphasis."""
     return char > "\x7f" and not char.isspace() and unicodedata.category(char)[0] in "LMCPS"

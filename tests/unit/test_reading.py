@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
+from types import FrameType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.console.styles import styled
 from adapters.console.surface import ConsoleRenderer
 from adapters.discord.render import DiscordRenderer
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.render import SlackRenderer
 from adapters.web.render import GrowingHtml, html_of
+from bot.reply.mend import mend
 from bot.reply.plan import Render
 from tests.readers import Reader, missing, on_discord, on_page, on_slack, squeezed
 from tests.replies import ANSWERS, chunked, frames, quickly
@@ -203,11 +207,14 @@ def test_bold_beside_punctuation_in_every_script(text: str, bold: str) -> None:
     assert re.search(r"(?:^|[^\w])\*[^*]+\*(?:$|[^\w])", Mrkdwn().convert(text))
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["2**3**4", "x**2 + y**2", "snake_case_word", "a * b * c", "*.py and *.txt",
-     "src/**/*.ts, a/**/*.ts", "rm *.o *.a", "COUNT(*), SUM(*)", "(a)*(b)*(c)", "dist/*, lib/*", "f(*args, **kwargs)"],
-)  # fmt: skip
+LITERAL = (
+    *("2**3**4", "x**2 + y**2", "snake_case_word", "a * b * c", "5*3*2", "COUNT(*), SUM(*)"),
+    *("*.py and *.txt", "src/**/*.ts, a/**/*.ts", "rm *.o *.a", "dist/*, lib/*", "(*.a|*.b)"),
+    *("(a)*(b)*(c)", "f(*args, **kwargs)"),
+)
+
+
+@pytest.mark.parametrize("text", LITERAL)
 def test_arithmetic_and_patterns_are_text(text: str) -> None:
     assert on_page(html_of(text)) == squeezed(text)
     assert on_discord(DISCORD.render(text)) == squeezed(text)
@@ -303,6 +310,91 @@ def test_what_is_no_address_is_no_link(text: str) -> None:
     assert "<a" not in html_of(text)
 
 
+def test_tasks_have_boxes_on_the_page() -> None:
+    assert on_page(html_of("- [ ] a\n- [x] b\n\n  [ ] c")) == "☐a☑b[]c"
+
+
+def test_a_terminal_shows_emphasis_and_leaves_code_alone() -> None:
+    shown = ConsoleRenderer(styled).render("**注意：**请 `**c**`\n\n```\n**x**\n```")
+    assert shown == "\x1b[1m注意：\x1b[22m请 `**c**`\n\n```\n**x**\n```"
+
+
+@settings(quickly, max_examples=25)
+@given(_DOCUMENTS, st.lists(st.integers(1, 25), min_size=1, max_size=4))
+def test_a_terminals_text_only_grows(document: Part, sizes: list[int]) -> None:
+    renderer = ConsoleRenderer(styled)
+    seen = frames(chunked(document[0], sizes), renderer)
+    final = renderer.render(seen[-1].pages[0].text)
+    for frame in seen[:-1]:
+        for page in frame.pages:
+            assert final.startswith(renderer.render(page.stable).rstrip())
+
+
 def test_a_line_break_in_a_cell_is_one() -> None:
     assert "<td>a<br />\nb</td>" in html_of("| x |\n|---|\n| a<br>b |")
     assert "a&lt;br&gt;b" in html_of("a<br>b")
+
+
+# ── costs ─────────────────────────────────────────────────────────────────────────────────────
+UNKIND = (
+    *(
+        "[",
+        "[]",
+        "[a](",
+        "![",
+        "](x)",
+        "[^1]: ",
+        "**注",
+        "*",
+        "~*",
+        "`a`注",
+        "$",
+        "$a ",
+        "\\(a ",
+        "$$",
+    ),
+    *("\\[\n", "$$\n", "||a ", "|", "| a ", "|-|\n", "<a ", "<http://", "https://", "a://", "<br>"),
+    *(
+        "[\n",
+        "\n_",
+        "\n~~",
+        "1. ```md\n",
+        "```md\n",
+        "注\r",
+        "~~~\n",
+        "> ",
+        "- ",
+        "&amp;",
+        "#",
+        "# ",
+    ),
+)
+
+
+@pytest.mark.parametrize("piece", UNKIND)
+def test_no_text_takes_long(piece: str) -> None:
+    """Twice the text costs about twice the steps, in every parser and renderer."""
+    for render in (html_of.__wrapped__, DISCORD.render, SLACK.render, styled, _mended):
+        short, long = (_calls(render, (piece * size)[:size]) for size in (800, 1_600))
+        assert long < 2.8 * short + 2_000, render
+
+
+def _mended(text: str) -> str:
+    return mend(text).text
+
+
+def _calls(render: Render, text: str) -> int:
+    """How many functions are called: the same on every machine."""
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        render(text)
+    finally:
+        sys.setprofile(before)
+    return calls
