@@ -19,7 +19,7 @@ from adapters.web.render import GrowingHtml, html_of
 from bot.reply.mend import mend
 from bot.reply.plan import Render
 from tests.readers import Reader, missing, on_discord, on_page, on_slack, squeezed
-from tests.replies import ANSWERS, chunked, frames, quickly
+from tests.replies import ANSWERS, BEYOND_COMMONMARK, chunked, frames, quickly
 from tests.surfaces import Measured
 
 DISCORD, SLACK, TERMINAL = DiscordRenderer(), SlackRenderer(), ConsoleRenderer()
@@ -136,7 +136,7 @@ def test_no_frame_shows_what_is_not_there_in_the_end(document: Part, sizes: list
                 _check_part(_comparable(reader(render(page.text))), final, decoration)
 
 
-@pytest.mark.parametrize("name", ["korean", "persian", "thai", "maths_heavy", "nested_fences"])
+@pytest.mark.parametrize("name", sorted(BEYOND_COMMONMARK))
 def test_answers_are_read_well_while_they_grow(name: str) -> None:
     text = ANSWERS[name]
     for render, reader, decoration in SURFACES.values():
