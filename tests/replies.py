@@ -21,7 +21,7 @@ ANSWERS = {
 }
 
 BEYOND_COMMONMARK = frozenset(("korean", "maths_heavy", "nested_fences", "persian", "thai"))
-"""Answers that a strict parser reads wrongly; `tests/readers.py` judges what surfaces make of them."""
+"""Answers that a strict parser reads wrongly; `tests/readers.py` judges surfaces instead."""
 
 
 # ── running a document ────────────────────────────────────────────────────────────────────────

@@ -57,7 +57,7 @@ def _piece(piece: Piece) -> str:
 def _flat_fence(piece: Piece) -> str:
     """Markdown in a fence: inner fences are written with tildes, so that none ends the block."""
     first, *lines = piece.text.splitlines(keepends=True)
-    opening = re.sub(r"(\w) [+~\d]+$", r"\1", first.rstrip("\n")) + "\n" * first.endswith("\n")
+    opening = re.sub(r"(\w) [+~_\d]+$", r"\1", first.rstrip("\n")) + "\n" * first.endswith("\n")
     if "```" not in first:
         return "".join([opening, *lines])  # tildes outside: no backtick ends the block
     closing = [re.sub(r"`{4,}", "```", line) for line in lines[-1:] if piece.ended]

@@ -63,7 +63,7 @@ class Leaf:
 
     `kind` is paragraph, heading, fence, code (indented), formula, rule, table, or empty (an item
     without content); `markup` and `info` are a fence's, and `ended` tells of one with Markdown
-    inside, and of a formula, whether it has its end.
+    inside, and of a formula, whether it has its end; `doubtful` that the next line decides it.
     """
 
     kind: str
@@ -73,6 +73,7 @@ class Leaf:
     markup: str = ""
     info: str = ""
     ended: bool | None = None
+    doubtful: bool = False
 
 
 @cache
@@ -126,6 +127,8 @@ class Outline:
 
     def fence_closed(self, leaf: Leaf) -> bool:
         """Whether a fence has its closing line, whole."""
+        if leaf.doubtful and leaf.last >= self.complete:
+            return False
         return leaf.last <= self.complete and self.fence_ends(leaf)
 
     def fence_ends(self, leaf: Leaf) -> bool:
@@ -150,7 +153,8 @@ class Outline:
         nesting = Nesting.of(leaf.info, leaf.markup)
         if nests(leaf.info):
             for number in range(leaf.first + 1, min(upto, len(self.starts))):
-                nesting.take(self.bare(leaf, number))
+                more = number + 1 < len(self.starts)
+                nesting.take(self.bare(leaf, number), self.bare(leaf, number + 1) if more else None)
         return nesting
 
     def closer(self, leaf: Leaf) -> str:
@@ -172,7 +176,7 @@ class Outline:
         if token.type in _LEAVES and token.map is not None:
             first, last = token.map
             leaf = _LEAVES[token.type], first, last, token.markup, token.info
-            self._add(*leaf, token.meta.get("ended"))
+            self._add(*leaf, token.meta.get("ended"), token.meta.get("doubtful", False))
         elif token.type == "blockquote_open" and token.map is not None:
             self._containers.append(Container(token.map[0]))
         elif token.type in ("bullet_list_open", "ordered_list_open"):
@@ -195,10 +199,13 @@ class Outline:
         markup: str = "",
         info: str = "",
         ended: bool | None = None,
+        doubtful: bool = False,
     ) -> None:
         while last - 1 > first and not self.line(last - 1).strip(" \t\n>") and kind != "fence":
             last -= 1
-        self.leaves.append(Leaf(kind, first, last, tuple(self._containers), markup, info, ended))
+        self.leaves.append(
+            Leaf(kind, first, last, tuple(self._containers), markup, info, ended, doubtful)
+        )
 
     def _begin_item(self, first: int) -> None:
         line = self.line(first)

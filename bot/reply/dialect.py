@@ -271,13 +271,14 @@ def _nested_fence(state: StateBlock, start: int, end: int, silent: bool) -> bool
         if state.sCount[number] < state.blkIndent and _line(state, number):
             break
         indent = " " * max(0, state.sCount[number] - state.blkIndent)
-        ended = nesting.take(indent + _line(state, number))
+        following = _line(state, number + 1) if number + 1 < end else None
+        ended = nesting.take(indent + _line(state, number), following)
         number += 1
     token = state.push("fence", "code", 0)
     token.info, token.markup = opening[2], opening[1]
     token.content = state.getLines(start + 1, number - ended, state.sCount[start], True)
     token.map = [start, number]
-    token.meta = {"nesting": nesting, "ended": ended}
+    token.meta = {"ended": ended, "doubtful": ended and nesting.doubtful}
     state.line = number
     return True
 

@@ -7,9 +7,11 @@ leaves out the brackets of a link to be; it never shows what was not written.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 from bot.reply.blocks import MARKS, Leaf, Outline, consume, prefix
+from bot.reply.fences import Nesting, nests
 from bot.reply.inline import START, CodeRuns, Inline, Resume, read
 from bot.reply.rows import closed, last_cell
 
@@ -123,17 +125,28 @@ def _fence(outline: Outline, leaf: Leaf, held: int) -> Mended:
     first = leaf.first + 1
     if first > outline.complete:  # its language is not yet known
         return _before(outline, begin, held)
-    start = outline.starts[-1]
+    doubtful = leaf.doubtful and outline.fence_ends(leaf)
+    start = outline.starts[leaf.last - 1 if doubtful else -1]
     line = outline.line(len(outline.starts) - 1)
     tail = line[consume(line, len(outline.starts) - 1, leaf.containers) :].strip()
-    keep = len(outline.text) if tail.strip(leaf.markup[0]) else start  # perhaps the fence's end
+    whole = tail.strip(leaf.markup[0]) and not doubtful
+    keep = len(outline.text) if whole else start  # perhaps the fence's end
     shown = outline.text[:keep]
     if not shown[outline.starts[first] :].strip():
         return _before(outline, begin, held)
-    clean = start if len(outline.starts) > leaf.first + 2 else begin
-    lines = len(outline.starts) - (keep == start)
+    clean = _clean_in_fence(outline, leaf, start)
+    lines = bisect_left(outline.starts, keep)
     closer = outline.nesting(leaf, lines).closer
     return Mended(_line_end(shown) + prefix(leaf.containers) + closer, keep, clean)
+
+
+def _clean_in_fence(outline: Outline, leaf: Leaf, start: int) -> int:
+    """The offset in a fence before which no later text changes anything."""
+    last = bisect_left(outline.starts, start) - 1
+    if last <= leaf.first:
+        return outline.starts[leaf.first]
+    unsure = nests(leaf.info) and Nesting.may_begin(outline.bare(leaf, last))
+    return outline.starts[last] if unsure else start
 
 
 def _before(outline: Outline, begin: int, held: int) -> Mended:

@@ -87,7 +87,8 @@ def _end_of_fence(lines: list[str], at: int, opening: re.Match[str]) -> tuple[in
     at += 1
     while at < len(lines):
         bare = lines[at].lstrip(" \t>").rstrip()
-        ends = nesting.take(bare) if nesting else _is_end(bare, markup)
+        following = lines[at + 1].lstrip(" \t>") if at + 1 < len(lines) else None
+        ends = nesting.take(bare, following) if nesting else _is_end(bare, markup)
         at += 1
         if ends:
             return at, True

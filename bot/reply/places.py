@@ -142,7 +142,7 @@ def _in_fence(outline: Outline, leaf: Leaf) -> Iterator[Cut]:
     tail, head = _fence_ends(outline, leaf, nesting)
     for number in range(leaf.first + 2, min(leaf.last - ended, outline.known)):
         if nests(leaf.info):
-            nesting.take(outline.bare(leaf, number - 1))
+            nesting.take(outline.bare(leaf, number - 1), outline.bare(leaf, number))
             tail, head = _fence_ends(outline, leaf, nesting)
         blank = not outline.line(number - 1).strip(" \t\n>")
         rank = Rank.BLANK_LINE if blank else Rank.LINE

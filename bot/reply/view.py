@@ -87,7 +87,8 @@ class View:
         while end:
             self._add(source[at:end], at)
             line = source[at:end]
-            if fence and (nesting.take(line) if nesting else _closes(line, fence)):
+            following = source[end : source.find("\n", end) + 1 or len(source)] or None
+            if fence and (nesting.take(line, following) if nesting else _closes(line, fence)):
                 fence = ""
             at, end = end, source.find("\n", end) + 1
             marks, skip, depth = _strip(source[at : end or len(source)], strip)
