@@ -29,12 +29,10 @@ BREAK = "\u200b"
 HAIR_SPACE = "\u200a"
 KEPT = 512  # pieces of replies; a growing one differs in its last piece only
 
-# Without any of these nothing is changed: the search is all that most English answers cost.
-_CANDIDATES = re.compile(
-    r"""[^\x00-\x7f]["')\]]?[*`~_] | [*`~_]["'(\[]?[^\x00-\x7f] | \$ | \\[(\[b] | <[A-Za-z/!?]
-        | \| | \*[\d/.)(*\]]|[\d/(]\* | ~ | (?:```|~~~)\s*(?:m|M|gfm|rmd|qmd|Rmd)""",
-    re.VERBOSE,
-)
+# Without any of these nothing is changed: to look for them is all that most English answers cost.
+_SIGNS = ("$", "|", "<", "~", "\\", "```m", "```M", "```gfm", "```rmd", "```Rmd", "```qmd")
+_TOUCHING = re.compile(r"""[*`~_]["'(\[]?[^\x00-\x7f]|(?<=[^\x00-\x7f])["')\]]?[*`~_]""")
+_PATTERN = re.compile(r"[\d/(]\*|\*[\d/.)\]]|[)\]}]\*[(\[{]")
 _ANGLE = re.compile(r"<(?=[A-Za-z/!?])")
 _MARKS = re.compile(r"\*+|~+")
 _PREFIX = re.compile(r"(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*+")
@@ -43,9 +41,16 @@ _FENCE_LINE = re.compile(r"([ \t>]*)(`{3,})(?=[^`\n]*\n?$)")
 
 def for_slack(markdown: str) -> str:
     """`markdown` so that Slack shows what it means."""
-    if _CANDIDATES.search(markdown) is None:
+    if not _may_change(markdown):
         return markdown
     return "".join(map(_piece, pieces(markdown)))
+
+
+def _may_change(text: str) -> bool:
+    """Whether there is anything to look at closely."""
+    if any(sign in text for sign in _SIGNS) or _PATTERN.search(text) is not None:
+        return True
+    return not text.isascii() and _TOUCHING.search(text) is not None
 
 
 def _piece(piece: Piece) -> str:
@@ -71,7 +76,7 @@ def _tildes(found: re.Match[str]) -> str:
 
 @lru_cache(KEPT)
 def _rewritten(text: str) -> str:
-    if _CANDIDATES.search(text) is None:
+    if not _may_change(text):
         return text
     lines = text.splitlines(keepends=True)
     return "".join(_table(lines) or _paragraph(lines))
@@ -97,10 +102,14 @@ def _prefix(line: str, marks: str = "") -> int:
     return found.end() if found else 0
 
 
+@lru_cache(4 * KEPT)
 def _row(line: str, columns: int) -> str:
     at = _prefix(line)
     end = len(line.rstrip("\n"))
-    return line[:at] + _inline(escaped(line[at:end], columns)) + line[end:]
+    row = escaped(line[at:end], columns)
+    if _may_change(row.replace("|", " ")):
+        row = _inline(row)
+    return line[:at] + row + line[end:]
 
 
 def _paragraph(lines: list[str]) -> list[str]:

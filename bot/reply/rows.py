@@ -70,7 +70,11 @@ def meant_pipes(row: str) -> list[int]:
 
 def escaped(row: str, columns: int) -> str:
     """The same row for a parser that divides it as GFM says."""
+    if row.count("|") <= columns - 1:
+        return row
     found = bounds(row, columns)
+    if len(found) < columns or _bounds(row, _pipes(row)) == found:
+        return row
     edges = {end for _, end in found} | {start - 1 for start, _ in found}
     return _with_backslashes(row, [at for at in _pipes(row) if at not in edges])
 
