@@ -34,7 +34,7 @@ _SIGNS = ("$", "|", "<", "~", "\\", "```m", "```M", "```gfm", "```rmd", "```Rmd"
 _TOUCHING = re.compile(r"""[*`~_]["'(\[]?[^\x00-\x7f]|(?<=[^\x00-\x7f])["')\]]?[*`~_]""")
 _PATTERN = re.compile(r"[\d/(]\*|\*[\d/.)\]]|[)\]}]\*[(\[{]")
 _ANGLE = re.compile(r"<(?=[A-Za-z/!?])")
-_MARKS = re.compile(r"\*+|~+")
+_MARKS = re.compile(r"\\.|\*+|~+", re.DOTALL)  # an escaped mark is none
 _PREFIX = re.compile(r"(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*+")
 _FENCE_LINE = re.compile(r"([ \t>]*)(`{3,})(?=[^`\n]*\n?$)")
 

@@ -110,7 +110,10 @@ def _paired(text: str, at: int, last: int, opener: str) -> int | None:
     end = text.find(_PAIRS[opener], at + 2, min(last, at + most))
     if end < 0 or not text[at + 2 : end].strip():
         return None
-    if opener != "$$" and not _like_formula(text[at + 2 : end].strip()):
+    content = text[at + 2 : end].strip()
+    if opener == "\\[" and _SIGNS.isdisjoint(content):  # `\[1\]` is an escaped bracket
+        return None
+    if opener != "$$" and not _like_formula(content):
         return None
     return end + 2
 

@@ -221,6 +221,23 @@ def test_arithmetic_and_patterns_are_text(text: str) -> None:
     assert on_slack(SLACK.render(text)) == squeezed(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (r"\*not\* 2\*3 \[1\]", "*not* 2*3 [1]"),
+        (r"\(x\) and \[x^2\]", r"\(x\) and \[x^2\]"),
+        (r"$\{a_1\,|\,b*c*d\}$", r"$\{a_1\,|\,b*c*d\}$"),
+        ("$5 or **$10**, US$ and $HOME", "$5 or $10, US$ and $HOME"),
+        ("It's $100K/yr vs *$50K*", "It's $100K/yr vs $50K"),
+        (r"C:\用户\名", r"C:\用户\名"),
+    ],
+)
+def test_formulas_prices_and_escapes(text: str, read: str) -> None:
+    assert on_page(html_of(text)) == squeezed(read)
+    assert on_discord(DISCORD.render(text)) == squeezed(read)
+    assert on_slack(SLACK.render(text)) == squeezed(read)
+
+
 # ── tables, fences, spoilers ──────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     ("row", "cells"),
