@@ -41,7 +41,8 @@ class Mrkdwn:
 
     def convert(self, markdown: str) -> str:
         """All of it."""
-        tree = SyntaxTreeNode(self._parser.parse(harmless(markdown)))
+        plain = markdown.replace(f"<{BREAK}", "<")  # `escaped` is enough here, but for calls
+        tree = SyntaxTreeNode(self._parser.parse(harmless(plain)))
         return _blocks(tree.children, depth=0).strip("\n")
 
 
