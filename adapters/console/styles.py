@@ -1,7 +1,7 @@
 """Emphasis in a terminal: bold, italic and struck text instead of its marks.
 
 Code, headings, lists and tables stay as the Markdown that they are, which people read there every
-day. Invariant: what is made of a text's beginning never changes with what follows.
+day. Invariant: later text never changes the output for earlier text.
 """
 
 from __future__ import annotations

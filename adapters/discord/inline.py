@@ -1,6 +1,6 @@
 """Inline Markdown in Discord's dialect: emphasis, code, links, and text that stays text.
 
-What is plain text in the models' Markdown is plain text on Discord, and nothing in it is a mention.
+Plain text in the models' Markdown stays plain text on Discord, and nothing in it is a mention.
 """
 
 from __future__ import annotations

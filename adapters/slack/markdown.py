@@ -8,8 +8,8 @@ visible space; `<foo>` is taken for a control sequence; formulas and HTML have n
 CommonMark's flanking rule would refuse emphasis, a hair space stands outside, which is a space to
 every parser. How Slack reads pipes in a table's code is our guess: as GFM does.
 
-Invariants: code keeps its characters; what is made of a text's beginning never changes with what
-follows, so that it can be appended to a stream.
+Invariants: code keeps its characters; later text never changes the output for earlier text, so a
+stream can append it.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _edited(text: str, edits: dict[int, tuple[int, str]]) -> str:
 
 
 def _gaps(opaque: list[Span], end: int) -> Iterator[tuple[int, int]]:
-    """What is neither code nor a formula."""
+    """The ranges outside of code and formulas."""
     at = 0
     for span in opaque:
         yield at, span.start

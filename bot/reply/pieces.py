@@ -1,7 +1,7 @@
 """A reply's source in pieces, for platforms that parse Markdown themselves.
 
 A piece is a code block with its fences, or the lines between two empty lines. Pieces stay the same
-while a reply grows, except for the last, so what is made of them can be remembered. No parser looks
+while a reply grows, except for the last, so results can be cached. No parser looks
 at the text: that would cost each frame a parse of the whole page.
 """
 

@@ -1,8 +1,8 @@
 """The cells of a table's row: nothing that stands in a row is lost.
 
-GFM divides a row at every pipe without a backslash, also in code, and drops what is more than the
-header has. Models mean a pipe in code or in a formula as content. So where a row has too many
-cells, those pipes divide nothing; what is still too much stays in the last cell.
+GFM divides a row at every pipe without a backslash, also in code, and drops the cells that the
+header lacks. Models mean a pipe in code or in a formula as content. So where a row has too many
+cells, those pipes divide nothing; surplus text stays in the last cell.
 """
 
 from __future__ import annotations

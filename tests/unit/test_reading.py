@@ -50,7 +50,7 @@ _PUNCTUATED = st.tuples(
     _WORDS,
     st.sampled_from(["{}", "{}：", "「{}」", '"{}"', "（{}）", "{}。", "{}:", "“{}”", "{}!"]),
 ).map(lambda pair: pair[1].format(pair[0]))
-Part = tuple[str, str]  # what is written, and what people read
+Part = tuple[str, str]  # the source, and the text that people read
 
 
 def _marked(mark: str) -> st.SearchStrategy[Part]:
