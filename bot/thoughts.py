@@ -24,7 +24,7 @@ MOST_CHARACTERS, MOST_LINES = 600, 8
 
 _LABEL = f"> {texts.note(texts.THOUGHTS)}"
 # Where CommonMark, or a platform's dialect of it, would see more than text.
-_INLINE = re.compile(r"[*`~<\[|]|\\(?=[!-/:-@\[-`{-~]|$)|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
+_INLINE = re.compile(r"[*`~<\[|$]|\\(?=[!-/:-@\[-`{-~]|$)|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 _BEGIN = re.compile(r"\d{0,9}")
 # What ends reasoning whose opening tag was part of the prompt: a line begins with it.
 _UNOPENED = re.compile(r"^[ \t]*</(?:think|thinking|thought)>", re.MULTILINE)

@@ -165,6 +165,10 @@ class _Written:
         """Let it out."""
         self._out.flush()
 
+    def isatty(self) -> bool:
+        """As the stream says."""
+        return self._out.isatty()
+
 
 def _user_name() -> str:
     try:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from adapters.console.styles import styled
 from bot.domain import Claim, PageRecord
 from bot.frames import Frame, Limit, Request, Shown
 from bot.ports import Grants
-from bot.reply.plan import carried_out, plan_by_appends
+from bot.reply.plan import Render, carried_out, plan_by_appends
 
 # A terminal has no limit to a message; one page keeps the whole reply in one piece.
 NO_LIMIT = sys.maxsize
+
+# Control characters, overrides and isolates of the writing direction, halves of characters.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]"
+)
 
 
 def limits(_scope: str) -> Limit | None:
@@ -21,13 +28,19 @@ def limits(_scope: str) -> Limit | None:
 
 
 class ConsoleRenderer:
-    """Markdown as it is: people read it in the terminal every day."""
+    """Markdown as it is, which people read every day; in a terminal, with its emphasis shown."""
 
     limit = NO_LIMIT
 
+    def __init__(self, style: Render = str) -> None:
+        self._style = style
+
     def render(self, markdown: str) -> str:
-        """The text itself, without control characters that could take over the terminal."""
-        return "".join(c for c in markdown if c.isprintable() or c in "\n\t")
+        """The text itself, without what could take over the terminal or turn its lines around.
+
+        Joiners, no-break and ideographic spaces are letters of many languages, and stay.
+        """
+        return self._style(_UNSAFE.sub("", markdown))
 
     def measure(self, markdown: str) -> int:
         """Characters; nothing is ever cut."""
@@ -45,6 +58,10 @@ class Output(Protocol):
         """Let it out."""
         ...
 
+    def isatty(self) -> bool:
+        """Whether a person sees it, in a terminal."""
+        ...
+
 
 class ConsoleSurface:
     """Writes to `out` as the reply grows, and calls `on_close` when it has ended."""
@@ -54,7 +71,7 @@ class ConsoleSurface:
     ) -> None:
         self._message_id = f"reply-{claim.fence.turn}"
         self._out, self._grants, self._on_close = out, grants, on_close
-        self._renderer = ConsoleRenderer()
+        self._renderer = ConsoleRenderer(styled) if out.isatty() else ConsoleRenderer()
 
     @property
     def renderer(self) -> ConsoleRenderer:

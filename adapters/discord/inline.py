@@ -1,6 +1,6 @@
 """Inline Markdown in Discord's dialect: emphasis, code, links, and text that stays text.
 
-What is plain text in CommonMark is plain text on Discord, and nothing in it is a mention.
+Plain text in the models' Markdown stays plain text on Discord, and nothing in it is a mention.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from bot.reply.dialect import make_parser
+
 ZERO_WIDTH = "\u200b"
 # Rendered texts of this many blocks are kept: a streamed page is rendered again and again, and
 # only its last block differs.
@@ -26,7 +28,11 @@ MOST_UNCLOSED = 40
 
 # Discord reads these as markup where CommonMark does not: two underscores underline inside words
 # too, `**` and `~~` need no flanking, `||` hides text. An address must stay as it is.
-_DIALECT = re.compile(r"(?P<url>https?://[^\s<>]+)|\*|`|__|_(?!\w)|~~|\|\|")
+# A backslash is taken for an escape before everything but ASCII letters, digits and blanks.
+_DIALECT = re.compile(
+    r"(?P<url>https?://[^\s<>]+)|\\(?=[^0-9A-Za-z\s])|\\$|\*|`|__|_(?!\w)|~~|\|\|"
+)
+_TICKS = re.compile("`+")
 _SUBTEXT = re.compile(r"^-(?=# )", re.MULTILINE)
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 # A person, a role, a channel; @everyone and @here.
@@ -47,7 +53,7 @@ class Inline:
 
     def __init__(self, parser: MarkdownIt) -> None:
         self._parser = parser
-        self._linkless = MarkdownIt("commonmark", parser.options).enable("strikethrough")
+        self._linkless = make_parser(spoilers=True)
         self._linkless.disable(["link", "image", "text_join"])
         self._cached = lru_cache(CACHED)(self._render)
 
@@ -95,11 +101,19 @@ def literal(text: str) -> str:
 
 
 def code(content: str) -> str:
-    """A code span; Discord knows one and two backticks around it."""
-    if "`" not in content:
-        return f"`{content}`"
-    inner = content.replace("``", f"`{ZERO_WIDTH}`")
-    return f"`` {inner} ``"
+    """A code span, with one or two backticks around it: three would begin a block.
+
+    Where the code has runs of both lengths it is shown as text, letter for letter.
+    """
+    content = content.replace("\n", " ")
+    runs = {len(run) for run in _TICKS.findall(content)}
+    if not content.strip():
+        return content
+    marks = next((mark for mark in ("`", "``") if len(mark) not in runs), None)
+    if marks is None:
+        return neutral(literal(content))
+    apart = " " if content[0] == "`" or content[-1] == "`" or marks == "``" else ""
+    return f"{marks}{apart}{content}{apart}{marks}"
 
 
 def link(text: str, href: str) -> str:
@@ -140,7 +154,7 @@ class _Writer:
             if not is_code:
                 plain.append(part)
                 continue
-            out.append(neutral(_BREAK.sub("\n", "".join(plain))))
+            out.append(neutral("".join(plain)))
             out.append(part)
             plain = []
         return "".join(out)
@@ -164,11 +178,14 @@ class _Writer:
             case "text":
                 self._put(literal(token.content))
             case "text_special":
-                self._put(token.markup if token.info == "escape" else literal(token.content))
+                escape = token.info == "escape" and token.markup != token.content
+                self._put(token.markup if escape else literal(token.content))
             case "softbreak" | "hardbreak":
                 self._put("\n")
-            case "code_inline":
+            case "code_inline" | "math_inline":
                 self._put(code(token.content), code=True)
+            case "spoiler_open" | "spoiler_close":
+                self._put("||")
             case "image":
                 self._put(link(literal(token.content), str(token.attrs.get("src", ""))))
             case "s_open" | "s_close":
@@ -216,7 +233,7 @@ def _plain(tokens: Sequence[Token]) -> str:
     out: list[str] = []
     hrefs: list[str] = []
     for token in tokens:
-        if token.type in ("text", "text_special", "code_inline", "image"):
+        if token.type in ("text", "text_special", "code_inline", "math_inline", "image"):
             out.append(token.content)
         elif token.type in ("softbreak", "hardbreak"):
             out.append(" ")

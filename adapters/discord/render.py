@@ -1,4 +1,4 @@
-"""From Markdown (CommonMark with tables and strikethrough) to Discord's own dialect of it; pure.
+"""From the models' Markdown (`bot.reply.dialect`) to Discord's own dialect of it; pure.
 
 What Discord cannot show is shown as something that it can: tables as aligned code blocks, deep
 headings as bold lines, pictures as links. Nothing that the model writes is a mention.
@@ -14,10 +14,11 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
-from adapters.discord.inline import ZERO_WIDTH, Inline, Style, task
+from adapters.discord.inline import Inline, Style, code, task
+from bot.reply.dialect import make_parser
+from bot.reply.fences import nests
 
 LIMIT = 2_000  # documented: the most characters of a message's content
 DEEPEST_HEADING = 3  # Discord knows #, ## and ###
@@ -28,7 +29,8 @@ _LANGUAGE = re.compile(r"[A-Za-z0-9_+\-.#]+")
 # A line that begins with it is never indented: Discord shows the indentation of a code block's
 # lines, and knows a quote at the beginning of a line only. The parser lets no NUL through.
 _FLUSH = "\0"
-_BLOCKS_OF_CODE = ("fence", "code_block", "table")
+_BLOCKS_OF_CODE = ("fence", "code_block", "table", "math_block")
+_FENCE_LINE = re.compile(r"^([ \t]*)(`{3,})(?=[^`\n]*$)", re.MULTILINE)
 _CLOSE_BELOW = ("heading", "hr", *_BLOCKS_OF_CODE)
 
 
@@ -36,8 +38,7 @@ class DiscordRenderer:
     """`bot.ports.Renderer` for Discord. The measure is UTF-16 units."""
 
     def __init__(self) -> None:
-        options = {"html": False}
-        self._parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+        self._parser = make_parser(spoilers=True)
         # Inline text is parsed block by block, with a memory; escapes are wanted as they stand.
         self._parser.disable(["inline", "text_join"])
         self._inline = Inline(self._parser)
@@ -105,6 +106,8 @@ class _Page:
                 return _code_block(node.content, node.info)
             case "table":
                 return _code_block(_table(self._rows(node), _alignments(node)))
+            case "math_block":
+                return _code_block(node.content, "tex")
             case "hr":
                 return RULE
             case _:
@@ -158,13 +161,25 @@ def _indented(line: str, width: int) -> str:
 
 
 def _code_block(content: str, info: str = "") -> str:
-    """A fenced block; one without content would be shown as its backticks."""
+    """A fenced block; one without content would be shown as its backticks.
+
+    Discord ends a block at the first three backticks, wherever they are. In Markdown, fences are
+    written with tildes instead; a line of other code that has three stands between two blocks.
+    Nothing invisible is put into what people copy.
+    """
     language = info.split(maxsplit=1)[0] if info.strip() else ""
     if not _LANGUAGE.fullmatch(language):
         language = ""
-    body = content.removesuffix("\n").replace("```", f"`{ZERO_WIDTH}`{ZERO_WIDTH}`")
-    lines = [f"```{language}", *(body or ZERO_WIDTH).split("\n"), "```"]
-    return "\n".join(_FLUSH + line for line in lines)
+    if nests(info):
+        content = _FENCE_LINE.sub(lambda fence: fence[1] + "~" * len(fence[2]), content)
+    shown: list[str] = []
+    inside = False
+    for line in (content.removesuffix("\n") or " ").split("\n"):
+        if ("```" in line) is inside:
+            shown.append("```" if inside else f"```{language}")
+            inside = not inside
+        shown.append(line if inside else code(line))
+    return "\n".join(_FLUSH + line for line in [*shown, *["```"] * inside])
 
 
 def _alignments(table: SyntaxTreeNode) -> list[str]:

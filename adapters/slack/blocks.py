@@ -9,9 +9,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adapters.slack.markdown import BREAK
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.payloads import table
-from adapters.slack.render import BREAK, harmless
+from adapters.slack.render import harmless
 from bot.domain import Answer, Choice, ConversationKey
 from bot.frames import Control
 

@@ -5,12 +5,14 @@ Every `&`, `<` and `>` is escaped exactly once; the only control sequences are l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 
-from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
-from adapters.slack.render import BREAK, harmless, units
+from adapters.slack.markdown import BREAK
+from adapters.slack.render import harmless, units
+from bot.reply.dialect import make_parser
 
 # chat.update refuses a `text` over 4,000 (`msg_too_long`).
 MOST = 3_900
@@ -26,7 +28,7 @@ class Mrkdwn:
     """Converts; holds a parser, which keeps nothing between texts."""
 
     def __init__(self) -> None:
-        self._parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+        self._parser = make_parser()
 
     def short(self, markdown: str, most: int = MOST) -> str:
         """The beginning of `markdown` as mrkdwn, at most `most` UTF-16 units long.
@@ -42,9 +44,10 @@ class Mrkdwn:
 
     def convert(self, markdown: str) -> str:
         """All of it; parsing decodes and joins, so what could call people is broken last."""
+        plain = markdown.replace(f"<{BREAK}", "<")  # `escaped` is enough here, but for calls
         if markdown.count("[") > MOST_BRACKETS or sum(map(markdown.count, _MARKED)) > MOST_MARKS:
-            return escaped(harmless(markdown))
-        tree = SyntaxTreeNode(self._parser.parse(harmless(markdown)))
+            return escaped(harmless(plain))
+        tree = SyntaxTreeNode(self._parser.parse(harmless(plain)))
         return harmless(_blocks(tree.children, depth=0).strip("\n"))
 
 
@@ -71,16 +74,19 @@ def _block(node: SyntaxTreeNode, depth: int) -> str:
             return _table(node)
         case "hr":
             return "─" * 12
-        case "html_block":
-            return escaped(node.content.rstrip("\n"))
+        case "math_block":
+            return _code(node.content)
         case _:
             return "".join(_inline(child) for child in node.children)
 
 
 def _code(content: str) -> str:
-    # Slack ends a code block at the first three backticks, wherever they are.
-    content = content.rstrip("\n").replace("```", f"`{BREAK}`{BREAK}`")
-    return f"```\n{escaped(content)}\n```"
+    # Slack ends a code block at the first three backticks: lines that have them stand outside.
+    parts: list[str] = []
+    for ticks, lines in groupby(content.rstrip("\n").split("\n"), lambda line: "```" in line):
+        text = escaped("\n".join(lines))
+        parts.append(text if ticks else f"```\n{text}\n```")
+    return "\n".join(parts)
 
 
 def _prefixed(text: str, first: str, others: str) -> str:
@@ -119,11 +125,11 @@ def _row(cells: list[str], widths: list[int]) -> str:
 def _inline(node: SyntaxTreeNode) -> str:
     match node.type:
         case "inline":
-            return "".join(_inline(child) for child in node.children)
+            return _joined(node.children)
         case "strong" | "em" | "s":
-            inner = "".join(_inline(child) for child in node.children)
+            inner = _joined(node.children)
             return f"{_MARKS[node.type]}{inner}{_MARKS[node.type]}" if inner.strip() else inner
-        case "code_inline":
+        case "code_inline" | "math_inline":
             return f"`{escaped(node.content)}`"
         case "link":
             return _link(str(node.attrs.get("href", "")), _plain(node))
@@ -133,6 +139,19 @@ def _inline(node: SyntaxTreeNode) -> str:
             return "\n"
         case _:
             return escaped(node.content)
+
+
+def _joined(nodes: Sequence[SyntaxTreeNode]) -> str:
+    """The nodes in a row; a mark inside a word needs a boundary, which may be invisible."""
+    text, was_marked = "", False
+    for node in nodes:
+        shown = _inline(node)
+        marked = node.type in _MARKS or node.type in ("code_inline", "math_inline")
+        if (marked and text[-1:].isalnum()) or (was_marked and shown[:1].isalnum()):
+            text += BREAK
+        text += shown
+        was_marked = marked
+    return text
 
 
 def _link(url: str, label: str) -> str:
@@ -148,6 +167,6 @@ def _plain(node: SyntaxTreeNode) -> str:
     """The words alone."""
     if node.type in ("softbreak", "hardbreak"):
         return " "
-    if node.type in ("text", "code_inline", "html_inline", "image"):
+    if node.type in ("text", "text_special", "code_inline", "math_inline", "image"):
         return node.content
     return "".join(_plain(child) for child in node.children)

@@ -1,4 +1,4 @@
-"""The Markdown that a `markdown` block shows: as written, but for what would ping somebody; pure.
+"""The Markdown that a `markdown` block shows: what Slack needs (`markdown`), and no calls; pure.
 
 Slack renders CommonMark with tables, code and links in that block by itself, takes 12,000
 characters of it (mrkdwn `text` takes 4,000 in chat.update, a section 3,000) and speaks the same
@@ -12,11 +12,12 @@ from __future__ import annotations
 import re
 from html import unescape
 
+from adapters.slack.markdown import BREAK, for_slack
+
 # All markdown blocks of a message together take 12,000 (docs.slack.dev/reference/block-kit/blocks/
 # markdown-block). How Slack counts a character is not published; UTF-16 units are the largest of
 # the usual ways, and the rest is margin.
 LIMIT = 11_500
-BREAK = "\u200b"
 
 _EVERYBODY = r"(?:channel|here|everyone|group)"
 # A user's id begins with U or W and a bot's with B; Java's `<@NonNull T>` is nobody's, and the
@@ -105,8 +106,8 @@ class SlackRenderer:
 
     def render(self, markdown: str) -> str:
         """The text of the `markdown` block."""
-        return harmless(markdown)
+        return harmless(for_slack(markdown))
 
     def measure(self, markdown: str) -> int:
         """The size of `render(markdown)`."""
-        return units(harmless(markdown))
+        return units(self.render(markdown))

@@ -6,7 +6,8 @@ HTML of theirs, no script, no inline style, no request to another server.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+import re
+from collections.abc import Iterator, MutableMapping, Sequence
 from functools import cache, lru_cache
 from html import escape
 from typing import Any
@@ -17,6 +18,8 @@ from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 
 from adapters.web.highlighter import MOST_COLOURED, Colour, plain
+from adapters.web.links import REL, linked, with_links
+from bot.reply.dialect import make_parser
 
 KEPT_TEXTS = 256
 """Messages whose HTML is remembered: every tab and every reload asks for the same ones."""
@@ -66,7 +69,27 @@ class _Html(RendererHTML):
         if token.meta.get("linked"):
             return text
         address = escape(str(token.attrs.get("src", "")))
-        return f'<a href="{address}" target="_blank" rel="{_REL}">{text}</a>'
+        return f'<a href="{address}" target="_blank" rel="{REL}">{text}</a>'
+
+    def math_inline(
+        self,
+        tokens: Sequence[Token],
+        idx: int,
+        options: OptionsDict,
+        env: MutableMapping[str, Any],
+    ) -> str:
+        """The source, letter for letter."""
+        return escape(tokens[idx].content)
+
+    def math_block(
+        self,
+        tokens: Sequence[Token],
+        idx: int,
+        options: OptionsDict,
+        env: MutableMapping[str, Any],
+    ) -> str:
+        """The same, on the lines that it was written on."""
+        return f"<p>{escape(tokens[idx].content).replace(chr(10), '<br />' + chr(10))}</p>\n"
 
     def table_open(
         self,
@@ -87,7 +110,8 @@ class _Html(RendererHTML):
         return "</table></div>\n"
 
 
-_REL = "noopener noreferrer nofollow"
+_BOXES = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
+_BREAK = re.compile(r"<br\s{0,4}/?>", re.IGNORECASE)
 
 
 @lru_cache(maxsize=KEPT_TEXTS)
@@ -98,10 +122,12 @@ def html_of(markdown: str, colour: Colour = plain) -> str:
 
 
 @lru_cache(maxsize=KEPT_TEXTS)
-def html_of_person(text: str, colour: Colour = plain) -> str:
-    """What a person wrote: their line breaks are meant."""
-    html: str = _parser(breaks=True).render(text, {"colour": colour})
-    return html
+def html_of_person(text: str) -> str:
+    """What a person wrote: text as it is, with its line breaks and indentation, and no Markdown.
+
+    The page keeps the blanks of a `plain` paragraph.
+    """
+    return f'<p class="plain">{linked(text)}</p>\n'
 
 
 class GrowingHtml:
@@ -137,30 +163,65 @@ class GrowingHtml:
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
 @cache
-def _parser(*, breaks: bool = False) -> MarkdownIt:
-    parser = MarkdownIt("commonmark", {"html": False, "breaks": breaks}, renderer_cls=_Html)
-    parser.enable(["table", "strikethrough"])
+def _parser() -> MarkdownIt:
+    parser = make_parser(renderer=_Html)
     parser.core.ruler.push("plain_page", _fit_page)
     return parser
 
 
 def _fit_page(state: Any) -> None:
     """Headings below the page's own, classes for styles, links that open apart."""
+    in_cell = began_item = False
     for token in state.tokens:
         _fit(token)
-        linked = 0
-        for child in token.children or ():
-            _fit(child)
-            linked += child.nesting if child.type.startswith("link_") else 0
-            if child.type == "image" and linked:
-                child.meta["linked"] = True  # a link cannot stand in a link
+        if token.type == "inline" and began_item and token.children:
+            _show_box(token.children[0])
+        if token.type != "paragraph_open":
+            began_item = token.type == "list_item_open"
+        if token.type in ("th_open", "td_open"):
+            in_cell = True
+        elif token.type == "inline" and token.children:
+            token.children = _children(token.children, in_cell=in_cell)
+            in_cell = False
+
+
+def _show_box(token: Token) -> None:
+    """`[ ]` and `[x]`, which begin a task, as boxes."""
+    if token.type == "text" and (box := _BOXES.get(token.content[:4])):
+        token.content = box + token.content[4:]
+
+
+def _children(children: list[Token], *, in_cell: bool) -> list[Token]:
+    """Inline tokens, with links for bare addresses, and line breaks for `<br>` in a cell."""
+    found = with_links(children)
+    if in_cell:
+        found = [part for token in found for part in _broken(token)]
+    depth = 0
+    for child in found:
+        _fit(child)
+        depth += child.nesting if child.type.startswith("link_") else 0
+        if child.type == "image" and depth:
+            child.meta["linked"] = True  # a link cannot stand in a link
+    return found
+
+
+def _broken(token: Token) -> Iterator[Token]:
+    """A text with line breaks where a table's cell has `<br>`: it cannot have other ones."""
+    pieces = _BREAK.split(token.content) if token.type == "text" else [""]
+    if len(pieces) == 1:
+        yield token
+        return
+    for number, piece in enumerate(pieces):
+        if number:
+            yield Token("hardbreak", "br", 0)
+        yield Token("text", "", 0, content=piece)
 
 
 def _fit(token: Token) -> None:
     if token.type in ("heading_open", "heading_close"):
         token.tag = f"h{min(int(token.tag[1]) + HEADING_OFFSET, 6)}"
     elif token.type == "link_open":
-        token.attrs |= {"target": "_blank", "rel": _REL}
+        token.attrs |= {"target": "_blank", "rel": REL}
     style = str(token.attrs.pop("style", ""))
     if style.startswith("text-align:"):
         token.attrs["class"] = style.replace("text-align:", "align-")

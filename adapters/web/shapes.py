@@ -87,13 +87,13 @@ def page_message(message: MessageRecord, colour: Colour) -> dict[str, Any]:
     """A message of a person, or one that was put there as a record."""
     assistant = message.role is Role.ASSISTANT
     author = message.author.name if message.author else ""
-    html = html_of if assistant else html_of_person
+    content = message.content
     return {
         "id": message.uid,
         "role": message.role.value,
         "author": BOT_NAME if assistant else author,
-        "html": html(message.content, colour),
-        "text": message.content,
+        "html": html_of(content, colour) if assistant else html_of_person(content),
+        "text": content,
         "created_at": timestamp(message.created_at),
         "state": "queued" if message.waiting else "done",
         "turn": message.turn,

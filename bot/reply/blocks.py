@@ -16,12 +16,17 @@ from itertools import pairwise
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from bot.reply.dialect import make_parser
+from bot.reply.fences import Nesting, nests
+
 QUOTE = re.compile(r" {0,3}> ?")
 MARKER = re.compile(r" *(?:[-+*]|(\d{1,9})([.)]))(?=\s|$)")
 # A line of which only marks have come: nobody can tell a heading's underline from a list.
 MARKS = re.compile(
     r"(?:\s++|>|(?:[-+*]|\d{1,9}[.)])\s++)*+(?:[-+*=_#|~`>\s]*|\d{1,9}[.)]?|\[[ xX]?\]?)\Z"
 )
+# A line that may become a formula of its own, or go on with the text above it.
+_FORMULA = re.compile(r"(?:\s++|>|(?:[-+*]|\d{1,9}[.)])\s++)*+[$\\]")
 _LEAVES = {
     "paragraph_open": "paragraph",
     "heading_open": "heading",
@@ -29,6 +34,7 @@ _LEAVES = {
     "code_block": "code",
     "hr": "rule",
     "table_open": "table",
+    "math_block": "formula",
 }
 
 
@@ -55,8 +61,9 @@ class Container:
 class Leaf:
     """A block that contains text: its lines (the last excluded), innermost container last.
 
-    `kind` is paragraph, heading, fence, code (indented), rule, table, or empty (an item without
-    content); `markup` and `info` are a fence's.
+    `kind` is paragraph, heading, fence, code (indented), formula, rule, table, or empty (an item
+    without content); `markup` and `info` are a fence's, and `ended` tells of one with Markdown
+    inside, and of a formula, whether it has its end; `doubtful` that the next line decides it.
     """
 
     kind: str
@@ -65,14 +72,15 @@ class Leaf:
     containers: tuple[Container, ...]
     markup: str = ""
     info: str = ""
+    ended: bool | None = None
+    doubtful: bool = False
 
 
 @cache
 def _parser() -> MarkdownIt:
     """Blocks alone: the inline rules are most of the cost, and give no places in the source."""
-    parser = MarkdownIt("commonmark").enable("table")
-    # A reply's HTML is text for people, and a definition far below must not change a sealed page.
-    parser.disable(["html_block", "reference"])
+    parser = make_parser()
+    parser.disable("reference")  # a definition far below must not change a sealed page
     parser.core.ruler.disable(["inline", "text_join"])
     return parser
 
@@ -103,22 +111,30 @@ class Outline:
     @property
     def known(self) -> int:
         """How many lines there are whose place among the blocks cannot change any more."""
-        return self.complete + (MARKS.match(self.text, self.starts[-1]) is None)
+        last = self.starts[-1]
+        unsure = MARKS.match(self.text, last) or _FORMULA.match(self.text, last)
+        return self.complete + (unsure is None)
 
     def closed(self, leaf: Leaf) -> bool:
         """Whether no later text can belong to the leaf."""
         if leaf.kind == "fence":
             return self.fence_closed(leaf)
+        if leaf.kind == "formula" and leaf.ended and leaf.last <= self.complete:
+            return True
         return leaf.last < self.complete or (
             leaf.kind in ("heading", "rule") and leaf.last <= self.complete
         )
 
     def fence_closed(self, leaf: Leaf) -> bool:
         """Whether a fence has its closing line, whole."""
+        if leaf.doubtful and leaf.last >= self.complete:
+            return False
         return leaf.last <= self.complete and self.fence_ends(leaf)
 
     def fence_ends(self, leaf: Leaf) -> bool:
         """Whether a fence has its closing line, if nothing is added to that."""
+        if leaf.ended is not None:
+            return leaf.ended
         return leaf.last - leaf.first >= 2 and self.closes(leaf, leaf.last - 1)
 
     def closes(self, leaf: Leaf, number: int) -> bool:
@@ -126,6 +142,24 @@ class Outline:
         line = self.line(number)
         rest = line[consume(line, number, leaf.containers) :].strip()
         return len(rest) >= len(leaf.markup) and not rest.strip(leaf.markup[0])
+
+    def bare(self, leaf: Leaf, number: int) -> str:
+        """Line `number` of a leaf without the marks and the indentation of its containers."""
+        line = self.line(number)
+        return line[consume(line, number, leaf.containers) :]
+
+    def nesting(self, leaf: Leaf, upto: int) -> Nesting:
+        """Which fences are open in a fence before line `upto`."""
+        nesting = Nesting.of(leaf.info, leaf.markup)
+        if nests(leaf.info):
+            for number in range(leaf.first + 1, min(upto, len(self.starts))):
+                more = number + 1 < len(self.starts)
+                nesting.take(self.bare(leaf, number), self.bare(leaf, number + 1) if more else None)
+        return nesting
+
+    def closer(self, leaf: Leaf) -> str:
+        """The line that ends a fence which has not ended."""
+        return self.nesting(leaf, leaf.last).closer
 
     def end(self, leaf: Leaf) -> int:
         """The offset behind a leaf's last line."""
@@ -141,7 +175,8 @@ class Outline:
     def _take(self, index: int, token: Token) -> None:
         if token.type in _LEAVES and token.map is not None:
             first, last = token.map
-            self._add(_LEAVES[token.type], first, last, token.markup, token.info)
+            leaf = _LEAVES[token.type], first, last, token.markup, token.info
+            self._add(*leaf, token.meta.get("ended"), token.meta.get("doubtful", False))
         elif token.type == "blockquote_open" and token.map is not None:
             self._containers.append(Container(token.map[0]))
         elif token.type in ("bullet_list_open", "ordered_list_open"):
@@ -156,10 +191,21 @@ class Outline:
         elif token.type in ("bullet_list_close", "ordered_list_close"):
             self._lists.pop()
 
-    def _add(self, kind: str, first: int, last: int, markup: str = "", info: str = "") -> None:
+    def _add(
+        self,
+        kind: str,
+        first: int,
+        last: int,
+        markup: str = "",
+        info: str = "",
+        ended: bool | None = None,
+        doubtful: bool = False,
+    ) -> None:
         while last - 1 > first and not self.line(last - 1).strip(" \t\n>") and kind != "fence":
             last -= 1
-        self.leaves.append(Leaf(kind, first, last, tuple(self._containers), markup, info))
+        self.leaves.append(
+            Leaf(kind, first, last, tuple(self._containers), markup, info, ended, doubtful)
+        )
 
     def _begin_item(self, first: int) -> None:
         line = self.line(first)

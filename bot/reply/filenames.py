@@ -65,18 +65,23 @@ LONGEST = 60
 _NAME = re.compile(
     rf"(?=.{{1,{LONGEST}}}$)[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\.([a-z0-9]+)"
 )
-_TITLE = re.compile(r"(?:title|file|filename|name)\s*=\s*[\"']?([^\s\"']+)")
+_TITLE = re.compile(r"(?:title|file|filename|name)\s*+=\s*+[\"']?([^\s\"']++)")
 # A first line that is a comment with a name and nothing else, as models like to write it.
 _COMMENT = re.compile(
-    r"\s*(?:#|//|--|;|%|/\*|<!--)+\s*(?:file(?:name)?\s*:\s*)?([^\s*]+)\s*(?:\*/|-->)?\s*"
+    r"\s*+(?:#|//|--|;|%|/\*|<!--)++\s*+(?:file(?:name)?\s*+:\s*+)?+([^\s*]++)\s*+(?:\*/|-->)?\s*+"
 )
+
+LONGEST_LINE = 200
+"""Characters of a first line, and of an info string, in which a name is looked for."""
 
 
 def file_name(info: str, code: str) -> str:
     """The name of a file for a code block with this info string and this code."""
-    words = info.strip().strip("{}").split()
+    info = info.strip()[:LONGEST_LINE]
+    words = info.strip("{}").split()
     language = words[0].lower().lstrip(".") if words else ""
-    first = code.partition("\n")[0]
+    first = code[: LONGEST_LINE + 1].partition("\n")[0]
+    first = first if len(first) <= LONGEST_LINE else ""
     titled, commented = _TITLE.search(info), _COMMENT.fullmatch(first)
     offered = [titled[1] if titled else "", language.rpartition(":")[2]]
     offered += [words[0]] if words else []

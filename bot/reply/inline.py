@@ -6,12 +6,14 @@ only where a delimiter has not found its partner.
 
 from __future__ import annotations
 
-import unicodedata
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import regex  # type: ignore[import-untyped]  # it comes without types
+
+from bot.reply.flanking import LONGEST_RUN, Flanks, flanks
+from bot.reply.maths import Doubt, doubt, formula_end
 
 LONGEST_LABEL = 300
 """Characters after which a bracket without its partner is taken for a bracket."""
@@ -24,13 +26,10 @@ MOST_OPEN = 32
 """Delimiters that may wait for their partners at once. Of more the oldest is taken for a sign:
 nobody nests so deep, and each of them would be closed and opened again at every cut."""
 
-LONGEST_RUN = 64
-"""Marks in a row that may still be emphasis: a longer run is a line that somebody drew."""
-
 # Brackets that are followed by so many others would be dropped at once (MOST_OPEN).
 _TOKENS = regex.compile(
-    r"""\\(?:.|\n|$) | `+ | \*+ | _+ | ~+ | \[+(?=\[{32}) | !?\[ | \] | <(?!<)[^\s<>]*>?
-        | &\#?\w{0,31}\Z | !$""",
+    r"""\\(?:.|\n|$) | \$ | (?<!\|)\|\|(?!\|) | `+ | \*+ | _+ | ~+ | \[+(?=\[{32}) | !?\[
+        | \] | <(?!<)[^\s<>]*>? | &\#?\w{0,31}\Z | !$""",
     regex.VERBOSE | regex.DOTALL,
 )
 _RUN = regex.compile("`+")
@@ -46,12 +45,13 @@ _TARGET = regex.compile(
 class Span:
     """Markup that is whole: its offsets, and its delimiter where it can be closed and reopened.
 
-    `solid` spans (links, addresses, mentions) must not be cut at all.
+    `solid` spans (links, addresses, mentions, formulas) must not be cut at all.
     """
 
     start: int
     end: int
     delimiter: str = ""
+    formula: bool = False
 
     @property
     def solid(self) -> bool:
@@ -61,7 +61,9 @@ class Span:
 
 @dataclass(slots=True)
 class Opener:
-    """A delimiter that waits for its partner: emphasis (`*`, `_`, `~`), or a bracket."""
+    """A delimiter that waits for its partner: emphasis (`*`, `_`, `~`), a spoiler's bars, or a
+    bracket.
+    """
 
     at: int
     char: str
@@ -168,13 +170,15 @@ class _Reader:
 
     def _take(self, token: str, at: int) -> None:
         char, last = token[0], self._at == len(self._text) and not self._ended
+        if char in "$\\" and self._formula(at):
+            return
         if char == "`":
             self._code(token, at, last)
         elif char == "]":
             self._bracket(at)
         elif last and self._waits(token):
             self._found.hold = at
-        elif char in "*_~":
+        elif char in "*_~|":
             self._delimiter(token, at)
         elif token in ("[", "!["):
             self._push(Opener(at, "[", len(token)))
@@ -188,6 +192,20 @@ class _Reader:
         if token[0] == "\\":
             return token in ("\\", "\\\n")
         return True
+
+    def _formula(self, at: int) -> bool:
+        """Whether a formula begins here, or something that may be one and must wait."""
+        end = formula_end(self._text, at)
+        if end is not None and (end < len(self._text) or self._ended):
+            self._found.spans.append(Span(at, end, formula=True))
+            self._at = end
+            return True
+        waits = None if self._ended else doubt(self._text, at)
+        if end is not None or waits is Doubt.LIKELY:
+            self._found.hold = at
+            return True
+        self._doubtful = self._doubtful or waits is Doubt.POSSIBLE
+        return False
 
     def _angle(self, token: str, at: int) -> None:
         if token[-1] == ">" and len(token) > 2:
@@ -270,7 +288,7 @@ class _Reader:
     def _delimiter(self, token: str, at: int) -> None:
         if len(token) > LONGEST_RUN:
             return
-        opens, closes = _flanks(self._text, at, self._at, token[0])
+        opens, closes = _flanks(self._text, at, self._at)
         left = len(token)
         while closes and left:
             used = self._close(token, at, left, both=opens and closes)
@@ -289,8 +307,10 @@ class _Reader:
             if opener.char != token[0] or _three(opener, len(token), both):
                 continue
             used = 2 if min(opener.length, left) >= 2 else 1
-            if token[0] == "~" and used != 2:
+            if token[0] in "~|" and used != 2:
                 continue
+            if token[0] == "|" and "\n" in self._text[opener.at : at]:
+                return 0
             begin = opener.at + opener.length - used
             end = at + len(token) - left + used
             self._found.spans.append(Span(begin, end, token[0] * used))
@@ -305,28 +325,18 @@ class _Reader:
 
 def _three(opener: Opener, length: int, both: bool) -> bool:
     """CommonMark's rule of three: such a pair is none."""
-    if not (opener.both or both) or opener.char == "~":
+    if not (opener.both or both) or opener.char in "~|":
         return False
     return (opener.original + length) % 3 == 0 and not (
         opener.original % 3 == 0 and length % 3 == 0
     )
 
 
-def _flanks(text: str, start: int, end: int, char: str) -> tuple[bool, bool]:
-    """Whether a run of delimiters may open, and whether it may close."""
-    before = text[start - 1] if start else " "
-    after = text[end] if end < len(text) else " "
-    left = not after.isspace() and (not _punctuation(after) or _edge(before))
-    right = not before.isspace() and (not _punctuation(before) or _edge(after))
-    if char == "_":
-        opens = left and (not right or _punctuation(before))
-        return opens, right and (not left or _punctuation(after))
-    return left, right
-
-
-def _edge(char: str) -> bool:
-    return char.isspace() or _punctuation(char)
-
-
-def _punctuation(char: str) -> bool:
-    return unicodedata.category(char)[0] in "PS"
+def _flanks(text: str, start: int, end: int) -> Flanks:
+    """What a run may do; a spoiler's bars hug their text and stand outside of words."""
+    if text[start] != "|":
+        return flanks(text, start, end)
+    before, after = text[start - 1 : start], text[end : end + 1]
+    opens = bool(after.strip()) and not (before.isascii() and before.isalnum())
+    closes = bool(before.strip()) and not (after.isascii() and after.isalnum())
+    return Flanks(opens, closes)

@@ -143,7 +143,8 @@ def _heads(outline: Outline, leaf: Leaf, cut: int) -> Iterator[tuple[str, int]]:
     whole = sum(start <= cut for start in outline.starts[first + 1 : first + 1 + HEAD_LINES])
     for lines in range(whole, 0, -1):
         end = outline.starts[first + lines]
-        yield outline.text[:end] + prefix(leaf.containers) + leaf.markup, end
+        closer = outline.nesting(leaf, first + lines).closer
+        yield outline.text[:end] + prefix(leaf.containers) + closer, end
     yield outline.text[: outline.starts[leaf.first]].rstrip(), outline.starts[first]
 
 

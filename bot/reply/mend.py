@@ -7,10 +7,13 @@ leaves out the brackets of a link to be; it never shows what was not written.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 from bot.reply.blocks import MARKS, Leaf, Outline, consume, prefix
+from bot.reply.fences import Nesting, nests
 from bot.reply.inline import START, CodeRuns, Inline, Resume, read
+from bot.reply.rows import closed, last_cell
 
 _SEPARATOR = re.compile(r"[\s>]*+[|:\- \t]*+\Z")
 # At the beginning of a page this would be a list, a heading, a quote, a table, code, a rule.
@@ -19,6 +22,9 @@ _BLOCK = re.compile(
 )
 LONGEST_MARKS = 400
 """Marks that a line may begin with and still be held back: a longer one is shown as it comes."""
+
+MOST_HELD = 4
+"""Lines and blocks above each other of which too little has come: more are shown as they are."""
 
 _UNSURE = 12  # characters that tell whether it is one of these
 _PIPE = re.compile(r"(?<!\\)\|")
@@ -62,7 +68,7 @@ def close_open(markdown: str) -> str:
     leaf = outline.leaves[-1] if outline.leaves else None
     if leaf is None or leaf.kind != "fence" or outline.fence_ends(leaf):
         return markdown
-    return _line_end(markdown) + prefix(leaf.containers) + leaf.markup
+    return _line_end(markdown) + prefix(leaf.containers) + outline.closer(leaf)
 
 
 def blanked(outline: Outline, leaf: Leaf) -> str:
@@ -83,22 +89,22 @@ def goes_on(source: str, at: int, *, ended: bool) -> bool:
     return (ended or len(following) == _UNSURE) and not _BLOCK.match(following)
 
 
-def _mend(outline: Outline, since: Resume = START) -> Mended:
+def _mend(outline: Outline, since: Resume = START, held: int = 0) -> Mended:
     text = outline.text
     start = outline.starts[-1]
     leaf = outline.leaves[-1] if outline.leaves else None
     if leaf is None:
         return Mended("", len(text), 0)
     if leaf.kind == "fence" and not outline.fence_closed(leaf):
-        return _fence(outline, leaf)
-    if start < len(text) and _only_marks(text, start):
-        return _without(text, start)
-    if outline.closed(leaf) or leaf.kind in ("rule", "code", "empty"):
+        return _fence(outline, leaf, held)
+    if start < len(text) and held < MOST_HELD and _only_marks(text, start):
+        return _without(text, start, held)
+    if outline.closed(leaf) or leaf.kind in ("rule", "code", "empty", "formula"):
         clean = outline.starts[-1] if outline.closed(leaf) else outline.starts[leaf.first]
         return Mended(text, len(text), clean)
     if leaf.kind == "table":
-        return _table(outline, leaf, since)
-    return _paragraph(outline, leaf, since)
+        return _table(outline, leaf, since, held)
+    return _paragraph(outline, leaf, since, held)
 
 
 def _only_marks(text: str, start: int) -> bool:
@@ -106,61 +112,79 @@ def _only_marks(text: str, start: int) -> bool:
     return len(text) - start <= LONGEST_MARKS and MARKS.match(text, start) is not None
 
 
-def _without(text: str, start: int) -> Mended:
+def _without(text: str, start: int, held: int) -> Mended:
     """The same without the line at `start`, of which too little has come."""
     if start == 0:
         return Mended("", 0, 0)
-    mended = _mend(Outline(text[:start]))
+    mended = _mend(Outline(text[:start]), held=held + 1)
     return replace(mended, keep=min(mended.keep, start))
 
 
-def _fence(outline: Outline, leaf: Leaf) -> Mended:
+def _fence(outline: Outline, leaf: Leaf, held: int) -> Mended:
     begin = outline.starts[leaf.first]
     first = leaf.first + 1
     if first > outline.complete:  # its language is not yet known
-        return _before(outline, begin)
-    start = outline.starts[-1]
+        return _before(outline, begin, held)
+    doubtful = leaf.doubtful and outline.fence_ends(leaf)
+    start = outline.starts[leaf.last - 1 if doubtful else -1]
     line = outline.line(len(outline.starts) - 1)
     tail = line[consume(line, len(outline.starts) - 1, leaf.containers) :].strip()
-    keep = len(outline.text) if tail.strip(leaf.markup[0]) else start  # perhaps the fence's end
+    whole = tail.strip(leaf.markup[0]) and not doubtful
+    keep = len(outline.text) if whole else start  # perhaps the fence's end
     shown = outline.text[:keep]
     if not shown[outline.starts[first] :].strip():
-        return _before(outline, begin)
-    clean = start if len(outline.starts) > leaf.first + 2 else begin
-    return Mended(_line_end(shown) + prefix(leaf.containers) + leaf.markup, keep, clean)
+        return _before(outline, begin, held)
+    clean = _clean_in_fence(outline, leaf, start)
+    lines = bisect_left(outline.starts, keep)
+    closer = outline.nesting(leaf, lines).closer
+    return Mended(_line_end(shown) + prefix(leaf.containers) + closer, keep, clean)
 
 
-def _before(outline: Outline, begin: int) -> Mended:
+def _clean_in_fence(outline: Outline, leaf: Leaf, start: int) -> int:
+    """The offset in a fence before which no later text changes anything."""
+    last = bisect_left(outline.starts, start) - 1
+    if last <= leaf.first:
+        return outline.starts[leaf.first]
+    unsure = nests(leaf.info) and Nesting.may_begin(outline.bare(leaf, last))
+    return outline.starts[last] if unsure else start
+
+
+def _before(outline: Outline, begin: int, held: int) -> Mended:
     """All before a block of which too little has come."""
     text = outline.text[:begin]
     line = text.rfind("\n") + 1
-    mended = _mend(Outline(text[:line])) if text[:line].strip() else Mended("", begin, 0)
+    if held >= MOST_HELD or not text[:line].strip():
+        return Mended(text[:line] if text[:line].strip() else "", begin, 0)
+    mended = _mend(Outline(text[:line]), held=held + 1)
     return replace(mended, keep=min(mended.keep, begin))
 
 
-def _table(outline: Outline, leaf: Leaf, since: Resume) -> Mended:
+def _table(outline: Outline, leaf: Leaf, since: Resume, held: int) -> Mended:
     """A table's last row may be half-written; its last cell is mended like a paragraph."""
     text, start = outline.text, outline.starts[-1]
     clean = start if len(outline.starts) > leaf.first + 3 else outline.starts[leaf.first]
     if start == len(text):
         return Mended(text, start, clean)
-    pipes = list(_PIPE.finditer(text, start))
-    cell = pipes[-1].end() if pipes else start
+    number = len(outline.starts) - 1
+    row = start + consume(outline.line(number), number, leaf.containers)
+    cell = row + last_cell(text[row:])
     source = text[cell:].removesuffix("\\")  # in a table a pipe is escaped in code, too
-    return replace(_inline(text, cell, source, since), clean=clean)
+    mended = _inline(text, cell, source, since, held)
+    shown = mended.text[:row] + closed(mended.text[row:])
+    return replace(mended, text=shown, clean=clean)
 
 
-def _paragraph(outline: Outline, leaf: Leaf, since: Resume) -> Mended:
+def _paragraph(outline: Outline, leaf: Leaf, since: Resume, held: int) -> Mended:
     begin = outline.starts[leaf.first]
     header = _header(outline, leaf)
     if header is not None and header <= begin + consume(
         outline.line(leaf.first), leaf.first, leaf.containers
     ):
-        return _before(outline, begin)
+        return _before(outline, begin, held)
     source = blanked(outline, leaf)
     if header is not None:
         source = source[: header - begin]
-    mended = _inline(outline.text, begin, source, since)
+    mended = _inline(outline.text, begin, source, since, held)
     return mended if leaf.kind == "paragraph" else replace(mended, clean=begin)
 
 
@@ -195,15 +219,15 @@ def _without_code(line: str) -> str:
     return "".join(parts) + line[at:]
 
 
-def _inline(text: str, begin: int, source: str, since: Resume) -> Mended:
+def _inline(text: str, begin: int, source: str, since: Resume, held: int) -> Mended:
     """Mend what is open in `source`, which begins at `begin` and is the end of `text`."""
     resume = since.moved(begin)
     found = read(source, ended=False, since=resume if resume.at <= len(source) else START)
     keep, closers = _closers(source, found)
     shown = source[:keep].rstrip()
     line = text.rfind("\n", 0, begin + len(shown)) + 1
-    if _only_marks(text[: begin + len(shown)], line):
-        return _without(text, line)
+    if held < MOST_HELD and _only_marks(text[: begin + len(shown)], line):
+        return _without(text, line, held)
     parts, at = [text[:begin]], begin
     for start, end in sorted(found.dropped):
         if start < len(shown):
@@ -226,7 +250,10 @@ def _closers(source: str, found: Inline) -> tuple[int, str]:
         else:
             keep = at
     for opener in reversed(found.open):
-        if not source[opener.at + opener.length : keep].strip():
+        if opener.char == "|":  # hidden text is not shown before it is hidden
+            same_line = "\n" not in source[opener.at : keep]
+            keep, closers = (min(keep, opener.at), "") if same_line else (keep, closers)
+        elif not source[opener.at + opener.length : keep].strip():
             keep, closers = min(keep, opener.at), ""
         else:
             closers += opener.char * opener.length

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import regex  # type: ignore[import-untyped]  # it comes without types
 
 from bot.reply.blocks import Container, Leaf, Outline, consume, prefix, quotes, shared, siblings
+from bot.reply.fences import Nesting, nests
 from bot.reply.inline import START, Resume, Span, read
 from bot.reply.mend import blanked, goes_on
 
@@ -85,7 +86,7 @@ def block_cuts(outline: Outline) -> Iterator[Cut]:
             yield from _in_fence(outline, leaf)
         elif leaf.kind == "table":
             yield from _in_table(outline, leaf)
-        elif leaf.kind == "code":
+        elif leaf.kind in ("code", "formula"):
             for number in range(leaf.first + 1, min(leaf.last, outline.known)):
                 yield _at_line(outline, number, leaf.containers, Rank.LINE)
         before = leaf
@@ -137,21 +138,24 @@ def _at_line(
 
 def _in_fence(outline: Outline, leaf: Leaf) -> Iterator[Cut]:
     ended = outline.fence_ends(leaf)
-    tail, head = _fence_ends(outline, leaf)
+    nesting = outline.nesting(leaf, leaf.first + 1)
+    tail, head = _fence_ends(outline, leaf, nesting)
     for number in range(leaf.first + 2, min(leaf.last - ended, outline.known)):
+        if nests(leaf.info):
+            nesting.take(outline.bare(leaf, number - 1), outline.bare(leaf, number))
+            tail, head = _fence_ends(outline, leaf, nesting)
         blank = not outline.line(number - 1).strip(" \t\n>")
         rank = Rank.BLANK_LINE if blank else Rank.LINE
         yield _at_line(outline, number, leaf.containers, rank, tail=tail, head=head)
 
 
-def _fence_ends(outline: Outline, leaf: Leaf) -> tuple[str, str]:
-    """What closes a fence, and what opens it again."""
-    line = outline.line(leaf.first)
-    opening = line[consume(line, leaf.first, leaf.containers) :].strip()
+def _fence_ends(outline: Outline, leaf: Leaf, nesting: Nesting) -> tuple[str, str]:
+    """What closes a fence where `nesting` is open, and what opens it again."""
+    opening = nesting.opening if nests(leaf.info) else outline.bare(leaf, leaf.first).strip()
     if len(opening) > LONGEST_INFO:
         opening = leaf.markup
     return (
-        "\n" + prefix(leaf.containers) + leaf.markup,
+        "\n" + prefix(leaf.containers) + nesting.closer,
         quotes(leaf.containers) + opening + "\n",
     )
 
@@ -194,7 +198,8 @@ def broken_cuts(
 def _in_line_of_code(outline: Outline, leaf: Leaf, begin: int) -> Iterator[Cut]:
     first = outline.starts[min(leaf.first + 1, len(outline.starts) - 1)]
     start = max(begin, first)
-    tail, head = _fence_ends(outline, leaf)
+    line = bisect_right(outline.starts, start) - 1
+    tail, head = _fence_ends(outline, leaf, outline.nesting(leaf, max(line, leaf.first + 1)))
     head += quotes(leaf.containers)
     for match in GRAPHEME.finditer(outline.text, first, outline.end(leaf)):
         if start < match.start():
@@ -229,7 +234,7 @@ class _Paragraph:
         waiting = [
             Span(opener.at, end, opener.char * opener.length)
             for opener in found.open
-            if opener.length > 1
+            if opener.length > 1 and opener.char != "|"
         ]
         if found.code is not None:
             waiting.append(Span(found.code[0], end, "`" * found.code[1]))

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from bot.reply.blocks import QUOTE
+from bot.reply.fences import Nesting
 
 _ORDERED = re.compile(r" {0,3}(\d{1,9})(?=[.)](?:\s|$))")
 _BLANK_LINES = re.compile(r"(?:[ \t]*\n)*(?:[ \t]*\Z)?")
@@ -81,16 +82,21 @@ class View:
     def _stripped(self, source: str, at: int, opening: Opening) -> int:
         """Add lines as long as they are inside an item; where those begin that are not."""
         strip, fence = opening.strip, opening.fence
+        nesting = Nesting.opened_by(opening.head) if fence else None
         end = source.find("\n", at) + 1
         while end:
             self._add(source[at:end], at)
-            if fence and _closes(source[at:end], fence):
+            line = source[at:end]
+            following = source[end : source.find("\n", end) + 1 or len(source)] or None
+            if fence and (nesting.take(line, following) if nesting else _closes(line, fence)):
                 fence = ""
             at, end = end, source.find("\n", end) + 1
             marks, skip, depth = _strip(source[at : end or len(source)], strip)
             if depth < len(strip):
                 if fence and all(strip[depth:]):
-                    self._add(f"{marks}{fence}\n", at)  # it ends with the item that it is in
+                    self._add(
+                        f"{marks}{nesting.closer if nesting else fence}\n", at
+                    )  # it ends with the item that it is in
                 fence = ""
                 outermost = not any(strip[:depth])
                 strip = strip[:depth]

@@ -92,7 +92,7 @@ async def test_page_makes_elements_only_of_what_it_allows(visit: Visit, house: H
         *("a", "p", "div", "pre", "code", "figure", "figcaption", "span", "button", "table"),
     }
     assert set(shown["attributes"]) <= {
-        *("aria-hidden", "aria-label", "class", "data-copy", "href", "rel", "role"),
+        *("aria-hidden", "aria-label", "class", "data-copy", "dir", "href", "rel", "role"),
         *("tabindex", "target", "type"),
     }
     assert [link for link in shown["links"] if link] == [

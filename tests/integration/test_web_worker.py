@@ -15,7 +15,7 @@ import pytest
 
 from adapters.web.highlighter import MOST_COLOURED, Highlighter, plain
 from adapters.web.languages import NAMES, lexer_names
-from adapters.web.render import GrowingHtml, html_of, html_of_person
+from adapters.web.render import GrowingHtml, html_of
 from bot.worker import Limits, TaskFailed, TaskTooCostly, Worker, WorkerBusy, WorkerFailed
 
 HERE = "tests.worker_tasks"
@@ -141,7 +141,6 @@ def test_closing_ends_what_is_running() -> None:
 def test_code_is_coloured_in_its_language(highlighter: Highlighter) -> None:
     colour = highlighter.colour
     assert '<span class="n">x</span>' in html_of("```python\nx = 1\n```", colour)
-    assert '<span class="n">x</span>' in html_of_person("```py\nx = 1\n```", colour)
     assert '<span class="n">x</span>' in GrowingHtml(colour).html("```Python\nx = 1\n")
     assert colour("<b>", "nolanguage") == colour("<b>", "") == "&lt;b&gt;"
     assert "<span" not in colour("x = 1\n" * MOST_COLOURED, "python")

@@ -32,7 +32,7 @@ def render(markdown: str) -> str:
         ("``a ` b``", "`` a ` b ``"),
         ("one\ntwo", "one\ntwo"),
         ("one  \ntwo", "one\ntwo"),
-        ("one<br>two", "one\ntwo"),
+        ("one<br>two", "one<br>two"),
         (r"\*not it\* and \_", r"\*not it\* and \_"),
         ("AT&amp;T &lt;b&gt;", "AT&T <b>"),
         ("&#42;not it&#42;", r"\*not it\*"),
@@ -123,8 +123,10 @@ def test_a_rule_is_a_line() -> None:
         ("```c#\nx\n```", "```c#\nx\n```"),
         ("```{.odd}\nx\n```", "```\nx\n```"),
         ("    indented", "```\nindented\n```"),
-        ("````\na ``` b\n````", f"```\na `{ZW}`{ZW}` b\n```"),
-        ("```\n```", f"```\n{ZW}\n```"),
+        ("````\na ``` b\n````", "`a ``` b`"),
+        ("````py\nx\na ``` b\ny\n````", "```py\nx\n```\n`a ``` b`\n```py\ny\n```"),
+        ("````md\n```sh\nls\n```\n````", "```md\n~~~sh\nls\n~~~\n```"),
+        ("```\n```", "```\n \n```"),
         ("```py\nhalf", "```py\nhalf\n```"),
         ("- a\n\n  ```\n  x\n  ```\n- b", "- a\n```\nx\n```\n- b"),
         ("> ```\n> x\n> ```", "> ```\n> x\n> ```"),
@@ -182,7 +184,10 @@ def test_code_is_verbatim() -> None:
 
 def pings(shown: str) -> list[str]:
     """Mentions outside code and addresses, as Discord finds them: an escaped backtick is none."""
-    said = re.sub(r"\\[^0-9A-Za-z\s]|```.*?```|``.+?``|`[^`\n]+`", "-", shown, flags=re.DOTALL)
+    code = (
+        r"```.*?```|(`+).*?[^`]\1(?!`)"  # the client's own: github.com/brussell98/discord-markdown
+    )
+    said = re.sub(rf"\\[^0-9A-Za-z\s]|{code}", "-", shown, flags=re.DOTALL)
     said = re.sub(r"https?://[^\s<>]+", "", said)
     return re.findall(r"<@[!&]?\d+>|<#\d+>|@everyone|@here", said)
 

@@ -323,3 +323,13 @@ def test_generated_documents(
 def test_names(info: str, code: str, name: str) -> None:
     """From the language, or a plain name that the model gave; never a path."""
     assert file_name(info, code) == name
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["#" * 2_000 + " " * 2_000 + "x y", "<!--" * 9_000, "# " * 20_000, "/*" * 20_000 + " a*"],
+)
+def test_a_long_first_line_has_no_name(line: str) -> None:
+    """And is not searched for one: that took half a minute."""
+    assert file_name("", f"{line}\ncode") == "code.txt"
+    assert file_name(f"title={line}", "code") == "code.txt"

@@ -129,8 +129,8 @@ def test_a_call_of_people_stays_readable_and_calls_no_one(call: str, around: str
     "markdown",
     [
         "# T\n\n**b** _i_ ~~s~~ `c`\n\n| a | b |\n|---|---|\n| 1 | 2 |\n",
-        "<!DOCTYPE html>\n<!-- note -->\n<div>@click</div>",
-        "List<@NonNull String> x; a@here.org, https://example.com/@here, foo@channel",
+        "```html\n<!DOCTYPE html>\n<!-- note -->\n<div>@click</div>\n```",
+        "`<T>` a < b; List<@NonNull String> x; a@here.org, https://example.com/@here, foo@channel",
         "<https://example.com> and <a@b.org>",
     ],
 )

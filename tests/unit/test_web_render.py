@@ -121,6 +121,9 @@ def test_markdown_fits_the_page(text: str, html: str) -> None:
     assert html in html_of(text)
 
 
-def test_a_persons_line_breaks_are_meant() -> None:
-    assert html_of_person("one\ntwo") == "<p>one<br />\ntwo</p>\n"
+def test_what_a_person_wrote_is_no_markdown() -> None:
+    """Line breaks and indentation stay, marks are text, and an address is a link."""
+    shown = html_of_person("one\n    **two**\n- [x](y) https://e.org.")
+    link = '<a href="https://e.org" target="_blank" rel="noopener noreferrer nofollow">https://e.org</a>'
+    assert shown == f'<p class="plain">one\n    **two**\n- [x](y) {link}.</p>\n'
     assert html_of("one\ntwo") == "<p>one\ntwo</p>\n"

@@ -83,7 +83,9 @@ export class MessageView {
     if (writing || item.state === "queued") return this.#body.show("", writing);
     if (this.#notice === item.text) return;
     this.#notice = item.text;
-    this.#body.node.replaceChildren(...plainBlocks(item.text ?? ""));
+    const own = item.role === "user";
+    const words = item.text ?? "";
+    this.#body.node.replaceChildren(...(own ? [plainText(words)] : plainBlocks(words)));
   }
 
   #foot(item, writing) {
@@ -149,6 +151,11 @@ function button(sign, words, data) {
 function action(name) {
   const [words, sign] = ACTIONS[name] ?? [name, "more"];
   return button(sign, words, { "data-action": name });
+}
+
+/** What a person wrote: no Markdown, every blank and line as it was. */
+function plainText(text) {
+  return el("p", { class: "plain", dir: "auto" }, text);
 }
 
 /** A sentence of the server's own: paragraphs, `- ` lists and `code`, nothing else. */

@@ -7,9 +7,11 @@ const TAGS = new Set(
   ("a abbr b blockquote br code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i kbd li ol p pre s " +
     "span strong sub sup table tbody td th thead tr ul").split(" "),
 );
+// Their text may be of any language: each block runs in the direction of its first letters.
+const DIRECTED = new Set("blockquote dd div dt h1 h2 h3 h4 h5 h6 li ol p td th ul".split(" "));
 const HEADING = /^h([1-6])$/;
-// Pygments' short names, and where a table's cell is aligned to.
-const CLASS = /^([a-z]{1,3}[0-9]?|align-(left|center|right))$/;
+// Pygments' short names, where a table's cell is aligned to, and a person's own text.
+const CLASS = /^([a-z]{1,3}[0-9]?|align-(left|center|right)|plain)$/;
 const LINK = /^(https?:\/\/|mailto:)/i;
 const XHTML = "http://www.w3.org/1999/xhtml";
 
@@ -66,6 +68,8 @@ function attributes(node, tag) {
   if (tag === "ol" && /^\d+$/.test(node.getAttribute("start"))) kept.start = node.getAttribute("start");
   if (tag === "a") Object.assign(kept, linkAttributes(node.getAttribute("href")));
   if (tag === "th") kept.scope = "col";
+  if (DIRECTED.has(tag)) kept.dir = "auto";
+  if (tag === "code") kept.dir = "ltr";
   return kept;
 }
 

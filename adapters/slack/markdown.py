@@ -1,0 +1,257 @@
+"""The models' Markdown for Slack's `markdown` block, which has a parser of its own.
+
+What Slack shows was observed in its web client by the authors of slack-markdown-parser
+(https://github.com/darkgaldragon/slack-markdown-parser, docs/spec.md and
+docs/slack-nested-modifier-findings.md, 2026): emphasis and code that touch Chinese, Japanese or
+Korean text are fragile, and stand with a zero-width space outside; emphasis with code in it wants a
+visible space; `<foo>` is taken for a control sequence; formulas and HTML have no form. Where
+CommonMark's flanking rule would refuse emphasis, a hair space stands outside, which is a space to
+every parser. How Slack reads pipes in a table's code is our guess: as GFM does.
+
+Invariants: code keeps its characters; later text never changes the output for earlier text, so a
+stream can append it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from bot.reply.dialect import ADDRESS, MAIL
+from bot.reply.flanking import Flanks, flanks, is_mark, is_wide, strict_flanks
+from bot.reply.inline import Span, read
+from bot.reply.maths import block_length
+from bot.reply.pieces import Piece, pieces
+from bot.reply.rows import alignments, count, escaped
+
+BREAK = "\u200b"
+HAIR_SPACE = "\u200a"
+KEPT = 512  # pieces of replies; a growing one differs in its last piece only
+
+# Without any of these nothing is changed: to look for them is all that most English answers cost.
+_SIGNS = ("$", "|", "<", "~", "\\", "```m", "```M", "```gfm", "```rmd", "```Rmd", "```qmd")
+_TOUCHING = re.compile(r"""[*`~_]["'(\[]?[^\x00-\x7f]|(?<=[^\x00-\x7f])["')\]]?[*`~_]""")
+_PATTERN = re.compile(r"[\d/(]\*|\*[\d/.)\]]|[)\]}]\*[(\[{]")
+_ANGLE = re.compile(r"<(?=[A-Za-z/!?])")
+_MARKS = re.compile(r"\\.|\*+|~+", re.DOTALL)  # an escaped mark is none
+_PREFIX = re.compile(r"(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*+")
+_FENCE_LINE = re.compile(r"([ \t>]*)(`{3,})(?=[^`\n]*\n?$)")
+
+
+def for_slack(markdown: str) -> str:
+    """`markdown` so that Slack shows what it means."""
+    if not _may_change(markdown):
+        return markdown
+    return "".join(map(_piece, pieces(markdown)))
+
+
+def _may_change(text: str) -> bool:
+    """Whether there is anything to look at closely."""
+    if any(sign in text for sign in _SIGNS) or _PATTERN.search(text) is not None:
+        return True
+    return not text.isascii() and _TOUCHING.search(text) is not None
+
+
+def _piece(piece: Piece) -> str:
+    if piece.code:
+        return _flat_fence(piece) if piece.nested else piece.text
+    return _rewritten(piece.text)
+
+
+def _flat_fence(piece: Piece) -> str:
+    """Markdown in a fence: inner fences are written with tildes, so that none ends the block."""
+    first, *lines = piece.text.splitlines(keepends=True)
+    opening = re.sub(r"(\w) [+~_\d]+$", r"\1", first.rstrip("\n")) + "\n" * first.endswith("\n")
+    if "```" not in first:
+        return "".join([opening, *lines])  # tildes outside: no backtick ends the block
+    closing = [re.sub(r"`{4,}", "```", line) for line in lines[-1:] if piece.ended]
+    inner = lines[: len(lines) - len(closing)]
+    return "".join([opening, *(_FENCE_LINE.sub(_tildes, line) for line in inner), *closing])
+
+
+def _tildes(found: re.Match[str]) -> str:
+    return found[1] + "~" * len(found[2])
+
+
+@lru_cache(KEPT)
+def _rewritten(text: str) -> str:
+    if not _may_change(text):
+        return text
+    lines = text.splitlines(keepends=True)
+    return "".join(_table(lines) or _paragraph(lines))
+
+
+# ── blocks ────────────────────────────────────────────────────────────────────────────────────
+def _table(lines: list[str]) -> list[str] | None:
+    """A table's rows for a parser that divides them at every pipe; None when there is none."""
+    for number in range(1, len(lines)):
+        prefix = _prefix(lines[number - 1])
+        columns = alignments(lines[number][_prefix(lines[number], "> \t") :])
+        if columns and count(lines[number - 1][prefix:].strip(), len(columns)) == len(columns):
+            rows = [lines[number - 1], *lines[number + 1 :]]
+            shown = [_row(row, len(columns)) for row in rows]
+            return [*_paragraph(lines[: number - 1]), shown[0], lines[number], *shown[1:]]
+    return None
+
+
+def _prefix(line: str, marks: str = "") -> int:
+    if marks:
+        return len(line) - len(line.lstrip(marks))
+    found = _PREFIX.match(line)
+    return found.end() if found else 0
+
+
+@lru_cache(4 * KEPT)
+def _row(line: str, columns: int) -> str:
+    at = _prefix(line)
+    end = len(line.rstrip("\n"))
+    row = escaped(line[at:end], columns)
+    if _may_change(row.replace("|", " ")):
+        row = _inline(row)
+    return line[:at] + row + line[end:]
+
+
+def _paragraph(lines: list[str]) -> list[str]:
+    """Text with its formulas; one of several lines becomes a block of code."""
+    shown: list[str] = []
+    begin = at = 0
+
+    def line(number: int) -> str | None:
+        return lines[number][_prefix(lines[number]) :] if number < len(lines) else None
+
+    while at < len(lines):
+        length, _ = block_length(line, at)
+        if length:
+            prefix = re.sub(r"[^ \t>]", " ", lines[at][: _prefix(lines[at])])
+            shown += [_inline("".join(lines[begin:at])), *_block(lines[at : at + length], prefix)]
+            begin = at + length
+        at += max(length, 1)
+    return [*shown, _inline("".join(lines[begin:]))]
+
+
+def _block(lines: list[str], prefix: str) -> list[str]:
+    end = "" if lines[-1].endswith("\n") else "\n"
+    first = lines[0][: _prefix(lines[0])]
+    rest = lines[0][len(first) :]
+    return [f"{first}```\n", prefix + rest, *lines[1:], f"{end}{prefix}```\n"]
+
+
+# ── inline ────────────────────────────────────────────────────────────────────────────────────
+def _inline(text: str) -> str:
+    spans = read(text, ended=True).spans
+    opaque = sorted(
+        (span for span in spans if span.formula or span.delimiter.startswith("`")),
+        key=lambda span: span.start,
+    )
+    edits: dict[int, tuple[int, str]] = {}  # offset → (end, what stands there instead)
+    for span in spans:
+        edits.update(_boundaries(text, span))
+    gaps = list(_gaps(opaque, len(text)))
+    for start, end in gaps:
+        edits.update(_angles(text, start, end))
+    edits.update(_stray_marks(text, gaps, spans))
+    for span in opaque:
+        if span.formula:
+            edits.update(_formula(text, span))
+    return _edited(text, edits)
+
+
+def _edited(text: str, edits: dict[int, tuple[int, str]]) -> str:
+    parts, at = [], 0
+    for start in sorted(edits):
+        end, instead = edits[start]
+        if start >= at:
+            parts += [text[at:start], instead]
+            at = max(end, start)
+    return "".join([*parts, text[at:]])
+
+
+def _gaps(opaque: list[Span], end: int) -> Iterator[tuple[int, int]]:
+    """The ranges outside of code and formulas."""
+    at = 0
+    for span in opaque:
+        yield at, span.start
+        at = span.end
+    yield at, end
+
+
+def _formula(text: str, span: Span) -> dict[int, tuple[int, str]]:
+    """Its source in code, letter for letter."""
+    content = text[span.start : span.end].replace("\n", " ")
+    if "`" in content:
+        return {}
+    before = _space(text[span.start - 1 : span.start], False)
+    after = _space(text[span.end : span.end + 1], False)
+    return {span.start: (span.end, f"{before}`{content}`{after}")}
+
+
+def _boundaries(text: str, span: Span) -> dict[int, tuple[int, str]]:
+    """A space outside of emphasis and code that touches text without spaces."""
+    if not span.delimiter or span.delimiter[0] == "|":
+        return {}
+    mark, start, end = span.delimiter[0], span.start, span.end
+    while start and text[start - 1] == mark:
+        start -= 1
+    while end < len(text) and text[end] == mark:
+        end += 1
+    inside = text[start:end].strip(mark)
+    code = mark == "`"
+    visible = not code and "`" in inside
+    first, last = inside[:1], inside[-1:]
+    before = _space(
+        text[start - 1 : start] if start else "", visible or (not code and _mark(first))
+    )
+    after = _space(text[end : end + 1], visible or (not code and _mark(last)))
+    found = {start: (start, before)} if before else {}
+    return found | ({end: (end, after)} if after else {})
+
+
+def _mark(char: str) -> bool:
+    return bool(char) and is_mark(char)
+
+
+def _space(neighbor: str, visible: bool) -> str:
+    if not neighbor or not is_wide(neighbor) or neighbor in (BREAK, HAIR_SPACE):
+        return ""
+    return HAIR_SPACE if visible else BREAK
+
+
+def _angles(text: str, start: int, end: int) -> dict[int, tuple[int, str]]:
+    """`<…>` that is no address: neither a tag nor a control sequence."""
+    found = {}
+    for angle in _ANGLE.finditer(text, start, end):
+        at = angle.start()
+        if not (ADDRESS.match(text, at) or MAIL.match(text, at)):
+            found[at + 1] = (at + 1, BREAK)
+    return found
+
+
+def _stray_marks(
+    text: str, gaps: list[tuple[int, int]], spans: list[Span]
+) -> dict[int, tuple[int, str]]:
+    """Marks that are text but would be emphasis for Slack (`2**3**4`, `~a and b~`) stand apart.
+
+    A hair space says so to every parser; whether Slack knows backslashes is not documented.
+    """
+    used = {span.start for span in spans if span.delimiter}
+    used |= {span.end - 1 for span in spans if span.delimiter}
+    found: dict[int, tuple[int, str]] = {}
+    opened = False
+    for run in (run for start, end in gaps for run in _MARKS.finditer(text, start, end)):
+        begin, end = run.span()
+        strict = strict_flanks(text, begin, end)
+        if not used.isdisjoint(range(begin, end)):
+            continue
+        if run[0] == "~":
+            if strict.closes and opened:
+                found[begin] = (begin, HAIR_SPACE)
+            opened = opened or strict.opens
+        elif run[0][0] == "*" and _refused(strict, flanks(text, begin, end)):
+            found[begin] = (begin, HAIR_SPACE)
+            found[end] = (end, HAIR_SPACE)
+    return found
+
+
+def _refused(strict: Flanks, ours: Flanks) -> bool:
+    return (strict.opens and not ours.opens) or (strict.closes and not ours.closes)

@@ -1,0 +1,89 @@
+"""Bare web addresses as links: in what a person wrote, and in the text of an answer.
+
+An address ends before a blank, a quote mark or wide punctuation (`https://例え.jp。`), and without
+the punctuation that a sentence puts behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from markdown_it.token import Token
+
+REL = "noopener noreferrer nofollow"
+
+LONGEST = 2_000
+"""Characters of an address; no browser takes a longer one."""
+
+_WIDE = "\u3000-\u303f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\u2018-\u201f"
+_ADDRESS = re.compile(
+    rf"(?<![A-Za-z0-9])https?://(?=[^\s<>\"{_WIDE}]{{3}})[^\s<>\"`|\\{_WIDE}]{{1,{LONGEST}}}",
+    re.IGNORECASE,
+)
+# Behind an ASCII word, a script without spaces goes on with the sentence; behind a slash it is
+# part of the address (`https://ja.wikipedia.org/wiki/日本`).
+_SENTENCE = re.compile(
+    r"(https?://[!-~]+?[A-Za-z0-9/])(?=[\u0e00-\u0e7f\u3040-\u9fff\uac00-\ud7a3])", re.IGNORECASE
+)
+_BEHIND = ".,;:!?*_~'"
+_PAIRS = {")": "(", "]": "[", "}": "{"}
+
+
+def addresses(text: str) -> Iterator[tuple[int, int]]:
+    """Where each address begins and ends."""
+    for found in _ADDRESS.finditer(text):
+        end = found.start() + len(_trimmed(found[0]))
+        if end > found.start() + len("https://"):
+            yield found.start(), end
+
+
+def linked(text: str) -> str:
+    """`text` as HTML, with its addresses as links."""
+    parts, at = [], 0
+    for start, end in addresses(text):
+        address = escape(text[start:end])
+        parts += [
+            escape(text[at:start]),
+            f'<a href="{address}" target="_blank" rel="{REL}">{address}</a>',
+        ]
+        at = end
+    return "".join([*parts, escape(text[at:])])
+
+
+def with_links(tokens: Sequence[Token]) -> list[Token]:
+    """Inline tokens, with links for the bare addresses of their texts."""
+    found: list[Token] = []
+    depth = 0
+    for token in tokens:
+        depth += token.nesting if token.type.startswith("link_") else 0
+        plain = token.type == "text" and not depth and "://" in token.content
+        found += _parts(token.content) if plain else [token]
+    return found
+
+
+def _parts(text: str) -> Iterator[Token]:
+    at = 0
+    for start, end in addresses(text):
+        yield Token("text", "", 0, content=text[at:start])
+        yield Token("link_open", "a", 1, attrs={"href": text[start:end]})
+        yield Token("text", "", 0, content=text[start:end])
+        yield Token("link_close", "a", -1)
+        at = end
+    yield Token("text", "", 0, content=text[at:])
+
+
+def _trimmed(address: str) -> str:
+    sentence = _SENTENCE.match(address)
+    if sentence is not None and not sentence[1].endswith("/"):
+        address = sentence[1]
+    counts = {mark: address.count(mark) for mark in "()[]{}"}
+    while address:
+        last = address[-1]
+        if last in _PAIRS and counts[last] > counts[_PAIRS[last]]:
+            counts[last] -= 1
+        elif last not in _BEHIND:
+            break
+        address = address[:-1]
+    return address

@@ -1,0 +1,147 @@
+r"""Where mathematics in LaTeX begins and ends: its source is shown letter for letter.
+
+`$x_1$`, `$$…$$`, `\(…\)`, `\[…\]` and `\begin{name}…\end{name}`. Prices and shell variables
+(`$5 or $10`, `$HOME`) are text. Invariant: each question costs a bounded number of characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import Enum
+
+LONGEST_INLINE = 240
+"""Characters between two single dollars: a formula within a line."""
+
+LONGEST_DISPLAY = 4_000
+"""Characters of a formula of its own; also of an environment."""
+
+_SHORT = 12  # characters of a formula without any sign of one, as in `$f(x)$`
+_BRIEF = 16  # characters that may wait until they show whether a formula begins with them
+_SIGNS = frozenset("\\^_=<>+{}")
+_NO_FORMULA = ("**", "](", "`")
+_PRICE = re.compile(r"\$\d[\d,.]*[kKmMbB]?(?:[\s,.;:!?)/–—-]\s*[^\W\d_]|\s*$)")
+_VARIABLE = re.compile(r"\$[A-Z_][A-Z0-9_]+(?![A-Za-z0-9_{^\\])")
+_BEGIN = re.compile(r"\\begin\{([A-Za-z]{1,30}\*?)\}")
+_BLOCK = re.compile(r"(?:\$\$(?!\$)|\\\[|\\begin\{([A-Za-z]{1,30}\*?)\})")
+_PAIRS = {"$$": "$$", "\\(": "\\)", "\\[": "\\]"}
+
+
+class Doubt(Enum):
+    """A formula that has not ended: surely one, or perhaps a price."""
+
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+
+
+def formula_end(text: str, at: int, limit: int | None = None) -> int | None:
+    r"""The offset behind the formula that begins at `at`, where `$` or `\` stands."""
+    last = len(text) if limit is None else limit
+    opener = text[at : at + 2]
+    if opener in _PAIRS:
+        return _paired(text, at, last, opener)
+    if opener == "\\b":
+        begin = _BEGIN.match(text, at, last)
+        closer = f"\\end{{{begin[1]}}}" if begin else ""
+        end = text.find(closer, at, min(last, at + LONGEST_DISPLAY)) if begin else -1
+        return end + len(closer) if end >= 0 else None
+    return _between_dollars(text, at, last) if text[at] == "$" else None
+
+
+def doubt(text: str, at: int) -> Doubt | None:
+    """Whether a formula may begin at `at` that ends in text which has not come yet."""
+    opener, rest = text[at : at + 2], len(text) - at
+    if opener in _PAIRS or opener == "\\b":
+        if opener == "\\b" and not "\\begin{".startswith(text[at : at + 7]):
+            return None
+        return Doubt.LIKELY if rest <= LONGEST_INLINE else None
+    if text[at] != "$" or rest > LONGEST_INLINE or rest == 1:
+        return Doubt.LIKELY if text[at] == "$" and rest == 1 else None
+    following = text[at + 1 :]
+    if "\n" in following or following[0].isspace() or any(s in following for s in _NO_FORMULA):
+        return None
+    if "$" in following[:-1] or (_VARIABLE.match(text, at) and following[-1].isspace()):
+        return None
+    if not following.endswith("$") and _PRICE.match(text, at):
+        return None
+    signed = not _SIGNS.isdisjoint(following)
+    likely = signed or following.endswith("$") or rest <= _BRIEF
+    return Doubt.LIKELY if likely else Doubt.POSSIBLE
+
+
+def block_closer(line: str) -> str | None:
+    r"""What ends the formula that begins with `line` and goes on below; None when none does.
+
+    A line begins one when it is `$$` or `\[` alone or with part of a formula, or begins an
+    environment.
+    """
+    bare = line.strip()
+    begin = _BLOCK.match(bare)
+    if begin is None:
+        return None
+    if begin[1]:
+        closer = f"\\end{{{begin[1]}}}"
+        return closer if closer not in bare else None
+    closer, inside = _PAIRS[bare[:2]], bare[2:]
+    alone = not inside or not _SIGNS.isdisjoint(inside)
+    return closer if alone and closer not in inside else None
+
+
+def block_length(line: Callable[[int], str | None], first: int) -> tuple[int, bool]:
+    """How many lines the formula has that begins at line `first`, and whether it ended.
+
+    It ends with its closing mark, before an empty line, or where `line` gives None. 0 for none.
+    """
+    closer = block_closer(line(first) or "")
+    if closer is None:
+        return 0, False
+    number = first + 1
+    while (found := line(number)) is not None and found.strip():
+        number += 1
+        if closer in found:
+            return number - first, True
+    return number - first, False
+
+
+def _paired(text: str, at: int, last: int, opener: str) -> int | None:
+    if opener == "$$" and text[at + 2 : at + 3] == "$":
+        return None
+    most = LONGEST_DISPLAY if opener != "\\(" else 4 * LONGEST_INLINE
+    end = text.find(_PAIRS[opener], at + 2, min(last, at + most))
+    if end < 0 or not text[at + 2 : end].strip():
+        return None
+    content = text[at + 2 : end].strip()
+    if opener == "\\[" and _SIGNS.isdisjoint(content):  # `\[1\]` is an escaped bracket
+        return None
+    if opener != "$$" and not _like_formula(content):
+        return None
+    return end + 2
+
+
+def _between_dollars(text: str, at: int, last: int) -> int | None:
+    most = min(last, at + LONGEST_INLINE)
+    end = text.find("$", at + 1, most)
+    while end > 0 and text[end - 1] == "\\":
+        end = text.find("$", end + 1, most)
+    content = text[at + 1 : end] if end > 0 else ""
+    if not content or content[0].isspace() or content[-1].isspace() or "\n" in content:
+        return None
+    following = text[end + 1] if end + 1 < last else " "
+    before = text[at - 1] if at else " "
+    if following == "{" or _is_ascii_word(following) or _is_ascii_word(before) or before == "\\":
+        return None
+    if following == "$" or _PRICE.match(text, at, end) or not _like_formula(content):
+        return None
+    return end + 1
+
+
+def _like_formula(content: str) -> bool:
+    if any(sign in content for sign in _NO_FORMULA):
+        return False
+    if not _SIGNS.isdisjoint(content):
+        return True
+    return len(content) <= _SHORT and not any(map(str.isspace, content))
+
+
+def _is_ascii_word(char: str) -> bool:
+    return char.isascii() and (char.isalnum() or char == "_")
