@@ -5,16 +5,24 @@ The signature is checked first: nothing of a request that Slack did not sign is 
 
 from __future__ import annotations
 
+import json
+from urllib.parse import parse_qs
+
+import structlog
 from slack_bolt.adapter.starlette.async_handler import to_async_bolt_request, to_starlette_response
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.signature import SignatureVerifier
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+log = structlog.stdlib.get_logger(__name__)
 
 PATH = "/slack/events"
 # Slack's largest payloads (an interaction with the message it is on) are below 200 kB.
 MOST_BYTES = 1_000_000
+# Of a header that is a number.
+MOST_DIGITS = 20
 
 
 class HttpEvents:
@@ -34,23 +42,62 @@ class HttpEvents:
             return Response(status_code=405, headers={"Allow": "POST"})
         if self.app is None:
             return Response(status_code=503)
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MOST_BYTES:
-                return Response(status_code=413)
-        if not self._is_signed(bytes(body), request):
+        try:
+            body = await _body(request)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        if body is None:
+            return Response(status_code=413)
+        if not self._is_signed(body, request):
             return Response(status_code=401)
-        bolt_request = to_async_bolt_request(request, bytes(body))
-        return to_starlette_response(await self.app.async_dispatch(bolt_request))
+        if not is_payload(body):
+            return Response(status_code=400)
+        return await self._dispatched(self.app, request, body)
+
+    async def _dispatched(self, app: AsyncApp, request: Request, body: bytes) -> Response:
+        try:
+            response = await app.async_dispatch(to_async_bolt_request(request, body))
+        except Exception as error:  # noqa: BLE001 - Bolt reads payloads unguarded
+            log.error("a request failed", error=repr(error)[:300])
+            return Response(status_code=500)
+        return to_starlette_response(response)
 
     def _is_signed(self, body: bytes, request: Request) -> bool:
-        """Whether Slack signed it, within the last five minutes."""
-        try:
-            return self._verifier.is_valid(
-                body,
-                request.headers.get("x-slack-request-timestamp", ""),
-                request.headers.get("x-slack-signature", ""),
-            )
-        except ValueError:  # no number as the time, or a body that is no text
+        """Whether Slack signed it, within the last five minutes; both headers are ASCII."""
+        timestamp = request.headers.get("x-slack-request-timestamp", "")
+        signature = request.headers.get("x-slack-signature", "")
+        if not (timestamp.isascii() and timestamp.isdigit() and signature.isascii()):
             return False
+        if len(timestamp) > MOST_DIGITS:
+            return False
+        try:
+            return self._verifier.is_valid(body, timestamp, signature)
+        except ValueError:  # a body that is no text
+            return False
+
+
+async def _body(request: Request) -> bytes | None:
+    """The body; None when it is too long. What says so itself is not read at all."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and len(announced) <= MOST_DIGITS and int(announced) > MOST_BYTES:
+        return None
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            return None
+    return bytes(body)
+
+
+def is_payload(body: bytes) -> bool:
+    """Whether a signed body is what Slack sends: a JSON object, a form with one, or a command."""
+    try:
+        text = body.decode()
+        if not text.startswith(("{", "[")):
+            form = parse_qs(text, keep_blank_values=True)
+            if "payload" not in form:
+                return "command" in form or "ssl_check" in form
+            text = form["payload"][0]
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from adapters.slack.answers import latest_reply
 from adapters.slack.events import DIRECT, position
 from adapters.slack.workspace import kind_of
 from bot.domain import Conversation
@@ -55,12 +56,13 @@ def places(
 
 
 def _place(channel: Message, talked: Sequence[Conversation], since: float) -> Place:
+    created = channel.get("created")
     return Place(
         id=str(channel["id"]),
         kind=str(channel["kind"] if "kind" in channel else kind_of(channel)),
         roots=tuple(position(c.key.thread) for c in talked if c.updated_at > since),
         talked_at=max((c.updated_at for c in talked), default=0.0),
-        created=float(channel.get("created") or 0),
+        created=float(created) if isinstance(created, int | float) else 0.0,
     )
 
 
@@ -76,7 +78,7 @@ def goes_on(read: Sequence[Message], after: int, roots: Sequence[int], page: int
     if oldest > after:
         return True
     hidden = sorted((root for root in roots if root < oldest), reverse=True)
-    replies = {position(m["ts"]): position(m.get("latest_reply") or m["ts"]) for m in read}
+    replies = {position(m["ts"]): position(latest_reply(m) or m["ts"]) for m in read}
     shown = [replies[root] for root in roots if root in replies]
     quiet = (sum(latest <= after for latest in shown) + 1) / (len(shown) + 1)
     reach = max(1.0, (newest - oldest) / len(read) * page)
@@ -93,9 +95,9 @@ def to_read(read: Sequence[Message], after: int, roots: Iterable[int]) -> dict[i
     oldest = position(read[-1]["ts"]) if read else after
     seen = {position(m["ts"]): m for m in read}
     changed = {
-        root: position(message["latest_reply"])
+        root: position(latest)
         for root, message in seen.items()
-        if message.get("latest_reply") and position(message["latest_reply"]) > max(after, root)
+        if (latest := latest_reply(message)) and position(latest) > max(after, root)
     }
     return changed | {root: after for root in roots if root < oldest and root not in seen}
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.slack import events
-from adapters.slack.events import Identity
+from adapters.slack.answers import mapping
+from adapters.slack.events import DIRECT, Identity
 from adapters.slack.lookups import Lookups
 from adapters.slack.web import WebApi
 from bot.domain import Address, ConversationKey, Incoming
@@ -67,7 +68,7 @@ class Workspace:
         )
         said = [
             message
-            for found in answer.data.get("messages", ())
+            for found in answer.messages()
             if events.is_said(message := {**found, "channel": incoming.channel}, self.me)
             and events.position(message["ts"]) < incoming.position
         ][-BACKLOG:]
@@ -104,29 +105,38 @@ class Workspace:
         await self._kinds.aclose()
 
     async def _kind(self, event: Mapping[str, Any]) -> str:
-        """The channel's kind: in the event, or asked for, because app_mention does not say."""
+        """The channel's kind: in the event, or asked for, because app_mention does not say.
+
+        "" where Slack does not tell: what is said there counts as private.
+        """
         channel, kind = str(event["channel"]), str(event.get("channel_type") or "")
         if kind:
             self._kinds.learn(channel, kind)
             return kind
-        return (await self._kinds.get((channel,), NAMES_SECONDS)).get(channel, "")
+        kinds = await self._kinds.get((channel,), NAMES_SECONDS)
+        return kinds.get(channel) or (DIRECT if channel.startswith("D") else "")
 
     async def _name_of(self, user: str) -> str:
         answer = await self.api.paced_read("users.info", user=user)
-        person = answer.data.get("user", {})
-        profile = person.get("profile", {})
+        person = answer.mapping("user")
+        profile = mapping(person.get("profile"))
         names = (profile.get("display_name"), profile.get("real_name"), person.get("name"))
-        return next((str(name) for name in names if name), "")
+        return next((name for name in names if isinstance(name, str) and name), "")
 
     async def _kind_of(self, channel: str) -> str:
         answer = await self.api.paced_read("conversations.info", channel=channel)
-        return kind_of(answer.data.get("channel", {}))
+        return kind_of(answer.mapping("channel"))
 
 
 def kind_of(channel: Mapping[str, Any]) -> str:
-    """A channel's kind, as events name it in `channel_type`."""
+    """A channel's kind, as events name it in `channel_type`; "" where the answer does not say.
+
+    Only one that says so is public: whoever sees a public conversation may not see a private one.
+    """
     if channel.get("is_im"):
-        return "im"
+        return DIRECT
     if channel.get("is_mpim"):
         return "mpim"
-    return "group" if channel.get("is_private") or channel.get("is_group") else "channel"
+    if channel.get("is_private") or channel.get("is_group"):
+        return "group"
+    return "channel" if channel.get("is_private") is False else ""
