@@ -1,9 +1,9 @@
 """Native streams of one reply: started, appended to, and closed with what the message keeps.
 
 A stream dies of age, of length, and by its reader's stop. Then its text stays, and the page goes on
-by edits; only its identity is missing, which the next edit gives it. A stream that cannot be started
-is a post instead, one that cannot grow is closed, and an end that cannot be closed yet is appended
-first.
+by edits; only its identity is missing, which the next edit gives it. A stream that cannot be
+started is a post instead, one that cannot grow is closed, and an end that cannot be closed yet is
+appended first.
 """
 
 from __future__ import annotations

@@ -1,0 +1,277 @@
+"""Every request that the Slack adapter makes, in every trouble: it costs that one thing only.
+
+The rows of `docs/isolation-slack.md` are the requests; what is not in a scene here, or was not sent
+in it, fails the last test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.integration.slack_isolation import (
+    AFTER,
+    CODE,
+    FEW,
+    PATIENCE,
+    STEP,
+    TROUBLES,
+    WORDS,
+    Provoke,
+    Scene,
+    World,
+    world_at,
+)
+from tests.sims.slack import ids
+from tests.sims.slack.client import SlackSim
+from tests.sims.slack.web import METHODS
+
+TABLE = Path("docs/isolation-slack.md")
+SEED = 7  # of the Slack that is played; its answers are noisy
+
+
+# ── scenes ────────────────────────────────────────────────────────────────────────────────────
+async def ask(world: World, channel: str) -> str:
+    return await world.ask(channel)
+
+
+async def ask_for_code(world: World, channel: str) -> str:
+    return await world.ask(channel, f"{WORDS}\n\n{CODE}")
+
+
+async def ask_in_an_old_thread(world: World, channel: str) -> str:
+    root = await world.sim.say(ids.BOB, channel, "the build is red")
+    await world.sim.say(ids.ALICE, channel, WORDS, thread_ts=root, mention=True)
+    return root
+
+
+async def ask_and_reset(world: World, channel: str) -> str:
+    root = await world.ask(channel)
+    await world.sim.say(ids.ALICE, channel, "reset", thread_ts=root, mention=True)
+    return await world.ask(channel)
+
+
+async def ask_at_home(world: World, channel: str) -> str:
+    await world.sim.open_home(ids.ALICE, "messages")
+    return await world.ask(channel)
+
+
+async def ask_after_a_shortcut(world: World, channel: str) -> str:
+    private = await world.sim.say(ids.ALICE, ids.RANDOM, "the bot is not here")
+    await world.sim.shortcut(ids.ALICE, "threadline_reset", channel=ids.RANDOM, message_ts=private)
+    return await world.ask(channel)
+
+
+def deleted(provoke: Provoke) -> Provoke:
+    """Another question's reply is taken back, because the question is deleted."""
+
+    async def scene(world: World, channel: str) -> str:
+        root = await provoke(world, channel)
+        await world.sim.until(lambda: world.is_whole(channel, root), PATIENCE)
+        await world.idle()
+        await world.sim.delete(channel, root)
+        return await world.ask(channel)
+
+    return scene
+
+
+SCENES: Mapping[str, Scene] = {
+    "auth.test": Scene(ask, named=False),
+    "apps.connections.open": Scene(ask, named=False),
+    "users.conversations": Scene(ask, named=False),
+    "conversations.history": Scene(ask, named=False),
+    "users.info": Scene(ask, named=False),
+    "conversations.info": Scene(ask),
+    "conversations.replies": Scene(ask_in_an_old_thread),
+    "agents.sessions.setStatus": Scene(ask),
+    "assistant.threads.setStatus": Scene(ask, agent=False),
+    "assistant.threads.setSuggestedPrompts": Scene(ask_at_home, named=False),
+    "chat.startStream": Scene(ask),
+    "chat.appendStream": Scene(ask),
+    "chat.stopStream": Scene(ask, whole=False),
+    "chat.postMessage": Scene(ask, agent=False, whole=False),
+    "chat.update": Scene(ask, agent=False, whole=False),
+    "chat.delete": Scene(deleted(ask), agent=False),
+    "chat.postEphemeral": Scene(ask_and_reset),
+    "files.getUploadURLExternal": Scene(ask_for_code, named=False),
+    "upload": Scene(ask_for_code, named=False),
+    "files.completeUploadExternal": Scene(ask_for_code),
+    "files.delete": Scene(deleted(ask_for_code), named=False),
+    "response_url": Scene(ask_after_a_shortcut, named=False),
+}
+PATHS = {"upload": "/upload/v1/", "response_url": "/respond/"}
+AT_START = ("auth.test", "apps.connections.open")
+sent: set[str] = set()
+cases: list[tuple[str, str]] = []
+
+
+def path(method: str) -> str:
+    return PATHS.get(method, f"/api/{method}")
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with SlackSim() as sim:
+        await sim.draw(SEED)
+        await sim.limits(enabled=False)
+        async with world_at(tmp_path / "bot.db", sim) as world:
+            async with world.bot() as task:  # the first start, after which there is a past
+                await world.connected(task)
+                root = await world.ask(ids.GENERAL)
+                await sim.until(lambda: world.is_whole(ids.GENERAL, root))
+            yield world
+
+
+@contextlib.asynccontextmanager
+async def quiet(world: World) -> AsyncIterator[None]:
+    """Nothing is logged with a traceback, and no exception is left to nobody."""
+    with capture_logs() as lines:
+        yield
+    assert [line for line in lines if line.get("exc_info")] == []
+    assert world.errors == []
+
+
+async def tried(world: World, method: str, since: int, times: int = 1) -> None:
+    """The request was sent."""
+
+    async def enough() -> bool:
+        return len((await world.sim.requests(path(method)))[since:]) >= times
+
+    await world.sim.until(enough, PATIENCE)
+    sent.add(method)
+
+
+async def calm(world: World) -> None:
+    """Another conversation gets its whole answer, in bounded time."""
+    channel = await world.channel("calm")
+    root = await world.ask(channel, user=ids.BOB)
+    await world.sim.until(lambda: world.is_whole(channel, root), PATIENCE)
+
+
+async def recovered(world: World, hit: Mapping[str, tuple[str, str]]) -> None:
+    """What was hit is whole once the trouble is over; no sign of work stays."""
+
+    async def whole() -> bool:
+        world.clock.jump(STEP)
+        return all([await world.is_whole(*place) for place in hit.values()])
+
+    try:
+        await world.sim.until(whole, PATIENCE)
+    except AssertionError:
+        late = [name for name, place in hit.items() if not await world.is_whole(*place)]
+        raise AssertionError(f"not whole after: {late}") from None
+
+    async def over() -> bool:
+        world.clock.jump(STEP)
+        state = await world.sim.state()
+        busy = [one for one in state["sessions"] if one["status"] == "processing"]
+        return not (busy or state["statuses"] or state["streaming"])
+
+    await world.idle()
+    await world.sim.until(over, PATIENCE)
+
+
+@pytest.mark.parametrize("method", [method for method in SCENES if method not in PATHS])
+async def test_a_method_that_is_throttled_for_five_minutes(world: World, method: str) -> None:
+    """It alone. Where there is another way the answer is whole at once."""
+    async with quiet(world):
+        await one_throttled(world, method, SCENES[method])
+    cases.append((method, "429"))
+
+
+async def one_throttled(world: World, method: str, scene: Scene) -> None:
+    sim, channel = world.sim, await world.channel("throttled")
+    since = len(await sim.requests(path(method)))
+    await sim.agent(scene.agent)
+    await sim.subscribe(["app_mention"] if method == "conversations.info" else None)
+    only = channel if method == "chat.postMessage" else ""
+    await sim.throttle(method, AFTER, channel=only)
+    async with world.bot() as task:
+        if method in AT_START:
+            await tried(world, method, since)
+            await sim.throttle(method, 0.0)
+            world.clock.jump(AFTER + 1)
+        await world.connected(task)
+        root = await scene.provoke(world, channel)
+        await tried(world, method, since)
+        await calm(world)
+        if scene.whole:
+            await sim.until(lambda: world.is_whole(channel, root), PATIENCE)
+        await sim.throttle(method, 0.0)
+        world.clock.jump(AFTER + 1)
+        await recovered(world, {"429": (channel, root)})
+    refused = (await sim.state())["ratelimited"]
+    assert refused[method] <= REFUSALS, refused  # nobody asks again and again
+    await sim.call("forget_refusals")
+
+
+REFUSALS = 4
+
+
+@pytest.mark.parametrize("method", SCENES)
+async def test_a_method_whose_answers_are_odd(world: World, method: str) -> None:
+    scene, sim = SCENES[method], world.sim
+    await sim.agent(scene.agent)
+    await sim.subscribe(["app_mention"] if method == "conversations.info" else None)
+    names = list(TROUBLES)
+    groups = [names[::3], names[1::3], names[2::3]] if scene.named else [[name] for name in FEW]
+    for group in groups:
+        async with quiet(world):
+            await odd(world, method, scene, group)
+        cases.extend((method, name) for name in group)
+
+
+async def odd(world: World, method: str, scene: Scene, names: list[str]) -> None:
+    """All these troubles at once, each in a channel of its own."""
+    sim, since = world.sim, len(await world.sim.requests(path(method)))
+    places = {name: await world.channel(re.sub(r"\W", "-", name.lower())) for name in names}
+    for name, channel in places.items():
+        having = channel if scene.named else ""
+        await sim.call("fault", match=path(method), having=having, **TROUBLES[name])
+    async with world.bot() as task:
+        if method in AT_START:
+            await tried(world, method, since)
+            await sim.call("clear")
+            await starts(world, task)
+        await world.connected(task)
+        asked = await asyncio.gather(*(scene.provoke(world, place) for place in places.values()))
+        hit = {name: (places[name], root) for name, root in zip(places, asked, strict=True)}
+        await tried(world, method, since, len(names))
+        if scene.named:
+            await calm(world)
+        await sim.call("clear")
+        await recovered(world, hit)
+
+
+async def starts(world: World, task: asyncio.Task[None]) -> None:
+    """It connects in the end, whatever the pauses."""
+
+    async def ready() -> bool:
+        world.clock.jump(STEP)
+        if task.done():
+            task.result()
+        return world.adapters["slack"].health().ok
+
+    await world.sim.until(ready, PATIENCE)
+
+
+def rows() -> dict[str, list[str]]:
+    """The table's rows by request."""
+    lines = TABLE.read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
+    return {row[0].strip("`"): row[1:] for row in cells if row[0].startswith("`")}
+
+
+async def test_the_table_has_every_request_that_is_sent(world: World) -> None:
+    """A new request must get a row, and a scene in which it is sent."""
+    table = rows()
+    assert set(table) == set(SCENES)
+    assert set(table) - set(PATHS) <= set(METHODS)
+    assert all(len(row) == len(next(iter(table.values()))) and all(row) for row in table.values())
