@@ -67,6 +67,28 @@ UNSETTLED = frozenset(
 THROTTLED = frozenset({"message_limit_exceeded", "rate_limited", "ratelimited"})
 
 
+# What Slack will not show, whatever happens: another text may do. Any other name that is not listed
+# here may be Slack's trouble of today (see `SlackSurface.perform`).
+CONTENT = frozenset(
+    {
+        "attachment_payload_limit_exceeded",
+        "blocks_limit_exceeded",
+        "invalid_arguments",
+        "invalid_array_arg",
+        "invalid_attachments",
+        "invalid_blocks",
+        "invalid_blocks_format",
+        "invalid_metadata_format",
+        "invalid_metadata_schema",
+        "markdown_text_conflict",
+        "metadata_too_large",
+        "msg_blocks_too_long",
+        "msg_too_long",
+        "no_text",
+        "too_many_attachments",
+    }
+)
+
 # docs.slack.dev/apis/web-api/rate-limits: Retry-After comes with every 429, in whole seconds. Where
 # it does not, or is no number, we guess that much …
 NO_RETRY_AFTER = 3.0

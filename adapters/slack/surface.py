@@ -19,6 +19,7 @@ from adapters.slack import files
 from adapters.slack.answers import Answer
 from adapters.slack.blocks import Bodies, identified, identity
 from adapters.slack.events import Identity
+from adapters.slack.faults import CONTENT
 from adapters.slack.render import SlackRenderer
 from adapters.slack.status import Status
 from adapters.slack.streams import MOST_CHARACTERS, OPEN, Streams, appended_first
@@ -35,7 +36,7 @@ from adapters.slack.web import (
     post_scopes,
 )
 from bot.domain import Claim, PageRecord
-from bot.errors import FilesRefused, Gone, PlatformError, Refused, Throttled
+from bot.errors import FilesRefused, Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.frames import Action, FileRules, Frame, Request, Shown, ShownPage
 from bot.ports import Clock, Grants
 from bot.remembered import Lately
@@ -54,6 +55,7 @@ SCOPES = {
     Action.CLOSE: (STOPS,),
     Action.REMOVE: (DELETIONS,),
 }
+UNEXPLAINED = 2  # so many refusals in a row that nobody understands are tried again
 FILES_MAY_WAIT = 10.0  # a file that Slack takes only after so many seconds goes as text
 # How long asking whether a post went into its thread may take, its budget included.
 CHECK_SECONDS = 5.0
@@ -84,6 +86,7 @@ class SlackSurface:
         self._render = remembering(self._renderer.render)
         self._streams = Streams(claim=claim, api=api, bodies=bodies, status=status, clock=clock)
         self._rules, self._without_files = rules, without_files
+        self._unexplained = 0
         self._files = files.Files(
             api=api,
             clock=clock,
@@ -167,7 +170,26 @@ class SlackSurface:
 
     # ── performing ────────────────────────────────────────────────────────────────────────────
     async def perform(self, request: Request, shown: Shown) -> Shown:
-        """Send it. Raises Throttled, Gone, Refused or Unsettled."""
+        """Send it. Raises Throttled, Gone, Refused or Unsettled.
+
+        A refusal by a name that says nothing about the text is tried again before it is believed:
+        the reply would be shown as bare words.
+        """
+        try:
+            shown = await self._performed(request, shown)
+        except FilesRefused:
+            raise
+        except Refused as error:
+            self._unexplained += str(error) not in CONTENT
+            if str(error) in CONTENT or self._unexplained > UNEXPLAINED:
+                raise
+            raise Unsettled(
+                f"Slack refuses a page without a reason that is known: {error}"
+            ) from error
+        self._unexplained = 0
+        return shown
+
+    async def _performed(self, request: Request, shown: Shown) -> Shown:
         match request.action:
             case Action.POST if request.file is not None:
                 ts = await self._share(request)

@@ -47,7 +47,7 @@ STEP = 1.0
 """Seconds of the bot's that pass with each look: a request of ours takes far less than thirty of
 them, after which it would be given up."""
 
-WORDS = " ".join(f"w{number}" for number in range(30))
+WORDS = "\n\n".join(f"w{number} and more" for number in range(30))
 CODE = "```python\n" + "\n".join(f"print('line {number:04}')" for number in range(1_200)) + "\n```"
 
 
@@ -240,7 +240,7 @@ TROUBLES: Mapping[str, Mapping[str, Any]] = {
     "fields missing": {"remove": list(FIELDS), "times": 2},
     "fields null": {"put": dict.fromkeys(FIELDS), "times": 2},
     "fields retyped": {"put": dict.fromkeys(FIELDS, 17), "times": 2},
-    "fields odd": {"put": dict.fromkeys(FIELDS, [{"x": None}]), "times": 2},
+    "fields odd": {"put": {name: [{"x": None}] for name in FIELDS}, "times": 2},
 }
 """What an answer may be, beside a 429; applied to the requests of one conversation."""
 

@@ -57,9 +57,10 @@ class Fault:
     """Answer the next matching requests otherwise.
 
     `match` is a substring of "METHOD path", `pattern` a regular expression for all of it, `having`
-    a substring of the request's query and body as JSON. `status` and `body` replace the answer; `delay` is in seconds; `drop` closes the connection, before the
-    request is applied or after it (`after`). `remove` and `put` change fields of the JSON answer
-    that the simulator gives: paths like `user.id` or `messages.*.author`, where `*` is every item.
+    a substring of the request's query and body as JSON. `status` and `body` replace the answer;
+    `delay` is in seconds; `drop` closes the connection, before the request is applied or after it
+    (`after`). `remove` and `put` change fields of the JSON answer that the simulator gives: paths
+    like `user.id` or `messages.*.author`, where `*` is every item.
     """
 
     match: str = ""

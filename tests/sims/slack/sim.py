@@ -26,9 +26,9 @@ _PEOPLE = (
 )
 _INTERACTIONS = "slash shortcut click view_submit answers"
 _CONTROLS = (
-    "subscribe scopes manifest commands set_http set_socket delivery limits draw throttle forget_refusals "
-    "streams uploads agent disconnect drop offline online frame links deliver_again channel thread "
-    "ephemeral deliveries state"
+    "subscribe scopes manifest commands set_http set_socket delivery limits draw throttle "
+    "forget_refusals streams uploads agent disconnect drop offline online frame links "
+    "deliver_again channel thread ephemeral deliveries state"
 )
 
 
