@@ -34,11 +34,18 @@ REQUEST_SECONDS = 0.6
 AFTER = 300.0
 """What a throttled method says, in seconds: longer than any patience of ours."""
 
-PATIENCE = 15.0
-"""Real seconds for what must not wait for a trouble to end; a busy machine takes a few."""
+PATIENCE = 60.0
+"""Real seconds for anything: a busy machine takes a few."""
+
+SOON = 70.0
+"""Seconds of the bot's for what must not wait for a trouble to end: a minute's budget may be used up
+by those that try again, but none of the five minutes of a 429."""
 
 THINKS, PIECES, PAUSE = 0.15, 10, 0.03
 """Seconds until the model's first word, in how many pieces it comes, and seconds between them."""
+
+SLOWLY = "slowly"
+"""In a question that is answered in more pieces, with longer pauses."""
 
 END = "That is all."
 """Of an answer that is whole."""
@@ -92,10 +99,11 @@ class Repeater(EchoModel):
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         await asyncio.sleep(THINKS)
         text = f"You wrote:\n\n{request.messages[-1].content}\n\n{END}"
-        size = max(1, len(text) // PIECES)
+        slowness = 3 if SLOWLY in text else 1
+        size = max(1, len(text) // (PIECES * slowness))
         for start in range(0, len(text), size):
             yield Delta(text[start : start + size])
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PAUSE * slowness)
         yield Delta(finish_reason="stop")
 
 
