@@ -37,9 +37,9 @@ AFTER = 300.0
 PATIENCE = 60.0
 """Real seconds for anything: a busy machine takes a few."""
 
-SOON = 70.0
-"""Seconds of the bot's for what must not wait for a trouble to end: a minute's budget may be used up
-by those that try again, but none of the five minutes of a 429."""
+SOON = 200.0
+"""Seconds of the bot's for what must not wait for a trouble to end: the budget of a minute may be
+used up by what is tried again, but not the five minutes of a 429 are waited for."""
 
 THINKS, PIECES, PAUSE = 0.15, 10, 0.03
 """Seconds until the model's first word, in how many pieces it comes, and seconds between them."""

@@ -25,6 +25,7 @@ from tests.integration.slack_isolation import (
     FEW,
     PATIENCE,
     SLOWLY,
+    SOON,
     STEP,
     TROUBLES,
     WORDS,
@@ -168,7 +169,7 @@ async def soon(world: World, channel: str, root: str) -> None:
     began = world.clock.monotonic()
 
     async def whole() -> bool:
-        world.clock.jump(STEP / 4)
+        world.clock.jump(STEP / 10)
         assert world.clock.monotonic() - began < SOON, "it waits for the trouble to end"
         return await world.is_whole(channel, root)
 
