@@ -1,8 +1,8 @@
 """The pace of a process's first reads: it may be the third within this minute.
 
 What earlier processes read within the last minute counts in Slack, and nothing here knows of it. So
-a process begins with a few reads and goes on at a pace below that of Tier 3;
-after a minute its own count is the truth.
+a process begins with a few reads and goes on at a pace below that of Tier 3; after a minute its own
+count is the truth.
 """
 
 from __future__ import annotations
