@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -170,13 +170,23 @@ class World:
         return await self.sim.say(user, channel, f"@bob {text}", mention=True)
 
     async def is_whole(self, channel: str, root: str) -> bool:
-        """Whether the whole answer is on the screen, as text or as a file, and nothing moves."""
+        """Whether the whole answer is on the screen, and no stream is open."""
+        replies = await self._replies(channel, root)
+        return _is_said(replies) and not any(map(_streams, replies))
+
+    async def is_said(self, channel: str, root: str) -> bool:
+        """Whether the whole answer is on the screen, as text or as a file."""
+        return _is_said(await self._replies(channel, root))
+
+    async def _replies(self, channel: str, root: str) -> list[Mapping[str, Any]]:
         thread = await self.sim.thread(channel, root)
-        replies = [one for one in thread if one.get("bot_id") == ids.BOT]
-        shown = "\n".join(str(one["shown"]) for one in replies)
-        code = any(one.get("files") for one in replies) or "line 1199" in shown
-        said = "w29" in shown or code
-        return said and END in shown and not any(map(_streams, replies))
+        return [one for one in thread if one.get("bot_id") == ids.BOT]
+
+
+def _is_said(replies: Sequence[Mapping[str, Any]]) -> bool:
+    shown = "\n".join(str(one["shown"]) for one in replies)
+    code = any(one.get("files") for one in replies) or "line 1199" in shown
+    return ("w29" in shown or code) and END in shown
 
 
 def _streams(message: Mapping[str, Any]) -> bool:
@@ -263,10 +273,12 @@ class Scene:
     """How people bring the bot to send one request.
 
     `agent` says whether the app is an agent (which streams), `named` whether the request names the
-    channel, `whole` whether the answer is whole at once while the method alone is throttled.
+    channel, `whole` whether the answer is whole at once while the method alone is throttled, and
+    `said` whether its text is.
     """
 
     provoke: Provoke
     agent: bool = True
     named: bool = True
     whole: bool = True
+    said: bool = True

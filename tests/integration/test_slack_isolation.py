@@ -105,8 +105,8 @@ SCENES: Mapping[str, Scene] = {
     "chat.startStream": Scene(ask),
     "chat.appendStream": Scene(ask_slowly),
     "chat.stopStream": Scene(ask, whole=False),
-    "chat.postMessage": Scene(ask, agent=False, whole=False),
-    "chat.update": Scene(ask, agent=False, whole=False),
+    "chat.postMessage": Scene(ask, agent=False, whole=False, said=False),
+    "chat.update": Scene(ask, agent=False, whole=False, said=False),
     "chat.delete": Scene(deleted(ask), agent=False),
     "chat.postEphemeral": Scene(ask_and_reset),
     "files.getUploadURLExternal": Scene(ask_for_code, named=False),
@@ -226,6 +226,8 @@ async def one_throttled(world: World, method: str, scene: Scene) -> None:
         await calm(world)
         if scene.whole:
             await soon(world, channel, root)
+        elif scene.said:
+            await sim.until(lambda: world.is_said(channel, root), PATIENCE)
         await sim.throttle(method, 0.0)
         world.clock.jump(AFTER + 1)
         await recovered(world, {"429": (channel, root)})
