@@ -25,9 +25,16 @@ from adapters.slack.http import PATH, HttpEvents
 from adapters.slack.listeners import Listeners, Trouble
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.socket import SocketMode
-from adapters.slack.status import Status
+from adapters.slack.status import Statuses
 from adapters.slack.surface import SlackSurface
-from adapters.slack.web import WebApi, limits, new_session, quiet_log, web_client
+from adapters.slack.web import (
+    REQUEST_SECONDS,
+    WebApi,
+    limits,
+    new_session,
+    quiet_log,
+    web_client,
+)
 from adapters.slack.workspace import Workspace
 from bot.domain import Answer, Claim, Finding, Health, Incoming
 from bot.errors import CannotStart, Unsettled
@@ -39,6 +46,8 @@ from bot.reply.pacer import Pacer
 
 log = structlog.stdlib.get_logger(__name__)
 
+# Between attempts to connect while Slack refuses the app-level token, in seconds.
+REFUSED_SECONDS = 60.0
 # How long a channel in which a file was refused is not tried again, in seconds.
 FILES_AGAIN = 600.0
 
@@ -61,7 +70,8 @@ class SlackAdapter:
 
     With `app_token` events come by Socket Mode; with `signing_secret` they come by HTTP, to the
     ASGI apps in `http_apps`, which whoever owns the port serves. `api_url` is the Web API's base.
-    Code that takes `file_from_messages` messages or more goes up as a file (0: never).
+    Code that takes `file_from_messages` messages or more goes up as a file (0: never). A request
+    is given up after `request_seconds`.
     """
 
     def __init__(
@@ -75,6 +85,7 @@ class SlackAdapter:
         models: Sequence[str] = (),
         clock: Clock,
         file_from_messages: int = 0,
+        request_seconds: float = REQUEST_SECONDS,
     ) -> None:
         self._files = FileRules.from_setting(file_from_messages, MOST_BYTES)
         self._without_files = Lately(FILES_AGAIN, clock)
@@ -84,7 +95,10 @@ class SlackAdapter:
         self._socket: SocketMode | None = None
         self._bodies = Bodies(Mrkdwn())
         self._trouble = Trouble()
+        self._app_trouble = ""  # what Slack says against the app-level token
+        self._request_seconds = request_seconds
         self._here: Workspace | None = None
+        self._board: Statuses | None = None
 
     @property
     def name(self) -> str:
@@ -108,16 +122,25 @@ class SlackAdapter:
             closing.push_async_callback(self._here.aclose)
             keeper = Keeper(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
             closing.push_async_callback(keeper.aclose)
-            gap = Gap(workspace=self._here, inbox=inbox, keeper=keeper, clock=self._clock)
+            self._board = Statuses(api=api, clock=self._clock)
+            closing.push_async_callback(self._board.aclose)
+            gap = Gap(
+                workspace=self._here,
+                inbox=inbox,
+                keeper=keeper,
+                clock=self._clock,
+                on_active=self._board.sweep,
+            )
             closing.push_async_callback(gap.aclose)
             listeners = self._listeners(inbox, self._here, keeper)
             closing.push_async_callback(listeners.aclose)
             await self._serve(inbox, self._app(me, api, listeners), api, gap)
 
     async def _open_api(self, closing: AsyncExitStack) -> WebApi:
-        session = await closing.enter_async_context(new_session())
+        session = await closing.enter_async_context(new_session(self._request_seconds))
         client = web_client(self._tokens.bot, self._tokens.api_url, session)
-        return WebApi(client=client, session=session, grants=Pacer(limits, self._clock))
+        pacer = Pacer(limits, self._clock)
+        return WebApi(client=client, session=session, grants=pacer, clock=self._clock)
 
     def _listeners(self, inbox: Inbox, workspace: Workspace, keeper: Keeper) -> Listeners:
         return Listeners(
@@ -172,8 +195,10 @@ class SlackAdapter:
                 app=app,
                 app_token=self._tokens.app,
                 url=url,
+                new_url=lambda: self._new_url(api),
                 on_hello=connected,
                 on_lost=gap.lost,
+                connect_seconds=self._request_seconds,
             )
             await self._socket.serve()
         elif self._http is not None:
@@ -184,12 +209,32 @@ class SlackAdapter:
             finally:
                 self._http.app = None
 
+    async def _new_url(self, api: WebApi) -> str:
+        """Another address for Socket Mode: a refusal while the bot runs is no reason to end it."""
+        while True:
+            try:
+                url = await start.socket_url(self._tokens.app or "", api, self._clock)
+            except CannotStart as error:
+                if not self._app_trouble:
+                    log.error("no socket mode connection", reason=str(error))
+                self._app_trouble = str(error)
+                await self._clock.sleep(REFUSED_SECONDS)
+            else:
+                self._app_trouble = ""
+                return url
+
     # ── what the core asks for ────────────────────────────────────────────────────────────────
     @property
     def _workspace(self) -> Workspace:
         if self._here is None:
             raise Unsettled("Slack is not connected yet")
         return self._here
+
+    @property
+    def _statuses(self) -> Statuses:
+        if self._board is None:
+            raise Unsettled("Slack is not connected yet")
+        return self._board
 
     def surface(self, claim: Claim) -> SlackSurface:
         """The surface of a turn's reply."""
@@ -199,13 +244,7 @@ class SlackAdapter:
             me=here.me,
             api=here.api,
             bodies=self._bodies,
-            status=Status(
-                api=here.api,
-                channel=key.channel,
-                thread=key.thread,
-                left_over=claim.fence.attempt > 1,
-                clock=self._clock,
-            ),
+            status=self._statuses.of((key.channel, key.thread), left_over=claim.fence.attempt > 1),
             clock=self._clock,
             rules=self._files,
             without_files=self._without_files,
@@ -243,9 +282,14 @@ class SlackAdapter:
             "mode": "socket" if by_socket else "http",
             "connected": "yes" if connected else "no",
         }
-        if self._trouble.text:
-            details["trouble"] = self._trouble.text
-        return Health(ok=connected and not self._trouble.text, details=details)
+        trouble = self._trouble.text or self._app_trouble or self._token_trouble()
+        if trouble:
+            details["trouble"] = trouble
+        return Health(ok=connected and not trouble, details=details)
+
+    def _token_trouble(self) -> str:
+        watch = self._here.api.token if self._here is not None else None
+        return f"Slack refuses SLACK_BOT_TOKEN ({watch.dead})" if watch and watch.dead else ""
 
     async def check(self) -> Sequence[Finding]:
         """Try the tokens and scopes with real calls, for `doctor`."""

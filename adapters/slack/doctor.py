@@ -10,10 +10,11 @@ import re
 from collections.abc import Mapping, Sequence
 
 from adapters.slack import start
+from adapters.slack.answers import Answer
 from adapters.slack.commands import SHORTCUT, SLASHES
 from adapters.slack.manifests import new_app_link
 from adapters.slack.needs import EVENTS, SCOPES
-from adapters.slack.web import Answer, WebApi
+from adapters.slack.web import WebApi
 from bot.domain import Finding, Verdict
 from bot.errors import PlatformError
 
@@ -89,9 +90,9 @@ async def _channels(api: WebApi) -> Finding:
         answer = await api.read(
             "users.conversations", types="public_channel,private_channel", limit=200
         )
+        channels = answer.items("channels")
     except PlatformError as error:
         return _refused("Slack channels", error, "add the scopes that are missing")
-    channels = answer.data.get("channels") or ()
     if not channels:
         advice = "write /invite @the-bot in a channel; direct messages work without"
         return Finding("Slack channels", Verdict.WARNING, "the bot is in none", advice)

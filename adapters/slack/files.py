@@ -30,6 +30,9 @@ MOST_BYTES = 10_000_000
 SHARE_SECONDS = 10.0
 """How long a shared file may take to appear: Slack looks into it first, usually for a second."""
 
+UPLOAD_TRIES = 3
+"""So many failed uploads in one reply, and the code goes as text: people wait for the rest."""
+
 PAUSES = (0.2, 0.5, 1.0, 2.0)
 """Seconds between looks into the thread; the last is repeated."""
 
@@ -50,8 +53,11 @@ def upload_name(turn: int, page: int, file: File) -> str:
 
 def file_of(message: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The file that a message of ours shares, if it is a page of a reply."""
-    files = message.get("files") or ()
-    return next((file for file in files if _NAME.fullmatch(str(file.get("name")))), None)
+    files = message.get("files")
+    for file in files if isinstance(files, list) else ():
+        if isinstance(file, dict) and _NAME.fullmatch(str(file.get("name"))) and file.get("id"):
+            return file
+    return None
 
 
 def identified(message: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -98,10 +104,17 @@ class Files:
         self._seconds = seconds
         self._ids: dict[str, str] = {}  # by the message's ts
         self._doubtful: set[int] = set()  # pages that may yet appear
+        self._unfinished: set[int] = set()  # of which an upload failed before anything was shown
+        self._failures = 0
 
     def doubt(self, page: int) -> None:
         """An earlier attempt may have shared this page: it is looked for before it goes up."""
-        self._doubtful.add(page)
+        if page not in self._unfinished:
+            self._doubtful.add(page)
+
+    def is_doubtful(self, page: int) -> bool:
+        """Whether the page may have been shared, so that it is not to be given up unseen."""
+        return page in self._doubtful
 
     def found(self, message: Mapping[str, Any]) -> File | None:
         """The file that a message shares, by its name alone; it is remembered for `forget`."""
@@ -114,7 +127,8 @@ class Files:
     async def share(self, request: Request, comment: str) -> str:
         """Show the file of a request below `comment`; the ts of the message.
 
-        Raises FilesRefused when Slack takes no file, else as `Surface.perform`.
+        Raises FilesRefused when Slack takes no file, or fails at it again and again; else as
+        `Surface.perform`.
         """
         if request.file is None:
             raise ValueError("the request has no file")
@@ -123,7 +137,10 @@ class Files:
         there = await self._look_for(name, request.page, within)  # Gone, when the thread is
         if there is not None:
             return there
+        if request.page not in self._doubtful:
+            self._unfinished.add(request.page)
         file_id = await self._upload(name, request.file.data)
+        self._unfinished.discard(request.page)
         self.doubt(request.page)
         await self._complete(file_id, request, comment)
         try:
@@ -146,10 +163,16 @@ class Files:
     async def _upload(self, name: str, data: bytes) -> str:
         try:
             answer = await self._api.write_form(UPLOADS, filename=name, length=len(data))
-            await self._api.upload(str(answer.data["upload_url"]), data)
+            url, file_id = answer.text("upload_url"), answer.text("file_id")
+            await self._api.upload(url, data)
         except (Gone, Refused) as error:
             raise _of_file(error) from error
-        return str(answer.data["file_id"])
+        except Unsettled as error:  # nothing is shown before it is completed
+            self._failures += 1
+            if self._failures >= UPLOAD_TRIES:
+                raise FilesRefused(f"the upload failed {self._failures} times") from error
+            raise
+        return file_id
 
     async def _complete(self, file_id: str, request: Request, comment: str) -> None:
         title = request.file.name if request.file is not None else ""

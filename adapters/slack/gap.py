@@ -11,16 +11,18 @@ come in that order: a bot that dies again and again while it reads still gets to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import structlog
 
-from adapters.slack import events, payloads
+from adapters.slack import payloads
+from adapters.slack.answers import Answer, latest_reply
 from adapters.slack.changes import Changes
 from adapters.slack.events import PLATFORM, position
+from adapters.slack.pace import ReadPace
 from adapters.slack.plans import PAGE, Message, Place, goes_on, places, stamp, to_read
 from adapters.slack.questions import Look
 from adapters.slack.workspace import Workspace
@@ -75,18 +77,31 @@ class _Thread:
 
 # ── carrying out ──────────────────────────────────────────────────────────────────────────────
 class Gap:
-    """Reads what was missed of one workspace."""
+    """Reads what was missed of one workspace.
 
-    def __init__(self, *, workspace: Workspace, inbox: Inbox, keeper: Keeper, clock: Clock) -> None:
+    `on_active` is told once, at the start, in which conversations people talked last.
+    """
+
+    def __init__(
+        self,
+        *,
+        workspace: Workspace,
+        inbox: Inbox,
+        keeper: Keeper,
+        clock: Clock,
+        on_active: Callable[[Sequence[Conversation]], None] = lambda _conversations: None,
+    ) -> None:
         self._workspace, self._inbox, self._keeper = workspace, inbox, keeper
         self._marks, self._clock = keeper.marks, clock
         self._team = workspace.me.team
         look = Look(workspace=workspace, changes=Changes(workspace=workspace, inbox=inbox))
         self._last = LastQuestions(platform=PLATFORM, inbox=inbox, look=look)
         self._reads = Reads(clock)
+        self._pace = ReadPace(clock)
         self._recovering: asyncio.Task[Any] | None = None
         self._settling: asyncio.Task[Any] | None = None
         self._lost_at: float | None = None
+        self._on_active: Callable[[Sequence[Conversation]], None] | None = on_active
 
     def lost(self) -> None:
         """No connection any more."""
@@ -146,6 +161,9 @@ class Gap:
         )
         if conversations is None:
             return False
+        if self._on_active is not None:  # once, for what an earlier process left
+            self._on_active(conversations)
+            self._on_active = None
         asked = await self._last.before(self._team, self._reads)
         channels = await self._channels(conversations)
         found = places(channels, conversations, self._clock.time() - KNOWN_SECONDS)
@@ -168,9 +186,8 @@ class Gap:
                 limit=PAGE,
                 cursor=listing["cursor"],
             )
-            channels = payloads.items(answer.data, "channels")
-            found.extend(one for one in channels if payloads.ident(one, "id"))
-            listing["cursor"] = _next(answer.data)
+            found.extend(one for one in answer.items("channels") if payloads.ident(one, "id"))
+            listing["cursor"] = _next(answer, listing["cursor"])
             return listing["cursor"] is not None
 
         await self._reads.add("channels", (-1,), page)
@@ -231,6 +248,7 @@ class Gap:
         place = history.place
         oldest = min((history.after, *(root - 1 for root in place.roots)))
         if not history.whole:
+            await self._pace.wait()
             answer = await self._workspace.api.paced_read(
                 "conversations.history",
                 priority=Priority.FIRST,
@@ -239,8 +257,8 @@ class Gap:
                 limit=PAGE,
                 cursor=history.cursor,
             )
-            history.read += events.history(answer.data)
-            history.cursor = _next(answer.data)
+            history.read += answer.messages()
+            history.cursor = _next(answer, history.cursor)
             more = history.cursor is not None and bool(history.read)
             if more and goes_on(history.read, history.after, place.roots):
                 return True
@@ -260,9 +278,9 @@ class Gap:
             limit=PAGE,
             cursor=thread.cursor,
         )
-        found = events.history(answer.data)
+        found = answer.messages()
         await self._bring(thread.place, [m for m in found if m["ts"] != thread.root])
-        thread.cursor = _next(answer.data)
+        thread.cursor = _next(answer, thread.cursor)
         if thread.cursor is not None:
             return True
         self._thread_ended(thread)
@@ -281,7 +299,11 @@ class Gap:
         understood: list[Incoming] = []
         for message in messages:
             event = {**message, "type": "message", "channel": place.id, "channel_type": place.kind}
-            incoming = await self._workspace.incoming({"event": event}, NAMES_SECONDS)
+            try:
+                incoming = await self._workspace.incoming({"event": event}, NAMES_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the boundary of one message of a page
+                log.warning("a message cannot be read", ts=message["ts"], error=repr(error)[:300])
+                continue
             if incoming is not None:
                 understood.append(incoming)
         await self._inbox.missed(understood)
@@ -291,10 +313,12 @@ class Gap:
 
 def _reached(history: _History) -> int:
     """The newest message of the channel, in a thread or not."""
-    newest = [position(m.get("latest_reply") or m["ts"]) for m in history.read]
+    newest = [position(latest_reply(m) or m["ts"]) for m in history.read]
     newest += [position(m["ts"]) for m in history.read]
     return max(newest, default=history.after)
 
 
-def _next(data: Mapping[str, Any]) -> str | None:
-    return payloads.text(payloads.table(data, "response_metadata"), "next_cursor") or None
+def _next(answer: Answer, before: str | None) -> str | None:
+    """Where to read on; a cursor that leads to the same page again leads nowhere."""
+    cursor = answer.next_cursor
+    return cursor if cursor != before else None

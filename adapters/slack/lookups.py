@@ -1,6 +1,7 @@
 """Values that Slack gives by id (a person's name, a channel's kind), remembered for a while.
 
-Who asks waits a limited time for what is not there yet; the answer still arrives for the next one.
+Callers wait a limited time for what is not there yet; the answer still arrives for the next one.
+A value that is old counts as long as no newer one can be had: a name seldom changes.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Lookups:
         tasks = [task for id_ in wanted if (task := self._ask(id_)) is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=within)
-        return {id_: value for id_ in wanted if (value := self._value(id_))}
+        return {id_: value for id_ in wanted if (value := self._newest(id_))}
 
     def learn(self, id_: str, value: str, seconds: float = KEPT_SECONDS) -> None:
         """Remember a value; "" is one that could not be had."""
@@ -52,6 +53,10 @@ class Lookups:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _newest(self, id_: str) -> str:
+        """The last value that was had, however old."""
+        return self._known[id_][1] if id_ in self._known else ""
 
     def _value(self, id_: str) -> str | None:
         """ "" when it is known that there is none, None when nothing is known."""
@@ -73,4 +78,4 @@ class Lookups:
                 self.learn(id_, await self._fetch(id_))
         except (PlatformError, TimeoutError) as error:
             log.debug("not found out", id=id_, error=repr(error))
-            self.learn(id_, "", FAILED_SECONDS)
+            self.learn(id_, self._newest(id_), FAILED_SECONDS)

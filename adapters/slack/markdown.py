@@ -36,7 +36,7 @@ _PATTERN = re.compile(r"[\d/(]\*|\*[\d/.)\]]|[)\]}]\*[(\[{]")
 _ANGLE = re.compile(r"<(?=[A-Za-z/!?])")
 _MARKS = re.compile(r"\\.|\*+|~+", re.DOTALL)  # an escaped mark is none
 _PREFIX = re.compile(r"(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*+")
-_FENCE_LINE = re.compile(r"([ \t>]*)(`{3,})(?=[^`\n]*\n?$)")
+_FENCE_LINE = re.compile(r"`{3,}+(?=[^`\n]*+\n?$)")
 
 
 def for_slack(markdown: str) -> str:
@@ -71,7 +71,7 @@ def _flat_fence(piece: Piece) -> str:
 
 
 def _tildes(found: re.Match[str]) -> str:
-    return found[1] + "~" * len(found[2])
+    return "~" * len(found[0])
 
 
 @lru_cache(KEPT)

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from adapters.slack.answers import latest_reply
 from adapters.slack.events import DIRECT, position
 from adapters.slack.workspace import kind_of
 from bot.domain import Conversation
@@ -80,7 +81,7 @@ def goes_on(read: Sequence[Message], after: int, roots: Sequence[int], page: int
     if oldest > after:
         return True
     hidden = sorted((root for root in roots if root < oldest), reverse=True)
-    replies = {position(m["ts"]): position(m.get("latest_reply") or m["ts"]) for m in read}
+    replies = {position(m["ts"]): position(latest_reply(m) or m["ts"]) for m in read}
     shown = [replies[root] for root in roots if root in replies]
     quiet = (sum(latest <= after for latest in shown) + 1) / (len(shown) + 1)
     reach = max(1.0, (newest - oldest) / len(read) * page)
@@ -97,9 +98,9 @@ def to_read(read: Sequence[Message], after: int, roots: Iterable[int]) -> dict[i
     oldest = position(read[-1]["ts"]) if read else after
     seen = {position(m["ts"]): m for m in read}
     changed = {
-        root: position(message["latest_reply"])
+        root: position(latest)
         for root, message in seen.items()
-        if message.get("latest_reply") and position(message["latest_reply"]) > max(after, root)
+        if (latest := latest_reply(message)) and position(latest) > max(after, root)
     }
     return changed | {root: after for root in roots if root < oldest and root not in seen}
 

@@ -1,26 +1,36 @@
 """What must be known before events are served: who the bot is, and where Socket Mode connects.
 
-A refused token ends the start with one sentence that says what to do; a Slack that cannot be
-reached is tried again, because a bot that starts before its network is no mistake.
+A token that is refused twice ends the start with one sentence that says what to do; everything else
+is tried again, with growing pauses: a Slack that cannot be reached, one that throttles, and answers
+that are no answers. A bot that starts before its network is no mistake.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
 from adapters.slack import payloads
 from adapters.slack import text as slack_text
+from adapters.slack.answers import Answer
 from adapters.slack.events import Identity
-from adapters.slack.web import Answer, WebApi, web_client
-from bot.errors import CannotStart, Gone, Refused, Throttled, Unsettled
+from adapters.slack.faults import TOKEN_ERRORS
+from adapters.slack.web import WebApi, web_client
+from bot.errors import CannotStart, Gone, PlatformError, Refused, Throttled
 from bot.ports import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 
+T = TypeVar("T")
+
 # Between attempts to reach Slack, in seconds: doubled each time, up to the last.
 FIRST_RETRY, LAST_RETRY = 1.0, 30.0
+# What a person has to mend, in the words of auth.test and apps.connections.open; so many refusals
+# in a row are believed. Any other word may be Slack's trouble of today.
+FATAL = TOKEN_ERRORS | {"forbidden_team", "invalid_app", "missing_scope", "socket_mode_not_enabled"}
+BELIEVED = 2
 
 COPY_XOXB = (
     "copy the Bot User OAuth Token (xoxb-…) from the app's page “OAuth & Permissions” "
@@ -49,49 +59,64 @@ def app_token_advice(error: str) -> str:
 
 async def identity(api: WebApi, clock: Clock) -> Identity:
     """Who the bot is; waits as long as Slack cannot be reached. Raises CannotStart."""
+
+    async def ask() -> Identity:
+        answer = await api.read("auth.test")
+        team, me = answer.text("team_id"), answer.text("user_id")
+        if "bot_id" not in answer.data and not str(api.client.token).startswith("xoxb-"):
+            raise CannotStart(f"SLACK_BOT_TOKEN is not a bot's token: {COPY_XOXB}.")
+        log.info("slack workspace", team=answer.data.get("team"), bot=answer.data.get("user"))
+        name = slack_text.name(payloads.text(answer.data, "user"))
+        return Identity(team, me, answer.text("bot_id"), name)
+
     try:
-        answer = await _reached(lambda: api.read("auth.test"), clock)
+        return await reached(ask, clock)
     except (Gone, Refused) as error:
         raise CannotStart(
             f"Slack refuses SLACK_BOT_TOKEN ({error}): {bot_token_advice(str(error))}."
         ) from error
-    data = answer.data
-    if not data.get("bot_id"):
-        raise CannotStart(f"SLACK_BOT_TOKEN is not a bot's token: {COPY_XOXB}.")
-    log.info("slack workspace", team=data.get("team"), bot=data.get("user"))
-    return Identity(
-        str(data["team_id"]),
-        str(data["user_id"]),
-        str(data["bot_id"]),
-        slack_text.name(payloads.text(data, "user")),
-    )
 
 
 async def socket_url(app_token: str, api: WebApi, clock: Clock) -> str:
     """The address of one Socket Mode connection; waits likewise. Raises CannotStart."""
+
+    async def ask() -> str:
+        return (await open_connection(app_token, api)).text("url")
+
     try:
-        answer = await _reached(lambda: open_connection(app_token, api), clock)
+        return await reached(ask, clock)
     except (Gone, Refused) as error:
         raise CannotStart(
             f"Slack refuses SLACK_APP_TOKEN ({error}): {app_token_advice(str(error))}."
         ) from error
-    return str(answer.data["url"])
 
 
 async def open_connection(app_token: str, api: WebApi) -> Answer:
     """apps.connections.open with the app-level token. Raises a PlatformError."""
     client = web_client(app_token, api.client.base_url, api.session)
-    own = WebApi(client=client, session=api.session, grants=api.grants)
+    own = WebApi(
+        client=client, session=api.session, grants=api.grants, clock=api.clock, watches=False
+    )
     return await own.write("apps.connections.open")
 
 
-async def _reached(call: Callable[[], Awaitable[Answer]], clock: Clock) -> Answer:
-    wait = FIRST_RETRY
+async def reached(call: Callable[[], Awaitable[T]], clock: Clock) -> T:
+    """What `call` gives in the end.
+
+    Raises CannotStart, and Gone or Refused when Slack says twice what a person has to mend.
+    """
+    wait, refusals = FIRST_RETRY, 0
     while True:
         try:
             return await call()
-        except (Unsettled, Throttled) as error:
-            pause = max(wait, getattr(error, "retry_after", 0.0))
+        except CannotStart:
+            raise
+        except PlatformError as error:
+            fatal = isinstance(error, Gone | Refused) and str(error) in FATAL
+            refusals = refusals + 1 if fatal else 0
+            if refusals >= BELIEVED:
+                raise
+            pause = max(wait, error.retry_after if isinstance(error, Throttled) else 0.0)
             log.warning("Slack cannot be reached", error=str(error), again_in=pause)
         await clock.sleep(pause)
         wait = min(wait * 2, LAST_RETRY)

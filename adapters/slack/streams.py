@@ -1,7 +1,9 @@
 """Native streams of one reply: started, appended to, and closed with what the message keeps.
 
 A stream dies of age, of length, and by its reader's stop. Then its text stays, and the page goes on
-by edits; only its identity is missing, which the next edit gives it.
+by edits; only its identity is missing, which the next edit gives it. A stream that cannot be
+started is a post instead, one that cannot grow is closed, and an end that cannot be closed yet is
+appended first.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from adapters.slack.events import DIRECT
 from adapters.slack.status import Status
 from adapters.slack.web import APPENDS, STARTS, STOPS, WebApi
 from bot.domain import Claim
-from bot.errors import Refused
+from bot.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.frames import Action, Request, Shown
 from bot.ports import Clock
 from bot.reply.plan import carried_out
@@ -45,11 +47,14 @@ class Streams:
         self._begun: dict[int, float] = {}
         self.nameless: set[int] = set()  # pages that no stop gave an identity
         self.stopped = False  # by its reader: the turn learns it from an event
+        self._failed = False  # no further page is begun as a stream
+        self._conflicts: set[int] = set()  # pages that Slack would neither close nor edit
 
     @property
     def possible(self) -> bool:
         """Whether a page may begin as a stream: only where Slack offers to stop it."""
-        return self._recipient is not None and self._status.stoppable and not self.stopped
+        wanted = self._recipient is not None and self._status.stoppable
+        return wanted and not self.stopped and not self._failed
 
     def overdue(self, page: int) -> bool:
         """Whether a page's stream is to be closed before Slack does it."""
@@ -57,22 +62,51 @@ class Streams:
         return begun is None or self._clock.monotonic() - begun > MOST_SECONDS
 
     async def perform(self, request: Request, shown: Shown) -> Shown:
-        """Start, append or close. Raises Throttled, Gone, Refused or Unsettled."""
+        """Start, append or close. Raises Throttled, Gone or Unsettled."""
         if request.action is Action.START:
-            return await self._start(request, shown)
+            return await self._begin(request, shown)
         try:
             if request.action is Action.APPEND:
                 await self._append(request)
             else:
                 await self._close(request)
         except Refused as error:
-            if str(error) not in (OVER, STOPPED):
-                raise
-            log.info("the stream is over", page=request.page, reason=str(error))
-            self.stopped = self.stopped or str(error) == STOPPED
-            self.nameless.add(request.page)
-            return over(shown, request.page)
+            return self._refused(request, shown, str(error))
         return carried_out(shown, request)
+
+    def conflict(self, shown: Shown, page: int) -> Shown:
+        """`shown` when an edit is refused because the page is an open stream.
+
+        Raises Unsettled when Slack would not close it either: it ends by itself after some minutes.
+        """
+        if page in self._conflicts:
+            self._conflicts.discard(page)
+            raise Unsettled("a stream can neither be closed nor edited")
+        return still_open(shown, page)
+
+    def _refused(self, request: Request, shown: Shown, reason: str) -> Shown:
+        log.info("the stream is over", page=request.page, reason=reason)
+        if reason not in (OVER, STOPPED) and request.action is Action.APPEND:
+            return still_open(shown, request.page)  # closed next, and then edited
+        if reason not in (OVER, STOPPED):
+            self._conflicts.add(request.page)
+        self.stopped = self.stopped or reason == STOPPED
+        self.nameless.add(request.page)
+        return over(shown, request.page)
+
+    async def _begin(self, request: Request, shown: Shown) -> Shown:
+        """Start, or leave it to a post: whether the place is gone, the post will tell."""
+        try:
+            return await self._start(request, shown)
+        except Throttled:
+            raise
+        except (Gone, Refused) as error:
+            log.info("no stream: posted and edited instead", reason=str(error))
+            self._failed = True
+            return shown
+        except PlatformError:
+            self._failed = True
+            raise
 
     async def _start(self, request: Request, shown: Shown) -> Shown:
         begun = self._clock.monotonic()
@@ -85,8 +119,8 @@ class Streams:
                 markdown_text=request.text,
                 **(self._recipient or {}),
             )
+            ts = answer.ts()
         self._begun[request.page] = begun
-        ts = str(answer.data["ts"])
         return carried_out(shown, request, message_id=ts, channel=self._channel)
 
     async def _append(self, request: Request) -> None:
@@ -111,6 +145,16 @@ class Streams:
                 session_status=status,
                 blocks=self._bodies.controls(request.controls, self._turn) or None,
             )
+
+
+def appended_first(close: Request) -> Request:
+    """A final close; where it has no room for long, its text is appended, and it comes later."""
+    if not close.final or not close.text.strip():
+        return close
+    append = replace(
+        close, action=Action.APPEND, scopes=(APPENDS,), controls=(), keeps=None, grows=None
+    )
+    return replace(close, otherwise=append)
 
 
 def over(shown: Shown, number: int) -> Shown:

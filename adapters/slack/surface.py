@@ -16,11 +16,13 @@ from typing import Any
 import structlog
 
 from adapters.slack import files
+from adapters.slack.answers import Answer
 from adapters.slack.blocks import Bodies, identified, identity
 from adapters.slack.events import Identity
+from adapters.slack.faults import CONTENT
 from adapters.slack.render import SlackRenderer
 from adapters.slack.status import Status
-from adapters.slack.streams import MOST_CHARACTERS, OPEN, Streams, still_open
+from adapters.slack.streams import MOST_CHARACTERS, OPEN, Streams, appended_first
 from adapters.slack.web import (
     APPENDS,
     COMPLETIONS,
@@ -34,7 +36,7 @@ from adapters.slack.web import (
     post_scopes,
 )
 from bot.domain import Claim, PageRecord
-from bot.errors import FilesRefused, Gone, PlatformError, Refused
+from bot.errors import FilesRefused, Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.frames import Action, FileRules, Frame, Request, Shown, ShownPage
 from bot.ports import Clock, Grants
 from bot.remembered import Lately
@@ -45,6 +47,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 # What is read of a thread to find pages again: the most that one request gives, and then more.
 PAGE = 1_000
+EVERYWHERE = ""  # among the channels without files: Slack takes none at all at the moment
 SCOPES = {
     Action.EDIT: (EDITS,),
     Action.START: (STARTS,),
@@ -52,6 +55,10 @@ SCOPES = {
     Action.CLOSE: (STOPS,),
     Action.REMOVE: (DELETIONS,),
 }
+UNEXPLAINED = 2  # so many refusals in a row that nobody understands are tried again
+FILES_MAY_WAIT = 10.0  # a file that Slack takes only after so many seconds goes as text
+# How long asking whether a post went into its thread may take, its budget included.
+CHECK_SECONDS = 5.0
 STRAY_SECONDS = 10.0  # how long a message in the wrong place may wait for its removal's budget
 
 
@@ -79,6 +86,7 @@ class SlackSurface:
         self._render = remembering(self._renderer.render)
         self._streams = Streams(claim=claim, api=api, bodies=bodies, status=status, clock=clock)
         self._rules, self._without_files = rules, without_files
+        self._unexplained = 0
         self._files = files.Files(
             api=api,
             clock=clock,
@@ -102,7 +110,11 @@ class SlackSurface:
     @property
     def files(self) -> FileRules | None:
         """As the settings say, where no file was refused lately."""
-        return None if self._channel in self._without_files else self._rules
+        return None if self._no_files else self._rules
+
+    @property
+    def _no_files(self) -> bool:
+        return self._channel in self._without_files or EVERYWHERE in self._without_files
 
     @property
     def grants(self) -> Grants:
@@ -129,6 +141,8 @@ class SlackSurface:
             return None
         shown = files.recognised(shown, frame, self._turn, self._render)
         request = self._planned(shown, frame)
+        if request is not None and request.action is Action.CLOSE:
+            return appended_first(request)
         if request is None or request.action not in (Action.POST, Action.EDIT):
             return request
         old = next((page for page in shown.pages if page.number == request.page), None)
@@ -136,7 +150,8 @@ class SlackSurface:
             below = [page for page in shown.pages if page.number >= request.page]
             return removal_of_last(below, self._scopes, final=frame.final)
         if request.file is not None:
-            return replace(request, scopes=(UPLOADS, COMPLETIONS))
+            # Where no file is taken, `perform` says so at once, and the code goes as text.
+            return replace(request, scopes=() if self._no_files else (UPLOADS, COMPLETIONS))
         return request
 
     def _planned(self, shown: Shown, frame: Frame) -> Request | None:
@@ -155,7 +170,26 @@ class SlackSurface:
 
     # ── performing ────────────────────────────────────────────────────────────────────────────
     async def perform(self, request: Request, shown: Shown) -> Shown:
-        """Send it. Raises Throttled, Gone, Refused or Unsettled."""
+        """Send it. Raises Throttled, Gone, Refused or Unsettled.
+
+        A refusal by a name that says nothing about the text is tried again before it is believed:
+        the reply would be shown as bare words.
+        """
+        try:
+            shown = await self._performed(request, shown)
+        except FilesRefused:
+            raise
+        except Refused as error:
+            self._unexplained += str(error) not in CONTENT
+            if str(error) in CONTENT or self._unexplained > UNEXPLAINED:
+                raise
+            raise Unsettled(
+                f"Slack refuses a page without a reason that is known: {error}"
+            ) from error
+        self._unexplained = 0
+        return shown
+
+    async def _performed(self, request: Request, shown: Shown) -> Shown:
         match request.action:
             case Action.POST if request.file is not None:
                 ts = await self._share(request)
@@ -185,17 +219,27 @@ class SlackSurface:
         except Refused as error:
             if str(error) != OPEN:
                 raise
-            return still_open(shown, request.page)  # an earlier attempt died in the middle of it
+            # An earlier attempt died in the middle of it.
+            return self._streams.conflict(shown, request.page)
         self._streams.nameless.discard(request.page)
         return carried_out(shown, request)
 
     async def _share(self, request: Request) -> str:
-        """The ts of the message with the request's file."""
+        """The ts of the message with the request's file; raises FilesRefused, too."""
+        if self._no_files and not self._files.is_doubtful(request.page):
+            raise FilesRefused("no file is taken here at the moment")
         try:
             return await self._files.share(request, str(self._body(request)["text"]))
         except FilesRefused:
             self._without_files.add(self._channel)
             raise
+        except Throttled as error:
+            uploads = {UPLOADS, COMPLETIONS}.intersection(error.scopes)
+            if error.retry_after < FILES_MAY_WAIT or not uploads:
+                raise
+            self.grants.throttled(error.retry_after, *error.scopes)
+            self._without_files.add(EVERYWHERE)
+            raise FilesRefused(f"files are throttled for {error.retry_after:g} s") from error
 
     def _body(self, request: Request) -> dict[str, Any]:
         return self._bodies.page(
@@ -218,12 +262,37 @@ class SlackSurface:
                 metadata=identity(self._turn, request.page),
                 **self._body(request),
             )
-        ts = str(answer.data["ts"])
-        # A reply to a deleted message lands in the channel, and this is the only sign of it.
-        if not (answer.data.get("message") or {}).get("thread_ts"):
+            ts = answer.ts()
+        if await self._strayed(ts, answer):
             await self._take_back(ts)
             raise Gone("the message that the thread is under was deleted")
         return ts
+
+    async def _strayed(self, ts: str, answer: Answer) -> bool:
+        """Whether a post landed in the channel, as a reply to a deleted message does.
+
+        The only sign of it is a message without `thread_ts`; that a field is missing proves
+        nothing, so the thread is asked. Where it does not answer, a message without one has strayed
+        and no message at all has not: what was said in one place is shown nowhere else.
+        """
+        message = answer.mapping("message")
+        if message.get("thread_ts"):
+            return False
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                thread = await self._api.paced_read(
+                    "conversations.replies",
+                    channel=self._channel,
+                    ts=self._thread,
+                    oldest=ts,
+                    inclusive="true",
+                    limit=2,
+                )
+            return bool(message) and ts not in {found["ts"] for found in thread.messages()}
+        except Gone:
+            return True
+        except (PlatformError, TimeoutError):
+            return bool(message)
 
     async def _take_back(self, ts: str) -> None:
         try:
@@ -300,6 +369,7 @@ class SlackSurface:
         found: list[Mapping[str, Any]] = []
         cursor: str | None = None
         while True:
+            before = cursor
             answer = await self._api.paced_read(
                 "conversations.replies",
                 channel=self._channel,
@@ -309,9 +379,9 @@ class SlackSurface:
                 include_all_metadata=True,
                 cursor=cursor,
             )
-            found += answer.data.get("messages", ())
-            cursor = (answer.data.get("response_metadata") or {}).get("next_cursor")
-            if not cursor:
+            found += answer.messages()
+            cursor = answer.next_cursor
+            if cursor is None or cursor == before:
                 return [message for message in found if message.get("user") == self._me.user]
 
     async def _stop_stream(self, ts: str, page: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from adapters.slack import content, events, payloads
 from adapters.slack import text as slack_text
-from adapters.slack.events import Identity
+from adapters.slack.events import DIRECT, Identity
 from adapters.slack.lookups import Lookups
 from adapters.slack.payloads import Payload, table
 from adapters.slack.web import WebApi
@@ -73,7 +73,7 @@ class Workspace:
         )
         before = [
             message
-            for found in payloads.items(answer.data, "messages")
+            for found in answer.messages()
             if events.ts_of(message := {**found, "channel": incoming.channel})
             and events.position(events.ts_of(message)) < incoming.position
         ]
@@ -141,16 +141,20 @@ class Workspace:
         return {self.me.user: self.me.name, **found[0], **found[1]}
 
     async def _kind(self, event: Payload) -> str:
-        """The channel's kind: in the event, or asked for, because app_mention does not say."""
+        """The channel's kind: in the event, or asked for, because app_mention does not say.
+
+        "" where Slack does not tell: what is said there counts as private.
+        """
         channel, kind = payloads.ident(event, "channel"), events.channel_kind(event)
         if kind:
             self._kinds.learn(channel, kind)
             return kind
-        return (await self._kinds.get((channel,), NAMES_SECONDS)).get(channel, "")
+        kinds = await self._kinds.get((channel,), NAMES_SECONDS)
+        return kinds.get(channel) or (DIRECT if channel.startswith("D") else "")
 
     async def _name_of(self, user: str) -> str:
         answer = await self.api.paced_read("users.info", user=user)
-        person = payloads.table(answer.data, "user")
+        person = answer.mapping("user")
         profile = payloads.table(person, "profile")
         names = (
             payloads.text(profile, "display_name"),
@@ -171,16 +175,21 @@ class Workspace:
 
     async def _info(self, channel: str) -> Payload:
         answer = await self.api.paced_read("conversations.info", channel=channel)
-        return payloads.table(answer.data, "channel")
+        return answer.mapping("channel")
 
 
 def kind_of(channel: Payload) -> str:
-    """A channel's kind, as events name it in `channel_type`."""
+    """A channel's kind, as events name it in `channel_type`; "" where the answer does not say.
+
+    Only one that says so is public: whoever sees a public conversation may not see a private one.
+    """
     if channel.get("is_im"):
-        return "im"
+        return DIRECT
     if channel.get("is_mpim"):
         return "mpim"
-    return "group" if channel.get("is_private") or channel.get("is_group") else "channel"
+    if channel.get("is_private") or channel.get("is_group"):
+        return "group"
+    return "channel" if channel.get("is_private") is False else ""
 
 
 def name_of(channel: Payload) -> str:

@@ -125,13 +125,21 @@ class FakeInbox:
 
 
 @contextlib.asynccontextmanager
-async def running(sim: SlackSim, inbox: FakeInbox, **options: Any) -> AsyncIterator[SlackAdapter]:
-    """The adapter, connected by Socket Mode."""
-    adapter = socket_adapter(sim, **options)
+async def running(
+    sim: SlackSim,
+    inbox: FakeInbox,
+    *,
+    adapter: SlackAdapter | None = None,
+    waits: bool = True,
+    **options: Any,
+) -> AsyncIterator[SlackAdapter]:
+    """The adapter, connected by Socket Mode where it `waits` for that."""
+    adapter = adapter or socket_adapter(sim, **options)
     task = asyncio.create_task(adapter.run(inbox))
     try:
-        await sim.connected()
-        await until(lambda: inbox.connections, task)
+        if waits:
+            await sim.connected()
+            await until(lambda: inbox.connections, task)
         yield adapter
     finally:
         task.cancel()

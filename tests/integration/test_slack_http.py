@@ -195,3 +195,66 @@ async def test_without_a_secret_nothing_is_served() -> None:
     adapter = SlackAdapter(bot_token=ids.BOT_TOKEN, clock=SystemClock())
     with pytest.raises(CannotStart, match="SLACK_SIGNING_SECRET"):
         await adapter.run(FakeInbox())
+
+
+async def test_odd_headers_are_unsigned_requests(
+    adapter: SlackAdapter, inbox: FakeInbox, url: str
+) -> None:
+    """A signature or a time that is no ASCII, empty, huge or no number: 401, never 500."""
+    body = json.dumps({"type": "url_verification", "challenge": "abc"})
+    good = signed(ids.SIGNING_SECRET, body)
+    odd = ("v0=ünsigniert", "\u00e9" * 64, "", "v0=", "٣", "1" * 5_000, "-1", "1e9", "nan", "0x10")
+    async with serving(adapter, inbox):
+        for name in good:
+            for value in odd:
+                assert await post(url, body, good | {name: value}) == 401, (name, value)
+        assert await post(url, body, good) == 200
+
+
+async def test_signed_bodies_that_are_no_payload_are_refused(
+    adapter: SlackAdapter, inbox: FakeInbox, url: str
+) -> None:
+    """Malformed JSON is a 400; what is JSON and no payload is acknowledged, or it comes again."""
+    malformed = ("{", "{nonsense", "payload=", "payload=nonsense", "payload=%7Bx")
+    useless = ("", "[]", "null", "7", "[" * 50_000, '"text"', "a=b", "payload=null", "%ff=%fe")
+    async with serving(adapter, inbox):
+        for body in malformed:
+            assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 400, body[:40]
+        for body in useless:
+            assert await post(url, body, signed(ids.SIGNING_SECRET, body)) in (200, 400), body[:40]
+
+
+async def test_payloads_without_their_fields_never_end_in_an_exception(
+    adapter: SlackAdapter, inbox: FakeInbox, url: str
+) -> None:
+    """Whatever Slack's answer is, it is one of HTTP's, and the next event is taken in."""
+    whole: dict[str, Any] = {
+        "type": "event_callback",
+        "event_id": "Ev1",
+        "team_id": ids.TEAM,
+        "event": {"type": "app_home_opened", "tab": "home", "user": ids.ALICE},
+        "authorizations": [{"team_id": ids.TEAM}],
+    }
+    odd = [{key: value for key, value in whole.items() if key != gone} for gone in whole]
+    odd += [whole | {key: value} for key in whole for value in (None, 7, "x", [], {}, [None])]
+    event = {"type": "message", "channel_type": "im", "user": ids.ALICE, "text": "hi"}
+    said = json.dumps(
+        whole | {"event": event | {"channel": ids.DM_ALICE, "ts": "1700000000.000001"}}
+    )
+    async with serving(adapter, inbox):
+        for payload in odd:
+            body = json.dumps(payload)
+            assert await post(url, body, signed(ids.SIGNING_SECRET, body)) in (200, 400, 404, 500)
+        assert await post(url, said, signed(ids.SIGNING_SECRET, said)) == 200
+        await until(lambda: len(inbox.received) == 1)
+
+
+async def test_a_body_that_says_it_is_too_long_is_not_read(
+    adapter: SlackAdapter, inbox: FakeInbox, url: str
+) -> None:
+    async with (
+        serving(adapter, inbox),
+        aiohttp.ClientSession() as http,
+        http.post(url, data=b"x" * 1_000_001) as answer,
+    ):
+        assert answer.status == 413

@@ -56,15 +56,17 @@ ENTRY = web.RequestKey("entry", Entry)
 class Fault:
     """Answer the next matching requests otherwise.
 
-    `match` is a substring of "METHOD path", `pattern` a regular expression for all of it. `status`
-    and `body` replace the answer; `delay` is in seconds; `drop` closes the connection, before the
-    request is applied or after it (`after`). `remove` and `put` change fields of the JSON answer
-    that the simulator gives: paths like `user.id` or `messages.*.author`, where `*` is every item.
+    `match` is a substring of "METHOD path", `pattern` a regular expression for all of it, `having`
+    a substring of the request's query and body as JSON. `status` and `body` replace the answer;
+    `delay` is in seconds; `drop` closes the connection, before the request is applied or after it
+    (`after`). `remove` and `put` change fields of the JSON answer that the simulator gives: paths
+    like `user.id` or `messages.*.author`, where `*` is every item.
     """
 
     match: str = ""
     pattern: str = ""
     times: int = 1
+    having: str = ""
     skip: int = 0
     status: int | None = None
     body: Any = None
@@ -75,9 +77,9 @@ class Fault:
     remove: list[str] = field(default_factory=list)
     put: dict[str, Any] = field(default_factory=dict)
 
-    def takes(self, what: str) -> bool:
-        """Whether this fault is used up by the request `what`."""
-        if self.times <= 0 or self.match not in what:
+    def takes(self, what: str, content: str = "") -> bool:
+        """Whether this fault is used up by the request `what` with that content."""
+        if self.times <= 0 or self.match not in what or self.having not in content:
             return False
         if self.pattern and re.fullmatch(self.pattern, what) is None:
             return False
@@ -252,7 +254,7 @@ class Sim:
         self.record.append(entry)
         request[ENTRY] = entry
         self._reach(entry, "received")
-        fault = self._fault_for(f"{request.method} {request.path}")
+        fault = self._fault_for(f"{request.method} {request.path}", entry)
         response = await self._answer(request, handler, fault)
         entry.applied = entry.applied or time.time()
         self._reach(entry, "applied")
@@ -303,8 +305,10 @@ class Sim:
             return dict(await request.post())
         return None
 
-    def _fault_for(self, what: str) -> Fault | None:
-        return next((fault for fault in self.faults if fault.takes(what)), None)
+    def _fault_for(self, what: str, entry: Entry) -> Fault | None:
+        asks = any(fault.having for fault in self.faults)
+        content = json.dumps([entry.query, entry.body], ensure_ascii=False) if asks else ""
+        return next((fault for fault in self.faults if fault.takes(what, content)), None)
 
     def _reach(self, entry: Entry, stage: str) -> None:
         for kill in [kill for kill in self.kills if kill.due(entry, stage)]:

@@ -17,7 +17,7 @@ import adapters.slack
 from adapters.slack import manifest, manifest_path, new_app_link
 from adapters.slack.blocks import Bodies, chosen
 from adapters.slack.commands import SHORTCUT, SLASHES, button, shortcut, slash
-from adapters.slack.faults import GONE, translated
+from adapters.slack.faults import GONE, LONGEST_RETRY_AFTER, NO_RETRY_AFTER, translated
 from adapters.slack.http import PATH
 from adapters.slack.listeners import PROMPTS, Listeners, Trouble
 from adapters.slack.lookups import MOST, Lookups
@@ -236,7 +236,18 @@ def test_slacks_words_are_translated_once(response: _Response, kind: type[Except
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("30", 30.0), ("0", 1.0), ("soon", 1.0), (None, 1.0)]
+    ("value", "seconds"),
+    [
+        ("30", 30.0),
+        ("0", 1.0),
+        ("-7", 1.0),
+        ("soon", NO_RETRY_AFTER),
+        ("nan", NO_RETRY_AFTER),
+        ("", NO_RETRY_AFTER),
+        (None, NO_RETRY_AFTER),
+        ("inf", LONGEST_RETRY_AFTER),
+        ("9" * 400, LONGEST_RETRY_AFTER),
+    ],
 )
 def test_the_wait_of_a_429(value: str | None, seconds: float) -> None:
     headers = {} if value is None else {"Retry-After": value}

@@ -226,6 +226,28 @@ class SlackSim(SimProcess):
         """`enabled`, `scale`, `commercial`, `events_per_hour`; begins all budgets anew."""
         await self.call("limits", **changes)
 
+    async def draw(self, seed: int | None) -> Json:
+        """Be the Slack of a seed: other limits, within what was reported; gives what was drawn."""
+        return cast(Json, await self.call("draw", seed=seed))
+
+    async def throttle(
+        self,
+        method: str,
+        seconds: float,
+        *,
+        channel: str = "",
+        says: str | None = None,
+        in_body: bool = False,
+    ) -> None:
+        """Refuse one method for so long, everywhere or in one channel; 0 ends that.
+
+        `says` is the Retry-After header instead of the seconds that are left ("": none);
+        `in_body` answers `ratelimited` with HTTP 200.
+        """
+        await self.call(
+            "throttle", method=method, seconds=seconds, channel=channel, says=says, in_body=in_body
+        )
+
     async def streams(self, *, seconds: float | None = None, characters: int | None = None) -> None:
         """When a native stream dies (300 s, 11,500 characters)."""
         await self.call("streams", seconds=seconds, characters=characters)
@@ -271,6 +293,14 @@ class SlackSim(SimProcess):
     async def online(self) -> None:
         """Undo `offline`."""
         await self.call("online")
+
+    async def frame(self, data: str, *, binary: bool = False, cut: bool = False) -> int:
+        """Send a Socket Mode frame as it is, or `cut` in the middle."""
+        return cast(int, await self.call("frame", data=data, binary=binary, cut=cut))
+
+    async def links(self, *, hello: str | None = None, stalls: bool | None = None) -> None:
+        """How connections begin: with the frame `hello` ("" for none), or never (`stalls`)."""
+        await self.call("links", hello=hello, stalls=stalls)
 
     async def deliver_again(self, ts: str, *, same_event_id: bool = True) -> int:
         """Deliver the events that announced a message again; how many there were."""

@@ -7,12 +7,14 @@ refusals, statuses left behind) is under `state`.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import asdict
 from typing import Any
 
 from tests.sims.kit import SlidingLimit
 from tests.sims.slack import ids
 from tests.sims.slack.delivery import HttpTarget
+from tests.sims.slack.limits import Draw, Throttle, drawn
 from tests.sims.slack.manifests import mistakes
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.render import pings, previews, shown
@@ -89,6 +91,31 @@ class Controls:
         if events_per_hour is not None:
             self.slack.events.hourly = SlidingLimit(events_per_hour, 3600.0)
 
+    def draw(self, seed: int | None) -> Json:
+        """Be the Slack of a seed from now on; None is the strictest one."""
+        limits = self.slack.limits
+        limits.draw = drawn(seed) if seed is not None else Draw()
+        limits.reset()
+        return asdict(limits.draw)
+
+    def throttle(
+        self,
+        method: str,
+        seconds: float,
+        channel: str = "",
+        says: str | None = None,
+        in_body: bool = False,
+    ) -> None:
+        """Refuse one method for so long; 0 ends that."""
+        limits = self.slack.limits
+        limits.throttles = [one for one in limits.throttles if one.method != method]
+        if seconds:
+            until = time.monotonic() + seconds
+            limits.throttles.append(Throttle(method, until, channel, says, in_body))
+
+    def forget_refusals(self) -> None:
+        self.slack.limits.refused.clear()
+
     def streams(self, seconds: float | None = None, characters: int | None = None) -> None:
         slack = self.slack
         slack.stream_seconds = slack.stream_seconds if seconds is None else seconds
@@ -110,6 +137,16 @@ class Controls:
 
     def drop(self) -> int:
         return self.slack.sockets.drop()
+
+    async def frame(self, data: str = "", binary: bool = False, cut: bool = False) -> int:
+        """Send a frame as it is, or `cut` one in the middle; gives the number of connections."""
+        return await self.slack.sockets.frame(data, binary=binary, cut=cut)
+
+    def links(self, hello: str | None = None, stalls: bool | None = None) -> None:
+        """How connections begin: `hello` is the frame ("" for none); `stalls`: they never do."""
+        sockets = self.slack.sockets
+        sockets.hello = sockets.hello if hello is None else hello
+        sockets.stalls = sockets.stalls if stalls is None else stalls
 
     def offline(self) -> None:
         self.slack.delivery.offline = self.slack.sockets.offline = True

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.sims.kit import ENTRY, Entry, Sim
+from tests.sims.kit import ENTRY, Entry, Fault, Sim
 from tests.sims.slack import ids
 from tests.sims.slack.controls import Controls
 from tests.sims.slack.interact import Interactions
@@ -26,9 +26,9 @@ _PEOPLE = (
 )
 _INTERACTIONS = "slash shortcut click view_submit answers"
 _CONTROLS = (
-    "subscribe scopes manifest commands set_http set_socket delivery limits streams uploads agent "
-    "disconnect drop offline online deliver_again inject inject_frames channel thread ephemeral "
-    "deliveries state"
+    "subscribe scopes manifest commands set_http set_socket delivery limits draw throttle "
+    "forget_refusals streams uploads agent disconnect drop offline online frame links "
+    "deliver_again inject inject_frames channel thread ephemeral deliveries state"
 )
 
 
@@ -67,6 +67,13 @@ class SlackServer(Sim):
         super()._set_rtt(seconds)
         self.slack.sockets.rtt = self.slack.delivery.rtt = seconds
 
+    def fault_response(self, fault: Fault) -> web.Response:
+        """A fault's answer; a text body with a content type of its own is sent as it is."""
+        kind = fault.headers.get("Content-Type", "")
+        if not kind or not isinstance(fault.body, str):
+            return super().fault_response(fault)
+        return web.Response(status=fault.status or 500, text=fault.body, headers=fault.headers)
+
     # ── routes ────────────────────────────────────────────────────────────────────────────────
     async def _api(self, request: web.Request) -> web.Response:
         entry: Entry = request[ENTRY]
@@ -84,8 +91,11 @@ class SlackServer(Sim):
         except Refused as refused:
             answer = {"ok": False, "error": refused.error} | refused.more
             entry.note["error"] = refused.error
-            if refused.retry_after:
-                status, headers["Retry-After"] = 429, str(refused.retry_after)
+            if refused.retry_after != 0:
+                status = 429
+                headers |= {"Retry-After": str(refused.retry_after)} if refused.retry_after else {}
+        else:
+            answer = noisy(answer) if self.slack.limits.draw.noisy else answer
         if token == ids.BOT_TOKEN:
             headers["X-OAuth-Scopes"] = ",".join(sorted(self.slack.events.scopes))
         text = json.dumps(answer)
@@ -113,6 +123,17 @@ class SlackServer(Sim):
             return web.Response(status=404)
         kind = self.slack.files[file]["mimetype"]
         return web.Response(body=self.slack.contents[file], content_type=kind)
+
+
+def noisy(answer: Json) -> Json:
+    """An answer with what Slack adds to some: warnings, deprecated fields, and news.
+
+    `superfluous_charset` and `missing_charset` are what a Content-Type brings
+    (docs.slack.dev/apis/web-api/#warnings); the other fields stand for any that nobody knows yet.
+    """
+    extra: Json = {"warning": "superfluous_charset", "deprecated_argument": None, "new_field": [{}]}
+    notes = {"warnings": ["superfluous_charset"], "messages": ["[WARN] something is deprecated"]}
+    return extra | answer | {"response_metadata": notes | answer.get("response_metadata", {})}
 
 
 def _refusable(does: Callable[..., Any]) -> Callable[..., Any]:

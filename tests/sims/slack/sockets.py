@@ -43,6 +43,8 @@ class SocketMode:
         self.rtt = 0.0
         self.enabled = True
         self.offline = False
+        self.stalls = False  # a connection is accepted and never answered
+        self.hello: str | None = None  # the first frame, where it is not Slack's ("": none)
         self.connections: list[Connection] = []
         self.opened = 0
         self.unknown_acks: list[str] = []
@@ -66,6 +68,8 @@ class SocketMode:
         """`GET /link/?ticket=…`: one connection until either side closes it."""
         if self.offline:
             raise web.HTTPServiceUnavailable
+        if self.stalls:
+            await asyncio.sleep(TICKET_SECONDS)
         if self._tickets.pop(request.query.get("ticket", ""), 0.0) < time.monotonic():
             raise web.HTTPForbidden(text="invalid ticket")
         ws = web.WebSocketResponse(heartbeat=PING_SECONDS)
@@ -87,6 +91,10 @@ class SocketMode:
         return ws
 
     async def _hello(self, link: Connection) -> None:
+        if self.hello is not None:
+            if self.hello:
+                await link.ws.send_str(self.hello)
+            return
         hello: Json = {"type": "hello", "num_connections": len(self.open)}
         hello["connection_info"] = {"app_id": ids.APP}
         hello["debug_info"] = {
@@ -166,6 +174,20 @@ class SocketMode:
     async def _disconnect_frame(self, link: Connection, reason: str) -> None:
         frame = {"type": "disconnect", "reason": reason}
         await link.ws.send_str(json.dumps(frame | {"debug_info": {"host": "applink"}}))
+
+    async def frame(self, data: str, *, binary: bool, cut: bool) -> int:
+        """Send a frame on every connection, or the beginning of one and then nothing more."""
+        links = self.open
+        for link in links:
+            if cut and link.transport is not None:
+                link.transport.write(b"\x81\x7e\x10\x00" + data.encode())  # says 4,096 bytes
+                link.closing = True
+                link.transport.close()
+            elif binary:
+                await link.ws.send_bytes(data.encode())
+            else:
+                await link.ws.send_str(data)
+        return len(links)
 
     def drop(self) -> int:
         """Cut every connection without a word; returns how many there were."""

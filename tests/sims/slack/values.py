@@ -11,9 +11,12 @@ Json = dict[str, Any]
 
 
 class Refused(Exception):
-    """A Web API refusal: HTTP 200 with `ok: false`, or 429 with `retry_after` seconds."""
+    """A Web API refusal: HTTP 200 with `ok: false`, or 429 with `retry_after` seconds.
 
-    def __init__(self, error: str, *, retry_after: int = 0, **more: Any) -> None:
+    A text is the header as it is; an empty one leaves it out.
+    """
+
+    def __init__(self, error: str, *, retry_after: int | str = 0, **more: Any) -> None:
         super().__init__(error)
         self.error, self.retry_after, self.more = error, retry_after, more
 

@@ -1,0 +1,55 @@
+"""A process's first reads, and which budget a refused post closes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from adapters.slack.pace import AT_START, START_STEP, UNKNOWN_SECONDS, ReadPace
+from adapters.slack.web import CHANNELS_THROTTLED, POSTS, PostThrottles
+from tests.clock import ManualClock
+
+
+async def reads_within(seconds: float, starts: int) -> int:
+    """How many reads processes send in that time, when each lives for an equal part of it."""
+    clock, sent = ManualClock(), 0
+
+    async def life() -> None:
+        nonlocal sent
+        pace = ReadPace(clock)
+        while True:
+            await pace.wait()
+            sent += 1
+            await clock.sleep(0.01)
+
+    for _ in range(starts):
+        task = asyncio.create_task(life())
+        await clock.advance(seconds / starts)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    return sent
+
+
+async def test_a_minute_of_restarts_stays_within_slacks_tier() -> None:
+    """Tier 3 allows 50 reads a minute; one life, and five of twelve seconds each."""
+    assert await reads_within(59, starts=1) <= AT_START + 60 / START_STEP
+    assert await reads_within(59, starts=5) <= 50  # it was 49 for each life
+
+
+async def test_after_a_minute_the_budget_alone_decides() -> None:
+    clock = ManualClock()
+    pace = ReadPace(clock)
+    await clock.advance(UNKNOWN_SECONDS)
+    for _ in range(100):
+        await asyncio.wait_for(pace.wait(), 1)
+
+
+def test_a_refused_post_closes_its_channel_and_many_the_workspace() -> None:
+    clock = ManualClock()
+    posts = PostThrottles(clock)
+    assert posts.refused("C1", 300.0) == (f"{POSTS}:C1",)
+    assert posts.refused("C1", 300.0) == (f"{POSTS}:C1",)
+    assert posts.refused("C2", 300.0) == (f"{POSTS}:C2",)
+    assert CHANNELS_THROTTLED == 3
+    assert posts.refused("C3", 300.0) == (f"{POSTS}:C3", POSTS)
+    clock.jump(301.0)
+    assert posts.refused("C4", 1.0) == (f"{POSTS}:C4",)
