@@ -8,10 +8,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bot.clock import SystemClock
+from bot.context import dated
+from bot.domain import ChatRequest, Message, Role
 from bot.errors import SettingsError
+from bot.llm.addresses import is_local
 from bot.llm.breaker import Breaker
+from bot.llm.check import QUESTION
 from bot.llm.fallback import Chain
-from bot.llm.patience import Limits
+from bot.llm.patience import LOADING_NOTE_SECONDS, LOADING_SECONDS, Limits
 from bot.ports import ChatModel
 
 if TYPE_CHECKING:
@@ -42,13 +46,28 @@ def build_models(settings: Settings) -> Models:
     )
 
 
+FIRST_TOKEN_SECONDS = 60.0
+"""For a server far away: the slowest models think so long before they stream anything."""
+
+
+def probe(settings: Settings, now: float) -> ChatRequest:
+    """What `doctor` asks: a question as a turn would send it."""
+    prompt = dated(settings.prompt, now, settings.zone)
+    system = (Message(role=Role.SYSTEM, content=prompt),) if prompt else ()
+    return ChatRequest(
+        messages=(*system, QUESTION),
+        max_tokens=settings.max_output_tokens,
+        temperature=settings.temperature,
+    )
+
+
 class _Factory:
     """Makes models by name; those of one server share its client."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._limits = Limits(settings.first_token_seconds, settings.between_tokens_seconds)
         self._clock = SystemClock()
+        self._probe = probe(settings, self._clock.time())
         self._breakers: dict[str, Breaker] = {}
 
     def chain(self, names: tuple[str, ...]) -> Chain:
@@ -56,8 +75,18 @@ class _Factory:
         return Chain(
             [self.model(name) for name in names],
             breakers=[self._breaker(name) for name in names],
-            first_token_seconds=self._limits.first_token,
+            first_token_seconds=self._settings.first_token_seconds or FIRST_TOKEN_SECONDS,
             clock=self._clock,
+        )
+
+    def _limits(self, address: str | None) -> Limits:
+        """A server of one's own may load a model first, and aborting the request aborts that."""
+        local = address is not None and is_local(address)
+        given = self._settings.first_token_seconds
+        return Limits(
+            first_token=given or (LOADING_SECONDS if local else FIRST_TOKEN_SECONDS),
+            between_tokens=self._settings.between_tokens_seconds,
+            loading_note=LOADING_NOTE_SECONDS if local else None,
         )
 
     def _breaker(self, name: str) -> Breaker:
@@ -80,7 +109,12 @@ class _Factory:
     def _openai(self, model: str) -> ChatModel:
         from bot.llm.openai import OpenAIModel
 
-        return OpenAIModel(model=model, client=self._openai_client, limits=self._limits)
+        return OpenAIModel(
+            model=model,
+            client=self._openai_client,
+            limits=self._limits(self._settings.openai_base_url),
+            probe=self._probe,
+        )
 
     @cached_property
     def _openai_client(self) -> AsyncOpenAI:
@@ -101,5 +135,6 @@ class _Factory:
             model=model,
             token=token.get_secret_value() if token else None,
             base_url=address,
-            limits=self._limits,
+            limits=self._limits(address),
+            probe=self._probe,
         )

@@ -15,19 +15,18 @@ _LONGEST = max(map(len, TAGS))
 UNOPENED = "</think>"
 """What ends reasoning whose opening tag was part of the prompt, in all templates that do that."""
 
-# An answer that ended so was cut off while the model still thought: there is no answer to be lost.
-_UNFINISHED = ("length", "content_filter")
-
 
 class Habit:
     """What one model's server was found to do: whether its answers begin inside the tags.
 
     Chat templates of some models put the opening tag into the prompt, so that only the closing one
     comes. The first such answer cannot be told from text before that; later ones can.
+    `early_finish` tells that a finish reason comes with every chunk, and not with the last alone.
     """
 
     def __init__(self) -> None:
         self.unopened = False
+        self.early_finish = False
 
     def notice(self, before: str, text: str) -> None:
         """See a piece of an answer, and the piece before it, that no tag began."""
@@ -66,8 +65,8 @@ class Splitter:
             text, self._held = self._held, ""
         return "".join(reasoning), text
 
-    def flush(self, finish_reason: str) -> tuple[str, str]:
-        """What was held back, at the end of an answer."""
+    def flush(self, cut: bool) -> tuple[str, str]:
+        """What was held back, at the end of an answer; one that was `cut` has no answer to lose."""
         held, self._held, self.settled = self._held, "", True
         if not self._closing:
             return "", held
@@ -76,7 +75,7 @@ class Splitter:
             # It did not close what it was taken to have opened: it was no such answer.
             self._habit.unopened = False
             return "", thoughts
-        return (held, "") if finish_reason in _UNFINISHED else ("", thoughts)
+        return (held, "") if cut else ("", thoughts)
 
     def _begin(self) -> bool:
         """Look for a tag where an answer begins; whether it is known how it goes on."""

@@ -43,15 +43,15 @@ GROUPS = (
         Fault("no-money", "refused my key", {"fault": "quota"}),
     ),
     (
-        Fault("broken-server", "overloaded or cannot be reached", {"fault": "server_error"}),
+        Fault("broken-server", "overloaded right now", {"fault": "server_error"}),
         Fault("bad-key", "refused my key", {"fault": "bad_key"}),
     ),
     (
-        Fault("bad-gateway", "overloaded or cannot be reached", {"fault": "bad_gateway"}),
+        Fault("bad-gateway", "overloaded right now", {"fault": "bad_gateway"}),
         Fault("no-model", "does not exist", {"fault": "unknown_model"}),
     ),
     (
-        Fault("unavailable", "overloaded or cannot be reached", {"fault": "unavailable"}),
+        Fault("unavailable", "overloaded right now", {"fault": "unavailable"}),
         Fault("too-long", "too long for the model", {"fault": "too_long"}),
         Fault("filtered", "content filter refused", {"fault": "content_filter"}),
         Fault("odd", "The model failed", {"fault": "bad_request"}),

@@ -50,11 +50,13 @@ async def source(*steps: Delta | Exception | float) -> AsyncIterator[Delta]:
 async def read(reader: Reader, steps: Iterable[Delta | Exception | float]) -> list[Delta]:
     """Everything that an answer gives."""
     stream, taken = source(*steps), []
-    with reader:
+    try:
         while (delta := await reader.next(stream)) is not None:
             taken.append(reader.take(delta))
-        reader.end()
-    return taken
+        rest = reader.end()
+        return taken if rest is None else [*taken, rest]
+    finally:
+        await reader.aclose()
 
 
 # ── patience ──────────────────────────────────────────────────────────────────────────────────
@@ -146,7 +148,7 @@ async def test_an_answer_without_a_finish_reason_was_cut_off() -> None:
 
 async def test_what_breaks_after_the_finish_reason_is_nobodys_concern() -> None:
     """The answer is whole: a reset, or a server that never closes, changes nothing."""
-    whole = [Delta("a"), Delta(finish_reason="stop")]
+    whole = [Delta("b"), Delta(finish_reason="stop")]
     assert len(await read(make_reader(), [*whole, OSError("reset")])) == 2
     usage = Delta(usage=Usage(1, 2))
     assert (await read(make_reader(), [*whole, 0.01, usage]))[-1] == usage
@@ -155,15 +157,15 @@ async def test_what_breaks_after_the_finish_reason_is_nobodys_concern() -> None:
 async def test_after_done_it_does_not_wait() -> None:
     """A server that keeps the body open costs the reply a fiftieth of a second at most."""
     reader, stream = make_reader(), source(Delta("a", finish_reason="stop"), 30.0)
-    with reader:
-        delta = await reader.next(stream)
-        assert delta is not None
-        reader.take(delta)
-        reader.done()
-        begun = asyncio.get_running_loop().time()
-        assert await reader.next(stream) is None
-        assert asyncio.get_running_loop().time() - begun < 0.5
-        reader.end()
+    delta = await reader.next(stream)
+    assert delta is not None
+    reader.take(delta)
+    reader.done()
+    begun = asyncio.get_running_loop().time()
+    assert await reader.next(stream) is None
+    assert asyncio.get_running_loop().time() - begun < 0.5
+    reader.end()
+    await reader.aclose()
 
 
 async def test_reasoning_between_tags_comes_back_as_reasoning() -> None:
@@ -176,7 +178,7 @@ async def test_reasoning_between_tags_comes_back_as_reasoning() -> None:
         ("so hm", "Ye"),
         ("", "s."),
     ]
-    assert got[0].model == "a:b" and got[2] is last
+    assert got[0].model == "a:b" and got[2] == last
 
 
 async def test_what_was_held_back_comes_with_the_finish_reason() -> None:

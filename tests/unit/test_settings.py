@@ -9,6 +9,8 @@ import pytest
 
 from bot.domain import Reasoning
 from bot.errors import SettingsError
+from bot.llm.patience import LOADING_SECONDS
+from bot.llm.registry import FIRST_TOKEN_SECONDS
 from bot.settings import Settings, SlackMode, load
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +48,8 @@ def test_defaults_of_the_example_are_the_defaults() -> None:
         int(settings.drain_seconds),
         int(settings.missed_question_hours),
         str(settings.delete_reply_with_question).lower(),
-        int(settings.first_token_seconds),
+        int(FIRST_TOKEN_SECONDS),
+        int(LOADING_SECONDS),
         int(settings.between_tokens_seconds),
         settings.http_host,
         settings.database_url,
