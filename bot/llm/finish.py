@@ -15,7 +15,8 @@ STOP, LENGTH, FILTERED = "stop", "length", "content_filter"
 # A whole answer. Tools are never offered, so a call of one is a slip at the end of a text.
 _NORMAL = """
     stop stopped eos eos_token end_turn stop_sequence stop_sequences stop_token end complete
-    completed done finished finish success tool_calls tool_call tool_use function_call pause_turn natural
+    completed done finished finish success tool_calls tool_call tool_use function_call pause_turn
+    natural
 """
 _LENGTH = """
     length max_tokens max_token max_length max_output_tokens max_new_tokens max_completion_tokens

@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import httpx2
 from huggingface_hub import AsyncInferenceClient, constants, set_async_client_factory
-from huggingface_hub.errors import HfHubHTTPError
 
 from bot.domain import ChatRequest
 from bot.llm.addresses import host_and_port
@@ -30,6 +29,17 @@ CONNECT_SECONDS = 10.0
 
 # Where the responses of the request that is being made go; see `_keep`.
 _RESPONSES: ContextVar[list[httpx2.Response]] = ContextVar("responses")
+
+
+class Refusal(Exception):
+    """A response with an error status, raised before the library reads it.
+
+    The library looks for fields in the body and fails on those of another shape, such as a list.
+    """
+
+    def __init__(self, response: httpx2.Response) -> None:
+        super().__init__(f"status {response.status_code}")
+        self.response = response
 
 
 class HuggingFaceModel(CompatibleModel):
@@ -58,8 +68,8 @@ class Endpoint:
     """A server that takes Hugging Face's tokens."""
 
     key_setting, address_setting = "HF_TOKEN", "HF_BASE_URL"
-    # HfHubHTTPError and the transport's errors are OSError or HTTPError.
-    broken = (httpx2.HTTPError, OSError)
+    # The library's own errors and the transport's are OSError or HTTPError.
+    broken = (Refusal, httpx2.HTTPError, OSError)
 
     def __init__(self, token: str | None, url: str) -> None:
         self._token, self._url = token, url
@@ -103,7 +113,7 @@ class Endpoint:
 
     def report(self, error: Exception) -> Report | None:
         """What the server said."""
-        if not isinstance(error, HfHubHTTPError):
+        if not isinstance(error, Refusal):
             return None
         response = error.response
         return Report.of(response.status_code, response.text, response.headers)
@@ -138,8 +148,8 @@ def _prepare_library() -> None:
 
 
 async def _keep(response: httpx2.Response) -> None:
-    """Read an error's body, which the client cannot do later; keep the response, whose bytes we
-    read."""
+    """Keep the response, whose bytes we read; raises Refusal for an error status."""
     if response.status_code >= 400:
         await response.aread()
+        raise Refusal(response)
     _RESPONSES.get().append(response)

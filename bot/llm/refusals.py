@@ -45,7 +45,7 @@ class Rule:
             return False
         if report.says(self.codes):
             return True
-        text = "" if report.page else f"{' '.join(report.codes)} {report.words}"
+        text = "" if report.page else f"{' '.join(report.codes)} · {report.words}"
         return self.words.search(text) is not None
 
 
@@ -207,7 +207,8 @@ RULES: tuple[Rule, ...] = (
             }
         ),
         _words(
-            r"model\b.{0,200}\b(does not exist|do(es)? not have access|not found)",
+            r"model\b.{0,200}\b(does not exist|not found)",
+            r"(do(es)? not|don't) have access .{0,60}model",  # Bedrock
             r"(unknown|invalid|unsupported|no such) model|not a valid model|model_id is invalid",
             r"no endpoints found|no (healthy )?deployments? (available|found)",  # OpenRouter
             r"model\b.{0,80}\b(is|was|has been) (deprecated|decommissioned|retired|no longer)",
