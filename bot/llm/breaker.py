@@ -121,7 +121,7 @@ class Breaker:
 
     def _failed(self, error: ModelError, call: Call) -> None:
         if isinstance(error, ModelLoading):
-            return  # whoever asks waits for it; the server is well
+            return  # the server is well: the chain waits for it
         if isinstance(error, Unreachable) and self._now() - call.began < AT_ONCE:
             if self._trying is call:
                 self._rest = 0.0

@@ -1,4 +1,4 @@
-"""A model behind the chat completions API, whoever speaks it and whichever client carries it.
+"""A model behind the chat completions API of any provider, through any client library.
 
 The client's own parsers cost ten times as much for each chunk as reading the raw response does, and
 let a stream that ends too early pass for a whole one; so both paths read the raw bytes here.

@@ -2,7 +2,7 @@
 
 Only tokens count once there is one. Before the first, every sign of life (headers, a comment, a
 role) begins the limit to it again, up to a bound: a server that reads a model into memory, or whose
-queue is long, keeps its connection alive so. One timer belongs to a stream and is set anew only
+queue is long, keeps its connection alive so. One timer belongs to a stream and is set again only
 when it fires, so that a token costs no timer. `asyncio.timeout` cannot do this: in a generator it
 would also run while the consumer works.
 """

@@ -82,7 +82,7 @@ RULES: tuple[Rule, ...] = (
             r"account is (not )?in (good standing|arrears)|overdue[ -]payment",  # Alibaba
         ),
     ),
-    # A filter refused: the request is to blame, so nobody else's is kept away from the model.
+    # A filter refused: the request is to blame, and the model stays open to others.
     Rule(
         ContentRefused,
         _REQUEST,

@@ -154,6 +154,44 @@ async def test_what_breaks_after_the_finish_reason_is_nobodys_concern() -> None:
     assert (await read(make_reader(), [*whole, 0.01, usage]))[-1] == usage
 
 
+async def test_a_finish_reason_on_every_chunk_does_not_end_the_answer() -> None:
+    """The end is that of the body; what breaks before it is a cut then, once that is known."""
+    steps = [Delta("b", "", "stop"), 0.05, Delta("c", "", "stop"), 0.05, Delta("d", "", "stop")]
+    habit = Habit()
+    got = await read(make_reader(habit=habit), steps)
+    assert "".join(delta.text for delta in got) == "bcd"
+    with pytest.raises(CutOff):
+        await read(make_reader(habit=habit), [*steps[:2], OSError("reset")])
+
+
+async def test_done_without_a_finish_reason_ends_a_text_and_nothing_else() -> None:
+    for step, whole in ((Delta("b"), True), (Delta(reasoning="hm"), False)):
+        reader, stream = make_reader(), source(step)
+        while (delta := await reader.next(stream)) is not None:
+            reader.take(delta)
+            reader.done()
+        if whole:
+            assert reader.end() is None
+        else:
+            with pytest.raises(CutOff):
+                reader.end()
+        await reader.aclose()
+
+
+@pytest.mark.parametrize("reason", ["error", "network_error", "something_new", "OTHER", "abort"])
+async def test_an_unknown_finish_reason_is_a_failure(reason: str) -> None:
+    """After some text it is a cut; the text in the same piece is not lost."""
+    with pytest.raises(ModelError) as caught:
+        await read(make_reader(), [Delta(finish_reason=reason)])
+    assert not isinstance(caught.value, CutOff)
+    reader, stream = make_reader(), source(Delta("b", "", reason))
+    delta = await reader.next(stream)
+    assert delta is not None and reader.take(delta).text == "b"
+    with pytest.raises(CutOff):
+        await reader.next(stream)
+    await reader.aclose()
+
+
 async def test_after_done_it_does_not_wait() -> None:
     """A server that keeps the body open costs the reply a fiftieth of a second at most."""
     reader, stream = make_reader(), source(Delta("a", finish_reason="stop"), 30.0)

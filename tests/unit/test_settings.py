@@ -149,3 +149,19 @@ def test_secrets_do_not_show_in_repr_or_errors() -> None:
 def test_database_url_names_a_relative_or_an_absolute_file(url: str, path: str) -> None:
     """Three slashes are relative to the working directory, four are absolute."""
     assert load({"DATABASE_URL": url}, None).database_path == Path(path)
+
+
+# ── the prompt and its day ────────────────────────────────────────────────────────────────────
+def test_the_prompt_can_be_switched_off() -> None:
+    """An empty value counts as not set, so a word does it."""
+    assert load({"SYSTEM_PROMPT": "none"}, None).prompt == ""
+    assert load({"SYSTEM_PROMPT": ""}, None).prompt == load({}, None).prompt != ""
+    assert load({"SYSTEM_PROMPT": "None of it."}, None).prompt == "None of it."
+
+
+def test_a_time_zone_is_checked() -> None:
+    assert str(load({"TIMEZONE": "Asia/Tokyo"}, None).zone) == "Asia/Tokyo"
+    assert load({}, None).zone is None
+    for wrong in ("Mars/Olympus", "../etc/passwd", "/etc/localtime"):
+        with pytest.raises(SettingsError, match=r"TIMEZONE.*is no time zone"):
+            load({"TIMEZONE": wrong}, None)
