@@ -65,6 +65,9 @@ def _error(chunk: dict[str, Any]) -> Any:
         return chunk  # older vLLM, FastAPI's `detail`, Alibaba, Mistral
     if choices and isinstance(choices, list) and isinstance(choices[0], dict):
         return choices[0].get("error") or None  # OpenRouter
+    said = chunk.get("base_resp")  # MiniMax
+    if isinstance(said, dict) and said.get("status_code"):
+        return said
     groq = chunk.get("x_groq")
     return groq.get("error") or None if isinstance(groq, dict) else None
 

@@ -37,7 +37,8 @@ _STATUSES = (None, 400, 403, 404, 405, 415, 422, 500, 501)
 _KINDS = (ModelFailed, ContextTooLong, Overloaded)
 
 _NO_STREAM = re.compile(
-    r"verified to stream|\bstream(ing)?( mode)?\b(?!_).{0,40}\b(not|un)\s?"
+    r"verified to stream|stream(ing)? (must be|is) (false|disabled|off)|non-streaming only"
+    r"|set ['\"`]?stream['\"`]? to false|\bstream(ing)?( mode)?\b(?!_).{0,40}\b(not|un)\s?"
     r"(supported|allowed|available|enabled|implemented)|(does not|doesn't|cannot) (support )?stream"
     r"|(unsupported|unknown|unrecognized|invalid) (value|parameter|argument)\w*:? ['\"`]?stream\b",
     re.IGNORECASE,
@@ -50,6 +51,9 @@ _NO_SYSTEM = re.compile(
     r"|roles?['\"`\]]?.{0,80}(not|n't|un)\s?(support|allow|accept|permit).{0,30}system"
     r"|(unexpected|unsupported|invalid|unknown|unrecognized) (message )?(role|value).{0,80}system"
     r"|(does|do) not support ['\"`]?system"
+    r"|role:? ['\"`]?system['\"`]?.{0,60}(not|n't|un)\s?(be )?(support|allow|accept|permit|valid)"
+    r"|['\"`]system['\"`] is not one of|input should be ['\"`]user['\"`]"
+    r"|first (message|content)\b.{0,40}\buser|template[ _]error|apply_chat_template"
     r"|only ['\"`]?user['\"`]?,? (and|or) ['\"`]?(assistant|model)|roles must alternate"
     r"|(must|should) (start|begin) with (a |the )?['\"`]?user|first message must be"
     r"|developer (instruction|message|role)s?.{0,40}not"
@@ -134,14 +138,15 @@ class Learned:
     # ── what a refusal teaches ────────────────────────────────────────────────────────────────
     def learn(self, report: Report, sent: Mapping[str, Any], request: ChatRequest) -> str | None:
         """What `report`, the answer to `sent`, teaches; None when there is no other way to ask."""
-        if report.status not in _STATUSES or report.page or kind_of(report) not in _KINDS:
+        kind = kind_of(report)
+        if report.status not in _STATUSES or report.page or kind not in _KINDS:
             return None
         said = f"{report.param} · {report.words}"
         return (
             self._smaller_limit(counts(report), said, sent, request)
             or self._without_streaming(report, said, sent)
             or self._without_system(said, sent)
-            or self._without(report, said, sent)
+            or (None if kind is ContextTooLong else self._without(report, said, sent))
         )
 
     def _smaller_limit(
@@ -190,8 +195,10 @@ class Learned:
 
 def _named(report: Report, said: str, names: Sequence[str]) -> str | None:
     """Which of these parameters is refused: the one that is named first."""
-    if report.param in names:
-        return report.param
+    parts = report.param.split(".")
+    for name in names:
+        if name in parts:
+            return name
     found = {name: re.search(rf"\b{name}\b", said) for name in names}
     places = {name: match.start() for name, match in found.items() if match is not None}
     return min(places, key=lambda name: places[name], default=None)

@@ -75,11 +75,12 @@ RULES: tuple[Rule, ...] = (
         _words(
             r"insufficient (balance|credits?|funds)",  # DeepSeek, Moonshot, OpenRouter
             r"credit balance is too low",  # Anthropic
-            r"budget (has been )?exceeded|exceeded ?budget|budgetexceeded",  # LiteLLM
+            r"budget[ _]?(has been )?exceeded|exceeded[ _]?budget",  # LiteLLM
             r"(used|exhausted|spent) (up )?all (your |of your )?(available |monthly )?credits",
             r"(out of|no (more )?|not enough|requires more) credits",
             r"spend(ing)? (limit|cap)",  # xAI, Fireworks, Groq
             r"account is (not )?in (good standing|arrears)|overdue[ -]payment",  # Alibaba
+            r"make sure your account is in good standing|余额不足|欠费",  # Alibaba, Zhipu
         ),
     ),
     # A filter refused: the request is to blame, and the model stays open to others.
@@ -110,6 +111,7 @@ RULES: tuple[Rule, ...] = (
             r"considered high risk",  # Moonshot
             r"usage (guidelines|polic(y|ies))|safety_check_type",  # xAI, OpenAI
             r"(prohibited|harmful|unsafe|disallowed) (content|use)|prohibited_content",
+            r"new_sensitive|blocked by .{0,30}(safety|moderat|filter|polic)",  # MiniMax, others
             r"guardrail|content moderation|moderation (policy|filter|system)",  # Bedrock, others
             r"violat\w+ .{0,60}polic(y|ies)",
             r"敏感|违规|不安全",
@@ -122,7 +124,8 @@ RULES: tuple[Rule, ...] = (
         frozenset({"model_loading", "model_not_ready"}),
         _words(
             r"(?<!error )(?<!failed )(?<!while )\bloading (the )?model",  # llama.cpp, Ollama
-            r"\b(is|are) (currently |still |now )?(loading|being loaded|warming up|starting up)",
+            r"\b(is|are) (currently |still |now )?(loading|being loaded|warming up|starting up"
+            r"|initializing|booting)|scaled to zero|cold start",
             r"still loading|model (is )?not (yet )?(ready|loaded)",
         ),
     ),
@@ -147,7 +150,8 @@ RULES: tuple[Rule, ...] = (
         ),
         _words(
             r"context[ _-]?(length|size|window|limit)|contextwindowexceeded",
-            r"inputs` tokens",  # TGI, Together
+            r"inputs` (tokens|must have less than)",  # TGI, Together
+            r"max_tokens\W{0,2} must be (at least|greater than) \d+, got -",  # vLLM: none are left
             r"(prompt|input|request|message)s? (is|are|was) too (long|large)|prompt too long",
             r"input token count",  # Gemini
             r"request too large|reduce the length|reduce your prompt",
@@ -158,6 +162,9 @@ RULES: tuple[Rule, ...] = (
             r"maximum (prompt|input|sequence) length",  # xAI
             r"(exceeds?|exceeded|longer than|larger than|over) (the )?(model'?s? )?(max\w*|allowed)"
             r"( allowed)? (number of )?(input |prompt |context |model |sequence )?(tokens?|length)",
+            r"(token|message|input|prompt|text) (length|size|count( of \d+)?)"
+            r" (\d+ )?(exceed|is greater|over)",
+            r"exceeds? max (\w+ )?tokens|max input (characters|tokens)",  # Volcengine, Baidu
             r"(token|length) limit (was |is )?exceeded|max(imum)? tokens? (of \d+ )?exceeded",
             r"超长|超过.{0,20}长度|超出.{0,20}长度",
         ),
@@ -187,6 +194,7 @@ RULES: tuple[Rule, ...] = (
             r"api[ _-]?key (is )?(not valid|invalid|expired|not found|missing|incorrect|malformed)",
             r"(invalid|incorrect|wrong|missing|no|expired) api[ _-]?key",
             r"pass a valid api key|authenticationerror|no auth credentials",
+            r"location is not supported|country, region, or territory",  # Gemini, OpenAI
             r"invalid (authentication|authorization|credentials|bearer token)",
         ),
     ),
@@ -212,6 +220,7 @@ RULES: tuple[Rule, ...] = (
             r"(unknown|invalid|unsupported|no such) model|not a valid model|model_id is invalid",
             r"no endpoints found|no (healthy )?deployments? (available|found)",  # OpenRouter
             r"model\b.{0,80}\b(is|was|has been) (deprecated|decommissioned|retired|no longer)",
+            r"model\b.{0,80}\b(not (supported by|deployed)|unavailable in your region)",
             r"(model|模型).{0,10}(不存在|not exist)",
         ),
     ),
@@ -285,6 +294,6 @@ def _by_status(report: Report) -> type[ModelError]:
         return WrongAddress if report.page else UnknownModel
     if status == 413:
         return ContextTooLong
-    if status is not None and (status in (408, 409, 425) or status >= 500):
+    if status is not None and (status in (408, 409, 424, 425, 498, 499) or status >= 500):
         return Overloaded
     return ModelFailed

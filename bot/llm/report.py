@@ -20,7 +20,7 @@ from typing import Any
 # `flagged_input` repeat what the person wrote, which says nothing about the failure.
 _WORD_FIELDS = """
     error errors message msg detail details description error_description error_message error_msg
-    title reason reasons raw cause body metadata innererror
+    status_msg title reason reasons raw cause body metadata innererror
 """
 _CODE_FIELDS = "code type error_type error_code status reason __type kind"
 _WORDS, _CODES = frozenset(_WORD_FIELDS.split()), frozenset(_CODE_FIELDS.split())

@@ -18,6 +18,10 @@ _W, _A, _O = _N.format("window"), _N.format("asked"), _N.format("output")
 _PATTERNS = [
     re.compile(pattern, re.IGNORECASE | re.DOTALL)
     for pattern in (
+        rf"context limit: {_A} \+ \d+ > {_W}",  # Anthropic
+        rf"tokens \({_A}\) exceeded .{{0,40}}limit \({_W}\)",  # Cloudflare
+        rf"token count of {_A} exceeds the limit of {_W}",  # GitHub
+        rf"size: {_W} tokens",  # Azure's model catalog
         rf"token count \({_A}\) exceeds .{{0,60}}\({_W}\)",  # Gemini
         rf"prompt is too long: {_A} tokens > {_W}",  # Anthropic
         rf"prompt is too long: {_A}, model maximum context length: {_W}",  # Fireworks
@@ -40,7 +44,9 @@ _PATTERNS = [
         rf"exceeded model token limit:? {_W}",  # Moonshot
         rf"input.{{0,20}} must be <= {_W}|must be <= {_N.format('window2')}",  # TGI
         rf"maximum (context|prompt|input|sequence) length (is|of|for this model is) {_W}",
-        rf"context (length|size|window|limit)( of| is|:)?( only)? \(?{_W}",
+        rf"tokens allowed \(?{_W}",  # Gemini
+        rf"limit for this model is {_W}",  # Cohere
+        rf"context (length|size|window|limit)( limit)?( of| is|:)?( only)? \(?{_W}",
         rf"{_W} maximum context length",
         rf"model maximum context length: {_W}",
         # the longest answer
@@ -56,7 +62,7 @@ _PATTERNS = [
 ]
 
 _ABOUT_THE_ANSWER = re.compile(
-    r"max_(completion_|output_|new_)?tokens|maxoutputtokens|in the completion|output tokens|"
+    r"max_(completion_|output_|new_)?tokens|maxoutputtokens|(in|for) the completion|output tokens|"
     r"completion tokens|maximum tokens (value|you requested)",
     re.IGNORECASE,
 )

@@ -75,7 +75,9 @@ GROUPS = (
         Fault("misled", "there is no model", {"fault": "wrong_path"}),
     ),
     (
-        Fault("strange-end", "broke off", {"text": HALF, "finish_reason": "something_new"}, "Half of"),
+        Fault(
+            "strange-end", "broke off", {"text": HALF, "finish_reason": "something_new"}, "Half of"
+        ),
         Fault(
             "flagged", "content filter refused", {"text": HALF, "finish_reason": "SAFETY"}, "Half"
         ),
