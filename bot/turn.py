@@ -184,7 +184,12 @@ class _Attempt:
         try:
             done = await self._interrupt.guard(self._stream(reply))
         except ModelError as error:
-            log.warning("the model failed", error=repr(error), cause=repr(error.__cause__))
+            log.warning(
+                "the model failed",
+                error=repr(error),
+                cause=repr(error.__cause__),
+                said=error.said,
+            )
             return failed(draft, error)
         if self._interrupt.again:
             raise LostOwnership("the turn begins anew")

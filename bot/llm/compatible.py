@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import structlog
@@ -26,7 +27,7 @@ from bot.llm.check import try_model
 from bot.llm.chunks import ALIVE, DONE, ErrorEvent, Malformed
 from bot.llm.failures import in_stream
 from bot.llm.learned import LIMIT_NAMES, MAX_LESSONS, Learned
-from bot.llm.patience import Limits
+from bot.llm.patience import WHOLE_SECONDS, Limits
 from bot.llm.reading import LOADING, Reader
 from bot.llm.report import Report, said
 from bot.llm.sse import EventTooLong
@@ -106,7 +107,7 @@ class CompatibleModel:
         """The answer, piece by piece. Raises a ModelError; closing it closes the connection."""
         reader = Reader(
             model=self.name,
-            limits=self._limits,
+            limits=self._limits if self._learned.streams else _unhurried(self._limits),
             broken=(*self._endpoint.broken, *_BROKEN_BODY),
             translate=self._translate,
             habit=self._habit,
@@ -197,3 +198,7 @@ class CompatibleModel:
             return Unreachable(text, model=self.name, address=self._endpoint.address)
         # A connection that failed in another way; its limit in time is ours and raises TimedOut.
         return Overloaded(text, model=self.name)
+
+
+def _unhurried(limits: Limits) -> Limits:
+    return replace(limits, first_token=max(limits.first_token, WHOLE_SECONDS))

@@ -102,6 +102,11 @@ class Learned:
                 parameters[name] = value
         return parameters
 
+    @property
+    def streams(self) -> bool:
+        """Whether answers come in pieces."""
+        return self._streams
+
     def described(self) -> Iterator[str]:
         """What was learned, in words for `doctor`."""
         if not self._streams:

@@ -23,6 +23,11 @@ LOADING_NOTE_SECONDS = 10.0
 """Until people are told that a local model is loading: a loaded one has begun by then."""
 
 
+WHOLE_SECONDS = 300.0
+"""The silence before an answer that is not streamed: it comes in one piece, after all of its
+tokens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The longest waits, in seconds.

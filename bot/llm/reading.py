@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -68,8 +67,9 @@ class Reader:
         self._patience.__exit__()
         if self._pending is not None:
             self._pending.cancel()
-            with suppress(asyncio.CancelledError, StopAsyncIteration, *self._broken):
-                await self._pending
+            await asyncio.wait({self._pending})
+            if not self._pending.cancelled():
+                self._pending.exception()  # seen: it failed at that very moment
 
     async def next(self, source: AsyncIterator[Delta]) -> Delta | None:
         """The next piece of the stream, `LOADING` once, or None at its end."""

@@ -9,8 +9,14 @@ from __future__ import annotations
 
 # DeepSeek, Qwen, GLM and most others; models that were asked in a prompt; Gemini's compatible API.
 _NAMES = ("think", "thinking", "thought")
-_OPENING = {f"<{name}>": f"</{name}>" for name in _NAMES}
-TAGS = (*_OPENING, *_OPENING.values())
+_OPENING = {f"<{name}>": f"</{name}>" for name in _NAMES} | {
+    "[THINK]": "[/THINK]",  # Mistral's Magistral
+    "<seed:think>": "</seed:think>",  # ByteDance's Seed
+    "◁think▷": "◁/think▷",  # Kimi
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+    "<|START_THINKING|>": "<|END_THINKING|>",  # Cohere, which opens the answer too
+}
+TAGS = (*_OPENING, *_OPENING.values(), "<|START_RESPONSE|>")
 _LONGEST = max(map(len, TAGS))
 UNOPENED = "</think>"
 """What ends reasoning whose opening tag was part of the prompt, in all templates that do that."""
