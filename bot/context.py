@@ -40,29 +40,29 @@ def message_tokens(message: Message) -> int:
     return count_tokens(message.content) + TOKENS_PER_MESSAGE
 
 
-def dated(prompt: str, now: float, zone: tzinfo | None) -> str:
-    """The system prompt with the day of `now` at its end; "" where the prompt is off.
+def today(now: float, zone: tzinfo | None) -> str:
+    """Which day it is at `now`, for the model; `zone` None is the machine's own.
 
-    The day is enough: with the time of day no provider could keep the prompt in its cache. `zone`
-    None is the machine's own.
+    The day is enough: with the time of day no provider could keep the prompt in its cache.
     """
-    if not prompt:
-        return ""
     moment = datetime.fromtimestamp(now, UTC).astimezone(zone)
     day = f"{moment:%A, %B} {moment.day}, {moment.year}"
-    return f"{prompt}\n\nToday is {day} ({getattr(zone, 'key', None) or moment.tzname()})."
+    return f"Today is {day} ({getattr(zone, 'key', None) or moment.tzname()})."
 
 
 class ContextWindow:
     """Takes messages newest first and says when the budget is used up.
 
     `budget` is in tokens and includes the system prompt; messages whose id is in `questions` are
-    kept even beyond it.
+    kept even beyond it. `today` ends what the system says, unless the prompt is switched off.
     """
 
-    def __init__(self, *, budget: int, system_prompt: str, questions: frozenset[int]) -> None:
-        self._system = Message(role=Role.SYSTEM, content=system_prompt) if system_prompt else None
-        self._left = budget - (message_tokens(self._system) if self._system else 0)
+    def __init__(
+        self, *, budget: int, system_prompt: str, questions: frozenset[int], today: str = ""
+    ) -> None:
+        said = [text for text in (system_prompt, today if system_prompt else "") if text]
+        self._system = [Message(role=Role.SYSTEM, content=text) for text in said]
+        self._left = budget - sum(map(message_tokens, self._system))
         self._questions = questions
         self._newest_first: list[Message] = []
         self._missing = set(questions)
@@ -87,7 +87,7 @@ class ContextWindow:
     def messages(self) -> tuple[Message, ...]:
         """System prompt first, then by index; with names where several people speak."""
         kept = named(self._newest_first[::-1])
-        return alternating((self._system, *kept) if self._system else kept)
+        return alternating((*self._system[:1], *kept, *self._system[1:]))
 
 
 def named(messages: Sequence[Message]) -> Sequence[Message]:

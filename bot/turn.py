@@ -21,7 +21,7 @@ from bot.conclusions import (
     showable,
     without_model,
 )
-from bot.context import ContextWindow, Windows, dated, message_tokens
+from bot.context import ContextWindow, Windows, message_tokens, today
 from bot.domain import ChatRequest, Claim, Conclusion, Delta, Message, Outcome, Reasoning
 from bot.errors import ContextTooLong, Gone, LostOwnership, ModelError, Refused
 from bot.frames import Control
@@ -302,7 +302,8 @@ async def read_context(
     before = claim.reply_index
     window = ContextWindow(
         budget=options.context_tokens,
-        system_prompt=dated(options.system_prompt, now, options.zone),
+        system_prompt=options.system_prompt,
+        today=today(now, options.zone),
         questions=frozenset(question.id for question in claim.asked if not question.late),
     )
     while not window.full:

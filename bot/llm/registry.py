@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bot.clock import SystemClock
-from bot.context import dated
-from bot.domain import ChatRequest, Message, Role
+from bot.context import ContextWindow, today
+from bot.domain import ChatRequest
 from bot.errors import SettingsError
 from bot.llm.addresses import is_local
 from bot.llm.breaker import Breaker
@@ -52,10 +52,15 @@ FIRST_TOKEN_SECONDS = 60.0
 
 def probe(settings: Settings, now: float) -> ChatRequest:
     """What `doctor` asks: a question as a turn would send it."""
-    prompt = dated(settings.prompt, now, settings.zone)
-    system = (Message(role=Role.SYSTEM, content=prompt),) if prompt else ()
+    window = ContextWindow(
+        budget=settings.context_tokens,
+        system_prompt=settings.prompt,
+        questions=frozenset({QUESTION.id}),
+        today=today(now, settings.zone),
+    )
+    window.add([QUESTION])
     return ChatRequest(
-        messages=(*system, QUESTION),
+        messages=window.messages(),
         max_tokens=settings.max_output_tokens,
         temperature=settings.temperature,
     )

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.context import UNSAID, ContextWindow, Windows, count_tokens, dated, message_tokens
+from bot.context import UNSAID, ContextWindow, Windows, count_tokens, message_tokens, today
 from bot.domain import Author, Message, Role
 from bot.errors import ContextTooLong
 from tests.sims.model.validate import validate
@@ -171,25 +171,34 @@ def test_what_the_system_says_later_joins_what_it_says_first() -> None:
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
 
 
-def test_the_prompt_ends_with_the_day_in_the_zone_that_is_set() -> None:
+def test_the_day_is_that_of_the_zone_that_is_set() -> None:
     late = datetime(2026, 2, 28, 23, 30, tzinfo=UTC).timestamp()
-    assert dated("Be kind.", late, ZoneInfo("UTC")).endswith("Saturday, February 28, 2026 (UTC).")
-    berlin = dated("Be kind.", late, ZoneInfo("Europe/Berlin"))
-    assert berlin == "Be kind.\n\nToday is Sunday, March 1, 2026 (Europe/Berlin)."
+    assert today(late, ZoneInfo("UTC")) == "Today is Saturday, February 28, 2026 (UTC)."
+    assert today(late, ZoneInfo("Europe/Berlin")).endswith("Sunday, March 1, 2026 (Europe/Berlin).")
+    assert today(NOON, None).startswith("Today is ")
 
 
-def test_the_prompt_is_the_same_all_day() -> None:
-    """So that a provider's cache of it holds."""
+def test_the_day_is_the_same_text_all_day() -> None:
+    """So that a provider's cache of the prompt holds."""
     zone = ZoneInfo("UTC")
-    assert dated("Be kind.", NOON, zone) == dated("Be kind.", NOON + 3_600, zone)
+    assert today(NOON, zone) == today(NOON + 3_600, zone)
 
 
-def test_a_prompt_that_is_off_has_no_date() -> None:
-    assert dated("", NOON, None) == ""
+def system_of(prompt: str, *messages: Message) -> str:
+    window = ContextWindow(
+        budget=1_000, system_prompt=prompt, questions=frozenset(), today="Today is Sunday."
+    )
+    window.add(messages)
+    first = window.messages()[0]
+    return first.content if first.role is Role.SYSTEM else ""
 
 
-def test_without_a_zone_the_machines_own_is_named() -> None:
-    assert dated("Be kind.", NOON, None).startswith("Be kind.\n\nToday is ")
+def test_the_day_ends_what_the_system_says() -> None:
+    """Also where a program said more; a prompt that is switched off has no day."""
+    more = Message(Role.SYSTEM, "Answer in French.")
+    assert system_of("Be kind.", more) == "Be kind.\n\nAnswer in French.\n\nToday is Sunday."
+    assert system_of("Be kind.") == "Be kind.\n\nToday is Sunday."
+    assert system_of("") == ""
 
 
 # ── windows ───────────────────────────────────────────────────────────────────────────────────
