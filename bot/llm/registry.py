@@ -74,6 +74,7 @@ class _Factory:
         self._clock = SystemClock()
         self._probe = probe(settings, self._clock.time())
         self._breakers: dict[str, Breaker] = {}
+        self._models: dict[str, ChatModel] = {}
 
     def chain(self, names: tuple[str, ...]) -> Chain:
         """The models with these names, first choice first."""
@@ -99,6 +100,12 @@ class _Factory:
         return self._breakers.setdefault(name, Breaker(name, now=self._clock.monotonic))
 
     def model(self, name: str) -> ChatModel:
+        """The one with this name: what it learned in one chain, it knows in another."""
+        if name not in self._models:
+            self._models[name] = self._make(name)
+        return self._models[name]
+
+    def _make(self, name: str) -> ChatModel:
         """One model, such as `openai:gpt-5`; raises SettingsError for an unknown kind."""
         kind, _, model = name.partition(":")
         if kind == "openai":
