@@ -206,7 +206,8 @@ def _core(
         default_model=models.default,
         models=models.choices,
         options=TurnOptions(
-            system_prompt=settings.system_prompt,
+            system_prompt=settings.prompt,
+            zone=settings.zone,
             context_tokens=settings.context_tokens,
             max_output_tokens=settings.max_output_tokens,
             temperature=settings.temperature,

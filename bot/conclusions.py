@@ -128,6 +128,8 @@ def ended(draft: Draft) -> Conclusion:
     if draft.finish_reason == "content_filter":
         return failed(draft, ContentRefused())
     if not draft.content:
+        if draft.finish_reason == "length":
+            return draft.conclude(Outcome.FAILED, texts.THOUGHT_TOO_LONG, "length limit")
         return draft.conclude(Outcome.FAILED, texts.EMPTY_ANSWER, "empty answer")
     if draft.finish_reason == "length":
         return draft.conclude(Outcome.ANSWERED, texts.LENGTH_LIMIT)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, tzinfo
 from itertools import groupby
 
 from bot.domain import Message, Role
+from bot.errors import ContextTooLong
 
 # The chat format adds a few tokens to every message (role, separators); 4 is OpenAI's figure.
 TOKENS_PER_MESSAGE = 4
@@ -38,16 +40,29 @@ def message_tokens(message: Message) -> int:
     return count_tokens(message.content) + TOKENS_PER_MESSAGE
 
 
+def today(now: float, zone: tzinfo | None) -> str:
+    """Which day it is at `now`, for the model; `zone` None is the machine's own.
+
+    The day is enough: with the time of day no provider could keep the prompt in its cache.
+    """
+    moment = datetime.fromtimestamp(now, UTC).astimezone(zone)
+    day = f"{moment:%A, %B} {moment.day}, {moment.year}"
+    return f"Today is {day} ({getattr(zone, 'key', None) or moment.tzname()})."
+
+
 class ContextWindow:
     """Takes messages newest first and says when the budget is used up.
 
     `budget` is in tokens and includes the system prompt; messages whose id is in `questions` are
-    kept even beyond it.
+    kept even beyond it. `today` ends what the system says, unless the prompt is switched off.
     """
 
-    def __init__(self, *, budget: int, system_prompt: str, questions: frozenset[int]) -> None:
-        self._system = Message(role=Role.SYSTEM, content=system_prompt) if system_prompt else None
-        self._left = budget - (message_tokens(self._system) if self._system else 0)
+    def __init__(
+        self, *, budget: int, system_prompt: str, questions: frozenset[int], today: str = ""
+    ) -> None:
+        said = [text for text in (system_prompt, today if system_prompt else "") if text]
+        self._system = [Message(role=Role.SYSTEM, content=text) for text in said]
+        self._left = budget - sum(map(message_tokens, self._system))
         self._questions = questions
         self._newest_first: list[Message] = []
         self._missing = set(questions)
@@ -72,7 +87,7 @@ class ContextWindow:
     def messages(self) -> tuple[Message, ...]:
         """System prompt first, then by index; with names where several people speak."""
         kept = named(self._newest_first[::-1])
-        return alternating((self._system, *kept) if self._system else kept)
+        return alternating((*self._system[:1], *kept, *self._system[1:]))
 
 
 def named(messages: Sequence[Message]) -> Sequence[Message]:
@@ -87,6 +102,35 @@ def _with_name(message: Message) -> Message:
     if message.author is None or message.role is not Role.USER or not message.content:
         return message
     return replace(message, content=f"{message.author.name}: {message.content}")
+
+
+class Windows:
+    """The history that each model was found to take, by its name; in memory."""
+
+    def __init__(self) -> None:
+        self._budgets: dict[str, int] = {}
+
+    def budget(self, model: str, tokens: int) -> int:
+        """The budget for a first request, in our estimate; `tokens` is the settings'."""
+        return min(tokens, self._budgets.get(model, tokens))
+
+    def learn(self, model: str, tokens: int, max_tokens: int | None, error: ContextTooLong) -> int:
+        """The next budget after a request of `tokens`, in our estimate, was too long.
+
+        A window that the server names is remembered, in our measure: what it counted in the request
+        tells how ours compares. A quarter of it is left for the answer. Without one, half is tried.
+        """
+        half = tokens // 2
+        if error.window is None:
+            return half
+        asked = error.asked if error.asked and error.asked > error.window else None
+        measure = tokens / asked if asked else 1.0
+        room = error.window - min(max_tokens or error.window // 4, error.window // 2)
+        budget = int(room * min(max(measure, 0.5), 4.0))
+        if budget >= tokens:  # by our measure it would have fitted
+            budget = half
+        self._budgets[model] = min(budget, self._budgets.get(model, budget))
+        return budget
 
 
 # ── what strict templates take ────────────────────────────────────────────────────────────────

@@ -325,6 +325,7 @@ class Delta:
     """One piece of a streamed answer. The last ones carry the finish reason and the usage.
 
     `reasoning` is no part of the answer: it comes before the text, and is not kept with it.
+    `loading` comes before both, where the server still reads the model into memory.
     """
 
     text: str = ""
@@ -332,6 +333,7 @@ class Delta:
     finish_reason: str | None = None
     usage: Usage | None = None
     model: str | None = None  # who answers, in its first delta: a chain may have fallen over
+    loading: bool = False
 
 
 # ── commands ──────────────────────────────────────────────────────────────────────────────────

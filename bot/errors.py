@@ -12,10 +12,14 @@ ThreadlineError
 │   └── StoreUnavailable       locked, full, read-only or corrupt
 ├── ModelError                 a language model, translated at the edge of bot.llm
 │   ├── RateLimited            too many requests; carries the wait
-│   ├── Overloaded             5xx, or no connection
+│   ├── Overloaded             5xx; carries the wait
+│   │   ├── ModelLoading       the server is up, and reads the model into memory
+│   │   └── Unreachable        no connection; carries the address
 │   ├── KeyRefused             401, 403
+│   │   └── NoCredit           402: the account is used up
 │   ├── UnknownModel           404
-│   ├── ContextTooLong         the request is longer than the model takes
+│   ├── WrongAddress           what answers is no model server
+│   ├── ContextTooLong         the request is longer than the model takes; carries the window
 │   ├── ContentRefused         a filter refused the question or the answer
 │   ├── CutOff                 the stream ended before the answer did
 │   ├── TimedOut               no first token, or none for too long
@@ -97,37 +101,82 @@ class TemplateError(ThreadlineError):
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────
 class ModelError(ThreadlineError):
-    """A language model failed. `model` is its name; the cause is for the log only."""
+    """A language model failed. `model` is its name; the cause is for the log only.
 
-    def __init__(self, message: str = "", *, model: str = "") -> None:
-        super().__init__(message)
-        self.model = model
+    `retry_after` is the wait in seconds that the provider asks for, None when it did not say.
+    `said` are the provider's own words, for the log only.
+    """
 
-
-class RateLimited(ModelError):
-    """The provider asks to wait; `retry_after` is in seconds, None when it did not say."""
+    said = ""
 
     def __init__(
         self, message: str = "", *, model: str = "", retry_after: float | None = None
     ) -> None:
-        super().__init__(message, model=model)
-        self.retry_after = retry_after
+        super().__init__(message)
+        self.model, self.retry_after = model, retry_after
+
+
+class RateLimited(ModelError):
+    """The provider asks to wait."""
 
 
 class Overloaded(ModelError):
-    """The provider is overloaded or cannot be reached."""
+    """The provider is overloaded."""
+
+
+class ModelLoading(Overloaded):
+    """The server reads the model into memory: it will answer in a while."""
+
+
+class Unreachable(Overloaded):
+    """No connection to the provider. `address` is its host and port."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        model: str = "",
+        retry_after: float | None = None,
+        address: str = "",
+    ) -> None:
+        super().__init__(message, model=model, retry_after=retry_after)
+        self.address = address
 
 
 class KeyRefused(ModelError):
     """The provider refused the key."""
 
 
+class NoCredit(KeyRefused):
+    """The account behind the key has no credit left."""
+
+
 class UnknownModel(ModelError):
     """The provider does not know the model, or the key may not use it."""
 
 
+class WrongAddress(ModelError):
+    """The address answers with something that is no model's answer, such as a web page."""
+
+
 class ContextTooLong(ModelError):
-    """The request is longer than the model takes."""
+    """The request is longer than the model takes.
+
+    `window` is what the provider says it takes and `asked` what it counted in the request, both in
+    its own tokens; None where it does not say.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        model: str = "",
+        retry_after: float | None = None,
+        window: int | None = None,
+        asked: int | None = None,
+    ) -> None:
+        super().__init__(message, model=model, retry_after=retry_after)
+        self.window, self.asked = window, asked
 
 
 class ContentRefused(ModelError):

@@ -8,10 +8,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from datetime import tzinfo
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -25,6 +27,8 @@ DEFAULT_SYSTEM_PROMPT = (
     "You are Threadline, a helpful assistant in a team's chat. Answer in the language of the "
     "question. Be correct and brief; use Markdown where it helps."
 )
+NO_PROMPT = "none"
+"""What switches the system prompt off: an empty value counts as not set."""
 MODEL_KINDS = ("openai", "huggingface", "echo")
 DEFAULT_HTTP_PORT = 8080
 # Shorter ones can be guessed, and are too short to be kept out of a log.
@@ -67,7 +71,8 @@ class Settings(BaseModel):
     context_tokens: int = Field(default=16_000, ge=256)
     max_output_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
-    first_token_seconds: float = Field(default=60.0, gt=0)
+    timezone: str | None = None
+    first_token_seconds: float | None = Field(default=None, gt=0)
     between_tokens_seconds: float = Field(default=30.0, gt=0)
     reasoning: Reasoning = Reasoning.HIDDEN
     # Running
@@ -126,6 +131,14 @@ class Settings(BaseModel):
                 )
         return value
 
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else ZoneInfo(value).key
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{value!r} is no time zone: write Europe/Berlin, or UTC") from None
+
     @field_validator("file_from_messages")
     @classmethod
     def _several(cls, value: int) -> int:
@@ -167,6 +180,16 @@ class Settings(BaseModel):
     def database_path(self) -> Path:
         """The SQLite file."""
         return Path(self.database_url.removeprefix("sqlite:///"))
+
+    @property
+    def prompt(self) -> str:
+        """The system prompt; "" where it is switched off."""
+        return "" if self.system_prompt.lower() == NO_PROMPT else self.system_prompt
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """The zone whose day the model is told; None is the machine's own."""
+        return ZoneInfo(self.timezone) if self.timezone else None
 
     @property
     def llm_chain(self) -> tuple[str, ...]:

@@ -10,21 +10,32 @@ from bot.errors import (
     CutOff,
     KeyRefused,
     ModelError,
+    ModelLoading,
+    NoCredit,
     Overloaded,
     RateLimited,
     TimedOut,
     UnknownModel,
+    Unreachable,
+    WrongAddress,
 )
 
 AGAIN = "Writing it again."
 THINKING = "Thinking…"
 THOUGHTS = "Thoughts of the model:"
+LOADING = (
+    "The model is loading, which can take a few minutes. I will answer as soon as it is ready."
+)
 QUEUED = "In the queue: many questions are being answered at the moment."
 TOO_BUSY = "I have too many questions waiting right now. Please ask again in a few minutes."
 STOPPED = "Stopped."
 STOPPED_EARLY = "Stopped before an answer began."
 RESET_MEANWHILE = "This conversation was started over."
 EMPTY_ANSWER = "The model gave an empty answer. Please ask again."
+THOUGHT_TOO_LONG = (
+    "The model used up its length limit while it was still thinking, before an answer began. "
+    "Please ask for something smaller; those who run me can raise MAX_OUTPUT_TOKENS."
+)
 GAVE_UP = "I could not finish this answer after several tries. Please ask again."
 NOT_SHOWN = "I have an answer, but could not show it here. Please ask for it again."
 INTERNAL = "Something went wrong on my side, and it has been logged. Please ask again."
@@ -92,10 +103,21 @@ HELP = f"""{_HELP_CHAT}
 - Edit your last question and I answer it anew; delete it and I forget it.
 - `/help`: this text"""
 
+# The first that fits counts: a kind stands before the one that it is a kind of.
 _MODEL_SENTENCES: tuple[tuple[type[ModelError], str], ...] = (
-    (Overloaded, "The model is overloaded or cannot be reached right now. Please ask again soon."),
+    (ModelLoading, "The model is still loading. Please ask again in a few minutes."),
+    (
+        NoCredit,
+        "The model refused my key: its account has no credit left. Those who run me need to add "
+        "some.",
+    ),
     (KeyRefused, "The model refused my key. Those who run me need to check it."),
     (UnknownModel, "The model that I am set to use does not exist. Those who run me can fix it."),
+    (
+        WrongAddress,
+        "At the address that I am set to use there is no model. Those who run me need to check it: "
+        "mostly it ends in `/v1`.",
+    ),
     (ContextTooLong, "This conversation is too long for the model. `/reset` starts over."),
     (ContentRefused, "The model's content filter refused this. Please put it another way."),
     (CutOff, "The connection to the model broke off before the answer was whole."),
@@ -105,14 +127,19 @@ _MODEL_SENTENCES: tuple[tuple[type[ModelError], str], ...] = (
 def model_failure(error: ModelError) -> str:
     """The sentence for a failed model call."""
     if isinstance(error, RateLimited):
-        return _rate_limited(error.retry_after)
+        return f"The model is taking too many requests right now. {_again(error, 'in a minute')}"
     if isinstance(error, TimedOut):
         if error.started:
             return "The model stopped in the middle of its answer. Please ask again."
         return "The model took too long to begin. Please ask again."
+    if isinstance(error, Unreachable):
+        at = f" at `{error.address}`" if error.address else ""
+        return f"The model cannot be reached{at}: is it running? Please ask again soon."
     for kind, sentence in _MODEL_SENTENCES:
         if isinstance(error, kind):
             return sentence
+    if isinstance(error, Overloaded):
+        return f"The model is overloaded right now. {_again(error, 'soon')}"
     return "The model failed. Please ask again."
 
 
@@ -171,15 +198,19 @@ def last_sentence(display: str) -> str:
     return last[1:-1] if len(last) > 2 and last[0] == last[-1] == "_" else ""
 
 
-def _rate_limited(retry_after: float | None) -> str:
-    if retry_after is None:
-        return "The model is taking too many requests right now. Please ask again in a minute."
-    seconds = max(1, round(retry_after))
-    if seconds == 1:
-        wait = "a second"
-    else:
-        wait = f"{seconds} seconds" if seconds < 90 else f"{round(seconds / 60)} minutes"
-    return f"The model is taking too many requests right now. Please ask again in {wait}."
+# Each with its seconds, and up to how many of them it is used.
+_UNITS = (("second", 1, 90), ("minute", 60, 5_400), ("hour", 3_600, 1 << 40))
+
+
+def _again(error: ModelError, otherwise: str) -> str:
+    """When to ask again, as the provider says it."""
+    if error.retry_after is None:
+        return f"Please ask again {otherwise}."
+    seconds = max(1, round(error.retry_after))
+    unit, size = next(each for each in _UNITS if seconds < each[2])[:2]
+    count = max(1, round(seconds / size))
+    wait = f"{'an' if unit == 'hour' else 'a'} {unit}" if count == 1 else f"{count} {unit}s"
+    return f"Please ask again in {wait}."
 
 
 def _plural(kind: str, count: int) -> str:

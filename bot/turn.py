@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 
 import structlog
 
@@ -20,7 +21,7 @@ from bot.conclusions import (
     showable,
     without_model,
 )
-from bot.context import ContextWindow, message_tokens
+from bot.context import ContextWindow, Windows, message_tokens, today
 from bot.domain import ChatRequest, Claim, Conclusion, Delta, Message, Outcome, Reasoning
 from bot.errors import ContextTooLong, Gone, LostOwnership, ModelError, Refused
 from bot.frames import Control
@@ -45,6 +46,7 @@ class TurnOptions:
 
     system_prompt: str
     context_tokens: int
+    zone: tzinfo | None = None
     max_output_tokens: int | None = None
     temperature: float | None = None
     max_concurrent: int = 200
@@ -98,6 +100,7 @@ class TurnRunner:
         self.options = options
         self.slots = Slots(running=options.max_concurrent, queued=options.max_queued)
         self._default_model, self._models = default_model, models
+        self.windows = Windows()
 
     async def run(self, claim: Claim, interrupt: Interrupt) -> None:
         """Answer the claimed questions, whatever happens, with exactly one outcome.
@@ -181,7 +184,12 @@ class _Attempt:
         try:
             done = await self._interrupt.guard(self._stream(reply))
         except ModelError as error:
-            log.warning("the model failed", error=repr(error), cause=repr(error.__cause__))
+            log.warning(
+                "the model failed",
+                error=repr(error),
+                cause=repr(error.__cause__),
+                said=error.said,
+            )
             return failed(draft, error)
         if self._interrupt.again:
             raise LostOwnership("the turn begins anew")
@@ -193,27 +201,50 @@ class _Attempt:
         """Bring the model's answer to the reply. True, so that `guard` can tell it from None."""
         draft = self._draft
         async with self._runner.slots.take(on_wait=lambda: reply.note(texts.note(texts.QUEUED))):
-            request = await self._request(self._runner.options.context_tokens)
+            model = self._runner.model(self._claim).name
+            budget = self._runner.windows.budget(model, self._runner.options.context_tokens)
+            request = await self._request(budget)
             if draft.notice:
                 reply.write(draft.notice + "\n\n")
             async with reply.while_alive():
-                await self._ask_as_much_as_fits(request, reply)
+                await self._ask_as_much_as_fits(model, request, reply)
         return True
 
-    async def _ask_as_much_as_fits(self, request: ChatRequest, reply: Publisher) -> None:
-        try:
-            await self._ask(request, reply)
-        except ContextTooLong:
-            shorter = await self._request(_tokens(request) // 2)
-            if self._draft.text or shorter.messages == request.messages:
-                raise
-            log.info("too long for the model: asking again with half", tokens=_tokens(request))
-            await self._ask(shorter, reply)
+    async def _ask_as_much_as_fits(
+        self, model: str, request: ChatRequest, reply: Publisher
+    ) -> None:
+        while True:
+            try:
+                return await self._ask(request, reply)
+            except ContextTooLong as error:
+                shorter = None
+                if not self._draft.text:
+                    shorter = await self._shorter(model, request, error)
+                if shorter is None:
+                    raise
+                request = shorter
+
+    async def _shorter(
+        self, model: str, request: ChatRequest, error: ContextTooLong
+    ) -> ChatRequest | None:
+        """The request with less history; None when there is none left to leave out."""
+        tokens = _tokens(request)
+        budget = self._runner.windows.learn(model, tokens, request.max_tokens, error)
+        while budget > 0:
+            shorter = await self._request(budget)
+            if shorter.messages != request.messages:
+                log.info("too long for the model: asking again", tokens=tokens, budget=budget)
+                return shorter
+            budget //= 2
+        return None
 
     async def _ask(self, request: ChatRequest, reply: Publisher) -> None:
         thoughts = self._draft.thoughts
         async with _deltas(self._runner.model(self._claim), request) as deltas:
             async for delta in deltas:
+                if delta.loading:
+                    reply.note(texts.note(texts.LOADING))
+                    continue
                 self._draft.take(delta, self._runner.clock.time())
                 if delta.reasoning:
                     now = self._runner.clock.monotonic()
@@ -226,7 +257,9 @@ class _Attempt:
     async def _request(self, budget: int) -> ChatRequest:
         options = replace(self._runner.options, context_tokens=budget)
         return ChatRequest(
-            messages=await read_context(self._store, self._claim, options),
+            messages=await read_context(
+                self._store, self._claim, options, self._runner.clock.time()
+            ),
             max_tokens=options.max_output_tokens,
             temperature=options.temperature,
         )
@@ -266,12 +299,15 @@ async def _deltas(model: ChatModel, request: ChatRequest) -> AsyncIterator[Async
             await stream.aclose()
 
 
-async def read_context(store: Store, claim: Claim, options: TurnOptions) -> tuple[Message, ...]:
+async def read_context(
+    store: Store, claim: Claim, options: TurnOptions, now: float
+) -> tuple[Message, ...]:
     """The model's messages: read newest first, and only as far as the budget goes (invariant 9)."""
     before = claim.reply_index
     window = ContextWindow(
         budget=options.context_tokens,
         system_prompt=options.system_prompt,
+        today=today(now, options.zone),
         questions=frozenset(question.id for question in claim.asked if not question.late),
     )
     while not window.full:

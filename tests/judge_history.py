@@ -16,7 +16,8 @@ def history(evidence: Evidence, body: Mapping[str, Any], verdict: Verdict) -> No
     """Of one conversation and section, whole and in order: all questions up to the last, each
     answer behind the questions that it answers."""
     messages = list(_said(body["messages"]))
-    if messages[:1] != [("system", evidence.system_prompt)]:
+    role, prompt = messages[0] if messages else ("", "")
+    if role != "system" or not prompt.startswith(evidence.system_prompt):  # the date follows
         verdict.add("history", f"begins with {messages[:1]}")
     found = list(_entries(messages))
     names = [name for role, name in found if role == "user"]

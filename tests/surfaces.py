@@ -213,6 +213,7 @@ class FakeLedger:
         self.attempt = 1
         self.calls: list[tuple[str, int]] = []
         self.faults: list[Exception] = []
+        self.slow: asyncio.Event | None = None  # a commit of `shown` waits for it
 
     async def intend(self, fence: Fence, page: int) -> None:
         self._check("intend", fence, page)
@@ -220,6 +221,8 @@ class FakeLedger:
 
     async def shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
         self._check("shown", fence, page)
+        if self.slow is not None:
+            await self.slow.wait()
         self.pages[page] = message_id
 
     async def removed(self, fence: Fence, page: int) -> None:

@@ -22,6 +22,8 @@ from bot.records import ReplyRecord
 _STATUSES: Mapping[str | None, int] = {
     "RateLimited": 503,
     "Overloaded": 503,
+    "ModelLoading": 503,
+    "Unreachable": 503,
     "queue full": 503,
     "TimedOut": 504,
     "ContextTooLong": 413,

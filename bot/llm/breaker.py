@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from logging import INFO, WARNING
 
 import structlog
 
-from bot.errors import ContentRefused, ContextTooLong, ModelError, ModelFailed, RateLimited
+from bot.errors import (
+    ContentRefused,
+    ContextTooLong,
+    ModelError,
+    ModelFailed,
+    ModelLoading,
+    Unreachable,
+)
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -26,6 +34,10 @@ failure is noticed within two minutes."""
 LONGEST_ASKED_REST = 300.0
 """Seconds that a provider's Retry-After may keep a model away; some ask for a day."""
 
+AT_ONCE = 1.0
+"""Seconds: a connection that is refused sooner costs so little that it may be tried each time. So
+the first question after the server's start is answered."""
+
 # They say something about the request, not about the provider.
 _HEALTHY = (ContentRefused, ContextTooLong)
 
@@ -33,8 +45,10 @@ _HEALTHY = (ContentRefused, ContextTooLong)
 class Call:
     """One request that was let through."""
 
-    def __init__(self, breaker: Breaker) -> None:
+    def __init__(self, breaker: Breaker, *, began: float, counted: int) -> None:
         self._breaker = breaker
+        self.began = began
+        self.counted = counted  # failures that the breaker knew then
         self.started = False
 
     def token(self) -> None:
@@ -47,12 +61,15 @@ class Call:
 class Breaker:
     """The state of one model; all chains that ask it share it. `now` counts in seconds.
 
-    Failures in mid-answer count too: only a whole answer ends a row of them.
+    Failures in mid-answer count too: only a whole answer ends a row of them. What failed together
+    failed once: a request that began before the last failure was seen adds nothing to it, so that
+    ten answers cut by one restart of the server are one failure.
     """
 
     def __init__(self, name: str, *, now: Callable[[], float]) -> None:
         self._name, self._now = name, now
         self._failures = 0
+        self._counted = 0  # all failures that counted, ever
         self._error: ModelError = ModelFailed()  # the last one, for those who come while it rests
         self._until = 0.0  # it rests until then
         self._rest = 0.0  # how long, after failures in a row; 0 until one try is answered again
@@ -62,7 +79,7 @@ class Breaker:
     def call(self) -> Iterator[Call]:
         """Around one request; raises the known failure, without asking, while the model rests."""
         self._refuse()
-        call = Call(self)
+        call = Call(self, began=self._now(), counted=self._counted)
         if self._rest:
             self._trying = call
             log.info("a model that rested is tried again", model=self._name)
@@ -83,11 +100,13 @@ class Breaker:
         left = self._until - self._now()
         if left <= 0 and self._trying is None:
             return
-        kind, reason = type(self._error), f"it rests: {self._error}"
-        if issubclass(kind, RateLimited):
-            asked = None if self._rest else max(left, 0.0)
-            raise kind(reason, model=self._name, retry_after=asked)
-        raise kind(reason, model=self._name)
+        error = copy(self._error)
+        error.args = (f"it rests: {self._error}",)
+        error.model = self._name
+        error.__cause__ = error.__traceback__ = None
+        if error.retry_after is not None:
+            error.retry_after = None if self._rest else max(left, 0.0)
+        raise error
 
     # ── what came of a request ────────────────────────────────────────────────────────────────
     def _answering(self) -> None:
@@ -101,12 +120,19 @@ class Breaker:
         self._failures = 0
 
     def _failed(self, error: ModelError, call: Call) -> None:
-        self._failures += 1
-        asked = error.retry_after if isinstance(error, RateLimited) else None
-        if asked is not None:
-            # It knows when it takes requests again: nobody need try it for the others.
+        if isinstance(error, ModelLoading):
+            return  # the server is well: the chain waits for it
+        if isinstance(error, Unreachable) and self._now() - call.began < AT_ONCE:
+            if self._trying is call:
+                self._rest = 0.0
+            return
+        if call.counted == self._counted:
+            self._counted += 1
+            self._failures += 1
+        if error.retry_after is not None:
+            # It knows when it takes requests again: no request need try it for the others.
             self._rest, self._trying = 0.0, None
-            self._leave_alone(min(asked, LONGEST_ASKED_REST), error)
+            self._leave_alone(min(error.retry_after, LONGEST_ASKED_REST), error)
         elif self._trying is call or (self._failures >= FAILURES and not self._rest):
             self._rest = min(2 * self._rest or FIRST_REST, LONGEST_REST)
             self._leave_alone(self._rest, error)

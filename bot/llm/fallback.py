@@ -5,6 +5,8 @@ what a model that failed had thought is forgotten when the next delta names anot
 waits and asks again only when every model has failed, when time may help, and within the limit to
 the first token; so one model alone is retried, and several are not kept waiting by the first. A
 model that keeps failing is left alone for a while (`bot.llm.breaker`): the next is asked at once.
+A server that says that it is loading the model is waited for, with a word to people, when no other
+answers.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ from bot.errors import (
     ContentRefused,
     ContextTooLong,
     ModelError,
+    ModelLoading,
     Overloaded,
     RateLimited,
     TimedOut,
 )
 from bot.llm.breaker import Breaker, Call
+from bot.llm.patience import LOADING_SECONDS
 from bot.ports import ChatModel, Clock
 
 log = structlog.stdlib.get_logger(__name__)
@@ -33,6 +37,8 @@ log = structlog.stdlib.get_logger(__name__)
 # Two more tries, after about half a second and about a second: what most overloads take to pass.
 MAX_ROUNDS = 3
 FIRST_WAIT = 0.5
+LOADING_PAUSE = 2.0
+"""Seconds between two looks at a server that is loading: each costs it next to nothing."""
 
 # Failures that pass by themselves. A model that took too long has used up the time to retry.
 _PASSING = (RateLimited, Overloaded)
@@ -62,17 +68,23 @@ class Chain:
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """The answer of the first model that gives one; raises a ModelError when none does."""
-        deadline = self._clock.monotonic() + self._seconds
-        for attempt in range(MAX_ROUNDS):
+        began, attempt, told = self._clock.monotonic(), 0, False
+        while True:
             failures: list[ModelError] = []
             async with aclosing(self._round(request, failures)) as deltas:
                 async for delta in deltas:
                     yield delta
             if not failures:
                 return
-            wait = _wait(failures, attempt)
-            if wait is None or self._clock.monotonic() + wait > deadline:
+            loading = _loading(failures)
+            wait = LOADING_PAUSE if loading else _wait(failures, attempt)
+            seconds = LOADING_SECONDS if loading else self._seconds
+            if wait is None or self._clock.monotonic() + wait > began + seconds:
                 break
+            if loading and not told:
+                yield Delta(loading=True)
+            told = told or loading
+            attempt += not loading
             log.info("no model answers: waiting", models=self.name, seconds=round(wait, 2))
             await self._clock.sleep(wait)
         raise _most_hopeful(failures)
@@ -107,7 +119,8 @@ class Chain:
                 with breaker.call() as call:
                     async with aclosing(cast(Any, model.stream(request))) as deltas:
                         async for delta in deltas:
-                            call.token()
+                            if not delta.loading:
+                                call.token()
                             said = said or delta.text != ""
                             yield delta
             except ModelError as error:
@@ -128,6 +141,7 @@ class Chain:
             error=type(error).__name__,
             reason=str(error),
             cause=repr(error.__cause__),
+            said=error.said,
             next=others[0].name if others else None,
         )
 
@@ -138,9 +152,8 @@ def _wait(failures: Sequence[ModelError], attempt: int) -> float | None:
         return None  # a shorter request helps more than time
     waits = []
     for error in failures:
-        asked = error.retry_after if isinstance(error, RateLimited) else None
-        if asked is not None:
-            waits.append(asked)
+        if error.retry_after is not None and isinstance(error, _PASSING):
+            waits.append(error.retry_after)
         elif isinstance(error, _PASSING):
             # Jitter: many turns fail at the same moment, and should not come back as one.
             waits.append(FIRST_WAIT * 2**attempt * random.uniform(0.75, 1.25))  # noqa: S311
@@ -153,6 +166,10 @@ def _most_hopeful(failures: Sequence[ModelError]) -> ModelError:
         return next(error for error in failures if isinstance(error, ContextTooLong))
     passing = (*_PASSING, TimedOut)
     return next((error for error in failures if isinstance(error, passing)), failures[0])
+
+
+def _loading(failures: Sequence[ModelError]) -> bool:
+    return not _too_long(failures) and any(isinstance(e, ModelLoading) for e in failures)
 
 
 def _too_long(failures: Sequence[ModelError]) -> bool:

@@ -2,85 +2,108 @@
 
 Every request has a client of its own that is closed with it: a long-lived one keeps something of
 each stream for ever. The model's name goes out as it is, provider included (`org/name:provider`):
-the router resolves it, where the client's `provider` argument would make a blocking look-up.
+the router resolves it, where the client's `provider` argument would make a blocking look-up. The
+client asks; its parser is not used, as it ends at the first chunk of another shape.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 
 import httpx2
 from huggingface_hub import AsyncInferenceClient, constants, set_async_client_factory
-from huggingface_hub.errors import HfHubHTTPError, OverloadedError, TextGenerationError
 
-from bot.domain import ChatRequest, Delta, Finding, Usage
-from bot.errors import CutOff, ModelError, ModelFailed, Overloaded
-from bot.llm.check import try_model
-from bot.llm.chunks import NOTHING, thought
-from bot.llm.failures import Report, failure, in_stream
+from bot.domain import ChatRequest
+from bot.llm.addresses import host_and_port
+from bot.llm.compatible import CompatibleModel
+from bot.llm.learned import LIMIT_NAMES
 from bot.llm.patience import Limits
-from bot.llm.reading import Reader
-from bot.llm.thinking import Habit
+from bot.llm.report import Report
 
 ROUTER_URL = "https://router.huggingface.co/v1"
 # As for OpenAI: a server that takes no connection is down.
 CONNECT_SECONDS = 10.0
 
-# HfHubHTTPError and the transport's errors are OSError or HTTPError; what the client's parser
-# raises on chunks of another shape is a ValueError (no JSON) or one of the other three.
-_BROKEN = (httpx2.HTTPError, OSError, ValueError, TypeError, LookupError, AttributeError)
+# Where the responses of the request that is being made go; see `_keep`.
+_RESPONSES: ContextVar[list[httpx2.Response]] = ContextVar("responses")
 
 
-class HuggingFaceModel:
+class Refusal(Exception):
+    """A response with an error status, raised before the library reads it.
+
+    The library looks for fields in the body and fails on those of another shape, such as a list.
+    """
+
+    def __init__(self, response: httpx2.Response) -> None:
+        super().__init__(f"status {response.status_code}")
+        self.response = response
+
+
+class HuggingFaceModel(CompatibleModel):
     """One model; `base_url` None is the router. Without a token no `Authorization` is sent."""
 
     def __init__(
-        self, *, model: str, token: str | None, base_url: str | None, limits: Limits
+        self,
+        *,
+        model: str,
+        token: str | None,
+        base_url: str | None,
+        limits: Limits,
+        probe: ChatRequest | None = None,
     ) -> None:
-        self._model, self._limits = model, limits
-        self._token, self._url = token, base_url or ROUTER_URL
-        self._habit = Habit()
-        _prepare_library()
-
-    @property
-    def name(self) -> str:
-        """As in the settings."""
-        return f"huggingface:{self._model}"
-
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """The answer, piece by piece. Raises a ModelError; closing it closes the connection."""
-        with self._reader() as reader:
-            async with self._client() as client:
-                chunks = await reader.wait(self._ask(client, request))
-                async with aclosing(_deltas(chunks)) as deltas:
-                    while (delta := await reader.next(deltas)) is not None:
-                        yield reader.take(delta)
-            reader.end()
-
-    async def check(self) -> Finding:
-        """One short answer, for `doctor`."""
-        return await try_model(self, key="HF_TOKEN", address="HF_BASE_URL")
-
-    async def aclose(self) -> None:
-        """There is nothing to close: every request closed its own client."""
-
-    # ── one request ───────────────────────────────────────────────────────────────────────────
-    def _reader(self) -> Reader:
-        return Reader(
-            model=self.name,
-            limits=self._limits,
-            broken=_BROKEN,
-            translate=self._translate,
-            habit=self._habit,
+        super().__init__(
+            name=f"huggingface:{model}",
+            model=model,
+            endpoint=Endpoint(token, base_url or ROUTER_URL),
+            limits=limits,
+            probe=probe,
+            limit_names=LIMIT_NAMES[::-1],
         )
 
-    def _client(self) -> AsyncInferenceClient:
+
+class Endpoint:
+    """A server that takes Hugging Face's tokens."""
+
+    key_setting, address_setting = "HF_TOKEN", "HF_BASE_URL"
+    # The library's own errors and the transport's are OSError or HTTPError.
+    broken = (Refusal, httpx2.HTTPError, OSError)
+
+    def __init__(self, token: str | None, url: str) -> None:
+        self._token, self._url = token, url
+        self.address = host_and_port(url)
+        _prepare_library()
+
+    @asynccontextmanager
+    async def open(self, parameters: Mapping[str, Any]) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """The raw body: the client returns its parser's generator, which is left alone."""
+        fields = dict(parameters)
+        async with self.client() as client:
+            responses: list[httpx2.Response] = []
+            _RESPONSES.set(responses)
+            await client.chat_completion(
+                fields.pop("messages"),
+                model=fields.pop("model"),
+                stream=True,  # of the client: it does not wait for the whole body
+                extra_body=fields,
+            )
+            response = responses[-1]
+            packed = response.headers.get("content-encoding", "identity") != "identity"
+            async with aclosing(
+                response.aiter_bytes() if packed else response.aiter_raw()
+            ) as reads:
+                yield reads
+
+    def client(self) -> AsyncInferenceClient:
+        """A client for one request."""
         # Without a token the client would look for the one that `hf auth login` left on this
         # machine, refresh it over the network, and send it to whatever server HF_BASE_URL names.
         # A header that is None is left out.
-        headers = None if self._token else {"authorization": None}
+        headers: dict[str, str | None] = {"accept-encoding": "identity"}
+        if not self._token:
+            headers["authorization"] = None
         return AsyncInferenceClient(
             base_url=self._url,
             api_key=self._token or "no token",
@@ -88,65 +111,21 @@ class HuggingFaceModel:
             timeout=cast(Any, httpx2.Timeout(None, connect=CONNECT_SECONDS)),
         )
 
-    async def _ask(self, client: AsyncInferenceClient, request: ChatRequest) -> Any:
-        return await client.chat_completion(
-            [
-                {"role": message.role.value, "content": message.content}
-                for message in request.messages
-            ],
-            model=self._model,
-            stream=True,
-            max_tokens=request.max_tokens,
-            temperature=request.temperature,
-            stream_options=cast(Any, {"include_usage": True}),
+    def report(self, error: Exception) -> Report | None:
+        """What the server said."""
+        if not isinstance(error, Refusal):
+            return None
+        response = error.response
+        return Report.of(response.status_code, response.text, response.headers)
+
+    def unreachable(self, error: Exception) -> bool:
+        """The client hides a timeout behind an error of its own."""
+        return isinstance(error, httpx2.ConnectError) or isinstance(
+            error.__cause__, httpx2.ConnectTimeout
         )
 
-    def _translate(self, error: Exception, started: bool) -> ModelError:
-        if isinstance(error, HfHubHTTPError):
-            response = error.response
-            report = Report.of(response.status_code, _body(response), response.headers)
-            return failure(report, model=self.name)
-        if isinstance(error, TextGenerationError):
-            body = {"error": error.args[0] if error.args else ""}
-            if isinstance(error, OverloadedError):
-                body["error_type"] = "overloaded"
-            return in_stream(Report.of(None, body), model=self.name, started=started)
-        if started:
-            return CutOff(type(error).__name__, model=self.name)
-        if isinstance(error, httpx2.HTTPError | OSError):
-            return Overloaded(type(error).__name__, model=self.name)
-        return ModelFailed(type(error).__name__, model=self.name)
-
-
-def _body(response: httpx2.Response) -> Any:
-    try:
-        return response.json()
-    except (ValueError, httpx2.StreamError):
-        return ""
-
-
-async def _deltas(chunks: AsyncGenerator[Any, None]) -> AsyncGenerator[Delta, None]:
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            delta = _delta(chunk)
-            if delta is not NOTHING:
-                yield delta
-
-
-def _delta(chunk: Any) -> Delta:
-    counted = chunk.usage
-    usage = Usage(counted.prompt_tokens or 0, counted.completion_tokens or 0) if counted else None
-    if not chunk.choices:
-        return Delta(usage=usage) if usage else NOTHING
-    choice = chunk.choices[0]
-    text = (choice.delta.content or "") if choice.delta else ""
-    # `reasoning` is a field of the client's type, what other servers send is an extra attribute.
-    reasoning = getattr(choice.delta, "reasoning_content", None) or (
-        choice.delta.reasoning if choice.delta else None
-    )
-    if not (text or reasoning or choice.finish_reason or usage):
-        return NOTHING
-    return Delta(text, thought(reasoning), choice.finish_reason, usage)
+    async def aclose(self) -> None:
+        """There is nothing to close: every request closed its own client."""
 
 
 # ── the library ───────────────────────────────────────────────────────────────────────────────
@@ -162,51 +141,15 @@ def _prepare_library() -> None:
 
     def make() -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
-            verify=context,
-            follow_redirects=True,
-            timeout=None,
-            event_hooks={"response": [_prepare]},
+            verify=context, follow_redirects=True, timeout=None, event_hooks={"response": [_keep]}
         )
 
     set_async_client_factory(make)
 
 
-async def _prepare(response: httpx2.Response) -> None:
-    """Read an error's body, which the client cannot do later; keep an event on one line."""
+async def _keep(response: httpx2.Response) -> None:
+    """Keep the response, whose bytes we read; raises Refusal for an error status."""
     if response.status_code >= 400:
         await response.aread()
-    elif not response.headers.get("content-encoding"):
-        response.stream = _OneLine(cast(httpx2.AsyncByteStream, response.stream))
-
-
-class _OneLine(httpx2.AsyncByteStream):
-    """Writes the three separators that JSON leaves as they are as escapes.
-
-    The client cuts the stream where `str.splitlines` would, so that a U+2028 in the model's text
-    would break the event in two.
-    """
-
-    _ESCAPES = (
-        (b"\xc2\x85", b"\\u0085"),
-        (b"\xe2\x80\xa8", b"\\u2028"),
-        (b"\xe2\x80\xa9", b"\\u2029"),
-    )
-    _BEGINNINGS = (b"\xe2\x80", b"\xe2", b"\xc2")
-
-    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
-        self._inner = inner
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        held = b""
-        async for piece in self._inner:
-            data = held + piece
-            held = next((cut for cut in self._BEGINNINGS if data.endswith(cut)), b"")
-            data = data[: len(data) - len(held)]
-            for separator, escape in self._ESCAPES:
-                data = data.replace(separator, escape)
-            yield data
-        yield held
-
-    async def aclose(self) -> None:
-        """Close the response."""
-        await self._inner.aclose()
+        raise Refusal(response)
+    _RESPONSES.get().append(response)

@@ -1,8 +1,10 @@
 """Limits in time on a stream: to the first token, and from one token to the next.
 
-Only tokens count: comments, roles and empty deltas do not keep a stream alive. One timer belongs
-to a stream and is set anew only when it fires, so that a token costs no timer. `asyncio.timeout`
-cannot do this: in a generator it would also run while the consumer works.
+Only tokens count once there is one. Before the first, every sign of life (headers, a comment, a
+role) begins the limit to it again, up to a bound: a server that reads a model into memory, or whose
+queue is long, keeps its connection alive so. One timer belongs to a stream and is set again only
+when it fires, so that a token costs no timer. `asyncio.timeout` cannot do this: in a generator it
+would also run while the consumer works.
 """
 
 from __future__ import annotations
@@ -14,13 +16,31 @@ from typing import Self, TypeVar
 
 T = TypeVar("T")
 
+LOADING_SECONDS = 600.0
+"""What a large model takes from a slow disk; after that nothing comes of it."""
+
+LOADING_NOTE_SECONDS = 10.0
+"""Until people are told that a local model is loading: a loaded one has begun by then."""
+
+
+WHOLE_SECONDS = 300.0
+"""The silence before an answer that is not streamed: it comes in one piece, after all of its
+tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The longest waits, in seconds."""
+    """The longest waits, in seconds.
+
+    `first_token` is the longest silence before the first token, and `loading` bounds the whole wait
+    for it. After `loading_note` people are told that the model is loading; None tells them when a
+    server that gives signs of life has used up `first_token`.
+    """
 
     first_token: float = 60.0
     between_tokens: float = 30.0
+    loading: float = LOADING_SECONDS
+    loading_note: float | None = None
 
 
 class OutOfPatience(Exception):
@@ -33,7 +53,8 @@ class Patience:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._due = self._loop.time() + limits.first_token
+        self._began = self._loop.time()
+        self._due = self._began + limits.first_token
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Task[object] | None = None
         self._fresh = False  # a token came since the last wait began
@@ -47,9 +68,22 @@ class Patience:
         if self._timer is not None:
             self._timer.cancel()
 
+    @property
+    def until_note(self) -> float:
+        """Seconds until people should hear that the model is loading."""
+        after = self._limits.loading_note
+        due = self._began + (self._limits.first_token if after is None else after)
+        return max(0.0, due - self._loop.time())
+
     def token(self) -> None:
         """A token came: from the next wait on, the limit between tokens counts."""
         self.started = self._fresh = True
+
+    def alive(self) -> None:
+        """Something came that is no token: before the first one, the server is given time."""
+        if not self.started:
+            most = self._began + max(self._limits.loading, self._limits.first_token)
+            self._due = min(self._loop.time() + self._limits.first_token, most)
 
     def settle(self, seconds: float) -> None:
         """Nothing important is missing any more: wait at most this long for what may follow."""

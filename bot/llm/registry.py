@@ -8,10 +8,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bot.clock import SystemClock
+from bot.context import ContextWindow, today
+from bot.domain import ChatRequest
 from bot.errors import SettingsError
+from bot.llm.addresses import is_local
 from bot.llm.breaker import Breaker
+from bot.llm.check import QUESTION
 from bot.llm.fallback import Chain
-from bot.llm.patience import Limits
+from bot.llm.patience import LOADING_NOTE_SECONDS, LOADING_SECONDS, Limits
 from bot.ports import ChatModel
 
 if TYPE_CHECKING:
@@ -42,22 +46,53 @@ def build_models(settings: Settings) -> Models:
     )
 
 
+FIRST_TOKEN_SECONDS = 60.0
+"""For a server far away: the slowest models think so long before they stream anything."""
+
+
+def probe(settings: Settings, now: float) -> ChatRequest:
+    """What `doctor` asks: a question as a turn would send it."""
+    window = ContextWindow(
+        budget=settings.context_tokens,
+        system_prompt=settings.prompt,
+        questions=frozenset({QUESTION.id}),
+        today=today(now, settings.zone),
+    )
+    window.add([QUESTION])
+    return ChatRequest(
+        messages=window.messages(),
+        max_tokens=settings.max_output_tokens,
+        temperature=settings.temperature,
+    )
+
+
 class _Factory:
     """Makes models by name; those of one server share its client."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._limits = Limits(settings.first_token_seconds, settings.between_tokens_seconds)
         self._clock = SystemClock()
+        self._probe = probe(settings, self._clock.time())
         self._breakers: dict[str, Breaker] = {}
+        self._models: dict[str, ChatModel] = {}
 
     def chain(self, names: tuple[str, ...]) -> Chain:
         """The models with these names, first choice first."""
         return Chain(
             [self.model(name) for name in names],
             breakers=[self._breaker(name) for name in names],
-            first_token_seconds=self._limits.first_token,
+            first_token_seconds=self._settings.first_token_seconds or FIRST_TOKEN_SECONDS,
             clock=self._clock,
+        )
+
+    def _limits(self, address: str | None) -> Limits:
+        """A server of one's own may load a model first, and aborting the request aborts that."""
+        local = address is not None and is_local(address)
+        given = self._settings.first_token_seconds
+        return Limits(
+            first_token=given or (LOADING_SECONDS if local else FIRST_TOKEN_SECONDS),
+            between_tokens=self._settings.between_tokens_seconds,
+            loading_note=LOADING_NOTE_SECONDS if local else None,
         )
 
     def _breaker(self, name: str) -> Breaker:
@@ -65,6 +100,12 @@ class _Factory:
         return self._breakers.setdefault(name, Breaker(name, now=self._clock.monotonic))
 
     def model(self, name: str) -> ChatModel:
+        """The one with this name: what it learned in one chain, it knows in another."""
+        if name not in self._models:
+            self._models[name] = self._make(name)
+        return self._models[name]
+
+    def _make(self, name: str) -> ChatModel:
         """One model, such as `openai:gpt-5`; raises SettingsError for an unknown kind."""
         kind, _, model = name.partition(":")
         if kind == "openai":
@@ -80,7 +121,12 @@ class _Factory:
     def _openai(self, model: str) -> ChatModel:
         from bot.llm.openai import OpenAIModel
 
-        return OpenAIModel(model=model, client=self._openai_client, limits=self._limits)
+        return OpenAIModel(
+            model=model,
+            client=self._openai_client,
+            limits=self._limits(self._settings.openai_base_url),
+            probe=self._probe,
+        )
 
     @cached_property
     def _openai_client(self) -> AsyncOpenAI:
@@ -101,5 +147,6 @@ class _Factory:
             model=model,
             token=token.get_secret_value() if token else None,
             base_url=address,
-            limits=self._limits,
+            limits=self._limits(address),
+            probe=self._probe,
         )

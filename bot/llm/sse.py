@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 # One event is one token with its frame (0.3 kB), or a usage chunk; a megabyte is no event.
 MAX_EVENT_BYTES = 1 << 20
+_BOM = b"\xef\xbb\xbf"
+_FIELDS = (b"data", b"event", b"id", b"retry", b":")
 
 
 class EventTooLong(ValueError):
@@ -13,18 +17,25 @@ class EventTooLong(ValueError):
 class EventDecoder:
     """Feed it bytes as they come; it gives back the data of every event that is complete.
 
-    Lines end in LF, CRLF or CR; comments and fields other than `data` are ignored.
+    Lines end in LF, CRLF or CR; comments and fields other than `data` are ignored, with two
+    exceptions, both of them errors. Older llama.cpp and gpustack send a line `error: {…}`, and an
+    event may be named `error`: either comes back as an object with an `error`.
     """
 
     def __init__(self) -> None:
         self._rest = b""  # the line that is not complete yet
         self._data: list[bytes] = []  # the data lines of the event that is not complete yet
+        self._failed = False  # whether that event is named `error`
+        self.recognized = False  # whether there was a line of an event stream
 
     def feed(self, data: bytes) -> list[bytes]:
         """The data of each event that these bytes complete. Raises EventTooLong."""
-        if not (self._rest or self._data) and _is_one_event(data):
+        if not (self._rest or self._data or self._failed) and _is_one_event(data):
+            self.recognized = True
             return [data[6:-2]]
         text = self._rest + data
+        if not self.recognized:
+            text = text.removeprefix(_BOM)
         held = b""
         if b"\r" in text:
             # A CR at the end may be half of a CRLF.
@@ -46,10 +57,30 @@ class EventDecoder:
         for line in lines:
             if line.startswith(b"data:"):
                 self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
-            elif not line and self._data:
-                events.append(b"\n".join(self._data))
-                self._data.clear()
+            elif not line:
+                if self._data:
+                    data = b"\n".join(self._data)
+                    events.append(_error(data) if self._failed else data)
+                    self._data.clear()
+                self._failed = False
+            elif line.startswith(b"error:"):
+                events.append(_error(line[6:].strip()))
+            elif line.startswith(b"event:"):
+                self._failed = line[6:].strip() == b"error"
+            if line and not self.recognized:
+                self.recognized = line.startswith((*_FIELDS, b"error:"))
         return [event for event in events if event]  # an empty one is no event, says the standard
+
+
+def _error(data: bytes) -> bytes:
+    """The data of an event that is an error, with the error under its usual name."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        found = data.decode("utf-8", "replace")
+    if isinstance(found, dict) and found.get("error"):
+        return data
+    return json.dumps({"error": found or "an error without words"}).encode()
 
 
 def _is_one_event(data: bytes) -> bool:

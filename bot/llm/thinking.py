@@ -9,14 +9,17 @@ from __future__ import annotations
 
 # DeepSeek, Qwen, GLM and most others; models that were asked in a prompt; Gemini's compatible API.
 _NAMES = ("think", "thinking", "thought")
-_OPENING = {f"<{name}>": f"</{name}>" for name in _NAMES}
-TAGS = (*_OPENING, *_OPENING.values())
+_OPENING = {f"<{name}>": f"</{name}>" for name in _NAMES} | {
+    "[THINK]": "[/THINK]",  # Mistral's Magistral
+    "<seed:think>": "</seed:think>",  # ByteDance's Seed
+    "◁think▷": "◁/think▷",  # Kimi
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+    "<|START_THINKING|>": "<|END_THINKING|>",  # Cohere, which opens the answer too
+}
+TAGS = (*_OPENING, *_OPENING.values(), "<|START_RESPONSE|>")
 _LONGEST = max(map(len, TAGS))
 UNOPENED = "</think>"
 """What ends reasoning whose opening tag was part of the prompt, in all templates that do that."""
-
-# An answer that ended so was cut off while the model still thought: there is no answer to be lost.
-_UNFINISHED = ("length", "content_filter")
 
 
 class Habit:
@@ -24,10 +27,12 @@ class Habit:
 
     Chat templates of some models put the opening tag into the prompt, so that only the closing one
     comes. The first such answer cannot be told from text before that; later ones can.
+    `early_finish` tells that a finish reason comes with every chunk, and not with the last alone.
     """
 
     def __init__(self) -> None:
         self.unopened = False
+        self.early_finish = False
 
     def notice(self, before: str, text: str) -> None:
         """See a piece of an answer, and the piece before it, that no tag began."""
@@ -66,8 +71,8 @@ class Splitter:
             text, self._held = self._held, ""
         return "".join(reasoning), text
 
-    def flush(self, finish_reason: str) -> tuple[str, str]:
-        """What was held back, at the end of an answer."""
+    def flush(self, cut: bool) -> tuple[str, str]:
+        """What was held back, at the end of an answer; one that was `cut` has no answer to lose."""
         held, self._held, self.settled = self._held, "", True
         if not self._closing:
             return "", held
@@ -76,7 +81,7 @@ class Splitter:
             # It did not close what it was taken to have opened: it was no such answer.
             self._habit.unopened = False
             return "", thoughts
-        return (held, "") if finish_reason in _UNFINISHED else ("", thoughts)
+        return (held, "") if cut else ("", thoughts)
 
     def _begin(self) -> bool:
         """Look for a tag where an answer begins; whether it is known how it goes on."""

@@ -1,20 +1,24 @@
 """The ledger's side of one reply: which pages are to be posted, and which are shown.
 
-Invariant: the ledger follows the screen. While the database fails that is made up for later, by the
-same steps: a page is found again without them.
+Invariant: the ledger follows the screen. While the database is slow or fails that is made up for
+later, by the same steps: a page is found again without them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from bot.domain import Fence, PageRecord
-from bot.errors import StoreUnavailable
 from bot.frames import Shown
 from bot.persistence import until_stored
 from bot.ports import Clock
+
+GRACE = 0.05
+"""Seconds that the screen waits for a commit, a few times what one takes: a slower one is made up
+for, and does not hold the next words."""
 
 
 class Ledger(Protocol):
@@ -44,7 +48,7 @@ class Book:
         self._intended: set[int] = set()
         self._removed = False  # whether pages that are not shown may leave the ledger …
         self._tidying = False  # … and those that were only to be posted
-        self._writing: asyncio.Task[None] | None = None  # while the database fails
+        self._writing: asyncio.Task[None] | None = None  # while the database is slow, or fails
 
     def load(self, pages: Sequence[PageRecord]) -> None:
         """What earlier attempts have written."""
@@ -59,29 +63,49 @@ class Book:
         `again` before its message is removed: no message of the ledger's is removed by ourselves,
         so that one that is was removed by people.
         """
+        if again:
+            await self.written()  # what is still being written could name its message afterwards
         if again or page not in self._intended:
             await until_stored(lambda: self._ledger.intend(self._fence, page), self._clock.sleep)
             self._intended.add(page)
 
     async def record(self, *, removed: bool) -> None:
-        """Bring the ledger to what is shown; pages that were not found stay, until `removed`."""
+        """Bring the ledger to what is shown; pages that were not found stay, until `removed`.
+
+        It returns after `GRACE` at the latest; what is not written then is written meanwhile.
+        """
         self._removed = self._removed or removed
         if self._writing is not None:
             if not self._writing.done():
                 return
             self._writing.result()
-        try:
-            await self._write()
-        except StoreUnavailable:
-            later = until_stored(self._write, self._clock.sleep)
-            self._writing = asyncio.create_task(later, name="ledger")
-            self._writing.add_done_callback(_noticed)
+        if self._changes():
+            await self._start_writing()
+
+    async def _start_writing(self) -> None:
+        tried = asyncio.Event()
+
+        async def write() -> None:
+            try:
+                await self._write()
+            finally:
+                tried.set()
+
+        writing = asyncio.create_task(until_stored(write, self._clock.sleep), name="ledger")
+        writing.add_done_callback(_noticed)
+        self._writing = writing
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GRACE):
+                await tried.wait()
+        if writing.done():
+            writing.result()
 
     async def tidy(self) -> None:
         """At the end: what was to be posted and is not there leaves the ledger."""
         self._tidying = True
         try:
             await self.record(removed=True)
+            await self.written()
         finally:
             self._tidying = False
 

@@ -20,6 +20,7 @@ BENCHES = (
     "latency",
     "streaming_cost",
     "api_streams",
+    "bare_client",
     "replay",
     "streaming",
 )

@@ -107,11 +107,14 @@ def _median(values: list[float]) -> float:
 
 # ── servers ───────────────────────────────────────────────────────────────────────────────────
 @contextlib.asynccontextmanager
-async def ours(sim: ModelSim, folder: Path) -> AsyncIterator[tuple[int, Callable[[int], Any]]]:
+async def ours(
+    sim: ModelSim, folder: Path, llm: str = "openai:sim"
+) -> AsyncIterator[tuple[int, Callable[[int], Any]]]:
     """The bot, with a conversation for each stream."""
     environ = {
-        "LLM": "openai:sim",
+        "LLM": llm,
         "OPENAI_BASE_URL": sim.base_url,
+        "HF_BASE_URL": sim.base_url,
         "OPENAI_API_KEY": "key",
         "LOG_LEVEL": "WARNING",
         "HTTP_MAX_STREAMS": str(2 * STREAMS),

@@ -35,7 +35,10 @@ async def whole(stage: Stage, place: Place, text: str, count: int = 1) -> list[S
 
 
 def sent(body: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(message["role"], message["content"]) for message in body["messages"]]
+    """What the model got, without the day at the end of the system prompt."""
+    messages = [(message["role"], message["content"]) for message in body["messages"]]
+    assert "\n\nToday is " in messages[0][1]
+    return [(role, text.partition("\n\nToday is ")[0]) for role, text in messages]
 
 
 async def test_mention_is_answered_in_a_thread_by_edits_of_one_message(

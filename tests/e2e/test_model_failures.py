@@ -4,7 +4,6 @@ next question works. One bot process goes through them all.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,15 +42,15 @@ GROUPS = (
         Fault("no-money", "refused my key", {"fault": "quota"}),
     ),
     (
-        Fault("broken-server", "overloaded or cannot be reached", {"fault": "server_error"}),
+        Fault("broken-server", "overloaded right now", {"fault": "server_error"}),
         Fault("bad-key", "refused my key", {"fault": "bad_key"}),
     ),
     (
-        Fault("bad-gateway", "overloaded or cannot be reached", {"fault": "bad_gateway"}),
+        Fault("bad-gateway", "overloaded right now", {"fault": "bad_gateway"}),
         Fault("no-model", "does not exist", {"fault": "unknown_model"}),
     ),
     (
-        Fault("unavailable", "overloaded or cannot be reached", {"fault": "unavailable"}),
+        Fault("unavailable", "overloaded right now", {"fault": "unavailable"}),
         Fault("too-long", "too long for the model", {"fault": "too_long"}),
         Fault("filtered", "content filter refused", {"fault": "content_filter"}),
         Fault("odd", "The model failed", {"fault": "bad_request"}),
@@ -72,6 +71,17 @@ GROUPS = (
     (
         broken("has-bad-json", "bad_json"),
         broken("has-garbage", "garbage"),
+        Fault("moderated", "content filter refused", {"fault": "moderated"}),
+        Fault("misled", "there is no model", {"fault": "wrong_path"}),
+    ),
+    (
+        Fault(
+            "strange-end", "broke off", {"text": HALF, "finish_reason": "something_new"}, "Half of"
+        ),
+        Fault(
+            "flagged", "content filter refused", {"text": HALF, "finish_reason": "SAFETY"}, "Half"
+        ),
+        Fault("thinks", "used up its length limit", {"text": "", "finish_reason": "length"}),
     ),
 )
 
@@ -152,8 +162,8 @@ async def test_a_model_that_keeps_failing_is_left_alone_and_the_next_answers(
     await model.refuse("unavailable", model="sim", times=None)
     await model.say("From the second.", model="sim-2")
     async with bot:
-        places = [await stage.mention(f"question {n}") for n in range(FAILURES)]
-        await asyncio.gather(*(whole(stage, place, "From the second.") for place in places))
+        for n in range(FAILURES):  # one after another: what fails together counts once
+            await whole(stage, await stage.mention(f"question {n}"), "From the second.")
         await bot.logged("the model is left alone for a while")
         asked = len([x for x in await model.streams() if x.body["model"] == "sim"])
         assert asked == FAILURES
@@ -162,6 +172,23 @@ async def test_a_model_that_keeps_failing_is_left_alone_and_the_next_answers(
             await whole(stage, place, "From the second.")
         assert len([x for x in await model.streams() if x.body["model"] == "sim"]) == asked
         assert len(bot.events("the model is left alone")) == 1
+
+
+async def test_a_server_that_loads_its_model_is_waited_for_in_sight(
+    stage: Stage, model: ModelSim, bot: BotProcess
+) -> None:
+    """A note says so as long as it lasts, and becomes the answer."""
+    await model.refuse("loading", times=None)
+
+    async def noted() -> bool:
+        return "The model is loading" in " ".join(seen.text for seen in await stage.seen(place))
+
+    async with bot:
+        place = await stage.mention("a cold one")
+        await until(noted, stage, "the note")
+        await model.say("Ready now.", match="a cold one")
+        reply = await whole(stage, place, "Ready now.")
+        assert "loading" not in reply.text
 
 
 async def test_a_history_that_is_too_long_for_the_model_is_shortened_unnoticed(

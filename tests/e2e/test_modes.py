@@ -140,7 +140,8 @@ async def test_reset_by_slash_in_a_discord_thread(
         await discord.say(place, "the second")
         await whole(discord, place, "the second")
         messages = (await model.last("the second")).body["messages"]
-        assert [m["content"] for m in messages] == ["Be brief.", "the second"]
+        assert messages[0]["content"].startswith("Be brief.\n\nToday is ")
+        assert [m["content"] for m in messages[1:]] == ["the second"]
 
 
 async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(

@@ -147,7 +147,7 @@ SENTENCES = [
     (RateLimited(retry_after=20), "Please ask again in 20 seconds."),
     (RateLimited(retry_after=600), "Please ask again in 10 minutes."),
     (RateLimited(), "in a minute."),
-    (Overloaded(), "overloaded or cannot be reached"),
+    (Overloaded(), "overloaded right now"),
     (KeyRefused(), "refused my key"),
     (UnknownModel(), "does not exist"),
     (ContextTooLong(), "too long for the model"),
@@ -261,7 +261,7 @@ async def test_thoughts_of_a_model_that_failed_are_not_above_the_answer(tmp_path
 async def test_reasoning_alone_is_an_empty_answer(tmp_path: Path, form: Reasoning) -> None:
     """It can be asked again, and leaves nothing in the history."""
     async with world_at(tmp_path / "t.db", reasoning=form) as world:
-        world.model.pieces = (Delta(reasoning="Hm."), Delta(finish_reason="length"))
+        world.model.pieces = (Delta(reasoning="Hm."), Delta(finish_reason="stop"))
         await world.ask(1, "first")
         (shown,) = world.shown()
         assert shown.endswith(f"_{texts.EMPTY_ANSWER}_")
@@ -271,6 +271,22 @@ async def test_reasoning_alone_is_an_empty_answer(tmp_path: Path, form: Reasonin
         assert world.outcomes() == [("failed", "empty answer")]
         await world.ask(2, "second")
         assert world.contents() == ["first\n\nsecond"]
+
+
+async def test_a_limit_that_thinking_used_up_has_its_own_sentence(tmp_path: Path) -> None:
+    async with world_at(tmp_path / "t.db") as world:
+        world.model.pieces = (Delta(reasoning="Hm."), Delta(finish_reason="length"))
+        await world.ask(1, "first")
+        assert world.shown() == [f"_{texts.THOUGHT_TOO_LONG}_"]
+        assert world.outcomes() == [("failed", "length limit")]
+
+
+async def test_people_see_that_the_model_is_loading(tmp_path: Path) -> None:
+    """In the reply's place, until its first word is there."""
+    async with world_at(tmp_path / "t.db") as world:
+        world.model.pieces = (Delta(loading=True), Delta("Yes."), STOP)
+        await world.ask(1)
+        assert world.shown() == ["Yes."]
 
 
 async def test_failure_while_it_reasons_has_its_sentence_alone(world: World) -> None:

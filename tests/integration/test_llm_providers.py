@@ -19,10 +19,12 @@ from bot.errors import (
     KeyRefused,
     ModelError,
     ModelFailed,
+    NoCredit,
     Overloaded,
     RateLimited,
     TimedOut,
     UnknownModel,
+    Unreachable,
 )
 from bot.llm.huggingface import HuggingFaceModel
 from bot.llm.openai import OpenAIModel, make_client
@@ -256,7 +258,7 @@ async def test_many_answers_at_once_stay_apart(sim: ModelSim, make: Make) -> Non
 # ── refusals ──────────────────────────────────────────────────────────────────────────────────
 REFUSALS: list[tuple[str, type[ModelError]]] = [
     ("rate_limited", RateLimited),
-    ("quota", KeyRefused),
+    ("quota", NoCredit),
     ("server_error", Overloaded),
     ("bad_gateway", Overloaded),
     ("unavailable", Overloaded),
@@ -310,11 +312,12 @@ async def test_the_real_checks_refuse_key_model_and_length(sim: ModelSim, make: 
     assert type((await failing(make()))[1]) is ContextTooLong
 
 
-async def test_a_server_that_is_not_there_is_overloaded(make: Make) -> None:
-    """No connection: people are asked to come back, and the log has the reason."""
+async def test_a_server_that_is_not_there_is_unreachable(make: Make) -> None:
+    """People hear where nothing answered."""
     model = make(base_url="http://127.0.0.1:1/v1")
     came, error = await failing(model)
-    assert (type(error), came) == (Overloaded, [])
+    assert isinstance(error, Unreachable) and came == []
+    assert "at `127.0.0.1:1`: is it running?" in texts.model_failure(error)
 
 
 async def test_a_server_that_closes_every_connection_is_overloaded(
@@ -376,11 +379,13 @@ SLOW_STARTS = [
 async def test_no_first_token_is_a_timeout(
     sim: ModelSim, make: Make, pace: dict[str, Any], dialect: dict[str, Any]
 ) -> None:
-    """Headers, a role and comments are no token; the connection is closed at once."""
+    """Headers, a role and comments are signs of life, but no token: there is a bound to them. The
+    connection is closed at once."""
     await sim.dialect(**dialect)
     await sim.say("late", **pace)
-    came, error = await failing(make(limits=Limits(0.3, 20.0)))
-    assert isinstance(error, TimedOut) and not error.started and came == []
+    came, error = await failing(make(limits=Limits(0.3, 20.0, loading=0.6)))
+    assert isinstance(error, TimedOut) and not error.started
+    assert all(delta.loading for delta in came)
     assert (await sim.ended(seconds=1)).outcome == "gone"
 
 

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from bot.domain import ChatRequest, Delta, Message, Role
 from bot.errors import CutOff, KeyRefused, ModelFailed, Overloaded, RateLimited
-from bot.llm.huggingface import ROUTER_URL, HuggingFaceModel
+from bot.llm.huggingface import ROUTER_URL, Endpoint, HuggingFaceModel
 from bot.llm.openai import OPENAI_URL, OpenAIModel, make_client
 from bot.llm.patience import Limits
 from bot.llm.registry import Models, build_models
@@ -150,7 +150,8 @@ async def test_at_home_the_new_name_of_the_limit_is_used() -> None:
     for url, name in ((None, "max_completion_tokens"), ("http://127.0.0.1:9/v1", "max_tokens")):
         client = make_client(api_key="k", base_url=url)
         model = OpenAIModel(model="m", client=client, limits=WIDE)
-        assert model._limit_name == name
+        request = ChatRequest(HELLO.messages, max_tokens=3)
+        assert name in model._learned.parameters(request)
         await client.close()
 
 
@@ -237,8 +238,8 @@ async def test_a_request_does_not_hold_the_loop(sim: ModelSim) -> None:
 
 async def test_the_router_is_asked_when_no_endpoint_is_set() -> None:
     """The address is Hugging Face's own."""
-    model = HuggingFaceModel(model="m", token="hf_x", base_url=None, limits=WIDE)
-    async with model._client() as client:
+    endpoint = Endpoint("hf_x", ROUTER_URL)
+    async with endpoint.client() as client:
         assert client.model == ROUTER_URL == "https://router.huggingface.co/v1"
 
 

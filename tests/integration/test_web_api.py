@@ -70,7 +70,9 @@ def is_id(value: str) -> bool:
 
 
 def sent(record: Any) -> list[tuple[str, str]]:
-    return [(message["role"], message["content"]) for message in record.body["messages"]]
+    """What the model got, without the day at the end of the system prompt."""
+    messages = [(message["role"], message["content"]) for message in record.body["messages"]]
+    return [(role, text.partition("\n\nToday is ")[0]) for role, text in messages]
 
 
 # ── conversations with messages ───────────────────────────────────────────────────────────────

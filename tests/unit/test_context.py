@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.context import UNSAID, ContextWindow, count_tokens, message_tokens
+from bot.context import UNSAID, ContextWindow, Windows, count_tokens, message_tokens, today
 from bot.domain import Author, Message, Role
+from bot.errors import ContextTooLong
 from tests.sims.model.validate import validate
 
 ANN, BEN = Author("1", "Ann"), Author("2", "Ben")
@@ -162,3 +165,58 @@ def test_what_the_system_says_later_joins_what_it_says_first() -> None:
         ("assistant", "hello"),
         ("user", "more"),
     ]
+
+
+# ── the date ──────────────────────────────────────────────────────────────────────────────────
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
+
+
+def test_the_day_is_that_of_the_zone_that_is_set() -> None:
+    late = datetime(2026, 2, 28, 23, 30, tzinfo=UTC).timestamp()
+    assert today(late, ZoneInfo("UTC")) == "Today is Saturday, February 28, 2026 (UTC)."
+    assert today(late, ZoneInfo("Europe/Berlin")).endswith("Sunday, March 1, 2026 (Europe/Berlin).")
+    assert today(NOON, None).startswith("Today is ")
+
+
+def test_the_day_is_the_same_text_all_day() -> None:
+    """So that a provider's cache of the prompt holds."""
+    zone = ZoneInfo("UTC")
+    assert today(NOON, zone) == today(NOON + 3_600, zone)
+
+
+def system_of(prompt: str, *messages: Message) -> str:
+    window = ContextWindow(
+        budget=1_000, system_prompt=prompt, questions=frozenset(), today="Today is Sunday."
+    )
+    window.add(messages)
+    first = window.messages()[0]
+    return first.content if first.role is Role.SYSTEM else ""
+
+
+def test_the_day_ends_what_the_system_says() -> None:
+    """Also where a program said more; a prompt that is switched off has no day."""
+    more = Message(Role.SYSTEM, "Answer in French.")
+    assert system_of("Be kind.", more) == "Be kind.\n\nAnswer in French.\n\nToday is Sunday."
+    assert system_of("Be kind.") == "Be kind.\n\nToday is Sunday."
+    assert system_of("") == ""
+
+
+# ── windows ───────────────────────────────────────────────────────────────────────────────────
+def test_without_a_window_half_is_tried() -> None:
+    windows = Windows()
+    assert windows.learn("a", 1_000, None, ContextTooLong()) == 500
+    assert windows.budget("a", 16_000) == 16_000
+
+
+def test_a_window_that_is_named_is_remembered_in_our_measure() -> None:
+    """The server counted twice what we did, and a quarter is left for the answer."""
+    windows = Windows()
+    error = ContextTooLong(window=8_000, asked=20_000)
+    assert windows.learn("a", 10_000, None, error) == 3_000
+    assert windows.budget("a", 16_000) == 3_000
+    assert windows.budget("b", 16_000) == 16_000
+    assert windows.learn("c", 10_000, 500, error) == 3_750
+
+
+def test_a_window_that_should_have_fitted_is_halved() -> None:
+    assert Windows().learn("a", 1_000, None, ContextTooLong(window=8_000)) == 500

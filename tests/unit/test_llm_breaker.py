@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager, ExitStack
 
 import pytest
 
@@ -12,15 +13,19 @@ from bot.errors import (
     CutOff,
     KeyRefused,
     ModelError,
+    ModelLoading,
     Overloaded,
     RateLimited,
+    Unreachable,
 )
 from bot.llm.breaker import (
+    AT_ONCE,
     FAILURES,
     FIRST_REST,
     LONGEST_ASKED_REST,
     LONGEST_REST,
     Breaker,
+    Call,
 )
 from tests.clock import ManualClock
 
@@ -42,6 +47,13 @@ def fail(breaker: Breaker, error: ModelError | None = None, times: int = 1) -> N
         with pytest.raises(type(fault)) as caught, breaker.call():
             raise fault
         assert caught.value is fault, "it was not let through"
+
+
+def entered(call: AbstractContextManager[Call]) -> AbstractContextManager[object]:
+    """What ends a call that has begun."""
+    stack = ExitStack()
+    stack.push(call)
+    return stack
 
 
 def answer(breaker: Breaker) -> None:
@@ -196,4 +208,60 @@ def test_429s_without_a_wait_are_failures_like_others(breaker: Breaker, clock: M
         raise AssertionError("it was asked")
     assert caught.value.retry_after is None
     clock.jump(FIRST_REST)
+    answer(breaker)
+
+
+def test_a_wait_that_an_overloaded_server_asks_for_is_kept_too(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    fail(breaker, Overloaded("503", retry_after=20.0))
+    clock.jump(5.0)
+    with pytest.raises(Overloaded) as caught, breaker.call():
+        raise AssertionError("it was asked")
+    assert caught.value.retry_after == 15.0
+    clock.jump(15.0)
+    answer(breaker)
+
+
+# ── what is not the model's failure, or is one failure only ───────────────────────────────────
+def test_failures_that_began_together_count_once(breaker: Breaker) -> None:
+    """Ten answers cut by one restart of the server."""
+    for _ in range(FAILURES - 1):
+        calls = [breaker.call() for _ in range(10)]
+        for call in calls:
+            call.__enter__().token()
+        for call in calls:
+            with pytest.raises(CutOff), entered(call):
+                raise CutOff
+    assert not rests(breaker)
+    fail(breaker)
+    assert rests(breaker)
+
+
+def test_a_refused_connection_costs_no_rest(breaker: Breaker) -> None:
+    """It is as quick as asking the breaker, and the server may be up now."""
+    fail(breaker, Unreachable(), times=3 * FAILURES)
+    assert not rests(breaker)
+
+
+def test_a_connection_that_takes_long_to_fail_counts(breaker: Breaker, clock: ManualClock) -> None:
+    for _ in range(FAILURES):
+        with pytest.raises(Unreachable), breaker.call():
+            clock.jump(AT_ONCE)
+            raise Unreachable(address="gpu:8000")
+    with pytest.raises(Unreachable) as caught, breaker.call():
+        raise AssertionError("it was asked")
+    assert caught.value.address == "gpu:8000"
+
+
+def test_a_refused_connection_ends_the_rest(breaker: Breaker, clock: ManualClock) -> None:
+    """The try after a rest found no server: the next one may find it."""
+    fail(breaker, times=FAILURES)
+    clock.jump(FIRST_REST)
+    fail(breaker, Unreachable())
+    answer(breaker)
+
+
+def test_a_model_that_loads_is_not_kept_away_from(breaker: Breaker) -> None:
+    fail(breaker, ModelLoading(), times=3 * FAILURES)
     answer(breaker)

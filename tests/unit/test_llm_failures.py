@@ -15,11 +15,14 @@ from bot.errors import (
     KeyRefused,
     ModelError,
     ModelFailed,
+    NoCredit,
     Overloaded,
     RateLimited,
     UnknownModel,
+    WrongAddress,
 )
-from bot.llm.failures import Report, failure, in_stream, retry_after
+from bot.llm.failures import failure, in_stream
+from bot.llm.report import Report, retry_after
 
 
 def openai(code: str | None, message: str = "words", kind: str = "some_error") -> dict[str, Any]:
@@ -37,7 +40,7 @@ CASES: list[tuple[int | None, Any, type[ModelError]]] = [
     (400, openai("content_filter"), ContentRefused),
     (400, openai("content_policy_violation"), ContentRefused),
     (429, openai("rate_limit_exceeded"), RateLimited),
-    (429, openai("insufficient_quota"), KeyRefused),
+    (429, openai("insufficient_quota"), NoCredit),
     (None, openai("rate_limit_exceeded"), RateLimited),
     (None, openai(None, kind="server_error"), Overloaded),
     (529, {"type": "error", "error": {"type": "overloaded_error", "message": "x"}}, Overloaded),
@@ -56,9 +59,9 @@ CASES: list[tuple[int | None, Any, type[ModelError]]] = [
     (400, openai(None, "triggering Azure OpenAI's content management policy"), ContentRefused),
     # by status
     (401, "", KeyRefused),
-    (402, {"error": "You have exceeded your monthly included credits."}, KeyRefused),
+    (402, {"error": "You have exceeded your monthly included credits."}, NoCredit),
     (403, {"error": "insufficient permissions"}, KeyRefused),
-    (404, {"detail": "Not Found"}, UnknownModel),
+    (404, {"detail": "Not Found"}, WrongAddress),
     (408, None, Overloaded),
     (413, "", ContextTooLong),
     (429, {"error": "Rate limit reached"}, RateLimited),

@@ -15,13 +15,15 @@ from bot.errors import (
     KeyRefused,
     ModelError,
     ModelFailed,
+    ModelLoading,
     Overloaded,
     RateLimited,
     TimedOut,
     UnknownModel,
 )
 from bot.llm.breaker import FAILURES, FIRST_REST, Breaker
-from bot.llm.fallback import MAX_ROUNDS, Chain
+from bot.llm.fallback import LOADING_PAUSE, MAX_ROUNDS, Chain
+from bot.llm.patience import LOADING_SECONDS
 from bot.ports import ChatModel
 
 REQUEST = ChatRequest(messages=(Message(role=Role.USER, content="hello"),))
@@ -307,3 +309,39 @@ async def test_a_chain_is_as_well_as_its_best_model() -> None:
     assert both.verdict is Verdict.WARNING
     assert "KeyRefused" in both.detail and both.advice == "check the key"
     assert (await chain(bad, bad).check()).verdict is Verdict.FAILED
+
+
+# ── a model that loads ────────────────────────────────────────────────────────────────────────
+async def test_a_model_that_loads_is_waited_for_with_one_word_to_people() -> None:
+    """Far longer than other failures, and without counting as one."""
+    loading, naps = (ModelLoading("503"),), Naps()
+    model = Scripted("a:1", *[loading] * 20, ANSWER)
+    deltas = [delta async for delta in chain(model, naps=naps, seconds=5.0).stream(REQUEST)]
+    assert deltas == [Delta(loading=True), *ANSWER]
+    assert naps.taken == [LOADING_PAUSE] * 20
+
+
+async def test_another_model_answers_while_one_loads() -> None:
+    first, second = Scripted("a:1", (ModelLoading(),)), Scripted("b:2", ANSWER)
+    deltas = [delta async for delta in chain(first, second).stream(REQUEST)]
+    assert deltas == list(ANSWER)
+
+
+async def test_a_model_that_never_gets_ready_is_given_up() -> None:
+    naps = Naps()
+    with pytest.raises(ModelLoading):
+        await text(chain(Scripted("a:1", (ModelLoading(),)), naps=naps))
+    assert LOADING_SECONDS - LOADING_PAUSE <= sum(naps.taken) <= LOADING_SECONDS
+
+
+async def test_a_word_about_loading_is_no_answer() -> None:
+    """What fails after it is still followed by the next."""
+    first = Scripted("a:1", (Delta(loading=True), TimedOut()))
+    assert await text(chain(first, Scripted("b:2", ANSWER))) == "yes"
+
+
+async def test_a_wait_that_an_overloaded_model_asks_for_is_kept() -> None:
+    naps = Naps()
+    model = Scripted("a:1", (Overloaded("503", retry_after=7.0),), ANSWER)
+    assert await text(chain(model, naps=naps)) == "yes"
+    assert naps.taken == [7.0]

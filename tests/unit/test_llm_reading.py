@@ -50,11 +50,13 @@ async def source(*steps: Delta | Exception | float) -> AsyncIterator[Delta]:
 async def read(reader: Reader, steps: Iterable[Delta | Exception | float]) -> list[Delta]:
     """Everything that an answer gives."""
     stream, taken = source(*steps), []
-    with reader:
+    try:
         while (delta := await reader.next(stream)) is not None:
             taken.append(reader.take(delta))
-        reader.end()
-    return taken
+        rest = reader.end()
+        return taken if rest is None else [*taken, rest]
+    finally:
+        await reader.aclose()
 
 
 # ── patience ──────────────────────────────────────────────────────────────────────────────────
@@ -146,24 +148,62 @@ async def test_an_answer_without_a_finish_reason_was_cut_off() -> None:
 
 async def test_what_breaks_after_the_finish_reason_is_nobodys_concern() -> None:
     """The answer is whole: a reset, or a server that never closes, changes nothing."""
-    whole = [Delta("a"), Delta(finish_reason="stop")]
+    whole = [Delta("b"), Delta(finish_reason="stop")]
     assert len(await read(make_reader(), [*whole, OSError("reset")])) == 2
     usage = Delta(usage=Usage(1, 2))
     assert (await read(make_reader(), [*whole, 0.01, usage]))[-1] == usage
 
 
+async def test_a_finish_reason_on_every_chunk_does_not_end_the_answer() -> None:
+    """The end is that of the body; what breaks before it is a cut then, once that is known."""
+    steps = [Delta("b", "", "stop"), 0.05, Delta("c", "", "stop"), 0.05, Delta("d", "", "stop")]
+    habit = Habit()
+    got = await read(make_reader(habit=habit), steps)
+    assert "".join(delta.text for delta in got) == "bcd"
+    with pytest.raises(CutOff):
+        await read(make_reader(habit=habit), [*steps[:2], OSError("reset")])
+
+
+async def test_done_without_a_finish_reason_ends_a_text_and_nothing_else() -> None:
+    for step, whole in ((Delta("b"), True), (Delta(reasoning="hm"), False)):
+        reader, stream = make_reader(), source(step)
+        while (delta := await reader.next(stream)) is not None:
+            reader.take(delta)
+            reader.done()
+        if whole:
+            assert reader.end() is None
+        else:
+            with pytest.raises(CutOff):
+                reader.end()
+        await reader.aclose()
+
+
+@pytest.mark.parametrize("reason", ["error", "network_error", "something_new", "OTHER", "abort"])
+async def test_an_unknown_finish_reason_is_a_failure(reason: str) -> None:
+    """After some text it is a cut; the text in the same piece is not lost."""
+    with pytest.raises(ModelError) as caught:
+        await read(make_reader(), [Delta(finish_reason=reason)])
+    assert not isinstance(caught.value, CutOff)
+    reader, stream = make_reader(), source(Delta("b", "", reason))
+    delta = await reader.next(stream)
+    assert delta is not None and reader.take(delta).text == "b"
+    with pytest.raises(CutOff):
+        await reader.next(stream)
+    await reader.aclose()
+
+
 async def test_after_done_it_does_not_wait() -> None:
     """A server that keeps the body open costs the reply a fiftieth of a second at most."""
     reader, stream = make_reader(), source(Delta("a", finish_reason="stop"), 30.0)
-    with reader:
-        delta = await reader.next(stream)
-        assert delta is not None
-        reader.take(delta)
-        reader.done()
-        begun = asyncio.get_running_loop().time()
-        assert await reader.next(stream) is None
-        assert asyncio.get_running_loop().time() - begun < 0.5
-        reader.end()
+    delta = await reader.next(stream)
+    assert delta is not None
+    reader.take(delta)
+    reader.done()
+    begun = asyncio.get_running_loop().time()
+    assert await reader.next(stream) is None
+    assert asyncio.get_running_loop().time() - begun < 0.5
+    reader.end()
+    await reader.aclose()
 
 
 async def test_reasoning_between_tags_comes_back_as_reasoning() -> None:
@@ -176,7 +216,7 @@ async def test_reasoning_between_tags_comes_back_as_reasoning() -> None:
         ("so hm", "Ye"),
         ("", "s."),
     ]
-    assert got[0].model == "a:b" and got[2] is last
+    assert got[0].model == "a:b" and got[2] == last
 
 
 async def test_what_was_held_back_comes_with_the_finish_reason() -> None:

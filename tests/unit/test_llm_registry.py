@@ -9,6 +9,7 @@ import pytest
 
 from bot.domain import ChatRequest, Message, Role, Verdict
 from bot.errors import SettingsError
+from bot.llm.addresses import host_and_port, is_local
 from bot.llm.echo import EchoModel
 from bot.llm.registry import build_models
 from bot.settings import load
@@ -100,3 +101,29 @@ async def test_echo_says_that_it_is_no_model() -> None:
     """`doctor` shows what to set."""
     finding = await EchoModel().check()
     assert finding.verdict is Verdict.WARNING and "LLM" in finding.advice
+
+
+# ── time for models that load ─────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        ("http://127.0.0.1:11434/v1", True),
+        ("http://[::1]:8080/v1", True),
+        ("http://localhost:1234/v1", True),
+        ("http://ollama:11434/v1", True),  # a container
+        ("http://host.docker.internal:11434/v1", True),
+        ("http://192.168.1.20:8000/v1", True),
+        ("http://gpu.local/v1", True),
+        ("https://api.mistral.ai/v1", False),
+        ("http://11.0.0.7:8000/v1", False),
+    ],
+)
+def test_a_server_of_ones_own_is_told_by_its_address(address: str, local: bool) -> None:
+    assert is_local(address) is local
+
+
+def test_an_address_is_shown_without_its_secrets() -> None:
+    assert (
+        host_and_port("https://me:secret@gpu.example.org/key-123/v1?token=x") == "gpu.example.org"
+    )
+    assert host_and_port("http://[::1]:8080/v1") == "[::1]:8080"

@@ -20,7 +20,7 @@ def split(
     for piece in pieces:
         told.append(("", piece) if splitter.settled else splitter.feed(piece))
     if not splitter.settled:
-        told.append(splitter.flush(finish))
+        told.append(splitter.flush(finish in ("length", "content_filter")))
     return "".join(reasoning for reasoning, _ in told), "".join(text for _, text in told)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from bot.errors import Gone, LostOwnership, Refused, StoreUnavailable, Throttled, Unsettled
 from bot.frames import Action
+from bot.reply.book import GRACE
 from tests.clock import settle
 from tests.reply_stage import Stage
 from tests.surfaces import Measured, other_tasks
@@ -245,6 +246,32 @@ async def test_what_is_on_the_screen_goes_on_growing_while_the_ledger_fails() ->
         await whole
     assert stage.ledger.pages == {0: "m1"}
     assert stage.ledger.faults == []
+
+
+async def test_a_slow_commit_does_not_hold_the_words_that_follow() -> None:
+    """The first word's message is being recorded: the reply grows, and ends when that is done."""
+    stage = Stage()
+    stage.ledger.slow = asyncio.Event()
+    async with stage.publisher() as reply:
+        reply.write("one")
+        await settle()
+        reply.write(" two")
+        async with asyncio.timeout(10):
+            while stage.reading != ["one two"]:
+                await stage.clock.advance(0.2)
+                await asyncio.sleep(GRACE / 5)
+        assert stage.ledger.pages == {0: None}
+        reply.finish("one two three")
+        whole = asyncio.create_task(reply.settled())
+        await stage.clock.advance(1.2)
+        assert not whole.done(), "the turn would end with a page that is not in the ledger"
+        stage.ledger.slow.set()
+        async with asyncio.timeout(10):
+            while not whole.done():
+                await stage.clock.advance(0.2)
+                await asyncio.sleep(GRACE / 5)
+    assert stage.reading == ["one two three"]
+    assert stage.ledger.pages == {0: "m1"}
 
 
 async def test_a_reply_that_is_left_while_its_ledger_fails_leaves_no_task() -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from bot.domain import Reasoning
 from bot.errors import SettingsError
+from bot.llm.patience import LOADING_SECONDS
+from bot.llm.registry import FIRST_TOKEN_SECONDS
 from bot.settings import Settings, SlackMode, load, unknown_names
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +48,8 @@ def test_defaults_of_the_example_are_the_defaults() -> None:
         int(settings.drain_seconds),
         int(settings.missed_question_hours),
         str(settings.delete_reply_with_question).lower(),
-        int(settings.first_token_seconds),
+        int(FIRST_TOKEN_SECONDS),
+        int(LOADING_SECONDS),
         int(settings.between_tokens_seconds),
         settings.http_host,
         settings.database_url,
@@ -252,3 +255,19 @@ def test_names_of_other_programs_in_the_environment_are_left_alone() -> None:
         "OPENAI_KEY": "OPENAI_API_KEY",
         "discord_token": "DISCORD_TOKEN",
     }
+
+
+# ── the prompt and its day ────────────────────────────────────────────────────────────────────
+def test_the_prompt_can_be_switched_off() -> None:
+    """An empty value counts as not set, so a word does it."""
+    assert load({"SYSTEM_PROMPT": "none"}, None).prompt == ""
+    assert load({"SYSTEM_PROMPT": ""}, None).prompt == load({}, None).prompt != ""
+    assert load({"SYSTEM_PROMPT": "None of it."}, None).prompt == "None of it."
+
+
+def test_a_time_zone_is_checked() -> None:
+    assert str(load({"TIMEZONE": "Asia/Tokyo"}, None).zone) == "Asia/Tokyo"
+    assert load({}, None).zone is None
+    for wrong in ("Mars/Olympus", "../etc/passwd", "/etc/localtime"):
+        with pytest.raises(SettingsError, match=r"TIMEZONE.*is no time zone"):
+            load({"TIMEZONE": wrong}, None)

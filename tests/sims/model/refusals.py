@@ -125,6 +125,30 @@ _OPENAI: dict[str, tuple[int, Any]] = {
             "prompt",
         ),
     ),
+    "loading": (
+        503,
+        {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}},
+    ),
+    "moderated": (
+        403,
+        {
+            "error": {
+                "message": 'm requires moderation. Your input was flagged for "x".',
+                "code": 403,
+            }
+        },
+    ),
+    "wrong_path": (404, {"detail": "Not Found"}),
+    "no_system_role": (400, {"detail": "System role not supported"}),
+    "no_streaming": (
+        400,
+        error(
+            "Your organization must be verified to stream this model.",
+            "invalid_request_error",
+            "unsupported_value",
+            "stream",
+        ),
+    ),
     "bad_request": (400, error("Something else is wrong.", "invalid_request_error", None)),
 }
 

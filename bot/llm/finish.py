@@ -1,0 +1,68 @@
+"""What a finish reason means; pure. One that is not known is a failure, never an answer.
+
+Compatible servers pass on the reasons of what runs behind them, so each provider's own words come.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from bot.errors import ModelError, ModelFailed, Overloaded
+
+STOP, LENGTH, FILTERED = "stop", "length", "content_filter"
+
+# A whole answer. Tools are never offered, so a call of one is a slip at the end of a text.
+_NORMAL = """
+    stop stopped eos eos_token end_turn stop_sequence stop_sequences stop_token end complete
+    completed done finished finish success tool_calls tool_call tool_use function_call pause_turn
+    natural
+"""
+_LENGTH = """
+    length max_tokens max_token max_length max_output_tokens max_new_tokens max_completion_tokens
+    model_length token_limit error_limit model_context_window_exceeded context_length_exceeded
+    context_window_exceeded incomplete truncated
+"""
+# Azure, Gemini, Anthropic, Bedrock, Cohere, Zhipu, and what bridges make of them.
+_FILTERED = """
+    content_filter content_filtered contentfilter safety recitation blocklist prohibited_content
+    spii language image_safety refusal refused sensitive guardrail_intervened guardrails guardrail
+    error_toxic moderation flagged blocked censored violation
+"""
+# The server gave up: it may well answer the next time, or another may now.
+_GAVE_UP = """
+    error network_error insufficient_system_resource insufficient_system_resources abort aborted
+    cancelled canceled timeout timed_out overloaded server_error internal_error disconnect
+    user_cancel model_error eviction preempted
+"""
+_MEANINGS: Mapping[str, str | type[ModelError]] = {
+    word: what
+    for words, what in (
+        (_NORMAL, STOP),
+        (_LENGTH, LENGTH),
+        (_FILTERED, FILTERED),
+        (_GAVE_UP, Overloaded),
+    )
+    for word in words.split()
+}
+_NOT_YET = frozenset({"", "null", "none", "nil", "undefined", "not_finished", "in_progress"})
+_PREFIX = re.compile(r"^(finish_reason_|finishreason[._]|stop_reason_)")
+_GAPS = re.compile(r"[\s-]+")
+
+
+def named(reason: object) -> str | None:
+    """A finish reason as a chunk has it; None for one that means "not yet"."""
+    text = reason if isinstance(reason, str) else "" if reason is None else str(reason)
+    return None if text.strip().lower() in _NOT_YET else text
+
+
+def meaning(reason: str) -> str | type[ModelError]:
+    """`STOP`, `LENGTH` or `FILTERED`, or the failure that it is.
+
+    What follows a colon is detail: Gemini's bridges say `content_filter: PROHIBITED_CONTENT`.
+    """
+    for word in (reason, reason.partition(":")[0]):
+        plain = _PREFIX.sub("", _GAPS.sub("_", word.strip().lower()))
+        if plain in _MEANINGS:
+            return _MEANINGS[plain]
+    return ModelFailed

@@ -1,0 +1,63 @@
+"""What is answer and what is reasoning in a stream of text; pure.
+
+Three parsers in a row, each of which passes on what is none of its business: harmony's channels,
+tags around reasoning, special tokens at the end. The first two are left out once the answer has
+begun.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bot.domain import Delta
+from bot.llm.harmony import HarmonyParser
+from bot.llm.special_tokens import TrailingTokens
+from bot.llm.thinking import UNOPENED, Habit, Splitter
+
+
+class Parting:
+    """Parts one answer; `habit` is the model's."""
+
+    def __init__(self, habit: Habit) -> None:
+        self._habit = habit
+        self._harmony: HarmonyParser | None = HarmonyParser()
+        self._splitter: Splitter | None = Splitter(habit)
+        self._trailing = TrailingTokens()
+        self._before = ""  # the piece of text before this one
+
+    def take(self, delta: Delta) -> Delta:
+        """The delta, with what is reasoning of its text told apart."""
+        if not delta.text:
+            return delta
+        reasoning, text = "", delta.text
+        if self._harmony is not None:
+            reasoning, text = self._harmony.feed(text)
+            if self._harmony.settled:
+                self._harmony = None
+        if text and self._splitter is not None:
+            thought, text = self._splitter.feed(text)
+            reasoning += thought
+            if self._splitter.settled:
+                self._splitter = None
+        text = self._answer(text)
+        if text == delta.text and not reasoning:
+            return delta
+        return replace(delta, text=text, reasoning=delta.reasoning + reasoning)
+
+    def flush(self, *, cut: bool) -> Delta:
+        """What was held back, at the end; `cut` tells that a limit or a filter ended the answer."""
+        reasoning, text = self._harmony.flush(cut) if self._harmony is not None else ("", "")
+        if self._splitter is not None:
+            thought, text = self._splitter.feed(text) if text else ("", "")
+            rest, more = ("", "") if self._splitter.settled else self._splitter.flush(cut)
+            reasoning, text = reasoning + thought + rest, text + more
+        text = self._answer(text) if text else ""
+        return Delta(text + self._trailing.flush(cut), reasoning)
+
+    def _answer(self, text: str) -> str:
+        text = self._trailing.feed(text) if text else ""
+        if UNOPENED in text:
+            self._habit.notice(self._before, text)
+        if text:
+            self._before = text
+        return text

@@ -1,0 +1,299 @@
+"""Which failure a provider means: a table, read from the top; the first rule that fits counts.
+
+Providers differ in status and code for the same failure. A rule names the statuses that it holds
+for (None is an error in mid-stream), and the codes or the words that tell it. Where no rule fits,
+the status alone decides. New wordings are added here, with the provider that says them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from bot.errors import (
+    ContentRefused,
+    ContextTooLong,
+    KeyRefused,
+    ModelError,
+    ModelFailed,
+    ModelLoading,
+    NoCredit,
+    Overloaded,
+    RateLimited,
+    UnknownModel,
+    WrongAddress,
+)
+from bot.llm.report import Report
+
+
+def _words(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(patterns), re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One kind of failure. `statuses` None is any."""
+
+    kind: type[ModelError]
+    statuses: frozenset[int | None] | None
+    codes: frozenset[str]
+    words: re.Pattern[str]
+
+    def fits(self, report: Report) -> bool:
+        """Whether the report means this failure. A web page tells nothing by its words."""
+        if self.statuses is not None and report.status not in self.statuses:
+            return False
+        if report.says(self.codes):
+            return True
+        text = "" if report.page else f"{' '.join(report.codes)} · {report.words}"
+        return self.words.search(text) is not None
+
+
+# Statuses of a request that was wrong, or of a server that tripped on it.
+_REQUEST: frozenset[int | None] = frozenset({None, 400, 403, 409, 413, 422, 424, 451, 500})
+
+RULES: tuple[Rule, ...] = (
+    # No money left: waiting does not help, and those who run the bot must look at the account.
+    Rule(NoCredit, frozenset({402}), frozenset(), _words("")),
+    Rule(
+        NoCredit,
+        frozenset({None, 400, 401, 403, 412, 422, 429, 500, 503}),
+        frozenset(
+            {
+                "insufficient_quota",  # OpenAI, Moonshot, Perplexity
+                "billing_hard_limit_reached",
+                "billing_not_active",
+                "budget_exceeded",  # LiteLLM
+                "arrearage",  # Alibaba
+                "exceeded_current_quota_error",  # Moonshot
+                "insufficient_balance",
+                "insufficient_credits",
+                "credits_exhausted",
+                "payment_required",
+            }
+        ),
+        _words(
+            r"insufficient (balance|credits?|funds)",  # DeepSeek, Moonshot, OpenRouter
+            r"credit balance is too low",  # Anthropic
+            r"budget[ _]?(has been )?exceeded|exceeded[ _]?budget",  # LiteLLM
+            r"(used|exhausted|spent) (up )?all (your |of your )?(available |monthly )?credits",
+            r"(out of|no (more )?|not enough|requires more) credits",
+            r"spend(ing)? (limit|cap)",  # xAI, Fireworks, Groq
+            r"account is (not )?in (good standing|arrears)|overdue[ -]payment",  # Alibaba
+            r"make sure your account is in good standing|余额不足|欠费",  # Alibaba, Zhipu
+        ),
+    ),
+    # A filter refused: the request is to blame, and the model stays open to others.
+    Rule(
+        ContentRefused,
+        _REQUEST,
+        frozenset(
+            {
+                "content_filter",
+                "content_policy_violation",
+                "contentpolicyviolationerror",
+                "responsibleaipolicyviolation",  # Azure
+                "data_inspection_failed",  # Alibaba
+                "datainspectionfailed",
+                "moderation_blocked",
+                "content_moderation",
+                "invalid_prompt",  # OpenAI's reasoning models
+                "1301",  # Zhipu
+            }
+        ),
+        _words(
+            r"content[ _](management )?(filter|policy)",
+            r"contentpolicyviolation",  # LiteLLM
+            r"safety system",
+            r"content exists risk",  # DeepSeek
+            r"requires moderation|\bflagged\b",  # OpenRouter, OpenAI
+            r"inappropriate content|sensitive (content|information|words)",  # Alibaba, Zhipu
+            r"considered high risk",  # Moonshot
+            r"usage (guidelines|polic(y|ies))|safety_check_type",  # xAI, OpenAI
+            r"(prohibited|harmful|unsafe|disallowed) (content|use)|prohibited_content",
+            r"new_sensitive|blocked by .{0,30}(safety|moderat|filter|polic)",  # MiniMax, others
+            r"guardrail|content moderation|moderation (policy|filter|system)",  # Bedrock, others
+            r"violat\w+ .{0,60}polic(y|ies)",
+            r"敏感|违规|不安全",
+        ),
+    ),
+    # A server that is up, but has not read the model yet.
+    Rule(
+        ModelLoading,
+        frozenset({None, 409, 425, 429, 500, 503}),
+        frozenset({"model_loading", "model_not_ready"}),
+        _words(
+            r"(?<!error )(?<!failed )(?<!while )\bloading (the )?model",  # llama.cpp, Ollama
+            r"\b(is|are) (currently |still |now )?(loading|being loaded|warming up|starting up"
+            r"|initializing|booting)|scaled to zero|cold start",
+            r"still loading|model (is )?not (yet )?(ready|loaded)",
+        ),
+    ),
+    # Too long, in the words of each.
+    Rule(
+        ContextTooLong,
+        _REQUEST | {404, 503},
+        frozenset(
+            {
+                "context_length_exceeded",
+                "exceed_context_size_error",  # llama.cpp
+                "string_above_max_length",
+                "too_many_prompt_tokens",  # Perplexity
+                "tokens_limit_reached",  # Azure's model catalog
+                "contextwindowexceedederror",  # LiteLLM
+                "context_window_exceeded",
+                "model_max_prompt_tokens_exceeded",
+                "request_too_large",  # Anthropic
+                "input_too_long",
+                "1261",  # Zhipu
+            }
+        ),
+        _words(
+            r"context[ _-]?(length|size|window|limit)|contextwindowexceeded",
+            r"inputs` (tokens|must have less than)",  # TGI, Together
+            r"max_tokens\W{0,2} must be (at least|greater than) \d+, got -",  # vLLM: none are left
+            r"(prompt|input|request|message)s? (is|are|was) too (long|large)|prompt too long",
+            r"input token count",  # Gemini
+            r"request too large|reduce the length|reduce your prompt",
+            r"too many (\w+ )?tokens",  # Cohere, Perplexity
+            r"(input|prompt)[ _]tokens? (count )?exceed",  # Bedrock
+            r"exceeded model token limit",  # Moonshot
+            r"range of input length",  # Alibaba
+            r"maximum (prompt|input|sequence) length",  # xAI
+            r"(exceeds?|exceeded|longer than|larger than|over) (the )?(model'?s? )?(max\w*|allowed)"
+            r"( allowed)? (number of )?(input |prompt |context |model |sequence )?(tokens?|length)",
+            r"(token|message|input|prompt|text) (length|size|count( of \d+)?)"
+            r" (\d+ )?(exceed|is greater|over)",
+            r"exceeds? max (\w+ )?tokens|max input (characters|tokens)",  # Volcengine, Baidu
+            r"(token|length) limit (was |is )?exceeded|max(imum)? tokens? (of \d+ )?exceeded",
+            r"超长|超过.{0,20}长度|超出.{0,20}长度",
+        ),
+    ),
+    Rule(
+        ContextTooLong,  # a rate that one request alone is beyond: waiting would not help
+        frozenset({429}),
+        frozenset({"context_length_exceeded"}),
+        _words(r"request too large|context[ _-]?(length|window)|reduce the length"),
+    ),
+    Rule(
+        KeyRefused,
+        frozenset({None, 400, 403, 404, 422, 500}),
+        frozenset(
+            {
+                "invalid_api_key",
+                "api_key_invalid",  # Gemini
+                "invalidapikey",  # Alibaba
+                "authentication_error",
+                "authenticationerror",
+                "unauthenticated",
+                "unauthorized",
+                "expired_api_key",
+            }
+        ),
+        _words(
+            r"api[ _-]?key (is )?(not valid|invalid|expired|not found|missing|incorrect|malformed)",
+            r"(invalid|incorrect|wrong|missing|no|expired) api[ _-]?key",
+            r"pass a valid api key|authenticationerror|no auth credentials",
+            r"location is not supported|country, region, or territory",  # Gemini, OpenAI
+            r"invalid (authentication|authorization|credentials|bearer token)",
+        ),
+    ),
+    Rule(
+        UnknownModel,
+        _REQUEST | {404, 410},
+        frozenset(
+            {
+                "model_not_found",
+                "model_not_supported",
+                "model_not_available",
+                "model_decommissioned",  # Groq
+                "deploymentnotfound",  # Azure
+                "modelnotfound",
+                "unknown_model",
+                "invalid_model",
+                "invalid_model_error",
+            }
+        ),
+        _words(
+            r"model\b.{0,200}\b(does not exist|not found)",
+            r"(do(es)? not|don't) have access .{0,60}model",  # Bedrock
+            r"(unknown|invalid|unsupported|no such) model|not a valid model|model_id is invalid",
+            r"no endpoints found|no (healthy )?deployments? (available|found)",  # OpenRouter
+            r"model\b.{0,80}\b(is|was|has been) (deprecated|decommissioned|retired|no longer)",
+            r"model\b.{0,80}\b(not (supported by|deployed)|unavailable in your region)",
+            r"(model|模型).{0,10}(不存在|not exist)",
+        ),
+    ),
+    Rule(
+        Overloaded,
+        None,
+        frozenset(
+            {
+                "overloaded",
+                "overloaded_error",
+                "engine_overloaded_error",  # Moonshot
+                "server_error",
+                "internal_server_error",
+                "insufficient_system_resource",  # DeepSeek
+                "service_unavailable",
+                "serviceunavailable",
+            }
+        ),
+        _words(
+            r"overloaded|(no|at|over|insufficient) capacity|capacity exceeded",
+            r"server (is )?(too )?busy|temporarily unavailable|queue is full",
+        ),
+    ),
+    Rule(RateLimited, frozenset({429}), frozenset(), _words("")),
+    Rule(
+        RateLimited,
+        frozenset({None, 400, 403, 500, 503}),
+        frozenset(
+            {
+                "rate_limit_exceeded",
+                "rate_limit_error",
+                "rate_limited",
+                "throttlingexception",  # Bedrock
+                "throttling",
+                "throttling.ratequota",  # Alibaba
+                "resource_exhausted",  # Gemini
+                "ratelimiterror",
+            }
+        ),
+        _words(r"rate[ _-]?limit|too many requests|throttl|requests per (second|minute|day)"),
+    ),
+    # A path that the server does not know: the base address is wrong, mostly for a missing /v1.
+    Rule(WrongAddress, frozenset({405}), frozenset(), _words("")),
+    Rule(
+        WrongAddress,
+        frozenset({404}),
+        frozenset(),
+        _words(
+            r"^\W*(404\W*)?((page|file|route|path|resource|endpoint) )?not found\W*$",
+            r"(^|\W)(404 page|file|route|resource) not found\W*$",  # Ollama, llama.cpp, Azure
+            r"invalid url|unknown (request )?(url|path|route|endpoint)|cannot post /",
+            r"unexpected endpoint|no static resource|no (matching )?route|not_found_error file",
+        ),
+    ),
+)
+
+
+def kind_of(report: Report) -> type[ModelError]:
+    """The error that a report means."""
+    for rule in RULES:
+        if rule.fits(report):
+            return rule.kind
+    return _by_status(report)
+
+
+def _by_status(report: Report) -> type[ModelError]:
+    status = report.status
+    if status in (401, 403, 407):
+        return KeyRefused
+    if status == 404:
+        return WrongAddress if report.page else UnknownModel
+    if status == 413:
+        return ContextTooLong
+    if status is not None and (status in (408, 409, 424, 425, 498, 499) or status >= 500):
+        return Overloaded
+    return ModelFailed

@@ -1,0 +1,95 @@
+"""Wrappers around the answer and tokens at its end: told from text however the text is cut."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.domain import Delta
+from bot.llm.parting import Parting
+from bot.llm.special_tokens import TOKENS
+from bot.llm.thinking import Habit
+
+CHANNELS = "<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>{}"
+
+ANSWERS = [
+    # (the answer, its reasoning, its text)
+    (CHANNELS.format("Hm.", "Yes.") + "<|return|>", "Hm.", "Yes."),
+    (CHANNELS.format("a <|x|> b", "Yes."), "a <|x|> b", "Yes."),
+    ("<|start|>assistant" + CHANNELS.format("Hm.", "Yes.<|end|>"), "Hm.", "Yes."),
+    (
+        "<|channel|>commentary to=functions.x <|constrain|>json<|message|>{}<|call|>"
+        "<|start|>assistant<|channel|>final<|message|>Yes.",
+        "{}",
+        "Yes.",
+    ),
+    ("<|channel|>analysis<|message|>Hm.<|start|>assistant<|channel|>final<|message|>Y", "Hm.", "Y"),
+    ("<|channel|>final <|message|>Use `<|start|>`.", "", "Use `<|start|>`."),
+    ("<|channel|> is a token of harmony.", "", "<|channel|> is a token of harmony."),
+    ("The `<|channel|>final<|message|>` header.", "", "The `<|channel|>final<|message|>` header."),
+    ("analysisWe see.assistantfinalYes.", "We see.", "Yes."),
+    ("analysis of the text: none.", "", "analysis of the text: none."),
+    ("analysis", "", "analysis"),
+    ("an answer", "", "an answer"),
+    ("Yes.<|im_end|>", "", "Yes."),
+    ("Yes.</s></s>\n", "", "Yes."),
+    ("Yes.\n<|eot_id|>", "", "Yes."),
+    ("<think>Hm.</think>Yes.<|im_end|>", "Hm.", "Yes."),
+    ("[THINK]Hm.[/THINK]Yes.", "Hm.", "Yes."),
+    ("◁think▷Hm.◁/think▷Yes.", "Hm.", "Yes."),
+    (
+        "<|START_THINKING|>Hm.<|END_THINKING|><|START_RESPONSE|>Yes.<|END_RESPONSE|>",
+        "Hm.",
+        "Yes.",
+    ),
+    ("[1, 2]", "", "[1, 2]"),
+    ("<s>gone</s>", "", "<s>gone</s>"),
+    ("It ends with `<|im_end|>`", "", "It ends with `<|im_end|>`"),
+    ("It ends with `<|im_end|>", "", "It ends with `<|im_end|>"),
+    ("The token is <|im_end|>", "", "The token is <|im_end|>"),
+    ("The token is:\n\n<|im_end|>", "", "The token is:\n\n<|im_end|>"),
+    ("a <|im_end|> b", "", "a <|im_end|> b"),
+    ("x < y and <|im", "", "x < y and <|im"),
+]
+
+
+def parted(pieces: list[str], *, cut: bool = False) -> tuple[str, str]:
+    parting = Parting(Habit())
+    deltas = [*(parting.take(Delta(piece)) for piece in pieces), parting.flush(cut=cut)]
+    text = "".join(delta.text for delta in deltas)
+    return "".join(delta.reasoning for delta in deltas), text.strip()
+
+
+@pytest.mark.parametrize(("answer", "reasoning", "text"), ANSWERS)
+def test_an_answer_is_parted_the_same_however_it_is_cut(
+    answer: str, reasoning: str, text: str
+) -> None:
+    for size in range(1, len(answer) + 1):
+        pieces = [answer[i : i + size] for i in range(0, len(answer), size)]
+        assert parted(pieces) == (reasoning, text), size
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_each_special_token_goes_from_the_end_only(token: str) -> None:
+    assert parted(list(f"Yes.{token}")) == ("", "Yes.")
+    assert parted(list(f"Use `{token}`.")) == ("", f"Use `{token}`.")
+
+
+def test_what_a_limit_cut_keeps_its_last_characters() -> None:
+    """The server appends its token to answers that end, and not to those that are cut."""
+    assert parted(["The template: <|im_start|>user\nHi<|im_end|>"], cut=True)[1].endswith("_end|>")
+    assert parted(["<|channel|>analysis<|message|>Hm"], cut=True) == ("Hm", "")
+    assert parted(["analysisWe see"], cut=True) == ("We see", "")
+
+
+def test_an_answer_that_only_looks_like_reasoning_is_not_lost() -> None:
+    assert parted(["analysisWhat", " is it?"])[1] == "analysisWhat is it?"
+
+
+@given(st.lists(st.sampled_from([*"ab <|>`\n", "<|im_end|>", "</s>", "<|end|>"]), max_size=12))
+def test_only_the_end_of_a_text_is_ever_dropped(pieces: list[str]) -> None:
+    """Whatever comes, the text is a beginning of the answer."""
+    answer = "The text " + "".join(pieces)
+    reasoning, text = parted(["The text ", *pieces])
+    assert reasoning == "" and answer.startswith(text)
