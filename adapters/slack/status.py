@@ -141,6 +141,7 @@ class Status:
             )
         except Throttled as error:
             self._api.grants.throttled(error.retry_after, *error.scopes)
+            self._api.grants.refund(method)
             raise
 
     async def _granted(self, method: str, *, clears: bool) -> None:

@@ -127,7 +127,9 @@ class WebApi:
         body = {name: value for name, value in fields.items() if value is not None}
         if method == DELETIONS:
             self.own_deletions.add(f"{fields['channel']}/{fields['ts']}")
-        return await self._answer(self.client.api_call(method, json=body), scopes or (method,))
+        # Slack does not say whether a post was refused for its channel or the whole workspace.
+        narrowest = (scopes or (method,))[:1]
+        return await self._answer(self.client.api_call(method, json=body), narrowest)
 
     async def write_form(self, method: str, **fields: Any) -> Answer:
         """`write` for a method that takes no JSON."""
@@ -181,6 +183,7 @@ class WebApi:
             return await send()
         except Throttled as error:
             self.grants.throttled(error.retry_after, *error.scopes)
+            self.grants.refund(*scopes)
             raise
 
     async def _answer(self, call: Awaitable[Any], scopes: tuple[str, ...]) -> Answer:
