@@ -25,6 +25,7 @@ ThreadlineError
     ├── Unsettled              nobody knows whether the request was carried out
     ├── Refused                the platform will never take this request
     │   └── FilesRefused       the place takes no files, or not this one: text may do
+    ├── Down                   the platform's adapter does not run: the turn waits for it
     └── CannotStart            a token, an intent or a scope is missing
 """
 
@@ -160,6 +161,10 @@ class Refused(PlatformError):
 
 class FilesRefused(Refused):
     """The place takes no files, or not this one: what it holds can still go as text."""
+
+
+class Down(PlatformError):
+    """The adapter of the turn's platform does not run now: its next connection takes it up."""
 
 
 class CannotStart(PlatformError):

@@ -166,3 +166,15 @@ def _plural(kind: str, count: int) -> str:
 
 def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+# ── /healthz ──────────────────────────────────────────────────────────────────────────────────
+def part_failed(what: str, seconds: float) -> str:
+    """A part of the process failed; `what` is the kind of the error, if there was one."""
+    kind = f" ({what})" if what else ""
+    return f"It failed in an unforeseen way{kind} and starts again in {seconds:g} s; see the log."
+
+
+def part_refused(sentence: str, seconds: float) -> str:
+    """A part of the process may not start, which `sentence` explains."""
+    return f"{sentence.rstrip('.')}. It tries again in {seconds / 60:g} min."

@@ -102,8 +102,8 @@ class TurnRunner:
     async def run(self, claim: Claim, interrupt: Interrupt) -> None:
         """Answer the claimed questions, whatever happens, with exactly one outcome.
 
-        Only bugs and StoreUnavailable (a history that cannot be read) get out; a cancelled turn
-        stays unfinished in the store.
+        Only bugs, StoreUnavailable (a history that cannot be read) and Down get out; a cancelled
+        turn stays unfinished in the store.
         """
         try:
             await _Attempt(self, claim, interrupt).run()
@@ -157,7 +157,7 @@ class _Attempt:
                 conclusion = await self._conclude(without or await self._answer(reply))
             end = showable(self._claim, conclusion)
             if end is not conclusion:
-                log.error("the reply cannot be shown", tries=self._claim.tries)
+                log.error("the reply cannot be shown", failures=self._claim.failures)
             await _show_end(reply, end)
             return conclusion
 

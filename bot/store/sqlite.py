@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -22,14 +22,17 @@ from bot.domain import (
     Conclusion,
     Conversation,
     ConversationKey,
+    Death,
     Fence,
     Health,
     Incoming,
     Message,
+    Suspect,
     Watermark,
 )
+from bot.errors import StoreUnavailable
 from bot.ports import Clock
-from bot.store import again, changes, conversations, reads, turns, watermarks
+from bot.store import again, changes, conversations, lives, reads, turns, watermarks
 from bot.store.accept import accept
 from bot.store.check import check_at_start
 from bot.store.connection import open_readers, open_writer
@@ -48,6 +51,7 @@ class SqliteStore:
     def __init__(self, *, writer: Runner, readers: Runner, clock: Clock, watch: Watch) -> None:
         self._writer, self._readers = writer, readers
         self._watch = watch
+        self.death: Death | None = None  # how the process before died, if it did
         self._write = writer.run
         self._read = readers.run
         self._clock = clock
@@ -79,8 +83,22 @@ class SqliteStore:
                 watch = Watch(path, clock=clock)
                 writer = watch.over(writing, writes=True)
                 readers = watch.over(reading, writes=False)
-                async with watch.trying(writer):
-                    yield cls(writer=writer, readers=readers, clock=clock, watch=watch)
+                async with (
+                    watch.trying(writer),
+                    cls(writer=writer, readers=readers, clock=clock, watch=watch)._alive() as store,
+                ):
+                    yield store
+
+    @asynccontextmanager
+    async def _alive(self) -> AsyncIterator[Self]:
+        """From the start to an end as it should be; a death between the two is found out."""
+        with suppress(StoreUnavailable):  # a start and an end need no database that can be written
+            self.death = await self._write(lives.begin)
+        try:
+            yield self
+        finally:
+            with suppress(StoreUnavailable):
+                await self.leave()
 
     def health(self) -> Health:
         """Whether the database works now."""
@@ -104,6 +122,14 @@ class SqliteStore:
         """See the port."""
         now = self._clock.time()
         return await self._write(partial(turns.claim, conversation=conversation, now=now))
+
+    async def hold(self, fence: Fence, *, held: bool = True) -> None:
+        """See the port."""
+        await self._write(partial(lives.hold, fence=fence, held=held))
+
+    async def leave(self) -> None:
+        """See the port."""
+        await self._write(lives.leave)
 
     async def intend(self, fence: Fence, page: int) -> None:
         """See the port."""
@@ -210,6 +236,10 @@ class SqliteStore:
                 reads.history, conversation=conversation, epoch=epoch, before=before, limit=limit
             )
         )
+
+    async def suspects(self) -> Sequence[Suspect]:
+        """See the port."""
+        return await self._read(lives.suspects)
 
     async def find(self, key: ConversationKey) -> Conversation | None:
         """See the port."""

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from bot import commands, texts
-from bot.conclusions import MAX_ATTEMPTS, MAX_SHOWINGS
+from bot.conclusions import MAX_FAILURES, MAX_SHOWINGS
 from bot.domain import (
     Address,
     Command,
@@ -512,12 +512,12 @@ async def test_concluded_turn_is_only_shown_after_a_crash(tmp_path: Path) -> Non
         assert look(path, "SELECT state FROM turns") == [("done",)]
 
 
-async def test_turn_that_keeps_dying_is_given_up_with_a_sentence(tmp_path: Path) -> None:
+async def test_turn_that_keeps_failing_is_given_up_with_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "threadline.db"
     async with opened(path) as store:
         accepted = await store.accept(said(1))
         assert accepted.conversation is not None
-        for _ in range(MAX_ATTEMPTS):
+        for _ in range(MAX_FAILURES):
             assert await store.claim(accepted.conversation) is not None
         world = world_of(path, store)
         await world.intake.connected("sim")
@@ -526,7 +526,7 @@ async def test_turn_that_keeps_dying_is_given_up_with_a_sentence(tmp_path: Path)
         assert world.model.requests == []
 
 
-async def test_answer_whose_showing_keeps_dying_does_not_hold_its_conversation_up(
+async def test_answer_whose_showing_keeps_failing_does_not_hold_its_conversation_up(
     tmp_path: Path,
 ) -> None:
     """A sentence takes its place; the answer stays in the history."""
