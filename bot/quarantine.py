@@ -33,7 +33,7 @@ as many as one question that nothing runs beside needs."""
 TOGETHER = 4
 """Suspects that run side by side: one death leaves four to be examined alone."""
 
-ALONE_SECONDS = 30.0
+ALONE_SECONDS = 10.0
 """For so long nothing runs beside a suspect, twice as long with each of its further deaths: what
 ends the process only after a while is found as well."""
 MOST_ALONE_SECONDS = 480.0

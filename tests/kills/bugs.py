@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -152,6 +154,21 @@ def _without_complaint(transition: Callable[..., None]) -> Callable[..., None]:
     return quietly
 
 
+def poison() -> None:
+    """A question with this word kills the process, a moment after the model was asked."""
+    from bot.turn import _Attempt
+
+    ask = _Attempt._ask
+
+    async def killing(self: Any, request: Any, reply: Any) -> None:
+        if any("poison" in question.text for question in self._claim.asked):
+            await asyncio.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        await ask(self, request, reply)
+
+    _Attempt._ask = killing  # type: ignore[method-assign]
+
+
 BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
@@ -161,6 +178,7 @@ BUGS: dict[str, Callable[[], None]] = {
         find_nothing,
         two_attempts,
         forget_the_fence,
+        poison,
     )
 }
 
