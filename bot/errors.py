@@ -18,6 +18,7 @@ ThreadlineError
 │   ├── CutOff                 the stream ended before the answer did
 │   ├── TimedOut               no first token, or none for too long
 │   └── ModelFailed            anything else
+├── QueueFull                  no more turns may wait
 ├── TemplateError              a conversation template cannot be read: carries the place
 └── PlatformError              a platform, translated at the edge of an adapter
     ├── Throttled              429; carries the wait
@@ -43,6 +44,14 @@ class SettingsError(ThreadlineError):
         super().__init__(f"{setting}: {problem}")
         self.setting = setting
         self.problem = problem
+
+
+class QueueFull(ThreadlineError):
+    """No more turns may wait; `own` tells that the person's own questions are the reason."""
+
+    def __init__(self, *, own: bool) -> None:
+        super().__init__("too many of one person" if own else "too many of all")
+        self.own = own
 
 
 # ── the store ─────────────────────────────────────────────────────────────────────────────────

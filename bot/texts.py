@@ -21,6 +21,9 @@ THINKING = "Thinking…"
 THOUGHTS = "Thoughts of the model:"
 QUEUED = "In the queue: many questions are being answered at the moment."
 TOO_BUSY = "I have too many questions waiting right now. Please ask again in a few minutes."
+TOO_MANY_OF_YOURS = (
+    "Many of your questions are waiting already. Please ask this one again when some are answered."
+)
 STOPPED = "Stopped."
 STOPPED_EARLY = "Stopped before an answer began."
 RESET_MEANWHILE = "This conversation was started over."

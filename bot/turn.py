@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
@@ -22,19 +22,18 @@ from bot.conclusions import (
 )
 from bot.context import ContextWindow, message_tokens
 from bot.domain import ChatRequest, Claim, Conclusion, Delta, Message, Outcome, Reasoning
-from bot.errors import ContextTooLong, Gone, LostOwnership, ModelError, Refused
+from bot.errors import ContextTooLong, Gone, LostOwnership, ModelError, QueueFull, Refused
 from bot.frames import Control
 from bot.persistence import until_stored
 from bot.ports import ChatModel, Clock, Surface
 from bot.reply.publisher import Publisher
 from bot.scheduler import Interrupt
+from bot.slots import Slots
 from bot.thoughts import Thoughts
 from bot.transitions import Store
 
 log = structlog.stdlib.get_logger(__name__)
 
-# A wait shorter than this, in seconds, is not worth a word.
-QUEUE_NOTE_AFTER = 1.0
 # Rows of history read at a time: most contexts need one read, and a long one a few.
 HISTORY_ROWS = 50
 
@@ -50,35 +49,6 @@ class TurnOptions:
     max_concurrent: int = 200
     max_queued: int = 2_000
     reasoning: Reasoning = Reasoning.HIDDEN
-
-
-class Slots:
-    """At most `running` turns at once; beyond `queued` waiting ones nobody may wait."""
-
-    def __init__(self, *, running: int, queued: int) -> None:
-        self._free = asyncio.Semaphore(running)
-        self._most_waiting = queued
-        self._waiting = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether the queue takes nobody more."""
-        return self._free.locked() and self._waiting >= self._most_waiting
-
-    @asynccontextmanager
-    async def take(self, on_wait: Callable[[], None]) -> AsyncIterator[None]:
-        """Hold a slot; `on_wait` is called once if that takes noticeably long."""
-        timer = asyncio.get_running_loop().call_later(QUEUE_NOTE_AFTER, on_wait)
-        self._waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self._waiting -= 1
-            timer.cancel()
-        try:
-            yield
-        finally:
-            self._free.release()
 
 
 class TurnRunner:
@@ -174,12 +144,13 @@ class _Attempt:
 
     async def _answer(self, reply: Publisher) -> Conclusion:
         draft = self._draft
-        if self._runner.slots.full:
-            return draft.conclude(Outcome.FAILED, texts.TOO_BUSY, "queue full")
         if self._claim.pages and self._claim.tries == 1:  # a person asked for it again
             reply.note(texts.note(texts.AGAIN))
         try:
             done = await self._interrupt.guard(self._stream(reply))
+        except QueueFull as error:
+            sentence = texts.TOO_MANY_OF_YOURS if error.own else texts.TOO_BUSY
+            return draft.conclude(Outcome.FAILED, sentence, "queue full")
         except ModelError as error:
             log.warning("the model failed", error=repr(error), cause=repr(error.__cause__))
             return failed(draft, error)
@@ -192,7 +163,8 @@ class _Attempt:
     async def _stream(self, reply: Publisher) -> bool:
         """Bring the model's answer to the reply. True, so that `guard` can tell it from None."""
         draft = self._draft
-        async with self._runner.slots.take(on_wait=lambda: reply.note(texts.note(texts.QUEUED))):
+        waits = partial(reply.note, texts.note(texts.QUEUED))
+        async with self._runner.slots.take(_person(self._claim), on_wait=waits):
             request = await self._request(self._runner.options.context_tokens)
             if draft.notice:
                 reply.write(draft.notice + "\n\n")
@@ -228,6 +200,12 @@ class _Attempt:
             max_tokens=options.max_output_tokens,
             temperature=options.temperature,
         )
+
+
+def _person(claim: Claim) -> tuple[str, str, str]:
+    """Who asked first: edits, retries and new questions are all that person's."""
+    key, author = claim.conversation.key, claim.asked[0].author if claim.asked else None
+    return key.platform, key.workspace, author.id if author is not None else ""
 
 
 def _tokens(request: ChatRequest) -> int:
