@@ -35,6 +35,7 @@ class Draft:
     finish_reason: str | None = None
     usage: Usage | None = None
     first_token_at: float | None = None
+    shortened: bool = False  # the questions were too long to be sent whole
 
     def take(self, delta: Delta, now: float) -> None:
         """Add what came at `now`, in Unix seconds."""
@@ -66,6 +67,7 @@ class Draft:
             self.thoughts.above(thought, content),
             close_open(content),
             texts.note(sentence) if sentence else "",
+            texts.note(texts.SHORTENED) if self.shortened and content else "",
         )
         return Conclusion(
             outcome=outcome,

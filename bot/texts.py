@@ -27,6 +27,7 @@ TOO_MANY_OF_YOURS = (
 STOPPED = "Stopped."
 STOPPED_EARLY = "Stopped before an answer began."
 RESET_MEANWHILE = "This conversation was started over."
+SHORTENED = "What you wrote was too long for me, so I read only a part of it."
 EMPTY_ANSWER = "The model gave an empty answer. Please ask again."
 GAVE_UP = "I could not finish this answer after several tries. Please ask again."
 NOT_SHOWN = "I have an answer, but could not show it here. Please ask for it again."

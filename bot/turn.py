@@ -21,7 +21,7 @@ from bot.conclusions import (
     without_model,
 )
 from bot.context import ContextWindow, message_tokens
-from bot.domain import ChatRequest, Claim, Conclusion, Delta, Message, Outcome, Reasoning
+from bot.domain import ChatRequest, Claim, Conclusion, Delta, Outcome, Reasoning
 from bot.errors import ContextTooLong, Gone, LostOwnership, ModelError, QueueFull, Refused
 from bot.frames import Control
 from bot.persistence import until_stored
@@ -195,8 +195,10 @@ class _Attempt:
 
     async def _request(self, budget: int) -> ChatRequest:
         options = replace(self._runner.options, context_tokens=budget)
+        window = await read_context(self._store, self._claim, options)
+        self._draft.shortened = window.shortened
         return ChatRequest(
-            messages=await read_context(self._store, self._claim, options),
+            messages=window.messages(),
             max_tokens=options.max_output_tokens,
             temperature=options.temperature,
         )
@@ -242,8 +244,8 @@ async def _deltas(model: ChatModel, request: ChatRequest) -> AsyncIterator[Async
             await stream.aclose()
 
 
-async def read_context(store: Store, claim: Claim, options: TurnOptions) -> tuple[Message, ...]:
-    """The model's messages: read newest first, and only as far as the budget goes (invariant 9)."""
+async def read_context(store: Store, claim: Claim, options: TurnOptions) -> ContextWindow:
+    """What the model gets: read newest first, and only as far as the budget goes (invariant 9)."""
     before = claim.reply_index
     window = ContextWindow(
         budget=options.context_tokens,
@@ -258,4 +260,4 @@ async def read_context(store: Store, claim: Claim, options: TurnOptions) -> tupl
         if len(rows) < HISTORY_ROWS:
             break
         before = rows[-1].index
-    return window.messages()
+    return window

@@ -558,3 +558,27 @@ async def test_turn_that_was_reset_while_nobody_held_it_is_not_answered(tmp_path
         await world.idle()
         assert world.outcomes() == [("reset", None)]
         assert world.model.requests == []
+
+
+async def test_questions_beyond_the_budget_are_told_to_the_person_and_the_model(
+    tmp_path: Path,
+) -> None:
+    """Queued behind a running turn; the answer says in one line that it read a part."""
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        world = world_of(path, store)
+        world.model.hold = asyncio.Event()
+        await world.intake.receive(said(1, "first"))
+        await until(lambda: len(world.model.requests) == 1)
+        for number in range(2, 40):
+            await world.intake.receive(said(number, f"{number}: " + "long " * 1_000))
+        world.model.hold.set()
+        await world.idle()
+    request = world.model.requests[-1]
+    assert sum(len(message.content) for message in request.messages) < 3 * 4_100
+    assert "left out" in request.messages[-1].content
+    assert "39: long" in request.messages[-1].content
+    assert world.shown()[-1].endswith(f"_{texts.SHORTENED}_")
+    assert texts.SHORTENED not in str(
+        look(path, "SELECT content FROM messages WHERE role='assistant'")
+    )
