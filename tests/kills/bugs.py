@@ -11,6 +11,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -169,6 +170,25 @@ def poison() -> None:
     _Attempt._ask = killing  # type: ignore[method-assign]
 
 
+def discord_breaks() -> None:
+    """Discord's adapter fails in an unforeseen way as long as there is a file `break`."""
+    from adapters.discord.client import DiscordAdapter
+
+    run = DiscordAdapter.run
+
+    async def breaking(self: Any, inbox: Any) -> None:
+        running = asyncio.create_task(run(self, inbox))
+        try:
+            while not Path("break").exists():  # noqa: ASYNC240 - a test's own file
+                await asyncio.sleep(0.02)
+            raise KeyError("type")
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+
+    DiscordAdapter.run = breaking  # type: ignore[method-assign]
+
+
 BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
@@ -179,6 +199,7 @@ BUGS: dict[str, Callable[[], None]] = {
         two_attempts,
         forget_the_fence,
         poison,
+        discord_breaks,
     )
 }
 
