@@ -1,10 +1,11 @@
 """Which turns may run beside which, once the process has died with them.
 
 Invariant: the question that ends the process is found and every other one is answered. A turn that
-was running at two deaths is a suspect; suspects run a few at a time. One that was running at
-another death is examined alone, before anything else: when the process dies with nothing else
-running, that turn did it, and at the second such death it is given up. Turns that are not suspects
-wait only while one is examined alone, and for no longer than its share of time.
+was running at four deaths is a suspect; suspects run a few at a time. One that was running at
+another death, or that had the process to itself when it died, is examined alone, before anything
+else: when the process dies with nothing else running again, that turn did it and is given up.
+Turns that are not suspects wait only while one is examined alone, and for no longer than its share
+of time.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ from bot.ports import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 
-SUSPECT = 2
-"""Deaths after which a turn is a suspect: one alone may be the machine's, and costs nothing."""
+SUSPECT = 4
+"""Deaths after which a turn is a suspect: a few may be the machine's, and cost nobody any time."""
 
-PRIME = 3
+PRIME = 5
 """Deaths after which a suspect is examined alone."""
 
+LONE_FROM = 2
+"""From the death after so many on it counts when a turn had the process to itself."""
+
 LONE_DEATHS = 2
-"""So often the process dies with a suspect alone before it is given up: four deaths with it in all,
-as many as one question that nothing runs beside needs."""
+"""So often the process dies with a turn alone before that is given up: one question that nothing
+runs beside costs four deaths, one among many seven."""
 
 TOGETHER = 4
 """Suspects that run side by side: one death leaves four to be examined alone."""
@@ -88,12 +92,12 @@ class Quarantine:
         """Within `admitted`: wait for its time, if the turn is a suspect, and say whether it is."""
         conversation = claim.conversation.id
         suspect = Suspect(conversation, claim.fence.turn, claim.deaths, claim.lone_deaths)
-        if claim.deaths < SUSPECT or claim.lone_deaths >= LONE_DEATHS:
-            self._pass(conversation)
-            yield False
-        elif _is_prime(suspect):
+        if _is_prime(suspect):
             async with self._examined_alone(suspect):
                 yield True
+        elif claim.deaths < SUSPECT or claim.lone_deaths >= LONE_DEATHS:
+            self._pass(conversation)
+            yield False
         else:
             self._pass(conversation)
             async with self._examined_together():
@@ -159,8 +163,8 @@ class Quarantine:
 
     async def _share(self, suspect: Suspect) -> None:
         """Let others go on after a while: a turn may take long, and that is no crime."""
-        doubled = ALONE_SECONDS * 2 ** min(suspect.deaths - SUSPECT - 1, 10)
-        await self._clock.sleep(max(ALONE_SECONDS, min(doubled, MOST_ALONE_SECONDS)))
+        doubled = ALONE_SECONDS * 2 ** max(0, min(suspect.deaths - PRIME, 10))
+        await self._clock.sleep(min(doubled, MOST_ALONE_SECONDS))
         self._pass(suspect.conversation)
 
     # ── waiting ───────────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from bot.domain import Death, Fence, Suspect
-from bot.quarantine import SUSPECT
+from bot.quarantine import LONE_FROM, SUSPECT
 
 
 def begin(db: sqlite3.Connection) -> Death | None:
@@ -26,16 +26,16 @@ def begin(db: sqlite3.Connection) -> Death | None:
 
 
 def _count(db: sqlite3.Connection, running: int) -> None:
-    """One that dies alone is a suspect's doing; where none was held, no turn's at all."""
+    """One with a single turn may be its doing; one with none was no turn's."""
     if not running:
         db.execute(
             "UPDATE turns SET lone_deaths = 0 WHERE state <> 'done' AND lone_deaths > 0",
         )
         return
     db.execute(
-        "UPDATE turns SET lone_deaths = lone_deaths + (:running = 1 AND deaths >= :suspect),"
+        "UPDATE turns SET lone_deaths = lone_deaths + (:running = 1 AND deaths >= :from),"
         " deaths = deaths + 1 WHERE state <> 'done' AND held = 1",
-        {"running": running, "suspect": SUSPECT},
+        {"running": running, "from": LONE_FROM},
     )
 
 
@@ -61,7 +61,7 @@ def suspects(db: sqlite3.Connection) -> list[Suspect]:
     """See `Store.suspects`."""
     found = db.execute(
         "SELECT conversation_id, id, deaths, lone_deaths FROM turns"
-        " WHERE state <> 'done' AND deaths >= ? ORDER BY id",
+        " WHERE state <> 'done' AND (deaths >= ? OR lone_deaths > 0) ORDER BY id",
         (SUSPECT,),
     )
     return [Suspect(*row) for row in found]

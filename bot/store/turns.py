@@ -39,7 +39,7 @@ def claim(db: sqlite3.Connection, conversation: int, now: float) -> Claim | None
         db.execute(
             # It is still held where the attempt before failed and did not end the process.
             "UPDATE turns SET attempt = attempt + 1, claimed_at = ?, failures = failures + held,"
-            " held = deaths < ? WHERE id = ?",
+            " held = deaths < ? AND lone_deaths = 0 WHERE id = ?",
             (now, SUSPECT, turn["id"]),
         )
     return _claimed(db, turn["id"])
