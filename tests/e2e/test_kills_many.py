@@ -120,6 +120,39 @@ async def test_many_deaths_give_up_the_one_question_that_kills_and_no_other(
             group.create_task(killed(platform))
 
 
+@pytest.mark.parametrize("platform", ["slack", "slack by edits"])
+async def test_after_three_kills_the_ends_are_shown_as_soon_as_slack_takes_them(
+    platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
+) -> None:
+    """A spent budget answers 429 with a second to wait, again and again; then it is free."""
+    spent = {"status": 429, "headers": {"Retry-After": "1"}, "times": 10_000}
+    async with new_world(platform, nursery, tmp_path) as world:
+        scene = await running(world)
+        asked = await ask_many(scene, 12, words=24, rate=12.0)
+        for _ in range(3):
+            await asyncio.sleep(1.0)
+            await world.bot.kill()
+        for method in ("chat.update", "chat.stopStream"):
+            await world.stage.sim.call("fault", match=method, **spent)
+
+        async def written() -> bool:
+            return not world.look("SELECT 1 FROM turns WHERE state IN ('waiting', 'running')")
+
+        await scene.until(written, "every answer in the database")
+        await asyncio.sleep(4.0)  # each has been refused several times by then
+        refused = [r for r in await world.stage.sim.requests() if r["status"] == 429]
+        await world.stage.sim.call("clear")
+        free = time.monotonic()
+        await answered(scene, asked)
+        waited = time.monotonic() - free
+        await scene.settle()
+        verdict = await scene.verdict()
+    assert not verdict.faults, verdict
+    figures(f"{platform}: {len(refused)} refused; whole {waited:.1f} s after it was free")
+    assert waited < 1.0 + 2.0 + 2.0  # the last for a loaded machine: it was over a minute
+    assert len(refused) < 12 * 12
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("pause", [0.7, 2.5, 4.0])
