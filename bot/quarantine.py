@@ -22,7 +22,7 @@ from bot.ports import Clock
 log = structlog.stdlib.get_logger(__name__)
 
 SUSPECT = 4
-"""Deaths after which a turn is a suspect: a few may be the machine's, and cost nobody any time."""
+"""Deaths after which a turn is a suspect: a few may be the machine's, and cost no time."""
 
 PRIME = 5
 """Deaths after which a suspect is examined alone."""
@@ -35,11 +35,12 @@ LONE_DEATHS = 2
 runs beside costs four deaths, one among many seven."""
 
 TOGETHER = 4
-"""Suspects that run side by side: one death leaves four to be examined alone."""
+"""Suspects that begin together, the next when one has ended or has run for `ALONE_SECONDS`: one
+death leaves about four to be examined alone."""
 
-ALONE_SECONDS = 10.0
-"""For so long nothing runs beside a suspect, twice as long with each of its further deaths: what
-ends the process only after a while is found as well."""
+ALONE_SECONDS = 5.0
+"""For so long nothing begins beside one that is examined alone, twice as long with each of its
+further deaths: what ends the process only after a while is found as well."""
 MOST_ALONE_SECONDS = 480.0
 
 QUIET_SECONDS = 5.0
@@ -111,9 +112,16 @@ class Quarantine:
                 await self._together.acquire()
         finally:
             self._running += 1
+        place = asyncio.create_task(self._keep_place())
         try:
             await self._until_open()
             yield
+        finally:
+            place.cancel()
+
+    async def _keep_place(self) -> None:
+        try:
+            await self._clock.sleep(ALONE_SECONDS)
         finally:
             self._together.release()
 

@@ -1,7 +1,7 @@
 """How many turns run at once, and who of those that wait is next: people in turn, not turns.
 
-Invariant: the last free slot is for a person who has none, so a first question waits for nobody's
-second; of those who wait, the next slot goes to the one who has the fewest. A person may fill half
+Invariant: the last free slot is for a person who has none, so that a first question never waits
+for a second one; of those who wait, the next slot goes to the one who has the fewest. A person may fill half
 of what the queue has left, so that there is always a place for another.
 """
 
@@ -105,7 +105,7 @@ class Slots:
 
     def _next(self) -> Hashable | None:
         """Who waits and has the fewest slots, of several who got one least lately; None when
-        nobody may.
+        no one may.
         """
         if not self._free or not self._lines:
             return None

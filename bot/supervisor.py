@@ -1,4 +1,4 @@
-"""Keeps the parts of the process running, each by itself: what one does not survive costs that one.
+"""Keeps the parts of the process running, each apart from the others.
 
 Invariant: a part that fails, or ends, is started again with growing pauses while the others serve;
 /healthz says in plain words which is down and why. Only what is wrong at the start, and leaves
@@ -25,7 +25,7 @@ FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
 """Seconds between an unforeseen failure and the next start, doubled with each."""
 
 FIRST_REFUSED, LAST_REFUSED = 60.0, 900.0
-"""Seconds after a refusal, such as that of a token: somebody has to do something about it first."""
+"""Seconds after a refusal, such as that of a token: people have to do something about it first."""
 
 STEADY_SECONDS = 60.0
 """A part that ran for so long begins again with the first pause."""

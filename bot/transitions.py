@@ -46,7 +46,7 @@ class Store(Protocol):
     async def hold(self, fence: Fence, *, held: bool = True) -> None:
         """Work on a turn begins, or ended without a failure of its own.
 
-        A claim says so by itself of every turn that is no suspect.
+        A claim says so of every turn that is no suspect.
         """
         ...
 

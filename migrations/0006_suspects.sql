@@ -4,7 +4,7 @@
 -- kills it took everybody's answers with it. `held` marks the turns that a process works on; a
 -- process that ends as it should takes its marks away, and `alive`. A start that finds them counts a
 -- death for each such turn, and a lone one where it was the only one and not for the first time. What fails
--- without ending the process is counted by itself (`failures`), so that deploys count nothing.
+-- without ending the process is counted apart (`failures`), so that deploys count nothing.
 
 ALTER TABLE turns ADD COLUMN held INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1));
 ALTER TABLE turns ADD COLUMN failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0);

@@ -103,7 +103,7 @@ class Pacer:
         await self.grant(lambda: request, lambda: (priority, since))
 
     def throttled(self, retry_after: float, *scopes: str) -> None:
-        """A 429 came: nobody sends in these scopes so long; others are not concerned."""
+        """A 429 came: these scopes send nothing for so long; others are not concerned."""
         now = self._clock.monotonic()
         for scope in scopes:
             self.counters.throttled[scope] += 1

@@ -31,7 +31,7 @@ async def slack() -> AsyncIterator[SlackStage]:
 
 
 async def health(port: int) -> dict[str, Any]:
-    """What /healthz says now; nothing while nobody answers."""
+    """What /healthz says now; nothing while it does not answer."""
     try:
         async with (
             aiohttp.ClientSession() as session,
@@ -54,7 +54,7 @@ async def answered(stage: Stage, place: Place, text: str) -> None:
 async def test_a_platform_that_fails_is_started_again_while_the_other_is_answered(
     discord: DiscordStage, slack: SlackStage, model: ModelSim, tmp_path: Path
 ) -> None:
-    """What is asked there meanwhile is answered afterwards."""
+    """A question asked there meanwhile is answered afterwards."""
     await model.say("All is well.")
     port, wish = free_port(), tmp_path / "break"
     settings = {

@@ -92,6 +92,11 @@ class Machine:
         while scheduler.busy and not self._dead.is_set():
             await asyncio.sleep(0.001)
 
+    async def until_running(self, count: int) -> None:
+        """Wait until so many turns are being worked on."""
+        while len(self._running) < count:
+            await asyncio.sleep(0.001)
+
     async def _work(self, store: SqliteStore, claim: Claim, _interrupt: Interrupt) -> None:
         thread = claim.conversation.key.thread
         given_up = claim.lone_deaths >= LONE_DEATHS
@@ -216,7 +221,7 @@ async def test_kills_from_outside_give_nothing_up(machine: Machine, questions: i
     assert look(machine.path, OUTCOMES) == [("answered", questions)]
 
 
-async def test_three_deaths_cost_nobody_any_time(machine: Machine) -> None:
+async def test_three_deaths_cost_no_time(machine: Machine) -> None:
     """The turns of a process that was killed run side by side, as ever."""
     await start(machine, threads(8))
     for _ in range(3):
@@ -245,8 +250,8 @@ async def test_who_is_held_back_does_not_hold_up_a_drain(machine: Machine) -> No
     await start(machine, threads(2))
     for _ in range(5):
         async with machine.life():
-            await CLOCK.sleep(1.0)
+            await machine.until_running(2)
     async with machine.life() as (_, scheduler):
-        await CLOCK.sleep(20.0)
+        await machine.until_running(1)
         assert scheduler.busy == 2
         assert await scheduler.drain(0) == 1

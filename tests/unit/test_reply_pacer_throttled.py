@@ -123,7 +123,7 @@ async def test_a_429_closes_the_named_scopes_and_nothing_else() -> None:
 
 
 async def test_what_the_platform_says_is_left_is_not_overspent() -> None:
-    """A scope without a limit of ours takes what was told, and then waits for the reset."""
+    """A scope that we know no limit of takes what was told, and then waits for the reset."""
     desk = Desk()
     desk.pacer.observed("x", remaining=2, reset_after=30.0)
     await desk.pacer.spend("x")
@@ -140,8 +140,8 @@ async def test_what_the_platform_says_is_left_is_not_overspent() -> None:
     assert desk.pacer.delay("x") == pytest.approx(60.0 + MARGIN)
 
 
-async def test_what_was_told_wakes_whoever_waits_when_it_is_over() -> None:
-    """Nobody waits longer than the told window, and no task is left."""
+async def test_what_was_told_ends_with_its_window() -> None:
+    """A request waits no longer than that, and no task is left."""
     desk = Desk()
     desk.pacer.observed("edit", remaining=0, reset_after=5.0)
     waiting = asyncio.create_task(desk.pacer.spend("edit", priority=Priority.BACKGROUND))

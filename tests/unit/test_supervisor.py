@@ -95,7 +95,7 @@ async def test_a_part_that_fails_is_started_again_while_the_others_serve(
         assert whole.starts == 1
 
 
-async def test_pauses_grow_and_begin_anew_after_a_steady_time(clock: ManualClock) -> None:
+async def test_pauses_grow_up_to_a_minute(clock: ManualClock) -> None:
     fails = Fake(*[KeyError("type")] * 9)
     async with supervised(fails.part("discord"), clock=clock):
         at = []
