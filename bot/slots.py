@@ -1,8 +1,8 @@
 """How many turns run at once, and who of those that wait is next: people in turn, not turns.
 
 Invariant: the last free slot is for a person who has none, so that a first question never waits
-for a second one; of those who wait, the next slot goes to the one who has the fewest. A person may fill half
-of what the queue has left, so that there is always a place for another.
+for a second one; of those who wait, the next slot goes to the one who has the fewest. A person may
+fill half of what the queue has left, so that there is always a place for another.
 """
 
 from __future__ import annotations
