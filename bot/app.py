@@ -328,7 +328,7 @@ def parts(
                 listening(address)
             listens.set()
 
-        server = http_server(settings, core, adapters, supervisor, tell)
+        server = http_server(settings, core, adapters, tell, supervisor.health)
         yield Part("http", run=server.run, reached=listens.is_set, platform=False, needed=True)
 
 
@@ -336,8 +336,8 @@ def http_server(
     settings: Settings,
     core: Core,
     adapters: Mapping[str, Adapter],
-    supervisor: Supervisor,
-    listening: Callable[[str], None],
+    listening: Callable[[str], None] | None,
+    healths: Callable[[], Mapping[str, Health]] | None = None,
 ) -> HttpServer:
     """The one HTTP port: the site of the web adapter, and the routes that others lend it."""
     from adapters.web.server import HttpServer
@@ -351,7 +351,7 @@ def http_server(
         health=lambda: {
             "core": Health(ok=True, details={"turns": str(core.scheduler.busy)}),
             "database": core.database(),
-            **supervisor.health(),
+            **(healths() if healths else {n: each.health() for n, each in adapters.items()}),
         },
         apps=apps,
         site=getattr(adapters.get("web"), "site", None),
