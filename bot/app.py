@@ -9,10 +9,19 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from pydantic import SecretStr
@@ -20,17 +29,26 @@ from pydantic import SecretStr
 from bot import commands, descriptors, garbage, logs, texts
 from bot.changes import Changes
 from bot.clock import SystemClock
-from bot.domain import Finding, Health, Outcome, Role, Verdict
-from bot.errors import AnswerFailed, InUse, SettingsError, StoreError, TemplateError
+from bot.domain import Claim, Finding, Health, Outcome, Role, Suspect, Verdict
+from bot.errors import (
+    AnswerFailed,
+    Down,
+    InUse,
+    SettingsError,
+    StoreError,
+    StoreUnavailable,
+    TemplateError,
+)
 from bot.intake import Intake
 from bot.library import Library
 from bot.llm.registry import Models, build_models
-from bot.ports import Adapter, Clock
+from bot.ports import Adapter, Clock, Surface
 from bot.records import ReplyRecord
 from bot.scheduler import Scheduler
 from bot.settings import Settings, SlackMode
 from bot.store.migrate import status
 from bot.store.sqlite import SqliteStore
+from bot.supervisor import Part, Supervisor
 from bot.turn import TurnOptions, TurnRunner
 
 if TYPE_CHECKING:
@@ -53,6 +71,7 @@ class Core:
     scheduler: Scheduler
     library: Library
     database: Callable[[], Health]
+    leave: Callable[[], Awaitable[None]]
     default_model: str
 
 
@@ -61,20 +80,24 @@ async def run(settings: Settings, *, listening: Callable[[str], None] | None = N
     """Serve every configured platform until SIGTERM or SIGINT, then drain.
 
     `listening` is called with the address of the web adapter once it answers there. Raises
-    SettingsError before anything starts, CannotStart when a platform refuses us.
+    SettingsError before anything starts, CannotStart when every platform refuses us, or the HTTP
+    port cannot be had.
     """
     settings.require_consistent()
     clock = SystemClock()
     adapters = platforms(settings, clock)
-    async with open_core(settings, adapters, clock) as core:
+    supervisor = Supervisor(clock)
+    async with open_core(settings, adapters, clock, is_down=supervisor.is_down) as core:
         if settings.serves_web:
             adapters["web"] = web_adapter(settings, core, clock)
         if settings.serves_web and not settings.serves_site:
             log.info("the page and the API are closed: HTTP_TOKENS opens them")
+        for part in parts(settings, core, adapters, supervisor, listening):
+            supervisor.add(part)
         log.info("running", platforms=sorted(adapters), model=",".join(settings.llm_chain))
         async with garbage.collecting(lambda: core.scheduler.busy > 0, clock):
             with _signals(signal.SIGTERM, signal.SIGINT) as stop:
-                await _serve(settings, core, adapters, stop, listening)
+                await _serve(settings, core, supervisor.run(), stop)
 
 
 async def chat(settings: Settings, conversation: str) -> None:
@@ -110,7 +133,7 @@ async def _chat_here(settings: Settings, conversation: str, lines: LineReader, p
     adapters: dict[str, Adapter] = {console.name: console}
     async with open_core(settings, adapters, clock) as core:
         with _signals(signal.SIGTERM) as stop:
-            await _serve(settings, core, adapters, stop)
+            await _serve(settings, core, console.run(core.intake), stop)
         if piped and console.turn is not None:
             reply = await core.library.reply(console.turn)
             if reply is not None:
@@ -127,32 +150,27 @@ def _require_answer(reply: ReplyRecord) -> None:
 async def _serve(
     settings: Settings,
     core: Core,
-    adapters: Mapping[str, Adapter],
+    work: Coroutine[Any, Any, None],
     stop: asyncio.Event,
-    listening: Callable[[str], None] | None = None,
 ) -> None:
-    """Until `stop`, or until an adapter ends or fails; running turns are given their time."""
-    serving = [
-        asyncio.create_task(adapter.run(core.intake), name=name)
-        for name, adapter in adapters.items()
-    ]
-    if "web" in adapters:
-        server = http_server(settings, core, adapters, listening)
-        serving.append(asyncio.create_task(server.run(), name="http"))
+    """Until `stop`, or until `work` ends or fails; running turns are given their time."""
+    serving = asyncio.create_task(work, name="serving")
     waiting = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait([*serving, waiting], return_when=asyncio.FIRST_COMPLETED)
-        await _drain(settings, core)
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        await _drain(settings, core)  # on surfaces that still work
     finally:
-        for task in (*serving, waiting):
+        for task in (serving, waiting):
             task.cancel()
-        results = await asyncio.gather(*serving, waiting, return_exceptions=True)
+        results = await asyncio.gather(serving, waiting, return_exceptions=True)
     for result in results:
         if isinstance(result, Exception):
             raise result
 
 
 async def _drain(settings: Settings, core: Core) -> None:
+    with contextlib.suppress(StoreUnavailable):
+        await core.leave()  # whatever ends the process from now on is no turn's doing
     if core.scheduler.busy:
         log.info("draining", turns=core.scheduler.busy, seconds=settings.drain_seconds)
     left = await core.scheduler.drain(settings.drain_seconds)
@@ -183,14 +201,26 @@ def _signals(*numbers: signal.Signals) -> Iterator[asyncio.Event]:
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
 @contextlib.asynccontextmanager
 async def open_core(
-    settings: Settings, adapters: Mapping[str, Adapter], clock: Clock
+    settings: Settings,
+    adapters: Mapping[str, Adapter],
+    clock: Clock,
+    is_down: Callable[[str], bool] = lambda _platform: False,
 ) -> AsyncIterator[Core]:
     """The core around the database and the models, closed in the right order."""
     async with (
         contextlib.aclosing(build_models(settings)) as models,
         SqliteStore.open(settings.database_path, clock=clock) as store,
     ):
-        yield _core(settings, adapters, clock, store, models)
+        suspects: Sequence[Suspect] = ()
+        with contextlib.suppress(StoreUnavailable):  # each says so itself when it is claimed
+            suspects = await store.suspects()
+        if store.death is not None:
+            log.error(
+                "the process before this one died",
+                turns=store.death.running,
+                suspects=len(suspects),
+            )
+        yield _core(settings, adapters, clock, store, models, suspects, is_down)
 
 
 def _core(
@@ -199,10 +229,18 @@ def _core(
     clock: Clock,
     store: SqliteStore,
     models: Models,
+    suspects: Sequence[Suspect],
+    is_down: Callable[[str], bool],
 ) -> Core:
+    def surface(claim: Claim) -> Surface:
+        platform = claim.conversation.key.platform
+        if is_down(platform):
+            raise Down(platform)
+        return adapters[platform].surface(claim)
+
     runner = TurnRunner(
         store=store,
-        surface=lambda claim: adapters[claim.conversation.key.platform].surface(claim),
+        surface=surface,
         default_model=models.default,
         models=models.choices,
         options=TurnOptions(
@@ -217,7 +255,7 @@ def _core(
         ),
         clock=clock,
     )
-    scheduler = Scheduler(store=store, work=runner.run, clock=clock)
+    scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=suspects)
     offered = settings.model_choices
     intake = Intake(
         store=store,
@@ -245,6 +283,7 @@ def _core(
         scheduler=scheduler,
         library=store.library(interrupt=scheduler.interrupt),
         database=store.health,
+        leave=store.leave,
         default_model=models.default.name,
     )
 
@@ -310,11 +349,40 @@ def _opening(path: Path | None) -> tuple[tuple[Role, str], ...]:
         raise SettingsError("WEB_OPENING", f"{path}: {error}") from error
 
 
+def parts(
+    settings: Settings,
+    core: Core,
+    adapters: Mapping[str, Adapter],
+    supervisor: Supervisor,
+    listening: Callable[[str], None] | None,
+) -> Iterator[Part]:
+    """What runs: every adapter, and the HTTP port where there is one."""
+    for name, adapter in adapters.items():
+        yield Part(
+            name,
+            run=partial(adapter.run, core.intake),
+            reached=partial(core.intake.has_connected, name),
+            health=adapter.health,
+            platform=name != "web",
+        )
+    if "web" in adapters:
+        listens = asyncio.Event()
+
+        def tell(address: str) -> None:
+            if listening is not None and not listens.is_set():
+                listening(address)
+            listens.set()
+
+        server = http_server(settings, core, adapters, tell, supervisor.health)
+        yield Part("http", run=server.run, reached=listens.is_set, platform=False, needed=True)
+
+
 def http_server(
     settings: Settings,
     core: Core,
     adapters: Mapping[str, Adapter],
     listening: Callable[[str], None] | None,
+    healths: Callable[[], Mapping[str, Health]] | None = None,
 ) -> HttpServer:
     """The one HTTP port: the site of the web adapter, and the routes that others lend it."""
     from adapters.web.auth import closed
@@ -331,7 +399,7 @@ def http_server(
         health=lambda: {
             "core": Health(ok=True, details={"turns": str(core.scheduler.busy)}),
             "database": core.database(),
-            **{name: adapter.health() for name, adapter in adapters.items()},
+            **(healths() if healths else {n: each.health() for n, each in adapters.items()}),
         },
         apps=apps,
         site=site if settings.serves_site else closed,

@@ -11,11 +11,13 @@ from bot import texts
 from bot.domain import Claim, Conclusion, Delta, Outcome, Usage
 from bot.errors import ContentRefused, ModelError
 from bot.frames import Control
+from bot.quarantine import LONE_DEATHS
 from bot.reply.mend import close_open
 from bot.thoughts import Thoughts, parted
 
-# A turn whose process died this often is given up: what kills it may be the turn itself.
-MAX_ATTEMPTS = 4
+# A turn that failed this often in ways that we did not foresee is given up. One that ends the
+# process is found by `bot.quarantine`; deploys and the deaths that others cause count nothing.
+MAX_FAILURES = 4
 # What was concluded is tried to be shown far more often: an outage of the platform costs a try
 # every eleven minutes, so this is four hours. Then a sentence of ours takes its place, and what
 # comes after it in the conversation is not held up for ever.
@@ -33,6 +35,7 @@ class Draft:
     finish_reason: str | None = None
     usage: Usage | None = None
     first_token_at: float | None = None
+    shortened: bool = False  # the questions were too long to be sent whole
 
     def take(self, delta: Delta, now: float) -> None:
         """Add what came at `now`, in Unix seconds."""
@@ -64,6 +67,7 @@ class Draft:
             self.thoughts.above(thought, content),
             close_open(content),
             texts.note(sentence) if sentence else "",
+            texts.note(texts.SHORTENED) if self.shortened and content else "",
         )
         return Conclusion(
             outcome=outcome,
@@ -95,7 +99,9 @@ def without_model(claim: Claim, draft: Draft) -> Conclusion | None:
         return draft.conclude(Outcome.STOPPED, texts.QUESTION_DELETED)
     if claim.stopping:
         return draft.conclude(Outcome.STOPPED, texts.STOPPED)
-    if claim.tries > MAX_ATTEMPTS:
+    if claim.lone_deaths >= LONE_DEATHS:
+        return draft.conclude(Outcome.FAILED, texts.GAVE_UP, "it ends the process")
+    if claim.failures >= MAX_FAILURES:
         return draft.conclude(Outcome.FAILED, texts.GAVE_UP, "too many attempts")
     if all(question.late for question in claim.asked):
         apology = texts.note(texts.MISSED)
@@ -137,11 +143,12 @@ def ended(draft: Draft) -> Conclusion:
 
 
 def showable(claim: Claim, conclusion: Conclusion) -> Conclusion:
-    """The end as it is to be shown: where showing it kills the process again and again, a sentence.
+    """The end as it is to be shown: a sentence, where showing it fails or ends the process.
 
     The answer stays in the history, and may be asked for once more.
     """
-    if claim.tries <= MAX_SHOWINGS or not conclusion.display:
+    fails = claim.failures >= MAX_SHOWINGS or claim.lone_deaths >= LONE_DEATHS
+    if not fails or claim.conclusion is None or not conclusion.display:
         return conclusion
     return replace(conclusion, display=texts.note(texts.NOT_SHOWN))
 

@@ -1,8 +1,9 @@
 """What the model gets of a conversation: pure, within a token budget that is counted offline.
 
-The oldest whole messages are dropped first; the system prompt and the questions never are. What is
-sent is what the strictest chat templates take: one system message, then people and the assistant in
-turn, people first and last, nothing empty.
+The oldest whole messages are dropped first, the system prompt never. Of the questions the newest
+that fit are whole; the first that does not keeps its beginning and its end, and older ones are left
+out. What is sent is what the strictest chat templates take: one system message, then people and the
+assistant in turn, people first and last, nothing empty.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ ASTRAL_TOKENS = 3
 # question was deleted or is no longer in the window, and for a bare mention. It costs five tokens,
 # which may go beyond the budget: the estimates leave more room than that.
 UNSAID = "…"
+# A question is not cut to fewer tokens than this: so little says nothing. The newest one has as
+# many even where the system prompt has used up the budget.
+LEAST_TOKENS = 100
 
 
 def count_tokens(text: str) -> int:
@@ -50,11 +54,30 @@ def today(now: float, zone: tzinfo | None) -> str:
     return f"Today is {day} ({getattr(zone, 'key', None) or moment.tzname()})."
 
 
+def shortened(text: str, tokens: int) -> str:
+    """The beginning and the end of a text, within so many tokens, with what is missing said."""
+    keep = min(len(text), ASCII_CHARACTERS_PER_TOKEN * tokens)
+    while True:
+        head, tail = text[: keep - keep // 2], text[len(text) - keep // 2 :]
+        short = f"{head}\n[{len(text) - keep:,} characters are left out here]\n{tail}"
+        cost = count_tokens(short)
+        if cost <= tokens or not keep:
+            return short
+        keep = max(0, min(keep - 1, keep * tokens // cost))
+
+
+def _fits(message: Message, tokens: int) -> bool:
+    """Whether it costs no more; what is far too long is not counted."""
+    if len(message.content) > ASCII_CHARACTERS_PER_TOKEN * max(0, tokens):
+        return False
+    return message_tokens(message) <= tokens
+
+
 class ContextWindow:
     """Takes messages newest first and says when the budget is used up.
 
-    `budget` is in tokens and includes the system prompt; messages whose id is in `questions` are
-    kept even beyond it. `today` ends what the system says, unless the prompt is switched off.
+    `budget` is in tokens and includes the system prompt; a message whose id is in `questions` is
+    cut where it does not fit. `today` ends what the system says, unless the prompt is switched off.
     """
 
     def __init__(
@@ -66,27 +89,57 @@ class ContextWindow:
         self._questions = questions
         self._newest_first: list[Message] = []
         self._missing = set(questions)
-        self._closed = False
+        self._closed = False  # for history
+        self._full = False  # for questions
+        self._cut = False
 
     def add(self, messages: Iterable[Message]) -> None:
         """Take older messages, newest first, until one does not fit."""
         for message in messages:
             if message.id in self._questions:
-                self._missing.discard(message.id)
-            elif self._left < message_tokens(message):
+                self._ask(message)
+            elif not self._closed and _fits(message, self._left):
+                self._take(message)
+            else:
                 self._closed = True
-            if message.id in self._questions or not self._closed:
-                self._left -= message_tokens(message)
-                self._newest_first.append(message)
+
+    def _ask(self, message: Message) -> None:
+        """Take a question, as far as there is room."""
+        newest = self._missing == self._questions
+        room = max(self._left, LEAST_TOKENS) if newest else self._left
+        if self._full:
+            return
+        if _fits(message, room):
+            self._missing.discard(message.id)
+            self._take(message)
+        elif room >= LEAST_TOKENS:
+            self._missing.discard(message.id)
+            text = shortened(message.content, room - TOKENS_PER_MESSAGE)
+            self._take(replace(message, content=text))
+            self._full = self._closed = self._cut = True
+        else:
+            self._full = self._closed = True
+
+    def _take(self, message: Message) -> None:
+        self._left -= message_tokens(message)
+        self._newest_first.append(message)
 
     @property
     def full(self) -> bool:
         """Whether older messages would be dropped."""
-        return self._closed and not self._missing
+        return self._closed and (self._full or not self._missing)
+
+    @property
+    def shortened(self) -> bool:
+        """Whether a question was cut, or left out."""
+        return self._cut or bool(self._missing)
 
     def messages(self) -> tuple[Message, ...]:
         """System prompt first, then by index; with names where several people speak."""
         kept = named(self._newest_first[::-1])
+        if self._missing:
+            said = f"[Earlier messages left out, as they are too long: {len(self._missing)}]"
+            kept = [Message(Role.USER, said), *kept]
         return alternating((*self._system[:1], *kept, *self._system[1:]))
 
 

@@ -282,8 +282,10 @@ class Claim:
     epoch has messages besides the questions. `pages` are those that earlier attempts intended or
     posted. `conclusion` is set when an earlier attempt ended the turn but did not get its last
     text shown: then only showing is left; one with nothing to show takes the reply away. `tries`
-    counts the attempts since the turn was opened (again). `stopping`: people stopped it, and the
-    process died before it was concluded.
+    counts the attempts since the turn was opened (again), `failures` those of them that failed and
+    left the process alive; `deaths` are those of processes that worked on it, `lone_deaths` those
+    that worked on nothing else. `stopping`: people stopped it, and the process died before it was
+    concluded.
     """
 
     fence: Fence
@@ -296,11 +298,31 @@ class Claim:
     conclusion: Conclusion | None = None
     tries: int = 1
     stopping: bool = False
+    failures: int = 0
+    deaths: int = 0
+    lone_deaths: int = 0
 
     @property
     def asked(self) -> tuple[Question, ...]:
         """The questions that are still there."""
         return tuple(question for question in self.questions if not question.erased)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """An unfinished turn of a conversation that processes died with: see `bot.quarantine`."""
+
+    conversation: int
+    turn: int
+    deaths: int
+    lone_deaths: int
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How the process before this one ended, with so many turns in work."""
+
+    running: int
 
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────

@@ -24,6 +24,7 @@ ThreadlineError
 │   ├── CutOff                 the stream ended before the answer did
 │   ├── TimedOut               no first token, or none for too long
 │   └── ModelFailed            anything else
+├── QueueFull                  no more turns may wait
 ├── TemplateError              a conversation template cannot be read: carries the place
 └── PlatformError              a platform, translated at the edge of an adapter
     ├── Throttled              429; carries the wait
@@ -31,6 +32,7 @@ ThreadlineError
     ├── Unsettled              nobody knows whether the request was carried out
     ├── Refused                the platform will never take this request
     │   └── FilesRefused       the place takes no files, or not this one: text may do
+    ├── Down                   the platform's adapter does not run: the turn waits for it
     └── CannotStart            a token, an intent or a scope is missing
 """
 
@@ -60,6 +62,14 @@ class SettingsError(ThreadlineError):
 
 class AnswerFailed(ThreadlineError):
     """A question that a program asked through a pipe was not answered, or not to the end."""
+
+
+class QueueFull(ThreadlineError):
+    """No more turns may wait; `own` tells that the person's own questions are the reason."""
+
+    def __init__(self, *, own: bool) -> None:
+        super().__init__("too many of one person" if own else "too many of all")
+        self.own = own
 
 
 # ── the store ─────────────────────────────────────────────────────────────────────────────────
@@ -227,6 +237,10 @@ class Refused(PlatformError):
 
 class FilesRefused(Refused):
     """The place takes no files, or not this one: what it holds can still go as text."""
+
+
+class Down(PlatformError):
+    """The adapter of the turn's platform does not run now: its next connection takes it up."""
 
 
 class CannotStart(PlatformError):

@@ -138,9 +138,10 @@ class Request:
 
     `text` is rendered for the platform, with a `file` its caption; `page` is counted from 0; `end`
     is how much of the reply's source is on the screen after it, and `sealed` whether the page is
-    full then; `scopes` are the budgets that it costs. `keeps` are those of which one more request
-    is left for the reply's end from then on (None: the same as before), and `grows` is the budget
-    that what comes next will cost. `otherwise` is what to do where this has no room for long.
+    full then; `scopes` are the budgets that it costs, the narrowest first. `keeps` are those of
+    which one more request is left for the reply's end from then on (None: the same as before), and
+    `grows` is the budget that what comes next will cost. `otherwise` is what to do where this has
+    no room for long.
     """
 
     action: Action

@@ -66,6 +66,7 @@ class Intake:
         self._clock, self._missed_seconds = clock, missed_seconds
         self._answers: set[asyncio.Task[None]] = set()
         self._apologies = Apologies(clock.monotonic)
+        self._connected: set[str] = set()
 
     async def receive(self, incoming: Incoming) -> Receipt:
         """Accept a message; raises StoreUnavailable when it could not be stored."""
@@ -140,11 +141,16 @@ class Intake:
 
     async def connected(self, platform: str) -> None:
         """Events of this platform arrive from now on: go on with what was left unfinished."""
+        self._connected.add(platform)
         unfinished = await until_stored(lambda: self._store.unfinished(platform), self._clock.sleep)
         if unfinished:
             log.info("going on with unfinished turns", platform=platform, turns=len(unfinished))
         for conversation in unfinished:
             self._scheduler.wake(conversation)
+
+    def has_connected(self, platform: str) -> bool:
+        """Whether events of this platform have ever arrived."""
+        return platform in self._connected
 
     async def conversation_of(self, source: str) -> ConversationKey | None:
         """The conversation that a platform message belongs to."""

@@ -122,6 +122,21 @@ class Grants(Protocol):
         """A 429 came: nobody sends in these scopes for `retry_after` seconds."""
         ...
 
+    def refund(self, *scopes: str) -> None:
+        """A request that was granted got a 429, so the platform did not count it."""
+        ...
+
+    def observed(self, scope: str, *, remaining: int, reset_after: float) -> None:
+        """The platform said what is left of a budget until it is whole again, in seconds.
+
+        It counts besides our own limit, also for a scope that we know no limit of.
+        """
+        ...
+
+    def delay(self, *scopes: str) -> float:
+        """Seconds until an urgent request in these scopes may be sent, at the least; 0 is now."""
+        ...
+
 
 class Surface(Protocol):
     """Where one reply is shown."""

@@ -7,15 +7,16 @@ is the store's knowledge: `wake` only says that it is worth looking.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import structlog
 
-from bot.domain import Claim, ConversationKey, Outcome
-from bot.errors import StoreUnavailable
+from bot.domain import Claim, ConversationKey, Outcome, Suspect
+from bot.errors import Down, StoreUnavailable
 from bot.persistence import until_stored
 from bot.ports import Clock
+from bot.quarantine import Quarantine
 from bot.transitions import Store
 
 log = structlog.stdlib.get_logger(__name__)
@@ -77,9 +78,15 @@ class Scheduler:
     """Runs turns: `work(claim, interrupt)` does one, from the claim to its last page."""
 
     def __init__(
-        self, *, store: Store, work: Callable[[Claim, Interrupt], Awaitable[None]], clock: Clock
+        self,
+        *,
+        store: Store,
+        work: Callable[[Claim, Interrupt], Awaitable[None]],
+        clock: Clock,
+        suspects: Sequence[Suspect] = (),
     ) -> None:
         self._store, self._work, self._clock = store, work, clock
+        self._quarantine = Quarantine(clock, suspects)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._interrupts: dict[int, Interrupt] = {}
         self._woken: set[int] = set()
@@ -98,6 +105,7 @@ class Scheduler:
         if self._draining:
             return
         self._woken.add(conversation)
+        self._quarantine.expect(conversation)
         if conversation not in self._tasks:
             task = asyncio.create_task(self._serve(conversation), name=f"turns-{conversation}")
             self._tasks[conversation] = task
@@ -136,21 +144,24 @@ class Scheduler:
         it in the same messages.
         """
         self._draining = True
-        running = set(self._tasks.values())
-        if not running:
-            return 0
-        _, late = await asyncio.wait(running, timeout=seconds)
+        idle = self._quarantine.held_back
+        for task in idle:
+            task.cancel()
+        late = set(self._tasks.values()) - idle
+        if late:
+            _, late = await asyncio.wait(late, timeout=seconds)
         for task in late:
             task.cancel()
-        if late:
-            await asyncio.wait(late)
+        if late | idle:
+            await asyncio.wait(late | idle)
         return len(late)
 
     async def _serve(self, conversation: int) -> None:
         try:
             while conversation in self._woken and not self._draining:
                 self._woken.discard(conversation)
-                await self._run_next(conversation)
+                async with self._quarantine.admitted(conversation):
+                    await self._run_next(conversation)
         finally:
             del self._tasks[conversation]
             self._interrupts.pop(conversation, None)
@@ -163,7 +174,7 @@ class Scheduler:
             claim = await until_stored(lambda: self._store.claim(conversation), self._clock.sleep)
             if claim is None:
                 return
-            attempt = claim.tries
+            attempt = claim.failures + 1
             self._woken.add(conversation)
             await self._run(claim)
         except StoreUnavailable as error:
@@ -181,10 +192,26 @@ class Scheduler:
             with structlog.contextvars.bound_contextvars(
                 turn=claim.fence.turn, conversation=str(claim.conversation.key)
             ):
-                await self._work(claim, interrupt)
+                async with self._quarantine.examined(claim) as suspect:
+                    if suspect:
+                        await self._hold(claim, held=True)
+                    await self._attempt(claim, interrupt)
         finally:
             if not interrupt.again:
                 del self._interrupts[claim.conversation.id]
+
+    async def _attempt(self, claim: Claim, interrupt: Interrupt) -> None:
+        try:
+            await self._work(claim, interrupt)
+        except Down as error:
+            # At once: what is woken from here on is woken because the platform is there again.
+            self._woken.discard(claim.conversation.id)
+            log.info("a turn waits for its platform", platform=str(error))
+            await self._hold(claim, held=False)
+
+    async def _hold(self, claim: Claim, *, held: bool) -> None:
+        fence = claim.fence
+        await until_stored(lambda: self._store.hold(fence, held=held), self._clock.sleep)
 
     def _interrupt_of(self, claim: Claim) -> Interrupt:
         """A new one; what was wished between two attempts at one turn is wished of the second."""

@@ -28,9 +28,13 @@ LOADING = (
 )
 QUEUED = "In the queue: many questions are being answered at the moment."
 TOO_BUSY = "I have too many questions waiting right now. Please ask again in a few minutes."
+TOO_MANY_OF_YOURS = (
+    "Many of your questions are waiting already. Please ask this one again when some are answered."
+)
 STOPPED = "Stopped."
 STOPPED_EARLY = "Stopped before an answer began."
 RESET_MEANWHILE = "This conversation was started over."
+SHORTENED = "What you wrote was too long for me, so I read only a part of it."
 EMPTY_ANSWER = "The model gave an empty answer. Please ask again."
 THOUGHT_TOO_LONG = (
     "The model used up its length limit while it was still thinking, before an answer began. "
@@ -221,3 +225,15 @@ def _plural(kind: str, count: int) -> str:
 
 def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+# ── /healthz ──────────────────────────────────────────────────────────────────────────────────
+def part_failed(what: str, seconds: float) -> str:
+    """A part of the process failed; `what` is the kind of the error, if there was one."""
+    kind = f" ({what})" if what else ""
+    return f"It failed in an unforeseen way{kind} and starts again in {seconds:g} s; see the log."
+
+
+def part_refused(sentence: str, seconds: float) -> str:
+    """A part of the process may not start, which `sentence` explains."""
+    return f"{sentence.rstrip('.')}. It tries again in {seconds / 60:g} min."

@@ -17,6 +17,7 @@ from bot.domain import (
     Fence,
     Incoming,
     Message,
+    Suspect,
     Watermark,
 )
 
@@ -40,6 +41,21 @@ class Store(Protocol):
 
         Binds the questions in the platform's order, and reserves the reply's index.
         """
+        ...
+
+    async def hold(self, fence: Fence, *, held: bool = True) -> None:
+        """Work on a turn begins, or ended without a failure of its own.
+
+        A claim says so of every turn that is no suspect.
+        """
+        ...
+
+    async def leave(self) -> None:
+        """The process is about to end as it should: what it works on now counts no death."""
+        ...
+
+    async def suspects(self) -> Sequence[Suspect]:
+        """The unfinished turns that processes died with: see `bot.quarantine`."""
         ...
 
     async def unfinished(self, platform: str) -> Sequence[int]:

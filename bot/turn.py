@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import tzinfo
+from functools import partial
 
 import structlog
 
@@ -22,20 +22,19 @@ from bot.conclusions import (
     without_model,
 )
 from bot.context import ContextWindow, Windows, message_tokens, today
-from bot.domain import ChatRequest, Claim, Conclusion, Delta, Message, Outcome, Reasoning
-from bot.errors import ContextTooLong, Gone, LostOwnership, ModelError, Refused
+from bot.domain import ChatRequest, Claim, Conclusion, Delta, Outcome, Reasoning
+from bot.errors import ContextTooLong, Gone, LostOwnership, ModelError, QueueFull, Refused
 from bot.frames import Control
 from bot.persistence import until_stored
 from bot.ports import ChatModel, Clock, Surface
 from bot.reply.publisher import Publisher
 from bot.scheduler import Interrupt
+from bot.slots import Slots
 from bot.thoughts import Thoughts
 from bot.transitions import Store
 
 log = structlog.stdlib.get_logger(__name__)
 
-# A wait shorter than this, in seconds, is not worth a word.
-QUEUE_NOTE_AFTER = 1.0
 # Rows of history read at a time: most contexts need one read, and a long one a few.
 HISTORY_ROWS = 50
 
@@ -52,35 +51,6 @@ class TurnOptions:
     max_concurrent: int = 200
     max_queued: int = 2_000
     reasoning: Reasoning = Reasoning.HIDDEN
-
-
-class Slots:
-    """At most `running` turns at once; beyond `queued` waiting ones nobody may wait."""
-
-    def __init__(self, *, running: int, queued: int) -> None:
-        self._free = asyncio.Semaphore(running)
-        self._most_waiting = queued
-        self._waiting = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether the queue takes nobody more."""
-        return self._free.locked() and self._waiting >= self._most_waiting
-
-    @asynccontextmanager
-    async def take(self, on_wait: Callable[[], None]) -> AsyncIterator[None]:
-        """Hold a slot; `on_wait` is called once if that takes noticeably long."""
-        timer = asyncio.get_running_loop().call_later(QUEUE_NOTE_AFTER, on_wait)
-        self._waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self._waiting -= 1
-            timer.cancel()
-        try:
-            yield
-        finally:
-            self._free.release()
 
 
 class TurnRunner:
@@ -105,8 +75,8 @@ class TurnRunner:
     async def run(self, claim: Claim, interrupt: Interrupt) -> None:
         """Answer the claimed questions, whatever happens, with exactly one outcome.
 
-        Only bugs and StoreUnavailable (a history that cannot be read) get out; a cancelled turn
-        stays unfinished in the store.
+        Only bugs, StoreUnavailable (a history that cannot be read) and Down get out; a cancelled
+        turn stays unfinished in the store.
         """
         try:
             await _Attempt(self, claim, interrupt).run()
@@ -160,7 +130,7 @@ class _Attempt:
                 conclusion = await self._conclude(without or await self._answer(reply))
             end = showable(self._claim, conclusion)
             if end is not conclusion:
-                log.error("the reply cannot be shown", tries=self._claim.tries)
+                log.error("the reply cannot be shown", failures=self._claim.failures)
             await _show_end(reply, end)
             return conclusion
 
@@ -177,12 +147,13 @@ class _Attempt:
 
     async def _answer(self, reply: Publisher) -> Conclusion:
         draft = self._draft
-        if self._runner.slots.full:
-            return draft.conclude(Outcome.FAILED, texts.TOO_BUSY, "queue full")
         if self._claim.pages and self._claim.tries == 1:  # a person asked for it again
             reply.note(texts.note(texts.AGAIN))
         try:
             done = await self._interrupt.guard(self._stream(reply))
+        except QueueFull as error:
+            sentence = texts.TOO_MANY_OF_YOURS if error.own else texts.TOO_BUSY
+            return draft.conclude(Outcome.FAILED, sentence, "queue full")
         except ModelError as error:
             log.warning(
                 "the model failed",
@@ -200,7 +171,8 @@ class _Attempt:
     async def _stream(self, reply: Publisher) -> bool:
         """Bring the model's answer to the reply. True, so that `guard` can tell it from None."""
         draft = self._draft
-        async with self._runner.slots.take(on_wait=lambda: reply.note(texts.note(texts.QUEUED))):
+        waits = partial(reply.note, texts.note(texts.QUEUED))
+        async with self._runner.slots.take(_person(self._claim), on_wait=waits):
             model = self._runner.model(self._claim).name
             budget = self._runner.windows.budget(model, self._runner.options.context_tokens)
             request = await self._request(budget)
@@ -256,13 +228,20 @@ class _Attempt:
 
     async def _request(self, budget: int) -> ChatRequest:
         options = replace(self._runner.options, context_tokens=budget)
+        now = self._runner.clock.time()
+        window = await read_context(self._store, self._claim, options, now)
+        self._draft.shortened = window.shortened
         return ChatRequest(
-            messages=await read_context(
-                self._store, self._claim, options, self._runner.clock.time()
-            ),
+            messages=window.messages(),
             max_tokens=options.max_output_tokens,
             temperature=options.temperature,
         )
+
+
+def _person(claim: Claim) -> tuple[str, str, str]:
+    """Who asked first: edits, retries and new questions are all that person's."""
+    key, author = claim.conversation.key, claim.asked[0].author if claim.asked else None
+    return key.platform, key.workspace, author.id if author is not None else ""
 
 
 def _tokens(request: ChatRequest) -> int:
@@ -301,8 +280,8 @@ async def _deltas(model: ChatModel, request: ChatRequest) -> AsyncIterator[Async
 
 async def read_context(
     store: Store, claim: Claim, options: TurnOptions, now: float
-) -> tuple[Message, ...]:
-    """The model's messages: read newest first, and only as far as the budget goes (invariant 9)."""
+) -> ContextWindow:
+    """What the model gets: read newest first, and only as far as the budget goes (invariant 9)."""
     before = claim.reply_index
     window = ContextWindow(
         budget=options.context_tokens,
@@ -318,4 +297,4 @@ async def read_context(
         if len(rows) < HISTORY_ROWS:
             break
         before = rows[-1].index
-    return window.messages()
+    return window

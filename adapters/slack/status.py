@@ -247,6 +247,7 @@ class Status:
             await self._api.write(method, channel_id=channel, thread_ts=thread, status=status)
         except Throttled as error:
             self._api.grants.throttled(error.retry_after, *error.scopes)
+            self._api.grants.refund(method)
             raise
 
     async def _granted(self, method: str, *, clears: bool) -> None:

@@ -208,6 +208,7 @@ class WebApi:
             return await send()
         except Throttled as error:
             self.grants.throttled(error.retry_after, *error.scopes)
+            self.grants.refund(*scopes)
             raise
 
     async def _call(self, method: str, scopes: tuple[str, ...], **request: Any) -> Answer:

@@ -104,8 +104,11 @@ class Delivery:
             self.shown = await self._sent(request)
         except Throttled as error:
             log.warning("the platform throttles", retry_after=error.retry_after)
-            scopes = error.scopes or request.scopes
+            # A 429 that names no scope is taken for one of the narrowest: a wrong guess costs one
+            # more 429, and closing a budget that others share would silence them.
+            scopes = error.scopes or request.scopes[:1]
             self._surface.grants.throttled(error.retry_after, *scopes)
+            self._surface.grants.refund(*request.scopes)
         except Unsettled as error:
             if request.action is not Action.REMOVE:  # there or not, it is to be removed again
                 self._doubt(request.page)

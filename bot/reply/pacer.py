@@ -103,11 +103,27 @@ class Pacer:
         await self.grant(lambda: request, lambda: (priority, since))
 
     def throttled(self, retry_after: float, *scopes: str) -> None:
-        """A 429 came: nobody sends in these scopes (none named: in any known one) so long."""
+        """A 429 came: these scopes send nothing for so long; others are not concerned."""
         now = self._clock.monotonic()
-        for scope in scopes or self.scopes:
+        for scope in scopes:
             self.counters.throttled[scope] += 1
             self._bucket(scope).close(now, retry_after)
+
+    def refund(self, *scopes: str) -> None:
+        """A request that was granted got a 429, so the platform did not count it."""
+        for scope in scopes:
+            self._bucket(scope).refund_last()
+            self._room.look(scope, self._clock.monotonic())
+        self._arm()
+
+    def observed(self, scope: str, *, remaining: int, reset_after: float) -> None:
+        """The platform's own count; see `ports.Grants`."""
+        self._bucket(scope).tell(self._clock.monotonic(), remaining, reset_after)
+
+    def delay(self, *scopes: str) -> float:
+        """Seconds until a request is likely to be granted; see `ports.Grants`."""
+        now = self._clock.monotonic()
+        return max([0.0, *(self._bucket(scope).urgent_at(now) - now for scope in scopes)])
 
     # ── what replies hold ─────────────────────────────────────────────────────────────────────
     def expect(self) -> Stake:

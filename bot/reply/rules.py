@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from bot.frames import Pace, Priority, Request
-from bot.reply.budget import Bucket, paced
+from bot.reply.budget import Bucket, paced, trusting
 from bot.reply.stakes import Forecast, Stake
 from bot.reply.waiting import BEGIN, KEEP, Offer
 
@@ -45,7 +45,7 @@ class Rules:
         for scope in request.scopes:
             bucket = self._bucket(scope)
             paces = self._paced_at(scope, bucket, now) if paced(priority) else bucket.spaced_at()
-            free = max(paces, bucket.open_at(now, self._spare(scope, request, offer, now)))
+            free = max(paces, self._open_at(scope, request, offer, now))
             if free > latest:
                 latest, where = free, scope
         if request.keeps and priority is not Priority.FINAL:
@@ -65,12 +65,15 @@ class Rules:
     def used_up(self, request: Request, offer: Offer, now: float) -> bool:
         """Whether a budget of the request has nothing left for a while, whatever its pace."""
         needed = {*request.scopes, *set(request.keeps or ()).difference(offer.kept)}
-        return any(
-            self._bucket(scope).open_at(now, self._spare(scope, request, offer, now)) > now + BEAR
-            for scope in needed
-        )
+        return any(self._open_at(scope, request, offer, now) > now + BEAR for scope in needed)
 
     # ── its parts ─────────────────────────────────────────────────────────────────────────────
+    def _open_at(self, scope: str, request: Request, offer: Offer, now: float) -> float:
+        bucket = self._bucket(scope)
+        if trusting(offer.urgency[0]):
+            return bucket.urgent_at(now)
+        return bucket.open_at(now, self._spare(scope, request, offer, now))
+
     def _spare(self, scope: str, request: Request, offer: Offer, now: float) -> int:
         """How many requests are to be left for the ends of replies.
 

@@ -59,7 +59,7 @@ def restore(path: Path, source: Path, *, migrations: Path = MIGRATIONS) -> Path 
             _copy(source, fresh)
             if _problem(fresh):
                 raise StoreError(f"{source} is damaged: take another backup.")
-            _forget_watermarks(fresh)
+            _forget_its_time(fresh)
             kept = _keep(path) if path.exists() else None
             fresh.replace(path)
             _flush(path.parent)
@@ -128,11 +128,16 @@ def _problem(path: Path) -> str:
     return problem or (f"a row of {broken[0]} without what it refers to" if broken else "")
 
 
-def _forget_watermarks(path: Path) -> None:
-    """What was asked since the backup has been answered: it must not look missed."""
+def _forget_its_time(path: Path) -> None:
+    """What was asked since the backup has been answered: it must not look missed. And the process
+    that was running then did not die.
+    """
     with translated(path), closing(sqlite3.connect(path)) as db, db:
-        if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'watermarks'").fetchone():
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
+        if "watermarks" in tables:
             db.execute("DELETE FROM watermarks")
+        if "process" in tables:
+            db.execute("UPDATE process SET alive = 0")
 
 
 # ── the database that is replaced ─────────────────────────────────────────────────────────────

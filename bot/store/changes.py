@@ -133,7 +133,7 @@ def _take_back(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> Effect:
         return Effect.KEPT
     db.execute(
         "UPDATE turns SET state = 'concluded', outcome = coalesce(outcome, 'stopped'),"
-        " attempt = attempt + 1, opened = attempt + 1,"
+        " attempt = attempt + 1, opened = attempt + 1, failures = 0, held = 0,"
         " concluded_at = coalesce(concluded_at, ?), finished_at = NULL WHERE id = ?",
         (now, turn["id"]),
     )
@@ -159,7 +159,8 @@ def open_again(db: sqlite3.Connection, turn: sqlite3.Row) -> None:
     """
     db.execute(
         "UPDATE turns SET state = 'running', attempt = attempt + 1, opened = attempt + 1,"
-        " stopping = 0, outcome = NULL, error = NULL, display = NULL, content = NULL,"
+        " failures = 0, held = 0, stopping = 0,"
+        " outcome = NULL, error = NULL, display = NULL, content = NULL,"
         " finish_reason = NULL, input_tokens = NULL, output_tokens = NULL, first_token_at = NULL,"
         " concluded_at = NULL, finished_at = NULL WHERE id = ?",
         (turn["id"],),

@@ -22,15 +22,17 @@ from bot.domain import (
     Conclusion,
     Conversation,
     ConversationKey,
+    Death,
     Fence,
     Health,
     Incoming,
     Message,
+    Suspect,
     Watermark,
 )
 from bot.errors import LostOwnership, StoreUnavailable
 from bot.ports import Clock
-from bot.store import again, changes, conversations, reads, turns, watermarks
+from bot.store import again, changes, conversations, lives, reads, turns, watermarks
 from bot.store.accept import accept
 from bot.store.check import check_at_start
 from bot.store.connection import open_readers, open_writer
@@ -49,6 +51,7 @@ class SqliteStore:
     def __init__(self, *, writer: Runner, readers: Runner, clock: Clock, watch: Watch) -> None:
         self._writer, self._readers = writer, readers
         self._watch = watch
+        self.death: Death | None = None  # how the process before died, if it did
         self._write = writer.run
         self._read = readers.run
         self._clock = clock
@@ -80,11 +83,24 @@ class SqliteStore:
                 watch = Watch(path, clock=clock)
                 writer = watch.over(writing, writes=True)
                 readers = watch.over(reading, writes=False)
-                async with watch.trying(writer):
-                    with suppress(StoreUnavailable):  # it can wait for the next start
-                        now = clock.time()
-                        await writer.run(partial(conversations.forget_old_commands, now=now))
-                    yield cls(writer=writer, readers=readers, clock=clock, watch=watch)
+                async with (
+                    watch.trying(writer),
+                    cls(writer=writer, readers=readers, clock=clock, watch=watch)._alive() as store,
+                ):
+                    yield store
+
+    @asynccontextmanager
+    async def _alive(self) -> AsyncIterator[Self]:
+        """From the start to an end as it should be; a death between the two is found out."""
+        with suppress(StoreUnavailable):  # a start and an end need no database that can be written
+            self.death = await self._write(lives.begin)
+            now = self._clock.time()
+            await self._write(partial(conversations.forget_old_commands, now=now))
+        try:
+            yield self
+        finally:
+            with suppress(StoreUnavailable):
+                await self.leave()
 
     def health(self) -> Health:
         """Whether the database works now."""
@@ -108,6 +124,14 @@ class SqliteStore:
         """See the port."""
         now = self._clock.time()
         return await self._write(partial(turns.claim, conversation=conversation, now=now))
+
+    async def hold(self, fence: Fence, *, held: bool = True) -> None:
+        """See the port."""
+        await self._write(partial(lives.hold, fence=fence, held=held))
+
+    async def leave(self) -> None:
+        """See the port."""
+        await self._write(lives.leave)
 
     async def intend(self, fence: Fence, page: int) -> None:
         """See the port."""
@@ -221,6 +245,10 @@ class SqliteStore:
                 reads.history, conversation=conversation, epoch=epoch, before=before, limit=limit
             )
         )
+
+    async def suspects(self) -> Sequence[Suspect]:
+        """See the port."""
+        return await self._read(lives.suspects)
 
     async def find(self, key: ConversationKey) -> Conversation | None:
         """See the port."""

@@ -20,6 +20,7 @@ from bot.domain import (
     Question,
 )
 from bot.errors import LostOwnership
+from bot.quarantine import LONE_DEATHS, SUSPECT
 from bot.store import changes, rows
 
 
@@ -36,7 +37,10 @@ def claim(db: sqlite3.Connection, conversation: int, now: float) -> Claim | None
         _start(db, conversation, turn["id"], now)
     else:
         db.execute(
-            "UPDATE turns SET attempt = attempt + 1, claimed_at = ? WHERE id = ?", (now, turn["id"])
+            # It is still held where the attempt before failed and did not end the process.
+            "UPDATE turns SET attempt = attempt + 1, claimed_at = ?, failures = failures + held,"
+            " held = deaths < ? AND lone_deaths = 0 WHERE id = ?",
+            (now, SUSPECT, turn["id"]),
         )
     return _claimed(db, turn["id"])
 
@@ -48,7 +52,7 @@ def _start(db: sqlite3.Connection, conversation: int, turn: int, now: float) -> 
     ).fetchone()
     rows.bind(db, conversation, until=last)
     db.execute(
-        "UPDATE turns SET state = 'running', attempt = 1, claimed_at = ?, reply_idx = ?"
+        "UPDATE turns SET state = 'running', attempt = 1, claimed_at = ?, reply_idx = ?, held = 1"
         " WHERE id = ?",
         (now, rows.take(db, conversation, 1), turn),
     )
@@ -71,6 +75,9 @@ def _claimed(db: sqlite3.Connection, turn: int) -> Claim:
         conclusion=rows.conclusion_from(row),
         tries=row["attempt"] - row["opened"],
         stopping=bool(row["stopping"]),
+        failures=row["failures"],
+        deaths=row["deaths"],
+        lone_deaths=row["lone_deaths"],
     )
 
 
@@ -206,11 +213,17 @@ def _remember(db: sqlite3.Connection, values: dict[str, object]) -> None:
 
 
 def finish(db: sqlite3.Connection, fence: Fence, now: float) -> None:
-    """See `Store.finish`. `now` is in Unix seconds."""
+    """See `Store.finish`. `now` is in Unix seconds.
+
+    What it came to its end with is forgotten. One that was given up stays a suspect: should people
+    ask for it again, one more death that it is alone with is enough.
+    """
     ended = db.execute(
-        "UPDATE turns SET state = 'done', finished_at = ?"
-        " WHERE id = ? AND attempt = ? AND state = 'concluded'",
-        (now, fence.turn, fence.attempt),
+        "UPDATE turns SET state = 'done', finished_at = :now, held = 0,"
+        " deaths = iif(lone_deaths < :most, 0, deaths),"
+        " lone_deaths = iif(lone_deaths < :most, 0, :most - 1)"
+        " WHERE id = :turn AND attempt = :attempt AND state = 'concluded'",
+        {"now": now, "most": LONE_DEATHS, "turn": fence.turn, "attempt": fence.attempt},
     ).rowcount
     if not ended:
         raise _lost(fence)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from bot import commands, texts
-from bot.conclusions import MAX_ATTEMPTS, MAX_SHOWINGS
+from bot.conclusions import MAX_FAILURES, MAX_SHOWINGS
 from bot.domain import (
     Address,
     Command,
@@ -526,12 +526,12 @@ async def test_concluded_turn_is_only_shown_after_a_crash(tmp_path: Path) -> Non
         assert look(path, "SELECT state FROM turns") == [("done",)]
 
 
-async def test_turn_that_keeps_dying_is_given_up_with_a_sentence(tmp_path: Path) -> None:
+async def test_turn_that_keeps_failing_is_given_up_with_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "threadline.db"
     async with opened(path) as store:
         accepted = await store.accept(said(1))
         assert accepted.conversation is not None
-        for _ in range(MAX_ATTEMPTS):
+        for _ in range(MAX_FAILURES):
             assert await store.claim(accepted.conversation) is not None
         world = world_of(path, store)
         await world.intake.connected("sim")
@@ -540,7 +540,7 @@ async def test_turn_that_keeps_dying_is_given_up_with_a_sentence(tmp_path: Path)
         assert world.model.requests == []
 
 
-async def test_answer_whose_showing_keeps_dying_does_not_hold_its_conversation_up(
+async def test_answer_whose_showing_keeps_failing_does_not_hold_its_conversation_up(
     tmp_path: Path,
 ) -> None:
     """A sentence takes its place; the answer stays in the history."""
@@ -572,3 +572,27 @@ async def test_turn_that_was_reset_while_nobody_held_it_is_not_answered(tmp_path
         await world.idle()
         assert world.outcomes() == [("reset", None)]
         assert world.model.requests == []
+
+
+async def test_questions_beyond_the_budget_are_told_to_the_person_and_the_model(
+    tmp_path: Path,
+) -> None:
+    """Queued behind a running turn; the answer says in one line that it read a part."""
+    path = tmp_path / "threadline.db"
+    async with opened(path) as store:
+        world = world_of(path, store)
+        world.model.hold = asyncio.Event()
+        await world.intake.receive(said(1, "first"))
+        await until(lambda: len(world.model.requests) == 1)
+        for number in range(2, 40):
+            await world.intake.receive(said(number, f"{number}: " + "long " * 1_000))
+        world.model.hold.set()
+        await world.idle()
+    request = world.model.requests[-1]
+    assert sum(len(message.content) for message in request.messages) < 3 * 4_100
+    assert "left out" in request.messages[-1].content
+    assert "39: long" in request.messages[-1].content
+    assert world.shown()[-1].endswith(f"_{texts.SHORTENED}_")
+    assert texts.SHORTENED not in str(
+        look(path, "SELECT content FROM messages WHERE role='assistant'")
+    )

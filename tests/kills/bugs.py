@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -152,6 +155,40 @@ def _without_complaint(transition: Callable[..., None]) -> Callable[..., None]:
     return quietly
 
 
+def poison() -> None:
+    """A question with this word kills the process, a moment after the model was asked."""
+    from bot.turn import _Attempt
+
+    ask = _Attempt._ask
+
+    async def killing(self: Any, request: Any, reply: Any) -> None:
+        if any("poison" in question.text for question in self._claim.asked):
+            await asyncio.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        await ask(self, request, reply)
+
+    _Attempt._ask = killing  # type: ignore[method-assign]
+
+
+def discord_breaks() -> None:
+    """Discord's adapter fails in an unforeseen way as long as there is a file `break`."""
+    from adapters.discord.client import DiscordAdapter
+
+    run = DiscordAdapter.run
+
+    async def breaking(self: Any, inbox: Any) -> None:
+        running = asyncio.create_task(run(self, inbox))
+        try:
+            while not Path("break").exists():  # noqa: ASYNC240 - a test's own file
+                await asyncio.sleep(0.02)
+            raise KeyError("type")
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+
+    DiscordAdapter.run = breaking  # type: ignore[method-assign]
+
+
 BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
@@ -161,6 +198,8 @@ BUGS: dict[str, Callable[[], None]] = {
         find_nothing,
         two_attempts,
         forget_the_fence,
+        poison,
+        discord_breaks,
     )
 }
 

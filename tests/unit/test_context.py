@@ -6,10 +6,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bot.context import UNSAID, ContextWindow, Windows, count_tokens, message_tokens, today
+from bot.context import (
+    LEAST_TOKENS,
+    UNSAID,
+    ContextWindow,
+    Windows,
+    count_tokens,
+    message_tokens,
+    shortened,
+    today,
+)
 from bot.domain import Author, Message, Role
 from bot.errors import ContextTooLong
 from tests.sims.model.validate import validate
@@ -63,15 +72,73 @@ def test_the_oldest_whole_messages_are_dropped() -> None:
     assert window.full
 
 
-def test_a_question_beyond_the_budget_is_kept() -> None:
-    messages = conversation("old", "older", "q" * 9_000)
-    got = window_over(messages, budget=256, questions={3}).messages()
-    assert [m.content[0] for m in got] == ["B", "q"]
+def test_a_question_beyond_the_budget_keeps_its_beginning_and_its_end() -> None:
+    """And both are told: the model what is missing, people that something is."""
+    messages = conversation("old", "older", "begin" + "q" * 9_000 + "end")
+    window = window_over(messages, budget=256, questions={3})
+    system, question = window.messages()
+    assert question.content.startswith("beginq")
+    assert question.content.endswith("qend")
+    assert "characters are left out here" in question.content
+    assert sum(map(message_tokens, (system, question))) <= 256
+    assert window.shortened
+    assert window.full
+
+
+def test_of_many_questions_the_newest_that_fit_are_whole_and_the_model_is_told() -> None:
+    """A hundred of 64,000 characters each were 6.4 million."""
+    messages = [
+        Message(role=Role.USER, content=f"{n}" + "x" * 64_000, author=ANN, index=n, id=n + 1)
+        for n in range(100)
+    ]
+    asked = set(range(1, 101))
+    window = window_over(messages, budget=50_000, questions=asked)
+    (_, said) = window.messages()
+    assert said.content.startswith("[Earlier messages left out, as they are too long: 97]\n\n97x")
+    assert "98x" in said.content
+    assert "x\n\n99x" in said.content
+    assert message_tokens(said) <= 50_100
+    assert window.shortened
+    short = window_over(messages[-2:], budget=50_000, questions={99, 100})
+    assert not short.shortened
+
+
+def test_the_newest_question_is_asked_though_the_system_prompt_fills_the_budget() -> None:
+    messages = conversation("old", "older", "what? " * 200)
+    window = window_over(messages, budget=300, questions={3}, system="s" * 3_000)
+    assert window.messages()[1].content.startswith("what? ")
+    assert message_tokens(window.messages()[1]) <= LEAST_TOKENS
+
+
+@given(st.text("aж😀\n", max_size=3_000), st.integers(30, 400))
+def test_a_shortened_text_keeps_to_its_tokens(text: str, tokens: int) -> None:
+    assert count_tokens(shortened(text, tokens)) <= tokens
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.text("aж\n", max_size=900)), min_size=1, max_size=20),
+    st.integers(LEAST_TOKENS, 1_500),
+)
+def test_questions_keep_to_the_budget_newest_first(
+    said: list[tuple[bool, str]], budget: int
+) -> None:
+    """Whatever is asked or only said: nothing beyond the budget, and no question out of its row."""
+    messages = [
+        Message(role=Role.USER, content=text, author=ANN, index=n, id=n + 1)
+        for n, (_, text) in enumerate(said)
+    ]
+    asked = [n + 1 for n, (question, _) in enumerate(said) if question]
+    window = window_over(messages, budget=budget, questions=set(asked), system="")
+    kept = [message.id for message in reversed(window._newest_first) if message.id in asked]
+    assert sum(map(message_tokens, window._newest_first)) <= budget
+    assert kept == asked[len(asked) - len(kept) :]
+    whole = all(message in messages for message in window._newest_first)
+    assert window.shortened == (kept != asked or not whole)
 
 
 def test_several_questions_are_all_kept_though_history_between_is_not() -> None:
-    messages = conversation("q" * 900, "x" * 900, "q" * 900)
-    window = window_over(messages, budget=300, questions={1, 3}, system="")
+    messages = conversation("q" * 900, "x" * 1_800, "q" * 900)
+    window = window_over(messages, budget=620, questions={1, 3}, system="")
     assert [m.content for m in window.messages()] == ["q" * 900 + "\n\n" + "q" * 900]
 
 
@@ -103,7 +170,9 @@ def test_within_the_budget_and_without_gaps(texts: list[str], budget: int) -> No
     """Whatever the messages: what is kept is a run up to the newest, and fits but for questions."""
     messages = conversation(*texts)
     questions = {len(messages)} if messages else set()
-    got = window_over(messages, budget=budget, questions=questions, system="").messages()
+    window = window_over(messages, budget=budget, questions=questions, system="")
+    got = window.messages()
+    assume(not window.shortened)
     kept = "".join(message.content for message in got if message.id).replace("\n\n", "")
     assert "".join(texts).replace("\n\n", "").endswith(kept)
     cost = sum(message_tokens(m) for m in got if m.id and m.id not in questions)

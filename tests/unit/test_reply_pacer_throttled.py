@@ -1,0 +1,150 @@
+"""What a 429, and a platform's own count, do to the budgets: on a simulated clock."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from bot.frames import Action, Limit, Pace, Priority, Request
+from bot.reply.budget import MARGIN
+from bot.reply.pacer import Pacer
+from tests.clock import ManualClock, settle
+from tests.surfaces import other_tasks
+
+MINUTE = Limit(10, 60.0, pace=Pace.FORECAST)
+RTT = 0.1
+
+
+class Platform:
+    """A sliding window that other programs use as well; what it refuses it does not count."""
+
+    def __init__(self, clock: ManualClock, used: int) -> None:
+        self._clock = clock
+        self.taken = [clock.monotonic() - 60.0 + 4.0 * (number + 1) for number in range(used)]
+        self.refused = 0
+        self.frees = sorted(at + 60.0 for at in self.taken)
+
+    def take(self) -> float:
+        """0.0 when it takes a request now, else the whole seconds to wait."""
+        now = self._clock.monotonic()
+        self.taken = [at for at in self.taken if at > now - 60.0]
+        if len(self.taken) < MINUTE.count:
+            self.taken.append(now)
+            return 0.0
+        self.refused += 1
+        return max(1.0, float(-(-(self.taken[0] + 60.0 - now) // 1)))
+
+
+class Desk:
+    """A pacer, and those who send by it."""
+
+    def __init__(self, used: int = 0) -> None:
+        self.clock = ManualClock()
+        self.pacer = Pacer(lambda scope: MINUTE if scope == "edit" else None, self.clock)
+        self.platform = Platform(self.clock, used)
+        self.ended: list[float] = []
+
+    async def end(self) -> None:
+        """Send one final text until the platform takes it."""
+        request, since = Request(Action.EDIT, 0, ("edit",)), self.clock.monotonic()
+        wait = 1.0
+        while wait:
+            await self.pacer.grant(lambda: request, lambda: (Priority.FINAL, since))
+            await self.clock.sleep(RTT)
+            wait = self.platform.take()
+            if wait:
+                self.pacer.throttled(wait, "edit")
+                self.pacer.refund("edit")
+        self.ended.append(self.clock.monotonic())
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_final_text_is_sent_when_the_platform_said_however_often_it_refuses(
+    seed: int,
+) -> None:
+    """A process that starts on a spent budget: each goes within 2 s of Retry-After, which is a
+    whole number of seconds and so up to one late.
+    """
+    dice = random.Random(seed)
+    desk = Desk(used=10)
+    asked, tasks = [], []
+    for _ in range(9):
+        asked.append(desk.clock.monotonic())
+        tasks.append(asyncio.create_task(desk.end()))
+        await desk.clock.advance(dice.choice((0.0, 0.3, 2.0, 9.0)))
+    await desk.clock.advance(70.0)
+    assert all(task.done() for task in tasks)
+    possible = [max(pair) for pair in zip(asked, desk.platform.frees, strict=False)]
+    late = [end - due for end, due in zip(desk.ended, possible, strict=True)]
+    assert max(late) < 1.0 + 2.0
+    # And no storm: of those that wait for one moment, the first few try.
+    assert desk.platform.refused < 4 * len(tasks)
+
+
+async def test_a_refused_request_does_not_count() -> None:
+    """After ten refusals the budget is what it was."""
+    desk = Desk()
+    for _ in range(10):
+        await desk.pacer.spend("edit", priority=Priority.FINAL)
+        desk.pacer.refund("edit")
+    for _ in range(10):
+        await asyncio.wait_for(desk.pacer.spend("edit", priority=Priority.FIRST), 1)
+    waiting = asyncio.create_task(desk.pacer.spend("edit", priority=Priority.FIRST))
+    await settle()
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_a_429_of_unknown_use_slows_what_is_not_urgent_to_an_even_pace() -> None:
+    """Ten requests of others are found out by one 429: their room is for ends first."""
+    desk = Desk(used=10)
+    desk.pacer.throttled(1.0, "edit")
+    tasks = [
+        asyncio.create_task(desk.pacer.spend("edit", priority=Priority.FIRST)) for _ in range(3)
+    ]
+    await desk.clock.advance(2.0)
+    assert not any(task.done() for task in tasks)
+    await desk.clock.advance(38.0)
+    assert all(task.done() for task in tasks)
+
+
+async def test_a_429_closes_the_named_scopes_and_nothing_else() -> None:
+    """Also where it names none: that is no reason to silence the account."""
+    desk = Desk()
+    await desk.pacer.spend("edit", "other")
+    desk.pacer.throttled(300.0)
+    await asyncio.wait_for(desk.pacer.spend("edit", "other"), 1)
+    desk.pacer.throttled(300.0, "other")
+    await asyncio.wait_for(desk.pacer.spend("edit", priority=Priority.FIRST), 1)
+    assert desk.pacer.delay("edit") == 0.0
+    assert desk.pacer.delay("edit", "other") == pytest.approx(300.0 + MARGIN)
+
+
+async def test_what_the_platform_says_is_left_is_not_overspent() -> None:
+    """A scope that we know no limit of takes what was told, and then waits for the reset."""
+    desk = Desk()
+    desk.pacer.observed("x", remaining=2, reset_after=30.0)
+    await desk.pacer.spend("x")
+    desk.pacer.observed("x", remaining=2, reset_after=30.0)  # it was answered before that
+    await desk.pacer.spend("x")
+    third = asyncio.create_task(desk.pacer.spend("x"))
+    await desk.clock.advance(29.0)
+    assert not third.done()
+    assert desk.pacer.delay("x") == pytest.approx(1.0 + MARGIN)
+    await desk.clock.advance(1.1)
+    assert third.done()
+    desk.pacer.observed("x", remaining=1, reset_after=60.0)  # the next window
+    await asyncio.wait_for(desk.pacer.spend("x"), 1)
+    assert desk.pacer.delay("x") == pytest.approx(60.0 + MARGIN)
+
+
+async def test_what_was_told_ends_with_its_window() -> None:
+    """A request waits no longer than that, and no task is left."""
+    desk = Desk()
+    desk.pacer.observed("edit", remaining=0, reset_after=5.0)
+    waiting = asyncio.create_task(desk.pacer.spend("edit", priority=Priority.BACKGROUND))
+    await desk.clock.advance(5.0 + 2 * MARGIN)
+    assert waiting.done()
+    assert other_tasks() == set()
