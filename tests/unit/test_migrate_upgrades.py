@@ -44,6 +44,8 @@ def test_an_older_database_gets_the_schema_of_a_blank_one(older: Path, tmp_path:
 
 async def test_an_older_database_goes_on_where_it_was_left(older: Path) -> None:
     """Its running turn, its concluded one and its waiting question are all there."""
+    with closing(sqlite3.connect(older)) as db, db:  # an older record would be forgotten
+        db.execute("UPDATE commands SET done_at = strftime('%s', 'now')")
     async with opened(older) as store:
         talking, concluded = await store.unfinished("sim")
         claim = await claimed(store, talking)

@@ -27,7 +27,7 @@ SIZE = 50_000
 # A linear search of so much takes a few milliseconds, a quadratic one at least half a second.
 CPU_SECONDS = 0.25
 # Names of functions' own that stand in a pattern, with a value such as they have.
-LOCALS = {"mention": "<@!?123456>", "own": r"<@U123(?:\|[^<>]*)?>"}
+LOCALS = {"name": "temperature", "mention": "<@!?123456>", "own": r"<@U123(?:\|[^<>]*)?>"}
 # Over the migrations' own files: no text of people, models or platforms.
 TRUSTED = {"bot/store/migrate.py"}
 # Known, and not of this change.
