@@ -122,6 +122,17 @@ class Grants(Protocol):
         """A 429 came: nobody sends in these scopes for `retry_after` seconds."""
         ...
 
+    def observed(self, scope: str, *, remaining: int, reset_after: float) -> None:
+        """An answer told of a scope's window: with nothing remaining it stays closed until then.
+
+        Unlike a 429 this says nothing about our own idea of the limit.
+        """
+        ...
+
+    def closed_for(self, *scopes: str) -> float:
+        """Seconds until the platform takes requests in all these scopes again; 0.0: it does now."""
+        ...
+
 
 class Surface(Protocol):
     """Where one reply is shown."""

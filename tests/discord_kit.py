@@ -27,6 +27,7 @@ from bot.domain import (
     Receipt,
     Watermark,
 )
+from bot.errors import Throttled
 from bot.frames import Control, Frame, Page, Priority, Shown
 from bot.ports import Surface
 from tests.sims.discord import constants as c
@@ -212,7 +213,10 @@ async def show(surface: Surface, shown: Shown, wanted: Frame) -> Shown:
     while request := await surface.grants.grant(
         lambda: surface.plan(state[0], wanted), lambda: (Priority.FINAL, 0.0)
     ):
-        state[0] = await surface.perform(request, state[0])
+        try:
+            state[0] = await surface.perform(request, state[0])
+        except Throttled as error:
+            surface.grants.throttled(error.retry_after, *error.scopes)
     return state[0]
 
 

@@ -139,6 +139,10 @@ class Bucket:
         self.closed_until = max(self.closed_until, now + seconds + self.margin)
         self.penalty_until = self.closed_until + PENALTY_SECONDS
 
+    def shut(self, now: float, seconds: float) -> None:
+        """The platform said that nothing is left of its window, which ends in `seconds`."""
+        self.closed_until = max(self.closed_until, now + seconds)
+
     def idle(self, now: float) -> bool:
         """Whether a new bucket would decide the same, so that this one may be forgotten."""
         if self.kept or now < self.closed_until or now < self.penalty_until:

@@ -109,6 +109,20 @@ class Pacer:
             self.counters.throttled[scope] += 1
             self._bucket(scope).close(now, retry_after)
 
+    def observed(self, scope: str, *, remaining: int, reset_after: float) -> None:
+        """An answer told of a scope's window; see `ports.Grants`."""
+        if remaining <= 0:
+            self._bucket(scope).shut(self._clock.monotonic(), reset_after)
+
+    def closed_for(self, *scopes: str) -> float:
+        """Seconds until the platform takes requests in all these scopes; see `ports.Grants`."""
+        now = self._clock.monotonic()
+        known = (self._buckets[scope] for scope in scopes if scope in self._buckets)
+        return max(
+            (bucket.closed_until - now for bucket in known if bucket.closed_until > now),
+            default=0.0,
+        )
+
     # ── what replies hold ─────────────────────────────────────────────────────────────────────
     def expect(self) -> Stake:
         """There will be a reply; see `ports.Grants`."""

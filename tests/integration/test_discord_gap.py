@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from adapters.discord.wire import Waits
 from bot.domain import Address, Asked, Conversation, ConversationKey, Visibility, Watermark
 from bot.errors import StoreUnavailable
 from tests.discord_kit import RecordingInbox, received, running, until
@@ -294,12 +295,11 @@ async def test_a_guild_that_it_is_added_to_begins_at_once_and_with_nothing_of_th
 
 
 async def test_a_message_that_could_not_be_stored_is_brought_again(
-    sim: DiscordSim, inbox: RecordingInbox, monkeypatch: pytest.MonkeyPatch
+    sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     """Told or not, it is read once more, and no watermark passes it before."""
-    monkeypatch.setattr("adapters.discord.gap.AGAIN_SECONDS", 0.5)
     thread = await sim.start_thread(c.ALICE, await sim.say(c.ALICE, c.CHANNEL, "x"), "t")
-    async with running(sim, inbox):
+    async with running(sim, inbox, waits=Waits(again=0.5)):
         inbox.error = StoreUnavailable("full")
         message = await sim.say(c.ALICE, thread, "do not lose me")
         await sim.wait_idle()

@@ -55,10 +55,10 @@ async def test_an_even_pace_of_edits_loses_nothing_to_the_librarys_limiter(
     assert took < 1.35 * edits * SECONDS / COUNT
 
 
-async def test_a_429_inside_the_library_slows_the_pacer_and_loses_nothing(
+async def test_a_429_slows_the_pacer_and_loses_nothing(
     sim: DiscordSim,
 ) -> None:
-    """The platform allows less than we think: the library waits, and we learn of it."""
+    """The platform allows less than we think: the reply waits, and we learn of it."""
     inbox, pacer = RecordingInbox(), Pacer(limits, SystemClock())
     await sim.set_limits(buckets={"message": [2, 0.4]})
     async with running(sim, inbox, grants=pacer) as adapter:
