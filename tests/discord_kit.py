@@ -27,7 +27,6 @@ from bot.domain import (
     Receipt,
     Watermark,
 )
-from bot.errors import Throttled
 from bot.frames import Control, Frame, Page, Priority, Shown
 from bot.ports import Surface
 from tests.sims.discord import constants as c
@@ -213,10 +212,7 @@ async def show(surface: Surface, shown: Shown, wanted: Frame) -> Shown:
     while request := await surface.grants.grant(
         lambda: surface.plan(state[0], wanted), lambda: (Priority.FINAL, 0.0)
     ):
-        try:
-            state[0] = await surface.perform(request, state[0])
-        except Throttled as error:
-            surface.grants.throttled(error.retry_after, *error.scopes)
+        state[0] = await surface.perform(request, state[0])
     return state[0]
 
 

@@ -252,15 +252,13 @@ class DiscordSurface:
         self._wire.own_deletions.add(message)
         try:
             await self._delete(message)
-        except (Gone, Refused) as error:
+        except PlatformError as error:
             if code_of(error) == w.ARCHIVED:
                 raise
             if code_of(error) != w.UNKNOWN_MESSAGE:  # else a person removed it
-                log.warning("a page cannot be removed", message=message, error=str(error))
-        except PlatformError as error:
-            log.warning("a page is removed later", message=message, error=str(error))
-            await self._empty(message)
-            self._remove_later(message)
+                log.warning("a page is removed later", message=message, error=str(error))
+                await self._empty(message)
+                self._remove_later(message)
         self._posted.discard(request.page)
         self._removals += 1
         return carried_out(shown, request)

@@ -131,7 +131,8 @@ async def test_reset_in_a_channel_asks_which_conversation(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     """Its buttons work after a restart too: their ids say everything."""
-    thread = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), "1573618796969590784")
+    made = await sim.start_thread(c.ALICE, await sim.say(content="How?"), "How does this work?")
+    thread = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(made))
     inbox.choices = [Choice("How does this work?", "reset", thread)]
     async with running(sim, inbox):
         await registered(sim)

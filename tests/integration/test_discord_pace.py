@@ -9,6 +9,7 @@ import pytest
 
 from adapters.discord import wire
 from bot.clock import SystemClock
+from bot.errors import Throttled
 from bot.frames import Limit, Priority, Shown
 from bot.reply.pacer import Pacer
 from tests.discord_kit import RecordingInbox, claim, frame, received, running, show
@@ -71,6 +72,9 @@ async def test_a_429_slows_the_pacer_and_loses_nothing(
         body = {"message": "You are being rate limited.", "retry_after": 0.1, "global": False}
         headers = {"Via": "1.1 google", "Retry-After": "1"}
         await sim.call("fault", match=path, status=429, body=body, headers=headers)
+        with pytest.raises(Throttled) as refused:
+            await show(surface, shown, frame("the whole text", final=True))
+        pacer.throttled(refused.value.retry_after, *refused.value.scopes)
         await show(surface, shown, frame("the whole text", final=True))
         await surface.close()
         assert pacer.counters.throttled[place] == 1
