@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from structlog.processors import format_exc_info
 from structlog.testing import capture_logs
 
 from adapters.discord.client import DiscordAdapter
@@ -177,8 +178,8 @@ class Rig:
 
     def assert_clean(self) -> None:
         """Nothing was raised that was not handled."""
-        odd = [x for x in self.logs if "exc_info" in x or "could not be handled" in x["event"]]
-        assert odd == []
+        odd = [x for x in self.logs if "exception" in x or "could not be handled" in x["event"]]
+        assert not odd, odd[0].get("exception", odd[0])
         assert self.unhandled == []
 
 
@@ -205,7 +206,7 @@ async def bot_on(sim: LocalDiscord, folder: Path, **options: Any) -> AsyncIterat
         **options,
     )
     adapters["discord"] = adapter
-    with capture_logs() as logs:
+    with capture_logs(processors=[format_exc_info]) as logs:
         rig = Rig(sim, adapter, clock, pacer, logs)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: rig.unhandled.append(context))

@@ -23,7 +23,7 @@ from adapters.discord.questions import Look
 from adapters.discord.reading import READ_AT_ONCE, read_page
 from adapters.discord.wire import Wire, id_in
 from bot.domain import Conversation, Incoming
-from bot.errors import Unsettled
+from bot.errors import PlatformError, StoreUnavailable, Unsettled
 from bot.frames import Priority
 from bot.last_questions import LastQuestions
 from bot.marks import Spot
@@ -261,7 +261,7 @@ class Gap:
             priority=Priority.BACKGROUND,
             within=self._wire.waits.read,
         )
-        read = [await self._understood(message, reading.place) for message in page.messages]
+        read = [await self._translate(message, reading.place) for message in page.messages]
         found = [message for message in read if message is not None]
         await self._inbox.missed(found)
         for message in found:
@@ -270,6 +270,16 @@ class Gap:
         self._marks.read(reading.spot, reached)
         self._keeper.save_soon()
         return page.full and (not reading.until or reached < reading.until)
+
+    async def _translate(self, message: discord.Message, place: Place) -> Incoming | None:
+        try:
+            return await self._understood(message, place)
+        except (PlatformError, StoreUnavailable):
+            raise  # it passes, and the page is read again
+        except Exception as error:  # noqa: BLE001
+            # A message's boundary: whatever is odd in it, the others of its page are taken in.
+            log.error("a message cannot be taken in", id=message.id, error=repr(error))
+            return None
 
     async def _list(self, archive: _Archive) -> bool:
         """The next hundred archived threads; whether more were archived since the gap began."""

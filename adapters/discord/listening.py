@@ -181,8 +181,17 @@ class Listener:
             return ()
         page = await read_page(self._wire, channel, thread, before=int(question.message_id))
         user = client.user.id
-        found = (_said_before(message, place, user) for message in page.messages)
+        found = (_read_before(message, place, user) for message in page.messages)
         return [entry for entry in found if entry is not None]
+
+
+def _read_before(message: discord.Message, place: Place, user: int) -> Incoming | None:
+    try:
+        return _said_before(message, place, user)
+    except Exception as error:  # noqa: BLE001
+        # A message's boundary: whatever is odd in it, the others are history.
+        log.error("an old message cannot be read", id=message.id, error=repr(error))
+        return None
 
 
 def _said_before(message: discord.Message, place: Place, user: int) -> Incoming | None:

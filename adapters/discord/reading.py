@@ -18,6 +18,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 READ_AT_ONCE = 100  # documented: the most messages, or archived threads, of one request
 
+NEEDED = ("author", "type", "content", "mentions", "role_mentions", "components")
+
 Place = discord.abc.Messageable
 
 
@@ -89,7 +91,10 @@ async def read_channel(
 def message_of(client: discord.Client, channel: Place, data: Any) -> discord.Message | None:
     """A message from Discord's JSON; None when discord.py cannot read it."""
     try:
-        return client._connection.create_message(channel=channel, data=data)  # type: ignore[arg-type]
+        message = client._connection.create_message(channel=channel, data=data)  # type: ignore[arg-type]
+        if not all(hasattr(message, name) for name in NEEDED):  # it leaves out what is missing
+            raise AttributeError(f"one of {NEEDED} is missing")
+        return message
     except Exception as error:  # noqa: BLE001
         # A message's boundary: whatever is odd in it, the others of its page are read.
         shape = sorted(data) if isinstance(data, Mapping) else type(data).__name__
