@@ -38,6 +38,7 @@ FOR_EVER = 1_000_000
 
 # Short, so that waiting in vain costs a test little.
 WAITS = Waits(
+    login=0.5,
     answer=1.0,
     read=1.0,
     thread=0.3,
@@ -97,7 +98,8 @@ class WarpClock:
         while (left := until - self.monotonic()) > 0:
             jumped = self._jumped
             with suppress(TimeoutError):
-                await asyncio.wait_for(jumped.wait(), left)
+                async with asyncio.timeout(left):
+                    await jumped.wait()
 
     def jump(self, seconds: float) -> None:
         """So much time has passed."""

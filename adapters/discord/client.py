@@ -44,8 +44,6 @@ log = structlog.stdlib.get_logger(__name__)
 
 # How long messages that are being handled may take when we stop, in seconds.
 LAST_EVENTS = 5.0
-# The longest that logging in may take: two requests.
-LOGIN_SECONDS = 30.0
 # Waits between attempts to log in while Discord cannot be reached, in seconds.
 LOGIN_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -113,7 +111,7 @@ class DiscordAdapter:
         )
         token = TokenWatch(client=client, http=client.rest, clock=self._clock)
         try:
-            await _logged_in(client, self._token)
+            await _log_in(client, self._token, self._wire.waits.login)
             self._wire.connect(client, inbox)
             token.begin()
             await client.connect()
@@ -292,10 +290,10 @@ def intents() -> discord.Intents:
     return discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=True)
 
 
-async def _logged_in(client: discord.Client, token: str) -> None:
+async def _log_in(client: discord.Client, token: str, seconds: float) -> None:
     """Log in. Raises LoginFailure for a token that is refused, else a PlatformError."""
     try:
-        await attempt(client.login(token), within=LOGIN_SECONDS)
+        await attempt(client.login(token), within=seconds)
     except Unsettled as error:
         if isinstance(error.__cause__, discord.LoginFailure):
             raise error.__cause__ from None

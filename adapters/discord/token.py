@@ -31,9 +31,11 @@ class TokenWatch:
 
     async def aclose(self) -> None:
         """End watching."""
-        if self._task is not None:
+        if self._task is None:
+            return
+        if not self.revoked:  # else it closes the client, which must not be cut off
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.gather(self._task, return_exceptions=True)
 
     async def _watch(self) -> None:
         while True:

@@ -89,6 +89,7 @@ class Waits:
     doubled up to `longest`; `upkeep` the same for what nobody waits for.
     """
 
+    login: float = 30.0
     answer: float = 15.0
     read: float = 60.0
     thread: float = 4.0
