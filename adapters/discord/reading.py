@@ -57,6 +57,8 @@ async def read_page(
         raise Unsettled("a channel's history is no list")
     ids = ((id_in(data), data) for data in answer)
     found = sorted(((int(n), data) for n, data in ids if n), key=lambda entry: entry[0])
+    if answer and not found:  # then nothing says how far it was read
+        raise Unsettled("a channel's history has no ids")
     client = await wire.client()
     read = (message_of(client, channel, data) for _, data in found)
     newest = found[-1][0] if found else 0

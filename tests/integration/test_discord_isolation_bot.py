@@ -280,7 +280,8 @@ async def test_what_is_read_after_a_loss_meets_trouble_place_by_place(
         await rig.bystander()
         disarm(sim)
         refused = ("403", "404")  # skipped for good: a place that may not be read
-        wanted = [t for name, t in active.items() if name not in refused]
+        unreadable = (*refused, "author missing", "type of another type")  # each costs itself
+        wanted = [t for name, t in active.items() if name not in unreadable]
         wanted += [t for name, (_, ts) in archived.items() if name not in refused for t in ts]
         everything = asyncio.gather(*(_answered_twice(rig, thread) for thread in wanted))
         await rig.pass_time(everything)
