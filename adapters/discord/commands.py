@@ -282,7 +282,7 @@ def clipped(renderer: Renderer, markdown: str) -> str:
 def compared(commands_there: object) -> list[dict[str, Any]]:
     """What matters of a list of commands, without defaults that Discord fills in or leaves out.
 
-    What is no list of commands equals none of ours.
+    Anything but a list of commands differs from ours.
     """
     listed = commands_there if isinstance(commands_there, list) else []
     commands_ = [entry for entry in listed if isinstance(entry, Mapping)]

@@ -2,7 +2,7 @@
 
 discord.py waits inside a request for its bucket, and raises RateLimited before it sends anything
 when the bucket's window ends later than `max_ratelimit_timeout`, even with requests left. Here the
-pacer alone decides when to send: each answer's headers tell it what is left of its route's window.
+pacer alone decides when to send: each answer's headers tell it how much of the window is left.
 A 429 names the budget that it closes: that route in that channel (or guild), or everything where
 Discord says that it is global or bans the address.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ from urllib.parse import quote
 import aiohttp
 import discord
 import structlog
-from discord.http import HTTPClient, Route, json_or_text
+from discord.http import HTTPClient, Route
 
 from bot.ports import Clock, Grants
 
@@ -28,8 +29,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 GLOBAL = "global"
 
-# The names of budgets, by route; any other route is its own. What is behind the colon of a scope is
-# Discord's "major parameter": the channel, guild or application that a limit is counted for.
+# The names of budgets, by route; any other route is its own. A scope ends in Discord's "major
+# parameter": the channel or guild for which Discord counts a limit.
 # https://docs.discord.com/developers/topics/rate-limits
 KINDS = {
     "POST /channels/{channel_id}/messages": "channel",
@@ -49,9 +50,9 @@ KINDS = {
     "PUT /applications/{application_id}/commands": "commands",
 }
 
-# A request without an answer is abandoned after so many seconds, whoever waits for it. Those that a
-# person waits for have shorter limits of their own; an edit is not to be cut off while it may still
-# overtake a later one. A file takes the time that its bytes need on a slow line (80 kB/s).
+# Seconds until any request without an answer is abandoned. Callers have shorter limits, except
+# for edits: one that is cut off early may still overtake a later one. A file needs time for its
+# bytes on a slow line (80 kB/s).
 NO_ANSWER = 60.0
 NO_ANSWER_TO_FILE = 180.0
 # Waits for a 429 that does not say how long, and for a ban of the address that does not.
@@ -108,7 +109,7 @@ class Http(HTTPClient):
         session: aiohttp.ClientSession = vars(self)["_HTTPClient__session"]
         async with asyncio.timeout(NO_ANSWER_TO_FILE if files else NO_ANSWER):
             async with session.request(route.method, route.url, **options) as response:
-                data = await json_or_text(response)
+                data = _data(response, await response.text(encoding="utf-8", errors="replace"))
         return self._judged(route, response, data)
 
     def _options(self, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -229,6 +230,14 @@ def error_of(kind: type[Any], response: aiohttp.ClientResponse, data: Any, *more
         with contextlib.suppress(Exception):  # its reader expects one shape
             return kind(response, plain | {"errors": known["errors"]}, *more)
     return kind(response, plain if isinstance(data, dict) else str(data)[:500], *more)
+
+
+def _data(response: aiohttp.ClientResponse, text: str) -> Any:
+    """The JSON of an answer, or its text; a proxy may have added a charset to its type."""
+    if response.headers.get("Content-Type", "").startswith("application/json"):
+        with contextlib.suppress(ValueError):
+            return json.loads(text)
+    return text
 
 
 def _form(form: Iterable[dict[str, Any]]) -> aiohttp.FormData:

@@ -141,7 +141,9 @@ class DiscordSurface:
         if not found and self._mode is Mode.THREAD:
             # Perhaps an earlier attempt was refused the thread that we could make now.
             found = await self._search(self._key.channel, True, taken).find(lost)
-            self._mode = Mode.CHAIN if found else self._mode
+            if found:
+                self._mode = Mode.CHAIN
+                await threads.give_up(self._wire, self._key.thread)
         return [
             ShownPage(number, str(message.id), str(message.channel.id), text=None)
             for number, message in found.items()

@@ -51,15 +51,24 @@ async def appeared(wire: Wire, thread: str) -> bool:
     return isinstance((await wire.client()).get_channel(int(thread)), discord.Thread)
 
 
+async def give_up(wire: Wire, thread: str) -> None:
+    """The reply is in the channel: a thread that is there, or appears, is not its place."""
+    wire.chained.add(thread)
+    known = (await wire.client()).get_channel(int(thread))
+    if isinstance(known, discord.Thread):
+        remove_late(wire, known)
+
+
 def remove_late(wire: Wire, thread: discord.Thread) -> None:
     """A thread was made: ours, after its reply had begun in the channel, is litter.
 
     Deleting needs a permission that the bot does without; then the thread stays, and what people
     write in it belongs to the conversation that it was made for.
     """
-    if str(thread.id) not in wire.chained or thread.owner_id != thread.guild.me.id:
+    me = thread.guild.me
+    if me is None or str(thread.id) not in wire.chained or thread.owner_id != me.id:
         return
-    if not thread.permissions_for(thread.guild.me).manage_threads:
+    if not thread.permissions_for(me).manage_threads:
         log.info("a thread came too late for its reply, and stays", thread=thread.id)
         return
     wire.own_deletions.add(str(thread.id))

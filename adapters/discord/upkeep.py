@@ -1,4 +1,4 @@
-"""What is to be done in the end and nobody waits for, such as removing a message.
+"""Background work that must be done in the end, such as removing a message.
 
 Tried with growing pauses until it works, can never work, or the adapter stops.
 """
@@ -35,7 +35,7 @@ class Upkeep:
         task.add_done_callback(self._tasks.discard)
 
     async def aclose(self) -> None:
-        """Give up what is not done yet."""
+        """Give up unfinished work."""
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()

@@ -36,7 +36,7 @@ MESSAGES = Limit(count=5, seconds=5.0)
 DELETIONS = Limit(count=5, seconds=1.0)
 TYPING = Limit(count=5, seconds=5.0)
 # Reading a channel, and one message of it, each: the least that bots' authors report. For every
-# other route the headers of its answers alone say what is left (adapters/discord/http.py).
+# other route only the headers of its answers tell how many are left (adapters/discord/http.py).
 READS = Limit(count=5, seconds=5.0, pace=Pace.NONE)
 # Documented are 50; four of them are left to what discord.py sends for a login or a session, and
 # to requests that a busy machine lets arrive closer together than they were sent.
@@ -86,7 +86,7 @@ class Waits:
 
     `thread` is a person who waits for a first sign; `interaction` is Discord's own limit for the
     first response; `again` is the pause before a message that could not be taken in is tried again,
-    doubled up to `longest`; `upkeep` the same for what nobody waits for.
+    doubled up to `longest`; `upkeep` the same for background work.
     """
 
     login: float = 30.0
@@ -239,7 +239,7 @@ class Wire:
     async def send(self, channel: str, text: str, **parts: Any) -> str:
         """Post a message whose budget is spent; its id. Unsettled when the answer has none.
 
-        The message is not built from the answer: what is odd in it must not look like a failure.
+        Only the id is read: an odd field elsewhere must not make a post look like a failure.
         """
         client = await self.client()
         reference = parts.pop("reference", None)

@@ -358,3 +358,23 @@ async def test_the_last_question_is_looked_at_for_an_edit_and_a_deletion(
     assert [(m.text, m.message_id) for m, _ in inbox.edits] == [("another question", str(ids[0]))]
     assert inbox.deletions == [asked(ids[1]).source]
     assert len(found) == 3
+
+
+async def test_a_start_reads_within_the_limits_of_every_route(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """More last questions in a channel than its window takes: none is refused."""
+    async with running(sim, inbox):
+        ids = [await sim.mention(f"question {n}") for n in range(7)]
+        await caught_up(sim, inbox, c.CHANNEL, ids[-1])
+    await sim.set_limits(buckets={"read": [5, 4.0]})
+    inbox.asked_last = [asked(id_) for id_ in ids]
+    inbox.conversations = {a.source: a.key for a in inbox.asked_last}
+    before = await now(sim)
+    async with running(sim, inbox):
+
+        async def looked() -> bool:
+            return len(await sim.requests("/messages/", before)) == len(ids)
+
+        await sim.until(looked)
+    assert (await sim.state())["limited"] == 0

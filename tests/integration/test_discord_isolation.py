@@ -1,8 +1,8 @@
 """Each request of the Discord adapter × each trouble: it costs what it concerns, and nothing else.
 
 Every row of docs/isolation-discord.md is played here, all troubles of a request at once, each in a
-channel of its own, with the real client and core. Whoever is not hit is answered while the troubles
-last; whoever was hit, when they are over.
+channel of its own, with the real client and core. Other conversations are answered while the
+troubles last; those that were hit, when they are over.
 """
 
 from __future__ import annotations

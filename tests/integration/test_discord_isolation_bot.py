@@ -1,7 +1,7 @@
-"""Requests of the Discord adapter that belong to no place × each trouble, and what is in no route.
+"""Requests of the Discord adapter that belong to no place × each trouble, and failures of all.
 
 The start, the commands' list, interactions, `doctor`, limits that concern everything, a token that
-was reset, and what is read after a session was lost.
+was reset, and the reads after a lost session.
 """
 
 from __future__ import annotations
@@ -317,4 +317,3 @@ def test_every_request_has_its_row_in_the_documentation() -> None:
     played = {*SCENES, *AT_THE_START, *OF_INTERACTIONS, READ_AFTER_A_LOSS, OF_DOCTOR}
     assert rows == played
     assert {*AT_THE_START, *OF_INTERACTIONS} == OF_THE_WHOLE_BOT
-    assert all(name.split()[0] in page for name in TROUBLES)

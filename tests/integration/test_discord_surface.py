@@ -569,7 +569,7 @@ async def test_a_thread_that_appears_before_the_first_text_is_used(
 async def test_a_thread_that_appears_too_late_belongs_to_the_conversation(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Without the permission to delete it, it stays: what is said in it has the same key."""
+    """Without the permission to delete it, it stays; messages in it have the same key."""
     async with running(sim, inbox, waits=Waits(thread=0.2)) as adapter:
         await sim.call("fault", match="/threads", delay=1.0)
         message, surface = await opened(sim, inbox, adapter)

@@ -212,7 +212,7 @@ async def test_one_route_can_be_throttled_alone(bot: RawBot, sim: LocalDiscord, 
 
 
 async def test_what_is_not_published_is_drawn(sim: LocalDiscord) -> None:
-    """The same from the same seed, another Discord from another one, within what is reported."""
+    """The same from the same seed, another Discord from another one, within the reported ranges."""
     first, again, other = [await sim.draw_limits(seed) for seed in (1, 1, 2)]
     assert first == again != other
     for family, ((fewest, most), (shortest, longest)) in DRAWN.items():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from types import SimpleNamespace
 from typing import Any
 
 import discord
 import pytest
-from discord.http import Route
+from discord.http import HTTPClient, Route
 
 from adapters.discord import http, wire
 from adapters.discord.buttons import (
@@ -23,6 +24,7 @@ from adapters.discord.doctor import _guild, permissions
 from adapters.discord.render import DiscordRenderer, size
 from bot.domain import Choice, ConversationKey, Verdict
 from bot.errors import Gone, PlatformError, Refused, Throttled, Unsettled
+from tests.clock import ManualClock
 
 SNOWFLAKE = "18446744073709551615"  # the largest there can be
 
@@ -185,6 +187,35 @@ def test_every_budget_has_its_limit() -> None:
     for scope in (*wire.messages_in("1"), *wire.deletions_in("1"), *wire.typing_in("1")):
         assert wire.limits(scope) is not None
     assert wire.limits("thread:1") is None
+
+
+class Counted:
+    """Grants that remember what was closed."""
+
+    def __init__(self) -> None:
+        self.closed: list[tuple[float, tuple[str, ...]]] = []
+
+    def throttled(self, retry_after: float, *scopes: str) -> None:
+        self.closed.append((retry_after, scopes))
+
+
+async def test_invalid_requests_slow_down_long_before_they_ban_the_address() -> None:
+    """Limits that are shared with others do not count, nor what is ten minutes old."""
+    grants: Any = Counted()
+    clock = ManualClock()
+    client = http.Http(of=HTTPClient(asyncio.get_running_loop()), grants=grants, clock=clock)
+    for _ in range(2 * http.MOST_INVALID):
+        client._counted(429, {"X-RateLimit-Scope": "shared"})
+        client._counted(404, {})
+    for _ in range(http.MOST_INVALID):
+        client._counted(403, {})
+    assert grants.closed == []
+    client._counted(401, {})
+    assert grants.closed == [(http.SLOW_SECONDS, (wire.GLOBAL,))]
+    assert client.token_refused.is_set()
+    await clock.advance(http.INVALID_SECONDS)
+    client._counted(403, {})
+    assert len(grants.closed) == 1
 
 
 # ── commands and doctor ───────────────────────────────────────────────────────────────────────

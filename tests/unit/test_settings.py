@@ -146,3 +146,11 @@ def test_secrets_do_not_show_in_repr_or_errors() -> None:
 def test_database_url_names_a_relative_or_an_absolute_file(url: str, path: str) -> None:
     """Three slashes are relative to the working directory, four are absolute."""
     assert load({"DATABASE_URL": url}, None).database_path == Path(path)
+
+
+def test_servers_of_discord_are_ids() -> None:
+    """All may use the bot by default; a name in place of an id is refused at the start."""
+    assert load({}, None).discord_servers == frozenset()
+    assert load({"DISCORD_GUILDS": " 123, 456,"}, None).discord_servers == {"123", "456"}
+    with pytest.raises(SettingsError, match="DISCORD_GUILDS"):
+        load({"DISCORD_GUILDS": "My server"}, None)

@@ -85,7 +85,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class Throttle:
-    """One route alone is refused for a while, for everybody there or only for this bot.
+    """One route alone is refused for a while, for all bots there or only for this one.
 
     `pattern` is a regular expression that matches the whole "METHOD /path"; `scope` is Discord's
     own word: user, shared (another app's requests to the same resource count) or global.
