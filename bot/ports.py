@@ -123,14 +123,14 @@ class Grants(Protocol):
         ...
 
     def observed(self, scope: str, *, remaining: int, reset_after: float) -> None:
-        """An answer told of a scope's window: with nothing remaining it stays closed until then.
+        """The platform said what is left of a budget until it is whole again, in seconds.
 
-        Unlike a 429 this says nothing about our own idea of the limit.
+        It counts besides our own limit, also for a scope that we know no limit of.
         """
         ...
 
-    def closed_for(self, *scopes: str) -> float:
-        """Seconds until the platform takes requests in all these scopes again; 0.0: it does now."""
+    def delay(self, *scopes: str) -> float:
+        """Seconds until an urgent request in these scopes may be sent, at the least; 0 is now."""
         ...
 
 

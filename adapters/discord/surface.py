@@ -161,10 +161,7 @@ class DiscordSurface:
 
     def _scopes(self, action: Action, _page: int) -> tuple[str, ...]:
         deletions = w.deletions_in(self._place)
-        if (
-            action is Action.REMOVE
-            and self.grants.closed_for(*deletions) < self._wire.waits.removal
-        ):
+        if action is Action.REMOVE and self.grants.delay(*deletions) < self._wire.waits.removal:
             return deletions
         return w.messages_in(self._place)
 
@@ -268,7 +265,7 @@ class DiscordSurface:
     async def _delete(self, message: str) -> None:
         """Delete it now; the budget is spent, or was closed when this was planned."""
         place, deletions = int(self._place), w.deletions_in(self._place)
-        closed = self.grants.closed_for(*deletions)
+        closed = self.grants.delay(*deletions)
         if closed > self._wire.waits.removal:
             raise Throttled(closed, deletions[:1])
         await self._wire.ask(

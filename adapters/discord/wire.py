@@ -222,9 +222,9 @@ class Wire:
         at once where the platform takes it only later than that.
         """
         client, seconds = await self.client(), within or self.waits.answer
-        closed = [scope for scope in scopes if self.grants.closed_for(scope) > seconds]
+        closed = [scope for scope in scopes if self.grants.delay(scope) > seconds]
         if closed:
-            raise Throttled(self.grants.closed_for(*closed), tuple(closed))
+            raise Throttled(self.grants.delay(*closed), tuple(closed))
 
         async def paced() -> T:
             await self.grants.spend(*scopes, priority=priority)

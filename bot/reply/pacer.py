@@ -114,7 +114,7 @@ class Pacer:
         if remaining <= 0:
             self._bucket(scope).shut(self._clock.monotonic(), reset_after)
 
-    def closed_for(self, *scopes: str) -> float:
+    def delay(self, *scopes: str) -> float:
         """Seconds until the platform takes requests in all these scopes; see `ports.Grants`."""
         now = self._clock.monotonic()
         known = (self._buckets[scope] for scope in scopes if scope in self._buckets)

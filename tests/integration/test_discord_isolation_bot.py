@@ -211,7 +211,7 @@ async def test_a_global_limit_stops_everything_for_as_long_as_it_says(
         channel = await sim.add_channel("busy")
         end = rig.arm(rf"POST /channels/{channel}/messages/\d+/threads", {"scope": "global"})
         first = await sim.mention("hello", channel=channel)
-        await until(lambda: rig.pacer.closed_for("global") > LONG / 2)
+        await until(lambda: rig.pacer.delay("global") > LONG / 2)
         other = await sim.mention("hello", channel=c.CHANNEL)
         interaction = await sim.slash(c.ALICE, c.CHANNEL, "help")
 

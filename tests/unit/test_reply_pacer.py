@@ -440,7 +440,7 @@ async def test_a_window_with_nothing_left_is_waited_for_without_a_penalty() -> N
     other = desk.ask("at once", "thread:2")
     await settle()
     assert (waiting.done(), other.done()) == (False, True)
-    assert desk.pacer.closed_for("thread:2", "thread:1") == 300.0
+    assert desk.pacer.delay("thread:2", "thread:1") == 300.0
     await desk.clock.advance(300.0)
     assert (await waiting) is not None
     assert desk.pacer.counters.throttled == {}
@@ -451,5 +451,4 @@ async def test_a_window_with_requests_left_closes_nothing() -> None:
     desk = Desk({})
     desk.pacer.observed("thread:1", remaining=49, reset_after=300.0)
     assert (await desk.ask("at once", "thread:1")) is not None
-    assert desk.pacer.closed_for("thread:1", "never seen") == 0.0
-    assert "never seen" not in desk.pacer.scopes
+    assert desk.pacer.delay("thread:1", "never seen") == 0.0
