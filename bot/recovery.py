@@ -111,6 +111,7 @@ class _Job:
     what: str = field(compare=False)
     work: Callable[[], Awaitable[bool]] = field(compare=False)
     ended: asyncio.Future[bool] = field(compare=False)
+    failures: int = field(default=0, compare=False)
 
 
 class Reads:
@@ -132,11 +133,14 @@ class Reads:
         may raise a PlatformError or StoreUnavailable; it is called until there is no more.
         """
         ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._jobs, _Job(rank, next(self._numbers), what, work, ended))
+        self._push(_Job(rank, next(self._numbers), what, work, ended))
+        return ended
+
+    def _push(self, job: _Job) -> None:
+        heapq.heappush(self._jobs, job)
         if self._serving < AT_ONCE:
             self._serving += 1
             self.begin(self._serve(), name="reads")
-        return ended
 
     async def get(
         self, what: str, rank: tuple[float, ...], work: Callable[[], Awaitable[T]]
@@ -176,27 +180,42 @@ class Reads:
         self._serving -= 1
 
     async def _carry_out(self, job: _Job) -> bool:
-        """One step of it, as often as it fails; whether there is more to do."""
-        pause = FIRST_PAUSE
-        for _ in range(ATTEMPTS):
-            try:
-                async with asyncio.timeout(ATTEMPT_SECONDS):
-                    more = await job.work()
-                return more or _end(job, carried_out=True)
-            except (Gone, Refused) as error:
-                log.warning("skipped: it may not be read", what=job.what, error=str(error))
-                return _end(job, carried_out=True)
-            except (PlatformError, StoreUnavailable, TimeoutError) as error:
-                wait = max(pause, error.retry_after if isinstance(error, Throttled) else 0.0)
-                log.warning("a read failed", what=job.what, error=repr(error), again_in=wait)
-            except Exception:
-                # A read's boundary: whatever it was, the other places are read.
-                log.exception("a read failed for good", what=job.what)
-                return _end(job, carried_out=False)
-            await self._clock.sleep(wait)
-            pause = min(2 * pause, LAST_PAUSE)
-        log.error("given up for now", what=job.what)
-        return _end(job, carried_out=False)
+        """One step of it; whether there is more to do at once."""
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                more = await job.work()
+        except (Gone, Refused) as error:
+            log.warning("skipped: it may not be read", what=job.what, error=str(error))
+            return _end(job, carried_out=True)
+        except (PlatformError, StoreUnavailable, TimeoutError) as error:
+            self._put_off(job, error)
+            return False
+        except Exception:
+            # A read's boundary: whatever it was, the other places are read.
+            log.exception("a read failed for good", what=job.what)
+            return _end(job, carried_out=False)
+        job.failures = 0
+        return more or _end(job, carried_out=True)
+
+    def _put_off(self, job: _Job, error: Exception) -> None:
+        """Try it again after a pause, in which others are read, or give it up."""
+        job.failures += 1
+        if job.failures == ATTEMPTS:
+            log.error("given up for now", what=job.what)
+            _end(job, carried_out=False)
+            return
+        pause = min(FIRST_PAUSE * 2 ** (job.failures - 1), LAST_PAUSE)
+        wait = max(pause, error.retry_after if isinstance(error, Throttled) else 0.0)
+        log.warning("a read failed", what=job.what, error=repr(error), again_in=wait)
+        self.begin(self._push_after(job, wait), name="reads: pause")
+
+    async def _push_after(self, job: _Job, seconds: float) -> None:
+        try:
+            await self._clock.sleep(seconds)
+        except asyncio.CancelledError:
+            job.ended.cancel()
+            raise
+        self._push(job)
 
 
 def _end(job: _Job, *, carried_out: bool) -> bool:

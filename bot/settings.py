@@ -54,6 +54,7 @@ class Settings(BaseModel):
     discord_token: SecretStr | None = None
     discord_api_url: str | None = None
     discord_gateway_url: str | None = None
+    discord_guilds: str = ""
     # Slack
     slack_bot_token: SecretStr | None = None
     slack_app_token: SecretStr | None = None
@@ -166,6 +167,14 @@ class Settings(BaseModel):
             raise ValueError("every name and every token may stand there only once")
         return value
 
+    @field_validator("discord_guilds")
+    @classmethod
+    def _guild_ids(cls, value: str) -> str:
+        for name in _split(value):
+            if not name.isascii() or not name.isdigit():
+                raise ValueError(f"{name!r}: write the servers' ids, separated by commas")
+        return value
+
     @field_validator("admins")
     @classmethod
     def _admin_names(cls, value: str) -> str:
@@ -200,6 +209,11 @@ class Settings(BaseModel):
     def model_choices(self) -> tuple[str, ...]:
         """The models that people may choose with /model."""
         return _split(self.models)
+
+    @property
+    def discord_servers(self) -> frozenset[str]:
+        """The ids of the servers that may use the bot; empty when all may."""
+        return frozenset(_split(self.discord_guilds))
 
     @property
     def slack_mode(self) -> SlackMode | None:

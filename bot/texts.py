@@ -42,6 +42,8 @@ THOUGHT_TOO_LONG = (
 )
 GAVE_UP = "I could not finish this answer after several tries. Please ask again."
 NOT_SHOWN = "I have an answer, but could not show it here. Please ask for it again."
+PLACE_UNKNOWN = "I could not find out where you asked this. Please try again in a moment."
+REMOVED = "_This part was removed._"
 INTERNAL = "Something went wrong on my side, and it has been logged. Please ask again."
 MISSED = (
     "Sorry, I was not running when you wrote this, and it is a while ago. "
@@ -59,6 +61,8 @@ STORE_DOWN = "I cannot save messages right now, so I cannot answer. Please ask a
 
 RESET_DONE = "Started over: I no longer look at what was said here before."
 NOTHING_TO_RESET = "There is nothing to start over here yet."
+NO_ACCESS = "You can no longer see that conversation, so nothing was changed."
+NOT_SERVED = "This bot is not set up for this server."
 WHICH_THREAD = "Which conversation should start over?"
 NO_RECENT = "You have no recent conversation with me in this channel."
 QUESTION_DELETED = "Stopped: the question was deleted."

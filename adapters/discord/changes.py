@@ -49,11 +49,15 @@ class Changes:
         if message.edited_at is None or not is_spoken(message):
             return
         try:
-            place = await self._place(message.channel)
-            if place is not None:
-                await self._kept(partial(self._keep_edit, message, place))
-        except PlatformError as error:
-            log.error("an edit could not be kept", id=message.id, error=repr(error))
+            await self._take_edit(message)
+        except PlatformError as error:  # Discord tells it once
+            log.warning("an edit is kept later", id=message.id, error=repr(error))
+            self._wire.upkeep.add(f"an edit of {message.id}", partial(self._take_edit, message))
+
+    async def _take_edit(self, message: discord.Message) -> None:
+        place = await self._place(message.channel)
+        if place is not None:
+            await self._kept(partial(self._keep_edit, message, place))
 
     async def _keep_edit(self, message: discord.Message, place: Place) -> None:
         incoming = await self._edited(message, place)

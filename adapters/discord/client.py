@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -19,26 +20,28 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from adapters.discord import wire as w
+from adapters.discord.access import Servers
 from adapters.discord.buttons import choice_view
 from adapters.discord.commands import Desk, clipped
 from adapters.discord.doctor import INTENT_ADVICE, TOKEN_ADVICE, Doctor
 from adapters.discord.events import PLATFORM
 from adapters.discord.gap import LAG
+from adapters.discord.http import installed_in
 from adapters.discord.listening import Listener
 from adapters.discord.render import DiscordRenderer
 from adapters.discord.surface import DiscordSurface
-from adapters.discord.wire import Wire, translated
+from adapters.discord.threads import remove_late
+from adapters.discord.token import TokenWatch
+from adapters.discord.wire import Wire, attempt
 from bot.domain import Answer, Claim, Finding, Health, Incoming
-from bot.errors import CannotStart
-from bot.frames import FileRules, Priority
+from bot.errors import CannotStart, PlatformError, Unsettled
+from bot.frames import FileRules
 from bot.ports import Clock, Grants, Inbox, Surface
 from bot.recovery import Keeper
 from bot.reply.pacer import Pacer
 
 log = structlog.stdlib.get_logger(__name__)
 
-# discord.py takes nothing shorter. It waits by itself for less, and the trace tells the pacer.
-MAX_RATELIMIT_SECONDS = 30.0
 # How long messages that are being handled may take when we stop, in seconds.
 LAST_EVENTS = 5.0
 # Waits between attempts to log in while Discord cannot be reached, in seconds.
@@ -52,7 +55,8 @@ class DiscordAdapter:
 
     `models` are what /model offers. `grants` is the account's budget; by default a pacer with
     Discord's limits. `api_url` and `gateway_url` point to a compatible server. Code that takes
-    `file_from_messages` messages or more goes up as a file (0: never).
+    `file_from_messages` messages or more goes up as a file (0: never). `servers` are the ids of the
+    guilds that may use the bot (none: all).
     """
 
     def __init__(
@@ -65,14 +69,19 @@ class DiscordAdapter:
         models: Sequence[str] = (),
         grants: Grants | None = None,
         file_from_messages: int = 0,
+        servers: frozenset[str] = frozenset(),
+        waits: w.Waits | None = None,
     ) -> None:
         self._token = token
         self._files = FileRules.from_setting(file_from_messages, w.MOST_FILE_BYTES)
         self._api_url, self._gateway_url = api_url, gateway_url
         self._clock = clock
         self._renderer = DiscordRenderer()
-        self._wire = Wire(grants=grants or Pacer(w.limits, clock), clock=clock)
-        self._desk = Desk(wire=self._wire, renderer=self._renderer, models=models)
+        self._wire = Wire(grants=grants or Pacer(w.limits, clock), clock=clock, waits=waits)
+        self._servers = Servers(wire=self._wire, ids=servers)
+        self._desk = Desk(
+            wire=self._wire, renderer=self._renderer, models=models, servers=self._servers
+        )
         self._client: ThreadlineClient | None = None
 
     @property
@@ -91,17 +100,20 @@ class DiscordAdapter:
                     log.warning("Discord cannot be reached, trying again", seconds=pause)
                     await self._clock.sleep(pause)
         finally:
+            await self._wire.upkeep.aclose()
             await keeper.aclose()
 
     async def _serve(self, inbox: Inbox, keeper: Keeper) -> None:
         """One client's life: until cancelled, or until Discord could not be reached at all."""
         client = self._client = ThreadlineClient(wire=self._wire, desk=self._desk)
         listener = client.listener = Listener(
-            wire=self._wire, inbox=inbox, say=self.say, keeper=keeper
+            wire=self._wire, inbox=inbox, say=self.say, keeper=keeper, servers=self._servers
         )
+        token = TokenWatch(client=client, http=client.rest, clock=self._clock)
         try:
-            await client.login(self._token)
+            await _log_in(client, self._token, self._wire.waits.login)
             self._wire.connect(client, inbox)
+            token.begin()
             await client.connect()
         except discord.LoginFailure as error:
             raise CannotStart(f"Discord refused DISCORD_TOKEN: {TOKEN_ADVICE}") from error
@@ -109,18 +121,21 @@ class DiscordAdapter:
             raise CannotStart(f"The message content intent is off: {INTENT_ADVICE}") from error
         except discord.ConnectionClosed as error:
             raise _closed(error) from error
-        except (OSError, aiohttp.ClientError, discord.HTTPException, discord.GatewayNotFound) as e:
+        except (OSError, aiohttp.ClientError, discord.GatewayNotFound, PlatformError) as e:
             log.warning("Discord failed", error=repr(e))
         except AttributeError as error:
             if client.ws is not None:  # discord.py resumes a session that it never had
                 raise
             log.warning("Discord's gateway failed", error=repr(error.__context__))
         finally:
+            await token.aclose()
             await listener.gap.aclose()
             await listener.done_within(LAST_EVENTS)
             self._wire.disconnect()
             self._client = None
             await client.close()
+        if token.revoked:
+            raise CannotStart(f"Discord no longer accepts DISCORD_TOKEN: {TOKEN_ADVICE}")
 
     def health(self) -> Health:
         """Whether events arrive now."""
@@ -150,28 +165,26 @@ class DiscordAdapter:
         """Reply to the message in which the command was written."""
         if not answer.text:
             return
-        await self._wire.grants.spend(*w.messages_in(incoming.channel), priority=Priority.CONTROL)
-        parts: dict[str, Any] = {"view": choice_view(answer.choices)}
-        channel = await self._wire.channel(incoming.channel)
         reference = discord.MessageReference(
             message_id=int(incoming.message_id),
             channel_id=int(incoming.channel),
             fail_if_not_exists=False,
         )
-        await translated(
-            channel.send(
-                clipped(self._renderer, answer.text),
-                reference=reference,
-                mention_author=False,
-                suppress_embeds=True,
-                **parts,
-            )
+        text, view = clipped(self._renderer, answer.text), choice_view(answer.choices)
+        await self._wire.ask(
+            w.messages_in(incoming.channel),
+            lambda _: self._wire.send(incoming.channel, text, reference=reference, view=view),
         )
 
     async def check(self) -> Sequence[Finding]:
         """Try the token, the intent, the guilds' permissions and the commands."""
         with _pointed_at(self._api_url, self._gateway_url):
-            return await Doctor(token=self._token, client=_client_for_checks).findings()
+            return await Doctor(token=self._token, client=self._client_for_checks).findings()
+
+    def _client_for_checks(self) -> discord.Client:
+        client = discord.Client(intents=intents())
+        installed_in(client, grants=self._wire.grants, clock=self._clock)
+        return client
 
 
 class ThreadlineClient(discord.Client):
@@ -186,10 +199,9 @@ class ThreadlineClient(discord.Client):
             chunk_guilds_at_startup=False,
             member_cache_flags=discord.MemberCacheFlags.none(),
             max_messages=None,
-            max_ratelimit_timeout=MAX_RATELIMIT_SECONDS,
-            http_trace=w.tracing(wire.grants),
         )
-        self.desk = desk
+        self.rest = installed_in(self, grants=wire.grants, clock=wire.clock)
+        self.wire, self.desk = wire, desk
         self.listener: Listener | None = None
         self.connected = False
         self._tree = desk.install(self)
@@ -218,10 +230,14 @@ class ThreadlineClient(discord.Client):
             await self.listener.changes.deleted(payload.guild_id, payload.channel_id, ids)
 
     async def on_raw_thread_delete(self, payload: discord.RawThreadDeleteEvent) -> None:
-        """A thread was deleted."""
-        if self.listener is not None:
+        """A thread was deleted; ours that came too late holds nothing."""
+        if self.listener is not None and str(payload.thread_id) not in self.wire.own_deletions:
             where = payload.guild_id, payload.parent_id, payload.thread_id
             await self.listener.changes.gone(*where)
+
+    async def on_thread_create(self, thread: discord.Thread) -> None:
+        """A thread was made."""
+        remove_late(self.wire, thread)
 
     async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
         """A channel was deleted, with its threads."""
@@ -236,12 +252,12 @@ class ThreadlineClient(discord.Client):
     async def on_guild_available(self, guild: discord.Guild) -> None:
         """A guild's channels are known: after READY, or after an outage of Discord's."""
         if self.listener is not None:
-            self.listener.gap.guild(guild)
+            self.listener.guild(guild)
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """The bot was added to a guild."""
         if self.listener is not None:
-            self.listener.gap.guild(guild)
+            self.listener.guild(guild)
 
     async def on_connect(self) -> None:
         """A new session: Discord sends what happens from now on."""
@@ -251,7 +267,7 @@ class ThreadlineClient(discord.Client):
             await self.listener.connected()
         if not self._synced:
             self._synced = True
-            await self.desk.sync(self._tree)
+            self.wire.upkeep.add("registering the commands", partial(self.desk.sync, self._tree))
 
     async def on_resumed(self) -> None:
         """The session goes on, with everything that was missed."""
@@ -274,8 +290,14 @@ def intents() -> discord.Intents:
     return discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=True)
 
 
-def _client_for_checks() -> discord.Client:
-    return discord.Client(intents=intents(), max_ratelimit_timeout=MAX_RATELIMIT_SECONDS)
+async def _log_in(client: discord.Client, token: str, seconds: float) -> None:
+    """Log in. Raises LoginFailure for a token that is refused, else a PlatformError."""
+    try:
+        await attempt(client.login(token), within=seconds)
+    except Unsettled as error:
+        if isinstance(error.__cause__, discord.LoginFailure):
+            raise error.__cause__ from None
+        raise
 
 
 def _closed(error: discord.ConnectionClosed) -> CannotStart:

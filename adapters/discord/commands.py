@@ -16,10 +16,12 @@ import structlog
 from discord import app_commands
 
 from adapters.discord import wire as w
+from adapters.discord.access import Servers, sees
 from adapters.discord.buttons import CHOICE, CONTROL, choice_of, choice_view
 from adapters.discord.events import PLATFORM, Kind, Place, place_of
+from adapters.discord.reading import read_channel
 from adapters.discord.render import size
-from adapters.discord.wire import Wire, translated
+from adapters.discord.wire import Wire, attempt
 from bot import commands, texts
 from bot.domain import Answer, Author, Choice, Command, ConversationKey
 from bot.errors import Gone, PlatformError, StoreUnavailable, Unsettled
@@ -50,8 +52,10 @@ _COMPARED = ("name", "description", "type", "options", "contexts", "integration_
 class Desk:
     """Where interactions are answered."""
 
-    def __init__(self, *, wire: Wire, renderer: Renderer, models: Sequence[str]) -> None:
-        self._wire, self._renderer = wire, renderer
+    def __init__(
+        self, *, wire: Wire, renderer: Renderer, models: Sequence[str], servers: Servers
+    ) -> None:
+        self._wire, self._renderer, self._servers = wire, renderer, servers
         self._models = tuple(models)
 
     # ── registering ───────────────────────────────────────────────────────────────────────────
@@ -68,19 +72,24 @@ class Desk:
         return tree
 
     async def sync(self, tree: app_commands.CommandTree[ThreadlineClient]) -> None:
-        """Register the commands, if Discord's list is another one; failing is logged."""
-        http, application = tree.client.http, tree.client.application_id
+        """Register the commands, if Discord's list is another one. Raises a PlatformError."""
+        application = tree.client.application_id
         if application is None:
             return
         wanted = [command.to_dict(tree) for command in tree.get_commands()]
-        await self._wire.grants.spend(w.GLOBAL, priority=Priority.BACKGROUND)
-        try:
-            there = await translated(http.get_global_commands(application))
-            if compared(there) != compared(wanted):
-                await translated(http.bulk_upsert_global_commands(application, wanted))
-                log.info("registered the commands", commands=[c["name"] for c in wanted])
-        except PlatformError as error:
-            log.warning("the commands could not be registered", error=str(error))
+        scopes = w.at("commands")
+        there: Any = await self._wire.ask(
+            scopes,
+            lambda client: client.http.get_global_commands(application),
+            priority=Priority.BACKGROUND,
+        )
+        if compared(there) != compared(wanted):
+            await self._wire.ask(
+                scopes,
+                lambda client: client.http.bulk_upsert_global_commands(application, wanted),
+                priority=Priority.BACKGROUND,
+            )
+            log.info("registered the commands", commands=[c["name"] for c in wanted])
 
     def _reset(self) -> app_commands.Command[Any, ..., None]:
         @app_commands.command(name=commands.RESET, description=DESCRIPTIONS[commands.RESET])
@@ -109,27 +118,39 @@ class Desk:
 
     # ── answering ─────────────────────────────────────────────────────────────────────────────
     async def answer(self, interaction: Interaction, work: Work) -> None:
-        """Acknowledge, work, and show the answer to the person who asked."""
-        await interaction.response.defer(ephemeral=True, thinking=True)
-        answer = await self._done(interaction, work)
+        """Acknowledge and work, whichever is first, and show the answer to the person who asked."""
+        response = interaction.response
+        answer, _ = await asyncio.gather(
+            self._done(interaction, work),
+            self._acknowledge(response.defer(ephemeral=True, thinking=True)),
+        )
         text, view = clipped(self._renderer, answer.text), choice_view(answer.choices)
         await self._tell(interaction.edit_original_response(content=text, view=view))
 
     async def _done(self, interaction: Interaction, work: Work) -> Answer:
         """What the work answers, or what is to be said when it failed."""
         try:
+            if not await self._servers.serve_person(interaction.guild_id, interaction.user.id):
+                return Answer(texts.NOT_SERVED)
             return await work(interaction)
         except StoreUnavailable as error:
             log.error("the database failed", error=str(error))
             return Answer(texts.STORE_DOWN)
+        except PlatformError as error:
+            log.warning("an interaction's place cannot be found out", error=str(error))
+            return Answer(texts.PLACE_UNKNOWN)
         except Exception:
-            # An interaction's boundary: whatever it was, nobody is left with "thinking".
+            # An interaction's boundary: whatever it was, people are not left with "thinking".
             log.exception("an interaction failed")
             return Answer(texts.INTERNAL)
 
-    async def _tell(self, request: Awaitable[object]) -> None:
+    async def _acknowledge(self, request: Awaitable[object]) -> None:
+        """Say that we are at it. What was asked is done all the same where that fails."""
+        await self._tell(request, within=self._wire.waits.interaction)
+
+    async def _tell(self, request: Awaitable[object], within: float | None = None) -> None:
         try:
-            await translated(request)
+            await attempt(request, within=within or self._wire.waits.answer)
         except PlatformError as error:
             log.warning("an answer was not shown", error=repr(error))
 
@@ -144,7 +165,7 @@ class Desk:
             return await self._run(interaction, command, key, turn)
 
         answer, _ = await asyncio.gather(
-            self._done(interaction, work), self._tell(interaction.response.defer())
+            self._done(interaction, work), self._acknowledge(interaction.response.defer())
         )
         if answer.text:
             text = clipped(self._renderer, answer.text)
@@ -154,6 +175,8 @@ class Desk:
         """A choice of an answer was used."""
 
         async def work(interaction: Interaction) -> Answer:
+            if not await sees(self._wire, interaction, choice.key):
+                return Answer(texts.NO_ACCESS)
             return await self._run(interaction, choice.command, choice.key, choice.argument)
 
         await self.answer(interaction, work)
@@ -173,7 +196,9 @@ class Desk:
         inbox = self._wire.inbox
         if inbox is None:
             raise Unsettled("the adapter is not running")
-        choices = await inbox.recent(place.key(), str(interaction.user.id))
+        found = await inbox.recent(place.key(), str(interaction.user.id))
+        seen = await asyncio.gather(*(sees(self._wire, interaction, c.key) for c in found))
+        choices = [choice for choice, visible in zip(found, seen, strict=True) if visible]
         return Answer(texts.WHICH_THREAD if choices else texts.NO_RECENT, tuple(choices))
 
     async def _run(
@@ -189,9 +214,7 @@ class Desk:
     async def _place(self, interaction: Interaction) -> Place:
         place = place_of(interaction.channel)
         if place is None and interaction.channel_id is not None:
-            client = await self._wire.client()
-            await self._wire.grants.spend(w.GLOBAL)
-            place = place_of(await translated(client.fetch_channel(interaction.channel_id)))
+            place = place_of(await read_channel(self._wire, interaction.channel_id))
         if place is None:
             raise Gone("no place for a conversation")
         return place
@@ -256,10 +279,15 @@ def clipped(renderer: Renderer, markdown: str) -> str:
     return (cut.rpartition("\n")[0] or cut) + "…"
 
 
-def compared(commands_there: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What matters of a list of commands, without defaults that Discord fills in or leaves out."""
-    found = ({key: _plain(c[key]) for key in _COMPARED if c.get(key)} for c in commands_there)
-    return sorted(found, key=lambda command: str(command["name"]))
+def compared(commands_there: object) -> list[dict[str, Any]]:
+    """What matters of a list of commands, without defaults that Discord fills in or leaves out.
+
+    Anything but a list of commands differs from ours.
+    """
+    listed = commands_there if isinstance(commands_there, list) else []
+    commands_ = [entry for entry in listed if isinstance(entry, Mapping)]
+    found = ({key: _plain(c[key]) for key in _COMPARED if c.get(key)} for c in commands_)
+    return sorted(found, key=lambda command: str(command.get("name")))
 
 
 def _plain(value: Any) -> Any:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import aiohttp
 import discord
 
 from adapters.discord.commands import DESCRIPTIONS
-from adapters.discord.wire import translated
+from adapters.discord.wire import attempt
 from bot.domain import Finding, Verdict
 from bot.errors import PlatformError
 
@@ -29,6 +28,12 @@ NEEDED = {
 }
 # Without it everything works, and something is less good.
 WANTED = {"attach_files": "to send very long code as a file: without it, it comes as text"}
+PUBLIC_ADVICE = (
+    f"at {PORTAL} open your application, choose “Bot” and turn off “Public Bot”, or list your own "
+    "servers in DISCORD_GUILDS."
+)
+# The longest that logging in, and one check, may take. Seconds.
+LOGIN_SECONDS, CHECK_SECONDS = 30.0, 30.0
 MOST_GUILDS = 200  # what one request gives
 
 
@@ -54,12 +59,13 @@ class Doctor:
         """Everything that was found; raises nothing."""
         async with self._make() as client:
             try:
-                await client.login(self._token)
-            except discord.LoginFailure:
-                return [_failed("Discord token", "refused", TOKEN_ADVICE)]
-            except (discord.HTTPException, OSError, aiohttp.ClientError) as error:
-                return [_failed("Discord", f"cannot be reached: {error!r}", "check the network")]
+                await attempt(client.login(self._token), within=LOGIN_SECONDS)
+            except PlatformError as error:
+                if isinstance(error.__cause__, discord.LoginFailure):
+                    return [_failed("Discord token", "refused", TOKEN_ADVICE)]
+                return [_failed("Discord", f"cannot be reached: {error}", "check the network")]
             found = [_ok("Discord token", f"logged in as {client.user}"), _intent(client)]
+            found += _public(client)
             found += await self._tried("Discord guilds", client, _guilds)
             found += await self._tried("Discord commands", client, _commands)
             return found
@@ -71,7 +77,7 @@ class Doctor:
         check: Callable[[discord.Client], Any],
     ) -> list[Finding]:
         try:
-            return list(await check(client))
+            return list(await attempt(check(client), within=CHECK_SECONDS))
         except PlatformError as error:
             return [_failed(subject, f"could not be read: {error}", "run this again in a moment")]
 
@@ -84,8 +90,17 @@ def _intent(client: discord.Client) -> Finding:
     return _failed(subject, "not granted", INTENT_ADVICE)
 
 
+def _public(client: discord.Client) -> list[Finding]:
+    """Anybody may add a public bot to a server of theirs, and spend the owner's money there."""
+    subject, application = "Discord bot", client.application
+    if application is None or not application.bot_public:
+        return [_ok(subject, "private: only its owner can add it to a server")]
+    said = "public: anybody can add it to their server and use it at your expense"
+    return [Finding(subject, Verdict.WARNING, said, PUBLIC_ADVICE)]
+
+
 async def _guilds(client: discord.Client) -> Iterable[Finding]:
-    guilds = await translated(client.http.get_guilds(limit=MOST_GUILDS))
+    guilds = await attempt(client.http.get_guilds(limit=MOST_GUILDS))
     link = invite(client.application_id or 0)
     if not guilds:
         return [Finding("Discord guilds", Verdict.WARNING, "none", f"invite the bot: {link}")]
@@ -109,7 +124,7 @@ def _guild(guild: Mapping[str, Any], link: str) -> Finding:
 
 
 async def _commands(client: discord.Client) -> Iterable[Finding]:
-    there = await translated(client.http.get_global_commands(client.application_id or 0))
+    there = await attempt(client.http.get_global_commands(client.application_id or 0))
     missing = sorted(DESCRIPTIONS.keys() - {command["name"] for command in there})
     if not missing:
         return [_ok("Discord commands", "registered")]

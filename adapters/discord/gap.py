@@ -8,17 +8,9 @@ session that was resumed needs nothing: Discord sends again what it missed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any
 
 import discord
 import structlog
@@ -28,8 +20,10 @@ from adapters.discord.changes import Changes
 from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, Kind, Place, place_of
 from adapters.discord.plans import Newest, not_shown, to_read
 from adapters.discord.questions import Look
-from adapters.discord.wire import Wire, translated
+from adapters.discord.reading import READ_AT_ONCE, read_page
+from adapters.discord.wire import Wire, id_in
 from bot.domain import Conversation, Incoming
+from bot.errors import PlatformError, StoreUnavailable, Unsettled
 from bot.frames import Priority
 from bot.last_questions import LastQuestions
 from bot.marks import Spot
@@ -38,15 +32,10 @@ from bot.recovery import LATER_SECONDS, Keeper, Reads
 
 log = structlog.stdlib.get_logger(__name__)
 
-T = TypeVar("T")
-
 # Between channels of a guild the order of arrival is the order of the ids only roughly.
 LAG = 60_000 << 22  # a minute, in snowflakes
-READ_AT_ONCE = 100  # documented: the most messages, or archived threads, of one request
 # A thread in which nobody spoke for so long is not looked for among the archived ones. Seconds.
 ARCHIVED_SECONDS = 14 * 86_400.0
-# After a message could not be stored. Seconds.
-AGAIN_SECONDS = 15.0
 
 Channel = (
     discord.TextChannel
@@ -80,7 +69,9 @@ class _Archive:
 
 # ── carrying out ──────────────────────────────────────────────────────────────────────────────
 class Gap:
-    """Reads what the client missed; `understood` translates a message as live ones are."""
+    """Reads what the client missed; `understood` translates a message as live ones are, `take`
+    takes one in as a live one.
+    """
 
     def __init__(
         self,
@@ -90,8 +81,10 @@ class Gap:
         keeper: Keeper,
         understood: Understood,
         changes: Changes,
+        take: Callable[[discord.Message], Awaitable[None]],
     ) -> None:
         self._wire, self._inbox, self._keeper = wire, inbox, keeper
+        self._take = take
         self._marks = keeper.marks
         self._understood = understood
         look = Look(wire=wire, changes=changes)
@@ -120,11 +113,12 @@ class Gap:
         """A message could not be stored: it is brought again, by reading its place."""
         place = place_of(message.channel)
         if place is None or not isinstance(message.channel, Channel):
+            self._reads.begin(self._take_later(message), name="gap: again")
             return
         reading = _Reading(_spot(place), place, message.channel)
         if reading.spot not in self._again:  # once for all that fail meanwhile
             self._again.add(reading.spot)
-            self._reads.begin(self._read_later(reading, AGAIN_SECONDS), name="gap: again")
+            self._reads.begin(self._read_later(reading, self._wire.waits.again), name="gap: again")
 
     async def aclose(self) -> None:
         """Give up; the watermarks say what is left."""
@@ -258,31 +252,61 @@ class Gap:
 
     async def _page(self, reading: _Reading) -> bool:
         """The next hundred messages of a place; whether there are more."""
-        after = discord.Object(self._marks.of(reading.spot))
-        await self._wire.grants.spend(w.GLOBAL, priority=Priority.BACKGROUND)
-        history = reading.channel.history(limit=READ_AT_ONCE, after=after, oldest_first=True)
-        page = await translated(_listed(history))
-        read = [await self._understood(message, reading.place) for message in page]
+        after = self._marks.of(reading.spot)
+        page = await read_page(
+            self._wire,
+            reading.channel,
+            reading.channel.id,
+            after=after,
+            priority=Priority.BACKGROUND,
+            within=self._wire.waits.read,
+        )
+        read = [await self._translate(message, reading.place) for message in page.messages]
         found = [message for message in read if message is not None]
         await self._inbox.missed(found)
         for message in found:
             self._last.seen(message.source)
-        end = len(page) < READ_AT_ONCE
-        reached = max(page[-1].id if page else 0, reading.until if end else 0)
+        reached = max(page.newest, 0 if page.full else reading.until)
         self._marks.read(reading.spot, reached)
         self._keeper.save_soon()
-        return not end and (not reading.until or reached < reading.until)
+        return page.full and (not reading.until or reached < reading.until)
+
+    async def _translate(self, message: discord.Message, place: Place) -> Incoming | None:
+        try:
+            return await self._understood(message, place)
+        except (PlatformError, StoreUnavailable):
+            raise  # it passes, and the page is read again
+        except Exception as error:  # noqa: BLE001
+            # A message's boundary: whatever is odd in it, the others of its page are taken in.
+            log.error("a message cannot be taken in", id=message.id, error=repr(error))
+            return None
 
     async def _list(self, archive: _Archive) -> bool:
         """The next hundred archived threads; whether more were archived since the gap began."""
-        before = archive.threads[-1].archive_timestamp if archive.threads else None
-        await self._wire.grants.spend(w.GLOBAL, priority=Priority.BACKGROUND)
-        listing = archive.parent.archived_threads(limit=READ_AT_ONCE, before=before)
-        found = await translated(_listed(listing))
-        began = self._marks.of(Spot(str(archive.parent.guild.id), ""))
+        parent = archive.parent
+        before = archive.threads[-1].archive_timestamp.isoformat() if archive.threads else None
+        answer: Any = await self._wire.ask(
+            w.at("archive", parent.id),
+            lambda client: client.http.get_public_archived_threads(
+                parent.id, before=before, limit=READ_AT_ONCE
+            ),
+            priority=Priority.BACKGROUND,
+            within=self._wire.waits.read,
+        )
+        listed = answer.get("threads") if isinstance(answer, Mapping) else None
+        if not isinstance(listed, list):
+            raise Unsettled("a list of archived threads is none")
+        read = (_thread_of(parent, data) for data in listed)
+        found = [thread for thread in read if thread is not None]
+        began = discord.utils.snowflake_time(self._marks.of(Spot(str(parent.guild.id), "")))
         archive.threads += found
-        full = len(found) == READ_AT_ONCE
-        return full and found[-1].archive_timestamp > discord.utils.snowflake_time(began)
+        full = len(listed) == READ_AT_ONCE and bool(found)
+        return full and found[-1].archive_timestamp > began
+
+    async def _take_later(self, message: discord.Message) -> None:
+        """Its place could not be found out: nothing can be read there, so it is taken in again."""
+        await self._wire.clock.sleep(self._wire.waits.again)
+        await self._take(message)
 
     async def _read_later(self, reading: _Reading, seconds: float) -> None:
         await self._wire.clock.sleep(seconds)
@@ -330,9 +354,15 @@ def _spot(place: Place) -> Spot:
     return Spot(place.guild, place.own)
 
 
+def _thread_of(parent: discord.TextChannel | discord.ForumChannel, data: Any) -> Any:
+    """An archived thread from Discord's JSON; None when discord.py cannot read it."""
+    try:
+        return discord.Thread(guild=parent.guild, state=parent._state, data=data)
+    except Exception as error:  # noqa: BLE001
+        # A thread's boundary: whatever is odd in it, the others of the list are read.
+        log.error("an archived thread cannot be read", id=id_in(data), error=repr(error))
+        return None
+
+
 def _rank(conversation: Conversation) -> tuple[float, ...]:
     return (0, -conversation.updated_at)
-
-
-async def _listed(found: AsyncIterator[T]) -> list[T]:
-    return [item async for item in found]

@@ -13,7 +13,7 @@ from dataclasses import replace
 import discord
 import structlog
 
-from adapters.discord import wire as w
+from adapters.discord.access import Servers
 from adapters.discord.changes import Changes
 from adapters.discord.events import (
     PLATFORM,
@@ -29,7 +29,8 @@ from adapters.discord.events import (
     resolved_starter,
 )
 from adapters.discord.gap import Gap, spot_of
-from adapters.discord.wire import Wire, translated
+from adapters.discord.reading import read_channel, read_page
+from adapters.discord.wire import Wire
 from bot import texts
 from bot.domain import Address, Answer, ConversationKey, Incoming
 from bot.errors import Gone, PlatformError, StoreUnavailable
@@ -37,8 +38,6 @@ from bot.ports import Inbox
 from bot.recovery import Keeper
 
 log = structlog.stdlib.get_logger(__name__)
-
-BACKLOG = 100  # messages: what one request gives
 
 
 class Listener:
@@ -51,9 +50,10 @@ class Listener:
         inbox: Inbox,
         say: Callable[[Incoming, Answer], Awaitable[None]],
         keeper: Keeper,
+        servers: Servers,
     ) -> None:
         self._wire, self._inbox, self._say = wire, inbox, say
-        self._keeper = keeper
+        self._keeper, self._servers = keeper, servers
         self.changes = Changes(
             wire=wire, inbox=inbox, place=self._place, understood=self.understood
         )
@@ -63,6 +63,7 @@ class Listener:
             keeper=keeper,
             understood=self.understood,
             changes=self.changes,
+            take=self.message,
         )
         self._at_work: set[asyncio.Task[object]] = set()
 
@@ -70,6 +71,13 @@ class Listener:
         """A new session has begun: go on with what was begun, and read what was missed."""
         await self.gap.session()
         await self._inbox.connected(PLATFORM)
+
+    def guild(self, guild: discord.Guild) -> None:
+        """A guild is there: read what was missed, if it may use the bot."""
+        if self._servers.serve(guild.id):
+            self.gap.guild(guild)
+        else:
+            log.warning("ignored: not in DISCORD_GUILDS", guild=guild.id, name=guild.name)
 
     async def message(self, message: discord.Message) -> None:
         """Take in one message."""
@@ -98,6 +106,9 @@ class Listener:
         except StoreUnavailable as error:
             log.error("a message's conversation cannot be read", id=message.id, error=str(error))
             return False
+        except PlatformError as error:
+            log.warning("a message cannot be taken in now", id=message.id, error=repr(error))
+            return False
         return understood is None or await self._receive(understood)
 
     async def understood(
@@ -113,6 +124,8 @@ class Listener:
         me = me_in(message, user.id)
         address = address_of(message, place, me) or otherwise
         if address is None:
+            return None
+        if not await self._servers.serve_person(place.guild, message.author.id):
             return None
         return incoming(message, place, me, address, await self._chain(message, place, me))
 
@@ -147,9 +160,7 @@ class Listener:
         place = place_of(channel)
         if place is not None or not isinstance(channel, discord.PartialMessageable):
             return place
-        await self._wire.grants.spend(w.GLOBAL)
-        client = await self._wire.client()
-        return place_of(await translated(client.fetch_channel(channel.id)))
+        return place_of(await read_channel(self._wire, channel.id))
 
     async def _chain(
         self, message: discord.Message, place: Place, me: Me
@@ -163,23 +174,24 @@ class Listener:
     # ── what was said before ──────────────────────────────────────────────────────────────────
     async def backlog(self, question: Incoming) -> Sequence[Incoming]:
         """Up to a hundred messages before `question` in its thread, oldest first; one request."""
-        await self._wire.grants.spend(w.GLOBAL)
-        client = await self._wire.client()
-        channel = client.get_channel(int(question.channel)) or await translated(
-            client.fetch_channel(int(question.channel))
-        )
+        client, thread = await self._wire.client(), int(question.channel)
+        channel = client.get_channel(thread) or await read_channel(self._wire, thread)
         place = place_of(channel)
         if place is None or not isinstance(channel, discord.Thread) or client.user is None:
             return ()
-        before = discord.Object(int(question.message_id))
-        newest_first = await translated(_listed(channel, before))
+        page = await read_page(self._wire, channel, thread, before=int(question.message_id))
         user = client.user.id
-        found = (_said_before(message, place, user) for message in reversed(newest_first))
+        found = (_read_before(message, place, user) for message in page.messages)
         return [entry for entry in found if entry is not None]
 
 
-async def _listed(thread: discord.Thread, before: discord.Object) -> list[discord.Message]:
-    return [message async for message in thread.history(limit=BACKLOG, before=before)]
+def _read_before(message: discord.Message, place: Place, user: int) -> Incoming | None:
+    try:
+        return _said_before(message, place, user)
+    except Exception as error:  # noqa: BLE001
+        # A message's boundary: whatever is odd in it, the others are history.
+        log.error("an old message cannot be read", id=message.id, error=repr(error))
+        return None
 
 
 def _said_before(message: discord.Message, place: Place, user: int) -> Incoming | None:

@@ -7,7 +7,8 @@ import discord
 from adapters.discord import wire as w
 from adapters.discord.changes import Changes
 from adapters.discord.events import DIRECT_MESSAGES
-from adapters.discord.wire import Wire, code_of, translated
+from adapters.discord.reading import read_message
+from adapters.discord.wire import Wire, code_of
 from bot.domain import Asked
 from bot.errors import Gone
 from bot.frames import Priority
@@ -23,16 +24,18 @@ class Look:
         """Bring it as it is now, or that it is not there any more."""
         guild = None if asked.key.workspace == DIRECT_MESSAGES else int(asked.key.workspace)
         channel, message = int(asked.channel), int(asked.message_id)
-        await self._wire.grants.spend(w.GLOBAL, priority=Priority.BACKGROUND)
         place = await self._place(channel, guild)
         try:
-            found = await translated(place.fetch_message(message))
+            found = await read_message(
+                self._wire, place, channel, message, priority=Priority.BACKGROUND
+            )
         except Gone as error:
             if code_of(error) != w.UNKNOWN_MESSAGE:
                 raise
             await self._changes.deleted(guild, channel, [message])
         else:
-            await self._changes.edited(found)
+            if found is not None:
+                await self._changes.edited(found)
 
     async def _place(self, channel: int, guild: int | None) -> discord.abc.Messageable:
         """From the cache where it is there: what is said about it needs no request then."""

@@ -5,17 +5,17 @@ A message that says by its buttons, or by the ledger, that it is something else 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 
 import discord
 
-from adapters.discord import wire as w
 from adapters.discord.buttons import identity_of
 from adapters.discord.events import SPOKEN
-from adapters.discord.wire import Wire, translated
+from adapters.discord.reading import HistoryPage, read_page
+from adapters.discord.wire import Wire
 from bot.domain import Claim
+from bot.frames import Priority
 
-READ_AT_ONCE = 100  # documented: the most messages of one request
 MOST_READS = 5  # of a channel where much was said since
 
 
@@ -39,24 +39,21 @@ class Search:
         after = max(int(question) for question in self._questions)
         for _ in range(MOST_READS):
             read = await self._read(after)
-            await self._sort(read, lost, found, plain)
-            if len(read) < READ_AT_ONCE or lost <= found.keys():
+            await self._sort(read.messages, lost, found, plain)
+            if not read.full or lost <= found.keys():
                 break
-            after = read[-1].id
+            after = read.newest
         return found | dict(zip(sorted(lost - found.keys()), plain, strict=False))
 
-    async def _read(self, after: int) -> list[discord.Message]:
+    async def _read(self, after: int) -> HistoryPage:
         """Up to a hundred messages, oldest first."""
-        await self._wire.grants.spend(w.GLOBAL)
-        channel = await self._wire.channel(self._place)
-        history = channel.history(
-            limit=READ_AT_ONCE, after=discord.Object(after), oldest_first=True
-        )
-        return await translated(_listed(history))
+        client, place = await self._wire.client(), int(self._place)
+        channel = client.get_partial_messageable(place)
+        return await read_page(self._wire, channel, place, after=after, priority=Priority.FIRST)
 
     async def _sort(
         self,
-        read: list[discord.Message],
+        read: Sequence[discord.Message],
         lost: Set[int],
         found: dict[int, discord.Message],
         plain: list[discord.Message],
@@ -82,7 +79,3 @@ class Search:
             return False
         guild = self._claim.conversation.key.workspace
         return await self._wire.known(f"discord/{guild}/{self._place}/{message.id}") is None
-
-
-async def _listed(history: AsyncIterator[discord.Message]) -> list[discord.Message]:
-    return [message async for message in history]

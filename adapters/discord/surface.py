@@ -11,20 +11,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import Any, Literal
 
 import discord
 import structlog
 
-from adapters.discord import files
+from adapters.discord import files, threads
 from adapters.discord import wire as w
 from adapters.discord.buttons import Identity, control_view, packed
 from adapters.discord.events import Mode
 from adapters.discord.recovery import Search
-from adapters.discord.text import shortened
-from adapters.discord.wire import Wire, code_of, translated
+from adapters.discord.wire import Wire, attempt, code_of
+from bot import texts
 from bot.domain import Claim, PageRecord, Question
-from bot.errors import FilesRefused, Gone, PlatformError, Refused
+from bot.errors import FilesRefused, Gone, PlatformError, Refused, Throttled
 from bot.frames import Action, FileRules, Frame, Priority, Request, Shown, ShownPage
 from bot.ports import Grants, Renderer
 from bot.reply.plan import carried_out, forgotten, plan_by_edits, remembering
@@ -32,7 +31,6 @@ from bot.reply.plan import carried_out, forgotten, plan_by_edits, remembering
 log = structlog.stdlib.get_logger(__name__)
 
 TYPING_SECONDS = 8.0  # a sign of typing is shown for ten
-ARCHIVE_MINUTES: Literal[1440] = 1440  # where the channel has no default of its own
 
 
 class DiscordSurface:
@@ -46,6 +44,7 @@ class DiscordSurface:
         self._render = remembering(renderer.render)
         self._key = claim.conversation.key
         self._mode = _mode(claim)
+        self._fell_back = False  # the thread could not be had in time
         self._posted: set[int] = set()  # pages that this attempt posted, or may have posted
         self._removals = 0  # messages that this attempt removed
         self._refers = True
@@ -96,33 +95,8 @@ class DiscordSurface:
 
     async def _make_thread(self) -> None:
         """Make the thread on the mention; where none can be, the reply chain takes its place."""
-        try:
-            await self._start_thread()
-        except (Gone, Refused) as error:
-            code = code_of(error)
-            if code in w.NO_THREAD:
-                log.info("no thread can be made here, replying in the channel", code=code)
-                self._mode = Mode.CHAIN
-            elif code != w.THREAD_EXISTS:
-                raise
-
-    async def _start_thread(self) -> None:
-        client = await self._wire.client()
-        await self.grants.spend(w.GLOBAL, priority=Priority.FIRST)
-        channel = client.get_channel(int(self._key.channel))
-        minutes = (
-            channel.default_auto_archive_duration
-            if isinstance(channel, discord.TextChannel)
-            else ARCHIVE_MINUTES
-        )
-        await translated(
-            client.http.start_thread_with_message(
-                int(self._key.channel),
-                int(self._key.thread),
-                name=_thread_name(self._claim.questions[0]),
-                auto_archive_duration=minutes,
-            )
-        )
+        if not await threads.is_made(self._wire, self._claim):
+            self._mode, self._fell_back = Mode.CHAIN, True
 
     async def close(self) -> None:
         """Stop typing; Discord shows it for up to ten more seconds, or until a message comes."""
@@ -136,13 +110,15 @@ class DiscordSurface:
         """Show that the reply is being worked on, until its first text."""
         try:
             while not self._posted:
-                await self.grants.spend(*w.typing_in(self._place), priority=Priority.BACKGROUND)
-                if not self._posted:
-                    client = await self._wire.client()
-                    await translated(client.http.send_typing(int(self._place)))
+                place = self._place
+                await self._wire.ask(w.typing_in(place), self._typed, priority=Priority.BACKGROUND)
                 await self._wire.clock.sleep(TYPING_SECONDS)
         except PlatformError as error:
             log.debug("typing was not shown", error=repr(error))
+
+    async def _typed(self, client: discord.Client) -> None:
+        if not self._posted:
+            await client.http.send_typing(int(self._place))
 
     # ── after a crash ─────────────────────────────────────────────────────────────────────────
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
@@ -165,7 +141,9 @@ class DiscordSurface:
         if not found and self._mode is Mode.THREAD:
             # Perhaps an earlier attempt was refused the thread that we could make now.
             found = await self._search(self._key.channel, True, taken).find(lost)
-            self._mode = Mode.CHAIN if found else self._mode
+            if found:
+                self._mode = Mode.CHAIN
+                await threads.give_up(self._wire, self._key.thread)
         return [
             ShownPage(number, str(message.id), str(message.channel.id), text=None)
             for number, message in found.items()
@@ -182,8 +160,9 @@ class DiscordSurface:
         return plan_by_edits(shown, frame, render=self._render, scopes=self._scopes)
 
     def _scopes(self, action: Action, _page: int) -> tuple[str, ...]:
-        if action is Action.REMOVE:
-            return w.deletions_in(self._place)
+        deletions = w.deletions_in(self._place)
+        if action is Action.REMOVE and self.grants.delay(*deletions) < self._wire.waits.removal:
+            return deletions
         return w.messages_in(self._place)
 
     async def perform(self, request: Request, shown: Shown) -> Shown:
@@ -204,7 +183,7 @@ class DiscordSurface:
         except Gone as error:
             if code_of(error) != w.ARCHIVED or self._mode is Mode.CHAIN:
                 raise
-            await self._unarchive()
+            await self._unarchive(request)
             return await self._perform(request, shown)
 
     async def _perform(self, request: Request, shown: Shown) -> Shown:
@@ -218,59 +197,116 @@ class DiscordSurface:
 
     async def _post(self, request: Request, shown: Shown) -> Shown:
         again = request.page in self._posted
+        await self._settle_on_a_place()
         self._posted.add(request.page)
-        channel = await self._wire.channel(self._place)
         try:
-            message = await translated(self._sent(channel, request))
+            message = await self._sent(request)
         except Refused as error:
             if code_of(error) != w.CANNOT_REFER or not self._refers:
                 raise
             self._refers = False
-            message = await translated(self._sent(channel, request))
-        after = carried_out(shown, request, message_id=str(message.id), channel=self._place)
+            message = await self._sent(request)
+        after = carried_out(shown, request, message_id=message, channel=self._place)
         # A nonce that was sent before brings back the message of then, with the text of then.
         return forgotten(after, request.page) if again else after
 
-    async def _sent(self, channel: discord.PartialMessageable, request: Request) -> discord.Message:
-        # discord.py's overloads know no view or reference that may be None; sending does.
-        parts: dict[str, Any] = {"reference": self._reference(), "view": self._view(request)}
-        parts |= files.attached(request)
-        return await channel.send(
+    async def _settle_on_a_place(self) -> None:
+        """Before the first page: a thread that was made after all is used, or is too late."""
+        if not self._fell_back:
+            return
+        self._fell_back = False
+        if await threads.appeared(self._wire, self._key.thread):
+            self._mode = Mode.THREAD
+        else:
+            self._wire.chained.add(self._key.thread)
+
+    async def _sent(self, request: Request) -> str:
+        return await self._wire.send(
+            self._place,
             request.text,
-            suppress_embeds=True,
             nonce=self._nonce(request.page),
-            mention_author=False,
-            **parts,
+            reference=self._reference(),
+            view=self._view(request),
+            **files.attached(request),
         )
 
     async def _edit(self, request: Request, shown: Shown) -> Shown:
         old = next((page for page in shown.pages if page.number == request.page), None)
         place = old.channel if old is not None else self._place
-        message = (await self._wire.channel(place)).get_partial_message(
-            int(request.message_id or 0)
-        )
         changes = old is None or old.text is None or old.controls != request.controls
         view = self._view(request) if changes else discord.utils.MISSING
         parts = files.replaced(request, old)
-        await translated(message.edit(content=request.text, view=view, **parts))
+        await self._wire.edit(
+            place, request.message_id or "0", content=request.text, view=view, **parts
+        )
         self._posted.add(request.page)
         return carried_out(shown, request)
 
     async def _remove(self, request: Request, shown: Shown) -> Shown:
-        channel = await self._wire.channel(self._place)
-        message = channel.get_partial_message(int(request.message_id or 0))
-        self._wire.own_deletions.add(str(message.id))
-        with contextlib.suppress(Gone):  # somebody else removed it
-            await translated(message.delete())
+        """Delete a page; one that cannot be deleted now is emptied, and deleted later.
+
+        The end of the turn never waits for it.
+        """
+        message = request.message_id or "0"
+        self._wire.own_deletions.add(message)
+        try:
+            await self._delete(message)
+        except PlatformError as error:
+            if code_of(error) == w.ARCHIVED:
+                raise
+            if code_of(error) != w.UNKNOWN_MESSAGE:  # else a person removed it
+                log.warning("a page is removed later", message=message, error=str(error))
+                await self._empty(message)
+                self._remove_later(message)
         self._posted.discard(request.page)
         self._removals += 1
         return carried_out(shown, request)
 
-    async def _unarchive(self) -> None:
-        """Only sending opens an archived thread by itself. A locked one stays closed: Gone."""
-        client = await self._wire.client()
-        await self.grants.spend(w.GLOBAL)
-        await translated(client.http.edit_channel(int(self._place), archived=False))
+    async def _delete(self, message: str) -> None:
+        """Delete it now; the budget is spent, or was closed when this was planned."""
+        place, deletions = int(self._place), w.deletions_in(self._place)
+        closed = self.grants.delay(*deletions)
+        if closed > self._wire.waits.removal:
+            raise Throttled(closed, deletions[:1])
+        await self._wire.ask(
+            (),
+            lambda client: client.http.delete_message(place, int(message)),
+            within=self._wire.waits.removal,
+        )
+
+    async def _empty(self, message: str) -> None:
+        edited = self._wire.edit(
+            self._place, message, content=texts.REMOVED, view=None, attachments=[]
+        )
+        try:
+            await attempt(edited, within=self._wire.waits.removal)
+        except PlatformError as error:
+            log.info("a page that is to be removed still shows", error=str(error))
+
+    def _remove_later(self, message: str) -> None:
+        place = self._place
+
+        async def work() -> None:
+            with contextlib.suppress(Gone):  # a person removed it
+                await self._wire.ask(
+                    w.deletions_in(place),
+                    lambda client: client.http.delete_message(int(place), int(message)),
+                    priority=Priority.BACKGROUND,
+                )
+
+        self._wire.upkeep.add(f"removing the message {message}", work)
+
+    async def _unarchive(self, request: Request) -> None:
+        """Only sending opens an archived thread. A locked one stays closed: Gone."""
+        place = int(self._place)
+        try:
+            await self._wire.ask(
+                w.at("change", place),
+                lambda client: client.http.edit_channel(place, archived=False),
+                priority=Priority.FINAL,
+            )
+        except Throttled as error:  # until then nothing can be shown in this thread
+            raise Throttled(error.retry_after, request.scopes[:1]) from error
 
     # ── a message's parts ─────────────────────────────────────────────────────────────────────
     def _nonce(self, page: int) -> str:
@@ -304,7 +340,3 @@ def _mode(claim: Claim) -> Mode:
     if Mode.CHAIN.value in modes or (key.thread and in_channel):
         return Mode.CHAIN
     return Mode.THREAD if Mode.THREAD.value in modes else Mode.HERE
-
-
-def _thread_name(question: Question) -> str:
-    return question.route.get("title") or shortened(f"Conversation with {question.author.name}")

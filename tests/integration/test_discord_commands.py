@@ -131,7 +131,8 @@ async def test_reset_in_a_channel_asks_which_conversation(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     """Its buttons work after a restart too: their ids say everything."""
-    thread = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), "1573618796969590784")
+    made = await sim.start_thread(c.ALICE, await sim.say(content="How?"), "How does this work?")
+    thread = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(made))
     inbox.choices = [Choice("How does this work?", "reset", thread)]
     async with running(sim, inbox):
         await registered(sim)
@@ -337,6 +338,7 @@ async def test_doctor_finds_everything_in_order(sim: DiscordSim, adapter: Discor
     assert [(f.subject, f.verdict) for f in findings] == [
         ("Discord token", Verdict.OK),
         ("Discord message content intent", Verdict.OK),
+        ("Discord bot", Verdict.OK),
         ("Discord guild Sim guild", Verdict.OK),
         ("Discord commands", Verdict.OK),
     ]
@@ -344,16 +346,34 @@ async def test_doctor_finds_everything_in_order(sim: DiscordSim, adapter: Discor
 
 async def test_doctor_says_what_to_do(sim: DiscordSim) -> None:
     await sim.grant_intents()
-    [_, intent, _, commands] = await adapter_for(sim).check()
+    [_, intent, _, _, commands] = await adapter_for(sim).check()
     assert intent.verdict is Verdict.FAILED and "Message Content Intent" in intent.advice
     assert commands.verdict is Verdict.WARNING and "start" in commands.advice
     [token] = await adapter_for(sim, token="wrong").check()
     assert token.verdict is Verdict.FAILED and "Reset Token" in token.advice
     await sim.remove_bot()
-    guilds = (await adapter_for(sim).check())[2]
+    guilds = (await adapter_for(sim).check())[3]
     invited = f"client_id={c.APPLICATION}&scope=bot+applications.commands"
     assert guilds.verdict is Verdict.WARNING and invited in guilds.advice
     assert f"permissions={permissions().value}" in guilds.advice
+
+
+async def test_doctor_warns_that_strangers_can_add_the_bot(sim: DiscordSim) -> None:
+    """And spend the owner's money in servers of their own."""
+    await sim.set_application(bot_public=True)
+    public = (await adapter_for(sim).check())[2]
+    assert public.verdict is Verdict.WARNING
+    assert "Public Bot" in public.advice and "DISCORD_GUILDS" in public.advice
+
+
+async def test_doctor_survives_answers_that_miss_fields(sim: DiscordSim) -> None:
+    """Each check costs itself."""
+    await sim.call("fault", match="/users/@me/guilds", remove=["*.permissions"], times=99)
+    await sim.call("fault", match="/commands", status=200, body={"odd": True}, times=99)
+    findings = {f.subject: f.verdict for f in await adapter_for(sim).check()}
+    assert findings["Discord token"] is Verdict.OK
+    assert findings["Discord guilds"] is Verdict.FAILED
+    assert findings["Discord commands"] is not Verdict.OK
 
 
 async def test_doctor_warns_that_long_code_cannot_be_a_file() -> None:
@@ -361,7 +381,7 @@ async def test_doctor_warns_that_long_code_cannot_be_a_file() -> None:
     async with LocalDiscord() as sim:
         for role in sim.simulator.world.guilds[c.GUILD].roles.values():
             role.permissions &= ~c.PERMISSIONS["attach_files"]
-        guild = (await adapter_for(sim).check())[2]
+        guild = (await adapter_for(sim).check())[3]
     assert guild.verdict is Verdict.WARNING
     assert guild.detail.startswith("missing: attach files (")
 

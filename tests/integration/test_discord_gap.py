@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from adapters.discord.wire import Waits
 from bot.domain import Address, Asked, Conversation, ConversationKey, Visibility, Watermark
 from bot.errors import StoreUnavailable
 from tests.discord_kit import RecordingInbox, received, running, until
@@ -294,12 +295,11 @@ async def test_a_guild_that_it_is_added_to_begins_at_once_and_with_nothing_of_th
 
 
 async def test_a_message_that_could_not_be_stored_is_brought_again(
-    sim: DiscordSim, inbox: RecordingInbox, monkeypatch: pytest.MonkeyPatch
+    sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     """Told or not, it is read once more, and no watermark passes it before."""
-    monkeypatch.setattr("adapters.discord.gap.AGAIN_SECONDS", 0.5)
     thread = await sim.start_thread(c.ALICE, await sim.say(c.ALICE, c.CHANNEL, "x"), "t")
-    async with running(sim, inbox):
+    async with running(sim, inbox, waits=Waits(again=0.5)):
         inbox.error = StoreUnavailable("full")
         message = await sim.say(c.ALICE, thread, "do not lose me")
         await sim.wait_idle()
@@ -358,3 +358,23 @@ async def test_the_last_question_is_looked_at_for_an_edit_and_a_deletion(
     assert [(m.text, m.message_id) for m, _ in inbox.edits] == [("another question", str(ids[0]))]
     assert inbox.deletions == [asked(ids[1]).source]
     assert len(found) == 3
+
+
+async def test_a_start_reads_within_the_limits_of_every_route(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """More last questions in a channel than its window takes: none is refused."""
+    async with running(sim, inbox):
+        ids = [await sim.mention(f"question {n}") for n in range(7)]
+        await caught_up(sim, inbox, c.CHANNEL, ids[-1])
+    await sim.set_limits(buckets={"read": [5, 4.0]})
+    inbox.asked_last = [asked(id_) for id_ in ids]
+    inbox.conversations = {a.source: a.key for a in inbox.asked_last}
+    before = await now(sim)
+    async with running(sim, inbox):
+
+        async def looked() -> bool:
+            return len(await sim.requests("/messages/", before)) == len(ids)
+
+        await sim.until(looked)
+    assert (await sim.state())["limited"] == 0

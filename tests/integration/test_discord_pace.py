@@ -9,6 +9,7 @@ import pytest
 
 from adapters.discord import wire
 from bot.clock import SystemClock
+from bot.errors import Throttled
 from bot.frames import Limit, Priority, Shown
 from bot.reply.pacer import Pacer
 from tests.discord_kit import RecordingInbox, claim, frame, received, running, show
@@ -55,10 +56,10 @@ async def test_an_even_pace_of_edits_loses_nothing_to_the_librarys_limiter(
     assert took < 1.35 * edits * SECONDS / COUNT
 
 
-async def test_a_429_inside_the_library_slows_the_pacer_and_loses_nothing(
+async def test_a_429_slows_the_pacer_and_loses_nothing(
     sim: DiscordSim,
 ) -> None:
-    """The platform allows less than we think: the library waits, and we learn of it."""
+    """The platform allows less than we think: the reply waits, and we learn of it."""
     inbox, pacer = RecordingInbox(), Pacer(limits, SystemClock())
     await sim.set_limits(buckets={"message": [2, 0.4]})
     async with running(sim, inbox, grants=pacer) as adapter:
@@ -71,6 +72,9 @@ async def test_a_429_inside_the_library_slows_the_pacer_and_loses_nothing(
         body = {"message": "You are being rate limited.", "retry_after": 0.1, "global": False}
         headers = {"Via": "1.1 google", "Retry-After": "1"}
         await sim.call("fault", match=path, status=429, body=body, headers=headers)
+        with pytest.raises(Throttled) as refused:
+            await show(surface, shown, frame("the whole text", final=True))
+        pacer.throttled(refused.value.retry_after, *refused.value.scopes)
         await show(surface, shown, frame("the whole text", final=True))
         await surface.close()
         assert pacer.counters.throttled[place] == 1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.discord.client import DiscordAdapter
+from adapters.discord.wire import Waits
 from bot.clock import SystemClock
 from bot.domain import ConversationKey, PageRecord
 from bot.errors import Gone, Refused, Throttled, Unsettled
@@ -506,3 +507,97 @@ async def test_the_surface_keeps_going_over_a_new_session(
     await show(surface, shown, frame("Whole.", final=True))
     await surface.close()
     assert await shows(sim, message) == ["Whole."]
+
+
+# ── threads that cannot be had in time ────────────────────────────────────────────────────────
+THREADS = r"POST /channels/\d+/messages/\d+/threads"
+
+
+async def test_a_second_mention_gets_a_thread_whatever_the_windows_length(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """The window for threads is 300 s long from the first on; requests are left."""
+    await sim.set_limits(on=True)
+    async with running(sim, inbox) as adapter:
+        for text in ("first", "second", "third"):
+            message, surface = await opened(sim, inbox, adapter)
+            await show(surface, Shown(), frame(text, final=True))
+            await surface.close()
+            assert await shows(sim, message) == [text]
+        assert (await sim.state())["limited"] == 0
+
+
+async def test_a_throttled_route_is_not_asked_in_vain(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """The reply chain takes over at once; other channels have threads."""
+    async with running(sim, inbox, waits=Waits(thread=1.0)) as adapter:
+        await sim.throttle(THREADS.replace(r"\d+/messages", f"{c.CHANNEL}/messages"), 300.0)
+        for text in ("first", "second"):
+            message, surface = await opened(sim, inbox, adapter)
+            await show(surface, Shown(), frame(text, final=True))
+            await surface.close()
+            [reply] = [m for m in await ours(sim, c.CHANNEL) if m["content"] == text]
+            assert reply["reply_to"] == message
+        assert len(await sim.requests("/threads")) == 1
+        other = await sim.mention("elsewhere", channel=c.CHANNEL_2)
+        surface = adapter.surface(claim(await received(inbox, other)))
+        await surface.open()
+        await show(surface, Shown(), frame("here", final=True))
+        await surface.close()
+        assert await shows(sim, other) == ["here"]
+
+
+async def test_a_thread_that_appears_before_the_first_text_is_used(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """Its creation was given up, and succeeded all the same."""
+    async with running(sim, inbox, waits=Waits(thread=0.2)) as adapter:
+        await sim.call("fault", match="/threads", delay=0.6)
+        message, surface = await opened(sim, inbox, adapter)
+
+        async def made() -> bool:
+            return any(thread["id"] == message for thread in (await sim.state())["threads"])
+
+        await sim.until(made)
+        await sim.wait_idle(0.2)
+        await show(surface, Shown(), frame("text", final=True))
+        await surface.close()
+    assert await shows(sim, message) == ["text"]
+
+
+async def test_a_thread_that_appears_too_late_belongs_to_the_conversation(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """Without the permission to delete it, it stays; messages in it have the same key."""
+    async with running(sim, inbox, waits=Waits(thread=0.2)) as adapter:
+        await sim.call("fault", match="/threads", delay=1.0)
+        message, surface = await opened(sim, inbox, adapter)
+        await show(surface, Shown(), frame("text", final=True))
+        await surface.close()
+
+        async def made() -> bool:
+            return any(thread["id"] == message for thread in (await sim.state())["threads"])
+
+        await sim.until(made)
+        said = await received(inbox, await sim.say(channel=message, content="in the thread"))
+        assert said.key == ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(message))
+        assert await sim.requests(f"DELETE /api/v10/channels/{message}") == []
+
+
+async def test_a_second_attempt_finds_its_thread_though_none_can_be_made(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """A thread with pages of the reply is there: the chain would split it."""
+    async with running(sim, inbox, waits=Waits(thread=0.5)) as adapter:
+        message, surface = await opened(sim, inbox, adapter)
+        await surface.close()
+        await sim.throttle(THREADS, 300.0)
+        question = await received(inbox, message)
+        again = adapter.surface(claim(question, attempt=2, pages=(PageRecord(0, None),)))
+        await again.open()
+        shown = await again.recover([PageRecord(0, None)])
+        await show(again, shown, frame("text", final=True))
+        await again.close()
+    assert await shows(sim, message) == ["text"]
+    assert await ours(sim, c.CHANNEL) == []

@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import discord
 import pytest
 
 from tests.sims.discord import ALICE, CHANNEL, CHANNEL_2
+from tests.sims.discord.limits import DRAWN
 from tests.sims.discord.local import LocalDiscord
 from tests.sims.discord.raw import Answer, RawBot
+from tests.sims.discord.real import new_client, running
 
 
 @pytest.fixture
@@ -74,7 +77,7 @@ async def test_a_thread_is_a_channel_of_its_own(bot: RawBot, sim: LocalDiscord) 
 
 
 async def test_other_routes_have_their_own_buckets(bot: RawBot, sim: LocalDiscord) -> None:
-    """Deleting, typing and reacting do not cost messages; reading has only the global limit."""
+    """Deleting, typing, reacting and reading do not cost messages."""
     ids = [answer.body["id"] for answer in await burst(bot, 5)]
     path = f"/channels/{CHANNEL}"
     emoji = f"{path}/messages/{ids[0]}/reactions/x/@me"
@@ -83,8 +86,8 @@ async def test_other_routes_have_their_own_buckets(bot: RawBot, sim: LocalDiscor
     deleted = [(await bot.ask("DELETE", f"{path}/messages/{x}")).status for x in ids]
     assert deleted == [204] * 5
     assert (await bot.ask("DELETE", f"{path}/messages/{ids[0]}")).status == 429
-    reads = [(await bot.ask("GET", f"{path}/messages")).status for _ in range(10)]
-    assert reads == [200] * 10
+    reads = [(await bot.ask("GET", f"{path}/messages")).status for _ in range(5)]
+    assert reads == [200] * 5
 
 
 async def test_fifty_requests_a_second_in_all(bot: RawBot) -> None:
@@ -169,3 +172,65 @@ async def test_a_round_trip_takes_its_time() -> None:
         entry = (await sim.requests("POST"))[-1]
         assert entry["answered"] - entry["applied"] > 0.09
         assert entry["note"]["message"] == int(answer.body["id"])
+
+
+# ── every route ───────────────────────────────────────────────────────────────────────────────
+async def test_every_answer_carries_its_windows_headers(bot: RawBot, sim: LocalDiscord) -> None:
+    """A thread's window is minutes long from the first request on."""
+    message = (await bot.send()).body["id"]
+    path = f"/channels/{CHANNEL}"
+    made = await bot.ask("POST", f"{path}/messages/{message}/threads", {"name": "a thread"})
+    assert made.headers["X-RateLimit-Limit"] >= "50"
+    assert 239 < float(made.headers["X-RateLimit-Reset-After"]) <= 300
+    for ask in (
+        bot.ask("GET", path),
+        bot.ask("GET", f"{path}/messages"),
+        bot.ask("GET", "/users/@me"),
+        bot.ask("GET", "/channels/1"),
+    ):
+        headers = (await ask).headers
+        assert {"X-RateLimit-Remaining", "X-RateLimit-Bucket", "Via"} <= headers.keys()
+        assert 0 < float(headers["X-RateLimit-Reset-After"]) <= 300
+
+
+@pytest.mark.parametrize("scope", ["user", "shared", "global"])
+async def test_one_route_can_be_throttled_alone(bot: RawBot, sim: LocalDiscord, scope: str) -> None:
+    """For as long as it says, in Discord's words; the same route elsewhere works."""
+    await sim.throttle(f"POST /channels/{CHANNEL}/messages", 219.0, scope)
+    refused = await bot.send()
+    assert refused.status == 429
+    assert refused.headers["X-RateLimit-Scope"] == scope
+    assert refused.body["global"] is (scope == "global")
+    assert ("X-RateLimit-Global" in refused.headers) is (scope == "global")
+    assert 218 < refused.body["retry_after"] <= 219.001
+    assert refused.headers["Retry-After"] == "219"
+    assert (await bot.send(CHANNEL_2)).status == 200
+    await sim.end_throttles()
+    assert (await bot.send()).status == 200
+    invalid = (await sim.state())["invalid"]
+    assert invalid == ({} if scope == "shared" else {"429": 1})
+
+
+async def test_what_is_not_published_is_drawn(sim: LocalDiscord) -> None:
+    """The same from the same seed, another Discord from another one, within the reported ranges."""
+    first, again, other = [await sim.draw_limits(seed) for seed in (1, 1, 2)]
+    assert first == again != other
+    for family, ((fewest, most), (shortest, longest)) in DRAWN.items():
+        count, seconds = other[family]
+        assert fewest <= count <= most and shortest <= seconds <= longest
+    assert other["message"] == [5, 5.0]
+
+
+async def test_discord_py_raises_before_it_sends_where_a_window_is_long(
+    sim: LocalDiscord,
+) -> None:
+    """Why the product has a client of its own: requests are left, and none is made."""
+    client = new_client(max_ratelimit_timeout=30.0)
+    async with running(sim, client):
+        channel = client.get_channel(CHANNEL)
+        assert isinstance(channel, discord.TextChannel)
+        messages = [await channel.send(str(n)) for n in range(2)]
+        await messages[0].create_thread(name="the first")
+        with pytest.raises(discord.RateLimited):
+            await messages[1].create_thread(name="the second")
+        assert len(await sim.requests("/threads")) == 1

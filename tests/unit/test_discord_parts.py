@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from types import SimpleNamespace
 from typing import Any
 
 import discord
 import pytest
+from discord.http import HTTPClient, Route
 
-from adapters.discord import wire
+from adapters.discord import http, wire
 from adapters.discord.buttons import (
     CHOICE,
     MAX_CUSTOM_ID,
@@ -22,6 +24,7 @@ from adapters.discord.doctor import _guild, permissions
 from adapters.discord.render import DiscordRenderer, size
 from bot.domain import Choice, ConversationKey, Verdict
 from bot.errors import Gone, PlatformError, Refused, Throttled, Unsettled
+from tests.clock import ManualClock
 
 SNOWFLAKE = "18446744073709551615"  # the largest there can be
 
@@ -58,27 +61,38 @@ async def test_views_are_finished_so_that_the_library_keeps_none() -> None:
 
 
 # ── errors ────────────────────────────────────────────────────────────────────────────────────
-def http(status: int, code: int = 0, headers: dict[str, str] | None = None) -> Any:
-    response: Any = SimpleNamespace(status=status, reason="", headers=headers or {})
-    return discord.HTTPException(response, {"code": code, "message": "said"})
+def answer(status: int, headers: dict[str, str] | None = None) -> Any:
+    return SimpleNamespace(status=status, reason="", headers=headers or {})
+
+
+def refusal(status: int, code: int = 0, headers: dict[str, str] | None = None) -> Any:
+    return discord.HTTPException(answer(status, headers), {"code": code, "message": "said"})
+
+
+PAGE = {"Content-Type": "text/html"}
 
 
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (http(404, 10008), Gone),
-        (http(404, 0), Gone),
-        (http(403, 50013), Gone),
-        (http(400, 50083), Gone),
-        (http(400, 50035), Refused),
-        (http(401, 0), Refused),
-        (http(500), Unsettled),
-        (http(503), Unsettled),
-        (http(429), Throttled),
-        (discord.RateLimited(44.0), Throttled),
+        (refusal(404, 10008), Gone),
+        (refusal(404, 0), Gone),
+        (refusal(403, 50013), Gone),
+        (refusal(400, 50083), Gone),
+        (refusal(400, 50035), Refused),
+        (refusal(401, 0), Unsettled),
+        (refusal(404, headers=PAGE), Unsettled),
+        (refusal(403, headers=PAGE), Unsettled),
+        (refusal(400, headers=PAGE), Unsettled),
+        (refusal(500), Unsettled),
+        (refusal(503), Unsettled),
+        (refusal(429), Throttled),
         (ConnectionResetError(), Unsettled),
         (TimeoutError(), Unsettled),
         (RuntimeError("Session is closed"), Unsettled),
+        (KeyError("author"), Unsettled),
+        (TypeError("a str has no items"), Unsettled),
+        (http.OddAnswer("no JSON"), Unsettled),
     ],
 )
 async def test_the_librarys_errors_become_ours(
@@ -88,43 +102,120 @@ async def test_the_librarys_errors_become_ours(
         raise error
 
     with pytest.raises(PlatformError) as caught:
-        await wire.translated(fails())
+        await wire.attempt(fails())
     assert type(caught.value) is expected
     assert caught.value.__cause__ is error
 
 
+ODD = (None, "soon", [], {}, True, -1, float("nan"), float("inf"), "1e999")
+
+
 def test_how_long_to_wait_is_what_discord_says() -> None:
-    waits = [
-        error.retry_after
-        for headers in ({"Retry-After": "9"}, {"Retry-After": "soon"}, {})
-        if isinstance(error := wire.of_http(http(429, headers=headers)), Throttled)
-    ]
-    assert waits == [9.0, wire.UNKNOWN_WAIT, wire.UNKNOWN_WAIT]
+    """The body before the headers, and a guess where neither is a number."""
+    said = {"Retry-After": "9", "X-RateLimit-Reset-After": "8.5"}
+    assert http.wait_of(said, {"retry_after": 8.567}) == 8.567
+    assert [http.wait_of(said, {"retry_after": odd}) for odd in ODD] == [9.0] * len(ODD)
+    assert http.wait_of({"X-RateLimit-Reset-After": "3.5"}, {}) == 3.5
+    assert http.wait_of({"Retry-After": "soon"}, {}) == http.UNKNOWN_WAIT
+    assert http.wait_of({}, "error code: 1015") == http.UNKNOWN_BAN
+    assert http.wait_of({}, {"retry_after": 1e9}) == http.MOST_WAIT
+
+
+@pytest.mark.parametrize("odd", [*ODD, "text", ["list"], {"a": {"_errors": None}}])
+def test_a_refusal_of_any_shape_is_a_refusal(odd: Any) -> None:
+    """discord.py's own constructor raises over some."""
+    for data in ({"code": odd}, {"message": odd}, {"errors": odd}, odd):
+        error = http.error_of(discord.NotFound, answer(404), data)
+        assert isinstance(error, discord.NotFound) and isinstance(error.code, int)
+        assert isinstance(wire.of_http(error), Gone)
 
 
 # ── budgets ───────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
-    ("method", "path", "headers", "scopes"),
+    ("route", "scopes"),
     [
-        ("PATCH", "/api/v10/channels/5/messages/6", {}, ("channel:5",)),
-        ("POST", "/api/v10/channels/5/messages", {}, ("channel:5",)),
-        ("DELETE", "/api/v10/channels/5/messages/6", {}, ("delete:5",)),
-        ("POST", "/api/v10/channels/5/typing", {}, ("typing:5",)),
-        ("POST", "/api/v10/channels/5/typing", {"X-RateLimit-Global": "true"}, ("global",)),
-        ("PATCH", "/api/v10/webhooks/1/t/messages/@original", {}, ()),
-        ("GET", "/api/v10/users/@me", {}, ()),
+        (
+            Route(
+                "PATCH", "/channels/{channel_id}/messages/{message_id}", channel_id=5, message_id=6
+            ),
+            wire.messages_in("5"),
+        ),
+        (Route("POST", "/channels/{channel_id}/messages", channel_id=5), wire.messages_in("5")),
+        (
+            Route(
+                "DELETE", "/channels/{channel_id}/messages/{message_id}", channel_id=5, message_id=6
+            ),
+            wire.deletions_in("5"),
+        ),
+        (Route("POST", "/channels/{channel_id}/typing", channel_id=5), wire.typing_in("5")),
+        (Route("GET", "/channels/{channel_id}/messages", channel_id=5), wire.at("history", 5)),
+        (
+            Route("PUT", "/applications/{application_id}/commands", application_id=3),
+            wire.at("commands"),
+        ),
+        (Route("GET", "/users/@me"), ("GET /users/@me", wire.GLOBAL)),
     ],
 )
-def test_a_429_closes_the_budget_it_concerns(
-    method: str, path: str, headers: dict[str, str], scopes: tuple[str, ...]
+def test_a_route_has_the_budget_that_its_request_costs(
+    route: Route, scopes: tuple[str, ...]
 ) -> None:
-    assert wire.throttled_scopes(method, path, headers) == scopes
+    assert (http.scope_of(route), wire.GLOBAL) == scopes
+
+
+@pytest.mark.parametrize(
+    ("headers", "data", "expected"),
+    [
+        ({"Via": "1.1 google"}, {"global": False}, False),
+        ({"Via": "1.1 google", "X-RateLimit-Scope": "shared"}, {"retry_after": 219}, False),
+        ({"X-RateLimit-Scope": "user"}, {"retry_after": 1}, False),
+        ({"Via": "1.1 google", "X-RateLimit-Global": "true"}, {}, True),
+        ({"Via": "1.1 google", "X-RateLimit-Scope": "global"}, {}, True),
+        ({"Via": "1.1 google"}, {"global": True}, True),
+        ({"Retry-After": "60"}, "error code: 1015", True),
+        ({"Via": "1.1 google"}, "<html>", True),
+        ({}, {"retry_after": 1}, True),
+    ],
+)
+def test_a_429_closes_everything_only_where_discord_says_so(
+    headers: dict[str, str], data: Any, expected: bool
+) -> None:
+    """Or bans the address."""
+    assert http.is_global(answer(429, headers), data) is expected
 
 
 def test_every_budget_has_its_limit() -> None:
     for scope in (*wire.messages_in("1"), *wire.deletions_in("1"), *wire.typing_in("1")):
         assert wire.limits(scope) is not None
-    assert wire.limits("threads:1") is None
+    assert wire.limits("thread:1") is None
+
+
+class Counted:
+    """Grants that remember what was closed."""
+
+    def __init__(self) -> None:
+        self.closed: list[tuple[float, tuple[str, ...]]] = []
+
+    def throttled(self, retry_after: float, *scopes: str) -> None:
+        self.closed.append((retry_after, scopes))
+
+
+async def test_invalid_requests_slow_down_long_before_they_ban_the_address() -> None:
+    """Limits that are shared with others do not count, nor what is ten minutes old."""
+    grants: Any = Counted()
+    clock = ManualClock()
+    client = http.Http(of=HTTPClient(asyncio.get_running_loop()), grants=grants, clock=clock)
+    for _ in range(2 * http.MOST_INVALID):
+        client._counted(429, {"X-RateLimit-Scope": "shared"})
+        client._counted(404, {})
+    for _ in range(http.MOST_INVALID):
+        client._counted(403, {})
+    assert grants.closed == []
+    client._counted(401, {})
+    assert grants.closed == [(http.SLOW_SECONDS, (wire.GLOBAL,))]
+    assert client.token_refused.is_set()
+    await clock.advance(http.INVALID_SECONDS)
+    client._counted(403, {})
+    assert len(grants.closed) == 1
 
 
 # ── commands and doctor ───────────────────────────────────────────────────────────────────────

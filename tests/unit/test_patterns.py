@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from bot.llm.refusals import RULES
 from tests.pumps import pumped
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,12 @@ SIZE = 50_000
 # A linear search of so much takes a few milliseconds, a quadratic one at least half a second.
 CPU_SECONDS = 0.25
 # Names of functions' own that stand in a pattern, with a value such as they have.
-LOCALS = {"name": "temperature", "mention": "<@!?123456>", "own": r"<@U123(?:\|[^<>]*)?>"}
+LOCALS = {
+    "name": "temperature",
+    "patterns": [rule.words.pattern for rule in RULES],
+    "mention": "<@!?123456>",
+    "own": r"<@U123(?:\|[^<>]*)?>",
+}
 # Over the migrations' own files: no text of people, models or platforms.
 TRUSTED = {"bot/store/migrate.py"}
 # Known, and not of this change.

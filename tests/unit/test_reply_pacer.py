@@ -429,3 +429,26 @@ def test_a_refund_leaves_the_rest() -> None:
     assert bucket.open_at(2.0) <= 2.0
     assert not bucket.idle(2.0)
     assert bucket.idle(11.0)
+
+
+# ── what the platform's answers tell ──────────────────────────────────────────────────────────
+async def test_a_window_with_nothing_left_is_waited_for_without_a_penalty() -> None:
+    """The platform said so before it had to refuse anything."""
+    desk = Desk({})
+    desk.pacer.observed("thread:1", remaining=0, reset_after=300.0)
+    waiting = desk.ask("late", "thread:1")
+    other = desk.ask("at once", "thread:2")
+    await settle()
+    assert (waiting.done(), other.done()) == (False, True)
+    assert desk.pacer.delay("thread:2", "thread:1") == 300.0
+    await desk.clock.advance(300.0)
+    assert (await waiting) is not None
+    assert desk.pacer.counters.throttled == {}
+
+
+async def test_a_window_with_requests_left_closes_nothing() -> None:
+    """However long it lasts."""
+    desk = Desk({})
+    desk.pacer.observed("thread:1", remaining=49, reset_after=300.0)
+    assert (await desk.ask("at once", "thread:1")) is not None
+    assert desk.pacer.delay("thread:1", "never seen") == 0.0

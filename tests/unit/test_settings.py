@@ -271,3 +271,11 @@ def test_a_time_zone_is_checked() -> None:
     for wrong in ("Mars/Olympus", "../etc/passwd", "/etc/localtime"):
         with pytest.raises(SettingsError, match=r"TIMEZONE.*is no time zone"):
             load({"TIMEZONE": wrong}, None)
+
+
+def test_servers_of_discord_are_ids() -> None:
+    """All may use the bot by default; a name in place of an id is refused at the start."""
+    assert load({}, None).discord_servers == frozenset()
+    assert load({"DISCORD_GUILDS": " 123, 456,"}, None).discord_servers == {"123", "456"}
+    with pytest.raises(SettingsError, match="DISCORD_GUILDS"):
+        load({"DISCORD_GUILDS": "My server"}, None)

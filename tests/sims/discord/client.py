@@ -62,6 +62,18 @@ class DiscordSim(SimProcess):
         """Start a thread on a message; its id, which is the message's."""
         return await self._id("start_thread", user=user, message=message, name=name)
 
+    async def private_thread(
+        self, user: int, name: str, *members: int, channel: int = c.CHANNEL
+    ) -> int:
+        """Start a private thread with these members and the bot; its id."""
+        return await self._id(
+            "private_thread", user=user, channel=channel, name=name, members=list(members)
+        )
+
+    async def leave_thread(self, user: int, thread: int) -> None:
+        """Leave a thread, or be removed from it."""
+        await self.call("leave_thread", user=user, thread=thread)
+
     async def forum_post(
         self, user: int, name: str, content: str, *, forum: int = c.FORUM, **more: Any
     ) -> int:
@@ -211,6 +223,25 @@ class DiscordSim(SimProcess):
         global one), invalid, old_after, old_message, nonce_seconds, first_within, token_lives.
         """
         await self.call("set_limits", **limits)
+
+    async def throttle(self, pattern: str, seconds: float, scope: str = "user") -> None:
+        """Refuse what matches "METHOD /path" (a regular expression) with 429 for so long.
+
+        `scope` is user, shared or global, as Discord says it.
+        """
+        await self.call("throttle", pattern=pattern, seconds=seconds, scope=scope)
+
+    async def end_throttles(self) -> None:
+        """End every throttle at once."""
+        await self.call("end_throttles")
+
+    async def draw_limits(self, seed: int) -> JSON:
+        """Play another Discord; its limits as `{family: [count, seconds]}`."""
+        return await self._json("draw_limits", seed=seed)
+
+    async def set_application(self, **fields: Any) -> None:
+        """Change fields of the application, such as `bot_public`."""
+        await self.call("set_application", **fields)
 
     async def age(self, message: int, seconds: float) -> None:
         """Make a message older than it is."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tests.sims.discord import constants as c
 from tests.sims.discord.clicks import Clicks
 from tests.sims.discord.gateway import INVALID_SESSION, RECONNECT
+from tests.sims.discord.limits import Throttle
 from tests.sims.discord.people import People, refused
 from tests.sims.discord.permissions import bits
 from tests.sims.discord.views import channel_view, message_view, thread_view
@@ -39,6 +40,7 @@ class Controls:
         people, clicks = self._people, self._clicks
         for does in (
             *(people.say, people.dm, people.edit, people.delete, people.start_thread),
+            *(people.private_thread, people.leave_thread),
             *(people.forum_post, people.rename_thread, people.archive, people.lock),
             *(people.delete_channel, people.react, people.typing, people.pin),
             *(people.deliver_again, people.close_dms, people.add_person),
@@ -46,6 +48,7 @@ class Controls:
             *(clicks.submit, self.disconnect, self.offline, self.online, self.set_gateway),
             *(self.set_permissions, self.grant_intents, self.add_channel, self.add_guild),
             *(self.remove_bot, self.add_bot, self.set_limits, self.age, self.dispatch),
+            *(self.throttle, self.end_throttles, self.draw_limits, self.set_application),
             *(self.channel, self.message, self.state, self.wait_idle),
         ):
             self._sim.control(does.__name__, does)
@@ -179,6 +182,25 @@ class Controls:
         interactions.first_within = first_within or interactions.first_within
         interactions.token_lives = token_lives or interactions.token_lives
 
+    def throttle(self, pattern: str, seconds: float, scope: str = "user") -> None:
+        """Answer 429 on the routes that `pattern` matches ("METHOD /path", without the prefix)."""
+        if scope not in ("user", "shared", "global"):
+            raise refused(f"no scope {scope}")
+        self._limits.throttles.append(Throttle(pattern, time.monotonic() + seconds, scope))
+
+    def end_throttles(self) -> None:
+        """End every throttle."""
+        self._limits.throttles.clear()
+
+    def set_application(self, **fields: Any) -> None:
+        """Change fields of the application's answer."""
+        self._sim.application.fields.update(fields)
+
+    def draw_limits(self, seed: int) -> JSON:
+        """Play another Discord; its limits as `{family: [count, seconds]}`."""
+        self._limits.draw_again(seed)
+        return {family: list(pair) for family, pair in self._limits.buckets.items()}
+
     def age(self, message: int, seconds: float) -> None:
         """Make a message older than it is; its id stays."""
         self._people.message_of(message).at -= seconds
@@ -203,6 +225,7 @@ class Controls:
         return {
             "limited": sum(limits.counts.values()),
             "limited_by": dict(limits.counts),
+            "seed": limits.seed,
             "invalid": {str(status): count for status, count in limits.invalid.items()},
             "banned": time.monotonic() < limits.banned_until,
             "typing": self._scene.journal.typing,

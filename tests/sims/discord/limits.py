@@ -1,18 +1,24 @@
-"""Rate limits: the buckets of a channel, the global limit, and the ban for invalid requests.
+"""Rate limits: a bucket for every route, the global limit, and the ban for invalid requests.
 
 A request over a limit is answered 429 and not applied; all are on until a control switches them
-off.
+off. Every answer carries its bucket's headers, as Discord's do. What Discord does not publish is
+drawn for each simulator from the range that has been reported (`SEED` plays one draw again).
 """
 
 from __future__ import annotations
 
 import math
+import os
+import random
 import re
 import time
 from collections import Counter
 from dataclasses import dataclass
 
 from tests.sims.kit import SlidingLimit, WindowLimit
+
+SEED = "DISCORD_SIM_SEED"
+"""The environment's variable with the seed of the draws; without it each simulator has its own."""
 
 # Family of a bucket: requests per seconds. Discord does not publish them; these are reported by
 # third parties. A thread is a channel of its own. A webhook stands for one interaction's token.
@@ -22,6 +28,21 @@ BUCKETS: dict[str, tuple[int, float]] = {
     "typing": (5, 5.0),
     "reaction": (1, 0.25),
     "webhook": (5, 2.0),
+    "callback": (5, 1.0),
+}
+# The same as ranges: (fewest, most) requests per (shortest, longest) seconds. A thread's window is
+# minutes long and shows in the headers from the first request on: 50 per 300 s, and a Retry-After
+# of 219 s, are public reports. The rest are guesses around what bots' authors report.
+DRAWN: dict[str, tuple[tuple[int, int], tuple[float, float]]] = {
+    "thread": ((50, 60), (240.0, 300.0)),
+    "history": ((5, 10), (1.0, 5.0)),
+    "read": ((5, 10), (1.0, 5.0)),
+    "place": ((10, 50), (1.0, 15.0)),
+    "change": ((5, 10), (15.0, 300.0)),
+    "archive": ((10, 50), (1.0, 60.0)),
+    "member": ((10, 50), (1.0, 10.0)),
+    "commands": ((50, 200), (5.0, 60.0)),
+    "other": ((50, 100), (1.0, 300.0)),
 }
 GLOBAL = (50, 1.0)  # documented: 50 requests per second, interactions not counted
 INVALID = (10_000, 600.0)  # documented: 401, 403 and 429 in ten minutes, then the address is banned
@@ -30,10 +51,22 @@ OLD_MESSAGE = (3, 20.0)  # edits of messages older than an hour, per channel; a 
 ROUTES = (
     ("POST", r"/channels/(\d+)/messages", "message"),
     ("PATCH", r"/channels/(\d+)/messages/\d+", "message"),
+    ("GET", r"/channels/(\d+)/messages", "history"),
+    ("GET", r"/channels/(\d+)/messages/\d+", "read"),
     ("DELETE", r"/channels/(\d+)/messages/\d+", "delete"),
+    ("POST", r"/channels/(\d+)/messages/\d+/threads", "thread"),
+    ("POST", r"/channels/(\d+)/threads", "thread"),
     ("POST", r"/channels/(\d+)/typing", "typing"),
+    ("GET", r"/channels/(\d+)", "place"),
+    ("PATCH", r"/channels/(\d+)", "change"),
+    ("GET", r"/channels/(\d+)/threads/archived/.+", "archive"),
+    ("GET", r"/channels/(\d+)/thread-members/.+", "member"),
+    ("GET", r"/guilds/(\d+)/members/\d+", "member"),
+    ("GET", r"/applications/(\d+)/commands", "commands"),
+    ("PUT", r"/applications/(\d+)/commands", "commands"),
     ("PUT", r"/channels/(\d+)/messages/\d+/reactions/.+", "reaction"),
     ("DELETE", r"/channels/(\d+)/messages/\d+/reactions/.+", "reaction"),
+    ("POST", r"/interactions/\d+/([^/]+)/callback", "callback"),
     ("POST", r"/webhooks/\d+/([^/]+)", "webhook"),
     ("PATCH", r"/webhooks/\d+/([^/]+)/messages/.+", "webhook"),
 )
@@ -50,12 +83,59 @@ class Verdict:
     banned: bool = False
 
 
+@dataclass(slots=True)
+class Throttle:
+    """One route alone is refused for a while, for all bots there or only for this one.
+
+    `pattern` is a regular expression that matches the whole "METHOD /path"; `scope` is Discord's
+    own word: user, shared (another app's requests to the same resource count) or global.
+    """
+
+    pattern: str
+    until: float
+    scope: str = "user"
+
+    def takes(self, what: str) -> bool:
+        """Whether this request is refused."""
+        return time.monotonic() < self.until and re.fullmatch(self.pattern, what) is not None
+
+    def verdict(self) -> Verdict:
+        """The refusal, with the headers that Discord gives it."""
+        wait = self.until - time.monotonic()
+        headers = {"X-RateLimit-Scope": self.scope}
+        if self.scope == "global":
+            return Verdict(headers | {"X-RateLimit-Global": "true"}, wait, everywhere=True)
+        return Verdict(headers | _window(1, 0, wait) | {"X-RateLimit-Bucket": "f" * 32}, wait)
+
+
+def draw(seed: int) -> dict[str, tuple[int, float]]:
+    """The limits of one Discord: those that are known, and the rest by chance."""
+    dice = random.Random(seed)
+    drawn = {
+        family: (dice.randint(*counts), round(dice.uniform(*seconds), 3))
+        for family, (counts, seconds) in DRAWN.items()
+    }
+    return BUCKETS | drawn
+
+
+def _window(limit: int, remaining: int, reset_after: float) -> dict[str, str]:
+    after = math.ceil(reset_after * 1000) / 1000  # Discord says milliseconds
+    return {
+        "X-RateLimit-Limit": str(limit),
+        "X-RateLimit-Remaining": str(remaining),
+        "X-RateLimit-Reset": f"{time.time() + after:.3f}",
+        "X-RateLimit-Reset-After": f"{after:.3f}",
+    }
+
+
 class Limits:
     """All limits of one bot behind one address."""
 
     def __init__(self) -> None:
         self.on = True
-        self.buckets: dict[str, tuple[int, float]] = dict(BUCKETS)
+        self.seed = int(os.environ.get(SEED) or random.SystemRandom().randrange(2**32))
+        self.buckets = draw(self.seed)
+        self.throttles: list[Throttle] = []
         self._windows: dict[tuple[str, str], WindowLimit] = {}
         self._global = WindowLimit(*GLOBAL)
         self._invalid = SlidingLimit(*INVALID)
@@ -73,10 +153,19 @@ class Limits:
         """Replace the limit of invalid requests and lift a ban."""
         self._invalid, self.banned_until = SlidingLimit(count, seconds), 0.0
 
+    def draw_again(self, seed: int) -> None:
+        """Another Discord: every limit as `seed` draws it, with new windows."""
+        self.seed, self.buckets = seed, draw(seed)
+        self._windows.clear()
+
     def check(self, method: str, path: str) -> Verdict:
         """Count a request to `path` (without the API's prefix) against its limits."""
         if time.monotonic() < self.banned_until:
             return Verdict({}, self.banned_until - time.monotonic(), banned=True)
+        for throttle in self.throttles:
+            if throttle.takes(f"{method} {path}"):
+                self.counts["throttled"] += 1
+                return throttle.verdict()
         if not self.on:
             return Verdict({})
         if not INTERACTION.match(path):
@@ -92,20 +181,14 @@ class Limits:
             found = re.fullmatch(pattern, path) if verb == method else None
             if found is not None:
                 return self._take(family, found.group(1))
-        return Verdict({})
+        return self._take("other", f"{method} {re.sub('[0-9]+', '0', path)}")
 
     def _take(self, family: str, place: str) -> Verdict:
         fresh = WindowLimit(*self.buckets[family])
         window = self._windows.setdefault((family, place), fresh)
         wait = window.take()
-        after = math.ceil(window.reset_after * 1000) / 1000  # Discord says milliseconds
-        headers = {
-            "X-RateLimit-Limit": str(window.count),
-            "X-RateLimit-Remaining": str(window.remaining),
-            "X-RateLimit-Reset": f"{time.time() + after:.3f}",
-            "X-RateLimit-Reset-After": f"{after:.3f}",
-            "X-RateLimit-Bucket": f"{family:x<32}",
-        }
+        headers = _window(window.count, window.remaining, window.reset_after)
+        headers["X-RateLimit-Bucket"] = f"{family:x<32}"
         if wait:
             self.counts[family] += 1
             headers["X-RateLimit-Scope"] = "user"
@@ -133,9 +216,12 @@ class Limits:
         self.old_message = (count, seconds)
         self._old.clear()
 
-    def answered(self, status: int) -> None:
-        """Count an invalid answer; the ban begins when there are too many."""
-        if status not in (401, 403, 429):
+    def answered(self, status: int, scope: str | None = None) -> None:
+        """Count an invalid answer; the ban begins when there are too many.
+
+        Documented: a 429 with the scope `shared` does not count.
+        """
+        if status not in (401, 403, 429) or scope == "shared":
             return
         self.invalid[status] += 1
         if self._invalid.take():

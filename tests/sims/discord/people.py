@@ -126,6 +126,17 @@ class People:
         parent = self._world.channels[starter.channel]
         return self._scene.start_thread(parent, user, name, 1440, starter).id
 
+    def private_thread(self, user: int, channel: int, name: str, members: list[int]) -> int:
+        """Start a private thread with these members and the bot; its id."""
+        parent = self.channel_of(channel)
+        thread = self._scene.start_thread(parent, user, name, 1440, None, private=True)
+        thread.joined.update([*members, c.BOT])
+        return thread.id
+
+    def leave_thread(self, user: int, thread: int) -> None:
+        """Leave a thread, or be removed from it."""
+        self.channel_of(thread).joined.discard(user)
+
     def forum_post(self, user: int, name: str, content: str, forum: int, **more: Any) -> int:
         """Make a forum post; the id of the post and of its first message."""
         thread = self._scene.start_thread(self.channel_of(forum), user, name, 1440, None)

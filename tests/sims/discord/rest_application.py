@@ -29,6 +29,7 @@ class ApplicationRoutes:
     def __init__(self, scene: Scene) -> None:
         self._scene, self._world = scene, scene.world
         self.registered: dict[int, list[JSON]] = {}
+        self.fields: JSON = {"bot_public": False}
 
     def routes(self) -> list[web.RouteDef]:
         """All routes of this module."""
@@ -85,7 +86,6 @@ class ApplicationRoutes:
                 "name": "Threadline",
                 "description": "",
                 "icon": None,
-                "bot_public": False,
                 "bot_require_code_grant": False,
                 "verify_key": "0" * 64,
                 "owner": user_json(self._world.users[c.CAROL]),
@@ -94,6 +94,7 @@ class ApplicationRoutes:
                 "flags": self._scene.application_flags(),
                 "bot": user_json(self._world.users[c.BOT]),
                 "integration_types_config": {"0": {}},
+                **self.fields,
             }
         )
 

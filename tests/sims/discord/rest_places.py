@@ -66,6 +66,7 @@ class PlaceRoutes:
             web.put(f"{CHANNEL}/thread-members/@me", self.join),
             web.delete(f"{CHANNEL}/thread-members/@me", self.leave),
             web.get(f"{CHANNEL}/thread-members/@me", self.me_in_thread),
+            web.get(CHANNEL + r"/thread-members/{user:\d+}", self.member_of_thread),
             web.get(GUILD, self.guild),
             web.get(f"{GUILD}/channels", self.channels),
             web.get(f"{GUILD}/roles", self.roles),
@@ -191,6 +192,13 @@ class PlaceRoutes:
         if c.BOT not in thread.joined:
             raise e.Missing("Member")
         return reply(self._payloads.thread_member(thread, c.BOT))
+
+    async def member_of_thread(self, request: web.Request) -> web.Response:
+        """GET …/thread-members/{user}."""
+        thread, user = self._thread(request), number(request, "user")
+        if user not in thread.joined:
+            raise e.Missing("Member")
+        return reply(self._payloads.thread_member(thread, user))
 
     # ── guilds ────────────────────────────────────────────────────────────────────────────────
     def _guild(self, request: web.Request) -> Guild:

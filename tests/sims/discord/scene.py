@@ -149,12 +149,22 @@ class Scene(Events):
 
     # ── threads ───────────────────────────────────────────────────────────────────────────────
     def start_thread(
-        self, parent: Channel, owner: int, name: str, minutes: int, starter: Message | None
+        self,
+        parent: Channel,
+        owner: int,
+        name: str,
+        minutes: int,
+        starter: Message | None,
+        *,
+        private: bool = False,
     ) -> Channel:
-        """A public thread on `starter`, whose id it takes, or a forum post without one yet."""
+        """A public thread on `starter`, whose id it takes, a forum post without one yet, or a
+        private thread.
+        """
+        kind = c.NEWS_THREAD if parent.kind == c.NEWS else c.PUBLIC_THREAD
         thread = Channel(
             id=self.world.snowflake() if starter is None else starter.id,
-            kind=c.NEWS_THREAD if parent.kind == c.NEWS else c.PUBLIC_THREAD,
+            kind=c.PRIVATE_THREAD if private else kind,
             name=name,
             guild=parent.guild,
             parent=parent.id,

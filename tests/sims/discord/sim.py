@@ -7,6 +7,7 @@ is not applied.
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 from aiohttp import web
@@ -17,7 +18,7 @@ from tests.sims.discord.errors import ApiError, Unauthorized
 from tests.sims.discord.gateway import Gateway
 from tests.sims.discord.http import PREFIX, UPLOADS, read_multipart, reply
 from tests.sims.discord.interactions import Interactions
-from tests.sims.discord.limits import INTERACTION, Limits, Verdict
+from tests.sims.discord.limits import INTERACTION, SEED, Limits, Verdict
 from tests.sims.discord.payloads import Payloads
 from tests.sims.discord.rest_application import ApplicationRoutes
 from tests.sims.discord.rest_messages import MessageRoutes
@@ -42,6 +43,7 @@ class DiscordSimulator(Sim):
         """Build the world and add all routes and controls."""
         self.world = World()
         self.limits = Limits()
+        sys.stderr.write(f"simulated Discord: {SEED}={self.limits.seed}\n")
         self.gateway = Gateway(token=c.SIM_TOKEN, granted=self.world.granted)
         self.world.granted.add("message_content")
         self.scene = Scene(self.world, self.gateway, Payloads(self.world, lambda: self.url))
@@ -90,7 +92,7 @@ class DiscordSimulator(Sim):
             response = await self._judged(request, handler, path, verdict)
         finally:
             self.busy -= 1
-        self.limits.answered(response.status)
+        self.limits.answered(response.status, response.headers.get("X-RateLimit-Scope"))
         return response
 
     async def _judged(
@@ -122,7 +124,10 @@ class DiscordSimulator(Sim):
     @staticmethod
     def _limited(verdict: Verdict) -> ApiError:
         extra = {"retry_after": round(verdict.wait + 0.0005, 3), "global": verdict.everywhere}
-        return ApiError(429, 0, "You are being rate limited.", **extra)
+        text = "You are being rate limited."
+        if verdict.headers.get("X-RateLimit-Scope") == "shared":
+            text = "The resource is being rate limited."
+        return ApiError(429, 0, text, **extra)
 
     async def _file(self, request: web.Request) -> web.Response:
         """An attachment, as Discord's CDN gives it, without a token."""

@@ -1,0 +1,141 @@
+"""Who may use the bot on Discord, and who is shown which conversation, on the real client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bot import texts
+from bot.domain import Choice, ConversationKey
+from tests.discord_kit import RecordingInbox, adapter_for, received, running
+from tests.sims.discord import constants as c
+from tests.sims.discord.local import LocalDiscord
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[LocalDiscord]:
+    async with LocalDiscord() as sim:
+        yield sim
+
+
+@pytest.fixture
+def inbox() -> RecordingInbox:
+    return RecordingInbox()
+
+
+def key(thread: int) -> ConversationKey:
+    return ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(thread))
+
+
+async def registered(sim: LocalDiscord) -> None:
+    async def there() -> bool:
+        return bool((await sim.state())["commands"].get("0"))
+
+    await sim.until(there)
+
+
+async def told(sim: LocalDiscord, interaction: int) -> dict[str, Any]:
+    """The answer to an interaction, once it is there."""
+
+    async def answer() -> Any:
+        message = (await sim.interaction(interaction))["message"]
+        shown = await sim.message(message) if message is not None else None
+        return shown if shown is not None and shown["content"] else None
+
+    found = await sim.until(answer)
+    assert isinstance(found, dict)
+    return found
+
+
+def labels(message: dict[str, Any]) -> list[str]:
+    return [item["label"] for row in message["components"] for item in row["components"]]
+
+
+def ids(message: dict[str, Any]) -> list[str]:
+    return [item["custom_id"] for row in message["components"] for item in row["components"]]
+
+
+# ── conversations ─────────────────────────────────────────────────────────────────────────────
+async def test_reset_offers_only_what_the_person_can_still_read(
+    sim: LocalDiscord, inbox: RecordingInbox
+) -> None:
+    """Not a private thread that they left, nor one that was deleted: its title is not theirs."""
+    public = await sim.start_thread(c.ALICE, await sim.say(content="x"), "public")
+    inside = await sim.private_thread(c.BOB, "inside", c.ALICE)
+    outside = await sim.private_thread(c.BOB, "outside", c.ALICE)
+    chain = await sim.say(content="a chain of replies begins here")
+    titles = {public: "public", inside: "inside", outside: "outside", chain: "chain", 4: "deleted"}
+    inbox.choices = [Choice(title, "reset", key(id_)) for id_, title in titles.items()]
+    async with running(sim, inbox):
+        await registered(sim)
+        await sim.leave_thread(c.ALICE, outside)
+        answer = await told(sim, await sim.slash(c.ALICE, c.CHANNEL, "reset"))
+        assert labels(answer) == ["public", "inside", "chain"]
+
+
+async def test_a_choice_is_checked_again_when_it_is_pressed(
+    sim: LocalDiscord, inbox: RecordingInbox
+) -> None:
+    """The button may be older than the loss of access."""
+    thread = await sim.private_thread(c.BOB, "secret", c.ALICE)
+    inbox.choices = [Choice("secret", "reset", key(thread))]
+    async with running(sim, inbox):
+        await registered(sim)
+        interaction = await sim.slash(c.ALICE, c.CHANNEL, "reset")
+        answer = await told(sim, interaction)
+        await sim.leave_thread(c.ALICE, thread)
+        message = (await sim.interaction(interaction))["message"]
+        click = await sim.click(c.ALICE, message, ids(answer)[0])
+        assert (await told(sim, click))["content"] == texts.NO_ACCESS
+        assert inbox.commands == []
+
+
+async def test_what_cannot_be_found_out_is_not_offered(
+    sim: LocalDiscord, inbox: RecordingInbox
+) -> None:
+    """A title is not shown because Discord fails."""
+    thread = await sim.private_thread(c.BOB, "secret", c.ALICE)
+    inbox.choices = [Choice("secret", "reset", key(thread))]
+    async with running(sim, inbox):
+        await registered(sim)
+        await sim.call("fault", match="/thread-members/", status=500, times=99)
+        answer = await told(sim, await sim.slash(c.ALICE, c.CHANNEL, "reset"))
+        assert (answer["content"], answer["components"]) == (texts.NO_RECENT, [])
+
+
+# ── servers ───────────────────────────────────────────────────────────────────────────────────
+async def test_servers_that_are_not_listed_are_ignored(
+    sim: LocalDiscord, inbox: RecordingInbox
+) -> None:
+    """Their messages reach nothing, and their commands are told why."""
+    other = await sim.add_guild("strangers")
+    async with running(sim, inbox, servers=frozenset({str(c.GUILD)})):
+        await registered(sim)
+        ignored = await sim.mention("spend money", channel=other["channel"])
+        message = await sim.mention("hello")
+        await received(inbox, message)
+        answer = await told(sim, await sim.slash(c.ALICE, other["channel"], "help"))
+        assert answer["content"] == texts.NOT_SERVED
+        assert str(ignored) not in {m.message_id for m in inbox.received}
+        assert inbox.commands == []
+
+
+async def test_direct_messages_need_a_listed_server(
+    sim: LocalDiscord, inbox: RecordingInbox
+) -> None:
+    """Members of one are served; a stranger's message is ignored."""
+    async with running(sim, inbox, servers=frozenset({str(c.GUILD)})):
+        sent = await sim.dm(c.ALICE, "hello")
+        await received(inbox, sent["message"])
+    async with running(sim, inbox, servers=frozenset({"1"})):
+        await sim.dm(c.ALICE, "hello from a stranger")
+        await sim.wait_idle()
+    assert [m.text for m in inbox.received] == ["hello"]
+
+
+def test_every_server_is_served_by_default() -> None:
+    """The setting is optional."""
+    adapter = adapter_for(LocalDiscord())
+    assert adapter._servers.serve(123)

@@ -1,0 +1,319 @@
+"""Requests of the Discord adapter that belong to no place × each trouble, and failures of all.
+
+The start, the commands' list, interactions, `doctor`, limits that concern everything, a token that
+was reset, and the reads after a lost session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from bot.domain import Answer, Verdict
+from bot.errors import CannotStart
+from bot.frames import Control, Shown
+from bot.reply.pacer import Pacer
+from tests.discord_kit import (
+    RecordingInbox,
+    adapter_for,
+    claim,
+    frame,
+    received,
+    running,
+    show,
+    until,
+)
+from tests.integration.test_discord_isolation import OF_THE_WHOLE_BOT, SCENES
+from tests.isolation_kit import (
+    API,
+    FOR_EVER,
+    LONG,
+    SECONDS,
+    TROUBLES,
+    WAITS,
+    Rig,
+    WarpClock,
+    bot_on,
+    limits,
+)
+from tests.sims.discord import constants as c
+from tests.sims.discord.limits import Throttle
+from tests.sims.discord.local import LocalDiscord
+from tests.sims.kit import Fault
+
+AT_THE_START = {
+    "GET /users/@me": r"/users/@me",
+    "GET /oauth2/applications/@me": r"/oauth2/applications/@me",
+    "GET /applications/{app}/commands": r"/applications/\d+/commands",
+    "PUT /applications/{app}/commands": r"/applications/\d+/commands",
+}
+OF_INTERACTIONS = {
+    "POST /interactions/{id}/{token}/callback": r"/interactions/\d+/[^/]+/callback",
+    "PATCH /webhooks/{app}/{token}/messages/{message}": r"/webhooks/\d+/[^/]+/messages/@original",
+    "POST /webhooks/{app}/{token}": r"/webhooks/\d+/[^/]+",
+}
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[LocalDiscord]:
+    async with LocalDiscord() as sim:
+        await sim.set_limits(on=False, invalid=[10**6, 600.0])
+        yield sim
+
+
+def arm(sim: LocalDiscord, method: str, path: str, trouble: Mapping[str, Any]) -> None:
+    """Trouble on one request, until `disarm`."""
+    scope = trouble.get("scope")
+    if scope is None:
+        fault = Fault(pattern=f"{method} {API}{path}", times=FOR_EVER, **trouble)
+        sim.simulator.faults.append(fault)
+    else:
+        asyncio.get_running_loop()
+        until_ = asyncio.get_running_loop().time() + LONG
+        sim.simulator.limits.throttles.append(Throttle(f"{method} {path}", until_, scope))
+
+
+def disarm(sim: LocalDiscord) -> None:
+    sim.simulator.faults.clear()
+    sim.simulator.limits.throttles.clear()
+
+
+def clean(logs: list[Any]) -> bool:
+    return not [x for x in logs if "exc_info" in x or "could not be handled" in x["event"]]
+
+
+async def pushed(clock: WarpClock, check: Any) -> Any:
+    """Push time on until `check()` is true."""
+
+    def ahead() -> Any:
+        clock.jump(5.0)
+        return check()
+
+    return await until(ahead, SECONDS)
+
+
+# ── the start ─────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("route", AT_THE_START)
+async def test_a_start_that_meets_trouble_gets_through(sim: LocalDiscord, route: str) -> None:
+    """Events are served as soon as Discord lets us in; the commands' list delays nothing."""
+    for name in TROUBLES:
+        with capture_logs() as logs:
+            await _started(sim, route, name)
+        assert clean(logs), (name, logs)
+
+
+async def _started(sim: LocalDiscord, route: str, name: str) -> None:
+    registered = sim.simulator.application.registered
+    registered.clear()
+    method, path = route.partition(" ")[0], AT_THE_START[route]
+    arm(sim, method, path, TROUBLES[name])
+    since = len(sim.simulator.record)
+    inbox, clock = RecordingInbox(), WarpClock()
+    adapter = adapter_for(sim, clock=clock, waits=WAITS, grants=Pacer(limits, clock))
+    task = asyncio.create_task(adapter.run(inbox))
+    try:
+        if (name, route) == ("401", "GET /users/@me"):
+            with pytest.raises(CannotStart, match="DISCORD_TOKEN"):
+                await asyncio.wait_for(task, SECONDS)
+            return
+        await until(lambda: _was_asked(sim, method, path, since), SECONDS)
+        if "commands" in path:  # nothing waits for these
+            await until(lambda: inbox.connections, SECONDS)
+            await received(inbox, await sim.mention(f"during {name}"))
+        disarm(sim)
+        await pushed(clock, lambda: inbox.connections)
+        await received(inbox, await sim.mention(f"after {name}"))
+        if "commands" in path and name not in ("403", "404"):
+            await pushed(clock, lambda: registered.get(0))
+    finally:
+        disarm(sim)
+        task.cancel()
+        with suppress(asyncio.CancelledError, CannotStart):
+            await task
+
+
+def _was_asked(sim: LocalDiscord, method: str, path: str, since: int) -> bool:
+    made = sim.simulator.record[since:]
+    return any(x.method == method and re.fullmatch(f"{API}{path}", x.path) for x in made)
+
+
+# ── interactions ──────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("route", OF_INTERACTIONS)
+async def test_what_was_pressed_counts_whatever_the_answers_meet(
+    sim: LocalDiscord, route: str
+) -> None:
+    """It is carried out once, others are served, and the next one is answered as always."""
+    method, path = route.partition(" ")[0], OF_INTERACTIONS[route]
+    inbox = RecordingInbox(answer=Answer("Done."))
+    with capture_logs() as logs:
+        async with running(sim, inbox, waits=WAITS) as adapter:
+            registered = sim.simulator.application.registered
+            await until(lambda: registered.get(0))
+            question = await received(inbox, await sim.mention("question"))
+            surface = adapter.surface(claim(question))
+            await surface.open()
+            await show(surface, Shown(), frame("text", controls=(Control.STOP,)))
+            await surface.close()
+            [reply] = await sim.messages(int(question.message_id), author=c.BOT)
+            custom_id = reply["components"][0]["components"][0]["custom_id"]
+            for name, trouble in TROUBLES.items():
+                inbox.commands.clear()
+                arm(sim, method, path, trouble)
+                met = len(sim.simulator.record)
+                await sim.click(c.BOB, reply["id"], custom_id)
+                await sim.slash(c.ALICE, c.CHANNEL, "help")
+                await until(lambda: len(inbox.commands) == 2)
+                await received(inbox, await sim.mention(f"during {name}"))
+                await until(partial(_was_asked, sim, method, path, met))
+                disarm(sim)
+            await sim.wait_idle(0.1)
+            answered = await sim.slash(c.ALICE, c.CHANNEL, "help")
+
+            async def told() -> bool:
+                message = (await sim.interaction(answered))["message"]
+                return message is not None and (await sim.message(message))["content"] == "Done."
+
+            await sim.until(told)
+    assert clean(logs), logs
+
+
+# ── doctor ────────────────────────────────────────────────────────────────────────────────────
+async def test_doctor_tells_of_any_trouble_in_a_sentence(
+    sim: LocalDiscord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And raises nothing."""
+    monkeypatch.setattr("adapters.discord.doctor.CHECK_SECONDS", 0.5)
+    for name, trouble in TROUBLES.items():
+        disarm(sim)
+        arm(sim, "GET", "/users/@me/guilds", trouble)
+        findings = {f.subject: f for f in await adapter_for(sim, waits=WAITS).check()}
+        assert findings["Discord token"].verdict is Verdict.OK, name
+        told = [f for subject, f in findings.items() if subject.startswith("Discord guild")]
+        assert told or name == "fields missing", name
+
+
+# ── everything ────────────────────────────────────────────────────────────────────────────────
+async def test_a_global_limit_stops_everything_for_as_long_as_it_says(
+    sim: LocalDiscord, tmp_path: Path
+) -> None:
+    """Nothing is lost by it, and commands are answered meanwhile: they are outside of it."""
+    async with bot_on(sim, tmp_path) as rig:
+        registered = sim.simulator.application.registered
+        await until(lambda: registered.get(0))
+        channel = await sim.add_channel("busy")
+        end = rig.arm(rf"POST /channels/{channel}/messages/\d+/threads", {"scope": "global"})
+        first = await sim.mention("hello", channel=channel)
+        await until(lambda: rig.pacer.delay("global") > LONG / 2)
+        other = await sim.mention("hello", channel=c.CHANNEL)
+        interaction = await sim.slash(c.ALICE, c.CHANNEL, "help")
+
+        async def told() -> bool:
+            return (await sim.interaction(interaction))["message"] is not None
+
+        await sim.until(told)
+        end()
+        both = asyncio.gather(rig.whole(first, channel), rig.whole(other, c.CHANNEL))
+        await rig.pass_time(both)
+        await both
+    rig.assert_clean()
+
+
+async def test_a_token_that_was_reset_ends_the_adapter_with_a_sentence(
+    sim: LocalDiscord, tmp_path: Path
+) -> None:
+    """It says what to do, health is not ok, and nothing is asked in vain."""
+    inbox = RecordingInbox()
+    adapter = adapter_for(sim, waits=WAITS)
+    task = asyncio.create_task(adapter.run(inbox))
+    await until(lambda: inbox.connections)
+    question = await received(inbox, await sim.mention("question"))
+    arm(sim, r"(GET|POST|PATCH|PUT|DELETE)", ".*", TROUBLES["401"])
+    surface = adapter.surface(claim(question))
+    await surface.open()
+    with pytest.raises(CannotStart, match="DISCORD_TOKEN"):
+        await asyncio.wait_for(task, SECONDS)
+    assert not adapter.health().ok
+    await surface.close()
+    refused = sum(entry.status == 401 for entry in sim.simulator.record)
+    assert refused <= 5
+
+
+# ── after a session was lost ──────────────────────────────────────────────────────────────────
+async def test_what_is_read_after_a_loss_meets_trouble_place_by_place(
+    sim: LocalDiscord, tmp_path: Path
+) -> None:
+    """Each history and each list of archived threads costs its own place, and is read again."""
+    async with bot_on(sim, tmp_path) as rig:
+        active, archived = {}, {}
+        for name in TROUBLES:
+            channel = await sim.add_channel("busy")
+            threads = [
+                await sim.start_thread(c.ALICE, await sim.say(channel=channel, content="x"), "t")
+                for _ in range(3)
+            ]
+            active[name], archived[name] = threads[0], (channel, threads[1:])
+            for thread in threads:
+                await sim.mention("hello", channel=thread)
+        await asyncio.gather(*(rig.whole(t) for t in active.values()))
+        await asyncio.gather(*(rig.whole(t) for _, ts in archived.values() for t in ts))
+        await sim.wait_idle(0.2)
+        await sim.offline()
+        for name, trouble in TROUBLES.items():
+            channel, threads = archived[name]
+            for thread in (active[name], *threads):
+                await sim.say(channel=thread, content="said meanwhile")
+            for thread in threads:
+                await sim.archive(thread)
+            rig.arm(f"GET /channels/{active[name]}/messages", trouble)
+            rig.arm(f"GET /channels/{channel}/threads/archived/public", trouble)
+        await sim.online()
+        reads = asyncio.ensure_future(_all_met(rig, [*active.values()]))
+        await rig.pass_time(reads)
+        await rig.bystander()
+        disarm(sim)
+        refused = ("403", "404")  # skipped for good: a place that may not be read
+        unreadable = (*refused, "author missing", "type of another type")  # each costs itself
+        wanted = [t for name, t in active.items() if name not in unreadable]
+        wanted += [t for name, (_, ts) in archived.items() if name not in refused for t in ts]
+        everything = asyncio.gather(*(_answered_twice(rig, thread) for thread in wanted))
+        await rig.pass_time(everything)
+        await everything
+    rig.assert_clean()
+
+
+async def _all_met(rig: Rig, threads: list[int]) -> None:
+    paths = {f"{API}/channels/{thread}/messages" for thread in threads}
+
+    def asked() -> bool:
+        return paths <= {x.path for x in rig.sim.simulator.record if x.method == "GET"}
+
+    await until(asked, SECONDS)
+
+
+async def _answered_twice(rig: Rig, thread: int) -> None:
+    async def there() -> bool:
+        return "said meanwhile" in await rig.shown(thread)
+
+    await rig.sim.until(there, SECONDS)
+
+
+# ── the table ─────────────────────────────────────────────────────────────────────────────────
+READ_AFTER_A_LOSS = "GET /channels/{channel}/threads/archived/public"
+OF_DOCTOR = "GET /users/@me/guilds"
+
+
+def test_every_request_has_its_row_in_the_documentation() -> None:
+    """And every row is played here."""
+    page = Path("docs/isolation-discord.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+    played = {*SCENES, *AT_THE_START, *OF_INTERACTIONS, READ_AFTER_A_LOSS, OF_DOCTOR}
+    assert rows == played
+    assert {*AT_THE_START, *OF_INTERACTIONS} == OF_THE_WHOLE_BOT
