@@ -7,6 +7,7 @@ handled in a task of its own, and a failure of one touches no other.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,8 +25,10 @@ from adapters.discord.commands import Desk, clipped
 from adapters.discord.doctor import INTENT_ADVICE, TOKEN_ADVICE, Doctor
 from adapters.discord.events import PLATFORM
 from adapters.discord.gap import LAG
+from adapters.discord.gateway import Connection
 from adapters.discord.listening import Listener
 from adapters.discord.render import DiscordRenderer
+from adapters.discord.state import State
 from adapters.discord.surface import DiscordSurface
 from adapters.discord.wire import Wire, translated
 from bot.domain import Answer, Claim, Finding, Health, Incoming
@@ -111,10 +114,6 @@ class DiscordAdapter:
             raise _closed(error) from error
         except (OSError, aiohttp.ClientError, discord.HTTPException, discord.GatewayNotFound) as e:
             log.warning("Discord failed", error=repr(e))
-        except AttributeError as error:
-            if client.ws is not None:  # discord.py resumes a session that it never had
-                raise
-            log.warning("Discord's gateway failed", error=repr(error.__context__))
         finally:
             await listener.gap.aclose()
             await listener.done_within(LAST_EVENTS)
@@ -189,21 +188,46 @@ class ThreadlineClient(discord.Client):
             max_ratelimit_timeout=MAX_RATELIMIT_SECONDS,
             http_trace=w.tracing(wire.grants),
         )
+        self._clock = wire.clock
         self.desk = desk
         self.listener: Listener | None = None
         self.connected = False
         self._tree = desk.install(self)
         self._synced = False
 
+    def _get_state(self, **options: Any) -> State:
+        return State(
+            dispatch=self.dispatch,
+            handlers=self._handlers,
+            hooks=self._hooks,
+            http=self.http,
+            **options,
+        )
+
+    async def connect(self, *, reconnect: bool = True) -> None:
+        """Serve until closed; raises ConnectionClosed for what connecting again cannot mend."""
+        lost = functools.partial(self.dispatch, "disconnect")
+        try:
+            await Connection(self, self._clock, lost).run()
+        except discord.ConnectionClosed as error:
+            if error.code == BAD_INTENTS:
+                raise discord.PrivilegedIntentsRequired(error.shard_id) from error
+            raise
+
     async def on_message(self, message: discord.Message) -> None:
         """Somebody wrote something."""
         if self.listener is not None:
             await self.listener.message(message)
 
-    async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
-        """A message was edited, or got a preview, a pin, a thread."""
+    async def on_message_changed(self, message: discord.Message) -> None:
+        """A message was edited."""
         if self.listener is not None:
-            await self.listener.changes.edited(payload.message)
+            await self.listener.changes.edited(message)
+
+    async def on_message_lost(self, event: str, payload: Any) -> None:
+        """A message, or an edit of one, came in a form that cannot be read."""
+        if self.listener is not None:
+            await self.listener.lost(event, payload)
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
         """A message was deleted."""

@@ -26,6 +26,7 @@ import structlog
 from adapters.discord import wire as w
 from adapters.discord.changes import Changes
 from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, Kind, Place, place_of
+from adapters.discord.history import fetched, history
 from adapters.discord.plans import Newest, not_shown, to_read
 from adapters.discord.questions import Look
 from adapters.discord.wire import Wire, translated
@@ -125,6 +126,17 @@ class Gap:
         if reading.spot not in self._again:  # once for all that fail meanwhile
             self._again.add(reading.spot)
             self._reads.begin(self._read_later(reading, AGAIN_SECONDS), name="gap: again")
+
+    async def read_again(self, guild: int | None, channel: int) -> None:
+        """A message of this channel could not be read: hold its watermark, and read the channel."""
+        client = await self._wire.client()
+        place = place_of(client.get_channel(channel)) or await fetched(client, channel)
+        if place is None:
+            return
+        where = client.get_partial_messageable(channel, guild_id=guild)
+        reading = _Reading(_spot(place), place, where)
+        self._marks.unread(reading.spot)
+        self._reads.begin(self._read_later(reading, 0.0), name="gap: unreadable")
 
     async def aclose(self) -> None:
         """Give up; the watermarks say what is left."""
@@ -258,16 +270,17 @@ class Gap:
 
     async def _page(self, reading: _Reading) -> bool:
         """The next hundred messages of a place; whether there are more."""
-        after = discord.Object(self._marks.of(reading.spot))
+        after = self._marks.of(reading.spot)
         await self._wire.grants.spend(w.GLOBAL, priority=Priority.BACKGROUND)
-        history = reading.channel.history(limit=READ_AT_ONCE, after=after, oldest_first=True)
-        page = await translated(_listed(history))
+        client = await self._wire.client()
+        told = await history(client, reading.channel.id, limit=READ_AT_ONCE, after=after)
+        page = told.messages
         read = [await self._understood(message, reading.place) for message in page]
         found = [message for message in read if message is not None]
         await self._inbox.missed(found)
         for message in found:
             self._last.seen(message.source)
-        end = len(page) < READ_AT_ONCE
+        end = not told.full
         reached = max(page[-1].id if page else 0, reading.until if end else 0)
         self._marks.read(reading.spot, reached)
         self._keeper.save_soon()
@@ -307,6 +320,8 @@ def _readable(channel: InGuild | discord.ForumChannel) -> bool:
 
     Without Read Message History it would not even refuse, but give an empty list.
     """
+    if channel.guild.me is None:
+        return True  # not known; the request will tell
     may = channel.permissions_for(channel.guild.me)
     if may.view_channel and may.read_message_history:
         return True

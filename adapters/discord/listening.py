@@ -16,6 +16,7 @@ import structlog
 from adapters.discord import wire as w
 from adapters.discord.changes import Changes
 from adapters.discord.events import (
+    DIRECT_MESSAGES,
     PLATFORM,
     Kind,
     Me,
@@ -27,12 +28,17 @@ from adapters.discord.events import (
     me_in,
     place_of,
     resolved_starter,
+    said,
 )
 from adapters.discord.gap import Gap, spot_of
+from adapters.discord.history import fetched, history
+from adapters.discord.payloads import identity
+from adapters.discord.shapes import Unfit
 from adapters.discord.wire import Wire, translated
 from bot import texts
 from bot.domain import Address, Answer, ConversationKey, Incoming
 from bot.errors import Gone, PlatformError, StoreUnavailable
+from bot.marks import Spot
 from bot.ports import Inbox
 from bot.recovery import Keeper
 
@@ -83,6 +89,51 @@ class Listener:
             self._keeper.decided(spot, message.id)
         else:
             self.gap.again(message)
+
+    async def lost(self, event: str, payload: object) -> None:
+        """A message came in a form that leaves open what it is: read it again, through REST."""
+        ids = (identity(payload, name) for name in ("guild_id", "channel_id", "id"))
+        guild, channel, message = ids
+        if channel is None:
+            return  # it is in the log
+        created = event == "MESSAGE_CREATE"
+        spot = Spot(str(guild or DIRECT_MESSAGES), str(channel))
+        if created and message is not None:
+            self._keeper.seen(spot, message)
+        if message is None:
+            if created:
+                await self.gap.read_again(guild, channel)
+            return
+        try:
+            found = await self._read_again(guild, channel, message, payload)
+        except PlatformError as error:
+            log.warning("a message could not be read again", id=message, error=repr(error))
+            if created and not isinstance(error, Gone):
+                await self.gap.read_again(guild, channel)
+                return
+            found = None
+        if found is None:
+            self._keeper.decided(spot, message)
+        elif created:
+            await self.message(found)
+        else:
+            await self.changes.edited(found)
+
+    async def _read_again(
+        self, guild: int | None, channel: int, message: int, payload: object
+    ) -> discord.Message | None:
+        """The message as REST has it; where that cannot be read either, what is clear of it."""
+        client = await self._wire.client()
+        await self._wire.grants.spend(w.GLOBAL)
+        raw = await translated(client.http.get_message(channel, message))
+        known = client.get_channel(channel)
+        where = known or client.get_partial_messageable(channel, guild_id=guild)
+        for data in (raw, payload):
+            try:
+                return client._connection.create_message(channel=where, data=data)  # type: ignore[arg-type]
+            except Unfit as error:
+                log.warning("a message cannot be read", id=message, error=str(error))
+        return None
 
     async def _taken_in(self, message: discord.Message) -> bool:
         """Whether it was accepted, or is of no use."""
@@ -148,8 +199,7 @@ class Listener:
         if place is not None or not isinstance(channel, discord.PartialMessageable):
             return place
         await self._wire.grants.spend(w.GLOBAL)
-        client = await self._wire.client()
-        return place_of(await translated(client.fetch_channel(channel.id)))
+        return await fetched(await self._wire.client(), channel.id)
 
     async def _chain(
         self, message: discord.Message, place: Place, me: Me
@@ -165,31 +215,24 @@ class Listener:
         """Up to a hundred messages before `question` in its thread, oldest first; one request."""
         await self._wire.grants.spend(w.GLOBAL)
         client = await self._wire.client()
-        channel = client.get_channel(int(question.channel)) or await translated(
-            client.fetch_channel(int(question.channel))
-        )
-        place = place_of(channel)
-        if place is None or not isinstance(channel, discord.Thread) or client.user is None:
+        channel = int(question.channel)
+        place = place_of(client.get_channel(channel)) or await fetched(client, channel)
+        if place is None or place.kind is not Kind.THREAD or client.user is None:
             return ()
-        before = discord.Object(int(question.message_id))
-        newest_first = await translated(_listed(channel, before))
+        before = int(question.message_id)
+        told = await history(client, channel, limit=BACKLOG, before=before)
         user = client.user.id
-        found = (_said_before(message, place, user) for message in reversed(newest_first))
+        found = (_said_before(message, place, user) for message in told.messages)
         return [entry for entry in found if entry is not None]
 
 
-async def _listed(thread: discord.Thread, before: discord.Object) -> list[discord.Message]:
-    return [message async for message in thread.history(limit=BACKLOG, before=before)]
-
-
 def _said_before(message: discord.Message, place: Place, user: int) -> Incoming | None:
-    """A person's message of an old thread; the message that the thread was started on is one."""
-    starter = resolved_starter(message)
+    """A person's message of an old thread, or what the thread was started on, by anybody."""
+    me, starter = me_in(message, user), resolved_starter(message)
     if starter is not None:
-        message = starter
+        entry = incoming(starter, place, me, Address.FOLLOW_UP)
+        return replace(entry, channel=place.channel, text=said(starter, place, me))
     if not is_spoken(message):
         return None
-    entry = incoming(message, place, me_in(message, user), Address.FOLLOW_UP)
-    if starter is None:
-        return entry
-    return replace(entry, channel=place.channel)
+    entry = incoming(message, place, me, Address.FOLLOW_UP)
+    return replace(entry, text=entry.text or said(message, place, me))

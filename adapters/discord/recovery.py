@@ -5,14 +5,17 @@ A message that says by its buttons, or by the ledger, that it is something else 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 
 import discord
 
 from adapters.discord import wire as w
 from adapters.discord.buttons import identity_of
 from adapters.discord.events import SPOKEN
-from adapters.discord.wire import Wire, translated
+from adapters.discord.history import Page, history
+from adapters.discord.payloads import answers_command
+from adapters.discord.state import raw_of
+from adapters.discord.wire import Wire
 from bot.domain import Claim
 
 READ_AT_ONCE = 100  # documented: the most messages of one request
@@ -38,25 +41,21 @@ class Search:
         plain: list[discord.Message] = []
         after = max(int(question) for question in self._questions)
         for _ in range(MOST_READS):
-            read = await self._read(after)
-            await self._sort(read, lost, found, plain)
-            if len(read) < READ_AT_ONCE or lost <= found.keys():
+            told = await self._read(after)
+            await self._sort(told.messages, lost, found, plain)
+            if not told.full or lost <= found.keys():
                 break
-            after = read[-1].id
+            after = told.messages[-1].id
         return found | dict(zip(sorted(lost - found.keys()), plain, strict=False))
 
-    async def _read(self, after: int) -> list[discord.Message]:
-        """Up to a hundred messages, oldest first."""
+    async def _read(self, after: int) -> Page:
         await self._wire.grants.spend(w.GLOBAL)
-        channel = await self._wire.channel(self._place)
-        history = channel.history(
-            limit=READ_AT_ONCE, after=discord.Object(after), oldest_first=True
-        )
-        return await translated(_listed(history))
+        client = await self._wire.client()
+        return await history(client, int(self._place), limit=READ_AT_ONCE, after=after)
 
     async def _sort(
         self,
-        read: list[discord.Message],
+        read: Sequence[discord.Message],
         lost: Set[int],
         found: dict[int, discord.Message],
         plain: list[discord.Message],
@@ -74,7 +73,7 @@ class Search:
 
     async def _may_be_page(self, message: discord.Message) -> bool:
         """Whether a message without buttons can be nothing but a page of this turn."""
-        if message.type not in SPOKEN or message.interaction_metadata is not None:
+        if message.type not in SPOKEN or answers_command(raw_of(message)):
             return False
         refers_to = message.reference.message_id if message.reference is not None else None
         expected = str(refers_to) in self._questions if self._in_chain else refers_to is None
@@ -82,7 +81,3 @@ class Search:
             return False
         guild = self._claim.conversation.key.workspace
         return await self._wire.known(f"discord/{guild}/{self._place}/{message.id}") is None
-
-
-async def _listed(history: AsyncIterator[discord.Message]) -> list[discord.Message]:
-    return [message async for message in history]

@@ -19,6 +19,7 @@ from adapters.discord.events import (
     place_of,
     said,
 )
+from adapters.discord.state import State
 from adapters.discord.text import Names, for_model, title
 from bot.domain import Address, Incoming, Visibility
 from tests.fixtures.discord_payloads import (
@@ -43,6 +44,15 @@ class Parsed(discord.Client):
     def __init__(self) -> None:
         super().__init__(intents=intents(), member_cache_flags=discord.MemberCacheFlags.none())
         self.last: discord.Message | None = None
+
+    def _get_state(self, **options: Any) -> State:
+        return State(
+            dispatch=self.dispatch,
+            handlers=self._handlers,
+            hooks=self._hooks,
+            http=self.http,
+            **options,
+        )
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
         """Keep the last message."""
