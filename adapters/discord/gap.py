@@ -127,9 +127,11 @@ class Gap:
             self._again.add(reading.spot)
             self._reads.begin(self._read_later(reading, AGAIN_SECONDS), name="gap: again")
 
-    async def read_again(self, guild: int | None, channel: int) -> None:
-        """A message of this channel could not be read: hold its watermark, and read the channel."""
-        client = await self._wire.client()
+    async def read_again(self, client: discord.Client, guild: int | None, channel: int) -> None:
+        """A message of this channel could not be read: hold its watermark, and read the channel.
+
+        Raises a PlatformError when the channel is not known and cannot be asked for.
+        """
         place = place_of(client.get_channel(channel)) or await fetched(client, channel)
         if place is None:
             return

@@ -22,7 +22,7 @@ import structlog
 import yarl
 from discord.gateway import DiscordWebSocket, ReconnectWebSocket, WebSocketClosure
 
-from adapters.discord.shapes import Unfit, shape_of
+from adapters.discord.shapes import Unfit, place_of_error, shape_of
 from bot.ports import Clock
 
 log = structlog.stdlib.get_logger(__name__)
@@ -56,15 +56,16 @@ class Socket(DiscordWebSocket):
         text = self._text(msg)
         if text is None:
             return  # the rest of it is still to come
-        if self._keep_alive is None or self.session_id is None:
-            await self._mended(text)  # HELLO and READY: nothing works without them
+        begun = self._keep_alive is not None and self.session_id is not None
+        if not begun or not is_dispatch(text):
+            await self._mended(text)  # nothing works without HELLO and READY; others are rare
             return
         try:
             await super().received_message(text)
         except (ReconnectWebSocket, WebSocketClosure, discord.DiscordException, OSError):
             raise
-        except Exception as error:  # any envelope can come, and any error of it
-            log.warning("a gateway payload could not be read", error=repr(error), exc_info=True)
+        except Exception as error:  # noqa: BLE001 - any envelope can come, and any error of it
+            log.warning("a gateway payload could not be read", error=place_of_error(error))
             await self._mended(text)
 
     def _text(self, msg: Any) -> str | None:
@@ -80,15 +81,20 @@ class Socket(DiscordWebSocket):
         try:
             payload = mended(json.loads(text), str(self.DEFAULT_GATEWAY))
         except (ValueError, RecursionError) as error:
-            log.warning("dropped a gateway payload", error=repr(error))
+            log.warning("dropped a gateway payload", error=place_of_error(error))
             return
         try:
             await super().received_message(json.dumps(payload))
         except (ReconnectWebSocket, WebSocketClosure, discord.DiscordException, OSError):
             raise
-        except Exception as error:  # as above
+        except Exception as error:  # noqa: BLE001 - as above
             shape = shape_of(payload)
-            log.warning("dropped a payload", error=repr(error), shape=shape, exc_info=True)
+            log.warning("dropped a gateway payload", error=place_of_error(error), shape=shape)
+
+
+def is_dispatch(text: str) -> bool:
+    """Whether a payload is plainly a dispatch: inside a JSON string, quotes are escaped."""
+    return '"op":0' in text or '"op": 0' in text
 
 
 def mended(payload: Any, gateway: str) -> dict[str, Any]:
@@ -151,6 +157,8 @@ class Connection:
         self._client, self._clock, self._lost = client, clock, lost
         self._next: dict[str, Any] = {"initial": True}
         self._pauses = _pauses()
+        self._established = False
+        self._broke_at: int | None = None
 
     async def run(self) -> None:
         """Until the client is closed. Raises ConnectionClosed for what cannot be mended."""
@@ -173,7 +181,7 @@ class Connection:
             except (OSError, aiohttp.ClientError, discord.DiscordException, Broken) as error:
                 self._lost()
                 failure = error
-                self._resume(resume=not isinstance(error, Broken))
+                self._resume(resume=self._may_resume(error))
             if self._client.is_closed():
                 return
             pause = next(self._pauses)
@@ -204,6 +212,14 @@ class Connection:
             with contextlib.suppress(OSError, RuntimeError, aiohttp.ClientError, TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await socket.close(code=4000)
+
+    def _may_resume(self, error: Exception) -> bool:
+        """What breaks the stream at the same place again would be sent again, and again."""
+        socket = self._client.ws
+        if not isinstance(error, Broken) or socket is None:
+            return True
+        before, self._broke_at = self._broke_at, socket.sequence
+        return before != self._broke_at
 
     def _resume(self, *, resume: bool) -> None:
         """What the next connection begins with: the session that there was, or a new one."""

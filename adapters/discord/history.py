@@ -10,7 +10,7 @@ import structlog
 
 from adapters.discord import payloads
 from adapters.discord.events import DIRECT_MESSAGES, Kind, Place, place_of
-from adapters.discord.shapes import CHANNEL, THREAD, Unfit, fitted, shape_of
+from adapters.discord.shapes import CHANNEL, THREAD, Unfit, fitted, place_of_error, shape_of
 from adapters.discord.wire import translated
 from bot.domain import Visibility
 
@@ -49,9 +49,8 @@ async def history(
 def _read(client: discord.Client, channel: Any, raw: Any) -> discord.Message | None:
     try:
         return client._connection.create_message(channel=channel, data=raw)
-    except Exception as error:  # discord.py's parser raises anything
-        shape = shape_of(raw)
-        log.warning("a message cannot be read", error=repr(error), shape=shape, exc_info=True)
+    except Exception as error:  # noqa: BLE001 - discord.py's parser raises anything
+        log.warning("a message cannot be read", error=place_of_error(error), shape=shape_of(raw))
         return None
 
 

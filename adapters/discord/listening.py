@@ -45,6 +45,8 @@ from bot.recovery import Keeper
 log = structlog.stdlib.get_logger(__name__)
 
 BACKLOG = 100  # messages: what one request gives
+CREATED = "MESSAGE_CREATE"
+_IDS = ("channel_id", "id")
 
 
 class Listener:
@@ -79,10 +81,7 @@ class Listener:
 
     async def message(self, message: discord.Message) -> None:
         """Take in one message."""
-        task = asyncio.current_task()
-        if task is not None:
-            self._at_work.add(task)
-            task.add_done_callback(self._at_work.discard)
+        self._track()
         spot = spot_of(message)
         self._keeper.seen(spot, message.id)
         if await self._taken_in(message):
@@ -90,40 +89,51 @@ class Listener:
         else:
             self.gap.again(message)
 
+    def _track(self) -> None:
+        """The running task takes something in: see `done_within`."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._at_work.add(task)
+            task.add_done_callback(self._at_work.discard)
+
     async def lost(self, event: str, payload: object) -> None:
         """A message came in a form that leaves open what it is: read it again, through REST."""
-        ids = (identity(payload, name) for name in ("guild_id", "channel_id", "id"))
-        guild, channel, message = ids
-        if channel is None:
+        self._track()
+        client = await self._wire.client()
+        guild, channel, message = (identity(payload, name) for name in ("guild_id", *_IDS))
+        if channel is None or (message is None and event != CREATED):
             return  # it is in the log
-        created = event == "MESSAGE_CREATE"
-        spot = Spot(str(guild or DIRECT_MESSAGES), str(channel))
-        if created and message is not None:
-            self._keeper.seen(spot, message)
-        if message is None:
-            if created:
-                await self.gap.read_again(guild, channel)
-            return
         try:
-            found = await self._read_again(guild, channel, message, payload)
+            if message is None:
+                await self.gap.read_again(client, guild, channel)
+                return
+            if event == CREATED:
+                self._keeper.seen(Spot(str(guild or DIRECT_MESSAGES), str(channel)), message)
+            found = await self._read_again(client, guild, channel, message, payload)
+        except Gone as error:
+            log.info("a message is not there any more", id=message, error=repr(error))
+            found = None
         except PlatformError as error:
             log.warning("a message could not be read again", id=message, error=repr(error))
-            if created and not isinstance(error, Gone):
-                await self.gap.read_again(guild, channel)
-                return
-            found = None
+            if event == CREATED and client.get_channel(channel) is not None:
+                await self.gap.read_again(client, guild, channel)
+            return
         if found is None:
-            self._keeper.decided(spot, message)
-        elif created:
+            self._keeper.decided(Spot(str(guild or DIRECT_MESSAGES), str(channel)), message or 0)
+        elif event == CREATED:
             await self.message(found)
         else:
             await self.changes.edited(found)
 
     async def _read_again(
-        self, guild: int | None, channel: int, message: int, payload: object
+        self,
+        client: discord.Client,
+        guild: int | None,
+        channel: int,
+        message: int,
+        payload: object,
     ) -> discord.Message | None:
         """The message as REST has it; where that cannot be read either, what is clear of it."""
-        client = await self._wire.client()
         await self._wire.grants.spend(w.GLOBAL)
         raw = await translated(client.http.get_message(channel, message))
         known = client.get_channel(channel)

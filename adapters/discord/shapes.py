@@ -357,7 +357,7 @@ DELETED_TOGETHER: Shape = {
 GUILD_GONE: Shape = {
     "id": Field(snowflake, REQUIRED),
     # Only what is plainly no outage takes a guild's conversations away.
-    "unavailable": Field(flag),
+    "unavailable": Field(lambda value: value is not False),
 }
 THREAD_GONE: Shape = {
     "id": Field(snowflake, REQUIRED),
@@ -444,3 +444,14 @@ def shape_of(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list):
         return [shape_of(value[0], depth + 1)] if value and depth < DEEPEST else "list"
     return "null" if value is None else type(value).__name__
+
+
+def place_of_error(error: BaseException) -> str:
+    """The kind of an error and the line that raised it: its words may be what people wrote."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return type(error).__name__
+    file = trace.tb_frame.f_code.co_filename.rpartition("/")[2]
+    return f"{type(error).__name__} in {file}:{trace.tb_lineno}"

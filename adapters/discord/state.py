@@ -18,7 +18,7 @@ import structlog
 from discord.state import ConnectionState
 
 from adapters.discord import payloads
-from adapters.discord.shapes import JSON, SHAPES, Unfit, fitted, shape_of
+from adapters.discord.shapes import JSON, SHAPES, Unfit, fitted, place_of_error, shape_of
 from bot.domain import Author
 
 log = structlog.stdlib.get_logger(__name__)
@@ -75,13 +75,12 @@ class State(ConnectionState[Any]):
         def guarded(data: Any) -> None:
             try:
                 parse(self._fitted(name, data))
-            except Exception as error:  # the boundary of each event: discord.py raises anything
+            except Exception as error:  # noqa: BLE001 - the boundary of each event
                 log.warning(
                     "an event could not be read",
                     discord_event=name,
                     shape=shape_of(data),
-                    error=type(error).__name__,
-                    exc_info=not isinstance(error, Unfit),
+                    error=place_of_error(error),
                 )
                 self._recover(name, data)
 

@@ -6,12 +6,13 @@ Every control is `POST /_sim/{name}`; `DiscordSim` has a typed method for each.
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from typing import TYPE_CHECKING, Any
 
 from tests.sims.discord import constants as c
 from tests.sims.discord.clicks import Clicks
-from tests.sims.discord.gateway import INVALID_SESSION, RECONNECT
+from tests.sims.discord.gateway import INVALID_SESSION, RECONNECT, EventFault
 from tests.sims.discord.people import People, refused
 from tests.sims.discord.permissions import bits
 from tests.sims.discord.views import channel_view, message_view, thread_view
@@ -46,6 +47,7 @@ class Controls:
             *(clicks.submit, self.disconnect, self.offline, self.online, self.set_gateway),
             *(self.set_permissions, self.grant_intents, self.add_channel, self.add_guild),
             *(self.remove_bot, self.add_bot, self.set_limits, self.age, self.dispatch),
+            *(self.dispatch_all, self.frame, self.fault_event),
             *(self.channel, self.message, self.state, self.wait_idle),
         ):
             self._sim.control(does.__name__, does)
@@ -93,6 +95,20 @@ class Controls:
     def dispatch(self, name: str, data: JSON, guild: int | None = c.GUILD) -> None:
         """Send any event as it is, for payloads that the simulator does not make."""
         self._gateway.dispatch(name, data, guild=guild)
+
+    def dispatch_all(self, events: list[tuple[str, JSON]]) -> None:
+        """Send many events, as `dispatch`; the data may be anything."""
+        for name, data in events:
+            self._gateway.dispatch(name, data)
+
+    def frame(self, text: str | None = None, data: str | None = None) -> None:
+        """Send a frame to every connection: a text as it is, or bytes (in base64) uncompressed."""
+        for connection in self._gateway.connections:
+            connection.send(base64.b64decode(data or "") if text is None else text)
+
+    def fault_event(self, **fields: Any) -> None:
+        """See `EventFault`."""
+        self._gateway.faults.append(EventFault(**fields))
 
     # ── the guild ─────────────────────────────────────────────────────────────────────────────
     def set_permissions(
