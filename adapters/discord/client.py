@@ -7,6 +7,7 @@ handled in a task of its own, and a failure of one touches no other.
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import math
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ import discord
 import structlog
 import yarl
 from discord.gateway import DiscordWebSocket
-from discord.http import Route
+from discord.http import HTTPClient, Route
 
 from adapters.discord import wire as w
 from adapters.discord.buttons import choice_view
@@ -31,10 +32,12 @@ from adapters.discord.render import DiscordRenderer
 from adapters.discord.state import State
 from adapters.discord.surface import DiscordSurface
 from adapters.discord.wire import Wire, translated
-from bot.domain import Answer, Claim, Finding, Health, Incoming
+from bot import proxies
+from bot.domain import Answer, Claim, Finding, Health, Incoming, Verdict
 from bot.errors import CannotStart
 from bot.frames import FileRules, Priority
 from bot.ports import Clock, Grants, Inbox, Surface
+from bot.proxies import http_proxy_for
 from bot.recovery import Keeper
 from bot.reply.pacer import Pacer
 
@@ -170,7 +173,15 @@ class DiscordAdapter:
     async def check(self) -> Sequence[Finding]:
         """Try the token, the intent, the guilds' permissions and the commands."""
         with _pointed_at(self._api_url, self._gateway_url):
-            return await Doctor(token=self._token, client=_client_for_checks).findings()
+            ways = [
+                proxies.finding("Discord", Route.BASE),
+                proxies.finding("Discord gateway", str(DiscordWebSocket.DEFAULT_GATEWAY)),
+            ]
+            try:
+                doctor = Doctor(token=self._token, client=_client_for_checks)
+                return [*ways, *await doctor.findings()]
+            except CannotStart as error:
+                return [*ways, Finding("Discord", Verdict.FAILED, str(error))]
 
 
 class ThreadlineClient(discord.Client):
@@ -187,13 +198,21 @@ class ThreadlineClient(discord.Client):
             max_messages=None,
             max_ratelimit_timeout=MAX_RATELIMIT_SECONDS,
             http_trace=w.tracing(wire.grants),
+            proxy=http_proxy_for(Route.BASE),
         )
+        self.http.ws_connect = self._open_socket  # type: ignore[method-assign]
         self._clock = wire.clock
         self.desk = desk
         self.listener: Listener | None = None
         self.connected = False
         self._tree = desk.install(self)
         self._synced = False
+
+    async def _open_socket(self, url: str, *, compress: int = 0) -> aiohttp.ClientWebSocketResponse:
+        """The gateway's way may be another than REST's: NO_PROXY may name one of the two hosts."""
+        http = copy.copy(self.http)
+        http.proxy = http_proxy_for(url)
+        return await HTTPClient.ws_connect(http, url, compress=compress)
 
     def _get_state(self, **options: Any) -> State:
         return State(
@@ -299,7 +318,11 @@ def intents() -> discord.Intents:
 
 
 def _client_for_checks() -> discord.Client:
-    return discord.Client(intents=intents(), max_ratelimit_timeout=MAX_RATELIMIT_SECONDS)
+    return discord.Client(
+        intents=intents(),
+        max_ratelimit_timeout=MAX_RATELIMIT_SECONDS,
+        proxy=http_proxy_for(Route.BASE),
+    )
 
 
 def _closed(error: discord.ConnectionClosed) -> CannotStart:

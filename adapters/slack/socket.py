@@ -16,6 +16,7 @@ from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 
 from adapters.slack.web import quiet_log
+from bot.proxies import http_proxy_for
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -46,7 +47,7 @@ class SocketMode:
         )
         self._client: Any = self._handler.client  # slack_sdk has no types for what is used here
         self._client.wss_uri = url
-        self._client.proxy = app.client.proxy
+        self._client.proxy = http_proxy_for(url)
         self._client.message_listeners.append(self._received)
         self._on_hello, self._on_lost = on_hello, on_lost
         self._connecting: asyncio.Task[None] | None = None

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 from slack_sdk.errors import SlackClientError
@@ -21,6 +20,7 @@ from adapters.slack.faults import translated
 from bot.errors import Refused, Throttled, Unsettled
 from bot.frames import Limit, Pace, Priority
 from bot.ports import Grants
+from bot.proxies import http_proxy_for
 from bot.remembered import Remembered
 
 SLACK_API = "https://slack.com/api/"
@@ -84,8 +84,7 @@ def web_client(token: str, api_url: str | None, session: aiohttp.ClientSession) 
     client = AsyncWebClient(
         token=token, base_url=base, session=session, retry_handlers=[], logger=quiet_log()
     )
-    if urlsplit(base).hostname in ("127.0.0.1", "localhost", "::1"):
-        client.proxy = None  # slack_sdk takes HTTPS_PROXY for every address
+    client.proxy = http_proxy_for(base)  # slack_sdk takes HTTPS_PROXY for every address
     return client
 
 
