@@ -23,9 +23,11 @@ from adapters.discord.events import (
     Place,
     address_of,
     answers_us,
+    author_of,
     incoming,
     is_spoken,
     me_in,
+    name_of,
     place_of,
     resolved_starter,
     said,
@@ -33,8 +35,10 @@ from adapters.discord.events import (
 from adapters.discord.gap import Gap, spot_of
 from adapters.discord.history import fetched, history
 from adapters.discord.payloads import identity
+from adapters.discord.proxied import Original, Proxied
 from adapters.discord.shapes import Unfit
-from adapters.discord.wire import Wire, translated
+from adapters.discord.state import Message
+from adapters.discord.wire import Wire, code_of, translated
 from bot import texts
 from bot.domain import Address, Answer, ConversationKey, Incoming
 from bot.errors import Gone, PlatformError, StoreUnavailable
@@ -62,14 +66,19 @@ class Listener:
     ) -> None:
         self._wire, self._inbox, self._say = wire, inbox, say
         self._keeper = keeper
+        self._proxied = Proxied()
         self.changes = Changes(
-            wire=wire, inbox=inbox, place=self._place, understood=self.understood
+            wire=wire,
+            inbox=inbox,
+            place=self._place,
+            understood=self.understood,
+            proxied=self._proxied,
         )
         self.gap = Gap(
             wire=wire,
             inbox=inbox,
             keeper=keeper,
-            understood=self.understood,
+            understood=self._understood_later,
             changes=self.changes,
         )
         self._at_work: set[asyncio.Task[object]] = set()
@@ -147,8 +156,11 @@ class Listener:
 
     async def _taken_in(self, message: discord.Message) -> bool:
         """Whether it was accepted, or is of no use."""
+        if message.webhook_id is not None:
+            await self._adopt(message, await self._proxied.original_of(message))
         if not is_spoken(message):
             return True
+        self._proxied.wrote(message, author_of(message))
         try:
             place = await self._place(message.channel)
         except PlatformError as error:
@@ -160,6 +172,30 @@ class Listener:
             log.error("a message's conversation cannot be read", id=message.id, error=str(error))
             return False
         return understood is None or await self._receive(understood)
+
+    async def _adopt(self, message: discord.Message, original: Original | None) -> None:
+        """A webhook's message that takes the place of `original` is that person's from now on."""
+        if original is None or not isinstance(message, Message):
+            return
+        message.persona = replace(original.author, name=name_of(message))
+        await self.changes.replaced(message.guild.id if message.guild else None, original)
+
+    async def _understood_later(self, message: discord.Message, place: Place) -> Incoming | None:
+        """As `understood`, of a message that was missed, and perhaps its original's deletion."""
+        original = self._proxied.match(message) if message.webhook_id is not None else None
+        if original is not None and await self._is_deleted(original):
+            original.taken = True
+            await self._adopt(message, original)
+        return await self.understood(message, place)
+
+    async def _is_deleted(self, original: Original) -> bool:
+        client = await self._wire.client()
+        await self._wire.grants.spend(w.GLOBAL)
+        try:
+            await translated(client.http.get_message(original.channel, original.id))
+        except Gone as error:
+            return code_of(error) == w.UNKNOWN_MESSAGE
+        return False
 
     async def understood(
         self, message: discord.Message, place: Place, otherwise: Address | None = None

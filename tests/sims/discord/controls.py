@@ -39,7 +39,14 @@ class Controls:
         """Add every control to the simulator."""
         people, clicks = self._people, self._clicks
         for does in (
-            *(people.say, people.dm, people.edit, people.delete, people.start_thread),
+            *(
+                people.say_by_proxy,
+                people.say,
+                people.dm,
+                people.edit,
+                people.delete,
+                people.start_thread,
+            ),
             *(people.forum_post, people.rename_thread, people.archive, people.lock),
             *(people.delete_channel, people.react, people.typing, people.pin),
             *(people.deliver_again, people.close_dms, people.add_person),
