@@ -38,7 +38,7 @@ CLOSE_SECONDS = 5.0
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway
 FOR_GOOD = frozenset({4004, 4010, 4011, 4012, 4013, 4014})
 PRIVATE = (
-    *("_keep_alive", "_decompressor", "session_id", "sequence", "gateway"),
+    *("_keep_alive", "_decompressor", "session_id", "sequence"),
     *("received_message", "poll_event", "from_client"),
 )
 """What is used of discord.py's socket beside its documented parts."""

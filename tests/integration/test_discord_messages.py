@@ -215,7 +215,7 @@ async def test_a_mention_in_an_old_thread_brings_what_was_said_before(
     assert [(m.author.name, m.text) for m in backlog] == [
         ("Bob", "Let us talk."),
         ("Alice", "I agree."),
-        ("Bob", "Me too."),
+        ("Bob", "Me too.\n\nAttachment:\n> x.bin"),
     ]
     assert {m.key for m in backlog} == {question.key}
     assert [m.channel for m in backlog] == [CHANNEL, str(thread), str(thread)]
