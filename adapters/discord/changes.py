@@ -14,11 +14,12 @@ import discord
 import structlog
 
 from adapters.discord import wire as w
-from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, SPOKEN, Place, is_spoken
+from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, SPOKEN, Place, is_spoken, name_of
 from adapters.discord.history import history
 from adapters.discord.proxied import Original, Proxied
+from adapters.discord.state import Message
 from adapters.discord.wire import Wire, code_of, translated
-from bot.domain import Address, ConversationKey, Incoming
+from bot.domain import Address, Author, ConversationKey, Incoming
 from bot.errors import Gone, PlatformError
 from bot.persistence import until_stored
 from bot.ports import Inbox
@@ -55,7 +56,7 @@ class Changes:
 
     async def edited(self, message: discord.Message) -> None:
         """A message was updated."""
-        if message.edited_at is None or not is_spoken(message):
+        if message.edited_at is None or not (is_spoken(message) or message.webhook_id is not None):
             return
         try:
             place = await self._place(message.channel)
@@ -83,7 +84,18 @@ class Changes:
     async def _edited(self, message: discord.Message, place: Place) -> Incoming | None:
         """What it says now; also where the mention was edited out of a message that is stored."""
         known = await self._inbox.conversation_of(place.source(message.id))
+        if not is_spoken(message) and not await self._adopt(message, known):
+            return None
         return await self._understood(message, place, None if known is None else Address.FOLLOW_UP)
+
+    async def _adopt(self, message: discord.Message, known: ConversationKey | None) -> bool:
+        """Whether a webhook's message was taken for a person's: then it is stored."""
+        me = (await self._wire.client()).user
+        ours = me is None or message.author.id == me.id
+        if ours or known is None or not isinstance(message, Message):
+            return False
+        message.persona = Author(str(message.author.id), name_of(message))
+        return True
 
     async def deleted(self, guild: int | None, channel: int, messages: Iterable[int]) -> None:
         """Messages were deleted, by whomever."""

@@ -179,9 +179,9 @@ class DiscordAdapter:
             ]
             try:
                 doctor = Doctor(token=self._token, client=_client_for_checks)
-                return [*ways, *await doctor.findings()]
+                return [*await doctor.findings(), *ways]
             except CannotStart as error:
-                return [*ways, Finding("Discord", Verdict.FAILED, str(error))]
+                return [Finding("Discord", Verdict.FAILED, str(error)), *ways]
 
 
 class ThreadlineClient(discord.Client):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 import discord
 import structlog
@@ -18,7 +18,9 @@ from discord import app_commands
 from adapters.discord import wire as w
 from adapters.discord.buttons import CHOICE, CONTROL, choice_of, choice_view
 from adapters.discord.events import PLATFORM, Kind, Place, place_of
+from adapters.discord.payloads import whole
 from adapters.discord.render import size
+from adapters.discord.shapes import shape_of
 from adapters.discord.wire import Wire, translated
 from bot import commands, texts
 from bot.domain import Answer, Author, Choice, Command, ConversationKey
@@ -35,6 +37,7 @@ Interaction = discord.Interaction[Any]  # always of our client, which has the de
 Work = Callable[[Interaction], Awaitable[Answer]]
 
 MOST_CHOICES = 25  # documented: of one option
+STRING_OPTION = 3  # documented: an option's type; ours have no other
 
 DESCRIPTIONS = {
     commands.RESET: "Start over: forget what was said here before",
@@ -47,6 +50,43 @@ MODEL_OPTION = "The model from the next answer on"
 _COMPARED = ("name", "description", "type", "options", "contexts", "integration_types")
 
 
+class Tree(app_commands.CommandTree["ThreadlineClient"]):
+    """discord.py's tree, which raises in a task of its own on a payload of another form."""
+
+    async def interaction_check(self, interaction: Interaction, /) -> bool:
+        """Whether the command can be read."""
+        if readable(interaction.data):
+            interaction.data |= {
+                "type": 1,
+                "resolved": {},
+            }  # no command of ours takes users or messages
+            return True
+        log.warning("a command could not be read", shape=shape_of(interaction.data))
+        try:
+            await translated(interaction.response.send_message(texts.INTERNAL, ephemeral=True))
+        except PlatformError as error:
+            log.warning("an answer was not shown", error=repr(error))
+        return False
+
+
+def readable(data: object) -> TypeGuard[dict[str, Any]]:
+    """Whether an interaction names a command, and options with values."""
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        return False
+    options = data.get("options", [])
+    return (
+        whole(data, "type") in (0, 1)  # 0: not said, or unreadable; ours are all slash commands
+        and isinstance(options, list)
+        and all(
+            isinstance(option, dict)
+            and isinstance(option.get("name"), str)
+            and option.get("type") == STRING_OPTION
+            and isinstance(option.get("value"), str)
+            for option in options
+        )
+    )
+
+
 class Desk:
     """Where interactions are answered."""
 
@@ -57,7 +97,7 @@ class Desk:
     # ── registering ───────────────────────────────────────────────────────────────────────────
     def install(self, client: ThreadlineClient) -> app_commands.CommandTree[ThreadlineClient]:
         """The command tree of a new client, which also knows our buttons."""
-        tree = app_commands.CommandTree(
+        tree = Tree(
             client,
             allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
             allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True),

@@ -157,7 +157,7 @@ class Listener:
     async def _taken_in(self, message: discord.Message) -> bool:
         """Whether it was accepted, or is of no use."""
         if message.webhook_id is not None:
-            await self._adopt(message, await self._proxied.original_of(message))
+            await self._adopt(message, await self._original_of(message))
         if not is_spoken(message):
             return True
         self._proxied.wrote(message, author_of(message))
@@ -172,6 +172,15 @@ class Listener:
             log.error("a message's conversation cannot be read", id=message.id, error=str(error))
             return False
         return understood is None or await self._receive(understood)
+
+    async def _original_of(self, message: discord.Message) -> Original | None:
+        """As `Proxied.original_of`; who stops us does not wait for a deletion that may not come."""
+        task = asyncio.current_task()
+        self._at_work -= {task}
+        original = await self._proxied.original_of(message)
+        if task is not None:
+            self._at_work.add(task)
+        return original
 
     async def _adopt(self, message: discord.Message, original: Original | None) -> None:
         """A webhook's message that takes the place of `original` is that person's from now on."""

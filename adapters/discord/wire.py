@@ -13,6 +13,7 @@ from typing import TypeVar
 import aiohttp
 import discord
 
+from adapters.discord.shapes import Unfit
 from bot.domain import ConversationKey
 from bot.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.frames import Limit
@@ -98,8 +99,9 @@ async def translated(request: Awaitable[T]) -> T:
         raise of_http(error) from error
     except discord.RateLimited as error:
         raise Throttled(error.retry_after, (GLOBAL,)) from error
-    except (OSError, aiohttp.ClientError, TimeoutError, RuntimeError) as error:
-        # RuntimeError: the session was closed while we waited for a budget.
+    except (OSError, aiohttp.ClientError, TimeoutError, RuntimeError, Unfit) as error:
+        # RuntimeError: the session was closed while we waited for a budget. Unfit: a message in
+        # the answer cannot be read.
         raise Unsettled(repr(error)) from error
 
 

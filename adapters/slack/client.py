@@ -255,11 +255,11 @@ class SlackAdapter:
             try:
                 api = await self._open_api(closing)
             except CannotStart as error:
-                return [way, Finding("Slack", Verdict.FAILED, str(error))]
+                return [Finding("Slack", Verdict.FAILED, str(error)), way]
             found = await doctor.check(
                 api=api,
                 app_token=self._tokens.app,
                 signing_secret=self._tokens.signing_secret,
                 prefix=self._prefix,
             )
-            return [way, *found]
+            return [*found, way]

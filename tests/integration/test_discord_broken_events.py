@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import gc
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -56,6 +58,8 @@ async def test_thousands_of_broken_events_cost_themselves_alone(
     """A random share of what the unit test tries in full; the seed is printed."""
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
+    raised: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
     await sim.call("set_limits", on=False)
     every = [
         (name, mutated)
@@ -68,6 +72,8 @@ async def test_thousands_of_broken_events_cost_themselves_alone(
         await sim.call("dispatch_all", events=chosen[start : start + BATCH])
     await others_are_heard(sim, inbox)
     assert adapter.health().ok and inbox.connections == 1
+    gc.collect()  # a task's exception is told when the task goes
+    assert raised == []
 
 
 @contextmanager

@@ -91,6 +91,21 @@ async def test_one_original_is_replaced_once(
     assert len(inbox.received) == 3
 
 
+async def test_an_edit_through_the_proxy_is_the_persons(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    ids = await sim.say_by_proxy(f"{BOT} frist", "Robin")
+    got = await received(inbox, ids["message"])
+    inbox.conversations[got.source] = got.key
+    await sim.edit(ids["message"], f"{BOT} first")
+    await until(lambda: inbox.edits)
+    assert [edit.text for edit, _ in inbox.edits] == ["first"]
+    feed = await sim.mention("from a feed", webhook=True)
+    await sim.edit(feed, f"{BOT} from a feed, edited")
+    await received(inbox, await sim.mention("the last one"))
+    assert len(inbox.edits) == 1
+
+
 async def test_what_was_replaced_while_away_is_found_by_reading(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:

@@ -100,12 +100,12 @@ async def test_slack_goes_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("https_proxy", proxy.url)
         tokens = {"bot_token": "xoxb-x", "clock": SystemClock()}
         away = SlackAdapter(**tokens, api_url="https://slack.test/api/")  # type: ignore[arg-type]
-        [way, *_] = await away.check()
+        [*_, way] = await away.check()
         assert way.detail == f"slack.test is reached through the proxy {proxy.url}"
         assert proxy.asked[0].startswith("CONNECT slack.test:443")
         proxy.asked.clear()
         monkeypatch.setenv("no_proxy", "slack.test")
-        [way, *_] = await away.check()
+        [*_, way] = await away.check()
         assert way.detail == "slack.test is reached directly" and proxy.asked == []
 
 
