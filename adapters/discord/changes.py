@@ -133,7 +133,7 @@ class Changes:
 
     async def _look_into(self, client: discord.Client, thread: int) -> Sequence[discord.Message]:
         await self._wire.grants.spend(w.GLOBAL)
-        return (await history(client, thread, limit=THREAD_LOOK)).messages
+        return (await history(client, discord.Object(thread), limit=THREAD_LOOK)).messages
 
     async def _archive(self, client: discord.Client, thread: int, me: int) -> None:
         """Only managers may delete a thread; it goes out of sight once our reply is out of it."""

@@ -275,7 +275,7 @@ class Gap:
         after = self._marks.of(reading.spot)
         await self._wire.grants.spend(w.GLOBAL, priority=Priority.BACKGROUND)
         client = await self._wire.client()
-        told = await history(client, reading.channel.id, limit=READ_AT_ONCE, after=after)
+        told = await history(client, reading.channel, limit=READ_AT_ONCE, after=after)
         page = told.messages
         read = [await self._understood(message, reading.place) for message in page]
         found = [message for message in read if message is not None]

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 import discord
@@ -23,6 +23,7 @@ import yarl
 from discord.gateway import DiscordWebSocket, ReconnectWebSocket, WebSocketClosure
 
 from adapters.discord.shapes import Unfit, place_of_error, shape_of
+from bot.errors import CannotStart
 from bot.ports import Clock
 
 log = structlog.stdlib.get_logger(__name__)
@@ -34,6 +35,8 @@ USUAL_BEAT, SHORTEST_BEAT, LONGEST_BEAT = 41_250, 50, 300_000
 PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 CONNECT_SECONDS = 60.0
 CLOSE_SECONDS = 5.0
+# So many connections in a row may end within so many seconds before there is a pause.
+SHORT_AT_ONCE, SHORT_SECONDS = 6, 5.0
 # Documented close codes after which connecting again only fails again.
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway
 FOR_GOOD = frozenset({4004, 4010, 4011, 4012, 4013, 4014})
@@ -157,40 +160,60 @@ class Connection:
         self._client, self._clock, self._lost = client, clock, lost
         self._next: dict[str, Any] = {"initial": True}
         self._pauses = _pauses()
-        self._established = False
+        self._established, self._begun = False, 0.0
+        self._short = 0  # connections in a row that ended soon
         self._broke_at: int | None = None
 
     async def run(self) -> None:
         """Until the client is closed. Raises ConnectionClosed for what cannot be mended."""
         while not self._client.is_closed():
-            try:
-                await self._serve()
-            except ReconnectWebSocket as error:
-                self._lost()
-                self._resume(resume=error.resume)
-                if self._established:
-                    self._pauses = _pauses()
-                    continue
-                failure: Exception = error
-            except discord.ConnectionClosed as error:
-                self._lost()
-                if error.code in FOR_GOOD:
-                    raise
-                failure = error
-                self._resume(resume=True)
-            except (OSError, aiohttp.ClientError, discord.DiscordException, Broken) as error:
-                self._lost()
-                failure = error
-                self._resume(resume=self._may_resume(error))
+            failure = await self._failure()
+            self._lost()
             if self._client.is_closed():
                 return
+            if self._at_once(failure):
+                continue
             pause = next(self._pauses)
             log.warning("connecting to Discord again", seconds=pause, error=repr(failure))
             await self._clock.sleep(pause)
 
-    async def _serve(self) -> None:
+    async def _failure(self) -> Exception:
+        """Serve one connection, and say how it ended; what comes next is prepared."""
+        self._established, self._begun = False, self._clock.monotonic()
+        try:
+            await self._serve()
+        except ReconnectWebSocket as error:
+            self._resume(resume=error.resume)
+            return error
+        except discord.ConnectionClosed as error:
+            if error.code in FOR_GOOD:
+                self._lost()
+                raise
+            self._resume(resume=True)
+            return error
+        except CannotStart:
+            raise
+        except (OSError, aiohttp.ClientError, discord.DiscordException, Broken) as error:
+            self._resume(resume=self._may_resume(error))
+            return error
+        except Exception as error:
+            log.exception("the connection to Discord failed")  # in an unforeseen way
+            self._resume(resume=False)
+            return error
+
+    def _at_once(self, failure: Exception) -> bool:
+        """Whether to connect again without a pause: a server that only hangs up is not pressed."""
+        if not (self._established and isinstance(failure, ReconnectWebSocket)):
+            return False
+        lasted = self._clock.monotonic() - self._begun
+        self._short = 0 if lasted > SHORT_SECONDS else self._short + 1
+        if self._short <= SHORT_AT_ONCE:
+            self._pauses = _pauses()
+            return True
+        return False
+
+    async def _serve(self) -> NoReturn:
         """One connection, until it ends by an exception."""
-        self._established = False
         connecting = Socket.from_client(self._client, **self._next)
         async with asyncio.timeout(CONNECT_SECONDS):
             socket = await connecting

@@ -31,15 +31,15 @@ class Page:
 
 async def history(
     client: discord.Client,
-    channel: int,
+    channel: discord.abc.Snowflake,
     *,
     limit: int,
     before: int | None = None,
     after: int | None = None,
 ) -> Page:
-    """What one request gives."""
-    data = await translated(client.http.logs_from(channel, limit, before=before, after=after))
-    known = client.get_channel(channel) or client.get_partial_messageable(channel)
+    """What one request gives; `channel` may be partial."""
+    data = await translated(client.http.logs_from(channel.id, limit, before=before, after=after))
+    known = client.get_channel(channel.id) or channel
     told: list[Any] = data if isinstance(data, list) else []
     read = (_read(client, known, raw) for raw in reversed(told))
     found = tuple(message for message in read if message is not None)

@@ -275,7 +275,8 @@ class Listener:
         if place is None or place.kind is not Kind.THREAD or client.user is None:
             return ()
         before = int(question.message_id)
-        told = await history(client, channel, limit=BACKLOG, before=before)
+        thread = client.get_partial_messageable(channel, guild_id=int(question.key.workspace))
+        told = await history(client, thread, limit=BACKLOG, before=before)
         user = client.user.id
         found = (_said_before(message, place, user) for message in told.messages)
         return [entry for entry in found if entry is not None]

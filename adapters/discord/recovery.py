@@ -51,7 +51,8 @@ class Search:
     async def _read(self, after: int) -> Page:
         await self._wire.grants.spend(w.GLOBAL)
         client = await self._wire.client()
-        return await history(client, int(self._place), limit=READ_AT_ONCE, after=after)
+        channel = client.get_partial_messageable(int(self._place))
+        return await history(client, channel, limit=READ_AT_ONCE, after=after)
 
     async def _sort(
         self,
