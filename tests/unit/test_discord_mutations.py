@@ -19,6 +19,7 @@ from adapters.discord.changes import is_spoken
 from adapters.discord.client import intents
 from adapters.discord.events import Me, address_of, incoming, me_in, place_of, said
 from adapters.discord.gateway import mended
+from adapters.discord.history import fetched, history
 from adapters.discord.shapes import Unfit
 from adapters.discord.state import State
 from bot.domain import Address, Incoming
@@ -162,3 +163,38 @@ def test_an_envelope_is_mended_or_refused(name: str) -> None:
                 assert 50 <= found["d"]["heartbeat_interval"] <= 300_000
             if found["t"] == "READY":
                 assert isinstance(found["d"]["session_id"], str)
+
+
+# ── read through REST ─────────────────────────────────────────────────────────────────────────
+async def test_a_message_that_cannot_be_read_costs_itself_not_its_page(
+    client: Fed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = DISPATCHES["message_plain"][1]
+    channel = discord.Object(c.CHANNEL)
+    for broken in (None, 7, [], {}, {**good, "author": None}, {**good, "id": "x"}):
+        page = [{**good, "id": "3"}, broken, {**good, "id": "1"}]
+
+        async def logs_from(*_: Any, page: list[Any] = page, **__: Any) -> list[Any]:
+            return page
+
+        monkeypatch.setattr(client.http, "logs_from", logs_from)
+        told = await history(client, channel, limit=3)
+        assert [message.id for message in told.messages] == [1, 3]
+        assert told.full
+    assert not (await history(client, channel, limit=100)).full
+
+
+@pytest.mark.parametrize("name", ["channel_update", "thread_update"])
+async def test_a_place_is_read_whatever_its_channel_lacks(
+    client: Fed, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    data = DISPATCHES[name][1]
+    for change, mutated in mutations(data):
+
+        async def get_channel(_: int, mutated: Any = mutated) -> Any:
+            return mutated
+
+        monkeypatch.setattr(client.http, "get_channel", get_channel)
+        place = await fetched(client, int(data["id"]))
+        if place is not None and change.partition(" ")[0] not in ("id", "guild_id", "parent_id"):
+            assert (place.own, place.guild) == (data["id"], data["guild_id"]), change
