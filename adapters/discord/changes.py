@@ -117,7 +117,7 @@ class Changes:
             log.warning("a thread was not removed", id=original.id, error=repr(error))
 
     async def _remove_thread(self, thread: int) -> None:
-        """Delete the thread made on a message that is gone, or archive it, if nobody else spoke."""
+        """Delete or archive the thread on a deleted message, unless people spoke in it."""
         client = await self._wire.client()
         found, me = client.get_channel(thread), client.user
         if me is None or not isinstance(found, discord.Thread) or found.owner_id != me.id:

@@ -18,9 +18,9 @@ from discord import app_commands
 from adapters.discord import wire as w
 from adapters.discord.buttons import CHOICE, CONTROL, choice_of, choice_view
 from adapters.discord.events import PLATFORM, Kind, Place, place_of
+from adapters.discord.fitting import shape_of
 from adapters.discord.payloads import whole
 from adapters.discord.render import size
-from adapters.discord.shapes import shape_of
 from adapters.discord.wire import Wire, translated
 from bot import commands, texts
 from bot.domain import Answer, Author, Choice, Command, ConversationKey

@@ -56,7 +56,7 @@ def bare_files(raw: Any) -> bool:
 
 
 def kinds(raw: Any) -> Iterator[str]:
-    """What is attached and cannot be read, also to what is forwarded."""
+    """The kinds of attachments that the bot cannot read, those of forwarded messages included."""
     for holder in (raw, *snapshots(raw)):
         yield from (_kind(file) for file in parts(holder, "attachments"))
         yield from ("sticker" for _ in _stickers(holder))

@@ -267,14 +267,14 @@ def _referenced(message: discord.Message) -> discord.Message | None:
     return found if isinstance(found, discord.Message) else None
 
 
-# ── what is asked about ───────────────────────────────────────────────────────────────────────
+# ── references ────────────────────────────────────────────────────────────────────────────────
 def _asked_about(
     message: discord.Message, place: Place, me: Me, key: ConversationKey | None
 ) -> tuple[str, tuple[str, ...]]:
     """The message that a person replies to, as far as the model needs it; and its unread files.
 
-    What is in the conversation is only pointed to: its beginning says which message is meant.
-    Nothing else would bring what is not in it: what bots say is no part of a history.
+    A message of the conversation is quoted by its beginning, so that the model knows which one is
+    meant. Other messages are quoted whole: bots' messages are not part of the history.
     """
     referenced = _referenced(message)
     if referenced is None or message.type is not MessageType.reply:

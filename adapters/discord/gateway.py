@@ -1,4 +1,4 @@
-"""The gateway's connection: what is sent over it may be anything, and ends nothing but itself.
+"""The gateway's connection: a payload of any form costs itself alone.
 
 Invariant: `connect` returns or raises only for what cannot be mended by connecting again: a token,
 an intent, a shard or a version that Discord refuses. Everything else leads to the next connection.
@@ -22,13 +22,13 @@ import structlog
 import yarl
 from discord.gateway import DiscordWebSocket, ReconnectWebSocket, WebSocketClosure
 
-from adapters.discord.shapes import Unfit, place_of_error, shape_of
+from adapters.discord.fitting import Unfit, place_of_error, shape_of
 from bot.errors import CannotStart
 from bot.ports import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 
-# What Discord sends as heartbeat_interval, in milliseconds, and what is believed of it: less would
+# Discord's heartbeat_interval in milliseconds, and the bounds within which one is used: less would
 # flood the gateway, more would let it close the connection.
 USUAL_BEAT, SHORTEST_BEAT, LONGEST_BEAT = 41_250, 50, 300_000
 # Waits between connections that fail, in seconds.
@@ -44,7 +44,7 @@ PRIVATE = (
     *("_keep_alive", "_decompressor", "session_id", "sequence"),
     *("received_message", "poll_event", "from_client"),
 )
-"""What is used of discord.py's socket beside its documented parts."""
+"""The undocumented members of discord.py's socket that this module uses."""
 
 
 class Broken(Exception):

@@ -10,7 +10,8 @@ import structlog
 
 from adapters.discord import payloads
 from adapters.discord.events import DIRECT_MESSAGES, Kind, Place, place_of
-from adapters.discord.shapes import CHANNEL, THREAD, Unfit, fitted, place_of_error, shape_of
+from adapters.discord.fitting import Unfit, fitted, place_of_error, shape_of
+from adapters.discord.shapes import CHANNEL, THREAD
 from adapters.discord.wire import translated
 from bot.domain import Visibility
 
@@ -81,7 +82,7 @@ def _parsed(client: discord.Client, guild: discord.Guild, raw: Any) -> Any:
 
 
 def _unseen(raw: Any) -> Place | None:
-    """A place of a guild that is not known, or a direct message: nobody else's to read."""
+    """A direct message, or a place of an unknown guild, which counts as private."""
     own, guild = payloads.identity(raw, "id"), payloads.identity(raw, "guild_id")
     parent, kind = payloads.identity(raw, "parent_id"), payloads.whole(raw, "type")
     if own is None:

@@ -32,11 +32,11 @@ from adapters.discord.events import (
     resolved_starter,
     said,
 )
+from adapters.discord.fitting import Unfit
 from adapters.discord.gap import Gap, spot_of
 from adapters.discord.history import fetched, history
 from adapters.discord.payloads import identity
 from adapters.discord.proxied import Original, Proxied
-from adapters.discord.shapes import Unfit
 from adapters.discord.state import Message
 from adapters.discord.wire import Wire, code_of, translated
 from bot import texts

@@ -11,16 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from adapters.discord.shapes import (
-    JSON,
-    MESSAGE,
-    REQUIRED,
-    UNNAMED,
-    USER,
-    Unfit,
-    fitted,
-    snowflake,
-)
+from adapters.discord.fitting import JSON, REQUIRED, Unfit, fitted, snowflake
+from adapters.discord.shapes import MESSAGE, UNNAMED, USER
 
 DEFAULT, REPLY = 0, 19
 FORWARD = 1  # a reference's type

@@ -18,7 +18,8 @@ import structlog
 from discord.state import ConnectionState
 
 from adapters.discord import payloads
-from adapters.discord.shapes import JSON, SHAPES, Unfit, fitted, place_of_error, shape_of
+from adapters.discord.fitting import JSON, Unfit, fitted, place_of_error, shape_of
+from adapters.discord.shapes import SHAPES
 from bot.domain import Author
 
 log = structlog.stdlib.get_logger(__name__)
@@ -28,7 +29,7 @@ PRIVATE = {
     ConnectionState: ("_get_guild", "_get_guild_channel", "create_message", "parse_ready"),
     discord.Guild: ("_remove_channel", "_resolve_channel"),
 }
-"""What is used of discord.py beside its documented parts, here and in `gateway`."""
+"""The undocumented members of discord.py that this module uses."""
 
 Parser = Callable[[Any], None]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from bot.excerpts import EXCERPT_CHARACTERS, bounded
 
 MAX_TITLE = 100  # documented: the most characters of a thread's name
-# A title comes from the first lines; what is further down is not looked at.
+# A title comes from the first lines; the rest is not searched.
 TITLE_SOURCE = 2_000
 
 _LINK = re.compile(

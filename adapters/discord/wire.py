@@ -13,7 +13,7 @@ from typing import TypeVar
 import aiohttp
 import discord
 
-from adapters.discord.shapes import Unfit
+from adapters.discord.fitting import Unfit
 from bot.domain import ConversationKey
 from bot.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.frames import Limit

@@ -64,7 +64,7 @@ async def test_a_persona_goes_on_in_a_thread(
 async def test_other_webhooks_ask_nothing(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """What repeats nobody, another channel's message, or one that stays, is no question."""
+    """A webhook asks nothing unless it repeats a deleted message of the same channel."""
     await sim.mention("from a feed", webhook=True)
     stays = await sim.mention("is this mine?")
     await sim.mention("is this mine?", webhook=True, user=c.BOB)

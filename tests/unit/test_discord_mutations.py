@@ -17,9 +17,9 @@ import structlog
 from adapters.discord.changes import is_spoken
 from adapters.discord.client import intents
 from adapters.discord.events import Me, address_of, incoming, me_in, place_of, said
+from adapters.discord.fitting import Unfit
 from adapters.discord.gateway import mended
 from adapters.discord.history import fetched, history
-from adapters.discord.shapes import Unfit
 from adapters.discord.state import State
 from bot.domain import Address, Incoming
 from tests.fixtures.discord_payloads import DISPATCHES
