@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bot import __version__
+from bot import __version__, proxies
 from bot.domain import Finding, Verdict
 from bot.errors import SettingsError, ThreadlineError
 from bot.settings import Settings, load, unknown_names
@@ -24,6 +24,7 @@ MARKS = {Verdict.OK: "ok  ", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every failure is one line on stderr."""
     options = _parser().parse_args(arguments)
+    proxies.keep_loopback_direct(os.environ)
     try:
         _warn_of_unknown_names()
         settings = load(os.environ)

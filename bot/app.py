@@ -14,6 +14,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Coroutine,
+    Iterable,
     Iterator,
     Mapping,
     Sequence,
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from pydantic import SecretStr
 
-from bot import commands, descriptors, garbage, logs, texts
+from bot import commands, descriptors, garbage, logs, proxies, texts
 from bot.changes import Changes
 from bot.clock import SystemClock
 from bot.domain import Claim, Finding, Health, Outcome, Role, Suspect, Verdict
@@ -442,6 +443,8 @@ async def doctor(settings: Settings) -> AsyncIterator[Finding]:
 async def _models(settings: Settings) -> AsyncIterator[Finding]:
     """Every model by itself: in a chain the first would hide the others."""
     names = dict.fromkeys((*settings.llm_chain, *settings.model_choices))
+    for provider, address in _providers(settings, names).items():
+        yield proxies.finding(provider, address)
     for name in names:
         try:
             alone = build_models(settings.model_copy(update={"llm": name, "models": ""}))
@@ -450,6 +453,19 @@ async def _models(settings: Settings) -> AsyncIterator[Finding]:
             continue
         async with contextlib.aclosing(alone):
             yield await alone.default.check()
+
+
+def _providers(settings: Settings, names: Iterable[str]) -> Mapping[str, str]:
+    """The address of each provider among `names` that is asked over the network."""
+    from bot.llm.huggingface import ROUTER_URL
+    from bot.llm.openai import OPENAI_URL
+
+    addresses = {
+        "openai": settings.openai_base_url or OPENAI_URL,
+        "huggingface": settings.hf_base_url or ROUTER_URL,
+    }
+    asked = {name.partition(":")[0] for name in names}
+    return {name: address for name, address in addresses.items() if name in asked}
 
 
 async def _database(settings: Settings) -> Finding:

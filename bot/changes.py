@@ -45,6 +45,10 @@ class Changes:
         """Forget a person's message, or a reply of ours."""
         self._act(await self._store.erase(source, with_reply=self._with_reply), "deleted")
 
+    async def replaced(self, source: str) -> None:
+        """Forget a person's message and the reply to it: the same words came as another message."""
+        self._act(await self._store.erase(source, with_reply=True), "replaced")
+
     def gone(self, place: ConversationKey) -> None:
         """End what is being written in `place`."""
         ended = self._scheduler.interrupt_in(place, Outcome.GONE)

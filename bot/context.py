@@ -15,6 +15,7 @@ from itertools import groupby
 
 from bot.domain import Message, Role
 from bot.errors import ContextTooLong
+from bot.names import one_line
 
 # The chat format adds a few tokens to every message (role, separators); 4 is OpenAI's figure.
 TOKENS_PER_MESSAGE = 4
@@ -154,7 +155,7 @@ def named(messages: Sequence[Message]) -> Sequence[Message]:
 def _with_name(message: Message) -> Message:
     if message.author is None or message.role is not Role.USER or not message.content:
         return message
-    return replace(message, content=f"{message.author.name}: {message.content}")
+    return replace(message, content=f"{one_line(message.author.name)}: {message.content}")
 
 
 class Windows:

@@ -111,6 +111,10 @@ class Intake:
         """A message was deleted."""
         await self._changes.deleted(source)
 
+    async def replaced(self, source: str) -> None:
+        """A message was replaced by another one."""
+        await self._changes.replaced(source)
+
     async def gone(self, place: ConversationKey) -> None:
         """A place can no longer be written to."""
         self._changes.gone(place)

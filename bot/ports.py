@@ -288,6 +288,13 @@ class Inbox(Protocol):
         """
         ...
 
+    async def replaced(self, source: str) -> None:
+        """A person's message was replaced by another with the same words, which is received too.
+
+        It is forgotten, and a reply to it is taken back.
+        """
+        ...
+
     async def gone(self, place: ConversationKey) -> None:
         """A place can no longer be written to: end what is being written there.
 

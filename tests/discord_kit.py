@@ -54,6 +54,7 @@ class RecordingInbox:
     asked_last: list[Asked] = field(default_factory=list)
     edits: list[tuple[Incoming, float]] = field(default_factory=list)
     deletions: list[str] = field(default_factory=list)
+    replacements: list[str] = field(default_factory=list)
     refused: int = 0  # changes that `error` kept out
     places_gone: list[ConversationKey] = field(default_factory=list)
     apologies: list[Incoming] = field(default_factory=list)  # asked for; the first one is due
@@ -118,6 +119,11 @@ class RecordingInbox:
         if self.error is not None:
             raise self.error
         self.deletions.append(source)
+
+    async def replaced(self, source: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.replacements.append(source)
 
     async def gone(self, place: ConversationKey) -> None:
         self.places_gone.append(place)

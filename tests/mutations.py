@@ -11,6 +11,8 @@ from typing import Any
 
 Path = tuple[str | int, ...]
 ADDED = "a_new_field"
+HARSH: tuple[Any, ...] = (None, 7, -1, "x", "", [], [[]], {}, {"x": 1}, True, 1e300)
+"""Also of the same type, empty, or out of range."""
 OTHERS: tuple[Any, ...] = (None, 7, "text", [], {}, [None], {"a": {"b": None}})
 
 
@@ -22,17 +24,26 @@ class Mutation:
     how: str
     payload: Any
 
+    def __str__(self) -> str:
+        return f"{'.'.join(map(str, self.path)) or 'all'} {self.how}"
 
-def mutations(payload: Any) -> Iterator[Mutation]:
-    """All of them, the whole payload's first."""
+
+def mutations(payload: Any, others: tuple[Any, ...] = OTHERS) -> Iterator[Mutation]:
+    """All of them, the whole payload's first; each of `others` takes each part's place."""
     for path, value in _places(payload, ()):
-        for other in OTHERS:
-            if type(other) is not type(value):
+        for other in others:
+            if others is HARSH or type(other) is not type(value):
                 yield Mutation(path, repr(other), _with(payload, path, other))
         if isinstance(value, dict):
             yield Mutation(path, "add", _with(payload, path, value | {ADDED: {"x": [1]}}))
         if path:
             yield Mutation(path, "drop", _without(payload, path))
+
+
+def changed(payload: Any) -> Iterator[tuple[str, Any]]:
+    """What was changed, and the payload, for every change with `HARSH` values."""
+    for mutation in mutations(payload, HARSH):
+        yield str(mutation), mutation.payload
 
 
 def _places(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:

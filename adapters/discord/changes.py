@@ -7,16 +7,20 @@ itself edits and deletes comes back as well, and is known for that without askin
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 import discord
 import structlog
 
-from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, Place, is_spoken
-from adapters.discord.wire import Wire
-from bot.domain import Address, ConversationKey, Incoming
-from bot.errors import PlatformError
+from adapters.discord import wire as w
+from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, SPOKEN, Place, is_spoken, name_of
+from adapters.discord.proxied import Original, Proxied
+from adapters.discord.reading import read_page
+from adapters.discord.state import Message
+from adapters.discord.wire import Wire, code_of
+from bot.domain import Address, Author, ConversationKey, Incoming
+from bot.errors import Gone, PlatformError
 from bot.persistence import until_stored
 from bot.ports import Inbox
 
@@ -24,6 +28,9 @@ log = structlog.stdlib.get_logger(__name__)
 
 # Changes that wait for the database at once, each some kilobytes: a busy guild sends one a second.
 MOST_WAITING = 1_000
+# Taking a reply back takes a second or two; a busy account needs longer.
+ARCHIVE_LOOKS, ARCHIVE_PAUSE = 15, 1.0
+NO_ACCESS = 50001
 
 
 class Changes:
@@ -39,14 +46,16 @@ class Changes:
         inbox: Inbox,
         place: Callable[[object], Awaitable[Place | None]],
         understood: Callable[[discord.Message, Place, Address | None], Awaitable[Incoming | None]],
+        proxied: Proxied,
     ) -> None:
+        self._proxied = proxied
         self._wire, self._inbox = wire, inbox
         self._place, self._understood = place, understood
         self._waiting = 0
 
     async def edited(self, message: discord.Message) -> None:
         """A message was updated."""
-        if message.edited_at is None or not is_spoken(message):
+        if message.edited_at is None or not (is_spoken(message) or message.webhook_id is not None):
             return
         try:
             await self._take_edit(message)
@@ -78,15 +87,66 @@ class Changes:
     async def _edited(self, message: discord.Message, place: Place) -> Incoming | None:
         """What it says now; also where the mention was edited out of a message that is stored."""
         known = await self._inbox.conversation_of(place.source(message.id))
+        if not is_spoken(message) and not await self._adopt(message, known):
+            return None
         return await self._understood(message, place, None if known is None else Address.FOLLOW_UP)
+
+    async def _adopt(self, message: discord.Message, known: ConversationKey | None) -> bool:
+        """Whether a webhook's message was taken for a person's: then it is stored."""
+        me = (await self._wire.client()).user
+        ours = me is None or message.author.id == me.id
+        if ours or known is None or not isinstance(message, Message):
+            return False
+        message.persona = Author(str(message.author.id), name_of(message))
+        return True
 
     async def deleted(self, guild: int | None, channel: int, messages: Iterable[int]) -> None:
         """Messages were deleted, by whomever."""
         for message in messages:
             if str(message) in self._wire.own_deletions:
                 continue
+            if self._proxied.deleted(message):
+                continue  # a webhook's message takes its place: see `replaced`
             source = f"{PLATFORM}/{_guild(guild)}/{channel}/{message}"
             await self._kept(partial(self._inbox.deleted, source))
+
+    async def replaced(self, guild: int | None, original: Original) -> None:
+        """A webhook repeats what a person wrote: the reply to it goes, with its thread."""
+        source = f"{PLATFORM}/{_guild(guild)}/{original.channel}/{original.id}"
+        await self._kept(partial(self._inbox.replaced, source))
+        try:
+            await self._remove_thread(original.id)
+        except PlatformError as error:
+            log.warning("a thread was not removed", id=original.id, error=repr(error))
+
+    async def _remove_thread(self, thread: int) -> None:
+        """Delete or archive the thread on a deleted message, unless people spoke in it."""
+        client = await self._wire.client()
+        found, me = client.get_channel(thread), client.user
+        if me is None or not isinstance(found, discord.Thread) or found.owner_id != me.id:
+            return
+        if any(is_spoken(message) for message in await self._look_into(client, thread)):
+            return
+        try:
+            await self._wire.ask(w.at("removal", thread), lambda c: c.http.delete_channel(thread))
+        except Gone as error:
+            if code_of(error) in (w.NO_PERMISSION, NO_ACCESS):
+                await self._archive(client, thread, me.id)
+
+    async def _look_into(self, client: discord.Client, thread: int) -> Sequence[discord.Message]:
+        where = client.get_partial_messageable(thread)
+        return (await read_page(self._wire, where, thread)).messages
+
+    async def _archive(self, client: discord.Client, thread: int, me: int) -> None:
+        """Only managers may delete a thread; it goes out of sight once our reply is out of it."""
+        for _ in range(ARCHIVE_LOOKS):
+            left = await self._look_into(client, thread)
+            if not any(m.author.id == me and m.type in SPOKEN for m in left):
+                break
+            await self._wire.clock.sleep(ARCHIVE_PAUSE)
+        await self._wire.ask(
+            w.at("change", thread), lambda c: c.http.edit_channel(thread, archived=True)
+        )
 
     async def gone(self, guild: int, channel: int | None = None, thread: int | None = None) -> None:
         """A thread, a channel, or the bot's place in a guild is no more."""

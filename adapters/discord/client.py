@@ -7,6 +7,8 @@ handled in a task of its own, and a failure of one touches no other.
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,7 +19,7 @@ import discord
 import structlog
 import yarl
 from discord.gateway import DiscordWebSocket
-from discord.http import Route
+from discord.http import HTTPClient, Route
 
 from adapters.discord import wire as w
 from adapters.discord.access import Servers
@@ -26,17 +28,21 @@ from adapters.discord.commands import Desk, clipped
 from adapters.discord.doctor import INTENT_ADVICE, TOKEN_ADVICE, Doctor
 from adapters.discord.events import PLATFORM
 from adapters.discord.gap import LAG
+from adapters.discord.gateway import Connection
 from adapters.discord.http import installed_in
 from adapters.discord.listening import Listener
 from adapters.discord.render import DiscordRenderer
+from adapters.discord.state import State
 from adapters.discord.surface import DiscordSurface
 from adapters.discord.threads import remove_late
 from adapters.discord.token import TokenWatch
 from adapters.discord.wire import Wire, attempt
-from bot.domain import Answer, Claim, Finding, Health, Incoming
+from bot import proxies
+from bot.domain import Answer, Claim, Finding, Health, Incoming, Verdict
 from bot.errors import CannotStart, PlatformError, Unsettled
 from bot.frames import FileRules
 from bot.ports import Clock, Grants, Inbox, Surface
+from bot.proxies import http_proxy_for
 from bot.recovery import Keeper
 from bot.reply.pacer import Pacer
 
@@ -123,10 +129,6 @@ class DiscordAdapter:
             raise _closed(error) from error
         except (OSError, aiohttp.ClientError, discord.GatewayNotFound, PlatformError) as e:
             log.warning("Discord failed", error=repr(e))
-        except AttributeError as error:
-            if client.ws is not None:  # discord.py resumes a session that it never had
-                raise
-            log.warning("Discord's gateway failed", error=repr(error.__context__))
         finally:
             await token.aclose()
             await listener.gap.aclose()
@@ -179,10 +181,18 @@ class DiscordAdapter:
     async def check(self) -> Sequence[Finding]:
         """Try the token, the intent, the guilds' permissions and the commands."""
         with _pointed_at(self._api_url, self._gateway_url):
-            return await Doctor(token=self._token, client=self._client_for_checks).findings()
+            ways = [
+                proxies.finding("Discord", Route.BASE),
+                proxies.finding("Discord gateway", str(DiscordWebSocket.DEFAULT_GATEWAY)),
+            ]
+            try:
+                doctor = Doctor(token=self._token, client=self._client_for_checks)
+                return [*await doctor.findings(), *ways]
+            except CannotStart as error:
+                return [Finding("Discord", Verdict.FAILED, str(error)), *ways]
 
     def _client_for_checks(self) -> discord.Client:
-        client = discord.Client(intents=intents())
+        client = discord.Client(intents=intents(), proxy=http_proxy_for(Route.BASE))
         installed_in(client, grants=self._wire.grants, clock=self._clock)
         return client
 
@@ -199,23 +209,56 @@ class ThreadlineClient(discord.Client):
             chunk_guilds_at_startup=False,
             member_cache_flags=discord.MemberCacheFlags.none(),
             max_messages=None,
+            proxy=http_proxy_for(Route.BASE),
         )
         self.rest = installed_in(self, grants=wire.grants, clock=wire.clock)
+        self.http.ws_connect = self._open_socket  # type: ignore[method-assign]
+        self._clock = wire.clock
         self.wire, self.desk = wire, desk
         self.listener: Listener | None = None
         self.connected = False
         self._tree = desk.install(self)
         self._synced = False
 
+    async def _open_socket(self, url: str, *, compress: int = 0) -> aiohttp.ClientWebSocketResponse:
+        """The gateway's way may be another than REST's: NO_PROXY may name one of the two hosts."""
+        http = copy.copy(self.http)
+        http.proxy = http_proxy_for(url)
+        return await HTTPClient.ws_connect(http, url, compress=compress)
+
+    def _get_state(self, **options: Any) -> State:
+        return State(
+            dispatch=self.dispatch,
+            handlers=self._handlers,
+            hooks=self._hooks,
+            http=self.http,
+            **options,
+        )
+
+    async def connect(self, *, reconnect: bool = True) -> None:
+        """Serve until closed; raises ConnectionClosed for what connecting again cannot mend."""
+        lost = functools.partial(self.dispatch, "disconnect")
+        try:
+            await Connection(self, self._clock, lost).run()
+        except discord.ConnectionClosed as error:
+            if error.code == BAD_INTENTS:
+                raise discord.PrivilegedIntentsRequired(error.shard_id) from error
+            raise
+
     async def on_message(self, message: discord.Message) -> None:
         """Somebody wrote something."""
         if self.listener is not None:
             await self.listener.message(message)
 
-    async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
-        """A message was edited, or got a preview, a pin, a thread."""
+    async def on_message_changed(self, message: discord.Message) -> None:
+        """A message was edited."""
         if self.listener is not None:
-            await self.listener.changes.edited(payload.message)
+            await self.listener.changes.edited(message)
+
+    async def on_message_lost(self, event: str, payload: Any) -> None:
+        """A message, or an edit of one, came in a form that cannot be read."""
+        if self.listener is not None:
+            await self.listener.lost(event, payload)
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
         """A message was deleted."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 import discord
 import structlog
@@ -19,7 +19,9 @@ from adapters.discord import wire as w
 from adapters.discord.access import Servers, sees
 from adapters.discord.buttons import CHOICE, CONTROL, choice_of, choice_view
 from adapters.discord.events import PLATFORM, Kind, Place, place_of
-from adapters.discord.reading import read_channel
+from adapters.discord.fitting import shape_of
+from adapters.discord.payloads import whole
+from adapters.discord.places import read_place
 from adapters.discord.render import size
 from adapters.discord.wire import Wire, attempt
 from bot import commands, texts
@@ -37,6 +39,7 @@ Interaction = discord.Interaction[Any]  # always of our client, which has the de
 Work = Callable[[Interaction], Awaitable[Answer]]
 
 MOST_CHOICES = 25  # documented: of one option
+STRING_OPTION = 3  # documented: an option's type; ours have no other
 
 DESCRIPTIONS = {
     commands.RESET: "Start over: forget what was said here before",
@@ -47,6 +50,43 @@ MODEL_OPTION = "The model from the next answer on"
 
 # What is compared to know whether Discord's list is still ours; the rest is Discord's own.
 _COMPARED = ("name", "description", "type", "options", "contexts", "integration_types")
+
+
+class Tree(app_commands.CommandTree["ThreadlineClient"]):
+    """discord.py's tree, which raises in a task of its own on a payload of another form."""
+
+    async def interaction_check(self, interaction: Interaction, /) -> bool:
+        """Whether the command can be read."""
+        if readable(interaction.data):
+            interaction.data |= {
+                "type": 1,
+                "resolved": {},
+            }  # no command of ours takes users or messages
+            return True
+        log.warning("a command could not be read", shape=shape_of(interaction.data))
+        try:
+            await attempt(interaction.response.send_message(texts.INTERNAL, ephemeral=True))
+        except PlatformError as error:
+            log.warning("an answer was not shown", error=repr(error))
+        return False
+
+
+def readable(data: object) -> TypeGuard[dict[str, Any]]:
+    """Whether an interaction names a command, and options with values."""
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        return False
+    options = data.get("options", [])
+    return (
+        whole(data, "type") in (0, 1)  # 0: not said, or unreadable; ours are all slash commands
+        and isinstance(options, list)
+        and all(
+            isinstance(option, dict)
+            and isinstance(option.get("name"), str)
+            and option.get("type") == STRING_OPTION
+            and isinstance(option.get("value"), str)
+            for option in options
+        )
+    )
 
 
 class Desk:
@@ -61,7 +101,7 @@ class Desk:
     # ── registering ───────────────────────────────────────────────────────────────────────────
     def install(self, client: ThreadlineClient) -> app_commands.CommandTree[ThreadlineClient]:
         """The command tree of a new client, which also knows our buttons."""
-        tree = app_commands.CommandTree(
+        tree = Tree(
             client,
             allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
             allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True),
@@ -214,7 +254,7 @@ class Desk:
     async def _place(self, interaction: Interaction) -> Place:
         place = place_of(interaction.channel)
         if place is None and interaction.channel_id is not None:
-            place = place_of(await read_channel(self._wire, interaction.channel_id))
+            place = await read_place(self._wire, interaction.channel_id)
         if place is None:
             raise Gone("no place for a conversation")
         return place

@@ -6,20 +6,28 @@ role, or a reply to one of its messages, and never @everyone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
 import discord
 from discord import MessageType
 
-from adapters.discord.text import Names, for_model, quoted, title
+from adapters.discord.contents import bare_files, kinds, shown, whole_text
+from adapters.discord.naming import names_in
+from adapters.discord.state import persona_of, raw_of
+from adapters.discord.text import for_model, title
+from bot import commands
 from bot.domain import Address, Author, ConversationKey, Incoming, Visibility
+from bot.excerpts import excerpt, joined
+from bot.names import one_line
 
 PLATFORM = "discord"
 DIRECT_MESSAGES = "@me"  # Discord's own word where other places have a guild
 # Everything else is the platform speaking: joins, pins, a thread's empty first message.
 SPOKEN = (MessageType.default, MessageType.reply)
+# So much of a message that is in the conversation already says which one is meant.
+REFERENCE_CHARACTERS = 300
 
 
 class Kind(Enum):
@@ -135,6 +143,8 @@ def me_in(message: discord.Message, user: int) -> Me:
 
 def is_spoken(message: discord.Message) -> bool:
     """Whether a person said something: bots, webhooks and the platform itself do not count."""
+    if persona_of(message) is not None:
+        return True
     return message.type in SPOKEN and not message.author.bot and message.webhook_id is None
 
 
@@ -155,7 +165,7 @@ def address_of(message: discord.Message, place: Place, me: Me) -> Address | None
         return Address.MENTION
     if place.kind is not Kind.THREAD:
         return None
-    others = named - {message.author.id}
+    others = named - {message.author.id, int(author_of(message).id)}
     return Address.ASIDE if others or message.mention_everyone else Address.FOLLOW_UP
 
 
@@ -168,35 +178,66 @@ def incoming(
     key: ConversationKey | None = None,
 ) -> Incoming:
     """The value of a person's message; `key` is the conversation that its reply chain began."""
-    unusable, text = list(_unusable(message)), said(message, place, me)
-    asked_about = _asked_about(message, place, me)
-    if asked_about is not None:
-        unusable.extend(_unusable(asked_about))
-        text = f"{_quotation(asked_about, me)}\n\n{text}".strip()
+    text, unusable = _asked(message, place, me, key)
     return Incoming(
         key=key or place.key(str(message.id)),
         channel=place.own,
         message_id=str(message.id),
         position=message.id,
-        author=Author(str(message.author.id), message.author.display_name),
+        author=author_of(message),
         text=text,
         address=address,
         sent_at=discord.utils.snowflake_time(message.id).timestamp(),
         visibility=place.visibility,
         route=_route(place, key, message, me),
-        unusable=tuple(unusable),
+        unusable=unusable,
         in_old_thread=place.kind is Kind.THREAD and address is Address.MENTION,
         edited_at=message.edited_at.timestamp() if message.edited_at is not None else None,
     )
 
 
+def author_of(message: discord.Message) -> Author:
+    """Who speaks in a message: a webhook's may stand for a person."""
+    persona = persona_of(message)
+    if persona is not None:
+        return persona
+    return Author(str(message.author.id), name_of(message))
+
+
+def name_of(message: discord.Message) -> str:
+    """The name that people see above a message."""
+    return one_line(message.author.display_name)
+
+
 def said(message: discord.Message, place: Place, me: Me) -> str:
-    """A message's text for the model: a forum post's title, the text, a poll, what it forwards."""
+    """A message's text for the model: a forum post's title, the text, what else people see."""
     opens_post = place.title and str(message.id) == place.thread
-    names = names_in(message, me)
-    parts = [f"# {place.title}"] if opens_post else []
-    parts += [for_model(message.content, names), *_poll(message), *_forwarded(message, names)]
-    return "\n\n".join(part for part in parts if part)
+    say = _saying(message, me)
+    heading = f"# {one_line(place.title)}" if opens_post else ""
+    return joined([heading, say(message.content), *shown(raw_of(message), say)])
+
+
+def _asked(
+    message: discord.Message, place: Place, me: Me, key: ConversationKey | None
+) -> tuple[str, tuple[str, ...]]:
+    """What a person asks, with what it refers to; and what of it cannot be read.
+
+    A command stands alone, and so do files: without a word about them there is nothing to ask.
+    """
+    raw, unusable = raw_of(message), tuple(kinds(raw_of(message)))
+    words = _saying(message, me)(message.content)
+    if is_command(words):
+        return words, unusable
+    about, more = _asked_about(message, place, me, key)
+    text = said(message, place, me)
+    if not words and unusable and bare_files(raw) and not about and not place.title:
+        text = ""
+    return joined([about, text]), unusable + more
+
+
+def _saying(message: discord.Message, me: Me) -> Callable[[str], str]:
+    names = names_in(message, me.ids)
+    return lambda content: for_model(content, names)
 
 
 def resolved_starter(message: discord.Message) -> discord.Message | None:
@@ -206,29 +247,13 @@ def resolved_starter(message: discord.Message) -> discord.Message | None:
     return _referenced(message)
 
 
-def names_in(message: discord.Message, me: Me) -> Names:
-    """What the ids in a message are called."""
-    guild = message.guild
-    users = {user.id: user.display_name for user in message.mentions}
-    if guild is None:
-        return Names(users=users, own=me.ids)
-    roles = {i: guild.get_role(i) for i in message.raw_role_mentions}
-    channels = {i: guild.get_channel_or_thread(i) for i in message.raw_channel_mentions}
-    return Names(
-        users=users,
-        roles={i: role.name for i, role in roles.items() if role is not None},
-        channels={i: channel.name for i, channel in channels.items() if channel is not None},
-        own=me.ids,
-    )
-
-
 def _route(
     place: Place, key: ConversationKey | None, message: discord.Message, me: Me
 ) -> dict[str, str]:
     mode = _mode(place, key)
     if mode is not Mode.THREAD:
         return {"mode": mode.value}
-    return {"mode": mode.value, "title": title(for_model(message.content, names_in(message, me)))}
+    return {"mode": mode.value, "title": title(_saying(message, me)(message.content))}
 
 
 def _mode(place: Place, key: ConversationKey | None) -> Mode:
@@ -242,49 +267,39 @@ def _referenced(message: discord.Message) -> discord.Message | None:
     return found if isinstance(found, discord.Message) else None
 
 
-def _asked_about(message: discord.Message, place: Place, me: Me) -> discord.Message | None:
-    """The message of somebody else that a mention in a channel replies to.
+# ── references ────────────────────────────────────────────────────────────────────────────────
+def _asked_about(
+    message: discord.Message, place: Place, me: Me, key: ConversationKey | None
+) -> tuple[str, tuple[str, ...]]:
+    """The message that a person replies to, as far as the model needs it; and its unread files.
 
-    Nothing else would bring it to the model; in threads it is part of the history.
+    A message of the conversation is quoted by its beginning, so that the model knows which one is
+    meant. Other messages are quoted whole: bots' messages are not part of the history.
     """
     referenced = _referenced(message)
-    if place.kind in (Kind.DIRECT, Kind.THREAD) or message.type is not MessageType.reply:
-        return None
-    return referenced if referenced is not None and referenced.author.id != me.user else None
+    if referenced is None or message.type is not MessageType.reply:
+        return "", ()
+    own = referenced.author.id == me.user
+    inside = place.kind in (Kind.DIRECT, Kind.THREAD)
+    if own and not inside and key is not None:
+        return "", ()  # the reply chain goes on
+    say = _saying(referenced, me)
+    text = whole_text({**raw_of(referenced), "content": referenced.content}, say)
+    if own or (inside and is_spoken(referenced)):
+        return excerpt(f"In reply to {name_of(referenced)}", beginning(text)), ()
+    return excerpt(f"{name_of(referenced)} wrote", text), tuple(kinds(raw_of(referenced)))
 
 
-def _quotation(message: discord.Message, me: Me) -> str:
-    names = names_in(message, me)
-    parts = (for_model(message.content, names), *_forwarded(message, names))
-    text = "\n\n".join(part for part in parts if part)
-    return f"{message.author.display_name} wrote:\n{quoted(text)}" if text else ""
+def beginning(text: str) -> str:
+    """The first words of a message, enough to know it by."""
+    if len(text) <= REFERENCE_CHARACTERS:
+        return text
+    words, _, _ = text[:REFERENCE_CHARACTERS].rpartition(" ")
+    return (words or text[:REFERENCE_CHARACTERS]).rstrip() + " …"
 
 
-def _poll(message: discord.Message) -> Iterator[str]:
-    if message.poll is not None:
-        answers = "\n".join(f"- {answer.text}" for answer in message.poll.answers)
-        yield f"Poll: {message.poll.question}\n{answers}"
-
-
-def _forwarded(message: discord.Message, names: Names) -> Iterator[str]:
-    for snapshot in message.message_snapshots:
-        texts = [for_model(snapshot.content, names)]
-        if not texts[0]:  # what applications post is often in embeds alone
-            texts = [text for e in snapshot.embeds for text in (e.title, e.description) if text]
-        if any(texts):
-            yield "Forwarded message:\n" + quoted("\n\n".join(texts))
-
-
-def _unusable(message: discord.Message) -> Iterator[str]:
-    parts: tuple[discord.Message | discord.MessageSnapshot, ...]
-    parts = (message, *message.message_snapshots)
-    for part in parts:
-        yield from (_kind_of(attachment) for attachment in part.attachments)
-        yield from ("sticker" for _ in part.stickers)
-
-
-def _kind_of(attachment: discord.Attachment) -> str:
-    if attachment.is_voice_message():
-        return "voice message"
-    kind = (attachment.content_type or "").partition("/")[0]
-    return {"image": "image", "video": "video", "audio": "audio file"}.get(kind, "file")
+def is_command(text: str) -> bool:
+    """Whether a message is a command's word: see `bot.commands.parse`."""
+    word, _, argument = text.partition(" ")
+    name = word.removeprefix("/").lower()
+    return name in commands.NAMES and (not argument.strip() or name == commands.MODEL)

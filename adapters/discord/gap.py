@@ -18,6 +18,7 @@ import structlog
 from adapters.discord import wire as w
 from adapters.discord.changes import Changes
 from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, Kind, Place, place_of
+from adapters.discord.places import read_place
 from adapters.discord.plans import Newest, not_shown, to_read
 from adapters.discord.questions import Look
 from adapters.discord.reading import READ_AT_ONCE, read_page
@@ -119,6 +120,19 @@ class Gap:
         if reading.spot not in self._again:  # once for all that fail meanwhile
             self._again.add(reading.spot)
             self._reads.begin(self._read_later(reading, self._wire.waits.again), name="gap: again")
+
+    async def read_again(self, client: discord.Client, guild: int | None, channel: int) -> None:
+        """A message of this channel could not be read: hold its watermark, and read the channel.
+
+        Raises a PlatformError when the channel is not known and cannot be asked for.
+        """
+        place = place_of(client.get_channel(channel)) or await read_place(self._wire, channel)
+        if place is None:
+            return
+        where = client.get_partial_messageable(channel, guild_id=guild)
+        reading = _Reading(_spot(place), place, where)
+        self._marks.unread(reading.spot)
+        self._reads.begin(self._read_later(reading, 0.0), name="gap: unreadable")
 
     async def aclose(self) -> None:
         """Give up; the watermarks say what is left."""
@@ -331,6 +345,8 @@ def _readable(channel: InGuild | discord.ForumChannel) -> bool:
 
     Without Read Message History it would not even refuse, but give an empty list.
     """
+    if channel.guild.me is None:
+        return True  # not known; the request will tell
     may = channel.permissions_for(channel.guild.me)
     if may.view_channel and may.read_message_history:
         return True

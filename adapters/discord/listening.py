@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import discord
 import structlog
@@ -16,28 +17,40 @@ import structlog
 from adapters.discord.access import Servers
 from adapters.discord.changes import Changes
 from adapters.discord.events import (
+    DIRECT_MESSAGES,
     PLATFORM,
     Kind,
     Me,
     Place,
     address_of,
     answers_us,
+    author_of,
     incoming,
     is_spoken,
     me_in,
+    name_of,
     place_of,
     resolved_starter,
+    said,
 )
 from adapters.discord.gap import Gap, spot_of
-from adapters.discord.reading import read_channel, read_page
-from adapters.discord.wire import Wire
+from adapters.discord.payloads import identity
+from adapters.discord.places import read_place
+from adapters.discord.proxied import Original, Proxied
+from adapters.discord.reading import message_of, read_page, read_raw_message
+from adapters.discord.state import Message
+from adapters.discord.wire import UNKNOWN_MESSAGE, Wire, code_of
 from bot import texts
 from bot.domain import Address, Answer, ConversationKey, Incoming
 from bot.errors import Gone, PlatformError, StoreUnavailable
+from bot.marks import Spot
 from bot.ports import Inbox
 from bot.recovery import Keeper
 
 log = structlog.stdlib.get_logger(__name__)
+
+CREATED = "MESSAGE_CREATE"
+_IDS = ("channel_id", "id")
 
 
 class Listener:
@@ -54,14 +67,19 @@ class Listener:
     ) -> None:
         self._wire, self._inbox, self._say = wire, inbox, say
         self._keeper, self._servers = keeper, servers
+        self._proxied = Proxied()
         self.changes = Changes(
-            wire=wire, inbox=inbox, place=self._place, understood=self.understood
+            wire=wire,
+            inbox=inbox,
+            place=self._place,
+            understood=self.understood,
+            proxied=self._proxied,
         )
         self.gap = Gap(
             wire=wire,
             inbox=inbox,
             keeper=keeper,
-            understood=self.understood,
+            understood=self._understood_later,
             changes=self.changes,
             take=self.message,
         )
@@ -81,10 +99,7 @@ class Listener:
 
     async def message(self, message: discord.Message) -> None:
         """Take in one message."""
-        task = asyncio.current_task()
-        if task is not None:
-            self._at_work.add(task)
-            task.add_done_callback(self._at_work.discard)
+        self._track()
         spot = spot_of(message)
         self._keeper.seen(spot, message.id)
         if await self._taken_in(message):
@@ -92,10 +107,63 @@ class Listener:
         else:
             self.gap.again(message)
 
+    def _track(self) -> None:
+        """The running task takes something in: see `done_within`."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._at_work.add(task)
+            task.add_done_callback(self._at_work.discard)
+
+    async def lost(self, event: str, payload: object) -> None:
+        """A message came in a form that leaves open what it is: read it again, through REST."""
+        self._track()
+        client = await self._wire.client()
+        guild, channel, message = (identity(payload, name) for name in ("guild_id", *_IDS))
+        if channel is None or (message is None and event != CREATED):
+            return  # it is in the log
+        try:
+            if message is None:
+                await self.gap.read_again(client, guild, channel)
+                return
+            if event == CREATED:
+                self._keeper.seen(Spot(str(guild or DIRECT_MESSAGES), str(channel)), message)
+            found = await self._read_again(client, guild, channel, message, payload)
+        except Gone as error:
+            log.info("a message is not there any more", id=message, error=repr(error))
+            found = None
+        except PlatformError as error:
+            log.warning("a message could not be read again", id=message, error=repr(error))
+            if event == CREATED and client.get_channel(channel) is not None:
+                await self.gap.read_again(client, guild, channel)
+            return
+        if found is None:
+            self._keeper.decided(Spot(str(guild or DIRECT_MESSAGES), str(channel)), message or 0)
+        elif event == CREATED:
+            await self.message(found)
+        else:
+            await self.changes.edited(found)
+
+    async def _read_again(
+        self,
+        client: discord.Client,
+        guild: int | None,
+        channel: int,
+        message: int,
+        payload: object,
+    ) -> discord.Message | None:
+        """The message as REST has it; where that cannot be read either, what is clear of it."""
+        raw = await read_raw_message(self._wire, channel, message)
+        known = client.get_channel(channel)
+        where: Any = known or client.get_partial_messageable(channel, guild_id=guild)
+        return message_of(client, where, raw) or message_of(client, where, payload)
+
     async def _taken_in(self, message: discord.Message) -> bool:
         """Whether it was accepted, or is of no use."""
+        if message.webhook_id is not None:
+            await self._adopt(message, await self._original_of(message))
         if not is_spoken(message):
             return True
+        self._proxied.wrote(message, author_of(message))
         try:
             place = await self._place(message.channel)
         except PlatformError as error:
@@ -110,6 +178,37 @@ class Listener:
             log.warning("a message cannot be taken in now", id=message.id, error=repr(error))
             return False
         return understood is None or await self._receive(understood)
+
+    async def _original_of(self, message: discord.Message) -> Original | None:
+        """As `Proxied.original_of`; who stops us does not wait for a deletion that may not come."""
+        task = asyncio.current_task()
+        self._at_work -= {task}
+        original = await self._proxied.original_of(message)
+        if task is not None:
+            self._at_work.add(task)
+        return original
+
+    async def _adopt(self, message: discord.Message, original: Original | None) -> None:
+        """A webhook's message that takes the place of `original` is that person's from now on."""
+        if original is None or not isinstance(message, Message):
+            return
+        message.persona = replace(original.author, name=name_of(message))
+        await self.changes.replaced(message.guild.id if message.guild else None, original)
+
+    async def _understood_later(self, message: discord.Message, place: Place) -> Incoming | None:
+        """As `understood`, of a message that was missed, and perhaps its original's deletion."""
+        original = self._proxied.match(message) if message.webhook_id is not None else None
+        if original is not None and await self._is_deleted(original):
+            original.taken = True
+            await self._adopt(message, original)
+        return await self.understood(message, place)
+
+    async def _is_deleted(self, original: Original) -> bool:
+        try:
+            await read_raw_message(self._wire, original.channel, original.id)
+        except Gone as error:
+            return code_of(error) == UNKNOWN_MESSAGE
+        return False
 
     async def understood(
         self, message: discord.Message, place: Place, otherwise: Address | None = None
@@ -160,7 +259,7 @@ class Listener:
         place = place_of(channel)
         if place is not None or not isinstance(channel, discord.PartialMessageable):
             return place
-        return place_of(await read_channel(self._wire, channel.id))
+        return await read_place(self._wire, channel.id)
 
     async def _chain(
         self, message: discord.Message, place: Place, me: Me
@@ -175,10 +274,11 @@ class Listener:
     async def backlog(self, question: Incoming) -> Sequence[Incoming]:
         """Up to a hundred messages before `question` in its thread, oldest first; one request."""
         client, thread = await self._wire.client(), int(question.channel)
-        channel = client.get_channel(thread) or await read_channel(self._wire, thread)
-        place = place_of(channel)
-        if place is None or not isinstance(channel, discord.Thread) or client.user is None:
+        place = place_of(client.get_channel(thread)) or await read_place(self._wire, thread)
+        if place is None or place.kind is not Kind.THREAD or client.user is None:
             return ()
+        guild = int(question.key.workspace)
+        channel = client.get_partial_messageable(thread, guild_id=guild)
         page = await read_page(self._wire, channel, thread, before=int(question.message_id))
         user = client.user.id
         found = (_read_before(message, place, user) for message in page.messages)
@@ -195,13 +295,12 @@ def _read_before(message: discord.Message, place: Place, user: int) -> Incoming 
 
 
 def _said_before(message: discord.Message, place: Place, user: int) -> Incoming | None:
-    """A person's message of an old thread; the message that the thread was started on is one."""
-    starter = resolved_starter(message)
+    """A person's message of an old thread, or what the thread was started on, by anybody."""
+    me, starter = me_in(message, user), resolved_starter(message)
     if starter is not None:
-        message = starter
+        entry = incoming(starter, place, me, Address.FOLLOW_UP)
+        return replace(entry, channel=place.channel, text=said(starter, place, me))
     if not is_spoken(message):
         return None
-    entry = incoming(message, place, me_in(message, user), Address.FOLLOW_UP)
-    if starter is None:
-        return entry
-    return replace(entry, channel=place.channel)
+    entry = incoming(message, place, me, Address.FOLLOW_UP)
+    return replace(entry, text=entry.text or said(message, place, me))

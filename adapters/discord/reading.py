@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import discord
 import structlog
 
 from adapters.discord import wire as w
+from adapters.discord.fitting import place_of_error, shape_of
 from adapters.discord.wire import Wire, id_in
 from bot.errors import Unsettled
 from bot.frames import Priority
@@ -70,23 +70,18 @@ async def read_message(
     wire: Wire, channel: Place, id_: int, message: int, *, priority: Priority
 ) -> discord.Message | None:
     """One message; None when discord.py cannot read it. Raises a PlatformError."""
-    data: Any = await wire.ask(
-        w.at("message", id_),
-        lambda client: client.http.get_message(id_, message),
-        priority=priority,
-    )
+    data = await read_raw_message(wire, id_, message, priority=priority)
     return message_of(await wire.client(), channel, data)
 
 
-async def read_channel(
-    wire: Wire, id_: int, *, priority: Priority = Priority.CONTROL, within: float | None = None
-) -> object:
-    """A channel or thread that is not in the cache. Raises a PlatformError."""
+async def read_raw_message(
+    wire: Wire, channel: int, message: int, *, priority: Priority = Priority.CONTROL
+) -> Any:
+    """One message as Discord sends it. Raises a PlatformError."""
     return await wire.ask(
-        w.at("place", id_),
-        lambda client: client.fetch_channel(id_),
+        w.at("message", channel),
+        lambda client: client.http.get_message(channel, message),
         priority=priority,
-        within=within,
     )
 
 
@@ -99,6 +94,6 @@ def message_of(client: discord.Client, channel: Place, data: Any) -> discord.Mes
         return message
     except Exception as error:  # noqa: BLE001
         # A message's boundary: whatever is odd in it, the others of its page are read.
-        shape = sorted(data) if isinstance(data, Mapping) else type(data).__name__
-        log.error("a message cannot be read", id=id_in(data), error=repr(error), fields=shape)
+        error_at, shape = place_of_error(error), shape_of(data)
+        log.warning("a message cannot be read", id=id_in(data), error=error_at, shape=shape)
         return None

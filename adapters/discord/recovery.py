@@ -11,7 +11,9 @@ import discord
 
 from adapters.discord.buttons import identity_of
 from adapters.discord.events import SPOKEN
+from adapters.discord.payloads import answers_command
 from adapters.discord.reading import HistoryPage, read_page
+from adapters.discord.state import raw_of
 from adapters.discord.wire import Wire
 from bot.domain import Claim
 from bot.frames import Priority
@@ -71,7 +73,7 @@ class Search:
 
     async def _may_be_page(self, message: discord.Message) -> bool:
         """Whether a message without buttons can be nothing but a page of this turn."""
-        if message.type not in SPOKEN or message.interaction_metadata is not None:
+        if message.type not in SPOKEN or answers_command(raw_of(message)):
             return False
         refers_to = message.reference.message_id if message.reference is not None else None
         expected = str(refers_to) in self._questions if self._in_chain else refers_to is None

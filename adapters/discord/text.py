@@ -1,6 +1,7 @@
 """From what people wrote on Discord to what the model reads: names for ids, no mention of the bot.
 
-Code stays as it was written.
+Code stays as it was written. Every expression here takes linear time: no repetition can give back
+what it took (`++`, `*+`) where the next one could take the same characters.
 """
 
 from __future__ import annotations
@@ -10,15 +11,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-MAX_TITLE = 100  # documented: the most characters of a thread's name
+from bot.excerpts import EXCERPT_CHARACTERS, bounded
 
-_LINK = re.compile(r"!?\[(?P<text>[^\]\n]*)\]\(<?(?P<href>[^)\s>]*)>?[^)\n]*\)")
+MAX_TITLE = 100  # documented: the most characters of a thread's name
+# A title comes from the first lines; the rest is not searched.
+TITLE_SOURCE = 2_000
+
+_LINK = re.compile(
+    r"!?+\[(?P<text>[^\[\]\n]{0,300}+)\]\(<?+(?P<href>[^()\s<>]{0,500}+)>?+[^()\n]{0,300}+\)"
+)
 # What is markup at the beginning of a line, and anywhere; an underscore inside a word is none.
-_MARKS = re.compile(r"^\s*(?:```\w*|[>#]+\s|[-*+]\s|\d+[.)]\s)|[`*~|]|(?<!\w)_|_(?!\w)")
-_CODE = re.compile(r"(```.*?```|``.+?``|`[^`\n]+`)", re.DOTALL)
+_MARKS = re.compile(r"^\s*+(?:```\w*+|[>#]++\s|[-*+]\s|\d{1,9}+[.)]\s)|[`*~|]|(?<!\w)_|_(?!\w)")
+_FENCE, _SPAN = "```", re.compile(r"``(?:[^`]|`(?!`))++``|`[^`\n]++`")
 _MARKUP = re.compile(
-    r"<(?:@!?(?P<user>\d+)|@&(?P<role>\d+)|#(?P<channel>\d+)|a?:(?P<emoji>\w+):\d+"
-    r"|t:(?P<time>-?\d+)(?::[a-zA-Z])?|/(?P<command>[^:>]+):\d+)>"
+    r"<(?:@!?+(?P<user>\d{1,20}+)|@&(?P<role>\d{1,20}+)|#(?P<channel>\d{1,20}+)"
+    r"|a?+:(?P<emoji>\w{1,64}+):\d{1,20}+|t:(?P<time>-?+\d{1,20}+)(?::[a-zA-Z])?+"
+    r"|/(?P<command>[^:<>\n]{1,100}+):\d{1,20}+)>"
 )
 
 
@@ -34,19 +42,32 @@ class Names:
 
 def for_model(content: str, names: Names) -> str:
     """`content` with names for ids; the bot's own mention is removed, wherever it is."""
-    parts = _CODE.split(content)
+    parts = _code_apart(bounded(content, EXCERPT_CHARACTERS))
     parts[::2] = [_named(_without_own(part, names.own), names) for part in parts[::2]]
     return "".join(parts).strip()
 
 
-def quoted(text: str) -> str:
-    """`text` as a Markdown quote."""
-    return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
+def _code_apart(content: str) -> list[str]:
+    """Prose and code by turns, beginning and ending with prose (which may be empty)."""
+    pieces, parts = content.split(_FENCE), [""]
+    last = len(pieces) - 1
+    for number, piece in enumerate(pieces):
+        if number % 2 and number < last:  # between two fences
+            parts += [_FENCE + piece + _FENCE, ""]
+            continue
+        prose = _FENCE + piece if number % 2 else piece  # a fence without an end is prose
+        at = 0
+        for span in _SPAN.finditer(prose):
+            parts[-1] += prose[at : span.start()]
+            parts += [span[0], ""]
+            at = span.end()
+        parts[-1] += prose[at:]
+    return parts
 
 
 def title(text: str) -> str:
     """A thread's name for a question: its first line without markup; may be empty."""
-    plain = _LINK.sub(lambda found: found["text"] or found["href"], text)
+    plain = _LINK.sub(lambda found: found["text"] or found["href"], text[:TITLE_SOURCE])
     lines = (" ".join(_MARKS.sub("", line).split()) for line in plain.splitlines())
     return shortened(next((line for line in lines if re.search(r"\w", line)), ""))
 
@@ -63,10 +84,11 @@ def shortened(name: str) -> str:
 def _without_own(text: str, own: frozenset[int]) -> str:
     if not own:
         return text
-    mention = rf"<@[!&]?(?:{'|'.join(map(str, sorted(own)))})>"
-    text = re.sub(rf"\A\s*(?:{mention}[\s,:;]*)+", "", text)
-    text = re.sub(rf",?[ \t]*{mention}(?=[ \t]*(?:[,.;:!?)]|$))", "", text, flags=re.MULTILINE)
-    return re.sub(rf"{mention}[ \t]*", "", text)
+    mention = rf"<@[!&]?+(?:{'|'.join(map(str, sorted(own)))})>"
+    text = re.sub(rf"\A\s*+(?:{mention}[\s,:;]*+)++", "", text)
+    ends = r"(?=[ \t]{0,9}+(?:[,.;:!?)]|$))"
+    text = re.sub(rf"(?:,|(?<![ \t,]))[ \t]*+{mention}{ends}", "", text, flags=re.MULTILINE)
+    return re.sub(rf"{mention}[ \t]*+", "", text)
 
 
 def _named(text: str, names: Names) -> str:

@@ -234,6 +234,7 @@ class Wire:
             return await attempt(paced(), within=seconds)
         except Throttled as error:
             self.grants.throttled(error.retry_after, *(error.scopes or scopes[:1]))
+            self.grants.refund(*scopes)
             raise
 
     async def send(self, channel: str, text: str, **parts: Any) -> str:

@@ -29,6 +29,7 @@ from adapters.slack.status import Statuses
 from adapters.slack.surface import SlackSurface
 from adapters.slack.web import (
     REQUEST_SECONDS,
+    SLACK_API,
     WebApi,
     limits,
     new_session,
@@ -36,7 +37,8 @@ from adapters.slack.web import (
     web_client,
 )
 from adapters.slack.workspace import Workspace
-from bot.domain import Answer, Claim, Finding, Health, Incoming
+from bot import proxies
+from bot.domain import Answer, Claim, Finding, Health, Incoming, Verdict
 from bot.errors import CannotStart, Unsettled
 from bot.frames import FileRules
 from bot.ports import Clock, Inbox
@@ -293,11 +295,16 @@ class SlackAdapter:
 
     async def check(self) -> Sequence[Finding]:
         """Try the tokens and scopes with real calls, for `doctor`."""
+        way = proxies.finding("Slack", self._tokens.api_url or SLACK_API)
         async with AsyncExitStack() as closing:
-            api = await self._open_api(closing)
-            return await doctor.check(
+            try:
+                api = await self._open_api(closing)
+            except CannotStart as error:
+                return [Finding("Slack", Verdict.FAILED, str(error)), way]
+            found = await doctor.check(
                 api=api,
                 app_token=self._tokens.app,
                 signing_secret=self._tokens.signing_secret,
                 prefix=self._prefix,
             )
+            return [*found, way]

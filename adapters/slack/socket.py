@@ -24,6 +24,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 
 from adapters.slack.envelopes import dispatch, shape
 from adapters.slack.web import REQUEST_SECONDS, quiet_log
+from bot.proxies import http_proxy_for
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -128,6 +129,7 @@ class SocketMode:
         self._app, self._connect_seconds = app, connect_seconds
         self._client = _Client(app=app, app_token=app_token, new_url=new_url)
         self._client.wss_uri = url
+        self._client.proxy = http_proxy_for(url)
         self._client.message_listeners.append(self._received)
         self._client.socket_mode_request_listeners.append(self._handle)
         self._on_hello, self._on_lost = on_hello, on_lost

@@ -22,6 +22,7 @@ from adapters.slack.token import TokenWatch
 from bot.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.frames import Limit, Pace, Priority
 from bot.ports import Clock, Grants
+from bot.proxies import http_proxy_for
 from bot.remembered import Remembered
 
 log = structlog.stdlib.get_logger(__name__)
@@ -108,8 +109,7 @@ def web_client(token: str, api_url: str | None, session: aiohttp.ClientSession) 
     client = AsyncWebClient(
         token=token, base_url=base, session=session, retry_handlers=[], logger=quiet_log()
     )
-    if urlsplit(base).hostname in ("127.0.0.1", "localhost", "::1"):
-        client.proxy = None  # slack_sdk takes HTTPS_PROXY for every address
+    client.proxy = http_proxy_for(base)  # slack_sdk takes HTTPS_PROXY for every address
     return client
 
 
@@ -238,7 +238,7 @@ class WebApi:
     async def _post(self, url: str, scopes: tuple[str, ...], **body: Any) -> None:
         """POST to an address that Slack gave, and that may be anything."""
         try:
-            async with self.session.post(url, proxy=self.client.proxy, **body) as response:
+            async with self.session.post(url, proxy=http_proxy_for(url), **body) as response:
                 status, wait = response.status, response.headers.get("Retry-After")
         except Exception as error:
             # The edge to aiohttp: addresses that are none raise ValueError, TypeError and others.

@@ -26,10 +26,10 @@ _CODE_FIELDS = "code type error_type error_code status reason __type kind"
 _WORDS, _CODES = frozenset(_WORD_FIELDS.split()), frozenset(_CODE_FIELDS.split())
 _DEEPEST = 6
 _LONGEST_SAID = 4_000
-"""Characters of a provider's words for the log: the longest real ones are stack traces."""
+"""Characters of a provider's words that are read and logged: the longest are stack traces."""
 
 _PAGE = re.compile(r"\s*(<!doctype\s|<html|<head|<\?xml)", re.IGNORECASE)
-_TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^<>]*+>", re.IGNORECASE | re.DOTALL)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 
 LONGEST_WAIT = 86_400.0
@@ -59,8 +59,8 @@ class Report:
         body = _parsed(body)
         if isinstance(body, str):
             page = _PAGE.match(body) is not None
-            words = _TAGS.sub(" ", body) if page else body
-            words = " ".join(words.split())
+            words = body[:_LONGEST_SAID]
+            words = " ".join((_TAGS.sub(" ", words) if page else words).split())
             return cls(
                 status,
                 words=words,
@@ -76,7 +76,7 @@ class Report:
         return cls(
             status,
             tuple(dict.fromkeys(found.codes)),
-            " · ".join(dict.fromkeys(found.words)),
+            " · ".join(dict.fromkeys(found.words))[:_LONGEST_SAID],
             found.param,
             found.wait if wait is None else wait,
             found.numbers,

@@ -15,7 +15,7 @@ MOST_CELLS = 20_000
 """Empty cells that short rows of one table are completed with: few bytes could make many."""
 
 INTERRUPTS: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
-_FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*([^`\n]*)")
+_FENCE = re.compile(r"(`{3,}+|~{3,}+)[ \t]*+([^`\n]*+)")
 
 
 def definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:

@@ -67,7 +67,7 @@ def _erase_message(
     db: sqlite3.Connection, message: sqlite3.Row, with_reply: bool, now: float
 ) -> Change:
     if message["erased_at"] is not None:
-        return _change(Effect.SAME, message)
+        return _change(_erased_again(db, message, with_reply, now), message)
     db.execute(
         "UPDATE messages SET content = '', parts = NULL, route = '{}', unusable = '[]',"
         " erased_at = ? WHERE id = ?",
@@ -79,15 +79,32 @@ def _erase_message(
     return _change(effect, message)
 
 
-def _without_question(
-    db: sqlite3.Connection, turn: sqlite3.Row, with_reply: bool, now: float
+def _erased_again(
+    db: sqlite3.Connection, message: sqlite3.Row, with_reply: bool, now: float
 ) -> Effect:
-    """What becomes of a turn one of whose questions is gone."""
+    """What was kept of an answered question's reply may be wanted away only now."""
+    turn = _turn(db, message["turn_id"])
+    if not with_reply or turn is None or turn["state"] == "waiting" or _left(db, turn):
+        return Effect.SAME
+    shown = db.execute("SELECT 1 FROM pages WHERE turn_id = ?", (turn["id"],)).fetchone()
+    return Effect.SAME if shown is None else _take_back(db, turn, now)
+
+
+def _left(db: sqlite3.Connection, turn: sqlite3.Row) -> int:
+    """How many of a turn's questions are still there."""
     (left,) = db.execute(
         "SELECT count(*) FROM messages WHERE turn_id = ? AND kind = 'question'"
         " AND erased_at IS NULL",
         (turn["id"],),
     ).fetchone()
+    return int(left)
+
+
+def _without_question(
+    db: sqlite3.Connection, turn: sqlite3.Row, with_reply: bool, now: float
+) -> Effect:
+    """What becomes of a turn one of whose questions is gone."""
+    left = _left(db, turn)
     if turn["state"] == "waiting":
         if not left:
             _end_waiting(db, turn, now)

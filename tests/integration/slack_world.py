@@ -111,6 +111,9 @@ class FakeInbox:
         self._fail()
         self.edits.append((incoming, edited_at))
 
+    async def replaced(self, source: str) -> None:
+        raise AssertionError("nothing is replaced on Slack")
+
     async def deleted(self, source: str) -> None:
         self._fail()
         self.deletions.append(source)

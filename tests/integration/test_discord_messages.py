@@ -215,12 +215,39 @@ async def test_a_mention_in_an_old_thread_brings_what_was_said_before(
     assert [(m.author.name, m.text) for m in backlog] == [
         ("Bob", "Let us talk."),
         ("Alice", "I agree."),
-        ("Bob", "Me too."),
+        ("Bob", "Me too.\n\nAttachment:\n> x.bin"),
     ]
     assert {m.key for m in backlog} == {question.key}
     assert [m.channel for m in backlog] == [CHANNEL, str(thread), str(thread)]
     assert [m.unusable for m in backlog] == [(), (), ("file",)]
     assert len(await sim.requests("GET /api/v10/channels")) == before + 1
+
+
+async def test_what_a_bot_began_a_thread_with_is_its_first_entry(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    """People ask about it; what bots say further on is left out."""
+    alert = await sim.say(c.OTHER_BOT, content="Disk full.")
+    thread = await sim.start_thread(c.BOB, alert, "alert")
+    await sim.say(c.OTHER_BOT, thread, "Still full.")
+    question = await received(inbox, await sim.mention("what now?", channel=thread))
+    backlog = await adapter.backlog(question)
+    assert [(m.author.name, m.text) for m in backlog] == [("weather-bot", "Disk full.")]
+
+
+async def test_a_reply_in_a_thread_says_which_message_is_meant(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    thread = await started(sim)
+    third = await sim.say(c.BOB, thread, "E = mc2")
+    await sim.say(c.BOB, thread, "F = ma")
+    asked = await received(inbox, await sim.mention("explain this", channel=thread, reply_to=third))
+    assert asked.text == "In reply to Bob:\n> E = mc2\n\nexplain this"
+    ours = await sim.say(c.BOT, thread, "Energy is mass.")
+    again = await received(inbox, await sim.say(channel=thread, content="why?", reply_to=ours))
+    assert again.text == "In reply to threadline:\n> Energy is mass.\n\nwhy?"
+    stop = await received(inbox, await sim.say(channel=thread, content="stop", reply_to=ours))
+    assert stop.text == "stop"
 
 
 async def test_a_forum_posts_title_is_part_of_the_question(

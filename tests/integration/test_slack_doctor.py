@@ -33,6 +33,7 @@ async def test_an_app_made_from_the_manifest_lacks_nothing(sim: SlackSim) -> Non
     findings = await socket_adapter(sim).check()
     assert by_verdict(findings, Verdict.FAILED) == {}
     assert set(by_verdict(findings, Verdict.OK)) == {
+        "Slack network",
         "SLACK_BOT_TOKEN",
         "Slack scopes",
         "Slack channels",

@@ -19,6 +19,7 @@ from adapters.discord.events import (
     place_of,
     said,
 )
+from adapters.discord.state import State
 from adapters.discord.text import Names, for_model, title
 from bot.domain import Address, Incoming, Visibility
 from tests.fixtures.discord_payloads import (
@@ -43,6 +44,15 @@ class Parsed(discord.Client):
     def __init__(self) -> None:
         super().__init__(intents=intents(), member_cache_flags=discord.MemberCacheFlags.none())
         self.last: discord.Message | None = None
+
+    def _get_state(self, **options: Any) -> State:
+        return State(
+            dispatch=self.dispatch,
+            handlers=self._handlers,
+            hooks=self._hooks,
+            http=self.http,
+            **options,
+        )
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
         """Keep the last message."""
@@ -174,7 +184,9 @@ async def test_a_forwarded_message_is_quoted(client: Parsed) -> None:
         message_reference={"type": 1, "message_id": "3", "channel_id": "4"},
         message_snapshots=[{"message": snapshot}],
     )
-    assert got.text == "what is this?\n\nForwarded message:\n> see @unknown-user"
+    assert got.text == (
+        "what is this?\n\nForwarded message:\n> see @unknown-user\n>\n> Attachment:\n> > a.png"
+    )
     assert got.unusable == ("file",)
 
 
@@ -188,12 +200,13 @@ async def test_of_a_forwarded_card_the_text_is_quoted(client: Parsed) -> None:
         "edited_timestamp": None,
     }
     got = asked(client, "why?", message_snapshots=[{"message": snapshot}])
-    assert got.text == "why?\n\nForwarded message:\n> Build 7\n>\n> failed"
+    assert got.text == "why?\n\nForwarded message:\n> Embed:\n> > Build 7\n> >\n> > failed"
 
 
-async def test_the_persons_own_link_previews_are_not_repeated(client: Parsed) -> None:
+async def test_the_preview_of_a_link_repeats_no_address(client: Parsed) -> None:
     embeds = [{"type": "link", "url": "https://e.org", "title": "Preview"}]
-    assert asked(client, "https://e.org", embeds=embeds).text == "https://e.org"
+    got = asked(client, "https://e.org", embeds=embeds)
+    assert got.text == "https://e.org\n\nEmbed:\n> Preview"
 
 
 async def test_a_poll_is_told(client: Parsed) -> None:
@@ -207,7 +220,7 @@ async def test_a_poll_is_told(client: Parsed) -> None:
         "allow_multiselect": False,
         "layout_type": 1,
     }
-    assert asked(client, "count", poll=poll).text == "count\n\nPoll: Lunch?\n- Yes\n- No"
+    assert asked(client, "count", poll=poll).text == "count\n\nPoll:\n> Lunch?\n> - Yes\n> - No"
 
 
 async def test_attached_things_are_named(client: Parsed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import discord
 import pytest
 from discord.http import HTTPClient, Route
 
-from adapters.discord import http, wire
+from adapters.discord import gateway, http, state, wire
 from adapters.discord.buttons import (
     CHOICE,
     MAX_CUSTOM_ID,
@@ -247,3 +248,21 @@ def test_a_missing_permission_is_named_with_its_purpose() -> None:
     administrator = discord.Permissions(administrator=True)
     found = _guild({"name": "g", "permissions": str(administrator.value)}, "")
     assert found.verdict is Verdict.OK
+
+
+# ── what is used of discord.py beside its documented parts ────────────────────────────────────
+def test_the_members_of_discord_py_that_are_relied_on_are_there() -> None:
+    """An upgrade that takes one away fails here first: see `adapters.discord.state`."""
+    for owner, names in state.PRIVATE.items():
+        assert [name for name in names if not hasattr(owner, name)] == []
+    socket = gateway.Socket(SimpleNamespace(closed=True), loop=None)  # type: ignore[arg-type]
+    assert [name for name in gateway.PRIVATE if not hasattr(socket, name)] == []
+    for name in ("parsers", "dispatch", "user"):
+        assert hasattr(discord.Client(intents=discord.Intents.none())._connection, name)
+
+
+def test_the_parsers_are_looked_up_where_they_are_guarded() -> None:
+    """`DiscordWebSocket` takes `state.parsers`; a new way would go past the guard."""
+    source = inspect.getsource(discord.gateway.DiscordWebSocket)
+    assert "_discord_parsers = client._connection.parsers" in source
+    assert "self._discord_parsers[event]" in source

@@ -26,12 +26,6 @@ from tests.worst import CASES
 
 # Each takes some milliseconds for the longest text; one that is quadratic takes a second or more.
 CPU_SECONDS = 0.4
-# Known, and not of this change.
-MENDED_ELSEWHERE = {
-    "discord: a message",
-    "discord: a thread's title",
-    "a code block's file name",
-}
 MORE = {
     "comment": "#" * 25_000 + " " * 25_000 + "x y\ncode",
     "quotes and braces": "\"'{}" * 12_000,
@@ -80,7 +74,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
         text, discord_text.Names(users={1: "Ann"})
     ),
     "discord: a thread's title": discord_text.title,
-    "discord: a quote": discord_text.quoted,
+    "discord: a quote": excerpts.quoted,
     "slack: a message": lambda text: slack_text.for_model(text, {"U2": "Ben"}, "U1"),
     "slack: whom it names": slack_text.people,
     "slack: what may not ping": harmless,
@@ -105,6 +99,4 @@ def test_no_parser_takes_longer_than_its_text_is_long(name: str) -> None:
     first = over_the_limit(tasks, CPU_SECONDS, most=3)
     again = over_the_limit([tasks[number] for number in first], CPU_SECONDS)
     slow = [[*TEXTS][first[number]] for number in again]
-    if slow and name in MENDED_ELSEWHERE:
-        pytest.xfail(f"known: {slow}")
     assert slow == []

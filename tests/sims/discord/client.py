@@ -46,6 +46,17 @@ class DiscordSim(SimProcess):
         """Say something that begins with the bot's mention; the message's id."""
         return await self.say(user, channel, content, mention=True, **more)
 
+    async def say_by_proxy(
+        self, content: str, name: str, *, user: int = c.ALICE, channel: int = c.CHANNEL, **more: Any
+    ) -> JSON:
+        """Say something that a proxy bot says again; `{original, message}`.
+
+        `more`: tags, deleted_first, pause.
+        """
+        return await self._json(
+            "say_by_proxy", user=user, channel=channel, content=content, name=name, **more
+        )
+
     async def dm(self, user: int, content: str, **more: Any) -> JSON:
         """Say something to the bot in private; `{channel, message}`."""
         return await self._json("dm", user=user, content=content, **more)

@@ -6,12 +6,13 @@ Every control is `POST /_sim/{name}`; `DiscordSim` has a typed method for each.
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from typing import TYPE_CHECKING, Any
 
 from tests.sims.discord import constants as c
 from tests.sims.discord.clicks import Clicks
-from tests.sims.discord.gateway import INVALID_SESSION, RECONNECT
+from tests.sims.discord.gateway import INVALID_SESSION, RECONNECT, EventFault
 from tests.sims.discord.limits import Throttle
 from tests.sims.discord.people import People, refused
 from tests.sims.discord.permissions import bits
@@ -39,8 +40,8 @@ class Controls:
         """Add every control to the simulator."""
         people, clicks = self._people, self._clicks
         for does in (
-            *(people.say, people.dm, people.edit, people.delete, people.start_thread),
-            *(people.private_thread, people.leave_thread),
+            *(people.say, people.say_by_proxy, people.dm, people.edit, people.delete),
+            *(people.start_thread, people.private_thread, people.leave_thread),
             *(people.forum_post, people.rename_thread, people.archive, people.lock),
             *(people.delete_channel, people.react, people.typing, people.pin),
             *(people.deliver_again, people.close_dms, people.add_person),
@@ -49,6 +50,7 @@ class Controls:
             *(self.set_permissions, self.grant_intents, self.add_channel, self.add_guild),
             *(self.remove_bot, self.add_bot, self.set_limits, self.age, self.dispatch),
             *(self.throttle, self.end_throttles, self.draw_limits, self.set_application),
+            *(self.dispatch_all, self.frame, self.fault_event),
             *(self.channel, self.message, self.state, self.wait_idle),
         ):
             self._sim.control(does.__name__, does)
@@ -96,6 +98,20 @@ class Controls:
     def dispatch(self, name: str, data: JSON, guild: int | None = c.GUILD) -> None:
         """Send any event as it is, for payloads that the simulator does not make."""
         self._gateway.dispatch(name, data, guild=guild)
+
+    def dispatch_all(self, events: list[tuple[str, JSON]]) -> None:
+        """Send many events, as `dispatch`; the data may be anything."""
+        for name, data in events:
+            self._gateway.dispatch(name, data)
+
+    def frame(self, text: str | None = None, data: str | None = None) -> None:
+        """Send a frame to every connection: a text as it is, or bytes (in base64) uncompressed."""
+        for connection in self._gateway.connections:
+            connection.send(base64.b64decode(data or "") if text is None else text)
+
+    def fault_event(self, **fields: Any) -> None:
+        """See `EventFault`."""
+        self._gateway.faults.append(EventFault(**fields))
 
     # ── the guild ─────────────────────────────────────────────────────────────────────────────
     def set_permissions(

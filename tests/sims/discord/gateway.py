@@ -7,14 +7,18 @@ with Discord's code for it.
 from __future__ import annotations
 
 import asyncio
+import copy
+import functools
 import json
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
 from tests.sims.discord import constants as c
 from tests.sims.discord.sessions import Connection, Session
+from tests.sims.kit import change
 
 JSON = dict[str, Any]
 HEARTBEAT, IDENTIFY, PRESENCE, VOICE_STATE, RESUME = 1, 2, 3, 4, 6
@@ -23,6 +27,36 @@ UNKNOWN_OP, DECODE, NOT_AUTHENTICATED, BAD_TOKEN, ALREADY = 4001, 4002, 4003, 40
 BAD_SEQUENCE, TOO_FAST, TIMED_OUT, BAD_SHARD, BAD_VERSION = 4007, 4008, 4009, 4010, 4012
 BAD_INTENTS, DISALLOWED_INTENTS = 4013, 4014
 MAX_PAYLOAD = 4096  # bytes that a client may send at once
+
+
+@dataclass(slots=True)
+class EventFault:
+    """Change the next `times` dispatches of `name` (or the gateway's payloads of an `op`).
+
+    `remove` and `put` are as in `tests.sims.kit.Fault`; their paths begin at the payload: `d.type`.
+    """
+
+    name: str = ""
+    op: int = 0
+    times: int = 1
+    remove: list[str] = field(default_factory=list)
+    put: dict[str, Any] = field(default_factory=dict)
+
+    def changed(self, payload: JSON) -> JSON:
+        """The payload as it is sent."""
+        if self.times <= 0 or payload["op"] != self.op or self.name != (payload.get("t") or ""):
+            return payload
+        self.times -= 1
+        payload = copy.deepcopy(payload)
+        for path in self.remove:
+            change(payload, path.split("."), lambda owner, key: owner.pop(key, None))
+        for path, value in self.put.items():
+            change(payload, path.split("."), functools.partial(_put, value))
+        return payload
+
+
+def _put(value: Any, owner: JSON, key: str) -> None:
+    owner[key] = value
 
 
 class Gateway:
@@ -40,6 +74,7 @@ class Gateway:
         self.identifies: list[float] = []
         self._last_identify: dict[int, float] = {}  # by max_concurrency bucket
         self.closes: list[int] = []  # codes that the gateway closed a connection with
+        self.faults: list[EventFault] = []
         self.on_ready: Any = None
         self.on_members: Any = None
 
@@ -70,13 +105,19 @@ class Gateway:
         socket = web.WebSocketResponse(max_msg_size=2**20)
         await socket.prepare(request)
         compress = request.query.get("compress")
-        connection = Connection(socket, zlib_stream=compress == "zlib-stream", delay=delay)
+        zlib_stream = compress == "zlib-stream"
+        connection = Connection(socket, zlib_stream=zlib_stream, delay=delay, changed=self._changed)
         if request.query.get("v") != "10" or compress not in (None, "zlib-stream"):
             self.closes.append(BAD_VERSION)
             await socket.close(code=BAD_VERSION)  # also for zstd-stream, which is not simulated
         else:
             await self._converse(connection)
         return socket
+
+    def _changed(self, payload: JSON) -> JSON:
+        for fault in self.faults:
+            payload = fault.changed(payload)
+        return payload
 
     async def _converse(self, connection: Connection) -> None:
         self.connections.add(connection)

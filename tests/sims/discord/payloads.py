@@ -226,6 +226,8 @@ class Payloads:
             extra["nonce"] = message.nonce
         if message.webhook is not None:
             extra["webhook_id"] = str(message.webhook)
+        if message.webhook_name:
+            extra["application_id"] = str(c.OTHER_BOT)
         if message.interaction is not None:
             extra |= {"webhook_id": str(c.APPLICATION), "application_id": str(c.APPLICATION)}
         if message.thread is not None and deep:
@@ -256,6 +258,8 @@ class Payloads:
 
     def _author(self, message: Message) -> JSON:
         author = user_json(self._world.users[message.author])
+        if message.webhook_name:
+            author |= {"username": message.webhook_name, "global_name": None}
         return author | ({"id": str(message.webhook), "bot": True} if message.webhook else {})
 
     def _always_readable(self, message: Message) -> bool:

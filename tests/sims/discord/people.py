@@ -5,6 +5,7 @@ People are not held to permissions or limits: a test says what happened.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Any
 
@@ -90,6 +91,39 @@ class People:
             webhook=self._world.snowflake() if webhook else None,
         )
         return self._scene.post(place, post).id
+
+    async def say_by_proxy(
+        self,
+        user: int,
+        channel: int,
+        content: str,
+        name: str,
+        tags: str = "",
+        deleted_first: bool = False,
+        pause: float = 0.0,
+    ) -> JSON:
+        """Say something with a proxy bot (PluralKit, Tupperbox) there: it posts the text without
+        its tags through a webhook of its own, as `name`, and deletes the message.
+
+        Gives `{original, message}`. `pause` is between the three, in seconds.
+        """
+        original = self.say(user, channel, tags + content)
+        await asyncio.sleep(pause)
+        if deleted_first:
+            self.delete(original)
+            await asyncio.sleep(pause)
+        post = Post(
+            user,
+            Draft(content, [], [], [], 0),
+            allowed={"parse": ["users", "roles"]},
+            webhook=self._world.snowflake(),
+            webhook_name=name,
+        )
+        message = self._scene.post(self.channel_of(channel), post).id
+        await asyncio.sleep(pause)
+        if not deleted_first:
+            self.delete(original)
+        return {"original": original, "message": message}
 
     def _bot_role(self, channel: Channel) -> int:
         roles = self._world.guilds[channel.guild or 0].roles.values()

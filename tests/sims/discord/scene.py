@@ -34,6 +34,7 @@ class Post:
     reference: JSON | None = None
     nonce: str | None = None
     webhook: int | None = None
+    webhook_name: str = ""
     interaction: int | None = None
     for_user: int | None = None
     id: int | None = None
@@ -78,6 +79,7 @@ class Scene(Events):
             reference=post.reference,
             nonce=post.nonce,
             webhook=post.webhook,
+            webhook_name=post.webhook_name,
             interaction=post.interaction,
             for_user=post.for_user,
         )

@@ -9,6 +9,7 @@ import asyncio
 import json
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,17 +61,24 @@ class Session:
 class Connection:
     """One WebSocket: what is sent arrives `delay` seconds later, in order."""
 
-    def __init__(self, socket: web.WebSocketResponse, *, zlib_stream: bool, delay: float) -> None:
-        self.socket, self._delay = socket, delay
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        *,
+        zlib_stream: bool,
+        delay: float,
+        changed: Callable[[JSON], JSON] = lambda payload: payload,
+    ) -> None:
+        self.socket, self._delay, self._changed = socket, delay, changed
         self._zlib = zlib.compressobj() if zlib_stream else None
-        self._queue: asyncio.Queue[tuple[float, JSON | int]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[float, JSON | int | str | bytes]] = asyncio.Queue()
         self.session: Session | None = None
         self.limit = SlidingLimit(*SENDS)
         self.last_beat = time.monotonic()
         self.closing = False  # whether the gateway, not the client, ends it
 
-    def send(self, payload: JSON) -> None:
-        """Put a payload on its way."""
+    def send(self, payload: JSON | str | bytes) -> None:
+        """Put a payload on its way; a text as it is, bytes without compressing them."""
         self._queue.put_nowait((time.monotonic() + self._delay, payload))
 
     def close(self, code: int) -> None:
@@ -92,7 +100,11 @@ class Connection:
                 await self.socket.close(code=what)
                 return
             try:
-                await self._write(json.dumps(what))
+                if isinstance(what, bytes):
+                    await self.socket.send_bytes(what)
+                else:
+                    text = what if isinstance(what, str) else json.dumps(self._changed(what))
+                    await self._write(text)
             except ConnectionError:
                 return
 

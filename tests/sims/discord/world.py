@@ -131,6 +131,7 @@ class Message:
     reference: dict[str, Any] | None = None
     nonce: str | None = None
     webhook: int | None = None
+    webhook_name: str = ""
     interaction: int | None = None
     for_user: int | None = None  # an ephemeral message's only reader
 

@@ -1,0 +1,79 @@
+"""Reading a channel or thread that is not in the cache; one that cannot be parsed is private."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import discord
+import structlog
+
+from adapters.discord import payloads
+from adapters.discord import wire as w
+from adapters.discord.events import DIRECT_MESSAGES, Kind, Place, place_of
+from adapters.discord.fitting import Unfit, fitted, shape_of
+from adapters.discord.shapes import CHANNEL, THREAD
+from adapters.discord.wire import Wire
+from bot.domain import Visibility
+from bot.frames import Priority
+
+log = structlog.stdlib.get_logger(__name__)
+
+DIRECT, THREADS = 1, (10, 11, 12)  # documented types of channels
+# Where people talk: text, voice, announcements, stage.
+CHATS = (0, 2, 5, 13)
+
+
+async def read_place(
+    wire: Wire,
+    channel: int,
+    *,
+    priority: Priority = Priority.CONTROL,
+    within: float | None = None,
+) -> Place | None:
+    """A place that is not in the cache; None where no conversation can be.
+
+    Raises a PlatformError.
+    """
+    raw: Any = await wire.ask(
+        w.at("place", channel),
+        lambda client: client.http.get_channel(channel),
+        priority=priority,
+        within=within,
+    )
+    client = await wire.client()
+    guild = client.get_guild(payloads.identity(raw, "guild_id") or 0)
+    if guild is None:
+        return _unseen(raw)
+    try:
+        return place_of(_parsed(client, guild, raw))
+    except Unfit as error:
+        log.warning("a channel cannot be read", error=str(error), shape=shape_of(raw))
+        return _unseen(raw)
+
+
+def _parsed(client: discord.Client, guild: discord.Guild, raw: Any) -> Any:
+    state: Any = client._connection
+    kind = payloads.whole(raw, "type")
+    if kind in THREADS:
+        data: Any = fitted(raw, THREAD)
+        return discord.Thread(guild=guild, state=state, data=data)
+    makers: dict[int, Any] = {2: discord.VoiceChannel, 13: discord.StageChannel}
+    if kind not in CHATS:
+        return None
+    maker = makers.get(kind, discord.TextChannel)
+    return maker(guild=guild, state=state, data=fitted(raw, CHANNEL))
+
+
+def _unseen(raw: Any) -> Place | None:
+    """A direct message, or a place of an unknown guild, which counts as private."""
+    own, guild = payloads.identity(raw, "id"), payloads.identity(raw, "guild_id")
+    parent, kind = payloads.identity(raw, "parent_id"), payloads.whole(raw, "type")
+    if own is None:
+        return None
+    if kind == DIRECT:
+        return Place(Kind.DIRECT, DIRECT_MESSAGES, str(own))
+    if guild is None:
+        return None
+    if kind in THREADS and parent is not None:
+        return Place(Kind.THREAD, str(guild), str(parent), str(own), visibility=Visibility.PRIVATE)
+    return Place(Kind.CHAT, str(guild), str(own)) if kind in CHATS else None

@@ -1,0 +1,26 @@
+"""Names of people and places, as they stand in text for the model."""
+
+from __future__ import annotations
+
+import unicodedata
+
+NAME_CHARACTERS = 80
+"""Discord allows 32 characters and Slack 80."""
+
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_JOINERS = frozenset("\u200c\u200d")  # part of Persian words and of emoji
+
+
+def one_line(name: str, *, otherwise: str = "unknown") -> str:
+    """`name` on one line and of bounded length, so that it cannot look like another speaker.
+
+    Line breaks and other control characters become spaces; direction marks go, too.
+    """
+    head = name[: 4 * NAME_CHARACTERS]
+    visible = "".join(c if c in _JOINERS or _is_visible(c) else " " for c in head)
+    words = " ".join(visible.split())
+    return words[:NAME_CHARACTERS].rstrip() or otherwise
+
+
+def _is_visible(character: str) -> bool:
+    return unicodedata.category(character) not in _INVISIBLE

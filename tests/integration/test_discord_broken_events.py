@@ -1,0 +1,189 @@
+"""Gateway events of any shape reach the real client over a socket, and cost themselves alone."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from adapters.discord.client import DiscordAdapter
+from bot.clock import SystemClock
+from bot.domain import Address
+from bot.reply.pacer import Pacer
+from tests.discord_kit import RecordingInbox, received, running, until
+from tests.fixtures.discord_payloads import DISPATCHES
+from tests.mutations import changed
+from tests.sims.discord import constants as c
+from tests.sims.discord.client import DiscordSim
+
+SHARE = 800  # changed dispatches sent over one connection
+BATCH = 100
+LEFT_OUT = {"READY", "RESUMED", "GUILD_DELETE"}  # each has a test of its own
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[DiscordSim]:
+    async with DiscordSim() as sim:
+        yield sim
+
+
+@pytest.fixture
+def inbox() -> RecordingInbox:
+    return RecordingInbox()
+
+
+@pytest.fixture
+async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[DiscordAdapter]:
+    unlimited = Pacer(lambda scope: None, SystemClock())
+    async with running(sim, inbox, grants=unlimited) as adapter:
+        yield adapter
+
+
+async def others_are_heard(sim: DiscordSim, inbox: RecordingInbox) -> None:
+    """Messages of two people in two channels, after whatever came before."""
+    for user, channel in ((c.BOB, c.CHANNEL), (c.CAROL, c.CHANNEL_2)):
+        got = await received(inbox, await sim.mention("still there?", user=user, channel=channel))
+        assert (got.address, got.text) == (Address.MENTION, "still there?")
+
+
+async def test_thousands_of_broken_events_cost_themselves_alone(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    """A random share of what the unit test tries in full; the seed is printed."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    raised: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
+    await sim.call("set_limits", on=False)
+    every = [
+        (name, mutated)
+        for name, data in DISPATCHES.values()
+        if name not in LEFT_OUT
+        for _, mutated in changed(data)
+    ]
+    chosen = random.Random(seed).sample(every, SHARE)
+    for start in range(0, SHARE, BATCH):
+        await sim.call("dispatch_all", events=chosen[start : start + BATCH])
+    await others_are_heard(sim, inbox)
+    assert adapter.health().ok and inbox.connections == 1
+    gc.collect()  # a task's exception is told when the task goes
+    assert raised == []
+
+
+@contextmanager
+def case(of: object) -> Iterator[None]:
+    """Names the case in an error."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"in the case {of!r}")
+        raise
+
+
+BROKEN_QUESTIONS: list[dict[str, Any]] = [
+    *({"remove": [f"d.{key}"]} for key in ("author", "content", "type", "mentions", "id")),
+    *({"put": {f"d.{key}": None}} for key in ("author", "content", "type", "mentions", "id")),
+    {"put": {"d.author": "alice"}},
+    {"put": {"d.type": "0"}},
+    {"put": {"d.guild_id": []}},
+    {"remove": ["d.guild_id"]},
+    {"put": {"d.attachments": None, "d.embeds": 7, "d.components": {}}},
+    {"put": {"s": "x"}},
+    {"put": {"op": None}},
+]
+
+
+async def test_a_question_in_a_broken_event_is_received_all_the_same(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    for broken in BROKEN_QUESTIONS:
+        with case(broken):
+            await sim.call("fault_event", name="MESSAGE_CREATE", **broken)
+            message = await sim.mention("what is this?")
+            got = await received(inbox, message)
+            assert (got.text, got.address) == ("what is this?", Address.MENTION)
+            assert got.key.thread == str(message)
+    await others_are_heard(sim, inbox)
+    ids = [message.message_id for message in inbox.received]
+    assert len(ids) == len(set(ids))
+
+
+async def test_an_edit_without_a_type_is_an_edit(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    message = await sim.mention("first")
+    await sim.call("fault_event", name="MESSAGE_UPDATE", remove=["d.type", "d.author"])
+    await sim.edit(message, f"<@{c.BOT}> second")
+    await until(lambda: inbox.edits)
+    assert [edit.text for edit, _ in inbox.edits] == ["second"]
+
+
+FRAMES = [
+    *("", "not JSON", "[]", "null", "7", '"x"', "{}", "[" * 5_000),
+    *('{"op": 99}', '{"op": "x", "d": {}}', '{"op": 11, "d": []}', '{"op": 1, "d": null}'),
+    *('{"op": 0, "t": [], "d": 1}', '{"op": 0, "t": {}}', '{"op": 0, "t": "X"}'),
+    '{"op": 0, "t": "RESUMED", "d": null}',
+]
+
+
+async def test_a_frame_that_is_no_payload_is_dropped(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    for frame in FRAMES:
+        with case(frame):
+            await sim.call("frame", text=frame)
+            await others_are_heard(sim, inbox)
+    assert inbox.connections == 1
+
+
+async def test_a_stream_that_cannot_be_decompressed_is_begun_anew(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    garbage = b"garbage" + b"\x00\x00\xff\xff"
+    await sim.call("frame", data=base64.b64encode(garbage).decode())
+    await sim.mention("while it connects again")
+    await until(lambda: inbox.text_of("while it connects again"), 30)
+    await others_are_heard(sim, inbox)
+
+
+async def test_a_close_code_of_any_kind_leads_to_the_next_connection(
+    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+) -> None:
+    for code in (1000, 1001, 3000, 4000, 4002, 4999):
+        with case(code):
+            await sim.disconnect(code)
+            await received(inbox, await sim.mention("while away"))
+    await others_are_heard(sim, inbox)
+
+
+BROKEN_SESSIONS: list[dict[str, Any]] = [
+    {"op": 10, "remove": ["d"]},
+    {"op": 10, "put": {"d.heartbeat_interval": "soon"}},
+    {"op": 10, "put": {"d.heartbeat_interval": 0}},
+    {"op": 10, "put": {"d.heartbeat_interval": 1e300}},
+    *({"name": "READY", "remove": [f"d.{key}"]} for key in DISPATCHES["ready"][1]),
+    {"name": "READY", "put": {f"d.{key}": 7 for key in DISPATCHES["ready"][1]}},
+    {"name": "READY", "put": {"d": None}},
+    {"name": "READY", "remove": ["s"]},
+    {"name": "READY", "remove": ["t"]},
+    {"name": "READY", "put": {"d.resume_gateway_url": "not a url"}},
+    {"name": "READY", "put": {"d.user.id": None}},
+    *({"name": "GUILD_CREATE", "remove": [f"d.{key}"]} for key in ("id", "channels", "members")),
+    *({"name": "GUILD_CREATE", "put": {f"d.{key}": "x"}} for key in ("channels", "roles", "id")),
+    {"name": "GUILD_CREATE", "put": {"d": None}},
+]
+
+
+async def test_a_session_begins_whatever_is_missing(sim: DiscordSim, inbox: RecordingInbox) -> None:
+    for broken in BROKEN_SESSIONS:
+        with case(broken):
+            await sim.call("fault_event", **broken)
+            async with running(sim, inbox) as adapter:
+                await others_are_heard(sim, inbox)
+                assert adapter.health().ok
