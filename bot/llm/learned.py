@@ -58,7 +58,7 @@ _NO_SYSTEM = re.compile(
     r"|(must|should) (start|begin) with (a |the )?['\"`]?user|first message must be"
     r"|developer (instruction|message|role)s?.{0,40}not"
     r"|(chat|prompt)[ _-]?template.{0,200}(error|exception|fail|raise|unable)"
-    r"|(error|exception|fail\w*|unable).{0,80}(chat|prompt)[ _-]?template"
+    r"|(error|exception|fail(?:ed|s|ure)?|unable).{0,80}(chat|prompt)[ _-]?template"
     r"|jinja|templateerror|raise_exception",
     re.IGNORECASE | re.DOTALL,
 )
