@@ -14,6 +14,7 @@ from adapters.discord.fitting import Unfit, fitted, shape_of
 from adapters.discord.shapes import CHANNEL, THREAD
 from adapters.discord.wire import Wire
 from bot.domain import Visibility
+from bot.errors import Unsettled
 from bot.frames import Priority
 
 log = structlog.stdlib.get_logger(__name__)
@@ -42,7 +43,7 @@ async def read_place(
     )
     client = await wire.client()
     guild = client.get_guild(payloads.identity(raw, "guild_id") or 0)
-    if guild is None:
+    if guild is None or payloads.whole(raw, "type") is None:
         return _unseen(raw)
     try:
         return place_of(_parsed(client, guild, raw))
@@ -65,15 +66,16 @@ def _parsed(client: discord.Client, guild: discord.Guild, raw: Any) -> Any:
 
 
 def _unseen(raw: Any) -> Place | None:
-    """A direct message, or a place of an unknown guild, which counts as private."""
+    """A direct message, or a place of an unknown guild, which counts as private.
+
+    Raises Unsettled where the answer does not say what it is: it is asked for again.
+    """
     own, guild = payloads.identity(raw, "id"), payloads.identity(raw, "guild_id")
     parent, kind = payloads.identity(raw, "parent_id"), payloads.whole(raw, "type")
-    if own is None:
-        return None
-    if kind == DIRECT:
+    if kind == DIRECT and own is not None:
         return Place(Kind.DIRECT, DIRECT_MESSAGES, str(own))
-    if guild is None:
-        return None
-    if kind in THREADS and parent is not None:
+    if own is None or kind is None or guild is None or (kind in THREADS and parent is None):
+        raise Unsettled("Discord's answer does not say what the channel is")
+    if kind in THREADS:
         return Place(Kind.THREAD, str(guild), str(parent), str(own), visibility=Visibility.PRIVATE)
     return Place(Kind.CHAT, str(guild), str(own)) if kind in CHATS else None

@@ -11,7 +11,7 @@ from bot.llm.report import Report
 SMALLEST_WINDOW, LARGEST_WINDOW = 128, 100_000_000
 """Tokens: what is outside was no window, but another number of the sentence."""
 
-_N = r"(?P<{}>\d[\d,_]*+)"
+_N = r"(?P<{}>\d(?:[\d_]|,(?=\d)){{0,15}}+)"
 _W, _A, _O = _N.format("window"), _N.format("asked"), _N.format("output")
 
 # Each with who says it. The first that gives a name counts, so the precise ones stand first.
