@@ -6,6 +6,7 @@ scenario runs on Discord and on Slack.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,7 +126,33 @@ class DiscordStage:
         return Place(where, message, message)
 
     async def say(self, place: Place, text: str, *, user: str = "alice") -> Any:
+        """In the thread; where none could be made, as a reply to the bot's newest message."""
+        async def there() -> bool:
+            return bool(await self._chain(place)) or await self._is_there(place.thread)
+
+        await self.sim.until(there, 60)
+        chain = await self._chain(place)
+        if chain:
+            return await self.sim.say(
+                self.people[user], place.channel, text, reply_to=chain[-1]["id"], ping=True
+            )
         return await self.sim.say(self.people[user], place.thread, text)
+
+    async def _is_there(self, channel: Any) -> bool:
+        with contextlib.suppress(AssertionError):
+            return (await self.sim.channel(channel))["deleted"] is None
+        return False
+
+    async def _chain(self, place: Place) -> list[Any]:
+        """The bot's messages in the reply chain that takes a thread's place, oldest first."""
+        if place.thread != place.question or await self._is_there(place.thread):
+            return []
+        ids, own = {place.question}, []
+        for message in await self.sim.messages(place.channel):
+            if message["reply_to"] in ids:
+                ids.add(message["id"])
+                own += [message] if message["author"] == d.BOT else []
+        return own
 
     async def mention_in(self, place: Place, text: str) -> Any:
         return await self.sim.mention(text, channel=place.thread)
@@ -146,10 +173,9 @@ class DiscordStage:
         return float((await self.sim.message(place.question))["at"])
 
     async def seen(self, place: Place) -> list[Seen]:
-        try:
-            messages = await self.sim.messages(place.thread, author=d.BOT)
-        except AssertionError:  # the thread is not there yet
-            return []
+        messages = await self._chain(place)
+        with contextlib.suppress(AssertionError):  # the thread is not there, or not yet
+            messages = messages or await self.sim.messages(place.thread, author=d.BOT)
         return [
             Seen(
                 id=message["id"],

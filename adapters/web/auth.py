@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.web.guesses import Guesses
@@ -46,6 +46,11 @@ FORWARDED = re.compile(
 """Headers that a proxy or tunnel adds: who sends them through it may be anywhere."""
 
 OPEN_PATHS = ("/", "/docs", "/openapi.json")
+NO_SUCH_PAGE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Not found · Threadline</title>'
+    '<meta name="viewport" content="width=device-width"><h1>There is no such page</h1>'
+    '<p><a href="/">Open Threadline</a></p></html>'
+)
 OPEN_FOLDERS = ("/static/", "/docs/")
 """What has no secret, and what a link on another site may lead to."""
 
@@ -117,18 +122,21 @@ class Doorkeeper:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 401 or 429, or let the request through with its user in `state`."""
+        headers = Headers(scope=scope)
         if is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
-        given = _bearer(Headers(scope=scope).get("authorization", ""))
+        given = _bearer(headers.get("authorization", ""))
         user = self._access.user_of(given)
         if user is not None:
             scope.setdefault("state", {})["user"] = user
             await self._app(scope, receive, send)
             return
-        refusal = JSONResponse(
+        refusal: Response = JSONResponse(
             {"error": UNKNOWN_TOKEN}, 401, headers={"WWW-Authenticate": "Bearer"}
         )
+        if not given and headers.get("sec-fetch-mode") == "navigate":
+            refusal = HTMLResponse(NO_SUCH_PAGE, 404)  # somebody typed an address into a browser
         if given and not await self._guesses.wrong((scope.get("client") or ("", 0))[0]):
             wait = {"Retry-After": str(RETRY_SECONDS)}
             refusal = JSONResponse({"error": TOO_MANY_GUESSES}, 429, headers=wait)

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from adapters.web.admin import Admin
 from adapters.web.assets import docs_routes, page_routes
-from adapters.web.auth import Access, Doorkeeper, Guard
+from adapters.web.auth import NO_SUCH_PAGE, Access, Doorkeeper, Guard
 from adapters.web.conversations import Conversations, Records
 from adapters.web.guesses import Guesses
 from adapters.web.limits import BodyLimit, Streams
@@ -24,11 +24,6 @@ from adapters.web.workspace import Workspace
 from bot import __version__, texts
 from bot.errors import RecordHeld, StoreUnavailable
 
-NOT_FOUND = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Not found · Threadline</title>'
-    '<meta name="viewport" content="width=device-width"><h1>There is no such page</h1>'
-    '<p><a href="/">Open Threadline</a></p></html>'
-)
 DESCRIPTION = "Conversations with Threadline, for programs. The workspace in the browser is at /."
 
 
@@ -90,7 +85,9 @@ async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     headers = dict(error.headers or {})
     if error.status_code == 404 and "text/html" in request.headers.get("Accept", ""):
-        return HTMLResponse(NOT_FOUND, 404, headers)  # a browser: programs ask for JSON or anything
+        return HTMLResponse(
+            NO_SUCH_PAGE, 404, headers
+        )  # a browser: programs ask for JSON or anything
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_allowed(request)))
     return JSONResponse({"error": error.detail}, error.status_code, headers)

@@ -261,7 +261,9 @@ class Scene:
         async def no_sign() -> bool:
             return not await self.world.signs_of_work()
 
-        await self._comes(no_sign, 4.0)  # the judge says it if there is one
+        # Signs are cleared behind the turn, once a minute's budget has room; the judge says it if
+        # one is left.
+        await self._comes(no_sign, 75.0)
         await self.until(self._quiet, "quiet")
 
     async def _quiet(self) -> bool:

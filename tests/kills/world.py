@@ -242,10 +242,12 @@ async def _discord_posts(sim: DiscordSim) -> list[Post]:
     places = [d.CHANNEL, d.CHANNEL_2, *(thread["id"] for thread in state["threads"])]
     places += state["dms"].values()
     views = [await sim.channel(place) for place in places]
+    everything = [m for view in views for m in (*view["messages"], *view["deleted_messages"])]
+    replies_to = {m["id"]: m["reply_to"] for m in everything if m["channel"] in places[:2]}
     return [
         Post(
             id=str(message["id"]),
-            where=str(message["channel"]),
+            where=str(_root(message, replies_to)),
             text=message["content"],
             buttons=tuple(
                 part.get("custom_id", "")
@@ -256,10 +258,20 @@ async def _discord_posts(sim: DiscordSim) -> list[Post]:
             texts=tuple(version["content"] for version in message["versions"]),
             deleted=message["deleted"] is not None,
         )
-        for view in views
-        for message in (*view["messages"], *view["deleted_messages"])
+        for message in everything
         if message["author"] == d.BOT and message["type"] in (d.DEFAULT_MESSAGE, d.REPLY)
     ]
+
+
+def _root(message: Mapping[str, Any], replies_to: Mapping[Any, Any]) -> Any:
+    """Where a message belongs: its thread, or the question that its reply chain began with.
+
+    The chain takes the thread's place where none could be had in time.
+    """
+    above = message["id"]
+    while replies_to.get(above):
+        above = replies_to[above]
+    return message["channel"] if above == message["id"] else above
 
 
 async def _slack_posts(sim: SlackSim, channels: Sequence[str]) -> list[Post]:

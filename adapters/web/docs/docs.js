@@ -198,8 +198,8 @@ class Operation {
 
 async function main() {
   const token = document.getElementById("token");
-  token.value = JSON.parse(sessionStorage.getItem(TOKEN) ?? '""');
-  token.addEventListener("change", () => sessionStorage.setItem(TOKEN, JSON.stringify(token.value)));
+  token.value = JSON.parse(localStorage.getItem(TOKEN) ?? '""');
+  token.addEventListener("change", () => localStorage.setItem(TOKEN, JSON.stringify(token.value)));
   const description = new Description(await (await fetch("/openapi.json")).json());
   document.getElementById("about").textContent = description.document.info.description;
   const main = document.getElementById("operations");
