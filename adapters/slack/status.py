@@ -38,7 +38,7 @@ RETRY_SECONDS, LAST_RETRY = 1.0, 30.0
 LEAVING_SECONDS = 2.0
 # Where a process that died may have left a status: the threads in which something was said within
 # so many seconds before the last word anywhere, and so many at most.
-LEFT_SECONDS, MOST_LEFT = 600.0, 20
+LEFT_SECONDS, MOST_LEFT = 900.0, 100
 
 Thread = tuple[str, str]  # a channel, and a root's ts
 Clearing = tuple["Status", "asyncio.Task[None]"]
