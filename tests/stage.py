@@ -127,6 +127,7 @@ class DiscordStage:
 
     async def say(self, place: Place, text: str, *, user: str = "alice") -> Any:
         """In the thread; where none could be made, as a reply to the bot's newest message."""
+
         async def there() -> bool:
             return bool(await self._chain(place)) or await self._is_there(place.thread)
 

@@ -16,7 +16,7 @@ from adapters.slack.manifests import new_app_link
 from adapters.slack.needs import EVENTS, SCOPES
 from adapters.slack.web import WebApi
 from bot.domain import Finding, Verdict
-from bot.errors import PlatformError
+from bot.errors import PlatformError, Throttled, Unsettled
 
 _SECRET = re.compile(r"[0-9a-f]{32}")
 REINSTALL = "then install the app into the workspace again"
@@ -51,6 +51,13 @@ def _new_app(mode: str, prefix: str) -> Finding:
 
 
 def _refused(subject: str, error: PlatformError, advice: str) -> Finding:
+    """What Slack refused; a failure on the way there says nothing of the token."""
+    if isinstance(error, Throttled):
+        detail = f"Slack takes no more requests for {error.retry_after:.0f} s"
+        return Finding(subject, Verdict.WARNING, detail, "try again then")
+    if isinstance(error, Unsettled):
+        advice = "check the network, HTTPS_PROXY and SLACK_API_URL"
+        return Finding(subject, Verdict.FAILED, "Slack cannot be reached", advice)
     return Finding(subject, Verdict.FAILED, f"Slack says {error}", advice)
 
 
