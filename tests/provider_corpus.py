@@ -96,11 +96,15 @@ def at_random(seed: int) -> Split:
 
 # ── the server ────────────────────────────────────────────────────────────────────────────────
 class Replay:
-    """Answers each request with the next of `responses`; the last one answers all that follow."""
+    """Answers each request with the next of `responses`; the last one answers all that follow.
+
+    Where `choose` is set, it gives the response to a request's body instead.
+    """
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.responses: Sequence[Shape] = ()
+        self.choose: Callable[[dict[str, Any]], Shape] | None = None
         self.split: Split = whole
         self.url = ""
 
@@ -117,12 +121,16 @@ class Replay:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             length = int(head.split("content-length:")[1].split("\r\n")[0])
             self.requests.append(json.loads(await reader.readexactly(length)))
-            response = self.responses[min(len(self.requests), len(self.responses)) - 1]
-            await self._write(response, writer)
+            await self._write(self._response(), writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client has left
         finally:
             writer.close()
+
+    def _response(self) -> Shape:
+        if self.choose is not None:
+            return self.choose(self.requests[-1])
+        return self.responses[min(len(self.requests), len(self.responses)) - 1]
 
     async def _write(self, shape: Shape, writer: asyncio.StreamWriter) -> None:
         headers = {**shape.headers, "transfer-encoding": "chunked", "connection": "close"}

@@ -105,7 +105,7 @@ def _chunks(whole: bytes) -> list[bytes]:
     """One JSON value, or one in each line: some bridges leave the `data:` out."""
     try:
         value = json.loads(whole)
-    except ValueError:
+    except (ValueError, RecursionError):
         return [line for line in whole.splitlines() if line.strip()]
     if isinstance(value, dict) and not value.keys() & {"choices", "error"}:
         raise ErrorEvent(value)

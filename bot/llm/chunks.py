@@ -13,6 +13,7 @@ from bot.llm.finish import named
 # DeepSeek, SGLang and llama.cpp say reasoning_content; OpenRouter, Ollama and newer vLLM reasoning;
 # some say both, with the same words, so that the first that is there is all of it.
 _REASONING = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "reasoning_details")
+_MOST_TOKENS = 10**12
 _ERROR_WORDS = {"message", "detail", "errors", "error_code", "error_msg", "error_message"}
 
 NOTHING: Final = Delta()  # a chunk that says nothing: a role, an empty text
@@ -44,6 +45,8 @@ def read_chunk(data: bytes) -> Delta:
     except ValueError:
         chunk = _tolerant(data)
     if not isinstance(chunk, dict):
+        if chunk is None or chunk == []:
+            return NOTHING
         if _is_error(chunk):
             raise ErrorEvent(chunk)
         raise Malformed(f"no object: {data[:80]!r}")
@@ -51,7 +54,7 @@ def read_chunk(data: bytes) -> Delta:
         raise ErrorEvent(error)
     try:
         return _delta(chunk)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise Malformed(f"no chunk: {data[:80]!r}") from error
 
 
@@ -82,22 +85,21 @@ def _is_error(chunk: Any) -> bool:
 def _tolerant(data: bytes) -> Any:
     """Some servers cut an emoji into two chunks, each with half of a surrogate pair.
 
-    A half is no text: it can be neither stored nor sent, and becomes U+FFFD.
+    `bot.llm.parting` joins the halves.
     """
     try:
-        text = json.dumps(json.loads(data), ensure_ascii=False)
-        return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
-    except ValueError as error:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise Malformed(f"no JSON: {data[:80]!r}") from error
 
 
 def _delta(chunk: dict[str, Any]) -> Delta:
     choices = chunk.get("choices")
     counted = chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage")
-    usage = _usage(counted) if counted else None
-    if not choices:
+    usage = _usage(counted) if isinstance(counted, dict) and counted else None
+    choice = next(filter(_is_first, choices), None) if choices else None
+    if choice is None:
         return Delta(usage=usage) if usage else NOTHING
-    choice = choices[0]
     # A whole answer has a message in its place; Perplexity repeats all of it beside each delta.
     delta = choice.get("delta") or {} if "delta" in choice else choice.get("message") or {}
     text = delta.get("content") or delta.get("refusal") or choice.get("text") or ""
@@ -115,6 +117,11 @@ def _delta(chunk: dict[str, Any]) -> Delta:
     return Delta(text, reasoning, finish, usage)
 
 
+def _is_first(choice: Any) -> bool:
+    """Whether this is the one answer that was asked for: a second one is not mixed into it."""
+    return choice is not None and str(choice.get("index") or 0) == "0"
+
+
 def thought(reasoning: Any) -> str:
     """A piece of reasoning, which gateways to Bedrock send as an object; what it says else is lost.
 
@@ -130,9 +137,18 @@ def thought(reasoning: Any) -> str:
 
 def _usage(counted: dict[str, Any]) -> Usage:
     return Usage(
-        input_tokens=int(counted.get("prompt_tokens") or counted.get("input_tokens") or 0),
-        output_tokens=int(counted.get("completion_tokens") or counted.get("output_tokens") or 0),
+        input_tokens=_count(counted.get("prompt_tokens") or counted.get("input_tokens")),
+        output_tokens=_count(counted.get("completion_tokens") or counted.get("output_tokens")),
     )
+
+
+def _count(tokens: Any) -> int:
+    """A number of tokens; 0 for what is none, which costs no answer."""
+    try:
+        count = int(tokens or 0)
+    except (OverflowError, TypeError, ValueError):
+        return 0
+    return count if 0 <= count <= _MOST_TOKENS else 0
 
 
 def _parts(parts: Any) -> tuple[str, str]:
@@ -145,9 +161,13 @@ def _parts(parts: Any) -> tuple[str, str]:
     for part in [parts] if isinstance(parts, dict) else parts:
         if isinstance(part, str):
             text.append(part)
+        elif not isinstance(part, dict):
+            continue
         elif part.get("type") in ("thinking", "reasoning", "reasoning_text"):
             reasoning.append(thought(part.get("thinking") or part))
         else:
             said = part.get("text") or part.get("refusal") or ""
-            text.append(said if isinstance(said, str) else str(said.get("value", "")))
+            if isinstance(said, dict):
+                said = said.get("value")
+            text.append(said if isinstance(said, str) else "")
     return "".join(text), "".join(reasoning)

@@ -75,6 +75,10 @@ class Endpoint(Protocol):
         """Whether no connection came about."""
         ...
 
+    def redirected(self, error: Exception) -> bool:
+        """Whether redirects led nowhere."""
+        ...
+
     async def aclose(self) -> None:
         """Close the connections."""
         ...
@@ -192,6 +196,8 @@ class CompatibleModel:
         text = type(error).__name__
         if started:
             return CutOff(text, model=self.name)
+        if self._endpoint.redirected(error):
+            return WrongAddress("too many redirects", model=self.name)
         if isinstance(error, _BROKEN_BODY):
             return ModelFailed(text, model=self.name)
         if self._endpoint.unreachable(error):

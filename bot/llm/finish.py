@@ -16,18 +16,19 @@ STOP, LENGTH, FILTERED = "stop", "length", "content_filter"
 _NORMAL = """
     stop stopped eos eos_token end_turn stop_sequence stop_sequences stop_token end complete
     completed done finished finish success tool_calls tool_call tool_use function_call pause_turn
-    natural
+    natural endoftext end_of_text end_of_turn eos_found stop_str
 """
 _LENGTH = """
     length max_tokens max_token max_length max_output_tokens max_new_tokens max_completion_tokens
     model_length token_limit error_limit model_context_window_exceeded context_length_exceeded
-    context_window_exceeded incomplete truncated
+    context_window_exceeded incomplete truncated maximum_tokens maximum_length out_of_tokens
+    time_limit
 """
 # Azure, Gemini, Anthropic, Bedrock, Cohere, Zhipu, and what bridges make of them.
 _FILTERED = """
     content_filter content_filtered contentfilter safety recitation blocklist prohibited_content
     spii language image_safety refusal refused sensitive guardrail_intervened guardrails guardrail
-    error_toxic moderation flagged blocked censored violation
+    error_toxic moderation flagged blocked censored violation model_armor
 """
 # The server gave up: it may well answer the next time, or another may now.
 _GAVE_UP = """
@@ -45,9 +46,12 @@ _MEANINGS: Mapping[str, str | type[ModelError]] = {
     )
     for word in words.split()
 }
-_NOT_YET = frozenset({"", "null", "none", "nil", "undefined", "not_finished", "in_progress"})
-_PREFIX = re.compile(r"^(finish_reason_|finishreason[._]|stop_reason_)")
-_GAPS = re.compile(r"[\s-]+")
+_NOT_YET = frozenset(
+    {"", "null", "none", "nil", "undefined", "false", "not_finished", "in_progress"}
+)
+_PREFIX = re.compile(r"^(finish_?reason[._]|stop_?reason[._])")
+_GAPS = re.compile(r"[\s-]+|(?<=[a-z])(?=[A-Z])")
+_FILTER = re.compile(r"safety|filter|moderat|prohibited|guardrail|recitation")
 
 
 def named(reason: object) -> str | None:
@@ -62,7 +66,8 @@ def meaning(reason: str) -> str | type[ModelError]:
     What follows a colon is detail: Gemini's bridges say `content_filter: PROHIBITED_CONTENT`.
     """
     for word in (reason, reason.partition(":")[0]):
-        plain = _PREFIX.sub("", _GAPS.sub("_", word.strip().lower()))
-        if plain in _MEANINGS:
-            return _MEANINGS[plain]
-    return ModelFailed
+        plain = _PREFIX.sub("", _GAPS.sub("_", word.strip()).lower())
+        for form in (plain, plain.replace("_", "")):
+            if form in _MEANINGS:
+                return _MEANINGS[form]
+    return FILTERED if _FILTER.search(reason.lower()) else ModelFailed

@@ -124,6 +124,10 @@ class Endpoint:
             error.__cause__, httpx2.ConnectTimeout
         )
 
+    def redirected(self, error: Exception) -> bool:
+        """The client passes the transport's own error on."""
+        return isinstance(error, httpx2.TooManyRedirects)
+
     async def aclose(self) -> None:
         """There is nothing to close: every request closed its own client."""
 

@@ -37,8 +37,9 @@ _STATUSES = (None, 400, 403, 404, 405, 415, 422, 500, 501)
 _KINDS = (ModelFailed, ContextTooLong, Overloaded)
 
 _NO_STREAM = re.compile(
-    r"verified to stream|stream(ing)? (must be|is) (false|disabled|off)|non-streaming only"
-    r"|set ['\"`]?stream['\"`]? to false|\bstream(ing)?( mode)?\b(?!_).{0,40}\b(not|un)\s?"
+    r"verified to stream|stream(ing)?['\"`]? (must be|is) (false|disabled|off)|non-streaming only"
+    r"|only (supports?|accepts?|allows?) non-stream|set ['\"`]?stream['\"`]? to false"
+    r"|\bstream(ing)?( mode)?\b(?!_).{0,40}\b(not|un)\s?"
     r"(supported|allowed|available|enabled|implemented)|(does not|doesn't|cannot) (support )?stream"
     r"|(unsupported|unknown|unrecognized|invalid) (value|parameter|argument)\w*:? ['\"`]?stream\b",
     re.IGNORECASE,
@@ -50,8 +51,9 @@ _NO_SYSTEM = re.compile(
     r"(not|n't|un)\s?(be )?(support|allow|enabl|accept|permit|valid)"
     r"|roles?['\"`\]]?.{0,80}(not|n't|un)\s?(support|allow|accept|permit).{0,30}system"
     r"|(unexpected|unsupported|invalid|unknown|unrecognized) (message )?(role|value).{0,80}system"
-    r"|(does|do) not support ['\"`]?system"
+    r"|(does|do)(n't| not) (support|accept|allow) (the |a )?['\"`]?system|variant ['\"`]?system"
     r"|role:? ['\"`]?system['\"`]?.{0,60}(not|n't|un)\s?(be )?(support|allow|accept|permit|valid)"
+    r"|role:? ['\"`]?system['\"`]? (is )?invalid|\brole\b.{0,99}permitted: ['\"`]?user"
     r"|['\"`]system['\"`] is not one of|input should be ['\"`]user['\"`]"
     r"|first (message|content)\b.{0,40}\buser|template[ _]error|apply_chat_template"
     r"|only ['\"`]?user['\"`]?,? (and|or) ['\"`]?(assistant|model)|roles must alternate"

@@ -114,6 +114,9 @@ class _Endpoint:
     def unreachable(self, error: Exception) -> bool:
         return any(isinstance(cause, _NO_CONNECTION) for cause in _causes(error))
 
+    def redirected(self, error: Exception) -> bool:
+        return any(isinstance(cause, httpx2.TooManyRedirects) for cause in _causes(error))
+
     async def aclose(self) -> None:
         await self._client.close()
 

@@ -97,8 +97,10 @@ class Reader:
         """Note what a delta means; the first one comes back with the model's name.
 
         What is reasoning of its text comes back as such, also where that empties the delta: the
-        token counts, whatever it was.
+        token counts, whatever it was. After `[DONE]` only the usage is of this answer.
         """
+        if self._done:
+            return Delta(usage=delta.usage)
         if delta.text or delta.reasoning:
             self._patience.token()
             if self._reason is not None and delta.text:

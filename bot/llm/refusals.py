@@ -114,7 +114,13 @@ RULES: tuple[Rule, ...] = (
             r"new_sensitive|blocked by .{0,30}(safety|moderat|filter|polic)",  # MiniMax, others
             r"guardrail|content moderation|moderation (policy|filter|system)",  # Bedrock, others
             r"violat\w+ .{0,60}polic(y|ies)",
-            r"敏感|违规|不安全",
+            r"(blocked|rejected|refused) (due to|because of|for|by) .{0,40}(safety|moderat|policy)",
+            r"\b(nsfw|profanity)\b|(disallowed|inappropriate|offensive|forbidden) "
+            r"(material|language|input|prompt)|blocked:.{0,40}\bpii\b",
+            r"敏感|违规|不安全|(内容|输入|输出|文本).{0,10}审核",
+            r"コンテンツ.?ポリシー|不適切|콘텐츠 정책|부적절|inhaltsrichtlinie",
+            r"politique de contenu|pol[ií]tica de (contenido|conteúdo|uso)",
+            r"правил\w* использования|политик\w* (контента|использования)",
         ),
     ),
     # A server that is up, but has not read the model yet.
@@ -166,7 +172,14 @@ RULES: tuple[Rule, ...] = (
             r" (\d+ )?(exceed|is greater|over)",
             r"exceeds? max (\w+ )?tokens|max input (characters|tokens)",  # Volcengine, Baidu
             r"(token|length) limit (was |is )?exceeded|max(imum)? tokens? (of \d+ )?exceeded",
-            r"超长|超过.{0,20}长度|超出.{0,20}长度",
+            r"\b(prompt|input|sequence|total|length|(?<!max_)(?<!completion_)tokens?)\b[^<>]{0,40}"
+            r"(?<!\d)\d{3,9} ?(>|>=|≥) ?[^<>\d]{0,20}\d{3,9}",
+            r"(has|have|contains?) \d+ tokens?\b.{0,40}(maximum|limit|only|at most)",
+            r"longer than the (maximum|limit)|must be shorter than \d+ tokens",
+            r"max_(seq_len|sequence_length|prefill_tokens|model_len|input_length)|\bn_ctx\b",
+            r"(conversation|chat|history|payload|body) (is |was )?too (long|large|big)",
+            r"payload size exceed|reduce the number of messages",
+            r"超长|超过.{0,20}(长度|上限)|超出.{0,20}(长度|上限)|トークン.{0,10}(上限|超)",
         ),
     ),
     Rule(

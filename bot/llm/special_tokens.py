@@ -20,6 +20,7 @@ TOKENS = (
     "<end_of_turn>",  # Gemma
     "<|END_OF_TURN_TOKEN|>",  # Cohere
     "<|END_RESPONSE|>",
+    "<|end_of_solution|>",
     "<｜end▁of▁sentence｜>",  # DeepSeek
     "<|end▁of▁sentence|>",
     "<|end_of_role|>",

@@ -56,12 +56,12 @@ class EventDecoder:
         events = []
         for line in lines:
             if line.startswith(b"data:"):
-                self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+                data = line[6:] if line.startswith(b"data: ") else line[5:]
+                if self._data and _ends_before(self._data[-1], data):
+                    events.extend(self._event())
+                self._data.append(data)
             elif not line:
-                if self._data:
-                    data = b"\n".join(self._data)
-                    events.append(_error(data) if self._failed else data)
-                    self._data.clear()
+                events.extend(self._event())
                 self._failed = False
             elif line.startswith(b"error:"):
                 events.append(_error(line[6:].strip()))
@@ -71,12 +71,27 @@ class EventDecoder:
                 self.recognized = line.startswith((*_FIELDS, b"error:"))
         return [event for event in events if event]  # an empty one is no event, says the standard
 
+    def _event(self) -> list[bytes]:
+        """The event of the lines so far, if there are any."""
+        if not self._data:
+            return []
+        data = b"\n".join(self._data)
+        self._data.clear()
+        return [_error(data) if self._failed else data]
+
+
+def _ends_before(line: bytes, following: bytes) -> bool:
+    """Whether the first of two data lines ends a chunk: some servers send no empty line between
+    two, and no JSON goes on so."""
+    begins = following.lstrip().startswith((b"{", b"[DONE]"))
+    return begins and line.rstrip().endswith(b"}")
+
 
 def _error(data: bytes) -> bytes:
     """The data of an event that is an error, with the error under its usual name."""
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = data.decode("utf-8", "replace")
     if isinstance(found, dict) and found.get("error"):
         return data

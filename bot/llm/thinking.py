@@ -7,17 +7,34 @@ it is lost: an answer whose tag is never closed is given out as text at its end.
 
 from __future__ import annotations
 
+import re
+
 # DeepSeek, Qwen, GLM and most others; models that were asked in a prompt; Gemini's compatible API.
-_NAMES = ("think", "thinking", "thought")
+_NAMES = ("think", "thinking", "thought", "thoughts", "reasoning")
 _OPENING = {f"<{name}>": f"</{name}>" for name in _NAMES} | {
     "[THINK]": "[/THINK]",  # Mistral's Magistral
     "<seed:think>": "</seed:think>",  # ByteDance's Seed
     "◁think▷": "◁/think▷",  # Kimi
     "<|begin_of_thought|>": "<|end_of_thought|>",
     "<|START_THINKING|>": "<|END_THINKING|>",  # Cohere, which opens the answer too
+    "<|thinking|>": "<|/thinking|>",
+    "<|inner_prefix|>": "<|inner_suffix|>",  # Apertus
+    "<longcat_think>": "</longcat_think>",
+    "<mm:think>": "</mm:think>",
+    "<unused94>": "<unused95>",  # Google's MedGemma
+    "<|channel>": "<channel|>",  # Gemma 4
 }
-TAGS = (*_OPENING, *_OPENING.values(), "<|START_RESPONSE|>")
+# Special tokens that begin an answer, where a server leaves them in.
+_BEGINNINGS = (
+    "<|START_RESPONSE|>",
+    "<|begin_of_solution|>",
+    "<|im_start|>assistant",
+    "<|begin_of_text|>",
+    "<｜begin▁of▁sentence｜>",
+)
+TAGS = (*_OPENING, *_OPENING.values(), *_BEGINNINGS)
 _LONGEST = max(map(len, TAGS))
+_SPOKEN_ABOUT = re.compile(r" [a-z]")  # "<think> is a tag": after one that opens stands no word
 UNOPENED = "</think>"
 """What ends reasoning whose opening tag was part of the prompt, in all templates that do that."""
 
@@ -51,6 +68,7 @@ class Splitter:
         self._habit = habit
         self._assumed = habit.unopened  # not yet known to be wrong
         self._held = ""  # too short to be told, or blanks before whatever comes
+        self._opening = ""  # the tag that began the reasoning
         self._closing = ""  # the tag that ends the reasoning, while there is some
         self._thoughts: list[str] = []  # since the tag opened: perhaps it is the answer
         self._after = False  # blanks between reasoning and answer belong to neither
@@ -81,6 +99,8 @@ class Splitter:
             # It did not close what it was taken to have opened: it was no such answer.
             self._habit.unopened = False
             return "", thoughts
+        if _SPOKEN_ABOUT.match(thoughts):
+            thoughts = self._opening + thoughts
         return (held, "") if cut else ("", thoughts)
 
     def _begin(self) -> bool:
@@ -90,7 +110,7 @@ class Splitter:
         tag = next((tag for tag in TAGS if start.startswith(tag)), None)
         if tag is not None:
             self._held = bare[len(tag) :]
-            self._open(_OPENING[tag]) if tag in _OPENING else self._close()
+            self._open(tag) if tag in _OPENING else self._close()
             return True
         if self._after:
             self._held = bare
@@ -102,10 +122,10 @@ class Splitter:
             self.settled = True
         return True
 
-    def _open(self, closing: str) -> None:
+    def _open(self, tag: str) -> None:
         if self._assumed:
             self._assumed = self._habit.unopened = False  # it does open them
-        self._closing = closing
+        self._opening, self._closing = tag, _OPENING[tag]
         self._thoughts.clear()
 
     def _close(self) -> None:

@@ -49,6 +49,9 @@ _PATTERNS = [
         rf"context (length|size|window|limit)( limit)?( of| is|:)?( only)? \(?{_W}",
         rf"{_W} maximum context length",
         rf"model maximum context length: {_W}",
+        rf"\b(prompt|input|sequence|total|length|tokens)\b[^<>\d]{{0,40}}{_A} ?>=? ?"
+        rf"[^<>\d]{{0,20}}{_W}",
+        rf"has {_A} tokens, but the maximum is {_W}",
         # the longest answer
         rf"at most {_O} (completion|output) tokens",  # OpenAI
         rf"max_(completion_|output_|new_)?tokens`? (must|should) be (less than|at most|<=)"

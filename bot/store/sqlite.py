@@ -52,6 +52,7 @@ class SqliteStore:
         self._writer, self._readers = writer, readers
         self._watch = watch
         self.death: Death | None = None  # how the process before died, if it did
+        self._begun, self._beginning = False, asyncio.Lock()
         self._write = writer.run
         self._read = readers.run
         self._clock = clock
@@ -93,7 +94,7 @@ class SqliteStore:
     async def _alive(self) -> AsyncIterator[Self]:
         """From the start to an end as it should be; a death between the two is found out."""
         with suppress(StoreUnavailable):  # a start and an end need no database that can be written
-            self.death = await self._write(lives.begin)
+            await self._begin()
             now = self._clock.time()
             await self._write(partial(conversations.forget_old_commands, now=now))
         try:
@@ -101,6 +102,16 @@ class SqliteStore:
         finally:
             with suppress(StoreUnavailable):
                 await self.leave()
+
+    async def _begin(self) -> None:
+        """Count the death of the process before, once: at the latest when a turn is claimed.
+
+        A claim that came first would take what that process held for failures of the turns.
+        """
+        async with self._beginning:
+            if not self._begun:
+                self.death = await self._write(lives.begin)
+                self._begun = True
 
     def health(self) -> Health:
         """Whether the database works now."""
@@ -122,6 +133,7 @@ class SqliteStore:
 
     async def claim(self, conversation: int) -> Claim | None:
         """See the port."""
+        await self._begin()
         now = self._clock.time()
         return await self._write(partial(turns.claim, conversation=conversation, now=now))
 

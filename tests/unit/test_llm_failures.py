@@ -72,6 +72,28 @@ CASES: list[tuple[int | None, Any, type[ModelError]]] = [
     (400, openai(None), ModelFailed),
     (418, [], ModelFailed),
     (None, {"message": "gone", "code": 502}, Overloaded),
+    # refused content, in other words and languages
+    (400, openai(None, "The prompt was blocked due to safety"), ContentRefused),
+    (400, openai(None, "Input was rejected by the moderation endpoint"), ContentRefused),
+    (400, openai(None, "Your input contains disallowed material"), ContentRefused),
+    (400, openai(None, "系统检测到输入内容审核未通过"), ContentRefused),
+    (400, openai(None, "このリクエストはコンテンツポリシーに違反しています"), ContentRefused),
+    (400, openai(None, "콘텐츠 정책을 위반하여 처리할 수 없습니다"), ContentRefused),
+    (400, openai(None, "Die Anfrage verstößt gegen die Inhaltsrichtlinien"), ContentRefused),
+    (400, openai(None, "Votre demande enfreint notre politique de contenu"), ContentRefused),
+    (400, openai(None, "La solicitud infringe la política de contenido"), ContentRefused),
+    (400, openai(None, "Запрос нарушает правила использования"), ContentRefused),
+    # too long, in other words
+    (400, openai(None, "Prompt has 9000 tokens, but the maximum is 8192"), ContextTooLong),
+    (400, openai(None, "input length 9000 > 8192"), ContextTooLong),
+    (400, openai(None, "prompt tokens 9000 > n_ctx 8192"), ContextTooLong),
+    (400, openai(None, "max_seq_len 8192 exceeded"), ContextTooLong),
+    (400, openai(None, "Conversation too long; please shorten it"), ContextTooLong),
+    (400, openai(None, "The prompt must be shorter than 8192 tokens"), ContextTooLong),
+    (400, openai(None, "输入长度超过模型上限"), ContextTooLong),
+    (400, openai(None, "入力トークン数が上限を超えています"), ContextTooLong),
+    (400, openai(None, "max_tokens: 9999 > 4096"), ModelFailed),
+    (400, openai(None, "temperature 5 > 2"), ModelFailed),
 ]
 
 

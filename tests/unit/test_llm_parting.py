@@ -43,6 +43,16 @@ ANSWERS = [
         "Hm.",
         "Yes.",
     ),
+    ("<reasoning>Hm.</reasoning>Yes.", "Hm.", "Yes."),
+    ("<|thinking|>Hm.<|/thinking|>Yes.", "Hm.", "Yes."),
+    ("<｜begin▁of▁sentence｜><think>Hm.</think>Yes.", "Hm.", "Yes."),
+    ("<|im_start|>assistant\nYes.<|im_end|>", "", "Yes."),
+    (
+        "<|begin_of_thought|>Hm.<|end_of_thought|>\n<|begin_of_solution|>Yes.<|end_of_solution|>",
+        "Hm.",
+        "Yes.",
+    ),
+    ("`<|im_start|>assistant` begins it.", "", "`<|im_start|>assistant` begins it."),
     ("[1, 2]", "", "[1, 2]"),
     ("<s>gone</s>", "", "<s>gone</s>"),
     ("It ends with `<|im_end|>`", "", "It ends with `<|im_end|>`"),
@@ -93,3 +103,27 @@ def test_only_the_end_of_a_text_is_ever_dropped(pieces: list[str]) -> None:
     answer = "The text " + "".join(pieces)
     reasoning, text = parted(["The text ", *pieces])
     assert reasoning == "" and answer.startswith(text)
+
+
+@pytest.mark.parametrize(
+    "parts", [["a \ud83d", "\ude00 b"], ["a ", "\ud83d", "", "\ude00", " b"]], ids=ascii
+)
+def test_the_halves_of_a_character_are_joined(parts: list[str]) -> None:
+    """Some servers cut an emoji into two chunks."""
+    assert parted(parts) == ("", "a 😀 b")
+
+
+@pytest.mark.parametrize(
+    "parts", [["a \ud83d", " b"], ["a ", "\ude00 b"], ["a ", "\ud83d"]], ids=ascii
+)
+def test_a_half_that_stays_alone_is_no_text(parts: list[str]) -> None:
+    """It could be neither stored nor sent."""
+    text = parted(parts)[1]
+    assert "\ufffd" in text
+    text.encode()
+
+
+def test_a_tag_that_a_sentence_is_about_stays() -> None:
+    """Only where it is never closed, and a word follows."""
+    assert parted(["<think> is a tag."])[1] == "<think> is a tag."
+    assert parted(["<think>Hm"])[1] == "Hm"

@@ -9,6 +9,7 @@ import pytest
 
 from bot.domain import Delta, Usage
 from bot.errors import CutOff, ModelError, ModelFailed, TimedOut
+from bot.llm import finish
 from bot.llm.patience import Limits, OutOfPatience, Patience
 from bot.llm.reading import Reader
 from bot.llm.thinking import Habit
@@ -260,3 +261,29 @@ async def test_time_runs_out_before_the_first_token_and_between_tokens() -> None
         with pytest.raises(TimedOut) as caught:
             await read(make_reader(), [token, 30.0])
         assert caught.value.started and caught.value.model == "a:b"
+
+
+async def test_what_follows_done_is_not_of_this_answer() -> None:
+    """A second stream on the same body, or garbage; the usage still counts."""
+    reader = make_reader()
+    reader.take(Delta("Yes", finish_reason="stop"))
+    reader.done()
+    assert reader.take(Delta("b", "hm", "error", Usage(1, 2))) == Delta(usage=Usage(1, 2))
+    assert reader.end() is None
+    await reader.aclose()
+
+
+@pytest.mark.parametrize(
+    ("reason", "means"),
+    [
+        ("endoftext", finish.STOP),  # AI21
+        ("endTurn", finish.STOP),
+        ("maxTokens", finish.LENGTH),
+        ("FinishReason.MAX_TOKENS", finish.LENGTH),
+        ("MODEL_ARMOR", finish.FILTERED),
+        ("output_blocked_by_safety", finish.FILTERED),
+        ("success_maybe", ModelFailed),
+    ],
+)
+def test_a_finish_reason_in_another_spelling(reason: str, means: object) -> None:
+    assert finish.meaning(reason) == means

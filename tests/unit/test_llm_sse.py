@@ -89,3 +89,10 @@ def test_an_endless_line_is_an_error() -> None:
     with pytest.raises(EventTooLong):
         for _ in range(20):
             decoder.feed(b"data: " + b"x" * (MAX_EVENT_BYTES // 16) + b"\n")
+
+
+def test_chunks_without_an_empty_line_between_are_told_apart() -> None:
+    """Servers that were tried with line-based clients alone leave it out."""
+    data = b'data: {"a":1}\ndata: {"b":2}\ndata: [DONE]\n'
+    assert decoded([data]) == [b'{"a":1}', b'{"b":2}', b"[DONE]"]
+    assert decoded([b'data: {"a":\ndata: {"b":2}}\n\n']) == [b'{"a":\n{"b":2}}']

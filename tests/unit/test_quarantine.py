@@ -6,6 +6,7 @@ Time runs two hundred times as fast; a death cancels everything and leaves the s
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain import Claim, Conclusion, Outcome
-from bot.errors import LostOwnership
+from bot.domain import Claim, Conclusion, Death, Outcome
+from bot.errors import LostOwnership, StoreUnavailable
 from bot.quarantine import LONE_DEATHS
 from bot.scheduler import Interrupt, Scheduler
+from bot.store import lives
 from bot.store.sqlite import SqliteStore
 from tests.store_kit import key, look, said
 
@@ -255,3 +257,29 @@ async def test_who_is_held_back_does_not_hold_up_a_drain(machine: Machine) -> No
         await machine.until_running(1)
         assert scheduler.busy == 2
         assert await scheduler.drain(0) == 1
+
+
+async def test_deaths_count_though_the_disk_was_full_at_every_start(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are no failures of the turns, which would be given up after four."""
+    begin, full = lives.begin, True
+
+    def begin_when_there_is_room(db: sqlite3.Connection) -> Death | None:
+        if full:
+            raise sqlite3.OperationalError("database or disk is full")
+        return begin(db)
+
+    monkeypatch.setattr(lives, "begin", begin_when_there_is_room)
+    await start(machine, threads(1))
+    for number in range(5):
+        full = True
+        async with SqliteStore.open(machine.path, clock=CLOCK) as store:
+            with pytest.raises(StoreUnavailable):
+                await store.claim(1)
+            full = False
+            claim, _ = await asyncio.gather(store.claim(1), store.claim(2))
+            assert claim is not None
+            assert (claim.failures, claim.deaths) == (0, number)
+            store.leave = _nothing  # type: ignore[method-assign]
+            await store.hold(claim.fence)
