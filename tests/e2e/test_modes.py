@@ -303,6 +303,10 @@ async def test_second_process_on_the_same_database_is_refused(
 
 
 async def test_version_and_help(tmp_path: Path) -> None:
+    assert (await command("--version", folder=tmp_path))[0] == 0
+    code, out, _ = await command(folder=tmp_path)
+    assert code == 2
+    assert "doctor" in out
     code, out, _ = await command("version", folder=tmp_path)
     assert (code, out) == (0, "threadline 0.1.0\n")
     code, out, _ = await command("--help", folder=tmp_path)
