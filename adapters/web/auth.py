@@ -240,9 +240,11 @@ def _hostname(authority: str) -> str | None:
     """The name in a Host header, without the port; None when it is none."""
     try:
         parts = urlsplit(f"//{authority}")
-        return None if parts.username is not None or parts.path else parts.hostname
+        _ = parts.port  # raises for what is none
     except ValueError:
         return None
+    only = parts.netloc == authority and parts.username is None
+    return parts.hostname if only else None
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
