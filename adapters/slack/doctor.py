@@ -16,7 +16,7 @@ from adapters.slack.manifests import new_app_link
 from adapters.slack.needs import EVENTS, SCOPES
 from adapters.slack.web import WebApi
 from bot.domain import Finding, Verdict
-from bot.errors import PlatformError
+from bot.errors import Gone, PlatformError, Refused
 
 _SECRET = re.compile(r"[0-9a-f]{32}")
 REINSTALL = "then install the app into the workspace again"
@@ -32,7 +32,8 @@ async def check(
         answer = await api.read("auth.test")
     except PlatformError as error:
         findings.append(_refused("SLACK_BOT_TOKEN", error, start.bot_token_advice(str(error))))
-        findings.append(_new_app("socket" if app_token else "http", prefix))
+        if isinstance(error, Gone | Refused):
+            findings.append(_new_app("socket" if app_token else "http", prefix))
     else:
         findings += [_bot(answer), *_scopes(answer.headers), await _channels(api)]
     findings.append(await _socket(api, app_token) if app_token else _http(signing_secret))
@@ -51,7 +52,10 @@ def _new_app(mode: str, prefix: str) -> Finding:
 
 
 def _refused(subject: str, error: PlatformError, advice: str) -> Finding:
-    return Finding(subject, Verdict.FAILED, f"Slack says {error}", advice)
+    """What Slack said against a token; where Slack was not heard, the token is not to blame."""
+    if isinstance(error, Gone | Refused):
+        return Finding(subject, Verdict.FAILED, f"Slack says {error}", advice)
+    return Finding(subject, Verdict.FAILED, str(error), "check the network, then try again")
 
 
 def _bot(answer: Answer) -> Finding:
