@@ -23,7 +23,11 @@ MARKS = {Verdict.OK: "ok  ", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every failure is one line on stderr."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.does is None:
+        parser.print_help()
+        return WRONG_SETTING
     proxies.keep_loopback_direct(os.environ)
     try:
         _warn_of_unknown_names()
@@ -127,7 +131,9 @@ def _parser() -> argparse.ArgumentParser:
         description="The assistant that a team hosts itself in Discord and Slack.",
         epilog="Settings come from the environment and .env; .env.example explains each.",
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.add_argument("--version", action="version", version=f"threadline {__version__}")
+    parser.set_defaults(does=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     def add(name: str, does: Callable[..., int | None], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text.capitalize() + ".")

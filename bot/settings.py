@@ -15,7 +15,15 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 
 from bot import env_file
@@ -36,6 +44,7 @@ SHORTEST_TOKEN = 16
 # Settings that are prose: a `#` in them is no comment.
 PROSE = frozenset({"system_prompt"})
 _USER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 
 class SlackMode(Enum):
@@ -165,6 +174,23 @@ class Settings(BaseModel):
             raise ValueError("a token must have no blanks and only ASCII characters")
         if len(set(names)) < len(names) or len(set(tokens)) < len(tokens):
             raise ValueError("every name and every token may stand there only once")
+        return value
+
+    @field_validator("http_allowed_hosts")
+    @classmethod
+    def _host_names(cls, value: str) -> str:
+        for name in _split(value):
+            if not _HOST.fullmatch(name):
+                raise ValueError(f"{name!r}: write the name alone, such as chat.example.org")
+        return value
+
+    @field_validator("slack_bot_token", "slack_app_token")
+    @classmethod
+    def _not_swapped(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        kind = (value.get_secret_value() if value is not None else "").partition("-")[0]
+        right = "xoxb" if info.field_name == "slack_bot_token" else "xapp"
+        if kind in ("xoxb", "xapp") and kind != right:
+            raise ValueError(f"a token that begins with {kind}- is another one: write {right}-…")
         return value
 
     @field_validator("discord_guilds")

@@ -13,7 +13,7 @@ from itertools import count
 from typing import TextIO
 
 from adapters.console.lines import LineReader
-from adapters.console.surface import ConsoleSurface, PipeSurface, limits
+from adapters.console.surface import ConsoleSurface, PipeSurface, limits, renderer_for
 from bot import texts
 from bot.domain import (
     Address,
@@ -75,10 +75,10 @@ class ConsoleAdapter:
         return kind(claim, out=self._out, grants=self._pacer, on_close=self._answered.set)
 
     def finish(self, content: str) -> None:
-        """Write what is left of the newest answer, in a pipe."""
-        written = self._out.text
-        rest = content[len(written) :] if content.startswith(written) else f"\n{content}"
-        self._out.write(rest + "\n" if written or content else "")
+        """Write what is left of the newest answer, in a pipe, by the rules of its beginning."""
+        written, text = self._out.text, renderer_for(self._out).render(content)
+        rest = text[len(written) :] if text.startswith(written) else f"\n{text}"
+        self._out.write(rest + "\n" if written or text else "")
         self._out.flush()
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:

@@ -98,16 +98,26 @@ class RemoteChat:
         async for name, reply in events:
             if name != "reply" or reply["thread"] != self._thread:
                 continue
-            if reply["state"] == "queued":
+            ended = reply["state"] not in WAITING
+            if not ended and reply["note"]:
                 continue
-            text = self._render(reply["text"])
-            if not (self._piped and reply["state"] == "failed") and text.startswith(written):
-                self._out.write(text[len(written) :])
-                written = text
-            self._out.flush()
-            if reply["state"] not in WAITING:
+            if not (self._piped and reply["state"] == "failed"):
+                written = self._write(reply["text"], written, ended=ended)
+            if ended:
                 return self._end(reply, written)
         raise Unreachable("The bot has stopped. What you asked is answered when it runs again.")
+
+    def _write(self, source: str, written: str, *, ended: bool) -> str:
+        """Write what is new of the text; all of it, once, where its beginning was taken back."""
+        text = self._render(source)
+        if text.startswith(written):
+            self._out.write(text[len(written) :])
+        elif ended:
+            self._out.write(f"\n{text}")
+        else:
+            return written
+        self._out.flush()
+        return text
 
     def _end(self, reply: Mapping[str, Any], written: str) -> None:
         if written:

@@ -63,6 +63,11 @@ class Output(Protocol):
         ...
 
 
+def renderer_for(out: Output) -> ConsoleRenderer:
+    """With emphasis where a person looks at it, without where a program reads it."""
+    return ConsoleRenderer(styled) if out.isatty() else ConsoleRenderer()
+
+
 class ConsoleSurface:
     """Writes to `out` as the reply grows, and calls `on_close` when it has ended."""
 
@@ -71,7 +76,7 @@ class ConsoleSurface:
     ) -> None:
         self._message_id = f"reply-{claim.fence.turn}"
         self._out, self._grants, self._on_close = out, grants, on_close
-        self._renderer = ConsoleRenderer(styled) if out.isatty() else ConsoleRenderer()
+        self._renderer = renderer_for(out)
 
     @property
     def renderer(self) -> ConsoleRenderer:

@@ -30,7 +30,7 @@ MOST_UNCLOSED = 40
 # too, `**` and `~~` need no flanking, `||` hides text. An address must stay as it is.
 # A backslash is taken for an escape before everything but ASCII letters, digits and blanks.
 _DIALECT = re.compile(
-    r"(?P<url>https?://[^\s<>]+)|\\(?=[^0-9A-Za-z\s])|\\$|\*|`|__|_(?!\w)|~~|\|\|"
+    r"(?P<url>https?://[^\s<>]+)|\\(?=[^0-9A-Za-z\s])|\\$|\*|`|__|_(?![0-9A-Za-z])|~~|\|\|"
 )
 _TICKS = re.compile("`+")
 _SUBTEXT = re.compile(r"^-(?=# )", re.MULTILINE)
@@ -123,7 +123,7 @@ def link(text: str, href: str) -> str:
     """
     address = href.removeprefix("mailto:")
     if urlsplit(href).scheme not in ("http", "https"):
-        return text if text in ("", address) else f"{text} ({address})"
+        return text if not address or text in ("", address) else f"{text} ({address})"
     bare = f"<{href}>"
     if not text.strip() or _same_address(text, href):
         return bare

@@ -141,8 +141,14 @@ async def attempt(request: Awaitable[T], *, within: float | None = None) -> T:
         # The edge: the network, a session that was closed while we waited, an answer that is no
         # JSON, or KeyError and its like for a field that discord.py misses. None of them says
         # whether the request was carried out.
-        log.info("a request to Discord has no readable answer", error=repr(error))
-        raise Unsettled(repr(error)) from error
+        said = _said(error)
+        log.info("a request to Discord has no readable answer", error=said)
+        raise Unsettled(said) from error
+
+
+def _said(error: Exception) -> str:
+    """The network's trouble in its own words; of anything else the type tells more."""
+    return str(error) if isinstance(error, OSError) and str(error) else repr(error)
 
 
 def of_http(error: discord.HTTPException) -> PlatformError:

@@ -32,7 +32,8 @@ async def check(
         answer = await api.read("auth.test")
     except PlatformError as error:
         findings.append(_refused("SLACK_BOT_TOKEN", error, start.bot_token_advice(str(error))))
-        findings.append(_new_app("socket" if app_token else "http", prefix))
+        if isinstance(error, Gone | Refused):
+            findings.append(_new_app("socket" if app_token else "http", prefix))
     else:
         findings += [_bot(answer), *_scopes(answer.headers), await _channels(api)]
     findings.append(await _socket(api, app_token) if app_token else _http(signing_secret))

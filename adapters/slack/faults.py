@@ -102,7 +102,8 @@ def translated(error: Exception, scopes: tuple[str, ...] = ()) -> PlatformError:
     if isinstance(error, PlatformError):
         return error
     if not isinstance(error, SlackApiError):
-        return Unsettled(f"no answer from Slack: {error!r:.300}")
+        said = str(error) or type(error).__name__  # a repr has addresses of objects
+        return Unsettled(f"no answer from Slack: {said:.300}")
     name, status, headers = _parts(error)
     if status == 429 or name in THROTTLED:
         return Throttled(seconds_of(headers.get("Retry-After")), scopes)

@@ -222,7 +222,8 @@ def _angles(text: str, start: int, end: int) -> dict[int, tuple[int, str]]:
     found = {}
     for angle in _ANGLE.finditer(text, start, end):
         at = angle.start()
-        if not (ADDRESS.match(text, at) or MAIL.match(text, at)):
+        target = text.startswith(("](", "]: "), at - 2) or text.startswith("]: ", at - 3)
+        if not (target or ADDRESS.match(text, at) or MAIL.match(text, at)):
             found[at + 1] = (at + 1, BREAK)
     return found
 

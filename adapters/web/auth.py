@@ -159,7 +159,8 @@ class Guard:
     """An ASGI app behind the checks of Host and Origin, with the security headers on answers.
 
     `hosts` are names and addresses that it answers under besides those of this machine's loopback;
-    `any_address` also allows every IP address: a name can be rebound to us, an address cannot.
+    a proxy may serve its pages under them on another port or scheme than Host tells. `any_address`
+    also allows every IP address: a name can be rebound to us, an address cannot.
     `local` refuses what came through a proxy: no token says who sent it.
     """
 
@@ -168,6 +169,7 @@ class Guard:
     ) -> None:
         self._app, self._any_address, self._local = app, any_address, local
         self._hosts = frozenset(host.lower() for host in hosts)
+        self._proxied = frozenset(host for host in self._hosts if not is_loopback(host))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 403, or let the request through."""
@@ -190,13 +192,20 @@ class Guard:
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or not self._known(_hostname(hosts[0])):
             return FOREIGN_HOST
-        if any(_netloc(origin) != hosts[0].lower() for origin in origins):
+        if not all(self._is_ours(origin, hosts[0]) for origin in origins):
             return FOREIGN_ORIGIN
         if not _is_our_page(headers, path):
             return FOREIGN_ORIGIN
         if self._local and any(map(FORWARDED.fullmatch, headers.keys())):
             return THROUGH_PROXY
         return None
+
+    def _is_ours(self, origin: str, host: str) -> bool:
+        """Whether it is the origin that was asked, or the one of the proxy in front of it."""
+        scheme, _, netloc = origin.lower().partition("://")
+        if scheme not in ("http", "https"):
+            return False
+        return netloc == host.lower() or _hostname(netloc) in self._proxied
 
     def _known(self, host: str | None) -> bool:
         if host is None:
@@ -221,14 +230,6 @@ def _is_our_page(headers: Headers, path: str) -> bool:
     return headers.get("sec-fetch-mode") == "navigate" and is_open(path)
 
 
-def _netloc(origin: str) -> str | None:
-    """Host and port of an origin; None when it has none."""
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return None
-
-
 def is_loopback(host: str) -> bool:
     """Whether only this machine itself can be reached, or reach us, under this name or address."""
     if host == "localhost" or host.endswith(".localhost"):
@@ -247,9 +248,11 @@ def _hostname(authority: str) -> str | None:
     """The name in a Host header, without the port; None when it is none."""
     try:
         parts = urlsplit(f"//{authority}")
-        return None if parts.username is not None or parts.path else parts.hostname
+        _ = parts.port  # raises for what is none
     except ValueError:
         return None
+    only = parts.netloc == authority and parts.username is None
+    return parts.hostname if only else None
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -27,6 +27,7 @@ _ADDRESS = re.compile(
 _SENTENCE = re.compile(
     r"(https?://[!-~]+?[A-Za-z0-9/])(?=[\u0e00-\u0e7f\u3040-\u9fff\uac00-\ud7a3])", re.IGNORECASE
 )
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*+:", re.IGNORECASE)
 _BEHIND = ".,;:!?*_~'"
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 
@@ -50,6 +51,34 @@ def linked(text: str) -> str:
         ]
         at = end
     return "".join([*parts, escape(text[at:])])
+
+
+def leads_somewhere(href: str) -> bool:
+    """Whether it has a scheme: `./README.md` would lead into this server."""
+    return _SCHEME.match(href) is not None
+
+
+def named(tokens: Sequence[Token]) -> list[Token]:
+    """Inline tokens in which every link has words and leads somewhere.
+
+    A link without words shows its address; one that leads nowhere is its words, with the address.
+    """
+    found: list[Token] = []
+    hrefs: list[str] = []
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        if token.type == "link_open":
+            hrefs.append(str(token.attrs.get("href", "")))
+        elif token.type != "link_close":
+            found.append(token)
+            continue
+        href = hrefs.pop() if token.nesting < 0 else hrefs[-1]
+        empty = token.nesting < 0 and before is not None and before.type == "link_open"
+        if leads_somewhere(href):
+            found += [Token("text", "", 0, content=href)] * empty
+            found.append(token)
+        elif token.nesting < 0 and href:
+            found.append(Token("text", "", 0, content=href if empty else f" ({href})"))
+    return found
 
 
 def with_links(tokens: Sequence[Token]) -> list[Token]:

@@ -18,7 +18,7 @@ from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 
 from adapters.web.highlighter import MOST_COLOURED, Colour, plain
-from adapters.web.links import REL, linked, with_links
+from adapters.web.links import REL, leads_somewhere, linked, named, with_links
 from bot.reply.dialect import make_parser
 
 KEPT_TEXTS = 256
@@ -69,6 +69,8 @@ class _Html(RendererHTML):
         if token.meta.get("linked"):
             return text
         address = escape(str(token.attrs.get("src", "")))
+        if not leads_somewhere(str(token.attrs.get("src", ""))):
+            return f"{text} ({address})" if address else text
         return f'<a href="{address}" target="_blank" rel="{REL}">{text}</a>'
 
     def math_inline(
@@ -193,7 +195,7 @@ def _show_box(token: Token) -> None:
 
 def _children(children: list[Token], *, in_cell: bool) -> list[Token]:
     """Inline tokens, with links for bare addresses, and line breaks for `<br>` in a cell."""
-    found = with_links(children)
+    found = with_links(named(children))
     if in_cell:
         found = [part for token in found for part in _broken(token)]
     depth = 0

@@ -140,6 +140,7 @@ def page_live(live: Live) -> dict[str, Any]:
         "html": live.html(),
         "text": live.text,
         "state": live.state,
+        "note": not live.source,  # a word of ours stands where the answer will
     }
 
 

@@ -19,9 +19,20 @@ _FENCE = re.compile(r"(`{3,}+|~{3,}+)[ \t]*+([^`\n]*+)")
 
 
 def definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A definition, which is not shown; a footnote is."""
+    """A definition, which is shown as text too: a list of sources often defines what no link uses,
+    and a link may be on another page. A footnote defines nothing.
+    """
     at = state.bMarks[start] + state.tShift[start]
-    return not state.src.startswith("[^", at) and reference(state, start, end, silent)
+    if state.src.startswith("[^", at) or not reference(state, start, end, silent):
+        return False
+    if not silent:
+        lines = range(start, state.line)
+        state.push("paragraph_open", "p", 1).map = [start, state.line]
+        inline = state.push("inline", "", 0)
+        inline.content = "\\" + "\n".join(_line(state, number) for number in lines)
+        inline.map, inline.children = [start, state.line], []
+        state.push("paragraph_close", "p", -1)
+    return True
 
 
 def _line(state: StateBlock, number: int) -> str:

@@ -1,16 +1,18 @@
 """Which runs of `*`, `_` and `~` may begin and end emphasis.
 
-The rule is CommonMark's, with two changes that every parser of the project shares:
+The rule is CommonMark's, with three changes that every parser of the project shares:
 
 - Scripts that are written without spaces. CommonMark refuses `**注意：**请备份`, because the
   closing run stands between punctuation and a letter. Wide punctuation counts as a letter here, and
   a letter beyond ASCII as an edge, as in https://github.com/tats-u/markdown-cjk-friendly
   (specification.md), extended to Thai, Arabic and all other scripts.
-- Arithmetic and file patterns (`2**3**4`, `src/**/*.ts`) are text.
+- Arithmetic and file patterns (`2**3**4`, `src/**/*.ts`) are text, and so are the underscores of a
+  bare web address (`https://example.org/__init__.py`).
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
@@ -18,6 +20,11 @@ from typing import NamedTuple
 LONGEST_RUN = 64
 """Marks in a row that may still be emphasis: a longer run is a drawn line."""
 
+LONGEST_ADDRESS = 1_000
+"""Characters before an underscore in which the beginning of its web address is looked for."""
+
+_ADDRESS = re.compile(r"https?://[^\s<>\"`|\\*\[\]]*+", re.IGNORECASE)
+_ADDRESS_GOES_ON = re.compile(r"[.?&#=+%:,;~-]?[A-Za-z0-9]|/|[.?&#=+%:,;~-]_")
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _SLASHES = frozenset("/\\")
 _BEFORE_PATTERN = frozenset("|,([{:=")
@@ -34,9 +41,29 @@ def flanks(text: str, start: int, end: int, limit: int | None = None) -> Flanks:
     """What the run `text[start:end]` may do; nothing at or after `limit` counts."""
     before, after = _neighbors(text, start, end, limit)
     found = _flanks(text[start], _blocks(before), _blocks(after), before, after)
-    if text[start] != "*" or found == (False, False):
+    if found == (False, False) or text[start] == "~":
         return found
+    if text[start] == "_":
+        inside = _ADDRESS_GOES_ON.match(text, end) and _follows_address(text, start)
+        return Flanks(False, False) if inside else found
     return _without_patterns(found, text, start, end, before, after)
+
+
+def may_be_of_address(text: str, start: int, end: int) -> bool:
+    """Whether the next character tells if a run of underscores belongs to a web address."""
+    return end + 1 == len(text) and text[end] in ".?&#=+%:,;~-" and _follows_address(text, start)
+
+
+def _follows_address(text: str, at: int) -> bool:
+    """Whether a bare web address reaches from its beginning to `at` at least."""
+    since = max(0, at - LONGEST_ADDRESS)
+    scheme = text.rfind("://", since, at)
+    if scheme < 0:
+        return False
+    found = _ADDRESS.match(text, max(0, scheme - 5), at) or _ADDRESS.match(
+        text, max(0, scheme - 4), at
+    )
+    return found is not None and found.end() == at
 
 
 def strict_flanks(text: str, start: int, end: int) -> Flanks:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import regex  # type: ignore[import-untyped]  # it comes without types
 
-from bot.reply.flanking import LONGEST_RUN, Flanks, flanks
+from bot.reply.flanking import LONGEST_RUN, Flanks, flanks, may_be_of_address
 from bot.reply.maths import Doubt, doubt, formula_end
 
 LONGEST_LABEL = 300
@@ -287,6 +287,9 @@ class _Reader:
     # ── emphasis ──────────────────────────────────────────────────────────────────────────────
     def _delimiter(self, token: str, at: int) -> None:
         if len(token) > LONGEST_RUN:
+            return
+        if token[0] == "_" and not self._ended and may_be_of_address(self._text, at, self._at):
+            self._found.hold = at
             return
         opens, closes = _flanks(self._text, at, self._at)
         left = len(token)

@@ -303,6 +303,10 @@ async def test_second_process_on_the_same_database_is_refused(
 
 
 async def test_version_and_help(tmp_path: Path) -> None:
+    assert (await command("--version", folder=tmp_path))[0] == 0
+    code, out, _ = await command(folder=tmp_path)
+    assert code == 2
+    assert "doctor" in out
     code, out, _ = await command("version", folder=tmp_path)
     assert (code, out) == (0, "threadline 0.1.0\n")
     code, out, _ = await command("--help", folder=tmp_path)
@@ -345,6 +349,7 @@ async def test_terminal_talks_to_a_bot_that_runs_already(model: ModelSim, tmp_pa
         Answer(match="story", text="Once there was a thread. " * 12, wait_at=20),
         Answer(match="badly", fault="bad_key"),  # joined with the question after it
         Answer(match="first", text="One."),
+        Answer(match="wonder", reasoning="Let me see. " * 20, text="**Two**.", rate=200),
     )
     environ = {
         "LLM": "openai:sim",
@@ -354,6 +359,7 @@ async def test_terminal_talks_to_a_bot_that_runs_already(model: ModelSim, tmp_pa
     async with BotProcess(tmp_path, environ) as bot:
         environ["HTTP_PORT"] = str(bot.http_port)
         assert await piped("the first", tmp_path, environ) == (0, "One.\n", "")
+        assert await piped("I wonder", tmp_path, environ) == (0, "**Two**.\n", "")
         code, out, err = await piped("and badly", tmp_path, environ)
         assert (code, out) == (1, "")
         assert "refused my key" in err
@@ -366,7 +372,7 @@ async def test_terminal_talks_to_a_bot_that_runs_already(model: ModelSim, tmp_pa
             await terminal.type("\x03")
             await terminal.shows("you>")
             await terminal.type("/help\r")
-            await terminal.shows("start over")
+            await terminal.asks_after("start over")
             await terminal.type("\x04")
             assert await terminal.ended() == 0
         assert (await model.last("story")).outcome == "gone"
@@ -390,9 +396,9 @@ async def test_control_c_stops_the_answer_and_not_the_program(
         await terminal.type("a story\r")
         await terminal.shows("Once there")
         await terminal.type("\x03")
-        await terminal.shows("Stopped.")
+        await terminal.asks_after("Stopped.")
         await terminal.type("again\r")
-        await terminal.shows("Still here.")
+        await terminal.asks_after("Still here.")
         await terminal.type("\x04")
         assert await terminal.ended() == 0
 
@@ -442,6 +448,12 @@ class Terminal:
         """Wait until `text` is written, since the last keys."""
         async with asyncio.timeout(30):
             while text not in self._screen:
+                await asyncio.sleep(0.02)
+
+    async def asks_after(self, text: str) -> None:
+        """Wait for the next prompt after `text`: keys before it may be another reader's."""
+        async with asyncio.timeout(30):
+            while "you>" not in self._screen.partition(text)[2]:
                 await asyncio.sleep(0.02)
 
     async def ended(self) -> int:

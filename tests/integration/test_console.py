@@ -27,6 +27,39 @@ class Lines:
             yield line
 
 
+class Screen(io.StringIO):
+    """Output that a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+async def pipe(folder: Path, line: str, out: io.StringIO) -> str:
+    """`echo LINE | threadline chat`."""
+    clock = SystemClock()
+    console = ConsoleAdapter(
+        conversation="main", lines=Lines(line), clock=clock, out=out, piped=True
+    )
+    adapters: dict[str, Adapter] = {console.name: console}
+    settings = load({"LLM": "echo", "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}"}, None)
+    async with open_core(settings, adapters, clock) as core, asyncio.timeout(20):
+        await console.run(core.intake)
+        await core.scheduler.drain(5)
+        assert console.turn is not None
+        reply = await core.library.reply(console.turn)
+        assert reply is not None
+        console.finish(reply.content)
+    return out.getvalue()
+
+
+async def test_an_answer_to_a_pipe_is_written_once_and_takes_nothing_over(tmp_path: Path) -> None:
+    """On a screen with its emphasis, in a file without; in both without control characters."""
+    for out, bold in ((Screen(), "\x1b[1mhi\x1b[22m"), (io.StringIO(), "**hi**")):
+        said = await pipe(tmp_path, "**hi** \x1b[31mred\u2028 \x07end", out)
+        assert said.count(f"{bold} [31mred end") == 1
+        assert said.count("I only repeat") == 1
+
+
 async def talk(folder: Path, *lines: str) -> str:
     out, clock = io.StringIO(), SystemClock()
     console = ConsoleAdapter(conversation="main", lines=Lines(*lines), clock=clock, out=out)

@@ -43,6 +43,14 @@ async def test_an_app_made_from_the_manifest_lacks_nothing(sim: SlackSim) -> Non
         assert "manifest-socket.json" in finding.advice
 
 
+async def test_a_slack_that_cannot_be_reached_is_no_fault_of_the_tokens(sim: SlackSim) -> None:
+    for method in ("auth.test", "apps.connections.open"):
+        await sim.call("fault", match=method, status=503, times=9)
+    failed = by_verdict(await socket_adapter(sim).check(), Verdict.FAILED)
+    assert set(failed) == {"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"}
+    assert {finding.advice for finding in failed.values()} == {"check the network, then try again"}
+
+
 async def test_each_missing_scope_is_named_with_what_fails(sim: SlackSim) -> None:
     await sim.scopes(["chat:write", "channels:read", "groups:read", "app_mentions:read"])
     failed = by_verdict(await socket_adapter(sim).check(), Verdict.FAILED)

@@ -169,6 +169,10 @@ async def test_the_same_made_up_id_is_another_conversation_for_another_user(
         ("user@localhost", 403),
         ("localhost/..", 403),
         ("[::1", 403),
+        ("localhost:none", 403),
+        ("localhost:99999", 403),
+        ("localhost?.evil.example", 403),
+        ("localhost#.evil.example", 403),
         ("", 403),
     ],
 )
@@ -203,6 +207,50 @@ async def test_pages_of_other_sites_are_refused(
     async with alice.http.post("/conversation", headers=headers) as response:
         assert response.status == status
     assert len(await alice.get("/conversation")) == len(before) + (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("chat.example.org", "https://chat.example.org", 200),
+        ("chat.example.org", "https://chat.example.org:8443", 200),  # `Host $host` on 8443
+        ("chat.example.org:8443", "https://chat.example.org:8443", 200),  # `Host $http_host`
+        ("chat.example.org:8080", "https://chat.example.org:8443", 200),  # `Host $host:$proxy_port`
+        ("127.0.0.1:{port}", "https://Chat.Example.org:8443", 200),  # no `proxy_set_header`
+        ("chat.example.org", "https://evil.example", 403),
+        ("chat.example.org", "https://evil.example:8443", 403),
+        ("chat.example.org", "https://chat.example.org.evil.example:8443", 403),
+        ("chat.example.org", "https://evil.chat.example.org:8443", 403),
+        ("chat.example.org", "https://chat.example.org@evil.example", 403),
+        ("chat.example.org", "https://evil.example/chat.example.org", 403),
+        ("chat.example.org", "https://user@chat.example.org:8443", 403),
+        ("chat.example.org", "https://chat.example.org?.evil.example", 403),
+        ("chat.example.org", "https://chat.example.org#.evil.example", 403),
+        ("chat.example.org", "https://chat.example.org:99999999", 403),
+        ("chat.example.org", "ftp://chat.example.org:8443", 403),
+        ("chat.example.org", "//chat.example.org", 403),
+        ("chat.example.org", "http://localhost:8443", 403),
+        ("chat.example.org", "null", 403),
+        ("evil.example", "https://chat.example.org:8443", 403),
+        ("evil.example:8443", "https://evil.example:8443", 403),  # a name that was rebound to us
+    ],
+)
+async def test_behind_a_proxy_the_port_of_an_allowed_name_does_not_matter(
+    site: Site, alice: Person, host: str, origin: str, status: int
+) -> None:
+    headers = {"Host": host.format(port=site.port), "Origin": origin}
+    async with alice.http.post("/conversation", headers=headers) as response:
+        assert response.status == status
+
+
+async def test_another_port_of_an_allowed_name_is_no_page_of_ours(alice: Person) -> None:
+    """A browser tells its pages apart from ours by `Sec-Fetch-Site`."""
+    headers = {"Host": "chat.example.org", "Origin": "https://chat.example.org:9999"}
+    for relation, status in (("same-origin", 200), ("same-site", 403), ("cross-site", 403)):
+        async with alice.http.post(
+            "/conversation", headers=headers | {"Sec-Fetch-Site": relation}
+        ) as response:
+            assert response.status == status
 
 
 async def test_a_form_of_another_site_could_not_ask(alice: Person) -> None:

@@ -70,7 +70,7 @@ def test_plain_text_of_markdown_is_plain_on_discord_too(markdown: str, shown: st
         ("[file](./a.md)", "file (./a.md)"),
         ("<me@e.org>", "me@e.org"),
         ("[`code`](https://e.org)", "[`code`](<https://e.org>)"),
-        ("[ref][1]\n\n[1]: https://e.org", "[ref](<https://e.org>)"),
+        ("[ref][1]\n\n[1]: https://e.org", "[ref](<https://e.org>)\n\n\\[1]: https://e.org"),
         ("![a cat](https://e.org/c.png)", "[a cat](<https://e.org/c.png>)"),
         ("![](https://e.org/c.png)", "<https://e.org/c.png>"),
         ("[![a cat](https://e.org/c.png)](https://e.org)", "[a cat](<https://e.org>)"),

@@ -208,6 +208,7 @@ def test_bold_beside_punctuation_in_every_script(text: str, bold: str) -> None:
 
 
 LITERAL = (
+    *("字_斜_字", "变量foo_bar_是整数", "a_b_é"),
     *("2**3**4", "x**2 + y**2", "snake_case_word", "a * b * c", "5*3*2", "COUNT(*), SUM(*)"),
     *("*.py and *.txt", "src/**/*.ts, a/**/*.ts", "rm *.o *.a", "dist/*, lib/*", "(*.a|*.b)"),
     *("(a)*(b)*(c)", "f(*args, **kwargs)"),
@@ -322,6 +323,55 @@ def test_a_bare_address_is_a_link(text: str, address: str) -> None:
     assert on_page(html_of(text)) == squeezed(text.replace("**", ""))
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://github.com/psf/black/blob/main/src/black/__init__.py",
+        "https://e.org/_a_/x_._y",
+        "https://e.org?a=_b_&c=_d_e",
+        "http://例え.jp/_b_/__c",
+    ],
+)
+@pytest.mark.parametrize(
+    "around", ["see {}, then", "({})", "_{}_ b", "**{}**的", "| a |\n|-|\n| {} |"]
+)
+def test_underscores_of_an_address_are_no_emphasis(address: str, around: str) -> None:
+    text = around.format(address)
+    assert f'<a href="{address.replace("&", "&amp;")}"' in html_of(text)
+    assert address in DISCORD.render(text)
+    assert address.replace("&", "&amp;") in Mrkdwn().convert(text)
+    assert address in styled(text)
+
+
+@pytest.mark.parametrize("more", ["init__.py now", ".", "x_", "_", "?a=_b"])
+def test_no_frame_takes_part_of_an_address_for_emphasis(more: str) -> None:
+    text = f"see https://e.org/__{more}"
+    for frame in frames(text, Measured(1_000)):
+        assert all(text.startswith(page.text) for page in frame.pages)
+
+
+def test_sources_are_shown_whether_a_link_uses_them_or_not() -> None:
+    text = 'As [1] says.\n\n[1]: https://a.org/_x_y\n[2]: <https://b.org> "T"\n'
+    for shown in (on_page(html_of(text)), on_discord(DISCORD.render(text)), Mrkdwn().convert(text)):
+        assert "[1]:" in squeezed(shown)
+        assert all(address in shown for address in ("https://a.org/_x_y", "https://b.org"))
+        assert "T" in shown
+    assert "[1](<https://a.org/_x_y>)" in DISCORD.render(text)
+
+
+def test_a_link_that_leads_into_our_own_site_is_text_on_the_page() -> None:
+    assert html_of("[a](./b.md) [c](#d) ![e](f.png) [g]()") == (
+        "<p>a (./b.md) c (#d) e (f.png) g</p>\n"
+    )
+    assert ">https://e.org</a>" in html_of("[](https://e.org)")
+    assert DISCORD.render("[g]()") == "g"
+
+
+def test_an_address_in_angle_brackets_stays_a_link_on_slack() -> None:
+    for text in ("[x](<https://e.org/a b>)", "[x]\n\n[x]: <https://e.org/a b>"):
+        assert SLACK.render(text) == text
+
+
 @pytest.mark.parametrize("text", ["`https://e.org`", "ftp://e.org", "a://b", "https://"])
 def test_what_is_no_address_is_no_link(text: str) -> None:
     assert "<a" not in html_of(text)
@@ -369,6 +419,8 @@ UNKIND = (
         "$a ",
         "\\(a ",
         "$$",
+        "https://_a",
+        "_a://",
     ),
     *("\\[\n", "$$\n", "||a ", "|", "| a ", "|-|\n", "<a ", "<http://", "https://", "a://", "<br>"),
     *(

@@ -124,6 +124,29 @@ def test_what_would_be_open_to_everybody_does_not_start(
         load(environ, None).require_consistent()
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://chat.example.org",
+        "chat.example.org:8443",
+        "chat.example.org/",
+        "*",
+        "*.example.org",
+    ],
+)
+def test_an_allowed_host_that_would_never_match_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"HTTP_ALLOWED_HOSTS.*the name alone"):
+        load({"HTTP_ALLOWED_HOSTS": f"a.example, {value}"}, None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "token"), [("SLACK_BOT_TOKEN", "xapp-1"), ("SLACK_APP_TOKEN", "xoxb-1")]
+)
+def test_slack_tokens_in_each_others_place_are_refused(setting: str, token: str) -> None:
+    with pytest.raises(SettingsError, match=f"{setting}: a token that begins with"):
+        load({setting: token}, None)
+
+
 def test_administrators_of_the_web_are_those_named_so() -> None:
     assert load({"ADMINS": "web:alice,discord:1,slack:T:U,web:bob"}, None).web_admins == (
         "alice",
