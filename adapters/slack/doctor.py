@@ -16,7 +16,7 @@ from adapters.slack.manifests import new_app_link
 from adapters.slack.needs import EVENTS, SCOPES
 from adapters.slack.web import WebApi
 from bot.domain import Finding, Verdict
-from bot.errors import PlatformError, Throttled, Unsettled
+from bot.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 
 _SECRET = re.compile(r"[0-9a-f]{32}")
 REINSTALL = "then install the app into the workspace again"
