@@ -92,6 +92,7 @@ class Gap:
         self._last = LastQuestions(platform=PLATFORM, inbox=inbox, look=look)
         self._reads = Reads(wire.clock)
         self._again: set[Spot] = set()
+        self._pauses: dict[int, float] = {}  # before the next try, of messages that are tried now
         self._conversations: asyncio.Task[Sequence[Conversation]] | None = None
 
     async def session(self) -> None:
@@ -114,7 +115,8 @@ class Gap:
         """A message could not be stored: it is brought again, by reading its place."""
         place = place_of(message.channel)
         if place is None or not isinstance(message.channel, Channel):
-            self._reads.begin(self._take_later(message), name="gap: again")
+            pause = self._pauses.pop(message.id, self._wire.waits.again)
+            self._reads.begin(self._take_later(message, pause), name="gap: again")
             return
         reading = _Reading(_spot(place), place, message.channel)
         if reading.spot not in self._again:  # once for all that fail meanwhile
@@ -317,10 +319,14 @@ class Gap:
         full = len(listed) == READ_AT_ONCE and bool(found)
         return full and found[-1].archive_timestamp > began
 
-    async def _take_later(self, message: discord.Message) -> None:
+    async def _take_later(self, message: discord.Message, pause: float) -> None:
         """Its place could not be found out: nothing can be read there, so it is taken in again."""
-        await self._wire.clock.sleep(self._wire.waits.again)
-        await self._take(message)
+        await self._wire.clock.sleep(pause)
+        self._pauses[message.id] = min(2 * pause, self._wire.waits.longest)
+        try:
+            await self._take(message)
+        finally:
+            self._pauses.pop(message.id, None)
 
     async def _read_later(self, reading: _Reading, seconds: float) -> None:
         await self._wire.clock.sleep(seconds)
