@@ -122,6 +122,28 @@ def test_how_long_to_wait_is_what_discord_says() -> None:
     assert http.wait_of({}, {"retry_after": 1e9}) == http.MOST_WAIT
 
 
+BAN, BUCKET = "error code: 1015", {"X-RateLimit-Bucket": "b", "X-RateLimit-Scope": "user"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "data", "everything"),
+    [
+        ({}, BAN, True),
+        ({"Via": "1.1 corporate"}, BAN, True),
+        ({}, {"retry_after": 5}, True),
+        ({"Via": "1.1 google"}, {"retry_after": 5}, False),
+        ({"Via": "1.1 google"}, {"global": True}, True),
+        ({"X-RateLimit-Scope": "global"}, None, True),
+        (BUCKET, {"global": "no"}, False),
+        *((BUCKET, odd, False) for odd in (None, [], 7, "", "<html>")),
+    ],
+)
+def test_only_a_ban_and_a_global_limit_concern_everything(
+    headers: dict[str, str], data: Any, everything: bool
+) -> None:
+    assert http.is_global(answer(429, headers), data) is everything
+
+
 @pytest.mark.parametrize("odd", [*ODD, "text", ["list"], {"a": {"_errors": None}}])
 def test_a_refusal_of_any_shape_is_a_refusal(odd: Any) -> None:
     """discord.py's own constructor raises over some."""
