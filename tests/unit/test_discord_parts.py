@@ -288,3 +288,11 @@ def test_the_parsers_are_looked_up_where_they_are_guarded() -> None:
     source = inspect.getsource(discord.gateway.DiscordWebSocket)
     assert "_discord_parsers = client._connection.parsers" in source
     assert "self._discord_parsers[event]" in source
+
+
+def test_an_answers_id_is_one_or_none() -> None:
+    for good in (5, "5"):
+        assert wire.id_in({"id": good}) == "5"
+    for odd in (None, "", "²", "9" * 40, -1, True, [], {}):
+        assert wire.id_in({"id": odd}) is None
+    assert [wire.id_in(odd) for odd in (None, [], "5")] == [None] * 3
