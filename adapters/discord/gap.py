@@ -18,10 +18,12 @@ import structlog
 from adapters.discord import wire as w
 from adapters.discord.changes import Changes
 from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, Kind, Place, place_of
+from adapters.discord.fitting import fitted
 from adapters.discord.places import read_place
 from adapters.discord.plans import Newest, not_shown, to_read
 from adapters.discord.questions import Look
 from adapters.discord.reading import READ_AT_ONCE, read_page
+from adapters.discord.shapes import THREAD
 from adapters.discord.wire import Wire, id_in
 from bot.domain import Conversation, Incoming
 from bot.errors import PlatformError, StoreUnavailable, Unsettled
@@ -377,9 +379,10 @@ def _spot(place: Place) -> Spot:
 
 
 def _thread_of(parent: discord.TextChannel | discord.ForumChannel, data: Any) -> Any:
-    """An archived thread from Discord's JSON; None when discord.py cannot read it."""
+    """An archived thread from Discord's JSON; None when it does not say which it is."""
     try:
-        return discord.Thread(guild=parent.guild, state=parent._state, data=data)
+        known: Any = fitted(data, THREAD)
+        return discord.Thread(guild=parent.guild, state=parent._state, data=known)
     except Exception as error:  # noqa: BLE001
         # A thread's boundary: whatever is odd in it, the others of the list are read.
         log.error("an archived thread cannot be read", id=id_in(data), error=repr(error))
