@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from adapters.slack import payloads
@@ -18,6 +19,9 @@ MOST_DEPTH = 12
 
 MOST_ROWS = 500
 """Rows read of a table; an excerpt has no room for more."""
+
+MOST_WORDS = 1_000
+"""Texts read of a block that is unknown here."""
 
 # What people see of a block or element that is unknown here, in the order in which it is shown.
 # fmt: off
@@ -261,7 +265,7 @@ def _point(point: Payload) -> str:
 # ── anything else ─────────────────────────────────────────────────────────────────────────────
 def _anything(block: Payload, depth: int) -> str:
     """The words in a block that is not known here."""
-    return "\n".join(dict.fromkeys(_words(block, depth + 1)))
+    return "\n".join(dict.fromkeys(islice(_words(block, depth + 1), MOST_WORDS)))
 
 
 def _words(value: Any, depth: int) -> Iterator[str]:
