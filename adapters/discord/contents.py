@@ -19,15 +19,23 @@ Said = Callable[[str], str]
 
 SUPPRESS_EMBEDS = 1 << 2  # a message's flag: its embeds are not shown
 # Embeds that Discord makes of a link in the text, and how much of one is told.
+FIELD = ("name", "value")
 UNFURLED, UNFURLED_CHARACTERS = frozenset({"link", "article", "video", "gifv", "image"}), 600
 DEEPEST, MOST_PIECES = 12, 200  # of components, which nest
 
+DEEPEST_FORWARD = 3  # of forwards in forwards
+
 BUTTON, SELECTS = 2, frozenset({3, 5, 6, 7, 8})
-IMAGES = frozenset({11, 12})  # thumbnail, media gallery
+COMPONENT_TEXTS = ("title", "content", "text", "label", "name", "description")
+AN_IMAGE = "(an image)"  # without a description
 
 
-def shown(raw: Any, said: Said) -> list[str]:
-    """Everything that a message shows beside its text, in the order in which it is seen."""
+def shown(raw: Any, said: Said, depth: int = 0) -> list[str]:
+    """Everything that a message shows beside its text, in the order in which it is seen.
+
+    `depth` is how many forwards it is in.
+    """
+    forwarded = snapshots(raw) if depth < DEEPEST_FORWARD else ()
     found = [
         *(excerpt("Attachment", text) for text in _attachments(raw, said)),
         *(excerpt("Sticker", words(sticker, "name")) for sticker in _stickers(raw)),
@@ -35,16 +43,16 @@ def shown(raw: Any, said: Said) -> list[str]:
         excerpt("Components", component_text(raw, said)),
         excerpt("Poll", _poll(raw, said)),
         excerpt("Activity invitation", _activity(raw)),
-        *(excerpt("Forwarded message", whole_text(inner, said)) for inner in snapshots(raw)),
+        *(excerpt("Forwarded message", whole_text(one, said, depth + 1)) for one in forwarded),
     ]
     return [text for text in found if text]
 
 
-def whole_text(raw: Any, said: Said) -> str:
+def whole_text(raw: Any, said: Said, depth: int = 0) -> str:
     """A message's text and everything else that it shows, for a quotation."""
     components = component_text(raw, said)
     labelled = excerpt("Components", components)
-    rest = [components if text == labelled else text for text in shown(raw, said)]
+    rest = [components if text == labelled else text for text in shown(raw, said, depth)]
     return joined([said(words(raw, "content")), *rest])
 
 
@@ -140,12 +148,15 @@ def _embed(embed: Mapping[str, Any], said: Said, content: str) -> str:
         said(words(part(embed, "footer"), "text")),
     ]
     text = "\n\n".join(line for line in lines if line)
-    return text or ("(an image)" if part(embed, "image") and url not in content else "")
+    pictured = any(part(embed, name) for name in ("image", "thumbnail", "video"))
+    linked = bool(url) and url in content  # the link itself says as much
+    return text or (AN_IMAGE if pictured and not linked else "")
 
 
 def _field(field: Mapping[str, Any], said: Said) -> str:
-    name, value = said(words(field, "name")), said(words(field, "value"))
-    return f"{name}: {value}" if name and value else name or value
+    """Authors of embeds fill a name or value that they want empty with zero-width spaces."""
+    pair = (said(words(field, name)).strip("\u200b\u200c\u200d\u2060\ufeff") for name in FIELD)
+    return ": ".join(filter(None, pair))
 
 
 def _image(media: Mapping[str, Any], said: Said) -> str:
@@ -181,9 +192,11 @@ def _component(component: Mapping[str, Any], said: Said) -> str:
         label = words(component, "label") or words(part(component, "emoji"), "name")
         return f"[{label}]" if label else ""
     if kind in SELECTS:
-        placeholder = words(component, "placeholder")
-        return f"[{placeholder}]" if placeholder else ""
-    if kind in IMAGES or part(component, "media"):
-        return _image(component, said)
-    texts = (words(component, name) for name in ("content", "label", "name", "description"))
+        chosen = (one for one in parts(component, "options") if one.get("default") is True)
+        label = ", ".join(filter(None, (words(one, "label") for one in chosen)))
+        label = label or words(component, "placeholder")
+        return f"[{label}]" if label else ""
+    if part(component, "media"):
+        return _image(component, said) or AN_IMAGE
+    texts = (words(component, name) for name in COMPONENT_TEXTS)
     return "\n".join(said(text) for text in texts if text)

@@ -18,10 +18,12 @@ import structlog
 from adapters.discord import wire as w
 from adapters.discord.changes import Changes
 from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, Kind, Place, place_of
+from adapters.discord.fitting import fitted
 from adapters.discord.places import read_place
 from adapters.discord.plans import Newest, not_shown, to_read
 from adapters.discord.questions import Look
 from adapters.discord.reading import READ_AT_ONCE, read_page
+from adapters.discord.shapes import THREAD
 from adapters.discord.wire import Wire, id_in
 from bot.domain import Conversation, Incoming
 from bot.errors import PlatformError, StoreUnavailable, Unsettled
@@ -92,6 +94,7 @@ class Gap:
         self._last = LastQuestions(platform=PLATFORM, inbox=inbox, look=look)
         self._reads = Reads(wire.clock)
         self._again: set[Spot] = set()
+        self._pauses: dict[int, float] = {}  # before the next try, of messages that are tried now
         self._conversations: asyncio.Task[Sequence[Conversation]] | None = None
 
     async def session(self) -> None:
@@ -114,7 +117,8 @@ class Gap:
         """A message could not be stored: it is brought again, by reading its place."""
         place = place_of(message.channel)
         if place is None or not isinstance(message.channel, Channel):
-            self._reads.begin(self._take_later(message), name="gap: again")
+            pause = self._pauses.pop(message.id, self._wire.waits.again)
+            self._reads.begin(self._take_later(message, pause), name="gap: again")
             return
         reading = _Reading(_spot(place), place, message.channel)
         if reading.spot not in self._again:  # once for all that fail meanwhile
@@ -317,10 +321,14 @@ class Gap:
         full = len(listed) == READ_AT_ONCE and bool(found)
         return full and found[-1].archive_timestamp > began
 
-    async def _take_later(self, message: discord.Message) -> None:
+    async def _take_later(self, message: discord.Message, pause: float) -> None:
         """Its place could not be found out: nothing can be read there, so it is taken in again."""
-        await self._wire.clock.sleep(self._wire.waits.again)
-        await self._take(message)
+        await self._wire.clock.sleep(pause)
+        self._pauses[message.id] = min(2 * pause, self._wire.waits.longest)
+        try:
+            await self._take(message)
+        finally:
+            self._pauses.pop(message.id, None)
 
     async def _read_later(self, reading: _Reading, seconds: float) -> None:
         await self._wire.clock.sleep(seconds)
@@ -371,9 +379,10 @@ def _spot(place: Place) -> Spot:
 
 
 def _thread_of(parent: discord.TextChannel | discord.ForumChannel, data: Any) -> Any:
-    """An archived thread from Discord's JSON; None when discord.py cannot read it."""
+    """An archived thread from Discord's JSON; None when it does not say which it is."""
     try:
-        return discord.Thread(guild=parent.guild, state=parent._state, data=data)
+        known: Any = fitted(data, THREAD)
+        return discord.Thread(guild=parent.guild, state=parent._state, data=known)
     except Exception as error:  # noqa: BLE001
         # A thread's boundary: whatever is odd in it, the others of the list are read.
         log.error("an archived thread cannot be read", id=id_in(data), error=repr(error))

@@ -160,7 +160,8 @@ class Connection:
         self._client, self._clock, self._lost = client, clock, lost
         self._next: dict[str, Any] = {"initial": True}
         self._pauses = _pauses()
-        self._established, self._begun = False, 0.0
+        self._reached = self._established = False
+        self._begun = 0.0
         self._short = 0  # connections in a row that ended soon
         self._broke_at: int | None = None
 
@@ -179,7 +180,8 @@ class Connection:
 
     async def _failure(self) -> Exception:
         """Serve one connection, and say how it ended; what comes next is prepared."""
-        self._established, self._begun = False, self._clock.monotonic()
+        self._reached = self._established = False
+        self._begun = self._clock.monotonic()
         try:
             await self._serve()
         except ReconnectWebSocket as error:
@@ -217,7 +219,7 @@ class Connection:
         connecting = Socket.from_client(self._client, **self._next)
         async with asyncio.timeout(CONNECT_SECONDS):
             socket = await connecting
-        self._client.ws = socket
+        self._client.ws, self._reached = socket, True
         self._next = {"initial": False}
         deadline = self._clock.monotonic() + CONNECT_SECONDS
         try:
@@ -245,7 +247,11 @@ class Connection:
         return before != self._broke_at
 
     def _resume(self, *, resume: bool) -> None:
-        """What the next connection begins with: the session that there was, or a new one."""
+        """What the next connection begins with: the session that there was, or a new one.
+
+        The address that READY named for resuming may be one that does not answer any more; after
+        one attempt the session is resumed at Discord's usual address.
+        """
         socket = self._client.ws
         self._next = {"initial": False}
         if resume and socket is not None and socket.session_id and socket.sequence is not None:
@@ -253,7 +259,7 @@ class Connection:
                 "resume": True,
                 "session": socket.session_id,
                 "sequence": socket.sequence,
-                "gateway": socket.gateway,
+                "gateway": socket.gateway if self._reached else None,
             }
 
 

@@ -180,20 +180,22 @@ def scope_of(route: Route) -> str:
     return f"{KINDS.get(what, what)}:{major}" if major else KINDS.get(what, what)
 
 
+_ABOUT_A_BUCKET = ("X-RateLimit-Scope", "X-RateLimit-Bucket", "X-RateLimit-Remaining")
+
+
 def is_global(response: aiohttp.ClientResponse, data: Any) -> bool:
     """Whether a 429 concerns everything: Discord says so, or the address is banned.
 
-    A ban comes from Discord's edge: without Via and without a word about a bucket, or as a page.
+    A ban comes from Discord's edge: as a page, or without Via, and without a word about a bucket.
     """
-    headers = response.headers
-    if not isinstance(data, dict):
-        return True
-    if headers.get("X-RateLimit-Global", "").lower() == "true" or data.get("global") is True:
+    headers, said = response.headers, data if isinstance(data, dict) else {}
+    if headers.get("X-RateLimit-Global", "").lower() == "true" or said.get("global") is True:
         return True
     if headers.get("X-RateLimit-Scope") == "global":
         return True
-    about = ("Via", "X-RateLimit-Scope", "X-RateLimit-Bucket", "X-RateLimit-Remaining")
-    return not any(headers.get(name) for name in about)
+    if any(headers.get(name) for name in _ABOUT_A_BUCKET):
+        return False
+    return not isinstance(data, dict) or not headers.get("Via")
 
 
 def wait_of(headers: Mapping[str, str], data: Any) -> float:

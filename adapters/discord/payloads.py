@@ -15,7 +15,6 @@ from adapters.discord.fitting import JSON, REQUIRED, Unfit, fitted, snowflake
 from adapters.discord.shapes import MESSAGE, UNNAMED, USER
 
 DEFAULT, REPLY = 0, 19
-FORWARD = 1  # a reference's type
 _USERS = re.compile(r"<@!?([0-9]{1,20})>")
 _ROLES = re.compile(r"<@&([0-9]{1,20})>")
 # What decides whether, where and by whom something was asked. Discord sends all of it.

@@ -10,7 +10,7 @@ import structlog
 from adapters.discord import payloads
 from adapters.discord import wire as w
 from adapters.discord.events import DIRECT_MESSAGES, Kind, Place, place_of
-from adapters.discord.fitting import Unfit, fitted, shape_of
+from adapters.discord.fitting import Unfit, fitted, number, shape_of
 from adapters.discord.shapes import CHANNEL, THREAD
 from adapters.discord.wire import Wire
 from bot.domain import Visibility
@@ -43,7 +43,7 @@ async def read_place(
     )
     client = await wire.client()
     guild = client.get_guild(payloads.identity(raw, "guild_id") or 0)
-    if guild is None or payloads.whole(raw, "type") is None:
+    if guild is None or _kind_of(raw) is None:
         return _unseen(raw)
     try:
         return place_of(_parsed(client, guild, raw))
@@ -54,7 +54,7 @@ async def read_place(
 
 def _parsed(client: discord.Client, guild: discord.Guild, raw: Any) -> Any:
     state: Any = client._connection
-    kind = payloads.whole(raw, "type")
+    kind = _kind_of(raw)
     if kind in THREADS:
         data: Any = fitted(raw, THREAD)
         return discord.Thread(guild=guild, state=state, data=data)
@@ -71,11 +71,21 @@ def _unseen(raw: Any) -> Place | None:
     Raises Unsettled where the answer does not say what it is: it is asked for again.
     """
     own, guild = payloads.identity(raw, "id"), payloads.identity(raw, "guild_id")
-    parent, kind = payloads.identity(raw, "parent_id"), payloads.whole(raw, "type")
-    if kind == DIRECT and own is not None:
+    parent, kind = payloads.identity(raw, "parent_id"), _kind_of(raw)
+    if own is not None and kind == DIRECT:
         return Place(Kind.DIRECT, DIRECT_MESSAGES, str(own))
+    if kind is not None and kind not in (*THREADS, *CHATS):
+        return None
     if own is None or kind is None or guild is None or (kind in THREADS and parent is None):
         raise Unsettled("Discord's answer does not say what the channel is")
     if kind in THREADS:
         return Place(Kind.THREAD, str(guild), str(parent), str(own), visibility=Visibility.PRIVATE)
-    return Place(Kind.CHAT, str(guild), str(own)) if kind in CHATS else None
+    return Place(Kind.CHAT, str(guild), str(own))
+
+
+def _kind_of(raw: Any) -> int | None:
+    """A channel's type; None where the answer does not say."""
+    try:
+        return number(raw["type"])
+    except (Unfit, KeyError, TypeError):
+        return None

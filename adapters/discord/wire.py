@@ -8,7 +8,7 @@ by its publisher; all others by `Wire.ask`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from discord.http import handle_message_parameters
 from discord.utils import MISSING
 
 from adapters.discord.http import GLOBAL, Limited, wait_of
+from adapters.discord.payloads import identity
 from adapters.discord.upkeep import Upkeep
 from bot.domain import ConversationKey
 from bot.errors import Gone, PlatformError, Refused, Throttled, Unsettled
@@ -277,5 +278,5 @@ class Wire:
 
 def id_in(answer: object) -> str | None:
     """The id of what an answer describes; None when it has none."""
-    found = answer.get("id") if isinstance(answer, Mapping) else None
-    return str(found) if isinstance(found, str | int) and str(found).isdigit() else None
+    found = identity(answer, "id")
+    return None if found is None else str(found)

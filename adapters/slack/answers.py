@@ -56,6 +56,11 @@ class Answer:
         return [message for message in self.items("messages") if is_ts(message.get("ts"))]
 
     @property
+    def has_more(self) -> bool:
+        """Whether Slack says that this is not the last page."""
+        return self.data.get("has_more") is True
+
+    @property
     def next_cursor(self) -> str | None:
         """Where the next page begins; None on the last one."""
         value = self.mapping("response_metadata").get("next_cursor")

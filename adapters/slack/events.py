@@ -75,12 +75,6 @@ def ids_in(event: Payload, me: Identity) -> tuple[str, ...]:
     return tuple(dict.fromkeys((ident(event, "user"), *content.ids_in(event, me.user))))
 
 
-def people_in(event: Payload) -> tuple[str, ...]:
-    """The users whose names the text needs: its author and those it mentions."""
-    own = slack_text.people(content.own(event))
-    return tuple(dict.fromkeys((ident(event, "user"), *own)))
-
-
 def read(
     body: Payload, me: Identity, names: Mapping[str, str], kind: str | None = None
 ) -> Incoming | None:

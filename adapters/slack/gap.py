@@ -23,7 +23,17 @@ from adapters.slack.answers import Answer, latest_reply
 from adapters.slack.changes import Changes
 from adapters.slack.events import PLATFORM, position
 from adapters.slack.pace import ReadPace
-from adapters.slack.plans import PAGE, Message, Place, goes_on, places, stamp, to_read
+from adapters.slack.plans import (
+    PAGE,
+    Message,
+    Place,
+    goes_on,
+    newest_of,
+    oldest_of,
+    places,
+    stamp,
+    to_read,
+)
 from adapters.slack.questions import Look
 from adapters.slack.workspace import Workspace
 from bot.domain import Conversation, Incoming
@@ -47,12 +57,16 @@ NAMES_SECONDS = 5.0  # for people's names; nobody waits for an acknowledgement h
 
 @dataclass(slots=True)
 class _History:
-    """A channel as it is being read, the newest first."""
+    """A channel as it is being read, the newest first.
+
+    Where the next page begins is told by `cursor`, or else by `before`, the oldest ts so far.
+    """
 
     place: Place
     after: int
     read: list[Message] = field(default_factory=list)
     cursor: str | None = None
+    before: str | None = None
     whole: bool = False
 
 
@@ -255,12 +269,15 @@ class Gap:
                 channel=place.id,
                 oldest=stamp(oldest),
                 limit=PAGE,
+                latest=history.before,
                 cursor=history.cursor,
             )
-            history.read += answer.messages()
-            history.cursor = _next(answer, history.cursor)
-            more = history.cursor is not None and bool(history.read)
-            if more and goes_on(history.read, history.after, place.roots):
+            page, history.cursor = answer.messages(), _next(answer, history.cursor)
+            if answer.has_more and history.cursor is None:
+                history.before = oldest_of(page, history.before)
+            history.read += page
+            more = history.cursor is not None or answer.has_more
+            if more and history.read and goes_on(history.read, history.after, place.roots):
                 return True
             history.whole = True
         said = [m for m in reversed(history.read) if position(m["ts"]) > history.after]
@@ -278,10 +295,13 @@ class Gap:
             limit=PAGE,
             cursor=thread.cursor,
         )
-        found = answer.messages()
-        await self._bring(thread.place, [m for m in found if m["ts"] != thread.root])
+        found = [m for m in answer.messages() if m["ts"] != thread.root]
+        await self._bring(thread.place, found)
         thread.cursor = _next(answer, thread.cursor)
         if thread.cursor is not None:
+            return True
+        if answer.has_more:
+            thread.unread[thread.root] = newest_of(found, thread.after)
             return True
         self._thread_ended(thread)
         return False

@@ -13,6 +13,7 @@ from adapters.slack.answers import latest_reply
 from adapters.slack.events import DIRECT, position
 from adapters.slack.workspace import kind_of
 from bot.domain import Conversation
+from bot.errors import Unsettled
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -103,6 +104,25 @@ def to_read(read: Sequence[Message], after: int, roots: Iterable[int]) -> dict[i
         if (latest := latest_reply(message)) and position(latest) > max(after, root)
     }
     return changed | {root: after for root in roots if root < oldest and root not in seen}
+
+
+def oldest_of(page: Sequence[Message], before: str | None) -> str:
+    """Where to read on in a channel where Slack has more, and gives no cursor: before this ts.
+
+    Raises Unsettled when the page is not older than `before`, where it should have begun.
+    """
+    found = min((str(m["ts"]) for m in page), key=position, default=None)
+    if found is None or (before is not None and position(found) >= position(before)):
+        raise Unsettled("Slack has more messages, and does not say where")
+    return found
+
+
+def newest_of(page: Sequence[Message], after: int) -> int:
+    """The same in a thread, whose pages come the other way round: after this position."""
+    found = max((position(m["ts"]) for m in page), default=after)
+    if found <= after:
+        raise Unsettled("Slack has more replies, and does not say where")
+    return found
 
 
 def stamp(position: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from adapters.slack import payloads
@@ -19,17 +20,22 @@ MOST_DEPTH = 12
 MOST_ROWS = 500
 """Rows read of a table; an excerpt has no room for more."""
 
+MOST_WORDS = 1_000
+"""Texts read of a block that is unknown here."""
+
 # What people see of a block or element that is unknown here, in the order in which it is shown.
 # fmt: off
 _SHOWN = (
-    "title", "subtitle", "author_name", "provider_name", "label", "text", "fields", "description",
-    "body", "markdown", "content", "summary", "message", "placeholder", "hint", "name",
-    "display_text", "url", "element", "elements", "items", "columns", "rows", "cells", "children",
-    "blocks", "cards", "slides", "tasks", "steps", "details", "output", "sources", "options",
-    "initial_value", "initial_option", "initial_options", "call", "v1", "hero_image", "accessory",
-    "actions", "alt_text", "fallback", "footer",
+    "rich_text_title", "title", "subtitle", "heading", "author_name", "provider_name", "label",
+    "text", "fields", "description", "body", "markdown", "content", "summary", "message",
+    "placeholder", "hint", "name", "display_text", "url", "element", "elements", "items",
+    "columns", "rows", "cells", "children", "child_blocks", "blocks", "cards", "slides", "tasks",
+    "steps", "details", "output", "sources", "options", "initial_value", "initial_option",
+    "initial_options", "initial_date", "initial_time", "call", "v1", "hero_image", "accessory",
+    "actions", "alt_text", "fallback", "caption", "footer",
 )
 # fmt: on
+_UNSEEN = frozenset({"confirm", "metadata", "state", "style", "filter"})  # or not until a click
 _PIPE = re.compile(r"<([^<>|]*)\|([^<>]*)>|\|")
 
 
@@ -238,10 +244,28 @@ def _number(element: Payload, key: str) -> int:
     return value if isinstance(value, int) and 0 <= value < 1_000 else 0
 
 
+# ── charts ────────────────────────────────────────────────────────────────────────────────────
+def _chart_block(block: Payload, _depth: int) -> str:
+    """A chart's numbers, a line for each slice of a pie or each line of a graph."""
+    chart = table(block, "chart")
+    axes = table(chart, "axis_config")
+    lines = [label(block, "title"), *(text(axes, name) for name in ("x_label", "y_label"))]
+    lines += [_point(segment) for segment in items(chart, "segments")]
+    for series in items(chart, "series"):
+        points = ", ".join(filter(None, map(_point, items(series, "data"))))
+        lines.append(": ".join(filter(None, (label(series, "name"), points))))
+    return "\n".join(filter(None, lines))
+
+
+def _point(point: Payload) -> str:
+    value = _cell(point.get("value"), 0)
+    return " ".join(filter(None, (label(point, "label"), value)))
+
+
 # ── anything else ─────────────────────────────────────────────────────────────────────────────
 def _anything(block: Payload, depth: int) -> str:
     """The words in a block that is not known here."""
-    return "\n".join(dict.fromkeys(_words(block, depth + 1)))
+    return "\n".join(dict.fromkeys(islice(_words(block, depth + 1), MOST_WORDS)))
 
 
 def _words(value: Any, depth: int) -> Iterator[str]:
@@ -260,8 +284,18 @@ def _words(value: Any, depth: int) -> Iterator[str]:
                 yield found if key != "url" else f"<{escaped(found)}>"
             elif isinstance(found, list | Mapping):
                 yield from _words(found, depth + 1)
+        yield from _elsewhere(value, depth)
     elif isinstance(value, str) and value.strip():
         yield value
+
+
+def _elsewhere(value: Payload, depth: int) -> Iterator[str]:
+    """The words in objects under names that are not known; a bare string may be an id."""
+    for key, found in value.items():
+        if key in _SHOWN or key in _UNSEEN:
+            continue
+        for one in payloads.objects(found if isinstance(found, list) else [found]):
+            yield from _words(one, depth + 1)
 
 
 _BLOCKS: Mapping[str, Callable[[Payload, int], str]] = {
@@ -287,4 +321,5 @@ _BLOCKS: Mapping[str, Callable[[Payload, int], str]] = {
     "file": _file,
     "table": _markdown_table,
     "data_table": _markdown_table,
+    "data_visualization": _chart_block,
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -18,7 +19,7 @@ from adapters.slack.answers import Answer
 from adapters.slack.events import Identity
 from adapters.slack.faults import TOKEN_ERRORS
 from adapters.slack.web import WebApi, web_client
-from bot.errors import CannotStart, Gone, PlatformError, Refused, Throttled
+from bot.errors import CannotStart, Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.ports import Clock
 
 log = structlog.stdlib.get_logger(__name__)
@@ -81,7 +82,10 @@ async def socket_url(app_token: str, api: WebApi, clock: Clock) -> str:
     """The address of one Socket Mode connection; waits likewise. Raises CannotStart."""
 
     async def ask() -> str:
-        return (await open_connection(app_token, api)).text("url")
+        url = (await open_connection(app_token, api)).text("url")
+        if not is_socket_url(url):
+            raise Unsettled("Slack's answer has no address of a web socket")
+        return url
 
     try:
         return await reached(ask, clock)
@@ -89,6 +93,15 @@ async def socket_url(app_token: str, api: WebApi, clock: Clock) -> str:
         raise CannotStart(
             f"Slack refuses SLACK_APP_TOKEN ({error}): {app_token_advice(str(error))}."
         ) from error
+
+
+def is_socket_url(url: str) -> bool:
+    """Whether Socket Mode can connect to it."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no address at all, or no port
+        return False
 
 
 async def open_connection(app_token: str, api: WebApi) -> Answer:

@@ -162,6 +162,21 @@ async def test_a_close_code_of_any_kind_leads_to_the_next_connection(
     await others_are_heard(sim, inbox)
 
 
+async def test_an_address_for_resuming_that_does_not_answer_is_left(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
+    """The session goes on at Discord's usual address."""
+    dead = "ws://127.0.0.1:1/"
+    await sim.call("fault_event", name="READY", put={"d.resume_gateway_url": dead})
+    async with running(sim, inbox) as adapter:
+        await others_are_heard(sim, inbox)
+        await sim.disconnect("op7")
+        await received(inbox, await sim.mention("while it connects again"))
+        await others_are_heard(sim, inbox)
+        assert adapter.health().ok
+    assert inbox.connections == 1
+
+
 BROKEN_SESSIONS: list[dict[str, Any]] = [
     {"op": 10, "remove": ["d"]},
     {"op": 10, "put": {"d.heartbeat_interval": "soon"}},

@@ -76,7 +76,6 @@ def arm(sim: LocalDiscord, method: str, path: str, trouble: Mapping[str, Any]) -
         fault = Fault(pattern=f"{method} {API}{path}", times=FOR_EVER, **trouble)
         sim.simulator.faults.append(fault)
     else:
-        asyncio.get_running_loop()
         until_ = asyncio.get_running_loop().time() + LONG
         sim.simulator.limits.throttles.append(Throttle(f"{method} {path}", until_, scope))
 

@@ -132,6 +132,8 @@ async def test_a_proxy_that_is_not_http_is_named_at_the_start(
         ("https://[::1]/x", {"HTTPS_PROXY": "http://p:1"}, None),
         ("https://localhost/x", {"ALL_PROXY": "http://p:1"}, None),
         ("https://a.test", {}, None),
+        ("https://a.test", {"HTTPS_PROXY": "//p:1"}, "http://p:1"),
+        ("https://a.test", {"HTTPS_PROXY": " http://p:1 "}, "http://p:1"),
     ],
 )
 def test_the_proxy_of_an_address(
@@ -140,6 +142,25 @@ def test_the_proxy_of_an_address(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert proxies.proxy_for(url) == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["http://h:port", "http://[bad", "http://", "http://u:pass@a b:1"]
+)
+async def test_a_proxy_that_is_no_address_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", value)
+    with pytest.raises(CannotStart, match="no address: write it as http://HOST:PORT") as refusal:
+        proxies.http_proxy_for("https://a.test")
+    assert "pass" not in str(refusal.value)
+    found = proxies.finding("Slack", "https://a.test")
+    assert found.verdict is Verdict.FAILED and "pass" not in found.detail
+    for adapter in (
+        DiscordAdapter(token=c.SIM_TOKEN, clock=SystemClock()),
+        SlackAdapter(bot_token="xoxb-x", clock=SystemClock()),
+    ):
+        assert any(f.verdict is Verdict.FAILED for f in await adapter.check())
 
 
 def test_libraries_are_told_that_loopback_is_direct() -> None:

@@ -109,10 +109,11 @@ async def test_the_first_start_ever_answers_nothing_of_the_past(sim: SlackSim) -
         assert await reads(sim, 0) == []
 
 
+@pytest.mark.parametrize("without", [[], ["response_metadata"]])
 async def test_long_histories_are_read_page_by_page_and_brought_in_order(
-    sim: SlackSim, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
+    sim: SlackSim, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch, without: list[str]
 ) -> None:
-    """In a channel the newest page comes first, in a thread the oldest."""
+    """In a channel the newest page comes first, in a thread the oldest; even without a cursor."""
     monkeypatch.setattr("adapters.slack.gap.PAGE", 20)
     questions = [f"q{n}" for n in range(50)]
     for text in questions:
@@ -121,6 +122,7 @@ async def test_long_histories_are_read_page_by_page_and_brought_in_order(
     for text in replies:
         await sim.say(ids.ALICE, ids.GENERAL, text, thread_ts=root)
     await away(sim)
+    await sim.call("fault", pattern=r".*conversations\.(history|replies)", times=99, remove=without)
     before = await now(sim)
     async with running(sim, inbox):
         await until(lambda: len(inbox.received) >= 95)

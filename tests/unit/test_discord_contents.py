@@ -117,6 +117,45 @@ async def test_a_card_that_is_not_shown_is_not_told(client: Fed) -> None:
     assert got.text == "https://news.example/1"
 
 
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"embeds": [{"type": "rich", "image": {"url": "u"}}]}, "Embed:\n> (an image)"),
+        ({"embeds": [{"type": "rich", "thumbnail": {"url": "u"}}]}, "Embed:\n> (an image)"),
+        ({"embeds": [{"type": "image", "url": "h", "thumbnail": {"url": "u"}}]}, ""),
+        ({"embeds": [{"fields": [{"name": "\u200b", "value": "v"}]}]}, "Embed:\n> v"),
+        ({"components": [{"type": 12, "items": [{"media": {}}]}]}, ""),
+        (
+            {"components": [{"type": 12, "items": [{"media": {"url": "u"}}]}]},
+            "Components:\n> (an image)",
+        ),
+        (
+            {"components": [{"type": 99, "title": "T", "component": {"type": 10, "content": "C"}}]},
+            "Components:\n> T\n>\n> C",
+        ),
+        (
+            {
+                "components": [
+                    {"type": 3, "options": [{"label": "A"}, {"label": "B", "default": True}]}
+                ]
+            },
+            "Components:\n> [B]",
+        ),
+    ],
+)
+async def test_what_has_no_words_is_named(client: Fed, fields: dict[str, Any], text: str) -> None:
+    got = asked(client, "message_plain", content="h?", **fields)
+    assert got.text == "\n\n".join(filter(None, ("h?", text)))
+
+
+async def test_forwards_of_forwards_end_somewhere(client: Fed) -> None:
+    inner: dict[str, Any] = {"content": "the last"}
+    for number in range(300, 0, -1):
+        inner = {"content": f"forward {number}", "message_snapshots": [{"message": inner}]}
+    got = asked(client, "message_plain", message_snapshots=[{"message": inner}])
+    assert "forward 3" in got.text and "forward 4" not in got.text
+
+
 async def test_what_is_told_is_bounded(client: Fed) -> None:
     card = {"type": "rich", "title": "t" * 256, "description": "word " * 900}
     got = asked(client, "message_plain", embeds=[card] * 10)

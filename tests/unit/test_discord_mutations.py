@@ -26,7 +26,7 @@ from adapters.discord.state import State
 from adapters.discord.wire import Wire
 from bot.clock import SystemClock
 from bot.domain import Address, Incoming
-from bot.errors import PlatformError
+from bot.errors import PlatformError, Unsettled
 from bot.ports import Inbox
 from bot.reply.pacer import Pacer
 from tests.fixtures.discord_payloads import DISPATCHES
@@ -211,3 +211,27 @@ async def test_a_place_is_read_whatever_its_channel_lacks(
             place = await read_place(wire, int(data["id"]))
         if place is not None and change.partition(" ")[0] not in ("id", "guild_id", "parent_id"):
             assert (place.own, place.guild) == (data["id"], data["guild_id"]), change
+
+
+@pytest.mark.parametrize("name", ["channel_update", "thread_update"])
+@pytest.mark.parametrize("guild", [c.GUILD, 5])
+async def test_a_place_of_an_unknown_type_is_asked_for_again(
+    client: Fed, monkeypatch: pytest.MonkeyPatch, name: str, guild: int
+) -> None:
+    """A thread taken for a channel would be another conversation; 3 is a group, 16 media."""
+    data, wire = {**DISPATCHES[name][1], "guild_id": str(guild)}, wire_of(client)
+    answer: dict[str, Any] = {}
+
+    async def get_channel(_: int) -> Any:
+        return answer
+
+    monkeypatch.setattr(client.http, "get_channel", get_channel)
+    for kind in (None, "11", True, -1):
+        answer = {**data, "type": kind}
+        with pytest.raises(Unsettled):
+            await read_place(wire, int(data["id"]))
+    for kind in (3, 16, 99):
+        answer = {**data, "type": kind}
+        assert await read_place(wire, int(data["id"])) is None
+    answer = {"id": data["id"], "type": 3}
+    assert await read_place(wire, int(data["id"])) is None

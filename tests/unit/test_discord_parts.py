@@ -122,6 +122,28 @@ def test_how_long_to_wait_is_what_discord_says() -> None:
     assert http.wait_of({}, {"retry_after": 1e9}) == http.MOST_WAIT
 
 
+BAN, BUCKET = "error code: 1015", {"X-RateLimit-Bucket": "b", "X-RateLimit-Scope": "user"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "data", "everything"),
+    [
+        ({}, BAN, True),
+        ({"Via": "1.1 corporate"}, BAN, True),
+        ({}, {"retry_after": 5}, True),
+        ({"Via": "1.1 google"}, {"retry_after": 5}, False),
+        ({"Via": "1.1 google"}, {"global": True}, True),
+        ({"X-RateLimit-Scope": "global"}, None, True),
+        (BUCKET, {"global": "no"}, False),
+        *((BUCKET, odd, False) for odd in (None, [], 7, "", "<html>")),
+    ],
+)
+def test_only_a_ban_and_a_global_limit_concern_everything(
+    headers: dict[str, str], data: Any, everything: bool
+) -> None:
+    assert http.is_global(answer(429, headers), data) is everything
+
+
 @pytest.mark.parametrize("odd", [*ODD, "text", ["list"], {"a": {"_errors": None}}])
 def test_a_refusal_of_any_shape_is_a_refusal(odd: Any) -> None:
     """discord.py's own constructor raises over some."""
@@ -266,3 +288,11 @@ def test_the_parsers_are_looked_up_where_they_are_guarded() -> None:
     source = inspect.getsource(discord.gateway.DiscordWebSocket)
     assert "_discord_parsers = client._connection.parsers" in source
     assert "self._discord_parsers[event]" in source
+
+
+def test_an_answers_id_is_one_or_none() -> None:
+    for good in (5, "5"):
+        assert wire.id_in({"id": good}) == "5"
+    for odd in (None, "", "²", "9" * 40, -1, True, [], {}):
+        assert wire.id_in({"id": odd}) is None
+    assert [wire.id_in(odd) for odd in (None, [], "5")] == [None] * 3

@@ -23,6 +23,7 @@ from adapters.slack.listeners import PROMPTS, Listeners, Trouble
 from adapters.slack.lookups import MOST, Lookups
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.needs import EVENTS, SCOPES
+from adapters.slack.start import is_socket_url
 from adapters.slack.web import limits, post_scopes
 from bot.clock import SystemClock
 from bot.domain import Answer, Choice, ConversationKey
@@ -316,3 +317,19 @@ async def test_what_is_remembered_is_bounded() -> None:
     assert await lookups.get(["0"], 0.0) == {}
     await lookups.aclose()
     assert lookups._under_way == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "usable"),
+    [
+        ("wss://wss-primary.slack.com/link/?ticket=1", True),
+        ("ws://127.0.0.1:8080/socket", True),
+        ("https://slack.com/", False),
+        ("wss://", False),
+        ("wss://[bad", False),
+        ("wss://a.test:port/", False),
+        ("soon", False),
+    ],
+)
+def test_socket_mode_connects_to_addresses_of_web_sockets_only(url: str, usable: bool) -> None:
+    assert is_socket_url(url) is usable

@@ -89,6 +89,45 @@ def test_a_mention_in_a_forward_calls_no_one() -> None:
     assert mention.address is Address.MENTION
 
 
+PIE = {"type": "pie", "segments": [{"label": "Yes", "value": 45}, {"label": "No", "value": 45}]}
+LINES = {
+    "type": "line",
+    "series": [
+        {"name": "Sales", "data": [{"label": "Mon", "value": 1.5}, {"label": "Tue", "value": 0}]},
+        {"name": "Costs", "data": None},
+    ],
+    "axis_config": {"categories": ["Mon", "Tue"], "x_label": "Day", "y_label": "EUR"},
+}
+WORDS = {"type": "section", "text": {"type": "mrkdwn", "text": "inside"}}
+SURE = {"title": {"type": "plain_text", "text": "Sure?"}}
+
+
+@pytest.mark.parametrize(
+    ("block", "text"),
+    [
+        ({"type": "data_visualization", "title": "Votes", "chart": PIE}, "Votes|Yes 45|No 45"),
+        (
+            {"type": "data_visualization", "title": "Week", "chart": LINES},
+            "Week|Day|EUR|Sales: Mon 1.5, Tue 0|Costs",
+        ),
+        (
+            {
+                "type": "container",
+                "title": {"type": "plain_text", "text": "Title"},
+                "subtitle": {"type": "mrkdwn", "text": "Subtitle"},
+                "child_blocks": [WORDS],
+            },
+            "Title|Subtitle|inside",
+        ),
+        ({"type": "from_the_future", "id": "X1", "kids": [WORDS], "confirm": SURE}, "inside"),
+        ({"type": "from_the_future", "heading": "Head", "caption": "Caption"}, "Head|Caption"),
+    ],
+)
+def test_newer_blocks_give_their_words(block: dict[str, Any], text: str) -> None:
+    shown = "\n".join(f"> {line}" for line in text.split("|"))
+    assert content.said({"text": "", "blocks": [block]}, NAMES, ME.user) == f"Embed:\n{shown}"
+
+
 def test_what_is_shown_is_bounded() -> None:
     """A long forward is cut, and so is the sum of many."""
     forward = {"is_share": True, "author_name": "Bob", "text": "word " * 20_000}

@@ -115,7 +115,7 @@ def test_blocks_are_read_only_where_there_is_no_text() -> None:
 
 def test_people_whose_names_are_wanted() -> None:
     event = MESSAGES["message_mention"]["event"]
-    assert events.people_in(event) == ("U0ALICE001", "U0BOT00001", "U0BOB00001")
+    assert events.ids_in(event, ME) == ("U0ALICE001", "U0BOB00001")
 
 
 @pytest.mark.parametrize(
