@@ -102,6 +102,7 @@ class FakeSurface:
         self.files: FileRules | None = None
         self.says_working = False
         self.refuses_files = False
+        self.refuses: Callable[[Request], None] = lambda _request: None  # raises for those
         self.nameless = False
         self.renderer = renderer or Measured()
         self.platform = platform or Platform()
@@ -161,6 +162,7 @@ class FakeSurface:
             self.in_flight -= 1
 
     async def _carry_out(self, request: Request, shown: Shown) -> Shown:
+        self.refuses(request)
         if request.file is not None and self.refuses_files:
             raise FilesRefused("no files here")
         fault = self.faults.pop(0) if self.faults else None

@@ -153,7 +153,10 @@ def _prepare_library() -> None:
 
 async def _keep(response: httpx2.Response) -> None:
     """Keep the response, whose bytes we read; raises Refusal for an error status."""
+    responses = _RESPONSES.get(None)
+    if responses is None:
+        return  # of another client in this process: the library has one factory for all
     if response.status_code >= 400:
         await response.aread()
         raise Refusal(response)
-    _RESPONSES.get().append(response)
+    responses.append(response)

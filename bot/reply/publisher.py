@@ -16,13 +16,13 @@ import structlog
 
 from bot.domain import Fence, PageRecord
 from bot.errors import FilesRefused, Refused
-from bot.frames import Control, Frame, Page, Priority, Request, Shown
+from bot.frames import Action, Control, Frame, Page, Priority, Request, Shown
 from bot.ports import Clock, Surface
 from bot.reply.ages import Ages
 from bot.reply.book import Ledger
 from bot.reply.delivery import Delivery
 from bot.reply.document import Document
-from bot.reply.plan import visible_end
+from bot.reply.plan import carried_out, visible_end
 from bot.reply.stakes import Stake
 
 log = structlog.stdlib.get_logger(__name__)
@@ -281,6 +281,10 @@ class Publisher:
             return
         except Refused as error:
             log.warning("the platform refused a page", page=request.page, error=str(error))
+            if request.action is Action.REMOVE:  # it stays; the reply's end does not wait for it
+                self._delivery.shown = carried_out(self._delivery.shown, request)
+                self._changed.set()
+                return
             self._refused = (request, error)
             self._changed.set()
             return

@@ -60,7 +60,7 @@ def test_a_lost_connection_is_a_warning_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("name", "error"), [("slack_libraries", KeyError("a bug")), ("bot.turn", OSError("ours"))]
+    ("name", "error"), [("some_library", KeyError("a bug")), ("bot.turn", OSError("ours"))]
 )
 def test_what_is_broken_keeps_its_traceback(
     name: str, error: Exception, told: pytest.LogCaptureFixture

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bot.errors import Gone, LostOwnership, Refused, StoreUnavailable, Throttled, Unsettled
-from bot.frames import Action
+from bot.frames import Action, Request
 from bot.reply.book import GRACE
 from tests.clock import settle
 from tests.reply_stage import Stage
@@ -298,3 +298,22 @@ async def test_a_newer_attempt_is_noticed_also_by_what_was_to_be_recorded_later(
         reply.finish("one and more")
         with pytest.raises(LostOwnership):
             await stage.whole(reply)
+
+
+async def test_page_that_the_platform_will_not_remove_does_not_hold_up_the_end() -> None:
+    """It stays on the screen; the turn ends all the same, and is not tried for ever."""
+    stage = Stage()
+    async with stage.publisher() as reply:
+        reply.write("word " * 600)
+        await stage.clock.advance(5)
+        assert len(stage.reading) == 2
+
+        def refuse_removal(request: Request) -> None:
+            if request.action is Action.REMOVE:
+                raise Refused("it may not be deleted")
+
+        stage.surface.refuses = refuse_removal
+        reply.finish("Short.")
+        await stage.whole(reply)
+    assert stage.reading[0] == "Short."
+    assert stage.actions.count((Action.REMOVE, 1)) == 1
