@@ -133,11 +133,13 @@ class DiscordStage:
 
         await self.sim.until(there, 60)
         chain = await self._chain(place)
-        if chain:
-            return await self.sim.say(
-                self.people[user], place.channel, text, reply_to=chain[-1]["id"], ping=True
-            )
-        return await self.sim.say(self.people[user], place.thread, text)
+        if not chain:
+            with contextlib.suppress(AssertionError):  # a late thread was removed at this moment
+                return await self.sim.say(self.people[user], place.thread, text)
+            chain = await self.sim.until(lambda: self._chain(place), 60)
+        return await self.sim.say(
+            self.people[user], place.channel, text, reply_to=chain[-1]["id"], ping=True
+        )
 
     async def _is_there(self, channel: Any) -> bool:
         with contextlib.suppress(AssertionError):

@@ -109,6 +109,8 @@ async def test_everything_can_be_done_by_keyboard(visit: Visit, house: House) ->
     await expect(tab.replies.nth(1).locator(".text")).to_contain_text("Words upon")
     await keys.press("Control+.")
     await expect(tab.replies.nth(1)).to_have_attribute("data-state", "stopped")
+    await expect(tab.stop).to_be_hidden()
+    await expect(tab.box).to_be_focused()
 
     await keys.press("ArrowUp")
     await expect(tab.replies.nth(1)).to_be_focused()
