@@ -126,6 +126,9 @@ class DiscordStage:
         return Place(where, message, message)
 
     async def say(self, place: Place, text: str, *, user: str = "alice") -> Any:
+        return await self._write(place, text, user)
+
+    async def _write(self, place: Place, text: str, user: str = "alice", **more: Any) -> Any:
         """In the thread; where none could be made, as a reply to the bot's newest message."""
 
         async def there() -> bool:
@@ -135,10 +138,10 @@ class DiscordStage:
         chain = await self._chain(place)
         if not chain:
             with contextlib.suppress(AssertionError):  # a late thread was removed at this moment
-                return await self.sim.say(self.people[user], place.thread, text)
+                return await self.sim.say(self.people[user], place.thread, text, **more)
             chain = await self.sim.until(lambda: self._chain(place), 60)
         return await self.sim.say(
-            self.people[user], place.channel, text, reply_to=chain[-1]["id"], ping=True
+            self.people[user], place.channel, text, reply_to=chain[-1]["id"], ping=True, **more
         )
 
     async def _is_there(self, channel: Any) -> bool:
@@ -158,7 +161,7 @@ class DiscordStage:
         return own
 
     async def mention_in(self, place: Place, text: str) -> Any:
-        return await self.sim.mention(text, channel=place.thread)
+        return await self._write(place, text, mention=True)
 
     async def attach(self, text: str) -> Place:
         image = {"filename": "cat.png", "content_type": "image/png", "size": 2_000}

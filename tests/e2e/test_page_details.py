@@ -50,6 +50,7 @@ async def test_question_waits_only_until_its_reply_is_there_whatever_was_told_fi
         if order.index("begun") < order.index("ended") or order[-1] == "read":
             assert sorted(shown) == ["q done", "turn-7 done"], order
         assert "q queued" not in shown, order
+        assert shown[0].startswith("q "), order
 
 
 async def test_one_step_upwards_is_enough_to_read_on_while_it_writes(

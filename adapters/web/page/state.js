@@ -168,7 +168,7 @@ export class State {
     if (!detail || isIn(event, this.#read.thread)) return;
     // It waits only where another reply is being written: else its own begins at once.
     const state = message.state === "queued" && !this.#writing(detail) ? "done" : message.state;
-    detail.messages = upsert(detail.messages, { ...message, state });
+    detail.messages = inserted(detail.messages, { ...message, state });
   }
 
   /** A reply's newest state; whether it is news. */
@@ -200,6 +200,13 @@ export class State {
   #writing({ messages }) {
     return messages.some(({ role, state }) => role === "assistant" && state === "writing");
   }
+}
+
+/** A question stands above its reply, also where the reply was told first. */
+function inserted(messages, message) {
+  const reply = messages.findIndex(({ id }) => id === `turn-${message.turn}`);
+  const known = messages.some(({ id }) => id === message.id);
+  return known || reply < 0 ? upsert(messages, message) : messages.toSpliced(reply, 0, message);
 }
 
 function upsert(messages, message) {
