@@ -126,7 +126,7 @@ class ConsoleSurface:
 class PipeSurface(ConsoleSurface):
     """Writes the model's own words as they come; the end, which may be a failure's, is held back.
 
-    Whoever reads the pipe gets the answer alone: `ConsoleAdapter.finish` writes what is left of it.
+    The pipe carries the answer alone: `ConsoleAdapter.finish` writes the rest of it.
     """
 
     async def perform(self, request: Request, shown: Shown) -> Shown:

@@ -58,10 +58,8 @@ class Tree(app_commands.CommandTree["ThreadlineClient"]):
     async def interaction_check(self, interaction: Interaction, /) -> bool:
         """Whether the command can be read."""
         if readable(interaction.data):
-            interaction.data |= {
-                "type": 1,
-                "resolved": {},
-            }  # no command of ours takes users or messages
+            # The bot's commands take no users or messages, so nothing has to be resolved.
+            interaction.data |= {"type": 1, "resolved": {}}
             return True
         log.warning("a command could not be read", shape=shape_of(interaction.data))
         try:

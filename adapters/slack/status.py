@@ -32,7 +32,7 @@ SHOW_SECONDS = 3.0
 # And how long a turn waits for clearing, which goes on behind it for as long as that: a session's
 # status does not go away by itself, and Slack may refuse it for five minutes.
 CLEAR_SECONDS, BEHIND_SECONDS = 2.0, 900.0
-# After a failure of which nobody knows what it left, in seconds, doubled each time up to the last.
+# Pauses after a failure of unknown outcome, in seconds, doubled each time up to the last.
 RETRY_SECONDS, LAST_RETRY = 1.0, 30.0
 # At shutdown, for all that is being cleared together, in seconds.
 LEAVING_SECONDS = 2.0
