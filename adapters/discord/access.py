@@ -11,12 +11,12 @@ from typing import Any
 import discord
 import structlog
 
-from adapters.discord import wire as w
+from adapters.discord import rest as w
 from adapters.discord.events import DIRECT_MESSAGES
-from adapters.discord.wire import Wire, code_of
-from bot.domain import ConversationKey
-from bot.errors import Gone, PlatformError
-from bot.remembered import Lately
+from adapters.discord.rest import Wire, code_of
+from bot.common.caches import Lately
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import Gone, PlatformError
 
 log = structlog.stdlib.get_logger(__name__)
 

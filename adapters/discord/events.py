@@ -13,14 +13,15 @@ from enum import Enum
 import discord
 from discord import MessageType
 
-from adapters.discord.contents import bare_files, kinds, shown, whole_text
-from adapters.discord.naming import names_in
+from adapters.discord.content import bare_files, kinds, shown, whole_text
+from adapters.discord.mention_names import names_in
 from adapters.discord.state import persona_of, raw_of
 from adapters.discord.text import for_model, title
-from bot import commands
-from bot.domain import Address, Author, ConversationKey, Incoming, Visibility
-from bot.excerpts import excerpt, joined
-from bot.names import one_line
+from bot.domain.conversations import Author, ConversationKey, Visibility
+from bot.domain.excerpts import excerpt, joined
+from bot.domain.inbox import Address, Incoming
+from bot.domain.names import one_line
+from bot.inbox import commands
 
 PLATFORM = "discord"
 DIRECT_MESSAGES = "@me"  # Discord's own word where other places have a guild
@@ -299,7 +300,7 @@ def beginning(text: str) -> str:
 
 
 def is_command(text: str) -> bool:
-    """Whether a message is a command's word: see `bot.commands.parse`."""
+    """Whether a message is a command's word: see `bot.inbox.commands.parse`."""
     word, _, argument = text.partition(" ")
     name = word.removeprefix("/").lower()
     return name in commands.NAMES and (not argument.strip() or name == commands.MODEL)

@@ -8,14 +8,14 @@ import discord
 import structlog
 
 from adapters.discord import payloads
-from adapters.discord import wire as w
+from adapters.discord import rest as w
 from adapters.discord.events import DIRECT_MESSAGES, Kind, Place, place_of
-from adapters.discord.fitting import Unfit, fitted, number, shape_of
-from adapters.discord.shapes import CHANNEL, THREAD
-from adapters.discord.wire import Wire
-from bot.domain import Visibility
-from bot.errors import Unsettled
-from bot.frames import Priority
+from adapters.discord.payload_fitting import Unfit, fitted, number, shape_of
+from adapters.discord.payload_shapes import CHANNEL, THREAD
+from adapters.discord.rest import Wire
+from bot.domain.conversations import Visibility
+from bot.domain.errors import Unsettled
+from bot.domain.replies import Priority
 
 log = structlog.stdlib.get_logger(__name__)
 

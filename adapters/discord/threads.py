@@ -11,12 +11,12 @@ from typing import Literal
 import discord
 import structlog
 
-from adapters.discord import wire as w
+from adapters.discord import rest as w
+from adapters.discord.rest import Wire, code_of
 from adapters.discord.text import shortened
-from adapters.discord.wire import Wire, code_of
-from bot.domain import Claim, Question
-from bot.errors import Gone, PlatformError
-from bot.frames import Priority
+from bot.domain.errors import Gone, PlatformError
+from bot.domain.replies import Priority
+from bot.domain.turns import Claim, Question
 
 log = structlog.stdlib.get_logger(__name__)
 

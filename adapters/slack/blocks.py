@@ -13,8 +13,9 @@ from adapters.slack.markdown import BREAK
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.payloads import table
 from adapters.slack.render import harmless
-from bot.domain import Answer, Choice, ConversationKey
-from bot.frames import Control
+from bot.domain.conversations import ConversationKey
+from bot.domain.inbox import Answer, Choice
+from bot.domain.replies import Control
 
 ACTION = "threadline_"  # what our action_ids begin with; the rest is the command's name
 METADATA = "threadline_reply"

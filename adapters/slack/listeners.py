@@ -18,21 +18,22 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
-from adapters.slack import commands, payloads
+from adapters.slack import interactions, payloads
 from adapters.slack.blocks import Bodies
-from adapters.slack.changes import Changes
-from adapters.slack.commands import Commands, Use
+from adapters.slack.edits import Changes
 from adapters.slack.envelopes import shape
 from adapters.slack.events import position, ts_of
-from adapters.slack.needs import LEAVING, MEMBERSHIP
+from adapters.slack.interactions import Commands, Use
 from adapters.slack.payloads import Payload, ident, table, text
+from adapters.slack.scopes import LEAVING, MEMBERSHIP
 from adapters.slack.workspace import Workspace
-from bot import texts
-from bot.domain import Answer, Author, Command, Incoming
-from bot.errors import PlatformError, StoreUnavailable, ThreadlineError
-from bot.marks import Spot
-from bot.ports import Inbox
-from bot.recovery import Keeper
+from bot.catchup.backfill import Keeper
+from bot.catchup.watermarks import Spot
+from bot.domain import texts
+from bot.domain.conversations import Author
+from bot.domain.errors import PlatformError, StoreUnavailable, ThreadlineError
+from bot.domain.inbox import Answer, Command, Incoming
+from bot.ports.inbox import Inbox
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -214,20 +215,20 @@ class Listeners:
 
     # ── commands ──────────────────────────────────────────────────────────────────────────────
     async def _slash(self, body: Payload, ack: AsyncAck) -> BoltResponse:
-        use = commands.slash(body, self._prefix)
-        answer = Answer(commands.NO_SUCH_COMMAND) if use is None else await self._soon(use)
+        use = interactions.slash(body, self._prefix)
+        answer = Answer(interactions.NO_SUCH_COMMAND) if use is None else await self._soon(use)
         if answer is None:
             return await ack()
         return await ack(response_type="ephemeral", **self._bodies.answer(answer))
 
     async def _shortcut(self, body: Payload, ack: AsyncAck) -> BoltResponse:
-        use = commands.shortcut(body)
+        use = interactions.shortcut(body)
         if use is not None and (answer := await self._soon(use)) is not None:
             self._aside(self._show(use, answer))
         return await ack()
 
     async def _button(self, body: Payload, ack: AsyncAck) -> BoltResponse:
-        use = commands.button(body)
+        use = interactions.button(body)
         if use is not None and (answer := await self._soon(use)) is not None:
             self._aside(self._show(use, answer))
         return await ack()

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from hashlib import blake2b
 from html import escape
 
-from adapters.web import lexing
+from adapters.web import highlight_task
 from adapters.web.languages import lexer_names
-from bot.worker import Limits, TaskTooCostly, Worker, WorkerBusy, WorkerFailed
+from bot.sandbox.worker import Limits, TaskTooCostly, Worker, WorkerBusy, WorkerFailed
 
 MOST_COLOURED = 20_000
 """Characters of a code block that get colours: Pygments reads about a million in a second."""
@@ -52,7 +52,7 @@ class Highlighter:
         limits: Limits = LIMITS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._worker = Worker(f"{lexing.__name__}:{lexing.colour.__name__}", limits)
+        self._worker = Worker(f"{highlight_task.__name__}:{highlight_task.colour.__name__}", limits)
         self._monotonic = monotonic
         self._resting: dict[str, float] = {}  # by lexer, until when
         self._known: OrderedDict[bytes, str] = OrderedDict()

@@ -13,25 +13,19 @@ from typing import Any, Protocol
 
 import structlog
 
-from bot.domain import ChatRequest, Delta, Finding
-from bot.errors import (
-    CutOff,
-    ModelError,
-    ModelFailed,
-    Overloaded,
-    Unreachable,
-    WrongAddress,
-)
-from bot.llm.body import NotAnAnswer, read_body
+from bot.domain.errors import CutOff, ModelError, ModelFailed, Overloaded, Unreachable, WrongAddress
+from bot.domain.health import Finding
+from bot.domain.model import ChatRequest, Delta
 from bot.llm.check import try_model
 from bot.llm.chunks import ALIVE, DONE, ErrorEvent, Malformed
-from bot.llm.failures import in_stream
+from bot.llm.errors import in_stream
 from bot.llm.learned import LIMIT_NAMES, MAX_LESSONS, Learned
-from bot.llm.patience import WHOLE_SECONDS, Limits
-from bot.llm.reading import LOADING, Reader
 from bot.llm.report import Report, said
+from bot.llm.response_body import NotAnAnswer, read_body
 from bot.llm.sse import EventTooLong
-from bot.llm.thinking import Habit
+from bot.llm.stream_reader import LOADING, Reader
+from bot.llm.stream_timeout import WHOLE_SECONDS, Limits
+from bot.llm.think_tags import Habit
 
 log = structlog.stdlib.get_logger(__name__)
 

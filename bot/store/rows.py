@@ -8,19 +8,16 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from bot.domain import (
+from bot.domain.conversations import (
     Author,
-    Conclusion,
     Conversation,
     ConversationKey,
     Message,
-    Outcome,
-    PageRecord,
-    Question,
     Role,
-    Usage,
     Visibility,
 )
+from bot.domain.model import Usage
+from bot.domain.turns import Conclusion, Outcome, PageRecord, Question
 
 EVERYTHING = 2**63 - 1  # SQLite's largest integer: beyond every position
 

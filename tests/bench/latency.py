@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.harness import BotProcess
 from tests.sims.discord.client import DiscordSim
 from tests.sims.kit import SimProcess
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.stage import DiscordStage, Place, SlackStage, Stage
+from tests.support.harness import BotProcess
+from tests.support.scenes import DiscordStage, Place, SlackStage, Stage
 
 CONVERSATIONS = (1, 10, 100)
 TOKENS = 120

@@ -6,10 +6,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.harness import BotProcess
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.stage import Place, Seen, Stage, at_rest, ever_said
+from tests.support.harness import BotProcess
+from tests.support.scenes import Place, Seen, Stage, at_rest, ever_said
 
 STORY = "Once there was a thread. " * 12  # about 60 tokens
 HELD = 20  # tokens after which a story that is to be interrupted waits

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bot import texts
-from tests.harness import BotProcess
+from bot.domain import texts
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.stage import Place, Seen, Stage, at_rest, ever_said
+from tests.support.harness import BotProcess
+from tests.support.scenes import Place, Seen, Stage, at_rest, ever_said
 
 STORY = "Once there was a thread. " * 12  # about 60 tokens: several seconds at 20 tokens/s
 

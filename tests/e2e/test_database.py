@@ -19,14 +19,14 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests import harness
-from tests.harness import BotProcess
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.stage import DiscordStage, Place, SlackStage, Stage, at_rest
-from tests.store_kit import judge, look
+from tests.support import harness
+from tests.support.harness import BotProcess
+from tests.support.scenes import DiscordStage, Place, SlackStage, Stage, at_rest
+from tests.support.store_kit import judge, look
 
 STORY = "Once upon a time there was a thread that went on and on and on."
 

@@ -1,4 +1,4 @@
-"""Many conversations on a bad day: every trouble of `tests.kills.weather`, judged as the kills are.
+"""Virtual users under fault injection, judged as the kills are.
 
 A short run is part of every test run. `make soak` goes on for `SOAK_SECONDS` on each platform
 (15 minutes when it is not set), with a new seed every few minutes; `FAULT_SEED` plays one again.
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills.crowd import Outcome, run
-from tests.kills.nursery import Nursery
+from tests.kills.process_pool import Nursery
+from tests.kills.virtual_users import Outcome, run
 
 SHORT = 10.0  # seconds in which people begin conversations; what they began is ended afterwards
 ROUND = 240.0  # seconds of one seed in a soak

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.harness import BotProcess
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer, tokenize
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.stage import DiscordStage, Place, Seen, SlackStage, Stage, ever_said
+from tests.support.harness import BotProcess
+from tests.support.scenes import DiscordStage, Place, Seen, SlackStage, Stage, ever_said
 
 LINES = {"discord": 200, "slack": 1_000}  # three pages or more on both
 # Where a file goes up: what the request says that brings it to the platform, and what shares it.

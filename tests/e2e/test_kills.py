@@ -1,7 +1,7 @@
 """The bot dies by SIGKILL at any moment, and nobody notices but by a pause.
 
 The moments come from a recorded run (`tests.kills.points`), and what people saw is judged by
-`tests.judge`. Here a sample runs; `make soak` tries every one. `KILL_SECONDS` ends a soak early.
+`tests.support.judge`. Here a sample runs; `make soak` tries every one. `KILL_SECONDS` ends a soak early.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import pytest
 
 from tests.kills.campaign import Report, campaign
 from tests.kills.control import Control
-from tests.kills.nursery import Nursery
 from tests.kills.points import On, Point, points_of, record
-from tests.kills.scene import Scene
+from tests.kills.process_pool import Nursery
+from tests.kills.script import Scene
 from tests.kills.world import new_world
 from tests.sims.kit import SimProcess
 

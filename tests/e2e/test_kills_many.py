@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from bot import texts
-from tests.evidence import Asked
-from tests.kills.nursery import Nursery
-from tests.kills.scene import Scene
+from bot.domain import texts
+from tests.kills.process_pool import Nursery
+from tests.kills.script import Scene
 from tests.kills.world import World, new_world
 from tests.sims.slack.client import SlackSim
+from tests.support.transcript import Asked
 
 PLATFORMS = ["discord", "slack"]
 ENDS = "SELECT outcome, error, count(*) FROM turns GROUP BY outcome, error ORDER BY outcome"

@@ -15,15 +15,15 @@ from typing import Self
 import aiohttp
 import pytest
 
-from tests.forks import SWITCH
-from tests.harness import ROOT, BotProcess
 from tests.sims.discord import constants as d
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.slack import ids as s
 from tests.sims.slack.client import SlackSim
-from tests.stage import DiscordStage, Place, SlackStage, Stage
+from tests.support.fork_server import SWITCH
+from tests.support.harness import ROOT, BotProcess
+from tests.support.scenes import DiscordStage, Place, SlackStage, Stage
 
 
 @pytest.fixture

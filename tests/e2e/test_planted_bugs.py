@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills.nursery import Nursery
 from tests.kills.points import On, Point, trial
-from tests.kills.scene import PATIENCE
+from tests.kills.process_pool import Nursery
+from tests.kills.script import PATIENCE
 
 POST = {"discord": r"POST .*/channels/\d+/messages", "slack": r"POST /api/chat\.postMessage"}
 

@@ -9,13 +9,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.harness import BotProcess, free_port
-from tests.kills.nursery import Nursery
+from tests.kills.process_pool import Nursery
 from tests.kills.world import Keeper
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.stage import DiscordStage, Place, SlackStage, Stage
+from tests.support.harness import BotProcess, free_port
+from tests.support.scenes import DiscordStage, Place, SlackStage, Stage
 
 
 @pytest.fixture

@@ -6,13 +6,24 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from adapters.discord.client import DiscordAdapter
-from bot.domain import Answer, ConversationKey, PageRecord
-from bot.errors import Gone, StoreUnavailable
-from bot.frames import Control, Shown
-from tests.discord_kit import RecordingInbox, asked, claim, frame, received, running, show, until
+from adapters.discord.adapter import DiscordAdapter
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import Gone, StoreUnavailable
+from bot.domain.inbox import Answer
+from bot.domain.replies import Control, Shown
+from bot.domain.turns import PageRecord
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
+from tests.support.discord_kit import (
+    RecordingInbox,
+    asked,
+    claim,
+    frame,
+    received,
+    running,
+    show,
+    until,
+)
 
 GUILD, CHANNEL = str(c.GUILD), str(c.CHANNEL)
 

@@ -10,14 +10,19 @@ import pytest
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from adapters.discord.client import DiscordAdapter
+from adapters.discord.adapter import DiscordAdapter
 from adapters.discord.doctor import permissions
-from bot import texts
-from bot.clock import SystemClock
-from bot.domain import Answer, Choice, ConversationKey, Verdict
-from bot.errors import CannotStart, StoreUnavailable
-from bot.frames import Control, Shown
-from tests.discord_kit import (
+from bot.common.clock import SystemClock
+from bot.domain import texts
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import CannotStart, StoreUnavailable
+from bot.domain.health import Verdict
+from bot.domain.inbox import Answer, Choice
+from bot.domain.replies import Control, Shown
+from tests.sims.discord import constants as c
+from tests.sims.discord.client import DiscordSim
+from tests.sims.discord.local import LocalDiscord
+from tests.support.discord_kit import (
     RecordingInbox,
     adapter_for,
     asked,
@@ -28,9 +33,6 @@ from tests.discord_kit import (
     show,
     until,
 )
-from tests.sims.discord import constants as c
-from tests.sims.discord.client import DiscordSim
-from tests.sims.discord.local import LocalDiscord
 
 EPHEMERAL = 1 << 6
 IN_CHANNEL = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), "")

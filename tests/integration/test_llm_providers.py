@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 import pytest_asyncio
 
-from bot import texts
-from bot.domain import ChatRequest, Delta, Message, Role, Usage, Verdict
-from bot.errors import (
+from bot.domain import texts
+from bot.domain.conversations import Message, Role
+from bot.domain.errors import (
     ContentRefused,
     ContextTooLong,
     CutOff,
@@ -26,10 +26,12 @@ from bot.errors import (
     UnknownModel,
     Unreachable,
 )
+from bot.domain.health import Verdict
+from bot.domain.model import ChatRequest, Delta, Usage
 from bot.llm.huggingface import HuggingFaceModel
 from bot.llm.openai import OpenAIModel, make_client
-from bot.llm.patience import Limits
-from bot.ports import ChatModel
+from bot.llm.stream_timeout import Limits
+from bot.ports.model import ChatModel
 from tests.sims.model import Answer, ModelSim, count_tokens
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

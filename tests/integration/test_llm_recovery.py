@@ -9,16 +9,18 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bot import texts
-from bot.domain import ChatRequest, Delta, Message, Role, Verdict
-from bot.errors import CutOff, ModelError, TimedOut, Unreachable
-from bot.llm.breaker import FAILURES
+from bot.config.settings import load
+from bot.domain import texts
+from bot.domain.conversations import Message, Role
+from bot.domain.errors import CutOff, ModelError, TimedOut, Unreachable
+from bot.domain.health import Verdict
+from bot.domain.model import ChatRequest, Delta
+from bot.llm.circuit_breaker import FAILURES
 from bot.llm.openai import OpenAIModel, make_client
-from bot.llm.patience import Limits
 from bot.llm.registry import build_models
-from bot.ports import ChatModel
-from bot.settings import load
-from tests.provider_corpus import ANSWER, Replay, Shape, replaying, shapes
+from bot.llm.stream_timeout import Limits
+from bot.ports.model import ChatModel
+from tests.support.provider_corpus import ANSWER, Replay, Shape, replaying, shapes
 
 HELLO = ChatRequest((Message(Role.USER, "Hello!"),))
 SHAPES = {shape.name: shape for shape in shapes()}

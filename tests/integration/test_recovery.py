@@ -10,16 +10,16 @@ from typing import Any, cast
 
 import pytest
 
-from bot.clock import SystemClock
-from bot.domain import Address, Asked, Incoming, Watermark
-from bot.errors import Gone, Refused, StoreUnavailable, Throttled, Unsettled
-from bot.intake import Intake
-from bot.last_questions import LastQuestions
-from bot.marks import Spot
-from bot.recovery import ATTEMPTS, Keeper, Reads
+from bot.catchup.backfill import ATTEMPTS, Keeper, Reads
+from bot.catchup.recheck import LastQuestions
+from bot.catchup.watermarks import Spot
+from bot.common.clock import SystemClock
+from bot.domain.errors import Gone, Refused, StoreUnavailable, Throttled, Unsettled
+from bot.domain.inbox import Address, Asked, Incoming, Watermark
+from bot.inbox.inbox import Intake
 from bot.store.sqlite import SqliteStore
-from tests.clock import ManualClock
-from tests.store_kit import BEN, answered, claimed, key, look, opened, said
+from tests.support.clock import ManualClock
+from tests.support.store_kit import BEN, answered, claimed, key, look, opened, said
 
 HOUR = 3_600.0
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from adapters.slack.client import SlackAdapter
-from bot.domain import Answer, PageRecord
-from bot.errors import Gone
-from bot.frames import Control, Frame, Page, Shown
-from tests.integration.slack_world import FakeInbox, claim, key, running, until
+from adapters.slack.adapter import SlackAdapter
+from bot.domain.errors import Gone
+from bot.domain.inbox import Answer
+from bot.domain.replies import Control, Frame, Page, Shown
+from bot.domain.turns import PageRecord
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.slack_kit import FakeInbox, claim, key, running, until
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from bot import texts
-from bot.domain import Answer, Choice
-from bot.frames import Control, Frame, Page, Shown
-from tests.integration.slack_world import FakeInbox, claim, key, running, until
+from bot.domain import texts
+from bot.domain.inbox import Answer, Choice
+from bot.domain.replies import Control, Frame, Page, Shown
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.slack_kit import FakeInbox, claim, key, running, until
 
 ROOT = "1700000000.000100"
 

@@ -10,12 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain import Address, Change, Claim, Effect, Fence, Outcome, PageRecord, Receipt
-from bot.errors import CommandDone, LostOwnership
-from bot.store.changes import TOMBSTONE_SECONDS
+from bot.domain.errors import CommandDone, LostOwnership
+from bot.domain.inbox import Address, Change, Effect, Receipt
+from bot.domain.turns import Claim, Fence, Outcome, PageRecord
+from bot.store.edits import TOMBSTONE_SECONDS
 from bot.store.sqlite import SqliteStore
-from tests.clock import ManualClock
-from tests.store_kit import ANN, ANSWER, BEN, answered, claimed, judge, key, look, opened, said
+from tests.support.clock import ManualClock
+from tests.support.store_kit import (
+    ANN,
+    ANSWER,
+    BEN,
+    answered,
+    claimed,
+    judge,
+    key,
+    look,
+    opened,
+    said,
+)
 
 CUT = replace(ANSWER, outcome=Outcome.CUT_OFF)
 STEPS: dict[str, Callable[[SqliteStore, Fence], Awaitable[None]]] = {

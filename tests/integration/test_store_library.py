@@ -12,12 +12,13 @@ from sqlite3 import connect
 
 import pytest
 
-from bot.domain import Author, ConversationKey, Outcome, Role, Visibility
-from bot.errors import LostOwnership, RecordHeld
-from bot.records import NewConversation, Place
+from bot.domain.conversations import Author, ConversationKey, Role, Visibility
+from bot.domain.errors import LostOwnership, RecordHeld
+from bot.domain.records import NewConversation, Place
+from bot.domain.turns import Outcome
 from bot.store.library import SqliteLibrary
 from bot.store.sqlite import SqliteStore
-from tests.store_kit import ANSWER, answered, claimed, judge, key, look, opened, said
+from tests.support.store_kit import ANSWER, answered, claimed, judge, key, look, opened, said
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 ALICE = Author("alice", "alice")
@@ -282,7 +283,7 @@ async def test_a_role_changes_only_where_no_turn_relies_on_it(world: World) -> N
 
 async def test_every_list_is_a_look_up_in_an_index(world: World) -> None:
     """Whatever grows (conversations, messages, turns) is never scanned."""
-    from bot.store import listing
+    from bot.store import views
 
     plans: list[str] = []
 
@@ -307,18 +308,18 @@ async def test_every_list_is_a_look_up_in_an_index(world: World) -> None:
         from typing import Any, cast
 
         asked = cast(Any, Explaining(db))
-        listing.find(asked, uid, place)
-        listing.public(asked, uid)
-        listing.conversations(asked, place, None, 5)
-        listing.conversations(asked, Place("sim", "w1"), uid, 5)
-        listing.public_conversations(asked, "sim", None, 5)
-        listing.threads(asked, place, None, 5)
-        listing.thread(asked, uid, place)
-        listing.messages(asked, number, -1, 5)
-        listing.latest(asked, number, 5)
-        listing.asked(asked, "sim/w1/c1/m1")
-        listing.replies(asked, number, 5)
-        listing.reply(asked, 1)
+        views.find(asked, uid, place)
+        views.public(asked, uid)
+        views.conversations(asked, place, None, 5)
+        views.conversations(asked, Place("sim", "w1"), uid, 5)
+        views.public_conversations(asked, "sim", None, 5)
+        views.threads(asked, place, None, 5)
+        views.thread(asked, uid, place)
+        views.messages(asked, number, -1, 5)
+        views.latest(asked, number, 5)
+        views.asked(asked, "sim/w1/c1/m1")
+        views.replies(asked, number, 5)
+        views.reply(asked, 1)
 
     await world.store._read(read_all)
     assert plans

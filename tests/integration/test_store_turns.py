@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain import Address, Conclusion, Fence, Outcome, PageRecord, Receipt
-from bot.errors import LostOwnership
+from bot.domain.errors import LostOwnership
+from bot.domain.inbox import Address, Receipt
+from bot.domain.turns import Conclusion, Fence, Outcome, PageRecord
 from bot.store.sqlite import SqliteStore
-from tests.store_kit import ANSWER, BEN, answered, claimed, judge, key, look, opened, said
+from tests.support.store_kit import ANSWER, BEN, answered, claimed, judge, key, look, opened, said
 
 STEPS: dict[str, Callable[[SqliteStore, Fence], Awaitable[None]]] = {
     "intend": lambda store, fence: store.intend(fence, 0),

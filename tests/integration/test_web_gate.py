@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from adapters.web.gate import RESERVED_DESCRIPTORS, Limits
+from adapters.web.connections import RESERVED_DESCRIPTORS, Limits
 from adapters.web.limits import BODY_BYTES, FREE_BYTES, BodyLimit, LentBodies
 from adapters.web.server import HttpServer, listen
-from bot.domain import Health
+from bot.domain.health import Health
 
 HOST = b"Host: 127.0.0.1\r\n"
 HEALTHZ = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"

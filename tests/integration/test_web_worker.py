@@ -16,9 +16,9 @@ import pytest
 from adapters.web.highlighter import MOST_COLOURED, Highlighter, plain
 from adapters.web.languages import NAMES, lexer_names
 from adapters.web.render import GrowingHtml, html_of
-from bot.worker import Limits, TaskFailed, TaskTooCostly, Worker, WorkerBusy, WorkerFailed
+from bot.sandbox.worker import Limits, TaskFailed, TaskTooCostly, Worker, WorkerBusy, WorkerFailed
 
-HERE = "tests.worker_tasks"
+HERE = "tests.support.worker_tasks"
 SHORT = Limits(cpu_seconds=0.2, seconds=20.0, output_bytes=10_000)
 # Each once held the interpreter for hours, or is one that such a text could reach.
 HOSTILE = {
@@ -189,7 +189,7 @@ def test_every_listed_name_is_a_lexer() -> None:
 
 async def test_the_loop_goes_on_while_a_block_is_coloured(highlighter: Highlighter) -> None:
     """And names are resolved: the loop's own pool is not what waits."""
-    from adapters.web.rendering import Rendering
+    from adapters.web.html_pool import Rendering
 
     rendering = Rendering(Highlighter(limits=Limits(cpu_seconds=0.2, seconds=20.0)))
     texts = [f"```c\n{HOSTILE['c']}{number}\n```" for number in range(4)]

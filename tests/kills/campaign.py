@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.kills.nursery import Nursery
 from tests.kills.points import Point, Trial, trial
-from tests.kills.scene import NotWithin, Scene
+from tests.kills.process_pool import Nursery
+from tests.kills.script import NotWithin, Scene
 
 # A run mostly waits: for the platform's limits, the model's pace and quiet.
 AT_ONCE = 4

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from tests.evidence import Asked
-from tests.kills.scene import NotWithin, Scene
-from tests.stage import Place
+from tests.kills.script import NotWithin, Scene
+from tests.support.scenes import Place
+from tests.support.transcript import Asked
 
 SLOW = 8.0  # tokens a second: one to be stopped takes longer than a death and a new start
 PRESSES = 6  # of one button, until somebody gives up

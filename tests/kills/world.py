@@ -18,9 +18,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from tests.evidence import Post
-from tests.harness import ROOT
-from tests.kills.nursery import Nursery
+from tests.kills.process_pool import Nursery
 from tests.sims.discord import constants as d
 from tests.sims.discord.client import DiscordSim
 from tests.sims.discord.sim import DiscordSimulator
@@ -30,7 +28,9 @@ from tests.sims.model.server import ModelServer
 from tests.sims.slack import ids as s
 from tests.sims.slack.client import SlackSim
 from tests.sims.slack.sim import SlackServer
-from tests.stage import DiscordStage, Place, SlackStage, Stage
+from tests.support.harness import ROOT
+from tests.support.scenes import DiscordStage, Place, SlackStage, Stage
+from tests.support.transcript import Post
 
 SYSTEM_PROMPT = "Be brief."
 # Slack's second and third retry come after so many seconds times 60 and 300.
@@ -57,7 +57,7 @@ Aim = Callable[[int], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What is done to the bot from one start to its end: see `tests.kills.wrapped`."""
+    """What is done to the bot from one start to its end: see `tests.kills.instrumented`."""
 
     watch: Mapping[str, str]
     aim: Aim | None = None

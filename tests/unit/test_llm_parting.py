@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain import Delta
-from bot.llm.parting import Parting
+from bot.domain.model import Delta
+from bot.llm.reasoning_split import Parting
 from bot.llm.special_tokens import TOKENS
-from bot.llm.thinking import Habit
+from bot.llm.think_tags import Habit
 
 CHANNELS = "<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>{}"
 

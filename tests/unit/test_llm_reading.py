@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
-from bot.domain import Delta, Usage
-from bot.errors import CutOff, ModelError, ModelFailed, TimedOut
-from bot.llm import finish
-from bot.llm.patience import Limits, OutOfPatience, Patience
-from bot.llm.reading import Reader
-from bot.llm.thinking import Habit
+from bot.domain.errors import CutOff, ModelError, ModelFailed, TimedOut
+from bot.domain.model import Delta, Usage
+from bot.llm import finish_reasons
+from bot.llm.stream_reader import Reader
+from bot.llm.stream_timeout import Limits, OutOfPatience, Patience
+from bot.llm.think_tags import Habit
 
 QUICK = Limits(first_token=0.2, between_tokens=0.1)
 
@@ -276,14 +276,14 @@ async def test_what_follows_done_is_not_of_this_answer() -> None:
 @pytest.mark.parametrize(
     ("reason", "means"),
     [
-        ("endoftext", finish.STOP),  # AI21
-        ("endTurn", finish.STOP),
-        ("maxTokens", finish.LENGTH),
-        ("FinishReason.MAX_TOKENS", finish.LENGTH),
-        ("MODEL_ARMOR", finish.FILTERED),
-        ("output_blocked_by_safety", finish.FILTERED),
+        ("endoftext", finish_reasons.STOP),  # AI21
+        ("endTurn", finish_reasons.STOP),
+        ("maxTokens", finish_reasons.LENGTH),
+        ("FinishReason.MAX_TOKENS", finish_reasons.LENGTH),
+        ("MODEL_ARMOR", finish_reasons.FILTERED),
+        ("output_blocked_by_safety", finish_reasons.FILTERED),
         ("success_maybe", ModelFailed),
     ],
 )
 def test_a_finish_reason_in_another_spelling(reason: str, means: object) -> None:
-    assert finish.meaning(reason) == means
+    assert finish_reasons.meaning(reason) == means

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.llm.thinking import TAGS, Habit, Splitter
+from bot.llm.think_tags import TAGS, Habit, Splitter
 
 
 def split(

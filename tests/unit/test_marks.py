@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from bot.domain import Watermark
-from bot.marks import Marks, Spot
+from bot.catchup.watermarks import Marks, Spot
+from bot.domain.inbox import Watermark
 
 A, B = Spot("w", "a"), Spot("w", "b")
 LAG = 10

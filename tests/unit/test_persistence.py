@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
-from bot.domain import Author
-from bot.errors import LostOwnership, StoreUnavailable
-from bot.persistence import PAUSES, Apologies, until_stored
-from tests.clock import ManualClock, settle
-from tests.store_kit import BEN, key, said
+from bot.common.retry import PAUSES, until_stored
+from bot.domain.conversations import Author
+from bot.domain.errors import LostOwnership, StoreUnavailable
+from bot.inbox.apologies import Apologies
+from tests.support.clock import ManualClock, settle
+from tests.support.store_kit import BEN, key, said
 
 
 class Failing:

@@ -15,20 +15,21 @@ from slack_sdk.errors import SlackApiError
 
 import adapters.slack
 from adapters.slack import manifest, manifest_path, new_app_link
+from adapters.slack.api import limits, post_scopes
 from adapters.slack.blocks import Bodies, chosen
-from adapters.slack.commands import SHORTCUT, SLASHES, button, shortcut, slash
-from adapters.slack.faults import GONE, LONGEST_RETRY_AFTER, NO_RETRY_AFTER, translated
+from adapters.slack.errors import GONE, LONGEST_RETRY_AFTER, NO_RETRY_AFTER, translated
+from adapters.slack.handshake import is_socket_url
 from adapters.slack.http import PATH
+from adapters.slack.interactions import SHORTCUT, SLASHES, button, shortcut, slash
 from adapters.slack.listeners import PROMPTS, Listeners, Trouble
 from adapters.slack.lookups import MOST, Lookups
 from adapters.slack.mrkdwn import Mrkdwn
-from adapters.slack.needs import EVENTS, SCOPES
-from adapters.slack.start import is_socket_url
-from adapters.slack.web import limits, post_scopes
-from bot.clock import SystemClock
-from bot.domain import Answer, Choice, ConversationKey
-from bot.errors import Gone, Refused, Throttled, Unsettled
-from bot.frames import Control
+from adapters.slack.scopes import EVENTS, SCOPES
+from bot.common.clock import SystemClock
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import Gone, Refused, Throttled, Unsettled
+from bot.domain.inbox import Answer, Choice
+from bot.domain.replies import Control
 from tests.sims.slack.manifests import mistakes
 
 SOURCE = Path(adapters.slack.__file__).parent

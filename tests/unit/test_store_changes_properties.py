@@ -9,12 +9,13 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.domain import Address, Claim, Conclusion, Effect, Outcome
-from bot.errors import LostOwnership
-from bot.store import again, changes, conversations, reads, turns
+from bot.domain.errors import LostOwnership
+from bot.domain.inbox import Address, Effect
+from bot.domain.turns import Claim, Conclusion, Outcome
+from bot.store import conversations, edits, queries, retries, turns
 from bot.store.accept import accept
 from bot.store.migrate import MIGRATIONS, load
-from tests.store_kit import ANN, judge, key, said
+from tests.support.store_kit import ANN, judge, key, said
 
 SCHEMA = "".join(file.sql for file in load(MIGRATIONS))
 NUMBERS = st.integers(1, 8)
@@ -51,12 +52,12 @@ class Random:
         db, now = self.db, self.now
         return {
             "say": lambda n, how: accept(db, said(n, f"q{n}", address=how), (), now),
-            "edit": lambda n: changes.edit(db, said(n).source, f"edit {now}", now),
-            "erase": lambda n: changes.erase(db, said(n).source, False, now),
-            "erase with reply": lambda n: changes.erase(db, said(n).source, True, now),
-            "erase page": lambda n: changes.erase(db, f"sim/w1/c1/r{n}", False, now),
-            "reopen": lambda: self.asked_again(again.reopen(db, key(), None).effect),
-            "go on": lambda: again.go_on(db, key(), None, ANN, "Go on.", now),
+            "edit": lambda n: edits.edit(db, said(n).source, f"edit {now}", now),
+            "erase": lambda n: edits.erase(db, said(n).source, False, now),
+            "erase with reply": lambda n: edits.erase(db, said(n).source, True, now),
+            "erase page": lambda n: edits.erase(db, f"sim/w1/c1/r{n}", False, now),
+            "reopen": lambda: self.asked_again(retries.reopen(db, key(), None).effect),
+            "go on": lambda: retries.go_on(db, key(), None, ANN, "Go on.", now),
             "reset": lambda: conversations.reset(db, key(), now),
             "undo": lambda: conversations.undo_reset(db, key(), None, now),
             "claim": self.take,
@@ -96,7 +97,7 @@ class Random:
                 end = Conclusion(Outcome.ANSWERED, "Yes.", "Yes.")
                 turns.conclude(self.db, claim.fence, end, self.now)
             turns.finish(self.db, claim.fence, self.now)
-        assert reads.unfinished(self.db, "sim") == []
+        assert queries.unfinished(self.db, "sim") == []
         judge(self.db)
 
 
