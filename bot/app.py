@@ -46,8 +46,8 @@ from bot.domain.health import Finding, Health, Verdict
 from bot.domain.records import ReplyRecord
 from bot.domain.turns import Claim, Outcome, Suspect
 from bot.inbox import commands
-from bot.inbox.edits import Changes
-from bot.inbox.inbox import Intake
+from bot.inbox.edits import EditHandler
+from bot.inbox.inbox import DurableInbox
 from bot.llm.registry import Models, build_models
 from bot.ports.clock import Clock
 from bot.ports.library import Library
@@ -74,7 +74,7 @@ HISTORY_FILE = ".threadline_history"
 class Core:
     """The running core that adapters are given to."""
 
-    intake: Intake
+    intake: DurableInbox
     scheduler: Scheduler
     library: Library
     database: Callable[[], Health]
@@ -264,7 +264,7 @@ def _core(
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=suspects)
     offered = settings.model_choices
-    intake = Intake(
+    intake = DurableInbox(
         store=store,
         scheduler=scheduler,
         commands=commands.Commands(
@@ -276,7 +276,7 @@ def _core(
         ),
         models=offered,
         adapters=adapters,
-        changes=Changes(
+        changes=EditHandler(
             store=store,
             scheduler=scheduler,
             clock=clock,
@@ -394,7 +394,7 @@ def http_server(
 ) -> HttpServer:
     """The one HTTP port: the site of the web adapter, and the routes that others lend it."""
     from adapters.web.auth import closed
-    from adapters.web.connections import Limits
+    from adapters.web.connections import ConnectionLimits
     from adapters.web.server import HttpServer
 
     site = getattr(adapters.get("web"), "site", None)
@@ -413,7 +413,9 @@ def http_server(
         site=site if settings.serves_site else closed,
         listening=listening,
         hosts=settings.web_hosts,
-        limits=Limits.within(descriptors.raise_limit(), models=settings.max_concurrent_turns),
+        limits=ConnectionLimits.within(
+            descriptors.raise_limit(), models=settings.max_concurrent_turns
+        ),
     )
 
 

@@ -18,7 +18,7 @@ from bot.domain import texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.health import Finding, Health
-from bot.domain.inbox import Address, Answer, Command, Incoming, Receipt
+from bot.domain.inbox import Address, Command, CommandReply, Incoming, Receipt
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
@@ -79,7 +79,7 @@ class ConsoleAdapter:
         """Nobody else speaks here."""
         return ()
 
-    async def say(self, incoming: Incoming, answer: Answer) -> None:
+    async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         """Print a command's answer; without words the reply is the answer, and is awaited."""
         if not answer.text:
             return
@@ -129,7 +129,7 @@ class ConsoleAdapter:
         Installed for each line: prompt_toolkit has a handler of its own while it reads one, and
         removes whichever is there afterwards.
         """
-        loop, stops = asyncio.get_running_loop(), set[asyncio.Task[Answer]]()
+        loop, stops = asyncio.get_running_loop(), set[asyncio.Task[CommandReply]]()
         stop = Command(name="stop", key=self._key, author=self._author)
 
         def interrupted() -> None:

@@ -29,20 +29,20 @@ from adapters.discord.doctor import INTENT_ADVICE, TOKEN_ADVICE, Doctor
 from adapters.discord.events import PLATFORM
 from adapters.discord.gateway import Connection
 from adapters.discord.http import installed_in
-from adapters.discord.interactions import Desk, clipped
+from adapters.discord.interactions import InteractionHandler, clipped
 from adapters.discord.listeners import Listener
 from adapters.discord.render import DiscordRenderer
-from adapters.discord.rest import Wire, attempt
+from adapters.discord.rest import RestApi, attempt
 from adapters.discord.state import State
 from adapters.discord.surface import DiscordSurface
 from adapters.discord.threads import remove_late
 from adapters.discord.token import TokenWatch
-from bot.catchup.backfill import Keeper
+from bot.catchup.backfill import WatermarkSaver
 from bot.common import proxies
 from bot.common.proxies import http_proxy_for
 from bot.domain.errors import CannotStart, PlatformError, Unsettled
 from bot.domain.health import Finding, Health, Verdict
-from bot.domain.inbox import Answer, Incoming
+from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
@@ -87,9 +87,9 @@ class DiscordAdapter:
         self._api_url, self._gateway_url = api_url, gateway_url
         self._clock = clock
         self._renderer = DiscordRenderer()
-        self._wire = Wire(grants=grants or Pacer(w.limits, clock), clock=clock, waits=waits)
+        self._wire = RestApi(grants=grants or Pacer(w.limits, clock), clock=clock, waits=waits)
         self._servers = Servers(wire=self._wire, ids=servers)
-        self._desk = Desk(
+        self._desk = InteractionHandler(
             wire=self._wire, renderer=self._renderer, models=models, servers=self._servers
         )
         self._client: ThreadlineClient | None = None
@@ -102,7 +102,7 @@ class DiscordAdapter:
     # ── serving ───────────────────────────────────────────────────────────────────────────────
     async def run(self, inbox: Inbox) -> None:
         """Serve until cancelled. Raises CannotStart with what to do about it."""
-        keeper = Keeper(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
+        keeper = WatermarkSaver(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
         try:
             with _pointed_at(self._api_url, self._gateway_url):
                 for pause in _pauses():
@@ -113,7 +113,7 @@ class DiscordAdapter:
             await self._wire.upkeep.aclose()
             await keeper.aclose()
 
-    async def _serve(self, inbox: Inbox, keeper: Keeper) -> None:
+    async def _serve(self, inbox: Inbox, keeper: WatermarkSaver) -> None:
         """One client's life: until cancelled, or until Discord could not be reached at all."""
         client = self._client = ThreadlineClient(wire=self._wire, desk=self._desk)
         listener = client.listener = Listener(
@@ -167,7 +167,7 @@ class DiscordAdapter:
             return ()
         return await client.listener.backlog(incoming)
 
-    async def say(self, incoming: Incoming, answer: Answer) -> None:
+    async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         """Reply to the message in which the command was written."""
         if not answer.text:
             return
@@ -204,7 +204,7 @@ class DiscordAdapter:
 class ThreadlineClient(discord.Client):
     """discord.py's client with our events."""
 
-    def __init__(self, *, wire: Wire, desk: Desk) -> None:
+    def __init__(self, *, wire: RestApi, desk: InteractionHandler) -> None:
         # It would warn at every start that it cannot do voice, which nobody asked for.
         discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
         super().__init__(

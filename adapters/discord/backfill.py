@@ -17,17 +17,17 @@ import structlog
 
 from adapters.discord import rest as w
 from adapters.discord.backfill_plan import Newest, not_shown, to_read
-from adapters.discord.edits import Changes
-from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, Kind, Place, place_of
+from adapters.discord.edits import EditListener
+from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, ChannelContext, Kind, place_of
 from adapters.discord.history import READ_AT_ONCE, read_page
 from adapters.discord.payload_fitting import fitted
 from adapters.discord.payload_shapes import THREAD
 from adapters.discord.places import read_place
 from adapters.discord.recheck import Look
-from adapters.discord.rest import Wire, id_in
-from bot.catchup.backfill import LATER_SECONDS, Keeper, Reads
+from adapters.discord.rest import RestApi, id_in
+from bot.catchup.backfill import LATER_SECONDS, BackfillQueue, WatermarkSaver
 from bot.catchup.recheck import LastQuestions
-from bot.catchup.watermarks import Spot
+from bot.catchup.watermarks import ChannelRef
 from bot.domain.conversations import Conversation
 from bot.domain.errors import PlatformError, StoreUnavailable, Unsettled
 from bot.domain.inbox import Incoming
@@ -50,15 +50,15 @@ Channel = (
     | discord.PartialMessageable
 )
 InGuild = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
-Understood = Callable[[discord.Message, Place], Awaitable[Incoming | None]]
+Understood = Callable[[discord.Message, ChannelContext], Awaitable[Incoming | None]]
 
 
 @dataclass(slots=True)
 class _Reading:
     """One place as it is being read, up to `until`, or (0) to its end."""
 
-    spot: Spot
-    place: Place
+    spot: ChannelRef
+    place: ChannelContext
     channel: Channel
     until: int = 0
 
@@ -73,18 +73,18 @@ class _Archive:
 
 # ── carrying out ──────────────────────────────────────────────────────────────────────────────
 class Gap:
-    """Reads what the client missed; `understood` translates a message as live ones are, `take`
-    takes one in as a live one.
+    """Reads what the client missed. `understood` translates a message; `take` accepts it as if
+    it had arrived live.
     """
 
     def __init__(
         self,
         *,
-        wire: Wire,
+        wire: RestApi,
         inbox: Inbox,
-        keeper: Keeper,
+        keeper: WatermarkSaver,
         understood: Understood,
-        changes: Changes,
+        changes: EditListener,
         take: Callable[[discord.Message], Awaitable[None]],
     ) -> None:
         self._wire, self._inbox, self._keeper = wire, inbox, keeper
@@ -93,14 +93,14 @@ class Gap:
         self._understood = understood
         look = Look(wire=wire, changes=changes)
         self._last = LastQuestions(platform=PLATFORM, inbox=inbox, look=look)
-        self._reads = Reads(wire.clock)
-        self._again: set[Spot] = set()
+        self._reads = BackfillQueue(wire.clock)
+        self._again: set[ChannelRef] = set()
         self._pauses: dict[int, float] = {}  # before the next try, of messages that are tried now
         self._conversations: asyncio.Task[Sequence[Conversation]] | None = None
 
     async def session(self) -> None:
         """A new session: what was said between it and the last one is not coming by itself."""
-        earlier, self._reads = self._reads, Reads(self._wire.clock)
+        earlier, self._reads = self._reads, BackfillQueue(self._wire.clock)
         self._again.clear()
         self._conversations = None
         self._marks.interrupted()
@@ -160,7 +160,7 @@ class Gap:
         ]
         ended = [
             self._read(_reading(channels[place.channel], place.last), place.rank)
-            for place in to_read(places, lambda id_: self._marks.of(Spot(workspace, id_)))
+            for place in to_read(places, lambda id_: self._marks.of(ChannelRef(workspace, id_)))
             if _readable(channels[place.channel])
         ]
         theirs = [c for c in conversations if c.key.workspace == workspace]
@@ -186,7 +186,7 @@ class Gap:
             key = conversation.key
             if key.workspace == DIRECT_MESSAGES:
                 channel = client.get_partial_messageable(int(key.channel))
-                place = Place(Kind.DIRECT, DIRECT_MESSAGES, key.channel)
+                place = ChannelContext(Kind.DIRECT, DIRECT_MESSAGES, key.channel)
                 reading = _Reading(_spot(place), place, channel)
                 ended.append(self._read(reading, (0, -conversation.updated_at)))
         await self._close(DIRECT_MESSAGES, ended)
@@ -212,14 +212,15 @@ class Gap:
         ended = [
             self._read(_reading(thread, thread.last_message_id or 0), (1,))
             for thread in archive.threads
-            if (thread.last_message_id or 0) > self._marks.of(Spot(str(guild.id), str(thread.id)))
+            if (thread.last_message_id or 0)
+            > self._marks.of(ChannelRef(str(guild.id), str(thread.id)))
         ]
         return all(await asyncio.gather(*ended))
 
     async def _stored(self, conversation: Conversation) -> _Reading:
         key = conversation.key
         client = await self._wire.client()
-        place = Place(
+        place = ChannelContext(
             Kind.THREAD, key.workspace, key.channel, key.thread, visibility=conversation.visibility
         )
         channel = client.get_partial_messageable(int(key.thread), guild_id=int(key.workspace))
@@ -290,7 +291,7 @@ class Gap:
         self._keeper.save_soon()
         return page.full and (not reading.until or reached < reading.until)
 
-    async def _translate(self, message: discord.Message, place: Place) -> Incoming | None:
+    async def _translate(self, message: discord.Message, place: ChannelContext) -> Incoming | None:
         try:
             return await self._understood(message, place)
         except (PlatformError, StoreUnavailable):
@@ -317,7 +318,7 @@ class Gap:
             raise Unsettled("a list of archived threads is none")
         read = (_thread_of(parent, data) for data in listed)
         found = [thread for thread in read if thread is not None]
-        began = discord.utils.snowflake_time(self._marks.of(Spot(str(parent.guild.id), "")))
+        began = discord.utils.snowflake_time(self._marks.of(ChannelRef(str(parent.guild.id), "")))
         archive.threads += found
         full = len(listed) == READ_AT_ONCE and bool(found)
         return full and found[-1].archive_timestamp > began
@@ -369,14 +370,14 @@ def _reading(channel: InGuild, until: int) -> _Reading:
     return _Reading(_spot(place), place, channel, until)
 
 
-def spot_of(message: discord.Message) -> Spot:
+def spot_of(message: discord.Message) -> ChannelRef:
     """Where a message stands, whether its channel is in the cache or not."""
     guild = message.guild.id if message.guild else getattr(message.channel, "guild_id", None)
-    return Spot(str(guild or DIRECT_MESSAGES), str(message.channel.id))
+    return ChannelRef(str(guild or DIRECT_MESSAGES), str(message.channel.id))
 
 
-def _spot(place: Place) -> Spot:
-    return Spot(place.guild, place.own)
+def _spot(place: ChannelContext) -> ChannelRef:
+    return ChannelRef(place.guild, place.own)
 
 
 def _thread_of(parent: discord.TextChannel | discord.ForumChannel, data: Any) -> Any:

@@ -14,12 +14,19 @@ import discord
 import structlog
 
 from adapters.discord import rest as w
-from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, SPOKEN, Place, is_spoken, name_of
+from adapters.discord.events import (
+    DIRECT_MESSAGES,
+    PLATFORM,
+    SPOKEN,
+    ChannelContext,
+    is_spoken,
+    name_of,
+)
 from adapters.discord.history import read_page
 from adapters.discord.proxied import Original, Proxied
-from adapters.discord.rest import Wire, code_of
+from adapters.discord.rest import RestApi, code_of
 from adapters.discord.state import Message
-from bot.common.retry import until_stored
+from bot.common.retry import retry_while_unavailable
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import Gone, PlatformError
 from bot.domain.inbox import Address, Incoming
@@ -27,14 +34,14 @@ from bot.ports.inbox import Inbox
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Changes that wait for the database at once, each some kilobytes: a busy guild sends one a second.
+# Edits that may wait for the database, each some kilobytes: a busy guild sends one a second.
 MOST_WAITING = 1_000
 # Taking a reply back takes a second or two; a busy account needs longer.
 ARCHIVE_LOOKS, ARCHIVE_PAUSE = 15, 1.0
 NO_ACCESS = 50001
 
 
-class Changes:
+class EditListener:
     """Takes changes of one client to `inbox`.
 
     `place` says where a channel is, `understood` what a message means to the core.
@@ -43,10 +50,12 @@ class Changes:
     def __init__(
         self,
         *,
-        wire: Wire,
+        wire: RestApi,
         inbox: Inbox,
-        place: Callable[[object], Awaitable[Place | None]],
-        understood: Callable[[discord.Message, Place, Address | None], Awaitable[Incoming | None]],
+        place: Callable[[object], Awaitable[ChannelContext | None]],
+        understood: Callable[
+            [discord.Message, ChannelContext, Address | None], Awaitable[Incoming | None]
+        ],
         proxied: Proxied,
     ) -> None:
         self._proxied = proxied
@@ -69,7 +78,7 @@ class Changes:
         if place is not None:
             await self._kept(partial(self._keep_edit, message, place))
 
-    async def _keep_edit(self, message: discord.Message, place: Place) -> None:
+    async def _keep_edit(self, message: discord.Message, place: ChannelContext) -> None:
         incoming = await self._edited(message, place)
         if incoming is not None and message.edited_at is not None:
             await self._inbox.edited(incoming, message.edited_at.timestamp())
@@ -81,11 +90,11 @@ class Changes:
             return
         self._waiting += 1
         try:
-            await until_stored(change, self._wire.clock.sleep)
+            await retry_while_unavailable(change, self._wire.clock.sleep)
         finally:
             self._waiting -= 1
 
-    async def _edited(self, message: discord.Message, place: Place) -> Incoming | None:
+    async def _edited(self, message: discord.Message, place: ChannelContext) -> Incoming | None:
         """What it says now; also where the mention was edited out of a message that is stored."""
         known = await self._inbox.conversation_of(place.source(message.id))
         if not is_spoken(message) and not await self._adopt(message, known):

@@ -10,7 +10,7 @@ import structlog
 
 from adapters.discord import rest as w
 from adapters.discord.payload_fitting import place_of_error, shape_of
-from adapters.discord.rest import Wire, id_in
+from adapters.discord.rest import RestApi, id_in
 from bot.domain.errors import Unsettled
 from bot.domain.replies import Priority
 
@@ -37,7 +37,7 @@ class HistoryPage:
 
 
 async def read_page(
-    wire: Wire,
+    wire: RestApi,
     channel: Place,
     id_: int,
     *,
@@ -67,7 +67,7 @@ async def read_page(
 
 
 async def read_message(
-    wire: Wire, channel: Place, id_: int, message: int, *, priority: Priority
+    wire: RestApi, channel: Place, id_: int, message: int, *, priority: Priority
 ) -> discord.Message | None:
     """One message; None when discord.py cannot read it. Raises a PlatformError."""
     data = await read_raw_message(wire, id_, message, priority=priority)
@@ -75,7 +75,7 @@ async def read_message(
 
 
 async def read_raw_message(
-    wire: Wire, channel: int, message: int, *, priority: Priority = Priority.CONTROL
+    wire: RestApi, channel: int, message: int, *, priority: Priority = Priority.CONTROL
 ) -> Any:
     """One message as Discord sends it. Raises a PlatformError."""
     return await wire.ask(

@@ -18,16 +18,16 @@ from discord import app_commands
 from adapters.discord import rest as w
 from adapters.discord.access import Servers, sees
 from adapters.discord.buttons import CHOICE, CONTROL, choice_of, choice_view
-from adapters.discord.events import PLATFORM, Kind, Place, place_of
+from adapters.discord.events import PLATFORM, ChannelContext, Kind, place_of
 from adapters.discord.payload_fitting import shape_of
 from adapters.discord.payloads import whole
 from adapters.discord.places import read_place
 from adapters.discord.render import size
-from adapters.discord.rest import Wire, attempt
+from adapters.discord.rest import RestApi, attempt
 from bot.domain import texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import Gone, PlatformError, StoreUnavailable, Unsettled
-from bot.domain.inbox import Answer, Choice, Command
+from bot.domain.inbox import Choice, Command, CommandReply
 from bot.domain.replies import Priority
 from bot.inbox import commands
 from bot.ports.platform import Renderer
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 log = structlog.stdlib.get_logger(__name__)
 
 Interaction = discord.Interaction[Any]  # always of our client, which has the desk
-Work = Callable[[Interaction], Awaitable[Answer]]
+Work = Callable[[Interaction], Awaitable[CommandReply]]
 
 MOST_CHOICES = 25  # documented: of one option
 STRING_OPTION = 3  # documented: an option's type; ours have no other
@@ -89,11 +89,11 @@ def readable(data: object) -> TypeGuard[dict[str, Any]]:
     )
 
 
-class Desk:
+class InteractionHandler:
     """Where interactions are answered."""
 
     def __init__(
-        self, *, wire: Wire, renderer: Renderer, models: Sequence[str], servers: Servers
+        self, *, wire: RestApi, renderer: Renderer, models: Sequence[str], servers: Servers
     ) -> None:
         self._wire, self._renderer, self._servers = wire, renderer, servers
         self._models = tuple(models)
@@ -167,22 +167,22 @@ class Desk:
         text, view = clipped(self._renderer, answer.text), choice_view(answer.choices)
         await self._tell(interaction.edit_original_response(content=text, view=view))
 
-    async def _done(self, interaction: Interaction, work: Work) -> Answer:
+    async def _done(self, interaction: Interaction, work: Work) -> CommandReply:
         """What the work answers, or what is to be said when it failed."""
         try:
             if not await self._servers.serve_person(interaction.guild_id, interaction.user.id):
-                return Answer(texts.NOT_SERVED)
+                return CommandReply(texts.NOT_SERVED)
             return await work(interaction)
         except StoreUnavailable as error:
             log.error("the database failed", error=str(error))
-            return Answer(texts.STORE_DOWN)
+            return CommandReply(texts.STORE_DOWN)
         except PlatformError as error:
             log.warning("an interaction's place cannot be found out", error=str(error))
-            return Answer(texts.PLACE_UNKNOWN)
+            return CommandReply(texts.PLACE_UNKNOWN)
         except Exception:
             # An interaction's boundary: whatever it was, people are not left with "thinking".
             log.exception("an interaction failed")
-            return Answer(texts.INTERNAL)
+            return CommandReply(texts.INTERNAL)
 
     async def _acknowledge(self, request: Awaitable[object]) -> None:
         """Say that we are at it. What was asked is done all the same where that fails."""
@@ -200,7 +200,7 @@ class Desk:
         It is done whatever becomes of the acknowledgement: a stop waits for no answer of Discord's.
         """
 
-        async def work(interaction: Interaction) -> Answer:
+        async def work(interaction: Interaction) -> CommandReply:
             key = await self._conversation_at(interaction)
             return await self._run(interaction, command, key, turn)
 
@@ -214,21 +214,21 @@ class Desk:
     async def choose(self, interaction: Interaction, choice: Choice) -> None:
         """A choice of an answer was used."""
 
-        async def work(interaction: Interaction) -> Answer:
+        async def work(interaction: Interaction) -> CommandReply:
             if not await sees(self._wire, interaction, choice.key):
-                return Answer(texts.NO_ACCESS)
+                return CommandReply(texts.NO_ACCESS)
             return await self._run(interaction, choice.command, choice.key, choice.argument)
 
         await self.answer(interaction, work)
 
     def _simply(self, command: str, argument: str = "") -> Work:
-        async def work(interaction: Interaction) -> Answer:
+        async def work(interaction: Interaction) -> CommandReply:
             place = await self._place(interaction)
             return await self._run(interaction, command, place.key(), argument)
 
         return work
 
-    async def _start_over(self, interaction: Interaction) -> Answer:
+    async def _start_over(self, interaction: Interaction) -> CommandReply:
         """In a thread or direct message at once; in a channel, which conversation is asked."""
         place = await self._place(interaction)
         if place.kind in (Kind.THREAD, Kind.DIRECT):
@@ -239,11 +239,11 @@ class Desk:
         found = await inbox.recent(place.key(), str(interaction.user.id))
         seen = await asyncio.gather(*(sees(self._wire, interaction, c.key) for c in found))
         choices = [choice for choice, visible in zip(found, seen, strict=True) if visible]
-        return Answer(texts.WHICH_THREAD if choices else texts.NO_RECENT, tuple(choices))
+        return CommandReply(texts.WHICH_THREAD if choices else texts.NO_RECENT, tuple(choices))
 
     async def _run(
         self, interaction: Interaction, name: str, key: ConversationKey, argument: str
-    ) -> Answer:
+    ) -> CommandReply:
         inbox, user = self._wire.inbox, interaction.user
         if inbox is None:
             raise Unsettled("the adapter is not running")
@@ -251,7 +251,7 @@ class Desk:
         return await inbox.command(Command(name=name, argument=argument, key=key, author=author))
 
     # ── places ────────────────────────────────────────────────────────────────────────────────
-    async def _place(self, interaction: Interaction) -> Place:
+    async def _place(self, interaction: Interaction) -> ChannelContext:
         place = place_of(interaction.channel)
         if place is None and interaction.channel_id is not None:
             place = await read_place(self._wire, interaction.channel_id)
@@ -285,7 +285,7 @@ class ControlButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=CON
 
     async def callback(self, interaction: Interaction) -> None:
         """It was pressed."""
-        desk: Desk = interaction.client.desk
+        desk: InteractionHandler = interaction.client.desk
         await desk.press(interaction, self._command, self._turn)
 
 
@@ -306,7 +306,7 @@ class ChoiceButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=CHOI
 
     async def callback(self, interaction: Interaction) -> None:
         """It was pressed."""
-        desk: Desk = interaction.client.desk
+        desk: InteractionHandler = interaction.client.desk
         await desk.choose(interaction, self._choice)
 
 

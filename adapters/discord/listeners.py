@@ -16,13 +16,13 @@ import structlog
 
 from adapters.discord.access import Servers
 from adapters.discord.backfill import Gap, spot_of
-from adapters.discord.edits import Changes
+from adapters.discord.edits import EditListener
 from adapters.discord.events import (
     DIRECT_MESSAGES,
     PLATFORM,
+    ChannelContext,
     Kind,
     Me,
-    Place,
     address_of,
     answers_us,
     author_of,
@@ -38,14 +38,14 @@ from adapters.discord.history import message_of, read_page, read_raw_message
 from adapters.discord.payloads import identity
 from adapters.discord.places import read_place
 from adapters.discord.proxied import Original, Proxied
-from adapters.discord.rest import UNKNOWN_MESSAGE, Wire, code_of
+from adapters.discord.rest import UNKNOWN_MESSAGE, RestApi, code_of
 from adapters.discord.state import Message
-from bot.catchup.backfill import Keeper
-from bot.catchup.watermarks import Spot
+from bot.catchup.backfill import WatermarkSaver
+from bot.catchup.watermarks import ChannelRef
 from bot.domain import texts
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError, StoreUnavailable
-from bot.domain.inbox import Address, Answer, Incoming
+from bot.domain.inbox import Address, CommandReply, Incoming
 from bot.ports.inbox import Inbox
 
 log = structlog.stdlib.get_logger(__name__)
@@ -60,16 +60,16 @@ class Listener:
     def __init__(
         self,
         *,
-        wire: Wire,
+        wire: RestApi,
         inbox: Inbox,
-        say: Callable[[Incoming, Answer], Awaitable[None]],
-        keeper: Keeper,
+        say: Callable[[Incoming, CommandReply], Awaitable[None]],
+        keeper: WatermarkSaver,
         servers: Servers,
     ) -> None:
         self._wire, self._inbox, self._say = wire, inbox, say
         self._keeper, self._servers = keeper, servers
         self._proxied = Proxied()
-        self.changes = Changes(
+        self.changes = EditListener(
             wire=wire,
             inbox=inbox,
             place=self._place,
@@ -127,7 +127,7 @@ class Listener:
                 await self.gap.read_again(client, guild, channel)
                 return
             if event == CREATED:
-                self._keeper.seen(Spot(str(guild or DIRECT_MESSAGES), str(channel)), message)
+                self._keeper.seen(ChannelRef(str(guild or DIRECT_MESSAGES), str(channel)), message)
             found = await self._read_again(client, guild, channel, message, payload)
         except Gone as error:
             log.info("a message is not there any more", id=message, error=repr(error))
@@ -138,7 +138,9 @@ class Listener:
                 await self.gap.read_again(client, guild, channel)
             return
         if found is None:
-            self._keeper.decided(Spot(str(guild or DIRECT_MESSAGES), str(channel)), message or 0)
+            self._keeper.decided(
+                ChannelRef(str(guild or DIRECT_MESSAGES), str(channel)), message or 0
+            )
         elif event == CREATED:
             await self.message(found)
         else:
@@ -196,7 +198,9 @@ class Listener:
         message.persona = replace(original.author, name=name_of(message))
         await self.changes.replaced(message.guild.id if message.guild else None, original)
 
-    async def _understood_later(self, message: discord.Message, place: Place) -> Incoming | None:
+    async def _understood_later(
+        self, message: discord.Message, place: ChannelContext
+    ) -> Incoming | None:
         """As `understood`, of a message that was missed, and perhaps its original's deletion."""
         original = self._proxied.match(message) if message.webhook_id is not None else None
         if original is not None and await self._is_deleted(original):
@@ -212,7 +216,7 @@ class Listener:
         return False
 
     async def understood(
-        self, message: discord.Message, place: Place, otherwise: Address | None = None
+        self, message: discord.Message, place: ChannelContext, otherwise: Address | None = None
     ) -> Incoming | None:
         """A message as the core knows it; None when it is none of our business.
 
@@ -248,11 +252,11 @@ class Listener:
 
     async def _apologise(self, message: Incoming) -> None:
         try:
-            await self._say(message, Answer(texts.NOT_STORED))
+            await self._say(message, CommandReply(texts.NOT_STORED))
         except PlatformError as error:
             log.warning("the failure could not be told", error=repr(error))
 
-    async def _place(self, channel: object) -> Place | None:
+    async def _place(self, channel: object) -> ChannelContext | None:
         """Where a message was written; a thread that is not in the cache is fetched.
 
         Raises a PlatformError when that fails.
@@ -263,7 +267,7 @@ class Listener:
         return await read_place(self._wire, channel.id)
 
     async def _chain(
-        self, message: discord.Message, place: Place, me: Me
+        self, message: discord.Message, place: ChannelContext, me: Me
     ) -> ConversationKey | None:
         """The conversation that a reply to one of our messages in a channel goes on with."""
         answered = answers_us(message, me)
@@ -286,7 +290,7 @@ class Listener:
         return [entry for entry in found if entry is not None]
 
 
-def _read_before(message: discord.Message, place: Place, user: int) -> Incoming | None:
+def _read_before(message: discord.Message, place: ChannelContext, user: int) -> Incoming | None:
     try:
         return _said_before(message, place, user)
     except Exception as error:  # noqa: BLE001
@@ -295,7 +299,7 @@ def _read_before(message: discord.Message, place: Place, user: int) -> Incoming 
         return None
 
 
-def _said_before(message: discord.Message, place: Place, user: int) -> Incoming | None:
+def _said_before(message: discord.Message, place: ChannelContext, user: int) -> Incoming | None:
     """A person's message of an old thread, or what the thread was started on, by anybody."""
     me, starter = me_in(message, user), resolved_starter(message)
     if starter is not None:

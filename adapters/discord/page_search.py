@@ -13,7 +13,7 @@ from adapters.discord.buttons import identity_of
 from adapters.discord.events import SPOKEN
 from adapters.discord.history import HistoryPage, read_page
 from adapters.discord.payloads import answers_command
-from adapters.discord.rest import Wire
+from adapters.discord.rest import RestApi
 from adapters.discord.state import raw_of
 from bot.domain.replies import Priority
 from bot.domain.turns import Claim
@@ -28,7 +28,7 @@ class Search:
     """
 
     def __init__(
-        self, *, wire: Wire, claim: Claim, place: str, in_chain: bool, taken: Set[str]
+        self, *, wire: RestApi, claim: Claim, place: str, in_chain: bool, taken: Set[str]
     ) -> None:
         self._wire, self._claim, self._place, self._in_chain = wire, claim, place, in_chain
         self._questions = {question.message_id for question in claim.questions}

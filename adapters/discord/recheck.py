@@ -5,10 +5,10 @@ from __future__ import annotations
 import discord
 
 from adapters.discord import rest as w
-from adapters.discord.edits import Changes
+from adapters.discord.edits import EditListener
 from adapters.discord.events import DIRECT_MESSAGES
 from adapters.discord.history import read_message
-from adapters.discord.rest import Wire, code_of
+from adapters.discord.rest import RestApi, code_of
 from bot.domain.errors import Gone
 from bot.domain.inbox import Asked
 from bot.domain.replies import Priority
@@ -17,7 +17,7 @@ from bot.domain.replies import Priority
 class Look:
     """Brings what became of a question to `changes`."""
 
-    def __init__(self, *, wire: Wire, changes: Changes) -> None:
+    def __init__(self, *, wire: RestApi, changes: EditListener) -> None:
         self._wire, self._changes = wire, changes
 
     async def __call__(self, asked: Asked) -> None:

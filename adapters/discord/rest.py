@@ -2,7 +2,7 @@
 
 Whatever an answer looks like, what leaves here is a PlatformError: an answer that discord.py cannot
 read leaves its request's outcome unknown, as no answer does. Requests of a reply's pages are paced
-by its publisher; all others by `Wire.ask`.
+by its publisher; all others by `RestApi.ask`.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def code_of(error: BaseException) -> int:
     return cause.code if isinstance(cause, discord.HTTPException) else 0
 
 
-class Wire:
+class RestApi:
     """What surfaces and commands share while the adapter runs: the client, the budget, the core."""
 
     def __init__(self, *, grants: Grants, clock: Clock, waits: Waits | None = None) -> None:

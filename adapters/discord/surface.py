@@ -20,7 +20,7 @@ from adapters.discord import rest as w
 from adapters.discord.buttons import Identity, control_view, packed
 from adapters.discord.events import Mode
 from adapters.discord.page_search import Search
-from adapters.discord.rest import Wire, attempt, code_of
+from adapters.discord.rest import RestApi, attempt, code_of
 from bot.domain import texts
 from bot.domain.errors import FilesRefused, Gone, PlatformError, Refused, Throttled
 from bot.domain.replies import Action, FileRules, Frame, Priority, Request, Shown, ShownPage
@@ -37,7 +37,7 @@ class DiscordSurface:
     """`bot.ports.Surface` for Discord."""
 
     def __init__(
-        self, *, claim: Claim, wire: Wire, renderer: Renderer, rules: FileRules | None = None
+        self, *, claim: Claim, wire: RestApi, renderer: Renderer, rules: FileRules | None = None
     ) -> None:
         self._claim, self._wire, self._renderer = claim, wire, renderer
         self._rules = rules

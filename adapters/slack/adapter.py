@@ -26,23 +26,23 @@ from adapters.slack.api import (
     web_client,
 )
 from adapters.slack.backfill import LAG, Gap
-from adapters.slack.blocks import Bodies
+from adapters.slack.blocks import MessageBuilder
 from adapters.slack.events import PLATFORM, Identity
 from adapters.slack.files import MOST_BYTES
 from adapters.slack.http import PATH, HttpEvents
 from adapters.slack.interactions import Commands
-from adapters.slack.listeners import Listeners, Trouble
+from adapters.slack.listeners import ConnectionProblem, Listeners
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.socket import SocketMode
 from adapters.slack.status import Statuses
 from adapters.slack.surface import SlackSurface
 from adapters.slack.workspace import Workspace
-from bot.catchup.backfill import Keeper
+from bot.catchup.backfill import WatermarkSaver
 from bot.common import proxies
 from bot.common.caches import Lately
 from bot.domain.errors import CannotStart, Unsettled
 from bot.domain.health import Finding, Health, Verdict
-from bot.domain.inbox import Answer, Incoming
+from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
@@ -98,8 +98,8 @@ class SlackAdapter:
         self._prefix, self._models, self._clock = command_prefix, tuple(models), clock
         self._http = HttpEvents(signing_secret) if signing_secret and not app_token else None
         self._socket: SocketMode | None = None
-        self._bodies = Bodies(Mrkdwn())
-        self._trouble = Trouble()
+        self._bodies = MessageBuilder(Mrkdwn())
+        self._trouble = ConnectionProblem()
         self._app_trouble = ""  # what Slack says against the app-level token
         self._request_seconds = request_seconds
         self._here: Workspace | None = None
@@ -125,7 +125,7 @@ class SlackAdapter:
             me = await handshake.identity(api, self._clock)
             self._here = Workspace(me=me, api=api, clock=self._clock)
             closing.push_async_callback(self._here.aclose)
-            keeper = Keeper(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
+            keeper = WatermarkSaver(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
             closing.push_async_callback(keeper.aclose)
             self._board = Statuses(api=api, clock=self._clock)
             closing.push_async_callback(self._board.aclose)
@@ -147,7 +147,7 @@ class SlackAdapter:
         pacer = Pacer(limits, self._clock)
         return WebApi(client=client, session=session, grants=pacer, clock=self._clock)
 
-    def _listeners(self, inbox: Inbox, workspace: Workspace, keeper: Keeper) -> Listeners:
+    def _listeners(self, inbox: Inbox, workspace: Workspace, keeper: WatermarkSaver) -> Listeners:
         return Listeners(
             workspace=workspace,
             inbox=inbox,
@@ -259,7 +259,7 @@ class SlackAdapter:
         """What people said in the thread before; raises a PlatformError."""
         return await self._workspace.backlog(incoming)
 
-    async def say(self, incoming: Incoming, answer: Answer) -> None:
+    async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         """Show a command's answer to the person who wrote it; raises a PlatformError.
 
         In the thread where they did, if it has replies: Slack shows nothing private in one without.

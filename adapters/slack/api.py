@@ -17,7 +17,7 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from adapters.slack.errors import DEAD_TOKEN, seconds_of, translated
-from adapters.slack.responses import Answer
+from adapters.slack.responses import Response
 from adapters.slack.token import TokenWatch
 from bot.common.caches import Remembered
 from bot.common.proxies import http_proxy_for
@@ -155,7 +155,7 @@ class WebApi:
         self.token = TokenWatch(ask=self._auth_test, clock=clock) if watches else None
         self._posts = PostThrottles(clock)
 
-    async def write(self, method: str, scopes: tuple[str, ...] = (), **fields: Any) -> Answer:
+    async def write(self, method: str, scopes: tuple[str, ...] = (), **fields: Any) -> Response:
         """Call a method that takes JSON, at once: its budget was taken by the caller.
 
         Raises Throttled, Gone, Refused or Unsettled.
@@ -171,7 +171,7 @@ class WebApi:
             closed = self._posts.refused(str(fields["channel"]), error.retry_after)
             raise Throttled(error.retry_after, closed) from error
 
-    async def write_form(self, method: str, **fields: Any) -> Answer:
+    async def write_form(self, method: str, **fields: Any) -> Response:
         """`write` for a method that takes no JSON."""
         return await self._call(method, (method,), data=fields)
 
@@ -179,21 +179,21 @@ class WebApi:
         """Send a file to where Slack wants it. Raises Throttled, Refused or Unsettled."""
         await self._post(url, (UPLOADS,), data=data)
 
-    async def read(self, method: str, **fields: Any) -> Answer:
+    async def read(self, method: str, **fields: Any) -> Response:
         """Call a method that takes a query, at once. Raises as `write` does."""
         query = {name: value for name, value in fields.items() if value is not None}
         return await self._call(method, (method,), http_verb="GET", params=query)
 
     async def paced_write(
         self, method: str, *, priority: Priority = Priority.CONTROL, **fields: Any
-    ) -> Answer:
+    ) -> Response:
         """`write`, when the budget allows."""
         scopes = post_scopes(fields["channel"]) if method == POSTS else (method,)
         return await self._paced(lambda: self.write(method, scopes, **fields), scopes, priority)
 
     async def paced_read(
         self, method: str, *, priority: Priority = Priority.CONTROL, **fields: Any
-    ) -> Answer:
+    ) -> Response:
         """`read`, when the budget allows."""
         return await self._paced(lambda: self.read(method, **fields), (method,), priority)
 
@@ -202,8 +202,8 @@ class WebApi:
         await self._post(url, (), json=fields)
 
     async def _paced(
-        self, send: Callable[[], Awaitable[Answer]], scopes: tuple[str, ...], priority: Priority
-    ) -> Answer:
+        self, send: Callable[[], Awaitable[Response]], scopes: tuple[str, ...], priority: Priority
+    ) -> Response:
         await self.grants.spend(*scopes, priority=priority)
         try:
             return await send()
@@ -212,7 +212,7 @@ class WebApi:
             self.grants.refund(*scopes)
             raise
 
-    async def _call(self, method: str, scopes: tuple[str, ...], **request: Any) -> Answer:
+    async def _call(self, method: str, scopes: tuple[str, ...], **request: Any) -> Response:
         if self.token is not None and method != "auth.test":
             await self.token.check()
         try:
@@ -222,13 +222,13 @@ class WebApi:
                 raise
             raise await self.token.judge(error) from error
 
-    async def _answer(self, method: str, scopes: tuple[str, ...], **request: Any) -> Answer:
+    async def _answer(self, method: str, scopes: tuple[str, ...], **request: Any) -> Response:
         try:
             response = await self.client.api_call(method, **request)
             headers = {name.lower(): value for name, value in response.headers.items()}
             if not isinstance(response.data, dict):
                 raise Unsettled(f"Slack answered with no object: {response.data!r:.80}")
-            return Answer(response.data, headers)
+            return Response(response.data, headers)
         except PlatformError:
             raise
         except Exception as error:
@@ -252,7 +252,7 @@ class WebApi:
         if status != HTTPStatus.OK:
             raise Refused(f"{where}: {status}")
 
-    async def _auth_test(self) -> Answer:
+    async def _auth_test(self) -> Response:
         return await self.read("auth.test")
 
 

@@ -21,8 +21,8 @@ import structlog
 from adapters.slack import payloads
 from adapters.slack.backfill_plan import (
     PAGE,
+    ChannelPlan,
     Message,
-    Place,
     goes_on,
     newest_of,
     oldest_of,
@@ -30,15 +30,15 @@ from adapters.slack.backfill_plan import (
     stamp,
     to_read,
 )
-from adapters.slack.edits import Changes
+from adapters.slack.edits import EditListener
 from adapters.slack.events import PLATFORM, position
 from adapters.slack.pace import ReadPace
 from adapters.slack.recheck import Look
-from adapters.slack.responses import Answer, latest_reply
+from adapters.slack.responses import Response, latest_reply
 from adapters.slack.workspace import Workspace
-from bot.catchup.backfill import LATER_SECONDS, Keeper, Reads
+from bot.catchup.backfill import LATER_SECONDS, BackfillQueue, WatermarkSaver
 from bot.catchup.recheck import LastQuestions
-from bot.catchup.watermarks import Spot
+from bot.catchup.watermarks import ChannelRef
 from bot.domain.conversations import Conversation
 from bot.domain.inbox import Incoming
 from bot.domain.replies import Priority
@@ -64,7 +64,7 @@ class _History:
     Where the next page begins is told by `cursor`, or else by `before`, the oldest ts so far.
     """
 
-    place: Place
+    place: ChannelPlan
     after: int
     read: list[Message] = field(default_factory=list)
     cursor: str | None = None
@@ -79,7 +79,7 @@ class _Thread:
     `unread` has the watermarks of all threads of the channel that are still to be read, by root.
     """
 
-    place: Place
+    place: ChannelPlan
     root: str
     until: int
     unread: dict[str, int]
@@ -93,7 +93,7 @@ class _Thread:
 
 # ── carrying out ──────────────────────────────────────────────────────────────────────────────
 class Gap:
-    """Reads what was missed of one workspace.
+    """Reads what one workspace missed.
 
     `on_active` is told once, at the start, in which conversations people talked last.
     """
@@ -103,16 +103,16 @@ class Gap:
         *,
         workspace: Workspace,
         inbox: Inbox,
-        keeper: Keeper,
+        keeper: WatermarkSaver,
         clock: Clock,
         on_active: Callable[[Sequence[Conversation]], None] = lambda _conversations: None,
     ) -> None:
         self._workspace, self._inbox, self._keeper = workspace, inbox, keeper
         self._marks, self._clock = keeper.marks, clock
         self._team = workspace.me.team
-        look = Look(workspace=workspace, changes=Changes(workspace=workspace, inbox=inbox))
+        look = Look(workspace=workspace, changes=EditListener(workspace=workspace, inbox=inbox))
         self._last = LastQuestions(platform=PLATFORM, inbox=inbox, look=look)
-        self._reads = Reads(clock)
+        self._reads = BackfillQueue(clock)
         self._pace = ReadPace(clock)
         self._recovering: asyncio.Task[Any] | None = None
         self._settling: asyncio.Task[Any] | None = None
@@ -130,7 +130,7 @@ class Gap:
         self._lost_at = None
         self._marks.interrupted(self._team)
         if self._recovering is None or outage >= SHORT_OUTAGE:
-            earlier, self._reads = self._reads, Reads(self._clock)
+            earlier, self._reads = self._reads, BackfillQueue(self._clock)
             self._settling = None
             self._recovering = self._reads.begin(self._recover(), name="gap")
             await earlier.aclose()
@@ -210,9 +210,9 @@ class Gap:
         known = dict.fromkeys(conversation.key.channel for conversation in conversations)
         return found or [{"id": id_, "kind": ""} for id_ in known]
 
-    async def _read(self, place: Place, until: int) -> bool:
+    async def _read(self, place: ChannelPlan, until: int) -> bool:
         """Read a channel with its threads; whether that was possible, or is never to be."""
-        spot = Spot(self._team, place.id)
+        spot = ChannelRef(self._team, place.id)
         history = _History(place, self._marks.of(spot))
         done = await self._reads.add(
             f"channel {place.id}", place.rank, lambda: self._history_page(history)
@@ -231,13 +231,12 @@ class Gap:
         self._keeper.save_soon()
         return done
 
-    async def _read_later(self, place: Place, until: int) -> None:
+    async def _read_later(self, place: ChannelPlan, until: int) -> None:
         await self._clock.sleep(LATER_SECONDS)
         await self._read(place, until)
 
     def _threads(self, history: _History, until: int) -> list[asyncio.Future[bool]]:
-        """Reads of those with something new: the one that was read the longest ago first, of
-        several the one where people talked last."""
+        """Reads the threads with new messages: longest unread first, then latest activity."""
         place, known = history.place, frozenset(history.place.roots)
         until = min(until, _reached(history))
         unread: dict[str, int] = {}
@@ -254,9 +253,9 @@ class Gap:
             jobs.append(self._reads.add(what, rank, partial(self._thread_page, thread)))
         return jobs
 
-    def _spot(self, place: Place, root: str) -> Spot:
+    def _spot(self, place: ChannelPlan, root: str) -> ChannelRef:
         """Where the watermark of a thread is kept."""
-        return Spot(self._team, f"{place.id}/{root}")
+        return ChannelRef(self._team, f"{place.id}/{root}")
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
     async def _history_page(self, history: _History) -> bool:
@@ -313,10 +312,10 @@ class Gap:
         self._marks.read(self._spot(thread.place, thread.root), thread.until)
         if thread.unread:
             lowest = min(thread.until, *thread.unread.values())
-            self._marks.read(Spot(self._team, thread.place.id), lowest)
+            self._marks.read(ChannelRef(self._team, thread.place.id), lowest)
         self._keeper.save_soon()
 
-    async def _bring(self, place: Place, messages: Iterable[Message]) -> None:
+    async def _bring(self, place: ChannelPlan, messages: Iterable[Message]) -> None:
         """To the core, as if they had come as events."""
         understood: list[Incoming] = []
         for message in messages:
@@ -340,7 +339,7 @@ def _reached(history: _History) -> int:
     return max(newest, default=history.after)
 
 
-def _next(answer: Answer, before: str | None) -> str | None:
+def _next(answer: Response, before: str | None) -> str | None:
     """Where to read on; a cursor that leads to the same page again leads nowhere."""
     cursor = answer.next_cursor
     return cursor if cursor != before else None

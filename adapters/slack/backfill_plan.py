@@ -26,7 +26,7 @@ Message = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ChannelPlan:
     """A channel that the bot is in; `roots` are its threads that are known, the newest first."""
 
     id: str
@@ -43,7 +43,7 @@ class Place:
 
 def places(
     channels: Iterable[Message], conversations: Sequence[Conversation], since: float
-) -> list[Place]:
+) -> list[ChannelPlan]:
     """The channels to read; `since` is how old a thread's last word may be, in Unix seconds."""
     talked: dict[str, list[Conversation]] = {}
     for conversation in conversations:
@@ -56,8 +56,8 @@ def places(
     return sorted((p for p in found if p not in left_out), key=lambda place: place.rank)
 
 
-def _place(channel: Message, talked: Sequence[Conversation], since: float) -> Place:
-    return Place(
+def _place(channel: Message, talked: Sequence[Conversation], since: float) -> ChannelPlan:
+    return ChannelPlan(
         id=str(channel["id"]),
         kind=str(channel["kind"] if "kind" in channel else kind_of(channel)),
         roots=tuple(position(c.key.thread) for c in talked if c.updated_at > since),

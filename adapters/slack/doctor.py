@@ -13,7 +13,7 @@ from adapters.slack import handshake
 from adapters.slack.api import WebApi
 from adapters.slack.interactions import SHORTCUT, SLASHES
 from adapters.slack.manifests import new_app_link
-from adapters.slack.responses import Answer
+from adapters.slack.responses import Response
 from adapters.slack.scopes import EVENTS, SCOPES
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.health import Finding, Verdict
@@ -62,7 +62,7 @@ def _refused(subject: str, error: PlatformError, advice: str) -> Finding:
     return Finding(subject, Verdict.FAILED, f"Slack says {error}", advice)
 
 
-def _bot(answer: Answer) -> Finding:
+def _bot(answer: Response) -> Finding:
     data = answer.data
     if not data.get("bot_id"):
         detail = "this is a person's token, not a bot's"

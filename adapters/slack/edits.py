@@ -17,7 +17,7 @@ from bot.ports.inbox import Inbox
 CHANGED, DELETED = "message_changed", "message_deleted"
 
 
-class Changes:
+class EditListener:
     """Takes changes of one workspace to `inbox`; what raises is delivered again."""
 
     def __init__(self, *, workspace: Workspace, inbox: Inbox) -> None:

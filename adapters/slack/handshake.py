@@ -18,7 +18,7 @@ from adapters.slack import text as slack_text
 from adapters.slack.api import WebApi, web_client
 from adapters.slack.errors import TOKEN_ERRORS
 from adapters.slack.events import Identity
-from adapters.slack.responses import Answer
+from adapters.slack.responses import Response
 from bot.domain.errors import CannotStart, Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.ports.clock import Clock
 
@@ -104,7 +104,7 @@ def is_socket_url(url: str) -> bool:
         return False
 
 
-async def open_connection(app_token: str, api: WebApi) -> Answer:
+async def open_connection(app_token: str, api: WebApi) -> Response:
     """apps.connections.open with the app-level token. Raises a PlatformError."""
     client = web_client(app_token, api.client.base_url, api.session)
     own = WebApi(

@@ -17,7 +17,7 @@ from adapters.slack.workspace import Workspace
 from bot.domain import texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import StoreUnavailable
-from bot.domain.inbox import Answer, Choice, Command
+from bot.domain.inbox import Choice, Command, CommandReply
 from bot.ports.inbox import Inbox
 
 RESET, MODEL, HELP = "reset", "model", "help"
@@ -27,7 +27,7 @@ NO_SUCH_COMMAND = "I do not know this command. `/help` lists those I know."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class Interaction:
     """A command as somebody used it.
 
     `message` is the ts of the message that a shortcut or button is on, `thread` its thread's, which
@@ -49,14 +49,14 @@ class Use:
 
 
 # ── reading payloads ──────────────────────────────────────────────────────────────────────────
-def slash(body: Payload, prefix: str) -> Use | None:
+def slash(body: Payload, prefix: str) -> Interaction | None:
     """A slash command; None when it is not one of ours."""
     command = text(body, "command")
     name = command.removeprefix("/").removeprefix(prefix)
     user, channel = ident(body, "user_id"), ident(body, "channel_id")
     if name not in SLASHES or command != f"/{prefix}{name}" or not user or not channel:
         return None
-    return Use(
+    return Interaction(
         name=name,
         argument=text(body, "text").strip(),
         user=user,
@@ -66,7 +66,7 @@ def slash(body: Payload, prefix: str) -> Use | None:
     )
 
 
-def shortcut(body: Payload) -> Use | None:
+def shortcut(body: Payload) -> Interaction | None:
     """The shortcut on a message; None when it is not ours."""
     if text(body, "type") != "message_action" or text(body, "callback_id") != SHORTCUT:
         return None
@@ -76,7 +76,7 @@ def shortcut(body: Payload) -> Use | None:
     thread = payloads.ts(message, "thread_ts")
     if not ident(user, "id") or not channel or not ts:
         return None
-    return Use(
+    return Interaction(
         name=RESET,
         user=ident(user, "id"),
         user_name=_name(user),
@@ -88,7 +88,7 @@ def shortcut(body: Payload) -> Use | None:
     )
 
 
-def button(body: Payload) -> Use | None:
+def button(body: Payload) -> Interaction | None:
     """A button of ours that was pressed; None when it is not ours."""
     action = next(iter(items(body, "actions")), {})
     container, user = table(body, "container"), table(body, "user")
@@ -97,7 +97,7 @@ def button(body: Payload) -> Use | None:
         return None
     key, argument = chosen(text(action, "value"))
     ts, thread = payloads.ts(container, "message_ts"), payloads.ts(container, "thread_ts")
-    return Use(
+    return Interaction(
         name=action_id.removeprefix(ACTION),
         argument=argument,
         user=ident(user, "id"),
@@ -124,28 +124,28 @@ class Commands:
     def __init__(self, *, inbox: Inbox, workspace: Workspace, models: Sequence[str]) -> None:
         self._inbox, self._workspace, self._models = inbox, workspace, tuple(models)
 
-    async def run(self, use: Use) -> Answer:
+    async def run(self, use: Interaction) -> CommandReply:
         """What to say to the person."""
         try:
             if use.message:
                 return await self._in_conversation(use)
             return await self._in_place(use)
         except StoreUnavailable:
-            return Answer(texts.STORE_DOWN)
+            return CommandReply(texts.STORE_DOWN)
 
-    async def _in_conversation(self, use: Use) -> Answer:
+    async def _in_conversation(self, use: Interaction) -> CommandReply:
         key = use.key if use.key is not None else await self._conversation(use)
         if key.workspace != self._workspace.me.team:
-            return Answer(NO_SUCH_COMMAND)
+            return CommandReply(NO_SUCH_COMMAND)
         return await self._command(use, key)
 
-    async def _conversation(self, use: Use) -> ConversationKey:
+    async def _conversation(self, use: Interaction) -> ConversationKey:
         """The conversation of a message: the store's word, or else the thread that it is in."""
         here = self._workspace.key(use.channel, use.thread)
         source = f"{here.platform}/{here.workspace}/{use.channel}/{use.message}"
         return await self._inbox.conversation_of(source) or here
 
-    async def _in_place(self, use: Use) -> Answer:
+    async def _in_place(self, use: Interaction) -> CommandReply:
         """A slash command, which cannot be used in a thread: the threads of its place are offered.
 
         Help needs none, nor does a look at the models or the refusal of a model.
@@ -155,20 +155,20 @@ class Commands:
             return await self._command(use, place)
         found = await self._inbox.recent(place, use.user)
         if not found:
-            return Answer(texts.NO_RECENT)
-        return Answer(_question(use), tuple(_offer(choice, use) for choice in found))
+            return CommandReply(texts.NO_RECENT)
+        return CommandReply(_question(use), tuple(_offer(choice, use) for choice in found))
 
-    async def _command(self, use: Use, key: ConversationKey) -> Answer:
+    async def _command(self, use: Interaction, key: ConversationKey) -> CommandReply:
         author = Author(use.user, use.user_name)
         command = Command(name=use.name, argument=use.argument, key=key, author=author)
         return await self._inbox.command(command)
 
 
-def _question(use: Use) -> str:
+def _question(use: Interaction) -> str:
     if use.name == MODEL:
         return f"Which conversation should use `{use.argument}`?"
     return texts.WHICH_THREAD
 
 
-def _offer(choice: Choice, use: Use) -> Choice:
+def _offer(choice: Choice, use: Interaction) -> Choice:
     return replace(choice, command=use.name, argument=use.argument if use.name == MODEL else "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from adapters.slack import events, payloads
-from adapters.slack.edits import CHANGED, DELETED, Changes
+from adapters.slack.edits import CHANGED, DELETED, EditListener
 from adapters.slack.workspace import Workspace
 from bot.domain.errors import Gone
 from bot.domain.inbox import Asked
@@ -19,7 +19,7 @@ NOT_THERE = "thread_not_found"  # Slack's word for a message without replies tha
 class Look:
     """Brings what became of a question to `changes`, as the event that was missed would have."""
 
-    def __init__(self, *, workspace: Workspace, changes: Changes) -> None:
+    def __init__(self, *, workspace: Workspace, changes: EditListener) -> None:
         self._workspace, self._changes = workspace, changes
 
     async def __call__(self, asked: Asked) -> None:

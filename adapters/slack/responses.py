@@ -17,7 +17,7 @@ _TS = re.compile(r"\d{1,12}\.\d{1,6}")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """The body's JSON, and the headers in lower case."""
 
     data: Mapping[str, Any]

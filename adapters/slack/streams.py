@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from adapters.slack.api import APPENDS, STARTS, STOPS, WebApi
-from adapters.slack.blocks import Bodies, identity
+from adapters.slack.blocks import MessageBuilder, identity
 from adapters.slack.events import DIRECT
 from adapters.slack.status import Status
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
@@ -38,7 +38,7 @@ class Streams:
     """The streams of one turn's reply."""
 
     def __init__(
-        self, *, claim: Claim, api: WebApi, bodies: Bodies, status: Status, clock: Clock
+        self, *, claim: Claim, api: WebApi, bodies: MessageBuilder, status: Status, clock: Clock
     ) -> None:
         key, question = claim.conversation.key, claim.questions[-1] if claim.questions else None
         self._channel, self._thread, self._turn = key.channel, key.thread, claim.fence.turn

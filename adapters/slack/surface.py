@@ -28,11 +28,11 @@ from adapters.slack.api import (
     WebApi,
     post_scopes,
 )
-from adapters.slack.blocks import Bodies, identified, identity
+from adapters.slack.blocks import MessageBuilder, identified, identity
 from adapters.slack.errors import CONTENT
 from adapters.slack.events import Identity
 from adapters.slack.render import SlackRenderer
-from adapters.slack.responses import Answer
+from adapters.slack.responses import Response
 from adapters.slack.status import Status
 from adapters.slack.streams import MOST_CHARACTERS, OPEN, Streams, appended_first
 from bot.common.caches import Lately
@@ -72,7 +72,7 @@ class SlackSurface:
         claim: Claim,
         me: Identity,
         api: WebApi,
-        bodies: Bodies,
+        bodies: MessageBuilder,
         status: Status,
         clock: Clock,
         rules: FileRules | None,
@@ -269,7 +269,7 @@ class SlackSurface:
             raise Gone("the message that the thread is under was deleted")
         return ts
 
-    async def _strayed(self, ts: str, answer: Answer) -> bool:
+    async def _strayed(self, ts: str, answer: Response) -> bool:
         """Whether a post landed in the channel, as a reply to a deleted message does.
 
         The only sign of it is a message without `thread_ts`; that a field is missing proves

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from starlette.types import ASGIApp
 
 from adapters.web.auth import Access
-from adapters.web.chat import CHANNEL, PLATFORM, Talk
+from adapters.web.chat import CHANNEL, PLATFORM, ChatService
 from adapters.web.html_pool import Rendering
 from adapters.web.hub import Hub, Live
 from adapters.web.limits import Streams
@@ -18,7 +18,7 @@ from adapters.web.workspace import Workspace
 from adapters.web.wrong_tokens import Guesses
 from bot.domain.conversations import Role
 from bot.domain.health import Finding, Health
-from bot.domain.inbox import Answer, Incoming
+from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
@@ -49,7 +49,9 @@ class WebAdapter:
         self._clock, self._hub = clock, Hub()
         self._pacer = Pacer(limits, clock)
         self._rendering = Rendering()
-        self._talk = Talk(library=library, hub=self._hub, clock=clock, rendering=self._rendering)
+        self._talk = ChatService(
+            library=library, hub=self._hub, clock=clock, rendering=self._rendering
+        )
         streams = Streams(most_streams)
         self._workspace = Workspace(
             talk=self._talk,
@@ -110,7 +112,7 @@ class WebAdapter:
         """Nothing is said here that is not known already."""
         return ()
 
-    async def say(self, incoming: Incoming, answer: Answer) -> None:
+    async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         """Hand a command's answer to the request that waits for it."""
         self._talk.answered(incoming.message_id, answer)
 

@@ -19,8 +19,8 @@ from adapters.web.hub import Hub
 from adapters.web.serializers import page_message
 from adapters.web.templates import Said
 from bot.domain.conversations import Author, ConversationKey
-from bot.domain.inbox import Address, Answer, Incoming, Receipt
-from bot.domain.records import ConversationRecord, NewConversation, Place, ReplyRecord
+from bot.domain.inbox import Address, CommandReply, Incoming, Receipt
+from bot.domain.records import ConversationRecord, NewConversation, RecordScope, ReplyRecord
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.library import Library
@@ -40,19 +40,19 @@ NOT_READY = "Threadline is starting or stopping: ask again in a moment."
 GONE = "This conversation was deleted meanwhile."
 
 
-def place_of(user: str, channel: str | None = None) -> Place:
+def place_of(user: str, channel: str | None = None) -> RecordScope:
     """A user's own conversations."""
-    return Place(PLATFORM, user, channel)
+    return RecordScope(PLATFORM, user, channel)
 
 
-class Talk:
+class ChatService:
     """Questions of users, and what becomes of them. `inbox` is set while the adapter runs."""
 
     def __init__(self, *, library: Library, hub: Hub, clock: Clock, rendering: Rendering) -> None:
         self.library, self.hub, self.clock = library, hub, clock
         self.rendering = rendering
         self.inbox: Inbox | None = None
-        self._answers: dict[str, asyncio.Future[Answer]] = {}
+        self._answers: dict[str, asyncio.Future[CommandReply]] = {}
         # Two messages never share a position, not even across restarts.
         self._positions = count(int(clock.time() * 1_000_000))
 
@@ -130,9 +130,9 @@ class Talk:
             )
         )
 
-    async def command(self, incoming: Incoming) -> tuple[Receipt, Answer | None]:
+    async def command(self, incoming: Incoming) -> tuple[Receipt, CommandReply | None]:
         """Send a message that may be a command; its answer, if it was one and was new."""
-        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[CommandReply] = asyncio.get_running_loop().create_future()
         self._answers[incoming.message_id] = waiting
         try:
             receipt = await self.require_inbox().receive(incoming)
@@ -143,7 +143,7 @@ class Talk:
         finally:
             self._answers.pop(incoming.message_id, None)
 
-    def answered(self, message_id: str, answer: Answer) -> None:
+    def answered(self, message_id: str, answer: CommandReply) -> None:
         """The command that came as this message has its answer."""
         waiting = self._answers.get(message_id)
         if waiting is not None and not waiting.done():

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from adapters.web import models
 from adapters.web.auth import User
-from adapters.web.chat import PLATFORM, Talk, place_of
+from adapters.web.chat import PLATFORM, ChatService, place_of
 from adapters.web.limits import Streams
 from adapters.web.openapi import ASKING, add, wrong
 from adapters.web.results import answer
@@ -31,7 +31,7 @@ CHAT_CHANNEL = "chat"
 class OneShot:
     """The routes under /api."""
 
-    def __init__(self, *, talk: Talk, streams: Streams) -> None:
+    def __init__(self, *, talk: ChatService, streams: Streams) -> None:
         self._talk, self._library, self._streams = talk, talk.library, streams
 
     def router(self) -> APIRouter:

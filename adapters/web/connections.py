@@ -29,7 +29,7 @@ MOST_BACKLOG = 2_048
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """What connections may cost. Times are in seconds."""
 
     connections: int = MOST_CONNECTIONS
@@ -45,8 +45,8 @@ class Limits:
         return max(8, min(MOST_BACKLOG, self.connections // 4))
 
     @classmethod
-    def within(cls, descriptors: int, *, models: int) -> Limits:
-        """Limits for a process with so many descriptors, and requests to models at one time."""
+    def within(cls, descriptors: int, *, models: int) -> ConnectionLimits:
+        """Limits for a process with `descriptors` and up to `models` concurrent model requests."""
         spare = max(descriptors - RESERVED_DESCRIPTORS - models, descriptors // 3, 8)
         most = min(MOST_CONNECTIONS, spare)
         return cls(connections=most, per_address=max(most // 4, 8))
@@ -55,7 +55,7 @@ class Limits:
 class Gate:
     """The connections that are open. Those that wait for a request can be closed for others."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self._open: Counter[str] = Counter()
         self._waiting: dict[Connection, None] = {}  # the one that has waited longest is first

@@ -14,7 +14,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from adapters.web import models, serializers
 from adapters.web.auth import User
-from adapters.web.chat import Talk, place_of
+from adapters.web.chat import ChatService, place_of
 from adapters.web.limits import Streams
 from adapters.web.openapi import ASKING, add, wrong
 from adapters.web.page_size import MOST_CHARACTERS, first, message_size, read_newest
@@ -48,7 +48,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 class Conversations:
     """The routes under /conversation. `offered` are the models that may be chosen."""
 
-    def __init__(self, *, talk: Talk, streams: Streams, offered: Sequence[str]) -> None:
+    def __init__(self, *, talk: ChatService, streams: Streams, offered: Sequence[str]) -> None:
         self._talk, self._library, self._streams = talk, talk.library, streams
         self._offered = tuple(offered)
 
@@ -178,7 +178,7 @@ class Conversations:
 class Records:
     """The routes of a conversation's messages as records."""
 
-    def __init__(self, *, conversations: Conversations, talk: Talk) -> None:
+    def __init__(self, *, conversations: Conversations, talk: ChatService) -> None:
         self._conversations, self._talk, self._library = conversations, talk, talk.library
 
     def router(self) -> APIRouter:

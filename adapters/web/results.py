@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from fastapi import HTTPException
 
-from adapters.web.chat import Talk
+from adapters.web.chat import ChatService
 from adapters.web.limits import RETRY_SECONDS
 from adapters.web.serializers import timestamp
 from adapters.web.sse import event
@@ -62,7 +62,7 @@ def answer(reply: ReplyRecord) -> dict[str, str]:
     }
 
 
-async def answer_events(talk: Talk, turn: int) -> AsyncIterator[bytes]:
+async def answer_events(talk: ChatService, turn: int) -> AsyncIterator[bytes]:
     """The answer as server-sent events: its words as they come, then `done` or `error`."""
     try:
         async for words in talk.follow(turn):

@@ -11,7 +11,7 @@ from adapters.web.hub import Live
 from adapters.web.render import html_of, html_of_person
 from bot.domain.conversations import Role
 from bot.domain.records import ConversationRecord, MessageRecord, ReplyRecord, ThreadRecord
-from bot.domain.turns import Conclusion, Outcome
+from bot.domain.turns import Outcome, TurnResult
 from bot.turns.outcome import controls_for
 
 BOT_NAME = "Threadline"
@@ -125,7 +125,7 @@ def page_reply(reply: ReplyRecord, live: Live | None, colour: Colour) -> dict[st
 
 def _controls(outcome: Outcome, reply: ReplyRecord) -> list[str]:
     """What may be done with it, as under a reply on every platform."""
-    end = Conclusion(
+    end = TurnResult(
         outcome=outcome,
         content=reply.content,
         display=reply.display,

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from adapters.web.admin import Admin
 from adapters.web.assets import docs_routes, page_routes
 from adapters.web.auth import NO_SUCH_PAGE, Access, Doorkeeper, Guard
-from adapters.web.chat import Talk
+from adapters.web.chat import ChatService
 from adapters.web.compat import OneShot
 from adapters.web.conversations import Conversations, Records
 from adapters.web.limits import BodyLimit, Streams
@@ -30,7 +30,7 @@ DESCRIPTION = "Conversations with Threadline, for programs. The workspace in the
 
 def build_site(
     *,
-    talk: Talk,
+    talk: ChatService,
     workspace: Workspace,
     streams: Streams,
     access: Access,

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from adapters.web import serializers
 from adapters.web.auth import User
-from adapters.web.chat import CHANNEL, PLATFORM, Talk, place_of
+from adapters.web.chat import CHANNEL, PLATFORM, ChatService, place_of
 from adapters.web.hub import Live
 from adapters.web.limits import MESSAGE_CHARACTERS, Streams
 from adapters.web.page_size import first, message_size, newest, read_newest
@@ -84,7 +84,7 @@ class Workspace:
     def __init__(
         self,
         *,
-        talk: Talk,
+        talk: ChatService,
         streams: Streams,
         models: Sequence[str],
         default_model: str,

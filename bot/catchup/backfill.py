@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bot.catchup.watermarks import Marks, Spot
+from bot.catchup.watermarks import ChannelRef, WatermarkTracker
 from bot.domain.errors import Gone, PlatformError, Refused, StoreUnavailable, Throttled
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
@@ -38,11 +38,11 @@ ATTEMPT_SECONDS = 90.0
 AT_ONCE = 4  # reads under way: enough to fill the time that each is on its way
 
 
-class Keeper:
+class WatermarkSaver:
     """The watermarks of one platform, stored in batches. `marks` is told what happens."""
 
     def __init__(self, *, platform: str, lag: int, inbox: Inbox, clock: Clock) -> None:
-        self.marks = Marks(platform, lag=lag)
+        self.marks = WatermarkTracker(platform, lag=lag)
         self._platform, self._inbox, self._clock = platform, inbox, clock
         self._loading: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[None] | None = None
@@ -53,11 +53,11 @@ class Keeper:
             self._loading = asyncio.create_task(self._load(), name="watermarks")
         await asyncio.shield(self._loading)
 
-    def seen(self, spot: Spot, position: int) -> None:
+    def seen(self, spot: ChannelRef, position: int) -> None:
         """A message arrived."""
         self.marks.seen(spot, position)
 
-    def decided(self, spot: Spot, position: int) -> None:
+    def decided(self, spot: ChannelRef, position: int) -> None:
         """It was accepted, or is of no use."""
         self.marks.decided(spot, position)
         self.save_soon()
@@ -115,7 +115,7 @@ class _Job:
     failures: int = field(default=0, compare=False)
 
 
-class Reads:
+class BackfillQueue:
     """Carries reads out, those of the lowest rank first and a few at once; what fails, again."""
 
     def __init__(self, clock: Clock) -> None:

@@ -14,7 +14,7 @@ from bot.domain.inbox import Watermark
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class ChannelRef:
     """A channel of a workspace, in the platform's own ids (a thread that is a channel is one)."""
 
     workspace: str
@@ -37,7 +37,7 @@ class _Workspace:
         return max(self.floor or 0, self.rows.get(channel, 0))
 
 
-class Marks:
+class WatermarkTracker:
     """All watermarks of one platform.
 
     `lag`, in positions, is how far the workspace's own stays behind the newest message: the order
@@ -47,7 +47,7 @@ class Marks:
     def __init__(self, platform: str, *, lag: int) -> None:
         self._platform, self._lag = platform, lag
         self._workspaces: dict[str, _Workspace] = {}
-        self._dirty: dict[Spot, None] = {}
+        self._dirty: dict[ChannelRef, None] = {}
 
     # ── what was stored ───────────────────────────────────────────────────────────────────────
     def load(self, stored: Iterable[Watermark]) -> None:
@@ -70,7 +70,7 @@ class Marks:
 
     def unsaved(self, marks: Iterable[Watermark]) -> None:
         """These could not be stored: they are among the next changes."""
-        self._dirty.update(dict.fromkeys(Spot(m.workspace, m.channel) for m in marks))
+        self._dirty.update(dict.fromkeys(ChannelRef(m.workspace, m.channel) for m in marks))
 
     @property
     def dirty(self) -> bool:
@@ -82,18 +82,18 @@ class Marks:
         """Whether anything was ever decided here; else nobody wants its past answered."""
         return self._here(workspace).floor is not None
 
-    def of(self, spot: Spot) -> int:
+    def of(self, spot: ChannelRef) -> int:
         """The watermark of a channel."""
         return self._here(spot.workspace).low(spot.channel)
 
     # ── messages as they arrive ───────────────────────────────────────────────────────────────
-    def seen(self, spot: Spot, position: int) -> None:
+    def seen(self, spot: ChannelRef, position: int) -> None:
         """A message arrived: nothing passes it until it is decided."""
         here = self._here(spot.workspace)
         if position > here.low(spot.channel):
             here.open.setdefault(spot.channel, set()).add(position)
 
-    def decided(self, spot: Spot, position: int) -> None:
+    def decided(self, spot: ChannelRef, position: int) -> None:
         """It was accepted, or is of no use."""
         here = self._here(spot.workspace)
         self._settle(here, spot.channel, {position})
@@ -112,9 +112,9 @@ class Marks:
         """Nothing before `position` is wanted from a workspace that was not known."""
         here = self._here(workspace)
         here.floor = max(here.floor or 0, position)
-        self._dirty[Spot(workspace, "")] = None
+        self._dirty[ChannelRef(workspace, "")] = None
 
-    def read(self, spot: Spot, until: int) -> None:
+    def read(self, spot: ChannelRef, until: int) -> None:
         """Everything up to `until` was read from the platform and decided."""
         here = self._here(spot.workspace)
         opened = here.open.get(spot.channel, set())
@@ -124,18 +124,18 @@ class Marks:
             here.newest = max(here.newest, until)
             self._dirty[spot] = None
 
-    def closed(self, spot: Spot) -> None:
+    def closed(self, spot: ChannelRef) -> None:
         """The channel's gap was read to its end (or cannot be read): it advances again."""
         here = self._here(spot.workspace)
         here.closed.add(spot.channel)
         self._advance(here, spot)
 
-    def unread(self, spot: Spot) -> None:
+    def unread(self, spot: ChannelRef) -> None:
         """The channel's gap could not be read: nothing passes it until it was, others go on."""
         here = self._here(spot.workspace)
         here.open.setdefault(spot.channel, set()).add(here.low(spot.channel) + 1)
 
-    def found(self, spot: Spot) -> None:
+    def found(self, spot: ChannelRef) -> None:
         """What was `unread` has been read since, or is never to be."""
         here = self._here(spot.workspace)
         self._settle(here, spot.channel, {here.low(spot.channel) + 1})
@@ -147,8 +147,8 @@ class Marks:
         here.closed.clear()
         here.floor = here.floor or 0
         for channel in list(here.live):
-            self._advance(here, Spot(workspace, channel))
-        self._dirty[Spot(workspace, "")] = None
+            self._advance(here, ChannelRef(workspace, channel))
+        self._dirty[ChannelRef(workspace, "")] = None
 
     # ── how they move ─────────────────────────────────────────────────────────────────────────
     def _here(self, workspace: str) -> _Workspace:
@@ -162,7 +162,7 @@ class Marks:
         if not left:
             del here.open[channel]
 
-    def _advance(self, here: _Workspace, spot: Spot) -> None:
+    def _advance(self, here: _Workspace, spot: ChannelRef) -> None:
         channel = spot.channel
         if here.gap and channel not in here.closed:
             return
@@ -186,9 +186,9 @@ class Marks:
         if reached > here.floor:
             here.floor = reached
             here.rows = {c: row for c, row in here.rows.items() if row > reached}
-            self._dirty[Spot(workspace, "")] = None
+            self._dirty[ChannelRef(workspace, "")] = None
 
-    def _watermark(self, spot: Spot) -> Watermark | None:
+    def _watermark(self, spot: ChannelRef) -> Watermark | None:
         """None for a channel whose workspace's own says it meanwhile."""
         here = self._here(spot.workspace)
         position = here.rows.get(spot.channel) if spot.channel else here.floor

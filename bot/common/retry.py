@@ -21,7 +21,7 @@ PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds between tries; the last one goes on."""
 
 
-async def until_stored(
+async def retry_while_unavailable(
     what: Callable[[], Awaitable[T]], sleep: Callable[[float], Awaitable[None]]
 ) -> T:
     """The result of `what`, tried again for as long as the database fails.

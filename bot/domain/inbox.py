@@ -99,11 +99,13 @@ class Effect(Enum):
 
     UNKNOWN = "unknown"  # nothing of the kind is stored
     SAME = "same"  # it is as it was already
-    KEPT = "kept"  # stored; no turn has to do anything: later ones will see it
-    AGAIN = "again"  # the turn was opened again: who holds it is stale, and it is to be claimed
+    STORED = "stored"  # stored; no turn has to do anything: later ones will see it
+    REOPENED = (
+        "reopened"  # the turn was opened again: who holds it is stale, and it is to be claimed
+    )
     STOP = "stop"  # the running turn has nothing left to answer
     BUSY = "busy"  # the turn is being worked on, or a newer one waits
-    OLDER = "older"  # others came after it: only the newest turn can be opened again
+    SUPERSEDED = "superseded"  # others came after it: only the newest turn can be opened again
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandReply:
     """What a command says to the person who issued it, with buttons where a choice is left."""
 
     text: str

@@ -14,7 +14,7 @@ from bot.domain.turns import Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RecordScope:
     """Whose conversations: a workspace of a platform, and where given one channel of it."""
 
     platform: str

@@ -58,7 +58,7 @@ class PageRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Conclusion:
+class TurnResult:
     """A turn's end, stored before its last text is shown, so that a crash cannot lose it.
 
     `content` is what later requests to the model contain (empty: nothing is kept); `display` is
@@ -96,7 +96,7 @@ class Claim:
     epoch: int = 1
     has_history: bool = False
     pages: tuple[PageRecord, ...] = ()
-    conclusion: Conclusion | None = None
+    conclusion: TurnResult | None = None
     tries: int = 1
     stopping: bool = False
     failures: int = 0

@@ -12,7 +12,7 @@ from contextlib import suppress
 from bot.domain import texts
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import StoreUnavailable
-from bot.domain.inbox import Address, Answer, Change, Choice, Command, Effect, Incoming
+from bot.domain.inbox import Address, Change, Choice, Command, CommandReply, Effect, Incoming
 from bot.domain.turns import Outcome
 from bot.ports.store import Store
 from bot.turns.scheduler import Scheduler
@@ -26,7 +26,7 @@ STORED_WITHIN = 0.5
 """Seconds for which a stop waits to be stored: a commit takes some milliseconds, and the model's
 request is to end within a second whatever the database does."""
 
-SHOWN_BY_THE_REPLY = Answer("")
+SHOWN_BY_THE_REPLY = CommandReply("")
 """Nothing is to be said: the reply itself shows what the command did."""
 
 
@@ -80,7 +80,7 @@ class Commands:
             HELP: self._help,
         }
 
-    async def run(self, command: Command) -> Answer:
+    async def run(self, command: Command) -> CommandReply:
         """Do it, and say so in a sentence; an unknown one is answered with the help.
 
         An empty sentence is none: the reply shows what was done. One that came as a message is
@@ -89,21 +89,21 @@ class Commands:
         return await self._known.get(command.name, self._help)(command)
 
     # ── the conversation ──────────────────────────────────────────────────────────────────────
-    async def _reset(self, command: Command) -> Answer:
+    async def _reset(self, command: Command) -> CommandReply:
         conversation = await self._store.reset(command.key, source=command.source)
         if conversation is None:
-            return Answer(texts.NOTHING_TO_RESET)
+            return CommandReply(texts.NOTHING_TO_RESET)
         self._scheduler.interrupt(conversation.id, Outcome.RESET)
         ended = str(conversation.epoch - 1)
-        return Answer(texts.RESET_DONE, (Choice(texts.UNDO, UNDO, conversation.key, ended),))
+        return CommandReply(texts.RESET_DONE, (Choice(texts.UNDO, UNDO, conversation.key, ended),))
 
-    async def _undo(self, command: Command) -> Answer:
+    async def _undo(self, command: Command) -> CommandReply:
         """Take the last reset back; a button says which one, by the epoch that it ended."""
         done = await self._store.undo_reset(command.key, _number(command), source=command.source)
-        return Answer(texts.NOTHING_TO_UNDO if done is None else texts.UNDO_DONE)
+        return CommandReply(texts.NOTHING_TO_UNDO if done is None else texts.UNDO_DONE)
 
     # ── the newest reply; a button says which one it means, by its turn ───────────────────────
-    async def _stop(self, command: Command) -> Answer:
+    async def _stop(self, command: Command) -> CommandReply:
         """Stored first, so that the stop outlives the process; but not waited for long.
 
         Where the database fails the model's request ends all the same. A word is acknowledged only
@@ -117,39 +117,39 @@ class Commands:
         if stored is None and not (running and not command.source):
             raise StoreUnavailable("a stop could not be stored")
         if running or (stored is not None and stored.effect is Effect.STOP):
-            return Answer(texts.STOP_DONE)
-        return Answer(texts.NOTHING_TO_STOP)
+            return CommandReply(texts.STOP_DONE)
+        return CommandReply(texts.NOTHING_TO_STOP)
 
-    async def _retry(self, command: Command) -> Answer:
+    async def _retry(self, command: Command) -> CommandReply:
         change = await self._store.reopen(command.key, _number(command), source=command.source)
         return self._again(command, change, texts.NOTHING_TO_RETRY)
 
-    async def _continue(self, command: Command) -> Answer:
+    async def _continue(self, command: Command) -> CommandReply:
         turn = _number(command)
         change = await self._store.go_on(
             command.key, turn, command.author, texts.GO_ON, source=command.source
         )
         return self._again(command, change, texts.NOTHING_TO_CONTINUE)
 
-    def _again(self, command: Command, change: Change, nothing: str) -> Answer:
+    def _again(self, command: Command, change: Change, nothing: str) -> CommandReply:
         match change.effect:
-            case Effect.AGAIN:
+            case Effect.REOPENED:
                 self._scheduler.wake(change.conversation)
                 return SHOWN_BY_THE_REPLY
             case Effect.BUSY:
-                return Answer(texts.STILL_WRITING)
-            case Effect.OLDER if command.argument:
-                return Answer(texts.NOT_THE_NEWEST)
+                return CommandReply(texts.STILL_WRITING)
+            case Effect.SUPERSEDED if command.argument:
+                return CommandReply(texts.NOT_THE_NEWEST)
             case _:
-                return Answer(nothing)
+                return CommandReply(nothing)
 
     # ── models and help ───────────────────────────────────────────────────────────────────────
-    async def _model(self, command: Command) -> Answer:
+    async def _model(self, command: Command) -> CommandReply:
         name = command.argument
         if name not in self._models:
             return await self._told(command, await self._models_told(command))
         chosen = await self._store.choose_model(command.key, name, source=command.source)
-        return Answer(texts.model_chosen(name) if chosen else texts.MODEL_NEEDS_CONVERSATION)
+        return CommandReply(texts.model_chosen(name) if chosen else texts.MODEL_NEEDS_CONVERSATION)
 
     async def _models_told(self, command: Command) -> str:
         if not self._models:
@@ -160,15 +160,15 @@ class Commands:
         current = (conversation and conversation.model) or self._default
         return texts.models_offered(current, self._models)
 
-    async def _help(self, command: Command) -> Answer:
+    async def _help(self, command: Command) -> CommandReply:
         text = self._help_texts.get(command.key.platform, texts.HELP)
         return await self._told(command, text)
 
-    async def _told(self, command: Command, text: str) -> Answer:
+    async def _told(self, command: Command, text: str) -> CommandReply:
         """What changes nothing is told once, too."""
         if command.source:
             await self._store.record_command(command.source)
-        return Answer(text)
+        return CommandReply(text)
 
 
 def _number(command: Command) -> int | None:

@@ -22,7 +22,7 @@ log = structlog.stdlib.get_logger(__name__)
 JUST_NOW = 300.0
 
 
-class Changes:
+class EditHandler:
     """Carries them out. `with_reply`: a reply is deleted with the last of its questions."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Changes:
     def _act(self, change: Change, what: str) -> None:
         if change.effect not in (Effect.UNKNOWN, Effect.SAME):
             log.info(f"a message was {what}", turn=change.turn, effect=change.effect.value)
-        if change.effect is Effect.AGAIN:
+        if change.effect is Effect.REOPENED:
             self._scheduler.restart(change.conversation, change.turn)
         elif change.effect is Effect.STOP:
             self._scheduler.interrupt(change.conversation, Outcome.STOPPED, change.turn)

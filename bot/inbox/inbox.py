@@ -9,23 +9,23 @@ from dataclasses import replace
 
 import structlog
 
-from bot.common.retry import until_stored
+from bot.common.retry import retry_while_unavailable
 from bot.domain.conversations import Conversation, ConversationKey
 from bot.domain.errors import CommandDone, PlatformError, StoreUnavailable
 from bot.domain.inbox import (
     Accepted,
     Address,
-    Answer,
     Asked,
     Choice,
     Command,
+    CommandReply,
     Incoming,
     Receipt,
     Watermark,
 )
 from bot.inbox import commands
 from bot.inbox.apologies import Apologies
-from bot.inbox.edits import Changes
+from bot.inbox.edits import EditHandler
 from bot.ports.clock import Clock
 from bot.ports.platform import Adapter
 from bot.ports.store import Store
@@ -47,7 +47,7 @@ MOST_ACTIVE = 1_000
 MOST_CHANGED, CHANGED_SECONDS = 20, 3_600.0
 
 
-class Intake:
+class DurableInbox:
     """The core's side of `bot.ports.Inbox`."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Intake:
         commands: commands.Commands,
         models: Sequence[str],
         adapters: Mapping[str, Adapter],
-        changes: Changes,
+        changes: EditHandler,
         clock: Clock,
         missed_seconds: float,
     ) -> None:
@@ -137,7 +137,7 @@ class Intake:
         since = self._clock.time() - CHANGED_SECONDS
         return await self._store.last_questions(platform, since=since, limit=MOST_CHANGED)
 
-    async def command(self, command: Command) -> Answer:
+    async def command(self, command: Command) -> CommandReply:
         """Carry out a command of a slash, a button or a shortcut."""
         try:
             return await self._carried_out(command)
@@ -147,7 +147,9 @@ class Intake:
     async def connected(self, platform: str) -> None:
         """Events of this platform arrive from now on: go on with what was left unfinished."""
         self._connected.add(platform)
-        unfinished = await until_stored(lambda: self._store.unfinished(platform), self._clock.sleep)
+        unfinished = await retry_while_unavailable(
+            lambda: self._store.unfinished(platform), self._clock.sleep
+        )
         if unfinished:
             log.info("going on with unfinished turns", platform=platform, turns=len(unfinished))
         for conversation in unfinished:
@@ -209,12 +211,12 @@ class Intake:
         task.add_done_callback(self._answers.discard)
         return Receipt.COMMAND
 
-    async def _carried_out(self, command: Command) -> Answer:
+    async def _carried_out(self, command: Command) -> CommandReply:
         """Raises CommandDone when the message that it came as was taken in before."""
         log.info("command", command=command.name, conversation=str(command.key))
         return await self._commands.run(command)
 
-    async def _say(self, incoming: Incoming, answer: Answer) -> None:
+    async def _say(self, incoming: Incoming, answer: CommandReply) -> None:
         try:
             async with asyncio.timeout(SAY_SECONDS):
                 await self._adapters[incoming.key.platform].say(incoming, answer)

@@ -24,8 +24,8 @@ from bot.llm.report import Report, said
 from bot.llm.response_body import NotAnAnswer, read_body
 from bot.llm.sse import EventTooLong
 from bot.llm.stream_reader import LOADING, Reader
-from bot.llm.stream_timeout import WHOLE_SECONDS, Limits
-from bot.llm.think_tags import Habit
+from bot.llm.stream_timeout import WHOLE_SECONDS, StreamTimeouts
+from bot.llm.think_tags import TagQuirk
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -87,14 +87,14 @@ class CompatibleModel:
         name: str,
         model: str,
         endpoint: Endpoint,
-        limits: Limits,
+        limits: StreamTimeouts,
         probe: ChatRequest | None = None,
         limit_names: tuple[str, ...] = LIMIT_NAMES,
     ) -> None:
         self._name, self._model, self._endpoint, self._limits = name, model, endpoint, limits
         self._probe = probe
         self._learned = Learned(limit_names)
-        self._habit = Habit()
+        self._habit = TagQuirk()
 
     @property
     def name(self) -> str:
@@ -200,5 +200,5 @@ class CompatibleModel:
         return Overloaded(text, model=self.name)
 
 
-def _unhurried(limits: Limits) -> Limits:
+def _unhurried(limits: StreamTimeouts) -> StreamTimeouts:
     return replace(limits, first_token=max(limits.first_token, WHOLE_SECONDS))

@@ -15,7 +15,7 @@ from bot.llm.addresses import host_and_port
 from bot.llm.compatible import CompatibleModel
 from bot.llm.learned import LIMIT_NAMES
 from bot.llm.report import Report
-from bot.llm.stream_timeout import Limits
+from bot.llm.stream_timeout import StreamTimeouts
 
 OPENAI_URL = "https://api.openai.com/v1"
 NO_KEY = "no key"  # the client wants one; the header is left out of each request instead
@@ -56,7 +56,7 @@ class OpenAIModel(CompatibleModel):
         *,
         model: str,
         client: openai.AsyncOpenAI,
-        limits: Limits,
+        limits: StreamTimeouts,
         probe: ChatRequest | None = None,
     ) -> None:
         at_home = str(client.base_url).rstrip("/") == OPENAI_URL

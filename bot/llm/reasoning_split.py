@@ -13,7 +13,7 @@ from dataclasses import replace
 from bot.domain.model import Delta
 from bot.llm.harmony import HarmonyParser
 from bot.llm.special_tokens import TrailingTokens
-from bot.llm.think_tags import UNOPENED, Habit, Splitter
+from bot.llm.think_tags import UNOPENED, TagQuirk, ThinkTagParser
 
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -48,13 +48,13 @@ def _whole(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-class Parting:
+class ReasoningSplitter:
     """Parts one answer; `habit` is the model's."""
 
-    def __init__(self, habit: Habit) -> None:
+    def __init__(self, habit: TagQuirk) -> None:
         self._habit = habit
         self._harmony: HarmonyParser | None = HarmonyParser()
-        self._splitter: Splitter | None = Splitter(habit)
+        self._splitter: ThinkTagParser | None = ThinkTagParser(habit)
         self._trailing = TrailingTokens()
         self._halves = (Halves(), Halves())  # of text and of reasoning
         self._before = ""  # the piece of text before this one

@@ -13,7 +13,7 @@ from bot.domain.model import ChatRequest
 from bot.llm.addresses import is_local
 from bot.llm.chain import Chain
 from bot.llm.circuit_breaker import Breaker
-from bot.llm.stream_timeout import LOADING_NOTE_SECONDS, LOADING_SECONDS, Limits
+from bot.llm.stream_timeout import LOADING_NOTE_SECONDS, LOADING_SECONDS, StreamTimeouts
 from bot.ports.model import ChatModel
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ class _Factory:
             clock=self._clock,
         )
 
-    def _limits(self, address: str | None) -> Limits:
+    def _limits(self, address: str | None) -> StreamTimeouts:
         """A server of one's own may load a model first, and aborting the request aborts that."""
         local = address is not None and is_local(address)
         given = self._settings.first_token_seconds
-        return Limits(
+        return StreamTimeouts(
             first_token=given or (LOADING_SECONDS if local else FIRST_TOKEN_SECONDS),
             between_tokens=self._settings.between_tokens_seconds,
             loading_note=LOADING_NOTE_SECONDS if local else None,

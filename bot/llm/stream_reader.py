@@ -17,9 +17,9 @@ from bot.domain.errors import CutOff, ModelError, TimedOut
 from bot.domain.model import Delta
 from bot.llm import finish_reasons
 from bot.llm.chunks import ALIVE
-from bot.llm.reasoning_split import Parting
-from bot.llm.stream_timeout import Limits, OutOfPatience, Patience
-from bot.llm.think_tags import Habit
+from bot.llm.reasoning_split import ReasoningSplitter
+from bot.llm.stream_timeout import StreamTimedOut, StreamTimeout, StreamTimeouts
+from bot.llm.think_tags import TagQuirk
 
 # After `[DONE]` only the end of the body is due, which lets the connection be used again.
 END_SECONDS = 0.02
@@ -39,16 +39,16 @@ class Reader:
         self,
         *,
         model: str,
-        limits: Limits,
+        limits: StreamTimeouts,
         broken: tuple[type[Exception], ...],
         translate: Callable[[Exception, bool], ModelError],
-        habit: Habit,
+        habit: TagQuirk,
     ) -> None:
         self._model = model
-        self._patience = Patience(limits)
+        self._patience = StreamTimeout(limits)
         self._broken, self._translate = broken, translate
         self._habit = habit
-        self._parting = Parting(habit)
+        self._parting = ReasoningSplitter(habit)
         self._pending: asyncio.Task[Delta] | None = None  # what is awaited before the first token
         self._told = False  # that the model is loading
         self._named = False
@@ -81,7 +81,7 @@ class Reader:
             except StopAsyncIteration:
                 self._ended = True
                 return None
-            except OutOfPatience as error:
+            except StreamTimedOut as error:
                 if self._over:
                     return None
                 raise self._timed_out() from error

@@ -1,4 +1,4 @@
-"""Limits in time on a stream: to the first token, and from one token to the next.
+"""Time limits on a stream: to the first token, and from one token to the next.
 
 Only tokens count once there is one. Before the first, every sign of life (headers, a comment, a
 role) begins the limit to it again, up to a bound: a server that reads a model into memory, or whose
@@ -29,7 +29,7 @@ tokens."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class StreamTimeouts:
     """The longest waits, in seconds.
 
     `first_token` is the longest silence before the first token, and `loading` bounds the whole wait
@@ -43,14 +43,14 @@ class Limits:
     loading_note: float | None = None
 
 
-class OutOfPatience(Exception):
+class StreamTimedOut(Exception):
     """Nothing came within the limit."""
 
 
-class Patience:
+class StreamTimeout:
     """The limits of one stream; a context manager around everything that is awaited for it."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: StreamTimeouts) -> None:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
@@ -91,7 +91,7 @@ class Patience:
         self._set_due(seconds)
 
     async def wait(self, awaitable: Awaitable[T]) -> T:
-        """Await it within the limit; raises OutOfPatience."""
+        """Await it within the limit; raises StreamTimedOut."""
         if self._fresh:
             self._fresh = False
             self._set_due(self._limits.between_tokens)
@@ -106,7 +106,7 @@ class Patience:
         except asyncio.CancelledError as error:
             # As asyncio.timeout does it: our own cancellation ends here, another one goes on.
             if self._fired and task.uncancel() <= others:
-                raise OutOfPatience from error
+                raise StreamTimedOut from error
             raise
         finally:
             self._waiting, self._fired = None, False

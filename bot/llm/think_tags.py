@@ -39,7 +39,7 @@ UNOPENED = "</think>"
 """What ends reasoning whose opening tag was part of the prompt, in all templates that do that."""
 
 
-class Habit:
+class TagQuirk:
     """What one model's server was found to do: whether its answers begin inside the tags.
 
     Chat templates of some models put the opening tag into the prompt, so that only the closing one
@@ -58,13 +58,13 @@ class Habit:
             self.unopened = True
 
 
-class Splitter:
+class ThinkTagParser:
     """Parts one answer: `feed` it pieces, then `flush`; each gives back (reasoning, text).
 
     Once it is `settled`, all that follows is text, and it need not be asked any more.
     """
 
-    def __init__(self, habit: Habit) -> None:
+    def __init__(self, habit: TagQuirk) -> None:
         self._habit = habit
         self._assumed = habit.unopened  # not yet known to be wrong
         self._held = ""  # too short to be told, or blanks before whatever comes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bot.domain.conversations import Conversation, ConversationKey
-from bot.domain.inbox import Answer, Asked, Choice, Command, Incoming, Receipt, Watermark
+from bot.domain.inbox import Asked, Choice, Command, CommandReply, Incoming, Receipt, Watermark
 
 
 class Inbox(Protocol):
@@ -49,7 +49,7 @@ class Inbox(Protocol):
         """The last question of the few conversations in which somebody may still change it."""
         ...
 
-    async def command(self, command: Command) -> Answer:
+    async def command(self, command: Command) -> CommandReply:
         """Carry out a command of a slash, a button or a shortcut."""
         ...
 

@@ -14,7 +14,7 @@ from bot.domain.records import (
     ConversationRecord,
     MessageRecord,
     NewConversation,
-    Place,
+    RecordScope,
     ReplyRecord,
     ThreadRecord,
     Unchanged,
@@ -32,7 +32,7 @@ class Library(Protocol):
         """Make a conversation; where its key is known already, that one, unchanged."""
         ...
 
-    async def find(self, uid: str, place: Place) -> ConversationRecord | None:
+    async def find(self, uid: str, place: RecordScope) -> ConversationRecord | None:
         """The conversation with this public id, if it is one of `place`."""
         ...
 
@@ -41,7 +41,7 @@ class Library(Protocol):
         ...
 
     async def conversations(
-        self, place: Place, *, before: str | None, limit: int
+        self, place: RecordScope, *, before: str | None, limit: int
     ) -> Sequence[ConversationRecord]:
         """Those of `place`, the newest first, made before the one with the public id `before`."""
         ...
@@ -53,12 +53,12 @@ class Library(Protocol):
         ...
 
     async def threads(
-        self, place: Place, *, before: str | None, limit: int
+        self, place: RecordScope, *, before: str | None, limit: int
     ) -> Sequence[ThreadRecord]:
         """Those of `place` in which something was said, the newest first."""
         ...
 
-    async def thread(self, uid: str, place: Place) -> ThreadRecord | None:
+    async def thread(self, uid: str, place: RecordScope) -> ThreadRecord | None:
         """One of them."""
         ...
 
@@ -87,7 +87,7 @@ class Library(Protocol):
     async def update(
         self,
         uid: str,
-        place: Place,
+        place: RecordScope,
         *,
         name: str | Unchanged = UNCHANGED,
         model: str | Unchanged | None = UNCHANGED,
@@ -95,7 +95,7 @@ class Library(Protocol):
         """Rename it, or choose its model from the next turn on; None when there is none such."""
         ...
 
-    async def delete(self, uid: str, place: Place) -> int | None:
+    async def delete(self, uid: str, place: RecordScope) -> int | None:
         """Delete it with all that was said, and end its running turn; the conversation's number."""
         ...
 

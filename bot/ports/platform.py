@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bot.domain.health import Finding, Health
-from bot.domain.inbox import Answer, Incoming
+from bot.domain.inbox import CommandReply, Incoming
 from bot.domain.replies import FileRules, Frame, Priority, Request, Shown, Stake
 from bot.domain.turns import Claim, PageRecord
 from bot.ports.inbox import Inbox
@@ -162,7 +162,7 @@ class Adapter(Protocol):
         """What people said in an old thread before they mentioned the bot, oldest first."""
         ...
 
-    async def say(self, incoming: Incoming, answer: Answer) -> None:
+    async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         """Show a command's answer where the command was written; one without words is not shown."""
         ...
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bot.domain.conversations import Author, Conversation, ConversationKey, Message
 from bot.domain.inbox import Accepted, Asked, Change, Incoming, Watermark
-from bot.domain.turns import Claim, Conclusion, Fence, Suspect
+from bot.domain.turns import Claim, Fence, Suspect, TurnResult
 
 
 class Store(Protocol):
@@ -74,7 +74,7 @@ class Store(Protocol):
         """A page that is no longer needed was removed from the platform."""
         ...
 
-    async def conclude(self, fence: Fence, conclusion: Conclusion) -> None:
+    async def conclude(self, fence: Fence, conclusion: TurnResult) -> None:
         """The turn's outcome and text are decided; the reply enters the history."""
         ...
 

@@ -19,7 +19,7 @@ from bot.domain.replies import Action, Request, Shown
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
 from bot.ports.platform import Surface
-from bot.replies.ledger import Book, Ledger
+from bot.replies.ledger import Ledger, LedgerWriter
 from bot.replies.plan import carried_out, forgotten
 
 log = structlog.stdlib.get_logger(__name__)
@@ -66,7 +66,7 @@ class Delivery:
     ) -> None:
         self.shown = Shown()
         self._surface, self._clock = surface, clock
-        self.book = Book(ledger=ledger, fence=fence, clock=clock, shown=lambda: self.shown)
+        self.book = LedgerWriter(ledger=ledger, fence=fence, clock=clock, shown=lambda: self.shown)
         self._changed = changed
         self._limit, self._patience = limit, patience
         self._doubtful: set[int] = set()  # pages whose post may or may not have been carried out

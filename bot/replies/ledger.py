@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from bot.common.retry import until_stored
+from bot.common.retry import retry_while_unavailable
 from bot.domain.replies import Shown
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
@@ -37,7 +37,7 @@ class Ledger(Protocol):
         ...
 
 
-class Book:
+class LedgerWriter:
     """Keeps it; `shown` gives what is on the screen at that moment."""
 
     def __init__(
@@ -66,7 +66,9 @@ class Book:
         if again:
             await self.written()  # what is still being written could name its message afterwards
         if again or page not in self._intended:
-            await until_stored(lambda: self._ledger.intend(self._fence, page), self._clock.sleep)
+            await retry_while_unavailable(
+                lambda: self._ledger.intend(self._fence, page), self._clock.sleep
+            )
             self._intended.add(page)
 
     async def record(self, *, removed: bool) -> None:
@@ -91,7 +93,9 @@ class Book:
             finally:
                 tried.set()
 
-        writing = asyncio.create_task(until_stored(write, self._clock.sleep), name="ledger")
+        writing = asyncio.create_task(
+            retry_while_unavailable(write, self._clock.sleep), name="ledger"
+        )
         writing.add_done_callback(_noticed)
         self._writing = writing
         with suppress(TimeoutError):

@@ -2,7 +2,7 @@
 
 For parsers without a known bound of time and memory. Invariant: a task that exceeds a limit costs
 its own result and the child; the interpreter, the event loop and other tasks never wait for it
-longer than `Limits.seconds`. The child inherits no secret: its environment is empty.
+longer than `WorkerLimits.seconds`. The child inherits no secret: its environment is empty.
 
 WorkerFailed
 ├── TaskFailed    the function raised, or its output is too large
@@ -51,7 +51,7 @@ class WorkerBusy(WorkerFailed):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class WorkerLimits:
     """What one task may use. CPU time is what counts; `seconds` is for a child that sleeps."""
 
     cpu_seconds: float = 0.5
@@ -67,8 +67,8 @@ class Worker:
     resolves host names. One task runs at a time; the child exits after a minute without one.
     """
 
-    def __init__(self, task: str, limits: Limits | None = None) -> None:
-        self._task, self._limits = task, limits or Limits()
+    def __init__(self, task: str, limits: WorkerLimits | None = None) -> None:
+        self._task, self._limits = task, limits or WorkerLimits()
         self._lock = threading.Lock()
         self._child: _Child | None = None
         self._closed = False
@@ -120,7 +120,7 @@ class Worker:
 class _Child:
     """The process and its two pipes, which never block."""
 
-    def __init__(self, task: str, limits: Limits) -> None:
+    def __init__(self, task: str, limits: WorkerLimits) -> None:
         words = [str(value) for value in astuple(limits)]
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no word of a user
             [sys.executable, "-m", child.__name__, task, *words],
@@ -142,7 +142,7 @@ class _Child:
             self.end()
             raise WorkerFailed(f"the worker cannot start: {error!r}") from error
 
-    def ask(self, data: bytes, limits: Limits) -> tuple[Status, bytes]:
+    def ask(self, data: bytes, limits: WorkerLimits) -> tuple[Status, bytes]:
         """One task; raises OSError or EOFError when the child ended or the time is over."""
         deadline = time.monotonic() + limits.seconds
         self._send(HEADER.pack(0, len(data)) + data, deadline)

@@ -40,11 +40,11 @@ def edit(db: sqlite3.Connection, source: str, text: str, edited_at: float) -> Ch
     )
     _rename(db, message, text)
     if turn is None or turn["reply_idx"] is None:  # no question, or no attempt at it yet
-        return _change(Effect.KEPT, message)
+        return _change(Effect.STORED, message)
     if not is_newest(db, turn):
-        return _change(Effect.OLDER, message)
+        return _change(Effect.SUPERSEDED, message)
     open_again(db, turn)
-    return _change(Effect.AGAIN, message)
+    return _change(Effect.REOPENED, message)
 
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
@@ -75,7 +75,7 @@ def _erase_message(
     )
     _rename(db, message, "")
     turn = _turn(db, message["turn_id"])
-    effect = Effect.KEPT if turn is None else _without_question(db, turn, with_reply, now)
+    effect = Effect.STORED if turn is None else _without_question(db, turn, with_reply, now)
     return _change(effect, message)
 
 
@@ -108,15 +108,15 @@ def _without_question(
     if turn["state"] == "waiting":
         if not left:
             _end_waiting(db, turn, now)
-        return Effect.KEPT
+        return Effect.STORED
     if left:
         if turn["state"] != "running":
-            return Effect.KEPT
+            return Effect.STORED
         open_again(db, turn)
-        return Effect.AGAIN
+        return Effect.REOPENED
     if with_reply:
         return _take_back(db, turn, now)
-    return Effect.STOP if turn["state"] == "running" else Effect.KEPT
+    return Effect.STOP if turn["state"] == "running" else Effect.STORED
 
 
 def _end_waiting(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> None:
@@ -147,14 +147,14 @@ def _take_back(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> Effect:
     db.execute("UPDATE turns SET content = '', display = '' WHERE id = ?", (turn["id"],))
     shown = db.execute("SELECT 1 FROM pages WHERE turn_id = ?", (turn["id"],)).fetchone()
     if turn["state"] == "done" and shown is None:
-        return Effect.KEPT
+        return Effect.STORED
     db.execute(
         "UPDATE turns SET state = 'concluded', outcome = coalesce(outcome, 'stopped'),"
         " attempt = attempt + 1, opened = attempt + 1, failures = 0, held = 0,"
         " concluded_at = coalesce(concluded_at, ?), finished_at = NULL WHERE id = ?",
         (now, turn["id"]),
     )
-    return Effect.AGAIN
+    return Effect.REOPENED
 
 
 # ── shared ────────────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ from bot.domain.records import (
     ConversationRecord,
     MessageRecord,
     NewConversation,
-    Place,
+    RecordScope,
     ReplyRecord,
     ThreadRecord,
     Unchanged,
@@ -38,7 +38,7 @@ class SqliteLibrary:
         self._clock, self._interrupt = clock, interrupt
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
-    async def find(self, uid: str, place: Place) -> ConversationRecord | None:
+    async def find(self, uid: str, place: RecordScope) -> ConversationRecord | None:
         """See the port."""
         return await self._read(partial(views.find, uid=uid, place=place))
 
@@ -47,7 +47,7 @@ class SqliteLibrary:
         return await self._read(partial(views.public, uid=uid))
 
     async def conversations(
-        self, place: Place, *, before: str | None, limit: int
+        self, place: RecordScope, *, before: str | None, limit: int
     ) -> Sequence[ConversationRecord]:
         """See the port."""
         read = partial(views.conversations, place=place, before=before, limit=limit)
@@ -62,12 +62,12 @@ class SqliteLibrary:
         )
 
     async def threads(
-        self, place: Place, *, before: str | None, limit: int
+        self, place: RecordScope, *, before: str | None, limit: int
     ) -> Sequence[ThreadRecord]:
         """See the port."""
         return await self._read(partial(views.threads, place=place, before=before, limit=limit))
 
-    async def thread(self, uid: str, place: Place) -> ThreadRecord | None:
+    async def thread(self, uid: str, place: RecordScope) -> ThreadRecord | None:
         """See the port."""
         return await self._read(partial(views.thread, uid=uid, place=place))
 
@@ -103,7 +103,7 @@ class SqliteLibrary:
     async def update(
         self,
         uid: str,
-        place: Place,
+        place: RecordScope,
         *,
         name: str | Unchanged = UNCHANGED,
         model: str | Unchanged | None = UNCHANGED,
@@ -115,7 +115,7 @@ class SqliteLibrary:
         )
         return await self.find(uid, place)
 
-    async def delete(self, uid: str, place: Place) -> int | None:
+    async def delete(self, uid: str, place: RecordScope) -> int | None:
         """See the port."""
         conversation = await self._write(partial(record_edits.delete, uid=uid, place=place))
         if conversation is not None:

@@ -10,7 +10,7 @@ import sqlite3
 
 from bot.domain.conversations import Author, ConversationKey, Role, Visibility
 from bot.domain.errors import RecordHeld
-from bot.domain.records import NewConversation, Place, Unchanged
+from bot.domain.records import NewConversation, RecordScope, Unchanged
 from bot.store import rows
 from bot.store.accept import insert_row, name_of
 
@@ -47,7 +47,7 @@ def create(db: sqlite3.Connection, new: NewConversation, now: float) -> Conversa
 def update(
     db: sqlite3.Connection,
     uid: str,
-    place: Place,
+    place: RecordScope,
     name: str | Unchanged,
     model: str | Unchanged | None,
     now: float,
@@ -67,7 +67,7 @@ def update(
     return changed.rowcount > 0
 
 
-def delete(db: sqlite3.Connection, uid: str, place: Place) -> int | None:
+def delete(db: sqlite3.Connection, uid: str, place: RecordScope) -> int | None:
     """See `Library.delete`. Its turns, messages and pages go with it."""
     found = db.execute(
         "DELETE FROM conversations WHERE uid = ? AND platform = ? AND workspace = ? RETURNING id",

@@ -28,7 +28,7 @@ def reopen(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> Ch
     if row["reply_idx"] is None or found.fetchone() is None:
         return Change(Effect.UNKNOWN)
     open_again(db, row)
-    return Change(Effect.AGAIN, row["conversation_id"], row["id"])
+    return Change(Effect.REOPENED, row["conversation_id"], row["id"])
 
 
 def go_on(
@@ -52,7 +52,7 @@ def go_on(
         return Change(Effect.UNKNOWN)
     new = waiting_turn(db, row["conversation_id"], row["epoch"], now)
     _ask(db, row, page, new, author, text, now)
-    return Change(Effect.AGAIN, row["conversation_id"], new)
+    return Change(Effect.REOPENED, row["conversation_id"], new)
 
 
 def _ask(
@@ -115,7 +115,7 @@ def _refused(db: sqlite3.Connection, turn: sqlite3.Row | None) -> Change | None:
         return None
     where = turn["conversation_id"], turn["id"]
     if not is_newest(db, turn):
-        return Change(Effect.OLDER, *where)
+        return Change(Effect.SUPERSEDED, *where)
     # One that is concluded shows its end, with the buttons: who presses them must not be told to
     # wait for what cannot be seen, such as a status that is being cleared.
     return None if turn["state"] in ("concluded", "done") else Change(Effect.BUSY, *where)

@@ -17,7 +17,7 @@ from bot.domain.conversations import Author, Conversation, ConversationKey, Mess
 from bot.domain.errors import LostOwnership, StoreUnavailable
 from bot.domain.health import Health
 from bot.domain.inbox import Accepted, Asked, Change, Incoming, Watermark
-from bot.domain.turns import Claim, Conclusion, Death, Fence, Suspect
+from bot.domain.turns import Claim, Death, Fence, Suspect, TurnResult
 from bot.ports.clock import Clock
 from bot.store import conversations, edits, process, queries, retries, turns, watermarks
 from bot.store.accept import accept
@@ -153,7 +153,7 @@ class SqliteStore:
         """See the port."""
         await self._write(partial(turns.removed, fence=fence, page=page))
 
-    async def conclude(self, fence: Fence, conclusion: Conclusion) -> None:
+    async def conclude(self, fence: Fence, conclusion: TurnResult) -> None:
         """See the port."""
         now = self._clock.time()
         await self._write(partial(turns.conclude, fence=fence, conclusion=conclusion, now=now))

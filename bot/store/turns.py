@@ -13,7 +13,7 @@ from dataclasses import replace
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Change, Effect
-from bot.domain.turns import LONE_DEATHS, SUSPECT, Claim, Conclusion, Fence, Question
+from bot.domain.turns import LONE_DEATHS, SUSPECT, Claim, Fence, Question, TurnResult
 from bot.store import edits, rows
 
 
@@ -157,7 +157,7 @@ def _lost(fence: Fence) -> LostOwnership:
 
 
 # ── the end ───────────────────────────────────────────────────────────────────────────────────
-def conclude(db: sqlite3.Connection, fence: Fence, conclusion: Conclusion, now: float) -> None:
+def conclude(db: sqlite3.Connection, fence: Fence, conclusion: TurnResult, now: float) -> None:
     """See `Store.conclude`. `now` is in Unix seconds."""
     values = _values(conclusion) | {"turn": fence.turn, "attempt": fence.attempt, "now": now}
     ended = db.execute(
@@ -179,7 +179,7 @@ def conclude(db: sqlite3.Connection, fence: Fence, conclusion: Conclusion, now: 
     )
 
 
-def _values(conclusion: Conclusion) -> dict[str, object]:
+def _values(conclusion: TurnResult) -> dict[str, object]:
     usage = conclusion.usage
     return {
         "outcome": conclusion.outcome.value,

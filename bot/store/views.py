@@ -6,7 +6,13 @@ import sqlite3
 
 from bot.domain.conversations import ConversationKey, Role
 from bot.domain.model import Usage
-from bot.domain.records import ConversationRecord, MessageRecord, Place, ReplyRecord, ThreadRecord
+from bot.domain.records import (
+    ConversationRecord,
+    MessageRecord,
+    RecordScope,
+    ReplyRecord,
+    ThreadRecord,
+)
 from bot.domain.turns import Outcome
 from bot.store import rows
 
@@ -31,7 +37,7 @@ _REPLY = (
 
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
-def find(db: sqlite3.Connection, uid: str, place: Place) -> ConversationRecord | None:
+def find(db: sqlite3.Connection, uid: str, place: RecordScope) -> ConversationRecord | None:
     """See `Library.find`."""
     row = db.execute(
         f"{_CONVERSATION} WHERE uid = ? AND platform = ? AND workspace = ?"
@@ -57,7 +63,7 @@ def public(db: sqlite3.Connection, uid: str) -> ConversationRecord | None:
 
 
 def conversations(
-    db: sqlite3.Connection, place: Place, before: str | None, limit: int
+    db: sqlite3.Connection, place: RecordScope, before: str | None, limit: int
 ) -> list[ConversationRecord]:
     """See `Library.conversations`."""
     return [_record(row) for row in _of_place(db, place, before, limit)]
@@ -75,7 +81,7 @@ def public_conversations(
 
 
 def _of_place(
-    db: sqlite3.Connection, place: Place, before: str | None, limit: int, more: str = ""
+    db: sqlite3.Connection, place: RecordScope, before: str | None, limit: int, more: str = ""
 ) -> list[sqlite3.Row]:
     channel = "" if place.channel is None else "AND channel = :channel"
     return db.execute(
@@ -93,7 +99,7 @@ def _of_place(
 
 # ── threads ───────────────────────────────────────────────────────────────────────────────────
 def threads(
-    db: sqlite3.Connection, place: Place, before: str | None, limit: int
+    db: sqlite3.Connection, place: RecordScope, before: str | None, limit: int
 ) -> list[ThreadRecord]:
     """See `Library.threads`."""
     said = "AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)"
@@ -101,7 +107,7 @@ def threads(
     return [thread for thread in found if thread is not None]
 
 
-def thread(db: sqlite3.Connection, uid: str, place: Place) -> ThreadRecord | None:
+def thread(db: sqlite3.Connection, uid: str, place: RecordScope) -> ThreadRecord | None:
     """See `Library.thread`."""
     row = db.execute(
         f"{_CONVERSATION} WHERE uid = ? AND platform = ? AND workspace = ?",

@@ -11,7 +11,7 @@ from bot.domain import texts
 from bot.domain.errors import ContentRefused, ModelError
 from bot.domain.model import Delta, Usage
 from bot.domain.replies import Control
-from bot.domain.turns import LONE_DEATHS, Claim, Conclusion, Outcome
+from bot.domain.turns import LONE_DEATHS, Claim, Outcome, TurnResult
 from bot.replies.markdown.mend import close_open
 from bot.turns.reasoning import Thoughts, parted
 
@@ -58,7 +58,7 @@ class Draft:
 
     def conclude(
         self, outcome: Outcome, sentence: str = "", error: str | None = None
-    ) -> Conclusion:
+    ) -> TurnResult:
         """The end: the model's words, and a sentence of ours below them."""
         thought, content = parted("".join(self.text))
         content = content.strip()
@@ -69,7 +69,7 @@ class Draft:
             texts.note(sentence) if sentence else "",
             texts.note(texts.SHORTENED) if self.shortened and content else "",
         )
-        return Conclusion(
+        return TurnResult(
             outcome=outcome,
             content=content,
             display="\n\n".join(part for part in parts if part),
@@ -90,7 +90,7 @@ def notice_of(claim: Claim) -> str:
     return texts.note(" ".join(sentences)) if sentences else ""
 
 
-def without_model(claim: Claim, draft: Draft) -> Conclusion | None:
+def without_model(claim: Claim, draft: Draft) -> TurnResult | None:
     """The outcome of a turn that needs no model: nothing was asked, or it failed too often."""
     if claim.epoch != claim.conversation.epoch:
         # Started over while nobody held the turn: what it would answer is no longer looked at.
@@ -105,22 +105,22 @@ def without_model(claim: Claim, draft: Draft) -> Conclusion | None:
         return draft.conclude(Outcome.FAILED, texts.GAVE_UP, "too many attempts")
     if all(question.late for question in claim.asked):
         apology = texts.note(texts.MISSED)
-        return Conclusion(outcome=Outcome.FAILED, content="", display=apology, error="missed")
+        return TurnResult(outcome=Outcome.FAILED, content="", display=apology, error="missed")
     asked = any(question.text for question in claim.asked)
     if asked or (claim.has_history and not draft.notice):
         return None
     if draft.notice:
         return draft.conclude(Outcome.ANSWERED)
-    return Conclusion(outcome=Outcome.ANSWERED, content="", display=texts.NO_QUESTION)
+    return TurnResult(outcome=Outcome.ANSWERED, content="", display=texts.NO_QUESTION)
 
 
-def failed(draft: Draft, error: ModelError) -> Conclusion:
+def failed(draft: Draft, error: ModelError) -> TurnResult:
     """The model failed: what it said stays, with a sentence about the failure."""
     outcome = Outcome.CUT_OFF if draft.content else Outcome.FAILED
     return draft.conclude(outcome, texts.model_failure(error), type(error).__name__)
 
 
-def interrupted(draft: Draft, reason: Outcome) -> Conclusion:
+def interrupted(draft: Draft, reason: Outcome) -> TurnResult:
     """Somebody ended it: stopped it, started over, or took its place away."""
     if reason is Outcome.GONE:
         return draft.conclude(reason)
@@ -129,7 +129,7 @@ def interrupted(draft: Draft, reason: Outcome) -> Conclusion:
     return draft.conclude(reason, texts.STOPPED if draft.content else texts.STOPPED_EARLY)
 
 
-def ended(draft: Draft) -> Conclusion:
+def ended(draft: Draft) -> TurnResult:
     """The model has ended by itself, which is not always an answer."""
     if draft.finish_reason == "content_filter":
         return failed(draft, ContentRefused())
@@ -142,7 +142,7 @@ def ended(draft: Draft) -> Conclusion:
     return draft.conclude(Outcome.ANSWERED)
 
 
-def showable(claim: Claim, conclusion: Conclusion) -> Conclusion:
+def showable(claim: Claim, conclusion: TurnResult) -> TurnResult:
     """The end as it is to be shown: a sentence, where showing it fails or ends the process.
 
     The answer stays in the history, and may be asked for once more.
@@ -153,7 +153,7 @@ def showable(claim: Claim, conclusion: Conclusion) -> Conclusion:
     return replace(conclusion, display=texts.note(texts.NOT_SHOWN))
 
 
-def controls_for(conclusion: Conclusion) -> tuple[Control, ...]:
+def controls_for(conclusion: TurnResult) -> tuple[Control, ...]:
     """What people may do with a finished reply; they ride on its last edit, and cost nothing."""
     outcome = conclusion.outcome
     if outcome in (Outcome.RESET, Outcome.GONE) or not conclusion.display:

@@ -10,13 +10,13 @@ from functools import partial
 
 import structlog
 
-from bot.common.retry import until_stored
+from bot.common.retry import retry_while_unavailable
 from bot.domain import texts
 from bot.domain.errors import ContextTooLong, Gone, LostOwnership, ModelError, QueueFull, Refused
 from bot.domain.model import ChatRequest, Delta, Reasoning
 from bot.domain.replies import Control
 from bot.domain.tokens import message_tokens
-from bot.domain.turns import Claim, Conclusion, Outcome
+from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.ports.clock import Clock
 from bot.ports.model import ChatModel
 from bot.ports.platform import Surface
@@ -110,7 +110,7 @@ class _Attempt:
             log.warning("the reply's place is gone", reason=str(error))
             conclusion = await self._conclude(self._draft.conclude(Outcome.GONE))
         fence = self._claim.fence
-        await until_stored(lambda: self._store.finish(fence), self._runner.clock.sleep)
+        await retry_while_unavailable(lambda: self._store.finish(fence), self._runner.clock.sleep)
         log.info(
             "turn ended",
             outcome=conclusion.outcome.value,
@@ -119,7 +119,7 @@ class _Attempt:
             error=conclusion.error,
         )
 
-    async def _show(self) -> Conclusion:
+    async def _show(self) -> TurnResult:
         async with Publisher(
             surface=self._runner.surface(self._claim),
             ledger=self._store,
@@ -138,18 +138,18 @@ class _Attempt:
             await _show_end(reply, end)
             return conclusion
 
-    async def _conclude(self, conclusion: Conclusion) -> Conclusion:
+    async def _conclude(self, conclusion: TurnResult) -> TurnResult:
         """Store the end, unless there is one already: the first counts."""
         if self._conclusion is None:
             # The answer is here and nowhere else: a database that fails is waited for.
             fence = self._claim.fence
-            await until_stored(
+            await retry_while_unavailable(
                 lambda: self._store.conclude(fence, conclusion), self._runner.clock.sleep
             )
             self._conclusion = conclusion
         return self._conclusion
 
-    async def _answer(self, reply: Publisher) -> Conclusion:
+    async def _answer(self, reply: Publisher) -> TurnResult:
         draft = self._draft
         if self._claim.pages and self._claim.tries == 1:  # a person asked for it again
             reply.note(texts.note(texts.AGAIN))
@@ -253,7 +253,7 @@ def _tokens(request: ChatRequest) -> int:
     return sum(map(message_tokens, request.messages))
 
 
-async def _show_end(reply: Publisher, conclusion: Conclusion) -> None:
+async def _show_end(reply: Publisher, conclusion: TurnResult) -> None:
     """Show the whole reply; where the platform will not take its form, the bare words."""
     controls = controls_for(conclusion)
     try:

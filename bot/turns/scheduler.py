@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bot.common.retry import until_stored
+from bot.common.retry import retry_while_unavailable
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Down, StoreUnavailable
 from bot.domain.turns import Claim, Outcome, Suspect
@@ -172,7 +172,9 @@ class Scheduler:
         """Work on the next turn, if there is one; afterwards look again."""
         attempt = 1
         try:
-            claim = await until_stored(lambda: self._store.claim(conversation), self._clock.sleep)
+            claim = await retry_while_unavailable(
+                lambda: self._store.claim(conversation), self._clock.sleep
+            )
             if claim is None:
                 return
             attempt = claim.failures + 1
@@ -212,7 +214,7 @@ class Scheduler:
 
     async def _hold(self, claim: Claim, *, held: bool) -> None:
         fence = claim.fence
-        await until_stored(lambda: self._store.hold(fence, held=held), self._clock.sleep)
+        await retry_while_unavailable(lambda: self._store.hold(fence, held=held), self._clock.sleep)
 
     def _interrupt_of(self, claim: Claim) -> Interrupt:
         """A new one; what was wished between two attempts at one turn is wished of the second."""

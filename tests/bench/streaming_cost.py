@@ -23,7 +23,7 @@ from bot.domain.model import ChatRequest
 from bot.domain.replies import Control
 from bot.domain.turns import Fence
 from bot.llm.openai import OpenAIModel, make_client
-from bot.llm.stream_timeout import Limits
+from bot.llm.stream_timeout import StreamTimeouts
 from bot.replies.publisher import Publisher
 from bot.replies.ratelimit.limiter import Pacer
 from tests.bench import age
@@ -45,7 +45,7 @@ class Bench:
 
     def __init__(self, base_url: str) -> None:
         self.client = make_client(api_key="key", base_url=base_url)
-        self._model = OpenAIModel(model="sim", client=self.client, limits=Limits())
+        self._model = OpenAIModel(model="sim", client=self.client, limits=StreamTimeouts())
         self._clock = SystemClock()
         self.grants = Pacer(rest.limits, self._clock)
 

@@ -11,7 +11,7 @@ from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
 from tests.support.harness import BotProcess
-from tests.support.scenes import Place, Stage, at_rest
+from tests.support.scenes import Stage, ThreadRef, at_rest
 from tests.support.store_kit import look
 
 
@@ -19,7 +19,7 @@ async def until(check: Callable[[], Awaitable[Any]], stage: Stage, seconds: floa
     return await stage.sim.until(check, seconds)
 
 
-async def answered(stage: Stage, place: Place, text: str, count: int = 1) -> None:
+async def answered(stage: Stage, place: ThreadRef, text: str, count: int = 1) -> None:
     """Wait until the bot's newest message in a place has `text`; it has `count` there then."""
 
     async def check() -> bool:

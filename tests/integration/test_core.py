@@ -1,7 +1,7 @@
 """The core on a real database: what a message, a command and a failing model come to.
 
-The platform is the strict surface of `tests.support.surfaces`, the model is scripted; everything between is
-the product's own.
+The platform is the strict surface of `tests.support.surfaces` and the model is scripted; everything
+between is the product.
 """
 
 from __future__ import annotations

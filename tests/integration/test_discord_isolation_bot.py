@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from bot.domain.errors import CannotStart
 from bot.domain.health import Verdict
-from bot.domain.inbox import Answer
+from bot.domain.inbox import CommandReply
 from bot.domain.replies import Control, Shown
 from bot.replies.ratelimit.limiter import Pacer
 from tests.integration.test_discord_isolation import OF_THE_WHOLE_BOT, SCENES
@@ -152,7 +152,7 @@ async def test_what_was_pressed_counts_whatever_the_answers_meet(
 ) -> None:
     """It is carried out once, others are served, and the next one is answered as always."""
     method, path = route.partition(" ")[0], OF_INTERACTIONS[route]
-    inbox = RecordingInbox(answer=Answer("Done."))
+    inbox = RecordingInbox(answer=CommandReply("Done."))
     with capture_logs() as logs:
         async with running(sim, inbox, waits=WAITS) as adapter:
             registered = sim.simulator.application.registered

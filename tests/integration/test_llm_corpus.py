@@ -21,10 +21,10 @@ from bot.llm.circuit_breaker import FAILURES, Breaker
 from bot.llm.compatible import CompatibleModel
 from bot.llm.huggingface import HuggingFaceModel
 from bot.llm.openai import OpenAIModel, make_client
-from bot.llm.reasoning_split import Parting
+from bot.llm.reasoning_split import ReasoningSplitter
 from bot.llm.response_body import read_body
-from bot.llm.stream_timeout import Limits
-from bot.llm.think_tags import Habit
+from bot.llm.stream_timeout import StreamTimeouts
+from bot.llm.think_tags import TagQuirk
 from bot.ports.model import ChatModel
 from tests.support.provider_corpus import (
     Replay,
@@ -39,7 +39,7 @@ from tests.support.provider_corpus import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-LIMITS = Limits(first_token=30.0, between_tokens=30.0)
+LIMITS = StreamTimeouts(first_token=30.0, between_tokens=30.0)
 SHAPES = shapes()
 Make = Callable[[str], CompatibleModel]
 SYSTEM = Message(Role.SYSTEM, "Be kind.")
@@ -215,7 +215,7 @@ async def parted(body: bytes, cut: int) -> tuple[str, str]:
         for piece in (body[:cut], body[cut:]):
             yield piece
 
-    parting, reason = Parting(Habit()), ""
+    parting, reason = ReasoningSplitter(TagQuirk()), ""
     deltas = []
     async for delta in read_body(reads()):
         if delta is not DONE:

@@ -16,7 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from adapters.slack.api import WebApi, limits, new_session, web_client
-from adapters.slack.responses import Answer
+from adapters.slack.responses import Response
 from bot.domain.errors import PlatformError
 from bot.replies.ratelimit.limiter import Pacer
 from tests.sims.slack import ids
@@ -313,7 +313,7 @@ async def at_the_edge(world: World, trouble: str) -> None:
             return_exceptions=True,
         )
     cases.extend((method, trouble) for method in METHODS)
-    odd = [one for one in answers if not isinstance(one, Answer | PlatformError)]
+    odd = [one for one in answers if not isinstance(one, Response | PlatformError)]
     assert odd == []
 
 

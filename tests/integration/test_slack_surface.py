@@ -13,12 +13,12 @@ from adapters.slack.adapter import SlackAdapter
 from adapters.slack.blocks import identity
 from bot.domain.errors import Gone, Refused, Throttled, Unsettled
 from bot.domain.replies import Action, Control, Frame, Page, Request, Shown
-from bot.domain.turns import Conclusion, Outcome, PageRecord
+from bot.domain.turns import Outcome, PageRecord, TurnResult
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.support.slack_kit import FakeInbox, claim, running
 
-ANSWERED = Conclusion(outcome=Outcome.ANSWERED, content="hello", display="hello")
+ANSWERED = TurnResult(outcome=Outcome.ANSWERED, content="hello", display="hello")
 
 
 @pytest.fixture

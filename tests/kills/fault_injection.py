@@ -42,7 +42,7 @@ MODEL_FAULTS = ("rate_limited", "overloaded", "server_error")
 BREAKS = ("cut", "fin", "end", "error", "garbage")
 
 
-class Weather:
+class FaultInjector:
     """Troubles, one after the other, until it is cancelled; `counts` is what was done."""
 
     def __init__(self, world: World, dice: random.Random, said: Sequence[Any]) -> None:

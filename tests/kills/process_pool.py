@@ -14,7 +14,7 @@ from typing import Self
 from tests.support.fork_server import Forked, fork
 
 
-class Nursery:
+class ProcessPool:
     """The bots of one test, as an async context manager; at its end all are killed."""
 
     async def __aenter__(self) -> Self:

@@ -21,7 +21,7 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.slack.client import SlackSim
 from tests.support.judge import judge
-from tests.support.scenes import Place
+from tests.support.scenes import ThreadRef
 from tests.support.transcript import Asked, Evidence, Verdict, answer_to, mark
 
 # Long enough for a loaded machine: what is waited for comes within a few seconds on an idle one.
@@ -48,7 +48,7 @@ class Scene:
     world: World
     asked: list[Asked] = field(default_factory=list)
     missed: list[Asked] = field(default_factory=list)  # documented, but some are found after all
-    places: dict[str, Place] = field(default_factory=dict)
+    places: dict[str, ThreadRef] = field(default_factory=dict)
     sections: dict[str, int] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -129,7 +129,7 @@ class Scene:
     async def _stored(self, asked: Asked) -> bool:
         return bool(self.world.look("SELECT 1 FROM messages WHERE message_id = ?", asked.id))
 
-    async def _probe(self, place: Place) -> None:
+    async def _probe(self, place: ThreadRef) -> None:
         await self.answered(await self.ask(place, "and what did we say?"))
 
     # ── speaking ──────────────────────────────────────────────────────────────────────────────
@@ -158,7 +158,7 @@ class Scene:
 
     async def ask(
         self,
-        place: Place,
+        place: ThreadRef,
         text: str,
         *,
         user: str = "alice",
@@ -181,7 +181,7 @@ class Scene:
         self.asked.append(asked)
         return asked
 
-    async def reset(self, place: Place) -> None:
+    async def reset(self, place: ThreadRef) -> None:
         """Start over, and wait until that is certain."""
         said = str(await self.world.stage.mention_in(place, "reset"))
         self.commands.append(said)

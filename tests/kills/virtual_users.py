@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.kills.control import Acts
-from tests.kills.fault_injection import Weather
-from tests.kills.process_pool import Nursery
+from tests.kills.fault_injection import FaultInjector
+from tests.kills.process_pool import ProcessPool
 from tests.kills.script import LONG, RATE, NotWithin
 from tests.kills.world import World, new_world
-from tests.support.scenes import Place
+from tests.support.scenes import ThreadRef
 from tests.support.transcript import Asked, Verdict
 
 CROWD = {"discord": 16, "slack": 12}  # people at once
@@ -66,7 +66,7 @@ class Outcome:
         )
 
 
-class Crowd(Acts):
+class VirtualUsers(Acts):
     """A scene of some length: its people begin conversations for so many `seconds`."""
 
     def __init__(self, world: World, dice: random.Random, seconds: float) -> None:
@@ -76,7 +76,7 @@ class Crowd(Acts):
         self.said: list[Any] = []
         self.begun = 0
 
-    async def run(self, weather: Weather) -> Verdict:
+    async def run(self, weather: FaultInjector) -> Verdict:
         """People and trouble until the time is over, then calm, some last questions, a verdict."""
         await self.world.connected()
         self._until = time.monotonic() + self._seconds
@@ -137,7 +137,7 @@ class Crowd(Acts):
             await self.begin("first", user=user, direct=direct, channel=channel, **self._length())
         )
 
-    async def _more(self, place: Place, user: str, asked: Asked) -> Asked:
+    async def _more(self, place: ThreadRef, user: str, asked: Asked) -> Asked:
         """What follows on `asked`; gives the question that is the last then."""
         act = self._dice.choices(
             (self._go_on, self._two_at_once, self._again, self._otherwise, self._forget, self._new),
@@ -145,10 +145,10 @@ class Crowd(Acts):
         )[0]
         return await act(place, user, asked)
 
-    async def _go_on(self, place: Place, user: str, _: Asked) -> Asked:
+    async def _go_on(self, place: ThreadRef, user: str, _: Asked) -> Asked:
         return await self._heard(await self.ask(place, "and then?", user=user, **self._length()))
 
-    async def _two_at_once(self, place: Place, user: str, _: Asked) -> Asked:
+    async def _two_at_once(self, place: ThreadRef, user: str, _: Asked) -> Asked:
         one = await self.ask(place, "this", user=user)
         other = await self.ask(place, "and that", user=user)
         one = self.change(one, beside=other.name)
@@ -157,12 +157,12 @@ class Crowd(Acts):
         await self.ended(other)
         return await self._go_on(place, user, other)  # which of the two is the last nobody knows
 
-    async def _again(self, place: Place, user: str, asked: Asked) -> Asked:
+    async def _again(self, place: ThreadRef, user: str, asked: Asked) -> Asked:
         """A retry, which is one of the whole turn."""
         await self.retry(asked)
         return await self._go_on(place, user, asked)
 
-    async def _otherwise(self, place: Place, user: str, asked: Asked) -> Asked:
+    async def _otherwise(self, place: ThreadRef, user: str, asked: Asked) -> Asked:
         """An edit; one whose event never came and that nothing else tells of is made again."""
         for number in range(EDITS):
             with suppress(NotWithin):
@@ -171,7 +171,7 @@ class Crowd(Acts):
             self.notes.append("an edit was made again")
         return await self._go_on(place, user, asked)
 
-    async def _forget(self, place: Place, user: str, _: Asked) -> Asked:
+    async def _forget(self, place: ThreadRef, user: str, _: Asked) -> Asked:
         """A deletion, and what is said after it."""
         asked = await self._go_on(place, user, _)
         try:
@@ -181,7 +181,7 @@ class Crowd(Acts):
             self.notes.append("a deletion was not learned of")
         return await self._go_on(place, user, asked)
 
-    async def _new(self, place: Place, user: str, asked: Asked) -> Asked:
+    async def _new(self, place: ThreadRef, user: str, asked: Asked) -> Asked:
         """A new beginning, which some regret."""
         await self.reset(place)
         if self._dice.random() < 0.5:
@@ -234,20 +234,20 @@ class Crowd(Acts):
 
 
 async def run(
-    platform: str, seed: int, nursery: Nursery, folder: Path, *, seconds: float
+    platform: str, seed: int, nursery: ProcessPool, folder: Path, *, seconds: float
 ) -> Outcome:
     """One run of at least `seconds`, and what came of it."""
     dice = random.Random(seed)
     slow = {"SLOW_COMMITS": f"{seed} {SLOWEST_COMMIT}"}
-    async with new_world(platform, nursery, folder, **Crowd.settings) as world:
+    async with new_world(platform, nursery, folder, **VirtualUsers.settings) as world:
         await world.stage.widen(CHANNELS)
         if platform != "discord":
             await world.stage.sim.call("delivery", retry_scale=RETRY_SCALE)
         world.bot.later = slow
-        crowd = Crowd(world, dice, seconds)
+        crowd = VirtualUsers(world, dice, seconds)
         await crowd.first_start()
         await world.bot.start()
-        weather = Weather(world, random.Random(seed + 1), crowd.said)
+        weather = FaultInjector(world, random.Random(seed + 1), crowd.said)
         verdict = await crowd.run(weather)
         return Outcome(
             seed=seed,

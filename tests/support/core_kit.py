@@ -15,13 +15,13 @@ from typing import Any
 from bot.common.clock import SystemClock
 from bot.domain.errors import ContextTooLong, ModelError
 from bot.domain.health import Finding, Health, Verdict
-from bot.domain.inbox import Answer, Command, Incoming, Receipt
+from bot.domain.inbox import Command, CommandReply, Incoming, Receipt
 from bot.domain.model import ChatRequest, Delta
 from bot.domain.replies import Limit
 from bot.domain.turns import Claim
 from bot.inbox.commands import Commands
-from bot.inbox.edits import Changes
-from bot.inbox.inbox import Intake
+from bot.inbox.edits import EditHandler
+from bot.inbox.inbox import DurableInbox
 from bot.ports.inbox import Inbox
 from bot.replies.ratelimit.limiter import Pacer
 from bot.store.sqlite import SqliteStore
@@ -103,7 +103,7 @@ class FakeAdapter:
             raise self.backlog_fault
         return self.old
 
-    async def say(self, incoming: Incoming, answer: Answer) -> None:
+    async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         if self.backlog_fault is not None:
             raise self.backlog_fault
         self.said.append(answer.text)
@@ -125,7 +125,7 @@ class World:
     other: Scripted
     adapter: FakeAdapter
     scheduler: Scheduler
-    intake: Intake
+    intake: DurableInbox
 
     def shown(self, thread: str = "t1") -> list[str]:
         return self.adapter.platforms[thread].reading if thread in self.adapter.platforms else []
@@ -139,7 +139,7 @@ class World:
         await self.idle()
         return receipt
 
-    async def command(self, name: str, argument: str = "") -> Answer:
+    async def command(self, name: str, argument: str = "") -> CommandReply:
         """A button's or a slash's command of Ann's."""
         return await self.intake.command(
             Command(name=name, argument=argument, key=key(), author=ANN)
@@ -171,12 +171,12 @@ def world_of(path: Path, store: SqliteStore, *, with_reply: bool = False, **opti
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
     commands = Commands(store=store, scheduler=scheduler, models=("other",), default="scripted")
-    intake = Intake(
+    intake = DurableInbox(
         store=store,
         scheduler=scheduler,
         commands=commands,
         models=("other",),
-        changes=Changes(store=store, scheduler=scheduler, clock=CLOCK, with_reply=with_reply),
+        changes=EditHandler(store=store, scheduler=scheduler, clock=CLOCK, with_reply=with_reply),
         clock=CLOCK,
         missed_seconds=12 * 3_600,
         adapters={"sim": adapter},

@@ -11,7 +11,16 @@ from typing import Any
 from adapters.discord.adapter import DiscordAdapter
 from bot.common.clock import SystemClock
 from bot.domain.conversations import Author, Conversation, ConversationKey
-from bot.domain.inbox import Address, Answer, Asked, Choice, Command, Incoming, Receipt, Watermark
+from bot.domain.inbox import (
+    Address,
+    Asked,
+    Choice,
+    Command,
+    CommandReply,
+    Incoming,
+    Receipt,
+    Watermark,
+)
 from bot.domain.replies import Control, Frame, Page, Priority, Shown
 from bot.domain.turns import Claim, Fence, PageRecord, Question
 from bot.ports.platform import Surface
@@ -31,7 +40,7 @@ class RecordingInbox:
     conversations: dict[str, ConversationKey] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     asked_recent: list[tuple[ConversationKey, str]] = field(default_factory=list)
-    answer: Answer = field(default_factory=lambda: Answer("Done."))
+    answer: CommandReply = field(default_factory=lambda: CommandReply("Done."))
     error: Exception | None = None
     missed_error: Exception | None = None
     read: list[list[Incoming]] = field(default_factory=list)  # what `missed` was given
@@ -59,7 +68,7 @@ class RecordingInbox:
         self.apologies.append(incoming)
         return len(self.apologies) == 1
 
-    async def command(self, command: Command) -> Answer:
+    async def command(self, command: Command) -> CommandReply:
         if self.error is not None:
             raise self.error
         self.commands.append(command)

@@ -18,7 +18,7 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.support.harness import ROOT, BotProcess
-from tests.support.scenes import DiscordStage, Place, Seen
+from tests.support.scenes import DiscordStage, Seen, ThreadRef
 
 TARGET = ROOT / "docs" / "conversation.svg"
 FIRST, SECOND = "How do I undo my last git commit?", "and if I already pushed it?"
@@ -102,7 +102,7 @@ async def record() -> tuple[list[dict[str, Any]], list[Seen], dict[str, Any]]:
                 return first["versions"], seen, await sim.channel(place.thread)
 
 
-async def _whole(stage: DiscordStage, place: Place, count: int) -> None:
+async def _whole(stage: DiscordStage, place: ThreadRef, count: int) -> None:
     async def check() -> bool:
         seen = await stage.seen(place)
         return len(seen) == count and not seen[-1].working

@@ -21,7 +21,7 @@ ANSWERS = {
 }
 
 BEYOND_COMMONMARK = frozenset(("korean", "maths_heavy", "nested_fences", "persian", "thai"))
-"""Answers that a strict parser reads wrongly; `tests/support/visible_text.py` judges surfaces instead."""
+"""Answers that a strict parser misreads; `tests.support.visible_text` judges surfaces instead."""
 
 
 # ── running a document ────────────────────────────────────────────────────────────────────────

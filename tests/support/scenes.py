@@ -21,7 +21,7 @@ from tests.sims.slack.client import SlackSim
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ThreadRef:
     """A thread: `channel` and `thread` are the simulator's own ids; `question` began it."""
 
     channel: Any
@@ -70,29 +70,31 @@ class Stage(Protocol):
 
     def settings(self) -> Mapping[str, str]: ...
     async def widen(self, channels: int) -> None: ...
-    async def mention(self, text: str, *, user: str = "alice", channel: Any = None) -> Place: ...
-    async def say(self, place: Place, text: str, *, user: str = "alice") -> Any: ...
-    async def mention_in(self, place: Place, text: str) -> Any: ...
-    async def attach(self, text: str) -> Place: ...
-    async def direct(self, text: str) -> Place: ...
-    async def redeliver(self, place: Place) -> None: ...
-    async def asked_at(self, place: Place) -> float: ...
-    async def seen(self, place: Place) -> list[Seen]: ...
-    async def files(self, place: Place) -> list[tuple[str, bytes]]: ...
+    async def mention(
+        self, text: str, *, user: str = "alice", channel: Any = None
+    ) -> ThreadRef: ...
+    async def say(self, place: ThreadRef, text: str, *, user: str = "alice") -> Any: ...
+    async def mention_in(self, place: ThreadRef, text: str) -> Any: ...
+    async def attach(self, text: str) -> ThreadRef: ...
+    async def direct(self, text: str) -> ThreadRef: ...
+    async def redeliver(self, place: ThreadRef) -> None: ...
+    async def asked_at(self, place: ThreadRef) -> float: ...
+    async def seen(self, place: ThreadRef) -> list[Seen]: ...
+    async def files(self, place: ThreadRef) -> list[tuple[str, bytes]]: ...
     async def forbid_files(self) -> None: ...
     async def whispers(self) -> list[str]: ...
     async def throttled(self) -> int: ...
     async def signs_of_work(self) -> list[Any]: ...
-    async def press(self, place: Place, control: str, *, user: str = "alice") -> None: ...
-    async def press_stop(self, place: Place) -> None: ...
+    async def press(self, place: ThreadRef, control: str, *, user: str = "alice") -> None: ...
+    async def press_stop(self, place: ThreadRef) -> None: ...
     async def edit(
-        self, place: Place, message: Any, text: str, *, mention: bool = False
+        self, place: ThreadRef, message: Any, text: str, *, mention: bool = False
     ) -> None: ...
-    async def delete(self, place: Place, message: Any) -> None: ...
-    async def delete_root(self, place: Place) -> None: ...
-    async def undo_offer(self, place: Place) -> Callable[[], Awaitable[Any]] | None: ...
-    async def other_bot(self, text: str) -> Place: ...
-    async def close(self, place: Place) -> None: ...
+    async def delete(self, place: ThreadRef, message: Any) -> None: ...
+    async def delete_root(self, place: ThreadRef) -> None: ...
+    async def undo_offer(self, place: ThreadRef) -> Callable[[], Awaitable[Any]] | None: ...
+    async def other_bot(self, text: str) -> ThreadRef: ...
+    async def close(self, place: ThreadRef) -> None: ...
 
 
 class DiscordStage:
@@ -120,15 +122,15 @@ class DiscordStage:
     async def widen(self, channels: int) -> None:
         """Threads are channels of their own here."""
 
-    async def mention(self, text: str, *, user: str = "alice", channel: Any = None) -> Place:
+    async def mention(self, text: str, *, user: str = "alice", channel: Any = None) -> ThreadRef:
         where = channel or d.CHANNEL
         message = await self.sim.mention(text, user=self.people[user], channel=where)
-        return Place(where, message, message)
+        return ThreadRef(where, message, message)
 
-    async def say(self, place: Place, text: str, *, user: str = "alice") -> Any:
+    async def say(self, place: ThreadRef, text: str, *, user: str = "alice") -> Any:
         return await self._write(place, text, user)
 
-    async def _write(self, place: Place, text: str, user: str = "alice", **more: Any) -> Any:
+    async def _write(self, place: ThreadRef, text: str, user: str = "alice", **more: Any) -> Any:
         """In the thread; where none could be made, as a reply to the bot's newest message."""
 
         async def there() -> bool:
@@ -149,7 +151,7 @@ class DiscordStage:
             return (await self.sim.channel(channel))["deleted"] is None
         return False
 
-    async def _chain(self, place: Place) -> list[Any]:
+    async def _chain(self, place: ThreadRef) -> list[Any]:
         """The bot's messages in the reply chain that takes a thread's place, oldest first."""
         if place.thread != place.question or await self._is_there(place.thread):
             return []
@@ -160,25 +162,25 @@ class DiscordStage:
                 own += [message] if message["author"] == d.BOT else []
         return own
 
-    async def mention_in(self, place: Place, text: str) -> Any:
+    async def mention_in(self, place: ThreadRef, text: str) -> Any:
         return await self._write(place, text, mention=True)
 
-    async def attach(self, text: str) -> Place:
+    async def attach(self, text: str) -> ThreadRef:
         image = {"filename": "cat.png", "content_type": "image/png", "size": 2_000}
         message = await self.sim.mention(text, attachments=[image])
-        return Place(d.CHANNEL, message, message)
+        return ThreadRef(d.CHANNEL, message, message)
 
-    async def direct(self, text: str) -> Place:
+    async def direct(self, text: str) -> ThreadRef:
         sent = await self.sim.dm(d.ALICE, text)
-        return Place(sent["channel"], sent["channel"], sent["message"])
+        return ThreadRef(sent["channel"], sent["channel"], sent["message"])
 
-    async def redeliver(self, place: Place) -> None:
+    async def redeliver(self, place: ThreadRef) -> None:
         await self.sim.deliver_again(place.question)
 
-    async def asked_at(self, place: Place) -> float:
+    async def asked_at(self, place: ThreadRef) -> float:
         return float((await self.sim.message(place.question))["at"])
 
-    async def seen(self, place: Place) -> list[Seen]:
+    async def seen(self, place: ThreadRef) -> list[Seen]:
         messages = await self._chain(place)
         with contextlib.suppress(AssertionError):  # the thread is not there, or not yet
             messages = messages or await self.sim.messages(place.thread, author=d.BOT)
@@ -198,7 +200,7 @@ class DiscordStage:
             for message in messages
         ]
 
-    async def files(self, place: Place) -> list[tuple[str, bytes]]:
+    async def files(self, place: ThreadRef) -> list[tuple[str, bytes]]:
         """The files that the bot's messages show, with the names that people see."""
         return [
             (message["attachments"][0]["filename"], await self.sim.file(message))
@@ -227,36 +229,38 @@ class DiscordStage:
                 left.append(entry)
         return left
 
-    async def press_stop(self, place: Place) -> None:
+    async def press_stop(self, place: ThreadRef) -> None:
         await self.press(place, "stop")
 
-    async def press(self, place: Place, control: str, *, user: str = "alice") -> None:
+    async def press(self, place: ThreadRef, control: str, *, user: str = "alice") -> None:
         message, button = offered(await self.seen(place), control)
         await self.sim.click(self.people[user], message.id, button)
 
-    async def edit(self, place: Place, message: Any, text: str, *, mention: bool = False) -> None:
+    async def edit(
+        self, place: ThreadRef, message: Any, text: str, *, mention: bool = False
+    ) -> None:
         await self.sim.edit(message, f"<@{d.BOT}> {text}" if mention else text)
 
-    async def delete(self, place: Place, message: Any) -> None:
+    async def delete(self, place: ThreadRef, message: Any) -> None:
         await self.sim.delete(message)
 
-    async def delete_root(self, place: Place) -> None:
+    async def delete_root(self, place: ThreadRef) -> None:
         """What a thread hangs on is the thread itself here."""
         await self.sim.delete_thread(place.thread)
 
-    async def undo_offer(self, place: Place) -> Callable[[], Awaitable[Any]] | None:
+    async def undo_offer(self, place: ThreadRef) -> Callable[[], Awaitable[Any]] | None:
         for message in await self.seen(place):
             if (button := message.button(":undo:")) is not None:
                 return partial(self.sim.click, d.ALICE, message.id, button)
         return None
 
-    async def other_bot(self, text: str) -> Place:
+    async def other_bot(self, text: str) -> ThreadRef:
         """Another bot begins a thread, mentioning ours."""
         message = await self.sim.mention(text, user=d.OTHER_BOT)
         await self.sim.start_thread(d.OTHER_BOT, message, "another bot's")
-        return Place(d.CHANNEL, message, message)
+        return ThreadRef(d.CHANNEL, message, message)
 
-    async def close(self, place: Place) -> None:
+    async def close(self, place: ThreadRef) -> None:
         """The bot may no longer write in the place."""
         await self.sim.set_permissions(d.CHANNEL, deny=("view_channel", "send_messages_in_threads"))
 
@@ -288,37 +292,37 @@ class SlackStage:
         while len(self.channels) < channels:
             self.channels.append(await self.sim.add_channel(f"team-{len(self.channels)}"))
 
-    async def mention(self, text: str, *, user: str = "alice", channel: Any = None) -> Place:
+    async def mention(self, text: str, *, user: str = "alice", channel: Any = None) -> ThreadRef:
         where = channel or s.GENERAL
         ts = await self.sim.say(self.people[user], where, text, mention=True)
-        return Place(where, ts, ts)
+        return ThreadRef(where, ts, ts)
 
-    async def say(self, place: Place, text: str, *, user: str = "alice") -> Any:
+    async def say(self, place: ThreadRef, text: str, *, user: str = "alice") -> Any:
         return await self.sim.say(self.people[user], place.channel, text, thread_ts=place.thread)
 
-    async def mention_in(self, place: Place, text: str) -> Any:
+    async def mention_in(self, place: ThreadRef, text: str) -> Any:
         return await self.sim.say(
             s.ALICE, place.channel, text, thread_ts=place.thread, mention=True
         )
 
-    async def attach(self, text: str) -> Place:
+    async def attach(self, text: str) -> ThreadRef:
         files = [("cat.png", "image/png", b"\x89PNG....")]
         ts = await self.sim.say(s.ALICE, s.GENERAL, text, mention=True, files=files)
-        return Place(s.GENERAL, ts, ts)
+        return ThreadRef(s.GENERAL, ts, ts)
 
-    async def direct(self, text: str) -> Place:
+    async def direct(self, text: str) -> ThreadRef:
         channel = await self.sim.open_direct(s.ALICE)
         ts = await self.sim.say(s.ALICE, channel, text)
-        return Place(channel, ts, ts)
+        return ThreadRef(channel, ts, ts)
 
-    async def redeliver(self, place: Place) -> None:
+    async def redeliver(self, place: ThreadRef) -> None:
         await self.sim.deliver_again(place.question, same_event_id=False)
 
-    async def asked_at(self, place: Place) -> float:
+    async def asked_at(self, place: ThreadRef) -> float:
         sent = await self.sim.deliveries()
         return float(min(event["sent"] for event in sent if event["ts"] == place.question))
 
-    async def seen(self, place: Place) -> list[Seen]:
+    async def seen(self, place: ThreadRef) -> list[Seen]:
         messages = await self.sim.thread(place.channel, place.thread)
         processing = await self._processing(place)
         return [
@@ -340,7 +344,7 @@ class SlackStage:
             if message.get("bot_id") == s.BOT
         ]
 
-    async def files(self, place: Place) -> list[tuple[str, bytes]]:
+    async def files(self, place: ThreadRef) -> list[tuple[str, bytes]]:
         """The files that the bot's messages show, with the names that people see."""
         return [
             (file["title"], await self.sim.file(file))
@@ -366,10 +370,10 @@ class SlackStage:
             *state["streaming"],
         ]
 
-    async def press_stop(self, place: Place) -> None:
+    async def press_stop(self, place: ThreadRef) -> None:
         await self.press(place, "stop")
 
-    async def press(self, place: Place, control: str, *, user: str = "alice") -> None:
+    async def press(self, place: ThreadRef, control: str, *, user: str = "alice") -> None:
         """A button of ours; to stop, Slack's own where it shows one."""
         if control == "stop" and await self._processing(place):
             await self.sim.stop_agent(self.people[user], place.channel, place.thread)
@@ -377,41 +381,43 @@ class SlackStage:
         message, button = offered(await self.seen(place), control)
         await self.sim.click(self.people[user], place.channel, message.id, button)
 
-    async def _processing(self, place: Place) -> bool:
+    async def _processing(self, place: ThreadRef) -> bool:
         return any(
             (session["channel"], session["thread_ts"], session["status"])
             == (place.channel, place.thread, "processing")
             for session in (await self.sim.state())["sessions"]
         )
 
-    async def edit(self, place: Place, message: Any, text: str, *, mention: bool = False) -> None:
+    async def edit(
+        self, place: ThreadRef, message: Any, text: str, *, mention: bool = False
+    ) -> None:
         await self.sim.edit(place.channel, message, text, mention=mention)
 
-    async def delete(self, place: Place, message: Any) -> None:
+    async def delete(self, place: ThreadRef, message: Any) -> None:
         await self.sim.delete(place.channel, message)
 
-    async def delete_root(self, place: Place) -> None:
+    async def delete_root(self, place: ThreadRef) -> None:
         """The message that the thread is under."""
         await self.sim.delete(place.channel, place.thread)
 
-    async def undo_offer(self, place: Place) -> Callable[[], Awaitable[Any]] | None:
+    async def undo_offer(self, place: ThreadRef) -> Callable[[], Awaitable[Any]] | None:
         for message in await self.sim.ephemeral():
             if "threadline_undo" in str(message["blocks"]):
                 ts = message["ts"]
                 return partial(self.sim.click, s.ALICE, place.channel, ts, "threadline_undo")
         return None
 
-    async def other_bot(self, text: str) -> Place:
+    async def other_bot(self, text: str) -> ThreadRef:
         """Another bot begins a thread, mentioning ours."""
         ts = await self.sim.say(s.OTHER_BOT_USER, s.GENERAL, text, mention=True)
-        return Place(s.GENERAL, ts, ts)
+        return ThreadRef(s.GENERAL, ts, ts)
 
-    async def close(self, place: Place) -> None:
+    async def close(self, place: ThreadRef) -> None:
         """The bot may no longer write in the place."""
         await self.sim.remove_from_channel(place.channel)
 
 
-async def ever_said(stage: Stage, place: Place, text: str) -> bool:
+async def ever_said(stage: Stage, place: ThreadRef, text: str) -> bool:
     """Whether a message that is there says `text`, or said it in an earlier version."""
     return any(text in past for message in await stage.seen(place) for past in message.past)
 

@@ -18,8 +18,8 @@ from adapters.slack.adapter import SlackAdapter
 from bot.common.clock import SystemClock
 from bot.domain.model import ChatRequest, Delta
 from bot.inbox.commands import Commands
-from bot.inbox.edits import Changes
-from bot.inbox.inbox import Intake
+from bot.inbox.edits import EditHandler
+from bot.inbox.inbox import DurableInbox
 from bot.llm.echo import EchoModel
 from bot.ports.platform import Adapter
 from bot.turns.runner import TurnOptions, TurnRunner
@@ -114,7 +114,7 @@ class World:
     sim: SlackSim
     clock: JumpClock
     scheduler: Scheduler
-    intake: Intake
+    intake: DurableInbox
     adapters: dict[str, Adapter]
     errors: list[Mapping[str, Any]]
     channels: dict[str, str] = field(default_factory=dict)
@@ -208,12 +208,12 @@ async def world_at(path: Path, sim: SlackSim) -> AsyncIterator[World]:
             clock=clock,
         )
         scheduler = Scheduler(store=store, work=runner.run, clock=clock)
-        intake = Intake(
+        intake = DurableInbox(
             store=store,
             scheduler=scheduler,
             commands=Commands(store=store, scheduler=scheduler, models=(), default="echo"),
             models=(),
-            changes=Changes(store=store, scheduler=scheduler, clock=clock, with_reply=True),
+            changes=EditHandler(store=store, scheduler=scheduler, clock=clock, with_reply=True),
             clock=clock,
             missed_seconds=12 * 3_600,
             adapters=adapters,

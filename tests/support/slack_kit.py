@@ -12,7 +12,7 @@ from adapters.slack.adapter import SlackAdapter
 from bot.common.clock import SystemClock
 from bot.domain.conversations import Author, Conversation, ConversationKey
 from bot.domain.errors import StoreUnavailable
-from bot.domain.inbox import Answer, Asked, Choice, Command, Incoming, Receipt, Watermark
+from bot.domain.inbox import Asked, Choice, Command, CommandReply, Incoming, Receipt, Watermark
 from bot.domain.turns import Claim, Fence, PageRecord, Question
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
@@ -39,7 +39,7 @@ class FakeInbox:
     deletions: list[str] = field(default_factory=list)
     places_gone: list[ConversationKey] = field(default_factory=list)
     apologies: list[Incoming] = field(default_factory=list)  # asked for; the first one is due
-    answer: Answer | None = None
+    answer: CommandReply | None = None
     before_receive: Callable[[Incoming], Any] = lambda _incoming: None
 
     async def connected(self, platform: str) -> None:
@@ -61,10 +61,10 @@ class FakeInbox:
         self.apologies.append(incoming)
         return len(self.apologies) == 1
 
-    async def command(self, command: Command) -> Answer:
+    async def command(self, command: Command) -> CommandReply:
         await asyncio.sleep(self.command_seconds)
         self.commands.append(command)
-        return self.answer or Answer(f"done: {command.name}")
+        return self.answer or CommandReply(f"done: {command.name}")
 
     async def conversation_of(self, source: str) -> ConversationKey | None:
         return self.sources.get(source)

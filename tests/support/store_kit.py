@@ -1,6 +1,6 @@
 """What the tests of the store share: messages to accept, a look into the file, and its judge.
 
-`python -m tests.support.store_kit` writes the fixture of the newest schema (see test_migrate_upgrades).
+`python -m tests.support.store_kit` writes the newest schema's fixture (see test_migrate_upgrades).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from bot.common.clock import SystemClock
 from bot.domain.conversations import Author, ConversationKey, Visibility
 from bot.domain.inbox import Address, Incoming
 from bot.domain.model import Usage
-from bot.domain.turns import Claim, Conclusion, Outcome
+from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.store.migrate import APPLICATION_ID, MIGRATIONS, load
 from bot.store.sqlite import SqliteStore
 from tests.support.clock import ManualClock
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "store"
 ANN, BEN = Author("U1", "Ann"), Author("U2", "Ben")
-ANSWER = Conclusion(
+ANSWER = TurnResult(
     outcome=Outcome.ANSWERED,
     content="Forty-two.",
     display="Forty-two.\n\n*note*",
@@ -80,7 +80,7 @@ async def claimed(store: SqliteStore, conversation: int | None) -> Claim:
 
 
 async def answered(
-    store: SqliteStore, conversation: int | None, conclusion: Conclusion = ANSWER
+    store: SqliteStore, conversation: int | None, conclusion: TurnResult = ANSWER
 ) -> Claim:
     """A whole turn, or what an earlier attempt left of it, to its end, shown on one page."""
     claim = await claimed(store, conversation)

@@ -22,7 +22,7 @@ from adapters.discord.gateway import mended
 from adapters.discord.history import READ_AT_ONCE, read_page
 from adapters.discord.payload_fitting import Unfit
 from adapters.discord.places import read_place
-from adapters.discord.rest import Wire
+from adapters.discord.rest import RestApi
 from adapters.discord.state import State
 from bot.common.clock import SystemClock
 from bot.domain.errors import PlatformError, Unsettled
@@ -94,9 +94,9 @@ async def client() -> AsyncIterator[Fed]:
     await asyncio.sleep(0)
 
 
-def wire_of(client: discord.Client) -> Wire:
+def wire_of(client: discord.Client) -> RestApi:
     """The way to REST, without a limit."""
-    wire = Wire(grants=Pacer(lambda _scope: None, SystemClock()), clock=SystemClock())
+    wire = RestApi(grants=Pacer(lambda _scope: None, SystemClock()), clock=SystemClock())
     wire.connect(client, cast(Inbox, None))
     return wire
 

@@ -1,6 +1,6 @@
 """Every schema that was ever released comes up to date, with its data, to the same schema.
 
-After a new migration: run `python -m tests.support.store_kit` once, and commit the fixture it writes.
+After a new migration, run `python -m tests.support.store_kit` once and commit its fixture.
 """
 
 from __future__ import annotations

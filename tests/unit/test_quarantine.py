@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import LostOwnership, StoreUnavailable
-from bot.domain.turns import LONE_DEATHS, Claim, Conclusion, Death, Outcome
+from bot.domain.turns import LONE_DEATHS, Claim, Death, Outcome, TurnResult
 from bot.store import process
 from bot.store.sqlite import SqliteStore
 from bot.turns.scheduler import Interrupt, Scheduler
@@ -109,7 +109,7 @@ class Machine:
                 if not given_up:
                     await self._answer(thread)
                 outcome = Outcome.FAILED if given_up else Outcome.ANSWERED
-                await store.conclude(claim.fence, Conclusion(outcome, "x", "x"))
+                await store.conclude(claim.fence, TurnResult(outcome, "x", "x"))
             await store.finish(claim.fence)
         except LostOwnership:
             pass

@@ -20,14 +20,14 @@ from adapters.slack.adapter import SlackAdapter
 from adapters.slack.api import new_session
 from adapters.slack.backfill import LAG
 from adapters.slack.backfill_plan import goes_on, places, to_read
-from adapters.slack.blocks import Bodies
+from adapters.slack.blocks import MessageBuilder
 from adapters.slack.envelopes import dispatch, tidied
 from adapters.slack.events import Identity
 from adapters.slack.interactions import Commands
-from adapters.slack.listeners import Listeners, Trouble
+from adapters.slack.listeners import ConnectionProblem, Listeners
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.workspace import Workspace
-from bot.catchup.backfill import Keeper
+from bot.catchup.backfill import WatermarkSaver
 from bot.common.caches import Remembered
 from bot.common.clock import SystemClock
 from bot.domain.conversations import ConversationKey
@@ -68,14 +68,14 @@ class Slack:
 
     def __init__(self, session: Any) -> None:
         clock, api = SystemClock(), Silent(session)
-        self.inbox, self.trouble = FakeInbox(), Trouble()
+        self.inbox, self.trouble = FakeInbox(), ConnectionProblem()
         self.workspace = Workspace(me=ME, api=api, clock=clock)  # type: ignore[arg-type]
-        self.keeper = Keeper(platform="slack", lag=LAG, inbox=self.inbox, clock=clock)
+        self.keeper = WatermarkSaver(platform="slack", lag=LAG, inbox=self.inbox, clock=clock)
         self.listeners = Listeners(
             workspace=self.workspace,
             inbox=self.inbox,
             keeper=self.keeper,
-            bodies=Bodies(Mrkdwn()),
+            bodies=MessageBuilder(Mrkdwn()),
             commands=Commands(inbox=self.inbox, workspace=self.workspace, models=["echo"]),
             prefix="",
             trouble=self.trouble,

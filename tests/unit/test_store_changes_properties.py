@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Address, Effect
-from bot.domain.turns import Claim, Conclusion, Outcome
+from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.store import conversations, edits, queries, retries, turns
 from bot.store.accept import accept
 from bot.store.migrate import MIGRATIONS, load
@@ -68,7 +68,7 @@ class Random:
 
     def asked_again(self, effect: Effect) -> None:
         held = self.db.execute("SELECT 1 FROM turns WHERE state = 'running'").fetchone()
-        assert effect is not Effect.AGAIN or held is not None
+        assert effect is not Effect.REOPENED or held is not None
 
     def take(self) -> None:
         self.claim = turns.claim(self.db, 1, self.now) or self.claim
@@ -83,7 +83,7 @@ class Random:
 
     def conclude(self) -> None:
         if self.claim is not None:
-            end = Conclusion(Outcome.ANSWERED, "Yes.", "Yes.")
+            end = TurnResult(Outcome.ANSWERED, "Yes.", "Yes.")
             turns.conclude(self.db, self.claim.fence, end, self.now)
 
     def finish(self) -> None:
@@ -94,7 +94,7 @@ class Random:
         """Whatever is left can be claimed and brought to its end, turn by turn."""
         while (claim := turns.claim(self.db, 1, self.now)) is not None:
             if claim.conclusion is None:
-                end = Conclusion(Outcome.ANSWERED, "Yes.", "Yes.")
+                end = TurnResult(Outcome.ANSWERED, "Yes.", "Yes.")
                 turns.conclude(self.db, claim.fence, end, self.now)
             turns.finish(self.db, claim.fence, self.now)
         assert queries.unfinished(self.db, "sim") == []

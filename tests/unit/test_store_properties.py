@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Address, Incoming, Receipt
-from bot.domain.turns import Conclusion, Fence, Outcome
+from bot.domain.turns import Fence, Outcome, TurnResult
 from bot.store import conversations, queries, turns
 from bot.store.accept import accept
 from bot.store.migrate import MIGRATIONS, load
@@ -177,7 +177,7 @@ class Transitions(RuleBasedStateMachine):
     def conclude(self, data: st.DataObject, content: str, outcome: Outcome) -> None:
         thread, held = self.pick_held(data)
         fence = Fence(held.turn, held.attempt)
-        conclusion = Conclusion(outcome, content, display=content)
+        conclusion = TurnResult(outcome, content, display=content)
         if held.concluded:
             self.refused(lambda: turns.conclude(self.db, fence, conclusion, 1.0))
             return
@@ -206,7 +206,7 @@ class Transitions(RuleBasedStateMachine):
             lambda: turns.intend(self.db, fence, 0),
             lambda: turns.shown(self.db, fence, 0, "c1", "late", 1.0),
             lambda: turns.removed(self.db, fence, 0),
-            lambda: turns.conclude(self.db, fence, Conclusion(Outcome.FAILED, "x", "x"), 1.0),
+            lambda: turns.conclude(self.db, fence, TurnResult(Outcome.FAILED, "x", "x"), 1.0),
             lambda: turns.finish(self.db, fence, 1.0),
         ]
         self.refused(data.draw(st.sampled_from(late)))

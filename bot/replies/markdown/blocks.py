@@ -85,7 +85,7 @@ def _parser() -> MarkdownIt:
     return parser
 
 
-class Outline:
+class BlockTree:
     """The leaves of `text`, and where its lines begin."""
 
     def __init__(self, text: str) -> None:

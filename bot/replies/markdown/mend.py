@@ -10,7 +10,7 @@ import re
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 
-from bot.replies.markdown.blocks import MARKS, Leaf, Outline, consume, prefix
+from bot.replies.markdown.blocks import MARKS, BlockTree, Leaf, consume, prefix
 from bot.replies.markdown.fences import Nesting, nests
 from bot.replies.markdown.inline import START, CodeRuns, Inline, Resume, read
 from bot.replies.markdown.table_rows import closed, last_cell
@@ -45,13 +45,15 @@ class Mended:
     resume: Resume = START
 
 
-def mend(text: str, base: int = 0, since: Resume = START, outline: Outline | None = None) -> Mended:
+def mend(
+    text: str, base: int = 0, since: Resume = START, outline: BlockTree | None = None
+) -> Mended:
     """The growing Markdown `text`, made whole; everything before `base` is known to be whole.
 
     `since` is `resume` of an earlier mending, when less of the text was there; `outline` is that
     of the text from `base` on, if somebody has it already.
     """
-    mended = _mend(outline or Outline(text[base:]), since.moved(base))
+    mended = _mend(outline or BlockTree(text[base:]), since.moved(base))
     return Mended(
         text[:base] + mended.text,
         base + mended.keep,
@@ -64,14 +66,14 @@ def close_open(markdown: str) -> str:
     """`markdown` with a code block that is open at its end closed, so that more can stand below."""
     if "```" not in markdown and "~~~" not in markdown:
         return markdown
-    outline = Outline(markdown)
+    outline = BlockTree(markdown)
     leaf = outline.leaves[-1] if outline.leaves else None
     if leaf is None or leaf.kind != "fence" or outline.fence_ends(leaf):
         return markdown
     return _line_end(markdown) + prefix(leaf.containers) + outline.closer(leaf)
 
 
-def blanked(outline: Outline, leaf: Leaf) -> str:
+def blanked(outline: BlockTree, leaf: Leaf) -> str:
     """The source of a leaf with blanks for the marks of its containers, so that offsets stay."""
     lines = []
     for number in range(leaf.first, min(leaf.last, len(outline.starts))):
@@ -89,7 +91,7 @@ def goes_on(source: str, at: int, *, ended: bool) -> bool:
     return (ended or len(following) == _UNSURE) and not _BLOCK.match(following)
 
 
-def _mend(outline: Outline, since: Resume = START, held: int = 0) -> Mended:
+def _mend(outline: BlockTree, since: Resume = START, held: int = 0) -> Mended:
     text = outline.text
     start = outline.starts[-1]
     leaf = outline.leaves[-1] if outline.leaves else None
@@ -116,11 +118,11 @@ def _without(text: str, start: int, held: int) -> Mended:
     """The same without the line at `start`, of which too little has come."""
     if start == 0:
         return Mended("", 0, 0)
-    mended = _mend(Outline(text[:start]), held=held + 1)
+    mended = _mend(BlockTree(text[:start]), held=held + 1)
     return replace(mended, keep=min(mended.keep, start))
 
 
-def _fence(outline: Outline, leaf: Leaf, held: int) -> Mended:
+def _fence(outline: BlockTree, leaf: Leaf, held: int) -> Mended:
     begin = outline.starts[leaf.first]
     first = leaf.first + 1
     if first > outline.complete:  # its language is not yet known
@@ -140,7 +142,7 @@ def _fence(outline: Outline, leaf: Leaf, held: int) -> Mended:
     return Mended(_line_end(shown) + prefix(leaf.containers) + closer, keep, clean)
 
 
-def _clean_in_fence(outline: Outline, leaf: Leaf, start: int) -> int:
+def _clean_in_fence(outline: BlockTree, leaf: Leaf, start: int) -> int:
     """The offset in a fence before which no later text changes anything."""
     last = bisect_left(outline.starts, start) - 1
     if last <= leaf.first:
@@ -149,17 +151,17 @@ def _clean_in_fence(outline: Outline, leaf: Leaf, start: int) -> int:
     return outline.starts[last] if unsure else start
 
 
-def _before(outline: Outline, begin: int, held: int) -> Mended:
+def _before(outline: BlockTree, begin: int, held: int) -> Mended:
     """All before a block of which too little has come."""
     text = outline.text[:begin]
     line = text.rfind("\n") + 1
     if held >= MOST_HELD or not text[:line].strip():
         return Mended(text[:line] if text[:line].strip() else "", begin, 0)
-    mended = _mend(Outline(text[:line]), held=held + 1)
+    mended = _mend(BlockTree(text[:line]), held=held + 1)
     return replace(mended, keep=min(mended.keep, begin))
 
 
-def _table(outline: Outline, leaf: Leaf, since: Resume, held: int) -> Mended:
+def _table(outline: BlockTree, leaf: Leaf, since: Resume, held: int) -> Mended:
     """A table's last row may be half-written; its last cell is mended like a paragraph."""
     text, start = outline.text, outline.starts[-1]
     clean = start if len(outline.starts) > leaf.first + 3 else outline.starts[leaf.first]
@@ -174,7 +176,7 @@ def _table(outline: Outline, leaf: Leaf, since: Resume, held: int) -> Mended:
     return replace(mended, text=shown, clean=clean)
 
 
-def _paragraph(outline: Outline, leaf: Leaf, since: Resume, held: int) -> Mended:
+def _paragraph(outline: BlockTree, leaf: Leaf, since: Resume, held: int) -> Mended:
     begin = outline.starts[leaf.first]
     header = _header(outline, leaf)
     if header is not None and header <= begin + consume(
@@ -188,7 +190,7 @@ def _paragraph(outline: Outline, leaf: Leaf, since: Resume, held: int) -> Mended
     return mended if leaf.kind == "paragraph" else replace(mended, clean=begin)
 
 
-def _header(outline: Outline, leaf: Leaf) -> int | None:
+def _header(outline: BlockTree, leaf: Leaf) -> int | None:
     """The offset of what may turn out to be the header of a table, at the end of a paragraph."""
     if leaf.kind != "paragraph":
         return None

@@ -9,8 +9,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 
-from bot.replies.markdown.blocks import Outline
-from bot.replies.paging.page_breaks import GRAPHEME, Cut, Rank, block_cuts, broken_cuts, inline_cuts
+from bot.replies.markdown.blocks import BlockTree
+from bot.replies.paging.page_breaks import (
+    GRAPHEME,
+    BreakQuality,
+    PageBreak,
+    block_cuts,
+    broken_cuts,
+    inline_cuts,
+)
 
 LOW = 0.6
 """A page that is at least so full may end at the best place, and not only at the last one."""
@@ -22,23 +29,23 @@ NEAR = 1_200
 """Characters before a page's end in which words are looked at first: there is a sentence's end."""
 
 
-def best_cut(text: str, fill: Callable[[str], float], read_from: Sequence[int] = (0,)) -> Cut:
+def best_cut(text: str, fill: Callable[[str], float], read_from: Sequence[int] = (0,)) -> PageBreak:
     """The best place to cut `text`, which is too long for a page.
 
     `fill` tells how full a page with some Markdown is: above 1 it does not take it; `read_from`
     are the offsets from which words can be read as if from the beginning (`Mended.resume`).
     """
-    outline = Outline(text)
+    outline = BlockTree(text)
     choice = _Choice(text, fill)
     choice.add(block_cuts(outline))
     begin, near = choice.last, max(choice.last, len(text) - NEAR)
     return (
-        choice.best(worst=Rank.LINE)
-        or choice.add(inline_cuts(outline, near, read_from)).best(worst=Rank.EMPHASIS)
-        or choice.add(inline_cuts(outline, begin, read_from)).best(worst=Rank.WORD)
-        or choice.latest(worst=Rank.EMPHASIS)
-        or choice.add(broken_cuts(outline, begin, near, read_from)).best(worst=Rank.SOLID)
-        or choice.add(broken_cuts(outline, begin, begin, read_from)).best(worst=Rank.SOLID)
+        choice.best(worst=BreakQuality.LINE)
+        or choice.add(inline_cuts(outline, near, read_from)).best(worst=BreakQuality.EMPHASIS)
+        or choice.add(inline_cuts(outline, begin, read_from)).best(worst=BreakQuality.WORD)
+        or choice.latest(worst=BreakQuality.EMPHASIS)
+        or choice.add(broken_cuts(outline, begin, near, read_from)).best(worst=BreakQuality.SOLID)
+        or choice.add(broken_cuts(outline, begin, begin, read_from)).best(worst=BreakQuality.SOLID)
         or choice.hard()
     )
 
@@ -49,7 +56,7 @@ class _Choice:
 
     def __init__(self, text: str, fill: Callable[[str], float]) -> None:
         self._text, self._fill = text, fill
-        self._cuts: list[Cut] = []
+        self._cuts: list[PageBreak] = []
         self._fills: dict[str, float] = {}  # rendering is the dearest part of a cut
 
     @property
@@ -57,7 +64,7 @@ class _Choice:
         """The last place that fits."""
         return self._cuts[-1].at if self._cuts else 0
 
-    def add(self, cuts: Iterable[Cut]) -> _Choice:
+    def add(self, cuts: Iterable[PageBreak]) -> _Choice:
         """Take further places, as far as they fit: the later, the fuller, so that a search finds
         the first that does not.
         """
@@ -67,11 +74,11 @@ class _Choice:
         self._cuts = sorted(self._cuts + new[:fitting], key=lambda cut: cut.at)
         return self
 
-    def best(self, *, worst: Rank) -> Cut | None:
+    def best(self, *, worst: BreakQuality) -> PageBreak | None:
         """The last of the best among those that fill the page well."""
         window = [cut for cut in self._cuts if cut.rank <= worst]
         window.sort(key=lambda cut: (cut.rank, -cut.at))
-        thin: Rank | None = None  # its earlier places leave the page still emptier
+        thin: BreakQuality | None = None  # its earlier places leave the page still emptier
         for cut in window:
             if cut.rank == thin or (fill := self._full(cut)) > 1:
                 continue
@@ -80,25 +87,25 @@ class _Choice:
             thin = cut.rank
         return None
 
-    def latest(self, *, worst: Rank) -> Cut | None:
+    def latest(self, *, worst: BreakQuality) -> PageBreak | None:
         """The last one that is not too bad, unless the page would be thin."""
         good = (cut for cut in reversed(self._cuts) if cut.rank <= worst and self._full(cut) <= 1)
         last = next(good, None)
         return last if last is not None and self._full(last) >= THIN else None
 
-    def hard(self) -> Cut:
+    def hard(self) -> PageBreak:
         """Nothing else helps: as many graphemes as fit, or characters when not even one does."""
         ends = [match.end() for match in GRAPHEME.finditer(self._text)]
         count = self._count(ends)
         if count == 0:
             ends = list(range(1, len(self._text) + 1))
             count = max(1, self._count(ends))
-        return Cut(ends[count - 1], ends[count - 1], Rank.SOLID)
+        return PageBreak(ends[count - 1], ends[count - 1], BreakQuality.SOLID)
 
     def _count(self, ends: list[int]) -> int:
         return _fitting(ends, lambda i: self._fill(self._text[: ends[i]]), len(self._text))
 
-    def _full(self, cut: Cut) -> float:
+    def _full(self, cut: PageBreak) -> float:
         page = cut.page(self._text)
         fill = self._fills.get(page)
         if fill is None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from bot.domain import texts
 from bot.domain.replies import File, Page
-from bot.replies.markdown.blocks import Leaf, Outline, consume, prefix
+from bot.replies.markdown.blocks import BlockTree, Leaf, consume, prefix
 from bot.replies.paging.file_names import file_name
-from bot.replies.paging.page_breaks import Cut, between
+from bot.replies.paging.page_breaks import PageBreak, between
 
 HEAD_LINES = 12
 """Lines of a block that stay readable above its file: enough to see what it is."""
@@ -52,7 +52,7 @@ class Part:
 
 def part_of(
     text: str,
-    cut: Cut,
+    cut: PageBreak,
     *,
     number: int,
     before: Part | None,
@@ -66,7 +66,7 @@ def part_of(
     """
     if not cut.tail:
         return None
-    outline = Outline(text)
+    outline = BlockTree(text)
     leaf = _divided(outline, cut.at)
     if leaf is None:
         return None
@@ -80,15 +80,15 @@ def part_of(
 
 def rest_of(text: str, before: Part) -> str:
     """What the page after `before`, with this text, has of the block."""
-    outline = Outline(text)
+    outline = BlockTree(text)
     return _code(outline, outline.leaves[0], len(text), before) if outline.leaves else ""
 
 
-def end_of(text: str, *, whole: bool) -> Cut | None:
+def end_of(text: str, *, whole: bool) -> PageBreak | None:
     """The place behind the block that a page with this text begins with, if it surely ended; when
     the text is `whole`, nothing else can follow.
     """
-    outline = Outline(text)
+    outline = BlockTree(text)
     block, *others = outline.leaves
     if not others or not (whole or others[0].first < outline.known):
         return None
@@ -119,7 +119,7 @@ def _with_note(beginning: Beginning, sentence: str) -> str:
 
 
 def _beginning(
-    outline: Outline,
+    outline: BlockTree,
     leaf: Leaf,
     cut: int,
     source: Callable[[int], int],
@@ -137,7 +137,7 @@ def _beginning(
     return None
 
 
-def _heads(outline: Outline, leaf: Leaf, cut: int) -> Iterator[tuple[str, int]]:
+def _heads(outline: BlockTree, leaf: Leaf, cut: int) -> Iterator[tuple[str, int]]:
     """What the page may say, and where that ends: with twelve lines of the block, with fewer …"""
     first = leaf.first + 1
     whole = sum(start <= cut for start in outline.starts[first + 1 : first + 1 + HEAD_LINES])
@@ -149,7 +149,7 @@ def _heads(outline: Outline, leaf: Leaf, cut: int) -> Iterator[tuple[str, int]]:
 
 
 # ── the code ──────────────────────────────────────────────────────────────────────────────────
-def _divided(outline: Outline, at: int) -> Leaf | None:
+def _divided(outline: BlockTree, at: int) -> Leaf | None:
     """The fenced block whose code goes on at an offset."""
     for leaf in outline.leaves:
         last = leaf.last - outline.fence_ends(leaf) if leaf.kind == "fence" else 0
@@ -158,7 +158,7 @@ def _divided(outline: Outline, at: int) -> Leaf | None:
     return None
 
 
-def _code(outline: Outline, leaf: Leaf, upto: int, before: Part) -> str:
+def _code(outline: BlockTree, leaf: Leaf, upto: int, before: Part) -> str:
     """The block's code up to an offset, on a page that goes on with what is `before`."""
     indent = before.beginning.indent if before.beginning else 0
     in_line = bool(before.code) and not before.code.endswith("\n")

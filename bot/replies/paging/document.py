@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bot.domain.replies import Control, FileRules, Frame
 from bot.ports.platform import Renderer
-from bot.replies.paging.paginator import Cutter
+from bot.replies.paging.paginator import Paginator
 
 
 class Document:
@@ -25,7 +25,7 @@ class Document:
         self._final = False
         self._controls: tuple[Control, ...] = ()
         self._frame: Frame | None = None
-        self._cutter = Cutter(renderer, files)
+        self._cutter = Paginator(renderer, files)
         self.behind = False
 
     def __len__(self) -> int:
@@ -74,7 +74,7 @@ class Document:
 
     def without_files(self) -> None:
         """The place takes none: all code is text from now on, on pages that are cut anew."""
-        self._cutter = Cutter(self._renderer)
+        self._cutter = Paginator(self._renderer)
         self._frame = None
 
     def frame(self) -> Frame:

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import regex  # type: ignore[import-untyped]  # it comes without types
 
 from bot.replies.markdown.blocks import (
+    BlockTree,
     Container,
     Leaf,
-    Outline,
     consume,
     prefix,
     quotes,
@@ -44,7 +44,7 @@ _WIDE_ENDS, _AFTER_WIDE_ENDS = frozenset("。！？；"), frozenset("」』”�
 GRAPHEME = regex.compile(r"\X")
 
 
-class Rank(IntEnum):
+class BreakQuality(IntEnum):
     """How good a place is; smaller is better. From EMPHASIS on it breaks something visible."""
 
     BLOCK = 0
@@ -61,14 +61,14 @@ class Rank(IntEnum):
     SOLID = 11
 
 
-class Cut(NamedTuple):
+class PageBreak(NamedTuple):
     """A place to cut: the page is the text before `at` and `tail`; the next one begins at `resume`
     with `head` instead of `skip` characters, inside `containers`.
     """
 
     at: int
     resume: int
-    rank: Rank
+    rank: BreakQuality
     tail: str = ""
     head: str = ""
     skip: int = 0
@@ -85,7 +85,7 @@ class Cut(NamedTuple):
 
 
 # ── between and inside blocks ─────────────────────────────────────────────────────────────────
-def block_cuts(outline: Outline) -> Iterator[Cut]:
+def block_cuts(outline: BlockTree) -> Iterator[PageBreak]:
     """The places between blocks, and between the lines of code and the rows of tables."""
     before: Leaf | None = None
     for leaf in outline.leaves:
@@ -97,31 +97,31 @@ def block_cuts(outline: Outline) -> Iterator[Cut]:
             yield from _in_table(outline, leaf)
         elif leaf.kind in ("code", "formula"):
             for number in range(leaf.first + 1, min(leaf.last, outline.known)):
-                yield _at_line(outline, number, leaf.containers, Rank.LINE)
+                yield _at_line(outline, number, leaf.containers, BreakQuality.LINE)
         before = leaf
 
 
-def between(outline: Outline, before: Leaf, leaf: Leaf) -> Cut:
+def between(outline: BlockTree, before: Leaf, leaf: Leaf) -> PageBreak:
     """The place between a leaf and the next one."""
     common = shared(before, leaf)
     own = leaf.containers[len(common) :]
-    rank = Rank.NESTED if common else Rank.BLOCK
+    rank = BreakQuality.NESTED if common else BreakQuality.BLOCK
     if siblings(before, leaf):
-        rank = Rank.ITEM
+        rank = BreakQuality.ITEM
     if before.kind == "heading":
-        rank = Rank.WORD  # a heading belongs to what is below it
+        rank = BreakQuality.WORD  # a heading belongs to what is below it
     cut = _at_line(outline, leaf.first, common, rank)
     return _renumbered(outline, cut, own[0]) if own and own[0].number is not None else cut
 
 
-def _renumbered(outline: Outline, cut: Cut, item: Container) -> Cut:
+def _renumbered(outline: BlockTree, cut: PageBreak, item: Container) -> PageBreak:
     """An item goes on counting whatever number the model wrote before it."""
     line = outline.line(item.line)
     rest = line[cut.skip :]
     digits = re.match(r" *(\d{1,9})(?=[.)])", rest)
     if digits is None or int(digits[1]) == item.number:
         return cut
-    return Cut(
+    return PageBreak(
         cut.at,
         cut.resume,
         cut.rank,
@@ -132,20 +132,20 @@ def _renumbered(outline: Outline, cut: Cut, item: Container) -> Cut:
 
 
 def _at_line(
-    outline: Outline,
+    outline: BlockTree,
     number: int,
     containers: tuple[Container, ...],
-    rank: Rank,
+    rank: BreakQuality,
     *,
     tail: str = "",
     head: str = "",
-) -> Cut:
+) -> PageBreak:
     start = outline.starts[number]
     skip = consume(outline.line(number), number, containers)
-    return Cut(start, start, rank, tail, head + quotes(containers), skip, containers)
+    return PageBreak(start, start, rank, tail, head + quotes(containers), skip, containers)
 
 
-def _in_fence(outline: Outline, leaf: Leaf) -> Iterator[Cut]:
+def _in_fence(outline: BlockTree, leaf: Leaf) -> Iterator[PageBreak]:
     ended = outline.fence_ends(leaf)
     nesting = outline.nesting(leaf, leaf.first + 1)
     tail, head = _fence_ends(outline, leaf, nesting)
@@ -154,11 +154,11 @@ def _in_fence(outline: Outline, leaf: Leaf) -> Iterator[Cut]:
             nesting.take(outline.bare(leaf, number - 1), outline.bare(leaf, number))
             tail, head = _fence_ends(outline, leaf, nesting)
         blank = not outline.line(number - 1).strip(" \t\n>")
-        rank = Rank.BLANK_LINE if blank else Rank.LINE
+        rank = BreakQuality.BLANK_LINE if blank else BreakQuality.LINE
         yield _at_line(outline, number, leaf.containers, rank, tail=tail, head=head)
 
 
-def _fence_ends(outline: Outline, leaf: Leaf, nesting: Nesting) -> tuple[str, str]:
+def _fence_ends(outline: BlockTree, leaf: Leaf, nesting: Nesting) -> tuple[str, str]:
     """What closes a fence where `nesting` is open, and what opens it again."""
     opening = nesting.opening if nests(leaf.info) else outline.bare(leaf, leaf.first).strip()
     if len(opening) > LONGEST_INFO:
@@ -169,23 +169,23 @@ def _fence_ends(outline: Outline, leaf: Leaf, nesting: Nesting) -> tuple[str, st
     )
 
 
-def _in_table(outline: Outline, leaf: Leaf) -> Iterator[Cut]:
+def _in_table(outline: BlockTree, leaf: Leaf) -> Iterator[PageBreak]:
     head = ""
     for number in (leaf.first, leaf.first + 1):
         line = outline.line(number)
         cells = line[consume(line, number, leaf.containers) :].rstrip("\n")
         head += quotes(leaf.containers) + cells + "\n"
     for number in range(leaf.first + 3, min(leaf.last, outline.known)):
-        yield _at_line(outline, number, leaf.containers, Rank.ROW, head=head)
+        yield _at_line(outline, number, leaf.containers, BreakQuality.ROW, head=head)
 
 
 # ── inside a paragraph ────────────────────────────────────────────────────────────────────────
-def _straddling(outline: Outline, begin: int) -> list[Leaf]:
+def _straddling(outline: BlockTree, begin: int) -> list[Leaf]:
     """The leaves from `begin` on."""
     return [leaf for leaf in outline.leaves if outline.end(leaf) > begin]
 
 
-def inline_cuts(outline: Outline, begin: int, read_from: Sequence[int]) -> Iterator[Cut]:
+def inline_cuts(outline: BlockTree, begin: int, read_from: Sequence[int]) -> Iterator[PageBreak]:
     """The places between the words of paragraphs after `begin`."""
     for leaf in _straddling(outline, begin):
         if leaf.kind == "paragraph":
@@ -193,8 +193,8 @@ def inline_cuts(outline: Outline, begin: int, read_from: Sequence[int]) -> Itera
 
 
 def broken_cuts(
-    outline: Outline, begin: int, since: int, read_from: Sequence[int]
-) -> Iterator[Cut]:
+    outline: BlockTree, begin: int, since: int, read_from: Sequence[int]
+) -> Iterator[PageBreak]:
     """The places after `since` in the leaf that goes on at `begin`: inside words and lines."""
     for leaf in _straddling(outline, begin):
         if leaf.kind == "fence":
@@ -204,7 +204,7 @@ def broken_cuts(
         return
 
 
-def _in_line_of_code(outline: Outline, leaf: Leaf, begin: int) -> Iterator[Cut]:
+def _in_line_of_code(outline: BlockTree, leaf: Leaf, begin: int) -> Iterator[PageBreak]:
     first = outline.starts[min(leaf.first + 1, len(outline.starts) - 1)]
     start = max(begin, first)
     line = bisect_right(outline.starts, start) - 1
@@ -213,7 +213,7 @@ def _in_line_of_code(outline: Outline, leaf: Leaf, begin: int) -> Iterator[Cut]:
     for match in GRAPHEME.finditer(outline.text, first, outline.end(leaf)):
         if start < match.start():
             at = match.start()
-            yield Cut(at, at, Rank.GRAPHEME, tail, head, 0, leaf.containers)
+            yield PageBreak(at, at, BreakQuality.GRAPHEME, tail, head, 0, leaf.containers)
 
 
 class _Paragraph:
@@ -222,7 +222,9 @@ class _Paragraph:
     What is markup there is read from the last of `read_from` before it.
     """
 
-    def __init__(self, outline: Outline, leaf: Leaf, since: int, read_from: Sequence[int]) -> None:
+    def __init__(
+        self, outline: BlockTree, leaf: Leaf, since: int, read_from: Sequence[int]
+    ) -> None:
         self._leaf = leaf
         self._begin = outline.starts[leaf.first]
         self._source = blanked(outline, leaf)
@@ -258,7 +260,7 @@ class _Paragraph:
         index = bisect_right(self._read_from, self._begin + self._first) - 1
         return Resume(self._read_from[index]).moved(self._begin) if index >= 0 else START
 
-    def breaks(self) -> Iterator[Cut]:
+    def breaks(self) -> Iterator[PageBreak]:
         """Between sentences and words."""
         for match in _BREAKS.finditer(self._source, self._first):
             rank = _break_rank(self._source, match)
@@ -267,17 +269,17 @@ class _Paragraph:
                 if cut is not None:
                     yield cut
 
-    def graphemes(self) -> Iterator[Cut]:
+    def graphemes(self) -> Iterator[PageBreak]:
         """Between any two graphemes."""
         for match in GRAPHEME.finditer(self._source):
             at = match.start()
-            if at >= self._first and (cut := self._cut(at, at, Rank.GRAPHEME)) is not None:
+            if at >= self._first and (cut := self._cut(at, at, BreakQuality.GRAPHEME)) is not None:
                 yield cut
 
-    def _cut(self, at: int, resume: int, rank: Rank) -> Cut | None:
+    def _cut(self, at: int, resume: int, rank: BreakQuality) -> PageBreak | None:
         if resume >= self._last:
             return None
-        if rank < Rank.GRAPHEME and not goes_on(self._source, resume, ended=self._closed):
+        if rank < BreakQuality.GRAPHEME and not goes_on(self._source, resume, ended=self._closed):
             return None
         tail = head = ""
         if around := self._around(at, resume):
@@ -285,7 +287,7 @@ class _Paragraph:
             delimiters = [span.delimiter for span in around]
             tail, head = "".join(reversed(delimiters)), "".join(delimiters)
         place = self._begin + at, self._begin + resume, rank
-        return Cut(*place, tail, self._quotes + head, 0, self._leaf.containers)
+        return PageBreak(*place, tail, self._quotes + head, 0, self._leaf.containers)
 
     def _around(self, at: int, resume: int) -> list[Span]:
         """The spans that a cut is inside of, outermost first; cuts are asked for in their order."""
@@ -298,22 +300,22 @@ class _Paragraph:
         return self._active
 
 
-def _broken_rank(around: Sequence[Span]) -> Rank:
+def _broken_rank(around: Sequence[Span]) -> BreakQuality:
     """How bad a cut inside of these spans is."""
     if any(span.solid for span in around):
-        return Rank.SOLID
+        return BreakQuality.SOLID
     code = any(span.delimiter.startswith("`") for span in around)
-    return Rank.CODE if code else Rank.EMPHASIS
+    return BreakQuality.CODE if code else BreakQuality.EMPHASIS
 
 
-def _break_rank(text: str, found: Any) -> Rank | None:
+def _break_rank(text: str, found: Any) -> BreakQuality | None:
     """Whether a break ends a sentence or a word; None when it is only the end of a bracket."""
     at = found.start()
     if found.end() > at:
-        return Rank.SENTENCE if _ended(text, at, _ENDS, _AFTER_ENDS) else Rank.WORD
+        return BreakQuality.SENTENCE if _ended(text, at, _ENDS, _AFTER_ENDS) else BreakQuality.WORD
     if _ended(text, at, _WIDE_ENDS, _AFTER_WIDE_ENDS):
-        return Rank.SENTENCE
-    return Rank.WORD if found["wide"] is not None else None
+        return BreakQuality.SENTENCE
+    return BreakQuality.WORD if found["wide"] is not None else None
 
 
 def _ended(text: str, at: int, ends: frozenset[str], after: frozenset[str]) -> bool:

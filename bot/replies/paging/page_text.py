@@ -36,7 +36,7 @@ class Opening:
     fence: str = ""
 
 
-class View:
+class PageText:
     """The page's Markdown as far as the source has come, and the way back to the source.
 
     `settled` is the length of what further source only adds to.

@@ -18,13 +18,13 @@ from itertools import pairwise
 
 from bot.domain.replies import FileRules, Page
 from bot.ports.platform import Renderer
-from bot.replies.markdown.blocks import Outline, top_level
+from bot.replies.markdown.blocks import BlockTree, top_level
 from bot.replies.markdown.inline import START
 from bot.replies.markdown.mend import Mended, close_open, mend
 from bot.replies.paging import code_files
 from bot.replies.paging.best_break import LOW, best_cut
-from bot.replies.paging.page_breaks import Cut, Rank
-from bot.replies.paging.page_text import Opening, View
+from bot.replies.paging.page_breaks import BreakQuality, PageBreak
+from bot.replies.paging.page_text import Opening, PageText
 
 FINEST = 32
 """Checkpoints come closer as a page fills up, down to this share of it."""
@@ -64,7 +64,7 @@ class _Sealed:
     part: code_files.Part | None = None
 
 
-class Cutter:
+class Paginator:
     """The pages of one growing text, for one platform; without `files` none becomes one."""
 
     def __init__(self, renderer: Renderer, files: FileRules | None = None) -> None:
@@ -79,7 +79,7 @@ class Cutter:
         When it is not, ask again: one step takes a look or seals a page, so that none is long.
         """
         self._spent = 0
-        view = View(text, self._opening)
+        view = PageText(text, self._opening)
         if self._known is None and self._look(view, final=final):
             if self._file_ends(view, final=final):
                 self._attach(view, text)
@@ -104,7 +104,9 @@ class Cutter:
         self._opening = opening
         self._checkpoint = max(self._renderer.limit // 2, 1)
         self._open = None
-        self._known: tuple[int, Cut | None] | None = None  # what decided its end, and where that is
+        self._known: tuple[int, PageBreak | None] | None = (
+            None  # what decided its end, and where that is
+        )
         self._spent = 0  # characters that were parsed and measured in this step
         self._base = 0  # offset in the page before which nothing is parsed again
         self._mended_to = 0  # offset up to which the page has been mended
@@ -113,7 +115,7 @@ class Cutter:
         self._block = 0  # offset of the last block that surely begins on the page
         self._measured = (0, 0.0)  # how full the page is before such a block
         self._stable = 0  # offset before which no later text changes anything
-        self._end: Cut | None = None  # behind the block that is to be a file
+        self._end: PageBreak | None = None  # behind the block that is to be a file
         self._seen = 0  # the length of the text that told it, its end counted
 
     def _fill(self, markdown: str) -> float:
@@ -121,7 +123,7 @@ class Cutter:
         return self._renderer.measure(markdown) / self._renderer.limit
 
     # ── sealing ───────────────────────────────────────────────────────────────────────────────
-    def _look(self, view: View, *, final: bool) -> bool:
+    def _look(self, view: PageText, *, final: bool) -> bool:
         """Look whether the page is full (then it is `known` where it ends); whether all that has
         come belongs to it.
         """
@@ -145,12 +147,12 @@ class Cutter:
             self._known = (len(view.text), None) if over else None
         return self._known is None
 
-    def _decided(self, text: str, fill: float) -> tuple[int, Cut | None] | None:
+    def _decided(self, text: str, fill: float) -> tuple[int, PageBreak | None] | None:
         """How much of its text decides that the page ends, and where if that is known already."""
         if self._block != self._measured[0]:
             self._measured = self._block, self._fill(text[: self._block].rstrip())
         if NEARLY <= self._measured[1] <= 1:
-            return len(text), Cut(self._block, self._block, Rank.BLOCK)
+            return len(text), PageBreak(self._block, self._block, BreakQuality.BLOCK)
         if fill > 1 or len(text) > MOST_SOURCE * self._renderer.limit:
             return len(text), None
         return None
@@ -165,19 +167,19 @@ class Cutter:
             self._read.append(mended.resume.at)
         return mended
 
-    def _advance(self, text: str) -> Outline:
+    def _advance(self, text: str) -> BlockTree:
         """Move the place from which parsing starts, and that of the last block; the structure from
         there on.
         """
-        base, outline = self._base, Outline(text[self._base :])
+        base, outline = self._base, BlockTree(text[self._base :])
         for _, leaf in outline.restarts():
             self._base = base + outline.starts[leaf.first]
         for before, leaf in pairwise(outline.leaves):
             if leaf.first < outline.known and top_level(before, leaf):
                 self._block = base + outline.starts[leaf.first]
-        return outline if self._base == base else Outline(text[self._base :])
+        return outline if self._base == base else BlockTree(text[self._base :])
 
-    def _seal(self, view: View, known: int, cut: Cut | None, text: str) -> None:
+    def _seal(self, view: PageText, known: int, cut: PageBreak | None, text: str) -> None:
         cut = cut or best_cut(view.text[:known], self._fill, self._read)
         end = view.source(cut.resume)
         if end <= self._opening.start:  # the head alone is too much: do without
@@ -193,7 +195,7 @@ class Cutter:
         self._sealed.append(_Sealed(page, decided, following, part))
         self._begin(following)
 
-    def _following(self, view: View, cut: Cut) -> Opening:
+    def _following(self, view: PageText, cut: PageBreak) -> Opening:
         """How the page after a cut begins."""
         start = view.source(cut.resume)
         strip = view.strip(start)
@@ -226,7 +228,7 @@ class Cutter:
         pages = len(self._sealed) - part.first + 1
         return part if pages >= files.from_pages and part.size <= files.most_bytes else None
 
-    def _part_of(self, view: View, known: int, cut: Cut) -> code_files.Part | None:
+    def _part_of(self, view: PageText, known: int, cut: PageBreak) -> code_files.Part | None:
         if self._files is None:
             return None
         return code_files.part_of(
@@ -250,13 +252,13 @@ class Cutter:
         self._seen, self._end = len(text) + whole, code_files.end_of(text, whole=whole)
         return self._end is not None
 
-    def _file_ends(self, view: View, *, final: bool) -> bool:
+    def _file_ends(self, view: PageText, *, final: bool) -> bool:
         """Whether the block that is to be a file ends, in the text or with it."""
         if self._filing is None:
             return False
         return final or self._end is not None or self._file_is_whole(view.text[: view.settled])
 
-    def _attach(self, view: View, text: str) -> None:
+    def _attach(self, view: PageText, text: str) -> None:
         """Put the block into a file: two pages instead of all that it took."""
         part, cut = self._filing, self._end
         if part is None or part.beginning is None:
@@ -275,7 +277,7 @@ class Cutter:
         self._sealed[part.first :] = [_Sealed(page, decided, following) for page in pages]
         self._begin(following)
 
-    def _so_far(self, text: str, view: View | None) -> tuple[Page, ...]:
+    def _so_far(self, text: str, view: PageText | None) -> tuple[Page, ...]:
         """The pages without the open one; of a block that is to be a file only how it begins."""
         pages, part = [sealed.page for sealed in self._sealed], self._filing
         if part is None or part.beginning is None:
@@ -306,7 +308,7 @@ class Cutter:
             pages[-1] = replace(pages[-1], end=len(text))
         return tuple(pages)
 
-    def _open_page(self, text: str, view: View, *, final: bool) -> Page | None:
+    def _open_page(self, text: str, view: PageText, *, final: bool) -> Page | None:
         if final:
             shown, keep = _ended(view.text), len(view.text)
             stable = shown
