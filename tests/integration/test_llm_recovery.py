@@ -104,8 +104,8 @@ async def slow(
 
 async def test_a_server_that_gives_signs_of_life_is_given_time() -> None:
     """Comments come for longer than the limit to the first token; people hear of it."""
-    limits = StreamTimeouts(first_token=0.4, between_tokens=20.0, loading=20.0)
-    async with slow(limits, pieces=8, pause=0.1, said=b": keep-alive\n\n") as model:
+    limits = StreamTimeouts(first_token=1.5, between_tokens=20.0, loading=20.0)
+    async with slow(limits, pieces=8, pause=0.25, said=b": keep-alive\n\n") as model:
         deltas = [delta async for delta in model.stream(HELLO)]
     assert "".join(delta.text for delta in deltas) == "Hello there."
     assert [delta for delta in deltas if delta.loading] == [Delta(loading=True)]
