@@ -1,4 +1,4 @@
-"""The web as a platform: users talk in the page's channel, and programs in conversations."""
+"""The web adapter: users write in the page's channel, programs in conversations of the API."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from bot.replies.ratelimit.limiter import Pacer
 
 
 class WebAdapter:
-    """The page and the API. `hosts` are the names that it answers under besides loopback's.
+    """The page and the API. `hosts` are host names to accept beside the loopback ones.
 
-    `opening` is already said where a thread of the page begins; `most_streams` is per user.
+    `opening` starts each thread of the page; `most_streams` is a limit per user.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class WebAdapter:
 
     @property
     def name(self) -> str:
-        """The platform's word."""
+        """The platform's name in conversation keys."""
         return PLATFORM
 
     async def run(self, inbox: Inbox) -> None:
-        """Let the site's requests in until cancelled; then every stream ends."""
+        """Accept requests until cancelled; then end every stream."""
         self._talk.inbox = inbox
         try:
             await inbox.connected(PLATFORM)
@@ -89,7 +89,7 @@ class WebAdapter:
             self._rendering.close()
 
     def surface(self, claim: Claim) -> Surface:
-        """The reply in the hub; only threads of the page's channel are the page's."""
+        """The surface of a reply in the hub; the page shows only its own channel's threads."""
         key = claim.conversation.key
         live = Live(
             turn=claim.fence.turn,
@@ -109,17 +109,17 @@ class WebAdapter:
         )
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """Nothing is said here that is not known already."""
+        """Empty: the web has no messages from before the conversation."""
         return ()
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Hand a command's answer to the request that waits for it."""
+        """Hand a command's reply to the request that waits for it."""
         self._talk.answered(incoming.message_id, answer)
 
     async def check(self) -> Sequence[Finding]:
-        """There is nothing to connect to."""
+        """Nothing to check: there is no connection."""
         return ()
 
     def health(self) -> Health:
-        """Whether requests are let in."""
+        """Whether the adapter accepts requests."""
         return Health(ok=self._talk.inbox is not None)

@@ -1,4 +1,4 @@
-"""How routes are added with their description: what they answer, also besides success."""
+"""Adds routes with the OpenAPI description of their responses, including errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SENTENCES = {
 }
 EVERYWHERE = (400, 401, 403, 413, 422, 429, 503)
 ASKING = (404, 409, 502, 504)
-"""Besides: where a model is asked."""
+"""Additional errors of routes that ask a model."""
 
 
 def add(
@@ -41,10 +41,10 @@ def add(
     refuses: tuple[int, ...] = (),
     streams: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add a route. `gives` is the shape of its success, which has `status`.
+    """Add a route. `gives` is the schema of its success, which has `status`.
 
-    `refuses` are its error statuses besides those of EVERYWHERE; `streams` are other media types
-    that its success may have, with their shapes.
+    `refuses` are error statuses in addition to EVERYWHERE; `streams` are other media types of
+    the success, with their schemas.
     """
     described = _responses(*refuses)
     if streams is not None:
@@ -74,5 +74,5 @@ def _responses(*statuses: int) -> _Responses:
 def wrong(
     place: tuple[str, ...], problem: str, kind: str = "value_error"
 ) -> RequestValidationError:
-    """A 422 for what a schema cannot say: the field, a sentence, and what kind of rule it is."""
+    """A 422 for a rule that no schema expresses: field, sentence and kind of rule."""
     return RequestValidationError([{"loc": place, "msg": problem, "type": kind}])

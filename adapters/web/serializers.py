@@ -1,4 +1,4 @@
-"""How conversations, messages and replies look in JSON: one function for each shape."""
+"""The JSON forms of conversations, messages and replies, one function each."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def timestamp(seconds: float) -> str:
 
 
 def timestamp_bare(seconds: float) -> str:
-    """Unix seconds as `2023-12-04T17:28:52.678004`: UTC, though it does not say so."""
+    """Unix seconds as `2023-12-04T17:28:52.678004`: UTC without a suffix."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
 # ── the API ───────────────────────────────────────────────────────────────────────────────────
 def message(message: MessageRecord, at: Callable[[float], str] = timestamp) -> dict[str, Any]:
-    """A message in a conversation; `at` writes its time."""
+    """A message of a conversation; `at` formats its time."""
     return {
         "id": message.uid,
         "author": message.role.value,
@@ -51,7 +51,7 @@ def conversation(
     messages: Sequence[MessageRecord],
     at: Callable[[float], str] = timestamp,
 ) -> dict[str, Any]:
-    """A conversation with its messages; `at` writes the times."""
+    """A conversation with its messages; `at` formats the times."""
     return {
         "id": record.uid,
         "messages": [message(entry, at) for entry in messages],
@@ -60,7 +60,7 @@ def conversation(
 
 
 def details(record: ConversationRecord, messages: Sequence[MessageRecord]) -> dict[str, Any]:
-    """A conversation with all that is kept of it."""
+    """A conversation with all of its fields."""
     known = record.conversation
     return {
         **conversation(record, messages),
@@ -85,7 +85,7 @@ def message_record(message: MessageRecord, conversation: str) -> dict[str, Any]:
 
 # ── the page ──────────────────────────────────────────────────────────────────────────────────
 def page_message(message: MessageRecord, colour: Colour) -> dict[str, Any]:
-    """A message of a person, or one that was put there as a record."""
+    """A person's message, or one added as a record."""
     assistant = message.role is Role.ASSISTANT
     author = message.author.name if message.author else ""
     content = message.content
@@ -107,7 +107,7 @@ def page_message(message: MessageRecord, colour: Colour) -> dict[str, Any]:
 
 
 def page_reply(reply: ReplyRecord, live: Live | None, colour: Colour) -> dict[str, Any]:
-    """A reply from the database; while it is written, as far as it has come."""
+    """A reply from the database, or the live one while it is being written."""
     if reply.outcome is None:
         return page_live(live) if live is not None else _page_begun(reply)
     return {
@@ -124,7 +124,7 @@ def page_reply(reply: ReplyRecord, live: Live | None, colour: Colour) -> dict[st
 
 
 def _controls(outcome: Outcome, reply: ReplyRecord) -> list[str]:
-    """What may be done with it, as under a reply on every platform."""
+    """The reply's controls, as under replies on every platform."""
     end = TurnResult(
         outcome=outcome,
         content=reply.content,
@@ -135,13 +135,13 @@ def _controls(outcome: Outcome, reply: ReplyRecord) -> list[str]:
 
 
 def page_live(live: Live) -> dict[str, Any]:
-    """A reply that is being written."""
+    """A running reply."""
     return {
         **_page_empty(live.turn, live.begun_at),
         "html": live.html(),
         "text": live.text,
         "state": live.state,
-        "note": not live.source,  # a word of ours stands where the answer will
+        "note": not live.source,  # our note stands in for the answer
     }
 
 
@@ -166,7 +166,7 @@ def _page_empty(turn: int, begun_at: float) -> dict[str, Any]:
 
 
 def page_thread(thread: ThreadRecord, colour: Colour) -> dict[str, Any]:
-    """A thread as a line of the channel."""
+    """A thread as one line of the channel."""
     conversation = thread.record.conversation
     return {
         "id": thread.record.uid,

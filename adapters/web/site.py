@@ -1,4 +1,4 @@
-"""The site: every route behind the guard, errors in one shape, and one OpenAPI description."""
+"""The site: all routes behind the guard, one error format and one OpenAPI description."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def build_site(
     any_address: bool,
     guesses: Guesses,
 ) -> ASGIApp:
-    """The ASGI app of the page and the API; see `Guard` for `hosts` and `any_address`."""
+    """The ASGI app of the page and the API; `Guard` explains `hosts` and `any_address`."""
     app = FastAPI(
         title="Threadline",
         version=__version__,
@@ -47,7 +47,7 @@ def build_site(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        # The log has what is needed; nothing of a request leaves this machine.
+        # Our log has what we need, and no request data leaves this machine.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.access = access
@@ -68,7 +68,7 @@ def build_site(
 
 
 def _describe_models(app: FastAPI, models: Sequence[str]) -> None:
-    """Name the models that may be chosen in the description, which is made when it is read."""
+    """Add the available models to the OpenAPI description, which is built when first read."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -88,14 +88,14 @@ async def _refused(request: Request, error: Exception) -> Response:
     if error.status_code == 404 and "text/html" in request.headers.get("Accept", ""):
         return HTMLResponse(
             NO_SUCH_PAGE, 404, headers
-        )  # a browser: programs ask for JSON or anything
+        )  # a browser: programs accept JSON or anything
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_allowed(request)))
     return JSONResponse({"error": error.detail}, error.status_code, headers)
 
 
 def _allowed(request: Request) -> set[str]:
-    """The methods that the path takes: each of them is a route of its own."""
+    """The methods of a path: each is its own route."""
     routes = (route for route in request.app.routes if isinstance(route, Route))
     there = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
     return {method for route in there for method in route.methods or ()}
@@ -108,7 +108,7 @@ async def _invalid(_request: Request, error: Exception) -> Response:
         for problem in error.errors()
     ]
     first = detail[0]
-    # A number instead of a name is the place in a body that is no JSON.
+    # For a body that is not JSON, the location is a number instead of a field name.
     named = [part for part in first["loc"][1:] if first["type"] != "json_invalid"]
     where = ".".join(str(part) for part in named) or str(first["loc"][0])
     return JSONResponse({"error": f"{where}: {first['msg']}", "detail": detail}, 422)

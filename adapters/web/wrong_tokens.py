@@ -1,7 +1,7 @@
-"""Wrong tokens: logged by address, and answered more slowly the more there were.
+"""Throttles wrong tokens: logs them by address and slows down repeated attempts.
 
-Invariant: a right token is never delayed or refused for what others sent, also from its own
-address: behind a proxy all share one. What makes guessing hopeless is the length of tokens.
+Invariant: a right token is never delayed or refused because of others, even from the same
+address, which all clients behind a proxy share. The length of tokens is what defeats guessing.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from bot.ports.clock import Clock
 log = structlog.stdlib.get_logger(__name__)
 
 FREE = 10
-"""Wrong tokens that are answered at once: a page with an old token asks a few times."""
+"""Wrong tokens per address without a delay: a page with an old token asks several times."""
 
 FORGET_SECONDS = 600.0
 STEP_SECONDS, MOST_SECONDS = 0.25, 2.0
 MOST_ADDRESSES = 1_000
-"""Addresses that are counted, about 200 kB; the one that guessed longest ago is forgotten."""
+"""Addresses to count, about 200 kB; the least recent one is dropped."""
 
 MOST_DELAYED = 16
-"""Answers that are held back at one time, for all addresses: each holds a connection."""
+"""Delayed responses at one time, over all addresses: each holds a connection."""
 
 
 @dataclass(slots=True)
@@ -42,9 +42,9 @@ class Guesses:
         self._delayed = 0
 
     async def wrong(self, address: str) -> bool:
-        """Count one and wait; False when too many are waiting already."""
+        """Count a wrong token and delay. Returns False if too many responses are delayed."""
         count = self._counted(address)
-        if count & (count - 1) == 0:  # 1, 2, 4, 8, …: a flood of guesses is no flood of lines
+        if count & (count - 1) == 0:  # 1, 2, 4, 8, …: many attempts make few log lines
             log.warning("a wrong token", address=address, times=count)
         if count <= FREE:
             return True
