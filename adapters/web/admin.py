@@ -1,6 +1,6 @@
-"""What administrators may read: conversations of public channels, on whatever platform.
+"""Administrators' access to conversations of public channels, on every platform.
 
-Invariant: never a private channel or a direct message, and each reading is in the log.
+Invariant: never a private channel or a direct message, and each access is logged.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Admin:
         before: Before = None,
         limit: Limit = 100,
     ) -> list[dict[str, Any]]:
-        """The conversations of a platform's public channels, the newest first."""
+        """List the conversations of a platform's public channels, newest first."""
         _require_admin(request, user)
         log.info("an administrator lists public conversations", admin=user, platform=platform)
         found = await self._library.public_conversations(
@@ -63,7 +63,7 @@ class Admin:
         ]
 
     async def read(self, request: Request, user: User, conversation_id: UUID) -> dict[str, Any]:
-        """One of them, with its messages."""
+        """Return one of these conversations with its messages."""
         _require_admin(request, user)
         record = await self._library.public(str(conversation_id))
         if record is None:

@@ -1,4 +1,4 @@
-"""Routes that take what there is to say in one request: prompts, whole conversations, templates."""
+"""Routes that take a whole task in one request: prompts, conversations, templates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bot.domain.errors import TemplateError
 from bot.domain.records import ConversationRecord, NewConversation
 
 CHAT_CHANNEL = "chat"
-"""Where conversations are whose ids programs made up themselves."""
+"""The channel of conversations whose ids clients chose."""
 
 
 class OneShot:
@@ -50,7 +50,7 @@ class OneShot:
         return router
 
     async def chat(self, user: User, prompt: models.Prompt) -> models.ChatAnswer:
-        """Answer a prompt; with an id it goes on with that conversation, which may be new."""
+        """Answer a prompt; an id continues that conversation, or starts it."""
         with self._streams.hold(user):
             record = await self._conversation(user, prompt)
             said = answer(await self._talk.complete(record, user, prompt.prompt))
@@ -75,7 +75,7 @@ class OneShot:
     async def conversational(
         self, user: User, asked: models.Conversational
     ) -> models.ConversationalAnswer:
-        """Go on with a conversation that the request brings along, pair by pair."""
+        """Continue a conversation that the request contains, in pairs."""
         inputs = asked.inputs
         with self._streams.hold(user):
             record = await self._talk.begin(user, name=inputs.text, opening=_pairs(inputs))
@@ -90,7 +90,7 @@ class OneShot:
     async def template(
         self, _user: User, asked: models.TemplateText | models.TemplateMessages
     ) -> models.TemplateAnswer:
-        """Read a template, or messages, fill in the input, and write it in both notations."""
+        """Parse a template or messages, fill in the input, and write both notations."""
         template = _template(asked)
         if asked.input is not None:
             template = _filled(template, asked.input)
@@ -105,7 +105,7 @@ class OneShot:
 
 
 def _pairs(inputs: models.ConversationalInputs) -> Said:
-    """What was said before, in order. Raises 422 where the lists do not fit together."""
+    """The earlier messages in order. Raises HTTPException 422 if the lists do not match."""
     people, answers = inputs.past_user_inputs, inputs.generated_responses
     if len(people) != len(answers):
         problem = (
@@ -119,7 +119,7 @@ def _pairs(inputs: models.ConversationalInputs) -> Said:
 
 
 def _filled(template: Template, given: str) -> Template:
-    """The template with its input. Raises 422 where that becomes too long."""
+    """The template with its input. Raises HTTPException 422 if that is too long."""
     try:
         return template.render(given)
     except TemplateError as error:

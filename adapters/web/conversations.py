@@ -1,6 +1,6 @@
-"""Conversations for programs: made, asked, read, changed and deleted, each user their own.
+"""Conversations for programs: create, ask, read, change and delete one's own.
 
-The paths and shapes are those of small chat backends that people already have clients for.
+Paths and schemas follow small chat backends for which clients exist.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from bot.domain.errors import TemplateError
 from bot.domain.records import UNCHANGED, ConversationRecord, MessageRecord
 
 MOST_MESSAGES = 1_000
-"""The newest messages of a conversation that come with it, as long as they have MOST_CHARACTERS at
-most; the others by its list of messages."""
+"""The newest messages returned with a conversation, up to MOST_CHARACTERS; list its messages to
+read the others."""
 
 NO_SUCH_CONVERSATION = "You have no such conversation."
 NO_SUCH_MESSAGE = "There is no such message in this conversation."
@@ -46,7 +46,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 
 
 class Conversations:
-    """The routes under /conversation. `offered` are the models that may be chosen."""
+    """The routes under /conversation. `offered` are the available models."""
 
     def __init__(self, *, talk: ChatService, streams: Streams, offered: Sequence[str]) -> None:
         self._talk, self._library, self._streams = talk, talk.library, streams
@@ -75,7 +75,7 @@ class Conversations:
 
     # ── the routes ────────────────────────────────────────────────────────────────────────────
     async def create(self, user: User, new: models.NewConversation | None = None) -> dict[str, Any]:
-        """Begin a conversation."""
+        """Start a conversation."""
         wanted = new or models.NewConversation()
         self._require_offered(wanted.model)
         record = await self._talk.begin(
@@ -91,7 +91,8 @@ class Conversations:
         before: Before = None,
         limit: Limit = 100,
     ) -> list[dict[str, Any]]:
-        """Your conversations, the newest first; the header `Link` has the next page's address."""
+        """List your conversations, newest first; the `Link` header has the address of the next
+        page."""
         found = await self._library.conversations(
             place_of(user), before=str(before) if before else None, limit=limit
         )
@@ -109,10 +110,10 @@ class Conversations:
         return listed
 
     async def complete(self, user: User, conversation_id: UUID, question: models.Question) -> Any:
-        """Ask, and get the answer: as one message, or streamed as it is written.
+        """Ask a question and get the answer, as one message or as a stream.
 
-        Streamed, each event's data is `{"content": "…"}` with new words; at the end comes the event
-        `done` with the whole message, or `error` with `{"error": "…", "status": 502}`.
+        The data of each streamed event is `{"content": "…"}` with new text. The last event
+        is `done` with the whole message, or `error` with `{"error": "…", "status": 502}`.
         """
         with contextlib.ExitStack() as place:
             place.enter_context(self._streams.hold(user))
@@ -123,14 +124,14 @@ class Conversations:
             return EventStream(answer_events(self._talk, turn), place.pop_all())
 
     async def read(self, user: User, conversation_id: UUID) -> dict[str, Any]:
-        """One conversation, with its messages, its name, its model and whose it is."""
+        """Return one conversation with its messages, name, model and owner."""
         record = await self.own(user, conversation_id)
         return serializers.details(record, await self._messages(record))
 
     async def change(
         self, user: User, conversation_id: UUID, change: models.ConversationChange
     ) -> dict[str, Any]:
-        """Rename it, or choose its model from the next answer on."""
+        """Rename the conversation, or choose its model from the next answer on."""
         self._require_offered(change.model)
         record = await self._library.update(
             str(conversation_id),
@@ -144,7 +145,7 @@ class Conversations:
         return serializers.details(record, await self._messages(record))
 
     async def delete(self, user: User, conversation_id: UUID) -> None:
-        """Delete it, with all that was said; an answer that is being written ends."""
+        """Delete the conversation with all its messages; a running answer stops."""
         record = await self.own(user, conversation_id)
         await self._library.delete(record.uid, place_of(user))
         self._talk.hub.wake_all()
@@ -152,7 +153,8 @@ class Conversations:
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
     async def own(self, user: str, conversation_id: UUID) -> ConversationRecord:
-        """The user's own conversation. Raises 404, also where it is another's."""
+        """The user's own conversation. Raises HTTPException 404 if it is missing or another
+        user's."""
         record = await self._library.find(str(conversation_id), place_of(user))
         if record is None:
             raise HTTPException(404, NO_SUCH_CONVERSATION)
@@ -198,7 +200,7 @@ class Records:
         after: Annotated[int, Query(ge=-1, le=2**31, description="the last index read")] = -1,
         limit: Limit = 200,
     ) -> list[dict[str, Any]]:
-        """The messages in index order; questions that are not yet taken up come last."""
+        """List the messages by index; questions that are still waiting come last."""
         record = await self._conversations.own(user, conversation_id)
         found = await self._library.messages(record.conversation.id, after=after, limit=limit)
         return [serializers.message_record(one, record.uid) for one in first(found, message_size)]
@@ -206,7 +208,7 @@ class Records:
     async def add(
         self, user: User, conversation_id: UUID, message: models.NewMessage
     ) -> dict[str, Any]:
-        """Put a message at the end. It asks nothing; the next question finds it there."""
+        """Append a message without asking; the next question includes it."""
         record = await self._conversations.own(user, conversation_id)
         author = Author(id=user, name=user) if message.role == "user" else None
         added = await self._library.add(
@@ -217,7 +219,7 @@ class Records:
     async def change(
         self, user: User, conversation_id: UUID, message_id: UUID, change: models.RecordChange
     ) -> dict[str, Any]:
-        """Change a message's content, or the role of one that was put there."""
+        """Change a message's content, or the role of a message added as a record."""
         record = await self._conversations.own(user, conversation_id)
         changed = await self._library.change(
             record.conversation.id,
@@ -228,7 +230,7 @@ class Records:
         return self._changed(user, changed, record)
 
     async def delete(self, user: User, conversation_id: UUID, message_id: UUID) -> None:
-        """Take a message out of the conversation; its index is not given again."""
+        """Delete a message; its index is not reused."""
         record = await self._conversations.own(user, conversation_id)
         if not await self._library.erase(record.conversation.id, str(message_id)):
             raise HTTPException(404, NO_SUCH_MESSAGE)
@@ -244,7 +246,8 @@ class Records:
 
 
 def _opening(new: models.NewConversation) -> Said:
-    """What is already said. Raises 422 that names the field, and the place in a template."""
+    """The opening messages. Raises HTTPException 422 naming the field, and the line of a
+    template."""
     said = tuple((Role(message.role), message.content) for message in new.messages or ())
     if new.template is None:
         return said

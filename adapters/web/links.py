@@ -1,7 +1,7 @@
-"""Bare web addresses as links: in what a person wrote, and in the text of an answer.
+"""Bare web addresses as links, in people's messages and in answers.
 
-An address ends before a blank, a quote mark or wide punctuation (`https://例え.jp。`), and without
-the punctuation that a sentence puts behind it.
+An address ends at a blank, a quotation mark or wide punctuation (`https://例え.jp。`), and
+excludes punctuation of the surrounding sentence.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from markdown_it.token import Token
 REL = "noopener noreferrer nofollow"
 
 LONGEST = 2_000
-"""Characters of an address; no browser takes a longer one."""
+"""Characters of an address at most; browsers accept no longer one."""
 
 _WIDE = "\u3000-\u303f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\u2018-\u201f"
 _ADDRESS = re.compile(
     rf"(?<![A-Za-z0-9])https?://(?=[^\s<>\"{_WIDE}]{{3}})[^\s<>\"`|\\{_WIDE}]{{1,{LONGEST}}}",
     re.IGNORECASE,
 )
-# Behind an ASCII word, a script without spaces goes on with the sentence; behind a slash it is
-# part of the address (`https://ja.wikipedia.org/wiki/日本`).
+# After an ASCII word, a script without spaces continues the sentence; after a slash it is part of
+# the address (`https://ja.wikipedia.org/wiki/日本`).
 _SENTENCE = re.compile(
     r"(https?://[!-~]+?[A-Za-z0-9/])(?=[\u0e00-\u0e7f\u3040-\u9fff\uac00-\ud7a3])", re.IGNORECASE
 )
@@ -33,7 +33,7 @@ _PAIRS = {")": "(", "]": "[", "}": "{"}
 
 
 def addresses(text: str) -> Iterator[tuple[int, int]]:
-    """Where each address begins and ends."""
+    """The start and end of each address."""
     for found in _ADDRESS.finditer(text):
         end = found.start() + len(_trimmed(found[0]))
         if end > found.start() + len("https://"):
@@ -54,14 +54,15 @@ def linked(text: str) -> str:
 
 
 def leads_somewhere(href: str) -> bool:
-    """Whether it has a scheme: `./README.md` would lead into this server."""
+    """Whether the address has a scheme: `./README.md` would link into this server."""
     return _SCHEME.match(href) is not None
 
 
 def named(tokens: Sequence[Token]) -> list[Token]:
-    """Inline tokens in which every link has words and leads somewhere.
+    """Inline tokens in which every link has text and a usable target.
 
-    A link without words shows its address; one that leads nowhere is its words, with the address.
+    A link without text shows its address; a link without a usable target becomes its text,
+    with the address.
     """
     found: list[Token] = []
     hrefs: list[str] = []
@@ -82,7 +83,7 @@ def named(tokens: Sequence[Token]) -> list[Token]:
 
 
 def with_links(tokens: Sequence[Token]) -> list[Token]:
-    """Inline tokens, with links for the bare addresses of their texts."""
+    """Inline tokens, with links for the bare addresses in their texts."""
     found: list[Token] = []
     depth = 0
     for token in tokens:

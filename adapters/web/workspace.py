@@ -1,7 +1,7 @@
-"""The endpoints of the page: a channel, its threads, and the events that keep every tab in step.
+"""The page's endpoints: a channel, its threads, and the events that keep tabs in sync.
 
-Invariant: the page learns nothing from an event that it could not read anew: after any loss it
-loads its threads again and has lost nothing.
+Invariant: every event's content can also be read again. After any loss the page reloads its
+threads and has lost nothing.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ DESCRIPTIONS: Mapping[str, str] = {
     commands.HELP: "what I can do",
 }
 _MENTION = re.compile(r"(?<![\w@])@threadline\b[,:]?", re.IGNORECASE)
-_NUMBER = re.compile(r"[0-9]{0,18}")  # what a column of the database can hold
+_NUMBER = re.compile(r"[0-9]{0,18}")  # the range of the database column
 
 
 class NewMessage(BaseModel):
-    """What a person wrote. The same `client_id` again changes nothing."""
+    """A person's message. The same `client_id` again changes nothing."""
 
     text: str = Field(min_length=1, max_length=MESSAGE_CHARACTERS)
     thread: uuid.UUID | None = None
@@ -63,7 +63,7 @@ class NewMessage(BaseModel):
 
 
 class NewCommand(BaseModel):
-    """A command of a button."""
+    """A button's command."""
 
     thread: uuid.UUID | None = None
     name: str = Field(pattern=f"^({'|'.join(commands.NAMES)})$")
@@ -72,14 +72,14 @@ class NewCommand(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """Only a model has a name; everything else is named by its number."""
+        """Only models have names; numbers identify everything else."""
         if self.name != commands.MODEL and not _NUMBER.fullmatch(self.argument.strip()):
             raise ValueError("argument: write the number of a turn or of an epoch, or nothing")
         return self
 
 
 class Workspace:
-    """The page's side of the adapter. `opening` is already said where a thread begins."""
+    """The page's part of the adapter. `opening` starts each thread."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Workspace:
         self._opening = opening
 
     def router(self) -> APIRouter:
-        """The routes; they are the page's own and no part of the API's description."""
+        """The routes, which belong to the page and not to the API description."""
         router = APIRouter(prefix="/app", include_in_schema=False)
         router.add_api_route("/session", self.session, methods=["GET"])
         router.add_api_route("/threads", self.threads, methods=["GET"])
@@ -110,7 +110,7 @@ class Workspace:
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
     async def session(self, user: User) -> dict[str, Any]:
-        """Who is there, and what may be chosen."""
+        """The user and the available choices."""
         return {
             "user": user,
             "needs_token": self._needs_token,
@@ -128,7 +128,7 @@ class Workspace:
         before: Annotated[str | None, Query(max_length=64)] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> dict[str, Any]:
-        """The channel's threads, the newest last."""
+        """The channel's threads, newest last."""
         place, newest = place_of(user, CHANNEL), self._hub.newest(user)
         found = await self._library.threads(place, before=before, limit=limit)
         shown = first(found, thread_size)
@@ -143,8 +143,8 @@ class Workspace:
         }
 
     async def thread(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
-        """One thread with its messages, and with the reply that is being written."""
-        newest = self._hub.newest(user)  # before reading: what is read is at least that new
+        """One thread with its messages and its running reply."""
+        newest = self._hub.newest(user)  # taken before reading: the data is at least as new
         record = await self._record(user, thread)
         conversation = record.conversation
         return {
@@ -157,8 +157,7 @@ class Workspace:
         }
 
     async def _messages(self, conversation: int) -> list[dict[str, Any]]:
-        # Replies first: one that is concluded in between is then shown as it was, and its event
-        # follows.
+        # Replies first: one that is concluded in between appears as it was, and its event follows.
         replies = await read_newest(
             lambda limit: self._library.replies(conversation, limit=limit),
             reply_size,
@@ -174,7 +173,7 @@ class Workspace:
     def _entries(
         self, messages: Sequence[MessageRecord], replies: Sequence[ReplyRecord]
     ) -> list[dict[str, Any]]:
-        """In index order. Rendering takes its time, so it is done beside the loop."""
+        """Messages by index, rendered off the event loop."""
         entries = [
             *(
                 (m.index, serializers.page_message(m, self._colour))
@@ -198,7 +197,7 @@ class Workspace:
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────
     async def send(self, user: User, message: NewMessage) -> dict[str, Any]:
-        """A message: a question, or a command's word."""
+        """Post a message: a question or a command word."""
         text, mentioned = _without_mention(message.text)
         if message.thread is not None:
             record = await self._record(user, message.thread)
@@ -248,7 +247,7 @@ class Workspace:
         }
 
     async def command(self, user: User, command: NewCommand) -> dict[str, Any]:
-        """A command of a button."""
+        """Press a button."""
         thread = "" if command.thread is None else str(command.thread)
         answer = await self._talk.require_inbox().command(
             Command(
@@ -260,14 +259,14 @@ class Workspace:
         )
         found = await self._library.thread(thread, place_of(user, CHANNEL))
         client_id = str(command.client_id) if command.client_id else None
-        if command.name != commands.STOP and answer.text:  # the reply itself shows that
+        if command.name != commands.STOP and answer.text:  # the reply itself shows the effect
             self._tell_notice(user, found, answer.text, client_id)
         self._tell_thread(user, found)
         return {"answer": answer.text}
 
     # ── telling every tab ─────────────────────────────────────────────────────────────────────
     async def told(self, live: Live) -> None:
-        """A reply began, or its end is stored."""
+        """A reply started, or its end is stored."""
         if live.thread is None:
             return
         reply = await self._library.reply(live.turn)
@@ -289,7 +288,7 @@ class Workspace:
         self._tell_thread(live.user, thread)
 
     def tell_live(self, live: Live) -> None:
-        """The reply has new text; it is rendered when the event is sent."""
+        """The reply has new text, which is rendered when the event is sent."""
         if live.thread is not None:
             self._hub.feed(live.user).push(
                 "reply",
@@ -309,7 +308,8 @@ class Workspace:
     def _tell_notice(
         self, user: str, thread: ThreadRecord | None, text: str, client_id: str | None
     ) -> None:
-        """`client_id` lets the tab that asked know its own: it has the answer already."""
+        """`client_id` lets the asking tab recognize its own message: it has the response
+        already."""
         uid = thread.record.uid if thread else None
         shape = {"thread": uid, "text": text, "client_id": client_id}
         self._hub.feed(user).push("notice", lambda: shape, size=len(text))
@@ -321,7 +321,7 @@ class Workspace:
         last_event_id: Annotated[str | None, Header(max_length=64)] = None,
         after: Annotated[str | None, Query(max_length=64)] = None,
     ) -> EventStream:
-        """What happens from now on, or from the event with that id on."""
+        """The events from now on, or after the event with that id."""
         return EventStream(
             tab_events(self._hub, user, last_event_id or after, self._rendering),
             self._streams.hold(user),
@@ -330,18 +330,18 @@ class Workspace:
 
 # ── sizes ─────────────────────────────────────────────────────────────────────────────────────
 def thread_size(thread: ThreadRecord) -> int:
-    """Characters of its line in the channel."""
+    """Characters of the thread's line in the channel."""
     return message_size(thread.root)
 
 
 def reply_size(reply: ReplyRecord) -> int:
-    """Characters of a reply: as text and as it is shown."""
+    """Characters of a reply, both as text and as displayed."""
     return len(reply.content) + len(reply.display)
 
 
 # ── texts and keys ────────────────────────────────────────────────────────────────────────────
 def _without_mention(text: str) -> tuple[str, bool]:
-    """The text for the model, and whether the bot was mentioned in it."""
+    """The text for the model, and whether it mentioned the bot."""
     rest, count = _MENTION.subn("", text)
     return rest.strip(), count > 0
 
