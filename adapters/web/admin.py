@@ -14,7 +14,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from adapters.web import models, serializers
 from adapters.web.auth import Access, User
 from adapters.web.conversations import MOST_MESSAGES, NO_SUCH_CONVERSATION, Before, Limit
-from adapters.web.openapi import add
+from adapters.web.openapi import add_route
 from adapters.web.page_size import message_size, read_newest
 from bot.domain.conversations import Conversation
 from bot.ports.library import Library
@@ -24,7 +24,7 @@ log = structlog.stdlib.get_logger(__name__)
 ADMINS_ONLY = "Only administrators may read these: those named web:NAME in ADMINS."
 
 
-class Admin:
+class AdminRoutes:
     """The routes under /admin."""
 
     def __init__(self, *, library: Library) -> None:
@@ -34,8 +34,8 @@ class Admin:
         """The routes."""
         router = APIRouter(prefix="/admin/conversation", tags=["administration"])
         read = models.PublicConversation
-        add(router, "GET", "", self.all, gives=list[models.PublicSummary])
-        add(router, "GET", "/{conversation_id}", self.read, gives=read, refuses=(404,))
+        add_route(router, "GET", "", self.all, gives=list[models.PublicSummary])
+        add_route(router, "GET", "/{conversation_id}", self.read, gives=read, refuses=(404,))
         return router
 
     async def all(

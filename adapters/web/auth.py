@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.web.limits import RETRY_SECONDS
-from adapters.web.wrong_tokens import Guesses
+from adapters.web.wrong_tokens import WrongTokenThrottle
 
 LOCAL_USER = "local"
 """The user name of everyone on this machine while no tokens are set."""
@@ -61,7 +61,7 @@ FOREIGN_ORIGIN = "Pages of other sites may not use this server."
 THROUGH_PROXY = (
     "Without HTTP_TOKENS this server answers only programs on its own machine, not through a proxy."
 )
-CLOSED = "The page and the API are closed here: set HTTP_TOKENS to open them."
+CLOSED = "The page and the API are refuse_all here: set HTTP_TOKENS to open them."
 
 
 # ── who ───────────────────────────────────────────────────────────────────────────────────────
@@ -99,7 +99,7 @@ _BEARER = HTTPBearer(
 )
 
 
-async def signed_in(
+async def require_user(
     request: Request,
     _described: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
 ) -> str:
@@ -108,16 +108,16 @@ async def signed_in(
     return user
 
 
-User = Annotated[str, Security(signed_in)]
+User = Annotated[str, Security(require_user)]
 
 
-class Doorkeeper:
+class TokenCheck:
     """An ASGI app that checks the token before it reads any byte of the body.
 
     Logs wrong tokens, without the token, and slows down repeated attempts.
     """
 
-    def __init__(self, app: ASGIApp, *, access: Access, guesses: Guesses) -> None:
+    def __init__(self, app: ASGIApp, *, access: Access, guesses: WrongTokenThrottle) -> None:
         self._app, self._access, self._guesses = app, access, guesses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -155,7 +155,7 @@ def _bearer(authorization: str) -> str:
 
 
 # ── from where ────────────────────────────────────────────────────────────────────────────────
-class Guard:
+class OriginCheck:
     """An ASGI app that checks Host and Origin and adds security headers to responses.
 
     `hosts` are accepted names and addresses in addition to the loopback ones; a proxy may serve
@@ -215,7 +215,7 @@ class Guard:
         return self._any_address and _address(host) is not None
 
 
-async def closed(scope: Scope, receive: Receive, send: Send) -> None:
+async def refuse_all(scope: Scope, receive: Receive, send: Send) -> None:
     """The ASGI app that replaces the site if the port serves only a platform's events."""
     await JSONResponse({"error": CLOSED}, 403)(scope, receive, send)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from adapters.web.html_pool import Rendering
+from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub
 from adapters.web.serializers import page_message
 from adapters.web.templates import Said
@@ -40,7 +40,7 @@ NOT_READY = "Threadline is starting or stopping: ask again in a moment."
 GONE = "This conversation was deleted meanwhile."
 
 
-def place_of(user: str, channel: str | None = None) -> RecordScope:
+def user_scope(user: str, channel: str | None = None) -> RecordScope:
     """The scope of a user's own conversations."""
     return RecordScope(PLATFORM, user, channel)
 
@@ -48,7 +48,7 @@ def place_of(user: str, channel: str | None = None) -> RecordScope:
 class ChatService:
     """Users' questions and their answers. `inbox` is set while the adapter runs."""
 
-    def __init__(self, *, library: Library, hub: Hub, clock: Clock, rendering: Rendering) -> None:
+    def __init__(self, *, library: Library, hub: Hub, clock: Clock, rendering: HtmlPool) -> None:
         self.library, self.hub, self.clock = library, hub, clock
         self.rendering = rendering
         self.inbox: Inbox | None = None
@@ -91,7 +91,7 @@ class ChatService:
         if asked is None or asked.turn is None:
             raise HTTPException(404, GONE)
         if record.conversation.key.channel == CHANNEL:
-            message = await self.rendering.run(page_message, asked, self.rendering.colour)
+            message = await self.rendering.run(page_message, asked, self.rendering.highlight)
             self.tell_message(user, record.uid, message, None)
         return asked.turn
 

@@ -8,15 +8,15 @@ from fastapi import APIRouter
 
 from adapters.web import models
 from adapters.web.auth import User
-from adapters.web.chat import PLATFORM, ChatService, place_of
-from adapters.web.limits import Streams
-from adapters.web.openapi import ASKING, add, wrong
+from adapters.web.chat import PLATFORM, ChatService, user_scope
+from adapters.web.limits import StreamSlots
+from adapters.web.openapi import ASKING, add_route, field_error
 from adapters.web.results import answer
 from adapters.web.templates import (
     Said,
     Template,
     parse,
-    said_so,
+    template_of,
     write_handlebars,
     write_tags,
 )
@@ -28,17 +28,17 @@ CHAT_CHANNEL = "chat"
 """The channel of conversations whose ids clients chose."""
 
 
-class OneShot:
+class CompatRoutes:
     """The routes under /api."""
 
-    def __init__(self, *, talk: ChatService, streams: Streams) -> None:
-        self._talk, self._library, self._streams = talk, talk.library, streams
+    def __init__(self, *, chat: ChatService, streams: StreamSlots) -> None:
+        self._chat, self._library, self._streams = chat, chat.library, streams
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(prefix="/api", tags=["one request"])
-        add(router, "POST", "/chat", self.chat, gives=models.ChatAnswer, refuses=ASKING)
-        add(
+        add_route(router, "POST", "/chat", self.chat, gives=models.ChatAnswer, refuses=ASKING)
+        add_route(
             router,
             "POST",
             "/conversational",
@@ -46,21 +46,21 @@ class OneShot:
             gives=models.ConversationalAnswer,
             refuses=ASKING,
         )
-        add(router, "POST", "/template", self.template, gives=models.TemplateAnswer)
+        add_route(router, "POST", "/template", self.template, gives=models.TemplateAnswer)
         return router
 
     async def chat(self, user: User, prompt: models.Prompt) -> models.ChatAnswer:
         """Answer a prompt; an id continues that conversation, or starts it."""
         with self._streams.hold(user):
             record = await self._conversation(user, prompt)
-            said = answer(await self._talk.complete(record, user, prompt.prompt))
+            said = answer(await self._chat.complete(record, user, prompt.prompt))
         message = models.AssistantMessage(role="assistant", content=said["content"])
         return models.ChatAnswer(assistantMessage=message)
 
     async def _conversation(self, user: str, prompt: models.Prompt) -> ConversationRecord:
         if prompt.id is None:
-            return await self._talk.begin(user)
-        known = await self._library.find(prompt.id.lower(), place_of(user))
+            return await self._chat.begin(user)
+        known = await self._library.find(prompt.id.lower(), user_scope(user))
         if known is not None:
             return known
         return await self._library.create(
@@ -78,8 +78,8 @@ class OneShot:
         """Continue a conversation that the request contains, in pairs."""
         inputs = asked.inputs
         with self._streams.hold(user):
-            record = await self._talk.begin(user, name=inputs.text, opening=_pairs(inputs))
-            said = answer(await self._talk.complete(record, user, inputs.text))["content"]
+            record = await self._chat.begin(user, name=inputs.text, opening=_pairs(inputs))
+            said = answer(await self._chat.complete(record, user, inputs.text))["content"]
         history = models.ConversationalHistory(
             past_user_inputs=[*inputs.past_user_inputs, inputs.text],
             generated_responses=[*inputs.generated_responses, said],
@@ -111,7 +111,7 @@ def _pairs(inputs: models.ConversationalInputs) -> Said:
         problem = (
             f"{len(people)} past_user_inputs need as many generated_responses, not {len(answers)}"
         )
-        raise wrong(("body", "inputs", "generated_responses"), problem, "unequal_lists")
+        raise field_error(("body", "inputs", "generated_responses"), problem, "unequal_lists")
     said: list[tuple[Role, str]] = []
     for person, assistant in zip(people, answers, strict=True):
         said += [(Role.USER, person), (Role.ASSISTANT, assistant)]
@@ -123,13 +123,13 @@ def _filled(template: Template, given: str) -> Template:
     try:
         return template.render(given)
     except TemplateError as error:
-        raise wrong(("body", "input"), str(error.problem), "too_long") from error
+        raise field_error(("body", "input"), str(error.problem), "too_long") from error
 
 
 def _template(asked: models.TemplateText | models.TemplateMessages) -> Template:
     if isinstance(asked, models.TemplateMessages):
-        return said_so((Role(one.role), one.content) for one in asked.messages)
+        return template_of((Role(one.role), one.content) for one in asked.messages)
     try:
         return parse(asked.template)
     except TemplateError as error:
-        raise wrong(("body", "template"), str(error), "template") from error
+        raise field_error(("body", "template"), str(error), "template") from error

@@ -53,7 +53,7 @@ class ConnectionLimits:
         return cls(connections=most, per_address=max(most // 4, 8))
 
 
-class Gate:
+class ConnectionGate:
     """The open connections. Those without a running request may be closed in favor of others."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
@@ -96,7 +96,7 @@ class Gate:
 class Connection(H11Protocol):
     """uvicorn's connection with the gate's limits. Pass `gate` through `functools.partial`."""
 
-    def __init__(self, *arguments: Any, gate: Gate, **options: Any) -> None:
+    def __init__(self, *arguments: Any, gate: ConnectionGate, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._gate = gate
         self._timer: asyncio.TimerHandle | None = None

@@ -1,4 +1,4 @@
-"""Conversations for programs: create, ask, read, change and delete one's own.
+"""ConversationRoutes for programs: create, ask, read, change and delete one's own.
 
 Paths and schemas follow small chat backends for which clients exist.
 """
@@ -14,9 +14,9 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from adapters.web import models, serializers
 from adapters.web.auth import User
-from adapters.web.chat import ChatService, place_of
-from adapters.web.limits import Streams
-from adapters.web.openapi import ASKING, add, wrong
+from adapters.web.chat import ChatService, user_scope
+from adapters.web.limits import StreamSlots
+from adapters.web.openapi import ASKING, add_route, field_error
 from adapters.web.page_size import MOST_CHARACTERS, first, message_size, read_newest
 from adapters.web.results import answer, answer_events
 from adapters.web.sse import EventStream
@@ -45,20 +45,20 @@ Before = Annotated[UUID | None, Query(description="the id of the last one that w
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-class Conversations:
+class ConversationRoutes:
     """The routes under /conversation. `offered` are the available models."""
 
-    def __init__(self, *, talk: ChatService, streams: Streams, offered: Sequence[str]) -> None:
-        self._talk, self._library, self._streams = talk, talk.library, streams
+    def __init__(self, *, chat: ChatService, streams: StreamSlots, offered: Sequence[str]) -> None:
+        self._chat, self._library, self._streams = chat, chat.library, streams
         self._offered = tuple(offered)
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(prefix="/conversation", tags=["conversations"])
         details = models.ConversationDetails
-        add(router, "POST", "", self.create, gives=models.Conversation)
-        add(router, "GET", "", self.all, gives=list[models.Conversation])
-        add(
+        add_route(router, "POST", "", self.create, gives=models.Conversation)
+        add_route(router, "GET", "", self.all, gives=list[models.Conversation])
+        add_route(
             router,
             "POST",
             "/completion/{conversation_id}",
@@ -68,9 +68,9 @@ class Conversations:
             streams={EventStream.media_type: _ANSWER_EVENTS},
         )
         one = "/{conversation_id}"
-        add(router, "GET", one, self.read, gives=details, refuses=(404,))
-        add(router, "PATCH", one, self.change, gives=details, refuses=(404,))
-        add(router, "DELETE", one, self.delete, status=204, refuses=(404,))
+        add_route(router, "GET", one, self.read, gives=details, refuses=(404,))
+        add_route(router, "PATCH", one, self.change, gives=details, refuses=(404,))
+        add_route(router, "DELETE", one, self.delete, status=204, refuses=(404,))
         return router
 
     # ── the routes ────────────────────────────────────────────────────────────────────────────
@@ -78,7 +78,7 @@ class Conversations:
         """Start a conversation."""
         wanted = new or models.NewConversation()
         self._require_offered(wanted.model)
-        record = await self._talk.begin(
+        record = await self._chat.begin(
             user, name=wanted.name or "", model=wanted.model, opening=_opening(wanted)
         )
         return serializers.conversation(record, await self._messages(record))
@@ -94,7 +94,7 @@ class Conversations:
         """List your conversations, newest first; the `Link` header has the address of the next
         page."""
         found = await self._library.conversations(
-            place_of(user), before=str(before) if before else None, limit=limit
+            user_scope(user), before=str(before) if before else None, limit=limit
         )
         listed: list[dict[str, Any]] = []
         left = MOST_CHARACTERS
@@ -118,10 +118,10 @@ class Conversations:
         with contextlib.ExitStack() as place:
             place.enter_context(self._streams.hold(user))
             record = await self.own(user, conversation_id)
-            turn = await self._talk.ask(record, user, question.message)
+            turn = await self._chat.ask(record, user, question.message)
             if not question.streams:
-                return answer(await self._talk.outcome(turn))
-            return EventStream(answer_events(self._talk, turn), place.pop_all())
+                return answer(await self._chat.outcome(turn))
+            return EventStream(answer_events(self._chat, turn), place.pop_all())
 
     async def read(self, user: User, conversation_id: UUID) -> dict[str, Any]:
         """Return one conversation with its messages, name, model and owner."""
@@ -135,27 +135,27 @@ class Conversations:
         self._require_offered(change.model)
         record = await self._library.update(
             str(conversation_id),
-            place_of(user),
+            user_scope(user),
             name=change.name or UNCHANGED,
             model=change.model if "model" in change.model_fields_set else UNCHANGED,
         )
         if record is None:
             raise HTTPException(404, NO_SUCH_CONVERSATION)
-        self._talk.tell_changed(user, record)
+        self._chat.tell_changed(user, record)
         return serializers.details(record, await self._messages(record))
 
     async def delete(self, user: User, conversation_id: UUID) -> None:
         """Delete the conversation with all its messages; a running answer stops."""
         record = await self.own(user, conversation_id)
-        await self._library.delete(record.uid, place_of(user))
-        self._talk.hub.wake_all()
-        self._talk.tell_changed(user, record)
+        await self._library.delete(record.uid, user_scope(user))
+        self._chat.hub.wake_all()
+        self._chat.tell_changed(user, record)
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
     async def own(self, user: str, conversation_id: UUID) -> ConversationRecord:
         """The user's own conversation. Raises HTTPException 404 if it is missing or another
         user's."""
-        record = await self._library.find(str(conversation_id), place_of(user))
+        record = await self._library.find(str(conversation_id), user_scope(user))
         if record is None:
             raise HTTPException(404, NO_SUCH_CONVERSATION)
         return record
@@ -174,23 +174,23 @@ class Conversations:
         if model is not None and model not in self._offered:
             names = ", ".join(self._offered) or "none: leave it out, or null"
             problem = f"this model is not offered here; choose one of: {names}"
-            raise wrong(("body", "model"), problem)
+            raise field_error(("body", "model"), problem)
 
 
-class Records:
+class RecordRoutes:
     """The routes of a conversation's messages as records."""
 
-    def __init__(self, *, conversations: Conversations, talk: ChatService) -> None:
-        self._conversations, self._talk, self._library = conversations, talk, talk.library
+    def __init__(self, *, conversations: ConversationRoutes, chat: ChatService) -> None:
+        self._conversations, self._chat, self._library = conversations, chat, chat.library
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(prefix="/conversation/{conversation_id}/messages", tags=["messages"])
         record, one = models.Record, "/{message_id}"
-        add(router, "GET", "", self.all, gives=list[models.Record], refuses=(404,))
-        add(router, "POST", "", self.add, gives=record, status=201, refuses=(404,))
-        add(router, "PATCH", one, self.change, gives=record, refuses=(404, 409))
-        add(router, "DELETE", one, self.delete, status=204, refuses=(404, 409))
+        add_route(router, "GET", "", self.all, gives=list[models.Record], refuses=(404,))
+        add_route(router, "POST", "", self.add, gives=record, status=201, refuses=(404,))
+        add_route(router, "PATCH", one, self.change, gives=record, refuses=(404, 409))
+        add_route(router, "DELETE", one, self.delete, status=204, refuses=(404, 409))
         return router
 
     async def all(
@@ -234,14 +234,14 @@ class Records:
         record = await self._conversations.own(user, conversation_id)
         if not await self._library.erase(record.conversation.id, str(message_id)):
             raise HTTPException(404, NO_SUCH_MESSAGE)
-        self._talk.tell_changed(user, record)
+        self._chat.tell_changed(user, record)
 
     def _changed(
         self, user: str, message: MessageRecord | None, record: ConversationRecord
     ) -> dict[str, Any]:
         if message is None:
             raise HTTPException(404, NO_SUCH_MESSAGE)
-        self._talk.tell_changed(user, record)
+        self._chat.tell_changed(user, record)
         return serializers.message_record(message, record.uid)
 
 
@@ -255,5 +255,5 @@ def _opening(new: models.NewConversation) -> Said:
         template = parse(new.template)
         opening = template.opening() if new.input is None else template.messages(new.input)
     except TemplateError as error:
-        raise wrong(("body", "template"), str(error), "template") from error
+        raise field_error(("body", "template"), str(error), "template") from error
     return (*said, *opening)

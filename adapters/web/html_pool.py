@@ -25,14 +25,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Rendering:
-    """Runs rendering functions. `colour` highlights code; call it on these threads only."""
+class HtmlPool:
+    """Runs rendering functions. `highlight` highlights code; call it on these threads only."""
 
     def __init__(self, highlighter: Highlighter | None = None) -> None:
         self._highlighter = highlighter or Highlighter()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="rendering")
         self._closed = False
-        self.colour = self._highlighter.colour
+        self.highlight = self._highlighter.highlight
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` on a rendering thread. Raises HTTPException 503 while stopping."""

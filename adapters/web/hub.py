@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.web.highlighter import Colour, plain
+from adapters.web.highlighter import Highlight, plain
 from adapters.web.render import GrowingHtml
 from bot.domain import texts
 
@@ -30,7 +30,7 @@ KEPT_CHARACTERS = 4_000_000
 
 
 @dataclass(slots=True, eq=False)
-class Live:
+class LiveReply:
     """One running reply. `thread` is its public id on the page, if it has one."""
 
     turn: int
@@ -41,13 +41,13 @@ class Live:
     source: str = ""
     note: str = ""
     version: int = 0
-    colour: Colour = plain
+    highlight: Highlight = plain
     _growing: GrowingHtml = field(init=False)
     _html: tuple[int, str] = (-1, "")
     _rendering: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._growing = GrowingHtml(self.colour)
+        self._growing = GrowingHtml(self.highlight)
 
     @property
     def state(self) -> str:
@@ -143,24 +143,24 @@ class Hub:
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(4)
         self.closing = False
-        self._live: dict[int, Live] = {}
-        self._writing: dict[int, Live] = {}  # by conversation, which has one turn at a time
+        self._live: dict[int, LiveReply] = {}
+        self._writing: dict[int, LiveReply] = {}  # by conversation, which has one turn at a time
         self._listeners: dict[int, set[asyncio.Event]] = {}
         self._feeds: defaultdict[str, Feed] = defaultdict(Feed)
 
     # ── replies ───────────────────────────────────────────────────────────────────────────────
-    def begin(self, live: Live) -> None:
+    def begin(self, live: LiveReply) -> None:
         """Start a reply; the text of an earlier attempt is dropped."""
         self._live[live.turn] = self._writing[live.conversation] = live
         self.wake(live.turn)
 
-    def write(self, live: Live, *, source: str, note: str) -> None:
+    def write(self, live: LiveReply, *, source: str, note: str) -> None:
         """Set the reply's whole text so far."""
         live.source, live.note = source, note
         live.version += 1
         self.wake(live.turn)
 
-    def end(self, live: Live) -> None:
+    def end(self, live: LiveReply) -> None:
         """End the reply: the database has the rest."""
         if self._live.get(live.turn) is live:
             del self._live[live.turn]
@@ -168,11 +168,11 @@ class Hub:
             del self._writing[live.conversation]
         self.wake(live.turn)
 
-    def live(self, turn: int) -> Live | None:
+    def live(self, turn: int) -> LiveReply | None:
         """The reply of this turn while it runs."""
         return self._live.get(turn)
 
-    def writing(self, conversation: int) -> Live | None:
+    def writing(self, conversation: int) -> LiveReply | None:
         """The running reply of this conversation."""
         return self._writing.get(conversation)
 

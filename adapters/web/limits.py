@@ -39,7 +39,7 @@ UNCLEAR_LENGTH = "A request has either a Content-Length or a Transfer-Encoding."
 BUSY = "Too much is being received at once: ask again soon."
 
 
-class OneLength:
+class UnambiguousLength:
     """An ASGI app that refuses requests with two lengths, because a proxy may have used the other
     one."""
 
@@ -56,7 +56,7 @@ class OneLength:
         await self._app(scope, receive, send)
 
 
-class LentBodies:
+class SharedBodyBudget:
     """Limits the memory of bodies from unknown senders to `most` bytes in total."""
 
     def __init__(self, most: int = LENT_BYTES) -> None:
@@ -70,7 +70,7 @@ class LentBodies:
 class _Counted:
     """An object, because Starlette takes a function for a request handler."""
 
-    def __init__(self, app: ASGIApp, bodies: LentBodies) -> None:
+    def __init__(self, app: ASGIApp, bodies: SharedBodyBudget) -> None:
         self._app, self._bodies = app, bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,7 +119,7 @@ class BodyLimit:
         await self._app(scope, counted, send)
 
 
-class Streams:
+class StreamSlots:
     """Counts each user's open streams, up to `most`."""
 
     def __init__(self, most: int) -> None:

@@ -40,7 +40,7 @@ def addresses(text: str) -> Iterator[tuple[int, int]]:
             yield found.start(), end
 
 
-def linked(text: str) -> str:
+def link_addresses(text: str) -> str:
     """`text` as HTML, with its addresses as links."""
     parts, at = [], 0
     for start, end in addresses(text):
@@ -53,12 +53,12 @@ def linked(text: str) -> str:
     return "".join([*parts, escape(text[at:])])
 
 
-def leads_somewhere(href: str) -> bool:
+def is_absolute(href: str) -> bool:
     """Whether the address has a scheme: `./README.md` would link into this server."""
     return _SCHEME.match(href) is not None
 
 
-def named(tokens: Sequence[Token]) -> list[Token]:
+def repair_links(tokens: Sequence[Token]) -> list[Token]:
     """Inline tokens in which every link has text and a usable target.
 
     A link without text shows its address; a link without a usable target becomes its text,
@@ -74,7 +74,7 @@ def named(tokens: Sequence[Token]) -> list[Token]:
             continue
         href = hrefs.pop() if token.nesting < 0 else hrefs[-1]
         empty = token.nesting < 0 and before is not None and before.type == "link_open"
-        if leads_somewhere(href):
+        if is_absolute(href):
             found += [Token("text", "", 0, content=href)] * empty
             found.append(token)
         elif token.nesting < 0 and href:
@@ -82,7 +82,7 @@ def named(tokens: Sequence[Token]) -> list[Token]:
     return found
 
 
-def with_links(tokens: Sequence[Token]) -> list[Token]:
+def add_links(tokens: Sequence[Token]) -> list[Token]:
     """Inline tokens, with links for the bare addresses in their texts."""
     found: list[Token] = []
     depth = 0

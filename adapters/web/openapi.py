@@ -20,7 +20,7 @@ _SENTENCES = {
     404: "There is no such thing among this user's own.",
     409: "It cannot be done at this moment; the sentence says why.",
     413: "The request is too long, for the server or for the model.",
-    429: "Too many wrong tokens came, or this user waits for too many answers at once.",
+    429: "Too many field_error tokens came, or this user waits for too many answers at once.",
     502: "The model failed.",
     503: "The model or the database cannot be reached now.",
     504: "The model took too long.",
@@ -30,7 +30,7 @@ ASKING = (404, 409, 502, 504)
 """Additional errors of routes that ask a model."""
 
 
-def add(
+def add_route(
     router: APIRouter,
     method: str,
     path: str,
@@ -63,7 +63,10 @@ def _responses(*statuses: int) -> _Responses:
     described: _Responses = {}
     for status in sorted({*EVERYWHERE, *statuses}):
         if status == 422:
-            described[422] = {"model": Invalid | Error, "description": "A field is wrong; which."}
+            described[422] = {
+                "model": Invalid | Error,
+                "description": "A field is field_error; which.",
+            }
             continue
         described[status] = {"model": Error, "description": _SENTENCES[status]}
         if status in (429, 503):
@@ -71,7 +74,7 @@ def _responses(*statuses: int) -> _Responses:
     return described
 
 
-def wrong(
+def field_error(
     place: tuple[str, ...], problem: str, kind: str = "value_error"
 ) -> RequestValidationError:
     """A 422 for a rule that no schema expresses: field, sentence and kind of rule."""

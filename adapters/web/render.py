@@ -17,8 +17,8 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 
-from adapters.web.highlighter import MOST_COLOURED, Colour, plain
-from adapters.web.links import REL, leads_somewhere, linked, named, with_links
+from adapters.web.highlighter import MOST_HIGHLIGHTED, Highlight, plain
+from adapters.web.links import REL, add_links, is_absolute, link_addresses, repair_links
 from bot.replies.markdown.dialect import make_parser
 
 KEPT_TEXTS = 256
@@ -43,9 +43,9 @@ class _Html(RendererHTML):
     ) -> str:
         token = tokens[idx]
         words = token.info.split()
-        short = len(token.content) <= env.get("coloured", MOST_COLOURED)
-        colour = env.get("colour", plain) if short else plain
-        return _code(token.content, words[0] if words else "", colour)
+        short = len(token.content) <= env.get("highlighted", MOST_HIGHLIGHTED)
+        highlight = env.get("highlight", plain) if short else plain
+        return _code(token.content, words[0] if words else "", highlight)
 
     def code_block(
         self,
@@ -67,10 +67,10 @@ class _Html(RendererHTML):
         when."""
         token = tokens[idx]
         text = escape(self.renderInlineAsText(token.children, options, env) or "image")
-        if token.meta.get("linked"):
+        if token.meta.get("link_addresses"):
             return text
         address = escape(str(token.attrs.get("src", "")))
-        if not leads_somewhere(str(token.attrs.get("src", ""))):
+        if not is_absolute(str(token.attrs.get("src", ""))):
             return f"{text} ({address})" if address else text
         return f'<a href="{address}" target="_blank" rel="{REL}">{text}</a>'
 
@@ -118,9 +118,9 @@ _BREAK = re.compile(r"<br\s{0,4}/?>", re.IGNORECASE)
 
 
 @lru_cache(maxsize=KEPT_TEXTS)
-def html_of(markdown: str, colour: Colour = plain) -> str:
+def html_of(markdown: str, highlight: Highlight = plain) -> str:
     """A model's text as HTML."""
-    html: str = _parser().render(markdown, {"colour": colour})
+    html: str = _parser().render(markdown, {"highlight": highlight})
     return html
 
 
@@ -130,7 +130,7 @@ def html_of_person(text: str) -> str:
 
     The page preserves white space in `plain` paragraphs.
     """
-    return f'<p class="plain">{linked(text)}</p>\n'
+    return f'<p class="plain">{link_addresses(text)}</p>\n'
 
 
 class GrowingHtml:
@@ -139,17 +139,17 @@ class GrowingHtml:
     A link definition below its use takes effect only when the whole text is rendered.
     """
 
-    def __init__(self, colour: Colour = plain) -> None:
+    def __init__(self, highlight: Highlight = plain) -> None:
         self._source, self._done, self._html = "", 0, ""
-        self._colour = colour
-        self._env: dict[str, Any] = {"colour": colour}
+        self._highlight = highlight
+        self._env: dict[str, Any] = {"highlight": highlight}
 
     def html(self, source: str) -> str:
         """The HTML of `source`: a continuation of the last one, or any other text."""
         if "\r" in source:  # markdown-it takes it for a line end, which would shift line numbers
             source = source.replace("\r\n", "\n").replace("\r", "\n")
         if not source.startswith(self._source[: self._done]):
-            self._done, self._html, self._env = 0, "", {"colour": self._colour}
+            self._done, self._html, self._env = 0, "", {"highlight": self._highlight}
         self._source = source
         parser = _parser()
         tail = source[self._done :]
@@ -160,7 +160,7 @@ class GrowingHtml:
             self._html += parser.renderer.render(tokens[:index], parser.options, self._env)
             self._done += _offset(tail, line)
             tokens = tokens[index:]
-        growing = self._env | {"coloured": MOST_GROWING}
+        growing = self._env | {"highlighted": MOST_GROWING}
         return self._html + str(parser.renderer.render(tokens, parser.options, growing))
 
 
@@ -197,7 +197,7 @@ def _show_box(token: Token) -> None:
 
 def _children(children: list[Token], *, in_cell: bool) -> list[Token]:
     """Inline tokens with links for bare addresses, and line breaks for `<br>` in a cell."""
-    found = with_links(named(children))
+    found = add_links(repair_links(children))
     if in_cell:
         found = [part for token in found for part in _broken(token)]
     depth = 0
@@ -205,7 +205,7 @@ def _children(children: list[Token], *, in_cell: bool) -> list[Token]:
         _fit(child)
         depth += child.nesting if child.type.startswith("link_") else 0
         if child.type == "image" and depth:
-            child.meta["linked"] = True  # links do not nest
+            child.meta["link_addresses"] = True  # links do not nest
     return found
 
 
@@ -231,10 +231,10 @@ def _fit(token: Token) -> None:
         token.attrs["class"] = style.replace("text-align:", "align-")
 
 
-def _code(code: str, language: str, colour: Colour) -> str:
+def _code(code: str, language: str, highlight: Highlight) -> str:
     return (
         f'<pre class="code" data-language="{escape(language)}" tabindex="0">'
-        f'<code class="highlight">{colour(code, language)}</code></pre>\n'
+        f'<code class="highlight">{highlight(code, language)}</code></pre>\n'
     )
 
 

@@ -62,12 +62,12 @@ def answer(reply: ReplyRecord) -> dict[str, str]:
     }
 
 
-async def answer_events(talk: ChatService, turn: int) -> AsyncIterator[bytes]:
+async def answer_events(chat: ChatService, turn: int) -> AsyncIterator[bytes]:
     """The answer as server-sent events: text as it streams, then `done` or `error`."""
     try:
-        async for words in talk.follow(turn):
+        async for words in chat.follow(turn):
             yield event({"content": words})
-        yield event(answer(await talk.outcome(turn)), "done")
+        yield event(answer(await chat.outcome(turn)), "done")
     except HTTPException as error:
         yield event({"error": error.detail, "status": error.status_code}, "error")
     except StoreUnavailable:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from adapters.web.highlighter import Colour
-from adapters.web.hub import Live
+from adapters.web.highlighter import Highlight
+from adapters.web.hub import LiveReply
 from adapters.web.render import html_of, html_of_person
 from bot.domain.conversations import Role
 from bot.domain.records import ConversationRecord, MessageRecord, ReplyRecord, ThreadRecord
@@ -84,7 +84,7 @@ def message_record(message: MessageRecord, conversation: str) -> dict[str, Any]:
 
 
 # ── the page ──────────────────────────────────────────────────────────────────────────────────
-def page_message(message: MessageRecord, colour: Colour) -> dict[str, Any]:
+def page_message(message: MessageRecord, highlight: Highlight) -> dict[str, Any]:
     """A person's message, or one added as a record."""
     assistant = message.role is Role.ASSISTANT
     author = message.author.name if message.author else ""
@@ -93,7 +93,7 @@ def page_message(message: MessageRecord, colour: Colour) -> dict[str, Any]:
         "id": message.uid,
         "role": message.role.value,
         "author": BOT_NAME if assistant else author,
-        "html": html_of(content, colour) if assistant else html_of_person(content),
+        "html": html_of(content, highlight) if assistant else html_of_person(content),
         "text": content,
         "created_at": timestamp(message.created_at),
         "state": "queued" if message.waiting else "done",
@@ -106,13 +106,13 @@ def page_message(message: MessageRecord, colour: Colour) -> dict[str, Any]:
     }
 
 
-def page_reply(reply: ReplyRecord, live: Live | None, colour: Colour) -> dict[str, Any]:
+def page_reply(reply: ReplyRecord, live: LiveReply | None, highlight: Highlight) -> dict[str, Any]:
     """A reply from the database, or the live one while it is being written."""
     if reply.outcome is None:
         return page_live(live) if live is not None else _page_begun(reply)
     return {
         **_page_begun(reply),
-        "html": html_of(reply.display, colour),
+        "html": html_of(reply.display, highlight),
         "text": reply.content or reply.display,
         "state": _STATES[reply.outcome],
         "model": reply.model,
@@ -134,7 +134,7 @@ def _controls(outcome: Outcome, reply: ReplyRecord) -> list[str]:
     return [control.value for control in controls_for(end)]
 
 
-def page_live(live: Live) -> dict[str, Any]:
+def page_live(live: LiveReply) -> dict[str, Any]:
     """A running reply."""
     return {
         **_page_empty(live.turn, live.begun_at),
@@ -165,7 +165,7 @@ def _page_empty(turn: int, begun_at: float) -> dict[str, Any]:
     }
 
 
-def page_thread(thread: ThreadRecord, colour: Colour) -> dict[str, Any]:
+def page_thread(thread: ThreadRecord, highlight: Highlight) -> dict[str, Any]:
     """A thread as one line of the channel."""
     conversation = thread.record.conversation
     return {
@@ -174,7 +174,7 @@ def page_thread(thread: ThreadRecord, colour: Colour) -> dict[str, Any]:
         "model": conversation.model,
         "created_at": timestamp(conversation.created_at),
         "updated_at": timestamp(conversation.updated_at),
-        "root": page_message(thread.root, colour),
+        "root": page_message(thread.root, highlight),
         "replies": thread.replies,
         "epoch": conversation.epoch,
         "busy": thread.record.busy,

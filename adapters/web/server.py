@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters.web.auth import Guard
-from adapters.web.connections import Connection, ConnectionLimits, Gate
-from adapters.web.limits import LentBodies, OneLength
+from adapters.web.auth import OriginCheck
+from adapters.web.connections import Connection, ConnectionGate, ConnectionLimits
+from adapters.web.limits import SharedBodyBudget, UnambiguousLength
 from bot.domain.errors import CannotStart
 from bot.domain.health import Health
 
@@ -51,15 +51,15 @@ class HttpServer:
         self._limits = limits or ConnectionLimits()
         self._host, self._port = host, port
         self._listening = listening
-        lent = LentBodies()
+        lent = SharedBodyBudget()
         routes: Sequence[BaseRoute] = [
-            Route("/healthz", Guard(_Healthz(health), hosts=hosts, any_address=True)),
+            Route("/healthz", OriginCheck(_Healthz(health), hosts=hosts, any_address=True)),
             *(Route(path, lent.around(app)) for path, app in apps.items()),
         ]
         starlette = Starlette(routes=routes)
         if site is not None:
             starlette.router.default = site  # a Mount would not match a path with a line break
-        self._app = OneLength(starlette)
+        self._app = UnambiguousLength(starlette)
 
     async def run(self) -> None:
         """Listen. Raises CannotStart if the address is not available."""
@@ -73,7 +73,7 @@ class HttpServer:
                 access_log=False,
                 lifespan="off",
                 timeout_graceful_shutdown=5,
-                http=partial(Connection, gate=Gate(self._limits)),  # type: ignore[arg-type]
+                http=partial(Connection, gate=ConnectionGate(self._limits)),  # type: ignore[arg-type]
                 ws="none",
                 backlog=self._limits.backlog,
             ),

@@ -12,34 +12,36 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
-from adapters.web.admin import Admin
+from adapters.web.admin import AdminRoutes
 from adapters.web.assets import docs_routes, page_routes
-from adapters.web.auth import NO_SUCH_PAGE, Access, Doorkeeper, Guard
+from adapters.web.auth import NO_SUCH_PAGE, Access, OriginCheck, TokenCheck
 from adapters.web.chat import ChatService
-from adapters.web.compat import OneShot
-from adapters.web.conversations import Conversations, Records
-from adapters.web.limits import BodyLimit, Streams
+from adapters.web.compat import CompatRoutes
+from adapters.web.conversations import ConversationRoutes, RecordRoutes
+from adapters.web.limits import BodyLimit, StreamSlots
 from adapters.web.workspace import Workspace
-from adapters.web.wrong_tokens import Guesses
+from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot import __version__
 from bot.domain import texts
 from bot.domain.errors import RecordHeld, StoreUnavailable
 
-DESCRIPTION = "Conversations with Threadline, for programs. The workspace in the browser is at /."
+DESCRIPTION = (
+    "ConversationRoutes with Threadline, for programs. The workspace in the browser is at /."
+)
 
 
 def build_site(
     *,
-    talk: ChatService,
+    chat: ChatService,
     workspace: Workspace,
-    streams: Streams,
+    streams: StreamSlots,
     access: Access,
     models: Sequence[str],
     hosts: Sequence[str],
     any_address: bool,
-    guesses: Guesses,
+    guesses: WrongTokenThrottle,
 ) -> ASGIApp:
-    """The ASGI app of the page and the API; `Guard` explains `hosts` and `any_address`."""
+    """The ASGI app of the page and the API; `OriginCheck` explains `hosts` and `any_address`."""
     app = FastAPI(
         title="Threadline",
         version=__version__,
@@ -56,15 +58,15 @@ def build_site(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StoreUnavailable, _store_down)
     app.add_exception_handler(RecordHeld, _held)
-    conversations = Conversations(talk=talk, streams=streams, offered=models)
+    conversations = ConversationRoutes(chat=chat, streams=streams, offered=models)
     app.include_router(conversations.router())
-    app.include_router(Records(conversations=conversations, talk=talk).router())
-    app.include_router(OneShot(talk=talk, streams=streams).router())
-    app.include_router(Admin(library=talk.library).router())
+    app.include_router(RecordRoutes(conversations=conversations, chat=chat).router())
+    app.include_router(CompatRoutes(chat=chat, streams=streams).router())
+    app.include_router(AdminRoutes(library=chat.library).router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])
-    door = Doorkeeper(BodyLimit(app), access=access, guesses=guesses)
-    return Guard(door, hosts=hosts, any_address=any_address, local=not access.needs_token)
+    door = TokenCheck(BodyLimit(app), access=access, guesses=guesses)
+    return OriginCheck(door, hosts=hosts, any_address=any_address, local=not access.needs_token)
 
 
 def _describe_models(app: FastAPI, models: Sequence[str]) -> None:

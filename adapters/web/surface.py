@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
-from adapters.web.hub import Hub, Live
+from adapters.web.hub import Hub, LiveReply
 from bot.domain.errors import StoreUnavailable, Unsettled
 from bot.domain.replies import Action, Frame, Limit, Request, Shown, ShownPage
 from bot.domain.turns import Claim, PageRecord
@@ -46,10 +46,10 @@ class WebSurface:
         claim: Claim,
         *,
         hub: Hub,
-        live: Live,
+        live: LiveReply,
         grants: Grants,
-        told: Callable[[Live], Awaitable[None]],
-        grew: Callable[[Live], None],
+        told: Callable[[LiveReply], Awaitable[None]],
+        grew: Callable[[LiveReply], None],
     ) -> None:
         self._channel = claim.conversation.key.channel
         self._hub, self._live, self._grants = hub, live, grants

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 
-from adapters.web.html_pool import Rendering
+from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Event, Hub
 
 UPDATE_SECONDS = 0.05
@@ -25,7 +25,7 @@ KEEP_ALIVE_SECONDS = 15.0
 
 
 async def tab_events(
-    hub: Hub, user: str, last: str | None, rendering: Rendering
+    hub: Hub, user: str, last: str | None, rendering: HtmlPool
 ) -> AsyncIterator[bytes]:
     """Yields the events of `user` from now on, or after the event with id `last`."""
     feed, number = hub.feed(user), _number(hub, last)

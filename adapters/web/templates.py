@@ -1,6 +1,6 @@
 """Conversation templates: parsed from two notations, filled with input, written back.
 
-Handlebars:  {{#message role="user"}} … {{input}} … {{/message}}   (a backslash: \{{ is text)
+Handlebars:  {{#message role="user"}} … {{input}} … {{/message}}   (a backslash: \\{{ is text)
 Tags:  <message role="user"> … {user} … </message>   (as in Python: {{ is a brace)
 
 Invariant: a template written in either notation parses back to the same messages.
@@ -65,7 +65,7 @@ class Template:
         """The same conversation with the input filled in. Raises TemplateError if that is too
         long."""
         self._require_room(given)
-        return said_so((block.role, block.text(given)) for block in self.blocks)
+        return template_of((block.role, block.text(given)) for block in self.blocks)
 
     def messages(self, given: str = "") -> Said:
         """Roles and texts with the input filled in. Raises TemplateError if that is too long."""
@@ -93,7 +93,7 @@ class Template:
         return tuple((block.role, block.text("")) for block in before)
 
 
-def said_so(messages: Iterable[tuple[Role, str]]) -> Template:
+def template_of(messages: Iterable[tuple[Role, str]]) -> Template:
     """Messages as a template without placeholders."""
     return Template(tuple(Block(role, _joined([text.strip()])) for role, text in messages))
 

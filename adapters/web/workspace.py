@@ -17,9 +17,9 @@ from pydantic import BaseModel, Field, model_validator
 
 from adapters.web import serializers
 from adapters.web.auth import User
-from adapters.web.chat import CHANNEL, PLATFORM, ChatService, place_of
-from adapters.web.hub import Live
-from adapters.web.limits import MESSAGE_CHARACTERS, Streams
+from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
+from adapters.web.hub import LiveReply
+from adapters.web.limits import MESSAGE_CHARACTERS, StreamSlots
 from adapters.web.page_size import first, message_size, newest, read_newest
 from adapters.web.sse import EventStream
 from adapters.web.tabs import tab_events
@@ -84,15 +84,15 @@ class Workspace:
     def __init__(
         self,
         *,
-        talk: ChatService,
-        streams: Streams,
+        chat: ChatService,
+        streams: StreamSlots,
         models: Sequence[str],
         default_model: str,
         needs_token: bool,
         opening: tuple[tuple[Role, str], ...] = (),
     ) -> None:
-        self._talk, self._library, self._hub = talk, talk.library, talk.hub
-        self._rendering, self._colour = talk.rendering, talk.rendering.colour
+        self._chat, self._library, self._hub = chat, chat.library, chat.hub
+        self._rendering, self._highlight = chat.rendering, chat.rendering.highlight
         self._streams, self._needs_token = streams, needs_token
         self._models, self._default_model = tuple(models), default_model
         self._opening = opening
@@ -129,11 +129,11 @@ class Workspace:
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> dict[str, Any]:
         """The channel's threads, newest last."""
-        place, newest = place_of(user, CHANNEL), self._hub.newest(user)
+        place, newest = user_scope(user, CHANNEL), self._hub.newest(user)
         found = await self._library.threads(place, before=before, limit=limit)
         shown = first(found, thread_size)
         lines = await self._rendering.run(
-            lambda: [serializers.page_thread(thread, self._colour) for thread in reversed(shown)]
+            lambda: [serializers.page_thread(thread, self._highlight) for thread in reversed(shown)]
         )
         more = len(found) == limit or len(shown) < len(found)
         return {
@@ -176,12 +176,12 @@ class Workspace:
         """Messages by index, rendered off the event loop."""
         entries = [
             *(
-                (m.index, serializers.page_message(m, self._colour))
+                (m.index, serializers.page_message(m, self._highlight))
                 for m in messages
                 if not m.is_reply
             ),
             *(
-                (r.index, serializers.page_reply(r, self._hub.live(r.turn), self._colour))
+                (r.index, serializers.page_reply(r, self._hub.live(r.turn), self._highlight))
                 for r in replies
             ),
         ]
@@ -190,7 +190,7 @@ class Workspace:
         return newest(shown, lambda shape: len(shape["text"]) + len(shape["html"]))
 
     async def _record(self, user: str, thread: uuid.UUID) -> ConversationRecord:
-        record = await self._library.find(str(thread), place_of(user, CHANNEL))
+        record = await self._library.find(str(thread), user_scope(user, CHANNEL))
         if record is None:
             raise HTTPException(404, NO_SUCH_THREAD)
         return record
@@ -203,11 +203,11 @@ class Workspace:
             record = await self._record(user, message.thread)
             address = Address.DIRECT
         elif mentioned or text.startswith("/"):
-            record = _thread_to_be(user, message.client_id, self._talk.clock.time())
+            record = _thread_to_be(user, message.client_id, self._chat.clock.time())
             address = Address.MENTION
         else:
             raise _needs_mention(message.text)
-        incoming = self._talk.incoming(record, user, text, str(message.client_id), address)
+        incoming = self._chat.incoming(record, user, text, str(message.client_id), address)
         if message.thread is None and commands.parse(incoming, self._models) is None:
             if not mentioned:
                 raise _needs_mention(message.text)
@@ -226,16 +226,16 @@ class Workspace:
         )
 
     async def _receive(self, user: str, incoming: Incoming) -> dict[str, Any]:
-        receipt, answer = await self._talk.command(incoming)
-        thread = await self._library.thread(incoming.key.thread, place_of(user, CHANNEL))
+        receipt, answer = await self._chat.command(incoming)
+        thread = await self._library.thread(incoming.key.thread, user_scope(user, CHANNEL))
         asked = None
         if receipt is Receipt.QUESTION or receipt is Receipt.KNOWN:
             asked = await self._library.asked(incoming.source)
         message = None
         if asked is not None:
-            message = await self._rendering.run(serializers.page_message, asked, self._colour)
+            message = await self._rendering.run(serializers.page_message, asked, self._highlight)
         if receipt is Receipt.QUESTION and message is not None:
-            self._talk.tell_message(user, incoming.key.thread, message, incoming.message_id)
+            self._chat.tell_message(user, incoming.key.thread, message, incoming.message_id)
         if answer is not None and answer.text:
             self._tell_notice(user, thread, answer.text, incoming.message_id)
         self._tell_thread(user, thread)
@@ -249,7 +249,7 @@ class Workspace:
     async def command(self, user: User, command: NewCommand) -> dict[str, Any]:
         """Press a button."""
         thread = "" if command.thread is None else str(command.thread)
-        answer = await self._talk.require_inbox().command(
+        answer = await self._chat.require_inbox().command(
             Command(
                 name=command.name,
                 argument=command.argument.strip(),
@@ -257,7 +257,7 @@ class Workspace:
                 author=Author(id=user, name=user),
             )
         )
-        found = await self._library.thread(thread, place_of(user, CHANNEL))
+        found = await self._library.thread(thread, user_scope(user, CHANNEL))
         client_id = str(command.client_id) if command.client_id else None
         if command.name != commands.STOP and answer.text:  # the reply itself shows the effect
             self._tell_notice(user, found, answer.text, client_id)
@@ -265,12 +265,12 @@ class Workspace:
         return {"answer": answer.text}
 
     # ── telling every tab ─────────────────────────────────────────────────────────────────────
-    async def told(self, live: Live) -> None:
+    async def told(self, live: LiveReply) -> None:
         """A reply started, or its end is stored."""
         if live.thread is None:
             return
         reply = await self._library.reply(live.turn)
-        thread = await self._library.thread(live.thread, place_of(live.user, CHANNEL))
+        thread = await self._library.thread(live.thread, user_scope(live.user, CHANNEL))
         if reply is None or thread is None:
             return
         if reply.outcome is None:
@@ -280,14 +280,14 @@ class Workspace:
                 "reply",
                 lambda: {
                     "thread": live.thread,
-                    **serializers.page_reply(reply, None, self._colour),
+                    **serializers.page_reply(reply, None, self._highlight),
                 },
                 key=f"reply-{live.turn}",
                 size=reply_size(reply),
             )
         self._tell_thread(live.user, thread)
 
-    def tell_live(self, live: Live) -> None:
+    def tell_live(self, live: LiveReply) -> None:
         """The reply has new text, which is rendered when the event is sent."""
         if live.thread is not None:
             self._hub.feed(live.user).push(
@@ -300,7 +300,7 @@ class Workspace:
         if thread is not None:
             self._hub.feed(user).push(
                 "thread",
-                lambda: serializers.page_thread(thread, self._colour),
+                lambda: serializers.page_thread(thread, self._highlight),
                 key=f"thread-{thread.record.uid}",
                 size=thread_size(thread),
             )

@@ -6,10 +6,8 @@ address, which all clients behind a proxy share. The length of tokens is what de
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
-
 import structlog
+from cachetools import TTLCache
 
 from bot.ports.clock import Clock
 
@@ -27,23 +25,17 @@ MOST_DELAYED = 16
 """Delayed responses at one time, over all addresses: each holds a connection."""
 
 
-@dataclass(slots=True)
-class _Count:
-    wrong: int
-    at: float
-
-
-class Guesses:
+class WrongTokenThrottle:
     """Counts wrong tokens by address."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._counts: OrderedDict[str, _Count] = OrderedDict()
+        self._counts: TTLCache[str, int] = TTLCache(MOST_ADDRESSES, FORGET_SECONDS, clock.monotonic)
         self._delayed = 0
 
     async def wrong(self, address: str) -> bool:
         """Count a wrong token and delay. Returns False if too many responses are delayed."""
-        count = self._counted(address)
+        count = self._count(address)
         if count & (count - 1) == 0:  # 1, 2, 4, 8, …: many attempts make few log lines
             log.warning("a wrong token", address=address, times=count)
         if count <= FREE:
@@ -57,12 +49,6 @@ class Guesses:
             self._delayed -= 1
         return True
 
-    def _counted(self, address: str) -> int:
-        now = self._clock.monotonic()
-        known = self._counts.pop(address, None)
-        fresh = known is None or now - known.at > FORGET_SECONDS
-        count = _Count(1 if fresh or known is None else known.wrong + 1, now)
-        self._counts[address] = count
-        if len(self._counts) > MOST_ADDRESSES:
-            self._counts.popitem(last=False)
-        return count.wrong
+    def _count(self, address: str) -> int:
+        count = self._counts[address] = self._counts.get(address, 0) + 1
+        return count
