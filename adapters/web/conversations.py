@@ -1,4 +1,4 @@
-"""ConversationRoutes for programs: create, ask, read, change and delete one's own.
+"""Conversations for programs: create, ask, read, change and delete one's own.
 
 Paths and schemas follow small chat backends for which clients exist.
 """

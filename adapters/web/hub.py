@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastapi.sse import format_sse_event
+
 from adapters.web.highlighter import Highlight, plain
 from adapters.web.render import GrowingHtml
 from bot.domain import texts
@@ -79,7 +81,7 @@ class Event:
     def encoded(self, epoch: str) -> bytes:
         """The event in the format of server-sent events."""
         data = json.dumps(self.data(), ensure_ascii=False, separators=(",", ":"))
-        return f"id: {epoch}-{self.number}\nevent: {self.name}\ndata: {data}\n\n".encode()
+        return format_sse_event(data_str=data, event=self.name, id=f"{epoch}-{self.number}")
 
 
 class Feed:

@@ -94,7 +94,10 @@ class _Counted:
 
 
 class BodyLimit:
-    """An ASGI app that answers 413 to request bodies over BODY_BYTES."""
+    """An ASGI app that answers 413 to request bodies over BODY_BYTES.
+
+    Starlette's own limit answers in plain text, where programs expect our JSON.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

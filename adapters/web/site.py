@@ -25,9 +25,7 @@ from bot import __version__
 from bot.domain import texts
 from bot.domain.errors import RecordHeld, StoreUnavailable
 
-DESCRIPTION = (
-    "ConversationRoutes with Threadline, for programs. The workspace in the browser is at /."
-)
+DESCRIPTION = "Conversations with Threadline, for programs. The workspace in the browser is at /."
 
 
 def build_site(

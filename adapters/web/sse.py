@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from fastapi.sse import format_sse_event
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -33,5 +34,4 @@ class EventStream(StreamingResponse):
 def event(data: Mapping[str, Any], name: str | None = None) -> bytes:
     """One server-sent event; without a name it is a `message` event."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    head = f"event: {name}\n" if name else ""
-    return f"{head}data: {text}\n\n".encode()
+    return format_sse_event(data_str=text, event=name)

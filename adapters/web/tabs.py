@@ -10,6 +10,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 
+from fastapi.sse import format_sse_event
+
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Event, Hub
 
@@ -33,7 +35,7 @@ async def tab_events(
     if newer is None:
         # A new client gets `ready`: it has just read everything.
         name, newer, number = ("ready" if last is None else "refresh"), [], feed.number
-        yield f"id: {hub.epoch}-{number}\nevent: {name}\ndata: {{}}\n\n".encode()
+        yield format_sse_event(data_str="{}", event=name, id=f"{hub.epoch}-{number}")
     woken = asyncio.Event()
     feed.readers.add(woken)
     try:
@@ -42,7 +44,7 @@ async def tab_events(
             newer = feed.since(number or 0)
             if newer is None:  # the reader was too slow; the feed dropped events
                 number = feed.number
-                yield f"id: {hub.epoch}-{number}\nevent: refresh\ndata: {{}}\n\n".encode()
+                yield format_sse_event(data_str="{}", event="refresh", id=f"{hub.epoch}-{number}")
             elif newer:
                 number = newer[-1].number
                 data, took = await rendering.run(_encoded, newer, hub.epoch)
