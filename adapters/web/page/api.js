@@ -8,6 +8,7 @@ const LONGEST_WAIT_MS = 5_000;
 
 /** An answer that is not a success. `status` is 0 when none came; `retryAfter` is in seconds. */
 export class ApiError extends Error {
+  /** @param {number} status @param {string} message @param {number | null} [retryAfter] */
   constructor(status, message, retryAfter = null) {
     super(message);
     this.status = status;
@@ -18,6 +19,11 @@ export class ApiError extends Error {
   get passing() {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
+}
+
+/** What was thrown, as an ApiError; a mistake of ours is one that no other attempt mends. */
+export function asApiError(thrown) {
+  return thrown instanceof ApiError ? thrown : new ApiError(400, String(thrown));
 }
 
 /** How long to wait before attempt `n` (from 0): doubling, and spread so that tabs do not meet. */
@@ -83,6 +89,7 @@ function sentence(body) {
 
 /** The server's events, one after the other; connects again by itself, from where it was. */
 export class EventStream {
+  /** @type {string | null} */
   #last = null;
   #failures = 0;
   #wake = () => {};
@@ -92,7 +99,11 @@ export class EventStream {
 
   /** `onEvent(name, data, id)`, `onOpen()` at every connection, `onLost()` when one ends. */
   constructor({ api, path, onEvent, onOpen, onLost }) {
-    Object.assign(this, { api, path, onEvent, onOpen, onLost });
+    this.api = api;
+    this.path = path;
+    this.onEvent = onEvent;
+    this.onOpen = onOpen;
+    this.onLost = onLost;
   }
 
   async run() {
@@ -134,10 +145,14 @@ export class EventStream {
     this.#wake();
   }
 
+  /** @returns {Promise<void>} */
   #wait(milliseconds) {
     return new Promise((resolve) => {
       const timer = milliseconds === null ? 0 : setTimeout(resolve, milliseconds);
-      this.#wake = () => (clearTimeout(timer), resolve());
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
     });
   }
 
@@ -146,7 +161,10 @@ export class EventStream {
     const end = () => quiet.abort();
     this.#quit = end;
     let watch = setTimeout(end, LIMIT_MS);
-    const alive = () => (clearTimeout(watch), (watch = setTimeout(end, SILENCE_MS)));
+    const alive = () => {
+      clearTimeout(watch);
+      watch = setTimeout(end, SILENCE_MS);
+    };
     try {
       const more = this.#last === null ? {} : { "Last-Event-ID": this.#last };
       const headers = this.api.headers({ Accept: "text/event-stream", ...more });
@@ -178,8 +196,11 @@ export class EventStream {
 }
 
 /** text/event-stream, cut into events; what is not whole yet is kept. */
+/** @typedef {{id: string | null, name: string, data: string[]}} RawEvent */
+
 export class EventParser {
   #rest = "";
+  /** @type {RawEvent} */
   #event = { id: null, name: "message", data: [] };
 
   constructor(onEvent) {
@@ -188,13 +209,13 @@ export class EventParser {
 
   feed(text) {
     const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
-    this.#rest = lines.pop();
+    this.#rest = lines.pop() ?? "";
     for (const line of lines) this.#line(line);
   }
 
   #line(line) {
     if (line === "") return this.#end();
-    const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line);
+    const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line) ?? [];
     if (field === "id") this.#event.id = value;
     else if (field === "event") this.#event.name = value;
     else if (field === "data") this.#event.data.push(value);

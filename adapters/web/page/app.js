@@ -1,5 +1,5 @@
 // The page's composition root: the parts, and what goes from one to the other.
-import { Api } from "./api.js";
+import { Api, asApiError } from "./api.js";
 import { Composer, MENTION } from "./composer.js";
 import { el, forget, setText, tab, uuid } from "./dom.js";
 import { Feed } from "./feed.js";
@@ -14,6 +14,7 @@ const $ = (selector) => document.querySelector(selector);
 
 class Page {
   #sentFrom = new Map(); // which thread was open when a message was sent
+  /** @type {string | null} */
   #announced = null; // the reply whose beginning was said, and whose end will be
 
   constructor() {
@@ -65,12 +66,18 @@ class Page {
     $("#model").addEventListener("click", () => this.thread.box.write("/model "));
     $("#leave").addEventListener("click", () => this.leave());
     $(".older").addEventListener("click", () => this.#older());
-    $("#login form").addEventListener("submit", (event) => (event.preventDefault(), this.unlock()));
+    $("#login form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.unlock();
+    });
     $("#login").addEventListener("cancel", (event) => event.preventDefault());
     addEventListener("storage", ({ key }) => key === "threadline.token" && this.#signedElsewhere());
     addEventListener("popstate", () => this.route({ focus: true }));
     document.addEventListener("visibilitychange", () => this.sync.pause(document.hidden));
-    addEventListener("online", () => (this.sync.hurry(), this.outbox.hurry()));
+    addEventListener("online", () => {
+      this.sync.hurry();
+      this.outbox.hurry();
+    });
     this.channel.root.addEventListener("click", (event) => this.#clicked(event));
     this.thread.root.addEventListener("click", ({ target }) => {
       const button = target.closest("[data-action]");
@@ -112,10 +119,11 @@ class Page {
     try {
       await this.api.get("/app/session");
     } catch (refused) {
-      const unknown = refused.status === 401;
+      const { status, message } = asApiError(refused);
+      const unknown = status === 401;
       error.textContent = unknown
         ? "This server does not know that token. Those who run it can give you one."
-        : refused.message;
+        : message;
       error.hidden = false;
       return $("#token").select();
     }
@@ -224,7 +232,7 @@ class Page {
       const { answer } = await this.api.post("/app/commands", { thread, name, client_id });
       if (name !== "stop") this.#noticed({ thread, text: answer, client_id });
     } catch (error) {
-      this.thread.box.fail(error.message);
+      this.thread.box.fail(asApiError(error).message);
     } finally {
       button.disabled = false;
     }
@@ -279,7 +287,7 @@ class Page {
   #enter(id) {
     this.thread.feed.clear();
     this.thread.box.keepAs(id);
-    if (this.first?.id === id) this.state.takeThread(this.first);
+    if (this.first && this.first.id === id) this.state.takeThread(this.first);
     this.first = null;
     this.sync.readThread(id);
   }

@@ -16,7 +16,9 @@ export class Composer {
 
   /** `onSend(text)`; `offers(text)` gives suggestions; `say` announces how many there are. */
   constructor({ form, onSend, offers, say }) {
-    Object.assign(this, { form, onSend, offers, say });
+    this.onSend = onSend;
+    this.offers = offers;
+    this.say = say;
     this.box = form.querySelector("textarea");
     this.list = form.querySelector("[role=listbox]");
     this.error = form.querySelector(".error");
@@ -25,7 +27,10 @@ export class Composer {
     this.box.addEventListener("keydown", (event) => this.#key(event));
     this.box.addEventListener("blur", () => this.close());
     this.list.addEventListener("pointerdown", (event) => this.#pick(event));
-    form.addEventListener("submit", (event) => (event.preventDefault(), this.submit()));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
     this.#changed();
   }
 
@@ -123,7 +128,7 @@ export class Composer {
     const complete = found.length === 1 && found[0].text.trim() === word;
     if (!found.length || complete || caret !== this.box.value.length) return this.close();
     // A name that is typed whole comes first, though others begin with it.
-    found.sort((a, b) => (b.text.trim() === word) - (a.text.trim() === word));
+    found.sort((a, b) => Number(b.text.trim() === word) - Number(a.text.trim() === word));
     this.#range = [caret - word.length, caret];
     this.#open(found);
   }

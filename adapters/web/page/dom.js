@@ -54,6 +54,7 @@ export class Memory {
     this.storage = storage;
   }
 
+  /** @param {string} key @param {any} [otherwise] */
   get(key, otherwise = null) {
     try {
       return JSON.parse(this.storage().getItem(`threadline.${key}`)) ?? otherwise;

@@ -9,6 +9,7 @@ export class Feed {
   #stuck = true;
   #top = 0;
   #height = 0;
+  /** @type {HTMLElement | null} */
   #current = null;
 
   /**
@@ -16,7 +17,11 @@ export class Feed {
    * `onPastEnd()` is called when the reader walks down from the last message.
    */
   constructor({ scroller, list, pill, View, onPastEnd }) {
-    Object.assign(this, { scroller, list, pill, View, onPastEnd });
+    this.scroller = scroller;
+    this.list = list;
+    this.pill = pill;
+    this.View = View;
+    this.onPastEnd = onPastEnd;
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     pill.addEventListener("click", () => this.toEnd());
     list.addEventListener("keydown", (event) => this.#walk(event));
@@ -64,7 +69,7 @@ export class Feed {
     this.#follow();
   }
 
-  /** Put the focus on a message: the one with `id`, else the last. */
+  /** Put the focus on a message: the one with `id`, else the last. @param {string | null} [id] */
   focus(id = null) {
     const node = this.#views.get(id)?.node ?? this.list.lastElementChild;
     node?.focus({ preventScroll: false });
@@ -92,7 +97,10 @@ export class Feed {
 
   #updated(item, before) {
     let view = this.#views.get(item.id);
-    if (!view) this.#views.set(item.id, (view = new this.View(item)));
+    if (!view) {
+      view = new this.View(item);
+      this.#views.set(item.id, view);
+    }
     view.update(item, before);
     return view;
   }

@@ -65,7 +65,7 @@ const SHOWN_MS = 1_500;
 /** Copy buttons of messages (their Markdown) and of code blocks. */
 export function installCopying({ say, source }) {
   document.addEventListener("click", async ({ target }) => {
-    const button = target.closest("[data-copy]");
+    const button = /** @type {any} */ (target).closest("[data-copy]");
     if (!button) return;
     const code = button.dataset.copy === "code";
     await copyText(code ? button.closest("figure").querySelector("pre").textContent : source(button));

@@ -55,7 +55,10 @@ function morph(old, made) {
 function morphChildren(old, made) {
   const before = [...old.childNodes];
   const after = [...made.childNodes];
-  after.forEach((child, k) => (before[k] ? morph(before[k], child) : old.append(child)));
+  after.forEach((child, k) => {
+    if (before[k]) morph(before[k], child);
+    else old.append(child);
+  });
   for (const extra of before.slice(after.length)) extra.remove();
 }
 
@@ -77,5 +80,5 @@ const HOLDS_TEXT =
 function isLast(child) {
   const after = child.nextSibling;
   const inline = child.matches("code") && !child.parentElement.matches("pre");
-  return child.matches(HOLDS_TEXT) && !inline && !(after && after.data?.trim());
+  return child.matches(HOLDS_TEXT) && !inline && !after?.data?.trim();
 }

@@ -16,12 +16,12 @@ const LINK = /^(https?:\/\/|mailto:)/i;
 const XHTML = "http://www.w3.org/1999/xhtml";
 
 // The inert document's parser is the only place where Trusted Types ask for a policy.
-const policy = window.trustedTypes?.createPolicy("threadline-inert", { createHTML: (html) => html });
+const policy = /** @type {any} */ (window).trustedTypes?.createPolicy("threadline-inert", { createHTML: (html) => html });
 
 /** The top-level blocks of `html`, inert: nothing in them runs or loads. */
 export function parse(html) {
   const inert = new DOMParser().parseFromString(policy?.createHTML(html) ?? html, "text/html");
-  return [...inert.body.childNodes].filter((node) => node.nodeType === 1 || node.data?.trim());
+  return [...inert.body.childNodes].filter((node) => node.nodeType === 1 || node.textContent?.trim());
 }
 
 /** Where each level of heading goes: below the author's h3, without a gap. */

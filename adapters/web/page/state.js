@@ -3,7 +3,9 @@
 import { uuid } from "./dom.js";
 
 export class State {
+  /** @type {any} */
   session = null;
+  /** @type {string | null} */
   openId = null;
   older = null; // the cursor of the channel's next page upwards
   #threads = new Map();

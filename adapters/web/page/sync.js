@@ -1,5 +1,5 @@
 // Keeps the page's state in step with the server: a snapshot first, then its events, for good.
-import { EventStream, backoff } from "./api.js";
+import { EventStream, asApiError, backoff } from "./api.js";
 
 const PAGE_OF_THREADS = 50;
 const QUIET_MS = 1_500; // a shorter interruption is nobody's business
@@ -8,6 +8,7 @@ export class Sync {
   loaded = false;
   #held = []; // events that came while a snapshot was on its way
   #reading = 0;
+  /** @type {EventStream | null} */
   #stream = null;
   #lost = 0;
 
@@ -16,21 +17,28 @@ export class Sync {
    * connection is; `onBack()` when it is back; `onMissing()` when the open thread is none.
    */
   constructor({ api, state, onEvent, onChange, onLink, onBack, onMissing }) {
-    Object.assign(this, { api, state, onEvent, onChange, onLink, onBack, onMissing });
+    this.api = api;
+    this.state = state;
+    this.onEvent = onEvent;
+    this.onChange = onChange;
+    this.onLink = onLink;
+    this.onBack = onBack;
+    this.onMissing = onMissing;
   }
 
   // ── the connection ──────────────────────────────────────────────────────────────────────────
   follow() {
     this.stop();
-    this.#stream = new EventStream({
+    const stream = new EventStream({
       api: this.api,
       path: "/app/events",
       onEvent: (name, data, id) => this.#event(name, data, id),
       onOpen: () => this.#connected(),
       onLost: () => this.#disconnected(),
     });
-    this.#stream.pause(document.hidden);
-    this.#stream.run();
+    this.#stream = stream;
+    stream.pause(document.hidden);
+    stream.run();
   }
 
   stop() {
@@ -53,7 +61,7 @@ export class Sync {
         this.#connected();
         return answer;
       } catch (error) {
-        if (!error.passing) return null;
+        if (!asApiError(error).passing) return null;
         this.#disconnected();
         await new Promise((resolve) => setTimeout(resolve, backoff(n)));
       }

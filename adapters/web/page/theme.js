@@ -2,7 +2,7 @@
 // A classic script on purpose, because modules run after the page was drawn.
 "use strict";
 try {
-  const chosen = JSON.parse(localStorage.getItem("threadline.theme"));
+  const chosen = JSON.parse(localStorage.getItem("threadline.theme") ?? "null");
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
 } catch {
   // Storage can be forbidden; then the system's theme holds.
