@@ -1,10 +1,10 @@
-// Draws the OpenAPI description and tries its operations. Everything becomes text, never markup.
+// Renders the OpenAPI description and tries its operations. Everything becomes text, never markup.
 
-const TOKEN = "threadline.token"; // as the workspace keeps it, for this tab only
-/** An element that the page is known to have. */
+const TOKEN = "threadline.token"; // shared with the workspace
+/** An element that exists in the page. */
 const byId = (id) => /** @type {any} */ (document.getElementById(id));
 
-const DEPTH = 6; // an example of a shape that contains itself has to end somewhere
+const DEPTH = 6; // limits examples of recursive schemas
 
 /** An element with attributes and children; strings become text. */
 function make(name, attributes = {}, ...children) {
@@ -39,7 +39,7 @@ class Description {
     return groups;
   }
 
-  /** A value as the schema describes it. */
+  /** An example value of the schema. */
   example(schema, depth = 0) {
     const known = this.resolve(schema);
     if (depth > DEPTH) return null;
@@ -59,7 +59,7 @@ class Description {
     return Object.fromEntries(entries.map(([key, one]) => [key, this.example(one, depth + 1)]));
   }
 
-  /** A schema in a word or two. */
+  /** A short name of a schema. */
   kind(schema) {
     const known = this.resolve(schema);
     const choice = known.anyOf ?? known.oneOf;

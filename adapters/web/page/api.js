@@ -1,12 +1,12 @@
-// The server, as the page speaks with it: JSON by fetch, events by a stream that never gives up.
+// The page's client of the server: JSON requests, and an event stream that reconnects.
 import { browser } from "./dom.js";
 
-const LIMIT_MS = 20_000; // a request that takes longer is tried again
-const SILENCE_MS = 40_000; // the server says something every 15 s; after two misses it is gone
+const LIMIT_MS = 20_000; // a slower request is retried
+const SILENCE_MS = 40_000; // the server sends something every 15 s; two misses mean it is gone
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 5_000;
 
-/** An answer that is not a success. `status` is 0 when none came; `retryAfter` is in seconds. */
+/** A failed request. `status` is 0 without a response; `retryAfter` is in seconds. */
 export class ApiError extends Error {
   /** @param {number} status @param {string} message @param {number | null} [retryAfter] */
   constructor(status, message, retryAfter = null) {
@@ -21,19 +21,19 @@ export class ApiError extends Error {
   }
 }
 
-/** What was thrown, as an ApiError; a mistake of ours is one that no other attempt mends. */
+/** A thrown value as an ApiError; a programming error is one that a retry cannot fix. */
 export function asApiError(thrown) {
   return thrown instanceof ApiError ? thrown : new ApiError(400, String(thrown));
 }
 
-/** How long to wait before attempt `n` (from 0): doubling, and spread so that tabs do not meet. */
+/** Milliseconds before attempt `n` (from 0): doubled each time, with jitter between tabs. */
 export function backoff(n) {
   const most = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** n);
   return most * (0.5 + Math.random() / 2);
 }
 
 export class Api {
-  /** `onLocked` is called when the server wants another token. */
+  /** `onLocked` is called when the server requires another token. */
   constructor({ onLocked }) {
     this.onLocked = onLocked;
   }
@@ -79,7 +79,7 @@ export class Api {
   }
 }
 
-/** What an error's body says, in either of the shapes that it may have. */
+/** The sentence in an error's body, in any of its forms. */
 function sentence(body) {
   const detail = body?.detail ?? body?.error ?? body?.message;
   if (typeof detail === "string") return detail;
@@ -87,7 +87,7 @@ function sentence(body) {
   return typeof first === "string" ? first : "The server could not do this.";
 }
 
-/** The server's events, one after the other; connects again by itself, from where it was. */
+/** The server's events in order; reconnects and resumes after the last event. */
 export class EventStream {
   /** @type {string | null} */
   #last = null;
@@ -124,8 +124,8 @@ export class EventStream {
   }
 
   /**
-   * Hold no connection while nobody looks: a browser opens six to a server, and more tabs than
-   * that would wait for each other for ever. Afterwards what was missed comes first.
+   * Hold no connection while the tab is hidden: browsers open six per server, and further tabs
+   * would never connect. After the pause, missed events come first.
    */
   pause(paused) {
     this.#paused = paused;
@@ -133,7 +133,7 @@ export class EventStream {
     else this.#wake();
   }
 
-  /** Do not wait any longer: the network may be back. */
+  /** Retry now: the network may be back. */
   hurry() {
     this.#failures = 0;
     this.#wake();
@@ -195,7 +195,7 @@ export class EventStream {
   }
 }
 
-/** text/event-stream, cut into events; what is not whole yet is kept. */
+/** Splits text/event-stream into events; keeps an incomplete event until the rest arrives. */
 /** @typedef {{id: string | null, name: string, data: string[]}} RawEvent */
 
 export class EventParser {

@@ -1,10 +1,10 @@
-// The keyboard, the clipboard and the theme: what works the same everywhere in the page.
+// Keyboard shortcuts, clipboard and theme of the whole page.
 import { browser as here, copyText, isComposing } from "./dom.js";
 
 const $ = (selector) => document.querySelector(selector);
 
 // ── shortcuts ─────────────────────────────────────────────────────────────────────────────────
-/** The shortcuts of the help dialog. Those of a single key can be switched off there. */
+/** The shortcuts of the help dialog, where single-key ones can be turned off. */
 export function installKeys(page) {
   const help = $("#shortcuts");
   const single = $("#single-keys");
@@ -79,7 +79,7 @@ export function installCopying({ say, source }) {
 // ── the theme ─────────────────────────────────────────────────────────────────────────────────
 const THEMES = ["system", "light", "dark"];
 
-/** The button goes through system, light and dark; all tabs follow. */
+/** The button cycles through system, light and dark; all tabs follow. */
 export function installTheme(button) {
   const chosen = () => (THEMES.includes(here.get("theme")) ? here.get("theme") : "system");
   const show = () => {

@@ -1,5 +1,5 @@
-// What was written and is not yet at the server: kept over a reload, sent in order, tried again
-// with the same `client_id`, so that nothing is lost and nothing is said twice.
+// Unsent messages: they survive a reload, are sent in order, and retried with the same `client_id`,
+// so that no message is lost or sent twice.
 import { asApiError, backoff } from "./api.js";
 import { tab, uuid } from "./dom.js";
 
@@ -10,7 +10,7 @@ export class Outbox {
   #failures = 0;
   #wake = () => {};
 
-  /** `onChange()`; `onSent(item, answer)`; `onRefused(item, error)` when trying again is no use. */
+  /** `onChange()`; `onSent(item, answer)`; `onRefused(item, error)` if a retry cannot help. */
   constructor({ api, onChange, onSent, onRefused }) {
     this.api = api;
     this.onChange = onChange;
@@ -29,7 +29,7 @@ export class Outbox {
     return item;
   }
 
-  /** The server may be back: do not wait any longer. */
+  /** Retry now: the server may be back. */
   hurry() {
     this.#failures = 0;
     this.#wake();

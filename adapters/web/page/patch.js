@@ -1,9 +1,9 @@
-// Bring what is shown to what should be, with the fewest changes: a reader's selection, scroll
-// position and focus in a reply survive while it is being written.
+// Updates a growing reply with the fewest DOM changes, so that the reader's selection, scroll position
+// and focus survive.
 import { clean, headingLevels, parse } from "./safe.js";
 import { el } from "./dom.js";
 
-/** A reply's text in the page; only the blocks that changed are touched. */
+/** A reply's text in the page; only changed blocks are touched. */
 export class Body {
   #html = null;
   #blocks = [];
@@ -14,7 +14,7 @@ export class Body {
     this.node = el("div", { class: "text" });
   }
 
-  /** Show `html`, with a cursor at its end while it is being `writing`. */
+  /** Show `html`, with a cursor at its end while `writing`. */
   show(html, writing) {
     if (html === this.#html && writing === this.#cursor.isConnected) return;
     this.#cursor.remove();
@@ -67,7 +67,7 @@ function sameAttributes(a, b) {
   return [...a.attributes].every(({ name, value }) => b.getAttribute(name) === value);
 }
 
-/** Where the next word will appear. */
+/** The element where the next word will appear. */
 function lastPlace(root) {
   let place = root;
   while (place.lastElementChild && isLast(place.lastElementChild)) place = place.lastElementChild;
