@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from bot.replies.markdown.inline import Span, read
-from bot.replies.paging.pieces import Piece, pieces
+from bot.replies.markdown.inline import Span, parse_inline
+from bot.replies.markdown.segments import Segment, split_segments
 
-KEPT = 512  # pieces of replies; a growing one differs in its last piece only
+KEPT = 512  # pieces of replies; a growing one differs in its last segment only
 
 # How a terminal switches each on and off (ECMA-48, Select Graphic Rendition).
 _STYLES = {
@@ -25,17 +25,17 @@ _STYLES = {
 
 def styled(markdown: str) -> str:
     """`markdown` with its emphasis as a terminal shows it."""
-    return "".join(map(_piece, pieces(markdown)))
+    return "".join(map(_render_segment, split_segments(markdown)))
 
 
-def _piece(piece: Piece) -> str:
-    return piece.text if piece.code else _styled(piece.text)
+def _render_segment(segment: Segment) -> str:
+    return segment.text if segment.code else _styled(segment.text)
 
 
 @lru_cache(KEPT)
 def _styled(text: str) -> str:
     edits: dict[int, tuple[int, str]] = {}
-    for span in read(text, ended=True).spans:
+    for span in parse_inline(text, ended=True).spans:
         edits.update(_edits(span))
     parts, at = [], 0
     for start in sorted(edits):

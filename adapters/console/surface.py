@@ -11,7 +11,7 @@ from adapters.console.styles import styled
 from bot.domain.replies import Frame, Limit, Request, Shown
 from bot.domain.turns import Claim, PageRecord
 from bot.ports.platform import Grants
-from bot.replies.plan import Render, carried_out, plan_by_appends
+from bot.replies.plan import Render, apply_request, plan_by_appends
 
 # A terminal has no limit to a message; one page keeps the whole reply in one piece.
 NO_LIMIT = sys.maxsize
@@ -114,7 +114,7 @@ class ConsoleSurface:
         """Write it."""
         self._out.write(request.text)
         self._out.flush()
-        return carried_out(shown, request, message_id=self._message_id)
+        return apply_request(shown, request, message_id=self._message_id)
 
     async def close(self) -> None:
         """The answer's last line ends."""
@@ -132,7 +132,7 @@ class PipeSurface(ConsoleSurface):
     async def perform(self, request: Request, shown: Shown) -> Shown:
         """Write it, but for what comes with the reply's end."""
         if request.final:
-            return carried_out(shown, request, message_id=self._message_id)
+            return apply_request(shown, request, message_id=self._message_id)
         return await super().perform(request, shown)
 
     async def close(self) -> None:

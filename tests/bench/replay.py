@@ -21,7 +21,7 @@ from bot.domain.errors import Throttled
 from bot.domain.replies import Action, Control, FileRules, Frame, Limit, Request, Shown
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
-from bot.replies.plan import carried_out, plan_by_edits
+from bot.replies.plan import apply_request, plan_by_edits
 from bot.replies.publisher import Publisher
 from bot.replies.ratelimit.limiter import Pacer
 from bot.replies.stream_plan import plan_by_streams
@@ -100,7 +100,7 @@ class Surface:
         await self.clock.sleep(self.rtt / 2)
         now = self.clock.monotonic()
         self.windows.take(now, request.scopes)
-        after = carried_out(shown, request, message_id=f"m{request.page}", channel="c")
+        after = apply_request(shown, request, message_id=f"m{request.page}", channel="c")
         text = next((page.text for page in after.pages if page.number == request.page), "")
         self.versions.append(Version(now, str(request.page), text or ""))
         await self.clock.sleep(self.rtt / 2)
@@ -234,7 +234,7 @@ async def _reply(
             await clock.sleep(max(0.0, start + at - clock.monotonic()))
             reply.write(text)
         reply.finish()
-        await reply.settled()
+        await reply.wait_until_shown()
 
 
 # ── the table ─────────────────────────────────────────────────────────────────────────────────

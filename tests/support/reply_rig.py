@@ -48,7 +48,7 @@ class Stage:
 
     async def whole(self, reply: Publisher, seconds: float = 60.0) -> None:
         """Let the finished reply settle, at most so long; raises what `settled` raises."""
-        settled = asyncio.create_task(reply.settled())
+        settled = asyncio.create_task(reply.wait_until_shown())
         await settle()
         while not settled.done() and seconds > 0:
             await self.clock.advance(0.25)

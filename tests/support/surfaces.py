@@ -12,7 +12,7 @@ from bot.domain.replies import Action, Control, File, FileRules, Frame, Request,
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
 from bot.ports.platform import Grants
-from bot.replies.plan import carried_out, plan_by_edits
+from bot.replies.plan import apply_request, plan_by_edits
 
 
 class Measured:
@@ -177,7 +177,7 @@ class FakeSurface:
         message_id = self._apply(request)
         if fault is not None:
             raise fault
-        return carried_out(shown, request, message_id=message_id, channel=self.channel)
+        return apply_request(shown, request, message_id=message_id, channel=self.channel)
 
     def _apply(self, request: Request) -> str:
         now = self._clock.monotonic()

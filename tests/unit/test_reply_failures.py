@@ -8,7 +8,7 @@ import pytest
 
 from bot.domain.errors import Gone, LostOwnership, Refused, StoreUnavailable, Throttled, Unsettled
 from bot.domain.replies import Action, Request
-from bot.replies.ledger import GRACE
+from bot.replies.ledger import COMMIT_WAIT
 from tests.support.clock import settle
 from tests.support.reply_rig import Stage
 from tests.support.surfaces import Measured, other_tasks
@@ -102,7 +102,7 @@ async def test_a_platform_that_fails_for_long_is_given_up() -> None:
         reply.finish("one two")
         with pytest.raises(Unsettled):
             await stage.whole(reply, 60)
-        assert reply.gone
+        assert reply.failed
     assert len(stage.surface.requests) < 12
     await settle()
     assert not other_tasks()
@@ -117,12 +117,12 @@ async def test_gone() -> None:
         stage.surface.faults = [Gone("channel deleted")]
         reply.write(" two")
         await stage.clock.advance(1.1)
-        assert reply.gone
+        assert reply.failed
         reply.write(" three")
         reply.note("x")
         reply.finish("one two three")
         with pytest.raises(Gone):
-            await reply.settled()
+            await reply.wait_until_shown()
     assert reply.text == "one two"
     assert stage.surface.closed == 1
 
@@ -135,7 +135,7 @@ async def test_a_place_that_cannot_be_had() -> None:
         reply.write("one")
         await stage.clock.advance(5)
         with pytest.raises(Gone):
-            await reply.settled()
+            await reply.wait_until_shown()
     assert stage.surface.opened == 3
     assert stage.surface.requests == []
 
@@ -168,7 +168,7 @@ async def test_a_refused_final_text_leaves_the_word_to_the_turn() -> None:
         reply.finish("one two")
         with pytest.raises(Refused):
             await stage.whole(reply)
-        assert not reply.gone
+        assert not reply.failed
         reply.finish("Something went wrong.")
         await stage.whole(reply)
     assert stage.reading == ["Something went wrong."]
@@ -188,7 +188,7 @@ async def test_lost_ownership_stops_at_once(after: int) -> None:
         reply.finish("Another paragraph.\n\n" * 8)
         with pytest.raises(LostOwnership):
             await stage.whole(reply)
-        assert reply.gone
+        assert reply.failed
         await stage.clock.advance(60)
     assert len(stage.surface.requests) <= before + 1 + after
     assert not any(request.final and request.page > after for request in stage.surface.requests)
@@ -216,7 +216,7 @@ async def test_a_ledger_that_fails_for_long_gives_nothing_up() -> None:
         reply.write("one")
         await stage.clock.advance(600)
         assert stage.reading == []
-        assert not reply.gone
+        assert not reply.failed
         reply.write(" two")
         await stage.clock.advance(60)
         assert stage.reading == ["one two"]
@@ -228,7 +228,7 @@ async def test_what_is_on_the_screen_goes_on_growing_while_the_ledger_fails() ->
     """A page that was posted is recorded afterwards: it could be found again without."""
     stage = Stage()
     async with stage.publisher() as reply:
-        await reply._delivery.book.intend(0)
+        await reply._delivery.ledger.intend(0)
         stage.ledger.faults = [StoreUnavailable("locked")] * 5
         reply.write("one")
         await settle()
@@ -238,7 +238,7 @@ async def test_what_is_on_the_screen_goes_on_growing_while_the_ledger_fails() ->
         assert stage.reading == ["one two"]
         assert stage.ledger.pages == {0: None}
         reply.finish("one two three")
-        whole = asyncio.create_task(reply.settled())
+        whole = asyncio.create_task(reply.wait_until_shown())
         await stage.clock.advance(1.2)
         assert stage.reading == ["one two three"]
         assert not whole.done(), "the turn would end with a page that nobody knows of"
@@ -259,17 +259,17 @@ async def test_a_slow_commit_does_not_hold_the_words_that_follow() -> None:
         async with asyncio.timeout(10):
             while stage.reading != ["one two"]:
                 await stage.clock.advance(0.2)
-                await asyncio.sleep(GRACE / 5)
+                await asyncio.sleep(COMMIT_WAIT / 5)
         assert stage.ledger.pages == {0: None}
         reply.finish("one two three")
-        whole = asyncio.create_task(reply.settled())
+        whole = asyncio.create_task(reply.wait_until_shown())
         await stage.clock.advance(1.2)
         assert not whole.done(), "the turn would end with a page that is not in the ledger"
         stage.ledger.slow.set()
         async with asyncio.timeout(10):
             while not whole.done():
                 await stage.clock.advance(0.2)
-                await asyncio.sleep(GRACE / 5)
+                await asyncio.sleep(COMMIT_WAIT / 5)
     assert stage.reading == ["one two three"]
     assert stage.ledger.pages == {0: "m1"}
 
@@ -277,7 +277,7 @@ async def test_a_slow_commit_does_not_hold_the_words_that_follow() -> None:
 async def test_a_reply_that_is_left_while_its_ledger_fails_leaves_no_task() -> None:
     stage = Stage()
     async with stage.publisher() as reply:
-        await reply._delivery.book.intend(0)
+        await reply._delivery.ledger.intend(0)
         stage.ledger.faults = [StoreUnavailable("locked")] * 100
         reply.write("one")
         await stage.clock.advance(5)
@@ -289,7 +289,7 @@ async def test_a_reply_that_is_left_while_its_ledger_fails_leaves_no_task() -> N
 async def test_a_newer_attempt_is_noticed_also_by_what_was_to_be_recorded_later() -> None:
     stage = Stage()
     async with stage.publisher() as reply:
-        await reply._delivery.book.intend(0)
+        await reply._delivery.ledger.intend(0)
         stage.ledger.faults = [StoreUnavailable("locked")] * 2
         reply.write("one")
         await settle()

@@ -187,7 +187,7 @@ def test_files_that_are_refused_become_pages() -> None:
     document = Document(Measured(300), RULES)
     document.write(text)
     assert any(page.file for page in frame_of(document).pages)
-    document.without_files()
+    document.disable_files()
     document.finish()
     assert frame_of(document).pages == whole(text, Measured(300))
 

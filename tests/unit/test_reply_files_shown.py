@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.domain.errors import Unsettled
 from bot.domain.replies import Action, Control, File, FileRules, Frame, Page, Shown, ShownPage
-from bot.replies.plan import carried_out, controls_of, plan_by_edits, visible_end
+from bot.replies.plan import apply_request, page_controls, plan_by_edits, visible_length
 from tests.support.clock import settle
 from tests.support.reply_rig import Stage
 from tests.support.surfaces import Measured
@@ -119,7 +119,7 @@ def test_what_this_attempt_showed_goes_when_nothing_is_behind() -> None:
     removed = []
     while (request := plan(shown, whole)) is not None:
         removed.append((request.action, request.page))
-        shown = carried_out(shown, request)
+        shown = apply_request(shown, request)
     assert removed == [(Action.REMOVE, 2), (Action.REMOVE, 1)]
     found = Shown((ShownPage(0, "m0", "c", "x", 1, True), ShownPage(1, "m1", "c", None)))
     assert plan(found, whole) is None
@@ -131,7 +131,7 @@ def test_a_file_counts_as_a_difference() -> None:
     shown, requests = Shown(), []
     while (request := plan(shown, wanted)) is not None:
         requests.append(request)
-        shown = carried_out(shown, request, message_id=f"m{request.page}", channel="c")
+        shown = apply_request(shown, request, message_id=f"m{request.page}", channel="c")
     assert [request.file for request in requests] == [None, FILE]
     other = Frame((page("a", 0), page("caption", 1, file=File("code.py", "x"))), final=True)
     assert plan(shown, other).action is Action.EDIT
@@ -142,9 +142,9 @@ def test_controls_are_never_beside_a_file() -> None:
     controls = (Control.RETRY,)
     pages = (page("a", 0), page("caption", 1, file=FILE))
     frame = Frame(pages, final=True, controls=controls)
-    assert [controls_of(frame, number) for number in (0, 1)] == [controls, ()]
+    assert [page_controls(frame, number) for number in (0, 1)] == [controls, ()]
     growing = Frame(pages, final=False, controls=controls)
-    assert [controls_of(growing, number) for number in (0, 1)] == [(), ()]
+    assert [page_controls(growing, number) for number in (0, 1)] == [(), ()]
 
 
 def test_provisional_pages_are_seen() -> None:
@@ -152,5 +152,5 @@ def test_provisional_pages_are_seen() -> None:
     frame = Frame((page("a", 0, provisional=True), page("b", 1, provisional=True)), final=False)
     shown = Shown()
     while (request := plan(shown, frame)) is not None:
-        shown = carried_out(shown, request, message_id="m", channel="c")
-    assert visible_end(shown) == 2
+        shown = apply_request(shown, request, message_id="m", channel="c")
+    assert visible_length(shown) == 2

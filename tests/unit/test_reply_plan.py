@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from bot.domain.replies import Action, Control, Frame, Page, Request, Shown, ShownPage
 from bot.replies.plan import (
-    carried_out,
-    controls_of,
-    forgotten,
+    apply_request,
+    cache_rendering,
+    forget_text,
+    page_controls,
     plan_by_appends,
     plan_by_edits,
-    remembering,
-    visible_end,
+    visible_length,
 )
 
 
@@ -42,7 +42,7 @@ def until_shown(shown: Shown, to: Frame, plan=edits) -> tuple[Shown, list[Reques
     requests = []
     while (request := plan(shown, to)) is not None:
         requests.append(request)
-        shown = carried_out(shown, request, message_id=f"m{request.page}", channel="c")
+        shown = apply_request(shown, request, message_id=f"m{request.page}", channel="c")
         assert len(requests) < 50, "planning comes to no end"
     return shown, requests
 
@@ -51,7 +51,7 @@ def test_a_page_is_posted_then_edited() -> None:
     """The first text is a post, the next an edit of that message, and the same text nothing."""
     request = edits(Shown(), frame("one"))
     assert request == Request(Action.POST, 0, ("post:0",), text="ONE", end=3)
-    shown = carried_out(Shown(), request, message_id="m0", channel="c")
+    shown = apply_request(Shown(), request, message_id="m0", channel="c")
     assert shown.pages == (ShownPage(0, "m0", "c", "ONE", end=3),)
     assert edits(shown, frame("one")) is None
     changed = edits(shown, frame("one two"))
@@ -82,7 +82,7 @@ def test_a_page_is_cut_back_once_the_next_one_has_its_text() -> None:
         (Action.POST, 1),
         (Action.EDIT, 0),
     ]
-    assert visible_end(shown) == len("one two three four")
+    assert visible_length(shown) == len("one two three four")
     _, requests = until_shown(shown, frame("one", final=True))
     assert [(request.action, request.page) for request in requests] == [
         (Action.EDIT, 0),
@@ -104,14 +104,14 @@ def test_controls_are_under_the_last_page() -> None:
 def test_a_page_of_unknown_text_is_rewritten() -> None:
     """After recovery nobody knows what a page says: it is written anew, the same text included."""
     shown, _ = until_shown(Shown(), frame("one"))
-    request = edits(forgotten(shown, 0), frame("one"))
+    request = edits(forget_text(shown, 0), frame("one"))
     assert request is not None and request.action is Action.EDIT
 
 
 def test_surplus_pages_go_when_the_reply_is_final() -> None:
     """While it grows they stay: it may still need them; at the end the last goes first."""
     shown, _ = until_shown(Shown(), frame("one", "two", "three"))
-    assert edits(forgotten(shown, 2), frame("one")) == edits(shown, frame("one"))
+    assert edits(forget_text(shown, 2), frame("one")) == edits(shown, frame("one"))
     _, requests = until_shown(shown, frame("one", final=True))
     assert [(request.action, request.page) for request in requests] == [
         (Action.REMOVE, 2),
@@ -167,15 +167,15 @@ def test_appending_another_text() -> None:
 def test_what_is_seen_has_no_gap() -> None:
     """Text counts as seen up to the first page of which nobody knows what it says."""
     shown, _ = until_shown(Shown(), frame("one", "two", "three"))
-    assert visible_end(shown) == len("onetwothree")
-    assert visible_end(forgotten(shown, 1)) == len("one")
-    assert visible_end(forgotten(shown, 0)) == 0
+    assert visible_length(shown) == len("onetwothree")
+    assert visible_length(forget_text(shown, 1)) == len("one")
+    assert visible_length(forget_text(shown, 0)) == 0
 
 
 def test_remembering() -> None:
     """What was rendered is not rendered again, as long as it is among the newest."""
     calls: list[str] = []
-    render = remembering(lambda text: calls.append(text) or text, most=2)  # type: ignore[func-returns-value]
+    render = cache_rendering(lambda text: calls.append(text) or text, most=2)  # type: ignore[func-returns-value]
     for text in ("a", "a", "b", "a", "c", "a", "b"):
         assert render(text) == text
     assert calls == ["a", "b", "c", "b"]
@@ -185,5 +185,5 @@ def test_page_sealed_while_the_reply_goes_on_carries_no_controls() -> None:
     """It will not be the last one: a button there would cost an edit to take it away again."""
     sealed = Page("first page", "first page", 0, 10, sealed=True)
     growing = Frame((sealed,), final=False, controls=(Control.STOP,))
-    assert controls_of(growing, 0) == ()
-    assert controls_of(replace(growing, final=True), 0) == (Control.STOP,)
+    assert page_controls(growing, 0) == ()
+    assert page_controls(replace(growing, final=True), 0) == (Control.STOP,)

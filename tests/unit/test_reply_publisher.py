@@ -9,7 +9,7 @@ import pytest
 from bot.domain.errors import Unsettled
 from bot.domain.replies import Action, Control, Limit, Priority
 from bot.domain.turns import PageRecord
-from bot.replies.delivery import LANDED
+from bot.replies.delivery import IN_FLIGHT_SECONDS
 from bot.replies.publisher import Publisher
 from tests.support.clock import settle
 from tests.support.reply_rig import FENCE, Stage
@@ -116,7 +116,7 @@ async def test_a_note_until_the_first_text() -> None:
         await stage.whole(reply)
     assert stage.reading == ["Here.\n\n*Stopped.*"]
     assert reply.first_visible_at == pytest.approx(stage.clock.monotonic() - 1, abs=0.3)
-    assert reply.whole_at is not None
+    assert reply.complete_at is not None
 
 
 async def test_a_note_of_a_reply_without_text() -> None:
@@ -198,10 +198,10 @@ async def test_a_post_that_was_on_its_way_when_its_process_died_is_not_made_twic
     stage = Stage()
     async with stage.publisher(pages=(PageRecord(0, None),)) as reply:
         reply.write("New")
-        await stage.clock.advance(LANDED / 2)
+        await stage.clock.advance(IN_FLIGHT_SECONDS / 2)
         assert stage.reading == []
         stage.surface.platform.post(0, "Old", stage.clock.monotonic())
-        await stage.clock.advance(LANDED)
+        await stage.clock.advance(IN_FLIGHT_SECONDS)
         assert stage.reading == ["New"]
         reply.finish("New text")
         await stage.whole(reply)
@@ -219,7 +219,7 @@ async def test_what_lands_late_and_is_not_needed_any_more_goes(lands: bool) -> N
     pages = (PageRecord(0, "m1", "c1"), PageRecord(1, None))
     async with stage.publisher(pages=pages) as reply:
         reply.finish("New text")
-        await stage.clock.advance(LANDED / 2)
+        await stage.clock.advance(IN_FLIGHT_SECONDS / 2)
         if lands:
             stage.surface.platform.post(1, "Old page two", stage.clock.monotonic())
         await stage.whole(reply)
@@ -302,7 +302,7 @@ async def test_a_close_that_hangs_is_left() -> None:
     async def turn() -> None:
         async with stage.publisher(close_limit=10.0) as reply:
             reply.finish("one")
-            await reply.settled()
+            await reply.wait_until_shown()
 
     task = asyncio.create_task(turn())
     await stage.clock.advance(9)
@@ -322,4 +322,4 @@ async def test_writing_is_cheap() -> None:
             reply.write("word ")
         assert reply._document.frame == frames
         assert reply.text == "word " * 10_000
-        assert len(reply._ages._marks) <= 1_024
+        assert len(reply._content._ages._marks) <= 1_024

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bot.domain.replies import Action, Control, Frame, Page, Request, Shown
 from bot.replies.paging.document import Document
-from bot.replies.plan import carried_out
+from bot.replies.plan import apply_request
 from bot.replies.stream_plan import plan_by_streams
 from tests.support.surfaces import Measured
 
@@ -48,7 +48,7 @@ class Platform:
             assert page not in self.texts
             assert not self.streaming, "one stream of a reply at a time"
         self._apply(action, page, request.text)
-        return carried_out(shown, request, message_id=f"m{page}", channel="c")
+        return apply_request(shown, request, message_id=f"m{page}", channel="c")
 
     def _apply(self, action: Action, page: int, text: str) -> None:
         if action is Action.REMOVE:
