@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.console.styles import styled
+from adapters.console.styles import style_emphasis
 from adapters.console.surface import ConsoleRenderer
 from adapters.discord.render import DiscordRenderer
 from adapters.slack.mrkdwn import Mrkdwn
@@ -340,7 +340,7 @@ def test_underscores_of_an_address_are_no_emphasis(address: str, around: str) ->
     assert f'<a href="{address.replace("&", "&amp;")}"' in html_of(text)
     assert address in DISCORD.render(text)
     assert address.replace("&", "&amp;") in Mrkdwn().convert(text)
-    assert address in styled(text)
+    assert address in style_emphasis(text)
 
 
 @pytest.mark.parametrize("more", ["init__.py now", ".", "x_", "_", "?a=_b"])
@@ -382,14 +382,14 @@ def test_tasks_have_boxes_on_the_page() -> None:
 
 
 def test_a_terminal_shows_emphasis_and_leaves_code_alone() -> None:
-    shown = ConsoleRenderer(styled).render("**注意：**请 `**c**`\n\n```\n**x**\n```")
+    shown = ConsoleRenderer(style_emphasis).render("**注意：**请 `**c**`\n\n```\n**x**\n```")
     assert shown == "\x1b[1m注意：\x1b[22m请 `**c**`\n\n```\n**x**\n```"
 
 
 @settings(quickly, max_examples=25)
 @given(_DOCUMENTS, st.lists(st.integers(1, 25), min_size=1, max_size=4))
 def test_a_terminals_text_only_grows(document: Part, sizes: list[int]) -> None:
-    renderer = ConsoleRenderer(styled)
+    renderer = ConsoleRenderer(style_emphasis)
     seen = frames(chunked(document[0], sizes), renderer)
     final = renderer.render(seen[-1].pages[0].text)
     for frame in seen[:-1]:
@@ -443,7 +443,7 @@ UNKIND = (
 @pytest.mark.parametrize("piece", UNKIND)
 def test_no_text_takes_long(piece: str) -> None:
     """Twice the text costs about twice the steps, in every parser and renderer."""
-    for render in (html_of.__wrapped__, DISCORD.render, SLACK.render, styled, _mended):
+    for render in (html_of.__wrapped__, DISCORD.render, SLACK.render, style_emphasis, _mended):
         short, long = (_calls(render, (piece * size)[:size]) for size in (800, 1_600))
         assert long < 2.8 * short + 2_000, render
 
