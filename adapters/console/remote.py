@@ -22,7 +22,7 @@ from adapters.console.surface import ConsoleRenderer, Output
 from bot.domain.errors import AnswerFailed, ThreadlineError
 from bot.domain.records import thread_id
 
-# Namespace of the ids of first messages: the same conversation name always leads to the same thread.
+# Namespace of first messages' ids: the same name always leads to the same thread.
 _NAMES = uuid.UUID("f1f0a1d4-3a53-4f0e-9d4b-6b6a5d0c7b11")
 UNFINISHED = frozenset({"writing", "queued"})
 REQUEST_SECONDS = 20.0
@@ -144,8 +144,8 @@ class RemoteChat:
                 answer = await response.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Unreachable(
-                f"Threadline is already running but does not answer at {self._origin}: set HTTP_PORT "
-                "to the port it listens on, or stop it first."
+                f"Threadline is already running but does not answer at {self._origin}: set "
+                "HTTP_PORT to the port it listens on, or stop it first."
             ) from error
         if response.status != 200:
             raise Unreachable(f"The running Threadline refused: {_reason(answer)}")

@@ -101,7 +101,7 @@ class ConsoleSurface:
         """The reply's place is the line below the question."""
 
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
-        """Nothing: an earlier process wrote to another terminal, so this one gets the whole reply."""
+        """Nothing: an earlier process wrote to another terminal, so the reply starts over."""
         return Shown()
 
     def plan(self, shown: Shown, frame: Frame) -> Request | None:

@@ -29,7 +29,7 @@ from tests.bench import age, bound
 from tests.bench.age import Aged, Version, aged, percentile
 from tests.bench.table import show
 from tests.support.clock import ManualClock
-from tests.support.surfaces import FakeLedger, Measured
+from tests.support.surfaces import FakeLedger, PlainRenderer
 
 TOKENS, RATE, JITTER = 800, 40.0, 0.5
 PAGE_BORDER = 400
@@ -69,7 +69,7 @@ class Surface:
     scopes: Callable[[Action, int], tuple[str, ...]]
     rtt: float
     streams: bool | None = None
-    renderer: Measured = field(default_factory=Measured)
+    renderer: PlainRenderer = field(default_factory=PlainRenderer)
     files: FileRules | None = None
     says_working: bool = False
     versions: list[Version] = field(default_factory=list)
@@ -182,7 +182,7 @@ async def replay(
             scopes=_scopes(platform, number),
             rtt=rtt,
             streams=platform.streams,
-            renderer=Measured(platform.measure),
+            renderer=PlainRenderer(platform.measure),
         )
         for number in range(count)
     ]
