@@ -28,9 +28,6 @@ class Content:
         self._note = ""
         self._noted_at = 0.0
 
-    def __len__(self) -> int:
-        return len(self.document)
-
     def write(self, text: str) -> None:
         """Append `text` to the document."""
         self.document.write(text)
@@ -47,7 +44,7 @@ class Content:
         self._ages.wrote(len(self.document), self._now())
 
     def mark_seen(self, shown: Shown) -> None:
-        """Text on the screen no longer counts for the age."""
+        """Stop counting the text on the screen as unseen."""
         self._ages.saw(visible_length(shown))
 
     def frame(self) -> Frame:

@@ -86,7 +86,7 @@ class LedgerWriter:
             await self._start_writing()
 
     async def record(self) -> None:
-        """As `record_shown`, and from now on remove entries of pages not on the screen."""
+        """Like `record_shown`, and from now on remove entries of pages not on the screen."""
         self._removes_shown = True
         await self.record_shown()
 

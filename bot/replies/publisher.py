@@ -74,7 +74,7 @@ class Publisher:
         self._content = Content(self._document, clock.monotonic)
         self._changed = asyncio.Event()
         self._refused: tuple[Request, Refused] | None = None
-        self._offer: asyncio.Task[Request | None] | None = None
+        self._pending_grant: asyncio.Task[Request | None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.Future[None] | None = None
         self._stake = Stake(over=True)
@@ -106,7 +106,7 @@ class Publisher:
         self._changed.set()
 
     def note_working(self, text: str) -> None:
-        """As `note`, unless the platform itself shows that the bot is working."""
+        """Like `note`, but only if the platform itself does not show that the bot is working."""
         if not self._surface.says_working:
             self.note(text)
 
@@ -122,8 +122,8 @@ class Publisher:
         if self._end is not None and self._end.done():
             self._end = asyncio.get_running_loop().create_future()
         self._changed.set()
-        if self._offer is not None:
-            self._offer.cancel()  # an interim edit waits longer than a final one
+        if self._pending_grant is not None:
+            self._pending_grant.cancel()  # an interim edit waits longer than a final one
 
     async def wait_until_shown(self) -> None:
         """Wait until the finished reply is on the screen.
@@ -250,16 +250,16 @@ class Publisher:
     async def _next_request(self) -> Request | None:
         """Wait until the next request may be sent; None if there is nothing to send."""
         await self._intend_next_page()
-        self._offer = asyncio.create_task(self._grant())
+        self._pending_grant = asyncio.create_task(self._grant())
         try:
-            return await self._offer
+            return await self._pending_grant
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if current is None or current.cancelling() or not self._document.final:
                 raise
             return await self._grant()
         finally:
-            self._offer = None
+            self._pending_grant = None
 
     async def _grant(self) -> Request | None:
         return await self._surface.grants.grant(self._plan, self._priority, self._stake)
@@ -280,7 +280,7 @@ class Publisher:
             return
         except Refused as error:
             log.warning("the platform refused a page", page=request.page, error=str(error))
-            if request.action is Action.REMOVE:  # the page stays; the reply ends all the same
+            if request.action is Action.REMOVE:  # the page stays, and the reply ends anyway
                 self._delivery.shown = apply_request(self._delivery.shown, request)
             else:
                 self._refused = (request, error)

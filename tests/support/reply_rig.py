@@ -15,15 +15,15 @@ from tests.support.surfaces import FakeLedger, FakeSurface
 FENCE = Fence(turn=7, attempt=1)
 
 
-def a_second(scope: str) -> Limit | None:
-    """One edit per second in a channel; no limit elsewhere."""
+def one_edit_per_second(scope: str) -> Limit | None:
+    """One edit per second in a channel; elsewhere no limit."""
     return Limit(5, 5.0, spacing=1.0) if scope.startswith("channel") else None
 
 
 class ReplyRig:
-    """The parts around a publisher; `publisher()` creates one."""
+    """A publisher's fake environment; `publisher()` creates a publisher in it."""
 
-    def __init__(self, limits: Callable[[str], Limit | None] = a_second) -> None:
+    def __init__(self, limits: Callable[[str], Limit | None] = one_edit_per_second) -> None:
         self.clock = ManualClock()
         self.pacer = Pacer(limits, self.clock)
         self.surface = FakeSurface(grants=self.pacer, clock=self.clock)

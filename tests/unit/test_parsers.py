@@ -1,7 +1,7 @@
 """Parsers of texts from people, models and platforms take linear time.
 
-`test_patterns` tests single patterns. Markdown renderers have separate tests: pages or threads bound
-their cost.
+Single patterns are in `test_patterns`. Markdown renderers have separate tests: pages or threads
+bound their cost.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ SIZES = {
     "bot/llm/learned.py": 4_000,
     "bot/replies/markdown/fences.py:_OPENING": 2_000,  # the head of a page
 }
-# Patterns for migrations' own files, not for texts of people, models or platforms.
+# Patterns for migration files, not for texts of people, models or platforms.
 TRUSTED = {"bot/store/migrate.py"}
 
 METHODS = {

@@ -76,7 +76,7 @@ def test_without_rules_all_code_is_text() -> None:
 
 
 def test_a_block_that_is_too_large_for_a_file_stays_text() -> None:
-    """Even if that is known late: the pages were not sealed."""
+    """The size is known late, but the pages were not sealed yet."""
     pages = pages_of(fenced(CODE * 3), FileRules(from_pages=3, most_bytes=1_000))
     assert pages == final_pages(fenced(CODE * 3), PlainRenderer(300))
 
@@ -125,7 +125,7 @@ INDENTED = "def f():\n    if x:\n\n        return 1\n" + CODE.replace("line", " 
     "around", ["", "> ", "- ", "1. ", "> 1. ", "- > ", "   ", "- a\n\n    - b\n\n      "]
 )
 def test_the_file_holds_exactly_the_code(around: str, code: str) -> None:
-    """Without the containers' markers and indentation, with the code's own."""
+    """Without the containers' markers and indentation, but with the code's indentation."""
     before, _, first = around.rpartition("\n")
     further = first if set(first) <= {">", " "} else first.replace("-", " ").replace("1.", "  ")
     lines = fenced(code).split("\n")
@@ -135,7 +135,7 @@ def test_the_file_holds_exactly_the_code(around: str, code: str) -> None:
 
 
 def test_a_very_long_line_is_whole_in_the_file() -> None:
-    """Though every page shown before splits it."""
+    """Every page shown before the file splits the line."""
     line = '{"a": [' + "1, " * 600 + "  0]}"
     pages = pages_of(f"Data:\n\n```json\n{line}\n```\n\nDone.")
     assert only_file(pages) == ("data.json", line + "\n")
@@ -276,7 +276,7 @@ def test_answers_have_the_same_pages_and_files_in_any_chunks(
 def test_generated_documents_have_the_same_pages_and_files_in_any_chunks(
     text: str, sizes: list[int], renderer: PlainRenderer, from_pages: int
 ) -> None:
-    """And every file holds its code block."""
+    """Every file holds its code block."""
     rules = FileRules(from_pages, 10**6)
     expected = final_pages(text, renderer, rules)
     check_final(text, expected, renderer)

@@ -60,7 +60,7 @@ async def test_a_file_is_uploaded_once() -> None:
 
 
 async def test_a_short_block_keeps_its_provisional_pages() -> None:
-    rig, code = rig(), "".join(CODE.splitlines(keepends=True)[:30])
+    rig, code = file_rig(), "".join(CODE.splitlines(keepends=True)[:30])
     async with rig.publisher() as reply:
         await grow(rig, reply, f"```python\n{code}```\n\nDone.")
         reply.finish()

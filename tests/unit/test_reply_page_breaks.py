@@ -199,7 +199,7 @@ def test_stable_text_only_grows() -> None:
 
 # ── ages ──────────────────────────────────────────────────────────────────────────────────────
 def test_the_age_is_that_of_the_oldest_unseen_text() -> None:
-    """It is never too young, and its memory is bounded."""
+    """The age never understates, and its memory is bounded."""
     ages = Ages()
     assert ages.oldest(5.0) == 5.0
     ages.wrote(10, 1.0)

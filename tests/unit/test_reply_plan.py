@@ -73,11 +73,13 @@ def test_pages_are_posted_in_order() -> None:
 
 
 def test_a_page_is_shortened_once_the_next_one_shows_the_text() -> None:
-    """No text disappears while people read it, and none stays twice."""
+    """No text disappears while people read it, and none is shown twice in the end."""
     shown, _ = until_shown(Shown(), frame("one two three"))
-    cut = frame("one two ", "three four")
-    assert edits(shown, Frame(cut.pages[:1], final=False)) is None  # the next page has no text yet
-    shown, requests = until_shown(shown, cut)
+    split = frame("one two ", "three four")
+    assert (
+        edits(shown, Frame(split.pages[:1], final=False)) is None
+    )  # the next page has no text yet
+    shown, requests = until_shown(shown, split)
     assert [(request.action, request.page) for request in requests] == [
         (Action.POST, 1),
         (Action.EDIT, 0),
@@ -120,7 +122,7 @@ def test_surplus_pages_are_removed_when_the_reply_is_final() -> None:
 
 
 def test_a_reply_without_text_posts_nothing() -> None:
-    """It removes pages from before."""
+    """It removes earlier pages."""
     assert edits(Shown(), Frame((), final=True)) is None
     assert edits(Shown(), frame("  ")) is None
     shown, _ = until_shown(Shown(), frame("one"))

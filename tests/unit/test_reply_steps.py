@@ -81,10 +81,10 @@ def all_steps(text: str, renderer: PlainRenderer) -> list[int]:
 
 @pytest.mark.parametrize("name", WORST)
 def test_the_cost_is_linear_in_the_length(name: str) -> None:
-    """And no step grows with the document."""
+    """No step grows with the document."""
     short, long = Counted(LIMIT), Counted(LIMIT)
     half, whole = all_steps(CASES[name][:12_000], short), all_steps(CASES[name][:24_000], long)
-    assert sum(whole) < 3.5 * sum(half)  # and four times would be quadratic
+    assert sum(whole) < 3.5 * sum(half)  # a quadratic cost would be four times as high
     assert long.rendered < 3.5 * short.rendered
     assert max(whole) < 1.5 * max(half) + 1_000
 
@@ -92,7 +92,7 @@ def test_the_cost_is_linear_in_the_length(name: str) -> None:
 # A fence of 24,000 backticks is longer than a page, and every break would close it.
 @pytest.mark.parametrize("name", sorted({*WORST} - {"backticks"}))
 def test_a_page_is_rendered_a_few_times_only(name: str) -> None:
-    """Checks and breaks together render less than 25 pages for each page shown."""
+    """Checks and breaks together render fewer than 25 pages for each page shown."""
     renderer = Counted(LIMIT)
     document = Document(renderer)
     document.write(CASES[name][:24_000])

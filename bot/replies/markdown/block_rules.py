@@ -119,7 +119,7 @@ def pipe_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _body(state: StateBlock, first: int, end: int, aligned: list[str]) -> int:
-    """Parse the rows below the header; returns the number of the line behind them."""
+    """Parse the rows below the header; returns the number of the line after them."""
     rules = state.md.block.ruler.getRules(
         "blockquote"
     )  # whatever may interrupt a quote ends a table

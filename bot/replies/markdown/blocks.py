@@ -161,7 +161,7 @@ class BlockTree:
         return self.fence_stack(leaf, leaf.last).closing_line
 
     def end_of(self, leaf: Leaf) -> int:
-        """The offset behind the last line of `leaf`."""
+        """The offset after the last line of `leaf`."""
         return self.line_starts[leaf.last] if leaf.last < len(self.line_starts) else len(self.text)
 
     def restart_points(self) -> Iterator[tuple[Leaf, Leaf]]:

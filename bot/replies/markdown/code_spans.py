@@ -37,7 +37,7 @@ class BacktickRuns:
         return starts[index] if index < len(starts) else None
 
     def span_end(self, run: Match[str]) -> int | None:
-        """Offset behind the code span that the matched `run` opens; None for an unpaired run."""
+        """Offset after the code span that the matched `run` opens; None for an unpaired run."""
         partner = self.partner(run.end(), len(run[0]))
         return None if partner is None else partner + len(run[0])
 

@@ -9,7 +9,7 @@ at its first inner example. This dialect nests instead: in a block whose languag
 - a bare line of at least six marks, longer than every open fence, closes all of them. Page breaks
   and mended text need one line that always ends the block.
 
-A page that continues inside an inner block says so behind the language (`markdown +3`: an inner
+A page that continues inside an inner block says so after the language (`markdown +3`: an inner
 block of three backticks is open; `_`: the previous line was empty).
 """
 

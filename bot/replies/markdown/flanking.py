@@ -1,6 +1,6 @@
 """Decides which runs of `*`, `_` and `~` may open and close emphasis.
 
-CommonMark's rule with these changes, shared by every parser of the project:
+The rule is CommonMark's with two changes, which every parser of the project shares:
 
 - Scripts written without spaces. CommonMark rejects `**注意：**请备份`, because the
   closing run stands between punctuation and a letter. Wide punctuation counts as a letter here, and

@@ -23,8 +23,8 @@ LONGEST_TARGET = 4_000
 and images encoded in addresses (`data:`) would hold back the reply."""
 
 MOST_OPEN = 32
-"""Delimiters that may wait for their partners at the same time; of more, the oldest becomes plain
-text. Real text does not nest so deep, and every page break would close and reopen each of them."""
+"""Delimiters that may wait for their partners at the same time; beyond that, the oldest becomes
+plain text. Real text does not nest so deep, and a page break would close and reopen all of them."""
 
 # A bracket followed by this many others would be dropped immediately (MOST_OPEN).
 _TOKENS = regex.compile(
@@ -92,7 +92,7 @@ class InlineMarkup:
     (offset, backticks); `decided` is the offset after the last blank before which all markup is
     final; `word_end` is the end of the last word if that part of the word is final; `resume_at` is
     an offset from which parsing again gives the same result, whatever follows; `dropped_brackets`
-    are the ranges of brackets that are probably links to be.
+    are the ranges of brackets that probably belong to unfinished links.
     """
 
     spans: list[Span] = field(default_factory=list)
@@ -114,7 +114,7 @@ def parse_inline(text: str, *, ended: bool, resume: ResumePoint = START) -> Inli
 
 
 class _InlineParser:
-    """Consumes one token after the other; `_at` is the offset behind the last one."""
+    """Consumes one token after another; `_at` is the offset after the last one."""
 
     def __init__(self, text: str, ended: bool, resume: ResumePoint) -> None:
         self._text, self._ended = text, ended
@@ -310,7 +310,7 @@ class _InlineParser:
 
 
 def _breaks_rule_of_three(opener: Opener, length: int, can_open: bool) -> bool:
-    """Whether CommonMark's rule of three forbids the pair (rules 9 and 10 for emphasis)."""
+    """Whether CommonMark's rule of three forbids the pair (rules 9 and 10 of emphasis)."""
     if not (opener.can_close or can_open) or opener.char in "~|":
         return False
     return (opener.original_length + length) % 3 == 0 and not (

@@ -35,7 +35,7 @@ class OpenFormula(Enum):
 
 
 def formula_end(text: str, at: int, limit: int | None = None) -> int | None:
-    r"""The offset behind the formula that the `$` or `\` at `at` begins; None for plain text."""
+    r"""The offset after the formula that the `$` or `\` at `at` begins; None for plain text."""
     last = len(text) if limit is None else limit
     opener = text[at : at + 2]
     if opener in _PAIRS:
@@ -89,7 +89,7 @@ def formula_block_closer(line: str) -> str | None:
 def formula_block_length(line: Callable[[int], str | None], first: int) -> tuple[int, bool]:
     """Number of lines of the formula that begins at line `first` (0: none), and whether it ended.
 
-    `line` returns a line by its number, or None behind the last one. A formula also stops, without
+    `line` returns a line by its number, or None after the last one. A formula also stops, without
     having ended, before an empty line.
     """
     closer = formula_block_closer(line(first) or "")

@@ -1,7 +1,7 @@
 """Completes half-written Markdown, so that people never see raw what becomes markup later.
 
 Invariant: mending only closes open markup, holds back a short undecided end, or leaves out the
-brackets of a link to be; it never shows text that was not written.
+brackets of an unfinished link; it never shows text that was not written.
 """
 
 from __future__ import annotations

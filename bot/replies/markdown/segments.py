@@ -83,7 +83,7 @@ def _end_of_indented(lines: list[str], at: int) -> int:
 
 
 def _end_of_fence(lines: list[str], at: int, opening: re.Match[str]) -> tuple[int, bool]:
-    """The number of the line behind a fenced block, and whether the block has its closing line."""
+    """The number of the line after a fenced block, and whether the block has its closing line."""
     markup, stack = opening[1], None
     if contains_markdown(opening[2]):
         stack = FenceStack.begin(opening[2], markup)

@@ -87,7 +87,7 @@ def remaining_code(text: str, before: CodePart) -> str:
 
 
 def break_after_block(text: str, *, ended: bool) -> PageBreak | None:
-    """The break behind the block with which this page begins; None while it may continue.
+    """The break after the block with which this page begins; None while it may continue.
 
     With `ended`, nothing follows the text.
     """

@@ -71,8 +71,8 @@ class OpenPage:
         self._mended_to = 0
         self._resume = START
         self._resume_points = [0]  # offsets from which inline markup may be parsed
-        self._last_block = 0  # offset of the last top-level block that surely begins on the page
-        self._fill_before_block = (0, 0.0)  # such an offset, and the share of the page before it
+        self._last_block = 0  # offset of the last top-level block certain to begin on the page
+        self._fill_before_block = (0, 0.0)  # that offset, and the share of the page before it
         self._stable = 0  # offset before which no later text changes anything
 
     def fill(self, markdown: str) -> float:
@@ -122,7 +122,9 @@ class OpenPage:
         item = next((each for each in page_break.containers if not each.quote), None)
         number = item.number + 1 if item and item.number is not None else None
         widths = tuple(container.width for container in page_break.containers)
-        quotes = sum(width == 0 for width in still_open)  # the break's first quotes are these
+        quotes = sum(
+            width == 0 for width in still_open
+        )  # these quotes come first among the break's
         head = page_break.head if self.fill(page_break.head) <= MOST_HEAD else ""
         skipped = page_text.source_offset(page_break.resume + page_break.skip) - start
         return Opening(
@@ -135,7 +137,7 @@ class OpenPage:
         )
 
     def show(self, text: str, page_text: PageText, *, final: bool) -> Page | None:
-        """The page as people see it now; None if nothing is visible. `text` is the whole reply."""
+        """The page as people see it now, or None if it is blank; `text` is the whole reply."""
         if final:
             shown, end = _close_page(page_text.text), len(page_text.text)
             stable = shown

@@ -49,7 +49,7 @@ class Paginator:
     def _begin_page(self, opening: Opening) -> None:
         self._open = OpenPage(self._renderer, opening)
         self._shown: Page | None = None  # the open page as it was last shown
-        # The break behind the block that becomes a file, and how much text (and its end) shows it.
+        # The break after the block that becomes a file, and the length of the text that decides it.
         self._file_end: tuple[int, PageBreak] | None = None
 
     def paginate(self, text: str, *, final: bool) -> tuple[tuple[Page, ...], bool]:
@@ -75,7 +75,7 @@ class Paginator:
         return self._all_pages(text, final=False), False
 
     def rewind(self, common: int) -> None:
-        """Drop every page that the text from offset `common` on decided; that text was replaced."""
+        """Drop the pages that depend on text after offset `common`, which was replaced."""
         while self._sealed and self._sealed[-1].decided_by > common:
             self._sealed.pop()
         self._begin_page(self._sealed[-1].next_opening if self._sealed else Opening())
@@ -103,7 +103,7 @@ class Paginator:
 
     @staticmethod
     def _decided_by(page_text: PageText, length: int) -> int:
-        """The source offset behind the first `length` characters of a page's text."""
+        """The source offset after the first `length` characters of a page's text."""
         return page_text.source_offset(length - 1) + 1
 
     # ── the pages shown ───────────────────────────────────────────────────────────────────────
@@ -147,7 +147,7 @@ class Paginator:
 
     @property
     def _file_part(self) -> CodePart | None:
-        """The same part, if the block becomes a file."""
+        """`_last_part`, if its block becomes a file."""
         part, files = self._last_part, self._files
         if part is None or files is None or part.start is None:
             return None
@@ -174,7 +174,7 @@ class Paginator:
             self._sealed[-1] = replace(self._sealed[-1], part=None)
 
     def _find_end(self, text: str, complete: bool) -> bool:
-        """Whether the block that becomes a file surely ends in `text`, the page's beginning."""
+        """Whether the block that becomes a file certainly ends in `text`, the page's beginning."""
         if self._file_part is None:
             return False
         found = code_files.break_after_block(text, ended=complete)

@@ -162,7 +162,7 @@ def _split_quality(around: Sequence[Span]) -> BreakQuality:
 
 
 def _text_quality(text: str, found: Any) -> BreakQuality | None:
-    """SENTENCE or WORD for a match of _BREAKS; None behind a closing bracket inside a sentence."""
+    """SENTENCE or WORD for a match of _BREAKS; None after a closing bracket inside a sentence."""
     at = found.start()
     if found.end() > at:
         ends = _ends_sentence(text, at, _ENDS, _AFTER_ENDS)
