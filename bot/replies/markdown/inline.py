@@ -88,11 +88,11 @@ START = ResumePoint()
 class InlineMarkup:
     """The markup of a text that may still grow.
 
-    `hold_from` is the offset from which nothing can be shown yet; `code` is an open code span as
-    (offset, backticks); `decided` is the offset after the last whitespace before which all markup
-    is final; `word_end` is the end of the last word if that part of the word is final; `resume_at` is
-    an offset from which parsing again gives the same result, whatever follows; `dropped_brackets`
-    are the ranges of brackets that probably belong to unfinished links.
+    `hold_from`: offset from which nothing can be shown yet. `code`: an open code span as (offset,
+    backticks). `decided`: offset after the last whitespace before which all markup is final.
+    `word_end`: end of the last word, if that part of the word is final. `resume_at`: offset from
+    which parsing again gives the same result, whatever follows. `dropped_brackets`: ranges of
+    brackets that probably belong to unfinished links.
     """
 
     spans: list[Span] = field(default_factory=list)
@@ -139,8 +139,8 @@ class _InlineParser:
     def _mark_decided(self, start: int, end: int) -> None:
         """Process plain text between two tokens.
 
-        If nothing is open, everything up to its last whitespace is decided; so is an unfinished word
-        at the end of the text, unless it may become a mention.
+        If nothing is open, everything up to its last whitespace is decided. So is an unfinished
+        word at the end of the text, unless it may become a mention.
         """
         found, text = self._found, self._text
         if found.open or self._undecided:
