@@ -18,7 +18,7 @@ from markdown_it.tree import SyntaxTreeNode
 
 from adapters.discord.inline_markdown import Inline, Style, code, task
 from bot.replies.markdown.dialect import make_parser
-from bot.replies.markdown.fences import nests
+from bot.replies.markdown.fences import contains_markdown
 
 LIMIT = 2_000  # documented: the most characters of a message's content
 DEEPEST_HEADING = 3  # Discord knows #, ## and ###
@@ -170,7 +170,7 @@ def _code_block(content: str, info: str = "") -> str:
     language = info.split(maxsplit=1)[0] if info.strip() else ""
     if not _LANGUAGE.fullmatch(language):
         language = ""
-    if nests(info):
+    if contains_markdown(info):
         content = _FENCE_LINE.sub(lambda fence: fence[1] + "~" * len(fence[2]), content)
     shown: list[str] = []
     inside = False

@@ -26,7 +26,7 @@ from bot.domain.errors import FilesRefused, Gone, PlatformError, Refused, Thrott
 from bot.domain.replies import Action, FileRules, Frame, Priority, Request, Shown, ShownPage
 from bot.domain.turns import Claim, PageRecord, Question
 from bot.ports.platform import Grants, Renderer
-from bot.replies.plan import carried_out, forgotten, plan_by_edits, remembering
+from bot.replies.plan import apply_request, cache_rendering, forget_text, plan_by_edits
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -41,7 +41,7 @@ class DiscordSurface:
     ) -> None:
         self._claim, self._wire, self._renderer = claim, wire, renderer
         self._rules = rules
-        self._render = remembering(renderer.render)
+        self._render = cache_rendering(renderer.render)
         self._key = claim.conversation.key
         self._mode = _mode(claim)
         self._fell_back = False  # the thread could not be had in time
@@ -206,9 +206,9 @@ class DiscordSurface:
                 raise
             self._refers = False
             message = await self._sent(request)
-        after = carried_out(shown, request, message_id=message, channel=self._place)
+        after = apply_request(shown, request, message_id=message, channel=self._place)
         # A nonce that was sent before brings back the message of then, with the text of then.
-        return forgotten(after, request.page) if again else after
+        return forget_text(after, request.page) if again else after
 
     async def _settle_on_a_place(self) -> None:
         """Before the first page: a thread that was made after all is used, or is too late."""
@@ -240,7 +240,7 @@ class DiscordSurface:
             place, request.message_id or "0", content=request.text, view=view, **parts
         )
         self._posted.add(request.page)
-        return carried_out(shown, request)
+        return apply_request(shown, request)
 
     async def _remove(self, request: Request, shown: Shown) -> Shown:
         """Delete a page; one that cannot be deleted now is emptied, and deleted later.
@@ -260,7 +260,7 @@ class DiscordSurface:
                 self._remove_later(message)
         self._posted.discard(request.page)
         self._removals += 1
-        return carried_out(shown, request)
+        return apply_request(shown, request)
 
     async def _delete(self, message: str) -> None:
         """Delete it now; the budget is spent, or was closed when this was planned."""

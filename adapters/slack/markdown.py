@@ -19,15 +19,15 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from bot.replies.markdown.dialect import ADDRESS, MAIL
-from bot.replies.markdown.flanking import Flanks, flanks, is_mark, is_wide, strict_flanks
-from bot.replies.markdown.inline import Span, read
-from bot.replies.markdown.math import block_length
-from bot.replies.markdown.table_rows import alignments, count, escaped
-from bot.replies.paging.pieces import Piece, pieces
+from bot.replies.markdown.flanking import Flanks, commonmark_flanks, flanks, is_punctuation, is_wide
+from bot.replies.markdown.inline import Span, parse_inline
+from bot.replies.markdown.math import formula_block_length
+from bot.replies.markdown.segments import Segment, split_segments
+from bot.replies.markdown.table_rows import alignments, count_header_cells, escape_for_gfm
 
 BREAK = "\u200b"
 HAIR_SPACE = "\u200a"
-KEPT = 512  # pieces of replies; a growing one differs in its last piece only
+KEPT = 512  # pieces of replies; a growing one differs in its last segment only
 
 # Without any of these nothing is changed: to look for them is all that most English answers cost.
 _SIGNS = ("$", "|", "<", "~", "\\", "```m", "```M", "```gfm", "```rmd", "```Rmd", "```qmd")
@@ -43,7 +43,7 @@ def for_slack(markdown: str) -> str:
     """`markdown` so that Slack shows what it means."""
     if not _may_change(markdown):
         return markdown
-    return "".join(map(_piece, pieces(markdown)))
+    return "".join(map(_render_segment, split_segments(markdown)))
 
 
 def _may_change(text: str) -> bool:
@@ -53,19 +53,19 @@ def _may_change(text: str) -> bool:
     return not text.isascii() and _TOUCHING.search(text) is not None
 
 
-def _piece(piece: Piece) -> str:
-    if piece.code:
-        return _flat_fence(piece) if piece.nested else piece.text
-    return _rewritten(piece.text)
+def _render_segment(segment: Segment) -> str:
+    if segment.code:
+        return _flat_fence(segment) if segment.nested else segment.text
+    return _rewritten(segment.text)
 
 
-def _flat_fence(piece: Piece) -> str:
+def _flat_fence(segment: Segment) -> str:
     """Markdown in a fence: inner fences are written with tildes, so that none ends the block."""
-    first, *lines = piece.text.splitlines(keepends=True)
+    first, *lines = segment.text.splitlines(keepends=True)
     opening = re.sub(r"(\w) [+~_\d]+$", r"\1", first.rstrip("\n")) + "\n" * first.endswith("\n")
     if "```" not in first:
         return "".join([opening, *lines])  # tildes outside: no backtick ends the block
-    closing = [re.sub(r"`{4,}", "```", line) for line in lines[-1:] if piece.ended]
+    closing = [re.sub(r"`{4,}", "```", line) for line in lines[-1:] if segment.ended]
     inner = lines[: len(lines) - len(closing)]
     return "".join([opening, *(_FENCE_LINE.sub(_tildes, line) for line in inner), *closing])
 
@@ -88,7 +88,9 @@ def _table(lines: list[str]) -> list[str] | None:
     for number in range(1, len(lines)):
         prefix = _prefix(lines[number - 1])
         columns = alignments(lines[number][_prefix(lines[number], "> \t") :])
-        if columns and count(lines[number - 1][prefix:].strip(), len(columns)) == len(columns):
+        if columns and count_header_cells(lines[number - 1][prefix:].strip(), len(columns)) == len(
+            columns
+        ):
             rows = [lines[number - 1], *lines[number + 1 :]]
             shown = [_row(row, len(columns)) for row in rows]
             return [*_paragraph(lines[: number - 1]), shown[0], lines[number], *shown[1:]]
@@ -106,7 +108,7 @@ def _prefix(line: str, marks: str = "") -> int:
 def _row(line: str, columns: int) -> str:
     at = _prefix(line)
     end = len(line.rstrip("\n"))
-    row = escaped(line[at:end], columns)
+    row = escape_for_gfm(line[at:end], columns)
     if _may_change(row.replace("|", " ")):
         row = _inline(row)
     return line[:at] + row + line[end:]
@@ -121,7 +123,7 @@ def _paragraph(lines: list[str]) -> list[str]:
         return lines[number][_prefix(lines[number]) :] if number < len(lines) else None
 
     while at < len(lines):
-        length, _ = block_length(line, at)
+        length, _ = formula_block_length(line, at)
         if length:
             prefix = re.sub(r"[^ \t>]", " ", lines[at][: _prefix(lines[at])])
             shown += [_inline("".join(lines[begin:at])), *_block(lines[at : at + length], prefix)]
@@ -139,7 +141,7 @@ def _block(lines: list[str], prefix: str) -> list[str]:
 
 # ── inline ────────────────────────────────────────────────────────────────────────────────────
 def _inline(text: str) -> str:
-    spans = read(text, ended=True).spans
+    spans = parse_inline(text, ended=True).spans
     opaque = sorted(
         (span for span in spans if span.formula or span.delimiter.startswith("`")),
         key=lambda span: span.start,
@@ -208,7 +210,7 @@ def _boundaries(text: str, span: Span) -> dict[int, tuple[int, str]]:
 
 
 def _mark(char: str) -> bool:
-    return bool(char) and is_mark(char)
+    return bool(char) and is_punctuation(char)
 
 
 def _space(neighbor: str, visible: bool) -> str:
@@ -241,7 +243,7 @@ def _stray_marks(
     opened = False
     for run in (run for start, end in gaps for run in _MARKS.finditer(text, start, end)):
         begin, end = run.span()
-        strict = strict_flanks(text, begin, end)
+        strict = commonmark_flanks(text, begin, end)
         if not used.isdisjoint(range(begin, end)):
             continue
         if run[0] == "~":

@@ -19,7 +19,7 @@ from bot.domain.conversations import Conversation
 from bot.domain.errors import PlatformError, Throttled, Unsettled
 from bot.domain.replies import Action, Priority, Request, Stake
 from bot.ports.clock import Clock
-from bot.replies.delivery import LANDED
+from bot.replies.delivery import IN_FLIGHT_SECONDS
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -121,7 +121,7 @@ class Status:
         self, *, board: Statuses, api: WebApi, thread: Thread, left_over: bool, clock: Clock
     ) -> None:
         self._board, self._api, self._thread, self._clock = board, api, thread, clock
-        self._landed = clock.monotonic() + LANDED if left_over else 0.0
+        self._landed = clock.monotonic() + IN_FLIGHT_SECONDS if left_over else 0.0
         self._stake = Stake(over=True)  # holds one request for clearing it
         self._showing: asyncio.Task[None] | None = None
         self._urgency = Priority.FINAL

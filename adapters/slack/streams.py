@@ -22,7 +22,7 @@ from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Action, Request, Shown
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
-from bot.replies.plan import carried_out
+from bot.replies.plan import apply_request
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -72,7 +72,7 @@ class Streams:
                 await self._close(request)
         except Refused as error:
             return self._refused(request, shown, str(error))
-        return carried_out(shown, request)
+        return apply_request(shown, request)
 
     def conflict(self, shown: Shown, page: int) -> Shown:
         """`shown` when an edit is refused because the page is an open stream.
@@ -121,7 +121,7 @@ class Streams:
             )
             ts = answer.ts()
         self._begun[request.page] = begun
-        return carried_out(shown, request, message_id=ts, channel=self._channel)
+        return apply_request(shown, request, message_id=ts, channel=self._channel)
 
     async def _append(self, request: Request) -> None:
         await self._api.write(

@@ -40,7 +40,7 @@ from bot.domain.replies import Action, FileRules, Frame, Request, Shown, ShownPa
 from bot.domain.turns import Claim, PageRecord
 from bot.ports.clock import Clock
 from bot.ports.platform import Grants
-from bot.replies.plan import carried_out, remembering, removal_of_last
+from bot.replies.plan import apply_request, cache_rendering, removal_request
 from bot.replies.stream_plan import plan_by_streams
 
 log = structlog.stdlib.get_logger(__name__)
@@ -83,7 +83,7 @@ class SlackSurface:
         self._since = min((question.message_id for question in claim.questions), default=key.thread)
         self._status, self._thinks = status, claim.conclusion is None
         self._renderer = SlackRenderer()
-        self._render = remembering(self._renderer.render)
+        self._render = cache_rendering(self._renderer.render)
         self._streams = Streams(claim=claim, api=api, bodies=bodies, status=status, clock=clock)
         self._rules, self._without_files = rules, without_files
         self._unexplained = 0
@@ -148,7 +148,7 @@ class SlackSurface:
         old = next((page for page in shown.pages if page.number == request.page), None)
         if old is not None and old.file != request.file:
             below = [page for page in shown.pages if page.number >= request.page]
-            return removal_of_last(below, self._scopes, final=frame.final)
+            return removal_request(below, self._scopes, final=frame.final)
         if request.file is not None:
             # Where no file is taken, `perform` says so at once, and the code goes as text.
             return replace(request, scopes=() if self._no_files else (UPLOADS, COMPLETIONS))
@@ -193,17 +193,17 @@ class SlackSurface:
         match request.action:
             case Action.POST if request.file is not None:
                 ts = await self._share(request)
-                return carried_out(shown, request, message_id=ts, channel=self._channel)
+                return apply_request(shown, request, message_id=ts, channel=self._channel)
             case Action.POST:
                 ts = await self._post(request)
-                return carried_out(shown, request, message_id=ts, channel=self._channel)
+                return apply_request(shown, request, message_id=ts, channel=self._channel)
             case Action.REMOVE:
                 await self._remove(request)
             case Action.EDIT:
                 return await self._edit(request, shown)
             case _:
                 return await self._streams.perform(request, shown)
-        return carried_out(shown, request)
+        return apply_request(shown, request)
 
     async def _edit(self, request: Request, shown: Shown) -> Shown:
         nameless = request.page in self._streams.nameless
@@ -222,7 +222,7 @@ class SlackSurface:
             # An earlier attempt died in the middle of it.
             return self._streams.conflict(shown, request.page)
         self._streams.nameless.discard(request.page)
-        return carried_out(shown, request)
+        return apply_request(shown, request)
 
     async def _share(self, request: Request) -> str:
         """The ts of the message with the request's file; raises FilesRefused, too."""

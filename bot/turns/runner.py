@@ -182,7 +182,7 @@ class _Attempt:
             request = await self._request(budget)
             if draft.notice:
                 reply.write(draft.notice + "\n\n")
-            async with reply.while_alive():
+            async with reply.cancel_on_failure():
                 await self._ask_as_much_as_fits(model, request, reply)
         return True
 
@@ -224,7 +224,7 @@ class _Attempt:
                 self._draft.take(delta, self._runner.clock.time())
                 if delta.reasoning:
                     now = self._runner.clock.monotonic()
-                    thoughts.tell(now, note=reply.note, sign=reply.sign)
+                    thoughts.tell(now, note=reply.note, sign=reply.note_working)
                 if delta.text:
                     if thoughts.pending:
                         reply.write(thoughts.above() + "\n\n")
@@ -258,12 +258,12 @@ async def _show_end(reply: Publisher, conclusion: TurnResult) -> None:
     controls = controls_for(conclusion)
     try:
         reply.finish(conclusion.display, controls=controls)
-        await reply.settled()
+        await reply.wait_until_shown()
     except Refused as error:
         log.error("the platform refused the reply", error=str(error))
         plainly = texts.SHOWN_PLAINLY + "\n\n" + _plain(conclusion.display)
         reply.finish(plainly, controls=controls)
-        await reply.settled()
+        await reply.wait_until_shown()
 
 
 def _plain(markdown: str) -> str:

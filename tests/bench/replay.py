@@ -21,7 +21,7 @@ from bot.domain.errors import Throttled
 from bot.domain.replies import Action, Control, FileRules, Frame, Limit, Request, Shown
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
-from bot.replies.plan import carried_out, plan_by_edits
+from bot.replies.plan import apply_request, plan_by_edits
 from bot.replies.publisher import Publisher
 from bot.replies.ratelimit.limiter import Pacer
 from bot.replies.stream_plan import plan_by_streams
@@ -29,7 +29,7 @@ from tests.bench import age, bound
 from tests.bench.age import Aged, Version, aged, percentile
 from tests.bench.table import show
 from tests.support.clock import ManualClock
-from tests.support.surfaces import FakeLedger, Measured
+from tests.support.surfaces import FakeLedger, PlainRenderer
 
 TOKENS, RATE, JITTER = 800, 40.0, 0.5
 PAGE_BORDER = 400
@@ -69,7 +69,7 @@ class Surface:
     scopes: Callable[[Action, int], tuple[str, ...]]
     rtt: float
     streams: bool | None = None
-    renderer: Measured = field(default_factory=Measured)
+    renderer: PlainRenderer = field(default_factory=PlainRenderer)
     files: FileRules | None = None
     says_working: bool = False
     versions: list[Version] = field(default_factory=list)
@@ -100,7 +100,7 @@ class Surface:
         await self.clock.sleep(self.rtt / 2)
         now = self.clock.monotonic()
         self.windows.take(now, request.scopes)
-        after = carried_out(shown, request, message_id=f"m{request.page}", channel="c")
+        after = apply_request(shown, request, message_id=f"m{request.page}", channel="c")
         text = next((page.text for page in after.pages if page.number == request.page), "")
         self.versions.append(Version(now, str(request.page), text or ""))
         await self.clock.sleep(self.rtt / 2)
@@ -182,7 +182,7 @@ async def replay(
             scopes=_scopes(platform, number),
             rtt=rtt,
             streams=platform.streams,
-            renderer=Measured(platform.measure),
+            renderer=PlainRenderer(platform.measure),
         )
         for number in range(count)
     ]
@@ -234,7 +234,7 @@ async def _reply(
             await clock.sleep(max(0.0, start + at - clock.monotonic()))
             reply.write(text)
         reply.finish()
-        await reply.settled()
+        await reply.wait_until_shown()
 
 
 # ── the table ─────────────────────────────────────────────────────────────────────────────────

@@ -74,7 +74,7 @@ class Bench:
             async for delta in deltas:
                 reply.write(delta.text)
             reply.finish()
-            await reply.settled()
+            await reply.wait_until_shown()
 
 
 async def run() -> None:

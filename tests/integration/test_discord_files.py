@@ -219,7 +219,7 @@ async def test_without_the_permission_it_is_text(
     shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
     with pytest.raises(FilesRefused):
         await surface.perform(surface.plan(shown, wanted), shown)
-    document.without_files()
+    document.disable_files()
     await show(surface, shown, frame_of(document))
     await surface.close()
     assert await files(sim, place) == []

@@ -220,7 +220,7 @@ async def test_a_file_that_is_refused_is_text(sim: SlackSim, slack: SlackAdapter
         await sim.call("fault", match="POST /upload/", status=400)
     with pytest.raises(FilesRefused):
         await surface.perform(surface.plan(shown, frame_of(document)), shown)
-    document.without_files()
+    document.disable_files()
     await show(surface, shown, frame_of(document))
     text = "".join(one["shown"] for one in await ours(sim, root))
     assert all(f"line_{number} = {number} " in text for number in range(900))

@@ -46,14 +46,14 @@ def drop_final_edit() -> None:
     from adapters.discord.surface import DiscordSurface
     from adapters.slack.surface import SlackSurface
     from bot.domain.replies import Action
-    from bot.replies.plan import carried_out
+    from bot.replies.plan import apply_request
 
     def without_the_last(kind: Any) -> None:
         perform = kind.perform
 
         async def dropping(self: Any, request: Any, shown: Any) -> Any:
             if request.final and request.action in (Action.EDIT, Action.CLOSE):
-                return carried_out(shown, request)
+                return apply_request(shown, request)
             return await perform(self, request, shown)
 
         kind.perform = dropping

@@ -128,7 +128,7 @@ class World:
     intake: DurableInbox
 
     def shown(self, thread: str = "t1") -> list[str]:
-        return self.adapter.platforms[thread].reading if thread in self.adapter.platforms else []
+        return self.adapter.platforms[thread].messages if thread in self.adapter.platforms else []
 
     async def idle(self) -> None:
         await until(lambda: self.scheduler.busy == 0)

@@ -1,6 +1,7 @@
-"""What reads texts of people, models and platforms, and is no single pattern: linear in its input.
+"""Parsers of texts from people, models and platforms take linear time.
 
-Renderers of Markdown have tests of their own; they are bounded by their pages, or have threads.
+Single patterns are in `test_patterns`. Markdown renderers have separate tests: pages or threads
+bound their cost.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from bot.turns import reasoning
 from tests.support.worst_documents import CASES
 from tests.unit.test_patterns import over_the_limit
 
-# Each takes some milliseconds for the longest text; one that is quadratic takes a second or more.
+# A linear parser takes some milliseconds for the longest text, a quadratic one a second or more.
 CPU_SECONDS = 0.4
 MORE = {
     "comment": "#" * 25_000 + " " * 25_000 + "x y\ncode",
@@ -52,21 +53,21 @@ def _read_as_template(text: str) -> None:
             continue
 
 
-def _pieces(text: str) -> list[str]:
+def _chunks(text: str) -> list[str]:
     return [text[at : at + 40] for at in range(0, len(text), 40)]
 
 
 def _decode(text: str) -> None:
     decoder = EventDecoder()
-    for piece in _pieces(text):
-        decoder.feed(piece.encode())
+    for chunk in _chunks(text):
+        decoder.feed(chunk.encode())
     decoder.flush()
 
 
 def _split(text: str) -> None:
     splitter = ThinkTagParser(TagQuirk())
-    for piece in _pieces(text):
-        splitter.feed(piece)
+    for chunk in _chunks(text):
+        splitter.feed(chunk)
     splitter.flush("stop")
 
 
@@ -94,7 +95,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
 
 
 @pytest.mark.parametrize("name", PARSERS)
-def test_no_parser_takes_longer_than_its_text_is_long(name: str) -> None:
+def test_parsers_are_linear(name: str) -> None:
     parser = PARSERS[name]
     tasks = [functools.partial(parser, text) for text in TEXTS.values()]
     first = over_the_limit(tasks, CPU_SECONDS, most=3)

@@ -1,4 +1,4 @@
-"""Planning where messages may grow by appends: streams first, then edits, nothing taken back."""
+"""Planning for messages that grow by appends, then by edits; no text is taken back."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from bot.domain.replies import Action, Control, Frame, Page, Request, Shown
 from bot.replies.paging.document import Document
-from bot.replies.plan import carried_out
+from bot.replies.plan import apply_request
 from bot.replies.stream_plan import plan_by_streams
-from tests.support.surfaces import Measured
+from tests.support.surfaces import PlainRenderer
 
 
 def scopes(action: Action, _page: int) -> tuple[str, ...]:
@@ -20,7 +20,7 @@ def scopes(action: Action, _page: int) -> tuple[str, ...]:
 
 @dataclass
 class Platform:
-    """As strict as Slack: a stream takes appends alone, and what is no stream takes none."""
+    """As strict as Slack: a stream accepts only appends, any other message only edits."""
 
     may_stream: bool = True
     most: int = 400
@@ -48,7 +48,7 @@ class Platform:
             assert page not in self.texts
             assert not self.streaming, "one stream of a reply at a time"
         self._apply(action, page, request.text)
-        return carried_out(shown, request, message_id=f"m{page}", channel="c")
+        return apply_request(shown, request, message_id=f"m{page}", channel="c")
 
     def _apply(self, action: Action, page: int, text: str) -> None:
         if action is Action.REMOVE:
@@ -72,7 +72,7 @@ def until_shown(platform: Platform, document: Document, shown: Shown) -> Shown:
             shown = platform.perform(request, shown)
         elif not document.behind:
             return shown
-    raise AssertionError("planning comes to no end")
+    raise AssertionError("planning does not end")
 
 
 PIECES = st.lists(
@@ -89,11 +89,11 @@ PIECES = st.lists(
 
 
 @given(pieces=PIECES, most=st.sampled_from([0, 60, 400]), appends=st.sampled_from([0, 2, 1_000]))
-def test_the_end_is_the_same_whatever_way_it_grew(
+def test_the_final_messages_show_the_final_frame(
     pieces: list[str], most: int, appends: int
 ) -> None:
-    """Streams that are closed early, late or never: the messages say what the frame says."""
-    document = Document(Measured(300))
+    """Whether streams are closed early, late or never."""
+    document = Document(PlainRenderer(300))
     platform, shown = Platform(most=most, most_appends=appends), Shown()
     for piece in pieces:
         document.write(piece)
@@ -109,8 +109,8 @@ def page(text: str, stable: str, *, sealed: bool = False) -> Page:
     return Page(text, stable, 0, len(text), sealed)
 
 
-def test_a_page_starts_with_what_is_stable_and_says_what_to_do_otherwise() -> None:
-    """Where no stream can be had it is posted, and either way one request is kept for its end."""
+def test_a_page_starts_a_stream_with_its_stable_text_or_is_posted() -> None:
+    """Either way one request is reserved for its end."""
     platform = Platform()
     controls = (Control.STOP,)
     request = platform.plan(Shown(), Frame((page("one **tw**", "one"),), False, controls))
@@ -126,22 +126,21 @@ def test_a_page_starts_with_what_is_stable_and_says_what_to_do_otherwise() -> No
     )
 
 
-def test_a_note_of_ours_is_posted_because_it_goes_away_again() -> None:
-    """It is no text of the reply: nothing could take it out of a stream."""
+def test_a_note_is_posted_because_a_stream_cannot_remove_it() -> None:
     note = Page("_In the queue_", "", 0, 0, sealed=False)
     request = Platform().plan(Shown(), Frame((note,), False))
     assert request is not None and request.action is Action.POST
 
 
-def test_a_beginning_that_is_long_in_becoming_stable_is_posted() -> None:
-    """A word or two is waited for; a table's whole first half is not."""
+def test_a_long_unstable_beginning_is_posted() -> None:
+    """A reply waits for a word or two, but not for half a table."""
     assert Platform().plan(Shown(), Frame((page("**one", ""),), False)) is None
     request = Platform().plan(Shown(), Frame((page("*" + "one " * 40 + "*", ""),), False))
     assert request is not None and request.action is Action.POST
 
 
-def test_an_append_says_how_to_go_on_without() -> None:
-    """When the appends are used up: the same text closes the stream, and edits follow."""
+def test_an_append_has_a_close_as_its_alternative() -> None:
+    """When the budget for appends is used up, the same text closes the stream and edits follow."""
     platform = Platform()
     shown = platform.perform(
         _must(platform.plan(Shown(), Frame((page("one", "one"),), False))), Shown()
@@ -157,8 +156,7 @@ def test_an_append_says_how_to_go_on_without() -> None:
     )
 
 
-def test_nothing_new_is_no_request() -> None:
-    """A stream takes no append without text."""
+def test_a_stream_without_new_text_needs_no_request() -> None:
     platform = Platform()
     frame = Frame((page("one", "one"),), False)
     shown = platform.perform(_must(platform.plan(Shown(), frame)), Shown())

@@ -1,8 +1,8 @@
-"""A reply's source in pieces, for platforms that parse Markdown themselves.
+"""Splits Markdown into segments, for platforms that parse Markdown themselves.
 
-A piece is a code block with its fences, or the lines between two empty lines. Pieces stay the same
-while a reply grows, except for the last, so results can be cached. No parser looks
-at the text: that would cost each frame a parse of the whole page.
+A segment is a code block with its fences, or the lines between two empty lines. While a reply grows
+only its last segment changes, so renderings can be cached by segment. No parser is involved: each
+frame would cost a parse of the whole page.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bot.replies.markdown.fences import Nesting, nests
+from bot.replies.markdown.fences import FenceStack, contains_markdown
 
 _CONTAINERS = r"(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*+"
 _OPENING = re.compile(rf"{_CONTAINERS}(`{{3,}}+(?=[^`\n]*$)|~{{3,}}+)([^\n]*)")
@@ -19,8 +19,11 @@ _ITEM = re.compile(r"[ >]*+(?:[-*+]|\d{1,9}[.)])[ \t]")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Source, and whether it is code; of a fence with Markdown inside, whether it has its end."""
+class Segment:
+    """A part of the source.
+
+    `nested` is a code block with Markdown inside; `ended` is a fenced block with its closing line.
+    """
 
     text: str
     code: bool = False
@@ -28,8 +31,8 @@ class Piece:
     ended: bool = False
 
 
-def pieces(markdown: str) -> Iterator[Piece]:
-    """The pieces of a document; together they are the document."""
+def split_segments(markdown: str) -> Iterator[Segment]:
+    """Yield the segments of a document; joined, they are the document."""
     lines = markdown.splitlines(keepends=True) if "\r" not in markdown else _lines(markdown)
     at, begin, in_list = 0, 0, False
     while at < len(lines):
@@ -38,16 +41,16 @@ def pieces(markdown: str) -> Iterator[Piece]:
             yield from _text(lines[begin:at])
             begin = at
             at, ended = _end_of_fence(lines, at, opening)
-            yield Piece("".join(lines[begin:at]), True, nests(opening[2]), ended)
+            yield Segment("".join(lines[begin:at]), True, contains_markdown(opening[2]), ended)
             begin = at
         elif not lines[at].strip():
             yield from _text(lines[begin:at])
-            yield Piece(lines[at])
+            yield Segment(lines[at])
             at += 1
             begin = at
         elif at == begin and _is_indented(lines[at]) and not in_list:
             at = _end_of_indented(lines, at)
-            yield Piece("".join(lines[begin:at]), code=True)
+            yield Segment("".join(lines[begin:at]), code=True)
             begin = at
         else:
             item = _ITEM.match(lines[at]) is not None
@@ -60,9 +63,9 @@ def _lines(markdown: str) -> list[str]:
     return [f"{line}\n" for line in markdown.split("\n")[:-1]] + [markdown.rpartition("\n")[2]]
 
 
-def _text(lines: list[str]) -> Iterator[Piece]:
+def _text(lines: list[str]) -> Iterator[Segment]:
     if lines:
-        yield Piece("".join(lines))
+        yield Segment("".join(lines))
 
 
 def _may_open(line: str) -> bool:
@@ -80,20 +83,20 @@ def _end_of_indented(lines: list[str], at: int) -> int:
 
 
 def _end_of_fence(lines: list[str], at: int, opening: re.Match[str]) -> tuple[int, bool]:
-    """The line behind a fence, or the end, and whether the fence ended."""
-    markup, nesting = opening[1], None
-    if nests(opening[2]):
-        nesting = Nesting.of(opening[2], markup)
+    """The number of the line after a fenced block, and whether the block has its closing line."""
+    markup, stack = opening[1], None
+    if contains_markdown(opening[2]):
+        stack = FenceStack.begin(opening[2], markup)
     at += 1
     while at < len(lines):
         bare = lines[at].lstrip(" \t>").rstrip()
-        following = lines[at + 1].lstrip(" \t>") if at + 1 < len(lines) else None
-        ends = nesting.take(bare, following) if nesting else _is_end(bare, markup)
+        next_line = lines[at + 1].lstrip(" \t>") if at + 1 < len(lines) else None
+        ends = stack.feed(bare, next_line) if stack else _is_closing_line(bare, markup)
         at += 1
         if ends:
             return at, True
     return at, False
 
 
-def _is_end(bare: str, markup: str) -> bool:
+def _is_closing_line(bare: str, markup: str) -> bool:
     return len(bare) >= len(markup) and not bare.strip(markup[0])
