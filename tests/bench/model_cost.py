@@ -17,8 +17,8 @@ from typing import Any, cast
 from bot.common.clock import SystemClock
 from bot.domain.conversations import Message, Role
 from bot.domain.model import ChatRequest
-from bot.llm.chain import Chain
-from bot.llm.circuit_breaker import Breaker
+from bot.llm.circuit_breaker import CircuitBreaker
+from bot.llm.fallback_chain import FallbackChain
 from bot.llm.huggingface import HuggingFaceModel
 from bot.llm.openai import OpenAIModel, make_client
 from bot.llm.stream_timeout import StreamTimeouts
@@ -39,11 +39,13 @@ class Bench:
 
     def __init__(self, base_url: str) -> None:
         self.client = make_client(api_key="key", base_url=base_url)
-        model = OpenAIModel(model="sim", client=self.client, limits=StreamTimeouts())
-        face = HuggingFaceModel(model="sim", token="hf", base_url=base_url, limits=StreamTimeouts())
-        chain = Chain(
+        model = OpenAIModel(model="sim", client=self.client, timeouts=StreamTimeouts())
+        face = HuggingFaceModel(
+            model="sim", token="hf", base_url=base_url, timeouts=StreamTimeouts()
+        )
+        chain = FallbackChain(
             [model],
-            breakers=[Breaker("sim", now=time.monotonic)],
+            breakers=[CircuitBreaker("sim", now=time.monotonic)],
             first_token_seconds=60,
             clock=SystemClock(),
         )

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from bot.domain.model import Delta, Usage
-from bot.llm.chunks import DONE, NOTHING, ErrorEvent, Malformed, read_chunk
+from bot.llm.chunks import DONE, EMPTY, ErrorEvent, MalformedChunk, parse_chunk
 
 
 def read(delta: dict[str, Any] | None, **fields: Any) -> Delta:
     """The Delta of a chunk with one choice."""
     choice = {"index": 0, "delta": delta, "finish_reason": None, **fields}
-    return read_chunk(json.dumps({"choices": [choice]}).encode())
+    return parse_chunk(json.dumps({"choices": [choice]}).encode())
 
 
 def test_text_is_taken_as_it_is() -> None:
@@ -57,7 +57,7 @@ def test_a_refusal_is_what_the_model_says() -> None:
 )
 def test_a_chunk_that_says_nothing_is_nothing(delta: dict[str, Any] | None) -> None:
     """A role, an empty text and an empty delta are no tokens."""
-    assert read(delta) is NOTHING
+    assert read(delta) is EMPTY
 
 
 def test_the_finish_reason_comes_with_or_without_text() -> None:
@@ -70,17 +70,17 @@ def test_usage_comes_without_choices_or_with_them() -> None:
     """OpenAI sends a chunk of its own; others put it next to the finish reason."""
     usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
     alone = json.dumps({"choices": [], "usage": usage}).encode()
-    assert read_chunk(alone) == Delta(usage=Usage(7, 3))
+    assert parse_chunk(alone) == Delta(usage=Usage(7, 3))
     choice = {"delta": {}, "finish_reason": "stop"}
     both = json.dumps({"choices": [choice], "usage": usage}).encode()
-    assert read_chunk(both) == Delta(finish_reason="stop", usage=Usage(7, 3))
-    assert read_chunk(b'{"choices":[],"usage":null}') is NOTHING
+    assert parse_chunk(both) == Delta(finish_reason="stop", usage=Usage(7, 3))
+    assert parse_chunk(b'{"choices":[],"usage":null}') is EMPTY
 
 
 def test_done_is_told_apart_from_nothing() -> None:
     """Both are empty; only one ends the stream."""
-    assert read_chunk(b"[DONE]") is DONE
-    assert DONE is not NOTHING
+    assert parse_chunk(b"[DONE]") is DONE
+    assert DONE is not EMPTY
 
 
 @pytest.mark.parametrize(
@@ -97,25 +97,25 @@ def test_done_is_told_apart_from_nothing() -> None:
 )
 def test_what_is_no_chunk_is_malformed(data: bytes) -> None:
     """One error for everything that is not understood, and no other."""
-    with pytest.raises(Malformed):
-        read_chunk(data)
+    with pytest.raises(MalformedChunk):
+        parse_chunk(data)
 
 
 def test_an_error_event_carries_the_providers_object() -> None:
     """As an object or as a text."""
     with pytest.raises(ErrorEvent) as caught:
-        read_chunk(b'{"error": {"message": "no", "code": 502}}')
+        parse_chunk(b'{"error": {"message": "no", "code": 502}}')
     assert caught.value.error == {"message": "no", "code": 502}
     with pytest.raises(ErrorEvent) as caught:
-        read_chunk(b'{"error": "no"}')
+        parse_chunk(b'{"error": "no"}')
     assert caught.value.error == "no"
 
 
 def test_half_of_a_surrogate_pair_is_left_to_be_joined() -> None:
     """A whole pair is its character."""
-    half = read_chunk(b'{"choices":[{"delta":{"content":"a\\ud83d"}}]}').text
+    half = parse_chunk(b'{"choices":[{"delta":{"content":"a\\ud83d"}}]}').text
     assert ascii(half) == r"'a\ud83d'"
-    whole = read_chunk(b'{"choices":[{"delta":{"content":"\\ud83d\\ude00"}}]}').text
+    whole = parse_chunk(b'{"choices":[{"delta":{"content":"\\ud83d\\ude00"}}]}').text
     assert whole == "\N{GRINNING FACE}"
 
 
@@ -123,8 +123,8 @@ def test_a_second_answer_is_not_mixed_into_the_first() -> None:
     """One was asked for; some gateways send more, in one chunk or by turns."""
     one, other = ({"index": i, "delta": {"content": str(i)}} for i in (0, 1))
     for choices, text in (([other, one], "0"), ([one, other], "0"), ([None, one], "0")):
-        assert read_chunk(json.dumps({"choices": choices}).encode()) == Delta(text=text)
-    assert read_chunk(json.dumps({"choices": [other]}).encode()) is NOTHING
+        assert parse_chunk(json.dumps({"choices": choices}).encode()) == Delta(text=text)
+    assert parse_chunk(json.dumps({"choices": [other]}).encode()) is EMPTY
 
 
 @pytest.mark.parametrize("count", ["1e400", "-1", "10e30", '"many"', "[]", "NaN"])
@@ -133,14 +133,14 @@ def test_a_count_that_is_none_costs_no_answer(count: str) -> None:
     chunk = (
         '{"choices":[{"delta":{"content":"a"}}],"usage":{"prompt_tokens":3,"completion_tokens":%s}}'
     )
-    assert read_chunk((chunk % count).encode()) == Delta("a", usage=Usage(3, 0))
-    assert read_chunk(b'{"choices":[],"usage":[1]}') is NOTHING
+    assert parse_chunk((chunk % count).encode()) == Delta("a", usage=Usage(3, 0))
+    assert parse_chunk(b'{"choices":[],"usage":[1]}') is EMPTY
 
 
 def test_what_is_nested_without_end_is_malformed() -> None:
     """Python's parser gives up in a way of its own."""
-    with pytest.raises(Malformed):
-        read_chunk(b'{"choices":' + b"[" * 100_000)
+    with pytest.raises(MalformedChunk):
+        parse_chunk(b'{"choices":' + b"[" * 100_000)
 
 
 def test_parts_that_are_none_are_left_out() -> None:
@@ -150,4 +150,4 @@ def test_parts_that_are_none_are_left_out() -> None:
 
 @pytest.mark.parametrize("data", [b"null", b"[]", b"{}"])
 def test_an_empty_value_says_nothing(data: bytes) -> None:
-    assert read_chunk(data) is NOTHING
+    assert parse_chunk(data) is EMPTY

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.model import Delta
-from bot.llm.reasoning_split import ReasoningSplitter
+from bot.llm.reasoning_splitter import ReasoningSplitter
 from bot.llm.special_tokens import TOKENS
-from bot.llm.think_tags import TagQuirk
+from bot.llm.think_tags import StreamQuirks
 
 CHANNELS = "<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>{}"
 
@@ -65,8 +65,8 @@ ANSWERS = [
 
 
 def parted(pieces: list[str], *, cut: bool = False) -> tuple[str, str]:
-    parting = ReasoningSplitter(TagQuirk())
-    deltas = [*(parting.take(Delta(piece)) for piece in pieces), parting.flush(cut=cut)]
+    splitter = ReasoningSplitter(StreamQuirks())
+    deltas = [*(splitter.split(Delta(piece)) for piece in pieces), splitter.flush(cut=cut)]
     text = "".join(delta.text for delta in deltas)
     return "".join(delta.reasoning for delta in deltas), text.strip()
 

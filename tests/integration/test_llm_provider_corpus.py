@@ -15,16 +15,16 @@ from bot.domain import errors, texts
 from bot.domain.conversations import Message, Role
 from bot.domain.errors import ModelError
 from bot.domain.model import ChatRequest, Delta, Usage
-from bot.llm.chain import Chain
+from bot.llm.chat_completions import ChatCompletionsModel
 from bot.llm.chunks import DONE
-from bot.llm.circuit_breaker import FAILURES, Breaker
-from bot.llm.compatible import CompatibleModel
+from bot.llm.circuit_breaker import FAILURE_THRESHOLD, CircuitBreaker
+from bot.llm.fallback_chain import FallbackChain
 from bot.llm.huggingface import HuggingFaceModel
 from bot.llm.openai import OpenAIModel, make_client
-from bot.llm.reasoning_split import ReasoningSplitter
+from bot.llm.reasoning_splitter import ReasoningSplitter
 from bot.llm.response_body import read_body
 from bot.llm.stream_timeout import StreamTimeouts
-from bot.llm.think_tags import TagQuirk
+from bot.llm.think_tags import StreamQuirks
 from bot.ports.model import ChatModel
 from tests.support.provider_corpus import (
     Replay,
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LIMITS = StreamTimeouts(first_token=30.0, between_tokens=30.0)
 SHAPES = shapes()
-Make = Callable[[str], CompatibleModel]
+Make = Callable[[str], ChatCompletionsModel]
 SYSTEM = Message(Role.SYSTEM, "Be kind.")
 
 
@@ -56,10 +56,10 @@ async def make(replay: Replay) -> AsyncIterator[Make]:
     """Makes fresh models; those of one kind share their client, which is slow to build."""
     shared = make_client(api_key="k", base_url=replay.url)
 
-    def build(client: str) -> CompatibleModel:
+    def build(client: str) -> ChatCompletionsModel:
         if client == "openai":
-            return OpenAIModel(model="m", client=shared, limits=LIMITS)
-        return HuggingFaceModel(model="m", token="hf_k", base_url=replay.url, limits=LIMITS)
+            return OpenAIModel(model="m", client=shared, timeouts=LIMITS)
+        return HuggingFaceModel(model="m", token="hf_k", base_url=replay.url, timeouts=LIMITS)
 
     yield build
     await shared.close()
@@ -106,12 +106,12 @@ def judge(shape: Shape, came: list[Delta], error: ModelError | None) -> None:
         assert sentence.endswith(".") and not any(
             word in sentence for word in ("{", '"', "litellm")
         )
-        assert error.said or "finish" in str(error), "the log has the provider's words"
+        assert error.provider_message or "finish" in str(error), "the log has the provider's words"
 
 
-def judge_lesson(shape: Shape, model: CompatibleModel, asked: list[dict[str, Any]]) -> None:
+def judge_lesson(shape: Shape, model: ChatCompletionsModel, asked: list[dict[str, Any]]) -> None:
     """The second request is as the refusal wants it, and `doctor` can say so."""
-    assert shape.learned in list(model._learned.described())
+    assert shape.learned in list(model._server_quirks.describe())
     assert len(asked) == 2
     again = asked[1]
     assert not set(shape.then.get("absent", ())) & set(again)
@@ -180,18 +180,20 @@ async def test_a_shape_has_its_effect_on_the_chain_and_the_breaker(
 
     first = Played("a", came, error)
     second = Played("b", [Delta("Second."), Delta(finish_reason="stop")], None)
-    breakers = [Breaker(name, now=time.monotonic) for name in ("a", "b")]
-    chain = Chain([first, second], breakers=breakers, first_token_seconds=0.0, clock=Still())
+    breakers = [CircuitBreaker(name, now=time.monotonic) for name in ("a", "b")]
+    chain = FallbackChain(
+        [first, second], breakers=breakers, first_token_seconds=0.0, clock=Still()
+    )
     said, failed = await collect(chain, request_of(shape))
     falls = shape.error not in (None, "ContentRefused") and not shape.text
     assert second.asked == int(falls)
     assert ("Second." in "".join(delta.text for delta in said)) == falls
     assert (failed is None) == (shape.error is None or falls)
 
-    for _ in range(FAILURES):
+    for _ in range(FAILURE_THRESHOLD):
         await collect(chain, request_of(shape))
     counted = shape.error is not None and shape.error not in HARMLESS
-    assert (first.asked < 1 + FAILURES) == counted
+    assert (first.asked < 1 + FAILURE_THRESHOLD) == counted
 
 
 class Still:
@@ -215,13 +217,13 @@ async def parted(body: bytes, cut: int) -> tuple[str, str]:
         for piece in (body[:cut], body[cut:]):
             yield piece
 
-    parting, reason = ReasoningSplitter(TagQuirk()), ""
+    splitter, reason = ReasoningSplitter(StreamQuirks()), ""
     deltas = []
     async for delta in read_body(reads()):
         if delta is not DONE:
-            deltas.append(parting.take(delta))
+            deltas.append(splitter.split(delta))
             reason = delta.finish_reason or reason
-    deltas.append(parting.flush(cut=reason == "length"))
+    deltas.append(splitter.flush(cut=reason == "length"))
     return "".join(d.text for d in deltas).strip(), "".join(d.reasoning for d in deltas)
 
 

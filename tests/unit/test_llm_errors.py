@@ -21,8 +21,8 @@ from bot.domain.errors import (
     UnknownModel,
     WrongAddress,
 )
-from bot.llm.errors import failure, in_stream
-from bot.llm.report import Report, retry_after
+from bot.llm.error_report import ErrorReport, retry_after
+from bot.llm.errors import to_model_error, to_stream_error
 
 
 def openai(code: str | None, message: str = "words", kind: str = "some_error") -> dict[str, Any]:
@@ -102,7 +102,7 @@ def test_a_failure_is_told_by_code_then_words_then_status(
     status: int | None, body: Any, kind: type[ModelError]
 ) -> None:
     """The class is exact: a subclass or a neighbour has another sentence for people."""
-    error = failure(Report.of(status, body), model="openai:m")
+    error = to_model_error(ErrorReport.parse(status, body), model="openai:m")
     assert type(error) is kind
     assert error.model == "openai:m"
 
@@ -112,8 +112,8 @@ def test_no_word_of_the_provider_is_kept(
     status: int | None, body: Any, kind: type[ModelError]
 ) -> None:
     """An error's text is status and code; the provider's message stays with the cause."""
-    said = Report.of(status, body).words
-    text = str(failure(Report.of(status, body), model="openai:m"))
+    said = ErrorReport.parse(status, body).text
+    text = str(to_model_error(ErrorReport.parse(status, body), model="openai:m"))
     assert not said or said not in text
 
 
@@ -121,13 +121,13 @@ def test_a_parameter_that_is_not_supported_is_no_unknown_model() -> None:
     """The words "model" and "not supported" both occur in it."""
     words = "Unsupported parameter: 'max_tokens' is not supported with this model."
     body = openai("unsupported_parameter", words)
-    assert type(failure(Report.of(400, body), model="m")) is ModelFailed
+    assert type(to_model_error(ErrorReport.parse(400, body), model="m")) is ModelFailed
 
 
 def test_a_rate_limit_carries_the_wait() -> None:
     """From the header, in seconds."""
-    report = Report.of(429, openai("rate_limit_exceeded"), {"retry-after": "7"})
-    error = failure(report, model="m")
+    report = ErrorReport.parse(429, openai("rate_limit_exceeded"), {"retry-after": "7"})
+    error = to_model_error(report, model="m")
     assert isinstance(error, RateLimited) and error.retry_after == 7.0
 
 
@@ -146,8 +146,8 @@ def test_the_wait_is_read_in_every_form() -> None:
 
 def test_after_some_text_a_general_failure_is_a_cut() -> None:
     """What people should hear then is that the answer is not whole; a refusal stays a refusal."""
-    server = Report.of(None, openai(None, kind="server_error"))
-    assert type(in_stream(server, model="m", started=False)) is Overloaded
-    assert type(in_stream(server, model="m", started=True)) is CutOff
-    filtered = Report.of(None, openai("content_filter"))
-    assert type(in_stream(filtered, model="m", started=True)) is ContentRefused
+    server = ErrorReport.parse(None, openai(None, kind="server_error"))
+    assert type(to_stream_error(server, model="m", started=False)) is Overloaded
+    assert type(to_stream_error(server, model="m", started=True)) is CutOff
+    filtered = ErrorReport.parse(None, openai("content_filter"))
+    assert type(to_stream_error(filtered, model="m", started=True)) is ContentRefused

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.llm.think_tags import TAGS, TagQuirk, ThinkTagParser
+from bot.llm.think_tags import TAGS, StreamQuirks, ThinkTagParser
 
 
 def split(
-    pieces: list[str], *, finish: str = "stop", habit: TagQuirk | None = None
+    pieces: list[str], *, finish: str = "stop", quirks: StreamQuirks | None = None
 ) -> tuple[str, str]:
     """The reasoning and the text of an answer that comes in these pieces."""
-    splitter = ThinkTagParser(habit or TagQuirk())
+    splitter = ThinkTagParser(quirks or StreamQuirks())
     told = []
     for piece in pieces:
         told.append(("", piece) if splitter.settled else splitter.feed(piece))
@@ -24,10 +24,10 @@ def split(
     return "".join(reasoning for reasoning, _ in told), "".join(text for _, text in told)
 
 
-def unopened() -> TagQuirk:
-    habit = TagQuirk()
-    habit.unopened = True
-    return habit
+def unopened() -> StreamQuirks:
+    quirks = StreamQuirks()
+    quirks.starts_inside_tag = True
+    return quirks
 
 
 ANSWERS = [
@@ -78,16 +78,16 @@ def test_any_chunking_gives_the_same(answer: str, cuts: list[int], assumed: bool
     ends = [0, *sorted(min(cut, len(answer)) for cut in cuts), len(answer)]
     pieces = [answer[a:b] for a, b in pairwise(ends)]
 
-    def habit() -> TagQuirk:
-        return unopened() if assumed else TagQuirk()
+    def quirks() -> StreamQuirks:
+        return unopened() if assumed else StreamQuirks()
 
-    assert split(pieces, habit=habit()) == split([answer], habit=habit())
+    assert split(pieces, quirks=quirks()) == split([answer], quirks=quirks())
 
 
 @given(answer=_BITS, assumed=st.booleans())
 def test_an_answer_that_is_whole_loses_no_word(answer: str, assumed: bool) -> None:
     """What is neither a tag nor a blank is in the reasoning or in the text."""
-    reasoning, text = split([answer], habit=unopened() if assumed else TagQuirk())
+    reasoning, text = split([answer], quirks=unopened() if assumed else StreamQuirks())
     for word in ("Hm.", "`", "🙂"):
         assert (reasoning + text).count(word) >= answer.count(word)
 
@@ -108,37 +108,37 @@ def test_reasoning_that_was_cut_off_is_no_answer(finish: str) -> None:
 
 def test_an_opening_tag_in_the_prompt_is_learned_from_its_closing_tag() -> None:
     """The piece with the tag begins a line; quoted inside a line it means nothing."""
-    habit = TagQuirk()
+    quirks = StreamQuirks()
     for before, piece in (("`", "</think>"), ("the ", "tag </think>"), ("", "a </think>")):
-        habit.notice(before, piece)
-        assert not habit.unopened
+        quirks.detect_unopened_tag(before, piece)
+        assert not quirks.starts_inside_tag
     for before, piece in (("done.\n", "</think>"), ("", "</think>\n"), ("x", "\n</think>\n\nHi")):
-        habit = TagQuirk()
-        habit.notice(before, piece)
-        assert habit.unopened
-        assert split(["Hm.\n", "</thi", "nk>\n\nHi"], habit=habit) == ("Hm.\n", "Hi")
-        assert habit.unopened
+        quirks = StreamQuirks()
+        quirks.detect_unopened_tag(before, piece)
+        assert quirks.starts_inside_tag
+        assert split(["Hm.\n", "</thi", "nk>\n\nHi"], quirks=quirks) == ("Hm.\n", "Hi")
+        assert quirks.starts_inside_tag
 
 
 @pytest.mark.parametrize("finish", ["stop", "length"])
 def test_what_was_learned_wrongly_costs_no_answer_and_is_forgotten(finish: str) -> None:
     """All of it is text in the end, and the next answer streams again."""
-    habit = unopened()
-    reasoning, text = split(["It is", " 42."], habit=habit, finish=finish)
+    quirks = unopened()
+    reasoning, text = split(["It is", " 42."], quirks=quirks, finish=finish)
     assert (reasoning, text) == ("It is 42.", "It is 42.")
-    assert not habit.unopened
-    assert split(["It is", " 42."], habit=habit) == ("", "It is 42.")
+    assert not quirks.starts_inside_tag
+    assert split(["It is", " 42."], quirks=quirks) == ("", "It is 42.")
 
 
 def test_a_model_that_opens_its_tags_after_all_is_believed() -> None:
-    habit = unopened()
-    assert split(["<think>Hm.</think>Hi"], habit=habit) == ("Hm.", "Hi")
-    assert not habit.unopened
+    quirks = unopened()
+    assert split(["<think>Hm.</think>Hi"], quirks=quirks) == ("Hm.", "Hi")
+    assert not quirks.starts_inside_tag
 
 
 def test_text_is_not_held_longer_than_it_can_be_a_tag() -> None:
     """The first piece that is none goes out at once, with all before it."""
-    splitter = ThinkTagParser(TagQuirk())
+    splitter = ThinkTagParser(StreamQuirks())
     assert splitter.feed("<th") == ("", "")
     assert splitter.feed("ere") == ("", "<there")
     assert splitter.settled

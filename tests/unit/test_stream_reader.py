@@ -10,9 +10,9 @@ import pytest
 from bot.domain.errors import CutOff, ModelError, ModelFailed, TimedOut
 from bot.domain.model import Delta, Usage
 from bot.llm import finish_reasons
-from bot.llm.stream_reader import Reader
+from bot.llm.stream_reader import StreamReader
 from bot.llm.stream_timeout import StreamTimedOut, StreamTimeout, StreamTimeouts
-from bot.llm.think_tags import TagQuirk
+from bot.llm.think_tags import StreamQuirks
 
 QUICK = StreamTimeouts(first_token=0.2, between_tokens=0.1)
 
@@ -22,18 +22,20 @@ async def forever() -> None:
     await asyncio.Event().wait()
 
 
-def make_reader(limits: StreamTimeouts = QUICK, habit: TagQuirk | None = None) -> Reader:
+def make_reader(
+    timeouts: StreamTimeouts = QUICK, quirks: StreamQuirks | None = None
+) -> StreamReader:
     """A reader whose transport breaks with OSError."""
 
     def translate(error: Exception, started: bool) -> ModelError:
         return (CutOff if started else ModelFailed)(str(error))
 
-    return Reader(
+    return StreamReader(
         model="a:b",
-        limits=limits,
-        broken=(OSError,),
+        timeouts=timeouts,
+        expected_errors=(OSError,),
         translate=translate,
-        habit=habit or TagQuirk(),
+        quirks=quirks or StreamQuirks(),
     )
 
 
@@ -48,64 +50,64 @@ async def source(*steps: Delta | Exception | float) -> AsyncIterator[Delta]:
             await asyncio.sleep(step)
 
 
-async def read(reader: Reader, steps: Iterable[Delta | Exception | float]) -> list[Delta]:
+async def read(reader: StreamReader, steps: Iterable[Delta | Exception | float]) -> list[Delta]:
     """Everything that an answer gives."""
     stream, taken = source(*steps), []
     try:
         while (delta := await reader.next(stream)) is not None:
-            taken.append(reader.take(delta))
-        rest = reader.end()
+            taken.append(reader.process(delta))
+        rest = reader.finish()
         return taken if rest is None else [*taken, rest]
     finally:
         await reader.aclose()
 
 
-# ── patience ──────────────────────────────────────────────────────────────────────────────────
+# ── timeout ──────────────────────────────────────────────────────────────────────────────────
 async def test_the_first_token_has_a_limit_over_all_waits() -> None:
     """Waits without a token share it: headers, comments and roles do not extend it."""
-    with StreamTimeout(StreamTimeouts(first_token=0.3, between_tokens=9)) as patience:
-        await patience.wait(asyncio.sleep(0.1))
+    with StreamTimeout(StreamTimeouts(first_token=0.3, between_tokens=9)) as timeout:
+        await timeout.wait(asyncio.sleep(0.1))
         with pytest.raises(StreamTimedOut):
-            await patience.wait(asyncio.sleep(0.29))
-        assert not patience.started
+            await timeout.wait(asyncio.sleep(0.29))
+        assert not timeout.started
 
 
 async def test_each_token_begins_a_new_limit() -> None:
     """Many tokens together may take longer than the limit."""
-    with StreamTimeout(StreamTimeouts(first_token=0.3, between_tokens=0.3)) as patience:
+    with StreamTimeout(StreamTimeouts(first_token=0.3, between_tokens=0.3)) as timeout:
         for _ in range(4):
-            await patience.wait(asyncio.sleep(0.1))
-            patience.token()
+            await timeout.wait(asyncio.sleep(0.1))
+            timeout.record_token()
         with pytest.raises(StreamTimedOut):
-            await patience.wait(forever())
-        assert patience.started
+            await timeout.wait(forever())
+        assert timeout.started
 
 
 async def test_the_limit_between_tokens_may_be_the_shorter_one() -> None:
     """It counts from the token on, not from where the limit to the first token would end."""
-    with StreamTimeout(StreamTimeouts(first_token=30, between_tokens=0.1)) as patience:
-        await patience.wait(asyncio.sleep(0.01))
-        patience.token()
+    with StreamTimeout(StreamTimeouts(first_token=30, between_tokens=0.1)) as timeout:
+        await timeout.wait(asyncio.sleep(0.01))
+        timeout.record_token()
         async with asyncio.timeout(5):
             with pytest.raises(StreamTimedOut):
-                await patience.wait(forever())
+                await timeout.wait(forever())
 
 
 async def test_the_consumers_time_does_not_count() -> None:
     """The limit runs while the model is waited for, not while its text is worked on."""
-    with StreamTimeout(StreamTimeouts(first_token=9, between_tokens=0.1)) as patience:
-        await patience.wait(asyncio.sleep(0))
-        patience.token()
+    with StreamTimeout(StreamTimeouts(first_token=9, between_tokens=0.1)) as timeout:
+        await timeout.wait(asyncio.sleep(0))
+        timeout.record_token()
         await asyncio.sleep(0.15)
-        assert await patience.wait(asyncio.sleep(0, "in time")) == "in time"
+        assert await timeout.wait(asyncio.sleep(0, "in time")) == "in time"
 
 
 async def test_another_cancellation_is_not_taken_for_the_limit() -> None:
     """A stopped turn is cancelled, and nothing turns that into an error."""
 
     async def wait() -> None:
-        with StreamTimeout(StreamTimeouts(9, 9)) as patience:
-            await patience.wait(forever())
+        with StreamTimeout(StreamTimeouts(9, 9)) as timeout:
+            await timeout.wait(forever())
 
     task = asyncio.create_task(wait())
     await asyncio.sleep(0)
@@ -116,8 +118,8 @@ async def test_another_cancellation_is_not_taken_for_the_limit() -> None:
 
 async def test_the_limit_leaves_the_task_as_it_was() -> None:
     """After it the task is not half cancelled: it can go on to the next model."""
-    with StreamTimeout(QUICK) as patience, pytest.raises(StreamTimedOut):
-        await patience.wait(forever())
+    with StreamTimeout(QUICK) as timeout, pytest.raises(StreamTimedOut):
+        await timeout.wait(forever())
     task = asyncio.current_task()
     assert task is not None and task.cancelling() == 0
     await asyncio.sleep(0)
@@ -125,8 +127,8 @@ async def test_the_limit_leaves_the_task_as_it_was() -> None:
 
 async def test_no_timer_is_left_behind() -> None:
     """A limit that was not reached fires into nothing."""
-    with StreamTimeout(QUICK) as patience:
-        await patience.wait(asyncio.sleep(0))
+    with StreamTimeout(QUICK) as timeout:
+        await timeout.wait(asyncio.sleep(0))
     await asyncio.sleep(0.25)
     task = asyncio.current_task()
     assert task is not None and task.cancelling() == 0
@@ -158,24 +160,24 @@ async def test_what_breaks_after_the_finish_reason_is_nobodys_concern() -> None:
 async def test_a_finish_reason_on_every_chunk_does_not_end_the_answer() -> None:
     """The end is that of the body; what breaks before it is a cut then, once that is known."""
     steps = [Delta("b", "", "stop"), 0.05, Delta("c", "", "stop"), 0.05, Delta("d", "", "stop")]
-    habit = TagQuirk()
-    got = await read(make_reader(habit=habit), steps)
+    quirks = StreamQuirks()
+    got = await read(make_reader(quirks=quirks), steps)
     assert "".join(delta.text for delta in got) == "bcd"
     with pytest.raises(CutOff):
-        await read(make_reader(habit=habit), [*steps[:2], OSError("reset")])
+        await read(make_reader(quirks=quirks), [*steps[:2], OSError("reset")])
 
 
 async def test_done_without_a_finish_reason_ends_a_text_and_nothing_else() -> None:
     for step, whole in ((Delta("b"), True), (Delta(reasoning="hm"), False)):
         reader, stream = make_reader(), source(step)
         while (delta := await reader.next(stream)) is not None:
-            reader.take(delta)
-            reader.done()
+            reader.process(delta)
+            reader.mark_done()
         if whole:
-            assert reader.end() is None
+            assert reader.finish() is None
         else:
             with pytest.raises(CutOff):
-                reader.end()
+                reader.finish()
         await reader.aclose()
 
 
@@ -187,7 +189,7 @@ async def test_an_unknown_finish_reason_is_a_failure(reason: str) -> None:
     assert not isinstance(caught.value, CutOff)
     reader, stream = make_reader(), source(Delta("b", "", reason))
     delta = await reader.next(stream)
-    assert delta is not None and reader.take(delta).text == "b"
+    assert delta is not None and reader.process(delta).text == "b"
     with pytest.raises(CutOff):
         await reader.next(stream)
     await reader.aclose()
@@ -198,12 +200,12 @@ async def test_after_done_it_does_not_wait() -> None:
     reader, stream = make_reader(), source(Delta("a", finish_reason="stop"), 30.0)
     delta = await reader.next(stream)
     assert delta is not None
-    reader.take(delta)
-    reader.done()
+    reader.process(delta)
+    reader.mark_done()
     begun = asyncio.get_running_loop().time()
     assert await reader.next(stream) is None
     assert asyncio.get_running_loop().time() - begun < 0.5
-    reader.end()
+    reader.finish()
     await reader.aclose()
 
 
@@ -236,10 +238,10 @@ async def test_a_piece_that_may_become_a_tag_is_a_sign_of_life() -> None:
 
 
 async def test_a_closing_tag_alone_is_remembered_for_the_next_answer() -> None:
-    habit = TagQuirk()
+    quirks = StreamQuirks()
     steps = [Delta("hm\n"), Delta("</think>"), Delta("\n\nYes."), Delta(finish_reason="stop")]
-    await read(make_reader(habit=habit), steps)
-    got = await read(make_reader(habit=habit), steps)
+    await read(make_reader(quirks=quirks), steps)
+    got = await read(make_reader(quirks=quirks), steps)
     assert "".join(delta.text for delta in got) == "Yes."
 
 
@@ -266,10 +268,10 @@ async def test_time_runs_out_before_the_first_token_and_between_tokens() -> None
 async def test_what_follows_done_is_not_of_this_answer() -> None:
     """A second stream on the same body, or garbage; the usage still counts."""
     reader = make_reader()
-    reader.take(Delta("Yes", finish_reason="stop"))
-    reader.done()
-    assert reader.take(Delta("b", "hm", "error", Usage(1, 2))) == Delta(usage=Usage(1, 2))
-    assert reader.end() is None
+    reader.process(Delta("Yes", finish_reason="stop"))
+    reader.mark_done()
+    assert reader.process(Delta("b", "hm", "error", Usage(1, 2))) == Delta(usage=Usage(1, 2))
+    assert reader.finish() is None
     await reader.aclose()
 
 
@@ -286,4 +288,4 @@ async def test_what_follows_done_is_not_of_this_answer() -> None:
     ],
 )
 def test_a_finish_reason_in_another_spelling(reason: str, means: object) -> None:
-    assert finish_reasons.meaning(reason) == means
+    assert finish_reasons.classify_finish_reason(reason) == means

@@ -17,7 +17,7 @@ from bot.config.settings import load
 from bot.domain.conversations import Message, Role
 from bot.domain.errors import CutOff, KeyRefused, ModelFailed, Overloaded, RateLimited
 from bot.domain.model import ChatRequest, Delta
-from bot.llm.huggingface import ROUTER_URL, Endpoint, HuggingFaceModel
+from bot.llm.huggingface import ROUTER_URL, HuggingFaceEndpoint, HuggingFaceModel
 from bot.llm.openai import OPENAI_URL, OpenAIModel, make_client
 from bot.llm.registry import Models, build_models
 from bot.llm.stream_timeout import StreamTimeouts
@@ -46,13 +46,13 @@ async def sim(server: ModelSim) -> ModelSim:
 @pytest_asyncio.fixture(loop_scope="module")
 async def openai_model(sim: ModelSim) -> AsyncIterator[OpenAIModel]:
     client = make_client(api_key="right", base_url=sim.base_url)
-    model = OpenAIModel(model="sim", client=client, limits=WIDE)
+    model = OpenAIModel(model="sim", client=client, timeouts=WIDE)
     yield model
     await model.aclose()
 
 
 def face(sim: ModelSim, model: str = "sim", token: str | None = "right") -> HuggingFaceModel:
-    return HuggingFaceModel(model=model, token=token, base_url=sim.base_url, limits=WIDE)
+    return HuggingFaceModel(model=model, token=token, base_url=sim.base_url, timeouts=WIDE)
 
 
 async def answer(model: ChatModel, request: ChatRequest = HELLO) -> str:
@@ -67,7 +67,7 @@ async def test_a_key_is_sent_and_a_missing_one_is_not(
     await answer(openai_model)
     assert (await sim.last()).authorization == "Bearer right"
     keyless = OpenAIModel(
-        model="sim", client=make_client(api_key=None, base_url=sim.base_url), limits=WIDE
+        model="sim", client=make_client(api_key=None, base_url=sim.base_url), timeouts=WIDE
     )
     await answer(keyless)
     assert (await sim.last()).authorization is None
@@ -114,7 +114,7 @@ async def test_a_reasoning_model_is_asked_in_its_own_way(
     request = ChatRequest(HELLO.messages, max_tokens=3, temperature=0.2)
     with capture_logs() as lines:
         assert await answer(openai_model, request)
-    assert [line["parameter"] for line in lines] == ["max_tokens", "temperature"]
+    assert [line["workaround"] for line in lines] == ["no max_tokens", "no temperature"]
     body = (await sim.last()).body
     assert body["max_completion_tokens"] == 3
     assert not {"max_tokens", "temperature"} & set(body)
@@ -150,9 +150,9 @@ async def test_at_home_the_new_name_of_the_limit_is_used() -> None:
     """OpenAI's newer models take no other; compatible servers are asked with the old one."""
     for url, name in ((None, "max_completion_tokens"), ("http://127.0.0.1:9/v1", "max_tokens")):
         client = make_client(api_key="k", base_url=url)
-        model = OpenAIModel(model="m", client=client, limits=WIDE)
+        model = OpenAIModel(model="m", client=client, timeouts=WIDE)
         request = ChatRequest(HELLO.messages, max_tokens=3)
-        assert name in model._learned.parameters(request)
+        assert name in model._server_quirks.parameters(request)
         await client.close()
 
 
@@ -168,7 +168,8 @@ async def test_the_provider_goes_out_with_the_model(sim: ModelSim) -> None:
 
 FIRST_REQUEST = """
 import asyncio, socket, sys
-from bot.domain import ChatRequest, Message, Role
+from bot.domain.conversations import Message, Role
+from bot.domain.model import ChatRequest
 from bot.llm.huggingface import HuggingFaceModel
 from bot.llm.stream_timeout import StreamTimeouts
 
@@ -179,8 +180,8 @@ def watched(host, *rest, **more):
 socket.getaddrinfo = watched
 
 async def main():
-    limits = StreamTimeouts()
-    model = HuggingFaceModel(model="org/sim:x", token=None, base_url=sys.argv[1], limits=limits)
+    timeouts = StreamTimeouts()
+    model = HuggingFaceModel(model="org/sim:x", token=None, base_url=sys.argv[1], timeouts=timeouts)
     request = ChatRequest((Message(role=Role.USER, content="hello"),))
     return "".join([delta.text async for delta in model.stream(request)])
 
@@ -240,7 +241,7 @@ async def test_a_request_does_not_hold_the_loop(sim: ModelSim) -> None:
 
 async def test_the_router_is_asked_when_no_endpoint_is_set() -> None:
     """The address is Hugging Face's own."""
-    endpoint = Endpoint("hf_x", ROUTER_URL)
+    endpoint = HuggingFaceEndpoint("hf_x", ROUTER_URL)
     async with endpoint.client() as client:
         assert client.model == ROUTER_URL == "https://router.huggingface.co/v1"
 
