@@ -1,4 +1,4 @@
-"""Every shape of the corpus through the real clients over a real socket, however it is cut."""
+"""Every response of the provider corpus, through the real clients over a real socket."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def replay() -> AsyncIterator[Replay]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def make(replay: Replay) -> AsyncIterator[Make]:
-    """Makes fresh models; those of one kind share their client, which is slow to build."""
+    """Builds new models; the OpenAI ones share a client, which is slow to build."""
     shared = make_client(api_key="k", base_url=replay.url)
 
     def build(client: str) -> ChatCompletionsModel:
@@ -75,24 +75,24 @@ def request_of(shape: Shape) -> ChatRequest:
 
 
 async def collect(model: ChatModel, request: ChatRequest) -> tuple[list[Delta], ModelError | None]:
-    """Every delta, and the failure after them."""
-    came: list[Delta] = []
+    """Every delta, and the failure at the end if there is one."""
+    received: list[Delta] = []
     try:
         async with aclosing(cast(Any, model.stream(request))) as deltas:
             async for delta in deltas:
-                came.append(delta)
+                received.append(delta)
     except ModelError as error:
-        return came, error
-    return came, None
+        return received, error
+    return received, None
 
 
-def judge(shape: Shape, came: list[Delta], error: ModelError | None) -> None:
-    assert "".join(delta.text for delta in came) == shape.text or (
-        "".join(delta.text for delta in came).strip() == shape.text.strip()
+def check_result(shape: Shape, deltas: list[Delta], error: ModelError | None) -> None:
+    assert "".join(delta.text for delta in deltas) == shape.text or (
+        "".join(delta.text for delta in deltas).strip() == shape.text.strip()
     )
-    assert "".join(delta.reasoning for delta in came) == shape.reasoning
-    finish = [delta.finish_reason for delta in came if delta.finish_reason]
-    usages = [delta.usage for delta in came if delta.usage]
+    assert "".join(delta.reasoning for delta in deltas) == shape.reasoning
+    finish = [delta.finish_reason for delta in deltas if delta.finish_reason]
+    usages = [delta.usage for delta in deltas if delta.usage]
     if shape.finish is not None:
         assert finish[-1:] == [shape.finish]
     if shape.usage is not None:
@@ -109,52 +109,54 @@ def judge(shape: Shape, came: list[Delta], error: ModelError | None) -> None:
         assert error.provider_message or "finish" in str(error), "the log has the provider's words"
 
 
-def judge_lesson(shape: Shape, model: ChatCompletionsModel, asked: list[dict[str, Any]]) -> None:
-    """The second request is as the refusal wants it, and `doctor` can say so."""
+def check_workaround(
+    shape: Shape, model: ChatCompletionsModel, requests: list[dict[str, Any]]
+) -> None:
+    """The second request satisfies the server, and `doctor` can describe the workaround."""
     assert shape.learned in list(model._server_quirks.describe())
-    assert len(asked) == 2
-    again = asked[1]
-    assert not set(shape.then.get("absent", ())) & set(again)
+    assert len(requests) == 2
+    retry = requests[1]
+    assert not set(shape.then.get("absent", ())) & set(retry)
     for name, value in shape.then.get("equal", {}).items():
-        assert again[name] == value
+        assert retry[name] == value
     for name, value in shape.then.get("below", {}).items():
-        assert 0 < again[name] < value
-    roles = [message["role"] for message in again["messages"]]
+        assert 0 < retry[name] < value
+    roles = [message["role"] for message in retry["messages"]]
     assert roles == shape.then.get("roles", roles)
     if shape.request.get("system"):
-        assert again["messages"][0]["content"].startswith(SYSTEM.content)
-        assert again["messages"][-1]["content"].endswith("Hello!")
+        assert retry["messages"][0]["content"].startswith(SYSTEM.content)
+        assert retry["messages"][-1]["content"].endswith("Hello!")
 
 
 @pytest.mark.parametrize(("client", "split"), [("openai", single), ("huggingface", at_random(7))])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-async def test_a_shape_becomes_what_it_must(
+async def test_a_response_gives_the_documented_result(
     replay: Replay, make: Make, shape: Shape, client: str, split: Split
 ) -> None:
-    """Byte by byte, and cut at random."""
+    """Sent byte by byte, and split at random."""
     replay.arrange(shape, split)
     model = make(client)
-    came, error = await collect(model, request_of(shape))
-    judge(shape, came, error)
+    deltas, error = await collect(model, request_of(shape))
+    check_result(shape, deltas, error)
     if shape.learned:
-        judge_lesson(shape, model, replay.requests)
+        check_workaround(shape, model, replay.requests)
         await collect(model, request_of(shape))
-        assert len(replay.requests) == 3, "what is learned is not asked for again"
+        assert len(replay.requests) == 3, "the next question uses the workaround from the start"
     else:
         assert len(replay.requests) == 1
 
 
-# ── what it means for others ──────────────────────────────────────────────────────────────────
-class Played:
-    """A model that plays what a shape became, as often as it is asked."""
+# ── the effect on a chain ─────────────────────────────────────────────────────────────────────
+class Recorded:
+    """A model that repeats the result of a response for every request."""
 
-    def __init__(self, name: str, came: list[Delta], error: ModelError | None) -> None:
-        self.name, self._came, self._error = name, came, error
+    def __init__(self, name: str, deltas: list[Delta], error: ModelError | None) -> None:
+        self.name, self._deltas, self._error = name, deltas, error
         self.asked = 0
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         self.asked += 1
-        for delta in self._came:
+        for delta in self._deltas:
             yield delta
         if self._error is not None:
             raise self._error
@@ -163,41 +165,41 @@ class Played:
         raise NotImplementedError
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
-# Failures that the request is to blame for, and one that passes while everybody waits.
-HARMLESS = {"ContentRefused", "ContextTooLong", "ModelLoading"}
+# Failures of the request, and the one that the chain waits out.
+NOT_COUNTED = {"ContentRefused", "ContextTooLong", "ModelLoading"}
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-async def test_a_shape_has_its_effect_on_the_chain_and_the_breaker(
+async def test_a_response_has_the_right_effect_on_the_chain_and_the_breaker(
     replay: Replay, make: Make, shape: Shape
 ) -> None:
-    """The next model is asked before the first word alone; only failures of the model count."""
+    """The next model is asked only before the first text; only the model's failures count."""
     replay.arrange(shape, whole)
-    came, error = await collect(make("openai"), request_of(shape))
+    deltas, error = await collect(make("openai"), request_of(shape))
 
-    first = Played("a", came, error)
-    second = Played("b", [Delta("Second."), Delta(finish_reason="stop")], None)
+    first = Recorded("a", deltas, error)
+    second = Recorded("b", [Delta("Second."), Delta(finish_reason="stop")], None)
     breakers = [CircuitBreaker(name, now=time.monotonic) for name in ("a", "b")]
     chain = FallbackChain(
-        [first, second], breakers=breakers, first_token_seconds=0.0, clock=Still()
+        [first, second], breakers=breakers, first_token_seconds=0.0, clock=StoppedClock()
     )
-    said, failed = await collect(chain, request_of(shape))
-    falls = shape.error not in (None, "ContentRefused") and not shape.text
-    assert second.asked == int(falls)
-    assert ("Second." in "".join(delta.text for delta in said)) == falls
-    assert (failed is None) == (shape.error is None or falls)
+    answer, failed = await collect(chain, request_of(shape))
+    falls_back = shape.error not in (None, "ContentRefused") and not shape.text
+    assert second.asked == int(falls_back)
+    assert ("Second." in "".join(delta.text for delta in answer)) == falls_back
+    assert (failed is None) == (shape.error is None or falls_back)
 
     for _ in range(FAILURE_THRESHOLD):
         await collect(chain, request_of(shape))
-    counted = shape.error is not None and shape.error not in HARMLESS
+    counted = shape.error is not None and shape.error not in NOT_COUNTED
     assert (first.asked < 1 + FAILURE_THRESHOLD) == counted
 
 
-class Still:
-    """A clock on which nothing is worth waiting for."""
+class StoppedClock:
+    """A clock whose time stands still."""
 
     def time(self) -> float:
         return 0.0
@@ -209,9 +211,9 @@ class Still:
         await asyncio.sleep(0)
 
 
-# ── without a socket: every single cut ────────────────────────────────────────────────────────
-async def parted(body: bytes, cut: int) -> tuple[str, str]:
-    """Text and reasoning of a body that is read in two pieces."""
+# ── without a socket: every split ─────────────────────────────────────────────────────────────
+async def read_in_two(body: bytes, cut: int) -> tuple[str, str]:
+    """The text and reasoning of a body that arrives in two pieces."""
 
     async def reads() -> AsyncIterator[bytes]:
         for piece in (body[:cut], body[cut:]):
@@ -232,6 +234,6 @@ async def parted(body: bytes, cut: int) -> tuple[str, str]:
     [shape for shape in SHAPES if shape.finish and shape.error is None],
     ids=lambda shape: shape.name,
 )
-async def test_an_answer_is_the_same_wherever_its_bytes_are_cut(shape: Shape) -> None:
+async def test_an_answer_does_not_depend_on_where_its_bytes_are_split(shape: Shape) -> None:
     for cut in range(0, len(shape.body) + 1, 3):
-        assert await parted(shape.body, cut) == (shape.text.strip(), shape.reasoning)
+        assert await read_in_two(shape.body, cut) == (shape.text.strip(), shape.reasoning)

@@ -1,4 +1,4 @@
-"""Reasoning between tags: told from text, however it is cut, and never the loss of an answer."""
+"""Reasoning between tags is separated from text, however it is split, and no answer is lost."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from bot.llm.think_tags import TAGS, StreamQuirks, ThinkTagParser
 def split(
     pieces: list[str], *, finish: str = "stop", quirks: StreamQuirks | None = None
 ) -> tuple[str, str]:
-    """The reasoning and the text of an answer that comes in these pieces."""
-    splitter = ThinkTagParser(quirks or StreamQuirks())
-    told = []
+    """The reasoning and the text of an answer that arrives in these pieces."""
+    parser = ThinkTagParser(quirks or StreamQuirks())
+    parsed = []
     for piece in pieces:
-        told.append(("", piece) if splitter.settled else splitter.feed(piece))
-    if not splitter.settled:
-        told.append(splitter.flush(finish in ("length", "content_filter")))
-    return "".join(reasoning for reasoning, _ in told), "".join(text for _, text in told)
+        parsed.append(("", piece) if parser.settled else parser.feed(piece))
+    if not parser.settled:
+        parsed.append(parser.flush(finish in ("length", "content_filter")))
+    return "".join(reasoning for reasoning, _ in parsed), "".join(text for _, text in parsed)
 
 
-def unopened() -> StreamQuirks:
+def inside_tag() -> StreamQuirks:
     quirks = StreamQuirks()
     quirks.starts_inside_tag = True
     return quirks
@@ -57,10 +57,12 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("answer", "reasoning", "text"), ANSWERS)
-def test_every_cut_gives_the_same(answer: str, reasoning: str, text: str) -> None:
-    """Whole, character by character, and cut at every one and every two places."""
-    places = range(1, len(answer))
-    cuts = [(), tuple(places), *combinations(places, 1), *combinations(places, 2)]
+def test_the_result_does_not_depend_on_one_or_two_cuts(
+    answer: str, reasoning: str, text: str
+) -> None:
+    """In one piece, character by character, and cut at every position and pair of positions."""
+    positions = range(1, len(answer))
+    cuts = [(), tuple(positions), *combinations(positions, 1), *combinations(positions, 2)]
     for cut in cuts:
         pieces = [answer[a:b] for a, b in pairwise((0, *cut, len(answer)))]
         assert split(pieces) == (reasoning, text), pieces
@@ -73,28 +75,30 @@ _BITS = st.lists(
 
 
 @given(answer=_BITS, cuts=st.lists(st.integers(0, 60), max_size=6), assumed=st.booleans())
-def test_any_chunking_gives_the_same(answer: str, cuts: list[int], assumed: bool) -> None:
-    """Also with an opening tag that is taken to have been in the prompt."""
+def test_the_result_does_not_depend_on_the_pieces(
+    answer: str, cuts: list[int], assumed: bool
+) -> None:
+    """This also holds if the answer is assumed to start inside a tag."""
     ends = [0, *sorted(min(cut, len(answer)) for cut in cuts), len(answer)]
     pieces = [answer[a:b] for a, b in pairwise(ends)]
 
     def quirks() -> StreamQuirks:
-        return unopened() if assumed else StreamQuirks()
+        return inside_tag() if assumed else StreamQuirks()
 
     assert split(pieces, quirks=quirks()) == split([answer], quirks=quirks())
 
 
 @given(answer=_BITS, assumed=st.booleans())
-def test_an_answer_that_is_whole_loses_no_word(answer: str, assumed: bool) -> None:
-    """What is neither a tag nor a blank is in the reasoning or in the text."""
-    reasoning, text = split([answer], quirks=unopened() if assumed else StreamQuirks())
+def test_a_complete_answer_loses_no_word(answer: str, assumed: bool) -> None:
+    """Every word ends up in the reasoning or in the text."""
+    reasoning, text = split([answer], quirks=inside_tag() if assumed else StreamQuirks())
     for word in ("Hm.", "`", "🙂"):
         assert (reasoning + text).count(word) >= answer.count(word)
 
 
 @pytest.mark.parametrize("finish", ["stop", "tool_calls"])
-def test_a_tag_that_never_closes_does_not_swallow_the_answer(finish: str) -> None:
-    """The model says that it has answered: so the answer is in what it wrote."""
+def test_an_unclosed_tag_does_not_swallow_the_answer(finish: str) -> None:
+    """The finish reason says that the model answered, so the answer is in its text."""
     _, text = split(["<think>", "It is", " 42.</thi"], finish=finish)
     assert text == "It is 42.</thi"
     _, text = split(["<think>a</think><think>b", "c"], finish=finish)
@@ -102,12 +106,12 @@ def test_a_tag_that_never_closes_does_not_swallow_the_answer(finish: str) -> Non
 
 
 @pytest.mark.parametrize("finish", ["length", "content_filter"])
-def test_reasoning_that_was_cut_off_is_no_answer(finish: str) -> None:
+def test_reasoning_cut_off_by_a_limit_is_not_an_answer(finish: str) -> None:
     assert split(["<think>", "It is</", "th"], finish=finish) == ("It is</th", "")
 
 
-def test_an_opening_tag_in_the_prompt_is_learned_from_its_closing_tag() -> None:
-    """The piece with the tag begins a line; quoted inside a line it means nothing."""
+def test_a_closing_tag_alone_reveals_an_opening_tag_in_the_prompt() -> None:
+    """The tag must begin a line; one quoted inside a line means nothing."""
     quirks = StreamQuirks()
     for before, piece in (("`", "</think>"), ("the ", "tag </think>"), ("", "a </think>")):
         quirks.detect_unopened_tag(before, piece)
@@ -121,24 +125,24 @@ def test_an_opening_tag_in_the_prompt_is_learned_from_its_closing_tag() -> None:
 
 
 @pytest.mark.parametrize("finish", ["stop", "length"])
-def test_what_was_learned_wrongly_costs_no_answer_and_is_forgotten(finish: str) -> None:
-    """All of it is text in the end, and the next answer streams again."""
-    quirks = unopened()
+def test_a_wrong_assumption_costs_no_answer_and_is_dropped(finish: str) -> None:
+    """The whole answer becomes text at its end, and the next answer streams normally."""
+    quirks = inside_tag()
     reasoning, text = split(["It is", " 42."], quirks=quirks, finish=finish)
     assert (reasoning, text) == ("It is 42.", "It is 42.")
     assert not quirks.starts_inside_tag
     assert split(["It is", " 42."], quirks=quirks) == ("", "It is 42.")
 
 
-def test_a_model_that_opens_its_tags_after_all_is_believed() -> None:
-    quirks = unopened()
+def test_an_opening_tag_disproves_the_assumption() -> None:
+    quirks = inside_tag()
     assert split(["<think>Hm.</think>Hi"], quirks=quirks) == ("Hm.", "Hi")
     assert not quirks.starts_inside_tag
 
 
-def test_text_is_not_held_longer_than_it_can_be_a_tag() -> None:
-    """The first piece that is none goes out at once, with all before it."""
-    splitter = ThinkTagParser(StreamQuirks())
-    assert splitter.feed("<th") == ("", "")
-    assert splitter.feed("ere") == ("", "<there")
-    assert splitter.settled
+def test_text_is_held_back_only_while_it_may_be_a_tag() -> None:
+    """The first piece that rules out a tag releases all held text."""
+    parser = ThinkTagParser(StreamQuirks())
+    assert parser.feed("<th") == ("", "")
+    assert parser.feed("ere") == ("", "<there")
+    assert parser.settled
