@@ -124,7 +124,7 @@ async def test_every_failure_has_its_sentence_keeps_what_was_shown_and_ends(
         await at_rest(stage)
         assert await stage.throttled() == 0
         assert not bot.events("a turn failed")
-        assert not bot.events("the model is left alone"), "it would hide what comes after"
+        assert not bot.events("circuit breaker opened"), "it would hide what comes after"
 
 
 def judge(fault: Fault, reply: Seen) -> None:
@@ -171,7 +171,7 @@ async def test_a_model_that_keeps_failing_is_left_alone_and_the_next_answers(
             place = await stage.mention(f"later {n}")
             await whole(stage, place, "From the second.")
         assert len([x for x in await model.streams() if x.body["model"] == "sim"]) == asked
-        assert len(bot.events("the model is left alone")) == 1
+        assert len(bot.events("circuit breaker opened")) == 1
 
 
 async def test_a_server_that_loads_its_model_is_waited_for_in_sight(

@@ -161,7 +161,7 @@ async def test_openai_gets_the_new_name_of_the_limit_and_others_the_old_one() ->
 # ── Hugging Face ──────────────────────────────────────────────────────────────────────────────
 async def test_the_model_name_is_sent_with_its_provider(sim: ModelSim) -> None:
     """The name goes out as in the settings; the router resolves it."""
-    await sim.flavour("huggingface")
+    await sim.flavor("huggingface")
     model = huggingface_model(sim, "org/sim:fireworks-ai")
     assert model.name == "huggingface:org/sim:fireworks-ai"
     assert await answer(model)
@@ -194,7 +194,7 @@ print(sorted({str(host) for host in hosts}))
 
 async def test_the_library_contacts_no_other_host(sim: ModelSim) -> None:
     """By default, its first request blocks the loop while it fetches a list from its own site."""
-    await sim.flavour("huggingface")
+    await sim.flavor("huggingface")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", FIRST_REQUEST, sim.base_url, stdout=subprocess.PIPE, env=environ
@@ -339,5 +339,5 @@ async def test_a_cancelled_chain_asks_no_other_model(sim: ModelSim, models: Mode
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (await sim.ended(before, seconds=1)).outcome == "gone"
+    assert (await sim.ended(before, seconds=1)).outcome == "disconnected"
     assert len(await sim.streams(before)) == 1

@@ -280,13 +280,13 @@ REFUSALS: list[tuple[str, type[ModelError]]] = [
 ]
 
 
-@pytest.mark.parametrize("flavour", ["openai", "huggingface"])
+@pytest.mark.parametrize("flavor", ["openai", "huggingface"])
 @pytest.mark.parametrize(("fault", "kind"), REFUSALS)
 async def test_an_error_response_is_translated_with_its_cause(
-    sim: ModelSim, make: Make, flavour: str, fault: str, kind: type[ModelError]
+    sim: ModelSim, make: Make, flavor: str, fault: str, kind: type[ModelError]
 ) -> None:
     """There is one request and no text, and people see only our own sentence."""
-    await sim.flavour(flavour)
+    await sim.flavor(flavor)
     await sim.refuse(fault)
     before = len(await sim.streams())
     model = make()
@@ -393,7 +393,7 @@ async def test_no_first_token_is_a_timeout(
     deltas, error = await fail(make(timeouts=StreamTimeouts(0.3, 20.0, loading=0.6)))
     assert isinstance(error, TimedOut) and not error.started
     assert all(delta.loading for delta in deltas)
-    assert (await sim.ended(seconds=1)).outcome == "gone"
+    assert (await sim.ended(seconds=1)).outcome == "disconnected"
 
 
 @pytest.mark.parametrize("dialect", [{}, {"keepalive": 0.02}], ids=str)
@@ -406,7 +406,7 @@ async def test_a_stall_between_tokens_is_a_timeout(
     deltas, error = await fail(make(timeouts=StreamTimeouts(20.0, 0.3)))
     assert isinstance(error, TimedOut) and error.started
     assert text(deltas) == "The answer "
-    assert (await sim.ended(seconds=1)).outcome == "gone"
+    assert (await sim.ended(seconds=1)).outcome == "disconnected"
 
 
 async def test_a_slow_but_steady_model_does_not_time_out(sim: ModelSim, make: Make) -> None:
@@ -447,7 +447,7 @@ async def test_cancelling_the_task_closes_the_connection_immediately(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (await sim.ended(seconds=1)).outcome == "gone"
+    assert (await sim.ended(seconds=1)).outcome == "disconnected"
 
 
 async def test_closing_the_iterator_closes_the_connection_immediately(
@@ -458,7 +458,7 @@ async def test_closing_the_iterator_closes_the_connection_immediately(
         async for delta in deltas:
             assert delta.text == "The "
             break
-    assert (await sim.ended(seconds=1)).outcome == "gone"
+    assert (await sim.ended(seconds=1)).outcome == "disconnected"
 
 
 # ── doctor ────────────────────────────────────────────────────────────────────────────────────
