@@ -38,27 +38,16 @@ _BODY_ERRORS = (MalformedChunk, EventTooLong, ErrorEvent, UnexpectedBody)
 
 
 class Endpoint(Protocol):
-    """One server, through one client library."""
+    """One server, through one client library.
 
-    @property
-    def address(self) -> str:
-        """Host and port, safe to show to people."""
-        ...
+    `address` is its host and port, safe to show to people; the settings are the names of those with
+    its key and its address. `errors` are all exceptions of the client and its transport.
+    """
 
-    @property
-    def key_setting(self) -> str:
-        """The name of the setting with its key."""
-        ...
-
-    @property
-    def address_setting(self) -> str:
-        """The name of the setting with its address."""
-        ...
-
-    @property
-    def errors(self) -> tuple[type[Exception], ...]:
-        """All exceptions of the client and its transport."""
-        ...
+    address: str
+    key_setting: str
+    address_setting: str
+    errors: tuple[type[Exception], ...]
 
     def open(
         self, parameters: Mapping[str, Any]

@@ -39,7 +39,7 @@ class HarmonyParser:
         self._held = ""
         self._step = self._begin
         self._channel = ""
-        self._thoughts: list[str] = []  # without special tokens; text if `final` never comes
+        self._reasoning: list[str] = []  # without special tokens; text if `final` never comes
         self.settled = False
 
     def feed(self, piece: str) -> tuple[str, str]:
@@ -59,7 +59,7 @@ class HarmonyParser:
         if self._step == self._header:
             return ("", "") if self._channel else ("", held)
         if self._step == self._bare:
-            return (held, "") if cut else ("", "".join((_BARE, *self._thoughts, held)))
+            return (held, "") if cut else ("", "".join((_BARE, *self._reasoning, held)))
         if self._step == self._body:
             return self._route(_AT_END.sub("", held))
         return "", held
@@ -109,14 +109,14 @@ class HarmonyParser:
         return self._route(body)
 
     def _bare(self) -> tuple[str, str]:
-        thought, final, rest = self._held.partition(_BARE_FINAL)
+        reasoning, final, rest = self._held.partition(_BARE_FINAL)
         if final:
             self._held, self.settled = "", True
-            return thought, rest
+            return reasoning, rest
         end = len(self._held) - partial_tag_length(self._held, _BARE_FINAL)
-        thought, self._held = self._held[:end], self._held[end:]
-        self._thoughts.append(thought)
-        return thought, ""
+        reasoning, self._held = self._held[:end], self._held[end:]
+        self._reasoning.append(reasoning)
+        return reasoning, ""
 
     def _route(self, text: str) -> tuple[str, str]:
         return ("", text) if self._channel == "final" else (text, "")

@@ -67,7 +67,7 @@ class HuggingFaceEndpoint:
 
     key_setting, address_setting = "HF_TOKEN", "HF_BASE_URL"
     # The library's own errors and the transport's are OSError or HTTPError.
-    errors = (ErrorResponse, httpx2.HTTPError, OSError)
+    errors: tuple[type[Exception], ...] = (ErrorResponse, httpx2.HTTPError, OSError)
 
     def __init__(self, token: str | None, url: str) -> None:
         self._token, self._url = token, url

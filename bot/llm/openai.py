@@ -73,7 +73,12 @@ class OpenAIEndpoint:
 
     key_setting, address_setting = "OPENAI_API_KEY", "OPENAI_BASE_URL"
     # `openai.APIError` covers the request; the raw response raises the others.
-    errors = (openai.APIError, httpx2.HTTPError, aiohttp.ClientError, OSError)
+    errors: tuple[type[Exception], ...] = (
+        openai.APIError,
+        httpx2.HTTPError,
+        aiohttp.ClientError,
+        OSError,
+    )
 
     def __init__(self, client: openai.AsyncOpenAI) -> None:
         self._client = client

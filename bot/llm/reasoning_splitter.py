@@ -69,8 +69,8 @@ class ReasoningSplitter:
             if self._harmony.settled:
                 self._harmony = None
         if text and self._tags is not None:
-            thought, text = self._tags.feed(text)
-            reasoning += thought
+            tagged, text = self._tags.feed(text)
+            reasoning += tagged
             if self._tags.settled:
                 self._tags = None
         text = self._filter_answer(text)
@@ -95,9 +95,9 @@ class ReasoningSplitter:
     def _flush_parsers(self, *, cut: bool) -> Delta:
         reasoning, text = self._harmony.flush(cut) if self._harmony is not None else ("", "")
         if self._tags is not None:
-            thought, text = self._tags.feed(text) if text else ("", "")
+            tagged, text = self._tags.feed(text) if text else ("", "")
             rest, more = ("", "") if self._tags.settled else self._tags.flush(cut)
-            reasoning, text = reasoning + thought + rest, text + more
+            reasoning, text = reasoning + tagged + rest, text + more
         text = self._filter_answer(text) if text else ""
         return Delta(text + self._trailing.flush(cut), reasoning)
 

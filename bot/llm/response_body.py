@@ -8,7 +8,7 @@ unreliable.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 
 from bot.domain.model import Delta
@@ -60,24 +60,20 @@ async def _read_events(head: bytes, reads: AsyncIterator[bytes]) -> AsyncGenerat
         if size > MAX_STREAM_BYTES:
             raise EventTooLong(f"more than {MAX_STREAM_BYTES} bytes in one answer")
         has_delta = False
-        for event in decoder.feed(data):
-            delta = parse_chunk(event)
-            if delta is not EMPTY:
-                has_delta = True
-                yield delta
+        for delta in _deltas(decoder.feed(data)):
+            has_delta = True
+            yield delta
         if not has_delta:
             yield KEEPALIVE
         try:
             data = await anext(reads)
         except StopAsyncIteration:
             break
-    for event in decoder.flush():
-        try:
-            delta = parse_chunk(event)
-        except MalformedChunk:
-            return  # half an event: the reader reports that the answer was cut off
-        if delta is not EMPTY:
+    try:
+        for delta in _deltas(decoder.flush()):
             yield delta
+    except MalformedChunk:
+        return  # half an event: the reader reports that the answer was cut off
     if head and not decoder.recognized:
         raise UnexpectedBody(head)
 
@@ -93,11 +89,13 @@ async def _read_document(head: bytes, reads: AsyncIterator[bytes]) -> AsyncGener
     document = bytes(body).removeprefix(_BOM).strip()
     if document.startswith(b"<"):
         raise UnexpectedBody(document)
-    for chunk in _split_chunks(document):
-        delta = parse_chunk(chunk)
-        if delta is not EMPTY:
-            yield delta
+    for delta in _deltas(_split_chunks(document)):
+        yield delta
     yield DONE
+
+
+def _deltas(chunks: Iterable[bytes]) -> Iterator[Delta]:
+    return (delta for delta in map(parse_chunk, chunks) if delta is not EMPTY)
 
 
 def _split_chunks(document: bytes) -> list[bytes]:

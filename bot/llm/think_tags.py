@@ -70,7 +70,7 @@ class ThinkTagParser:
         self._held = ""  # a possible start of a tag, or blanks
         self._opening = ""  # the tag that began the reasoning
         self._closing = ""  # the tag that will end the reasoning; empty outside of reasoning
-        self._thoughts: list[str] = []  # since the opening tag; text if the tag never closes
+        self._reasoning: list[str] = []  # since the opening tag; text if the tag never closes
         self._after_reasoning = False  # blanks between reasoning and answer are dropped
         self.settled = False
 
@@ -97,14 +97,14 @@ class ThinkTagParser:
         held, self._held, self.settled = self._held, "", True
         if not self._closing:
             return "", held
-        thoughts = "".join((*self._thoughts, held))
+        reasoning = "".join((*self._reasoning, held))
         if self._assumed_open:
             # No closing tag came, so the answer did not start inside a tag.
             self._quirks.starts_inside_tag = False
-            return "", thoughts
-        if _MENTION.match(thoughts):
-            thoughts = self._opening + thoughts
-        return (held, "") if cut else ("", thoughts)
+            return "", reasoning
+        if _MENTION.match(reasoning):
+            reasoning = self._opening + reasoning
+        return (held, "") if cut else ("", reasoning)
 
     def _find_tag(self) -> bool:
         """Consume a tag at the start of the answer; False if more text is needed to decide."""
@@ -129,7 +129,7 @@ class ThinkTagParser:
         if self._assumed_open:
             self._assumed_open = self._quirks.starts_inside_tag = False
         self._opening, self._closing = tag, _OPENING[tag]
-        self._thoughts.clear()
+        self._reasoning.clear()
 
     def _close(self) -> None:
         self._closing, self._after_reasoning, self._assumed_open = "", True, False
@@ -139,13 +139,13 @@ class ThinkTagParser:
         held = self._held
         at = held.find(self._closing)
         if at >= 0:
-            thought, self._held = held[:at], held[at + len(self._closing) :]
+            reasoning, self._held = held[:at], held[at + len(self._closing) :]
             self._close()
-            return thought
+            return reasoning
         end = len(held) - partial_tag_length(held, self._closing)
-        thought, self._held = held[:end], held[end:]
-        self._thoughts.append(thought)
-        return thought
+        reasoning, self._held = held[:end], held[end:]
+        self._reasoning.append(reasoning)
+        return reasoning
 
 
 def partial_tag_length(text: str, tag: str) -> int:

@@ -139,7 +139,7 @@ async def run() -> None:
                 best[name] = min(best[name], await measure(sim, read))
         await bench.client.close()
     show(
-        f"Reading a model's stream: {STREAMS} at once, {RATE:.0f} chunks/s each",
+        f"Reading a model's stream: {STREAMS} concurrent streams, {RATE:.0f} chunks/s each",
         ("", "µs of CPU a chunk", "ratio"),
         [(name, f"{cost * 1e6:.1f}", cost / best[BARE]) for name, cost in best.items()],
         "The goal for all of our streaming is a ratio of at most 2.",

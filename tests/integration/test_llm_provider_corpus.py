@@ -152,10 +152,10 @@ class Recorded:
 
     def __init__(self, name: str, deltas: list[Delta], error: ModelError | None) -> None:
         self.name, self._deltas, self._error = name, deltas, error
-        self.asked = 0
+        self.requests = 0
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        self.asked += 1
+        self.requests += 1
         for delta in self._deltas:
             yield delta
         if self._error is not None:
@@ -188,14 +188,14 @@ async def test_a_response_has_the_right_effect_on_the_chain_and_the_breaker(
     )
     answer, failed = await collect(chain, request_of(shape))
     falls_back = shape.error not in (None, "ContentRefused") and not shape.text
-    assert second.asked == int(falls_back)
+    assert second.requests == int(falls_back)
     assert ("Second." in "".join(delta.text for delta in answer)) == falls_back
     assert (failed is None) == (shape.error is None or falls_back)
 
     for _ in range(FAILURE_THRESHOLD):
         await collect(chain, request_of(shape))
     counted = shape.error is not None and shape.error not in NOT_COUNTED
-    assert (first.asked < 1 + FAILURE_THRESHOLD) == counted
+    assert (first.requests < 1 + FAILURE_THRESHOLD) == counted
 
 
 class StoppedClock:

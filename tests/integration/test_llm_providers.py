@@ -110,8 +110,8 @@ async def test_an_answer_streams_with_name_finish_reason_and_usage(
     assert [delta.text for delta in deltas if delta.text] == TOKENS
     assert deltas[0].model == model.name and model.name.endswith(":sim")
     assert [delta.finish_reason for delta in deltas if delta.finish_reason] == ["stop"]
-    asked = count_tokens([{"role": "user", "content": "hello"}])
-    assert [delta.usage for delta in deltas if delta.usage] == [Usage(asked, 4)]
+    prompt = count_tokens([{"role": "user", "content": "hello"}])
+    assert [delta.usage for delta in deltas if delta.usage] == [Usage(prompt, 4)]
 
 
 async def test_the_request_has_roles_and_contents_in_order(sim: ModelSim, make: Make) -> None:
@@ -364,7 +364,7 @@ async def test_a_stream_that_breaks_before_any_text_has_no_deltas(
 async def test_a_text_without_a_finish_reason_is_cut_off(
     sim: ModelSim, make: Make, how: str
 ) -> None:
-    """All tokens came, but nothing says that they are all."""
+    """All tokens arrived, but nothing says that the answer is complete."""
     await sim.say(TOKENS, breaks=how, at=4, rate=50)
     deltas, error = await fail(make(timeouts=StreamTimeouts(20.0, 0.2)))
     assert text(deltas) == "".join(TOKENS)

@@ -38,7 +38,7 @@ class Scripted:
 
     def __init__(self, name: str, *scripts: tuple[Step, ...]) -> None:
         self._name, self._scripts = name, scripts
-        self.asked = self.closed = 0
+        self.requests = self.closed = 0
         self.finding = Finding(name, Verdict.OK, "fine")
 
     @property
@@ -47,8 +47,8 @@ class Scripted:
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         assert request is REQUEST
-        script = self._scripts[min(self.asked, len(self._scripts) - 1)]
-        self.asked += 1
+        script = self._scripts[min(self.requests, len(self._scripts) - 1)]
+        self.requests += 1
         try:
             for step in script:
                 if isinstance(step, ModelError):
@@ -112,7 +112,7 @@ async def test_a_model_that_fails_before_its_first_token_is_followed_by_the_next
     """There is no wait, and no retry of the first model."""
     first, second, clock = Scripted("a:1", (error,)), Scripted("b:2", ANSWER), SleepClock()
     assert await text(chain(first, second, clock=clock)) == "yes"
-    assert (first.asked, second.asked, clock.sleeps) == (1, 1, [])
+    assert (first.requests, second.requests, clock.sleeps) == (1, 1, [])
 
 
 async def test_the_log_names_the_model_and_the_reason() -> None:
@@ -135,7 +135,7 @@ async def test_after_the_first_text_no_other_model_is_asked() -> None:
         async for delta in chain(first, second).stream(REQUEST):
             got.append(delta)
     assert tuple(got) == deltas
-    assert second.asked == 0
+    assert second.requests == 0
 
 
 @pytest.mark.parametrize("error", [CutOff(), TimedOut(started=True), Overloaded()])
@@ -147,7 +147,7 @@ async def test_a_model_that_fails_while_reasoning_is_followed_by_the_next(
     second = Scripted("b:2", (Delta("yes", model="b:2"), Delta(finish_reason="stop")))
     deltas = [delta async for delta in chain(first, second).stream(REQUEST)]
     assert "".join(delta.text for delta in deltas) == "yes"
-    assert (first.asked, second.asked) == (1, 1)
+    assert (first.requests, second.requests) == (1, 1)
 
 
 async def test_a_refusal_during_reasoning_is_final() -> None:
@@ -155,7 +155,7 @@ async def test_a_refusal_during_reasoning_is_final() -> None:
     second = Scripted("b:2", ANSWER)
     with pytest.raises(ContentRefused):
         await text(chain(first, second))
-    assert second.asked == 0
+    assert second.requests == 0
 
 
 async def test_a_refused_question_is_not_sent_to_another_model() -> None:
@@ -163,7 +163,7 @@ async def test_a_refused_question_is_not_sent_to_another_model() -> None:
     second = Scripted("b:2", ANSWER)
     with pytest.raises(ContentRefused):
         await text(chain(Scripted("a:1", (ContentRefused(),)), second))
-    assert second.asked == 0
+    assert second.requests == 0
 
 
 async def test_a_single_model_is_retried_after_a_transient_failure() -> None:
@@ -178,7 +178,7 @@ async def test_it_gives_up_after_three_rounds() -> None:
     model, clock = Scripted("a:1", (Overloaded(),)), SleepClock()
     with pytest.raises(Overloaded):
         await text(chain(model, clock=clock))
-    assert (model.asked, len(clock.sleeps)) == (MAX_ROUNDS, MAX_ROUNDS - 1)
+    assert (model.requests, len(clock.sleeps)) == (MAX_ROUNDS, MAX_ROUNDS - 1)
 
 
 @pytest.mark.parametrize("error", [KeyRefused(), UnknownModel(), TimedOut(), ModelFailed()])
@@ -187,7 +187,7 @@ async def test_permanent_failures_are_not_retried(error: ModelError) -> None:
     model = Scripted("a:1", (error,))
     with pytest.raises(type(error)):
         await text(chain(model))
-    assert model.asked == 1
+    assert model.requests == 1
 
 
 async def test_retry_after_sets_the_pause() -> None:
@@ -201,15 +201,15 @@ async def test_a_retry_after_beyond_the_first_token_limit_fails_immediately() ->
     model, clock = Scripted("a:1", (RateLimited(retry_after=90.0),)), SleepClock()
     with pytest.raises(RateLimited) as caught:
         await text(chain(model, clock=clock, seconds=60.0))
-    assert (model.asked, clock.sleeps, caught.value.retry_after) == (1, [], 90.0)
+    assert (model.requests, clock.sleeps, caught.value.retry_after) == (1, [], 90.0)
 
 
 async def test_a_chain_waits_only_when_all_have_failed() -> None:
-    """It waits for the shortest Retry-After; the other model stays closed until its own is over."""
+    """It waits for the shortest Retry-After, and does not ask a model with a longer one."""
     first = Scripted("a:1", (RateLimited(retry_after=20.0),), ANSWER)
     second, clock = Scripted("b:2", (RateLimited(retry_after=5.0),), ANSWER), SleepClock()
     assert await text(chain(first, second, clock=clock)) == "yes"
-    assert (first.asked, second.asked, clock.sleeps) == (1, 2, [5.0])
+    assert (first.requests, second.requests, clock.sleeps) == (1, 2, [5.0])
 
 
 async def test_a_question_that_is_too_long_is_reported_instead_of_an_overload() -> None:
@@ -218,7 +218,7 @@ async def test_a_question_that_is_too_long_is_reported_instead_of_an_overload() 
     clock = SleepClock()
     with pytest.raises(ContextTooLong):
         await text(chain(*models, clock=clock))
-    assert (models[0].asked, clock.sleeps) == (1, [])
+    assert (models[0].requests, clock.sleeps) == (1, [])
 
 
 # ── a model that keeps failing ────────────────────────────────────────────────────────────────
@@ -230,11 +230,11 @@ async def test_a_model_that_keeps_failing_is_skipped_and_the_next_answers() -> N
     both = chain(first, second, clock=clock)
     for _ in range(FAILURE_THRESHOLD + 3):
         assert await text(both) == "yes"
-    assert (first.asked, second.asked) == (FAILURE_THRESHOLD, FAILURE_THRESHOLD + 3)
+    assert (first.requests, second.requests) == (FAILURE_THRESHOLD, FAILURE_THRESHOLD + 3)
     await clock.sleep(OPEN_SECONDS.first)
     assert await text(both) == "yes"
     assert await text(both) == "yes"
-    assert (first.asked, second.asked) == (FAILURE_THRESHOLD + 2, FAILURE_THRESHOLD + 3)
+    assert (first.requests, second.requests) == (FAILURE_THRESHOLD + 2, FAILURE_THRESHOLD + 3)
 
 
 async def test_the_log_says_when_the_breaker_opens_and_closes() -> None:
@@ -268,7 +268,7 @@ async def test_a_single_model_with_an_open_breaker_fails_immediately() -> None:
             await text(alone)
     with pytest.raises(TimedOut):
         await text(alone)
-    assert (model.asked, clock.sleeps) == (FAILURE_THRESHOLD, [])
+    assert (model.requests, clock.sleeps) == (FAILURE_THRESHOLD, [])
     await clock.sleep(OPEN_SECONDS.first)
     assert await text(alone) == "yes"
 
