@@ -73,7 +73,7 @@ class Endpoint(Protocol):
 
 
 class ChatCompletionsModel:
-    """One model of an endpoint. Closing it also closes the endpoint's other models."""
+    """One model of an endpoint, named as in the settings; closing it closes the endpoint."""
 
     def __init__(
         self,
@@ -85,15 +85,11 @@ class ChatCompletionsModel:
         probe: ChatRequest | None = None,
         limit_names: tuple[str, ...] = LIMIT_NAMES,
     ) -> None:
-        self._name, self._model, self._endpoint, self._timeouts = name, model, endpoint, timeouts
+        self.name = name
+        self._model, self._endpoint, self._timeouts = model, endpoint, timeouts
         self._probe = probe
         self._server_quirks = ServerQuirks(limit_names)
         self._stream_quirks = StreamQuirks()
-
-    @property
-    def name(self) -> str:
-        """The model's name in the settings."""
-        return self._name
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """The answer, piece by piece. Raises a ModelError; closing it closes the connection."""

@@ -19,13 +19,10 @@ _PIECE = re.compile(r"\s*\S{1,8}|\s+")
 class EchoModel:
     """Streams back the last user message and the number of messages in the conversation."""
 
+    name = "echo"
+
     def __init__(self, *, seconds_per_piece: float = SECONDS_PER_PIECE) -> None:
         self._pause = seconds_per_piece
-
-    @property
-    def name(self) -> str:
-        """The model's name in the settings."""
-        return "echo"
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """The answer, piece by piece; never fails."""

@@ -48,7 +48,7 @@ _TRANSIENT = (RateLimited, Overloaded)
 
 
 class FallbackChain:
-    """Several models as one, in order of preference.
+    """Several models as one, in order of preference, named as in the settings.
 
     `breakers` belong to `models`, in the same order. `first_token_seconds` bounds all retries.
     """
@@ -63,11 +63,7 @@ class FallbackChain:
     ) -> None:
         self._models, self._breakers = tuple(models), tuple(breakers)
         self._first_token_seconds, self._clock = first_token_seconds, clock
-
-    @property
-    def name(self) -> str:
-        """The models' names, separated by commas as in the settings."""
-        return ",".join(model.name for model in self._models)
+        self.name = ",".join(model.name for model in models)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """The first model's answer that succeeds; raises a ModelError if none does."""
@@ -96,14 +92,11 @@ class FallbackChain:
         findings = [await model.check() for model in self._models]
         if len(findings) == 1:
             return findings[0]
-        bad = [finding for finding in findings if finding.verdict is not Verdict.OK]
         verdicts = {finding.verdict for finding in findings}
-        if not bad:
-            verdict = Verdict.OK
-        else:
-            verdict = Verdict.FAILED if verdicts == {Verdict.FAILED} else Verdict.WARNING
+        verdict = Verdict.WARNING if len(verdicts) > 1 else verdicts.pop()
         detail = "; ".join(f"{finding.subject}: {finding.detail}" for finding in findings)
-        return Finding(self.name, verdict, detail, " ".join(finding.advice for finding in bad))
+        bad = [finding.advice for finding in findings if finding.verdict is not Verdict.OK]
+        return Finding(self.name, verdict, detail, " ".join(bad))
 
     async def aclose(self) -> None:
         """Close all models."""

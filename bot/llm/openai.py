@@ -28,6 +28,7 @@ _CONNECT_ERRORS = (
     ConnectionRefusedError,
 )
 _CLOSED_ERRORS = (aiohttp.ServerDisconnectedError, ConnectionResetError)
+_Errors = tuple[type[Exception], ...]
 
 
 def make_client(*, api_key: str | None, base_url: str | None) -> openai.AsyncOpenAI:
@@ -73,12 +74,7 @@ class OpenAIEndpoint:
 
     key_setting, address_setting = "OPENAI_API_KEY", "OPENAI_BASE_URL"
     # `openai.APIError` covers the request; the raw response raises the others.
-    errors: tuple[type[Exception], ...] = (
-        openai.APIError,
-        httpx2.HTTPError,
-        aiohttp.ClientError,
-        OSError,
-    )
+    errors: _Errors = (openai.APIError, httpx2.HTTPError, aiohttp.ClientError, OSError)
 
     def __init__(self, client: openai.AsyncOpenAI) -> None:
         self._client = client
@@ -125,9 +121,7 @@ class OpenAIEndpoint:
         await self._client.close()
 
 
-def _has_cause(
-    error: BaseException | None, kinds: type[Exception] | tuple[type[Exception], ...]
-) -> bool:
+def _has_cause(error: BaseException | None, kinds: type[Exception] | _Errors) -> bool:
     """Whether the error or one of its causes is of one of these kinds."""
     while error is not None:
         if isinstance(error, kinds):

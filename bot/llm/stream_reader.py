@@ -57,11 +57,6 @@ class StreamReader:
         self._failure: ModelError | None = None  # from any other finish reason
         self._done = False  # `[DONE]` has come
 
-    @property
-    def started(self) -> bool:
-        """Whether a token has come."""
-        return self._timeout.started
-
     async def aclose(self) -> None:
         """Stop waiting; the caller closes the source."""
         self._timeout.__exit__()
@@ -87,7 +82,7 @@ class StreamReader:
             except self._expected_errors as error:
                 if self._is_complete:
                     return None
-                raise self._translate(error, self.started) from error
+                raise self._translate(error, self._timeout.started) from error
             if delta is not KEEPALIVE:
                 return delta
             self._timeout.record_keepalive()
@@ -139,7 +134,7 @@ class StreamReader:
         )
 
     async def _read(self, source: AsyncIterator[Delta]) -> Delta:
-        if self.started:
+        if self._timeout.started:
             return await self._timeout.wait(anext(source))
         if self._pending is None:
             self._pending = asyncio.create_task(_read_next(source))
@@ -161,8 +156,8 @@ class StreamReader:
         return None
 
     def _timed_out(self) -> TimedOut:
-        text = "no further token" if self.started else "no first token"
-        return TimedOut(text, model=self._model, started=self.started)
+        text = "no further token" if self._timeout.started else "no first token"
+        return TimedOut(text, model=self._model, started=self._timeout.started)
 
 
 async def _read_next(source: AsyncIterator[Delta]) -> Delta:

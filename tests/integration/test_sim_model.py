@@ -358,7 +358,9 @@ async def test_reasoning_in_the_text_is_between_tags(
         assert not any("reasoning_content" in delta for delta in deltas)
 
 
-async def test_dialects_of_compatible_servers(sim: ModelSim, http: aiohttp.ClientSession) -> None:
+async def test_each_dialect_option_changes_the_framing(
+    sim: ModelSim, http: aiohttp.ClientSession
+) -> None:
     """Each option changes the bytes in the documented way."""
     await sim.say(["a", "b"])
 
