@@ -40,8 +40,8 @@ _BODY_ERRORS = (MalformedChunk, EventTooLong, ErrorEvent, UnexpectedBody)
 class Endpoint(Protocol):
     """One server, through one client library.
 
-    `address` is its host and port, safe to show to people; the settings are the names of those with
-    its key and its address. `errors` are all exceptions of the client and its transport.
+    `address` is its host and port, safe to show to people. `key_setting` and `address_setting` name
+    the settings with its key and address. `errors` are all exceptions of the client and transport.
     """
 
     address: str
@@ -191,7 +191,7 @@ class ChatCompletionsModel:
 
 
 def raw_body(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """The body's bytes; without a content encoding, as received: one layer less per chunk."""
+    """The body's bytes, as received unless they are encoded; that saves a layer per chunk."""
     encoded = response.headers.get("content-encoding", "identity") != "identity"
     return response.aiter_bytes() if encoded else response.aiter_raw()
 

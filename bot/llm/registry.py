@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """`default` answers, unless a conversation chose one of `choices`, which are keyed by name."""
+    """`default` answers unless a conversation chose one of `choices`, keyed by name."""
 
     default: ChatModel
     choices: Mapping[str, ChatModel]
@@ -52,7 +52,7 @@ FIRST_TOKEN_SECONDS = 60.0
 
 
 class _Factory:
-    """Builds models by name. A model, its breaker and its server's client exist once."""
+    """Builds models by name; each model, its circuit breaker and its server's client once."""
 
     def __init__(self, settings: Settings, probe: ChatRequest | None) -> None:
         self._settings = settings
@@ -71,7 +71,7 @@ class _Factory:
         )
 
     def _timeouts(self, address: str | None) -> StreamTimeouts:
-        """Local servers get time to load a model: ending the request would abort the loading."""
+        """Local servers get time to load a model, because ending the request aborts the loading."""
         local = address is not None and is_local(address)
         configured = self._settings.first_token_seconds
         return StreamTimeouts(

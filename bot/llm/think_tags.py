@@ -43,7 +43,7 @@ class StreamQuirks:
     """What earlier answers revealed about how one model's server streams.
 
     `starts_inside_tag`: the chat template puts the opening tag into the prompt, so only the closing
-    tag arrives. The first such answer cannot be told from text until that tag; later ones can.
+    tag arrives. The first such answer looks like text until that tag; later ones do not.
     `reason_on_every_chunk`: every chunk has a finish reason, not just the last.
     """
 
