@@ -114,10 +114,10 @@ class ModelError(ThreadlineError):
     """A language model failed. `model` is its name; the cause is for the log only.
 
     `retry_after` is the wait in seconds that the provider asks for, None when it did not say.
-    `said` are the provider's own words, for the log only.
+    `provider_message` has the provider's own words, for the log only.
     """
 
-    said = ""
+    provider_message = ""
 
     def __init__(
         self, message: str = "", *, model: str = "", retry_after: float | None = None

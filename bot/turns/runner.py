@@ -163,7 +163,7 @@ class _Attempt:
                 "the model failed",
                 error=repr(error),
                 cause=repr(error.__cause__),
-                said=error.said,
+                provider_message=error.provider_message,
             )
             return failed(draft, error)
         if self._interrupt.again:

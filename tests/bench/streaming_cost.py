@@ -45,7 +45,7 @@ class Bench:
 
     def __init__(self, base_url: str) -> None:
         self.client = make_client(api_key="key", base_url=base_url)
-        self._model = OpenAIModel(model="sim", client=self.client, limits=StreamTimeouts())
+        self._model = OpenAIModel(model="sim", client=self.client, timeouts=StreamTimeouts())
         self._clock = SystemClock()
         self.grants = Pacer(rest.limits, self._clock)
 

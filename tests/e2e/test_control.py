@@ -67,7 +67,7 @@ async def test_stop_by_anybody_ends_the_models_request_within_a_second(
         pressed = time.time()
         await stage.press(place, "stop", user="bob")
         ended = await model.ended()
-        assert ended.outcome == "gone"
+        assert ended.outcome == "disconnected"
         assert ended.ended is not None and ended.ended - pressed < 1
         (reply,) = await whole(stage, place, "Stopped.")
         assert reply.text.startswith("Once")
@@ -263,7 +263,7 @@ async def test_deleting_the_question_that_is_answered_stops_the_model(
         await writes(stage, place, "Once there")
         await stage.delete(place, secret)
         await whole(stage, place, "Yes.", "Stopped.")
-        assert (await model.last("secret")).outcome == "gone"
+        assert (await model.last("secret")).outcome == "disconnected"
         await at_rest(stage)
 
 
@@ -337,7 +337,7 @@ async def test_a_place_closed_in_mid_reply_ends_the_turn_once_and_nothing_lands_
         place = await stage.mention("tell me a story")
         await writes(stage, place, "Once there")
         await stage.close(place)
-        assert (await model.ended()).outcome == "gone"
+        assert (await model.ended()).outcome == "disconnected"
         await bot.logged("turn ended")
         assert [entry["outcome"] for entry in bot.events("turn ended")] == ["gone"]
         assert len(await model.streams()) == 1
@@ -351,7 +351,7 @@ async def test_root_deleted_in_mid_reply_leaves_nothing_in_the_channel(
         place = await stage.mention("tell me a story")
         await writes(stage, place, "Once there")
         await stage.delete_root(place)
-        assert (await model.ended()).outcome == "gone"
+        assert (await model.ended()).outcome == "disconnected"
         await bot.logged("turn ended")
         assert len(bot.events("turn ended")) == 1
         assert not bot.events("failed")

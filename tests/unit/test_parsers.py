@@ -19,7 +19,7 @@ from bot.domain import excerpts
 from bot.domain.conversations import Role
 from bot.domain.errors import TemplateError
 from bot.llm.sse import EventDecoder
-from bot.llm.think_tags import TagQuirk, ThinkTagParser
+from bot.llm.think_tags import StreamQuirks, ThinkTagParser
 from bot.replies.markdown.mend import close_open
 from bot.replies.paging.file_names import file_name
 from bot.turns import reasoning
@@ -65,9 +65,9 @@ def _decode(text: str) -> None:
 
 
 def _split(text: str) -> None:
-    splitter = ThinkTagParser(TagQuirk())
-    for chunk in _chunks(text):
-        splitter.feed(chunk)
+    splitter = ThinkTagParser(StreamQuirks())
+    for piece in _chunks(text):
+        splitter.feed(piece)
     splitter.flush("stop")
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from bot.llm import token_counts
-from bot.llm.refusals import RULES
+from bot.llm.error_rules import RULES
 from tests.support.pumps import pumped
 
 ROOT = Path(__file__).parents[2]
@@ -32,17 +32,17 @@ CPU_SECONDS = 0.25
 LOCALS = {
     "ends": r"(?=[ \t]{0,9}+(?:[,.;:!?)]|$))",
     "name": "temperature",
-    "patterns": [rule.words.pattern for rule in RULES],
+    "patterns": [rule.wording.pattern for rule in RULES],
     "pattern": "|".join(re.sub(r"P<\w+>", ":", p.pattern) for p in token_counts._PATTERNS),
     "mention": "<@!?123456>",
     "own": r"<@U123(?:\|[^<>]*)?>",
 }
 # Patterns whose texts are bounded, with the bound in characters.
 SIZES = {
-    "bot/llm/report.py:_TAGS": 4_000,
-    "bot/llm/refusals.py": 4_000,
+    "bot/llm/error_report.py:_TAGS": 4_000,
+    "bot/llm/error_rules.py": 4_000,
     "bot/llm/token_counts.py": 4_000,
-    "bot/llm/learned.py": 4_000,
+    "bot/llm/server_quirks.py": 4_000,
     "bot/replies/markdown/fences.py:_OPENING": 2_000,  # the head of a page
 }
 # Patterns for migration files, not for texts of people, models or platforms.

@@ -1,8 +1,7 @@
-"""Which failure a provider means: a table, read from the top; the first rule that fits counts.
+"""Rules that recognize a provider's error by its status, codes and wording.
 
-Providers differ in status and code for the same failure. A rule names the statuses that it holds
-for (None is an error in mid-stream), and the codes or the words that tell it. Where no rule fits,
-the status alone decides. New wordings are added here, with the provider that says them.
+Providers use different statuses and codes for the same failure. The first matching rule wins; if
+none matches, the status decides (`bot.llm.errors`). Add new wordings with the provider's name.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from bot.domain.errors import (
     ContextTooLong,
     KeyRefused,
     ModelError,
-    ModelFailed,
     ModelLoading,
     NoCredit,
     Overloaded,
@@ -23,39 +21,45 @@ from bot.domain.errors import (
     UnknownModel,
     WrongAddress,
 )
-from bot.llm.report import Report
+from bot.llm.error_report import ErrorReport
 
 
-def _words(*patterns: str) -> re.Pattern[str]:
+def _any_of(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE | re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One kind of failure. `statuses` None is any."""
+_ANYTHING = _any_of("")
 
-    kind: type[ModelError]
+
+@dataclass(frozen=True, slots=True)
+class ErrorRule:
+    """Recognizes one kind of error. `statuses` None matches any status.
+
+    The status None stands for an error inside a stream.
+    """
+
+    error: type[ModelError]
     statuses: frozenset[int | None] | None
     codes: frozenset[str]
-    words: re.Pattern[str]
+    wording: re.Pattern[str]
 
-    def fits(self, report: Report) -> bool:
-        """Whether the report means this failure. A web page tells nothing by its words."""
+    def matches(self, report: ErrorReport) -> bool:
+        """Whether the report describes this error. The wording of a web page is ignored."""
         if self.statuses is not None and report.status not in self.statuses:
             return False
-        if report.says(self.codes):
+        if not self.codes.isdisjoint(report.codes):
             return True
-        text = "" if report.page else f"{' '.join(report.codes)} · {report.words}"
-        return self.words.search(text) is not None
+        text = "" if report.is_web_page else f"{' '.join(report.codes)} · {report.text}"
+        return self.wording.search(text) is not None
 
 
-# Statuses of a request that was wrong, or of a server that tripped on it.
+# Statuses of an invalid request, or of a server that failed on it.
 _REQUEST: frozenset[int | None] = frozenset({None, 400, 403, 409, 413, 422, 424, 451, 500})
 
-RULES: tuple[Rule, ...] = (
-    # No money left: waiting does not help, and those who run the bot must look at the account.
-    Rule(NoCredit, frozenset({402}), frozenset(), _words("")),
-    Rule(
+RULES: tuple[ErrorRule, ...] = (
+    # No credit: waiting does not help; the operator must check the account.
+    ErrorRule(NoCredit, frozenset({402}), frozenset(), _ANYTHING),
+    ErrorRule(
         NoCredit,
         frozenset({None, 400, 401, 403, 412, 422, 429, 500, 503}),
         frozenset(
@@ -72,7 +76,7 @@ RULES: tuple[Rule, ...] = (
                 "payment_required",
             }
         ),
-        _words(
+        _any_of(
             r"insufficient (balance|credits?|funds)",  # DeepSeek, Moonshot, OpenRouter
             r"credit balance is too low",  # Anthropic
             r"budget[ _]?(has been )?exceeded|exceeded[ _]?budget",  # LiteLLM
@@ -83,8 +87,8 @@ RULES: tuple[Rule, ...] = (
             r"make sure your account is in good standing|余额不足|欠费",  # Alibaba, Zhipu
         ),
     ),
-    # A filter refused: the request is to blame, and the model stays open to others.
-    Rule(
+    # A filter rejected the content: the request's fault, so the model stays available to others.
+    ErrorRule(
         ContentRefused,
         _REQUEST,
         frozenset(
@@ -101,7 +105,7 @@ RULES: tuple[Rule, ...] = (
                 "1301",  # Zhipu
             }
         ),
-        _words(
+        _any_of(
             r"content[ _](management )?(filter|policy)",
             r"contentpolicyviolation",  # LiteLLM
             r"safety system",
@@ -123,20 +127,20 @@ RULES: tuple[Rule, ...] = (
             r"правил\w* использования|политик\w* (контента|использования)",
         ),
     ),
-    # A server that is up, but has not read the model yet.
-    Rule(
+    # The server is up but has not loaded the model yet.
+    ErrorRule(
         ModelLoading,
         frozenset({None, 409, 425, 429, 500, 503}),
         frozenset({"model_loading", "model_not_ready"}),
-        _words(
+        _any_of(
             r"(?<!error )(?<!failed )(?<!while )\bloading (the )?model",  # llama.cpp, Ollama
             r"\b(is|are) (currently |still |now )?(loading|being loaded|warming up|starting up"
             r"|initializing|booting)|scaled to zero|cold start",
             r"still loading|model (is )?not (yet )?(ready|loaded)",
         ),
     ),
-    # Too long, in the words of each.
-    Rule(
+    # The request exceeds the context window.
+    ErrorRule(
         ContextTooLong,
         _REQUEST | {404, 503},
         frozenset(
@@ -154,10 +158,10 @@ RULES: tuple[Rule, ...] = (
                 "1261",  # Zhipu
             }
         ),
-        _words(
+        _any_of(
             r"context[ _-]?(length|size|window|limit)|contextwindowexceeded",
             r"inputs` (tokens|must have less than)",  # TGI, Together
-            r"max_tokens\W{0,2} must be (at least|greater than) \d+, got -",  # vLLM: none are left
+            r"max_tokens\W{0,2} must be (at least|greater than) \d+, got -",  # vLLM: no room left
             r"(prompt|input|request|message)s? (is|are|was) too (long|large)|prompt too long",
             r"input token count",  # Gemini
             r"request too large|reduce the length|reduce your prompt",
@@ -182,13 +186,13 @@ RULES: tuple[Rule, ...] = (
             r"超长|超过.{0,20}(长度|上限)|超出.{0,20}(长度|上限)|トークン.{0,10}(上限|超)",
         ),
     ),
-    Rule(
-        ContextTooLong,  # a rate that one request alone is beyond: waiting would not help
+    ErrorRule(
+        ContextTooLong,  # one request alone exceeds the rate limit: waiting would not help
         frozenset({429}),
         frozenset({"context_length_exceeded"}),
-        _words(r"request too large|context[ _-]?(length|window)|reduce the length"),
+        _any_of(r"request too large|context[ _-]?(length|window)|reduce the length"),
     ),
-    Rule(
+    ErrorRule(
         KeyRefused,
         frozenset({None, 400, 403, 404, 422, 500}),
         frozenset(
@@ -203,7 +207,7 @@ RULES: tuple[Rule, ...] = (
                 "expired_api_key",
             }
         ),
-        _words(
+        _any_of(
             r"api[ _-]?key (is )?(not valid|invalid|expired|not found|missing|incorrect|malformed)",
             r"(invalid|incorrect|wrong|missing|no|expired) api[ _-]?key",
             r"pass a valid api key|authenticationerror|no auth credentials",
@@ -211,7 +215,7 @@ RULES: tuple[Rule, ...] = (
             r"invalid (authentication|authorization|credentials|bearer token)",
         ),
     ),
-    Rule(
+    ErrorRule(
         UnknownModel,
         _REQUEST | {404, 410},
         frozenset(
@@ -227,7 +231,7 @@ RULES: tuple[Rule, ...] = (
                 "invalid_model_error",
             }
         ),
-        _words(
+        _any_of(
             r"model\b.{0,200}\b(does not exist|not found)",
             r"(do(es)? not|don't) have access .{0,60}model",  # Bedrock
             r"(unknown|invalid|unsupported|no such) model|not a valid model|model_id is invalid",
@@ -237,7 +241,7 @@ RULES: tuple[Rule, ...] = (
             r"(model|模型).{0,10}(不存在|not exist)",
         ),
     ),
-    Rule(
+    ErrorRule(
         Overloaded,
         None,
         frozenset(
@@ -252,13 +256,13 @@ RULES: tuple[Rule, ...] = (
                 "serviceunavailable",
             }
         ),
-        _words(
+        _any_of(
             r"overloaded|(no|at|over|insufficient) capacity|capacity exceeded",
             r"server (is )?(too )?busy|temporarily unavailable|queue is full",
         ),
     ),
-    Rule(RateLimited, frozenset({429}), frozenset(), _words("")),
-    Rule(
+    ErrorRule(RateLimited, frozenset({429}), frozenset(), _ANYTHING),
+    ErrorRule(
         RateLimited,
         frozenset({None, 400, 403, 500, 503}),
         frozenset(
@@ -273,15 +277,15 @@ RULES: tuple[Rule, ...] = (
                 "ratelimiterror",
             }
         ),
-        _words(r"rate[ _-]?limit|too many requests|throttl|requests per (second|minute|day)"),
+        _any_of(r"rate[ _-]?limit|too many requests|throttl|requests per (second|minute|day)"),
     ),
-    # A path that the server does not know: the base address is wrong, mostly for a missing /v1.
-    Rule(WrongAddress, frozenset({405}), frozenset(), _words("")),
-    Rule(
+    # An unknown path: the base address is wrong, usually because /v1 is missing.
+    ErrorRule(WrongAddress, frozenset({405}), frozenset(), _ANYTHING),
+    ErrorRule(
         WrongAddress,
         frozenset({404}),
         frozenset(),
-        _words(
+        _any_of(
             r"^\W*(404\W*)?((page|file|route|path|resource|endpoint) )?not found\W*$",
             r"(^|\W)(404 page|file|route|resource) not found\W*$",  # Ollama, llama.cpp, Azure
             r"invalid url|unknown (request )?(url|path|route|endpoint)|cannot post /",
@@ -289,24 +293,3 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
 )
-
-
-def kind_of(report: Report) -> type[ModelError]:
-    """The error that a report means."""
-    for rule in RULES:
-        if rule.fits(report):
-            return rule.kind
-    return _by_status(report)
-
-
-def _by_status(report: Report) -> type[ModelError]:
-    status = report.status
-    if status in (401, 403, 407):
-        return KeyRefused
-    if status == 404:
-        return WrongAddress if report.page else UnknownModel
-    if status == 413:
-        return ContextTooLong
-    if status is not None and (status in (408, 409, 424, 425, 498, 499) or status >= 500):
-        return Overloaded
-    return ModelFailed

@@ -1,7 +1,7 @@
-"""Events as they go over the wire: OpenAI's exact framing, and what compatible servers do to it.
+"""Encodes events for the wire: OpenAI's exact framing, and the dialects of compatible servers.
 
-An `Encoder` belongs to one response. What is the same in every chunk is encoded once, so that a
-token costs one small `json.dumps`.
+An `Encoder` belongs to one response. The constant parts of chunks are encoded once, so a token
+costs one small `json.dumps`.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-_MARK = "\x00"  # stands for the text in a template; never in a real one
+_MARK = "\x00"  # the placeholder for the text in a template
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """How a server frames its stream; the defaults are OpenAI's.
 
-    `usage`: "chunk" (one of its own, when asked for), "finish" (in the chunk with the finish
-    reason), "every" (in all of them) or "never". `role`: "own" (a chunk of its own with the first
-    token), "early" (that chunk at once, long before the first token), "every" (in each delta) or
-    "none". `reasoning` says how thoughts are sent: "field" (under `reasoning_key`), "tags" (in the
-    text, between `<think>` tags, which are tokens themselves) or "unopened" (the same, but the
-    opening tag was part of the prompt). `keepalive` sends a comment line every so many seconds.
-    `per_segment` puts so many events into one TCP segment, `split` cuts each event into so many.
+    `usage`: "chunk" (a separate chunk, if requested), "finish" (in the chunk with the finish
+    reason), "every" (in every chunk) or "never". `role`: "own" (a separate chunk with the first
+    token), "early" (that chunk immediately, long before the first token), "every" (in each delta)
+    or "none". `reasoning`: "field" (under `reasoning_key`), "tags" (in the text between `<think>`
+    tags, which are tokens too) or "unopened" (the same, but the opening tag was part of the
+    prompt). `keepalive` is the interval of comment lines in seconds, 0 for none. `per_segment` is
+    the number of events in a TCP segment, `split` the number of pieces of each event.
     """
 
     newline: str = "\n"
@@ -47,23 +47,23 @@ class Dialect:
 
 
 class Encoder:
-    """The events of one response to `body`, in the server's dialect."""
+    """Encodes the events of one response to `body`, in the server's dialect."""
 
     def __init__(self, dialect: Dialect, body: dict[str, Any], usage: dict[str, Any]) -> None:
         self._dialect = dialect
         self._model = body["model"]
         self._usage = usage
         options = body.get("stream_options") or {}
-        self._asked = bool(options.get("include_usage"))
+        self._usage_requested = bool(options.get("include_usage"))
         self._obfuscated = dialect.obfuscation and options.get("include_obfuscation", True)
         self.id = f"chatcmpl-{secrets.token_urlsafe(18)}"
         self._created = int(time.time())
         self._content = self._template("content")
         self._reasoning = self._template(dialect.reasoning_key)
 
-    # ── the parts of a stream, in their order ─────────────────────────────────────────────────
+    # ── the parts of a stream, in order ───────────────────────────────────────────────────────
     def role(self) -> bytes:
-        """The first chunk: the role and no text yet."""
+        """The first chunk: the role without text."""
         content = None if self._dialect.null_content else ""
         return self.chunk({"role": "assistant", "content": content, "refusal": None})
 
@@ -73,7 +73,7 @@ class Encoder:
         return b"".join((before, self._dumps(text), after))
 
     def reasoning(self, text: str) -> bytes:
-        """A token of the model's thoughts."""
+        """A token of reasoning."""
         before, after = self._reasoning
         return b"".join((before, self._dumps(text), after))
 
@@ -84,16 +84,16 @@ class Encoder:
         return self.chunk(delta, finish=reason, usage=usage)
 
     def end(self) -> bytes:
-        """What follows the finish reason: the usage chunk and `[DONE]`."""
+        """The events after the finish reason: the usage chunk and `[DONE]`."""
         data = b""
-        if self._dialect.usage in ("chunk", "every") and self._asked:
+        if self._dialect.usage in ("chunk", "every") and self._usage_requested:
             data += self.event(self._dumps(self._chunk([], self._usage)))
         if self._dialect.done:
             data += self.event(b"[DONE]")
         return data
 
     def error(self) -> bytes:
-        """An error object where a chunk was expected."""
+        """An error object in place of a chunk."""
         problem = {
             "message": "The server had an error while processing your request. internal-detail-42",
             "type": "server_error",
@@ -103,15 +103,15 @@ class Encoder:
         return self.event(self._dumps({"error": problem}))
 
     def broken_json(self) -> bytes:
-        """An event whose JSON stops in the middle."""
+        """An event with truncated JSON."""
         return self.event(b'{"id":"chatcmpl-1","object":"chat.completion.chunk","choices":[{"ind')
 
     def garbage(self) -> bytes:
-        """Bytes that are neither an event nor text."""
+        """Bytes that are neither an event nor valid UTF-8."""
         return b"\xff\xfe\x00\x9d<html>\n\ndata: \xc3\x28\xa0\xa1\n\n"
 
     def comment(self) -> bytes:
-        """A line that every client must ignore."""
+        """A comment line, which every client must ignore."""
         end = self._dialect.newline * 2
         return f": {self._dialect.comment}{end}".encode()
 
@@ -130,11 +130,11 @@ class Encoder:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         return self.event(self._dumps(self._chunk([choice], usage)))
 
-    def whole(self, text: str, thoughts: str, finish: str, refusal: str) -> dict[str, Any]:
+    def whole(self, text: str, reasoning: str, finish: str, refusal: str) -> dict[str, Any]:
         """The body of an answer that is not streamed."""
         message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": refusal or None}
-        if thoughts:
-            message[self._dialect.reasoning_key] = thoughts
+        if reasoning:
+            message[self._dialect.reasoning_key] = reasoning
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
         body = {**self._chunk([choice], self._usage), "object": "chat.completion"}
         body.pop("obfuscation", None)
@@ -146,10 +146,10 @@ class Encoder:
         if self._dialect.ids:
             body |= {"service_tier": "default", "system_fingerprint": "fp_0123456789"}
         body["choices"] = choices
-        if usage is not None or self._asked:
+        if usage is not None or self._usage_requested:
             body["usage"] = usage
         if self._obfuscated:
-            body["obfuscation"] = "aJ0kR7x"  # the real one pads every chunk to hide its length
+            body["obfuscation"] = "aJ0kR7x"  # the real API pads every chunk to hide its length
         return body
 
     def _template(self, key: str) -> tuple[bytes, bytes]:

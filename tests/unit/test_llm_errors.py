@@ -1,4 +1,4 @@
-"""Every provider's way to fail, as it is worded in the wild, means one error of our tree."""
+"""Provider errors as they are worded in the wild, and the error of our tree for each."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from bot.domain.errors import (
     UnknownModel,
     WrongAddress,
 )
-from bot.llm.errors import failure, in_stream
-from bot.llm.report import Report, retry_after
+from bot.llm.error_report import ErrorReport, retry_after
+from bot.llm.errors import to_model_error, to_stream_error
 
 
 def openai(code: str | None, message: str = "words", kind: str = "some_error") -> dict[str, Any]:
@@ -44,7 +44,7 @@ CASES: list[tuple[int | None, Any, type[ModelError]]] = [
     (None, openai("rate_limit_exceeded"), RateLimited),
     (None, openai(None, kind="server_error"), Overloaded),
     (529, {"type": "error", "error": {"type": "overloaded_error", "message": "x"}}, Overloaded),
-    # by words
+    # by wording
     (400, openai(None, "This model's maximum context length is 4096 tokens."), ContextTooLong),
     (400, {"error": {"message": "the request exceeds the available context size"}}, ContextTooLong),
     (422, {"error": "`inputs` tokens + `max_new_tokens` must be <= 4096"}, ContextTooLong),
@@ -72,7 +72,7 @@ CASES: list[tuple[int | None, Any, type[ModelError]]] = [
     (400, openai(None), ModelFailed),
     (418, [], ModelFailed),
     (None, {"message": "gone", "code": 502}, Overloaded),
-    # refused content, in other words and languages
+    # refused content, in other wordings and languages
     (400, openai(None, "The prompt was blocked due to safety"), ContentRefused),
     (400, openai(None, "Input was rejected by the moderation endpoint"), ContentRefused),
     (400, openai(None, "Your input contains disallowed material"), ContentRefused),
@@ -83,7 +83,7 @@ CASES: list[tuple[int | None, Any, type[ModelError]]] = [
     (400, openai(None, "Votre demande enfreint notre politique de contenu"), ContentRefused),
     (400, openai(None, "La solicitud infringe la política de contenido"), ContentRefused),
     (400, openai(None, "Запрос нарушает правила использования"), ContentRefused),
-    # too long, in other words
+    # too long, in other wordings
     (400, openai(None, "Prompt has 9000 tokens, but the maximum is 8192"), ContextTooLong),
     (400, openai(None, "input length 9000 > 8192"), ContextTooLong),
     (400, openai(None, "prompt tokens 9000 > n_ctx 8192"), ContextTooLong),
@@ -98,41 +98,40 @@ CASES: list[tuple[int | None, Any, type[ModelError]]] = [
 
 
 @pytest.mark.parametrize(("status", "body", "kind"), CASES)
-def test_a_failure_is_told_by_code_then_words_then_status(
+def test_a_failure_is_classified_by_code_then_wording_then_status(
     status: int | None, body: Any, kind: type[ModelError]
 ) -> None:
-    """The class is exact: a subclass or a neighbour has another sentence for people."""
-    error = failure(Report.of(status, body), model="openai:m")
+    """The exact class matters: every class has its own sentence for people."""
+    error = to_model_error(ErrorReport.parse(status, body), model="openai:m")
     assert type(error) is kind
     assert error.model == "openai:m"
 
 
 @pytest.mark.parametrize(("status", "body", "kind"), CASES)
-def test_no_word_of_the_provider_is_kept(
+def test_the_error_text_has_none_of_the_providers_words(
     status: int | None, body: Any, kind: type[ModelError]
 ) -> None:
-    """An error's text is status and code; the provider's message stays with the cause."""
-    said = Report.of(status, body).words
-    text = str(failure(Report.of(status, body), model="openai:m"))
-    assert not said or said not in text
+    """It is the status and the codes."""
+    words = ErrorReport.parse(status, body).text
+    text = str(to_model_error(ErrorReport.parse(status, body), model="openai:m"))
+    assert not words or words not in text
 
 
-def test_a_parameter_that_is_not_supported_is_no_unknown_model() -> None:
-    """The words "model" and "not supported" both occur in it."""
+def test_an_unsupported_parameter_is_not_an_unknown_model() -> None:
+    """Its message contains both "model" and "not supported"."""
     words = "Unsupported parameter: 'max_tokens' is not supported with this model."
     body = openai("unsupported_parameter", words)
-    assert type(failure(Report.of(400, body), model="m")) is ModelFailed
+    assert type(to_model_error(ErrorReport.parse(400, body), model="m")) is ModelFailed
 
 
-def test_a_rate_limit_carries_the_wait() -> None:
-    """From the header, in seconds."""
-    report = Report.of(429, openai("rate_limit_exceeded"), {"retry-after": "7"})
-    error = failure(report, model="m")
+def test_a_rate_limit_has_the_wait_of_the_header() -> None:
+    report = ErrorReport.parse(429, openai("rate_limit_exceeded"), {"retry-after": "7"})
+    error = to_model_error(report, model="m")
     assert isinstance(error, RateLimited) and error.retry_after == 7.0
 
 
-def test_the_wait_is_read_in_every_form() -> None:
-    """Milliseconds, seconds, an HTTP date; nonsense and the past are no wait."""
+def test_retry_after_is_parsed_in_every_format() -> None:
+    """Milliseconds, seconds and HTTP dates; the past is no wait, and nonsense is ignored."""
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     past = format_datetime(datetime.now(UTC) - timedelta(seconds=30), usegmt=True)
     assert retry_after({"retry-after-ms": "1500", "retry-after": "9"}) == 1.5
@@ -144,10 +143,10 @@ def test_the_wait_is_read_in_every_form() -> None:
     assert retry_after({}) is None
 
 
-def test_after_some_text_a_general_failure_is_a_cut() -> None:
-    """What people should hear then is that the answer is not whole; a refusal stays a refusal."""
-    server = Report.of(None, openai(None, kind="server_error"))
-    assert type(in_stream(server, model="m", started=False)) is Overloaded
-    assert type(in_stream(server, model="m", started=True)) is CutOff
-    filtered = Report.of(None, openai("content_filter"))
-    assert type(in_stream(filtered, model="m", started=True)) is ContentRefused
+def test_after_some_text_a_general_failure_is_a_cut_off_answer() -> None:
+    """People then need to know that the answer is incomplete; a refusal stays a refusal."""
+    server = ErrorReport.parse(None, openai(None, kind="server_error"))
+    assert type(to_stream_error(server, model="m", started=False)) is Overloaded
+    assert type(to_stream_error(server, model="m", started=True)) is CutOff
+    filtered = ErrorReport.parse(None, openai("content_filter"))
+    assert type(to_stream_error(filtered, model="m", started=True)) is ContentRefused

@@ -1,7 +1,7 @@
-"""How the API refuses: status, body and headers, as OpenAI and Hugging Face's router word them.
+"""Error responses with the statuses and wordings of OpenAI and of Hugging Face's router.
 
-Bodies are what the real services send, including those that are no JSON at all (a proxy's 502)
-and those of other shape than OpenAI's ({"error": "text"}).
+The bodies match the real services, including those that are not JSON (a proxy's 502) and those with
+other shapes than OpenAI's ({"error": "text"}).
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any
 from aiohttp import web
 
 
-class Refused(Exception):
-    """The request is answered with an error instead of a completion."""
+class ErrorResponse(Exception):
+    """Raised to answer a request with an error instead of a completion."""
 
     def __init__(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         super().__init__(status)
         self.status, self.body, self.headers = status, body, headers or {}
 
     def response(self) -> web.Response:
-        """The HTTP answer; a body that is a string is a proxy's HTML page."""
+        """The HTTP response; a string body is a proxy's HTML page."""
         page = isinstance(self.body, str)
         kind = "text/html; charset=UTF-8" if page else "application/json"
         body = self.body if page else json.dumps(self.body, indent=2)
@@ -31,14 +31,18 @@ class Refused(Exception):
         )
 
 
-def error(message: str, kind: str, code: str | None, param: str | None = None) -> dict[str, Any]:
-    """An error object as OpenAI sends it."""
+def error_body(
+    message: str, kind: str, code: str | None, param: str | None = None
+) -> dict[str, Any]:
+    """An error object in OpenAI's shape."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def invalid(message: str, *, param: str | None = None, code: str | None = None) -> Refused:
-    """400: the request itself is wrong."""
-    return Refused(400, error(message, "invalid_request_error", code, param))
+def invalid_request(
+    message: str, *, param: str | None = None, code: str | None = None
+) -> ErrorResponse:
+    """A 400 for an invalid request."""
+    return ErrorResponse(400, error_body(message, "invalid_request_error", code, param))
 
 
 def _page(title: str) -> str:
@@ -48,7 +52,7 @@ def _page(title: str) -> str:
 _OPENAI: dict[str, tuple[int, Any]] = {
     "rate_limited": (
         429,
-        error(
+        error_body(
             "Rate limit reached for sim on requests per min (RPM): Limit 3, Used 3, Requested 1.",
             "requests",
             "rate_limit_exceeded",
@@ -56,7 +60,7 @@ _OPENAI: dict[str, tuple[int, Any]] = {
     ),
     "quota": (
         429,
-        error(
+        error_body(
             "You exceeded your current quota, please check your plan and billing details.",
             "insufficient_quota",
             "insufficient_quota",
@@ -64,12 +68,14 @@ _OPENAI: dict[str, tuple[int, Any]] = {
     ),
     "server_error": (
         500,
-        error("The server had an error while processing your request.", "server_error", None),
+        error_body("The server had an error while processing your request.", "server_error", None),
     ),
     "bad_gateway": (502, _page("502 Bad Gateway")),
     "unavailable": (
         503,
-        error("The engine is currently overloaded, please try again later.", "server_error", None),
+        error_body(
+            "The engine is currently overloaded, please try again later.", "server_error", None
+        ),
     ),
     "gateway_timeout": (504, _page("504 Gateway Time-out")),
     "overloaded": (
@@ -78,7 +84,7 @@ _OPENAI: dict[str, tuple[int, Any]] = {
     ),
     "no_key": (
         401,
-        error(
+        error_body(
             "You didn't provide an API key. Provide it in an Authorization header, Bearer auth.",
             "invalid_request_error",
             None,
@@ -86,13 +92,13 @@ _OPENAI: dict[str, tuple[int, Any]] = {
     ),
     "bad_key": (
         401,
-        error(
+        error_body(
             "Incorrect API key provided: sk-***1234.", "invalid_request_error", "invalid_api_key"
         ),
     ),
     "forbidden": (
         403,
-        error(
+        error_body(
             "Country, region, or territory not supported",
             "request_forbidden",
             "unsupported_country_region_territory",
@@ -100,7 +106,7 @@ _OPENAI: dict[str, tuple[int, Any]] = {
     ),
     "unknown_model": (
         404,
-        error(
+        error_body(
             "The model `missing` does not exist or you do not have access to it.",
             "invalid_request_error",
             "model_not_found",
@@ -108,7 +114,7 @@ _OPENAI: dict[str, tuple[int, Any]] = {
     ),
     "too_long": (
         400,
-        error(
+        error_body(
             "This model's maximum context length is 8192 tokens. However, your messages resulted"
             " in 9001 tokens. Please reduce the length of the messages.",
             "invalid_request_error",
@@ -118,7 +124,7 @@ _OPENAI: dict[str, tuple[int, Any]] = {
     ),
     "content_filter": (
         400,
-        error(
+        error_body(
             "The response was filtered due to the prompt triggering the content policy.",
             "invalid_request_error",
             "content_filter",
@@ -142,14 +148,14 @@ _OPENAI: dict[str, tuple[int, Any]] = {
     "no_system_role": (400, {"detail": "System role not supported"}),
     "no_streaming": (
         400,
-        error(
+        error_body(
             "Your organization must be verified to stream this model.",
             "invalid_request_error",
             "unsupported_value",
             "stream",
         ),
     ),
-    "bad_request": (400, error("Something else is wrong.", "invalid_request_error", None)),
+    "bad_request": (400, error_body("Something else is wrong.", "invalid_request_error", None)),
 }
 
 _HUGGINGFACE: dict[str, tuple[int, Any]] = {
@@ -166,7 +172,7 @@ _HUGGINGFACE: dict[str, tuple[int, Any]] = {
     ),
     "unknown_model": (
         400,
-        error(
+        error_body(
             "The requested model 'missing' does not exist",
             "invalid_request_error",
             "model_not_found",
@@ -175,7 +181,7 @@ _HUGGINGFACE: dict[str, tuple[int, Any]] = {
     ),
     "unsupported_model": (
         400,
-        error(
+        error_body(
             "The requested model 'sim' is not supported by any provider you have enabled.",
             "invalid_request_error",
             "model_not_supported",
@@ -192,23 +198,25 @@ _HUGGINGFACE: dict[str, tuple[int, Any]] = {
     ),
 }
 
-FLAVOURS: dict[str, dict[str, tuple[int, Any]]] = {
+FLAVORS: dict[str, dict[str, tuple[int, Any]]] = {
     "openai": _OPENAI,
     "huggingface": {**_OPENAI, **_HUGGINGFACE},
 }
 
 
-def refusal(
-    kind: str, flavour: str = "openai", retry_after: float | str | None = None, **named: str
-) -> Refused:
-    """The refusal of this kind; `named` replaces words of its message, such as `missing="gpt-9"`.
+def error_response(
+    kind: str, flavor: str = "openai", retry_after: float | str | None = None, **named: str
+) -> ErrorResponse:
+    """The error `kind`; `named` replaces words in its message, as in `missing="gpt-9"`.
 
-    `retry_after` is the header's value: seconds, or an HTTP date.
+    `retry_after` is the header's value: seconds or an HTTP date.
     """
-    status, body = FLAVOURS[flavour][kind]
+    status, body = FLAVORS[flavor][kind]
     if named:
         text = json.dumps(body)
         for word, value in named.items():
             text = text.replace(word, json.dumps(value)[1:-1])
         body = json.loads(text)
-    return Refused(status, body, {} if retry_after is None else {"Retry-After": str(retry_after)})
+    return ErrorResponse(
+        status, body, {} if retry_after is None else {"Retry-After": str(retry_after)}
+    )

@@ -1,8 +1,9 @@
-"""A model server that starts, restarts or loads: questions are let through, and told the truth."""
+"""Model servers that start, restart or load a model: questions are answered, or fail precisely."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,13 +16,12 @@ from bot.domain.conversations import Message, Role
 from bot.domain.errors import CutOff, ModelError, TimedOut, Unreachable
 from bot.domain.health import Verdict
 from bot.domain.model import ChatRequest, Delta
-from bot.llm.circuit_breaker import FAILURES
+from bot.llm.circuit_breaker import FAILURE_THRESHOLD
 from bot.llm.openai import OpenAIModel, make_client
 from bot.llm.registry import build_models
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.ports.model import ChatModel
 from bot.turns.probe import probe_request
-from tests.support.ports import free_port
 from tests.support.provider_corpus import ANSWER, Replay, Shape, replaying, shapes
 
 HELLO = ChatRequest((Message(Role.USER, "Hello!"),))
@@ -34,17 +34,24 @@ async def text(model: ChatModel) -> str:
 
 
 def chain_at(url: str, **settings: str) -> ChatModel:
-    """The default model, as the settings make it."""
-    environ = {"LLM": "openai:m", "OPENAI_BASE_URL": url, **settings}
-    known = load(environ, None)
-    return build_models(known, probe=probe_request(known, time.time())).default
+    """The default model of these settings, with the probe that `doctor` uses."""
+    loaded = load({"LLM": "openai:m", "OPENAI_BASE_URL": url, **settings}, None)
+    return build_models(loaded, probe=probe_request(loaded, time.time())).default
 
 
-async def test_the_first_question_after_the_servers_start_is_answered() -> None:
-    """However many found nothing there before; they heard where nothing answers."""
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_the_first_question_after_the_server_starts_is_answered() -> None:
+    """Earlier questions failed with the address, and did not open the breaker."""
     port, replay = free_port(), Replay()
     model = chain_at(f"http://127.0.0.1:{port}/v1")
-    failed = await asyncio.gather(*(text(model) for _ in range(FAILURES)), return_exceptions=True)
+    failed = await asyncio.gather(
+        *(text(model) for _ in range(FAILURE_THRESHOLD)), return_exceptions=True
+    )
     for error in failed:
         assert isinstance(error, Unreachable)
         sentence = texts.model_failure(error)
@@ -58,8 +65,8 @@ async def test_the_first_question_after_the_servers_start_is_answered() -> None:
         await model.aclose()
 
 
-async def test_answers_that_one_restart_cuts_are_one_failure() -> None:
-    """Ten of them; the next question is asked."""
+async def test_answers_cut_by_one_restart_count_as_one_failure() -> None:
+    """After ten cut answers, the next question still reaches the model."""
     async with replaying() as replay:
         model = chain_at(replay.url)
         replay.arrange(SHAPES["openai-cut-off"], lambda body: [body])
@@ -70,21 +77,21 @@ async def test_answers_that_one_restart_cuts_are_one_failure() -> None:
         await model.aclose()
 
 
-# ── cold models ───────────────────────────────────────────────────────────────────────────────
+# ── models that are loading ───────────────────────────────────────────────────────────────────
 @asynccontextmanager
-async def slow(
-    limits: StreamTimeouts, *, pieces: int, pause: float, said: bytes, headers_first: bool = True
+async def slow_server(
+    timeouts: StreamTimeouts, *, count: int, pause: float, filler: bytes, headers_first: bool = True
 ) -> AsyncIterator[ChatModel]:
-    """A server that says `said` so often, with a pause before each, and then answers."""
+    """A server that sends `filler` `count` times, with a pause before each, and then answers."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
         try:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(head if headers_first else b"")
-            for _ in range(pieces):
+            for _ in range(count):
                 await asyncio.sleep(pause)
-                writer.write(said)
+                writer.write(filler)
             writer.write((b"" if headers_first else head) + ANSWER)
             await writer.drain()
         except ConnectionError:
@@ -94,7 +101,9 @@ async def slow(
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    model = OpenAIModel(model="m", client=make_client(api_key=None, base_url=url), limits=limits)
+    model = OpenAIModel(
+        model="m", client=make_client(api_key=None, base_url=url), timeouts=timeouts
+    )
     try:
         yield model
     finally:
@@ -102,27 +111,27 @@ async def slow(
         server.close()
 
 
-async def test_a_server_that_gives_signs_of_life_is_given_time() -> None:
-    """Comments come for longer than the limit to the first token; people hear of it."""
-    limits = StreamTimeouts(first_token=1.5, between_tokens=20.0, loading=20.0)
-    async with slow(limits, pieces=8, pause=0.25, said=b": keep-alive\n\n") as model:
+async def test_signs_of_life_extend_the_wait_for_the_first_token() -> None:
+    """Comments arrive for longer than the limit; one notice tells people that the model loads."""
+    timeouts = StreamTimeouts(first_token=1.5, between_tokens=20.0, loading=20.0)
+    async with slow_server(timeouts, count=8, pause=0.25, filler=b": keep-alive\n\n") as model:
         deltas = [delta async for delta in model.stream(HELLO)]
     assert "".join(delta.text for delta in deltas) == "Hello there."
     assert [delta for delta in deltas if delta.loading] == [Delta(loading=True)]
 
 
-async def test_a_silent_local_server_is_said_to_be_loading() -> None:
-    """Ollama writes nothing at all until the model is there."""
-    limits = StreamTimeouts(first_token=20.0, between_tokens=20.0, loading_note=0.05)
-    async with slow(limits, pieces=1, pause=0.3, said=b"", headers_first=False) as model:
+async def test_a_silent_local_server_gets_a_loading_notice() -> None:
+    """Ollama sends nothing until the model is loaded."""
+    timeouts = StreamTimeouts(first_token=20.0, between_tokens=20.0, loading_note=0.05)
+    async with slow_server(timeouts, count=1, pause=0.3, filler=b"", headers_first=False) as model:
         deltas = [delta async for delta in model.stream(HELLO)]
     assert deltas[0] == Delta(loading=True)
     assert "".join(delta.text for delta in deltas) == "Hello there."
 
 
-async def test_signs_of_life_are_bounded() -> None:
-    limits = StreamTimeouts(first_token=0.2, between_tokens=20.0, loading=0.5)
-    async with slow(limits, pieces=100, pause=0.05, said=b": keep-alive\n\n") as model:
+async def test_signs_of_life_extend_the_wait_only_up_to_a_maximum() -> None:
+    timeouts = StreamTimeouts(first_token=0.2, between_tokens=20.0, loading=0.5)
+    async with slow_server(timeouts, count=100, pause=0.05, filler=b": keep-alive\n\n") as model:
         with pytest.raises(TimedOut) as failed:
             await text(model)
     assert not failed.value.started
@@ -137,8 +146,8 @@ TURN = {
 }
 
 
-async def test_doctor_asks_as_a_turn_does_and_says_what_it_learned() -> None:
-    """A refused system prompt or limit is found there, and not by the first question."""
+async def test_doctor_sends_a_turns_request_and_reports_workarounds() -> None:
+    """So `doctor` finds a rejected system prompt or limit before the first question does."""
     async with replaying() as replay:
         model = chain_at(replay.url, **TURN)
         replay.arrange(SHAPES["vllm-answer-beyond-the-window"], lambda body: [body])
@@ -162,18 +171,18 @@ async def test_doctor_asks_as_a_turn_does_and_says_what_it_learned() -> None:
         ("unknown-finish-reason", "log"),
     ],
 )
-async def test_doctor_reads_the_answer_to_its_end(name: str, advice: str) -> None:
+async def test_doctor_reads_the_whole_answer(name: str, advice: str) -> None:
     async with replaying() as replay:
         replay.arrange(SHAPES[name], lambda body: [body])
         client = make_client(api_key="k", base_url=replay.url)
-        model = OpenAIModel(model="m", client=client, limits=StreamTimeouts())
+        model = OpenAIModel(model="m", client=client, timeouts=StreamTimeouts())
         finding = await model.check()
         await model.aclose()
     assert finding.verdict is Verdict.FAILED and advice in finding.advice
 
 
-async def test_parallel_questions_learn_a_lesson_together() -> None:
-    """Each was refused before any of them knew; all are answered."""
+async def test_parallel_questions_share_a_workaround() -> None:
+    """All were rejected before any of them had learned it, and all are answered."""
     shape = SHAPES["openai-temperature"]
     async with replaying() as replay:
         replay.arrange(shape, lambda body: [body])

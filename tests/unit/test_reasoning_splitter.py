@@ -1,4 +1,4 @@
-"""Wrappers around the answer and tokens at its end: told from text however the text is cut."""
+"""Reasoning and special tokens are separated from text, however the text is split into pieces."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.model import Delta
-from bot.llm.reasoning_split import ReasoningSplitter
+from bot.llm.reasoning_splitter import ReasoningSplitter
 from bot.llm.special_tokens import TOKENS
-from bot.llm.think_tags import TagQuirk
+from bot.llm.think_tags import StreamQuirks
 
 CHANNELS = "<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>{}"
 
@@ -64,66 +64,64 @@ ANSWERS = [
 ]
 
 
-def parted(pieces: list[str], *, cut: bool = False) -> tuple[str, str]:
-    parting = ReasoningSplitter(TagQuirk())
-    deltas = [*(parting.take(Delta(piece)) for piece in pieces), parting.flush(cut=cut)]
+def split(pieces: list[str], *, cut: bool = False) -> tuple[str, str]:
+    splitter = ReasoningSplitter(StreamQuirks())
+    deltas = [*(splitter.split(Delta(piece)) for piece in pieces), splitter.flush(cut=cut)]
     text = "".join(delta.text for delta in deltas)
     return "".join(delta.reasoning for delta in deltas), text.strip()
 
 
 @pytest.mark.parametrize(("answer", "reasoning", "text"), ANSWERS)
-def test_an_answer_is_parted_the_same_however_it_is_cut(
-    answer: str, reasoning: str, text: str
-) -> None:
+def test_the_result_does_not_depend_on_the_pieces(answer: str, reasoning: str, text: str) -> None:
     for size in range(1, len(answer) + 1):
         pieces = [answer[i : i + size] for i in range(0, len(answer), size)]
-        assert parted(pieces) == (reasoning, text), size
+        assert split(pieces) == (reasoning, text), size
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_each_special_token_goes_from_the_end_only(token: str) -> None:
-    assert parted(list(f"Yes.{token}")) == ("", "Yes.")
-    assert parted(list(f"Use `{token}`.")) == ("", f"Use `{token}`.")
+def test_special_tokens_are_dropped_at_the_end_only(token: str) -> None:
+    assert split(list(f"Yes.{token}")) == ("", "Yes.")
+    assert split(list(f"Use `{token}`.")) == ("", f"Use `{token}`.")
 
 
-def test_what_a_limit_cut_keeps_its_last_characters() -> None:
-    """The server appends its token to answers that end, and not to those that are cut."""
-    assert parted(["The template: <|im_start|>user\nHi<|im_end|>"], cut=True)[1].endswith("_end|>")
-    assert parted(["<|channel|>analysis<|message|>Hm"], cut=True) == ("Hm", "")
-    assert parted(["analysisWe see"], cut=True) == ("We see", "")
+def test_an_answer_cut_by_a_limit_keeps_its_last_characters() -> None:
+    """Servers append their token only to answers that end on their own."""
+    assert split(["The template: <|im_start|>user\nHi<|im_end|>"], cut=True)[1].endswith("_end|>")
+    assert split(["<|channel|>analysis<|message|>Hm"], cut=True) == ("Hm", "")
+    assert split(["analysisWe see"], cut=True) == ("We see", "")
 
 
-def test_an_answer_that_only_looks_like_reasoning_is_not_lost() -> None:
-    assert parted(["analysisWhat", " is it?"])[1] == "analysisWhat is it?"
+def test_text_that_only_looks_like_reasoning_is_not_lost() -> None:
+    assert split(["analysisWhat", " is it?"])[1] == "analysisWhat is it?"
 
 
 @given(st.lists(st.sampled_from([*"ab <|>`\n", "<|im_end|>", "</s>", "<|end|>"]), max_size=12))
-def test_only_the_end_of_a_text_is_ever_dropped(pieces: list[str]) -> None:
-    """Whatever comes, the text is a beginning of the answer."""
+def test_only_the_end_of_a_text_can_be_dropped(pieces: list[str]) -> None:
+    """The text is always a prefix of the answer."""
     answer = "The text " + "".join(pieces)
-    reasoning, text = parted(["The text ", *pieces])
+    reasoning, text = split(["The text ", *pieces])
     assert reasoning == "" and answer.startswith(text)
 
 
 @pytest.mark.parametrize(
     "parts", [["a \ud83d", "\ude00 b"], ["a ", "\ud83d", "", "\ude00", " b"]], ids=ascii
 )
-def test_the_halves_of_a_character_are_joined(parts: list[str]) -> None:
-    """Some servers cut an emoji into two chunks."""
-    assert parted(parts) == ("", "a 😀 b")
+def test_the_halves_of_a_surrogate_pair_are_joined(parts: list[str]) -> None:
+    """Some servers split an emoji between two chunks."""
+    assert split(parts) == ("", "a 😀 b")
 
 
 @pytest.mark.parametrize(
     "parts", [["a \ud83d", " b"], ["a ", "\ude00 b"], ["a ", "\ud83d"]], ids=ascii
 )
-def test_a_half_that_stays_alone_is_no_text(parts: list[str]) -> None:
+def test_an_unpaired_surrogate_is_replaced(parts: list[str]) -> None:
     """It could be neither stored nor sent."""
-    text = parted(parts)[1]
+    text = split(parts)[1]
     assert "\ufffd" in text
     text.encode()
 
 
-def test_a_tag_that_a_sentence_is_about_stays() -> None:
-    """Only where it is never closed, and a word follows."""
-    assert parted(["<think> is a tag."])[1] == "<think> is a tag."
-    assert parted(["<think>Hm"])[1] == "Hm"
+def test_a_tag_that_a_sentence_mentions_is_text() -> None:
+    """That is, if it is never closed and a word follows."""
+    assert split(["<think> is a tag."])[1] == "<think> is a tag."
+    assert split(["<think>Hm"])[1] == "Hm"
