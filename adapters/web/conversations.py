@@ -147,6 +147,8 @@ class Conversations:
         """Delete it, with all that was said; an answer that is being written ends."""
         record = await self.own(user, conversation_id)
         await self._library.delete(record.uid, place_of(user))
+        if self._talk.inbox is not None:
+            await self._talk.inbox.gone(record.conversation.key)
         self._talk.hub.wake_all()
         self._talk.tell_changed(user, record)
 

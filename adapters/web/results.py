@@ -17,6 +17,7 @@ from bot.domain import texts
 from bot.domain.errors import StoreUnavailable
 from bot.domain.records import ReplyRecord
 from bot.domain.turns import Outcome
+from bot.turns.display import sentence_of
 
 # By the class of the failure (`Conclusion.error`): which side it is on, and whether to try again.
 _STATUSES: Mapping[str | None, int] = {
@@ -46,7 +47,7 @@ def failure(reply: ReplyRecord) -> HTTPException | None:
 
 
 def _sentence(reply: ReplyRecord) -> str:
-    return texts.last_sentence(reply.display) or texts.INTERNAL
+    return sentence_of(reply.display, reply.content) or texts.INTERNAL
 
 
 def answer(reply: ReplyRecord) -> dict[str, str]:

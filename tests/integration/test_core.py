@@ -34,10 +34,10 @@ from bot.domain.errors import (
     UnknownModel,
 )
 from bot.domain.inbox import Address, Command, Receipt
-from bot.domain.model import Delta, Reasoning, Usage
+from bot.domain.model import Delta, ReasoningDisplay, Usage
 from bot.domain.replies import Control
 from bot.inbox import commands
-from bot.turns.outcome import MAX_FAILURES, MAX_SHOWINGS
+from bot.turns.outcome import MAX_DISPLAY_FAILURES, MAX_FAILURES
 from tests.support.core_kit import World, until, world_at, world_of
 from tests.support.store_kit import ANN, ANSWER, BEN, key, look, opened, said
 
@@ -80,17 +80,17 @@ async def test_aside_is_history_for_the_next_question(world: World) -> None:
 async def test_old_thread_is_read_once_and_becomes_history(world: World) -> None:
     world.adapter.old = (said(1, "we could use cats"), said(2, "or dogs", author=BEN))
     question = replace(said(3, "which?"), in_old_thread=True)
-    await world.intake.receive(question)
+    await world.inbox.receive(question)
     await world.idle()
     assert world.contents() == ["Ann: we could use cats\n\nBen: or dogs\n\nAnn: which?"]
-    await world.intake.receive(replace(said(4, "again"), in_old_thread=True))
+    await world.inbox.receive(replace(said(4, "again"), in_old_thread=True))
     await world.idle()
     assert world.adapter.reads == 1
 
 
 async def test_bare_mention_in_an_old_thread_is_about_what_was_said(world: World) -> None:
     world.adapter.old = (said(1, "what is 6 x 7?"),)
-    await world.intake.receive(replace(said(2, ""), in_old_thread=True))
+    await world.inbox.receive(replace(said(2, ""), in_old_thread=True))
     await world.idle()
     assert world.contents() == ["what is 6 x 7?"]
     assert world.shown() == ["Hello."]
@@ -101,7 +101,7 @@ async def test_old_thread_that_cannot_be_read_does_not_stop_the_answer(
     world: World, fault: Exception
 ) -> None:
     world.adapter.backlog_fault = fault
-    await world.intake.receive(replace(said(3, "which?"), in_old_thread=True))
+    await world.inbox.receive(replace(said(3, "which?"), in_old_thread=True))
     await world.idle()
     assert world.shown() == ["Hello."]
 
@@ -112,7 +112,7 @@ async def test_slow_reading_of_an_old_thread_is_given_up(
     """The acknowledgement has its limit: the question counts, the history is done without."""
     monkeypatch.setattr("bot.inbox.inbox.BACKLOG_SECONDS", 0.05)
     world.adapter.slow_backlog = True
-    receipt = await world.intake.receive(replace(said(3, "which?"), in_old_thread=True))
+    receipt = await world.inbox.receive(replace(said(3, "which?"), in_old_thread=True))
     assert receipt is Receipt.QUESTION
     await world.idle()
     assert world.shown() == ["Hello."]
@@ -223,7 +223,7 @@ async def test_hidden_reasoning_is_neither_shown_nor_kept_nor_sent_again(world: 
 
 async def test_shown_reasoning_is_above_the_answer_and_nowhere_else(tmp_path: Path) -> None:
     """Half a fence in it does not reach the answer; reasoning after the first word is left out."""
-    async with world_at(tmp_path / "t.db", reasoning=Reasoning.SHOWN) as world:
+    async with world_at(tmp_path / "t.db", reasoning=ReasoningDisplay.SHOWN) as world:
         pieces = (Delta(reasoning="```\nHm"), Delta(reasoning="."), Delta("Yes, ", "x"))
         world.model.pieces = (*pieces, Delta(reasoning="more"), Delta("it is."), STOP)
         await world.ask(1, "first")
@@ -233,10 +233,10 @@ async def test_shown_reasoning_is_above_the_answer_and_nowhere_else(tmp_path: Pa
 
 
 async def test_shown_reasoning_is_on_the_screen_while_the_model_thinks(tmp_path: Path) -> None:
-    async with world_at(tmp_path / "t.db", reasoning=Reasoning.SHOWN) as world:
+    async with world_at(tmp_path / "t.db", reasoning=ReasoningDisplay.SHOWN) as world:
         world.model.hold = asyncio.Event()
         world.model.pieces = (Delta(reasoning="Hm."), Delta("Yes."), STOP)
-        await world.intake.receive(said(1))
+        await world.inbox.receive(said(1))
         await until(lambda: world.shown() == [f"{QUOTE}Hm."])
         world.model.hold.set()
         await world.idle()
@@ -245,22 +245,22 @@ async def test_shown_reasoning_is_on_the_screen_while_the_model_thinks(tmp_path:
 
 async def test_thoughts_of_a_model_that_failed_are_not_above_the_answer(tmp_path: Path) -> None:
     """In a chain the next model's first delta has its name."""
-    async with world_at(tmp_path / "t.db", reasoning=Reasoning.SHOWN) as world:
+    async with world_at(tmp_path / "t.db", reasoning=ReasoningDisplay.SHOWN) as world:
         first = Delta(reasoning="Wrong", model="a:1")
         world.model.pieces = (first, Delta("Yes.", model="b:2"), STOP)
         await world.ask(1)
         assert world.shown() == ["Yes."]
 
 
-@pytest.mark.parametrize("form", Reasoning)
-async def test_reasoning_alone_is_an_empty_answer(tmp_path: Path, form: Reasoning) -> None:
+@pytest.mark.parametrize("form", ReasoningDisplay)
+async def test_reasoning_alone_is_an_empty_answer(tmp_path: Path, form: ReasoningDisplay) -> None:
     """It can be asked again, and leaves nothing in the history."""
     async with world_at(tmp_path / "t.db", reasoning=form) as world:
         world.model.pieces = (Delta(reasoning="Hm."), Delta(finish_reason="stop"))
         await world.ask(1, "first")
         (shown,) = world.shown()
         assert shown.endswith(f"_{texts.EMPTY_ANSWER}_")
-        assert ("Hm." in shown) == (form is Reasoning.SHOWN)
+        assert ("Hm." in shown) == (form is ReasoningDisplay.SHOWN)
         (controls,) = world.adapter.platforms["t1"].controls.values()
         assert controls == (Control.RETRY,)
         assert world.outcomes() == [("failed", "empty answer")]
@@ -294,7 +294,7 @@ async def test_failure_while_it_reasons_has_its_sentence_alone(world: World) -> 
 async def test_stop_while_it_reasons_says_that_no_answer_began(world: World) -> None:
     world.model.hold = asyncio.Event()
     world.model.pieces = (Delta(reasoning="Hm."), Delta("Yes."))
-    await world.intake.receive(said(1))
+    await world.inbox.receive(said(1))
     await until(lambda: bool(world.model.requests))
     await world.command("stop")
     await world.idle()
@@ -353,9 +353,9 @@ async def test_command_is_carried_out_and_recorded_in_one_transaction(
         with monkeypatch.context() as patch, suppress(StoreUnavailable):
             patch.setattr(world.store, "_write", dies_later)
             patch.setattr(world.scheduler, "wake", lambda conversation: None)
-            await world.intake.receive(said(2, word))
+            await world.inbox.receive(said(2, word))
     async with world_at(tmp_path / "threadline.db") as world:
-        await world.intake.connected("sim")
+        await world.inbox.connected("sim")
         await world.idle()
         before = list(look(world.path, "SELECT * FROM turns"))
         assert await world.ask(2, word) is Receipt.KNOWN
@@ -373,7 +373,7 @@ async def test_question_that_is_edited_into_a_command_word_is_none(world: World)
 
 async def test_command_that_comes_twice_at_once_is_carried_out_once(world: World) -> None:
     await world.ask(1, "first")
-    receipts = await asyncio.gather(*(world.intake.receive(said(2, "reset")) for _ in range(5)))
+    receipts = await asyncio.gather(*(world.inbox.receive(said(2, "reset")) for _ in range(5)))
     assert sorted(receipt.value for receipt in receipts) == ["command", *["known"] * 4]
     await until(lambda: len(world.adapter.said) == 1)
 
@@ -390,7 +390,7 @@ async def test_command_that_comes_again_is_acknowledged_only_when_it_is_stored(
         return await write(transaction)
 
     monkeypatch.setattr(world.store, "_write", slowly)
-    both = [asyncio.create_task(world.intake.receive(said(2, "reset"))) for _ in range(2)]
+    both = [asyncio.create_task(world.inbox.receive(said(2, "reset"))) for _ in range(2)]
     done, _ = await asyncio.wait(both, timeout=0.1)
     assert not done
     stored.set()
@@ -402,7 +402,7 @@ async def test_answer_to_a_command_that_cannot_be_shown_breaks_nothing(world: Wo
     await world.ask(1, "first")
     world.adapter.backlog_fault = Gone("no such thread")
     assert await world.ask(2, "reset") is Receipt.COMMAND
-    await world.intake.aclose()
+    await world.inbox.aclose()
     await world.ask(3, "third")
     assert world.contents() == ["third"]
 
@@ -410,10 +410,10 @@ async def test_answer_to_a_command_that_cannot_be_shown_breaks_nothing(world: Wo
 async def test_reset_interrupts_the_running_turn_and_overtakes_the_queue(world: World) -> None:
     world.model.hold = asyncio.Event()
     world.model.pieces = (Delta("Never whole"), Delta(" never"), Delta(finish_reason="stop"))
-    await world.intake.receive(said(1, "first"))
+    await world.inbox.receive(said(1, "first"))
     await until(lambda: world.shown() == ["Never whole"])
-    await world.intake.receive(said(2, "second"))
-    answer = await world.intake.command(Command(name="reset", key=key(), author=ANN))
+    await world.inbox.receive(said(2, "second"))
+    answer = await world.inbox.command(Command(name="reset", key=key(), author=ANN))
     assert answer.text == texts.RESET_DONE
     await world.idle()
     assert world.shown() == [f"Never whole\n\n_{texts.RESET_MEANWHILE}_"]
@@ -427,20 +427,20 @@ async def test_reset_interrupts_the_running_turn_and_overtakes_the_queue(world: 
 async def test_stop_keeps_what_was_shown(world: World) -> None:
     world.model.hold = asyncio.Event()
     world.model.pieces = (Delta("As far as"), Delta(" this"))
-    await world.intake.receive(said(1, "first"))
+    await world.inbox.receive(said(1, "first"))
     await until(lambda: world.shown() == ["As far as"])
-    answer = await world.intake.command(Command(name="stop", key=key(), author=ANN))
+    answer = await world.inbox.command(Command(name="stop", key=key(), author=ANN))
     assert answer.text == texts.STOP_DONE
     await world.idle()
     assert world.shown() == ["As far as\n\n_Stopped._"]
-    again = await world.intake.command(Command(name="stop", key=key(), author=ANN))
+    again = await world.inbox.command(Command(name="stop", key=key(), author=ANN))
     assert again.text == texts.NOTHING_TO_STOP
 
 
 async def test_model_is_chosen_for_one_conversation(world: World) -> None:
     async def choose(argument: str) -> str:
         command = Command(name="model", argument=argument, key=key(), author=ANN)
-        return (await world.intake.command(command)).text
+        return (await world.inbox.command(command)).text
 
     assert await choose("other") == texts.MODEL_NEEDS_CONVERSATION
     await world.ask(1)
@@ -453,14 +453,14 @@ async def test_model_is_chosen_for_one_conversation(world: World) -> None:
 
 
 async def test_unknown_command_is_answered_with_the_help(world: World) -> None:
-    answer = await world.intake.command(Command(name="dance", key=key(), author=ANN))
+    answer = await world.inbox.command(Command(name="dance", key=key(), author=ANN))
     assert answer.text == texts.HELP
 
 
 async def test_recent_conversations_are_offered_with_their_names(world: World) -> None:
     await world.ask(1, "about cats", where=key("t1"))
     await world.ask(2, "about dogs", where=key("t2"), author=BEN)
-    choices = await world.intake.recent(key(""), ANN.id)
+    choices = await world.inbox.recent(key(""), ANN.id)
     assert [(choice.label, choice.command, choice.key) for choice in choices] == [
         ("about cats", "reset", key("t1"))
     ]
@@ -470,7 +470,7 @@ async def test_recent_conversations_are_offered_with_their_names(world: World) -
 async def test_place_that_is_gone_ends_the_turn_once_and_the_next_one_works(world: World) -> None:
     world.adapter.faults.append(Gone("the thread was deleted"))
     world.model.hold = asyncio.Event()
-    await world.intake.receive(said(1))
+    await world.inbox.receive(said(1))
     await world.idle()
     assert world.outcomes() == [("gone", None)]
     world.model.hold = None
@@ -493,7 +493,7 @@ async def test_full_queue_has_a_sentence(tmp_path: Path) -> None:
         world = world_of(path, store, max_concurrent=1, max_queued=1)
         world.model.hold = asyncio.Event()
         for number in range(1, 4):
-            await world.intake.receive(said(number, where=key(f"t{number}")))
+            await world.inbox.receive(said(number, where=key(f"t{number}")))
             await asyncio.sleep(0.02)
         await until(lambda: world.shown("t3") == [f"_{texts.TOO_BUSY}_"])
         world.model.hold.set()
@@ -514,7 +514,7 @@ async def test_concluded_turn_is_only_shown_after_a_crash(tmp_path: Path) -> Non
         await store.conclude(claim.fence, ended)
     async with opened(path) as store:
         world = world_of(path, store)
-        await world.intake.connected("sim")
+        await world.inbox.connected("sim")
         await world.idle()
         assert world.shown() == ["From before."]
         assert world.model.requests == []
@@ -529,7 +529,7 @@ async def test_turn_that_keeps_failing_is_given_up_with_a_sentence(tmp_path: Pat
         for _ in range(MAX_FAILURES):
             assert await store.claim(accepted.conversation) is not None
         world = world_of(path, store)
-        await world.intake.connected("sim")
+        await world.inbox.connected("sim")
         await world.idle()
         assert world.shown() == [f"_{texts.GAVE_UP}_"]
         assert world.model.requests == []
@@ -546,10 +546,10 @@ async def test_answer_whose_showing_keeps_failing_does_not_hold_its_conversation
         claim = await store.claim(accepted.conversation)
         assert claim is not None
         await store.conclude(claim.fence, replace(ANSWER, content="Poison.", display="Poison."))
-        for _ in range(MAX_SHOWINGS - 1):
+        for _ in range(MAX_DISPLAY_FAILURES - 1):
             assert await store.claim(accepted.conversation) is not None
         world = world_of(path, store)
-        await world.intake.connected("sim")
+        await world.inbox.connected("sim")
         await world.ask(2, "second")
         assert world.shown() == [f"_{texts.NOT_SHOWN}_", "Hello."]
         assert world.contents() == ["first", "Poison.", "second"]
@@ -563,7 +563,7 @@ async def test_turn_that_was_reset_while_nobody_held_it_is_not_answered(tmp_path
         await store.claim(accepted.conversation)
         await store.reset(key())
         world = world_of(path, store)
-        await world.intake.connected("sim")
+        await world.inbox.connected("sim")
         await world.idle()
         assert world.outcomes() == [("reset", None)]
         assert world.model.requests == []
@@ -577,10 +577,10 @@ async def test_questions_beyond_the_budget_are_told_to_the_person_and_the_model(
     async with opened(path) as store:
         world = world_of(path, store)
         world.model.hold = asyncio.Event()
-        await world.intake.receive(said(1, "first"))
+        await world.inbox.receive(said(1, "first"))
         await until(lambda: len(world.model.requests) == 1)
         for number in range(2, 40):
-            await world.intake.receive(said(number, f"{number}: " + "long " * 1_000))
+            await world.inbox.receive(said(number, f"{number}: " + "long " * 1_000))
         world.model.hold.set()
         await world.idle()
     request = world.model.requests[-1]

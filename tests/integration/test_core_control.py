@@ -43,7 +43,7 @@ async def begun(world: World, number: int = 1, text: str = "first") -> None:
     world.model.hold = asyncio.Event()
     platform = world.adapter.platforms.setdefault("t1", Platform())
     before = len(platform.versions)
-    await world.intake.receive(said(number, text))
+    await world.inbox.receive(said(number, text))
     await until(lambda: len(platform.versions) > before)
 
 
@@ -64,7 +64,7 @@ def controls(world: World) -> tuple[Control, ...]:
 
 async def edited(world: World, number: int, text: str, at: float | None = None) -> None:
     incoming = said(number, text, address=Address.FOLLOW_UP)
-    await world.intake.edited(incoming, time.time() if at is None else at)
+    await world.inbox.edited(incoming, time.time() if at is None else at)
 
 
 # ── buttons ───────────────────────────────────────────────────────────────────────────────────
@@ -137,7 +137,7 @@ async def test_stop_outlives_the_process(tmp_path: Path) -> None:
         change = await store.stop(key(), None, source=said(2).source)
         assert (change.effect, change.turn) == (Effect.STOP, 1)
     async with world_at(path) as world:
-        await world.intake.connected("sim")
+        await world.inbox.connected("sim")
         await world.idle()
         assert world.shown() == ["_Stopped._"]
         assert (world.outcomes(), world.model.requests) == ([("stopped", None)], [])
@@ -169,22 +169,22 @@ async def test_stop_ends_the_models_request_while_the_database_fails(
             assert (await world.command("stop", "1")).text == texts.STOP_DONE
         else:
             with pytest.raises(StoreUnavailable):
-                await world.intake.receive(said(2, "stop"))
+                await world.inbox.receive(said(2, "stop"))
         await ended.wait()
         assert time.monotonic() - began < 1
     await world.idle()
     assert world.shown() == ["As far as\n\n_Stopped._"]
     if how == "word":
-        assert await world.intake.receive(said(2, "stop")) is Receipt.COMMAND
+        assert await world.inbox.receive(said(2, "stop")) is Receipt.COMMAND
 
 
 async def test_stop_that_comes_again_stops_no_later_reply(world: World) -> None:
     says(world, "As far as", " this")
     await begun(world)
-    await world.intake.receive(said(2, "stop"))
+    await world.inbox.receive(said(2, "stop"))
     await world.idle()
     await begun(world, 3, "second")
-    assert await world.intake.receive(said(2, "stop")) is Receipt.KNOWN
+    assert await world.inbox.receive(said(2, "stop")) is Receipt.KNOWN
     released(world)
     await world.idle()
     assert world.shown()[-1] == "As far as this"
@@ -193,8 +193,8 @@ async def test_stop_that_comes_again_stops_no_later_reply(world: World) -> None:
 async def test_stop_word_overtakes_the_questions_that_wait(world: World) -> None:
     says(world, "As far as", " this")
     await begun(world)
-    await world.intake.receive(said(2, "second"))
-    assert await world.intake.receive(said(3, "stop")) is Receipt.COMMAND
+    await world.inbox.receive(said(2, "second"))
+    assert await world.inbox.receive(said(3, "stop")) is Receipt.COMMAND
     await until(lambda: world.shown()[0] == "As far as\n\n_Stopped._")
     released(world)
     await world.idle()
@@ -276,7 +276,7 @@ async def test_reply_reopened_when_the_process_died_is_written_after_the_start(
     async with world_at(path) as world:
         world.adapter.platforms = platforms
         says(world, "After the start.")
-        await world.intake.connected("sim")
+        await world.inbox.connected("sim")
         await world.idle()
         assert world.shown() == ["After the start."]
 
@@ -360,7 +360,7 @@ async def test_edit_of_an_older_question_is_seen_by_later_turns_only(world: Worl
 async def test_edit_of_a_waiting_question_is_what_is_asked(world: World) -> None:
     says(world, "One", ".")
     await begun(world)
-    await world.intake.receive(said(2, "secnod"))
+    await world.inbox.receive(said(2, "secnod"))
     await edited(world, 2, "second")
     released(world)
     await world.idle()
@@ -379,11 +379,11 @@ async def test_mention_that_an_edit_adds_is_a_question_unless_it_is_long_ago(
     world: World,
 ) -> None:
     incoming = said(1, "hello")
-    await world.intake.edited(incoming, time.time() - 3_600)
-    await world.intake.edited(replace(incoming, address=Address.FOLLOW_UP), time.time())
+    await world.inbox.edited(incoming, time.time() - 3_600)
+    await world.inbox.edited(replace(incoming, address=Address.FOLLOW_UP), time.time())
     await world.idle()
     assert world.shown() == []
-    await world.intake.edited(incoming, time.time())
+    await world.inbox.edited(incoming, time.time())
     await world.idle()
     assert world.shown() == ["Hello."]
 
@@ -391,7 +391,7 @@ async def test_mention_that_an_edit_adds_is_a_question_unless_it_is_long_ago(
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
 async def test_deleted_question_is_in_no_later_request_and_its_answer_stays(world: World) -> None:
     await world.ask(1, "secret")
-    await world.intake.deleted(said(1).source)
+    await world.inbox.deleted(said(1).source)
     assert await world.ask(1, "secret") is Receipt.KNOWN
     await world.ask(2, "second")
     assert world.contents() == [UNSAID, "Hello.", "second"]
@@ -402,7 +402,7 @@ async def test_deleted_question_is_in_no_later_request_and_its_answer_stays(worl
 async def test_deleting_the_question_that_is_being_answered_stops_the_reply(world: World) -> None:
     says(world, "As far as", " this")
     await begun(world)
-    await world.intake.deleted(said(1).source)
+    await world.inbox.deleted(said(1).source)
     await world.idle()
     assert world.shown() == ["As far as\n\n_Stopped._"]
     assert world.outcomes() == [("stopped", None)]
@@ -415,7 +415,7 @@ async def test_deleting_one_of_two_questions_answers_the_other_anew(world: World
     assert world.contents() == ["first\n\nsecret"]
     world.model.hold = None
     says(world, "About the first.")
-    await world.intake.deleted(said(2).source)
+    await world.inbox.deleted(said(2).source)
     await world.idle()
     assert world.contents() == ["first"]
     assert world.shown() == ["About the first."]
@@ -426,7 +426,7 @@ async def test_reply_goes_with_its_question_where_that_is_set(tmp_path: Path) ->
         says(world, "word " * 1_000)
         await world.ask(1, "secret")
         assert len(world.shown()) == 3
-        await world.intake.deleted(said(1).source)
+        await world.inbox.deleted(said(1).source)
         await world.idle()
         assert world.shown() == []
         says(world, "Hello.")
@@ -438,7 +438,7 @@ async def test_reply_that_is_being_written_goes_with_its_question(tmp_path: Path
     async with world_at(tmp_path / "threadline.db", with_reply=True) as world:
         says(world, "As far as", " this")
         await begun(world)
-        await world.intake.deleted(said(1).source)
+        await world.inbox.deleted(said(1).source)
         await world.idle()
         assert world.shown() == []
         assert world.outcomes() == [("stopped", None)]
@@ -499,7 +499,7 @@ class Echoing(dict[str, str]):
 
     def __delitem__(self, message: str) -> None:
         super().__delitem__(message)
-        telling = self._world.intake.deleted(f"sim/w1/{CHANNEL}/{message}")
+        telling = self._world.inbox.deleted(f"sim/w1/{CHANNEL}/{message}")
         self.told.append(asyncio.create_task(telling))
 
 
@@ -524,7 +524,7 @@ async def delete_message(world: World) -> None:
     platform = world.adapter.platforms["t1"]
     message = max(platform.texts, key=lambda m: int(m[1:]))
     del platform.texts[message]
-    await world.intake.deleted(f"sim/w1/{CHANNEL}/{message}")
+    await world.inbox.deleted(f"sim/w1/{CHANNEL}/{message}")
 
 
 # ── reset and undo ────────────────────────────────────────────────────────────────────────────
@@ -559,9 +559,9 @@ async def test_place_that_is_gone_ends_what_is_written_there(
     says(world, "As far as", " this")
     await begun(world)
     requests = len(world.model.requests)
-    await world.intake.gone(replace(place, workspace="another"))
+    await world.inbox.gone(replace(place, workspace="another"))
     assert world.scheduler.busy == 1
-    await world.intake.gone(place)
+    await world.inbox.gone(place)
     await world.idle()
     assert world.outcomes() == [("gone", None)]
     assert len(world.model.requests) == requests
@@ -572,7 +572,7 @@ async def test_place_that_is_gone_ends_what_is_written_there(
 async def test_anybody_in_the_conversation_may_press(world: World) -> None:
     says(world, "As far as", " this")
     await begun(world)
-    await world.intake.receive(said(2, "stop", author=BEN))
+    await world.inbox.receive(said(2, "stop", author=BEN))
     await world.idle()
     assert world.shown()[0].endswith("_Stopped._")
 
@@ -582,7 +582,7 @@ async def test_the_same_person_in_ten_threads_has_ten_conversations_at_once(
 ) -> None:
     world.model.hold = asyncio.Event()
     for number in range(10):
-        await world.intake.receive(said(number, f"about {number}", where=key(f"t{number}")))
+        await world.inbox.receive(said(number, f"about {number}", where=key(f"t{number}")))
     await until(lambda: len(world.model.requests) == 10)
     released(world)
     await world.idle()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.common.retry import Backoff
 from bot.domain import texts
 from bot.domain.errors import ContextTooLong, StoreUnavailable
 from bot.domain.inbox import Address, Receipt
@@ -30,7 +31,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         world = world_of(path, store)
         yield world
         await world.scheduler.drain(5)
-        await world.intake.aclose()
+        await world.inbox.aclose()
 
 
 @contextmanager
@@ -46,7 +47,7 @@ async def test_an_answer_that_cannot_be_stored_is_kept_until_it_can(world: World
     """The model is asked once, and what is shown meanwhile is its text, not yet its end."""
     world.model.hold = asyncio.Event()
     world.model.pieces = (Delta("One answer"), Delta(" only."), Delta(finish_reason="stop"))
-    await world.intake.receive(said(1))
+    await world.inbox.receive(said(1))
     await until(lambda: world.shown() == ["One answer"])
     with locked(world):
         world.model.hold.set()
@@ -86,7 +87,7 @@ async def test_unfinished_turns_are_looked_for_until_the_database_answers(
         return await read(platform)
 
     monkeypatch.setattr(world.store, "unfinished", failing)
-    await world.intake.connected("sim")
+    await world.inbox.connected("sim")
     await world.idle()
     assert world.shown() == ["Hello."]
 
@@ -104,10 +105,10 @@ async def test_who_asked_something_is_told_that_it_could_not_be_stored(world: Wo
         ]:
             incoming = said(number, address=address)
             with pytest.raises(StoreUnavailable):
-                await world.intake.receive(incoming)
-            assert await world.intake.apology_due(incoming) is due
+                await world.inbox.receive(incoming)
+            assert await world.inbox.apology_due(incoming) is due
     elsewhere = said(5, author=BEN, address=Address.FOLLOW_UP, where=said(5).key)
-    assert await world.intake.apology_due(elsewhere)
+    assert await world.inbox.apology_due(elsewhere)
     assert (await world.ask(4)) is Receipt.QUESTION
 
 
@@ -115,7 +116,7 @@ async def test_a_history_with_a_damaged_page_ends_its_question_with_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What does not need the page goes on: the question is stored, others are answered."""
-    monkeypatch.setattr("bot.turns.scheduler.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("bot.turns.scheduler.RETRY", Backoff(0.01, 0.01))
     path = tmp_path / "threadline.db"
     async with opened(path) as store:
         world = world_of(path, store)
@@ -151,11 +152,11 @@ async def test_a_reply_that_fails_in_an_unforeseen_way_is_not_taken_for_one_whos
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried again, and answered."""
-    monkeypatch.setattr("bot.turns.scheduler.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("bot.turns.scheduler.RETRY", Backoff(0.01, 0.01))
     world.adapter.faults.append(ZeroDivisionError())
     world.model.hold = asyncio.Event()
     world.model.pieces = (Delta("Hello"), Delta("."), Delta(finish_reason="stop"))
-    await world.intake.receive(said(1))
+    await world.inbox.receive(said(1))
     await until(lambda: world.adapter.faults == [])
     world.model.hold.set()
     await world.idle()

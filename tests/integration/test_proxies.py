@@ -114,7 +114,7 @@ async def test_a_proxy_that_is_not_http_is_named_at_the_start(
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
     adapter = DiscordAdapter(token=c.SIM_TOKEN, clock=SystemClock())
-    with pytest.raises(CannotStart, match="no HTTP proxy"):
+    with pytest.raises(CannotStart, match="not an HTTP proxy"):
         await adapter.run(RecordingInbox())
     assert any(f.verdict is Verdict.FAILED for f in await adapter.check())
 
@@ -154,7 +154,7 @@ async def test_a_proxy_that_is_no_address_is_told_without_its_password(
     with pytest.raises(CannotStart, match="no address: write it as http://HOST:PORT") as refusal:
         proxies.http_proxy_for("https://a.test")
     assert "pass" not in str(refusal.value)
-    found = proxies.finding("Slack", "https://a.test")
+    found = proxies.check_route("Slack", "https://a.test")
     assert found.verdict is Verdict.FAILED and "pass" not in found.detail
     for adapter in (
         DiscordAdapter(token=c.SIM_TOKEN, clock=SystemClock()),

@@ -125,7 +125,7 @@ class World:
     other: Scripted
     adapter: FakeAdapter
     scheduler: Scheduler
-    intake: DurableInbox
+    inbox: DurableInbox
 
     def shown(self, thread: str = "t1") -> list[str]:
         return self.adapter.platforms[thread].reading if thread in self.adapter.platforms else []
@@ -135,13 +135,13 @@ class World:
 
     async def ask(self, number: int, text: str = "why?", **more: object) -> Receipt:
         """Say it and wait until everything is answered."""
-        receipt = await self.intake.receive(said(number, text, **more))  # type: ignore[arg-type]
+        receipt = await self.inbox.receive(said(number, text, **more))  # type: ignore[arg-type]
         await self.idle()
         return receipt
 
     async def command(self, name: str, argument: str = "") -> CommandReply:
         """A button's or a slash's command of Ann's."""
-        return await self.intake.command(
+        return await self.inbox.command(
             Command(name=name, argument=argument, key=key(), author=ANN)
         )
 
@@ -171,17 +171,17 @@ def world_of(path: Path, store: SqliteStore, *, with_reply: bool = False, **opti
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
     commands = Commands(store=store, scheduler=scheduler, models=("other",), default="scripted")
-    intake = DurableInbox(
+    inbox = DurableInbox(
         store=store,
         scheduler=scheduler,
         commands=commands,
         models=("other",),
-        changes=EditHandler(store=store, scheduler=scheduler, clock=CLOCK, with_reply=with_reply),
+        edits=EditHandler(store=store, scheduler=scheduler, clock=CLOCK, with_reply=with_reply),
         clock=CLOCK,
         missed_seconds=12 * 3_600,
         adapters={"sim": adapter},
     )
-    return World(path, store, model, other, adapter, scheduler, intake)
+    return World(path, store, model, other, adapter, scheduler, inbox)
 
 
 @asynccontextmanager
@@ -191,4 +191,4 @@ async def world_at(path: Path, *, with_reply: bool = False, **options: Any) -> A
         world = world_of(path, store, with_reply=with_reply, **options)
         yield world
         await world.scheduler.drain(5)
-        await world.intake.aclose()
+        await world.inbox.aclose()

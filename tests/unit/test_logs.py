@@ -15,7 +15,7 @@ from aiohttp import ClientConnectionResetError, ServerDisconnectedError
 from discord.errors import ConnectionClosed
 
 from bot.common import logs
-from bot.common.logs import one_line_for_a_lost_connection
+from bot.common.logs import shorten_lost_connection
 
 
 class Closed:
@@ -35,9 +35,9 @@ LOST = [
 
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    caplog.handler.addFilter(one_line_for_a_lost_connection)
+    caplog.handler.addFilter(shorten_lost_connection)
     yield caplog
-    caplog.handler.removeFilter(one_line_for_a_lost_connection)
+    caplog.handler.removeFilter(shorten_lost_connection)
 
 
 def tell(name: str, error: Exception) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from bot.config.settings import Settings, SlackMode, load, unknown_names
 from bot.domain.errors import SettingsError
-from bot.domain.model import Reasoning
+from bot.domain.model import ReasoningDisplay
 from bot.llm.registry import FIRST_TOKEN_SECONDS
 from bot.llm.stream_timeout import LOADING_SECONDS
 
@@ -129,8 +129,8 @@ def test_socket_mode_goes_before_http() -> None:
 
 
 def test_reasoning_is_hidden_unless_the_setting_says_shown() -> None:
-    assert load({}, None).reasoning is Reasoning.HIDDEN
-    assert load({"REASONING": "Shown"}, None).reasoning is Reasoning.SHOWN
+    assert load({}, None).reasoning is ReasoningDisplay.HIDDEN
+    assert load({"REASONING": "Shown"}, None).reasoning is ReasoningDisplay.SHOWN
     with pytest.raises(SettingsError, match=r"REASONING.*'hidden' or 'shown'"):
         load({"REASONING": "yes"}, None)
 
@@ -165,7 +165,7 @@ def test_file_is_read_however_windows_saved_it(tmp_path: Path, encoding: str) ->
     ("data", "problem"),
     [
         ("LLM=echo\nSYSTEM_PROMPT=Grüße\n".encode("latin-1"), "line 2 is not in UTF-8"),
-        (b"LLM=echo\n\nthis is no setting at all\n", "line 3 is no setting"),
+        (b"LLM=echo\n\nthis is no setting at all\n", "line 3 is not a setting"),
         (b"LLM=echo\n\x80\xff\xfe\n", "line 2 is not in UTF-8"),
     ],
 )
@@ -269,7 +269,7 @@ def test_a_time_zone_is_checked() -> None:
     assert str(load({"TIMEZONE": "Asia/Tokyo"}, None).zone) == "Asia/Tokyo"
     assert load({}, None).zone is None
     for wrong in ("Mars/Olympus", "../etc/passwd", "/etc/localtime"):
-        with pytest.raises(SettingsError, match=r"TIMEZONE.*is no time zone"):
+        with pytest.raises(SettingsError, match=r"TIMEZONE.*is not a time zone"):
             load({"TIMEZONE": wrong}, None)
 
 
