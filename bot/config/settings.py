@@ -6,27 +6,33 @@ An empty value counts as not set. An invalid value raises SettingsError with the
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from datetime import tzinfo
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from bot.config import env_file
+from bot.config.fields import (
+    AdminNames,
+    DatabaseUrl,
+    FileMessages,
+    GuildIds,
+    HostNames,
+    HttpUrl,
+    ModelNames,
+    SlackAppToken,
+    SlackBotToken,
+    TimeZoneName,
+    UserTokens,
+    WebSocketUrl,
+    split,
+    split_pairs,
+)
 from bot.config.problems import describe_problem
 from bot.domain.errors import SettingsError
 from bot.domain.model import ReasoningDisplay
@@ -37,14 +43,9 @@ DEFAULT_SYSTEM_PROMPT = (
 )
 NO_PROMPT = "none"
 """As SYSTEM_PROMPT, switches the prompt off; an empty value would count as not set."""
-MODEL_KINDS = ("openai", "huggingface", "echo")
 DEFAULT_HTTP_PORT = 8080
-MIN_TOKEN_CHARACTERS = 16
-"""Shorter tokens are easy to guess, and too common as text to redact from the log."""
 # Settings in which ` #` does not start a comment.
 PROSE = frozenset({"system_prompt"})
-_USER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 
 class SlackMode(Enum):
@@ -61,156 +62,49 @@ class Settings(BaseModel):
 
     # Discord
     discord_token: SecretStr | None = None
-    discord_api_url: str | None = None
-    discord_gateway_url: str | None = None
-    discord_guilds: str = ""
+    discord_api_url: HttpUrl | None = None
+    discord_gateway_url: WebSocketUrl | None = None
+    discord_guilds: GuildIds = ""
     # Slack
-    slack_bot_token: SecretStr | None = None
-    slack_app_token: SecretStr | None = None
+    slack_bot_token: SlackBotToken | None = None
+    slack_app_token: SlackAppToken | None = None
     slack_signing_secret: SecretStr | None = None
-    slack_api_url: str | None = None
+    slack_api_url: HttpUrl | None = None
     slack_command_prefix: str = ""
     # Models
-    llm: str | None = None
-    models: str = ""
+    llm: ModelNames | None = None
+    models: ModelNames = ""
     openai_api_key: SecretStr | None = None
-    openai_base_url: str | None = None
+    openai_base_url: HttpUrl | None = None
     hf_token: SecretStr | None = None
-    hf_base_url: str | None = None
+    hf_base_url: HttpUrl | None = None
     system_prompt: str = DEFAULT_SYSTEM_PROMPT
     context_tokens: int = Field(default=16_000, ge=256)
     max_output_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
-    timezone: str | None = None
+    timezone: TimeZoneName | None = None
     first_token_seconds: float | None = Field(default=None, gt=0)
     between_tokens_seconds: float = Field(default=30.0, gt=0)
-    reasoning: ReasoningDisplay = ReasoningDisplay.HIDDEN
+    reasoning: Annotated[ReasoningDisplay, BeforeValidator(str.lower)] = ReasoningDisplay.HIDDEN
     # Running
     max_concurrent_turns: int = Field(default=200, ge=1)
     max_queued_turns: int = Field(default=2_000, ge=1)
     drain_seconds: float = Field(default=25.0, ge=0)
     missed_question_hours: float = Field(default=12.0, ge=0)
     delete_reply_with_question: bool = False
-    file_from_messages: int = 4
-    database_url: str = "sqlite:///threadline.db"
+    file_from_messages: FileMessages = 4
+    database_url: DatabaseUrl = "sqlite:///threadline.db"
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(default=None, ge=0, le=65_535)
-    http_tokens: SecretStr | None = None
-    http_allowed_hosts: str = ""
+    http_tokens: UserTokens | None = None
+    http_allowed_hosts: HostNames = ""
     http_max_streams: int = Field(default=100, ge=1)
     web_opening: Path | None = None
-    admins: str = ""
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    admins: AdminNames = ""
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)
+    ] = "INFO"
     log_format: Literal["console", "json"] = "console"
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _upper(cls, value: str) -> str:
-        return value.upper()
-
-    @field_validator("reasoning", mode="before")
-    @classmethod
-    def _lower(cls, value: str) -> str:
-        return value.lower()
-
-    @field_validator("database_url")
-    @classmethod
-    def _sqlite(cls, value: str) -> str:
-        if not value.startswith("sqlite:///") or value == "sqlite:///":
-            raise ValueError("write sqlite:///threadline.db or sqlite:////absolute/path")
-        return value
-
-    @field_validator("discord_api_url", "slack_api_url", "openai_base_url", "hf_base_url")
-    @classmethod
-    def _http(cls, value: str | None) -> str | None:
-        return _address(value, ("http", "https"))
-
-    @field_validator("discord_gateway_url")
-    @classmethod
-    def _websocket(cls, value: str | None) -> str | None:
-        return _address(value, ("ws", "wss"))
-
-    @field_validator("llm", "models")
-    @classmethod
-    def _model_names(cls, value: str | None) -> str | None:
-        for name in _split(value or ""):
-            kind, _, model = name.partition(":")
-            if kind not in MODEL_KINDS or (kind == "echo") == bool(model):
-                raise ValueError(
-                    f"{name!r} is not a model: write openai:MODEL, huggingface:MODEL or echo"
-                )
-        return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, value: str | None) -> str | None:
-        try:
-            return value if value is None else ZoneInfo(value).key
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"{value!r} is not a time zone: write Europe/Berlin, or UTC") from None
-
-    @field_validator("file_from_messages")
-    @classmethod
-    def _file_messages(cls, value: int) -> int:
-        if value < 0 or value == 1:
-            raise ValueError("write 0 to never send files, or a number of messages from 2")
-        return value
-
-    @field_validator("http_tokens")
-    @classmethod
-    def _user_tokens(cls, value: SecretStr | None) -> SecretStr | None:
-        pairs = _pairs(value)
-        if value is not None and not pairs:
-            raise ValueError("it contains no NAME:TOKEN: add one, or leave it empty")
-        names, tokens = [name for name, _ in pairs], [token for _, token in pairs]
-        if not all(_USER.fullmatch(name) for name in names):
-            raise ValueError("write NAME:TOKEN,NAME:TOKEN with names of letters, digits, . _ and -")
-        if any(len(token) < MIN_TOKEN_CHARACTERS for token in tokens):
-            raise ValueError(
-                f"every token needs {MIN_TOKEN_CHARACTERS} characters or more; this makes one: "
-                """python -c 'import secrets; print(secrets.token_urlsafe())'"""
-            )
-        if any(character.isspace() or not character.isascii() for character in "".join(tokens)):
-            raise ValueError("a token must consist of ASCII characters without spaces")
-        if len(set(names)) < len(names) or len(set(tokens)) < len(tokens):
-            raise ValueError("each name and each token may occur only once")
-        return value
-
-    @field_validator("http_allowed_hosts")
-    @classmethod
-    def _host_names(cls, value: str) -> str:
-        for name in _split(value):
-            if not _HOST.fullmatch(name):
-                raise ValueError(f"{name!r}: write only the name, such as chat.example.org")
-        return value
-
-    @field_validator("slack_bot_token", "slack_app_token")
-    @classmethod
-    def _not_swapped(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        kind = (value.get_secret_value() if value is not None else "").partition("-")[0]
-        right = "xoxb" if info.field_name == "slack_bot_token" else "xapp"
-        if kind in ("xoxb", "xapp") and kind != right:
-            raise ValueError(
-                f"a token that starts with {kind}- belongs to the other setting: write {right}-…"
-            )
-        return value
-
-    @field_validator("discord_guilds")
-    @classmethod
-    def _guild_ids(cls, value: str) -> str:
-        for name in _split(value):
-            if not name.isascii() or not name.isdigit():
-                raise ValueError(f"{name!r}: write the servers' ids, separated by commas")
-        return value
-
-    @field_validator("admins")
-    @classmethod
-    def _admin_names(cls, value: str) -> str:
-        for name in _split(value):
-            parts = name.split(":")
-            if (parts[0], len(parts)) not in {("discord", 2), ("slack", 3), ("web", 2)}:
-                raise ValueError(f"{name!r}: write discord:ID, slack:TEAM:USER or web:NAME")
-        return value
 
     # ── derived values ────────────────────────────────────────────────────────────────────────
     @property
@@ -231,17 +125,17 @@ class Settings(BaseModel):
     @property
     def llm_chain(self) -> tuple[str, ...]:
         """The models of `LLM` in order of preference; echo if it is not set."""
-        return _split(self.llm or "") or ("echo",)
+        return split(self.llm or "") or ("echo",)
 
     @property
     def model_choices(self) -> tuple[str, ...]:
         """The models that people may choose with /model."""
-        return _split(self.models)
+        return split(self.models)
 
     @property
     def discord_servers(self) -> frozenset[str]:
         """The ids of the servers that may use the bot; empty for all servers."""
-        return frozenset(_split(self.discord_guilds))
+        return frozenset(split(self.discord_guilds))
 
     @property
     def slack_mode(self) -> SlackMode | None:
@@ -276,18 +170,18 @@ class Settings(BaseModel):
     @property
     def web_tokens(self) -> Mapping[str, str]:
         """The tokens for the page and the API, by user name."""
-        return dict(_pairs(self.http_tokens))
+        return dict(split_pairs(self.http_tokens))
 
     @property
     def web_admins(self) -> tuple[str, ...]:
         """The user names of the page's administrators."""
-        names = (name.partition(":") for name in _split(self.admins))
+        names = (name.partition(":") for name in split(self.admins))
         return tuple(name for platform, _, name in names if platform == "web")
 
     @property
     def web_hosts(self) -> tuple[str, ...]:
         """Host names, in addition to loopback, under which the web adapter answers."""
-        return (*_split(self.http_allowed_hosts), self.http_host)
+        return (*split(self.http_allowed_hosts), self.http_host)
 
     def secrets(self) -> list[str]:
         """Values that must not reach the log."""
@@ -298,6 +192,16 @@ class Settings(BaseModel):
 
     def require_consistent(self) -> None:
         """Raise SettingsError if settings contradict each other."""
+        self._require_whole_slack()
+        self._require_safe_web()
+        if self.has_platform and self.llm is None:
+            raise SettingsError(
+                "LLM",
+                "set a model, such as openai:gpt-5-mini "
+                "(or echo, to try the connection without a model)",
+            )
+
+    def _require_whole_slack(self) -> None:
         if self.slack_bot_token is None and (self.slack_app_token or self.slack_signing_secret):
             raise SettingsError(
                 "SLACK_BOT_TOKEN",
@@ -312,23 +216,19 @@ class Settings(BaseModel):
             raise SettingsError(
                 "HTTP_PORT", "Slack's HTTP mode needs a port to listen on, such as 8080"
             )
+
+    def _require_safe_web(self) -> None:
         if self.serves_site and not self.web_tokens and not _is_loopback(self.http_host):
             raise SettingsError(
                 "HTTP_TOKENS",
                 f"anyone who reaches {self.http_host} could use the bot: set NAME:TOKEN for each "
                 "user, or HTTP_HOST=127.0.0.1",
             )
-        if self.serves_web and not self.web_tokens and _split(self.http_allowed_hosts):
+        if self.serves_web and not self.web_tokens and split(self.http_allowed_hosts):
             raise SettingsError(
                 "HTTP_ALLOWED_HOSTS",
                 "anyone could use the bot through a proxy: set HTTP_TOKENS to a NAME:TOKEN for "
                 "each user",
-            )
-        if self.has_platform and self.llm is None:
-            raise SettingsError(
-                "LLM",
-                "set a model, such as openai:gpt-5-mini "
-                "(or echo, to try the connection without a model)",
             )
 
 
@@ -365,28 +265,8 @@ def _is_secret(field: FieldInfo) -> bool:
     return "SecretStr" in str(field.annotation)
 
 
-def _split(value: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def _pairs(value: SecretStr | None) -> list[tuple[str, str]]:
-    """The parts of NAME:TOKEN,NAME:TOKEN."""
-    entries = _split(value.get_secret_value()) if value is not None else ()
-    parts = (entry.partition(":") for entry in entries)
-    return [(name.strip(), token.strip()) for name, _, token in parts]
-
-
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _address(value: str | None, schemes: tuple[str, ...]) -> str | None:
-    if value is None:
-        return None
-    parts = urlsplit(value)
-    if parts.scheme not in schemes or not parts.netloc:
-        raise ValueError(f"{value!r} is not an address: it must start with {schemes[0]}://")
-    return value
