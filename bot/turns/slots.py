@@ -1,4 +1,4 @@
-"""Limits how many turns run at once, fairly between people rather than between turns.
+"""Limits how many turns run concurrently, fairly between people rather than between turns.
 
 Invariant: the last free slot is for a person who holds none, so that a first question never waits
 for another person's second. A freed slot goes to the waiting person with the fewest. One person may
@@ -20,7 +20,7 @@ QUEUE_NOTE_SECONDS = 1.0
 
 
 class TurnSlots:
-    """At most `running` turns at once; at most `queued` more wait."""
+    """At most `running` turns run concurrently; at most `queued` more wait."""
 
     def __init__(self, *, running: int, queued: int) -> None:
         self._only_one = running == 1

@@ -46,7 +46,7 @@ class FastClock(SystemClock):
 
 
 class Work:
-    """Turns that run until `gate` opens; counts how many run at once."""
+    """Turns that run until `gate` opens; counts those that run concurrently."""
 
     def __init__(self) -> None:
         self.started: list[int] = []
@@ -60,7 +60,7 @@ class Work:
         turn, conversation = claim.fence.turn, claim.conversation.id
         self.started.append(turn)
         self.running[conversation] += 1
-        assert self.running[conversation] == 1, "two turns of one conversation at once"
+        assert self.running[conversation] == 1, "two turns of one conversation run concurrently"
         self.most_at_once = max(self.most_at_once, sum(self.running.values()))
         try:
             if turn in self.fail_once:

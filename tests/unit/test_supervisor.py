@@ -51,7 +51,7 @@ class Fake:
 
 
 @asynccontextmanager
-async def supervised(
+async def supervise(
     *components: Component, clock: ManualClock
 ) -> AsyncIterator[tuple[Supervisor, asyncio.Task[None]]]:
     supervisor = Supervisor(clock)
@@ -80,7 +80,7 @@ async def test_a_component_that_fails_is_restarted_while_the_others_serve(
 ) -> None:
     """Whatever it raises, and if it only returns; /healthz says which component, and why."""
     broken, whole = Fake(error), Fake()
-    async with supervised(broken.component("discord"), whole.component("slack"), clock=clock) as (
+    async with supervise(broken.component("discord"), whole.component("slack"), clock=clock) as (
         all_,
         _,
     ):
@@ -100,7 +100,7 @@ async def test_a_component_that_fails_is_restarted_while_the_others_serve(
 
 async def test_pauses_grow_up_to_a_minute(clock: ManualClock) -> None:
     fails = Fake(*[KeyError("type")] * 9)
-    async with supervised(fails.component("discord"), clock=clock):
+    async with supervise(fails.component("discord"), clock=clock):
         at = []
         for _ in range(9):
             before, began = fails.starts, clock.monotonic()
@@ -122,7 +122,7 @@ async def test_a_failure_after_a_steady_run_starts_with_the_first_pause(clock: M
         raise KeyError("type")
 
     component = Component("discord", run=run, has_served=lambda: True)
-    async with supervised(component, clock=clock):
+    async with supervise(component, clock=clock):
         await clock.advance(3 * 62.0 + 1.0)
         assert starts == 4
 
@@ -133,7 +133,7 @@ async def test_a_process_whose_platforms_are_all_refused_at_the_start_ends(
     """The page is not a platform, so it does not keep the process alive."""
     refused, page = Fake(REFUSAL), Fake()
     components = refused.component("discord"), page.component("web", is_platform=False)
-    async with supervised(*components, clock=clock) as (_, task):
+    async with supervise(*components, clock=clock) as (_, task):
         with pytest.raises(CannotStart, match="DISCORD_TOKEN"):
             await task
     assert not page.serving
@@ -141,7 +141,7 @@ async def test_a_process_whose_platforms_are_all_refused_at_the_start_ends(
 
 async def test_a_refused_platform_is_reported_and_retried_later(clock: ManualClock) -> None:
     refused, whole = Fake(REFUSAL, REFUSAL), Fake()
-    async with supervised(refused.component("discord"), whole.component("slack"), clock=clock) as (
+    async with supervise(refused.component("discord"), whole.component("slack"), clock=clock) as (
         all_,
         _,
     ):
@@ -160,7 +160,7 @@ async def test_a_refused_platform_is_reported_and_retried_later(clock: ManualClo
 async def test_a_refusal_after_serving_does_not_end_the_process(clock: ManualClock) -> None:
     """A token may be revoked while the bot runs, and replaced."""
     revoked = Fake(REFUSAL, served=True)
-    async with supervised(revoked.component("discord"), clock=clock) as (_, task):
+    async with supervise(revoked.component("discord"), clock=clock) as (_, task):
         assert not task.done()
         await clock.advance(REFUSED.first)
         assert revoked.serving
@@ -170,11 +170,11 @@ async def test_a_required_component_that_cannot_start_ends_the_process(clock: Ma
     """The HTTP port is required at the start; later it is restarted like the others."""
     port, whole = Fake(CannotStart("Nothing can listen on 127.0.0.1:80")), Fake()
     components = port.component("http", required=True, is_platform=False), whole.component("slack")
-    async with supervised(*components, clock=clock) as (_, task):
+    async with supervise(*components, clock=clock) as (_, task):
         with pytest.raises(CannotStart, match="listen"):
             await task
     later = Fake(OSError(24, "Too many open files"), REFUSAL, served=True)
-    async with supervised(
+    async with supervise(
         later.component("http", required=True, is_platform=False), clock=clock
     ) as (
         _,
@@ -200,6 +200,6 @@ async def test_cancellation_waits_until_every_component_has_closed(clock: Manual
     components = [
         Component(name, run=closing(name), has_served=lambda: True) for name in ("a", "b")
     ]
-    async with supervised(*components, clock=clock):
+    async with supervise(*components, clock=clock):
         pass
     assert sorted(closed) == ["a", "b"]
