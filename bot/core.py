@@ -47,7 +47,7 @@ class Core:
     scheduler: Scheduler
 
     def health(self) -> dict[str, Health]:
-        """How the core and its database are, by name."""
+        """The health of the core and its database, by name."""
         return {
             "core": Health(ok=True, details={"turns": str(self.scheduler.busy)}),
             "database": self.store.health(),
@@ -77,7 +77,9 @@ async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Reso
 
 async def _read_suspects(store: SqliteStore) -> Sequence[Suspect]:
     suspects: Sequence[Suspect] = ()
-    with contextlib.suppress(StoreUnavailable):  # a suspect's claim says so, too
+    with contextlib.suppress(
+        StoreUnavailable
+    ):  # claims count deaths, too, so suspects are still recognized
         suspects = await store.suspects()
     if store.death is not None:
         log.error("the previous process died", turns=store.death.running, suspects=len(suspects))

@@ -92,7 +92,7 @@ class DurableInbox:
         return addressed and self._notices.is_due(incoming)
 
     async def edited(self, incoming: Incoming, edited_at: float) -> None:
-        """Apply an edit; a message that addresses the bot only since the edit is received."""
+        """Apply an edit, or receive the message if only the edit makes it address the bot."""
         if not await self._edits.apply_edit(incoming, edited_at):
             await self.receive(incoming)
 
@@ -131,7 +131,7 @@ class DurableInbox:
 
     # ── catching up ───────────────────────────────────────────────────────────────────────────
     async def connected(self, platform: str) -> None:
-        """Continue this platform's unfinished turns: its events arrive from now on."""
+        """Continue this platform's unfinished turns, now that its events arrive."""
         self._connected.add(platform)
         unfinished = await retry_while_unavailable(
             lambda: self._store.unfinished(platform), self._clock.sleep
@@ -142,7 +142,7 @@ class DurableInbox:
             self._scheduler.wake(conversation)
 
     def has_connected(self, platform: str) -> bool:
-        """Whether this platform's events have arrived at some time."""
+        """Whether this platform has ever connected."""
         return platform in self._connected
 
     async def missed(self, messages: Sequence[Incoming]) -> None:

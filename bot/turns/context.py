@@ -180,7 +180,7 @@ class ContextBudgets:
 def alternate_roles(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The same text with consecutive messages of one role merged into one.
 
-    Gemma's and Mistral's templates refuse anything else, and no model understands less of it.
+    Gemma's and Mistral's templates refuse anything else; other models read it just as well.
     System messages from the middle (programs may add them) are merged into the first.
     """
     present = [message for message in messages if message.content]

@@ -26,7 +26,7 @@ _LIST_NUMBER = re.compile(r"\d{0,9}")
 class ReplyParts:
     """A reply before it is composed. Each part is plain text except `content`, which is Markdown.
 
-    `notice` is our sentence above the answer, `sentences` are ours below it.
+    `notice` is the bot's sentence above the answer, `sentences` are those below it.
     """
 
     notice: str = ""
@@ -51,7 +51,7 @@ class ReplyParts:
 
 
 def sentence_of(display: str, content: str) -> str:
-    """The first of our sentences below `content` in a composed `display`; "" if there is none."""
+    """The bot's first sentence below `content` in a composed `display`; "" if there is none."""
     body = display.rstrip().removesuffix(texts.note(texts.SHORTENED)).rstrip()
     if content and body.endswith(close_open(content)):
         return ""
