@@ -186,8 +186,8 @@ class DiscordAdapter:
         """Try the token, the intent, the guilds' permissions and the commands."""
         with _pointed_at(self._api_url, self._gateway_url):
             ways = [
-                proxies.finding("Discord", Route.BASE),
-                proxies.finding("Discord gateway", str(DiscordWebSocket.DEFAULT_GATEWAY)),
+                proxies.check_route("Discord", Route.BASE),
+                proxies.check_route("Discord gateway", str(DiscordWebSocket.DEFAULT_GATEWAY)),
             ]
             try:
                 doctor = Doctor(token=self._token, client=self._client_for_checks)

@@ -301,7 +301,7 @@ class SlackAdapter:
 
     async def check(self) -> Sequence[Finding]:
         """Try the tokens and scopes with real calls, for `doctor`."""
-        way = proxies.finding("Slack", self._tokens.api_url or SLACK_API)
+        way = proxies.check_route("Slack", self._tokens.api_url or SLACK_API)
         async with AsyncExitStack() as closing:
             try:
                 api = await self._open_api(closing)

@@ -61,7 +61,7 @@ FOREIGN_ORIGIN = "Pages of other sites may not use this server."
 THROUGH_PROXY = (
     "Without HTTP_TOKENS this server answers only programs on its own machine, not through a proxy."
 )
-CLOSED = "The page and the API are refuse_all here: set HTTP_TOKENS to open them."
+CLOSED = "The page and the API are closed here: set HTTP_TOKENS to open them."
 
 
 # ── who ───────────────────────────────────────────────────────────────────────────────────────

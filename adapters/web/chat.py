@@ -24,7 +24,7 @@ from bot.domain.records import ConversationRecord, NewConversation, RecordScope,
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.library import Library
-from bot.turns.reasoning import unquoted
+from bot.turns.display import strip_reasoning
 
 PLATFORM = "web"
 CHANNEL = "general"
@@ -161,7 +161,7 @@ class ChatService:
                 woken.clear()
                 live = self.hub.live(turn)
                 if live is not None:
-                    text = unquoted(live.source).lstrip()
+                    text = strip_reasoning(live.source).lstrip()
                     if len(text) > len(seen) and text.startswith(seen):
                         piece, seen = text[len(seen) :], text
                         yield piece

@@ -148,6 +148,8 @@ class ConversationRoutes:
         """Delete the conversation with all its messages; a running answer stops."""
         record = await self.own(user, conversation_id)
         await self._library.delete(record.uid, user_scope(user))
+        if self._chat.inbox is not None:
+            await self._chat.inbox.gone(record.conversation.key)
         self._chat.hub.wake_all()
         self._chat.tell_changed(user, record)
 

@@ -17,6 +17,7 @@ from bot.domain import texts
 from bot.domain.errors import StoreUnavailable
 from bot.domain.records import ReplyRecord
 from bot.domain.turns import Outcome
+from bot.turns.display import sentence_of
 
 # HTTP status by the reason of the failure.
 _STATUSES: Mapping[str | None, int] = {
@@ -46,7 +47,7 @@ def failure(reply: ReplyRecord) -> HTTPException | None:
 
 
 def _sentence(reply: ReplyRecord) -> str:
-    return texts.last_sentence(reply.display) or texts.INTERNAL
+    return sentence_of(reply.display, reply.content) or texts.INTERNAL
 
 
 def answer(reply: ReplyRecord) -> dict[str, str]:

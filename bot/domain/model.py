@@ -16,11 +16,11 @@ class Usage:
     output_tokens: int
 
 
-class Reasoning(StrEnum):
-    """What people see of the thoughts that a model streams; no later request contains them."""
+class ReasoningDisplay(StrEnum):
+    """How much of a model's reasoning people see; no later request contains any of it."""
 
-    HIDDEN = "hidden"  # that it thinks
-    SHOWN = "shown"  # the last of them, small, above the answer
+    HIDDEN = "hidden"  # only a note that the model is thinking
+    SHOWN = "shown"  # the last lines, in a quote above the answer
 
 
 @dataclass(frozen=True, slots=True)

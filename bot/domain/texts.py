@@ -200,12 +200,6 @@ def note(sentence: str) -> str:
     return f"_{sentence}_"
 
 
-def last_sentence(display: str) -> str:
-    """The sentence of ours at the end of a whole reply, without its emphasis; "" when none is."""
-    last = display.rstrip().rpartition("\n\n")[2]
-    return last[1:-1] if len(last) > 2 and last[0] == last[-1] == "_" else ""
-
-
 # Each with its seconds, and up to how many of them it is used.
 _UNITS = (("second", 1, 90), ("minute", 60, 5_400), ("hour", 3_600, 1 << 40))
 

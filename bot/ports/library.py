@@ -96,7 +96,10 @@ class Library(Protocol):
         ...
 
     async def delete(self, uid: str, place: RecordScope) -> int | None:
-        """Delete it with all that was said, and end its running turn; the conversation's number."""
+        """Delete it with all its messages; the conversation's number.
+
+        Its turn's claim becomes stale; the caller ends the running turn with `Inbox.gone`.
+        """
         ...
 
     async def add(

@@ -1,12 +1,11 @@
 """The Library port on the store's own connections.
 
-Invariant: what it changes are single transactions of the store's writer; a deleted conversation's
-turn is interrupted only after it is deleted, so that no turn can begin in between.
+Invariant: every change is a single transaction of the store's writer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from bot.domain.conversations import Author, Role
@@ -20,22 +19,17 @@ from bot.domain.records import (
     ThreadRecord,
     Unchanged,
 )
-from bot.domain.turns import Outcome
 from bot.ports.clock import Clock
 from bot.store import record_edits, views
 from bot.store.health import Runner
 
-Interrupt = Callable[[int, Outcome], bool]
-
 
 class SqliteLibrary:
-    """See `bot.ports.library.Library`. `interrupt` ends the running turn of a conversation."""
+    """See `bot.ports.library.Library`."""
 
-    def __init__(
-        self, *, writer: Runner, readers: Runner, clock: Clock, interrupt: Interrupt
-    ) -> None:
+    def __init__(self, *, writer: Runner, readers: Runner, clock: Clock) -> None:
         self._write, self._read = writer.run, readers.run
-        self._clock, self._interrupt = clock, interrupt
+        self._clock = clock
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
     async def find(self, uid: str, place: RecordScope) -> ConversationRecord | None:
@@ -117,10 +111,7 @@ class SqliteLibrary:
 
     async def delete(self, uid: str, place: RecordScope) -> int | None:
         """See the port."""
-        conversation = await self._write(partial(record_edits.delete, uid=uid, place=place))
-        if conversation is not None:
-            self._interrupt(conversation, Outcome.GONE)
-        return conversation
+        return await self._write(partial(record_edits.delete, uid=uid, place=place))
 
     async def add(
         self, conversation: int, role: Role, content: str, author: Author | None

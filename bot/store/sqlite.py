@@ -25,7 +25,7 @@ from bot.store.connection import open_readers, open_writer
 from bot.store.conversations import recorded
 from bot.store.health import Runner, Watch
 from bot.store.integrity import check_at_start
-from bot.store.library import Interrupt, SqliteLibrary
+from bot.store.library import SqliteLibrary
 from bot.store.lock import exclusive
 from bot.store.migrate import MIGRATIONS, migrate
 
@@ -104,11 +104,9 @@ class SqliteStore:
         """Whether the database works now."""
         return self._watch.health()
 
-    def library(self, *, interrupt: Interrupt) -> SqliteLibrary:
-        """The same database as records; `interrupt` ends a conversation's running turn."""
-        return SqliteLibrary(
-            writer=self._writer, readers=self._readers, clock=self._clock, interrupt=interrupt
-        )
+    def library(self) -> SqliteLibrary:
+        """The same database as records."""
+        return SqliteLibrary(writer=self._writer, readers=self._readers, clock=self._clock)
 
     # ── transitions ───────────────────────────────────────────────────────────────────────────
     async def accept(self, incoming: Incoming, backlog: Sequence[Incoming] = ()) -> Accepted:

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from adapters.discord import rest
 from bot.common.clock import SystemClock
-from bot.common.gc_tuning import collecting
+from bot.common.gc_tuning import collect_when_idle
 from bot.domain.conversations import Message, Role
 from bot.domain.model import ChatRequest
 from bot.domain.replies import Control
@@ -80,7 +80,7 @@ class Bench:
 async def run() -> None:
     """Print the table."""
     rows = []
-    async with ModelSim() as sim, collecting(lambda: True, SystemClock()):
+    async with ModelSim() as sim, collect_when_idle(lambda: True, SystemClock()):
         bench = Bench(sim.base_url)
         for streams, chunks, rate in SHAPES:
             costs: dict[str, float] = {}

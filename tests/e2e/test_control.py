@@ -202,7 +202,7 @@ async def test_editing_an_older_question_changes_later_requests_only(
         await stage.say(place, "second")
         await whole(stage, place, "Yes.", "Yes.")
         await stage.edit(place, place.question, "first", mention=True)
-        await bot.logged("a message was edited")
+        await bot.wait_for_log("a message was edited")
         await stage.say(place, "third")
         await whole(stage, place, "Yes.", "Yes.", "Yes.")
         assert len(await model.streams()) == 3
@@ -222,7 +222,7 @@ async def test_a_deleted_question_is_forgotten_and_does_not_come_back(
         secret = await stage.say(place, "the secret is hunter2")
         await whole(stage, place, "Yes.", "Yes.")
         await stage.delete(place, secret)
-        await bot.logged("a message was deleted")
+        await bot.wait_for_log("a message was deleted")
         await stage.redeliver(place)
         await stage.say(place, "third")
         await whole(stage, place, "Yes.", "Yes.", "Yes.")
@@ -275,7 +275,7 @@ async def test_a_deleted_reply_is_out_of_the_history(
         place = await stage.mention("hello")
         (reply,) = await whole(stage, place, "Wrong.")
         await stage.delete(place, reply.id)
-        await bot.logged("a message was deleted")
+        await bot.wait_for_log("a message was deleted")
         await stage.say(place, "second")
         await whole(stage, place, "Right.")
         assert await asked_for(model, "second") == ["hello\n\nsecond"]
@@ -338,7 +338,7 @@ async def test_a_place_closed_in_mid_reply_ends_the_turn_once_and_nothing_lands_
         await writes(stage, place, "Once there")
         await stage.close(place)
         assert (await model.ended()).outcome == "disconnected"
-        await bot.logged("turn ended")
+        await bot.wait_for_log("turn ended")
         assert [entry["outcome"] for entry in bot.events("turn ended")] == ["gone"]
         assert len(await model.streams()) == 1
 
@@ -352,7 +352,7 @@ async def test_root_deleted_in_mid_reply_leaves_nothing_in_the_channel(
         await writes(stage, place, "Once there")
         await stage.delete_root(place)
         assert (await model.ended()).outcome == "disconnected"
-        await bot.logged("turn ended")
+        await bot.wait_for_log("turn ended")
         assert len(bot.events("turn ended")) == 1
         assert not bot.events("failed")
 

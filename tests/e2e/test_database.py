@@ -162,7 +162,7 @@ async def fails_and_recovers(
             return await told(stage) == 1
 
         await until(apologised, stage, "an apology")
-        await bot.logged("a message could not be stored", 2)
+        await bot.wait_for_log("a message could not be stored", 2)
         status, part = await health(bot)
         assert status == 503
         assert words in part["trouble"]

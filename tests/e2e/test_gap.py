@@ -102,7 +102,7 @@ async def test_what_was_asked_while_it_was_dead_is_answered_once(
         await answered(stage, thread, "Of the thread.", 2)
         await answered(stage, fresh, "Of the new one.")
         await answered(stage, private, "In private.", 2)
-        await bot.logged("caught up", 2 if stage.name == "discord" else 1)
+        await bot.wait_for_log("caught up", 2 if stage.name == "discord" else 1)
         assert len(await model.streams()) == asked + 3
         assert await reads(stage, before) <= 1.2 * fewest(stage)
         assert await stage.throttled() == 0
@@ -166,7 +166,7 @@ async def test_a_second_restart_answers_nothing_again(
     await bot.kill()  # whether it had caught up with everything or not
     asked, caught_up = len(await model.streams()), len(bot.events("caught up"))
     async with bot:
-        await bot.logged("caught up", caught_up + 1)
+        await bot.wait_for_log("caught up", caught_up + 1)
         await answered(stage, await stage.mention("live"), "Found.")
         assert len(await stage.seen(thread)) == 2
         assert len(await model.streams()) == asked + 1

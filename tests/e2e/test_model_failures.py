@@ -164,7 +164,7 @@ async def test_a_model_that_keeps_failing_is_left_alone_and_the_next_answers(
     async with bot:
         for n in range(FAILURE_THRESHOLD):  # one after another: what fails together counts once
             await whole(stage, await stage.mention(f"question {n}"), "From the second.")
-        await bot.logged("circuit breaker opened")
+        await bot.wait_for_log("circuit breaker opened")
         asked = len([x for x in await model.streams() if x.body["model"] == "sim"])
         assert asked == FAILURE_THRESHOLD
         for n in range(3):
@@ -236,7 +236,7 @@ async def test_a_strict_chat_template_takes_whatever_people_do(
         gone = await stage.say(place, "and this is deleted")
         await whole(stage, place, "I received", count=2)
         await stage.delete(place, gone)
-        await bot.logged("a message was deleted")
+        await bot.wait_for_log("a message was deleted")
         await stage.say(place, "slowly")
         await until(lambda: model.streams(match="slowly"), stage, "the third answer to begin")
         for text in ("one", "two", "three"):

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from adapters.console.adapter import ConsoleAdapter
 from adapters.console.lines import make_private
-from bot.app import open_core
 from bot.common.clock import SystemClock
 from bot.config.settings import load
+from bot.core import build_core, open_resources
 from bot.domain import texts
-from bot.ports.platform import Adapter
 
 
 class Lines:
@@ -40,13 +39,13 @@ async def pipe(folder: Path, line: str, out: io.StringIO) -> str:
     console = ConsoleAdapter(
         conversation="main", lines=Lines(line), clock=clock, out=out, piped=True
     )
-    adapters: dict[str, Adapter] = {console.name: console}
     settings = load({"LLM": "echo", "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}"}, None)
-    async with open_core(settings, adapters, clock) as core, asyncio.timeout(20):
-        await console.run(core.intake)
+    async with open_resources(settings, clock) as resources, asyncio.timeout(20):
+        core = build_core(settings, resources, {console.name: console}, clock)
+        await console.run(core.inbox)
         await core.scheduler.drain(5)
         assert console.turn is not None
-        reply = await core.library.reply(console.turn)
+        reply = await resources.store.library().reply(console.turn)
         assert reply is not None
         console.finish(reply.content)
     return out.getvalue()
@@ -63,10 +62,10 @@ async def test_a_piped_answer_is_written_once_without_control_characters(tmp_pat
 async def chat(folder: Path, *lines: str) -> str:
     out, clock = io.StringIO(), SystemClock()
     console = ConsoleAdapter(conversation="main", lines=Lines(*lines), clock=clock, out=out)
-    adapters: dict[str, Adapter] = {console.name: console}
     settings = load({"LLM": "echo", "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}"}, None)
-    async with open_core(settings, adapters, clock) as core, asyncio.timeout(20):
-        await console.run(core.intake)
+    async with open_resources(settings, clock) as resources, asyncio.timeout(20):
+        core = build_core(settings, resources, {console.name: console}, clock)
+        await console.run(core.inbox)
         await core.scheduler.drain(5)
     return out.getvalue()
 

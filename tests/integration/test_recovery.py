@@ -51,20 +51,20 @@ class Edits:
     def __init__(self) -> None:
         self.known: list[tuple[str, float]] = []
 
-    async def edited(self, incoming: Incoming, edited_at: float) -> bool:
+    async def apply_edit(self, incoming: Incoming, edited_at: float) -> bool:
         self.known.append((incoming.text, edited_at))
         return True
 
 
 class Core:
-    """An intake on a real store, between parts that note what they are told."""
+    """An inbox on a real store, between parts that note what they are told."""
 
     def __init__(self, store: SqliteStore, path: Path) -> None:
         self.store, self.path = store, path
         self.scheduler, self.commands = Woken(), Commands()
         self.edits = Edits()
-        parts: Any = {"scheduler": self.scheduler, "commands": self.commands, "changes": self.edits}
-        self.intake = DurableInbox(
+        parts: Any = {"scheduler": self.scheduler, "commands": self.commands, "edits": self.edits}
+        self.inbox = DurableInbox(
             store=store,
             models=(),
             adapters={"sim": cast(Any, Mute())},
@@ -92,7 +92,7 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
     async with opened(path) as store:
         core = Core(store, path)
         yield core
-        await core.intake.aclose()
+        await core.inbox.aclose()
 
 
 def asked(number: int, text: str, *, ago: float = 0.0, **more: Any) -> Incoming:
@@ -103,7 +103,7 @@ def asked(number: int, text: str, *, ago: float = 0.0, **more: Any) -> Incoming:
 async def test_missed_questions_of_a_conversation_are_one_turn(core: Core) -> None:
     """Nobody is woken before the last is stored: they are answered together."""
     follow_ups = [asked(n, f"q{n}", address=Address.FOLLOW_UP, author=BEN) for n in (2, 3)]
-    await core.intake.missed([asked(1, "q1"), *follow_ups])
+    await core.inbox.missed([asked(1, "q1"), *follow_ups])
     assert set(core.scheduler.conversations) == {1}
     claim = await claimed(core.store, 1)
     assert [question.text for question in claim.questions] == ["q1", "q2", "q3"]
@@ -112,26 +112,26 @@ async def test_missed_questions_of_a_conversation_are_one_turn(core: Core) -> No
 
 
 async def test_what_was_known_before_changes_nothing_and_wakes_nobody(core: Core) -> None:
-    await core.intake.receive(asked(1, "q1"))
+    await core.inbox.receive(asked(1, "q1"))
     await answered(core.store, 1)
     core.scheduler.conversations.clear()
-    await core.intake.missed([asked(1, "q1")])
+    await core.inbox.missed([asked(1, "q1")])
     assert core.scheduler.conversations == []
     assert len(core.rows()) == 2  # the question and its answer
 
 
 async def test_what_was_known_and_says_another_text_now_was_edited(core: Core) -> None:
     """What is read for the first time is as it is, however often it was edited before."""
-    await core.intake.receive(asked(1, "wyh?"))
+    await core.inbox.receive(asked(1, "wyh?"))
     changed = replace(asked(1, "why?"), edited_at=5.0)
     new = replace(asked(2, "and how?"), edited_at=6.0)
-    await core.intake.missed([changed, new])
+    await core.inbox.missed([changed, new])
     assert core.edits.known == [("why?", 5.0)]
     assert core.rows() == [("question", 0, "wyh?"), ("question", 0, "and how?")]
 
 
 async def test_words_in_threads_that_nobody_knows_leave_no_mark(core: Core) -> None:
-    await core.intake.missed(
+    await core.inbox.missed(
         [
             asked(1, "among us", address=Address.FOLLOW_UP),
             asked(2, "the bot!", address=Address.MENTION),
@@ -142,7 +142,7 @@ async def test_words_in_threads_that_nobody_knows_leave_no_mark(core: Core) -> N
 
 
 async def test_only_what_is_older_than_the_settings_allow_is_late(core: Core) -> None:
-    await core.intake.missed(
+    await core.inbox.missed(
         [asked(1, "old", ago=HOUR + 60), asked(2, "young", ago=HOUR - 60, where=key("t2"))]
     )
     assert core.rows() == [("question", 1, "old"), ("question", 0, "young")]
@@ -153,7 +153,7 @@ async def test_only_what_is_older_than_the_settings_allow_is_late(core: Core) ->
 async def test_a_late_question_is_not_late_when_somebody_asks_for_an_answer_again(
     core: Core,
 ) -> None:
-    await core.intake.missed([asked(1, "old", ago=2 * HOUR)])
+    await core.inbox.missed([asked(1, "old", ago=2 * HOUR)])
     claim = await answered(core.store, 1)
     await core.store.reopen(key(), claim.fence.turn)
     again = await claimed(core.store, 1)
@@ -161,17 +161,17 @@ async def test_a_late_question_is_not_late_when_somebody_asks_for_an_answer_agai
 
 
 async def test_missed_commands_are_carried_out_in_their_place(core: Core) -> None:
-    await core.intake.missed([asked(1, "q1"), asked(2, "reset"), asked(3, "q3")])
+    await core.inbox.missed([asked(1, "q1"), asked(2, "reset"), asked(3, "q3")])
     assert core.commands.done == ["reset"]
-    await core.intake.missed([asked(2, "reset")])
+    await core.inbox.missed([asked(2, "reset")])
     assert core.commands.done == ["reset"]
 
 
 async def test_a_missed_command_does_nothing_to_what_was_said_since(core: Core) -> None:
     """A live question came before the reading got to the reset that was said before it."""
-    await core.intake.receive(asked(1, "q1"))
-    await core.intake.receive(asked(9, "live"))
-    await core.intake.missed([asked(5, "reset")])
+    await core.inbox.receive(asked(1, "q1"))
+    await core.inbox.receive(asked(9, "live"))
+    await core.inbox.missed([asked(5, "reset")])
     assert core.commands.done == []
 
 
@@ -189,23 +189,23 @@ async def test_those_stored_before_a_failure_are_answered_and_all_are_brought_ag
     monkeypatch.setattr(core.store, "accept", sometimes)
     both = [asked(1, "q1"), asked(2, "q2", where=key("t2"))]
     with pytest.raises(StoreUnavailable):
-        await core.intake.missed(both)
+        await core.inbox.missed(both)
     assert core.scheduler.conversations == [1]
-    await core.intake.missed(both)
+    await core.inbox.missed(both)
     assert core.scheduler.conversations == [1, 2]
 
 
 async def test_conversations_and_their_last_questions_come_newest_first(core: Core) -> None:
     for number, thread in enumerate(("a", "b"), 1):
-        await core.intake.receive(asked(number, thread, where=key(thread)))
+        await core.inbox.receive(asked(number, thread, where=key(thread)))
         await answered(core.store, number)
-    await core.intake.receive(asked(3, "again", where=key("a"), address=Address.FOLLOW_UP))
-    threads = [conversation.key.thread for conversation in await core.intake.active("sim")]
+    await core.inbox.receive(asked(3, "again", where=key("a"), address=Address.FOLLOW_UP))
+    threads = [conversation.key.thread for conversation in await core.inbox.active("sim")]
     assert threads == ["a", "b"]
-    last = await core.intake.last_questions("sim")
+    last = await core.inbox.last_questions("sim")
     assert [(one.key.thread, one.message_id) for one in last] == [("a", "m3"), ("b", "m2")]
     assert last[0].source == "sim/w1/c1/m3"
-    assert await core.intake.active("other") == []
+    assert await core.inbox.active("other") == []
 
 
 # ── watermarks ────────────────────────────────────────────────────────────────────────────────
@@ -214,18 +214,18 @@ async def test_last_questions_are_looked_at_where_no_read_brought_them_and_nothi
 ) -> None:
     """One look each, when all else is read."""
     for number in (1, 2, 3):
-        await core.intake.receive(said(number, where=key(f"t{number}")))
+        await core.inbox.receive(said(number, where=key(f"t{number}")))
     looked: list[str] = []
 
     async def look_at(asked: Asked) -> None:
         looked.append(asked.message_id)
 
-    last = LastQuestions(platform="sim", inbox=core.intake, look=look_at)
+    last = LastQuestions(platform="sim", inbox=core.inbox, look=look_at)
     reads = BackfillQueue(SystemClock())
     before = await last.before("w1", reads)
     assert [asked.message_id for asked in before] == ["m3", "m2", "m1"]
     last.seen(said(1).source)
-    await core.intake.receive(said(4, where=key("t2")))
+    await core.inbox.receive(said(4, where=key("t2")))
     await last.look_at(before, reads)
     async with asyncio.timeout(5):
         while not looked:
@@ -236,26 +236,26 @@ async def test_last_questions_are_looked_at_where_no_read_brought_them_and_nothi
 
 async def test_stored_watermarks_never_go_back_and_the_floor_takes_over(core: Core) -> None:
     marks = [Watermark("sim", "w1", "", 10), Watermark("sim", "w1", "c1", 50)]
-    await core.intake.move_watermarks(marks)
-    await core.intake.move_watermarks([Watermark("sim", "w1", "", 5)])
-    assert set(await core.intake.watermarks("sim")) == set(marks)
-    await core.intake.move_watermarks([Watermark("sim", "w1", "", 50)])
-    assert await core.intake.watermarks("sim") == [Watermark("sim", "w1", "", 50)]
-    assert await core.intake.watermarks("other") == []
+    await core.inbox.move_watermarks(marks)
+    await core.inbox.move_watermarks([Watermark("sim", "w1", "", 5)])
+    assert set(await core.inbox.watermarks("sim")) == set(marks)
+    await core.inbox.move_watermarks([Watermark("sim", "w1", "", 50)])
+    assert await core.inbox.watermarks("sim") == [Watermark("sim", "w1", "", 50)]
+    assert await core.inbox.watermarks("other") == []
 
 
 async def test_a_keeper_stores_in_batches_and_at_its_end(core: Core) -> None:
     clock = ManualClock()
-    keeper = WatermarkSaver(platform="sim", lag=0, inbox=core.intake, clock=clock)
+    keeper = WatermarkSaver(platform="sim", lag=0, inbox=core.inbox, clock=clock)
     await keeper.loaded()
     keeper.marks.begin("w1", 1)
     keeper.marks.whole("w1")
     for position in range(2, 50):
         keeper.seen(ChannelRef("w1", "c1"), position)
         keeper.decided(ChannelRef("w1", "c1"), position)
-    assert await core.intake.watermarks("sim") == []
+    assert await core.inbox.watermarks("sim") == []
     await keeper.aclose()
-    assert await core.intake.watermarks("sim") == [Watermark("sim", "w1", "", 49)]
+    assert await core.inbox.watermarks("sim") == [Watermark("sim", "w1", "", 49)]
 
 
 # ── reads ─────────────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,6 @@ import pytest
 from bot.domain.conversations import Author, ConversationKey, Role, Visibility
 from bot.domain.errors import LostOwnership, RecordHeld
 from bot.domain.records import NewConversation, RecordScope
-from bot.domain.turns import Outcome
 from bot.store.library import SqliteLibrary
 from bot.store.sqlite import SqliteStore
 from tests.support.store_kit import ANSWER, answered, claimed, judge, key, look, opened, said
@@ -28,12 +27,7 @@ MINE = RecordScope("web", "alice")
 class World:
     def __init__(self, path: Path, store: SqliteStore) -> None:
         self.path, self.store = path, store
-        self.interrupted: list[int] = []
-        self.library: SqliteLibrary = store.library(interrupt=self._interrupt)
-
-    def _interrupt(self, conversation: int, reason: Outcome) -> bool:
-        self.interrupted.append(conversation)
-        return True
+        self.library: SqliteLibrary = store.library()
 
     async def uid(self, conversation: int | None) -> str:
         (row,) = look(self.path, "SELECT uid FROM conversations WHERE id = ?", conversation)
@@ -146,15 +140,14 @@ async def test_name_and_model_change_one_by_one(world: World) -> None:
     assert (default.conversation.name, default.conversation.model) == ("a new name", None)
 
 
-async def test_deleting_takes_everything_and_ends_the_running_turn(world: World) -> None:
-    """Its claim is stale at once: nothing can be written for it any more."""
+async def test_deleting_a_conversation_deletes_all_its_rows(world: World) -> None:
+    """The running turn's claim becomes stale, so its attempt can write nothing more."""
     record = await world.library.create(new(opening=((Role.USER, "hi"),)))
     number = record.conversation.id
     await world.store.accept(said(1, where=record.conversation.key))
     claim = await claimed(world.store, number)
     await world.store.intend(claim.fence, 0)
     assert await world.library.delete(record.uid, MINE) == number
-    assert world.interrupted == [number]
     with pytest.raises(LostOwnership):
         await world.store.conclude(claim.fence, ANSWER)
     for table in ("conversations", "messages", "turns", "pages"):

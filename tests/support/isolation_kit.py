@@ -20,10 +20,9 @@ from structlog.testing import capture_logs
 
 from adapters.discord.adapter import DiscordAdapter
 from adapters.discord.rest import Waits
-from bot.app import open_core
 from bot.config.settings import Settings
+from bot.core import build_core, open_resources
 from bot.domain.replies import Limit
-from bot.ports.platform import Adapter
 from bot.replies.ratelimit.limiter import Pacer
 from tests.sims.discord import constants as c
 from tests.sims.discord.limits import Throttle
@@ -199,7 +198,7 @@ async def bot_on(sim: LocalDiscord, folder: Path, **options: Any) -> AsyncIterat
         database_url=f"sqlite:///{folder}/threadline.db",
         delete_reply_with_question=True,
     )
-    clock, adapters = WarpClock(), dict[str, Adapter]()
+    clock = WarpClock()
     pacer = Pacer(limits, clock)
     adapter = DiscordAdapter(
         token=c.SIM_TOKEN,
@@ -210,13 +209,13 @@ async def bot_on(sim: LocalDiscord, folder: Path, **options: Any) -> AsyncIterat
         waits=WAITS,
         **options,
     )
-    adapters["discord"] = adapter
     with capture_logs(processors=[format_exc_info]) as logs:
         rig = Rig(sim, adapter, clock, pacer, logs)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: rig.unhandled.append(context))
-        async with open_core(settings, adapters, clock) as core:
-            task = asyncio.create_task(adapter.run(core.intake))
+        async with open_resources(settings, clock) as resources:
+            core = build_core(settings, resources, {"discord": adapter}, clock)
+            task = asyncio.create_task(adapter.run(core.inbox))
             try:
                 await sim.wait_ready()
                 yield rig
@@ -225,7 +224,7 @@ async def bot_on(sim: LocalDiscord, folder: Path, **options: Any) -> AsyncIterat
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-                await core.intake.aclose()
+                await core.inbox.aclose()
 
 
 Check = Callable[[], Awaitable[None]]

@@ -114,7 +114,7 @@ class World:
     sim: SlackSim
     clock: JumpClock
     scheduler: Scheduler
-    intake: DurableInbox
+    inbox: DurableInbox
     adapters: dict[str, Adapter]
     errors: list[Mapping[str, Any]]
     channels: dict[str, str] = field(default_factory=dict)
@@ -138,7 +138,7 @@ class World:
             **options,
         )
         self.adapters["slack"] = adapter
-        task = asyncio.create_task(adapter.run(self.intake))
+        task = asyncio.create_task(adapter.run(self.inbox))
         try:
             yield task
         finally:
@@ -208,19 +208,19 @@ async def world_at(path: Path, sim: SlackSim) -> AsyncIterator[World]:
             clock=clock,
         )
         scheduler = Scheduler(store=store, work=runner.run, clock=clock)
-        intake = DurableInbox(
+        inbox = DurableInbox(
             store=store,
             scheduler=scheduler,
             commands=Commands(store=store, scheduler=scheduler, models=(), default="echo"),
             models=(),
-            changes=EditHandler(store=store, scheduler=scheduler, clock=clock, with_reply=True),
+            edits=EditHandler(store=store, scheduler=scheduler, clock=clock, with_reply=True),
             clock=clock,
             missed_seconds=12 * 3_600,
             adapters=adapters,
         )
-        yield World(sim, clock, scheduler, intake, adapters, errors)
+        yield World(sim, clock, scheduler, inbox, adapters, errors)
         await scheduler.drain(5)
-        await intake.aclose()
+        await inbox.aclose()
 
 
 # ── troubles ──────────────────────────────────────────────────────────────────────────────────

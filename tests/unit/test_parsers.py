@@ -22,7 +22,7 @@ from bot.llm.sse import EventDecoder
 from bot.llm.think_tags import StreamQuirks, ThinkTagParser
 from bot.replies.markdown.mend import close_open
 from bot.replies.paging.file_names import file_name
-from bot.turns import reasoning
+from bot.turns import display, reasoning
 from tests.support.worst_documents import CASES
 from tests.unit.test_patterns import over_the_limit
 
@@ -82,9 +82,9 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "slack: what may not ping": harmless,
     "web: templates written and read": _templates,
     "web: templates": _read_as_template,
-    "reasoning, shown": reasoning.quoted,
-    "reasoning, taken out": reasoning.unquoted,
-    "reasoning, parted": reasoning.parted,
+    "reasoning, quoted": display.quote_reasoning,
+    "reasoning, stripped": display.strip_reasoning,
+    "reasoning, split": reasoning.split_reasoning,
     "excerpts": lambda text: excerpts.excerpt("Embed", text),
     "a code block's file name": lambda text: file_name("", text),
     "a code block's info": lambda text: file_name(text, "x"),
