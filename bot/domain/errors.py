@@ -211,11 +211,19 @@ class ModelFailed(ModelError):
 
 # ── platforms ─────────────────────────────────────────────────────────────────────────────────
 class PlatformError(ThreadlineError):
-    """A platform did not do what was asked."""
+    """A request to a platform failed.
+
+    `code` is the platform's own error code: Discord's JSON error code in decimal digits, or the
+    `error` field of Slack's Web API. "" if the platform sent none.
+    """
+
+    def __init__(self, message: str = "", *, code: str = "") -> None:
+        super().__init__(message or code)
+        self.code = code
 
 
 class Throttled(PlatformError):
-    """The platform answered 429. `retry_after` is in seconds; `scopes` are those it concerns."""
+    """HTTP 429. `retry_after` is in seconds; `scopes` are the rate limits that are exhausted."""
 
     def __init__(self, retry_after: float, scopes: tuple[str, ...] = ()) -> None:
         super().__init__(f"wait {retry_after} s")
