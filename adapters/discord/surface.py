@@ -90,7 +90,7 @@ class DiscordSurface:
         if self._mode is Mode.THREAD:
             await self._make_thread()
         shown = any(page.message_id is not None for page in self._claim.pages)
-        if self._typing is None and not shown and self._claim.conclusion is None:
+        if self._typing is None and not shown and self._claim.result is None:
             self._typing = asyncio.create_task(self._type(), name="typing")
 
     async def _make_thread(self) -> None:

@@ -81,7 +81,7 @@ class SlackSurface:
         self._turn, self._me, self._api, self._bodies = claim.fence.turn, me, api, bodies
         self._channel, self._thread = key.channel, key.thread
         self._since = min((question.message_id for question in claim.questions), default=key.thread)
-        self._status, self._thinks = status, claim.conclusion is None
+        self._status, self._thinks = status, claim.result is None
         self._renderer = SlackRenderer()
         self._render = remembering(self._renderer.render)
         self._streams = Streams(claim=claim, api=api, bodies=bodies, status=status, clock=clock)

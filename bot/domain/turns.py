@@ -81,7 +81,7 @@ class Claim:
 
     `epoch` is the turn's own (the conversation's may be newer); `has_history` tells whether the
     epoch has messages besides the questions. `pages` are those that earlier attempts intended or
-    posted. `conclusion` is set when an earlier attempt ended the turn but did not get its last
+    posted. `result` is set when an earlier attempt ended the turn but did not get its last
     text shown: then only showing is left; one with nothing to show takes the reply away. `tries`
     counts the attempts since the turn was opened (again), `failures` those of them that failed and
     left the process alive; `deaths` are those of processes that worked on it, `lone_deaths` those
@@ -96,7 +96,7 @@ class Claim:
     epoch: int = 1
     has_history: bool = False
     pages: tuple[PageRecord, ...] = ()
-    conclusion: TurnResult | None = None
+    result: TurnResult | None = None
     tries: int = 1
     stopping: bool = False
     failures: int = 0

@@ -74,7 +74,7 @@ class Store(Protocol):
         """A page that is no longer needed was removed from the platform."""
         ...
 
-    async def conclude(self, fence: Fence, conclusion: TurnResult) -> None:
+    async def conclude(self, fence: Fence, result: TurnResult) -> None:
         """The turn's outcome and text are decided; the reply enters the history."""
         ...
 

@@ -84,7 +84,7 @@ def page_from(row: sqlite3.Row) -> PageRecord:
     return PageRecord(row["number"], row["message_id"], row["channel"] or "")
 
 
-def conclusion_from(row: sqlite3.Row) -> TurnResult | None:
+def result_from(row: sqlite3.Row) -> TurnResult | None:
     """What a row of `turns` was concluded with; None when it was not yet."""
     if row["outcome"] is None:
         return None

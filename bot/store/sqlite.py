@@ -153,10 +153,10 @@ class SqliteStore:
         """See the port."""
         await self._write(partial(turns.removed, fence=fence, page=page))
 
-    async def conclude(self, fence: Fence, conclusion: TurnResult) -> None:
+    async def conclude(self, fence: Fence, result: TurnResult) -> None:
         """See the port."""
         now = self._clock.time()
-        await self._write(partial(turns.conclude, fence=fence, conclusion=conclusion, now=now))
+        await self._write(partial(turns.conclude, fence=fence, result=result, now=now))
 
     async def finish(self, fence: Fence) -> None:
         """See the port."""

@@ -65,7 +65,7 @@ def _claimed(db: sqlite3.Connection, turn: int) -> Claim:
         epoch=row["epoch"],
         has_history=_has_history(db, row),
         pages=tuple(rows.page_from(page) for page in pages),
-        conclusion=rows.conclusion_from(row),
+        result=rows.result_from(row),
         tries=row["attempt"] - row["opened"],
         stopping=bool(row["stopping"]),
         failures=row["failures"],
@@ -140,7 +140,7 @@ def removed(db: sqlite3.Connection, fence: Fence, page: int) -> None:
 
 
 def _require(db: sqlite3.Connection, fence: Fence) -> sqlite3.Row:
-    """The conversation's row, if the fence holds its turn: pages follow the conclusion too."""
+    """The conversation's row, if the fence holds its turn; pages may follow the result, too."""
     row: sqlite3.Row | None = db.execute(
         "SELECT platform, workspace FROM turns"
         " JOIN conversations ON conversations.id = turns.conversation_id"
@@ -157,9 +157,9 @@ def _lost(fence: Fence) -> LostOwnership:
 
 
 # ── the end ───────────────────────────────────────────────────────────────────────────────────
-def conclude(db: sqlite3.Connection, fence: Fence, conclusion: TurnResult, now: float) -> None:
+def conclude(db: sqlite3.Connection, fence: Fence, result: TurnResult, now: float) -> None:
     """See `Store.conclude`. `now` is in Unix seconds."""
-    values = _values(conclusion) | {"turn": fence.turn, "attempt": fence.attempt, "now": now}
+    values = _values(result) | {"turn": fence.turn, "attempt": fence.attempt, "now": now}
     ended = db.execute(
         "UPDATE turns SET state = 'concluded', concluded_at = :now, outcome = :outcome,"
         " error = :error, display = :display, content = :content, model = :model,"
@@ -170,7 +170,7 @@ def conclude(db: sqlite3.Connection, fence: Fence, conclusion: TurnResult, now: 
     ).rowcount
     if not ended:
         raise _lost(fence)
-    if conclusion.content:
+    if result.content:
         _remember(db, values)
     db.execute(
         "UPDATE conversations SET updated_at = :now"
@@ -179,16 +179,16 @@ def conclude(db: sqlite3.Connection, fence: Fence, conclusion: TurnResult, now: 
     )
 
 
-def _values(conclusion: TurnResult) -> dict[str, object]:
-    usage = conclusion.usage
+def _values(result: TurnResult) -> dict[str, object]:
+    usage = result.usage
     return {
-        "outcome": conclusion.outcome.value,
-        "error": None if conclusion.error is None else rows.storable(conclusion.error),
-        "display": rows.storable(conclusion.display),
-        "content": rows.storable(conclusion.content),
-        "model": conclusion.model,
-        "first_token_at": conclusion.first_token_at,
-        "finish_reason": conclusion.finish_reason,
+        "outcome": result.outcome.value,
+        "error": None if result.error is None else rows.storable(result.error),
+        "display": rows.storable(result.display),
+        "content": rows.storable(result.content),
+        "model": result.model,
+        "first_token_at": result.first_token_at,
+        "finish_reason": result.finish_reason,
         "input": None if usage is None else usage.input_tokens,
         "output": None if usage is None else usage.output_tokens,
     }

@@ -148,7 +148,7 @@ def showable(claim: Claim, conclusion: TurnResult) -> TurnResult:
     The answer stays in the history, and may be asked for once more.
     """
     fails = claim.failures >= MAX_SHOWINGS or claim.lone_deaths >= LONE_DEATHS
-    if not fails or claim.conclusion is None or not conclusion.display:
+    if not fails or claim.result is None or not conclusion.display:
         return conclusion
     return replace(conclusion, display=texts.note(texts.NOT_SHOWN))
 

@@ -100,7 +100,7 @@ class _Attempt:
         self._runner, self._claim, self._interrupt = runner, claim, interrupt
         self._store = runner.store
         self._draft = Draft(notice_of(claim), Thoughts(runner.options.reasoning))
-        self._conclusion = claim.conclusion
+        self._conclusion = claim.result
 
     async def run(self) -> None:
         """From the claim to the last page."""

@@ -87,7 +87,7 @@ async def test_a_reopened_turn_keeps_its_pages_and_its_place_but_not_its_reply(
     assert await store.unfinished("sim") == [1]
     after = await claimed(store, 1)
     assert after.fence.attempt > before.fence.attempt
-    assert (after.reply_index, after.tries, after.conclusion) == (before.reply_index, 1, None)
+    assert (after.reply_index, after.tries, after.result) == (before.reply_index, 1, None)
     assert after.pages == (PageRecord(0, "r1", "c1"),)
     await store.conclude(after.fence, replace(ANSWER, content="Better."))
     await store.finish(after.fence)
@@ -137,7 +137,7 @@ async def test_turn_whose_end_is_being_shown_is_reopened_and_not_finished_by_the
     await store.conclude(claim.fence, ANSWER)
     assert (await store.reopen(key(), 1)).effect is Effect.REOPENED
     await all_refused(store, claim.fence)
-    assert (await claimed(store, 1)).conclusion is None
+    assert (await claimed(store, 1)).result is None
 
 
 async def test_a_turn_of_another_conversation_is_not_reopened(store: SqliteStore) -> None:
@@ -389,8 +389,8 @@ async def test_reply_goes_with_its_question_where_that_is_set(
     assert await store.erase(source(1), with_reply=True) == Change(Effect.REOPENED, 1, 1)
     await all_refused(store, claim.fence)
     taken = await claimed(store, 1)
-    assert taken.conclusion is not None
-    assert (taken.conclusion.display, taken.conclusion.content) == ("", "")
+    assert taken.result is not None
+    assert (taken.result.display, taken.result.content) == ("", "")
     assert [page.message_id for page in taken.pages] == ["r0", "r1"]
     for page in (1, 0):
         await store.removed(taken.fence, page)
@@ -437,7 +437,7 @@ async def test_page_deleted_while_the_reply_is_written_ends_the_turn(store: Sqli
     assert (await store.erase("sim/w1/c1/r0", with_reply=False)).effect is Effect.REOPENED
     await all_refused(store, claim.fence)
     taken = await claimed(store, 1)
-    assert taken.conclusion is not None
+    assert taken.result is not None
     await store.finish(taken.fence)
     assert await store.unfinished("sim") == []
 
@@ -451,7 +451,7 @@ async def test_older_reply_is_taken_back_while_the_newest_turn_runs(store: Sqlit
     await store.conclude(newest.fence, ANSWER)
     await store.finish(newest.fence)
     taken = await claimed(store, 1)
-    assert (taken.fence.turn, taken.conclusion is not None) == (1, True)
+    assert (taken.fence.turn, taken.result is not None) == (1, True)
 
 
 # ── the way back from a reset ─────────────────────────────────────────────────────────────────

@@ -149,7 +149,7 @@ async def test_one_that_is_refused_does_not_disturb_those_who_share_its_commit(
     )
     errors = [result for result in results if isinstance(result, BaseException)]
     assert [type(error) for error in errors] == [LostOwnership]
-    assert (await claimed(store, 1)).conclusion == ANSWER
+    assert (await claimed(store, 1)).result == ANSWER
     await store.finish((await claimed(store, 1)).fence)
     assert len((await claimed(store, 1)).questions) == 39
 

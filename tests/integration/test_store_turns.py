@@ -46,7 +46,7 @@ async def test_a_claim_binds_the_questions_in_the_platforms_order(store: SqliteS
     claim = await claimed(store, 1)
     assert claim.fence == Fence(1, 1)
     assert [question.message_id for question in claim.questions] == ["m1", "m2", "m3"]
-    assert (claim.reply_index, claim.pages, claim.conclusion) == (3, (), None)
+    assert (claim.reply_index, claim.pages, claim.result) == (3, (), None)
     assert (claim.epoch, claim.has_history) == (1, False)
     rows = await store.history(1, epoch=1, before=claim.reply_index, limit=9)
     assert [row.id for row in reversed(rows)] == [question.id for question in claim.questions]
@@ -129,7 +129,7 @@ async def test_a_concluded_turn_is_claimed_with_its_conclusion(path: Path) -> No
     async with opened(path) as store:
         assert await store.unfinished("sim") == [1]
         claim = await claimed(store, 1)
-        assert claim.conclusion == ANSWER
+        assert claim.result == ANSWER
         await store.finish(claim.fence)
         assert await store.unfinished("sim") == []
 
@@ -177,7 +177,7 @@ async def test_a_turn_is_concluded_once_and_before_it_is_finished(store: SqliteS
     await store.conclude(fence, ANSWER)
     with pytest.raises(LostOwnership):
         await store.conclude(fence, replace(ANSWER, content="another"))
-    assert (await claimed(store, 1)).conclusion == ANSWER
+    assert (await claimed(store, 1)).result == ANSWER
 
 
 # ── pages ─────────────────────────────────────────────────────────────────────────────────────
@@ -210,10 +210,10 @@ async def test_a_page_that_is_posted_anew_is_only_intended_until_it_is_shown(
 # ── the end ───────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("outcome", Outcome)
 async def test_every_outcome_is_kept_as_it_was(store: SqliteStore, outcome: Outcome) -> None:
-    conclusion = TurnResult(outcome, content="", display="*Sorry.*", error="TimedOut")
+    result = TurnResult(outcome, content="", display="*Sorry.*", error="TimedOut")
     await store.accept(said(1))
-    await store.conclude((await claimed(store, 1)).fence, conclusion)
-    assert (await claimed(store, 1)).conclusion == conclusion
+    await store.conclude((await claimed(store, 1)).fence, result)
+    assert (await claimed(store, 1)).result == result
 
 
 async def test_the_reply_enters_the_history_at_its_reserved_index(store: SqliteStore) -> None:
@@ -240,9 +240,9 @@ async def test_a_reply_with_half_a_character_is_kept(store: SqliteStore) -> None
     await store.accept(said(1))
     fence = (await claimed(store, 1)).fence
     await store.conclude(fence, replace(ANSWER, content="a\ud83d", display="a\ud83d"))
-    conclusion = (await claimed(store, 1)).conclusion
-    assert conclusion is not None
-    assert (conclusion.content, conclusion.display) == ("a\ufffd", "a\ufffd")
+    result = (await claimed(store, 1)).result
+    assert result is not None
+    assert (result.content, result.display) == ("a\ufffd", "a\ufffd")
 
 
 # ── reset ─────────────────────────────────────────────────────────────────────────────────────

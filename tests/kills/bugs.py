@@ -95,12 +95,12 @@ def two_attempts() -> None:
         if fence.turn in first_page:
             first_page[fence.turn].set()
 
-    async def together(self: Any, fence: Any, conclusion: Any) -> None:
+    async def together(self: Any, fence: Any, result: Any) -> None:
         if fence.attempt > 1:
             second_ends[fence.turn].set()
         async with asyncio.timeout(20):
             await second_ends[fence.turn].wait()
-        await conclude(self, fence, conclusion)
+        await conclude(self, fence, result)
 
     async def twice(self: Any, claim: Any) -> None:
         if claim.fence.turn in first_page:

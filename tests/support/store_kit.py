@@ -80,14 +80,14 @@ async def claimed(store: SqliteStore, conversation: int | None) -> Claim:
 
 
 async def answered(
-    store: SqliteStore, conversation: int | None, conclusion: TurnResult = ANSWER
+    store: SqliteStore, conversation: int | None, result: TurnResult = ANSWER
 ) -> Claim:
     """A whole turn, or what an earlier attempt left of it, to its end, shown on one page."""
     claim = await claimed(store, conversation)
     await store.intend(claim.fence, 0)
     await store.shown(claim.fence, 0, channel="c1", message_id=f"r{claim.fence.turn}")
-    if claim.conclusion is None:
-        await store.conclude(claim.fence, conclusion)
+    if claim.result is None:
+        await store.conclude(claim.fence, result)
     await store.finish(claim.fence)
     return claim
 

@@ -53,7 +53,7 @@ async def test_an_older_database_goes_on_where_it_was_left(older: Path) -> None:
         assert [page.message_id for page in claim.pages] == ["r3", None]
         rows = await store.history(talking, epoch=1, before=claim.reply_index, limit=9)
         assert [row.content for row in rows] == ["and?", "Forty-two.", "why?", "so"]
-        assert (await claimed(store, concluded)).conclusion == ANSWER
+        assert (await claimed(store, concluded)).result == ANSWER
         reset = await store.find(key("t3"))
         assert reset is not None
         assert (reset.epoch, reset.model) == (2, "openai:gpt-5")

@@ -105,7 +105,7 @@ class Machine:
         if claim.deaths and not given_up:
             self.most_beside = max(self.most_beside, len(self._running))
         try:
-            if claim.conclusion is None:
+            if claim.result is None:
                 if not given_up:
                     await self._answer(thread)
                 outcome = Outcome.FAILED if given_up else Outcome.ANSWERED

@@ -93,7 +93,7 @@ class Random:
     def work_off(self) -> None:
         """Whatever is left can be claimed and brought to its end, turn by turn."""
         while (claim := turns.claim(self.db, 1, self.now)) is not None:
-            if claim.conclusion is None:
+            if claim.result is None:
                 end = TurnResult(Outcome.ANSWERED, "Yes.", "Yes.")
                 turns.conclude(self.db, claim.fence, end, self.now)
             turns.finish(self.db, claim.fence, self.now)

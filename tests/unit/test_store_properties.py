@@ -151,7 +151,7 @@ class Transitions(RuleBasedStateMachine):
         assert [int(question.text) for question in claim.questions] == held.questions
         assert (claim.epoch, claim.reply_index) == (held.epoch, held.reply_index)
         assert {page.number: page.message_id for page in claim.pages} == held.pages
-        assert (claim.conclusion is not None) is held.concluded
+        assert (claim.result is not None) is held.concluded
         before = [i for i in thread.history[held.epoch] if i < held.reply_index]
         assert claim.has_history is (len(before) > len(held.questions))
 
@@ -177,11 +177,11 @@ class Transitions(RuleBasedStateMachine):
     def conclude(self, data: st.DataObject, content: str, outcome: Outcome) -> None:
         thread, held = self.pick_held(data)
         fence = Fence(held.turn, held.attempt)
-        conclusion = TurnResult(outcome, content, display=content)
+        result = TurnResult(outcome, content, display=content)
         if held.concluded:
-            self.refused(lambda: turns.conclude(self.db, fence, conclusion, 1.0))
+            self.refused(lambda: turns.conclude(self.db, fence, result, 1.0))
             return
-        self.run(lambda: turns.conclude(self.db, fence, conclusion, 1.0))
+        self.run(lambda: turns.conclude(self.db, fence, result, 1.0))
         held.concluded = True
         if content:
             thread.history[held.epoch][held.reply_index] = content
