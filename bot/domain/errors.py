@@ -39,6 +39,9 @@ ThreadlineError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
+
+from bot.domain.failures import FailureReason
 
 
 class ThreadlineError(Exception):
@@ -117,6 +120,7 @@ class ModelError(ThreadlineError):
     `said` are the provider's own words, for the log only.
     """
 
+    reason: ClassVar[FailureReason] = FailureReason.MODEL_FAILED
     said = ""
 
     def __init__(
@@ -129,17 +133,25 @@ class ModelError(ThreadlineError):
 class RateLimited(ModelError):
     """The provider asks to wait."""
 
+    reason = FailureReason.RATE_LIMITED
+
 
 class Overloaded(ModelError):
     """The provider is overloaded."""
+
+    reason = FailureReason.OVERLOADED
 
 
 class ModelLoading(Overloaded):
     """The server reads the model into memory: it will answer in a while."""
 
+    reason = FailureReason.MODEL_LOADING
+
 
 class Unreachable(Overloaded):
     """No connection to the provider. `address` is its host and port."""
+
+    reason = FailureReason.UNREACHABLE
 
     def __init__(
         self,
@@ -156,17 +168,25 @@ class Unreachable(Overloaded):
 class KeyRefused(ModelError):
     """The provider refused the key."""
 
+    reason = FailureReason.KEY_REFUSED
+
 
 class NoCredit(KeyRefused):
     """The account behind the key has no credit left."""
+
+    reason = FailureReason.NO_CREDIT
 
 
 class UnknownModel(ModelError):
     """The provider does not know the model, or the key may not use it."""
 
+    reason = FailureReason.UNKNOWN_MODEL
+
 
 class WrongAddress(ModelError):
     """The address answers with something that is no model's answer, such as a web page."""
+
+    reason = FailureReason.WRONG_ADDRESS
 
 
 class ContextTooLong(ModelError):
@@ -175,6 +195,8 @@ class ContextTooLong(ModelError):
     `window` is what the provider says it takes and `asked` what it counted in the request, both in
     its own tokens; None where it does not say.
     """
+
+    reason = FailureReason.CONTEXT_TOO_LONG
 
     def __init__(
         self,
@@ -192,13 +214,19 @@ class ContextTooLong(ModelError):
 class ContentRefused(ModelError):
     """The provider's filter refused the question or the answer."""
 
+    reason = FailureReason.CONTENT_REFUSED
+
 
 class CutOff(ModelError):
     """The stream ended without a finish reason."""
 
+    reason = FailureReason.CUT_OFF
+
 
 class TimedOut(ModelError):
     """Nothing came for too long. `started` tells whether some text had come before."""
+
+    reason = FailureReason.TIMED_OUT
 
     def __init__(self, message: str = "", *, model: str = "", started: bool = False) -> None:
         super().__init__(message, model=model)

@@ -9,6 +9,7 @@ import uuid
 from dataclasses import dataclass
 
 from bot.domain.conversations import Author, Conversation, ConversationKey, Role
+from bot.domain.failures import FailureReason
 from bot.domain.model import Usage
 from bot.domain.turns import Outcome
 
@@ -65,7 +66,7 @@ class ReplyRecord:
     index: int | None
     created_at: float
     outcome: Outcome | None = None
-    error: str | None = None
+    failure: FailureReason | None = None
     display: str = ""
     content: str = ""
     model: str | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bot.domain.conversations import Author, Conversation
+from bot.domain.failures import FailureReason
 from bot.domain.model import Usage
 
 
@@ -62,7 +63,7 @@ class TurnResult:
     """A turn's end, stored before its last text is shown, so that a crash cannot lose it.
 
     `content` is what later requests to the model contain (empty: nothing is kept); `display` is
-    the whole reply as Markdown, with our own sentences; `error` names the class of a failure.
+    the whole reply as Markdown, with our own sentences; `failure` says why there is no whole reply.
     """
 
     outcome: Outcome
@@ -71,7 +72,7 @@ class TurnResult:
     model: str | None = None
     finish_reason: str | None = None
     usage: Usage | None = None
-    error: str | None = None
+    failure: FailureReason | None = None
     first_token_at: float | None = None  # Unix seconds
 
 

@@ -16,6 +16,7 @@ from bot.domain.conversations import (
     Role,
     Visibility,
 )
+from bot.domain.failures import FailureReason
 from bot.domain.model import Usage
 from bot.domain.turns import Outcome, PageRecord, Question, TurnResult
 
@@ -96,9 +97,19 @@ def result_from(row: sqlite3.Row) -> TurnResult | None:
         model=row["model"],
         finish_reason=row["finish_reason"],
         usage=Usage(row["input_tokens"], row["output_tokens"]) if counted else None,
-        error=row["error"],
+        failure=failure_from(row["error"]),
         first_token_at=row["first_token_at"],
     )
+
+
+def failure_from(stored: str | None) -> FailureReason | None:
+    """Column `turns.error`; a class name that no release uses any more is a failed model."""
+    if stored is None:
+        return None
+    try:
+        return FailureReason(stored)
+    except ValueError:
+        return FailureReason.MODEL_FAILED
 
 
 # ── shared statements ─────────────────────────────────────────────────────────────────────────

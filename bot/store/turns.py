@@ -183,7 +183,7 @@ def _values(result: TurnResult) -> dict[str, object]:
     usage = result.usage
     return {
         "outcome": result.outcome.value,
-        "error": None if result.error is None else rows.storable(result.error),
+        "error": None if result.failure is None else result.failure.value,
         "display": rows.storable(result.display),
         "content": rows.storable(result.content),
         "model": result.model,

@@ -225,7 +225,7 @@ def _reply(row: sqlite3.Row) -> ReplyRecord:
         index=row["reply_idx"],
         created_at=begun or row["created_at"],
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
-        error=row["error"],
+        failure=rows.failure_from(row["error"]),
         display=row["display"] or "",
         content=row["content"] or "",
         model=row["model"],

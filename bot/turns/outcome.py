@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from bot.domain import texts
 from bot.domain.errors import ContentRefused, ModelError
+from bot.domain.failures import FailureReason
 from bot.domain.model import Delta, Usage
 from bot.domain.replies import Control
 from bot.domain.turns import LONE_DEATHS, Claim, Outcome, TurnResult
@@ -57,7 +58,7 @@ class Draft:
         return parted("".join(self.text))[1].strip()
 
     def conclude(
-        self, outcome: Outcome, sentence: str = "", error: str | None = None
+        self, outcome: Outcome, sentence: str = "", failure: FailureReason | None = None
     ) -> TurnResult:
         """The end: the model's words, and a sentence of ours below them."""
         thought, content = parted("".join(self.text))
@@ -76,7 +77,7 @@ class Draft:
             model=self.model,
             finish_reason=self.finish_reason,
             usage=self.usage,
-            error=error,
+            failure=failure,
             first_token_at=self.first_token_at,
         )
 
@@ -100,12 +101,14 @@ def without_model(claim: Claim, draft: Draft) -> TurnResult | None:
     if claim.stopping:
         return draft.conclude(Outcome.STOPPED, texts.STOPPED)
     if claim.lone_deaths >= LONE_DEATHS:
-        return draft.conclude(Outcome.FAILED, texts.GAVE_UP, "it ends the process")
+        return draft.conclude(Outcome.FAILED, texts.GAVE_UP, FailureReason.ENDS_PROCESS)
     if claim.failures >= MAX_FAILURES:
-        return draft.conclude(Outcome.FAILED, texts.GAVE_UP, "too many attempts")
+        return draft.conclude(Outcome.FAILED, texts.GAVE_UP, FailureReason.TOO_MANY_ATTEMPTS)
     if all(question.late for question in claim.asked):
         apology = texts.note(texts.MISSED)
-        return TurnResult(outcome=Outcome.FAILED, content="", display=apology, error="missed")
+        return TurnResult(
+            outcome=Outcome.FAILED, content="", display=apology, failure=FailureReason.MISSED
+        )
     asked = any(question.text for question in claim.asked)
     if asked or (claim.has_history and not draft.notice):
         return None
@@ -117,7 +120,7 @@ def without_model(claim: Claim, draft: Draft) -> TurnResult | None:
 def failed(draft: Draft, error: ModelError) -> TurnResult:
     """The model failed: what it said stays, with a sentence about the failure."""
     outcome = Outcome.CUT_OFF if draft.content else Outcome.FAILED
-    return draft.conclude(outcome, texts.model_failure(error), type(error).__name__)
+    return draft.conclude(outcome, texts.model_failure(error), error.reason)
 
 
 def interrupted(draft: Draft, reason: Outcome) -> TurnResult:
@@ -135,8 +138,10 @@ def ended(draft: Draft) -> TurnResult:
         return failed(draft, ContentRefused())
     if not draft.content:
         if draft.finish_reason == "length":
-            return draft.conclude(Outcome.FAILED, texts.THOUGHT_TOO_LONG, "length limit")
-        return draft.conclude(Outcome.FAILED, texts.EMPTY_ANSWER, "empty answer")
+            return draft.conclude(
+                Outcome.FAILED, texts.THOUGHT_TOO_LONG, FailureReason.OUTPUT_LIMIT
+            )
+        return draft.conclude(Outcome.FAILED, texts.EMPTY_ANSWER, FailureReason.EMPTY_ANSWER)
     if draft.finish_reason == "length":
         return draft.conclude(Outcome.ANSWERED, texts.LENGTH_LIMIT)
     return draft.conclude(Outcome.ANSWERED)

@@ -13,6 +13,7 @@ import structlog
 from bot.common.retry import retry_while_unavailable
 from bot.domain import texts
 from bot.domain.errors import ContextTooLong, Gone, LostOwnership, ModelError, QueueFull, Refused
+from bot.domain.failures import FailureReason
 from bot.domain.model import ChatRequest, Delta, Reasoning
 from bot.domain.replies import Control
 from bot.domain.tokens import message_tokens
@@ -116,7 +117,7 @@ class _Attempt:
             outcome=conclusion.outcome.value,
             attempt=self._claim.fence.attempt,
             model=conclusion.model,
-            error=conclusion.error,
+            error=conclusion.failure and conclusion.failure.value,
         )
 
     async def _show(self) -> TurnResult:
@@ -157,7 +158,7 @@ class _Attempt:
             done = await self._interrupt.guard(self._stream(reply))
         except QueueFull as error:
             sentence = texts.TOO_MANY_OF_YOURS if error.own else texts.TOO_BUSY
-            return draft.conclude(Outcome.FAILED, sentence, "queue full")
+            return draft.conclude(Outcome.FAILED, sentence, FailureReason.QUEUE_FULL)
         except ModelError as error:
             log.warning(
                 "the model failed",

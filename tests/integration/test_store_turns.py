@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import LostOwnership
+from bot.domain.failures import FailureReason
 from bot.domain.inbox import Address, Receipt
 from bot.domain.turns import Fence, Outcome, PageRecord, TurnResult
 from bot.store.sqlite import SqliteStore
@@ -210,10 +211,34 @@ async def test_a_page_that_is_posted_anew_is_only_intended_until_it_is_shown(
 # ── the end ───────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("outcome", Outcome)
 async def test_every_outcome_is_kept_as_it_was(store: SqliteStore, outcome: Outcome) -> None:
-    result = TurnResult(outcome, content="", display="*Sorry.*", error="TimedOut")
+    result = TurnResult(outcome, content="", display="*Sorry.*", failure=FailureReason.TIMED_OUT)
     await store.accept(said(1))
     await store.conclude((await claimed(store, 1)).fence, result)
     assert (await claimed(store, 1)).result == result
+
+
+@pytest.mark.parametrize("reason", FailureReason)
+async def test_every_failure_reason_is_read_as_it_was_stored(
+    store: SqliteStore, reason: FailureReason
+) -> None:
+    result = TurnResult(Outcome.FAILED, content="", display="*Sorry.*", failure=reason)
+    await store.accept(said(1))
+    await store.conclude((await claimed(store, 1)).fence, result)
+    assert (await claimed(store, 1)).result == result
+
+
+async def test_an_unknown_stored_reason_is_read_as_a_failed_model(path: Path) -> None:
+    """Databases written by older releases may contain class names that are gone."""
+    async with opened(path) as store:
+        await store.accept(said(1))
+        result = TurnResult(Outcome.FAILED, "", "", failure=FailureReason.TIMED_OUT)
+        await store.conclude((await claimed(store, 1)).fence, result)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE turns SET error = 'APIStatusError'")
+    async with opened(path) as store:
+        stored = (await claimed(store, 1)).result
+    assert stored is not None
+    assert stored.failure is FailureReason.MODEL_FAILED
 
 
 async def test_the_reply_enters_the_history_at_its_reserved_index(store: SqliteStore) -> None:
