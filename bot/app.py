@@ -290,7 +290,7 @@ def _core(
         scheduler=scheduler,
         library=store.library(interrupt=scheduler.interrupt),
         database=store.health,
-        leave=store.leave,
+        leave=store.record_shutdown,
         default_model=models.default.name,
     )
 

@@ -110,13 +110,13 @@ class Claim:
         return tuple(question for question in self.questions if not question.erased)
 
 
-SUSPECT = 4
+SUSPECT_DEATHS = 4
 """Deaths after which a turn is a suspect: a few may be the machine's, and cost no time."""
 
-LONE_FROM = 2
+LONE_DEATHS_FROM = 2
 """From the death after so many on it counts when a turn had the process to itself."""
 
-LONE_DEATHS = 2
+MAX_LONE_DEATHS = 2
 """So often the process dies with a turn alone before that is given up: one question that nothing
 runs beside costs four deaths, one among many seven."""
 

@@ -38,7 +38,7 @@ class Store(Protocol):
         """
         ...
 
-    async def leave(self) -> None:
+    async def record_shutdown(self) -> None:
         """The process is about to end as it should: what it works on now counts no death."""
         ...
 
@@ -59,18 +59,18 @@ class Store(Protocol):
         """
         ...
 
-    async def intend(self, fence: Fence, page: int) -> None:
+    async def record_intent(self, fence: Fence, page: int) -> None:
         """A page is about to be posted."""
         ...
 
-    async def shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
+    async def record_shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
         """A page was posted, or found again, as message `message_id` in `channel`.
 
         Raises LostOwnership also when people deleted that message before: the reply is taken back.
         """
         ...
 
-    async def removed(self, fence: Fence, page: int) -> None:
+    async def record_removed(self, fence: Fence, page: int) -> None:
         """A page that is no longer needed was removed from the platform."""
         ...
 
@@ -107,7 +107,7 @@ class Store(Protocol):
         """Open the newest turn again, in place: AGAIN, or BUSY, OLDER (not that one), UNKNOWN."""
         ...
 
-    async def go_on(
+    async def continue_reply(
         self,
         key: ConversationKey,
         turn: int | None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from bot.domain.turns import LONE_FROM, SUSPECT, Death, Fence, Suspect
+from bot.domain.turns import LONE_DEATHS_FROM, SUSPECT_DEATHS, Death, Fence, Suspect
 
 
 def begin(db: sqlite3.Connection) -> Death | None:
@@ -34,12 +34,12 @@ def _count(db: sqlite3.Connection, running: int) -> None:
     db.execute(
         "UPDATE turns SET lone_deaths = lone_deaths + (:running = 1 AND deaths >= :from),"
         " deaths = deaths + 1 WHERE state <> 'done' AND held = 1",
-        {"running": running, "from": LONE_FROM},
+        {"running": running, "from": LONE_DEATHS_FROM},
     )
 
 
-def leave(db: sqlite3.Connection) -> None:
-    """See `Store.leave`."""
+def record_shutdown(db: sqlite3.Connection) -> None:
+    """See `Store.record_shutdown`."""
     _release(db)
     db.execute("UPDATE process SET alive = 0")
 
@@ -61,6 +61,6 @@ def suspects(db: sqlite3.Connection) -> list[Suspect]:
     found = db.execute(
         "SELECT conversation_id, id, deaths, lone_deaths FROM turns"
         " WHERE state <> 'done' AND (deaths >= ? OR lone_deaths > 0) ORDER BY id",
-        (SUSPECT,),
+        (SUSPECT_DEATHS,),
     )
     return [Suspect(*row) for row in found]

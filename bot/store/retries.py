@@ -31,7 +31,7 @@ def reopen(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> Ch
     return Change(Effect.REOPENED, row["conversation_id"], row["id"])
 
 
-def go_on(
+def continue_reply(
     db: sqlite3.Connection,
     key: ConversationKey,
     turn: int | None,
@@ -39,7 +39,7 @@ def go_on(
     text: str,
     now: float,
 ) -> Change:
-    """See `Store.go_on`. `now` is in Unix seconds."""
+    """See `Store.continue_reply`. `now` is in Unix seconds."""
     row = _target(db, key, turn)
     refused = _refused(db, row)
     if refused is not None or row is None:

@@ -88,7 +88,7 @@ class SqliteStore:
             yield self
         finally:
             with suppress(StoreUnavailable):
-                await self.leave()
+                await self.record_shutdown()
 
     async def _begin(self) -> None:
         """Count the death of the process before, once: at the latest when a turn is claimed.
@@ -128,18 +128,18 @@ class SqliteStore:
         """See the port."""
         await self._write(partial(process.hold, fence=fence, held=held))
 
-    async def leave(self) -> None:
+    async def record_shutdown(self) -> None:
         """See the port."""
-        await self._write(process.leave)
+        await self._write(process.record_shutdown)
 
-    async def intend(self, fence: Fence, page: int) -> None:
+    async def record_intent(self, fence: Fence, page: int) -> None:
         """See the port."""
-        await self._write(partial(turns.intend, fence=fence, page=page))
+        await self._write(partial(turns.record_intent, fence=fence, page=page))
 
-    async def shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
+    async def record_shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
         """See the port."""
         recorded = partial(
-            turns.shown,
+            turns.record_shown,
             fence=fence,
             page=page,
             channel=channel,
@@ -149,9 +149,9 @@ class SqliteStore:
         if not await self._write(recorded):
             raise LostOwnership(f"page {page} of turn {fence.turn} was deleted by people")
 
-    async def removed(self, fence: Fence, page: int) -> None:
+    async def record_removed(self, fence: Fence, page: int) -> None:
         """See the port."""
-        await self._write(partial(turns.removed, fence=fence, page=page))
+        await self._write(partial(turns.record_removed, fence=fence, page=page))
 
     async def conclude(self, fence: Fence, result: TurnResult) -> None:
         """See the port."""
@@ -186,7 +186,7 @@ class SqliteStore:
         change = partial(retries.reopen, key=key, turn=turn)
         return await self._write(recorded(change, source=source, now=self._clock.time()))
 
-    async def go_on(
+    async def continue_reply(
         self,
         key: ConversationKey,
         turn: int | None,
@@ -197,7 +197,9 @@ class SqliteStore:
     ) -> Change:
         """See the port."""
         now = self._clock.time()
-        change = partial(retries.go_on, key=key, turn=turn, author=author, text=text, now=now)
+        change = partial(
+            retries.continue_reply, key=key, turn=turn, author=author, text=text, now=now
+        )
         return await self._write(recorded(change, source=source, now=now))
 
     async def edit(self, source: str, text: str, edited_at: float) -> Change:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Change, Effect
-from bot.domain.turns import LONE_DEATHS, SUSPECT, Claim, Fence, Question, TurnResult
+from bot.domain.turns import MAX_LONE_DEATHS, SUSPECT_DEATHS, Claim, Fence, Question, TurnResult
 from bot.store import edits, rows
 
 
@@ -33,7 +33,7 @@ def claim(db: sqlite3.Connection, conversation: int, now: float) -> Claim | None
             # It is still held where the attempt before failed and did not end the process.
             "UPDATE turns SET attempt = attempt + 1, claimed_at = ?, failures = failures + held,"
             " held = deaths < ? AND lone_deaths = 0 WHERE id = ?",
-            (now, SUSPECT, turn["id"]),
+            (now, SUSPECT_DEATHS, turn["id"]),
         )
     return _claimed(db, turn["id"])
 
@@ -105,8 +105,8 @@ def stop(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> Chan
 
 
 # ── the ledger of pages ───────────────────────────────────────────────────────────────────────
-def intend(db: sqlite3.Connection, fence: Fence, page: int) -> None:
-    """See `Store.intend`. A page that was shown is forgotten: it is about to be another message."""
+def record_intent(db: sqlite3.Connection, fence: Fence, page: int) -> None:
+    """See `Store.record_intent`. Forgets the page's old message: the new post replaces it."""
     _require(db, fence)
     db.execute(
         "INSERT OR REPLACE INTO pages (turn_id, number, state) VALUES (?, ?, 'intended')",
@@ -114,11 +114,12 @@ def intend(db: sqlite3.Connection, fence: Fence, page: int) -> None:
     )
 
 
-def shown(
+def record_shown(
     db: sqlite3.Connection, fence: Fence, page: int, channel: str, message_id: str, now: float
 ) -> bool:
-    """See `Store.shown`. False when people deleted the message before it got here: then the reply
-    is taken back, as if they had done it afterwards, and the fence is stale.
+    """See `Store.record_shown`. Returns False if people have already deleted the message.
+
+    The reply is then taken back, as after any deletion of a page, and the fence is stale.
     """
     place = _require(db, fence)
     source = f"{place['platform']}/{place['workspace']}/{channel}/{message_id}"
@@ -133,8 +134,8 @@ def shown(
     return False
 
 
-def removed(db: sqlite3.Connection, fence: Fence, page: int) -> None:
-    """See `Store.removed`."""
+def record_removed(db: sqlite3.Connection, fence: Fence, page: int) -> None:
+    """See `Store.record_removed`."""
     _require(db, fence)
     db.execute("DELETE FROM pages WHERE turn_id = ? AND number = ?", (fence.turn, page))
 
@@ -216,7 +217,7 @@ def finish(db: sqlite3.Connection, fence: Fence, now: float) -> None:
         " deaths = iif(lone_deaths < :most, 0, deaths),"
         " lone_deaths = iif(lone_deaths < :most, 0, :most - 1)"
         " WHERE id = :turn AND attempt = :attempt AND state = 'concluded'",
-        {"now": now, "most": LONE_DEATHS, "turn": fence.turn, "attempt": fence.attempt},
+        {"now": now, "most": MAX_LONE_DEATHS, "turn": fence.turn, "attempt": fence.attempt},
     ).rowcount
     if not ended:
         raise _lost(fence)

@@ -12,7 +12,7 @@ from bot.domain.errors import ContentRefused, ModelError
 from bot.domain.failures import FailureReason
 from bot.domain.model import Delta, Usage
 from bot.domain.replies import Control
-from bot.domain.turns import LONE_DEATHS, Claim, Outcome, TurnResult
+from bot.domain.turns import MAX_LONE_DEATHS, Claim, Outcome, TurnResult
 from bot.replies.markdown.mend import close_open
 from bot.turns.reasoning import Thoughts, parted
 
@@ -100,7 +100,7 @@ def without_model(claim: Claim, draft: Draft) -> TurnResult | None:
         return draft.conclude(Outcome.STOPPED, texts.QUESTION_DELETED)
     if claim.stopping:
         return draft.conclude(Outcome.STOPPED, texts.STOPPED)
-    if claim.lone_deaths >= LONE_DEATHS:
+    if claim.lone_deaths >= MAX_LONE_DEATHS:
         return draft.conclude(Outcome.FAILED, texts.GAVE_UP, FailureReason.ENDS_PROCESS)
     if claim.failures >= MAX_FAILURES:
         return draft.conclude(Outcome.FAILED, texts.GAVE_UP, FailureReason.TOO_MANY_ATTEMPTS)
@@ -152,7 +152,7 @@ def showable(claim: Claim, conclusion: TurnResult) -> TurnResult:
 
     The answer stays in the history, and may be asked for once more.
     """
-    fails = claim.failures >= MAX_SHOWINGS or claim.lone_deaths >= LONE_DEATHS
+    fails = claim.failures >= MAX_SHOWINGS or claim.lone_deaths >= MAX_LONE_DEATHS
     if not fails or claim.result is None or not conclusion.display:
         return conclusion
     return replace(conclusion, display=texts.note(texts.NOT_SHOWN))

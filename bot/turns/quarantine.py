@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from bot.domain.turns import LONE_DEATHS, SUSPECT, Claim, Suspect
+from bot.domain.turns import MAX_LONE_DEATHS, SUSPECT_DEATHS, Claim, Suspect
 from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
@@ -86,7 +86,7 @@ class Quarantine:
         if _is_prime(suspect):
             async with self._examined_alone(suspect):
                 yield True
-        elif claim.deaths < SUSPECT or claim.lone_deaths >= LONE_DEATHS:
+        elif claim.deaths < SUSPECT_DEATHS or claim.lone_deaths >= MAX_LONE_DEATHS:
             self._pass(conversation)
             yield False
         else:
@@ -213,7 +213,7 @@ class _HeldBack:
 
 
 def _is_prime(suspect: Suspect) -> bool:
-    return suspect.lone_deaths < LONE_DEATHS and (
+    return suspect.lone_deaths < MAX_LONE_DEATHS and (
         suspect.deaths >= PRIME or suspect.lone_deaths > 0
     )
 

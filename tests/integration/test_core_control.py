@@ -481,7 +481,7 @@ async def test_deletion_that_overtakes_the_ledger_ends_the_turn(world: World) ->
             deleted.set()
         await stored(*page, **place)  # type: ignore[arg-type]
 
-    world.store.shown = slowly  # type: ignore[method-assign]
+    world.store.record_shown = slowly  # type: ignore[method-assign]
     says(world, "As far as", " this")
     await begun(world)
     await world.idle()

@@ -31,9 +31,9 @@ from tests.support.store_kit import (
 
 CUT = replace(ANSWER, outcome=Outcome.CUT_OFF)
 STEPS: dict[str, Callable[[SqliteStore, Fence], Awaitable[None]]] = {
-    "intend": lambda store, fence: store.intend(fence, 0),
-    "shown": lambda store, fence: store.shown(fence, 0, channel="c1", message_id="r9"),
-    "removed": lambda store, fence: store.removed(fence, 0),
+    "intend": lambda store, fence: store.record_intent(fence, 0),
+    "shown": lambda store, fence: store.record_shown(fence, 0, channel="c1", message_id="r9"),
+    "removed": lambda store, fence: store.record_removed(fence, 0),
     "conclude": lambda store, fence: store.conclude(fence, ANSWER),
     "finish": lambda store, fence: store.finish(fence),
 }
@@ -158,7 +158,7 @@ async def test_what_was_reset_is_not_reopened(store: SqliteStore) -> None:
 async def test_going_on_asks_below_the_last_page(store: SqliteStore) -> None:
     await store.accept(said(1, "q1", route={"way": "here"}))
     await answered(store, 1, CUT)
-    change = await store.go_on(key(), 1, BEN, "Go on.")
+    change = await store.continue_reply(key(), 1, BEN, "Go on.")
     assert change == Change(Effect.REOPENED, 1, 2)
     claim = await claimed(store, 1)
     (question,) = claim.questions
@@ -169,25 +169,25 @@ async def test_going_on_asks_below_the_last_page(store: SqliteStore) -> None:
 
 async def test_going_on_twice_asks_once(store: SqliteStore, path: Path) -> None:
     await asked_and_answered(store, 1)
-    assert (await store.go_on(key(), 1, ANN, "Go on.")).effect is Effect.REOPENED
-    assert (await store.go_on(key(), 1, ANN, "Go on.")).effect is Effect.SUPERSEDED
-    assert (await store.go_on(key(), None, ANN, "Go on.")).effect is Effect.BUSY
+    assert (await store.continue_reply(key(), 1, ANN, "Go on.")).effect is Effect.REOPENED
+    assert (await store.continue_reply(key(), 1, ANN, "Go on.")).effect is Effect.SUPERSEDED
+    assert (await store.continue_reply(key(), None, ANN, "Go on.")).effect is Effect.BUSY
     await answered(store, 1)
-    assert (await store.go_on(key(), 1, ANN, "Go on.")).effect is Effect.SUPERSEDED
+    assert (await store.continue_reply(key(), 1, ANN, "Go on.")).effect is Effect.SUPERSEDED
     assert look(path, "SELECT count(*) FROM messages WHERE content = 'Go on.'") == [(1,)]
-    assert (await store.go_on(key(), None, ANN, "Go on.")).effect is Effect.REOPENED
+    assert (await store.continue_reply(key(), None, ANN, "Go on.")).effect is Effect.REOPENED
 
 
 async def test_where_nothing_was_said_there_is_nothing_to_go_on_from(store: SqliteStore) -> None:
-    assert (await store.go_on(key(), None, ANN, "Go on.")).effect is Effect.UNKNOWN
+    assert (await store.continue_reply(key(), None, ANN, "Go on.")).effect is Effect.UNKNOWN
     await store.accept(said(1))
     await answered(store, 1, replace(ANSWER, outcome=Outcome.FAILED, content=""))
-    assert (await store.go_on(key(), None, ANN, "Go on.")).effect is Effect.UNKNOWN
+    assert (await store.continue_reply(key(), None, ANN, "Go on.")).effect is Effect.UNKNOWN
 
 
 async def test_what_people_say_next_comes_after_going_on(store: SqliteStore) -> None:
     await asked_and_answered(store, 1)
-    await store.go_on(key(), None, ANN, "Go on.")
+    await store.continue_reply(key(), None, ANN, "Go on.")
     await store.accept(said(5, "q5"))
     assert [q.text for q in (await claimed(store, 1)).questions] == ["Go on.", "q5"]
 
@@ -215,7 +215,7 @@ async def test_edit_of_the_newest_turns_question_opens_it_again(
 ) -> None:
     await store.accept(said(1, "q1"))
     claim = await claimed(store, 1)
-    await store.shown(claim.fence, 0, channel="c1", message_id="r1")
+    await store.record_shown(claim.fence, 0, channel="c1", message_id="r1")
     if state != "running":
         await store.conclude(claim.fence, ANSWER)
     if state == "done":
@@ -381,7 +381,7 @@ async def test_reply_goes_with_its_question_where_that_is_set(
     await store.accept(said(1))
     claim = await claimed(store, 1)
     for page in (0, 1):
-        await store.shown(claim.fence, page, channel="c1", message_id=f"r{page}")
+        await store.record_shown(claim.fence, page, channel="c1", message_id=f"r{page}")
     if state != "running":
         await store.conclude(claim.fence, ANSWER)
     if state == "done":
@@ -393,7 +393,7 @@ async def test_reply_goes_with_its_question_where_that_is_set(
     assert (taken.result.display, taken.result.content) == ("", "")
     assert [page.message_id for page in taken.pages] == ["r0", "r1"]
     for page in (1, 0):
-        await store.removed(taken.fence, page)
+        await store.record_removed(taken.fence, page)
     await store.finish(taken.fence)
     assert await history(store) == []
     assert look(path, "SELECT content, display FROM turns") == [("", "")]
@@ -423,7 +423,7 @@ async def test_deleted_page_of_several_takes_the_others_too(store: SqliteStore) 
     await store.accept(said(1))
     claim = await claimed(store, 1)
     for page in range(3):
-        await store.shown(claim.fence, page, channel="c1", message_id=f"r{page}")
+        await store.record_shown(claim.fence, page, channel="c1", message_id=f"r{page}")
     await store.conclude(claim.fence, ANSWER)
     await store.finish(claim.fence)
     assert (await store.erase("sim/w1/c1/r1", with_reply=False)).effect is Effect.REOPENED
@@ -433,7 +433,7 @@ async def test_deleted_page_of_several_takes_the_others_too(store: SqliteStore) 
 async def test_page_deleted_while_the_reply_is_written_ends_the_turn(store: SqliteStore) -> None:
     await store.accept(said(1))
     claim = await claimed(store, 1)
-    await store.shown(claim.fence, 0, channel="c1", message_id="r0")
+    await store.record_shown(claim.fence, 0, channel="c1", message_id="r0")
     assert (await store.erase("sim/w1/c1/r0", with_reply=False)).effect is Effect.REOPENED
     await all_refused(store, claim.fence)
     taken = await claimed(store, 1)

@@ -152,7 +152,7 @@ async def test_deleting_takes_everything_and_ends_the_running_turn(world: World)
     number = record.conversation.id
     await world.store.accept(said(1, where=record.conversation.key))
     claim = await claimed(world.store, number)
-    await world.store.intend(claim.fence, 0)
+    await world.store.record_intent(claim.fence, 0)
     assert await world.library.delete(record.uid, MINE) == number
     assert world.interrupted == [number]
     with pytest.raises(LostOwnership):

@@ -74,8 +74,8 @@ async def test_a_conversation_is_found_by_a_persons_message_and_by_a_page(
     await store.accept(said(1), [said(0, "before")])
     await store.accept(said(2, where=key("t2")))
     claim = await claimed(store, 2)
-    await store.intend(claim.fence, 0)
-    await store.shown(claim.fence, 0, channel="thread/9", message_id="r1")
+    await store.record_intent(claim.fence, 0)
+    await store.record_shown(claim.fence, 0, channel="thread/9", message_id="r1")
     sources = ("m0", "m1", "m2")
     found = [await store.conversation_of(f"sim/w1/c1/{source}") for source in sources]
     assert [conversation and conversation.id for conversation in found] == [1, 1, 2]
@@ -83,7 +83,7 @@ async def test_a_conversation_is_found_by_a_persons_message_and_by_a_page(
     assert page is not None
     assert page.key == key("t2")
     assert await store.conversation_of("other/w1/c1/m1") is None
-    await store.removed(claim.fence, 0)
+    await store.record_removed(claim.fence, 0)
     assert await store.conversation_of("sim/w1/thread/9/r1") is None
 
 
@@ -91,7 +91,7 @@ async def test_a_page_that_a_later_turn_took_over_is_that_turns(store: SqliteSto
     for number in (1, 2):
         await store.accept(said(number, where=key(f"t{number}")))
         fence = (await claimed(store, number)).fence
-        await store.shown(fence, 0, channel="c1", message_id="r1")
+        await store.record_shown(fence, 0, channel="c1", message_id="r1")
     found = await store.conversation_of("sim/w1/c1/r1")
     assert found is not None
     assert found.id == 2
@@ -204,9 +204,9 @@ def _use_everything(db: sqlite3.Connection) -> None:
     assert claim is not None
     turns.claim(db, 1, 1.0)
     fence = turns.Fence(1, 2)
-    turns.intend(db, fence, 0)
-    turns.shown(db, fence, 0, "c1", "r1", 1.0)
-    turns.removed(db, fence, 0)
+    turns.record_intent(db, fence, 0)
+    turns.record_shown(db, fence, 0, "c1", "r1", 1.0)
+    turns.record_removed(db, fence, 0)
     turns.conclude(db, fence, ANSWER, 1.0)
     turns.finish(db, fence, 1.0)
     accept(db, said(3), (), SystemClock().time())

@@ -18,9 +18,9 @@ from bot.store.sqlite import SqliteStore
 from tests.support.store_kit import ANSWER, BEN, answered, claimed, judge, key, look, opened, said
 
 STEPS: dict[str, Callable[[SqliteStore, Fence], Awaitable[None]]] = {
-    "intend": lambda store, fence: store.intend(fence, 0),
-    "shown": lambda store, fence: store.shown(fence, 0, channel="c1", message_id="r9"),
-    "removed": lambda store, fence: store.removed(fence, 0),
+    "intend": lambda store, fence: store.record_intent(fence, 0),
+    "shown": lambda store, fence: store.record_shown(fence, 0, channel="c1", message_id="r9"),
+    "removed": lambda store, fence: store.record_removed(fence, 0),
     "conclude": lambda store, fence: store.conclude(fence, ANSWER),
     "finish": lambda store, fence: store.finish(fence),
 }
@@ -107,9 +107,9 @@ async def test_a_new_attempt_finds_what_the_earlier_ones_did(path: Path) -> None
     async with opened(path) as store:
         await store.accept(said(1))
         first = await claimed(store, 1)
-        await store.intend(first.fence, 0)
-        await store.shown(first.fence, 0, channel="c1", message_id="r1")
-        await store.intend(first.fence, 1)
+        await store.record_intent(first.fence, 0)
+        await store.record_shown(first.fence, 0, channel="c1", message_id="r1")
+        await store.record_intent(first.fence, 1)
         await store.accept(said(2))
     async with opened(path) as store:
         assert await store.unfinished("sim") == [1]
@@ -140,7 +140,7 @@ async def test_a_concluded_turn_is_claimed_with_its_conclusion(path: Path) -> No
 async def test_a_stale_attempt_changes_nothing(store: SqliteStore, path: Path, step: str) -> None:
     await store.accept(said(1))
     stale = (await claimed(store, 1)).fence
-    await store.shown(stale, 0, channel="c1", message_id="r1")
+    await store.record_shown(stale, 0, channel="c1", message_id="r1")
     if step == "finish":
         await store.conclude(stale, ANSWER)
     await claimed(store, 1)
@@ -186,11 +186,11 @@ async def test_pages_are_shown_and_removed_also_after_the_conclusion(store: Sqli
     await store.accept(said(1))
     fence = (await claimed(store, 1)).fence
     await store.conclude(fence, ANSWER)
-    await store.intend(fence, 0)
-    await store.shown(fence, 0, channel="c1", message_id="r1")
-    await store.shown(fence, 1, channel="c2", message_id="r2")  # found again, never intended
-    await store.removed(fence, 0)
-    await store.removed(fence, 7)  # was not there
+    await store.record_intent(fence, 0)
+    await store.record_shown(fence, 0, channel="c1", message_id="r1")
+    await store.record_shown(fence, 1, channel="c2", message_id="r2")  # found again, never intended
+    await store.record_removed(fence, 0)
+    await store.record_removed(fence, 7)  # was not there
     claim = await claimed(store, 1)
     assert claim.pages == (PageRecord(1, "r2", "c2"),)
 
@@ -201,8 +201,8 @@ async def test_a_page_that_is_posted_anew_is_only_intended_until_it_is_shown(
     """Its old message is gone: a crash now must look for the new one."""
     await store.accept(said(1))
     fence = (await claimed(store, 1)).fence
-    await store.shown(fence, 0, channel="c1", message_id="r1")
-    await store.intend(fence, 0)
+    await store.record_shown(fence, 0, channel="c1", message_id="r1")
+    await store.record_intent(fence, 0)
     assert await store.conversation_of("sim/w1/c1/r1") is None
     claim = await claimed(store, 1)
     assert claim.pages == (PageRecord(0, None),)

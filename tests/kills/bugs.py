@@ -22,7 +22,7 @@ def no_intent() -> None:
     async def intend(self: Any, fence: Any, page: int) -> None:
         del self, fence, page
 
-    SqliteStore.intend = intend  # type: ignore[method-assign]
+    SqliteStore.record_intent = intend  # type: ignore[method-assign]
 
 
 def acknowledge_first() -> None:
@@ -86,7 +86,7 @@ def two_attempts() -> None:
     from bot.store.sqlite import SqliteStore
     from bot.turns.scheduler import Interrupt, Scheduler
 
-    run, shown, conclude = Scheduler._run, SqliteStore.shown, SqliteStore.conclude
+    run, shown, conclude = Scheduler._run, SqliteStore.record_shown, SqliteStore.conclude
     first_page: dict[int, asyncio.Event] = {}
     second_ends: dict[int, asyncio.Event] = {}
 
@@ -123,7 +123,7 @@ def two_attempts() -> None:
             second_ends[claim.fence.turn].set()
 
     Scheduler._run = twice  # type: ignore[method-assign]
-    SqliteStore.shown = noting  # type: ignore[method-assign]
+    SqliteStore.record_shown = noting  # type: ignore[method-assign]
     SqliteStore.conclude = together  # type: ignore[method-assign]
 
 

@@ -84,8 +84,8 @@ async def answered(
 ) -> Claim:
     """A whole turn, or what an earlier attempt left of it, to its end, shown on one page."""
     claim = await claimed(store, conversation)
-    await store.intend(claim.fence, 0)
-    await store.shown(claim.fence, 0, channel="c1", message_id=f"r{claim.fence.turn}")
+    await store.record_intent(claim.fence, 0)
+    await store.record_shown(claim.fence, 0, channel="c1", message_id=f"r{claim.fence.turn}")
     if claim.result is None:
         await store.conclude(claim.fence, result)
     await store.finish(claim.fence)
@@ -166,9 +166,9 @@ async def _talk(path: Path) -> None:
         await answered(store, done.conversation)
         await store.accept(said(3, "and?", address=Address.FOLLOW_UP, author=BEN))
         running = await claimed(store, done.conversation)
-        await store.intend(running.fence, 0)
-        await store.shown(running.fence, 0, channel="c1", message_id="r3")
-        await store.intend(running.fence, 1)
+        await store.record_intent(running.fence, 0)
+        await store.record_shown(running.fence, 0, channel="c1", message_id="r3")
+        await store.record_intent(running.fence, 1)
         await store.accept(said(4, "well?", address=Address.FOLLOW_UP))
         over = await store.accept(said(5, where=key("t2")))
         concluded = await claimed(store, over.conversation)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import LostOwnership, StoreUnavailable
-from bot.domain.turns import LONE_DEATHS, Claim, Death, Outcome, TurnResult
+from bot.domain.turns import MAX_LONE_DEATHS, Claim, Death, Outcome, TurnResult
 from bot.store import process
 from bot.store.sqlite import SqliteStore
 from bot.turns.scheduler import Interrupt, Scheduler
@@ -84,7 +84,7 @@ class Machine:
                 yield store, scheduler
             finally:
                 if scheduler.busy:
-                    store.leave = _nothing  # type: ignore[method-assign]
+                    store.record_shutdown = _nothing  # type: ignore[method-assign]
                     self.deaths += 1
                     await scheduler.drain(0)
 
@@ -100,7 +100,7 @@ class Machine:
 
     async def _work(self, store: SqliteStore, claim: Claim, _interrupt: Interrupt) -> None:
         thread = claim.conversation.key.thread
-        given_up = claim.lone_deaths >= LONE_DEATHS
+        given_up = claim.lone_deaths >= MAX_LONE_DEATHS
         self._running.add(thread)
         if claim.deaths and not given_up:
             self.most_beside = max(self.most_beside, len(self._running))
@@ -239,7 +239,7 @@ async def test_a_process_that_was_told_to_end_did_not_die(machine: Machine) -> N
     for _ in range(9):
         async with machine.life() as (store, _):
             await CLOCK.sleep(1.0)
-            await store.leave()
+            await store.record_shutdown()
     assert look(machine.path, "SELECT DISTINCT deaths, failures, held FROM turns") == [(0, 0, 0)]
     await machine.lives_until_done(most=9)
     assert look(machine.path, OUTCOMES) == [("answered", 2)]
@@ -280,5 +280,5 @@ async def test_deaths_count_though_the_disk_was_full_at_every_start(
             claim, _ = await asyncio.gather(store.claim(1), store.claim(2))
             assert claim is not None
             assert (claim.failures, claim.deaths) == (0, number)
-            store.leave = _nothing  # type: ignore[method-assign]
+            store.record_shutdown = _nothing  # type: ignore[method-assign]
             await store.hold(claim.fence)

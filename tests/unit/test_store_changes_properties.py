@@ -57,7 +57,7 @@ class Random:
             "erase with reply": lambda n: edits.erase(db, said(n).source, True, now),
             "erase page": lambda n: edits.erase(db, f"sim/w1/c1/r{n}", False, now),
             "reopen": lambda: self.asked_again(retries.reopen(db, key(), None).effect),
-            "go on": lambda: retries.go_on(db, key(), None, ANN, "Go on.", now),
+            "go on": lambda: retries.continue_reply(db, key(), None, ANN, "Go on.", now),
             "reset": lambda: conversations.reset(db, key(), now),
             "undo": lambda: conversations.undo_reset(db, key(), None, now),
             "claim": self.take,
@@ -76,9 +76,9 @@ class Random:
     def show(self) -> None:
         if self.claim is not None:
             page = int(self.now) % 2
-            turns.intend(self.db, self.claim.fence, page)
+            turns.record_intent(self.db, self.claim.fence, page)
             message = f"r{int(self.now) % 8}"
-            if not turns.shown(self.db, self.claim.fence, page, "c1", message, self.now):
+            if not turns.record_shown(self.db, self.claim.fence, page, "c1", message, self.now):
                 self.claim = None  # people deleted it before: the reply was taken back
 
     def conclude(self) -> None:

@@ -163,13 +163,13 @@ class Transitions(RuleBasedStateMachine):
         held = self.pick_held(data)[1]
         fence, message = Fence(held.turn, held.attempt), f"r{len(self.stale)}"
         if step == "intend":
-            self.run(lambda: turns.intend(self.db, fence, page))
+            self.run(lambda: turns.record_intent(self.db, fence, page))
             held.pages[page] = None
         elif step == "show":
-            self.run(lambda: turns.shown(self.db, fence, page, "c1", message, 1.0))
+            self.run(lambda: turns.record_shown(self.db, fence, page, "c1", message, 1.0))
             held.pages[page] = message
         else:
-            self.run(lambda: turns.removed(self.db, fence, page))
+            self.run(lambda: turns.record_removed(self.db, fence, page))
             held.pages.pop(page, None)
 
     @precondition(lambda self: any(thread.held for thread in self.threads.values()))
@@ -203,9 +203,9 @@ class Transitions(RuleBasedStateMachine):
     def come_too_late(self, data: st.DataObject) -> None:
         fence = data.draw(st.sampled_from(self.stale))
         late: list[Callable[[], object]] = [
-            lambda: turns.intend(self.db, fence, 0),
-            lambda: turns.shown(self.db, fence, 0, "c1", "late", 1.0),
-            lambda: turns.removed(self.db, fence, 0),
+            lambda: turns.record_intent(self.db, fence, 0),
+            lambda: turns.record_shown(self.db, fence, 0, "c1", "late", 1.0),
+            lambda: turns.record_removed(self.db, fence, 0),
             lambda: turns.conclude(self.db, fence, TurnResult(Outcome.FAILED, "x", "x"), 1.0),
             lambda: turns.finish(self.db, fence, 1.0),
         ]
