@@ -30,7 +30,7 @@ from bot.common.retry import retry_while_unavailable
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import Gone, PlatformError
 from bot.domain.inbox import Address, Incoming
-from bot.ports.inbox import Inbox
+from bot.ports.inbox import MessageInbox
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -51,7 +51,7 @@ class EditListener:
         self,
         *,
         wire: RestApi,
-        inbox: Inbox,
+        inbox: MessageInbox,
         place: Callable[[object], Awaitable[ChannelContext | None]],
         understood: Callable[
             [discord.Message, ChannelContext, Address | None], Awaitable[Incoming | None]

@@ -25,7 +25,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Limit, Pace, Priority
 from bot.ports.clock import Clock
-from bot.ports.inbox import Inbox
+from bot.ports.inbox import CommandInbox
 from bot.ports.platform import Grants
 
 log = structlog.stdlib.get_logger(__name__)
@@ -184,7 +184,7 @@ class RestApi:
     def __init__(self, *, grants: Grants, clock: Clock, waits: Waits | None = None) -> None:
         self.grants, self.clock = grants, clock
         self.waits = waits or Waits()
-        self.inbox: Inbox | None = None
+        self.inbox: CommandInbox | None = None
         # Ids we deleted; Discord sends delete events for these too.
         self.own_deletions: LRUCache[str, bool] = LRUCache(MOST_REMEMBERED)
         # Channels that refused a file.
@@ -197,7 +197,7 @@ class RestApi:
         self._client: discord.Client | None = None
         self._logged_in = asyncio.Event()
 
-    def connect(self, client: discord.Client, inbox: Inbox) -> None:
+    def connect(self, client: discord.Client, inbox: CommandInbox) -> None:
         """`client` has logged in: its REST works from now on."""
         self._client, self.inbox = client, inbox
         self._logged_in.set()

@@ -18,7 +18,7 @@ from bot.domain import texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Choice, Command, CommandReply
-from bot.ports.inbox import Inbox
+from bot.ports.inbox import CommandInbox
 
 RESET, MODEL, HELP = "reset", "model", "help"
 SLASHES = (RESET, MODEL, HELP)
@@ -121,7 +121,7 @@ def _name(user: Payload) -> str:
 class Commands:
     """Carries uses out through the inbox. `models` are the names that people may choose."""
 
-    def __init__(self, *, inbox: Inbox, workspace: Workspace, models: Sequence[str]) -> None:
+    def __init__(self, *, inbox: CommandInbox, workspace: Workspace, models: Sequence[str]) -> None:
         self._inbox, self._workspace, self._models = inbox, workspace, tuple(models)
 
     async def run(self, use: Interaction) -> CommandReply:
