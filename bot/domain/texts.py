@@ -231,6 +231,11 @@ def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
+# ── the HTTP API ──────────────────────────────────────────────────────────────────────────────
+MESSAGE_IN_USE = "This message is being answered right now: wait for the answer, or stop it."
+ROLE_FIXED = "The role of a question or an answer cannot be changed, only its content."
+
+
 # ── /healthz ──────────────────────────────────────────────────────────────────────────────────
 def part_failed(what: str, seconds: float) -> str:
     """A part of the process failed; `what` is the kind of the error, if there was one."""

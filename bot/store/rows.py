@@ -1,6 +1,6 @@
-"""Between rows and values, and the few statements that several transitions share.
+"""Converts rows to values, and has the statements that several transitions share.
 
-Transitions are plain functions of a connection; `bot.store.connection` gives them a transaction.
+Transitions are plain functions of a connection; `bot.store.connection` runs each in a transaction.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from bot.domain.failures import FailureReason
 from bot.domain.model import Usage
 from bot.domain.turns import Outcome, PageRecord, Question, TurnResult
 
-EVERYTHING = 2**63 - 1  # SQLite's largest integer: beyond every position
+EVERYTHING = 2**63 - 1  # SQLite's largest integer: above every position
 
 
 def storable(text: str) -> str:
-    """The text as UTF-8 can hold it.
+    """`text` as valid UTF-8, which SQLite requires.
 
-    JSON may carry halves of a surrogate pair; SQLite takes none. Neighbours are joined, a lone
-    half becomes U+FFFD.
+    JSON may contain lone surrogates: a pair is joined, a single one becomes U+FFFD.
     """
     try:
         text.encode()
@@ -38,7 +37,7 @@ def storable(text: str) -> str:
 
 # ── from rows ─────────────────────────────────────────────────────────────────────────────────
 def conversation_from(row: sqlite3.Row) -> Conversation:
-    """A row of `conversations`."""
+    """From a row of `conversations`."""
     return Conversation(
         id=row["id"],
         key=ConversationKey(row["platform"], row["workspace"], row["channel"], row["thread"]),
@@ -53,19 +52,19 @@ def conversation_from(row: sqlite3.Row) -> Conversation:
 
 
 def author_from(identity: str | None, name: str | None) -> Author | None:
-    """A person, where a row names one."""
+    """The author, if the row has one."""
     return None if identity is None else Author(identity, name or "")
 
 
 def message_from(row: sqlite3.Row) -> Message:
-    """A row with role, content, author_id, author_name, idx, id and created_at."""
+    """From a row of role, content, author_id, author_name, idx, id and created_at."""
     role, content, author_id, author_name, index, identity, created_at = row
     author = author_from(author_id, author_name)
     return Message(Role(role), content, author, index, identity, created_at)
 
 
 def question_from(row: sqlite3.Row) -> Question:
-    """A row of `messages` that is a question."""
+    """From a row of `messages` whose kind is question."""
     return Question(
         id=row["id"],
         channel=row["channel"],
@@ -81,12 +80,12 @@ def question_from(row: sqlite3.Row) -> Question:
 
 
 def page_from(row: sqlite3.Row) -> PageRecord:
-    """A row of `pages`."""
+    """From a row of `pages`."""
     return PageRecord(row["number"], row["message_id"], row["channel"] or "")
 
 
 def result_from(row: sqlite3.Row) -> TurnResult | None:
-    """What a row of `turns` was concluded with; None when it was not yet."""
+    """From a row of `turns`; None if the turn has not ended."""
     if row["outcome"] is None:
         return None
     counted = row["input_tokens"] is not None
@@ -103,7 +102,7 @@ def result_from(row: sqlite3.Row) -> TurnResult | None:
 
 
 def failure_from(stored: str | None) -> FailureReason | None:
-    """Column `turns.error`; a class name that no release uses any more is a failed model."""
+    """From `turns.error`; a class name that only older releases used becomes MODEL_FAILED."""
     if stored is None:
         return None
     try:
@@ -124,7 +123,7 @@ def find(db: sqlite3.Connection, key: ConversationKey) -> sqlite3.Row | None:
 
 
 def bind(db: sqlite3.Connection, conversation: int, *, until: int) -> None:
-    """Give indexes, in the platform's order, to messages up to position `until` that have none."""
+    """Give the messages up to position `until` their indexes, in the platform's order."""
     waiting = db.execute(
         "SELECT id FROM messages WHERE conversation_id = ? AND idx IS NULL AND position <= ?"
         " ORDER BY position, id",
@@ -138,7 +137,7 @@ def bind(db: sqlite3.Connection, conversation: int, *, until: int) -> None:
 
 
 def take(db: sqlite3.Connection, conversation: int, count: int) -> int:
-    """Take the next `count` indexes of a conversation; returns the first of them."""
+    """Reserve the conversation's next `count` indexes; returns the first."""
     (after,) = db.execute(
         "UPDATE conversations SET next_index = next_index + ? WHERE id = ? RETURNING next_index",
         (count, conversation),

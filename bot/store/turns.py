@@ -1,8 +1,8 @@
-"""The transitions of a turn: waiting → running → concluded → done (and back: `bot.store.edits`).
+"""Transitions of a turn: waiting → running → concluded → done (and back: `bot.store.edits`).
 
-Invariants: only the newest attempt moves a turn on (the fence); a claim binds the questions in the
-platform's order and reserves the reply's index at once; a reply is in the history exactly when its
-turn was concluded with content.
+Invariants: only the newest attempt changes a turn (the fence); a claim gives the questions their
+indexes, in the platform's order, and the next index to the reply; the history has a turn's reply if
+and only if the turn was concluded with content.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Change, Effect
 from bot.domain.turns import MAX_LONE_DEATHS, SUSPECT_DEATHS, Claim, Fence, Question, TurnResult
 from bot.store import edits, rows
+from bot.store.commands import record_command
 
 
-def claim(db: sqlite3.Connection, conversation: int, now: float) -> Claim | None:
-    """See `Store.claim`. `now` is in Unix seconds."""
+def claim(db: sqlite3.Connection, now: float, conversation: int) -> Claim | None:
     turn = db.execute(
         "SELECT id, state FROM turns WHERE conversation_id = ? AND state <> 'done'"
         " ORDER BY state = 'waiting', id LIMIT 1",
@@ -30,7 +30,7 @@ def claim(db: sqlite3.Connection, conversation: int, now: float) -> Claim | None
         _start(db, conversation, turn["id"], now)
     else:
         db.execute(
-            # It is still held where the attempt before failed and did not end the process.
+            # A turn that is still held: its last attempt failed without ending the process.
             "UPDATE turns SET attempt = attempt + 1, claimed_at = ?, failures = failures + held,"
             " held = deaths < ? AND lone_deaths = 0 WHERE id = ?",
             (now, SUSPECT_DEATHS, turn["id"]),
@@ -39,7 +39,7 @@ def claim(db: sqlite3.Connection, conversation: int, now: float) -> Claim | None
 
 
 def _start(db: sqlite3.Connection, conversation: int, turn: int, now: float) -> None:
-    """Bind what came up to the last question; what was said after it waits for the next turn."""
+    """Bind all messages up to the last question; later ones wait for the next turn."""
     (last,) = db.execute(
         "SELECT max(position) FROM messages WHERE turn_id = ? AND kind = 'question'", (turn,)
     ).fetchone()
@@ -75,7 +75,7 @@ def _claimed(db: sqlite3.Connection, turn: int) -> Claim:
 
 
 def _questions(db: sqlite3.Connection, turn: sqlite3.Row) -> tuple[Question, ...]:
-    """What the turn answers; once a person asks for an answer again, nothing is late."""
+    """The turn's questions. None counts as late once a person has asked for the turn again."""
     found = db.execute(
         "SELECT * FROM messages WHERE turn_id = ? AND kind = 'question' ORDER BY idx", (turn["id"],)
     )
@@ -92,8 +92,15 @@ def _has_history(db: sqlite3.Connection, turn: sqlite3.Row) -> bool:
     return found.fetchone() is not None
 
 
-def stop(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> Change:
-    """See `Store.stop`."""
+def stop(
+    db: sqlite3.Connection,
+    now: float,
+    key: ConversationKey,
+    turn: int | None,
+    *,
+    source: str = "",
+) -> Change:
+    record_command(db, now, source)
     row = db.execute(
         "UPDATE turns SET stopping = 1 WHERE state = 'running' AND id = coalesce(?, id)"
         " AND conversation_id = (SELECT id FROM conversations"
@@ -115,7 +122,7 @@ def record_intent(db: sqlite3.Connection, fence: Fence, page: int) -> None:
 
 
 def record_shown(
-    db: sqlite3.Connection, fence: Fence, page: int, channel: str, message_id: str, now: float
+    db: sqlite3.Connection, now: float, fence: Fence, page: int, channel: str, message_id: str
 ) -> bool:
     """See `Store.record_shown`. Returns False if people have already deleted the message.
 
@@ -130,18 +137,20 @@ def record_shown(
     )
     if db.execute("SELECT 1 FROM tombstones WHERE source = ?", (source,)).fetchone() is None:
         return True
-    edits.erase(db, source, with_reply=False, now=now)
+    edits.erase(db, now, source, with_reply=False)
     return False
 
 
 def record_removed(db: sqlite3.Connection, fence: Fence, page: int) -> None:
-    """See `Store.record_removed`."""
     _require(db, fence)
     db.execute("DELETE FROM pages WHERE turn_id = ? AND number = ?", (fence.turn, page))
 
 
 def _require(db: sqlite3.Connection, fence: Fence) -> sqlite3.Row:
-    """The conversation's row, if the fence holds its turn; pages may follow the result, too."""
+    """The turn's conversation. Raises LostOwnership if the fence is stale.
+
+    Pages are also posted and removed after the turn was concluded.
+    """
     row: sqlite3.Row | None = db.execute(
         "SELECT platform, workspace FROM turns"
         " JOIN conversations ON conversations.id = turns.conversation_id"
@@ -154,12 +163,11 @@ def _require(db: sqlite3.Connection, fence: Fence) -> sqlite3.Row:
 
 
 def _lost(fence: Fence) -> LostOwnership:
-    return LostOwnership(f"turn {fence.turn} is not attempt {fence.attempt}'s to go on with")
+    return LostOwnership(f"attempt {fence.attempt} no longer holds turn {fence.turn}")
 
 
 # ── the end ───────────────────────────────────────────────────────────────────────────────────
-def conclude(db: sqlite3.Connection, fence: Fence, result: TurnResult, now: float) -> None:
-    """See `Store.conclude`. `now` is in Unix seconds."""
+def conclude(db: sqlite3.Connection, now: float, fence: Fence, result: TurnResult) -> None:
     values = _values(result) | {"turn": fence.turn, "attempt": fence.attempt, "now": now}
     ended = db.execute(
         "UPDATE turns SET state = 'concluded', concluded_at = :now, outcome = :outcome,"
@@ -172,7 +180,7 @@ def conclude(db: sqlite3.Connection, fence: Fence, result: TurnResult, now: floa
     if not ended:
         raise _lost(fence)
     if result.content:
-        _remember(db, values)
+        _insert_reply(db, values)
     db.execute(
         "UPDATE conversations SET updated_at = :now"
         " WHERE id = (SELECT conversation_id FROM turns WHERE id = :turn)",
@@ -195,8 +203,8 @@ def _values(result: TurnResult) -> dict[str, object]:
     }
 
 
-def _remember(db: sqlite3.Connection, values: dict[str, object]) -> None:
-    """The reply takes the index that was reserved for it, in the epoch of its questions."""
+def _insert_reply(db: sqlite3.Connection, values: dict[str, object]) -> None:
+    """Add the reply to the history, at its reserved index and in the epoch of its questions."""
     db.execute(
         "INSERT INTO messages"
         " (conversation_id, turn_id, epoch, idx, role, kind, content, created_at)"
@@ -206,11 +214,11 @@ def _remember(db: sqlite3.Connection, values: dict[str, object]) -> None:
     )
 
 
-def finish(db: sqlite3.Connection, fence: Fence, now: float) -> None:
-    """See `Store.finish`. `now` is in Unix seconds.
+def finish(db: sqlite3.Connection, now: float, fence: Fence) -> None:
+    """See `Store.finish`. Resets the turn's death counts.
 
-    What it came to its end with is forgotten. One that was given up stays a suspect: should people
-    ask for it again, one more death that it is alone with is enough.
+    A turn that was given up stays a suspect: if people ask for it again, it is given up after one
+    more lone death.
     """
     ended = db.execute(
         "UPDATE turns SET state = 'done', finished_at = :now, held = 0,"

@@ -472,7 +472,7 @@ async def test_deleting_a_reply_that_is_being_written_ends_its_turn(world: World
 
 async def test_deletion_that_overtakes_the_ledger_ends_the_turn(world: World) -> None:
     """The message is on the screen, and deleted, before the database knows that it is a page."""
-    stored = world.store.shown
+    stored = world.store.record_shown
     deleted = asyncio.Event()
 
     async def slowly(*page: object, **place: str) -> None:

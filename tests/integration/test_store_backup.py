@@ -140,7 +140,7 @@ def test_a_backup_that_cannot_be_made_says_why_and_leaves_nothing(
         backup(path, tmp_path / "nowhere" / "copy.db")
     with closing(sqlite3.connect(tmp_path / "theirs.db")) as db:
         db.execute("CREATE TABLE theirs (x)")
-    with pytest.raises(MigrationError, match="is a database of another program"):
+    with pytest.raises(MigrationError, match="is another program's database"):
         backup(tmp_path / "theirs.db", copy)
     assert names(copy.parent) == []
 

@@ -16,7 +16,7 @@ from bot.domain.errors import MigrationError, StoreUnavailable
 from bot.domain.health import Health
 from bot.domain.inbox import Receipt
 from bot.store.connection import open_writer
-from bot.store.health import TRY_SECONDS
+from bot.store.health import PROBE_SECONDS
 from bot.store.integrity import check_at_start
 from bot.store.sqlite import SqliteStore
 from tests.support.clock import ManualClock
@@ -98,7 +98,7 @@ async def test_a_damaged_page_is_said_by_what_needs_it(path: Path) -> None:
             await store.history(1, epoch=1, before=60, limit=20)
         with pytest.raises(StoreUnavailable, match="is damaged"):
             await store.accept(said(99))
-        clock.jump(2 * TRY_SECONDS)
+        clock.jump(2 * PROBE_SECONDS)
         await store.record_command("sim/w1/c1/m100")  # that this could be written heals nothing
         assert "is damaged" in store.health().details["trouble"]
 
@@ -128,7 +128,7 @@ async def test_looking_for_damage_ends_in_time(path: Path) -> None:
         check_at_start(path, seconds=0)
         check_at_start(path, seconds=60)
     assert [line["event"] for line in lines] == [
-        "the database is too large to be checked at a start; a backup checks it"
+        "the database is too large to check at start; backups check it completely"
     ]
 
 
@@ -161,11 +161,11 @@ async def test_health_says_what_is_wrong_and_notices_by_itself_when_it_is_over(p
                     await store.accept(said(number))
             trouble = "The database is locked by another program: close what else has it open."
             assert store.health() == Health(ok=False, details={"trouble": trouble})
-            await clock.advance(TRY_SECONDS)
+            await clock.advance(PROBE_SECONDS)
             await asyncio.sleep(0.1)  # on another thread it meets the lock once more
             other.execute("ROLLBACK")
             assert not store.health().ok
-            await clock.advance(2 * TRY_SECONDS)
+            await clock.advance(2 * PROBE_SECONDS)
             await _until(lambda: store.health().ok)
         assert [line["event"] for line in lines] == [
             "the database fails",
@@ -187,7 +187,7 @@ async def test_a_disk_that_takes_some_things_and_not_others_is_not_well(path: Pa
                 await store.record_command(f"y{number}")
                 assert not store.health().ok
                 clock.jump(1.0)
-            clock.jump(TRY_SECONDS)
+            clock.jump(PROBE_SECONDS)
             await store.record_command("z")
             assert store.health().ok
         assert len(lines) == 2
@@ -231,7 +231,7 @@ async def test_what_is_no_database_is_not_opened_and_leaves_nothing_behind(
 async def test_a_database_of_another_program_is_not_opened(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE theirs (x)")
-    with pytest.raises(MigrationError, match="is a database of another program"):
+    with pytest.raises(MigrationError, match="is another program's database"):
         async with opened(path):
             pass
 

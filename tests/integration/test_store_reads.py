@@ -14,9 +14,8 @@ import pytest
 from bot.common.clock import SystemClock
 from bot.domain.errors import CommandDone
 from bot.domain.inbox import Address, Watermark
-from bot.store import conversations, queries, turns, watermarks
-from bot.store.accept import accept
-from bot.store.conversations import COMMAND_SECONDS
+from bot.store import commands, conversations, messages, queries, turns, watermarks
+from bot.store.commands import COMMAND_SECONDS
 from bot.store.migrate import migrate
 from bot.store.sqlite import SqliteStore
 from tests.support.clock import ManualClock
@@ -198,22 +197,22 @@ def test_every_statement_is_a_look_up_in_an_index(tmp_path: Path) -> None:
 
 
 def _use_everything(db: sqlite3.Connection) -> None:
-    accept(db, said(1), [said(0)], 1.0)
-    accept(db, said(2, address=Address.ASIDE), (), 1.0)
-    claim = turns.claim(db, 1, 1.0)
+    messages.accept(db, 1.0, said(1), [said(0)])
+    messages.accept(db, 1.0, said(2, address=Address.ASIDE))
+    claim = turns.claim(db, 1.0, 1)
     assert claim is not None
-    turns.claim(db, 1, 1.0)
+    turns.claim(db, 1.0, 1)
     fence = turns.Fence(1, 2)
     turns.record_intent(db, fence, 0)
-    turns.record_shown(db, fence, 0, "c1", "r1", 1.0)
+    turns.record_shown(db, 1.0, fence, 0, "c1", "r1")
     turns.record_removed(db, fence, 0)
-    turns.conclude(db, fence, ANSWER, 1.0)
-    turns.finish(db, fence, 1.0)
-    accept(db, said(3), (), SystemClock().time())
-    conversations.reset(db, key(), 1.0)
-    conversations.choose_model(db, key(), "m", 1.0)
-    conversations.record_command(db, "s", 1.0)
-    turns.stop(db, key(), None)
+    turns.conclude(db, 1.0, fence, ANSWER)
+    turns.finish(db, 1.0, fence)
+    messages.accept(db, SystemClock().time(), said(3))
+    conversations.reset(db, 1.0, key())
+    conversations.choose_model(db, 1.0, key(), "m")
+    commands.record_command(db, 1.0, "s")
+    turns.stop(db, 1.0, key(), None)
     queries.unfinished(db, "sim")
     queries.history(db, 1, 1, 9, 20)
     queries.find(db, key())

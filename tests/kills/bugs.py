@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,7 @@ def two_attempts() -> None:
 def forget_the_fence() -> None:
     """Two attempts at a turn, and the store lets both write whatever and whenever they like."""
     from bot.store import turns
+    from bot.store.sqlite import SqliteStore
 
     two_attempts()
 
@@ -142,15 +143,15 @@ def forget_the_fence() -> None:
 
     turns._require = anybody
     for name in ("conclude", "finish"):
-        setattr(turns, name, _without_complaint(getattr(turns, name)))
+        setattr(SqliteStore, name, _without_complaint(getattr(SqliteStore, name)))
 
 
-def _without_complaint(transition: Callable[..., None]) -> Callable[..., None]:
+def _without_complaint(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     from bot.domain.errors import LostOwnership
 
-    def quietly(*arguments: Any, **values: Any) -> None:
+    async def quietly(*arguments: Any, **values: Any) -> None:
         with contextlib.suppress(LostOwnership):
-            transition(*arguments, **values)
+            await method(*arguments, **values)
 
     return quietly
 

@@ -138,8 +138,8 @@ def test_a_table_that_others_refer_to_can_be_rebuilt(path: Path, directory: Path
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        (("0003_gap.sql",), "0003_gap stands where 0002 belongs"),
-        (("0001_twice.sql",), "0001_twice stands where 0002 belongs"),
+        (("0003_gap.sql",), "0003_gap is where 0002 belongs"),
+        (("0001_twice.sql",), "0001_twice is where 0002 belongs"),
         (("2_short.sql",), "is not named like"),
         (("0002-dash.sql",), "is not named like"),
     ],
@@ -167,7 +167,7 @@ def test_a_changed_old_file_is_refused(path: Path, directory: Path) -> None:
     (directory / "0002_second.sql").write_text(SECOND)
     with pytest.raises(MigrationError, match="0001_first is not what was applied"):
         migrate(path, directory)
-    with pytest.raises(MigrationError, match="put the released file back"):
+    with pytest.raises(MigrationError, match="restore the released file"):
         status(path, directory)
     assert "b" not in tables(path)
 
@@ -192,7 +192,7 @@ def test_a_database_of_another_program_is_refused_and_left_alone(
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE theirs (x)")
     before = path.read_bytes()
-    with pytest.raises(MigrationError, match="is a database of another program"):
+    with pytest.raises(MigrationError, match="is another program's database"):
         migrate(path, directory)
     assert path.read_bytes() == before
 

@@ -262,14 +262,14 @@ async def test_deaths_count_though_the_disk_was_full_at_every_start(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are no failures of the turns, which would be given up after four."""
-    begin, full = process.begin, True
+    begin, full = process.record_start, True
 
     def begin_when_there_is_room(db: sqlite3.Connection) -> Death | None:
         if full:
             raise sqlite3.OperationalError("database or disk is full")
         return begin(db)
 
-    monkeypatch.setattr(process, "begin", begin_when_there_is_room)
+    monkeypatch.setattr(process, "record_start", begin_when_there_is_room)
     await start(machine, threads(1))
     for number in range(5):
         full = True

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Address, Effect
 from bot.domain.turns import Claim, Outcome, TurnResult
-from bot.store import conversations, edits, queries, retries, turns
-from bot.store.accept import accept
+from bot.store import conversations, edits, messages, queries, retries, turns
 from bot.store.migrate import MIGRATIONS, load
 from tests.support.store_kit import ANN, judge, key, said
 
@@ -51,15 +50,15 @@ class Random:
     def steps(self) -> dict[str, Callable[..., Any]]:
         db, now = self.db, self.now
         return {
-            "say": lambda n, how: accept(db, said(n, f"q{n}", address=how), (), now),
+            "say": lambda n, how: messages.accept(db, now, said(n, f"q{n}", address=how)),
             "edit": lambda n: edits.edit(db, said(n).source, f"edit {now}", now),
-            "erase": lambda n: edits.erase(db, said(n).source, False, now),
-            "erase with reply": lambda n: edits.erase(db, said(n).source, True, now),
-            "erase page": lambda n: edits.erase(db, f"sim/w1/c1/r{n}", False, now),
-            "reopen": lambda: self.asked_again(retries.reopen(db, key(), None).effect),
-            "go on": lambda: retries.continue_reply(db, key(), None, ANN, "Go on.", now),
-            "reset": lambda: conversations.reset(db, key(), now),
-            "undo": lambda: conversations.undo_reset(db, key(), None, now),
+            "erase": lambda n: edits.erase(db, now, said(n).source, with_reply=False),
+            "erase with reply": lambda n: edits.erase(db, now, said(n).source, with_reply=True),
+            "erase page": lambda n: edits.erase(db, now, f"sim/w1/c1/r{n}", with_reply=False),
+            "reopen": lambda: self.asked_again(retries.reopen(db, now, key(), None).effect),
+            "go on": lambda: retries.continue_reply(db, now, key(), None, ANN, "Go on."),
+            "reset": lambda: conversations.reset(db, now, key()),
+            "undo": lambda: conversations.undo_reset(db, now, key(), None),
             "claim": self.take,
             "show": self.show,
             "conclude": self.conclude,
@@ -71,32 +70,32 @@ class Random:
         assert effect is not Effect.REOPENED or held is not None
 
     def take(self) -> None:
-        self.claim = turns.claim(self.db, 1, self.now) or self.claim
+        self.claim = turns.claim(self.db, self.now, 1) or self.claim
 
     def show(self) -> None:
         if self.claim is not None:
             page = int(self.now) % 2
             turns.record_intent(self.db, self.claim.fence, page)
             message = f"r{int(self.now) % 8}"
-            if not turns.record_shown(self.db, self.claim.fence, page, "c1", message, self.now):
+            if not turns.record_shown(self.db, self.now, self.claim.fence, page, "c1", message):
                 self.claim = None  # people deleted it before: the reply was taken back
 
     def conclude(self) -> None:
         if self.claim is not None:
             end = TurnResult(Outcome.ANSWERED, "Yes.", "Yes.")
-            turns.conclude(self.db, self.claim.fence, end, self.now)
+            turns.conclude(self.db, self.now, self.claim.fence, end)
 
     def finish(self) -> None:
         if self.claim is not None:
-            turns.finish(self.db, self.claim.fence, self.now)
+            turns.finish(self.db, self.now, self.claim.fence)
 
     def work_off(self) -> None:
         """Whatever is left can be claimed and brought to its end, turn by turn."""
-        while (claim := turns.claim(self.db, 1, self.now)) is not None:
+        while (claim := turns.claim(self.db, self.now, 1)) is not None:
             if claim.result is None:
                 end = TurnResult(Outcome.ANSWERED, "Yes.", "Yes.")
-                turns.conclude(self.db, claim.fence, end, self.now)
-            turns.finish(self.db, claim.fence, self.now)
+                turns.conclude(self.db, self.now, claim.fence, end)
+            turns.finish(self.db, self.now, claim.fence)
         assert queries.unfinished(self.db, "sim") == []
         judge(self.db)
 

@@ -17,8 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Address, Incoming, Receipt
 from bot.domain.turns import Fence, Outcome, TurnResult
-from bot.store import conversations, queries, turns
-from bot.store.accept import accept
+from bot.store import conversations, messages, queries, turns
 from bot.store.migrate import MIGRATIONS, load
 from tests.support.store_kit import judge, key, said
 
@@ -101,7 +100,7 @@ class Transitions(RuleBasedStateMachine):
     def accept(self, name: str, number: int, address: Address, backlog: list[int]) -> None:
         earlier = [self.message(name, item, Address.FOLLOW_UP) for item in backlog]
         accepted = self.run(
-            lambda: accept(self.db, self.message(name, number, address), earlier, 1.0)
+            lambda: messages.accept(self.db, 1.0, self.message(name, number, address), earlier)
         )
         assert accepted.receipt is self.expected(name, number, address)
         if accepted.receipt in (Receipt.KNOWN, Receipt.IGNORED):
@@ -133,7 +132,7 @@ class Transitions(RuleBasedStateMachine):
     @rule(data=st.data())
     def claim(self, data: st.DataObject) -> None:
         thread = self.pick(data)
-        claim = self.run(lambda: turns.claim(self.db, thread.id, 1.0))
+        claim = self.run(lambda: turns.claim(self.db, 1.0, thread.id))
         if thread.held is None and not thread.questions:
             assert claim is None
             return
@@ -166,7 +165,7 @@ class Transitions(RuleBasedStateMachine):
             self.run(lambda: turns.record_intent(self.db, fence, page))
             held.pages[page] = None
         elif step == "show":
-            self.run(lambda: turns.record_shown(self.db, fence, page, "c1", message, 1.0))
+            self.run(lambda: turns.record_shown(self.db, 1.0, fence, page, "c1", message))
             held.pages[page] = message
         else:
             self.run(lambda: turns.record_removed(self.db, fence, page))
@@ -179,9 +178,9 @@ class Transitions(RuleBasedStateMachine):
         fence = Fence(held.turn, held.attempt)
         result = TurnResult(outcome, content, display=content)
         if held.concluded:
-            self.refused(lambda: turns.conclude(self.db, fence, result, 1.0))
+            self.refused(lambda: turns.conclude(self.db, 1.0, fence, result))
             return
-        self.run(lambda: turns.conclude(self.db, fence, result, 1.0))
+        self.run(lambda: turns.conclude(self.db, 1.0, fence, result))
         held.concluded = True
         if content:
             thread.history[held.epoch][held.reply_index] = content
@@ -192,9 +191,9 @@ class Transitions(RuleBasedStateMachine):
         thread, held = self.pick_held(data)
         fence = Fence(held.turn, held.attempt)
         if not held.concluded:
-            self.refused(lambda: turns.finish(self.db, fence, 1.0))
+            self.refused(lambda: turns.finish(self.db, 1.0, fence))
             return
-        self.run(lambda: turns.finish(self.db, fence, 1.0))
+        self.run(lambda: turns.finish(self.db, 1.0, fence))
         self.stale.append(fence)
         thread.held = None
 
@@ -204,10 +203,10 @@ class Transitions(RuleBasedStateMachine):
         fence = data.draw(st.sampled_from(self.stale))
         late: list[Callable[[], object]] = [
             lambda: turns.record_intent(self.db, fence, 0),
-            lambda: turns.record_shown(self.db, fence, 0, "c1", "late", 1.0),
+            lambda: turns.record_shown(self.db, 1.0, fence, 0, "c1", "late"),
             lambda: turns.record_removed(self.db, fence, 0),
-            lambda: turns.conclude(self.db, fence, TurnResult(Outcome.FAILED, "x", "x"), 1.0),
-            lambda: turns.finish(self.db, fence, 1.0),
+            lambda: turns.conclude(self.db, 1.0, fence, TurnResult(Outcome.FAILED, "x", "x")),
+            lambda: turns.finish(self.db, 1.0, fence),
         ]
         self.refused(data.draw(st.sampled_from(late)))
 
@@ -221,7 +220,7 @@ class Transitions(RuleBasedStateMachine):
     # ── conversations ─────────────────────────────────────────────────────────────────────────
     @rule(name=THREADS)
     def reset(self, name: str) -> None:
-        after = self.run(lambda: conversations.reset(self.db, key(name), 1.0))
+        after = self.run(lambda: conversations.reset(self.db, 1.0, key(name)))
         thread = self.threads.get(name)
         assert (after is None) is (thread is None)
         if thread is not None and after is not None:
