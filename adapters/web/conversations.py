@@ -21,6 +21,7 @@ from adapters.web.page_size import MOST_CHARACTERS, first, message_size, read_ne
 from adapters.web.results import answer, answer_events
 from adapters.web.sse import EventStream
 from adapters.web.templates import Said, parse
+from bot.domain import http_texts
 from bot.domain.conversations import Author, Role
 from bot.domain.errors import TemplateError
 from bot.domain.records import UNCHANGED, ConversationRecord, MessageRecord
@@ -28,9 +29,6 @@ from bot.domain.records import UNCHANGED, ConversationRecord, MessageRecord
 MOST_MESSAGES = 1_000
 """The newest messages of a conversation that come with it, as long as they have MOST_CHARACTERS at
 most; the others by its list of messages."""
-
-NO_SUCH_CONVERSATION = "You have no such conversation."
-NO_SUCH_MESSAGE = "There is no such message in this conversation."
 
 _ANSWER_EVENTS = {
     "type": "object",
@@ -139,7 +137,7 @@ class Conversations:
             model=change.model if "model" in change.model_fields_set else UNCHANGED,
         )
         if record is None:
-            raise HTTPException(404, NO_SUCH_CONVERSATION)
+            raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)
         self._talk.tell_changed(user, record)
         return serializers.details(record, await self._messages(record))
 
@@ -155,7 +153,7 @@ class Conversations:
         """The user's own conversation. Raises 404, also where it is another's."""
         record = await self._library.find(str(conversation_id), place_of(user))
         if record is None:
-            raise HTTPException(404, NO_SUCH_CONVERSATION)
+            raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)
         return record
 
     async def _messages(
@@ -170,9 +168,7 @@ class Conversations:
 
     def _require_offered(self, model: str | None) -> None:
         if model is not None and model not in self._offered:
-            names = ", ".join(self._offered) or "none: leave it out, or null"
-            problem = f"this model is not offered here; choose one of: {names}"
-            raise wrong(("body", "model"), problem)
+            raise wrong(("body", "model"), http_texts.model_not_offered(self._offered))
 
 
 class Records:
@@ -231,14 +227,14 @@ class Records:
         """Take a message out of the conversation; its index is not given again."""
         record = await self._conversations.own(user, conversation_id)
         if not await self._library.erase(record.conversation.id, str(message_id)):
-            raise HTTPException(404, NO_SUCH_MESSAGE)
+            raise HTTPException(404, http_texts.NO_SUCH_MESSAGE)
         self._talk.tell_changed(user, record)
 
     def _changed(
         self, user: str, message: MessageRecord | None, record: ConversationRecord
     ) -> dict[str, Any]:
         if message is None:
-            raise HTTPException(404, NO_SUCH_MESSAGE)
+            raise HTTPException(404, http_texts.NO_SUCH_MESSAGE)
         self._talk.tell_changed(user, record)
         return serializers.message_record(message, record.uid)
 

@@ -15,11 +15,10 @@ from typing import ParamSpec, TypeVar
 from fastapi import HTTPException
 
 from adapters.web.highlighter import Highlighter
+from bot.domain import http_texts
 
 THREADS = 2
 """One text that takes long leaves the other thread to everybody else."""
-
-STOPPING = "Threadline is stopping: ask again in a moment."
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,7 +36,7 @@ class Rendering:
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` on a rendering thread. Raises 503 while the server stops."""
         if self._closed:
-            raise HTTPException(503, STOPPING, headers={"Retry-After": "1"})
+            raise HTTPException(503, http_texts.STOPPING, headers={"Retry-After": "1"})
         call = partial(function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 

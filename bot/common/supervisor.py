@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from bot.domain import texts
+from bot.domain import http_texts
 from bot.domain.errors import CannotStart
 from bot.domain.health import Health
 from bot.ports.clock import Clock
@@ -119,11 +119,11 @@ class Supervisor:
         if isinstance(error, CannotStart):
             self._refuse(part, error)
             pause = min(FIRST_REFUSED * 2**doublings, LAST_REFUSED)
-            why = texts.part_refused(str(error), pause)
+            why = http_texts.part_refused(str(error), pause)
             log.error("refused: trying again later", part=part.name, why=str(error), seconds=pause)
         else:
             pause = min(FIRST_PAUSE * 2**doublings, LAST_PAUSE)
-            why = texts.part_failed(type(error).__name__ if error is not None else "", pause)
+            why = http_texts.part_failed(type(error).__name__ if error is not None else "", pause)
             log.error("failed: starting again", part=part.name, seconds=pause, exc_info=error)
         self._why[part.name] = why
         self._down.add(part.name)

@@ -58,16 +58,16 @@ class SqliteLibrary(Operations):
     async def update(
         self,
         uid: str,
-        place: RecordScope,
+        scope: RecordScope,
         *,
         name: str | Unchanged = UNCHANGED,
         model: str | Unchanged | None = UNCHANGED,
     ) -> ConversationRecord | None:
-        await self._update(uid, place, name, model)
-        return await self.find(uid, place)
+        await self._update(uid, scope, name, model)
+        return await self.find(uid, scope)
 
-    async def delete(self, uid: str, place: RecordScope) -> int | None:
-        conversation = await self._delete(uid, place)
+    async def delete(self, uid: str, scope: RecordScope) -> int | None:
+        conversation = await self._delete(uid, scope)
         if conversation is not None:
             self._interrupt(conversation, Outcome.GONE)
         return conversation

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from bot.domain import texts
+from bot.domain import http_texts
 from bot.domain.conversations import Author, ConversationKey, Role, Visibility
 from bot.domain.errors import RecordHeld
 from bot.domain.records import NewConversation, RecordScope, Unchanged
@@ -45,7 +45,7 @@ def update(
     db: sqlite3.Connection,
     now: float,
     uid: str,
-    place: RecordScope,
+    scope: RecordScope,
     name: str | Unchanged,
     model: str | Unchanged | None,
 ) -> bool:
@@ -59,16 +59,16 @@ def update(
     changed = db.execute(
         f"UPDATE conversations SET {assignments}"  # noqa: S608 - column names from above
         " WHERE uid = :uid AND platform = :platform AND workspace = :workspace",
-        {**changes, "uid": uid, "platform": place.platform, "workspace": place.workspace},
+        {**changes, "uid": uid, "platform": scope.platform, "workspace": scope.workspace},
     )
     return changed.rowcount > 0
 
 
-def delete(db: sqlite3.Connection, uid: str, place: RecordScope) -> int | None:
+def delete(db: sqlite3.Connection, uid: str, scope: RecordScope) -> int | None:
     """See `Library.delete`. Cascades to turns, messages and pages."""
     found = db.execute(
         "DELETE FROM conversations WHERE uid = ? AND platform = ? AND workspace = ? RETURNING id",
-        (uid, place.platform, place.workspace),
+        (uid, scope.platform, scope.workspace),
     ).fetchall()
     return found[0]["id"] if found else None
 
@@ -113,7 +113,7 @@ def change(
     if row is None:
         return None
     if role is not None and role.value != row["role"] and row["kind"] != "history":
-        raise RecordHeld(texts.ROLE_FIXED)
+        raise RecordHeld(http_texts.ROLE_FIXED)
     text = row["content"] if content is None else rows.storable(content)
     db.execute(
         "UPDATE messages SET content = ?, role = ?, edited_at = ? WHERE id = ?",
@@ -142,7 +142,7 @@ def _editable(db: sqlite3.Connection, conversation: int, uid: str) -> sqlite3.Ro
         (uid, conversation),
     ).fetchone()
     if row is not None and row["state"] in ("waiting", "running"):
-        raise RecordHeld(texts.MESSAGE_IN_USE)
+        raise RecordHeld(http_texts.MESSAGE_IN_USE)
     return row
 
 

@@ -37,11 +37,11 @@ _REPLY = (
 
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
-def find(db: sqlite3.Connection, uid: str, place: RecordScope) -> ConversationRecord | None:
+def find(db: sqlite3.Connection, uid: str, scope: RecordScope) -> ConversationRecord | None:
     row = db.execute(
         f"{_CONVERSATION} WHERE uid = ? AND platform = ? AND workspace = ?"
         " AND coalesce(channel = ?, 1)",
-        (uid, place.platform, place.workspace, place.channel),
+        (uid, scope.platform, scope.workspace, scope.channel),
     ).fetchone()
     return None if row is None else _record(row)
 
@@ -61,9 +61,9 @@ def public(db: sqlite3.Connection, uid: str) -> ConversationRecord | None:
 
 
 def conversations(
-    db: sqlite3.Connection, place: RecordScope, before: str | None, limit: int
+    db: sqlite3.Connection, scope: RecordScope, before: str | None, limit: int
 ) -> list[ConversationRecord]:
-    return [_record(row) for row in _of_place(db, place, before, limit)]
+    return [_record(row) for row in _of_scope(db, scope, before, limit)]
 
 
 def public_conversations(
@@ -76,17 +76,17 @@ def public_conversations(
     return [_record(row) for row in found]
 
 
-def _of_place(
-    db: sqlite3.Connection, place: RecordScope, before: str | None, limit: int, more: str = ""
+def _of_scope(
+    db: sqlite3.Connection, scope: RecordScope, before: str | None, limit: int, more: str = ""
 ) -> list[sqlite3.Row]:
-    channel = "" if place.channel is None else "AND channel = :channel"
+    channel = "" if scope.channel is None else "AND channel = :channel"
     return db.execute(
         f"{_CONVERSATION} WHERE platform = :platform AND workspace = :workspace"
         f" {channel} {more} {_BEFORE}",
         {
-            "platform": place.platform,
-            "workspace": place.workspace,
-            "channel": place.channel,
+            "platform": scope.platform,
+            "workspace": scope.workspace,
+            "channel": scope.channel,
             "before": before,
             "limit": limit,
         },
@@ -95,17 +95,17 @@ def _of_place(
 
 # ── threads ───────────────────────────────────────────────────────────────────────────────────
 def threads(
-    db: sqlite3.Connection, place: RecordScope, before: str | None, limit: int
+    db: sqlite3.Connection, scope: RecordScope, before: str | None, limit: int
 ) -> list[ThreadRecord]:
     said = "AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)"
-    found = [_thread(db, row) for row in _of_place(db, place, before, limit, said)]
+    found = [_thread(db, row) for row in _of_scope(db, scope, before, limit, said)]
     return [thread for thread in found if thread is not None]
 
 
-def thread(db: sqlite3.Connection, uid: str, place: RecordScope) -> ThreadRecord | None:
+def thread(db: sqlite3.Connection, uid: str, scope: RecordScope) -> ThreadRecord | None:
     row = db.execute(
         f"{_CONVERSATION} WHERE uid = ? AND platform = ? AND workspace = ?",
-        (uid, place.platform, place.workspace),
+        (uid, scope.platform, scope.workspace),
     ).fetchone()
     return None if row is None else _thread(db, row)
 

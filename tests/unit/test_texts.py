@@ -1,11 +1,14 @@
-"""Sentences for people: right grammar, and nothing of ours or a provider's inside showing."""
+"""Sentences for people: correct, without internals, and all of them in one place."""
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -13,6 +16,61 @@ import structlog
 from bot.common import logs
 from bot.domain import texts
 from bot.domain.errors import ModelError, RateLimited
+from bot.inbox import commands
+
+ROOT = Path(__file__).parents[2]
+# Where sentences for operators stand: the command line, `doctor`, settings, the database, the log.
+FOR_OPERATORS = re.compile(
+    r"bot/(__main__|app|config/.*|store/.*|common/(logs|proxies)|llm/(check|registry))\.py"
+    r"|adapters/(console/remote|\w+/(doctor|handshake|scopes|server))\.py"
+)
+# Where other texts stand: for the model, what the echo model answers, the API's description.
+FOR_OTHERS = re.compile(r"bot/(turns/context|llm/echo)\.py|adapters/web/(openapi|site|models)\.py")
+_TEXTS = re.compile(r"bot/domain/(http_)?texts\.py")
+# Calls whose strings people do not see. An operator sees why an adapter cannot start.
+_UNSEEN = {"CannotStart", "HTTPBearer", "Field", "Query"}
+_SENTENCE = re.compile(r"[“@`]?[A-Z].*\s.*\s.*[.!?…]", re.DOTALL)
+
+
+def _strings(tree: ast.AST, call: str = "") -> Iterator[tuple[int, str]]:
+    """The string literals below `tree` with their lines, except docstrings and unseen calls."""
+    if isinstance(tree, ast.Call):
+        call = ast.unparse(tree.func)
+    if call in _UNSEEN or call.startswith("log."):
+        return
+    if isinstance(tree, ast.Expr) and isinstance(tree.value, ast.Constant):
+        return
+    if isinstance(tree, ast.JoinedStr):
+        values = (v.value if isinstance(v, ast.Constant) else "x" for v in tree.values)
+        yield tree.lineno, "".join(map(str, values))
+        return
+    if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
+        yield tree.lineno, tree.value
+    for child in ast.iter_child_nodes(tree):
+        yield from _strings(child, "" if isinstance(child, ast.stmt) else call)
+
+
+def test_every_sentence_for_people_is_in_the_texts() -> None:
+    """Finds literals that look like sentences, in all code but the operators' and the model's."""
+    found = []
+    for path in sorted([*(ROOT / "bot").rglob("*.py"), *(ROOT / "adapters").rglob("*.py")]):
+        name = path.relative_to(ROOT).as_posix()
+        if any(place.fullmatch(name) for place in (FOR_OPERATORS, FOR_OTHERS, _TEXTS)):
+            continue
+        strings = _strings(ast.parse(path.read_text()))
+        found += [f"{name}:{line} {text}" for line, text in strings if _SENTENCE.fullmatch(text)]
+    assert not found, "\n".join(found)
+
+
+def test_a_sentence_that_stands_elsewhere_is_found() -> None:
+    code = 'def f():\n    "It does this."\n    log.info("It did this.")\n    say(f"I see {x} now.")'
+    strings = [text for _, text in _strings(ast.parse(code)) if _SENTENCE.fullmatch(text)]
+    assert strings == ["I see x now."]
+
+
+def test_every_command_has_a_description_in_the_page() -> None:
+    assert set(texts.PAGE_COMMANDS) == set(commands.NAMES)
+    assert set(texts.SLASH_COMMANDS) <= set(commands.NAMES)
 
 
 @pytest.mark.parametrize(
