@@ -1,6 +1,6 @@
-"""Random sequences of transitions against a model of what a store should be.
+"""Random sequences of transitions, compared with a simple model of the store.
 
-The transitions are plain functions of a connection, so that thousands of them run in memory.
+The transitions are plain functions of a connection, so thousands of them run in memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bot.domain.inbox import Address, Incoming, Receipt
 from bot.domain.turns import Fence, Outcome, TurnResult
 from bot.store import conversations, messages, queries, turns
 from bot.store.migrate import MIGRATIONS, load
-from tests.support.store_kit import judge, key, said
+from tests.support.store_kit import check_invariants, key, said
 
 T = TypeVar("T")
 THREADS = st.sampled_from(["a", "b"])
@@ -29,7 +29,7 @@ SCHEMA = "".join(file.sql for file in load(MIGRATIONS))
 
 @dataclass
 class Held:
-    """The turn that somebody works on."""
+    """The turn that is claimed."""
 
     turn: int
     attempt: int
@@ -42,7 +42,7 @@ class Held:
 
 @dataclass
 class Thread:
-    """A conversation as it should be. `unbound` are messages without an index yet."""
+    """The expected state of a conversation. `unbound` are the messages without an index."""
 
     id: int
     epoch: int = 1
@@ -53,7 +53,7 @@ class Thread:
     held: Held | None = None
 
     def bind(self, until: int) -> list[int]:
-        """Give the messages up to `until` their indexes, and return the questions among them."""
+        """Give the messages up to `until` their indexes; return the questions among them."""
         bound = sorted(number for number in self.unbound if number <= until)
         for number in bound:
             self.history.setdefault(self.epoch, {})[self.next_index] = str(number)
@@ -65,7 +65,7 @@ class Thread:
 
 
 class Transitions(RuleBasedStateMachine):
-    """The store and its model side by side."""
+    """The store and its model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Transitions(RuleBasedStateMachine):
         self.db.close()
 
     def run(self, transition: Callable[[], T]) -> T:
-        """As the writer runs it: whole, or not at all."""
+        """Run a transition as the writer does: completely or not at all."""
         self.db.execute("BEGIN IMMEDIATE")
         try:
             result = transition()
@@ -90,7 +90,7 @@ class Transitions(RuleBasedStateMachine):
         self.db.execute("COMMIT")
         return result
 
-    # ── messages ──────────────────────────────────────────────────────────────────────────────
+    # ── messages ──────────────────────────────────────────────────────────────────────────────────
     @rule(
         name=THREADS,
         number=NUMBERS,
@@ -127,7 +127,7 @@ class Transitions(RuleBasedStateMachine):
             return Receipt.IGNORED
         return Receipt.HISTORY if address is Address.ASIDE else Receipt.QUESTION
 
-    # ── turns ─────────────────────────────────────────────────────────────────────────────────
+    # ── turns ─────────────────────────────────────────────────────────────────────────────────────
     @precondition(lambda self: self.threads)
     @rule(data=st.data())
     def claim(self, data: st.DataObject) -> None:
@@ -217,7 +217,7 @@ class Transitions(RuleBasedStateMachine):
             return
         raise AssertionError("a stale fence was let through")
 
-    # ── conversations ─────────────────────────────────────────────────────────────────────────
+    # ── conversations ─────────────────────────────────────────────────────────────────────────────
     @rule(name=THREADS)
     def reset(self, name: str) -> None:
         after = self.run(lambda: conversations.reset(self.db, 1.0, key(name)))
@@ -237,10 +237,10 @@ class Transitions(RuleBasedStateMachine):
         assert thread.held is not None
         return thread, thread.held
 
-    # ── what is always true ───────────────────────────────────────────────────────────────────
+    # ── invariants ────────────────────────────────────────────────────────────────────────────────
     @invariant()
     def the_rows_agree_with_each_other(self) -> None:
-        judge(self.db)
+        check_invariants(self.db)
 
     @invariant()
     def the_history_of_every_epoch_is_as_the_model_says(self) -> None:

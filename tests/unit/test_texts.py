@@ -85,7 +85,7 @@ def test_every_command_has_a_description_in_the_page() -> None:
         ),
     ],
 )
-def test_unusable_things_are_named_in_one_sentence(kinds: list[str], sentence: str) -> None:
+def test_unusable_attachments_are_named_in_one_sentence(kinds: list[str], sentence: str) -> None:
     assert texts.unusable(kinds) == sentence
 
 
@@ -107,11 +107,11 @@ def test_every_failure_has_a_sentence_without_the_providers_words(kind: type[Mod
     ("wait", "said"),
     [(0.2, "in a second"), (30, "in 30 seconds"), (89, "in 89 seconds"), (120, "in 2 minutes")],
 )
-def test_wait_is_told_in_words(wait: float, said: str) -> None:
+def test_the_wait_is_written_in_words(wait: float, said: str) -> None:
     assert said in texts.model_failure(RateLimited(retry_after=wait))
 
 
-# ── the log ───────────────────────────────────────────────────────────────────────────────────
+# ── the log ───────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
     stream = io.StringIO()
@@ -124,7 +124,7 @@ def stream() -> Iterator[io.StringIO]:
     structlog.reset_defaults()
 
 
-def test_secrets_do_not_get_into_the_log_wherever_they_stand(stream: io.StringIO) -> None:
+def test_secrets_never_get_into_the_log(stream: io.StringIO) -> None:
     """In a value, in a nested one, in a traceback, in a library's own line."""
     log = structlog.stdlib.get_logger("bot.test")
     try:
@@ -136,7 +136,7 @@ def test_secrets_do_not_get_into_the_log_wherever_they_stand(stream: io.StringIO
     assert stream.getvalue().count("…") >= 4
 
 
-def test_a_line_is_json_with_the_turn_that_it_belongs_to(stream: io.StringIO) -> None:
+def test_a_log_line_is_json_with_its_turn(stream: io.StringIO) -> None:
     log = structlog.stdlib.get_logger("bot.test")
     with structlog.contextvars.bound_contextvars(turn=7, conversation="sim/w/c/t"):
         log.info("turn ended", outcome="answered", tokens=12)

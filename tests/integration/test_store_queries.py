@@ -1,4 +1,4 @@
-"""What the core reads, and that it finds it by an index."""
+"""The core's queries: their results, and that each uses an index."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_history_is_read_newest_first_in_pages(store: SqliteStore) -> None
     assert await store.history(2, epoch=1, before=10, limit=3) == []
 
 
-async def test_history_leaves_out_what_was_erased_and_what_is_not_bound_yet(
+async def test_history_leaves_out_erased_and_waiting_messages(
     store: SqliteStore,
 ) -> None:
     for number in range(3):
@@ -53,7 +53,7 @@ async def test_history_leaves_out_what_was_erased_and_what_is_not_bound_yet(
     assert [row.content for row in rows] == ["2", "0"]
 
 
-async def test_unfinished_conversations_come_oldest_turn_first_by_platform(
+async def test_unfinished_conversations_of_a_platform_are_sorted_by_their_oldest_turn(
     store: SqliteStore,
 ) -> None:
     for number, thread in enumerate(("a", "b", "c")):
@@ -86,7 +86,7 @@ async def test_a_conversation_is_found_by_a_persons_message_and_by_a_page(
     assert await store.conversation_of("sim/w1/thread/9/r1") is None
 
 
-async def test_a_page_that_a_later_turn_took_over_is_that_turns(store: SqliteStore) -> None:
+async def test_a_page_that_a_later_turn_took_over_belongs_to_that_turn(store: SqliteStore) -> None:
     for number in (1, 2):
         await store.accept(said(number, where=key(f"t{number}")))
         fence = (await claimed(store, number)).fence
@@ -96,7 +96,7 @@ async def test_a_page_that_a_later_turn_took_over_is_that_turns(store: SqliteSto
     assert found.id == 2
 
 
-async def test_recent_conversations_are_those_that_the_person_spoke_in_since_the_reset(
+async def test_recent_conversations_are_those_with_a_message_of_the_person_since_the_reset(
     tmp_path: Path,
 ) -> None:
     clock = ManualClock()
@@ -119,17 +119,17 @@ async def test_recent_conversations_are_those_that_the_person_spoke_in_since_the
         assert await recent("U3", 9) == []
 
 
-async def test_a_command_is_done_once_it_is_recorded(store: SqliteStore) -> None:
+async def test_a_recorded_command_is_not_executed_again(store: SqliteStore) -> None:
     await store.record_command("sim/w1/c1/m1")
     with pytest.raises(CommandDone):
         await store.record_command("sim/w1/c1/m1")
     await store.record_command("sim/w1/c1/m2")
 
 
-async def test_the_record_of_a_command_is_kept_for_as_long_as_it_can_come_again(
+async def test_the_record_of_a_command_is_kept_as_long_as_a_redelivery_is_possible(
     tmp_path: Path,
 ) -> None:
-    """And no longer: the table does not grow for good."""
+    """And no longer, so that the table does not grow forever."""
     clock = ManualClock()
     async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
         await store.record_command("old")
@@ -144,8 +144,8 @@ async def test_the_record_of_a_command_is_kept_for_as_long_as_it_can_come_again(
         assert [row["source"] for row in found] == ["new"]
 
 
-async def test_readers_see_whole_turns_while_the_writer_writes(store: SqliteStore) -> None:
-    """A page of history never has a gap, and what was acknowledged is there."""
+async def test_readers_see_complete_turns_while_the_writer_writes(store: SqliteStore) -> None:
+    """A page of history never has a gap, and has everything acknowledged."""
     await store.accept(said(0))
     await answered(store, 1)
     done = asyncio.Event()
@@ -173,9 +173,9 @@ async def test_readers_see_whole_turns_while_the_writer_writes(store: SqliteStor
     assert min(counts) > 5
 
 
-# ── indexes ───────────────────────────────────────────────────────────────────────────────────
-def test_every_statement_is_a_look_up_in_an_index(tmp_path: Path) -> None:
-    """Cost grows with the answer, not with the database (invariant 9)."""
+# ── indexes ───────────────────────────────────────────────────────────────────────────────────────
+def test_every_statement_uses_an_index(tmp_path: Path) -> None:
+    """The cost grows with the result, not with the database (invariant 9)."""
     path = tmp_path / "store.db"
     migrate(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -188,11 +188,11 @@ def test_every_statement_is_a_look_up_in_an_index(tmp_path: Path) -> None:
         plans = {sql: _plan(db, sql) for sql in statements if not sql.startswith("--")}
     assert len(plans) > 25
     for sql, plan in plans.items():
-        # The one index that is read from end to end holds only what is left to do.
+        # The one index that is scanned completely contains only unfinished turns.
         wide = [step for step in plan if step.startswith("SCAN") or "(platform=?)" in step]
         assert all("turns_unfinished" in step for step in wide), (sql, plan)
         sorts = any("TEMP B-TREE" in step for step in plan)
-        # Sorted in memory: a turn's own questions, and what is left to do. Both are few.
+        # Sorted in memory: the questions of a turn, and the unfinished turns. Both are few.
         assert not sorts or re.search(r"turn_id =|position <=|GROUP BY|state <> 'done'", sql), sql
 
 

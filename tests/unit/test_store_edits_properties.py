@@ -1,4 +1,4 @@
-"""Random sequences of all transitions: no constraint breaks, and the rows always agree."""
+"""Random sequences of all transitions: no constraint fails, and the rows stay consistent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bot.domain.inbox import Address, Effect
 from bot.domain.turns import Claim, Outcome, TurnResult
 from bot.store import conversations, edits, messages, queries, retries, turns
 from bot.store.migrate import MIGRATIONS, load
-from tests.support.store_kit import ANN, judge, key, said
+from tests.support.store_kit import ANN, check_invariants, key, said
 
 SCHEMA = "".join(file.sql for file in load(MIGRATIONS))
 NUMBERS = st.integers(1, 8)
@@ -27,7 +27,7 @@ STEPS = st.one_of(
 
 
 class Random:
-    """A store, and somebody who works on its one conversation."""
+    """A store, and a worker that answers its one conversation."""
 
     def __init__(self) -> None:
         self.db = sqlite3.connect(":memory:", isolation_level=None)
@@ -45,7 +45,7 @@ class Random:
         except LostOwnership:
             self.db.execute("ROLLBACK")
             self.claim = None
-        judge(self.db)
+        check_invariants(self.db)
 
     def steps(self) -> dict[str, Callable[..., Any]]:
         db, now = self.db, self.now
@@ -78,7 +78,7 @@ class Random:
             turns.record_intent(self.db, self.claim.fence, page)
             message = f"r{int(self.now) % 8}"
             if not turns.record_shown(self.db, self.now, self.claim.fence, page, "c1", message):
-                self.claim = None  # people deleted it before: the reply was taken back
+                self.claim = None  # people have deleted it: the reply was taken back
 
     def conclude(self) -> None:
         if self.claim is not None:
@@ -90,19 +90,19 @@ class Random:
             turns.finish(self.db, self.now, self.claim.fence)
 
     def work_off(self) -> None:
-        """Whatever is left can be claimed and brought to its end, turn by turn."""
+        """Claim and finish all turns that are left."""
         while (claim := turns.claim(self.db, self.now, 1)) is not None:
             if claim.result is None:
                 end = TurnResult(Outcome.ANSWERED, "Yes.", "Yes.")
                 turns.conclude(self.db, self.now, claim.fence, end)
             turns.finish(self.db, self.now, claim.fence)
         assert queries.unfinished(self.db, "sim") == []
-        judge(self.db)
+        check_invariants(self.db)
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, max_size=40))
-def test_whatever_people_do_the_rows_agree_and_every_turn_ends(steps: list[Any]) -> None:
+def test_after_any_sequence_of_changes_the_rows_agree_and_every_turn_ends(steps: list[Any]) -> None:
     world = Random()
     try:
         for name, *args in steps:
