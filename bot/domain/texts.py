@@ -63,7 +63,7 @@ MISSED = (
 MISSED_EARLIER = "Sorry, I was offline when you wrote before."
 NO_QUESTION = "Hello! Write your question after my name, and I will answer in a thread."
 LENGTH_LIMIT = "The answer reached its length limit. Write “go on” for the rest."
-SHOWN_PLAINLY = "_This answer could not be shown in its own formatting._"
+SHOWN_PLAINLY = "_This answer could not be shown with its formatting._"
 NOT_STORED = (
     "I cannot save messages right now. I keep trying: if no answer comes within a few minutes, "
     "please ask again."

@@ -31,7 +31,7 @@ def backup(path: Path, target: Path, *, overwrite: bool = False) -> int:
     read. Raises StoreError if `target` exists (without `overwrite`) or cannot be written,
     MigrationError and StoreUnavailable.
     """
-    with _files_of(target):
+    with _translate_os_errors(target):
         if not path.is_file():
             raise StoreError(f"There is no database {path}: DATABASE_URL names the one to back up.")
         if target.exists() and (target.samefile(path) or not overwrite):
@@ -54,7 +54,7 @@ def restore(path: Path, source: Path, *, migrations: Path = MIGRATIONS) -> Path 
     runs on the database or `source` is not a complete backup, MigrationError if a newer Threadline
     wrote it; both leave everything unchanged.
     """
-    with _files_of(path), exclusive_lock(path):
+    with _translate_os_errors(path), exclusive_lock(path):
         _require_backup(source, path, migrations)
         with _temporary_file(path) as fresh:
             _copy(source, fresh)
@@ -81,7 +81,7 @@ def _require_backup(source: Path, path: Path, migrations: Path) -> None:
 
 
 @contextmanager
-def _files_of(path: Path) -> Iterator[None]:
+def _translate_os_errors(path: Path) -> Iterator[None]:
     """Raise StoreError, with the name of the file, in place of OSError."""
     try:
         yield

@@ -99,7 +99,7 @@ class Writer:
 
     All transactions that are waiting share one commit, because most of a commit's cost is the flush
     to disk (100 transactions: 20 ms one by one, 3 ms in a group). Each call on the thread commits
-    everything in the queue; its own job may have been committed by an earlier call.
+    everything in the queue; an earlier call may have committed the caller's job.
     """
 
     def __init__(self, connection: Connection) -> None:

@@ -82,13 +82,13 @@ def _erase_again(
 ) -> Effect:
     """The question was erased before; its reply may have to go only now."""
     turn = _turn(db, message["turn_id"])
-    if not with_reply or turn is None or turn["state"] == "waiting" or _left(db, turn):
+    if not with_reply or turn is None or turn["state"] == "waiting" or _remaining(db, turn):
         return Effect.SAME
     shown = db.execute("SELECT 1 FROM pages WHERE turn_id = ?", (turn["id"],)).fetchone()
     return Effect.SAME if shown is None else _take_back(db, turn, now)
 
 
-def _left(db: sqlite3.Connection, turn: sqlite3.Row) -> int:
+def _remaining(db: sqlite3.Connection, turn: sqlite3.Row) -> int:
     """How many of the turn's questions are not erased."""
     (left,) = db.execute(
         "SELECT count(*) FROM messages WHERE turn_id = ? AND kind = 'question'"
@@ -102,7 +102,7 @@ def _drop_question(
     db: sqlite3.Connection, turn: sqlite3.Row, with_reply: bool, now: float
 ) -> Effect:
     """Adapt a turn that has just lost a question."""
-    left = _left(db, turn)
+    left = _remaining(db, turn)
     if turn["state"] == "waiting":
         if not left:
             _end_waiting(db, turn, now)

@@ -24,7 +24,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
-PROBE_SECONDS = 3.0  # between probes; also how long no failure must occur before it is over
+PROBE_SECONDS = 3.0  # between probes; a failure is over when the last one is this long ago
 REMIND_SECONDS = 60.0  # between log lines during a failure
 
 # Damage lasts until a restart: that other pages can still be written proves nothing.

@@ -29,7 +29,7 @@ def check_at_start(path: Path, *, seconds: float = START_SECONDS) -> None:
         return
     with translate_errors(path), closing(_connect(path)) as db:
         try:
-            with _interrupted_after(db, seconds):
+            with _interrupt_after(db, seconds):
                 problem = first_problem(db, "quick_check")
         except sqlite3.OperationalError as error:
             if primary_code(error) != sqlite3.SQLITE_INTERRUPT:
@@ -42,7 +42,7 @@ def check_at_start(path: Path, *, seconds: float = START_SECONDS) -> None:
 
 
 @contextmanager
-def _interrupted_after(db: sqlite3.Connection, seconds: float) -> Iterator[None]:
+def _interrupt_after(db: sqlite3.Connection, seconds: float) -> Iterator[None]:
     done = threading.Event()
 
     def interrupt() -> None:

@@ -15,7 +15,7 @@ from bot.domain.conversations import Visibility
 from bot.domain.inbox import Accepted, Address, Incoming, Receipt
 from bot.store import rows
 
-NAME_LENGTH = 80  # characters of a conversation's name: a line in a list
+NAME_LENGTH = 80  # the longest name of a conversation, in characters: one line in a list
 
 
 def accept(

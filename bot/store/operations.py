@@ -1,7 +1,7 @@
-"""Makes the store's async methods from functions of a SQLite connection.
+"""Makes the store's async methods from functions of an SQLite connection.
 
-A port says what an operation promises, one function has its SQL, and these helpers connect the two:
-the class names the function, and the method has the function's parameters and result type.
+The port has an operation's contract, and one function has its SQL. A line such as
+`conclude = writes_at(turns.conclude)` makes a method with the function's parameters and result.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def erase(db: sqlite3.Connection, now: float, conversation: int, uid: str) -> bo
 
 
 def _editable(db: sqlite3.Connection, conversation: int, uid: str) -> sqlite3.Row | None:
-    """The message, which no turn may be working on: a concluded turn reads no messages any more."""
+    """The message. Raises RecordHeld if a waiting or running turn uses it."""
     row: sqlite3.Row | None = db.execute(
         "SELECT messages.*, state FROM messages LEFT JOIN turns ON turns.id = turn_id"
         " WHERE uid = ? AND messages.conversation_id = ? AND erased_at IS NULL",

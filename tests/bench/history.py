@@ -28,7 +28,7 @@ READS = 2_000
 ROWS = 20
 BATCHES = (1, 10, 100)
 ROUNDS = 20
-TEXT = "A message of the usual length, as people write it in a thread that goes on for a while. "
+TEXT = "A message of the usual length, as people write it in a thread that continues for a while. "
 QUERY = (
     "SELECT role, content, author_id, author_name, idx, id, created_at FROM messages"
     " WHERE conversation_id = 1 AND epoch = 1 AND idx < ? AND erased_at IS NULL"
@@ -50,7 +50,7 @@ async def run() -> None:
         await _accepts(Path(folder) / "accepts.db")
 
 
-# ── reading ───────────────────────────────────────────────────────────────────────────────────────
+# ── reading ───────────────────────────────────────────────────────────────────────────────────
 async def _measure(path: Path, size: int) -> list[str]:
     await asyncio.to_thread(_build, path, size)
     step = max(1, size // READS)
@@ -106,7 +106,7 @@ def _messages(size: int) -> Iterator[tuple[object, ...]]:
         yield (n, role, TEXT, *author, n, float(n))
 
 
-# ── writing ───────────────────────────────────────────────────────────────────────────────────────
+# ── writing ───────────────────────────────────────────────────────────────────────────────────
 async def _accepts(path: Path) -> None:
     async with SqliteStore.open(path, clock=SystemClock()) as store:
         await _crowd(store, 0, 10)  # warm-up: the first ones extend the file
@@ -118,7 +118,7 @@ async def _accepts(path: Path) -> None:
                 for wait in await _crowd(store, (crowd + 1) * 100_000 + n * crowd, crowd)
             ]
             rows.append([str(crowd), *(f"{value / 1e3:.2f}" for value in _quantiles(waits))])
-    show("Messages accepted at one moment, durable (ms)", ("at once", "p50", "p99"), rows)
+    show("Messages accepted concurrently, durable (ms)", ("messages", "p50", "p99"), rows)
 
 
 async def _crowd(store: SqliteStore, start: int, count: int) -> list[float]:

@@ -56,7 +56,7 @@ def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
-# ── backup ────────────────────────────────────────────────────────────────────────────────────────
+# ── backup ────────────────────────────────────────────────────────────────────────────────────
 def test_a_backup_is_one_checked_file_that_only_its_owner_can_read(path: Path, copy: Path) -> None:
     talk(path, 1, 2)
     size = backup(path, copy)
@@ -161,7 +161,7 @@ def test_a_backup_detects_damage_and_keeps_no_damaged_copy(path: Path, copy: Pat
     assert names(copy.parent) == ["copy.db"]
 
 
-# ── restore ───────────────────────────────────────────────────────────────────────────────────────
+# ── restore ───────────────────────────────────────────────────────────────────────────────────
 def test_a_restore_keeps_the_replaced_database(path: Path, copy: Path) -> None:
     talk(path, 1)
     backup(path, copy)

@@ -90,7 +90,7 @@ def started(script: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-# ── cancellation ──────────────────────────────────────────────────────────────────────────────────
+# ── cancellation ──────────────────────────────────────────────────────────────────────────────
 async def test_a_cancelled_caller_leaves_a_complete_transaction_or_none(
     store: SqliteStore, path: Path
 ) -> None:
@@ -189,7 +189,7 @@ async def test_more_transactions_than_one_commit_takes_are_all_committed(
     assert len(await store.unfinished("sim")) == 7
 
 
-# ── a kill ────────────────────────────────────────────────────────────────────────────────────────
+# ── a kill ────────────────────────────────────────────────────────────────────────────────────
 async def test_everything_acknowledged_survives_a_kill(path: Path) -> None:
     """SIGKILL at five random moments of a busy process, each on the database of the last one."""
     moments = random.Random(11)
@@ -230,7 +230,7 @@ def _note(line: str, accepted: set[int], answered_turns: set[int]) -> None:
     (accepted if word == "accepted" else answered_turns).add(int(number))
 
 
-# ── one process ───────────────────────────────────────────────────────────────────────────────────
+# ── one process ───────────────────────────────────────────────────────────────────────────────
 async def test_a_second_process_is_refused_until_the_first_ends(path: Path) -> None:
     first = started(HOLDER, path)
     try:
@@ -257,7 +257,7 @@ async def test_another_name_of_the_file_is_the_same_database(path: Path, tmp_pat
                 pass
 
 
-# ── the end ───────────────────────────────────────────────────────────────────────────────────────
+# ── the end ───────────────────────────────────────────────────────────────────────────────────
 async def test_operations_that_started_before_the_close_complete(path: Path) -> None:
     async with opened(path) as store:
         tasks = [asyncio.create_task(store.accept(said(n))) for n in range(50)]

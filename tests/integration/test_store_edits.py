@@ -77,7 +77,7 @@ def states(path: Path) -> list[tuple[object, ...]]:
     return look(path, "SELECT state, outcome FROM turns ORDER BY id")
 
 
-# ── retries ───────────────────────────────────────────────────────────────────────────────────────
+# ── retries ───────────────────────────────────────────────────────────────────────────────────
 async def test_a_reopened_turn_keeps_its_pages_and_its_index_but_not_its_reply(
     store: SqliteStore, path: Path
 ) -> None:
@@ -156,7 +156,7 @@ async def test_a_turn_from_before_a_reset_is_not_reopened(store: SqliteStore) ->
     assert (await store.reopen(key(), None)).effect is Effect.SUPERSEDED
 
 
-# ── continuations ─────────────────────────────────────────────────────────────────────────────────
+# ── continuations ─────────────────────────────────────────────────────────────────────────────
 async def test_a_continuation_asks_below_the_last_page(store: SqliteStore) -> None:
     await store.accept(said(1, "q1", route={"way": "here"}))
     await answered(store, 1, CUT)
@@ -194,7 +194,7 @@ async def test_later_messages_come_after_the_continuation(store: SqliteStore) ->
     assert [q.text for q in (await claimed(store, 1)).questions] == ["Go on.", "q5"]
 
 
-# ── edits ─────────────────────────────────────────────────────────────────────────────────────────
+# ── edits ─────────────────────────────────────────────────────────────────────────────────────
 async def test_edit_of_an_unknown_message_is_unknown(store: SqliteStore) -> None:
     assert await store.edit(source(1), "x", 1.0) == Change(Effect.UNKNOWN)
 
@@ -280,7 +280,7 @@ async def test_edit_of_a_question_that_was_reset_while_waiting_starts_no_turn(
     assert (await store.edit(source(1), "better", 9.0)).effect is Effect.STORED
 
 
-# ── deletions ─────────────────────────────────────────────────────────────────────────────────────
+# ── deletions ─────────────────────────────────────────────────────────────────────────────────
 async def test_a_deleted_text_is_nowhere_in_the_file(path: Path) -> None:
     """Not in the message, its route, the conversation's name, or free database pages."""
     secret = "The password is hunter2."
@@ -411,7 +411,7 @@ async def test_a_reply_to_several_questions_is_removed_with_the_last_of_them(
     assert await history(store) == []
 
 
-# ── deleted replies ───────────────────────────────────────────────────────────────────────────────
+# ── deleted replies ───────────────────────────────────────────────────────────────────────────
 async def test_deleting_a_page_removes_the_reply_from_the_history(
     store: SqliteStore, path: Path
 ) -> None:
@@ -458,7 +458,7 @@ async def test_an_older_reply_is_taken_back_while_the_newest_turn_runs(store: Sq
     assert (taken.fence.turn, taken.result is not None) == (1, True)
 
 
-# ── undo of a reset ───────────────────────────────────────────────────────────────────────────────
+# ── undo of a reset ───────────────────────────────────────────────────────────────────────────
 async def test_undo_brings_back_the_earlier_messages_and_keeps_the_newer_ones(
     store: SqliteStore,
 ) -> None:

@@ -150,7 +150,7 @@ def _damage(path: Path) -> None:
         file.write(b"\xff" * size)
 
 
-# ── health ────────────────────────────────────────────────────────────────────────────────────────
+# ── health ────────────────────────────────────────────────────────────────────────────────────
 async def test_health_names_the_failure_and_notices_its_end_without_traffic(path: Path) -> None:
     """Each is logged once, however often operations fail; only the log has the path."""
     clock = ManualClock()

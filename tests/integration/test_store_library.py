@@ -70,7 +70,7 @@ def new(
     )
 
 
-# ── ids ───────────────────────────────────────────────────────────────────────────────────────────
+# ── ids ───────────────────────────────────────────────────────────────────────────────────────
 async def test_everything_stored_has_a_public_id(world: World) -> None:
     """Conversations, questions, history and replies of every platform: a random UUID."""
     accepted = await world.store.accept(said(2), [said(1, "before")])
@@ -84,7 +84,7 @@ async def test_everything_stored_has_a_public_id(world: World) -> None:
     assert all(UUID4.fullmatch(uid) for uid in uids)
 
 
-# ── conversations ─────────────────────────────────────────────────────────────────────────────────
+# ── conversations ─────────────────────────────────────────────────────────────────────────────
 async def test_creating_the_same_conversation_again_changes_nothing(world: World) -> None:
     opening = ((Role.SYSTEM, "be kind"), (Role.USER, "hi"), (Role.ASSISTANT, "hello"))
     first = await world.library.create(new(opening=opening, model="m"))
@@ -190,7 +190,7 @@ async def test_only_conversations_that_were_never_private_are_public(world: Worl
     assert await world.library.public_conversations("slack", before=None, limit=9) == []
 
 
-# ── threads ───────────────────────────────────────────────────────────────────────────────────────
+# ── threads ───────────────────────────────────────────────────────────────────────────────────
 async def test_a_thread_shows_its_first_question_and_the_number_of_later_messages(
     world: World,
 ) -> None:
@@ -210,7 +210,7 @@ async def test_a_thread_shows_its_first_question_and_the_number_of_later_message
     assert thread_now.replies == 2
 
 
-# ── messages ──────────────────────────────────────────────────────────────────────────────────────
+# ── messages ──────────────────────────────────────────────────────────────────────────────────
 async def test_messages_come_in_index_order_and_waiting_ones_last(world: World) -> None:
     accepted = await world.store.accept(said(1, "one"))
     number = accepted.conversation or 0

@@ -173,7 +173,7 @@ async def test_readers_see_complete_turns_while_the_writer_writes(store: SqliteS
     assert min(counts) > 5
 
 
-# ── indexes ───────────────────────────────────────────────────────────────────────────────────────
+# ── indexes ───────────────────────────────────────────────────────────────────────────────────
 def test_every_statement_uses_an_index(tmp_path: Path) -> None:
     """The cost grows with the result, not with the database (invariant 9)."""
     path = tmp_path / "store.db"

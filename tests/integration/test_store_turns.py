@@ -50,7 +50,7 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
         check_invariants(db)
 
 
-# ── claim ─────────────────────────────────────────────────────────────────────────────────────────
+# ── claim ─────────────────────────────────────────────────────────────────────────────────────
 async def test_a_claim_binds_the_questions_in_the_platforms_order(store: SqliteStore) -> None:
     for number in (3, 1, 2):
         await store.accept(said(number))
@@ -145,7 +145,7 @@ async def test_a_concluded_turn_is_claimed_with_its_result(path: Path) -> None:
         assert await store.unfinished("sim") == []
 
 
-# ── the fence ─────────────────────────────────────────────────────────────────────────────────────
+# ── the fence ─────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_stale_attempt_changes_nothing(store: SqliteStore, path: Path, step: str) -> None:
     await store.accept(said(1))
@@ -191,7 +191,7 @@ async def test_a_turn_is_concluded_once_and_before_it_is_finished(store: SqliteS
     assert (await claimed(store, 1)).result == ANSWER
 
 
-# ── pages ─────────────────────────────────────────────────────────────────────────────────────────
+# ── pages ─────────────────────────────────────────────────────────────────────────────────────
 async def test_pages_are_recorded_after_the_turn_was_concluded_too(store: SqliteStore) -> None:
     await store.accept(said(1))
     fence = (await claimed(store, 1)).fence
@@ -220,7 +220,7 @@ async def test_a_page_that_is_posted_again_is_only_intended_until_it_is_shown(
     assert claim.pages == (PageRecord(0, None),)
 
 
-# ── the end ───────────────────────────────────────────────────────────────────────────────────────
+# ── the end ───────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("outcome", Outcome)
 async def test_every_outcome_is_read_as_it_was_stored(store: SqliteStore, outcome: Outcome) -> None:
     result = TurnResult(outcome, content="", display="*Sorry.*", failure=FailureReason.TIMED_OUT)
@@ -282,7 +282,7 @@ async def test_a_reply_with_a_lone_surrogate_is_stored(store: SqliteStore) -> No
     assert (result.content, result.display) == ("a\ufffd", "a\ufffd")
 
 
-# ── reset ─────────────────────────────────────────────────────────────────────────────────────────
+# ── reset ─────────────────────────────────────────────────────────────────────────────────────
 async def test_after_a_reset_the_model_sees_no_earlier_messages(store: SqliteStore) -> None:
     await store.accept(said(1))
     await answered(store, 1)

@@ -158,7 +158,7 @@ def _rows_agree(db: sqlite3.Connection) -> None:
         assert db.execute(sql).fetchall() == [], what
 
 
-# ── the fixture of a schema ───────────────────────────────────────────────────────────────────────
+# ── the fixture of a schema ───────────────────────────────────────────────────────────────────
 async def _talk(path: Path) -> None:
     """Store one of each: an answered, running, concluded and waiting turn, and a reset."""
     async with SqliteStore.open(path, clock=ManualClock()) as store:

@@ -134,7 +134,7 @@ def test_a_table_that_others_refer_to_can_be_rebuilt(path: Path, directory: Path
         assert db.execute("SELECT * FROM c").fetchall() == [(1,)]
 
 
-# ── refused databases ─────────────────────────────────────────────────────────────────────────────
+# ── refused databases ─────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
@@ -249,7 +249,7 @@ def test_concurrent_processes_apply_each_migration_once(
     assert applied == [file.name for file in load(directory)]
 
 
-# ── the project's migrations ──────────────────────────────────────────────────────────────────────
+# ── the project's migrations ──────────────────────────────────────────────────────────────────
 def test_every_migration_states_its_reason_in_its_header() -> None:
     for file in load(MIGRATIONS):
         header = [line for line in file.sql.splitlines() if line.startswith("--")]

@@ -90,7 +90,7 @@ class Transitions(RuleBasedStateMachine):
         self.db.execute("COMMIT")
         return result
 
-    # ── messages ──────────────────────────────────────────────────────────────────────────────────
+    # ── messages ──────────────────────────────────────────────────────────────────────────────
     @rule(
         name=THREADS,
         number=NUMBERS,
@@ -127,7 +127,7 @@ class Transitions(RuleBasedStateMachine):
             return Receipt.IGNORED
         return Receipt.HISTORY if address is Address.ASIDE else Receipt.QUESTION
 
-    # ── turns ─────────────────────────────────────────────────────────────────────────────────────
+    # ── turns ─────────────────────────────────────────────────────────────────────────────────
     @precondition(lambda self: self.threads)
     @rule(data=st.data())
     def claim(self, data: st.DataObject) -> None:
@@ -217,7 +217,7 @@ class Transitions(RuleBasedStateMachine):
             return
         raise AssertionError("a stale fence was let through")
 
-    # ── conversations ─────────────────────────────────────────────────────────────────────────────
+    # ── conversations ─────────────────────────────────────────────────────────────────────────
     @rule(name=THREADS)
     def reset(self, name: str) -> None:
         after = self.run(lambda: conversations.reset(self.db, 1.0, key(name)))
@@ -237,7 +237,7 @@ class Transitions(RuleBasedStateMachine):
         assert thread.held is not None
         return thread, thread.held
 
-    # ── invariants ────────────────────────────────────────────────────────────────────────────────
+    # ── invariants ────────────────────────────────────────────────────────────────────────────
     @invariant()
     def the_rows_agree_with_each_other(self) -> None:
         check_invariants(self.db)

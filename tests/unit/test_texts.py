@@ -111,7 +111,7 @@ def test_the_wait_is_written_in_words(wait: float, said: str) -> None:
     assert said in texts.model_failure(RateLimited(retry_after=wait))
 
 
-# ── the log ───────────────────────────────────────────────────────────────────────────────────────
+# ── the log ───────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
     stream = io.StringIO()
