@@ -101,7 +101,14 @@ class RecordHeld(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """The database is locked, full, read-only or corrupt. The message says which."""
+    """The database is locked, full, read-only, corrupt or closed. The message says which.
+
+    `code` is SQLite's primary result code, None if SQLite did not report the error.
+    """
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class TemplateError(ThreadlineError):

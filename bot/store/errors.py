@@ -39,7 +39,7 @@ def primary_code(error: sqlite3.Error) -> int:
 def unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:
     """The translated error: names the file and, where known, what to do."""
     sentence = _SENTENCES.get(primary_code(error), f"failed: {error}.")
-    return StoreUnavailable(f"The database {path} {sentence}")
+    return StoreUnavailable(f"The database {path} {sentence}", code=primary_code(error))
 
 
 def damage_message(path: Path) -> str:

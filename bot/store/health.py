@@ -18,7 +18,6 @@ import structlog
 from bot.domain.errors import StoreUnavailable
 from bot.domain.health import Health
 from bot.ports.clock import Clock
-from bot.store.errors import primary_code
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -57,7 +56,7 @@ class HealthMonitor:
 
     def failed(self, error: StoreUnavailable) -> None:
         """An operation failed."""
-        if not isinstance(error.__cause__, sqlite3.Error):
+        if error.code is None:
             return  # the connection is closed
         now = self._clock.monotonic()
         if not self._problem:
@@ -66,7 +65,7 @@ class HealthMonitor:
             self._reminded = now
             log.error("the database fails", error=str(error), seconds=round(now - self._since))
         self._last = now
-        self._damaged = self._damaged or primary_code(error.__cause__) in _DAMAGED
+        self._damaged = self._damaged or error.code in _DAMAGED
         self._problem = str(error)
         self._failing.set()
 
