@@ -56,7 +56,7 @@ class Core:
     async def drain(self, seconds: float) -> None:
         """Give running turns `seconds` to end; the next start continues the remaining ones."""
         with contextlib.suppress(StoreUnavailable):
-            await self.store.leave()  # a death from here on is not a turn's fault
+            await self.store.record_shutdown()  # a death from here on is not a turn's fault
         if self.scheduler.busy:
             log.info("draining", turns=self.scheduler.busy, seconds=seconds)
         left = await self.scheduler.drain(seconds)

@@ -14,7 +14,7 @@ from cachetools import TTLCache
 
 from adapters.discord import rest as w
 from adapters.discord.events import DIRECT_MESSAGES
-from adapters.discord.rest import RestApi, code_of
+from adapters.discord.rest import RestApi
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError
 
@@ -103,7 +103,7 @@ async def _kind_of_thread(wire: RestApi, guild: discord.Guild, thread: int) -> i
             w.at("place", thread), lambda client: client.http.get_channel(thread)
         )
     except Gone as error:
-        if code_of(error) == w.UNKNOWN_CHANNEL:
+        if error.code == w.UNKNOWN_CHANNEL:
             return None
         raise
     kind = answer.get("type") if isinstance(answer, Mapping) else None

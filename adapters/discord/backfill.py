@@ -32,7 +32,7 @@ from bot.domain.conversations import Conversation
 from bot.domain.errors import PlatformError, StoreUnavailable, Unsettled
 from bot.domain.inbox import Incoming
 from bot.domain.replies import Priority
-from bot.ports.inbox import Inbox
+from bot.ports.inbox import CatchUpInbox
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -81,7 +81,7 @@ class Gap:
         self,
         *,
         wire: RestApi,
-        inbox: Inbox,
+        inbox: CatchUpInbox,
         keeper: WatermarkSaver,
         understood: Understood,
         changes: EditListener,

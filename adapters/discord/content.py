@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from adapters.discord.payloads import identity, part, parts, snapshots, whole, words
-from bot.domain.excerpts import bounded, excerpt, joined
+from bot.domain.excerpts import excerpt, join_excerpts, truncate
 
 Said = Callable[[str], str]
 """From Discord's markup to text for the model."""
@@ -53,7 +53,7 @@ def whole_text(raw: Any, said: Said, depth: int = 0) -> str:
     components = component_text(raw, said)
     labelled = excerpt("Components", components)
     rest = [components if text == labelled else text for text in shown(raw, said, depth)]
-    return joined([said(words(raw, "content")), *rest])
+    return join_excerpts([said(words(raw, "content")), *rest])
 
 
 def bare_files(raw: Any) -> bool:
@@ -130,7 +130,7 @@ def _embeds(raw: Any, said: Said) -> Iterator[str]:
     for embed in parts(raw, "embeds"):
         text = _embed(embed, said, content)
         unfurled = words(embed, "type") in UNFURLED
-        yield excerpt("Embed", bounded(text, UNFURLED_CHARACTERS) if unfurled else text)
+        yield excerpt("Embed", truncate(text, UNFURLED_CHARACTERS) if unfurled else text)
 
 
 def _embed(embed: Mapping[str, Any], said: Said, content: str) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 import discord
 
-from adapters.discord.interactions import DESCRIPTIONS
 from adapters.discord.rest import attempt
+from bot.domain import texts
 from bot.domain.errors import PlatformError
 from bot.domain.health import Finding, Verdict
 
@@ -125,7 +125,7 @@ def _guild(guild: Mapping[str, Any], link: str) -> Finding:
 
 async def _commands(client: discord.Client) -> Iterable[Finding]:
     there = await attempt(client.http.get_global_commands(client.application_id or 0))
-    missing = sorted(DESCRIPTIONS.keys() - {command["name"] for command in there})
+    missing = sorted(texts.SLASH_COMMANDS.keys() - {command["name"] for command in there})
     if not missing:
         return [_ok("Discord commands", "registered")]
     names = ", ".join(f"/{name}" for name in missing)

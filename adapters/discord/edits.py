@@ -24,13 +24,13 @@ from adapters.discord.events import (
 )
 from adapters.discord.history import read_page
 from adapters.discord.proxied import Original, Proxied
-from adapters.discord.rest import RestApi, code_of
+from adapters.discord.rest import RestApi
 from adapters.discord.state import Message
 from bot.common.retry import retry_while_unavailable
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import Gone, PlatformError
 from bot.domain.inbox import Address, Incoming
-from bot.ports.inbox import Inbox
+from bot.ports.inbox import MessageInbox
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -38,7 +38,7 @@ log = structlog.stdlib.get_logger(__name__)
 MOST_WAITING = 1_000
 # Taking a reply back takes a second or two; a busy account needs longer.
 ARCHIVE_LOOKS, ARCHIVE_PAUSE = 15, 1.0
-NO_ACCESS = 50001
+NO_ACCESS = "50001"
 
 
 class EditListener:
@@ -51,7 +51,7 @@ class EditListener:
         self,
         *,
         wire: RestApi,
-        inbox: Inbox,
+        inbox: MessageInbox,
         place: Callable[[object], Awaitable[ChannelContext | None]],
         understood: Callable[
             [discord.Message, ChannelContext, Address | None], Awaitable[Incoming | None]
@@ -140,7 +140,7 @@ class EditListener:
         try:
             await self._wire.ask(w.at("removal", thread), lambda c: c.http.delete_channel(thread))
         except Gone as error:
-            if code_of(error) in (w.NO_PERMISSION, NO_ACCESS):
+            if error.code in (w.NO_PERMISSION, NO_ACCESS):
                 await self._archive(client, thread, me.id)
 
     async def _look_into(self, client: discord.Client, thread: int) -> Sequence[discord.Message]:

@@ -18,7 +18,7 @@ from adapters.discord.mention_names import names_in
 from adapters.discord.state import persona_of, raw_of
 from adapters.discord.text import for_model, title
 from bot.domain.conversations import Author, ConversationKey, Visibility
-from bot.domain.excerpts import excerpt, joined
+from bot.domain.excerpts import excerpt, join_excerpts
 from bot.domain.inbox import Address, Incoming
 from bot.domain.names import one_line
 from bot.inbox import commands
@@ -217,7 +217,7 @@ def said(message: discord.Message, place: ChannelContext, me: Me) -> str:
     opens_post = place.title and str(message.id) == place.thread
     say = _saying(message, me)
     heading = f"# {one_line(place.title)}" if opens_post else ""
-    return joined([heading, say(message.content), *shown(raw_of(message), say)])
+    return join_excerpts([heading, say(message.content), *shown(raw_of(message), say)])
 
 
 def _asked(
@@ -235,7 +235,7 @@ def _asked(
     text = said(message, place, me)
     if not words and unusable and bare_files(raw) and not about and not place.title:
         text = ""
-    return joined([about, text]), unusable + more
+    return join_excerpts([about, text]), unusable + more
 
 
 def _saying(message: discord.Message, me: Me) -> Callable[[str], str]:

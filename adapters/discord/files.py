@@ -10,7 +10,7 @@ from typing import Any
 
 import discord
 
-from adapters.discord.rest import NO_PERMISSION, code_of
+from adapters.discord.rest import NO_PERMISSION
 from bot.domain.errors import Gone, Refused
 from bot.domain.replies import Request, ShownPage
 
@@ -32,7 +32,7 @@ def replaced(request: Request, old: ShownPage | None) -> dict[str, Any]:
 
 def refused(request: Request, error: Gone | Refused) -> bool:
     """Whether it may be the file that was refused, and text would be taken."""
-    lacking = isinstance(error, Refused) or code_of(error) == NO_PERMISSION
+    lacking = isinstance(error, Refused) or error.code == NO_PERMISSION
     return request.file is not None and lacking
 
 

@@ -43,13 +43,6 @@ Work = Callable[[Interaction], Awaitable[CommandReply]]
 MOST_CHOICES = 25  # documented: of one option
 STRING_OPTION = 3  # documented: an option's type; ours have no other
 
-DESCRIPTIONS = {
-    commands.RESET: "Start over: forget what was said here before",
-    commands.MODEL: "See or choose the model of this conversation",
-    commands.HELP: "What I can do",
-}
-MODEL_OPTION = "The model from the next answer on"
-
 # What is compared to know whether Discord's list is still ours; the rest is Discord's own.
 _COMPARED = ("name", "description", "type", "options", "contexts", "integration_types")
 
@@ -132,7 +125,7 @@ class InteractionHandler:
             log.info("registered the commands", commands=[c["name"] for c in wanted])
 
     def _reset(self) -> app_commands.Command[Any, ..., None]:
-        @app_commands.command(name=commands.RESET, description=DESCRIPTIONS[commands.RESET])
+        @app_commands.command(name=commands.RESET, description=texts.SLASH_COMMANDS[commands.RESET])
         async def reset(interaction: Interaction) -> None:
             await self.answer(interaction, self._start_over)
 
@@ -141,8 +134,8 @@ class InteractionHandler:
     def _model(self) -> app_commands.Command[Any, ..., None]:
         choices = [app_commands.Choice(name=m, value=m) for m in self._models[:MOST_CHOICES]]
 
-        @app_commands.command(name=commands.MODEL, description=DESCRIPTIONS[commands.MODEL])
-        @app_commands.describe(name=MODEL_OPTION)
+        @app_commands.command(name=commands.MODEL, description=texts.SLASH_COMMANDS[commands.MODEL])
+        @app_commands.describe(name=texts.MODEL_OPTION)
         @app_commands.choices(name=choices)
         async def model(interaction: Interaction, name: str = "") -> None:
             await self.answer(interaction, self._simply(commands.MODEL, name))
@@ -150,7 +143,7 @@ class InteractionHandler:
         return model
 
     def _help(self) -> app_commands.Command[Any, ..., None]:
-        @app_commands.command(name=commands.HELP, description=DESCRIPTIONS[commands.HELP])
+        @app_commands.command(name=commands.HELP, description=texts.SLASH_COMMANDS[commands.HELP])
         async def help_(interaction: Interaction) -> None:
             await self.answer(interaction, self._simply(commands.HELP))
 

@@ -38,7 +38,7 @@ from adapters.discord.history import message_of, read_page, read_raw_message
 from adapters.discord.payloads import identity
 from adapters.discord.places import read_place
 from adapters.discord.proxied import Original, Proxied
-from adapters.discord.rest import UNKNOWN_MESSAGE, RestApi, code_of
+from adapters.discord.rest import UNKNOWN_MESSAGE, RestApi
 from adapters.discord.state import Message
 from bot.catchup.backfill import WatermarkSaver
 from bot.catchup.watermarks import ChannelRef
@@ -212,7 +212,7 @@ class Listener:
         try:
             await read_raw_message(self._wire, original.channel, original.id)
         except Gone as error:
-            return code_of(error) == UNKNOWN_MESSAGE
+            return error.code == UNKNOWN_MESSAGE
         return False
 
     async def understood(

@@ -8,7 +8,7 @@ from adapters.discord import rest as w
 from adapters.discord.edits import EditListener
 from adapters.discord.events import DIRECT_MESSAGES
 from adapters.discord.history import read_message
-from adapters.discord.rest import RestApi, code_of
+from adapters.discord.rest import RestApi
 from bot.domain.errors import Gone
 from bot.domain.inbox import Asked
 from bot.domain.replies import Priority
@@ -30,7 +30,7 @@ class Look:
                 self._wire, place, channel, message, priority=Priority.BACKGROUND
             )
         except Gone as error:
-            if code_of(error) != w.UNKNOWN_MESSAGE:
+            if error.code != w.UNKNOWN_MESSAGE:
                 raise
             await self._changes.deleted(guild, channel, [message])
         else:

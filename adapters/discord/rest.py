@@ -25,7 +25,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Limit, Pace, Priority
 from bot.ports.clock import Clock
-from bot.ports.inbox import Inbox
+from bot.ports.inbox import CommandInbox
 from bot.ports.platform import Grants
 
 log = structlog.stdlib.get_logger(__name__)
@@ -53,29 +53,29 @@ LIMITS = {
     GLOBAL: EVERYTHING,
 }
 
-UNKNOWN_CHANNEL = 10003
-UNKNOWN_MESSAGE = 10008
-NO_PERMISSION = 50013
+UNKNOWN_CHANNEL = "10003"
+UNKNOWN_MESSAGE = "10008"
+NO_PERMISSION = "50013"
 # The codes with which Discord says that a place, a message or a permission is not there (any more).
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes#json
 GONE = frozenset(
     {
         UNKNOWN_CHANNEL,
-        10004,  # unknown guild
+        "10004",  # unknown guild
         UNKNOWN_MESSAGE,
-        50001,  # missing access
-        50007,  # this person takes no direct messages
-        50008,  # no place for text
+        "50001",  # missing access
+        "50007",  # this person takes no direct messages
+        "50008",  # no place for text
         NO_PERMISSION,
-        50083,  # the thread is archived, or locked
-        160005,  # the thread is locked
+        "50083",  # the thread is archived, or locked
+        "160005",  # the thread is locked
     }
 )
-ARCHIVED = 50083
-THREAD_EXISTS = 160004
-CANNOT_REFER = 160002  # a reply needs the permission to read the history
+ARCHIVED = "50083"
+THREAD_EXISTS = "160004"
+CANNOT_REFER = "160002"  # a reply needs the permission to read the history
 # With these the place that a thread was to be made in is not there: no reply belongs in it either.
-NO_PLACE = frozenset({UNKNOWN_CHANNEL, 10004, UNKNOWN_MESSAGE})
+NO_PLACE = frozenset({UNKNOWN_CHANNEL, "10004", UNKNOWN_MESSAGE})
 
 # How long a channel that refused a file is not tried again, in seconds.
 FILES_AGAIN = 600.0
@@ -158,16 +158,18 @@ def _said(error: Exception) -> str:
 
 def of_http(error: discord.HTTPException) -> PlatformError:
     """Our error for an answer of Discord's."""
-    said = f"{error.status}, {error.code}: {error.text}"
+    said, code = f"{error.status}, {error.code}: {error.text}", str(error.code or "")
     if isinstance(error, Limited):
         return Throttled(error.retry_after, (error.scope,))
     if error.status == 429:
         return Throttled(wait_of(error.response.headers, {}))
-    if error.code in GONE:
-        return Gone(said)
+    if code in GONE:
+        return Gone(said, code=code)
     if error.status in (401, 408) or error.status >= 500 or is_page(error):
-        return Unsettled(said)  # a token is looked at on its own: adapters/discord/token.py
-    return Gone(said) if error.status in (403, 404) else Refused(said)
+        return Unsettled(
+            said, code=code
+        )  # a token is looked at on its own: adapters/discord/token.py
+    return (Gone if error.status in (403, 404) else Refused)(said, code=code)
 
 
 def is_page(error: discord.HTTPException) -> bool:
@@ -176,19 +178,13 @@ def is_page(error: discord.HTTPException) -> bool:
     return bool(kind) and not kind.startswith("application/json")
 
 
-def code_of(error: BaseException) -> int:
-    """Discord's own code of a translated error, 0 when there is none."""
-    cause = error.__cause__
-    return cause.code if isinstance(cause, discord.HTTPException) else 0
-
-
 class RestApi:
     """What surfaces and commands share while the adapter runs: the client, the budget, the core."""
 
     def __init__(self, *, grants: Grants, clock: Clock, waits: Waits | None = None) -> None:
         self.grants, self.clock = grants, clock
         self.waits = waits or Waits()
-        self.inbox: Inbox | None = None
+        self.inbox: CommandInbox | None = None
         # Ids we deleted; Discord sends delete events for these too.
         self.own_deletions: LRUCache[str, bool] = LRUCache(MOST_REMEMBERED)
         # Channels that refused a file.
@@ -201,7 +197,7 @@ class RestApi:
         self._client: discord.Client | None = None
         self._logged_in = asyncio.Event()
 
-    def connect(self, client: discord.Client, inbox: Inbox) -> None:
+    def connect(self, client: discord.Client, inbox: CommandInbox) -> None:
         """`client` has logged in: its REST works from now on."""
         self._client, self.inbox = client, inbox
         self._logged_in.set()

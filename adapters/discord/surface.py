@@ -20,7 +20,7 @@ from adapters.discord import rest as w
 from adapters.discord.buttons import Identity, control_view, packed
 from adapters.discord.events import Mode
 from adapters.discord.page_search import Search
-from adapters.discord.rest import RestApi, attempt, code_of
+from adapters.discord.rest import RestApi, attempt
 from bot.domain import texts
 from bot.domain.errors import FilesRefused, Gone, PlatformError, Refused, Throttled
 from bot.domain.replies import Action, FileRules, Frame, Priority, Request, Shown, ShownPage
@@ -90,7 +90,7 @@ class DiscordSurface:
         if self._mode is Mode.THREAD:
             await self._make_thread()
         shown = any(page.message_id is not None for page in self._claim.pages)
-        if self._typing is None and not shown and self._claim.conclusion is None:
+        if self._typing is None and not shown and self._claim.result is None:
             self._typing = asyncio.create_task(self._type(), name="typing")
 
     async def _make_thread(self) -> None:
@@ -172,16 +172,16 @@ class DiscordSurface:
         except (Gone, Refused) as error:
             if not files.refused(request, error):
                 raise
-            if code_of(error) == w.NO_PERMISSION:
+            if error.code == w.NO_PERMISSION:
                 self._wire.without_files[self._key.channel] = True
-            raise FilesRefused(str(error)) from error
+            raise FilesRefused(str(error), code=error.code) from error
 
     async def _opened(self, request: Request, shown: Shown) -> Shown:
         """Send it; what an archived thread refused is sent again once the thread is opened."""
         try:
             return await self._perform(request, shown)
         except Gone as error:
-            if code_of(error) != w.ARCHIVED or self._mode is Mode.CHAIN:
+            if error.code != w.ARCHIVED or self._mode is Mode.CHAIN:
                 raise
             await self._unarchive(request)
             return await self._perform(request, shown)
@@ -202,7 +202,7 @@ class DiscordSurface:
         try:
             message = await self._sent(request)
         except Refused as error:
-            if code_of(error) != w.CANNOT_REFER or not self._refers:
+            if error.code != w.CANNOT_REFER or not self._refers:
                 raise
             self._refers = False
             message = await self._sent(request)
@@ -252,9 +252,9 @@ class DiscordSurface:
         try:
             await self._delete(message)
         except PlatformError as error:
-            if code_of(error) == w.ARCHIVED:
+            if error.code == w.ARCHIVED:
                 raise
-            if code_of(error) != w.UNKNOWN_MESSAGE:  # else a person removed it
+            if error.code != w.UNKNOWN_MESSAGE:  # else a person removed it
                 log.warning("a page is removed later", message=message, error=str(error))
                 await self._empty(message)
                 self._remove_later(message)

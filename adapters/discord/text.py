@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bot.domain.excerpts import EXCERPT_CHARACTERS, bounded
+from bot.domain.excerpts import EXCERPT_CHARACTERS, truncate
 
 MAX_TITLE = 100  # documented: the most characters of a thread's name
 # A title comes from the first lines; the rest is not searched.
@@ -42,7 +42,7 @@ class Names:
 
 def for_model(content: str, names: Names) -> str:
     """`content` with names for ids; the bot's own mention is removed, wherever it is."""
-    parts = _code_apart(bounded(content, EXCERPT_CHARACTERS))
+    parts = _code_apart(truncate(content, EXCERPT_CHARACTERS))
     parts[::2] = [_named(_without_own(part, names.own), names) for part in parts[::2]]
     return "".join(parts).strip()
 

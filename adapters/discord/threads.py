@@ -12,7 +12,7 @@ import discord
 import structlog
 
 from adapters.discord import rest as w
-from adapters.discord.rest import RestApi, code_of
+from adapters.discord.rest import RestApi
 from adapters.discord.text import shortened
 from bot.domain.errors import Gone, PlatformError
 from bot.domain.replies import Priority
@@ -34,10 +34,9 @@ async def is_made(wire: RestApi, claim: Claim) -> bool:
     try:
         await _make(wire, claim)
     except PlatformError as error:
-        code = code_of(error)
-        if code == w.THREAD_EXISTS:
+        if error.code == w.THREAD_EXISTS:
             return True
-        if isinstance(error, Gone) and code in w.NO_PLACE:
+        if isinstance(error, Gone) and error.code in w.NO_PLACE:
             raise
         if await _is_there(wire, claim):
             return True

@@ -221,7 +221,7 @@ class WebApi:
         try:
             return await self._answer(method, scopes, **request)
         except Gone as error:
-            if self.token is None or method == "auth.test" or str(error) not in DEAD_TOKEN:
+            if self.token is None or method == "auth.test" or error.code not in DEAD_TOKEN:
                 raise
             raise await self.token.judge(error) from error
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from adapters.slack import block_kit
 from adapters.slack.payloads import Payload, ident, items, label, objects, table, text
 from adapters.slack.text import for_model, name, unescaped
-from bot.domain.excerpts import excerpt, joined
+from bot.domain.excerpts import excerpt, join_excerpts
 
 MOST_PARTS = 50
 """Attachments, files or blocks of one message that are read: Slack takes 50 blocks."""
@@ -42,7 +42,7 @@ def own(message: Payload) -> str:
 def said(message: Payload, names: Mapping[str, str], me: str = "") -> str:
     """The whole message; the mention of the bot (`me`) is removed from what the author wrote."""
     written = for_model(own(message), names, me)
-    return "\n\n".join(filter(None, (written, joined(_shown(message, names, 0)))))
+    return "\n\n".join(filter(None, (written, join_excerpts(_shown(message, names, 0)))))
 
 
 def quotation(message: Payload, names: Mapping[str, str]) -> str:

@@ -31,7 +31,7 @@ async def check(
     try:
         answer = await api.read("auth.test")
     except PlatformError as error:
-        findings.append(_refused("SLACK_BOT_TOKEN", error, handshake.bot_token_advice(str(error))))
+        findings.append(_refused("SLACK_BOT_TOKEN", error, handshake.bot_token_advice(error.code)))
         if isinstance(error, Gone | Refused):
             findings.append(_new_app("socket" if app_token else "http", prefix))
     else:
@@ -111,7 +111,7 @@ async def _socket(api: WebApi, app_token: str) -> Finding:
     try:
         await handshake.open_connection(app_token, api)
     except PlatformError as error:
-        return _refused("SLACK_APP_TOKEN", error, handshake.app_token_advice(str(error)))
+        return _refused("SLACK_APP_TOKEN", error, handshake.app_token_advice(error.code))
     return Finding("SLACK_APP_TOKEN", Verdict.OK, "Socket Mode gives a connection")
 
 

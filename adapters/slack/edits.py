@@ -12,7 +12,7 @@ from adapters.slack.events import edited_ts
 from adapters.slack.payloads import Payload, table
 from adapters.slack.workspace import Workspace, is_gone
 from bot.domain.inbox import Address
-from bot.ports.inbox import Inbox
+from bot.ports.inbox import MessageInbox
 
 CHANGED, DELETED = "message_changed", "message_deleted"
 
@@ -20,7 +20,7 @@ CHANGED, DELETED = "message_changed", "message_deleted"
 class EditListener:
     """Takes changes of one workspace to `inbox`; what raises is delivered again."""
 
-    def __init__(self, *, workspace: Workspace, inbox: Inbox) -> None:
+    def __init__(self, *, workspace: Workspace, inbox: MessageInbox) -> None:
         self._workspace, self._inbox = workspace, inbox
 
     async def take_in(self, body: Payload) -> bool:

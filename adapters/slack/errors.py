@@ -108,8 +108,8 @@ def translated(error: Exception, scopes: tuple[str, ...] = ()) -> PlatformError:
     if status == 429 or name in THROTTLED:
         return Throttled(seconds_of(headers.get("Retry-After")), scopes)
     if status >= 500 or name in UNSETTLED or not name:
-        return Unsettled(f"Slack failed: {name or status}")
-    return Gone(name) if name in GONE else Refused(name)
+        return Unsettled(f"Slack failed: {name or status}", code=name)
+    return (Gone if name in GONE else Refused)(code=name)
 
 
 def seconds_of(retry_after: str | None) -> float:

@@ -222,6 +222,6 @@ class Files:
 
 def _of_file(error: Gone | Refused) -> Gone | Refused:
     """A refusal of the file alone as FilesRefused; what concerns the place stays as it is."""
-    if isinstance(error, Gone) and str(error) != "missing_scope":
+    if isinstance(error, Gone) and error.code != "missing_scope":
         return error
-    return FilesRefused(str(error))
+    return FilesRefused(str(error), code=error.code)

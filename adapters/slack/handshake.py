@@ -74,7 +74,7 @@ async def identity(api: WebApi, clock: Clock) -> Identity:
         return await reached(ask, clock)
     except (Gone, Refused) as error:
         raise CannotStart(
-            f"Slack refuses SLACK_BOT_TOKEN ({error}): {bot_token_advice(str(error))}."
+            f"Slack refuses SLACK_BOT_TOKEN ({error}): {bot_token_advice(error.code)}."
         ) from error
 
 
@@ -91,7 +91,7 @@ async def socket_url(app_token: str, api: WebApi, clock: Clock) -> str:
         return await reached(ask, clock)
     except (Gone, Refused) as error:
         raise CannotStart(
-            f"Slack refuses SLACK_APP_TOKEN ({error}): {app_token_advice(str(error))}."
+            f"Slack refuses SLACK_APP_TOKEN ({error}): {app_token_advice(error.code)}."
         ) from error
 
 
@@ -125,7 +125,7 @@ async def reached(call: Callable[[], Awaitable[T]], clock: Clock) -> T:
         except CannotStart:
             raise
         except PlatformError as error:
-            fatal = isinstance(error, Gone | Refused) and str(error) in FATAL
+            fatal = isinstance(error, Gone | Refused) and error.code in FATAL
             refusals = refusals + 1 if fatal else 0
             if refusals >= BELIEVED:
                 raise

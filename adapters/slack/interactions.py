@@ -18,12 +18,11 @@ from bot.domain import texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Choice, Command, CommandReply
-from bot.ports.inbox import Inbox
+from bot.ports.inbox import CommandInbox
 
 RESET, MODEL, HELP = "reset", "model", "help"
 SLASHES = (RESET, MODEL, HELP)
 SHORTCUT = "threadline_reset"
-NO_SUCH_COMMAND = "I do not know this command. `/help` lists those I know."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +120,7 @@ def _name(user: Payload) -> str:
 class Commands:
     """Carries uses out through the inbox. `models` are the names that people may choose."""
 
-    def __init__(self, *, inbox: Inbox, workspace: Workspace, models: Sequence[str]) -> None:
+    def __init__(self, *, inbox: CommandInbox, workspace: Workspace, models: Sequence[str]) -> None:
         self._inbox, self._workspace, self._models = inbox, workspace, tuple(models)
 
     async def run(self, use: Interaction) -> CommandReply:
@@ -136,7 +135,7 @@ class Commands:
     async def _in_conversation(self, use: Interaction) -> CommandReply:
         key = use.key if use.key is not None else await self._conversation(use)
         if key.workspace != self._workspace.me.team:
-            return CommandReply(NO_SUCH_COMMAND)
+            return CommandReply(texts.NO_SUCH_COMMAND)
         return await self._command(use, key)
 
     async def _conversation(self, use: Interaction) -> ConversationKey:
@@ -166,7 +165,7 @@ class Commands:
 
 def _question(use: Interaction) -> str:
     if use.name == MODEL:
-        return f"Which conversation should use `{use.argument}`?"
+        return texts.which_thread_for_model(use.argument)
     return texts.WHICH_THREAD
 
 

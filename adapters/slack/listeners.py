@@ -42,11 +42,6 @@ ANSWER_SECONDS = 2.0
 # What nobody waits for (greetings, private answers) is given up after so many seconds.
 ASIDE_SECONDS = 30.0
 _ANY = re.compile(".*")
-GREETING = "Ask me anything. I answer in a thread, and your next message there goes on with it."
-PROMPTS = (
-    {"title": "What can you do?", "message": "What can you help me with?"},
-    {"title": "Draft a message", "message": "Help me write a short message to my team."},
-)
 
 
 @dataclass(slots=True)
@@ -183,8 +178,8 @@ class Listeners:
             "assistant.threads.setSuggestedPrompts",
             channel_id=channel,
             thread_ts=thread,
-            title=GREETING,
-            prompts=list(PROMPTS),
+            title=texts.GREETING,
+            prompts=list(texts.PROMPTS),
         )
 
     async def _stopped(self, body: Payload) -> None:
@@ -216,9 +211,7 @@ class Listeners:
     # ── commands ──────────────────────────────────────────────────────────────────────────────
     async def _slash(self, body: Payload, ack: AsyncAck) -> BoltResponse:
         use = interactions.slash(body, self._prefix)
-        answer = (
-            CommandReply(interactions.NO_SUCH_COMMAND) if use is None else await self._soon(use)
-        )
+        answer = CommandReply(texts.NO_SUCH_COMMAND) if use is None else await self._soon(use)
         if answer is None:
             return await ack()
         return await ack(response_type="ephemeral", **self._bodies.answer(answer))

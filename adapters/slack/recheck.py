@@ -46,7 +46,7 @@ class Look:
                 limit=2,  # the root comes with it
             )
         except Gone as error:
-            if str(error) != NOT_THERE:
+            if error.code != NOT_THERE:
                 raise
             return None
         found = payloads.items(answer.data, "messages")

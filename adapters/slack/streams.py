@@ -71,7 +71,7 @@ class Streams:
             else:
                 await self._close(request)
         except Refused as error:
-            return self._refused(request, shown, str(error))
+            return self._refused(request, shown, error.code)
         return apply_request(shown, request)
 
     def conflict(self, shown: Shown, page: int) -> Shown:

@@ -81,7 +81,7 @@ class SlackSurface:
         self._turn, self._me, self._api, self._bodies = claim.fence.turn, me, api, bodies
         self._channel, self._thread = key.channel, key.thread
         self._since = min((question.message_id for question in claim.questions), default=key.thread)
-        self._status, self._thinks = status, claim.conclusion is None
+        self._status, self._thinks = status, claim.result is None
         self._renderer = SlackRenderer()
         self._render = cache_rendering(self._renderer.render)
         self._streams = Streams(claim=claim, api=api, bodies=bodies, status=status, clock=clock)
@@ -180,8 +180,8 @@ class SlackSurface:
         except FilesRefused:
             raise
         except Refused as error:
-            self._unexplained += str(error) not in CONTENT
-            if str(error) in CONTENT or self._unexplained > UNEXPLAINED:
+            self._unexplained += error.code not in CONTENT
+            if error.code in CONTENT or self._unexplained > UNEXPLAINED:
                 raise
             raise Unsettled(
                 f"Slack refuses a page without a reason that is known: {error}"
@@ -217,7 +217,7 @@ class SlackSurface:
                 **self._body(request),
             )
         except Refused as error:
-            if str(error) != OPEN:
+            if error.code != OPEN:
                 raise
             # An earlier attempt died in the middle of it.
             return self._streams.conflict(shown, request.page)
@@ -307,7 +307,7 @@ class SlackSurface:
         try:
             await self._delete(request)
         except Gone as error:
-            if str(error) != "cant_delete_message":
+            if error.code != "cant_delete_message":
                 raise
             await self._stop_stream(str(request.message_id), request.page)
             await self._delete(request)
@@ -318,7 +318,7 @@ class SlackSurface:
                 DELETIONS, request.scopes, channel=self._channel, ts=request.message_id
             )
         except Gone as error:
-            if str(error) != "message_not_found":
+            if error.code != "message_not_found":
                 raise
         await self._files.forget(str(request.message_id))
 

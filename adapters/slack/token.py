@@ -36,7 +36,7 @@ class TokenWatch:
         if self.dead:
             await self._refresh(DEAD_SECONDS)
         if self.dead:
-            raise Gone(self.dead)
+            raise Gone(code=self.dead)
 
     async def judge(self, refusal: Gone) -> PlatformError:
         """What a refusal of the token means: Gone when auth.test says so, too, else Unsettled."""
@@ -66,7 +66,7 @@ class TokenWatch:
         try:
             await self._ask()
         except (Gone, Refused) as error:
-            return str(error) if str(error) in DEAD_TOKEN else ""
+            return error.code if error.code in DEAD_TOKEN else ""
         except PlatformError:
             if not self.dead:
                 raise

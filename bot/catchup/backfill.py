@@ -19,7 +19,7 @@ import structlog
 from bot.catchup.watermarks import ChannelRef, WatermarkTracker
 from bot.domain.errors import Gone, PlatformError, Refused, StoreUnavailable, Throttled
 from bot.ports.clock import Clock
-from bot.ports.inbox import Inbox
+from bot.ports.inbox import CatchUpInbox
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -41,7 +41,7 @@ AT_ONCE = 4  # reads under way: enough to fill the time that each is on its way
 class WatermarkSaver:
     """The watermarks of one platform, stored in batches. `marks` is told what happens."""
 
-    def __init__(self, *, platform: str, lag: int, inbox: Inbox, clock: Clock) -> None:
+    def __init__(self, *, platform: str, lag: int, inbox: CatchUpInbox, clock: Clock) -> None:
         self.marks = WatermarkTracker(platform, lag=lag)
         self._platform, self._inbox, self._clock = platform, inbox, clock
         self._loading: asyncio.Task[None] | None = None

@@ -12,7 +12,7 @@ from functools import partial
 
 from bot.catchup.backfill import BackfillQueue
 from bot.domain.inbox import Asked
-from bot.ports.inbox import Inbox
+from bot.ports.inbox import CatchUpInbox
 
 LAST = (3.0,)  # the rank of what is looked at when all is read
 
@@ -23,7 +23,7 @@ class LastQuestions:
     """
 
     def __init__(
-        self, *, platform: str, inbox: Inbox, look: Callable[[Asked], Awaitable[None]]
+        self, *, platform: str, inbox: CatchUpInbox, look: Callable[[Asked], Awaitable[None]]
     ) -> None:
         self._platform, self._inbox, self._look = platform, inbox, look
         self._unseen: set[str] = set()

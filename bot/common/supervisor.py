@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from bot.common.retry import Backoff
-from bot.domain import texts
+from bot.domain import http_texts
 from bot.domain.errors import CannotStart
 from bot.domain.health import Health
 from bot.ports.clock import Clock
@@ -124,11 +124,13 @@ class Supervisor:
         if isinstance(error, CannotStart):
             self._refuse(component, error)
             seconds = REFUSED.after(failures)
-            reason = texts.part_refused(str(error), seconds)
+            reason = http_texts.part_refused(str(error), seconds)
             log.error("refused: retrying later", component=name, why=str(error), seconds=seconds)
         else:
             seconds = FAILED.after(failures)
-            reason = texts.part_failed(type(error).__name__ if error is not None else "", seconds)
+            reason = http_texts.part_failed(
+                type(error).__name__ if error is not None else "", seconds
+            )
             log.error("failed: restarting", component=name, seconds=seconds, exc_info=error)
         self._last_failure[name] = reason
         self._down.add(name)

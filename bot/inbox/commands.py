@@ -126,7 +126,7 @@ class Commands:
 
     async def _continue(self, command: Command) -> CommandReply:
         turn = _number(command)
-        change = await self._store.go_on(
+        change = await self._store.continue_reply(
             command.key, turn, command.author, texts.GO_ON, source=command.source
         )
         return self._wake(command, change, texts.NOTHING_TO_CONTINUE)

@@ -27,15 +27,15 @@ in the background and does not delay the next words."""
 class Ledger(Protocol):
     """The part of the store that a reply writes."""
 
-    async def intend(self, fence: Fence, page: int) -> None:
+    async def record_intent(self, fence: Fence, page: int) -> None:
         """A page is about to be posted."""
         ...
 
-    async def shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
-        """A page was posted or found again."""
+    async def record_shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
+        """A page was posted, or found again."""
         ...
 
-    async def removed(self, fence: Fence, page: int) -> None:
+    async def record_removed(self, fence: Fence, page: int) -> None:
         """A page was removed."""
         ...
 
@@ -111,7 +111,7 @@ class LedgerWriter:
 
     async def _write_intention(self, page: int) -> None:
         await retry_while_unavailable(
-            lambda: self._ledger.intend(self._fence, page), self._clock.sleep
+            lambda: self._ledger.record_intent(self._fence, page), self._clock.sleep
         )
         self._intended.add(page)
 
@@ -139,12 +139,12 @@ class LedgerWriter:
         while changes := self._changes():
             for number, message in changes.items():
                 if message is None:
-                    await self._ledger.removed(self._fence, number)
+                    await self._ledger.record_removed(self._fence, number)
                     self._recorded.pop(number, None)
                     self._intended.discard(number)
                 else:
                     channel, message_id = message
-                    await self._ledger.shown(
+                    await self._ledger.record_shown(
                         self._fence, number, channel=channel, message_id=message_id
                     )
                     self._recorded[number] = message

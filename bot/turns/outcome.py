@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 
 from bot.domain import texts
 from bot.domain.errors import ContentRefused, ModelError
+from bot.domain.failures import FailureReason
 from bot.domain.model import Delta, Usage
 from bot.domain.replies import Control
-from bot.domain.turns import LONE_DEATHS, Claim, Outcome, TurnResult
+from bot.domain.turns import MAX_LONE_DEATHS, Claim, Outcome, TurnResult
 from bot.turns.display import ReplyParts
 from bot.turns.reasoning import ReasoningView, split_reasoning
 
@@ -57,7 +58,7 @@ class ReplyDraft:
         return split_reasoning("".join(self.text))[1].strip()
 
     def to_result(
-        self, outcome: Outcome, sentence: str = "", error: str | None = None
+        self, outcome: Outcome, sentence: str = "", failure: FailureReason | None = None
     ) -> TurnResult:
         """The turn's result: the model's answer with our `sentence` below it."""
         late_reasoning, content = split_reasoning("".join(self.text))
@@ -76,7 +77,7 @@ class ReplyDraft:
             model=self.model,
             finish_reason=self.finish_reason,
             usage=self.usage,
-            error=error,
+            failure=failure,
             first_token_at=self.first_token_at,
         )
 
@@ -98,13 +99,15 @@ def result_without_model(claim: Claim, draft: ReplyDraft) -> TurnResult | None:
         return draft.to_result(Outcome.STOPPED, texts.QUESTION_DELETED)
     if claim.stopping:
         return draft.to_result(Outcome.STOPPED, texts.STOPPED)
-    if claim.lone_deaths >= LONE_DEATHS:
-        return draft.to_result(Outcome.FAILED, texts.GAVE_UP, "it ends the process")
+    if claim.lone_deaths >= MAX_LONE_DEATHS:
+        return draft.to_result(Outcome.FAILED, texts.GAVE_UP, FailureReason.ENDS_PROCESS)
     if claim.failures >= MAX_FAILURES:
-        return draft.to_result(Outcome.FAILED, texts.GAVE_UP, "too many attempts")
+        return draft.to_result(Outcome.FAILED, texts.GAVE_UP, FailureReason.TOO_MANY_ATTEMPTS)
     if all(question.late for question in claim.asked):
         apology = ReplyParts(sentences=(texts.MISSED,)).markdown()
-        return TurnResult(outcome=Outcome.FAILED, content="", display=apology, error="missed")
+        return TurnResult(
+            outcome=Outcome.FAILED, content="", display=apology, failure=FailureReason.MISSED
+        )
     has_text = any(question.text for question in claim.asked)
     if has_text or (claim.has_history and not draft.notice):
         return None
@@ -116,7 +119,7 @@ def result_without_model(claim: Claim, draft: ReplyDraft) -> TurnResult | None:
 def failed_result(draft: ReplyDraft, error: ModelError) -> TurnResult:
     """The model failed: its text so far stays, with a sentence about the failure."""
     outcome = Outcome.CUT_OFF if draft.content else Outcome.FAILED
-    return draft.to_result(outcome, texts.model_failure(error), type(error).__name__)
+    return draft.to_result(outcome, texts.model_failure(error), error.reason)
 
 
 def interrupted_result(draft: ReplyDraft, reason: Outcome) -> TurnResult:
@@ -134,8 +137,10 @@ def completed_result(draft: ReplyDraft) -> TurnResult:
         return failed_result(draft, ContentRefused())
     if not draft.content:
         if draft.finish_reason == "length":
-            return draft.to_result(Outcome.FAILED, texts.THOUGHT_TOO_LONG, "length limit")
-        return draft.to_result(Outcome.FAILED, texts.EMPTY_ANSWER, "empty answer")
+            return draft.to_result(
+                Outcome.FAILED, texts.THOUGHT_TOO_LONG, FailureReason.OUTPUT_LIMIT
+            )
+        return draft.to_result(Outcome.FAILED, texts.EMPTY_ANSWER, FailureReason.EMPTY_ANSWER)
     if draft.finish_reason == "length":
         return draft.to_result(Outcome.ANSWERED, texts.LENGTH_LIMIT)
     return draft.to_result(Outcome.ANSWERED)
@@ -146,8 +151,8 @@ def result_to_show(claim: Claim, result: TurnResult) -> TurnResult:
 
     The answer stays in the history; people can have it written again.
     """
-    fails = claim.failures >= MAX_DISPLAY_FAILURES or claim.lone_deaths >= LONE_DEATHS
-    if not fails or claim.conclusion is None or not result.display:
+    fails = claim.failures >= MAX_DISPLAY_FAILURES or claim.lone_deaths >= MAX_LONE_DEATHS
+    if not fails or claim.result is None or not result.display:
         return result
     return replace(result, display=ReplyParts(sentences=(texts.NOT_SHOWN,)).markdown())
 

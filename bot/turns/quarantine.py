@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from bot.common.retry import Backoff
-from bot.domain.turns import LONE_DEATHS, SUSPECT, Claim, Suspect
+from bot.domain.turns import MAX_LONE_DEATHS, SUSPECT_DEATHS, Claim, Suspect
 from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
@@ -85,7 +85,7 @@ class Quarantine:
         if _needs_isolation(suspect):
             async with self._isolate(suspect):
                 yield True
-        elif claim.deaths < SUSPECT or claim.lone_deaths >= LONE_DEATHS:
+        elif claim.deaths < SUSPECT_DEATHS or claim.lone_deaths >= MAX_LONE_DEATHS:
             self._end_isolation(conversation)
             yield False
         else:
@@ -214,7 +214,7 @@ class _WaitingTask:
 
 
 def _needs_isolation(suspect: Suspect) -> bool:
-    return suspect.lone_deaths < LONE_DEATHS and (
+    return suspect.lone_deaths < MAX_LONE_DEATHS and (
         suspect.deaths >= ISOLATION_DEATHS or suspect.lone_deaths > 0
     )
 

@@ -13,6 +13,7 @@ import structlog
 from bot.common.retry import retry_while_unavailable
 from bot.domain import texts
 from bot.domain.errors import ContextTooLong, Gone, LostOwnership, ModelError, QueueFull, Refused
+from bot.domain.failures import FailureReason
 from bot.domain.model import ChatRequest, Delta, ReasoningDisplay
 from bot.domain.replies import Control
 from bot.domain.tokens import message_tokens
@@ -101,7 +102,7 @@ class _Attempt:
         self._runner, self._claim, self._interrupt = runner, claim, interrupt
         self._store = runner.store
         self._draft = ReplyDraft(notice_for(claim), ReasoningView(runner.options.reasoning))
-        self._result = claim.conclusion
+        self._result = claim.result
 
     async def run(self) -> None:
         """Run from the claim to the last page."""
@@ -117,7 +118,7 @@ class _Attempt:
             outcome=result.outcome.value,
             attempt=self._claim.fence.attempt,
             model=result.model,
-            error=result.error,
+            error=result.failure and result.failure.value,
         )
 
     async def _show(self) -> TurnResult:
@@ -158,7 +159,7 @@ class _Attempt:
             completed = await self._interrupt.guard(self._stream(reply))
         except QueueFull as error:
             sentence = texts.TOO_MANY_OF_YOURS if error.own else texts.TOO_BUSY
-            return draft.to_result(Outcome.FAILED, sentence, "queue full")
+            return draft.to_result(Outcome.FAILED, sentence, FailureReason.QUEUE_FULL)
         except ModelError as error:
             log.warning(
                 "the model failed",

@@ -472,7 +472,7 @@ async def test_deleting_a_growing_reply_ends_its_turn(world: World) -> None:
 
 async def test_a_deletion_before_the_page_is_stored_ends_the_turn(world: World) -> None:
     """The message is shown and deleted before the database has stored it as a page."""
-    stored = world.store.shown
+    stored = world.store.record_shown
     deleted = asyncio.Event()
 
     async def slowly(*page: object, **place: str) -> None:
@@ -481,7 +481,7 @@ async def test_a_deletion_before_the_page_is_stored_ends_the_turn(world: World) 
             deleted.set()
         await stored(*page, **place)  # type: ignore[arg-type]
 
-    world.store.shown = slowly  # type: ignore[method-assign]
+    world.store.record_shown = slowly  # type: ignore[method-assign]
     says(world, "As far as", " this")
     await start_reply(world)
     await world.idle()

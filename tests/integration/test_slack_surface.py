@@ -274,7 +274,7 @@ async def test_what_a_dead_process_left_is_cleared(sim: SlackSim, slack: SlackAd
     await dead.open()
     await thinking(sim)
     again = claim(ids.GENERAL, ts)
-    again = replace(again, fence=replace(again.fence, attempt=2), conclusion=ANSWERED)
+    again = replace(again, fence=replace(again.fence, attempt=2), result=ANSWERED)
     surface = slack.surface(again)
     await surface.open()
     await surface.close()

@@ -217,17 +217,17 @@ class FakeLedger:
         self.faults: list[Exception] = []
         self.slow: asyncio.Event | None = None  # commits of `shown` wait for this event
 
-    async def intend(self, fence: Fence, page: int) -> None:
+    async def record_intent(self, fence: Fence, page: int) -> None:
         self._check("intend", fence, page)
         self.pages.setdefault(page, None)
 
-    async def shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
+    async def record_shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
         self._check("shown", fence, page)
         if self.slow is not None:
             await self.slow.wait()
         self.pages[page] = message_id
 
-    async def removed(self, fence: Fence, page: int) -> None:
+    async def record_removed(self, fence: Fence, page: int) -> None:
         self._check("removed", fence, page)
         del self.pages[page]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import LostOwnership, StoreUnavailable
-from bot.domain.turns import LONE_DEATHS, Claim, Death, Outcome, TurnResult
+from bot.domain.turns import MAX_LONE_DEATHS, Claim, Death, Outcome, TurnResult
 from bot.store import process
 from bot.store.sqlite import SqliteStore
 from bot.turns.scheduler import Interrupt, Scheduler
@@ -86,7 +86,7 @@ class Machine:
                 yield store, scheduler
             finally:
                 if scheduler.busy:
-                    store.leave = _do_nothing  # type: ignore[method-assign]
+                    store.record_shutdown = _do_nothing  # type: ignore[method-assign]
                     self.deaths += 1
                     await scheduler.drain(0)
 
@@ -102,12 +102,12 @@ class Machine:
 
     async def _work(self, store: SqliteStore, claim: Claim, _interrupt: Interrupt) -> None:
         thread = claim.conversation.key.thread
-        given_up = claim.lone_deaths >= LONE_DEATHS
+        given_up = claim.lone_deaths >= MAX_LONE_DEATHS
         self._running.add(thread)
         if claim.deaths and not given_up:
             self.most_at_once = max(self.most_at_once, len(self._running))
         try:
-            if claim.conclusion is None:
+            if claim.result is None:
                 if not given_up:
                     await self._answer(thread)
                 outcome = Outcome.FAILED if given_up else Outcome.ANSWERED
@@ -244,7 +244,7 @@ async def test_a_deliberate_stop_counts_no_death(machine: Machine) -> None:
     for _ in range(9):
         async with machine.life() as (store, _):
             await CLOCK.sleep(1.0)
-            await store.leave()
+            await store.record_shutdown()
     assert look(machine.path, "SELECT DISTINCT deaths, failures, held FROM turns") == [(0, 0, 0)]
     await machine.run_until_done(most=9)
     assert look(machine.path, OUTCOMES) == [("answered", 2)]
@@ -267,14 +267,14 @@ async def test_deaths_count_even_if_the_disk_is_full_at_every_start(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They must not count as failures, after four of which a turn is given up."""
-    begin, full = process.begin, True
+    begin, full = process.record_start, True
 
     def begin_when_there_is_room(db: sqlite3.Connection) -> Death | None:
         if full:
             raise sqlite3.OperationalError("database or disk is full")
         return begin(db)
 
-    monkeypatch.setattr(process, "begin", begin_when_there_is_room)
+    monkeypatch.setattr(process, "record_start", begin_when_there_is_room)
     await start(machine, threads(1))
     for number in range(5):
         full = True
@@ -285,5 +285,5 @@ async def test_deaths_count_even_if_the_disk_is_full_at_every_start(
             claim, _ = await asyncio.gather(store.claim(1), store.claim(2))
             assert claim is not None
             assert (claim.failures, claim.deaths) == (0, number)
-            store.leave = _do_nothing  # type: ignore[method-assign]
+            store.record_shutdown = _do_nothing  # type: ignore[method-assign]
             await store.hold(claim.fence)

@@ -21,11 +21,12 @@ from adapters.slack.errors import GONE, LONGEST_RETRY_AFTER, NO_RETRY_AFTER, tra
 from adapters.slack.handshake import is_socket_url
 from adapters.slack.http import PATH
 from adapters.slack.interactions import SHORTCUT, SLASHES, button, shortcut, slash
-from adapters.slack.listeners import PROMPTS, ConnectionProblem, Listeners
+from adapters.slack.listeners import ConnectionProblem, Listeners
 from adapters.slack.lookups import MOST, Lookups
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.scopes import EVENTS, SCOPES
 from bot.common.clock import SystemClock
+from bot.domain import texts
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, Refused, Throttled, Unsettled
 from bot.domain.inbox import Choice, CommandReply
@@ -115,7 +116,7 @@ def test_the_manifest_offers_what_the_code_carries_out(mode: str) -> None:
     assert offered["name"] == "Start this thread over"
     assert features["app_home"]["messages_tab_enabled"] is True
     assert features["app_home"]["messages_tab_read_only_enabled"] is False
-    assert features["agent_view"]["suggested_prompts"] == list(PROMPTS)
+    assert features["agent_view"]["suggested_prompts"] == list(texts.PROMPTS)
 
 
 def test_the_manifests_differ_only_in_how_slack_reaches_the_bot() -> None:

@@ -1,7 +1,7 @@
-"""The transition that lets a message in.
+"""The transition that stores a message, its conversation and its turn.
 
-Invariants: the same platform message is stored once; a message that is not stored leaves no mark;
-every question that is stored belongs to the one turn of its conversation that waits.
+Invariants: a platform message is stored once; an ignored message leaves no trace; every question
+that is stored joins its conversation's waiting turn, of which there is at most one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from bot.domain.conversations import Visibility
 from bot.domain.inbox import Accepted, Address, Incoming, Receipt
 from bot.store import rows
 
-NAME_LENGTH = 80  # characters of a conversation's name: a line in a list
+NAME_LENGTH = 80  # the longest name of a conversation, in characters: one line in a list
 
 
 def accept(
-    db: sqlite3.Connection, incoming: Incoming, backlog: Sequence[Incoming], now: float
+    db: sqlite3.Connection, now: float, incoming: Incoming, backlog: Sequence[Incoming] = ()
 ) -> Accepted:
-    """See `Store.accept`. `now` is in Unix seconds."""
     known = _known(db, incoming.source)
     if known is not None:
         return known
@@ -29,15 +28,15 @@ def accept(
         return Accepted(Receipt.KNOWN)
     row = rows.find(db, incoming.key)
     if row is not None:
-        return _go_on(db, _Place(row["id"], row["epoch"], now), incoming)
+        return _add(db, _Target(row["id"], row["epoch"], now), incoming)
     if incoming.address.begins:
         return _begin(db, incoming, backlog, now)
     return Accepted(Receipt.IGNORED)
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where and when a message is stored."""
+class _Target:
+    """Where a message is stored, and when."""
 
     conversation: int
     epoch: int
@@ -52,7 +51,7 @@ def _known(db: sqlite3.Connection, source: str) -> Accepted | None:
 
 
 def _is_deleted(db: sqlite3.Connection, source: str) -> bool:
-    """Whether its deletion arrived before the message itself."""
+    """Whether the message's deletion arrived before the message."""
     found = db.execute("SELECT 1 FROM tombstones WHERE source = ?", (source,))
     return found.fetchone() is not None
 
@@ -61,33 +60,33 @@ def _is_deleted(db: sqlite3.Connection, source: str) -> bool:
 def _begin(
     db: sqlite3.Connection, incoming: Incoming, backlog: Sequence[Incoming], now: float
 ) -> Accepted:
-    place = _Place(_create(db, incoming, now), 1, now)
-    accepted = _ask(db, place, incoming)
-    for earlier in backlog:  # after the question, which may be among them: it is no history
+    target = _Target(_create(db, incoming, now), 1, now)
+    accepted = _ask(db, target, incoming)
+    for earlier in backlog:  # stored after the question, in case the question is among them
         if _is_deleted(db, earlier.source):
             continue
-        _insert(db, place, earlier, kind="history", turn=None)
+        _insert(db, target, earlier, kind="history", turn=None)
     return accepted
 
 
-def _go_on(db: sqlite3.Connection, place: _Place, incoming: Incoming) -> Accepted:
-    # A place that was private once stays so here: what was said then must not come to light.
+def _add(db: sqlite3.Connection, target: _Target, incoming: Incoming) -> Accepted:
+    # A conversation that was private once stays private: its older messages must not become public.
     db.execute(
         "UPDATE conversations SET updated_at = ?,"
-        " name = CASE WHEN name = '' THEN ? ELSE name END,"  # made before anybody spoke in it
+        " name = CASE WHEN name = '' THEN ? ELSE name END,"  # created without a message, by the API
         " visibility = CASE WHEN ? = 'private' THEN 'private' ELSE visibility END WHERE id = ?",
-        (place.now, name_of(incoming.text), incoming.visibility, place.conversation),
+        (target.now, name_of(incoming.text), incoming.visibility, target.conversation),
     )
     if incoming.address is Address.ASIDE:
-        _insert(db, place, incoming, kind="history", turn=None)
-        return Accepted(Receipt.HISTORY, place.conversation)
-    return _ask(db, place, incoming)
+        _insert(db, target, incoming, kind="history", turn=None)
+        return Accepted(Receipt.HISTORY, target.conversation)
+    return _ask(db, target, incoming)
 
 
-def _ask(db: sqlite3.Connection, place: _Place, incoming: Incoming) -> Accepted:
-    turn = waiting_turn(db, place.conversation, place.epoch, place.now)
-    _insert(db, place, incoming, kind="question", turn=turn)
-    return Accepted(Receipt.QUESTION, place.conversation, turn)
+def _ask(db: sqlite3.Connection, target: _Target, incoming: Incoming) -> Accepted:
+    turn = waiting_turn(db, target.conversation, target.epoch, target.now)
+    _insert(db, target, incoming, kind="question", turn=turn)
+    return Accepted(Receipt.QUESTION, target.conversation, turn)
 
 
 # ── rows ──────────────────────────────────────────────────────────────────────────────────────
@@ -109,13 +108,13 @@ def _create(db: sqlite3.Connection, incoming: Incoming, now: float) -> int:
 
 
 def name_of(text: str) -> str:
-    """A conversation's name: the first question in one line."""
+    """A conversation's name: its first question on one line, shortened."""
     line = " ".join(rows.storable(text).split())
     return line if len(line) <= NAME_LENGTH else f"{line[: NAME_LENGTH - 1].rstrip()}…"
 
 
 def waiting_turn(db: sqlite3.Connection, conversation: int, epoch: int, now: float) -> int:
-    """The turn of a conversation that waits, made when there is none."""
+    """The conversation's waiting turn; creates it if there is none."""
     row = db.execute(
         "SELECT id FROM turns WHERE conversation_id = ? AND state = 'waiting'", (conversation,)
     ).fetchone()
@@ -131,12 +130,12 @@ def waiting_turn(db: sqlite3.Connection, conversation: int, epoch: int, now: flo
 
 
 def _insert(
-    db: sqlite3.Connection, place: _Place, incoming: Incoming, *, kind: str, turn: int | None
+    db: sqlite3.Connection, target: _Target, incoming: Incoming, *, kind: str, turn: int | None
 ) -> None:
     values = {
-        "conversation_id": place.conversation,
+        "conversation_id": target.conversation,
         "turn_id": turn,
-        "epoch": place.epoch,
+        "epoch": target.epoch,
         "role": "user",
         "kind": kind,
         "content": rows.storable(incoming.text),
@@ -151,7 +150,7 @@ def _insert(
         "sent_at": incoming.sent_at,
         "late": incoming.late,
         "edited_at": incoming.edited_at,
-        "created_at": place.now,
+        "created_at": target.now,
     }
     insert_row(db, "messages", values, "ON CONFLICT (source) DO NOTHING")
 
@@ -159,10 +158,10 @@ def _insert(
 def insert_row(
     db: sqlite3.Connection, table: str, values: Mapping[str, object], on_conflict: str = ""
 ) -> int:
-    """Insert and return the id. Table and columns are this module's own words."""
+    """Insert a row and return its id. `table` and the columns must be literals of this package."""
     columns = ", ".join(values)
-    marks = ", ".join(f":{column}" for column in values)
-    sql = f"INSERT INTO {table} ({columns}) VALUES ({marks}) {on_conflict}"  # noqa: S608
+    parameters = ", ".join(f":{column}" for column in values)
+    sql = f"INSERT INTO {table} ({columns}) VALUES ({parameters}) {on_conflict}"  # noqa: S608
     identity = db.execute(sql, values).lastrowid
     assert identity is not None  # noqa: S101 - an INSERT always sets it
     return identity

@@ -1,4 +1,4 @@
-"""Messages come in once, and only where a conversation is, or begins."""
+"""A message is stored once, and only in a conversation that exists or begins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ import pytest
 from bot.domain.conversations import Author, Visibility
 from bot.domain.inbox import Accepted, Address, Receipt
 from bot.store.sqlite import SqliteStore
-from tests.support.store_kit import ANN, BEN, answered, claimed, judge, key, look, opened, said
+from tests.support.store_kit import (
+    ANN,
+    BEN,
+    answered,
+    check_invariants,
+    claimed,
+    key,
+    look,
+    opened,
+    said,
+)
 
 
 @pytest.fixture
@@ -27,7 +37,7 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
     async with opened(path) as store:
         yield store
     with closing(sqlite3.connect(path)) as db:
-        judge(db)
+        check_invariants(db)
 
 
 @pytest.mark.parametrize("address", [Address.MENTION, Address.DIRECT])
@@ -46,7 +56,7 @@ async def test_a_message_to_the_bot_begins_a_conversation(
 
 
 @pytest.mark.parametrize("address", [Address.FOLLOW_UP, Address.ASIDE])
-async def test_a_message_in_an_unknown_thread_leaves_no_mark(
+async def test_a_message_in_an_unknown_thread_leaves_no_trace(
     store: SqliteStore, path: Path, address: Address
 ) -> None:
     assert await store.accept(said(1, address=address)) == Accepted(Receipt.IGNORED)
@@ -66,7 +76,7 @@ async def test_the_same_message_again_changes_nothing(store: SqliteStore, path: 
     assert await store.unfinished("sim") == []
 
 
-async def test_an_aside_is_history_and_no_turn(store: SqliteStore) -> None:
+async def test_an_aside_becomes_history_without_a_turn(store: SqliteStore) -> None:
     begun = await store.accept(said(1))
     await answered(store, begun.conversation)
     aside = await store.accept(said(2, "hey @ben", address=Address.ASIDE))
@@ -77,7 +87,7 @@ async def test_an_aside_is_history_and_no_turn(store: SqliteStore) -> None:
     assert await store.unfinished("sim") == []
 
 
-async def test_questions_join_the_waiting_turn_and_those_that_come_later_wait_for_the_next(
+async def test_questions_join_the_waiting_turn_and_later_ones_wait_for_the_next(
     store: SqliteStore,
 ) -> None:
     first = await store.accept(said(1))
@@ -96,7 +106,7 @@ async def test_the_same_thread_name_elsewhere_is_another_conversation(store: Sql
     assert len(set(found)) == len(places)
 
 
-async def test_a_backlog_is_history_before_the_question(store: SqliteStore) -> None:
+async def test_a_backlog_becomes_history_before_the_question(store: SqliteStore) -> None:
     question = said(3, "so?")
     backlog = [said(2, "second", author=BEN), said(1, "first"), question, said(2, "again")]
     accepted = await store.accept(question, backlog)
@@ -107,7 +117,7 @@ async def test_a_backlog_is_history_before_the_question(store: SqliteStore) -> N
     assert (await store.accept(said(1))).receipt is Receipt.KNOWN
 
 
-async def test_a_backlog_counts_only_where_a_conversation_begins(store: SqliteStore) -> None:
+async def test_a_backlog_is_ignored_unless_a_conversation_begins(store: SqliteStore) -> None:
     begun = await store.accept(said(5))
     await store.accept(said(6), [said(1, "old")])
     await store.accept(said(7, where=key("t9"), address=Address.FOLLOW_UP), [said(2, "old")])
@@ -120,7 +130,7 @@ async def test_a_backlog_counts_only_where_a_conversation_begins(store: SqliteSt
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("", "another"),  # a bare mention names nothing
+        ("", "another"),  # a bare mention gives no name
         ("x" * 80, "x" * 80),
         ("x" * 81, "x" * 79 + "…"),
         ("word " * 40, ("word " * 16)[:79].rstrip() + "…"),
@@ -136,7 +146,7 @@ async def test_a_conversation_is_named_after_its_first_question(
     assert found.name == name
 
 
-async def test_what_was_private_once_stays_private(store: SqliteStore) -> None:
+async def test_a_conversation_that_was_private_once_stays_private(store: SqliteStore) -> None:
     for number, visibility in enumerate(
         (Visibility.PUBLIC, Visibility.PRIVATE, Visibility.PUBLIC), start=1
     ):
@@ -146,7 +156,7 @@ async def test_what_was_private_once_stays_private(store: SqliteStore) -> None:
     assert found.visibility is Visibility.PRIVATE
 
 
-async def test_a_question_keeps_all_that_is_needed_to_answer_it(store: SqliteStore) -> None:
+async def test_a_stored_question_has_everything_that_its_answer_needs(store: SqliteStore) -> None:
     question = said(1, "why?", route={"thread": "1.2", "ä": "\ud800"}, unusable=("image", "file"))
     accepted = await store.accept(question)
     (kept,) = (await claimed(store, accepted.conversation)).questions
@@ -164,13 +174,15 @@ async def test_a_question_keeps_all_that_is_needed_to_answer_it(store: SqliteSto
         ("عربي 漢字", "عربي 漢字"),
     ],
 )
-async def test_text_of_any_kind_can_be_stored(store: SqliteStore, text: str, kept: str) -> None:
+async def test_any_text_can_be_stored(store: SqliteStore, text: str, kept: str) -> None:
     accepted = await store.accept(said(1, text, author=Author("U1", text)))
     (question,) = (await claimed(store, accepted.conversation)).questions
     assert (question.text, question.author.name) == (kept, kept)
 
 
-async def test_a_hundred_deliveries_at_once_are_one_question(store: SqliteStore) -> None:
+async def test_a_hundred_concurrent_deliveries_are_stored_as_one_question(
+    store: SqliteStore,
+) -> None:
     results = await asyncio.gather(
         *(
             store.accept(said(1, address=address))
@@ -185,7 +197,7 @@ async def test_a_hundred_deliveries_at_once_are_one_question(store: SqliteStore)
     assert {(result.conversation, result.turn) for result in results} == {(1, 1)}
 
 
-async def test_a_hundred_first_messages_of_one_thread_are_one_conversation(
+async def test_a_hundred_concurrent_first_messages_begin_one_conversation(
     store: SqliteStore,
 ) -> None:
     results = await asyncio.gather(*(store.accept(said(number)) for number in range(100)))

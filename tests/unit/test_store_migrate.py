@@ -1,4 +1,4 @@
-"""Migrations: in order, whole or not at all, and never on a database that they do not fit."""
+"""Migrations run in order, completely or not at all, and only on a database that they fit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bot.store.migrate import APPLICATION_ID, MIGRATIONS, load, migrate, status
 ROOT = Path(__file__).parents[2]
 FIRST = "-- 0001: a reason\nCREATE TABLE a (x INTEGER) STRICT;\n"
 SECOND = "-- 0002: another; with a semicolon\nCREATE TABLE b (x TEXT DEFAULT ';') STRICT;\n"
-# Two processes that begin at the same moment, as far as one file can tell.
+# A process that waits for a file, so that two of them start at the same moment.
 RACER = """
 import pathlib, sys, time
 from bot.store.migrate import migrate
@@ -55,7 +55,9 @@ def test_files_are_applied_in_order_and_once(path: Path, directory: Path) -> Non
     assert tables(path) == {"a", "b", "migrations"}
 
 
-def test_the_ledger_says_what_was_applied_and_when(path: Path, directory: Path) -> None:
+def test_the_table_of_migrations_says_what_was_applied_and_when(
+    path: Path, directory: Path
+) -> None:
     migrate(path, directory)
     with closing(sqlite3.connect(path)) as db:
         ((number, name, sha256, applied_at),) = db.execute("SELECT * FROM migrations")
@@ -65,9 +67,7 @@ def test_the_ledger_says_what_was_applied_and_when(path: Path, directory: Path) 
     assert applied_at > 1_700_000_000
 
 
-def test_a_new_file_is_applied_to_a_database_that_has_the_older_ones(
-    path: Path, directory: Path
-) -> None:
+def test_a_new_file_is_applied_on_top_of_the_older_ones(path: Path, directory: Path) -> None:
     migrate(path, directory)
     (directory / "0002_second.sql").write_text(SECOND)
     assert status(path, directory) == runner.Status(("0001_first",), ("0002_second",))
@@ -75,12 +75,12 @@ def test_a_new_file_is_applied_to_a_database_that_has_the_older_ones(
     assert status(path, directory) == runner.Status(("0001_first", "0002_second"), ())
 
 
-def test_conversations_are_for_the_bots_own_user_only(path: Path, directory: Path) -> None:
+def test_only_the_bots_user_can_read_the_database(path: Path, directory: Path) -> None:
     migrate(path, directory)
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_status_makes_no_file(path: Path, directory: Path) -> None:
+def test_status_creates_no_file(path: Path, directory: Path) -> None:
     assert status(path, directory).pending == ("0001_first",)
     assert not path.exists()
 
@@ -89,13 +89,13 @@ def test_status_makes_no_file(path: Path, directory: Path) -> None:
     "bad",
     [
         "CREATE TABLE b (x); CREATE TABLE a (x);",  # the second statement fails
-        "CREATE TABLE b (x); INSERT INTO a VALUES ('text');",  # a STRICT table refuses it
+        "CREATE TABLE b (x); INSERT INTO a VALUES ('text');",  # a STRICT table rejects it
         "CREATE TABLE b (i INTEGER PRIMARY KEY, x REFERENCES b); INSERT INTO b VALUES (1, 7);",
         "CREATE TABLE b (x REFERENCES nothing); INSERT INTO b VALUES (7);",
-        "CREATE TABLE b (x); COMMIT; CREATE TABLE c (x);",  # would leave its transaction
+        "CREATE TABLE b (x); COMMIT; CREATE TABLE c (x);",  # would end its transaction
     ],
 )
-def test_a_failing_step_leaves_nothing_of_itself_and_keeps_the_steps_before(
+def test_a_failing_migration_is_rolled_back_and_the_earlier_ones_stay(
     path: Path, directory: Path, bad: str
 ) -> None:
     (directory / "0002_bad.sql").write_text(bad)
@@ -118,7 +118,7 @@ def test_a_trigger_is_one_statement(path: Path, directory: Path) -> None:
 
 
 def test_a_table_that_others_refer_to_can_be_rebuilt(path: Path, directory: Path) -> None:
-    """The usual way to change a CHECK: copy, drop, rename, while rows refer to the old table."""
+    """The usual way to change a CHECK: copy, drop, rename, while rows reference the old table."""
     (directory / "0002_child.sql").write_text(
         "CREATE TABLE p (id INTEGER PRIMARY KEY, s TEXT CHECK (s IN ('old')));"
         "CREATE TABLE c (p INTEGER REFERENCES p (id) ON DELETE CASCADE);"
@@ -134,12 +134,12 @@ def test_a_table_that_others_refer_to_can_be_rebuilt(path: Path, directory: Path
         assert db.execute("SELECT * FROM c").fetchall() == [(1,)]
 
 
-# ── what is refused ───────────────────────────────────────────────────────────────────────────
+# ── refused databases ─────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        (("0003_gap.sql",), "0003_gap stands where 0002 belongs"),
-        (("0001_twice.sql",), "0001_twice stands where 0002 belongs"),
+        (("0003_gap.sql",), "0003_gap is where 0002 belongs"),
+        (("0001_twice.sql",), "0001_twice is where 0002 belongs"),
         (("2_short.sql",), "is not named like"),
         (("0002-dash.sql",), "is not named like"),
     ],
@@ -167,12 +167,12 @@ def test_a_changed_old_file_is_refused(path: Path, directory: Path) -> None:
     (directory / "0002_second.sql").write_text(SECOND)
     with pytest.raises(MigrationError, match="0001_first is not what was applied"):
         migrate(path, directory)
-    with pytest.raises(MigrationError, match="put the released file back"):
+    with pytest.raises(MigrationError, match="restore the released file"):
         status(path, directory)
     assert "b" not in tables(path)
 
 
-def test_other_line_endings_are_no_change(path: Path, directory: Path) -> None:
+def test_other_line_endings_do_not_count_as_a_change(path: Path, directory: Path) -> None:
     migrate(path, directory)
     (directory / "0001_first.sql").write_bytes(FIRST.replace("\n", "\r\n").encode())
     assert migrate(path, directory) == []
@@ -186,18 +186,20 @@ def test_a_database_newer_than_the_code_is_refused(path: Path, directory: Path) 
         migrate(path, directory)
 
 
-def test_a_database_of_another_program_is_refused_and_left_alone(
+def test_another_programs_database_is_refused_and_left_unchanged(
     path: Path, directory: Path
 ) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE theirs (x)")
     before = path.read_bytes()
-    with pytest.raises(MigrationError, match="is a database of another program"):
+    with pytest.raises(MigrationError, match="is another program's database"):
         migrate(path, directory)
     assert path.read_bytes() == before
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path, directory: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_left_unchanged(
+    path: Path, directory: Path
+) -> None:
     text = "Dear diary, today I wrote more than a hundred bytes into a file. " * 40
     path.write_text(text)
     with pytest.raises(StoreUnavailable, match="is not an SQLite database"):
@@ -205,12 +207,12 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path, direct
     assert path.read_text() == text
 
 
-def test_a_missing_directory_is_said_in_one_sentence(tmp_path: Path, directory: Path) -> None:
+def test_a_missing_directory_is_reported_in_one_sentence(tmp_path: Path, directory: Path) -> None:
     with pytest.raises(StoreUnavailable, match="its directory must exist"):
         migrate(tmp_path / "nowhere" / "test.db", directory)
 
 
-def test_a_lock_that_does_not_go_away_is_said_in_one_sentence(
+def test_a_lasting_lock_is_reported_in_one_sentence(
     path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "_LOCK_SECONDS", 0.05)
@@ -221,7 +223,7 @@ def test_a_lock_that_does_not_go_away_is_said_in_one_sentence(
         other.execute("ROLLBACK")
 
 
-def test_processes_that_migrate_at_once_apply_each_step_once(
+def test_concurrent_processes_apply_each_migration_once(
     path: Path, directory: Path, tmp_path: Path
 ) -> None:
     for number in range(2, 12):
@@ -247,8 +249,8 @@ def test_processes_that_migrate_at_once_apply_each_step_once(
     assert applied == [file.name for file in load(directory)]
 
 
-# ── the project's own files ───────────────────────────────────────────────────────────────────
-def test_the_projects_files_tell_their_reason_in_the_header() -> None:
+# ── the project's migrations ──────────────────────────────────────────────────────────────────
+def test_every_migration_states_its_reason_in_its_header() -> None:
     for file in load(MIGRATIONS):
         header = [line for line in file.sql.splitlines() if line.startswith("--")]
         assert header[0].startswith(f"-- {file.number:04d}: ")

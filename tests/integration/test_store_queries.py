@@ -1,4 +1,4 @@
-"""What the core reads, and that it finds it by an index."""
+"""The core's queries: their results, and that each uses an index."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ import pytest
 from bot.common.clock import SystemClock
 from bot.domain.errors import CommandDone
 from bot.domain.inbox import Address, Watermark
-from bot.store import conversations, queries, turns, watermarks
-from bot.store.accept import accept
-from bot.store.conversations import COMMAND_SECONDS
+from bot.store import commands, conversations, messages, queries, turns, watermarks
+from bot.store.commands import COMMAND_SECONDS
 from bot.store.migrate import migrate
 from bot.store.sqlite import SqliteStore
 from tests.support.clock import ManualClock
@@ -41,7 +40,7 @@ async def test_history_is_read_newest_first_in_pages(store: SqliteStore) -> None
     assert await store.history(2, epoch=1, before=10, limit=3) == []
 
 
-async def test_history_leaves_out_what_was_erased_and_what_is_not_bound_yet(
+async def test_history_leaves_out_erased_and_waiting_messages(
     store: SqliteStore,
 ) -> None:
     for number in range(3):
@@ -54,7 +53,7 @@ async def test_history_leaves_out_what_was_erased_and_what_is_not_bound_yet(
     assert [row.content for row in rows] == ["2", "0"]
 
 
-async def test_unfinished_conversations_come_oldest_turn_first_by_platform(
+async def test_unfinished_conversations_of_a_platform_are_sorted_by_their_oldest_turn(
     store: SqliteStore,
 ) -> None:
     for number, thread in enumerate(("a", "b", "c")):
@@ -74,8 +73,8 @@ async def test_a_conversation_is_found_by_a_persons_message_and_by_a_page(
     await store.accept(said(1), [said(0, "before")])
     await store.accept(said(2, where=key("t2")))
     claim = await claimed(store, 2)
-    await store.intend(claim.fence, 0)
-    await store.shown(claim.fence, 0, channel="thread/9", message_id="r1")
+    await store.record_intent(claim.fence, 0)
+    await store.record_shown(claim.fence, 0, channel="thread/9", message_id="r1")
     sources = ("m0", "m1", "m2")
     found = [await store.conversation_of(f"sim/w1/c1/{source}") for source in sources]
     assert [conversation and conversation.id for conversation in found] == [1, 1, 2]
@@ -83,21 +82,21 @@ async def test_a_conversation_is_found_by_a_persons_message_and_by_a_page(
     assert page is not None
     assert page.key == key("t2")
     assert await store.conversation_of("other/w1/c1/m1") is None
-    await store.removed(claim.fence, 0)
+    await store.record_removed(claim.fence, 0)
     assert await store.conversation_of("sim/w1/thread/9/r1") is None
 
 
-async def test_a_page_that_a_later_turn_took_over_is_that_turns(store: SqliteStore) -> None:
+async def test_a_page_that_a_later_turn_took_over_belongs_to_that_turn(store: SqliteStore) -> None:
     for number in (1, 2):
         await store.accept(said(number, where=key(f"t{number}")))
         fence = (await claimed(store, number)).fence
-        await store.shown(fence, 0, channel="c1", message_id="r1")
+        await store.record_shown(fence, 0, channel="c1", message_id="r1")
     found = await store.conversation_of("sim/w1/c1/r1")
     assert found is not None
     assert found.id == 2
 
 
-async def test_recent_conversations_are_those_that_the_person_spoke_in_since_the_reset(
+async def test_recent_conversations_are_those_with_a_message_of_the_person_since_the_reset(
     tmp_path: Path,
 ) -> None:
     clock = ManualClock()
@@ -120,17 +119,17 @@ async def test_recent_conversations_are_those_that_the_person_spoke_in_since_the
         assert await recent("U3", 9) == []
 
 
-async def test_a_command_is_done_once_it_is_recorded(store: SqliteStore) -> None:
+async def test_a_recorded_command_is_not_executed_again(store: SqliteStore) -> None:
     await store.record_command("sim/w1/c1/m1")
     with pytest.raises(CommandDone):
         await store.record_command("sim/w1/c1/m1")
     await store.record_command("sim/w1/c1/m2")
 
 
-async def test_the_record_of_a_command_is_kept_for_as_long_as_it_can_come_again(
+async def test_the_record_of_a_command_is_kept_as_long_as_a_redelivery_is_possible(
     tmp_path: Path,
 ) -> None:
-    """And no longer: the table does not grow for good."""
+    """And no longer, so that the table does not grow forever."""
     clock = ManualClock()
     async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
         await store.record_command("old")
@@ -145,8 +144,8 @@ async def test_the_record_of_a_command_is_kept_for_as_long_as_it_can_come_again(
         assert [row["source"] for row in found] == ["new"]
 
 
-async def test_readers_see_whole_turns_while_the_writer_writes(store: SqliteStore) -> None:
-    """A page of history never has a gap, and what was acknowledged is there."""
+async def test_readers_see_complete_turns_while_the_writer_writes(store: SqliteStore) -> None:
+    """A page of history never has a gap, and has everything acknowledged."""
     await store.accept(said(0))
     await answered(store, 1)
     done = asyncio.Event()
@@ -175,8 +174,8 @@ async def test_readers_see_whole_turns_while_the_writer_writes(store: SqliteStor
 
 
 # ── indexes ───────────────────────────────────────────────────────────────────────────────────
-def test_every_statement_is_a_look_up_in_an_index(tmp_path: Path) -> None:
-    """Cost grows with the answer, not with the database (invariant 9)."""
+def test_every_statement_uses_an_index(tmp_path: Path) -> None:
+    """The cost grows with the result, not with the database (invariant 9)."""
     path = tmp_path / "store.db"
     migrate(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -189,31 +188,31 @@ def test_every_statement_is_a_look_up_in_an_index(tmp_path: Path) -> None:
         plans = {sql: _plan(db, sql) for sql in statements if not sql.startswith("--")}
     assert len(plans) > 25
     for sql, plan in plans.items():
-        # The one index that is read from end to end holds only what is left to do.
+        # The one index that is scanned completely contains only unfinished turns.
         wide = [step for step in plan if step.startswith("SCAN") or "(platform=?)" in step]
         assert all("turns_unfinished" in step for step in wide), (sql, plan)
         sorts = any("TEMP B-TREE" in step for step in plan)
-        # Sorted in memory: a turn's own questions, and what is left to do. Both are few.
+        # Sorted in memory: the questions of a turn, and the unfinished turns. Both are few.
         assert not sorts or re.search(r"turn_id =|position <=|GROUP BY|state <> 'done'", sql), sql
 
 
 def _use_everything(db: sqlite3.Connection) -> None:
-    accept(db, said(1), [said(0)], 1.0)
-    accept(db, said(2, address=Address.ASIDE), (), 1.0)
-    claim = turns.claim(db, 1, 1.0)
+    messages.accept(db, 1.0, said(1), [said(0)])
+    messages.accept(db, 1.0, said(2, address=Address.ASIDE))
+    claim = turns.claim(db, 1.0, 1)
     assert claim is not None
-    turns.claim(db, 1, 1.0)
+    turns.claim(db, 1.0, 1)
     fence = turns.Fence(1, 2)
-    turns.intend(db, fence, 0)
-    turns.shown(db, fence, 0, "c1", "r1", 1.0)
-    turns.removed(db, fence, 0)
-    turns.conclude(db, fence, ANSWER, 1.0)
-    turns.finish(db, fence, 1.0)
-    accept(db, said(3), (), SystemClock().time())
-    conversations.reset(db, key(), 1.0)
-    conversations.choose_model(db, key(), "m", 1.0)
-    conversations.record_command(db, "s", 1.0)
-    turns.stop(db, key(), None)
+    turns.record_intent(db, fence, 0)
+    turns.record_shown(db, 1.0, fence, 0, "c1", "r1")
+    turns.record_removed(db, fence, 0)
+    turns.conclude(db, 1.0, fence, ANSWER)
+    turns.finish(db, 1.0, fence)
+    messages.accept(db, SystemClock().time(), said(3))
+    conversations.reset(db, 1.0, key())
+    conversations.choose_model(db, 1.0, key(), "m")
+    commands.record_command(db, 1.0, "s")
+    turns.stop(db, 1.0, key(), None)
     queries.unfinished(db, "sim")
     queries.history(db, 1, 1, 9, 20)
     queries.find(db, key())

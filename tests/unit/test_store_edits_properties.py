@@ -1,4 +1,4 @@
-"""Random sequences of all transitions: no constraint breaks, and the rows always agree."""
+"""Random sequences of all transitions: no constraint fails, and the rows stay consistent."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Address, Effect
 from bot.domain.turns import Claim, Outcome, TurnResult
-from bot.store import conversations, edits, queries, retries, turns
-from bot.store.accept import accept
+from bot.store import conversations, edits, messages, queries, retries, turns
 from bot.store.migrate import MIGRATIONS, load
-from tests.support.store_kit import ANN, judge, key, said
+from tests.support.store_kit import ANN, check_invariants, key, said
 
 SCHEMA = "".join(file.sql for file in load(MIGRATIONS))
 NUMBERS = st.integers(1, 8)
@@ -28,7 +27,7 @@ STEPS = st.one_of(
 
 
 class Random:
-    """A store, and somebody who works on its one conversation."""
+    """A store, and a worker that answers its one conversation."""
 
     def __init__(self) -> None:
         self.db = sqlite3.connect(":memory:", isolation_level=None)
@@ -46,20 +45,20 @@ class Random:
         except LostOwnership:
             self.db.execute("ROLLBACK")
             self.claim = None
-        judge(self.db)
+        check_invariants(self.db)
 
     def steps(self) -> dict[str, Callable[..., Any]]:
         db, now = self.db, self.now
         return {
-            "say": lambda n, how: accept(db, said(n, f"q{n}", address=how), (), now),
+            "say": lambda n, how: messages.accept(db, now, said(n, f"q{n}", address=how)),
             "edit": lambda n: edits.edit(db, said(n).source, f"edit {now}", now),
-            "erase": lambda n: edits.erase(db, said(n).source, False, now),
-            "erase with reply": lambda n: edits.erase(db, said(n).source, True, now),
-            "erase page": lambda n: edits.erase(db, f"sim/w1/c1/r{n}", False, now),
-            "reopen": lambda: self.asked_again(retries.reopen(db, key(), None).effect),
-            "go on": lambda: retries.go_on(db, key(), None, ANN, "Go on.", now),
-            "reset": lambda: conversations.reset(db, key(), now),
-            "undo": lambda: conversations.undo_reset(db, key(), None, now),
+            "erase": lambda n: edits.erase(db, now, said(n).source, with_reply=False),
+            "erase with reply": lambda n: edits.erase(db, now, said(n).source, with_reply=True),
+            "erase page": lambda n: edits.erase(db, now, f"sim/w1/c1/r{n}", with_reply=False),
+            "reopen": lambda: self.asked_again(retries.reopen(db, now, key(), None).effect),
+            "go on": lambda: retries.continue_reply(db, now, key(), None, ANN, "Go on."),
+            "reset": lambda: conversations.reset(db, now, key()),
+            "undo": lambda: conversations.undo_reset(db, now, key(), None),
             "claim": self.take,
             "show": self.show,
             "conclude": self.conclude,
@@ -71,39 +70,39 @@ class Random:
         assert effect is not Effect.REOPENED or held is not None
 
     def take(self) -> None:
-        self.claim = turns.claim(self.db, 1, self.now) or self.claim
+        self.claim = turns.claim(self.db, self.now, 1) or self.claim
 
     def show(self) -> None:
         if self.claim is not None:
             page = int(self.now) % 2
-            turns.intend(self.db, self.claim.fence, page)
+            turns.record_intent(self.db, self.claim.fence, page)
             message = f"r{int(self.now) % 8}"
-            if not turns.shown(self.db, self.claim.fence, page, "c1", message, self.now):
-                self.claim = None  # people deleted it before: the reply was taken back
+            if not turns.record_shown(self.db, self.now, self.claim.fence, page, "c1", message):
+                self.claim = None  # people have deleted it: the reply was taken back
 
     def conclude(self) -> None:
         if self.claim is not None:
             end = TurnResult(Outcome.ANSWERED, "Yes.", "Yes.")
-            turns.conclude(self.db, self.claim.fence, end, self.now)
+            turns.conclude(self.db, self.now, self.claim.fence, end)
 
     def finish(self) -> None:
         if self.claim is not None:
-            turns.finish(self.db, self.claim.fence, self.now)
+            turns.finish(self.db, self.now, self.claim.fence)
 
     def work_off(self) -> None:
-        """Whatever is left can be claimed and brought to its end, turn by turn."""
-        while (claim := turns.claim(self.db, 1, self.now)) is not None:
-            if claim.conclusion is None:
+        """Claim and finish all turns that are left."""
+        while (claim := turns.claim(self.db, self.now, 1)) is not None:
+            if claim.result is None:
                 end = TurnResult(Outcome.ANSWERED, "Yes.", "Yes.")
-                turns.conclude(self.db, claim.fence, end, self.now)
-            turns.finish(self.db, claim.fence, self.now)
+                turns.conclude(self.db, self.now, claim.fence, end)
+            turns.finish(self.db, self.now, claim.fence)
         assert queries.unfinished(self.db, "sim") == []
-        judge(self.db)
+        check_invariants(self.db)
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, max_size=40))
-def test_whatever_people_do_the_rows_agree_and_every_turn_ends(steps: list[Any]) -> None:
+def test_after_any_sequence_of_changes_the_rows_agree_and_every_turn_ends(steps: list[Any]) -> None:
     world = Random()
     try:
         for name, *args in steps:
