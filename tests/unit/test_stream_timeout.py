@@ -18,18 +18,18 @@ async def forever() -> None:
 
 async def test_the_limit_to_the_first_token_spans_all_waits() -> None:
     """Several waits without a token share it."""
-    with StreamTimeout(StreamTimeouts(first_token=0.3, between_tokens=9)) as timeout:
-        await timeout.wait(asyncio.sleep(0.1))
+    with StreamTimeout(StreamTimeouts(first_token=1.0, between_tokens=9)) as timeout:
+        await timeout.wait(asyncio.sleep(0.3))
         with pytest.raises(StreamTimedOut):
-            await timeout.wait(asyncio.sleep(0.29))
+            await timeout.wait(asyncio.sleep(0.95))
         assert not timeout.started
 
 
 async def test_each_token_restarts_the_limit() -> None:
     """An answer may take longer than the limit."""
-    with StreamTimeout(StreamTimeouts(first_token=0.3, between_tokens=0.3)) as timeout:
+    with StreamTimeout(StreamTimeouts(first_token=1.0, between_tokens=1.0)) as timeout:
         for _ in range(4):
-            await timeout.wait(asyncio.sleep(0.1))
+            await timeout.wait(asyncio.sleep(0.3))
             timeout.record_token()
         with pytest.raises(StreamTimedOut):
             await timeout.wait(forever())
@@ -48,10 +48,10 @@ async def test_the_limit_between_tokens_may_be_the_shorter_one() -> None:
 
 async def test_the_consumers_own_work_does_not_count() -> None:
     """The limit runs only while something waits for the model."""
-    with StreamTimeout(StreamTimeouts(first_token=9, between_tokens=0.1)) as timeout:
+    with StreamTimeout(StreamTimeouts(first_token=9, between_tokens=1.0)) as timeout:
         await timeout.wait(asyncio.sleep(0))
         timeout.record_token()
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(1.1)
         assert await timeout.wait(asyncio.sleep(0, "in time")) == "in time"
 
 

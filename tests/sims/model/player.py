@@ -69,7 +69,8 @@ def _event_writes(answer: ResolvedAnswer, encoder: Encoder, dialect: Dialect) ->
             yield Write(due, encoder.role())
         yield _token_write(answer, encoder, k, due)
     if answer.breaks and answer.at >= len(answer.reasoning) + len(answer.tokens):
-        yield from _break_off(answer.breaks, due, encoder)
+        # When one more token would be due: a client must be able to read the last token first.
+        yield from _break_off(answer.breaks, due + answer.gap, encoder)
     yield from _end_writes(answer, encoder, dialect, due)
 
 
