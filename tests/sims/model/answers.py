@@ -99,17 +99,13 @@ class ResolvedAnswer:
     wait_at: int | None
     refusal: str = ""
 
-    @property
-    def gap(self) -> float:
-        """Seconds between tokens."""
-        return 1.0 / self.rate if self.rate else 0.0
-
     def offsets(self) -> Iterator[float]:
         """Seconds from the start at which each token is due; reasoning comes first."""
         rng = random.Random(self.seed)
+        gap = 1.0 / self.rate if self.rate else 0.0
         for k in range(len(self.reasoning) + len(self.tokens)):
             jitter = self.jitter * rng.random() if self.jitter else 0.0
-            yield self.first_delay + (k + jitter) * self.gap
+            yield self.first_delay + (k + jitter) * gap
 
     @property
     def duration(self) -> float:
