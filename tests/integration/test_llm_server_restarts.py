@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from bot.llm.registry import build_models
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.ports.model import ChatModel
 from bot.turns.probe import probe_request
+from tests.support.ports import free_port
 from tests.support.provider_corpus import ANSWER, Replay, Shape, replaying, shapes
 
 HELLO = ChatRequest((Message(Role.USER, "Hello!"),))
@@ -37,12 +37,6 @@ def chain_at(url: str, **settings: str) -> ChatModel:
     """The default model of these settings, with the probe that `doctor` uses."""
     loaded = load({"LLM": "openai:m", "OPENAI_BASE_URL": url, **settings}, None)
     return build_models(loaded, probe=probe_request(loaded, time.time())).default
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_the_first_question_after_the_server_starts_is_answered() -> None:

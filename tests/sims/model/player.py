@@ -19,6 +19,7 @@ from tests.sims.model.answers import ResolvedAnswer
 from tests.sims.model.encoder import Dialect, Encoder
 
 _PIECE_GAP = 0.003  # seconds between the pieces of a split event, so that each is read separately
+_BREAK_PAUSE = 0.03  # seconds before a break after the last token, so that it is read first
 _MAX_WRITES = 500  # per turn of the event loop, so that new requests are served too
 
 
@@ -69,7 +70,7 @@ def _event_writes(answer: ResolvedAnswer, encoder: Encoder, dialect: Dialect) ->
             yield Write(due, encoder.role())
         yield _token_write(answer, encoder, k, due)
     if answer.breaks and answer.at >= len(answer.reasoning) + len(answer.tokens):
-        yield from _break_off(answer.breaks, due, encoder)
+        yield from _break_off(answer.breaks, due + _BREAK_PAUSE, encoder)
     yield from _end_writes(answer, encoder, dialect, due)
 
 
