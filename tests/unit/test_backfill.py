@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from bot.catchup.backfill import LATER_SECONDS, Backfill
+from bot.catchup.backfill_queue import ATTEMPTS
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain.conversations import Conversation
 from bot.domain.errors import Gone, StoreUnavailable, Unsettled
@@ -153,13 +154,27 @@ async def test_a_channel_waits_for_its_threads_and_follows_the_lowest_unread_one
 
 async def test_a_thread_that_fails_for_minutes_holds_its_channel_until_it_is_read() -> None:
     world = World(pages={"c": [50], "c/1": [10]}, threads={"c": ["c/1"]})
-    world.reader.failures["c/1"] = [Unsettled("?")] * 7
+    world.reader.failures["c/1"] = [Unsettled("?")] * ATTEMPTS
     await world.start()
     await world.clock.advance(LATER_SECONDS - 1)
     world.saver.mark_decided(ChannelRef(W, "c"), 90)
     assert world.position_of("c") == 1
     await world.clock.advance(LATER_SECONDS)
     assert world.position_of("c") == 90
+
+
+async def test_a_list_of_threads_that_fails_for_minutes_is_read_again_later() -> None:
+    """Until then the workspace's watermark stays before the threads that it names."""
+    world = World(pages={"list": [], "thread": [10]}, threads={"list": ["thread"]})
+    world.reader.failures["list"] = [Unsettled("?")] * ATTEMPTS
+    await world.start()
+    await world.clock.advance(LATER_SECONDS - 1)
+    world.saver.mark_decided(ChannelRef(W, "c"), 90)
+    await world.clock.advance(2)
+    assert world.inbox.stored[""] == 1
+    await world.clock.advance(LATER_SECONDS)
+    assert world.inbox.accepted == [10]
+    assert world.inbox.stored[""] == 90
 
 
 async def test_a_channel_that_is_gone_does_not_hold_the_others() -> None:
