@@ -1,4 +1,4 @@
-"""Catches up with Discord: reads what was said between two sessions.
+"""Catches up with Discord: finds and reads what was said between two sessions.
 
 Discord expects no acknowledgement of events, so these reads are what makes "stored before
 acknowledged" true here. READY and GUILD_CREATE name the newest message of every channel and active
@@ -8,38 +8,48 @@ Discord sends the events that it missed.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import discord
+import structlog
 
+from adapters.discord.backfill_plan import ChannelState, group_archived, select_unread
 from adapters.discord.edits import EditListener
-from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, place_of
-from adapters.discord.history_reader import (
-    AnyChannel,
-    ChannelReader,
-    DirectMessages,
-    GuildChannels,
-    Translate,
-)
+from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, ChannelContext, Kind, place_of
+from adapters.discord.history import PAGE_SIZE, read_page
+from adapters.discord.payload_fitting import fitted
+from adapters.discord.payload_shapes import THREAD
 from adapters.discord.places import read_place
-from adapters.discord.recheck import DiscordQuestions
-from adapters.discord.rest import RestApi
+from adapters.discord.recheck import report_changes
+from adapters.discord.rest import RestApi, at, id_in
 from bot.catchup.backfill import Backfill
 from bot.catchup.watermark_saver import WatermarkSaver
-from bot.common.retry import Backoff
-from bot.ports.history import ChannelRef
+from bot.catchup.watermarks import WatermarkTracker
+from bot.domain.conversations import Conversation
+from bot.domain.errors import PlatformError, StoreUnavailable, Unsettled
+from bot.domain.inbox import Incoming
+from bot.domain.replies import Priority
+from bot.ports.history import ChannelRef, History, HistoryPage
 from bot.ports.inbox import Inbox
+
+log = structlog.stdlib.get_logger(__name__)
 
 # How far the guild's watermark stays behind its newest message, in snowflakes: events of different
 # channels arrive only roughly in the order of their ids. One minute; the time is above 22 bits.
 LAG = 60_000 << 22
+# Threads without a message for this long are not looked up among the archived ones, in seconds.
+ARCHIVED_SECONDS = 14 * 86_400.0
+
+GuildChannel = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
+Parent = discord.TextChannel | discord.ForumChannel
+Rank = tuple[float, ...]
+Translate = Callable[[discord.Message, ChannelContext], Awaitable[Incoming | None]]
 
 
 class DiscordBackfill:
-    """Decides when to read; `translate` turns a message into what the core knows.
-
-    `receive` handles a message as if its event had arrived.
-    """
+    """Decides when to read; `translate` turns a message into the core's form."""
 
     def __init__(
         self,
@@ -49,72 +59,243 @@ class DiscordBackfill:
         saver: WatermarkSaver,
         translate: Translate,
         edits: EditListener,
-        receive: Callable[[discord.Message], Awaitable[None]],
     ) -> None:
-        self._rest, self._tracker, self._receive = rest, saver.tracker, receive
-        self._channels = ChannelReader(rest=rest, translate=translate)
+        self._rest, self._tracker = rest, saver.tracker
+        self._channels = ChannelReader(rest, translate)
         self._backfill = Backfill(
             platform=PLATFORM,
             inbox=inbox,
             saver=saver,
             clock=rest.clock,
-            questions=DiscordQuestions(rest=rest, edits=edits),
+            report_changes=partial(report_changes, rest, edits),
         )
-        self._retries = Backoff(first=rest.waits.again, longest=rest.waits.longest)
-        self._failures: dict[int, int] = {}  # by message, while `receive` handles it again
 
     async def start_session(self) -> None:
         """Catch up on direct messages; `start_guild` follows for each guild."""
         await self._backfill.restart()
-        self._backfill.start(DirectMessages(rest=self._rest, channels=self._channels))
+        self._backfill.start(DirectMessages(self._channels))
 
     def start_guild(self, guild: discord.Guild) -> None:
         """Catch up on a guild whose channels have just arrived."""
-        self._backfill.start(
-            GuildChannels(
-                guild, rest=self._rest, channels=self._channels, watermark=self._tracker.position_of
-            )
-        )
+        self._backfill.start(GuildChannels(guild, self._channels, self._tracker))
 
-    def retry(self, message: discord.Message) -> None:
-        """Bring back a message that could not be stored, by reading its channel again."""
-        context = place_of(message.channel)
-        if context is not None and isinstance(message.channel, AnyChannel):
-            history = self._channels.history(message.channel, context)
-            self._backfill.reread(history, self._rest.waits.again)
-            return
-        failures = self._failures.pop(message.id, 0) + 1
-        work = self._receive_later(message, failures)
-        self._backfill.start_task(work, name="catch up: retry")
+    def retry(self, ref: ChannelRef) -> None:
+        """Read a channel again after a pause: the watermark stays before a failed message in it."""
+        self._backfill.reread(self._channels.unknown(ref), self._rest.waits.again)
 
-    async def reread(self, client: discord.Client, guild: int | None, channel: int) -> None:
-        """Read a channel again, because an event of an unreadable message arrived from it.
-
-        Raises a PlatformError if the channel is neither cached nor readable.
-        """
-        context = place_of(client.get_channel(channel)) or await read_place(self._rest, channel)
-        if context is None:
-            return
-        where = client.get_partial_messageable(channel, guild_id=guild)
-        history = self._channels.history(where, context)
-        self._tracker.hold(history.ref)
-        self._backfill.reread(history, 0.0)
+    def reread(self, client: discord.Client, guild: int | None, channel: int) -> None:
+        """Read a channel again, because an event of a message in it was unreadable."""
+        context = place_of(client.get_channel(channel))
+        ref = _ref_in(context) if context is not None else _ref(guild, channel)
+        self._tracker.hold(ref)
+        self._backfill.reread(self._channels.unknown(ref), 0.0)
 
     async def aclose(self) -> None:
         """Stop all reads."""
         await self._backfill.aclose()
 
-    async def _receive_later(self, message: discord.Message, failures: int) -> None:
-        """Handle a message again, because its channel is unknown and cannot be read."""
-        await self._rest.clock.sleep(self._retries.after(failures))
-        self._failures[message.id] = failures
+
+# ── channels ──────────────────────────────────────────────────────────────────────────────────
+class ChannelReader:
+    """Reads and translates the messages of single channels."""
+
+    def __init__(self, rest: RestApi, translate: Translate) -> None:
+        self.rest, self._translate = rest, translate
+        self._limits: Any = {"priority": Priority.BACKGROUND, "within": rest.waits.read}
+
+    def known(self, context: ChannelContext, rank: Rank, until: int = 0) -> History:
+        """The messages of a channel up to the id `until`, or to its end."""
+        return History(_ref_in(context), rank, partial(self._read_page, context, until))
+
+    def unknown(self, ref: ChannelRef) -> History:
+        """The messages of a channel that Discord may have to describe first."""
+        return History(ref, (0,), partial(self._read_unknown, ref))
+
+    async def list_archived(self, channel: int, before: str | None) -> Sequence[Any]:
+        """A page of a channel's archived threads as JSON, the latest archived first.
+
+        `before` is a time of archiving. Raises a PlatformError.
+        """
+        response: Any = await self.rest.ask(
+            at("archive", channel),
+            lambda client: client.http.get_public_archived_threads(
+                channel, before=before, limit=PAGE_SIZE
+            ),
+            **self._limits,
+        )
+        threads = response.get("threads") if isinstance(response, Mapping) else None
+        if not isinstance(threads, list):
+            raise Unsettled("the archived threads are not a list")
+        return threads
+
+    async def _read_unknown(self, ref: ChannelRef, after: int) -> HistoryPage:
+        channel = int(ref.channel)
+        cached = place_of((await self.rest.client()).get_channel(channel))
+        context = cached or await read_place(self.rest, channel, **self._limits)
+        if context is None:
+            return HistoryPage()  # no conversation is possible there
+        return await self._read_page(context, 0, after)
+
+    async def _read_page(self, context: ChannelContext, until: int, after: int) -> HistoryPage:
+        client, channel = await self.rest.client(), int(context.own)
+        guild = None if context.guild == DIRECT_MESSAGES else int(context.guild)
+        where = client.get_partial_messageable(channel, guild_id=guild)
+        page = await read_page(self.rest, where, channel, after=after, **self._limits)
+        translated = [await self._translate_one(message, context) for message in page.messages]
+        reached = max(page.newest, 0 if page.full else until)
+        more = page.full and (not until or reached < until)
+        return HistoryPage(
+            messages=[message for message in translated if message is not None],
+            reached=reached,
+            next=partial(self._read_page, context, until, reached) if more else None,
+        )
+
+    async def _translate_one(
+        self, message: discord.Message, context: ChannelContext
+    ) -> Incoming | None:
         try:
-            await self._receive(message)
-        finally:
-            self._failures.pop(message.id, None)
+            return await self._translate(message, context)
+        except (PlatformError, StoreUnavailable):
+            raise  # temporary: the page is read again
+        except Exception as error:  # noqa: BLE001
+            # The boundary of one message: the rest of its page is still accepted.
+            log.error("a message cannot be translated", id=message.id, error=repr(error))
+            return None
+
+
+class DirectMessages:
+    """A HistoryReader for the direct messages that the bot knows; Discord names no others."""
+
+    def __init__(self, channels: ChannelReader) -> None:
+        self._channels = channels
+        self.workspace = DIRECT_MESSAGES
+        self.newest = discord.utils.time_snowflake(discord.utils.utcnow())
+
+    async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
+        """All of them: nothing tells which have news."""
+        return [
+            self._channels.known(_context_of(conversation, Kind.DIRECT), _rank(conversation))
+            for conversation in conversations
+            if conversation.key.workspace == DIRECT_MESSAGES
+        ]
+
+
+class GuildChannels:
+    """A HistoryReader for a guild."""
+
+    def __init__(
+        self, guild: discord.Guild, channels: ChannelReader, tracker: WatermarkTracker
+    ) -> None:
+        self._guild, self._channels, self._tracker = guild, channels, tracker
+        self.workspace = str(guild.id)
+        # Now: each live message moves `last_message_id`, and none of them is missed.
+        self._newest = {str(c.id): c.last_message_id or 0 for c in _message_channels(guild)}
+        self.newest = max(self._newest.values(), default=0)
+
+    async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
+        """Channels and active threads with news, and known threads that are archived."""
+        own = [c for c in conversations if c.key.workspace == self.workspace]
+        known = {conversation.key.thread for conversation in own}
+        channels = {str(channel.id): channel for channel in _message_channels(self._guild)}
+        states = [
+            ChannelState(id_, self._newest.get(id_, 0), isinstance(c, discord.Thread), id_ in known)
+            for id_, c in channels.items()
+        ]
+        histories = [
+            self._history(channels[state.channel], state.rank, state.newest)
+            for state in select_unread(states, self._watermark)
+            if _is_readable(channels[state.channel])
+        ]
+        since = self._channels.rest.clock.time() - ARCHIVED_SECONDS
+        for channel, archived in group_archived(own, channels, since).items():
+            parent = self._guild.get_channel(int(channel))
+            if isinstance(parent, Parent) and _is_readable(parent):
+                histories.append(self._archived(parent, archived))
+        return histories
+
+    def _archived(self, parent: Parent, conversations: Sequence[Conversation]) -> History:
+        """A single archived thread, or for several the list that tells which have news."""
+        newest = conversations[0]
+        if len(conversations) == 1:
+            return self._channels.known(_context_of(newest, Kind.THREAD), _rank(newest))
+        ref = ChannelRef(self.workspace, f"{parent.id}/archived")
+        return History(ref, _rank(newest), lambda _: self._read_archived(parent, None))
+
+    async def _read_archived(self, parent: Parent, before: str | None) -> HistoryPage:
+        """Archived threads with news, up to those that were archived before the gap."""
+        listed = await self._channels.list_archived(parent.id, before)
+        threads = [thread for data in listed if (thread := _parse_thread(parent, data)) is not None]
+        following = None
+        if len(listed) == PAGE_SIZE and threads:
+            archived_at = threads[-1].archive_timestamp
+            if archived_at > discord.utils.snowflake_time(self._watermark("")):
+                following = partial(self._read_archived, parent, archived_at.isoformat())
+        newest = [(thread, thread.last_message_id or 0) for thread in threads]
+        unread = [(t, last) for t, last in newest if last > self._watermark(str(t.id))]
+        return HistoryPage(
+            threads=[self._history(t, (1,), last) for t, last in unread], next=following
+        )
+
+    def _history(self, channel: GuildChannel, rank: Rank, until: int) -> History:
+        context = place_of(channel)
+        assert context is not None  # noqa: S101 - each of these types has a context
+        return self._channels.known(context, rank, until)
+
+    def _watermark(self, channel: str) -> int:
+        return self._tracker.position_of(ChannelRef(self.workspace, channel))
 
 
 def ref_of(message: discord.Message) -> ChannelRef:
     """The channel of a message, cached or not."""
     guild = message.guild.id if message.guild else getattr(message.channel, "guild_id", None)
-    return ChannelRef(str(guild or DIRECT_MESSAGES), str(message.channel.id))
+    return _ref(guild, message.channel.id)
+
+
+def _ref(guild: int | None, channel: int) -> ChannelRef:
+    return ChannelRef(str(guild or DIRECT_MESSAGES), str(channel))
+
+
+def _ref_in(context: ChannelContext) -> ChannelRef:
+    return ChannelRef(context.guild, context.own)
+
+
+def _context_of(conversation: Conversation, kind: Kind) -> ChannelContext:
+    key, visibility = conversation.key, conversation.visibility
+    return ChannelContext(kind, key.workspace, key.channel, key.thread, visibility=visibility)
+
+
+def _rank(conversation: Conversation) -> Rank:
+    return (0, -conversation.updated_at)
+
+
+# ── discord.py's objects ──────────────────────────────────────────────────────────────────────
+def _message_channels(guild: discord.Guild) -> Iterator[GuildChannel]:
+    yield from guild.threads
+    yield from guild.text_channels
+    yield from guild.voice_channels
+    yield from guild.stage_channels
+
+
+def _is_readable(channel: GuildChannel | discord.ForumChannel) -> bool:
+    """Whether the bot may read a channel, without a request: Discord bans bots for many refusals.
+
+    Without the Read Message History permission, Discord would return an empty list.
+    """
+    if channel.guild.me is None:
+        return True  # unknown: the request will tell
+    permissions = channel.permissions_for(channel.guild.me)
+    if permissions.view_channel and permissions.read_message_history:
+        return True
+    log.warning("skipped a channel: no permission to read its history", channel=channel.id)
+    return False
+
+
+def _parse_thread(parent: Parent, data: Any) -> discord.Thread | None:
+    """A thread from Discord's JSON; None if discord.py cannot parse it."""
+    try:
+        known: Any = fitted(data, THREAD)
+        return discord.Thread(guild=parent.guild, state=parent._state, data=known)
+    except Exception as error:  # noqa: BLE001
+        # The boundary of one thread: the rest of the list is still read.
+        log.error("an archived thread cannot be parsed", id=id_in(data), error=repr(error))
+        return None

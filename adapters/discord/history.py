@@ -67,19 +67,6 @@ async def read_page(
     return MessagePage(tuple(m for m in parsed if m is not None), newest, full)
 
 
-async def read_message(
-    rest: RestApi,
-    channel: discord.abc.Messageable,
-    channel_id: int,
-    message: int,
-    *,
-    priority: Priority,
-) -> discord.Message | None:
-    """One message; None if discord.py cannot parse it. Raises a PlatformError."""
-    data = await read_raw_message(rest, channel_id, message, priority=priority)
-    return parse_message(await rest.client(), channel, data)
-
-
 async def read_raw_message(
     rest: RestApi, channel_id: int, message: int, *, priority: Priority = Priority.CONTROL
 ) -> Any:

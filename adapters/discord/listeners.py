@@ -82,7 +82,6 @@ class Listener:
             saver=keeper,
             translate=self._understood_later,
             edits=self.changes,
-            receive=self.message,
         )
         self._at_work: set[asyncio.Task[object]] = set()
 
@@ -106,7 +105,7 @@ class Listener:
         if await self._taken_in(message):
             self._keeper.mark_decided(ref, message.id)
         else:
-            self.backfill.retry(message)
+            self.backfill.retry(ref)
 
     def _track(self) -> None:
         """The running task takes something in: see `done_within`."""
@@ -124,7 +123,7 @@ class Listener:
             return  # it is in the log
         try:
             if message is None:
-                await self.backfill.reread(client, guild, channel)
+                self.backfill.reread(client, guild, channel)
                 return
             if event == CREATED:
                 self._keeper.mark_seen(
@@ -137,7 +136,7 @@ class Listener:
         except PlatformError as error:
             log.warning("a message could not be read again", id=message, error=repr(error))
             if event == CREATED and client.get_channel(channel) is not None:
-                await self.backfill.reread(client, guild, channel)
+                self.backfill.reread(client, guild, channel)
             return
         if found is None:
             self._keeper.mark_decided(

@@ -2,23 +2,48 @@
 
 Slack redelivers an event that was not acknowledged, the last time after about six minutes. So after
 a short loss nothing needs to be read: the watermarks only wait until all redeliveries are here.
+
+Slack does not tell which channels have news, so each is read once; in a channel, the root of each
+thread tells the thread's last reply.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
+import structlog
+
+from adapters.slack import payloads
+from adapters.slack.backfill_plan import (
+    PAGE,
+    ChannelPlan,
+    Message,
+    newest_of,
+    next_page_pays,
+    oldest_of,
+    plan_channels,
+    stamp,
+    unread_threads,
+)
 from adapters.slack.edits import EditListener
-from adapters.slack.events import PLATFORM
-from adapters.slack.history_reader import SlackHistoryReader
+from adapters.slack.events import PLATFORM, position
 from adapters.slack.pace import ReadPace
-from adapters.slack.recheck import SlackQuestions
+from adapters.slack.recheck import report_changes
+from adapters.slack.responses import Response, latest_reply
 from adapters.slack.workspace import Workspace
 from bot.catchup.backfill import Backfill
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain.conversations import Conversation
+from bot.domain.errors import Gone, Refused
+from bot.domain.inbox import Incoming
+from bot.domain.replies import Priority
 from bot.ports.clock import Clock
+from bot.ports.history import ChannelRef, History, HistoryPage
 from bot.ports.inbox import Inbox
+
+log = structlog.stdlib.get_logger(__name__)
 
 # How far the workspace's watermark stays behind its newest message, in microseconds: events of
 # different channels arrive only roughly in the order of their ts. One minute.
@@ -28,10 +53,33 @@ LAG = 60_000_000
 # https://docs.slack.dev/apis/events-api/
 SHORT_OUTAGE = 240.0  # seconds
 REDELIVERY_SECONDS = 420.0  # after this, no earlier event is redelivered
+# Threads without a message for this long are not read unless their channel shows news in them.
+KNOWN_SECONDS = 14 * 86_400.0
+# The wait for people's names, in seconds: no acknowledgement depends on it, as one does for events.
+NAMES_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Pages:
+    """The pages of a channel so far, newest message first.
+
+    `cursor` tells where the next page begins, or without one `before`, the oldest ts so far.
+    """
+
+    messages: tuple[Message, ...] = ()
+    cursor: str | None = None
+    before: str | None = None
+
+    def add(self, answer: Response) -> _Pages:
+        """Raises Unsettled if Slack has more messages but does not say where."""
+        page, cursor = answer.messages(), _next_cursor(answer, self.cursor)
+        lost = answer.has_more and cursor is None
+        before = oldest_of(page, self.before) if lost else self.before
+        return replace(self, messages=(*self.messages, *page), cursor=cursor, before=before)
 
 
 class SlackBackfill:
-    """Decides when to read a workspace.
+    """Decides when to read a workspace, and is the HistoryReader that reads it.
 
     `on_conversations` receives the latest conversations once, when the first reads begin.
     """
@@ -43,52 +91,171 @@ class SlackBackfill:
         inbox: Inbox,
         saver: WatermarkSaver,
         clock: Clock,
-        on_conversations: Callable[[Sequence[Conversation]], None] = lambda _: None,
+        on_conversations: Callable[[Sequence[Conversation]], None],
     ) -> None:
-        self._workspace, self._tracker, self._clock = workspace, saver.tracker, clock
-        self._team = workspace.me.team
+        self._slack, self._tracker, self._clock = workspace, saver.tracker, clock
         self._pace = ReadPace(clock)
+        self._on_conversations: Callable[[Sequence[Conversation]], None] | None = on_conversations
         edits = EditListener(workspace=workspace, inbox=inbox)
         self._backfill = Backfill(
             platform=PLATFORM,
             inbox=inbox,
             saver=saver,
             clock=clock,
-            questions=SlackQuestions(workspace=workspace, edits=edits),
+            report_changes=partial(report_changes, workspace, edits),
         )
-        self._on_conversations: Callable[[Sequence[Conversation]], None] | None = on_conversations
-        self._started = False
+        self.workspace = workspace.me.team
+        self.newest = 0  # when the reads began; 0 before the first connection
         self._lost_at: float | None = None
 
     def connection_lost(self) -> None:
         """Stop the watermarks: events no longer arrive."""
-        self._tracker.open_gap(self._team)
+        self._tracker.open_gap(self.workspace)
         self._lost_at = self._lost_at or self._clock.monotonic()
 
     async def connected(self) -> None:
         """Catch up: events arrive, for the first time or again."""
         outage = 0.0 if self._lost_at is None else self._clock.monotonic() - self._lost_at
         self._lost_at = None
-        if self._started and outage < SHORT_OUTAGE:
-            self._backfill.close_later(self._team, REDELIVERY_SECONDS)
+        if self.newest and outage < SHORT_OUTAGE:
+            self._backfill.close_later(self.workspace, REDELIVERY_SECONDS)
             return
-        self._started = True
+        self.newest = int(self._clock.time() * 1_000_000)
         await self._backfill.restart()
-        self._backfill.start(
-            SlackHistoryReader(
-                workspace=self._workspace,
-                watermark=self._tracker.position_of,
-                clock=self._clock,
-                pace=self._pace,
-                on_conversations=self._report_once,
-            )
-        )
+        self._backfill.start(self)
 
     async def aclose(self) -> None:
         """Stop all reads."""
         await self._backfill.aclose()
 
-    def _report_once(self, conversations: Sequence[Conversation]) -> None:
+    # ── channels and threads ──────────────────────────────────────────────────────────────────
+    async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
+        """All channels that the bot is in; if it may not list them, those with a conversation."""
         if self._on_conversations is not None:
             self._on_conversations(conversations)
             self._on_conversations = None
+        try:
+            channels = await self._list_channels()
+        except (Gone, Refused) as error:
+            log.warning("the channels cannot be listed", error=str(error))
+            channels = []
+        known = dict.fromkeys(conversation.key.channel for conversation in conversations)
+        channels = channels or [{"id": id_, "kind": ""} for id_ in known]
+        return [
+            History(self._ref(plan.id), plan.rank, partial(self._read_channel, plan, _Pages()))
+            for plan in plan_channels(channels, conversations, self._clock.time() - KNOWN_SECONDS)
+        ]
+
+    async def _list_channels(self) -> list[Message]:
+        found: list[Message] = []
+        cursor: str | None = None
+        while True:
+            answer = await self._slack.api.paced_read(
+                "users.conversations",
+                priority=Priority.FIRST,
+                types="public_channel,private_channel,mpim,im",
+                exclude_archived="true",
+                limit=PAGE,
+                cursor=cursor,
+            )
+            found.extend(one for one in answer.items("channels") if payloads.ident(one, "id"))
+            cursor = _next_cursor(answer, cursor)
+            if cursor is None:
+                return found
+
+    async def _read_channel(self, plan: ChannelPlan, pages: _Pages, after: int) -> HistoryPage:
+        """The next page of a channel, the newest first; the last one returns all messages."""
+        await self._pace.wait()
+        answer = await self._slack.api.paced_read(
+            "conversations.history",
+            priority=Priority.FIRST,
+            channel=plan.id,
+            oldest=stamp(min((after, *(root - 1 for root in plan.roots)))),
+            limit=PAGE,
+            latest=pages.before,
+            cursor=pages.cursor,
+        )
+        pages = pages.add(answer)
+        more, read = pages.cursor is not None or answer.has_more, pages.messages
+        if more and read and next_page_pays(read, after, plan.roots):
+            return HistoryPage(next=partial(self._read_channel, plan, pages, after))
+        reached = min(self.newest, _newest_in(read, after))
+        unread = [m for m in reversed(read) if position(m["ts"]) > after]
+        return HistoryPage(
+            messages=await self._translate(plan, unread),
+            reached=reached,
+            threads=self._threads(plan, read, after, reached),
+        )
+
+    def _threads(
+        self, plan: ChannelPlan, read: Sequence[Message], after: int, until: int
+    ) -> list[History]:
+        """The threads with news: the one read the longest ago first, then the latest reply.
+
+        Otherwise a bot that dies again and again would never get to some of them.
+        """
+        histories, known = [], frozenset(plan.roots)
+        for root, latest in unread_threads(read, after, known).items():
+            ref = self._ref(f"{plan.id}/{stamp(root)}")
+            start = max(after, root, self._tracker.position_of(ref))
+            if after < latest <= start:
+                continue  # an earlier process read these replies
+            rank = (0 if root in known else 1, start / 1e6, -latest / 1e6)
+            read_after = partial(self._read_thread, plan, stamp(root), until, None)
+            histories.append(History(ref, rank, read_after, start))
+        return histories
+
+    async def _read_thread(
+        self, plan: ChannelPlan, root: str, until: int, cursor: str | None, after: int
+    ) -> HistoryPage:
+        """The next page of a thread, the oldest first; Slack sends the root with each."""
+        answer = await self._slack.api.paced_read(
+            "conversations.replies",
+            priority=Priority.BACKGROUND,
+            channel=plan.id,
+            ts=root,
+            oldest=stamp(after),
+            limit=PAGE,
+            cursor=cursor,
+        )
+        replies = [message for message in answer.messages() if message["ts"] != root]
+        cursor, reached, following = _next_cursor(answer, cursor), 0, None
+        if cursor is not None:
+            following = partial(self._read_thread, plan, root, until, cursor, after)
+        elif answer.has_more:
+            newest = newest_of(replies, after)
+            following = partial(self._read_thread, plan, root, until, None, newest)
+        else:
+            reached = until
+        messages = await self._translate(plan, replies)
+        return HistoryPage(messages=messages, reached=reached, next=following)
+
+    async def _translate(self, plan: ChannelPlan, messages: Iterable[Message]) -> list[Incoming]:
+        """Messages as the core would get them from events, without those it would not get."""
+        translated: list[Incoming] = []
+        for message in messages:
+            event = {**message, "type": "message", "channel": plan.id, "channel_type": plan.kind}
+            try:
+                incoming = await self._slack.incoming({"event": event}, NAMES_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the boundary of one message of a page
+                log.warning("a message cannot be read", ts=message["ts"], error=repr(error)[:300])
+                continue
+            if incoming is not None:
+                translated.append(incoming)
+        return translated
+
+    def _ref(self, channel: str) -> ChannelRef:
+        return ChannelRef(self.workspace, channel)
+
+
+def _newest_in(messages: Sequence[Message], after: int) -> int:
+    """The position of the newest message or reply, at least `after`."""
+    newest = [position(latest_reply(m) or m["ts"]) for m in messages]
+    newest += [position(m["ts"]) for m in messages]
+    return max(newest, default=after)
+
+
+def _next_cursor(answer: Response, cursor: str | None) -> str | None:
+    """The next page's cursor; None at the end, or if Slack repeats `cursor`."""
+    following = answer.next_cursor
+    return following if following != cursor else None

@@ -16,38 +16,33 @@ from bot.domain.replies import Priority
 NOT_FOUND = "thread_not_found"
 
 
-class SlackQuestions:
-    """`bot.ports.history.QuestionReader` for Slack; reports changes to `edits` as events."""
+async def report_changes(workspace: Workspace, edits: EditListener, question: Asked) -> None:
+    """`bot.ports.history.ReportChanges` for Slack."""
+    message = await _read(workspace, question)
+    event: dict[str, Any] = {"type": "message", "channel": question.channel}
+    if message is None:
+        event |= {"subtype": DELETED, "deleted_ts": question.message_id}
+    else:
+        event |= {"subtype": CHANGED, "message": message}
+    await edits.take_in({"event": event})
 
-    def __init__(self, *, workspace: Workspace, edits: EditListener) -> None:
-        self._workspace, self._edits = workspace, edits
 
-    async def report_changes(self, question: Asked) -> None:
-        """Report the question as edited or deleted, if it is."""
-        message = await self._read(question)
-        event: dict[str, Any] = {"type": "message", "channel": question.channel}
-        if message is None:
-            event |= {"subtype": DELETED, "deleted_ts": question.message_id}
-        else:
-            event |= {"subtype": CHANGED, "message": message}
-        await self._edits.take_in({"event": event})
-
-    async def _read(self, question: Asked) -> dict[str, Any] | None:
-        """The message of a question, in a thread or not; None if it was deleted."""
-        try:
-            answer = await self._workspace.api.paced_read(
-                "conversations.replies",
-                priority=Priority.BACKGROUND,
-                channel=question.channel,
-                ts=question.key.thread,
-                oldest=question.message_id,
-                latest=question.message_id,
-                inclusive="true",
-                limit=2,  # the thread's root comes with it
-            )
-        except Gone as error:
-            if str(error) != NOT_FOUND:
-                raise
-            return None
-        found = payloads.items(answer.data, "messages")
-        return next((dict(m) for m in found if events.ts_of(m) == question.message_id), None)
+async def _read(workspace: Workspace, question: Asked) -> dict[str, Any] | None:
+    """The message of a question, in a thread or not; None if it was deleted."""
+    try:
+        answer = await workspace.api.paced_read(
+            "conversations.replies",
+            priority=Priority.BACKGROUND,
+            channel=question.channel,
+            ts=question.key.thread,
+            oldest=question.message_id,
+            latest=question.message_id,
+            inclusive="true",
+            limit=2,  # the thread's root comes with it
+        )
+    except Gone as error:
+        if str(error) != NOT_FOUND:
+            raise
+        return None
+    found = payloads.items(answer.data, "messages")
+    return next((dict(m) for m in found if events.ts_of(m) == question.message_id), None)

@@ -7,26 +7,24 @@ process may die at any moment: the next start reads the rest.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
-from bot.catchup.backfill_queue import BackfillQueue
-from bot.catchup.recheck import FIRST, EditRecheck
+from bot.catchup.backfill_queue import LATER_SECONDS, BackfillQueue
+from bot.catchup.recheck import EditRecheck
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain.conversations import Conversation
 from bot.ports.clock import Clock
-from bot.ports.history import ChannelRef, History, HistoryReader, PageReader, QuestionReader
+from bot.ports.history import ChannelRef, History, HistoryReader, PageReader, ReportChanges
 from bot.ports.inbox import Inbox
 
 log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
-
-LATER_SECONDS = 300.0  # until a read that was given up begins again
 
 
 @dataclass(slots=True)
@@ -49,11 +47,11 @@ class Backfill:
         inbox: Inbox,
         saver: WatermarkSaver,
         clock: Clock,
-        questions: QuestionReader,
+        report_changes: ReportChanges,
     ) -> None:
         self._platform, self._inbox, self._clock = platform, inbox, clock
         self._saver, self._tracker = saver, saver.tracker
-        self._recheck = EditRecheck(platform=platform, inbox=inbox, reader=questions)
+        self._recheck = EditRecheck(platform=platform, inbox=inbox, report_changes=report_changes)
         self._queue = BackfillQueue(clock)
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._conversations: asyncio.Task[Sequence[Conversation]] | None = None
@@ -73,28 +71,26 @@ class Backfill:
         workspace = reader.workspace
         self._tracker.open_gap(workspace)
         work = self._catch_up(reader, self._tracker.gap(workspace))
-        self._runs[workspace] = self.start_task(work, name=f"catch up: {workspace}")
+        self._runs[workspace] = self._start_task(work)
 
     def close_later(self, workspace: str, seconds: float) -> None:
         """Close a gap without reading: within `seconds` the platform itself delivers its events."""
         self._tracker.open_gap(workspace)
-        work = self._close_later(workspace, self._tracker.gap(workspace), seconds)
-        self.start_task(work, name="catch up: redelivery")
+        self._start_task(self._close_later(workspace, self._tracker.gap(workspace), seconds))
 
     def reread(self, history: History, seconds: float) -> None:
         """Read one channel after a pause in which further calls for it have no effect."""
         if history.ref not in self._rereads:
             self._rereads.add(history.ref)
             gap = self._tracker.gap(history.ref.workspace)
-            self.start_task(self._read_later(history, gap, seconds), name="catch up: reread")
-
-    def start_task(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-        """A task that `restart` and `aclose` cancel."""
-        return self._queue.start(work, name=name)
+            self._start_task(self._read_later(history, gap, seconds))
 
     async def aclose(self) -> None:
         """Stop; the stored watermarks tell the next start what is left to read."""
         await self._queue.aclose()
+
+    def _start_task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        return self._queue.start(work, name="catch up")
 
     # ── workspaces ────────────────────────────────────────────────────────────────────────────
     async def _catch_up(self, reader: HistoryReader, gap: int) -> None:
@@ -110,7 +106,9 @@ class Backfill:
         workspace = reader.workspace
         conversations = await self._load_conversations()
         questions = await self._recheck.load_questions(workspace, self._queue)
-        histories = await self._fetch("channels", partial(reader.find_histories, conversations))
+        histories = await self._queue.fetch(
+            "channels", partial(reader.find_histories, conversations)
+        )
         complete = await asyncio.gather(*(self._read_channel(one, gap) for one in histories))
         self._tracker.close_gap(workspace, gap)
         self._saver.save_soon()
@@ -120,15 +118,9 @@ class Backfill:
     async def _load_conversations(self) -> Sequence[Conversation]:
         """The platform's latest conversations, loaded once for all workspaces."""
         if self._conversations is None:
-            work = self._fetch("conversations", lambda: self._inbox.active(self._platform))
-            self._conversations = self.start_task(work, name="catch up: conversations")
+            work = self._queue.fetch("conversations", partial(self._inbox.active, self._platform))
+            self._conversations = self._start_task(work)
         return await asyncio.shield(self._conversations)
-
-    async def _fetch(self, name: str, request: Callable[[], Awaitable[T]]) -> T:
-        """The result of a request without which nothing can be read, however long it takes."""
-        while (result := await self._queue.fetch(name, FIRST, request)) is None:
-            await self._clock.sleep(LATER_SECONDS)
-        return result
 
     async def _close_later(self, workspace: str, gap: int, seconds: float) -> None:
         await self._clock.sleep(seconds)
@@ -146,8 +138,7 @@ class Backfill:
             self._tracker.close_channel(history.ref, gap)
         else:
             self._tracker.hold(history.ref)
-            later = self._read_later(history, gap, LATER_SECONDS)
-            self.start_task(later, name="catch up: later")
+            self._start_task(self._read_later(history, gap, LATER_SECONDS))
         self._saver.save_soon()
         return complete
 

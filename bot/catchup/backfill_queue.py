@@ -24,6 +24,8 @@ ATTEMPTS = 7  # about two minutes with these pauses
 # The longest that one request may take, in seconds, including its wait for the rate limiter: a 429
 # closes a limit for a minute at most.
 ATTEMPT_SECONDS = 90.0
+LATER_SECONDS = 300.0  # until a read that was given up begins again
+FIRST, LAST = (-1.0,), (3.0,)  # ranks before and after those of all histories
 CONCURRENCY = 4  # reads under way: enough to keep sending while others wait for their response
 
 
@@ -60,18 +62,19 @@ class BackfillQueue:
         self._push(_Job(rank, next(self._numbers), name, step, done))
         return done
 
-    async def fetch(
-        self, name: str, rank: tuple[float, ...], request: Callable[[], Awaitable[T]]
-    ) -> T | None:
-        """The result of a single request; None if it was given up or refused."""
+    async def fetch(self, name: str, request: Callable[[], Awaitable[T]]) -> T:
+        """The result of a request that must succeed before anything else, however long it takes."""
         results: list[T] = []
 
         async def step() -> bool:
             results.append(await request())
             return False
 
-        await self.add(name, rank, step)
-        return results[0] if results else None
+        await self.add(name, FIRST, step)
+        while not results:
+            await self._clock.sleep(LATER_SECONDS)
+            await self.add(name, FIRST, step)
+        return results[0]
 
     def start(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """A task that `aclose` cancels."""

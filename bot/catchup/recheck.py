@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from bot.catchup.backfill_queue import BackfillQueue
+from bot.catchup.backfill_queue import LAST, BackfillQueue
 from bot.domain.inbox import Asked
-from bot.ports.history import QuestionReader
+from bot.ports.history import ReportChanges
 from bot.ports.inbox import Inbox
-
-FIRST, LAST = (-1.0,), (3.0,)  # ranks before and after those of all histories
 
 
 class EditRecheck:
     """The rechecks of one platform."""
 
-    def __init__(self, *, platform: str, inbox: Inbox, reader: QuestionReader) -> None:
-        self._platform, self._inbox, self._reader = platform, inbox, reader
+    def __init__(self, *, platform: str, inbox: Inbox, report_changes: ReportChanges) -> None:
+        self._platform, self._inbox, self._report_changes = platform, inbox, report_changes
         self._unread: set[str] = set()
 
     async def load_questions(self, workspace: str, queue: BackfillQueue) -> list[Asked]:
@@ -47,11 +45,9 @@ class EditRecheck:
                 queue.add(f"question {question.source}", LAST, partial(self._check, question))
 
     async def _load(self, queue: BackfillQueue) -> Sequence[Asked]:
-        found = await queue.fetch(
-            "last questions", FIRST, lambda: self._inbox.last_questions(self._platform)
-        )
-        return found or ()
+        request = partial(self._inbox.last_questions, self._platform)
+        return await queue.fetch("last questions", request)
 
     async def _check(self, question: Asked) -> bool:
-        await self._reader.report_changes(question)
+        await self._report_changes(question)
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from functools import partial
 
 import structlog
 
@@ -27,14 +27,16 @@ class WatermarkSaver:
     def __init__(self, *, platform: str, lag: int, inbox: Inbox, clock: Clock) -> None:
         self.tracker = WatermarkTracker(platform, lag=lag)
         self._platform, self._inbox, self._clock = platform, inbox, clock
-        self._loading: asyncio.Task[None] | None = None
+        self._loading, self._loaded = asyncio.Lock(), False
         self._saving: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
         """Return once the stored watermarks are in the tracker; a failing database is retried."""
-        if self._loading is None:
-            self._loading = asyncio.create_task(self._load(), name="load watermarks")
-        await asyncio.shield(self._loading)
+        async with self._loading:
+            if not self._loaded:
+                read = partial(self._inbox.watermarks, self._platform)
+                self.tracker.load(await retry_while_unavailable(read, self._clock.sleep))
+                self._loaded = True
 
     def mark_seen(self, ref: ChannelRef, position: int) -> None:
         """Report a message that arrived."""
@@ -63,20 +65,12 @@ class WatermarkSaver:
 
     async def aclose(self) -> None:
         """Store the last changes."""
-        for task in (self._loading, self._saving):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        if self._saving is not None:
+            self._saving.cancel()
+            await asyncio.wait((self._saving,))
         await self.save()
 
     async def _save_while_dirty(self) -> None:
         while self.tracker.dirty:
             await self._clock.sleep(SAVE_SECONDS)
             await self.save()
-
-    async def _load(self) -> None:
-        stored = await retry_while_unavailable(
-            lambda: self._inbox.watermarks(self._platform), self._clock.sleep
-        )
-        self.tracker.load(stored)

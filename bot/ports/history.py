@@ -10,6 +10,11 @@ from bot.domain.conversations import Conversation
 from bot.domain.inbox import Asked, Incoming
 
 PageReader: TypeAlias = "Callable[[], Awaitable[HistoryPage]]"
+ReportChanges = Callable[[Asked], Awaitable[None]]
+"""Reads a question again and reports to the inbox if it was edited or deleted, like a live event.
+
+The core calls it again after a PlatformError or StoreUnavailable.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +74,5 @@ class HistoryReader(Protocol):
         """The histories to read; `conversations` are the latest ones of the whole platform.
 
         Raises a PlatformError, after which the core calls it again.
-        """
-        ...
-
-
-class QuestionReader(Protocol):
-    """Reads single questions again."""
-
-    async def report_changes(self, question: Asked) -> None:
-        """Report an edit or a deletion to the inbox, as the missed event would have been reported.
-
-        Raises a PlatformError or StoreUnavailable, after which the core calls it again.
         """
         ...

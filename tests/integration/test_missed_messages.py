@@ -210,34 +210,29 @@ async def test_active_conversations_and_last_questions_are_sorted_newest_first(c
 
 
 # ── rechecks and watermarks ───────────────────────────────────────────────────────────────────
-class RecordingReader:
-    """A platform that records which questions are read again."""
-
-    def __init__(self) -> None:
-        self.checked: list[str] = []
-
-    async def report_changes(self, question: Asked) -> None:
-        self.checked.append(question.message_id)
-
-
 async def test_last_questions_are_rechecked_unless_they_were_read_or_are_no_longer_last(
     core: Core,
 ) -> None:
     """Each takes one request."""
     for number in (1, 2, 3):
         await core.inbox.receive(said(number, where=key(f"t{number}")))
-    reader, queue = RecordingReader(), BackfillQueue(SystemClock())
-    recheck = EditRecheck(platform="sim", inbox=core.inbox, reader=reader)
+    checked: list[str] = []
+
+    async def report_changes(question: Asked) -> None:
+        checked.append(question.message_id)
+
+    queue = BackfillQueue(SystemClock())
+    recheck = EditRecheck(platform="sim", inbox=core.inbox, report_changes=report_changes)
     questions = await recheck.load_questions("w1", queue)
     assert [question.message_id for question in questions] == ["m3", "m2", "m1"]
     recheck.mark_read(said(1).source)
     await core.inbox.receive(said(4, where=key("t2")))
     await recheck.schedule(questions, queue)
     async with asyncio.timeout(5):
-        while not reader.checked:
+        while not checked:
             await asyncio.sleep(0.01)
     await queue.aclose()
-    assert reader.checked == ["m3"]
+    assert checked == ["m3"]
 
 
 async def test_stored_watermarks_never_move_back_and_the_workspace_covers_its_channels(

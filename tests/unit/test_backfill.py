@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from bot.catchup.backfill import LATER_SECONDS, Backfill
-from bot.catchup.backfill_queue import ATTEMPTS
+from bot.catchup.backfill import Backfill
+from bot.catchup.backfill_queue import ATTEMPTS, LATER_SECONDS
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain.conversations import Conversation
 from bot.domain.errors import Gone, StoreUnavailable, Unsettled
@@ -104,7 +104,7 @@ class World:
             inbox=cast(Any, self.inbox),
             saver=self.saver,
             clock=self.clock,
-            questions=self.reader,
+            report_changes=self.reader.report_changes,
         )
 
     async def start(self) -> None:
