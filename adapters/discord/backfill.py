@@ -1,7 +1,7 @@
 """Catches up with Discord: finds and reads what was said between two sessions.
 
-Discord expects no acknowledgement of events, so these reads are what makes "stored before
-acknowledged" true here. READY and GUILD_CREATE name the newest message of every channel and active
+Discord expects no acknowledgement of events, so only these reads bring back a message that was not
+stored. READY and GUILD_CREATE name the newest message of every channel and active
 thread, and the bot reads those that are ahead of their watermark. A resumed session needs no reads:
 Discord sends the events that it missed.
 """
@@ -49,7 +49,7 @@ Translate = Callable[[discord.Message, ChannelContext], Awaitable[Incoming | Non
 
 
 class DiscordBackfill:
-    """Decides when to read; `translate` turns a message into the core's form."""
+    """Decides when to read; `translate` turns a message into an Incoming, None if irrelevant."""
 
     def __init__(
         self,
@@ -80,15 +80,15 @@ class DiscordBackfill:
         self._backfill.start(GuildChannels(guild, self._channels, self._tracker))
 
     def retry(self, ref: ChannelRef) -> None:
-        """Read a channel again after a pause: the watermark stays before a failed message in it."""
-        self._backfill.reread(self._channels.unknown(ref), self._rest.waits.again)
+        """Read a channel again after a pause, to bring back a message that could not be stored."""
+        self._backfill.reread(self._channels.history_at(ref), self._rest.waits.again)
 
     def reread(self, client: discord.Client, guild: int | None, channel: int) -> None:
         """Read a channel again, because an event of a message in it was unreadable."""
         context = place_of(client.get_channel(channel))
         ref = _ref_in(context) if context is not None else _ref(guild, channel)
         self._tracker.hold(ref)
-        self._backfill.reread(self._channels.unknown(ref), 0.0)
+        self._backfill.reread(self._channels.history_at(ref), 0.0)
 
     async def aclose(self) -> None:
         """Stop all reads."""
@@ -103,12 +103,12 @@ class ChannelReader:
         self.rest, self._translate = rest, translate
         self._limits: Any = {"priority": Priority.BACKGROUND, "within": rest.waits.read}
 
-    def known(self, context: ChannelContext, rank: Rank, until: int = 0) -> History:
+    def history_of(self, context: ChannelContext, rank: Rank, until: int = 0) -> History:
         """The messages of a channel up to the id `until`, or to its end."""
         return History(_ref_in(context), rank, partial(self._read_page, context, until))
 
-    def unknown(self, ref: ChannelRef) -> History:
-        """The messages of a channel that Discord may have to describe first."""
+    def history_at(self, ref: ChannelRef) -> History:
+        """All messages of a channel; if it is not cached, Discord is asked to describe it first."""
         return History(ref, (0,), partial(self._read_unknown, ref))
 
     async def list_archived(self, channel: int, before: str | None) -> Sequence[Any]:
@@ -164,7 +164,7 @@ class ChannelReader:
 
 
 class DirectMessages:
-    """A HistoryReader for the direct messages that the bot knows; Discord names no others."""
+    """A HistoryReader for known direct messages; Discord names no others."""
 
     def __init__(self, channels: ChannelReader) -> None:
         self._channels = channels
@@ -172,9 +172,9 @@ class DirectMessages:
         self.newest = discord.utils.time_snowflake(discord.utils.utcnow())
 
     async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
-        """All of them: nothing tells which have news."""
+        """Every one with a conversation, because nothing tells which have news."""
         return [
-            self._channels.known(_context_of(conversation, Kind.DIRECT), _rank(conversation))
+            self._channels.history_of(_context_of(conversation, Kind.DIRECT), _rank(conversation))
             for conversation in conversations
             if conversation.key.workspace == DIRECT_MESSAGES
         ]
@@ -188,7 +188,7 @@ class GuildChannels:
     ) -> None:
         self._guild, self._channels, self._tracker = guild, channels, tracker
         self.workspace = str(guild.id)
-        # Now: each live message moves `last_message_id`, and none of them is missed.
+        # A snapshot: live messages move `last_message_id`, and they are not missed.
         self._newest = {str(c.id): c.last_message_id or 0 for c in _message_channels(guild)}
         self.newest = max(self._newest.values(), default=0)
 
@@ -217,7 +217,7 @@ class GuildChannels:
         """A single archived thread, or for several the list that tells which have news."""
         newest = conversations[0]
         if len(conversations) == 1:
-            return self._channels.known(_context_of(newest, Kind.THREAD), _rank(newest))
+            return self._channels.history_of(_context_of(newest, Kind.THREAD), _rank(newest))
         ref = ChannelRef(self.workspace, f"{parent.id}/archived")
         return History(ref, _rank(newest), lambda _: self._read_archived(parent, None))
 
@@ -239,7 +239,7 @@ class GuildChannels:
     def _history(self, channel: GuildChannel, rank: Rank, until: int) -> History:
         context = place_of(channel)
         assert context is not None  # noqa: S101 - each of these types has a context
-        return self._channels.known(context, rank, until)
+        return self._channels.history_of(context, rank, until)
 
     def _watermark(self, channel: str) -> int:
         return self._tracker.position_of(ChannelRef(self.workspace, channel))

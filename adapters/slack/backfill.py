@@ -109,12 +109,12 @@ class SlackBackfill:
         self._lost_at: float | None = None
 
     def connection_lost(self) -> None:
-        """Stop the watermarks: events no longer arrive."""
+        """Stop the watermarks, because events no longer arrive."""
         self._tracker.open_gap(self.workspace)
         self._lost_at = self._lost_at or self._clock.monotonic()
 
     async def connected(self) -> None:
-        """Catch up: events arrive, for the first time or again."""
+        """Catch up, because events arrive for the first time or again."""
         outage = 0.0 if self._lost_at is None else self._clock.monotonic() - self._lost_at
         self._lost_at = None
         if self.newest and outage < SHORT_OUTAGE:
@@ -231,7 +231,7 @@ class SlackBackfill:
         return HistoryPage(messages=messages, reached=reached, next=following)
 
     async def _translate(self, plan: ChannelPlan, messages: Iterable[Message]) -> list[Incoming]:
-        """Messages as the core would get them from events, without those it would not get."""
+        """Translate messages as if they had arrived as events, and drop irrelevant ones."""
         translated: list[Incoming] = []
         for message in messages:
             event = {**message, "type": "message", "channel": plan.id, "channel_type": plan.kind}

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Progress:
-    """The state of reading one history."""
+    """How far one history is read."""
 
     ref: ChannelRef
     next: PageReader
@@ -58,7 +58,7 @@ class Backfill:
         self._rereads: set[ChannelRef] = set()
 
     async def restart(self) -> None:
-        """Drop all reads: events may have been missed everywhere, and `start` follows."""
+        """Drop all reads and open a gap in every workspace; `start` must follow for each."""
         self._tracker.open_gap()
         earlier, self._queue = self._queue, BackfillQueue(self._clock)
         self._conversations = None
@@ -67,19 +67,19 @@ class Backfill:
         await earlier.aclose()
 
     def start(self, reader: HistoryReader) -> None:
-        """Catch up on a workspace in which events may have been missed until now."""
+        """Catch up on a workspace that may have missed events until now."""
         workspace = reader.workspace
         self._tracker.open_gap(workspace)
         work = self._catch_up(reader, self._tracker.gap(workspace))
         self._runs[workspace] = self._start_task(work)
 
     def close_later(self, workspace: str, seconds: float) -> None:
-        """Close a gap without reading: within `seconds` the platform itself delivers its events."""
+        """Close a gap without reads after `seconds`: the platform redelivers its events by then."""
         self._tracker.open_gap(workspace)
         self._start_task(self._close_later(workspace, self._tracker.gap(workspace), seconds))
 
     def reread(self, history: History, seconds: float) -> None:
-        """Read one channel after a pause in which further calls for it have no effect."""
+        """Read a channel again after `seconds`; a second call in the meantime has no effect."""
         if history.ref not in self._rereads:
             self._rereads.add(history.ref)
             gap = self._tracker.gap(history.ref.workspace)
@@ -144,6 +144,7 @@ class Backfill:
 
     async def _read_later(self, history: History, gap: int, seconds: float) -> None:
         await self._clock.sleep(seconds)
+        await self._saver.load()  # without watermarks, it would read the channel's whole past
         self._rereads.discard(history.ref)
         await self._read_channel(history, gap)
 
@@ -155,7 +156,7 @@ class Backfill:
         return complete and await self._read_threads(progress)
 
     async def _read_page(self, progress: _Progress) -> bool:
-        """Read and accept one page; whether there is another. Errors leave `progress` as it was."""
+        """Read and accept a page; whether another follows. An error leaves `progress` unchanged."""
         page = await progress.next()
         await self._inbox.missed(page.messages)
         for message in page.messages:
@@ -170,7 +171,7 @@ class Backfill:
         return True
 
     async def _read_threads(self, progress: _Progress) -> bool:
-        """Read the threads that the pages named; the channel's watermark follows the lowest."""
+        """Read the threads that the pages name; the channel's watermark follows the lowest one."""
         unread = {thread.ref: thread.after for thread in progress.threads}
 
         async def read(thread: History) -> bool:

@@ -145,7 +145,7 @@ class BackfillQueue:
 
 
 def _finish(job: _Job, *, complete: bool) -> bool:
-    """False: the job has no further step."""
+    """Return False, because the job has no further step."""
     if not job.done.done():
         job.done.set_result(complete)
     return False

@@ -97,9 +97,9 @@ class WatermarkTracker:
 
     # ── gaps ──────────────────────────────────────────────────────────────────────────────────
     def open_gap(self, workspace: str | None = None) -> None:
-        """Stop all watermarks of a workspace, by default of every one: messages may be missed.
+        """Stop the watermarks of one or all workspaces, because messages may be missed.
 
-        A gap inside an earlier one replaces it: closing the earlier one has no effect any more.
+        A new gap replaces an open one: closing the earlier one no longer has an effect.
         """
         for state in [self._state(workspace)] if workspace else self._workspaces.values():
             state.gap += 1
@@ -148,7 +148,7 @@ class WatermarkTracker:
     def close_gap(self, workspace: str, gap: int) -> None:
         """Let all watermarks move again, if `gap` is the latest one.
 
-        Each channel must be read, on hold, or without missed messages.
+        Call it after each channel with missed messages is read or on hold.
         """
         state = self._state(workspace)
         if gap != state.gap:

@@ -34,7 +34,7 @@ class History:
 
     Histories with the lowest `rank` are read first; its first number is between 0 and 2.
     `read_after` requests the first page behind a position. Everything up to `after` has been read,
-    even where the stored watermark is lower.
+    even if the stored watermark is lower.
     """
 
     ref: ChannelRef
@@ -48,7 +48,7 @@ class HistoryPage:
     """The result of one request: translated messages, oldest first.
 
     The history is complete up to position `reached` once these messages are accepted and `threads`
-    are read; 0 if this page does not tell. `next` requests the following page; None after the last.
+    are read; 0 if unknown. `next` requests the following page; None after the last.
     """
 
     messages: Sequence[Incoming] = ()
@@ -67,7 +67,7 @@ class HistoryReader(Protocol):
 
     @property
     def newest(self) -> int:
-        """The position from which a workspace that has no watermark yet is followed."""
+        """The first watermark of a workspace without one; older messages are ignored."""
         ...
 
     async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:

@@ -30,8 +30,11 @@ class ScriptedInbox:
     stored: dict[str, int] = field(default_factory=lambda: {"": 1})
     accepted: list[int] = field(default_factory=list)
     error: Exception | None = None
+    load_errors: list[Exception] = field(default_factory=list)
 
     async def watermarks(self, platform: str) -> Sequence[Watermark]:
+        if self.load_errors:
+            raise self.load_errors.pop()
         return [Watermark(platform, W, channel, at) for channel, at in self.stored.items()]
 
     async def move_watermarks(self, changes: Sequence[Watermark]) -> None:
@@ -237,3 +240,16 @@ async def test_one_reread_serves_all_messages_of_a_channel_that_failed(world: Wo
         world.backfill.reread(world.reader.history("c"), 15.0)
     await world.clock.advance(16)
     assert len(world.reader.requests) == 1
+
+
+async def test_a_reread_waits_for_the_stored_watermarks(world: World) -> None:
+    """Otherwise it would read the channel from its beginning."""
+    world.reader.pages["c"] = [10, 20]
+    world.inbox.stored["c"] = 10
+    world.inbox.load_errors = [StoreUnavailable("full")] * 10
+    await world.start()
+    world.backfill.reread(world.reader.history("c"), 15.0)
+    await world.clock.advance(16)
+    assert world.reader.requests == []
+    await world.clock.advance(60)
+    assert set(world.reader.requests) == {("c", 10)}
