@@ -252,4 +252,4 @@ async def test_a_reread_waits_for_the_stored_watermarks(world: World) -> None:
     await world.clock.advance(16)
     assert world.reader.requests == []
     await world.clock.advance(60)
-    assert set(world.reader.requests) == {("c", 10)}
+    assert min(after for _, after in world.reader.requests) == 10
