@@ -37,7 +37,7 @@ from adapters.discord.state import State
 from adapters.discord.surface import DiscordSurface
 from adapters.discord.threads import remove_late
 from adapters.discord.token import TokenWatch
-from bot.catchup.backfill import WatermarkSaver
+from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
 from bot.common.proxies import http_proxy_for
 from bot.domain.errors import CannotStart, PlatformError, Unsettled
@@ -135,7 +135,7 @@ class DiscordAdapter:
             log.warning("Discord failed", error=repr(e))
         finally:
             await token.aclose()
-            await listener.gap.aclose()
+            await listener.backfill.aclose()
             await listener.done_within(LAST_EVENTS)
             self._wire.disconnect()
             self._client = None

@@ -15,7 +15,7 @@ import discord
 import structlog
 
 from adapters.discord.access import Servers
-from adapters.discord.backfill import Gap, spot_of
+from adapters.discord.backfill import DiscordBackfill, ref_of
 from adapters.discord.edits import EditListener
 from adapters.discord.events import (
     DIRECT_MESSAGES,
@@ -34,18 +34,18 @@ from adapters.discord.events import (
     resolved_starter,
     said,
 )
-from adapters.discord.history import message_of, read_page, read_raw_message
+from adapters.discord.history import parse_message, read_page, read_raw_message
 from adapters.discord.payloads import identity
 from adapters.discord.places import read_place
 from adapters.discord.proxied import Original, Proxied
 from adapters.discord.rest import UNKNOWN_MESSAGE, RestApi
 from adapters.discord.state import Message
-from bot.catchup.backfill import WatermarkSaver
-from bot.catchup.watermarks import ChannelRef
+from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain import texts
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError, StoreUnavailable
 from bot.domain.inbox import Address, CommandReply, Incoming
+from bot.ports.history import ChannelRef
 from bot.ports.inbox import Inbox
 
 log = structlog.stdlib.get_logger(__name__)
@@ -76,37 +76,36 @@ class Listener:
             understood=self.understood,
             proxied=self._proxied,
         )
-        self.gap = Gap(
-            wire=wire,
+        self.backfill = DiscordBackfill(
+            rest=wire,
             inbox=inbox,
-            keeper=keeper,
-            understood=self._understood_later,
-            changes=self.changes,
-            take=self.message,
+            saver=keeper,
+            translate=self._understood_later,
+            edits=self.changes,
         )
         self._at_work: set[asyncio.Task[object]] = set()
 
     async def connected(self) -> None:
         """A new session has begun: go on with what was begun, and read what was missed."""
-        await self.gap.session()
+        await self.backfill.start_session()
         await self._inbox.connected(PLATFORM)
 
     def guild(self, guild: discord.Guild) -> None:
         """A guild is there: read what was missed, if it may use the bot."""
         if self._servers.serve(guild.id):
-            self.gap.guild(guild)
+            self.backfill.start_guild(guild)
         else:
             log.warning("ignored: not in DISCORD_GUILDS", guild=guild.id, name=guild.name)
 
     async def message(self, message: discord.Message) -> None:
         """Take in one message."""
         self._track()
-        spot = spot_of(message)
-        self._keeper.seen(spot, message.id)
+        ref = ref_of(message)
+        self._keeper.mark_seen(ref, message.id)
         if await self._taken_in(message):
-            self._keeper.decided(spot, message.id)
+            self._keeper.mark_decided(ref, message.id)
         else:
-            self.gap.again(message)
+            self.backfill.retry(ref)
 
     def _track(self) -> None:
         """The running task takes something in: see `done_within`."""
@@ -124,10 +123,12 @@ class Listener:
             return  # it is in the log
         try:
             if message is None:
-                await self.gap.read_again(client, guild, channel)
+                self.backfill.reread(client, guild, channel)
                 return
             if event == CREATED:
-                self._keeper.seen(ChannelRef(str(guild or DIRECT_MESSAGES), str(channel)), message)
+                self._keeper.mark_seen(
+                    ChannelRef(str(guild or DIRECT_MESSAGES), str(channel)), message
+                )
             found = await self._read_again(client, guild, channel, message, payload)
         except Gone as error:
             log.info("a message is not there any more", id=message, error=repr(error))
@@ -135,10 +136,10 @@ class Listener:
         except PlatformError as error:
             log.warning("a message could not be read again", id=message, error=repr(error))
             if event == CREATED and client.get_channel(channel) is not None:
-                await self.gap.read_again(client, guild, channel)
+                self.backfill.reread(client, guild, channel)
             return
         if found is None:
-            self._keeper.decided(
+            self._keeper.mark_decided(
                 ChannelRef(str(guild or DIRECT_MESSAGES), str(channel)), message or 0
             )
         elif event == CREATED:
@@ -158,7 +159,7 @@ class Listener:
         raw = await read_raw_message(self._wire, channel, message)
         known = client.get_channel(channel)
         where: Any = known or client.get_partial_messageable(channel, guild_id=guild)
-        return message_of(client, where, raw) or message_of(client, where, payload)
+        return parse_message(client, where, raw) or parse_message(client, where, payload)
 
     async def _taken_in(self, message: discord.Message) -> bool:
         """Whether it was accepted, or is of no use."""

@@ -11,7 +11,7 @@ import discord
 
 from adapters.discord.buttons import identity_of
 from adapters.discord.events import SPOKEN
-from adapters.discord.history import HistoryPage, read_page
+from adapters.discord.history import MessagePage, read_page
 from adapters.discord.payloads import answers_command
 from adapters.discord.rest import RestApi
 from adapters.discord.state import raw_of
@@ -47,7 +47,7 @@ class Search:
             after = read.newest
         return found | dict(zip(sorted(lost - found.keys()), plain, strict=False))
 
-    async def _read(self, after: int) -> HistoryPage:
+    async def _read(self, after: int) -> MessagePage:
         """Up to a hundred messages, oldest first."""
         client, place = await self._wire.client(), int(self._place)
         channel = client.get_partial_messageable(place)

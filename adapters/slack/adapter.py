@@ -26,7 +26,7 @@ from adapters.slack.api import (
     quiet_log,
     web_client,
 )
-from adapters.slack.backfill import LAG, Gap
+from adapters.slack.backfill import LAG, SlackBackfill
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.events import PLATFORM, Identity
 from adapters.slack.files import MOST_BYTES
@@ -38,7 +38,7 @@ from adapters.slack.socket import SocketMode
 from adapters.slack.status import Statuses
 from adapters.slack.surface import SlackSurface
 from adapters.slack.workspace import Workspace
-from bot.catchup.backfill import WatermarkSaver
+from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
 from bot.domain.errors import CannotStart, Unsettled
 from bot.domain.health import Finding, Health, Verdict
@@ -132,17 +132,17 @@ class SlackAdapter:
             closing.push_async_callback(keeper.aclose)
             self._board = Statuses(api=api, clock=self._clock)
             closing.push_async_callback(self._board.aclose)
-            gap = Gap(
+            backfill = SlackBackfill(
                 workspace=self._here,
                 inbox=inbox,
-                keeper=keeper,
+                saver=keeper,
                 clock=self._clock,
-                on_active=self._board.sweep,
+                on_conversations=self._board.sweep,
             )
-            closing.push_async_callback(gap.aclose)
+            closing.push_async_callback(backfill.aclose)
             listeners = self._listeners(inbox, self._here, keeper)
             closing.push_async_callback(listeners.aclose)
-            await self._serve(inbox, self._app(me, api, listeners), api, gap)
+            await self._serve(inbox, self._app(me, api, listeners), api, backfill)
 
     async def _open_api(self, closing: AsyncExitStack) -> WebApi:
         session = await closing.enter_async_context(new_session(self._request_seconds))
@@ -192,9 +192,11 @@ class SlackAdapter:
         listeners.register(app)
         return app
 
-    async def _serve(self, inbox: Inbox, app: AsyncApp, api: WebApi, gap: Gap) -> None:
+    async def _serve(
+        self, inbox: Inbox, app: AsyncApp, api: WebApi, backfill: SlackBackfill
+    ) -> None:
         async def connected() -> None:
-            await gap.connected()
+            await backfill.connected()
             await inbox.connected(PLATFORM)
 
         if self._tokens.app is not None:
@@ -205,7 +207,7 @@ class SlackAdapter:
                 url=url,
                 new_url=lambda: self._new_url(api),
                 on_hello=connected,
-                on_lost=gap.lost,
+                on_lost=backfill.connection_lost,
                 connect_seconds=self._request_seconds,
             )
             await self._socket.serve()

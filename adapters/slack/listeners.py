@@ -27,12 +27,12 @@ from adapters.slack.interactions import Commands, Interaction
 from adapters.slack.payloads import Payload, ident, table, text
 from adapters.slack.scopes import LEAVING, MEMBERSHIP
 from adapters.slack.workspace import Workspace
-from bot.catchup.backfill import WatermarkSaver
-from bot.catchup.watermarks import ChannelRef
+from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain import texts
 from bot.domain.conversations import Author
 from bot.domain.errors import PlatformError, StoreUnavailable, ThreadlineError
 from bot.domain.inbox import Command, CommandReply, Incoming
+from bot.ports.history import ChannelRef
 from bot.ports.inbox import Inbox
 
 log = structlog.stdlib.get_logger(__name__)
@@ -124,14 +124,14 @@ class Listeners:
         event = table(body, "event")
         channel, ts = ident(event, "channel"), ts_of(event)
         visible = bool(channel and ts and not event.get("hidden"))
-        spot = ChannelRef(self._workspace.me.team, channel)
+        ref = ChannelRef(self._workspace.me.team, channel)
         if visible:
-            self._keeper.seen(spot, position(ts))
+            self._keeper.mark_seen(ref, position(ts))
         incoming = await self._workspace.incoming(body)
         if incoming is not None:
             await self._receive(incoming)
         if visible:
-            self._keeper.decided(spot, position(ts))
+            self._keeper.mark_decided(ref, position(ts))
 
     async def _receive(self, incoming: Incoming) -> None:
         """Slack sends again what raises here; meanwhile its author may be told."""

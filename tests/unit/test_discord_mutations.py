@@ -19,7 +19,7 @@ from adapters.discord.adapter import intents
 from adapters.discord.edits import is_spoken
 from adapters.discord.events import Me, address_of, incoming, me_in, place_of, said
 from adapters.discord.gateway import mended
-from adapters.discord.history import READ_AT_ONCE, read_page
+from adapters.discord.history import PAGE_SIZE, read_page
 from adapters.discord.payload_fitting import Unfit
 from adapters.discord.places import read_place
 from adapters.discord.rest import RestApi
@@ -184,7 +184,7 @@ async def test_a_message_that_cannot_be_read_costs_itself_not_its_page(
     good = DISPATCHES["message_plain"][1]
     channel, wire = client.get_partial_messageable(c.CHANNEL), wire_of(client)
     for broken in (None, 7, [], {}, {**good, "author": None}, {**good, "id": "x"}):
-        page = [{**good, "id": "3"}, *[broken] * (READ_AT_ONCE - 2), {**good, "id": "1"}]
+        page = [{**good, "id": "3"}, *[broken] * (PAGE_SIZE - 2), {**good, "id": "1"}]
 
         async def logs_from(*_: Any, page: list[Any] = page, **__: Any) -> list[Any]:
             return page

@@ -19,7 +19,7 @@ from adapters.slack import events
 from adapters.slack.adapter import SlackAdapter
 from adapters.slack.api import new_session
 from adapters.slack.backfill import LAG
-from adapters.slack.backfill_plan import goes_on, places, to_read
+from adapters.slack.backfill_plan import next_page_pays, plan_channels, unread_threads
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.envelopes import dispatch, tidied
 from adapters.slack.events import Identity
@@ -27,7 +27,7 @@ from adapters.slack.interactions import Commands
 from adapters.slack.listeners import ConnectionProblem, Listeners
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.workspace import Workspace
-from bot.catchup.backfill import WatermarkSaver
+from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common.clock import SystemClock
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone
@@ -246,15 +246,16 @@ def test_a_changed_page_of_history_costs_what_is_changed_only() -> None:
         for message in found:
             event = {**message, "type": "message", "channel": CHANNEL, "channel_type": "im"}
             events.read({"event": event}, ME, {})
-        to_read(found, 0, [5])
+        unread_threads(found, 0, [5])
         if found:
-            goes_on(found, 0, [5])
+            next_page_pays(found, 0, [5])
         tried += 1
     assert tried > 200
     channel = {"id": "C1", "created": 1, "is_im": False, "is_private": True}
     for mutation in mutations(channel):
         if isinstance(mutation.payload, dict) and mutation.payload.get("id") == "C1":
-            assert [place.id for place in places([mutation.payload], [], 0.0)] == ["C1"]
+            plans = plan_channels([mutation.payload], [], 0.0)
+            assert [plan.id for plan in plans] == ["C1"]
 
 
 async def test_delivery_that_always_fails_is_acknowledged_at_its_second_try(slack: Slack) -> None:

@@ -1,4 +1,4 @@
-"""The core's share of making up for a time without events, on a real database."""
+"""The core's part in catching up, on a real database."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from typing import Any, cast
 
 import pytest
 
-from bot.catchup.backfill import ATTEMPTS, BackfillQueue, WatermarkSaver
-from bot.catchup.recheck import LastQuestions
-from bot.catchup.watermarks import ChannelRef
+from bot.catchup.backfill_queue import BackfillQueue
+from bot.catchup.recheck import EditRecheck
+from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common.clock import SystemClock
-from bot.domain.errors import Gone, Refused, StoreUnavailable, Throttled, Unsettled
+from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Address, Asked, Incoming, Watermark
 from bot.inbox.inbox import DurableInbox
+from bot.ports.history import ChannelRef
 from bot.store.sqlite import SqliteStore
 from tests.support.clock import ManualClock
 from tests.support.store_kit import BEN, answered, claimed, key, look, opened, said
 
-HOUR = 3_600.0
+HOUR = 3_600.0  # the longest that a missed question is answered, in seconds
 
 
-class Woken:
-    """A scheduler that only notes whom it is to look after."""
+class RecordingScheduler:
+    """A scheduler that records which conversations it is to wake."""
 
     def __init__(self) -> None:
         self.conversations: list[int] = []
@@ -34,8 +35,8 @@ class Woken:
         self.conversations.append(conversation)
 
 
-class Commands:
-    """Commands that only note what they were asked."""
+class RecordingCommands:
+    """Commands that record their names and do nothing."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -45,29 +46,38 @@ class Commands:
         return None
 
 
-class Edits:
-    """What becomes of edits: only noted."""
+class RecordingEdits:
+    """An edit handler that records the edits of known messages."""
 
     def __init__(self) -> None:
         self.known: list[tuple[str, float]] = []
 
-    async def apply_edit(self, incoming: Incoming, edited_at: float) -> bool:
+    async def edited(self, incoming: Incoming, edited_at: float) -> bool:
         self.known.append((incoming.text, edited_at))
         return True
 
 
+class SilentAdapter:
+    """An adapter that says nothing."""
+
+    async def say(self, *_: object) -> None: ...
+
+    async def backlog(self, _: Incoming) -> Sequence[Incoming]:
+        return ()
+
+
 class Core:
-    """An inbox on a real store, between parts that note what they are told."""
+    """An inbox on a real store, with recording parts around it."""
 
     def __init__(self, store: SqliteStore, path: Path) -> None:
         self.store, self.path = store, path
-        self.scheduler, self.commands = Woken(), Commands()
-        self.edits = Edits()
-        parts: Any = {"scheduler": self.scheduler, "commands": self.commands, "edits": self.edits}
+        self.scheduler, self.commands = RecordingScheduler(), RecordingCommands()
+        self.edits = RecordingEdits()
+        parts: Any = {"scheduler": self.scheduler, "commands": self.commands, "changes": self.edits}
         self.inbox = DurableInbox(
             store=store,
             models=(),
-            adapters={"sim": cast(Any, Mute())},
+            adapters={"sim": cast(Any, SilentAdapter())},
             clock=SystemClock(),
             missed_seconds=HOUR,
             **parts,
@@ -75,15 +85,6 @@ class Core:
 
     def rows(self) -> list[tuple[Any, ...]]:
         return look(self.path, "SELECT kind, late, content FROM messages ORDER BY position")
-
-
-class Mute:
-    """An adapter that says nothing."""
-
-    async def say(self, *_: object) -> None: ...
-
-    async def backlog(self, _: Incoming) -> Sequence[Incoming]:
-        return ()
 
 
 @pytest.fixture
@@ -100,18 +101,18 @@ def asked(number: int, text: str, *, ago: float = 0.0, **more: Any) -> Incoming:
 
 
 # ── what was missed ───────────────────────────────────────────────────────────────────────────
-async def test_missed_questions_of_a_conversation_are_one_turn(core: Core) -> None:
-    """Nobody is woken before the last is stored: they are answered together."""
+async def test_missed_questions_of_one_conversation_become_one_turn(core: Core) -> None:
+    """The scheduler wakes after the last one is stored."""
     follow_ups = [asked(n, f"q{n}", address=Address.FOLLOW_UP, author=BEN) for n in (2, 3)]
     await core.inbox.missed([asked(1, "q1"), *follow_ups])
     assert set(core.scheduler.conversations) == {1}
     claim = await claimed(core.store, 1)
     assert [question.text for question in claim.questions] == ["q1", "q2", "q3"]
-    assert await core.store.claim(1) is not None  # the same turn, once more
+    assert await core.store.claim(1) is not None  # the same turn again
     assert look(core.path, "SELECT count(*) FROM turns") == [(1,)]
 
 
-async def test_what_was_known_before_changes_nothing_and_wakes_nobody(core: Core) -> None:
+async def test_a_missed_message_that_is_stored_already_changes_nothing(core: Core) -> None:
     await core.inbox.receive(asked(1, "q1"))
     await answered(core.store, 1)
     core.scheduler.conversations.clear()
@@ -120,8 +121,8 @@ async def test_what_was_known_before_changes_nothing_and_wakes_nobody(core: Core
     assert len(core.rows()) == 2  # the question and its answer
 
 
-async def test_what_was_known_and_says_another_text_now_was_edited(core: Core) -> None:
-    """What is read for the first time is as it is, however often it was edited before."""
+async def test_a_stored_message_that_is_read_with_another_text_counts_as_edited(core: Core) -> None:
+    """A message that is read for the first time is new, even if it was edited before."""
     await core.inbox.receive(asked(1, "wyh?"))
     changed = replace(asked(1, "why?"), edited_at=5.0)
     new = replace(asked(2, "and how?"), edited_at=6.0)
@@ -130,7 +131,7 @@ async def test_what_was_known_and_says_another_text_now_was_edited(core: Core) -
     assert core.rows() == [("question", 0, "wyh?"), ("question", 0, "and how?")]
 
 
-async def test_words_in_threads_that_nobody_knows_leave_no_mark(core: Core) -> None:
+async def test_missed_messages_in_threads_without_a_conversation_are_not_stored(core: Core) -> None:
     await core.inbox.missed(
         [
             asked(1, "among us", address=Address.FOLLOW_UP),
@@ -141,7 +142,7 @@ async def test_words_in_threads_that_nobody_knows_leave_no_mark(core: Core) -> N
     assert [row[2] for row in core.rows()] == ["the bot!", "go on"]
 
 
-async def test_only_what_is_older_than_the_settings_allow_is_late(core: Core) -> None:
+async def test_a_missed_question_is_late_if_it_is_older_than_the_setting(core: Core) -> None:
     await core.inbox.missed(
         [asked(1, "old", ago=HOUR + 60), asked(2, "young", ago=HOUR - 60, where=key("t2"))]
     )
@@ -150,7 +151,7 @@ async def test_only_what_is_older_than_the_settings_allow_is_late(core: Core) ->
     assert [question.late for question in (*old.questions, *young.questions)] == [True, False]
 
 
-async def test_a_late_question_is_not_late_when_somebody_asks_for_an_answer_again(
+async def test_retrying_a_late_question_answers_it(
     core: Core,
 ) -> None:
     await core.inbox.missed([asked(1, "old", ago=2 * HOUR)])
@@ -160,33 +161,33 @@ async def test_a_late_question_is_not_late_when_somebody_asks_for_an_answer_agai
     assert [question.late for question in again.questions] == [False]
 
 
-async def test_missed_commands_are_carried_out_in_their_place(core: Core) -> None:
+async def test_missed_commands_run_once_between_their_neighbors(core: Core) -> None:
     await core.inbox.missed([asked(1, "q1"), asked(2, "reset"), asked(3, "q3")])
     assert core.commands.done == ["reset"]
     await core.inbox.missed([asked(2, "reset")])
     assert core.commands.done == ["reset"]
 
 
-async def test_a_missed_command_does_nothing_to_what_was_said_since(core: Core) -> None:
-    """A live question came before the reading got to the reset that was said before it."""
+async def test_a_missed_command_is_ignored_if_a_later_message_is_stored(core: Core) -> None:
+    """A live question was accepted before the reset that precedes it was read."""
     await core.inbox.receive(asked(1, "q1"))
     await core.inbox.receive(asked(9, "live"))
     await core.inbox.missed([asked(5, "reset")])
     assert core.commands.done == []
 
 
-async def test_those_stored_before_a_failure_are_answered_and_all_are_brought_again(
+async def test_messages_stored_before_a_failure_are_answered_and_the_rest_on_the_next_read(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accept = core.store.accept
     failures = [False, True]
 
-    async def sometimes(incoming: Incoming, backlog: Sequence[Incoming] = ()) -> Any:
+    async def fail_once(incoming: Incoming, backlog: Sequence[Incoming] = ()) -> Any:
         if failures and failures.pop(0):
             raise StoreUnavailable("the disk is full")
         return await accept(incoming, backlog)
 
-    monkeypatch.setattr(core.store, "accept", sometimes)
+    monkeypatch.setattr(core.store, "accept", fail_once)
     both = [asked(1, "q1"), asked(2, "q2", where=key("t2"))]
     with pytest.raises(StoreUnavailable):
         await core.inbox.missed(both)
@@ -195,7 +196,7 @@ async def test_those_stored_before_a_failure_are_answered_and_all_are_brought_ag
     assert core.scheduler.conversations == [1, 2]
 
 
-async def test_conversations_and_their_last_questions_come_newest_first(core: Core) -> None:
+async def test_active_conversations_and_last_questions_are_sorted_newest_first(core: Core) -> None:
     for number, thread in enumerate(("a", "b"), 1):
         await core.inbox.receive(asked(number, thread, where=key(thread)))
         await answered(core.store, number)
@@ -208,33 +209,35 @@ async def test_conversations_and_their_last_questions_come_newest_first(core: Co
     assert await core.inbox.active("other") == []
 
 
-# ── watermarks ────────────────────────────────────────────────────────────────────────────────
-async def test_last_questions_are_looked_at_where_no_read_brought_them_and_nothing_followed(
+# ── rechecks and watermarks ───────────────────────────────────────────────────────────────────
+async def test_last_questions_are_rechecked_unless_they_were_read_or_are_no_longer_last(
     core: Core,
 ) -> None:
-    """One look each, when all else is read."""
+    """Each takes one request."""
     for number in (1, 2, 3):
         await core.inbox.receive(said(number, where=key(f"t{number}")))
-    looked: list[str] = []
+    checked: list[str] = []
 
-    async def look_at(asked: Asked) -> None:
-        looked.append(asked.message_id)
+    async def report_changes(question: Asked) -> None:
+        checked.append(question.message_id)
 
-    last = LastQuestions(platform="sim", inbox=core.inbox, look=look_at)
-    reads = BackfillQueue(SystemClock())
-    before = await last.before("w1", reads)
-    assert [asked.message_id for asked in before] == ["m3", "m2", "m1"]
-    last.seen(said(1).source)
+    queue = BackfillQueue(SystemClock())
+    recheck = EditRecheck(platform="sim", inbox=core.inbox, report_changes=report_changes)
+    questions = await recheck.load_questions("w1", queue)
+    assert [question.message_id for question in questions] == ["m3", "m2", "m1"]
+    recheck.mark_read(said(1).source)
     await core.inbox.receive(said(4, where=key("t2")))
-    await last.look_at(before, reads)
+    await recheck.schedule(questions, queue)
     async with asyncio.timeout(5):
-        while not looked:
+        while not checked:
             await asyncio.sleep(0.01)
-    await reads.aclose()
-    assert looked == ["m3"]
+    await queue.aclose()
+    assert checked == ["m3"]
 
 
-async def test_stored_watermarks_never_go_back_and_the_floor_takes_over(core: Core) -> None:
+async def test_stored_watermarks_never_move_back_and_the_workspace_covers_its_channels(
+    core: Core,
+) -> None:
     marks = [Watermark("sim", "w1", "", 10), Watermark("sim", "w1", "c1", 50)]
     await core.inbox.move_watermarks(marks)
     await core.inbox.move_watermarks([Watermark("sim", "w1", "", 5)])
@@ -244,74 +247,15 @@ async def test_stored_watermarks_never_go_back_and_the_floor_takes_over(core: Co
     assert await core.inbox.watermarks("other") == []
 
 
-async def test_a_keeper_stores_in_batches_and_at_its_end(core: Core) -> None:
+async def test_watermarks_are_stored_in_batches_and_at_the_end(core: Core) -> None:
     clock = ManualClock()
-    keeper = WatermarkSaver(platform="sim", lag=0, inbox=core.inbox, clock=clock)
-    await keeper.loaded()
-    keeper.marks.begin("w1", 1)
-    keeper.marks.whole("w1")
+    saver = WatermarkSaver(platform="sim", lag=0, inbox=core.inbox, clock=clock)
+    await saver.load()
+    saver.tracker.start_at("w1", 1)
+    saver.tracker.close_gap("w1", saver.tracker.gap("w1"))
     for position in range(2, 50):
-        keeper.seen(ChannelRef("w1", "c1"), position)
-        keeper.decided(ChannelRef("w1", "c1"), position)
+        saver.mark_seen(ChannelRef("w1", "c1"), position)
+        saver.mark_decided(ChannelRef("w1", "c1"), position)
     assert await core.inbox.watermarks("sim") == []
-    await keeper.aclose()
+    await saver.aclose()
     assert await core.inbox.watermarks("sim") == [Watermark("sim", "w1", "", 49)]
-
-
-# ── reads ─────────────────────────────────────────────────────────────────────────────────────
-async def test_reads_are_carried_out_by_rank_and_go_on_while_there_is_more() -> None:
-    reads, order = BackfillQueue(SystemClock()), []
-    pages = {"long": 3, "first": 1, "last": 1}
-
-    def page(name: str) -> Any:
-        async def work() -> bool:
-            order.append(name)
-            pages[name] -= 1
-            await asyncio.sleep(0)
-            return pages[name] > 0
-
-        return work
-
-    ended = [reads.add(n, (rank,), page(n)) for n, rank in (("last", 9), ("long", 5), ("first", 1))]
-    assert await asyncio.gather(*ended) == [True, True, True]
-    assert sorted(order) == ["first", "last", "long", "long", "long"]
-
-
-@pytest.mark.parametrize("error", [Unsettled("?"), StoreUnavailable("full"), Throttled(3.0)])
-async def test_a_read_that_fails_is_tried_again_for_a_while(error: Exception) -> None:
-    clock = ManualClock()
-    reads, tries = BackfillQueue(clock), 0
-
-    async def work() -> bool:
-        nonlocal tries
-        tries += 1
-        raise error
-
-    ended = reads.add("x", (0,), work)
-    for _ in range(2 * ATTEMPTS):
-        await clock.advance(60)
-    assert await ended is False
-    assert tries == ATTEMPTS
-
-
-@pytest.mark.parametrize("error", [Gone("no such channel"), Refused("never")])
-async def test_what_may_not_be_read_is_skipped_at_once(error: Exception) -> None:
-    reads = BackfillQueue(SystemClock())
-
-    async def work() -> bool:
-        raise error
-
-    assert await reads.add("x", (0,), work) is True
-
-
-async def test_a_bug_in_one_read_leaves_the_others_alone() -> None:
-    reads = BackfillQueue(SystemClock())
-
-    async def broken() -> bool:
-        raise KeyError("ts")
-
-    async def fine() -> bool:
-        return False
-
-    ended = [reads.add("broken", (0,), broken), reads.add("fine", (1,), fine)]
-    assert await asyncio.gather(*ended) == [False, True]

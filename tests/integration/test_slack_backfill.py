@@ -1,4 +1,4 @@
-"""What was said on Slack while nothing arrived: found at the start, with few requests."""
+"""Catching up on Slack: missed messages, in as few requests as possible."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def sim() -> AsyncIterator[SlackSim]:
 
 @pytest.fixture
 async def inbox(sim: SlackSim) -> FakeInbox:
-    """One that has seen everything until now; nothing comes again by itself afterwards."""
+    """An inbox whose watermarks cover everything so far; Slack is offline and will not retry."""
     inbox = FakeInbox()
     async with running(sim, inbox):
         await sim.say(ids.ALICE, ids.GENERAL, "before", mention=True)
@@ -38,8 +38,8 @@ async def inbox(sim: SlackSim) -> FakeInbox:
     return inbox
 
 
-async def away(sim: SlackSim) -> None:
-    """Wait until Slack has given up everything that was said, and let the bot come back."""
+async def come_back(sim: SlackSim) -> None:
+    """Go online after Slack has given up all deliveries."""
 
     async def given_up() -> bool:
         return not (await sim.state())["pending"]
@@ -51,7 +51,7 @@ async def away(sim: SlackSim) -> None:
 async def reads(sim: SlackSim, since: int) -> list[str]:
     found = await sim.requests("conversations", since)
     names = [entry["path"].rpartition("/")[2] for entry in found]
-    return [name for name in names if name != "conversations.info"]  # asked for live ones too
+    return [name for name in names if name != "conversations.info"]  # live messages need it too
 
 
 async def now(sim: SlackSim) -> int:
@@ -59,7 +59,7 @@ async def now(sim: SlackSim) -> int:
 
 
 async def caught_up(sim: SlackSim, count: int) -> bool:
-    """Whether so many reads were answered."""
+    """Whether at least `count` reads were answered."""
     found = await sim.requests("conversations")
     return sum(entry["answered"] is not None for entry in found) >= count
 
@@ -73,7 +73,9 @@ def said(inbox: FakeInbox) -> list[str]:
     return [message.text for message in inbox.received]
 
 
-async def test_what_was_asked_meanwhile_is_found(sim: SlackSim, inbox: FakeInbox) -> None:
+async def test_missed_messages_take_one_read_per_channel_and_thread(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
     """A mention, its thread, a reply in a known thread, and a direct message."""
     root = next(iter(inbox.sources)).rpartition("/")[2]
     inbox.talked_in = [talked(ids.GENERAL, root)]
@@ -83,7 +85,7 @@ async def test_what_was_asked_meanwhile_is_found(sim: SlackSim, inbox: FakeInbox
     await sim.say(ids.BOB, ids.GENERAL, "people among themselves")
     direct = await sim.open_direct(ids.ALICE)
     await sim.say(ids.ALICE, direct, "in private")
-    await away(sim)
+    await come_back(sim)
     before = await now(sim)
     async with running(sim, inbox):
         await until(lambda: len(inbox.received) >= 4)
@@ -91,16 +93,16 @@ async def test_what_was_asked_meanwhile_is_found(sim: SlackSim, inbox: FakeInbox
         found = await reads(sim, before)
     assert sorted(said(inbox)) == ["a new question", "goes on", "in private", "its thread"]
     history, replies = "conversations.history", "conversations.replies"
-    # Three channels (one of them direct), two threads of one channel.
+    # Three channels (one is a direct message), two threads of one channel.
     assert sorted(found) == [*[history] * 3, *[replies] * 2, "users.conversations"]
     assert not (await sim.state())["ratelimited"]
 
 
-async def test_the_first_start_ever_answers_nothing_of_the_past(sim: SlackSim) -> None:
+async def test_the_first_start_answers_no_older_messages(sim: SlackSim) -> None:
     await sim.delivery(retry_scale=0.0)
     await sim.offline()
     await sim.say(ids.ALICE, ids.GENERAL, "long ago", mention=True)
-    await away(sim)
+    await come_back(sim)
     inbox = FakeInbox()
     async with running(sim, inbox):
         await until(lambda: (ids.TEAM, "") in inbox.marks)
@@ -111,10 +113,10 @@ async def test_the_first_start_ever_answers_nothing_of_the_past(sim: SlackSim) -
 
 
 @pytest.mark.parametrize("without", [[], ["response_metadata"]])
-async def test_long_histories_are_read_page_by_page_and_brought_in_order(
+async def test_long_histories_are_read_page_by_page_and_accepted_in_order(
     sim: SlackSim, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch, without: list[str]
 ) -> None:
-    """In a channel the newest page comes first, in a thread the oldest; even without a cursor."""
+    """A channel's newest page comes first, a thread's oldest; also if Slack sends no cursor."""
     monkeypatch.setattr("adapters.slack.backfill.PAGE", 20)
     questions = [f"q{n}" for n in range(50)]
     for text in questions:
@@ -122,33 +124,35 @@ async def test_long_histories_are_read_page_by_page_and_brought_in_order(
     replies = [f"r{n}" for n in range(45)]
     for text in replies:
         await sim.say(ids.ALICE, ids.GENERAL, text, thread_ts=root)
-    await away(sim)
+    await come_back(sim)
     await sim.call("fault", pattern=r".*conversations\.(history|replies)", times=99, remove=without)
     before = await now(sim)
     async with running(sim, inbox):
         await until(lambda: len(inbox.received) >= 95)
         found = await reads(sim, before)
     assert said(inbox) == [*questions, *replies]
-    assert found.count("conversations.replies") == 3  # the root comes with each page
-    assert found.count("conversations.history") == 3 + 2  # and the other two channels
+    assert found.count("conversations.replies") == 3  # each page includes the root
+    assert (
+        found.count("conversations.history") == 3 + 2
+    )  # and one for each of the other two channels
 
 
-async def test_a_mention_in_a_thread_that_people_began_meanwhile_is_found(
+async def test_a_mention_in_a_thread_that_began_during_the_gap_is_found(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
     root = await sim.say(ids.BOB, ids.GENERAL, "people among themselves")
     await sim.say(ids.ALICE, ids.GENERAL, "and you?", thread_ts=root, mention=True)
-    await away(sim)
+    await come_back(sim)
     async with running(sim, inbox):
         await until(lambda: inbox.received)
     assert said(inbox) == ["and you?"]
     assert inbox.received[0].in_old_thread
 
 
-async def test_a_short_loss_of_the_connection_reads_nothing_and_slack_brings_it(
+async def test_after_a_short_outage_slack_redelivers_and_nothing_is_read(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """And no watermark moves until nothing can come late any more."""
+    """No watermark moves before the last possible redelivery."""
     await sim.delivery(retry_scale=0.01)
     await sim.online()
     async with running(sim, inbox):
@@ -163,13 +167,14 @@ async def test_a_short_loss_of_the_connection_reads_nothing_and_slack_brings_it(
     assert inbox.marks[ids.TEAM, ids.GENERAL].position < position(between)
 
 
-async def test_a_read_that_ends_after_a_short_loss_lets_no_watermark_pass_what_was_lost(
+async def test_a_read_that_ends_after_a_short_outage_does_not_move_watermarks_past_it(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """It began before the loss, so it says nothing of it; the process may die before Slack delivers
-    again, and the next start must look behind the loss.
+    """The read began before the outage and may not contain its messages.
+
+    If the process dies before Slack redelivers them, the next start must read them.
     """
-    await away(sim)
+    await come_back(sim)
     since = await now(sim)
     await sim.call("fault", match="conversations.history", delay=3.0, times=9)
     async with running(sim, inbox):
@@ -177,21 +182,21 @@ async def test_a_read_that_ends_after_a_short_loss_lets_no_watermark_pass_what_w
         async def reading() -> bool:
             return bool(await sim.requests("conversations.history", since))
 
-        async def over() -> bool:
+        async def finished() -> bool:
             found = await sim.requests("conversations.history", since)
             return len(found) >= 3 and all(entry["answered"] is not None for entry in found)
 
         await sim.until(reading)
         await sim.drop()
         await sim.connected()
-        await sim.until(over)
+        await sim.until(finished)
         mark = inbox.marks[ids.TEAM, ids.GENERAL]
         await sim.say(ids.ALICE, ids.GENERAL, "later", mention=True)
         await until(lambda: "later" in said(inbox))
     assert inbox.marks[ids.TEAM, ids.GENERAL] == mark
 
 
-async def test_after_a_long_one_everything_is_read(
+async def test_after_a_long_outage_missed_messages_are_read(
     sim: SlackSim, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("adapters.slack.backfill.SHORT_OUTAGE", 0.0)
@@ -201,30 +206,32 @@ async def test_after_a_long_one_everything_is_read(
         await sim.offline()
         await sim.drop()
         await sim.say(ids.ALICE, ids.GENERAL, "given up", mention=True)
-        await away(sim)
+        await come_back(sim)
         await until(lambda: inbox.received)
     assert said(inbox) == ["given up"]
 
 
-async def test_channels_are_known_by_their_conversations_where_they_may_not_be_listed(
+async def test_without_the_scope_to_list_channels_those_with_a_conversation_are_read(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
     scopes = [scope for scope in ids.SCOPES if scope != "mpim:read"]
     await sim.scopes(scopes)
     inbox.talked_in = [talked(ids.GENERAL, "1700000000.000100")]
     await sim.say(ids.ALICE, ids.GENERAL, "still found", mention=True)
-    await away(sim)
+    await come_back(sim)
     async with running(sim, inbox):
         await until(lambda: inbox.received)
     assert said(inbox) == ["still found"]
     assert inbox.received[0].visibility.value == "public"
 
 
-async def test_a_channel_that_may_not_be_read_is_skipped(sim: SlackSim, inbox: FakeInbox) -> None:
+async def test_a_channel_without_the_scope_to_read_it_is_skipped(
+    sim: SlackSim, inbox: FakeInbox
+) -> None:
     await sim.scopes([scope for scope in ids.SCOPES if scope != "groups:history"])
     await sim.say(ids.ALICE, ids.PRIVATE, "not to be read", mention=True)
     await sim.say(ids.ALICE, ids.GENERAL, "to be read", mention=True)
-    await away(sim)
+    await come_back(sim)
     async with running(sim, inbox):
         await until(lambda: inbox.received)
         await until(lambda: (ids.TEAM, ids.GENERAL) in inbox.marks)
@@ -243,27 +250,27 @@ async def test_a_channel_that_may_not_be_read_is_skipped(sim: SlackSim, inbox: F
         },
     ],
 )
-async def test_a_read_that_fails_is_tried_again(
+async def test_a_failed_read_is_retried(
     sim: SlackSim, inbox: FakeInbox, fault: dict[str, Any]
 ) -> None:
     await sim.say(ids.ALICE, ids.GENERAL, "found at last", mention=True)
-    await away(sim)
+    await come_back(sim)
     await sim.call("fault", match="conversations.history", times=3, **fault)
     async with running(sim, inbox):
         await until(lambda: inbox.received, seconds=20)
     assert said(inbox) == ["found at last"]
 
 
-async def test_no_watermark_passes_what_could_not_be_stored(
+async def test_the_watermark_stays_before_messages_that_could_not_be_stored(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
     missed = await sim.say(ids.ALICE, ids.GENERAL, "missed", mention=True)
-    await away(sim)
+    await come_back(sim)
     inbox.missed_error = StoreUnavailable("full")
     async with running(sim, inbox):
         await sim.say(ids.ALICE, ids.GENERAL, "live", mention=True)
         await until(lambda: inbox.received)
-        await asyncio.sleep(1.5)  # what would be stored is stored after a second
+        await asyncio.sleep(1.5)  # watermarks are stored after a second
         assert inbox.marks[ids.TEAM, ids.GENERAL].position < position(missed)
     inbox.missed_error = None
     async with running(sim, inbox):
@@ -271,10 +278,10 @@ async def test_no_watermark_passes_what_could_not_be_stored(
     assert sorted(said(inbox)) == ["live", "missed"]
 
 
-async def test_a_start_that_dies_while_it_reads_leaves_the_rest_to_the_next(
+async def test_a_start_that_dies_during_the_reads_leaves_the_rest_to_the_next(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """However often it dies: a thread that was read is not read again, as it has nothing new."""
+    """However often it dies, no thread is read twice."""
     await sim.online()
     async with running(sim, inbox):
         roots = [await sim.say(ids.ALICE, ids.GENERAL, "root", mention=True) for _ in range(4)]
@@ -284,10 +291,10 @@ async def test_a_start_that_dies_while_it_reads_leaves_the_rest_to_the_next(
     await sim.offline()
     for root in roots:
         await sim.say(ids.ALICE, ids.GENERAL, f"under {root}", thread_ts=root)
-    await away(sim)
-    lives = 0
+    await come_back(sim)
+    starts = 0
     while len(inbox.received) < len(roots):
-        lives += 1
+        starts += 1
         done = {channel for _, channel in inbox.marks if "/" in channel}
         since = await now(sim)
         async with running(sim, inbox):
@@ -298,16 +305,16 @@ async def test_a_start_that_dies_while_it_reads_leaves_the_rest_to_the_next(
         threads = [f"{ids.GENERAL}/{request['query']['ts']}" for request in asked]
         assert not done & set(threads)
         assert len(set(threads)) == len(threads)
-    assert 1 < lives <= len(roots)
+    assert 1 < starts <= len(roots)
     assert sorted(said(inbox)) == sorted(f"under {root}" for root in roots)
 
 
-async def test_threads_come_in_the_order_in_which_they_were_read_the_longest_ago(
+async def test_the_thread_that_was_read_the_longest_ago_is_read_first(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """Or none of them would ever be read where lives are short and others have the newest words.
+    """Otherwise a bot that dies often would never get to quiet threads.
 
-    The channel's watermark follows the lowest of them, so that the rest is less next time.
+    The channel's watermark follows the lowest unread thread, so the next start reads less.
     """
     await sim.online()
     async with running(sim, inbox):
@@ -316,10 +323,10 @@ async def test_threads_come_in_the_order_in_which_they_were_read_the_longest_ago
     inbox.talked_in = [talked(ids.GENERAL, root) for root in roots]
     await sim.offline()
     said = [position(await sim.say(ids.ALICE, ids.GENERAL, "x", thread_ts=r)) for r in roots]
-    await away(sim)
+    await come_back(sim)
     for root, mark in zip(roots[1:], said, strict=False):
-        spot = ids.TEAM, f"{ids.GENERAL}/{root}"
-        inbox.marks[spot] = Watermark("slack", *spot, mark)
+        ref = ids.TEAM, f"{ids.GENERAL}/{root}"
+        inbox.marks[ref] = Watermark("slack", *ref, mark)
     since = await now(sim)
     async with running(sim, inbox):
         await until(lambda: inbox.marks[ids.TEAM, ids.GENERAL].position == said[0])
@@ -328,11 +335,10 @@ async def test_threads_come_in_the_order_in_which_they_were_read_the_longest_ago
     assert [request["query"]["ts"] for request in reads_of] == roots
 
 
-async def test_what_was_changed_right_after_it_was_said_is_found(
+async def test_edits_and_deletions_before_the_first_read_are_found(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """Before the watermark was stored: one that is there says itself that it was edited, and only
-    one that is not costs a look."""
+    """A message that the read returns shows its edit; only the missing one costs a request."""
     edited = await sim.say(ids.ALICE, ids.GENERAL, "a questoin", mention=True)
     deleted = await sim.say(ids.ALICE, ids.GENERAL, "a secret", mention=True)
     inbox.asked_last = [
@@ -341,20 +347,20 @@ async def test_what_was_changed_right_after_it_was_said_is_found(
     ]
     await sim.edit(ids.GENERAL, edited, "a question", mention=True)
     await sim.delete(ids.GENERAL, deleted)
-    await away(sim)
+    await come_back(sim)
     since = await now(sim)
     async with running(sim, inbox):
         await until(lambda: inbox.deletions)
-        looks = await sim.requests("conversations.replies", since)
+        rechecks = await sim.requests("conversations.replies", since)
     assert [(m.text, m.edited_at is not None) for m in inbox.received] == [("a question", True)]
     assert [source.rpartition("/")[2] for source in inbox.deletions] == [deleted]
-    assert [request["query"]["ts"] for request in looks] == [deleted]
+    assert [request["query"]["ts"] for request in rechecks] == [deleted]
 
 
-async def test_the_last_question_is_looked_at_for_an_edit_and_a_deletion(
+async def test_last_questions_are_rechecked_for_edits_and_deletions(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """A question that began a thread, one in a thread, one that is as it was: one request each."""
+    """With one request each: a thread's root, a reply, and an unchanged question."""
     await sim.online()
     async with running(sim, inbox):
         root = await sim.say(ids.ALICE, ids.GENERAL, "first", mention=True)
@@ -367,7 +373,7 @@ async def test_the_last_question_is_looked_at_for_an_edit_and_a_deletion(
     await sim.delete(ids.GENERAL, reply)
     await sim.edit(ids.GENERAL, third, "changed", mention=True)
     await sim.delete(ids.GENERAL, fourth)
-    await away(sim)
+    await come_back(sim)
     questions = [(root, reply), (third, third), (fourth, fourth), (root, root)]
     inbox.asked_last = [
         Asked(ConversationKey("slack", ids.TEAM, ids.GENERAL, at), ids.GENERAL, ts, position(ts))

@@ -1,4 +1,4 @@
-"""Asked while the bot was not there: answered once after the start, on every platform."""
+"""Questions asked while the bot was offline are answered once after the start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def until(check: Callable[[], Awaitable[Any]], stage: Stage, seconds: floa
 
 
 async def answered(stage: Stage, place: ThreadRef, text: str, count: int = 1) -> None:
-    """Wait until the bot's newest message in a place has `text`; it has `count` there then."""
+    """Wait until the bot's newest message in a thread has `text`; it then has `count` there."""
 
     async def check() -> bool:
         seen = await stage.seen(place)
@@ -31,14 +31,14 @@ async def answered(stage: Stage, place: ThreadRef, text: str, count: int = 1) ->
 
 
 async def leave(stage: Stage) -> None:
-    """From now on nothing that is said is delivered, now or later."""
+    """From now on Slack delivers nothing; Discord needs no preparation."""
     if isinstance(stage.sim, SlackSim):
         await stage.sim.delivery(retry_scale=0.0)
         await stage.sim.offline()
 
 
 async def come_back(stage: Stage) -> None:
-    """Slack has given up what was said meanwhile; Discord sends nothing to a new session."""
+    """Wait until Slack has given up its deliveries; Discord sends none to a new session."""
     sim = stage.sim
     if isinstance(sim, SlackSim):
         await sim.until(lambda: _given_up(sim))
@@ -50,7 +50,7 @@ async def _given_up(sim: SlackSim) -> bool:
 
 
 async def reads(stage: Stage, since: int) -> int:
-    """Requests that read messages, or ask where there are some."""
+    """The number of requests that read messages or look for channels."""
     if isinstance(stage.sim, DiscordSim):
         found = await stage.sim.requests("GET", since)
         return sum("/messages" in x["path"] or "/threads/" in x["path"] for x in found)
@@ -59,12 +59,12 @@ async def reads(stage: Stage, since: int) -> int:
 
 
 async def settled(bot: BotProcess, stage: Stage) -> None:
-    """Wait until the watermarks on the disk have stopped to move."""
+    """Wait until the stored watermarks no longer move."""
 
     async def still() -> bool:
         marks = look(bot.folder / "threadline.db", "SELECT * FROM watermarks")
         await stage.sim.call("wait_idle") if stage.name == "discord" else None
-        await asyncio.sleep(1.2)  # the keeper stores once a second
+        await asyncio.sleep(1.2)  # watermarks are stored once a second
         return bool(marks) and marks == look(
             bot.folder / "threadline.db", "SELECT * FROM watermarks"
         )
@@ -72,10 +72,10 @@ async def settled(bot: BotProcess, stage: Stage) -> None:
     await until(still, stage)
 
 
-async def test_what_was_asked_while_it_was_dead_is_answered_once(
+async def test_questions_asked_while_the_bot_was_killed_are_answered_once(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """Killed; meanwhile people go on in a thread, begin another one, and write in private."""
+    """In a thread that continues, in a new one, and in a direct message."""
     await model.say("Before.", times=2)
     await bot.start()
     await bot.ready()
@@ -114,13 +114,15 @@ async def test_what_was_asked_while_it_was_dead_is_answered_once(
 
 
 def fewest(stage: Stage) -> int:
-    """Discord: the thread, the channel, the direct message (whose news nobody tells). Slack: where
-    the bot is, its two channels and the direct message, the two known threads that have news.
+    """The fewest requests that a catch-up needs.
+
+    Discord: the thread, the channel, the direct message. Slack: the list of channels, two channels
+    and the direct message, and the two known threads with news.
     """
     return 3 if stage.name == "discord" else 1 + 3 + 2
 
 
-async def test_what_is_too_old_gets_one_apology_a_conversation_and_is_history(
+async def test_questions_that_are_too_old_get_one_apology_per_conversation_and_stay_in_the_history(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
     await model.say("Before.", times=1)
@@ -149,10 +151,10 @@ async def test_what_is_too_old_gets_one_apology_a_conversation_and_is_history(
         assert said == ["the first question", "one", "two", "three", "four"]
 
 
-async def test_a_second_restart_answers_nothing_again(
+async def test_a_second_restart_repeats_no_answer(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """Killed once more right after it answered what it had missed."""
+    """The bot is killed right after it answered the missed question."""
     await model.say("Before.", times=1)
     async with bot:
         thread = await stage.mention("the first question")
@@ -163,7 +165,7 @@ async def test_a_second_restart_answers_nothing_again(
     await model.say("Found.")
     await bot.start()
     await answered(stage, thread, "Found.", 2)
-    await bot.kill()  # whether it had caught up with everything or not
+    await bot.kill()  # possibly before the catch-up is complete
     asked, caught_up = len(await model.streams()), len(bot.events("caught up"))
     async with bot:
         await bot.wait_for_log("caught up", caught_up + 1)
@@ -172,7 +174,7 @@ async def test_a_second_restart_answers_nothing_again(
         assert len(await model.streams()) == asked + 1
 
 
-async def test_a_question_that_was_edited_meanwhile_is_answered_anew_in_place(
+async def test_a_question_edited_while_the_bot_was_offline_gets_its_reply_replaced(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
     await model.script(Answer(match="cats", text="Cats."), Answer(match="dogs", text="Dogs."))

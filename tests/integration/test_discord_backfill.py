@@ -1,4 +1,4 @@
-"""What was said while no events came: found on the real client, read as seldom as possible."""
+"""Catching up on Discord with the real client: missed messages, in as few requests as possible."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from adapters.discord.rest import Waits
 from bot.domain.conversations import Conversation, ConversationKey, Visibility
 from bot.domain.errors import StoreUnavailable
-from bot.domain.inbox import Address, Asked, Watermark
+from bot.domain.inbox import Address, Asked
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
 from tests.support.discord_kit import RecordingInbox, received, running, until
@@ -28,29 +28,30 @@ async def sim() -> AsyncIterator[DiscordSim]:
 
 @pytest.fixture
 async def inbox(sim: DiscordSim) -> RecordingInbox:
-    """One that has seen everything until now, in the guild and in direct messages."""
+    """An inbox whose watermarks cover everything said so far, in the guild and in private."""
     inbox = RecordingInbox()
     async with running(sim, inbox):
         message = await sim.say(c.ALICE, c.CHANNEL, "before")
-        await until(lambda: mark(inbox, c.CHANNEL) >= message)
+        await until(lambda: watermark(inbox, c.CHANNEL) >= message)
         await until(lambda: ("@me", "") in inbox.marks)
     return inbox
 
 
-def mark(inbox: RecordingInbox, channel: int, guild: str = GUILD) -> int:
-    own, floor = inbox.marks.get((guild, str(channel))), inbox.marks.get((guild, ""))
-    return max(m.position for m in (own, floor, Watermark("", "", "", 0)) if m)
+def watermark(inbox: RecordingInbox, channel: int) -> int:
+    """The stored watermark that applies to a channel; 0 if there is none."""
+    found = (inbox.marks.get((GUILD, name)) for name in (str(channel), ""))
+    return max((mark.position for mark in found if mark), default=0)
 
 
 async def reads(sim: DiscordSim, since: int) -> list[str]:
-    """The requests that read messages or lists of threads."""
+    """The paths of requests for messages or lists of threads."""
     found = await sim.requests("GET", since)
     paths = [entry["path"] for entry in found]
     return [path for path in paths if path.endswith("/messages") or "/threads/" in path]
 
 
 async def caught_up(sim: DiscordSim, inbox: RecordingInbox, channel: int, message: int) -> None:
-    await until(lambda: mark(inbox, channel) >= message)
+    await until(lambda: watermark(inbox, channel) >= message)
     await sim.wait_idle()
 
 
@@ -63,15 +64,15 @@ async def now(sim: DiscordSim) -> int:
 
 
 def talked(thread: int, channel: int = c.CHANNEL, guild: str = GUILD) -> Conversation:
-    """A conversation of a moment ago."""
+    """A conversation with a message right now."""
     key = ConversationKey("discord", guild, str(channel), str(thread) if guild != "@me" else "")
     return Conversation(1, key, "", None, 1, time.time(), time.time(), Visibility.PUBLIC)
 
 
-async def test_what_was_asked_meanwhile_is_found_and_read_once(
+async def test_missed_messages_take_one_read_per_channel(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """A mention in a channel, a message in a thread, a forum post: one read for each place."""
+    """A mention in a channel, a message in a thread, a forum post."""
     thread = await sim.start_thread(c.ALICE, await sim.say(c.ALICE, c.CHANNEL_2, "x"), "t")
     mention = await sim.mention("in the channel")
     await sim.say(c.ALICE, thread, "in the thread")
@@ -86,7 +87,7 @@ async def test_what_was_asked_meanwhile_is_found_and_read_once(
     assert inbox.text_of("in the channel").address is Address.MENTION  # type: ignore[union-attr]
 
 
-async def test_a_start_after_which_nothing_was_missed_reads_nothing(
+async def test_a_start_without_missed_messages_reads_nothing(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     before = await now(sim)
@@ -97,7 +98,7 @@ async def test_a_start_after_which_nothing_was_missed_reads_nothing(
         assert await reads(sim, before) == []
 
 
-async def test_the_first_start_ever_answers_nothing_of_the_past(sim: DiscordSim) -> None:
+async def test_the_first_start_answers_no_older_messages(sim: DiscordSim) -> None:
     await sim.mention("long ago")
     inbox = RecordingInbox()
     async with running(sim, inbox):
@@ -108,7 +109,7 @@ async def test_the_first_start_ever_answers_nothing_of_the_past(sim: DiscordSim)
         assert await reads(sim, 0) == []
 
 
-async def test_thousands_of_messages_are_read_in_pages_of_a_hundred_and_in_order(
+async def test_long_histories_are_read_in_order_in_pages_of_a_hundred(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     texts = [f"n{n}" for n in range(350)]
@@ -121,7 +122,7 @@ async def test_thousands_of_messages_are_read_in_pages_of_a_hundred_and_in_order
     assert said(inbox) == texts
 
 
-async def test_the_watermark_follows_page_by_page_and_never_passes_what_could_not_be_stored(
+async def test_the_watermark_stays_before_messages_that_could_not_be_stored(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     ids = [await sim.mention(f"n{n}") for n in range(3)]
@@ -130,15 +131,15 @@ async def test_the_watermark_follows_page_by_page_and_never_passes_what_could_no
         await sim.wait_idle()
         live = await sim.mention("live")
         await received(inbox, live)
-        await asyncio.sleep(1.5)  # what would be stored is stored after a second
-        assert mark(inbox, c.CHANNEL) < ids[0]
+        await asyncio.sleep(1.5)  # watermarks are stored after a second
+        assert watermark(inbox, c.CHANNEL) < ids[0]
     inbox.missed_error = None
     async with running(sim, inbox):
         await caught_up(sim, inbox, c.CHANNEL, live)
     assert said(inbox)[-4:] == ["n0", "n1", "n2", "live"]
 
 
-async def test_a_resumed_session_reads_nothing_and_misses_nothing(
+async def test_a_resumed_session_misses_nothing_without_reads(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     async with running(sim, inbox):
@@ -150,14 +151,14 @@ async def test_a_resumed_session_reads_nothing_and_misses_nothing(
         assert await reads(sim, before) == []
 
 
-async def test_a_new_session_of_the_same_process_reads_what_lies_between(
+async def test_a_new_session_reads_what_was_said_since_the_last_one(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     async with running(sim, inbox):
         live = await sim.mention("live")
         await received(inbox, live)
         await caught_up(sim, inbox, c.CHANNEL, live)
-        read = len(said(inbox))  # on a slow machine the first look may find it, too
+        read = len(said(inbox))  # on a slow machine, the first catch-up may read it too
         await sim.offline()
         missed = await sim.mention("missed")
         before = await now(sim)
@@ -169,10 +170,10 @@ async def test_a_new_session_of_the_same_process_reads_what_lies_between(
     assert said(inbox)[read:] == ["missed"]
 
 
-async def test_a_session_that_is_lost_in_the_middle_of_reading_begins_again_where_it_was(
+async def test_a_session_that_ends_during_the_reads_continues_them_in_the_next_one(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Each page is brought once more at most; the pages that were brought are not read again."""
+    """Pages that were accepted are not read again."""
     texts = [f"n{n}" for n in range(250)]
     for text in texts:
         last = await sim.mention(text)
@@ -181,16 +182,16 @@ async def test_a_session_that_is_lost_in_the_middle_of_reading_begins_again_wher
     async with running(sim, inbox):
         await until(lambda: len(inbox.read) == 1)
         await sim.disconnect("invalid_session", resumable=False)
-        await until(lambda: mark(inbox, c.CHANNEL) >= last, 30)
-        await until(lambda: inbox.connections == 3, 30)  # a half-made one would outlive the test
-        assert len(await reads(sim, before)) in (3, 4)  # one may have been given up
+        await until(lambda: watermark(inbox, c.CHANNEL) >= last, 30)
+        await until(lambda: inbox.connections == 3, 30)  # or the test ends while it connects
+        assert len(await reads(sim, before)) in (3, 4)  # one may have been canceled
     assert said(inbox) == texts
 
 
-async def test_a_place_that_may_not_be_read_is_skipped_and_the_others_are_read(
+async def test_channels_without_permission_are_skipped_without_a_request(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Without the history permission Discord would give an empty list; nothing is even asked."""
+    """Without the history permission, Discord would return an empty list."""
     await sim.set_permissions(c.CHANNEL_2, deny=("read_message_history",))
     hidden = await sim.add_channel("hidden")
     await sim.set_permissions(hidden, deny=("view_channel",))
@@ -216,7 +217,7 @@ async def test_a_place_that_may_not_be_read_is_skipped_and_the_others_are_read(
         },
     ],
 )
-async def test_a_read_that_fails_is_tried_again(
+async def test_a_failed_read_is_retried(
     sim: DiscordSim, inbox: RecordingInbox, fault: dict[str, Any]
 ) -> None:
     message = await sim.mention("found at last")
@@ -226,7 +227,7 @@ async def test_a_read_that_fails_is_tried_again(
     assert said(inbox) == ["found at last"]
 
 
-async def test_live_messages_do_not_wait_while_reading_is_stuck(
+async def test_live_messages_do_not_wait_for_a_slow_read(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     await sim.mention("missed")
@@ -237,17 +238,17 @@ async def test_live_messages_do_not_wait_while_reading_is_stuck(
         assert inbox.read == []
 
 
-async def test_one_archived_thread_is_read_and_of_several_the_list_tells_which(
+async def test_a_single_archived_thread_is_read_and_several_are_looked_up_in_a_list(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """People wrote in a thread, and closed it, while nobody was there."""
+    """People wrote in threads and closed them while the bot was offline."""
     threads = [
         await sim.start_thread(c.ALICE, await sim.say(c.ALICE, c.CHANNEL, "x"), f"t{n}")
         for n in range(4)
     ]
     async with running(sim, inbox):
         await sim.wait_idle()
-        await until(lambda: mark(inbox, c.CHANNEL) >= threads[-1])
+        await until(lambda: watermark(inbox, c.CHANNEL) >= threads[-1])
     alone = await sim.start_thread(c.BOB, await sim.say(c.BOB, c.CHANNEL_2, "y"), "alone")
     await sim.say(c.ALICE, threads[2], "one of several")
     await sim.say(c.BOB, alone, "the only one")
@@ -260,12 +261,12 @@ async def test_one_archived_thread_is_read_and_of_several_the_list_tells_which(
         await sim.wait_idle()
         found = await reads(sim, before)
     assert sorted(said(inbox)) == ["one of several", "the only one"]
-    assert len(found) == 4  # a list and the thread that it told; the only one; its channel
+    assert len(found) == 4  # a list and a thread that it names; the single one; its channel
     assert {m.address for page in inbox.read for m in page} == {Address.FOLLOW_UP}
 
 
 async def test_known_direct_messages_are_read(sim: DiscordSim, inbox: RecordingInbox) -> None:
-    """Discord tells a bot about no others."""
+    """Discord names no others."""
     known = await sim.dm(c.ALICE, "in private")
     for n in range(120):
         last = await sim.dm(c.ALICE, f"n{n}")
@@ -282,7 +283,7 @@ async def test_known_direct_messages_are_read(sim: DiscordSim, inbox: RecordingI
     assert len(said(inbox)) == 121
 
 
-async def test_a_guild_that_it_is_added_to_begins_at_once_and_with_nothing_of_the_past(
+async def test_a_guild_that_the_bot_joins_is_followed_immediately_without_its_past(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     async with running(sim, inbox):
@@ -295,32 +296,31 @@ async def test_a_guild_that_it_is_added_to_begins_at_once_and_with_nothing_of_th
         assert await reads(sim, before) == []
 
 
-async def test_a_message_that_could_not_be_stored_is_brought_again(
+async def test_a_message_that_could_not_be_stored_is_read_again(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Told or not, it is read once more, and no watermark passes it before."""
+    """Until then the watermark stays before it."""
     thread = await sim.start_thread(c.ALICE, await sim.say(c.ALICE, c.CHANNEL, "x"), "t")
     async with running(sim, inbox, waits=Waits(again=0.5)):
         inbox.error = StoreUnavailable("full")
         message = await sim.say(c.ALICE, thread, "do not lose me")
         await sim.wait_idle()
-        assert mark(inbox, thread) < message
+        assert watermark(inbox, thread) < message
         inbox.error = None
         await received(inbox, message)
-        await until(lambda: mark(inbox, thread) >= message)
+        await until(lambda: watermark(inbox, thread) >= message)
 
 
 def asked(message: int, channel: int = c.CHANNEL, thread: int | None = None) -> Asked:
-    """A question as the core knows it."""
+    """A question that the core has stored."""
     key = ConversationKey("discord", GUILD, str(c.CHANNEL), str(thread or message))
     return Asked(key, str(channel), str(message), message)
 
 
-async def test_what_was_changed_right_after_it_was_said_is_found(
+async def test_edits_and_deletions_before_the_first_read_are_found(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Before the watermark was stored: one that is there says itself that it was edited, and only
-    one that is not costs a look."""
+    """A message that the read returns shows its edit; only the missing one costs a request."""
     async with running(sim, inbox):
         first = await sim.mention("before")
         await caught_up(sim, inbox, c.CHANNEL, first)
@@ -340,10 +340,10 @@ async def test_what_was_changed_right_after_it_was_said_is_found(
     assert [path.rpartition("/")[2] for path in found] == [str(deleted)]
 
 
-async def test_the_last_question_is_looked_at_for_an_edit_and_a_deletion(
+async def test_last_questions_are_rechecked_for_edits_and_deletions(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """One request each, and only where nothing was said since; what is as it was stays."""
+    """With one request each; an unchanged question is not reported."""
     async with running(sim, inbox):
         ids = [await sim.mention(f"question {n}") for n in range(4)]
         await caught_up(sim, inbox, c.CHANNEL, ids[-1])
@@ -361,10 +361,10 @@ async def test_the_last_question_is_looked_at_for_an_edit_and_a_deletion(
     assert len(found) == 3
 
 
-async def test_a_start_reads_within_the_limits_of_every_route(
+async def test_rechecks_stay_within_the_rate_limit_of_their_route(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """More last questions in a channel than its window takes: none is refused."""
+    """A channel with more last questions than its window allows requests."""
     async with running(sim, inbox):
         ids = [await sim.mention(f"question {n}") for n in range(7)]
         await caught_up(sim, inbox, c.CHANNEL, ids[-1])
@@ -374,8 +374,8 @@ async def test_a_start_reads_within_the_limits_of_every_route(
     before = await now(sim)
     async with running(sim, inbox):
 
-        async def looked() -> bool:
+        async def rechecked() -> bool:
             return len(await sim.requests("/messages/", before)) == len(ids)
 
-        await sim.until(looked)
+        await sim.until(rechecked)
     assert (await sim.state())["limited"] == 0
