@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bot.config.settings import load
+from bot.doctor import probe_request
 from bot.domain import texts
 from bot.domain.conversations import Message, Role
 from bot.domain.errors import CutOff, ModelError, TimedOut, Unreachable
@@ -20,7 +21,6 @@ from bot.llm.openai import OpenAIModel, make_client
 from bot.llm.registry import build_models
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.ports.model import ChatModel
-from bot.turns.probe import probe_request
 from tests.support.ports import free_port
 from tests.support.provider_corpus import ANSWER, Replay, Shape, replaying, shapes
 

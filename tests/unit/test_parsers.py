@@ -76,7 +76,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
         text, discord_text.Names(users={1: "Ann"})
     ),
     "discord: a thread's title": discord_text.title,
-    "discord: a quote": excerpts.quoted,
+    "discord: a quote": excerpts.quote,
     "slack: a message": lambda text: slack_text.for_model(text, {"U2": "Ben"}, "U1"),
     "slack: whom it names": slack_text.people,
     "slack: what may not ping": harmless,
