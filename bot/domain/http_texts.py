@@ -31,7 +31,7 @@ def body_too_long(limit: int) -> str:
 
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
-CONVERSATION_DELETED = "This conversation was deleted in the meantime."
+CONVERSATION_DELETED = "This conversation has been deleted."
 NO_SUCH_CONVERSATION = "You have no such conversation."
 NO_SUCH_MESSAGE = "There is no such message in this conversation."
 NO_SUCH_THREAD = "There is no such thread."
