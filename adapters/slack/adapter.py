@@ -35,7 +35,7 @@ from adapters.slack.interactions import Commands
 from adapters.slack.listeners import ConnectionProblem, Listeners
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.socket import SocketMode
-from adapters.slack.status import Statuses
+from adapters.slack.status import StatusRegistry
 from adapters.slack.surface import SlackSurface
 from adapters.slack.workspace import Workspace
 from bot.catchup.backfill import WatermarkSaver
@@ -106,7 +106,7 @@ class SlackAdapter:
         self._app_trouble = ""  # what Slack says against the app-level token
         self._request_seconds = request_seconds
         self._here: Workspace | None = None
-        self._board: Statuses | None = None
+        self._status_registry: StatusRegistry | None = None
 
     @property
     def name(self) -> str:
@@ -130,14 +130,14 @@ class SlackAdapter:
             closing.push_async_callback(self._here.aclose)
             keeper = WatermarkSaver(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
             closing.push_async_callback(keeper.aclose)
-            self._board = Statuses(api=api, clock=self._clock)
-            closing.push_async_callback(self._board.aclose)
+            self._status_registry = StatusRegistry(api=api, clock=self._clock)
+            closing.push_async_callback(self._status_registry.aclose)
             gap = Gap(
                 workspace=self._here,
                 inbox=inbox,
                 keeper=keeper,
                 clock=self._clock,
-                on_active=self._board.sweep,
+                on_active=self._status_registry.sweep,
             )
             closing.push_async_callback(gap.aclose)
             listeners = self._listeners(inbox, self._here, keeper)
@@ -239,10 +239,10 @@ class SlackAdapter:
         return self._here
 
     @property
-    def _statuses(self) -> Statuses:
-        if self._board is None:
+    def _statuses(self) -> StatusRegistry:
+        if self._status_registry is None:
             raise Unsettled("Slack is not connected yet")
-        return self._board
+        return self._status_registry
 
     def surface(self, claim: Claim) -> SlackSurface:
         """The surface of a turn's reply."""
@@ -252,7 +252,9 @@ class SlackAdapter:
             me=here.me,
             api=here.api,
             bodies=self._bodies,
-            status=self._statuses.of((key.channel, key.thread), left_over=claim.fence.attempt > 1),
+            status=self._statuses.status(
+                (key.channel, key.thread), left_over=claim.fence.attempt > 1
+            ),
             clock=self._clock,
             rules=self._files,
             without_files=self._without_files,

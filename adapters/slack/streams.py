@@ -110,7 +110,7 @@ class Streams:
 
     async def _start(self, request: Request, shown: Shown) -> Shown:
         begun = self._clock.monotonic()
-        with self._status.replaced():
+        with self._status.cleared_by_post():
             answer = await self._api.write(
                 STARTS,
                 request.scopes,
@@ -134,7 +134,7 @@ class Streams:
 
     async def _close(self, request: Request) -> None:
         """Close it with its last text, its buttons and its identity, and the status with it."""
-        with self._status.ended(request.final) as status:
+        with self._status.cleared_by_stop(request.final) as status:
             await self._api.write(
                 STOPS,
                 request.scopes,

@@ -251,7 +251,7 @@ class SlackSurface:
 
     async def _post(self, request: Request) -> str:
         """The new message's ts; no link in it, now or after an edit, shows a preview."""
-        with self._status.replaced():
+        with self._status.cleared_by_post():
             answer = await self._api.write(
                 POSTS,
                 request.scopes,

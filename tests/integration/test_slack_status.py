@@ -54,6 +54,11 @@ async def until_processing(sim: SlackSim, *threads: str) -> None:
     await sim.until(so)
 
 
+def talked(thread: str, at: float) -> Conversation:
+    """A conversation in which people talked last at `at`, in Unix seconds."""
+    return Conversation(1, key(CHANNEL, thread), "q", None, 1, at, at)
+
+
 async def test_a_turn_ends_though_its_status_cannot_be_cleared(
     sim: SlackSim, slack: SlackAdapter, clock: JumpClock
 ) -> None:
@@ -114,7 +119,26 @@ async def test_a_start_clears_what_a_process_left_behind_its_turns(
         surface = slack.surface(claim(CHANNEL, left))
         await surface.open()
         await until_processing(sim, left)
-    now = clock.time()
-    inbox.talked_in = [Conversation(1, key(CHANNEL, left), "q", None, 1, now, now)]
+    inbox.talked_in = [talked(left, clock.time())]
     async with running(sim, inbox, clock=clock):
         await until_processing(sim)
+
+
+async def test_a_start_sweeps_all_threads_of_the_last_day(sim: SlackSim, clock: JumpClock) -> None:
+    """A hundred later threads, and several hours, do not hide a status that was left over."""
+    await sim.limits(enabled=False)
+    left = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
+    inbox = FakeInbox()
+    async with running(sim, inbox, clock=clock) as slack:
+        await slack.surface(claim(CHANNEL, left)).open()
+        await until_processing(sim, left)
+    now = clock.time()
+    later = [talked(f"{now - number:.6f}", now - number) for number in range(100)]
+    inbox.talked_in = [*later, talked(left, now - 6 * 3_600)]
+    async with running(sim, inbox, clock=clock):
+
+        async def cleared() -> bool:
+            clock.jump(1.0)
+            return not await processing(sim)
+
+        await sim.until(cleared, 60.0)
