@@ -30,7 +30,7 @@ class Look:
             event |= {"subtype": DELETED, "deleted_ts": asked.message_id}
         else:
             event |= {"subtype": CHANGED, "message": message}
-        await self._changes.take_in({"event": event})
+        await self._changes.handle({"event": event})
 
     async def _message(self, asked: Asked) -> dict[str, Any] | None:
         """The question as it is now, in a thread or not; None when it is not there any more."""
@@ -50,4 +50,4 @@ class Look:
                 raise
             return None
         found = payloads.items(answer.data, "messages")
-        return next((dict(m) for m in found if events.ts_of(m) == asked.message_id), None)
+        return next((dict(m) for m in found if events.message_ts(m) == asked.message_id), None)

@@ -1,4 +1,4 @@
-"""Edits, deletions and places that go, over Socket Mode: what reaches the core, and what not."""
+"""Edits, deletions and lost channels over Socket Mode: which of them reach the core."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ async def asked(sim: SlackSim, inbox: FakeInbox, text: str = "frist") -> str:
 
 
 # ── edits ─────────────────────────────────────────────────────────────────────────────────────
-async def test_edit_comes_as_the_message_would_with_its_time(
+async def test_an_edit_has_the_new_text_and_its_time(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """A mention that is edited comes as app_mention again too: that one changes nothing."""
+    """Slack also sends another app_mention for an edited mention; it has no effect."""
     ts = await asked(sim, inbox)
     edited = await sim.edit(ids.GENERAL, ts, "first &amp; <b>", mention=True, raw=True)
     await caught_up(sim, inbox)
@@ -82,7 +82,7 @@ async def test_edit_comes_as_the_message_would_with_its_time(
     assert [message.text for message in inbox.received] == ["frist", "the last"]
 
 
-async def test_edit_in_a_thread_and_in_a_direct_message(
+async def test_edits_in_a_thread_and_in_a_direct_message(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
     root = await asked(sim, inbox)
@@ -98,7 +98,7 @@ async def test_edit_in_a_thread_and_in_a_direct_message(
     }
 
 
-async def test_previews_replies_and_our_own_edits_are_no_edits(
+async def test_previews_replies_and_the_bots_own_edits_are_ignored(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
     ts = await asked(sim, inbox)
@@ -111,7 +111,7 @@ async def test_previews_replies_and_our_own_edits_are_no_edits(
     assert inbox.edits == []
 
 
-async def test_mention_that_is_edited_out_is_an_edit_and_strangers_edits_are_none(
+async def test_edits_count_without_the_mention_but_only_in_known_messages(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
     ts = await asked(sim, inbox)
@@ -122,7 +122,7 @@ async def test_mention_that_is_edited_out_is_an_edit_and_strangers_edits_are_non
     assert [(edit.text, edit.address.begins) for edit, _ in inbox.edits] == [("never mind", False)]
 
 
-async def test_edits_of_bots_are_none_of_our_business(
+async def test_edits_of_bots_messages_are_ignored(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
     ts = await sim.say(ids.OTHER_BOT_USER, ids.GENERAL, "hello", mention=True)
@@ -132,7 +132,7 @@ async def test_edits_of_bots_are_none_of_our_business(
     assert [message.text for message in inbox.received] == ["the last"]
 
 
-async def test_edit_that_could_not_be_kept_comes_again(
+async def test_an_edit_that_could_not_be_stored_is_redelivered(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
     await sim.delivery(retry_scale=0.01)
@@ -143,10 +143,10 @@ async def test_edit_that_could_not_be_kept_comes_again(
 
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
-async def test_deletions_come_with_their_source_whoever_wrote_the_message(
+async def test_deletions_of_questions_and_replies_are_reported(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """A question with replies becomes a tombstone, and is "changed"; the bot's reply is deleted."""
+    """Slack "changes" a question with replies into a tombstone."""
     root = await asked(sim, inbox)
     alone = await asked(sim, inbox)
     surface = slack.surface(claim(ids.GENERAL, root))
@@ -161,7 +161,7 @@ async def test_deletions_come_with_their_source_whoever_wrote_the_message(
     assert inbox.edits == []
 
 
-async def test_pages_that_we_remove_ourselves_are_no_deletions(
+async def test_pages_that_the_bot_removes_are_not_reported(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
     surface = slack.surface(claim(ids.GENERAL, await asked(sim, inbox)))
@@ -172,10 +172,10 @@ async def test_pages_that_we_remove_ourselves_are_no_deletions(
     assert inbox.deletions == []
 
 
-async def test_reply_whose_root_is_gone_is_taken_out_of_the_channel_again(
+async def test_a_reply_to_a_deleted_root_is_removed_from_the_channel(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """Slack posts it into the channel, and says so only by what is missing from its answer."""
+    """Slack posts it into the channel; the only sign is a field missing from the response."""
     ts = await asked(sim, inbox)
     await sim.delete(ids.GENERAL, ts)
     surface = slack.surface(claim(ids.GENERAL, ts))
@@ -187,9 +187,9 @@ async def test_reply_whose_root_is_gone_is_taken_out_of_the_channel_again(
     assert inbox.deletions == [source(ids.GENERAL, ts)]
 
 
-# ── places ────────────────────────────────────────────────────────────────────────────────────
+# ── channels ──────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("how", ["removed", "archived"])
-async def test_channel_that_cannot_be_written_to_is_gone(
+async def test_a_channel_without_write_access_is_gone(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter, how: str
 ) -> None:
     surface = slack.surface(claim(ids.GENERAL, await asked(sim, inbox)))
@@ -204,7 +204,7 @@ async def test_channel_that_cannot_be_written_to_is_gone(
     await surface.close()
 
 
-async def test_somebody_else_who_leaves_ends_nothing(
+async def test_another_member_who_leaves_changes_nothing(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
     await sim.remove_from_channel(ids.GENERAL, ids.BOB)
@@ -213,7 +213,7 @@ async def test_somebody_else_who_leaves_ends_nothing(
 
 
 @pytest.mark.parametrize("uninstall", [False, True])
-async def test_workspace_that_removes_the_app_is_gone(
+async def test_a_workspace_that_removes_the_app_is_gone(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter, uninstall: bool
 ) -> None:
     await sim.revoke(uninstall=uninstall)
@@ -223,10 +223,10 @@ async def test_workspace_that_removes_the_app_is_gone(
 
 
 # ── buttons ───────────────────────────────────────────────────────────────────────────────────
-async def test_a_button_says_which_turn_it_means_and_its_success_needs_no_words(
+async def test_a_button_names_its_turn_and_an_empty_reply_shows_nothing(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """Also after a restart: nothing of it is kept in memory."""
+    """Also after a restart: a button has no state in memory."""
     both = (Control.RETRY, Control.CONTINUE)
     async with running(sim, inbox) as slack:
         ts = await asked(sim, inbox)
@@ -255,7 +255,7 @@ async def test_a_button_says_which_turn_it_means_and_its_success_needs_no_words(
     assert inbox.commands[0].key == key(ids.GENERAL, ts)
 
 
-async def test_retry_edits_the_page_in_place(
+async def test_a_retry_edits_the_page_in_place(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
     ts = await asked(sim, inbox)

@@ -83,7 +83,7 @@ def deleted(provoke: Provoke) -> Provoke:
 
     async def scene(world: World, channel: str) -> str:
         root = await provoke(world, channel)
-        await world.sim.until(lambda: world.is_whole(channel, root), PATIENCE)
+        await world.sim.until(lambda: world.shows_closed_answer(channel, root), PATIENCE)
         await world.idle()
         await world.sim.delete(channel, root)
         return await world.ask(channel)
@@ -135,7 +135,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             async with world.bot() as task:  # the first start, after which there is a past
                 await world.connected(task)
                 root = await world.ask(ids.GENERAL)
-                await sim.until(lambda: world.is_whole(ids.GENERAL, root))
+                await sim.until(lambda: world.shows_closed_answer(ids.GENERAL, root))
             yield world
 
 
@@ -171,7 +171,7 @@ async def soon(world: World, channel: str, root: str) -> None:
     async def whole() -> bool:
         world.clock.jump(STEP / 10)
         assert world.clock.monotonic() - began < SOON, "it waits for the trouble to end"
-        return await world.is_whole(channel, root)
+        return await world.shows_closed_answer(channel, root)
 
     await world.sim.until(whole, PATIENCE)
 
@@ -181,12 +181,12 @@ async def recovered(world: World, hit: Mapping[str, tuple[str, str]]) -> None:
 
     async def whole() -> bool:
         world.clock.jump(STEP)
-        return all([await world.is_whole(*place) for place in hit.values()])
+        return all([await world.shows_closed_answer(*place) for place in hit.values()])
 
     try:
         await world.sim.until(whole, PATIENCE)
     except AssertionError:
-        late = [name for name, place in hit.items() if not await world.is_whole(*place)]
+        late = [name for name, place in hit.items() if not await world.shows_closed_answer(*place)]
         raise AssertionError(f"not whole after: {late}") from None
 
     async def over() -> bool:
@@ -228,7 +228,7 @@ async def one_throttled(world: World, method: str, scene: Scene) -> None:
         if scene.whole:
             await soon(world, channel, root)
         elif scene.said:
-            await sim.until(lambda: world.is_said(channel, root), PATIENCE)
+            await sim.until(lambda: world.shows_answer(channel, root), PATIENCE)
         await sim.throttle(method, 0.0)
         world.clock.jump(AFTER + 1)
         await recovered(world, {"429": (channel, root)})

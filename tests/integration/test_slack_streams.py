@@ -10,7 +10,7 @@ import pytest
 
 from adapters.slack.adapter import SlackAdapter
 from adapters.slack.blocks import identity
-from adapters.slack.streams import MOST_CHARACTERS
+from adapters.slack.streams import MAX_CHARACTERS
 from adapters.slack.surface import SlackSurface
 from bot.domain.errors import Unsettled
 from bot.domain.replies import Action, Control, Frame, Page, Shown
@@ -162,7 +162,7 @@ async def test_a_long_page_is_closed_in_time_and_filled_by_edits(
     assert "\n".join(m["shown"] for m in messages).split() == text.split()
     assert not (await sim.state())["streaming"]
     assert all(m["metadata"] == identity(7, n) for n, m in enumerate(messages))
-    assert len(messages[0]["shown"]) > MOST_CHARACTERS
+    assert len(messages[0]["shown"]) > MAX_CHARACTERS
 
 
 async def test_who_stops_it_in_slack_sees_no_more_until_the_end(

@@ -169,21 +169,21 @@ class World:
         """A question; its ts."""
         return await self.sim.say(user, channel, f"@bob {text}", mention=True)
 
-    async def is_whole(self, channel: str, root: str) -> bool:
+    async def shows_closed_answer(self, channel: str, root: str) -> bool:
         """Whether the whole answer is on the screen, and no stream is open."""
         replies = await self._replies(channel, root)
-        return _is_said(replies) and not any(map(_streams, replies))
+        return _has_answer(replies) and not any(map(_streams, replies))
 
-    async def is_said(self, channel: str, root: str) -> bool:
+    async def shows_answer(self, channel: str, root: str) -> bool:
         """Whether the whole answer is on the screen, as text or as a file."""
-        return _is_said(await self._replies(channel, root))
+        return _has_answer(await self._replies(channel, root))
 
     async def _replies(self, channel: str, root: str) -> list[Mapping[str, Any]]:
         thread = await self.sim.thread(channel, root)
         return [one for one in thread if one.get("bot_id") == ids.BOT]
 
 
-def _is_said(replies: Sequence[Mapping[str, Any]]) -> bool:
+def _has_answer(replies: Sequence[Mapping[str, Any]]) -> bool:
     shown = "\n".join(str(one["shown"]) for one in replies)
     code = any(one.get("files") for one in replies) or "line 1199" in shown
     return ("w29" in shown or code) and END in shown
