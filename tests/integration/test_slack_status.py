@@ -1,4 +1,4 @@
-"""The sign that the bot is at work: nothing waits for it, and none stays."""
+"""The status in a thread: no turn waits for it, and it is always cleared."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def slack(sim: SlackSim, inbox: FakeInbox, clock: JumpClock) -> AsyncItera
 
 
 async def processing(sim: SlackSim) -> list[str]:
-    """The threads whose session says that the bot is at work."""
+    """The threads whose session has the status "processing"."""
     sessions: list[dict[str, Any]] = (await sim.state())["sessions"]
     return [one["thread_ts"] for one in sessions if one["status"] == "processing"]
 
@@ -62,7 +62,7 @@ def talked(thread: str, at: float) -> Conversation:
 async def test_a_turn_ends_though_its_status_cannot_be_cleared(
     sim: SlackSim, slack: SlackAdapter, clock: JumpClock
 ) -> None:
-    """Slack refuses for five minutes; it is cleared behind the turn."""
+    """Slack refuses for five minutes; then the status is cleared in the background."""
     ts = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
     surface = slack.surface(claim(CHANNEL, ts))
     await surface.open()
@@ -77,10 +77,10 @@ async def test_a_turn_ends_though_its_status_cannot_be_cleared(
     await until_processing(sim)
 
 
-async def test_the_next_turn_takes_a_status_over(
+async def test_the_next_turn_takes_over_the_status(
     sim: SlackSim, slack: SlackAdapter, clock: JumpClock
 ) -> None:
-    """What is cleared for the earlier turn must not clear the later one's."""
+    """Clearing for the earlier turn must not clear the later turn's status."""
     ts = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
     first, second = (slack.surface(claim(CHANNEL, ts, turn=turn)) for turn in (7, 8))
     await first.open()
@@ -96,10 +96,10 @@ async def test_the_next_turn_takes_a_status_over(
     await until_processing(sim)
 
 
-async def test_a_status_that_never_got_an_answer_is_cleared(
+async def test_a_status_whose_response_was_lost_is_cleared(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """The connection was dropped after Slack had set it."""
+    """The connection was lost after Slack had set the status."""
     ts = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
     await sim.call("fault", match=SESSIONS, drop=True, after=True)
     surface = slack.surface(claim(CHANNEL, ts))
@@ -109,10 +109,10 @@ async def test_a_status_that_never_got_an_answer_is_cleared(
     await until_processing(sim)
 
 
-async def test_a_start_clears_what_a_process_left_behind_its_turns(
+async def test_a_start_clears_the_status_of_a_finished_turn(
     sim: SlackSim, clock: JumpClock
 ) -> None:
-    """The turn had ended, its status was still to be cleared, and the process died."""
+    """The process died after the turn and before its status was cleared."""
     left = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
     inbox = FakeInbox()
     async with running(sim, inbox, clock=clock) as slack:
@@ -125,7 +125,7 @@ async def test_a_start_clears_what_a_process_left_behind_its_turns(
 
 
 async def test_a_start_sweeps_all_threads_of_the_last_day(sim: SlackSim, clock: JumpClock) -> None:
-    """A hundred later threads, and several hours, do not hide a status that was left over."""
+    """A left-over status is found behind a hundred later threads and after several hours."""
     await sim.limits(enabled=False)
     left = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
     inbox = FakeInbox()

@@ -1,4 +1,4 @@
-"""What the Slack tests share: the adapter running against a simulated Slack, and a small inbox."""
+"""Shared by the Slack tests: the adapter against a simulated Slack, and a fake inbox."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.sims.slack.client import SlackSim
 
 @dataclass
 class FakeInbox:
-    """Keeps what it is told; the same message twice is KNOWN, as in the real store."""
+    """Records its calls. A message that was received before is KNOWN, as in the real store."""
 
     received: list[Incoming] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
@@ -28,17 +28,19 @@ class FakeInbox:
     sources: dict[str, ConversationKey] = field(default_factory=dict)
     choices: Sequence[Choice] = ()
     connections: list[str] = field(default_factory=list)
-    failures: int = 0  # how often storing fails before it works
+    failures: int = 0  # how many of the next calls fail
     command_seconds: float = 0.0
     missed_error: Exception | None = None
-    read: list[list[Incoming]] = field(default_factory=list)  # what `missed` was given
+    read: list[list[Incoming]] = field(default_factory=list)  # the arguments of `missed`
     marks: dict[tuple[str, str], Watermark] = field(default_factory=dict)
     talked_in: list[Conversation] = field(default_factory=list)
     asked_last: list[Asked] = field(default_factory=list)
     edits: list[tuple[Incoming, float]] = field(default_factory=list)
     deletions: list[str] = field(default_factory=list)
     places_gone: list[ConversationKey] = field(default_factory=list)
-    apologies: list[Incoming] = field(default_factory=list)  # asked for; the first one is due
+    apologies: list[Incoming] = field(
+        default_factory=list
+    )  # requested apologies; only the first is due
     answer: CommandReply | None = None
     before_receive: Callable[[Incoming], Any] = lambda _incoming: None
 
@@ -123,7 +125,7 @@ async def running(
     waits: bool = True,
     **options: Any,
 ) -> AsyncIterator[SlackAdapter]:
-    """The adapter, connected by Socket Mode where it `waits` for that."""
+    """The running adapter; connected over Socket Mode if `waits`."""
     adapter = adapter or socket_adapter(sim, **options)
     task = asyncio.create_task(adapter.run(inbox))
     try:
@@ -151,7 +153,7 @@ def socket_adapter(sim: SlackSim, **options: Any) -> SlackAdapter:
 async def until(
     check: Callable[[], Any], task: asyncio.Task[Any] | None = None, seconds: float = 10.0
 ) -> Any:
-    """Wait until `check()` is true, or `task` has failed."""
+    """Wait until `check()` is true; raises the error of a failed `task`."""
     async with asyncio.timeout(seconds):
         while not (result := check()):
             if task is not None and task.done():
