@@ -1,5 +1,4 @@
-"""Slack's part of `doctor`: checks tokens, scopes and channels with real calls, and says how to fix
-what is wrong.
+"""Slack's part of `doctor`: checks tokens, scopes and channels with real calls, with advice.
 
 A bot token cannot read its app's event subscriptions or commands, so for those the finding says
 where to look.
@@ -32,7 +31,9 @@ async def check(
     try:
         response = await api.read("auth.test")
     except PlatformError as error:
-        findings.append(_refused("SLACK_BOT_TOKEN", error, handshake.bot_token_advice(str(error))))
+        findings.append(
+            _failed_request("SLACK_BOT_TOKEN", error, handshake.bot_token_advice(str(error)))
+        )
         if isinstance(error, Gone | Refused):
             findings.append(_new_app("socket" if app_token else "http", prefix))
     else:
@@ -52,7 +53,7 @@ def _new_app(mode: str, prefix: str) -> Finding:
     )
 
 
-def _refused(subject: str, error: PlatformError, advice: str) -> Finding:
+def _failed_request(subject: str, error: PlatformError, advice: str) -> Finding:
     """A finding for a failed request; a network failure says nothing about the token."""
     if isinstance(error, Throttled):
         detail = f"Slack takes no more requests for {error.retry_after:.0f} s"
@@ -101,7 +102,7 @@ async def _channels(api: WebApi) -> Finding:
         )
         channels = response.items("channels")
     except PlatformError as error:
-        return _refused("Slack channels", error, "add the scopes that are missing")
+        return _failed_request("Slack channels", error, "add the scopes that are missing")
     if not channels:
         advice = "write /invite @the-bot in a channel; direct messages work without"
         return Finding("Slack channels", Verdict.WARNING, "the bot is in none", advice)
@@ -112,8 +113,8 @@ async def _socket(api: WebApi, app_token: str) -> Finding:
     try:
         await handshake.open_connection(app_token, api)
     except PlatformError as error:
-        return _refused("SLACK_APP_TOKEN", error, handshake.app_token_advice(str(error)))
-    return Finding("SLACK_APP_TOKEN", Verdict.OK, "Socket Mode gives a connection")
+        return _failed_request("SLACK_APP_TOKEN", error, handshake.app_token_advice(str(error)))
+    return Finding("SLACK_APP_TOKEN", Verdict.OK, "Socket Mode works")
 
 
 def _http(signing_secret: str | None) -> Finding:

@@ -28,15 +28,15 @@ class EditListener:
         event = mapping(body, "event")
         kind = events.subtype(event)
         if kind == DELETED:
-            await self._deleted(event, payloads.ts(event, "deleted_ts"))
+            await self._report_deletion(event, payloads.ts(event, "deleted_ts"))
         elif kind == CHANGED:
-            await self._changed(body, event, mapping(event, "message"))
+            await self._report_edit(body, event, mapping(event, "message"))
         return kind in (CHANGED, DELETED)
 
-    async def _changed(self, body: Payload, event: Payload, message: Payload) -> None:
+    async def _report_edit(self, body: Payload, event: Payload, message: Payload) -> None:
         ts, edited_at = events.message_ts(message), edited_ts(message)
         if is_tombstone(message):
-            return await self._deleted(event, ts)
+            return await self._report_deletion(event, ts)
         if not ts or not edited_at or edited_at == edited_ts(mapping(event, "previous_message")):
             return None
         inner = {
@@ -55,7 +55,7 @@ class EditListener:
             await self._inbox.edited(incoming, float(edited_at))
         return None
 
-    async def _deleted(self, event: Payload, ts: str) -> None:
+    async def _report_deletion(self, event: Payload, ts: str) -> None:
         channel = payloads.ident(event, "channel")
         if channel and ts and f"{channel}/{ts}" not in self._workspace.api.own_deletions:
             await self._inbox.deleted(self._source(event, ts))

@@ -49,7 +49,7 @@ ACK_SECONDS = 2.0
 # The timeout of work in the background (greetings, private replies), in seconds.
 BACKGROUND_SECONDS = 30.0
 _ANY = re.compile(".*")
-GREETING = "Ask me anything. I answer in a thread, and your next message there goes on with it."
+GREETING = "Ask me anything. I answer in a thread, and your next message there continues it."
 PROMPTS = (
     {"title": "What can you do?", "message": "What can you help me with?"},
     {"title": "Draft a message", "message": "Help me write a short message to my team."},

@@ -255,5 +255,5 @@ def _stray_marks(
     return found
 
 
-def _only_slack_parses(strict: Flanks, ours: Flanks) -> bool:
-    return (strict.opens and not ours.opens) or (strict.closes and not ours.closes)
+def _only_slack_parses(slack: Flanks, dialect: Flanks) -> bool:
+    return (slack.opens and not dialect.opens) or (slack.closes and not dialect.closes)

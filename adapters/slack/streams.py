@@ -158,7 +158,7 @@ def with_append_fallback(close: Request) -> Request:
 
 
 def with_ended_stream(shown: Shown, number: int) -> Shown:
-    """`shown` after a page's stream has ended; its text is what was appended."""
+    """`shown` after a page's stream has ended; its text is the appended text."""
     return _replace_page(shown, number, streaming=False)
 
 

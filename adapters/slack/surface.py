@@ -126,7 +126,7 @@ class SlackSurface:
         if self._streams.stopped and not frame.final:
             return None
         shown = files.match_known_files(shown, frame, self._turn, self._render)
-        request = self._planned(shown, frame)
+        request = self._plan_page(shown, frame)
         if request is not None and request.action is Action.CLOSE:
             return with_append_fallback(request)
         if request is None or request.action not in (Action.POST, Action.EDIT):
@@ -140,7 +140,7 @@ class SlackSurface:
             return replace(request, scopes=files.SCOPES if self._files.accepted else ())
         return request
 
-    def _planned(self, shown: Shown, frame: Frame) -> Request | None:
+    def _plan_page(self, shown: Shown, frame: Frame) -> Request | None:
         return plan_by_streams(
             shown,
             frame,

@@ -55,14 +55,14 @@ async def show(surface: Any, shown: Shown, wanted: Frame) -> Shown:
     return shown
 
 
-async def ours(sim: SlackSim, root: str) -> list[dict[str, Any]]:
+async def own_messages(sim: SlackSim, root: str) -> list[dict[str, Any]]:
     return [one for one in await sim.thread(CHANNEL, root) if one.get("bot_id") == ids.BOT]
 
 
 async def files(sim: SlackSim, root: str) -> list[tuple[str, bytes]]:
     return [
         (file["title"], await sim.file(file))
-        for message in await ours(sim, root)
+        for message in await own_messages(sim, root)
         for file in message.get("files", ())
     ]
 
@@ -92,7 +92,7 @@ async def test_long_code_becomes_a_file_between_the_pages_around_it(
     document.controls = (Control.RETRY,)
     document.finish()
     shown = await show(surface, shown, frame_of(document))
-    first, second, third = await ours(sim, root)
+    first, second, third = await own_messages(sim, root)
     assert "_That is how it begins: all of it, 900 lines, is in the file below._" in first["shown"]
     assert second["text"] == "`code.py`, 900 lines"
     assert second["pings"] == []
@@ -121,7 +121,9 @@ async def test_a_file_with_the_right_content_is_kept(
     shown = await show(surface, Shown(), frame(surface))
     again = slack.surface(claim(CHANNEL, root))
     await show(again, await again.recover(records(shown, lost=lost)), frame(again))
-    assert [one["ts"] for one in await ours(sim, root)] == [p.message_id for p in shown.pages]
+    assert [one["ts"] for one in await own_messages(sim, root)] == [
+        p.message_id for p in shown.pages
+    ]
     assert await count(sim, "files.completeUploadExternal") == 1
 
 
@@ -135,7 +137,7 @@ async def test_changed_code_replaces_the_file_and_the_pages_below(
     again = slack.surface(claim(CHANNEL, root))
     other = REPLY.replace("line_7 ", "other ")
     await show(again, await again.recover(records(shown)), frame(again, other))
-    texts = [one["text"] for one in await ours(sim, root)]
+    texts = [one["text"] for one in await own_messages(sim, root)]
     assert [text[:12] for text in texts] == ["Here it is:\n", "`code.py`, 9", "Run it."]
     assert await files(sim, root) == [("code.py", CODE.replace("line_7 ", "other ").encode())]
     kept = [file for file in (await sim.state())["files"].values() if file["mode"] == "hosted"]
@@ -150,7 +152,7 @@ async def test_text_replaces_a_file(sim: SlackSim, slack: SlackAdapter) -> None:
     prose = "\n\n".join(["A paragraph of many words. " * 100] * 8)
     await show(again, await again.recover(records(shown)), frame(again, prose))
     assert await files(sim, root) == []
-    assert len(await ours(sim, root)) == len(frame(again, prose).pages)
+    assert len(await own_messages(sim, root)) == len(frame(again, prose).pages)
 
 
 async def share_unconfirmed(
@@ -188,7 +190,7 @@ async def test_a_file_that_appears_after_a_restart_is_not_duplicated(
     found = await again.recover([*records(shown), PageRecord(1, None)])
     await show(again, found, frame(again))
     assert await files(sim, root) == [("code.py", CODE.encode())]
-    assert len(await ours(sim, root)) == 3
+    assert len(await own_messages(sim, root)) == 3
 
 
 async def test_a_late_file_with_outdated_content_is_deleted(
@@ -224,7 +226,7 @@ async def test_a_refused_file_becomes_text(sim: SlackSim, slack: SlackAdapter, h
         await surface.perform(surface.plan(shown, frame_of(document)), shown)
     document.without_files()
     await show(surface, shown, frame_of(document))
-    text = "".join(one["shown"] for one in await ours(sim, root))
+    text = "".join(one["shown"] for one in await own_messages(sim, root))
     assert all(f"line_{number} = {number} " in text for number in range(900))
     assert "in the file below" not in text
     assert slack.surface(claim(CHANNEL, root)).files is None

@@ -20,7 +20,7 @@ from bot.common.clock import SystemClock
 from bot.domain.errors import CannotStart
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
-from tests.sims.slack.delivery import signed
+from tests.sims.slack.delivery import signature_headers
 from tests.support.slack_kit import FakeInbox, until
 
 
@@ -107,10 +107,10 @@ async def test_an_event_that_could_not_be_stored_is_redelivered(
         await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
         await until(lambda: inbox.received)
 
-        async def settled() -> bool:
+        async def delivered() -> bool:
             return (await sim.state())["pending"] == 0
 
-        await sim.until(settled)
+        await sim.until(delivered)
     events = [one for one in await sim.deliveries() if one["event"] == "message"]
     assert [(one["attempt"], bool(one["acked"])) for one in events] == [(0, False), (1, True)]
 
@@ -125,14 +125,14 @@ async def test_requests_that_slack_did_not_sign_are_refused(
     )
     async with serving(adapter, inbox):
         forged: list[dict[str, str]] = [
-            signed("wrong", body),
-            signed(ids.SIGNING_SECRET, body, at=1_600_000_000),
-            signed(ids.SIGNING_SECRET, body + " "),
+            signature_headers("wrong", body),
+            signature_headers(ids.SIGNING_SECRET, body, at=1_600_000_000),
+            signature_headers(ids.SIGNING_SECRET, body + " "),
             {},
         ]
         assert [await post(url, body, headers) for headers in forged] == [401] * 4
         assert inbox.receipts == []
-        assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 200
+        assert await post(url, body, signature_headers(ids.SIGNING_SECRET, body)) == 200
         assert len(inbox.receipts) == 1
 
 
@@ -153,10 +153,10 @@ async def test_before_the_bot_runs_slack_has_to_retry(
     sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:
     body = json.dumps({"type": "url_verification", "challenge": "abc"})
-    assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 503
+    assert await post(url, body, signature_headers(ids.SIGNING_SECRET, body)) == 503
     assert not adapter.health().ok
     async with serving(adapter, inbox):
-        assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 200
+        assert await post(url, body, signature_headers(ids.SIGNING_SECRET, body)) == 200
         assert adapter.health().ok
     assert not adapter.health().ok
 
@@ -175,7 +175,9 @@ async def test_unknown_payloads_are_acknowledged(
     async with serving(adapter, inbox):
         for payload in payloads:
             body = json.dumps(payload)
-            assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 200, payload
+            assert await post(url, body, signature_headers(ids.SIGNING_SECRET, body)) == 200, (
+                payload
+            )
     assert inbox.commands == []
 
 
@@ -202,7 +204,7 @@ async def test_malformed_signature_headers_are_unauthorized(
 ) -> None:
     """A signature or timestamp that is not ASCII, empty, huge or no number: 401, never 500."""
     body = json.dumps({"type": "url_verification", "challenge": "abc"})
-    good = signed(ids.SIGNING_SECRET, body)
+    good = signature_headers(ids.SIGNING_SECRET, body)
     odd = ("v0=ünsigniert", "\u00e9" * 64, "", "v0=", "٣", "1" * 5_000, "-1", "1e9", "nan", "0x10")
     async with serving(adapter, inbox):
         for name in good:
@@ -219,9 +221,14 @@ async def test_signed_bodies_without_a_payload_are_answered(
     useless = ("", "[]", "null", "7", "[" * 50_000, '"text"', "a=b", "payload=null", "%ff=%fe")
     async with serving(adapter, inbox):
         for body in malformed:
-            assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 400, body[:40]
+            assert await post(url, body, signature_headers(ids.SIGNING_SECRET, body)) == 400, body[
+                :40
+            ]
         for body in useless:
-            assert await post(url, body, signed(ids.SIGNING_SECRET, body)) in (200, 400), body[:40]
+            assert await post(url, body, signature_headers(ids.SIGNING_SECRET, body)) in (
+                200,
+                400,
+            ), body[:40]
 
 
 async def test_payloads_without_their_fields_do_not_raise(
@@ -244,8 +251,13 @@ async def test_payloads_without_their_fields_do_not_raise(
     async with serving(adapter, inbox):
         for payload in odd:
             body = json.dumps(payload)
-            assert await post(url, body, signed(ids.SIGNING_SECRET, body)) in (200, 400, 404, 500)
-        assert await post(url, said, signed(ids.SIGNING_SECRET, said)) == 200
+            assert await post(url, body, signature_headers(ids.SIGNING_SECRET, body)) in (
+                200,
+                400,
+                404,
+                500,
+            )
+        assert await post(url, said, signature_headers(ids.SIGNING_SECRET, said)) == 200
         await until(lambda: len(inbox.received) == 1)
 
 

@@ -129,7 +129,7 @@ def path(method: str) -> str:
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[IsolationRig]:
     async with SlackSim() as sim:
-        await sim.draw(SEED)
+        await sim.randomize(SEED)
         await sim.limits(enabled=False)
         async with open_rig(tmp_path / "bot.db", sim) as rig:
             async with rig.bot() as task:  # a first run, so that there is something to backfill
@@ -160,7 +160,7 @@ async def wait_until_sent(rig: IsolationRig, method: str, since: int, times: int
 
 async def assert_unaffected(rig: IsolationRig) -> None:
     """Assert that another conversation gets its whole answer in time."""
-    channel = await rig.channel("assert_unaffected")
+    channel = await rig.channel("calm")
     await assert_answered_in_time(rig, channel, await rig.ask(channel, user=ids.BOB))
 
 

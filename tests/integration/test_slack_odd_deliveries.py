@@ -22,7 +22,7 @@ from adapters.slack.adapter import SlackAdapter
 from bot.common.clock import SystemClock
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
-from tests.sims.slack.delivery import signed
+from tests.sims.slack.delivery import signature_headers
 from tests.support.mutations import mutations
 from tests.support.slack_kit import FakeInbox, running, until
 
@@ -38,7 +38,7 @@ def changed(file: str) -> list[Any]:
 
 
 @contextlib.asynccontextmanager
-async def over_http(sim: SlackSim, inbox: FakeInbox) -> AsyncIterator[tuple[SlackAdapter, str]]:
+async def connect_http(sim: SlackSim, inbox: FakeInbox) -> AsyncIterator[tuple[SlackAdapter, str]]:
     adapter = SlackAdapter(
         bot_token=ids.BOT_TOKEN,
         signing_secret=ids.SIGNING_SECRET,
@@ -69,7 +69,7 @@ async def test_mutated_deliveries_are_acknowledged_and_the_next_question_is_rece
 ) -> None:
     inbox = FakeInbox()
     async with SlackSim() as sim:
-        connect = running(sim, inbox) if mode == "socket" else over_http(sim, inbox)
+        connect = running(sim, inbox) if mode == "socket" else connect_http(sim, inbox)
         async with connect as connected:
             adapter = connected if isinstance(connected, SlackAdapter) else connected[0]
             attempts = []
@@ -129,12 +129,14 @@ async def test_signed_nonsense_is_acknowledged() -> None:
     ]
     async with (
         SlackSim() as sim,
-        over_http(sim, inbox) as (_, url),
+        connect_http(sim, inbox) as (_, url),
         aiohttp.ClientSession() as http,
     ):
         for body in bodies:
             for content_type in ("application/json", "application/x-www-form-urlencoded", ""):
-                headers = signed(ids.SIGNING_SECRET, body) | {"Content-Type": content_type}
+                headers = signature_headers(ids.SIGNING_SECRET, body) | {
+                    "Content-Type": content_type
+                }
                 async with http.post(url, data=body.encode(), headers=headers) as answer:
                     # Invalid JSON is refused; the rest is acknowledged.
                     assert answer.status in (200, 400), (body[:50], content_type)

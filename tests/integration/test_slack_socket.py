@@ -26,11 +26,11 @@ async def sim() -> AsyncIterator[SlackSim]:
 async def acked(sim: SlackSim, ts: str) -> list[dict[str, Any]]:
     """All deliveries of a message, once each was acknowledged or has failed."""
 
-    async def settled() -> Any:
+    async def delivered() -> Any:
         mine = [one for one in await sim.deliveries() if one["ts"] == ts]
         return mine if mine and all(one["acked"] or one["reason"] for one in mine) else None
 
-    return await sim.until(settled)
+    return await sim.until(delivered)
 
 
 async def test_a_mention_is_one_question_despite_two_events(sim: SlackSim) -> None:

@@ -246,7 +246,7 @@ async def run(
         patience = PATIENCE
         if platform != "discord":
             await world.stage.sim.call("delivery", retry_scale=RETRY_SCALE)
-            limits = await world.stage.sim.draw(seed)
+            limits = await world.stage.sim.randomize(seed)
             patience += THROTTLED_TIMES * max(limits["retry_after"] or (0,))
         world.bot.later = slow
         crowd = VirtualUsers(world, dice, seconds, patience)

@@ -157,11 +157,11 @@ class IsolationRig:
     async def idle(self) -> None:
         """Wait until no turn is running, while the bot's clock advances."""
 
-        async def no_tracebacks() -> bool:
+        async def is_idle() -> bool:
             self.clock.jump(STEP)
             return self.scheduler.busy == 0
 
-        await self.sim.until(no_tracebacks, PATIENCE)
+        await self.sim.until(is_idle, PATIENCE)
 
     async def ask(self, channel: str, text: str = WORDS, user: str = ids.ALICE) -> str:
         """Ask a question; returns its ts."""
@@ -256,7 +256,7 @@ FAULTS: Mapping[str, Mapping[str, Any]] = {
     "fields missing": {"remove": list(FIELDS), "times": 2},
     "fields null": {"put": dict.fromkeys(FIELDS), "times": 2},
     "fields retyped": {"put": dict.fromkeys(FIELDS, 17), "times": 2},
-    "fields apply_faults": {"put": {name: [{"x": None}] for name in FIELDS}, "times": 2},
+    "fields odd": {"put": {name: [{"x": None}] for name in FIELDS}, "times": 2},
 }
 """Faulty responses other than a 429; they are applied to the requests of one conversation."""
 

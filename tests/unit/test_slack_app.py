@@ -36,7 +36,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, Refused, Throttled, Unsettled
 from bot.domain.inbox import Choice, CommandReply
 from bot.domain.replies import Control
-from tests.sims.slack.manifests import mistakes
+from tests.sims.slack.manifests import find_manifest_errors
 
 SOURCE = Path(adapters.slack.__file__).parent
 KEY = ConversationKey("slack", "T1", "C1", "1700000000.000100")
@@ -140,8 +140,13 @@ def test_the_manifests_differ_only_in_urls_and_socket_mode() -> None:
 @pytest.mark.parametrize("mode", ["socket", "http"])
 def test_the_manifest_satisfies_slacks_limits(mode: str) -> None:
     """Also with the longest command prefix and a real host."""
-    assert mistakes(json.loads(manifest_path(mode).read_text())) == []
-    assert mistakes(manifest(mode, prefix="threadline-", base_url="https://bot.example.org/")) == []
+    assert find_manifest_errors(json.loads(manifest_path(mode).read_text())) == []
+    assert (
+        find_manifest_errors(
+            manifest(mode, prefix="threadline-", base_url="https://bot.example.org/")
+        )
+        == []
+    )
 
 
 def test_the_link_that_creates_the_app_contains_the_manifest() -> None:

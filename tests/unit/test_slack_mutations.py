@@ -20,7 +20,7 @@ from adapters.slack.api import new_session
 from adapters.slack.backfill import LAG
 from adapters.slack.backfill_plan import goes_on, places, to_read
 from adapters.slack.blocks import MessageBuilder
-from adapters.slack.bolt import create_app
+from adapters.slack.create_app import create_app
 from adapters.slack.envelopes import dispatch, sanitize
 from adapters.slack.events import Identity
 from adapters.slack.interactions import InteractionHandler
