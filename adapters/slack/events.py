@@ -79,24 +79,6 @@ def ids_in(event: Payload, me: Identity) -> tuple[str, ...]:
     return tuple(dict.fromkeys((ident(event, "user"), *content.ids_in(event, me.user))))
 
 
-def read(
-    body: Payload, me: Identity, names: Mapping[str, str], kind: str | None = None
-) -> Incoming | None:
-    """The event as a message to the bot; None if it does not concern the bot.
-
-    `names` has the known names by id. `kind` is the channel's kind (`channel`, `group`, `im`,
-    `mpim`), for events that lack it, as app_mention always does.
-    """
-    event = mapping(body, "event")
-    if not is_from_person(event, me):
-        return None
-    kind = channel_kind(event) or kind or ""
-    address = address_of(event, kind, me)
-    if address is None:
-        return None
-    return message(event, me, names, workspace_of(body, me.team), kind, address)
-
-
 def channel_kind(event: Payload) -> str:
     """The channel's kind in the event; "" if it has none, as in app_mention.
 

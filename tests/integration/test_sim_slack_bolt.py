@@ -22,7 +22,7 @@ from tests.sims.slack.bolt_app import (
     connect_socket,
     connector,
     create_app,
-    delivered,
+    wait_until_delivered,
 )
 from tests.sims.slack.delivery import signature_headers
 from tests.sims.slack.local import LocalSlack
@@ -54,7 +54,7 @@ async def test_a_mention_is_answered_in_its_thread(sim: LocalSlack, connect: Con
 
     await connect(app)
     question = await sim.say(ALICE, GENERAL, "help", mention=True)
-    deliveries = await delivered(sim)
+    deliveries = await wait_until_delivered(sim)
     assert {(d["attempt"], d["acked"] is not None) for d in deliveries} == {(0, True)}
     assert await sim.until(lambda: sim.thread(GENERAL, question))
     reply = (await sim.thread(GENERAL, question))[-1]
@@ -76,7 +76,7 @@ async def test_a_listener_that_raises_gets_the_event_redelivered(
 
     url = await connect(app)
     await sim.say(ALICE, GENERAL, "help", mention=True)
-    await delivered(sim)
+    await wait_until_delivered(sim)
     first = "none" if url else "0"
     assert [number for _, number in seen] == [first, "1", "2"]
     assert len({event_id for event_id, _ in seen}) == 1
@@ -96,7 +96,7 @@ async def test_without_process_before_response_the_event_is_lost(
 
     await connect(app)
     await sim.say(ALICE, GENERAL, "help", mention=True)
-    await delivered(sim)
+    await wait_until_delivered(sim)
     assert len(seen) == 1
 
 
@@ -108,7 +108,7 @@ async def test_an_event_without_a_listener_is_redelivered(
     await sim.delivery(ack_seconds=0.05)
     await connect(app)
     await sim.open_home(ALICE)
-    opened = [d for d in await delivered(sim) if d["event"] == "app_home_opened"]
+    opened = [d for d in await wait_until_delivered(sim) if d["event"] == "app_home_opened"]
     assert [d["attempt"] for d in opened] == [0, 1, 2, 3]
     assert [p["event"]["type"] for p in (await sim.state())["lost"]] == ["app_home_opened"]
 
@@ -126,10 +126,12 @@ async def test_a_failed_auth_test_loses_the_event(sim: LocalSlack, connect: Conn
     await connect(app)
     await sim.subscribe(["app_mention"])
     await sim.say(ALICE, GENERAL, "help", mention=True)
-    assert [d["acked"] is not None for d in await delivered(sim) if d["event"]][-1:] == [True]
+    assert [d["acked"] is not None for d in await wait_until_delivered(sim) if d["event"]][-1:] == [
+        True
+    ]
     assert seen == []
     await sim.say(ALICE, GENERAL, "again", mention=True)
-    await delivered(sim)
+    await wait_until_delivered(sim)
     assert len(seen) == 1
 
 
@@ -146,7 +148,7 @@ async def test_the_self_filter_hides_a_persons_deletion(sim: LocalSlack, filtere
     async with connect_socket(sim, app):
         posted = await sim.api("chat.postMessage", channel=GENERAL, text="mine")
         await sim.delete(GENERAL, posted.body["ts"])
-        await delivered(sim)
+        await wait_until_delivered(sim)
     assert sorted(seen) == ([] if filtered else ["", "message_deleted"])
 
 
@@ -169,7 +171,7 @@ async def test_a_listener_can_stream_natively(sim: LocalSlack, connect: Connect)
 
     await connect(app)
     question = await sim.say(ALICE, GENERAL, "help", mention=True)
-    await delivered(sim)
+    await wait_until_delivered(sim)
     reply = (await sim.thread(GENERAL, question))[-1]
     assert [v["shown"] for v in reply["versions"]] == ["some ", "some words", "some words"]
     assert reply["streaming_state"] == "completed"
@@ -193,7 +195,7 @@ async def test_a_refresh_reconnects_the_real_client(sim: LocalSlack) -> None:
 
         await sim.until(moved)
         await sim.say(ALICE, GENERAL, "still there?", mention=True)
-        await delivered(sim)
+        await wait_until_delivered(sim)
     assert len(seen) == 1
 
 
@@ -236,5 +238,5 @@ async def test_direct_messages_and_edits_reach_the_catch_all(sim: LocalSlack) ->
         ts = await sim.say(ALICE, DM_ALICE, "one")
         await sim.edit(DM_ALICE, ts, "two")
         await sim.delete(DM_ALICE, ts)
-        await delivered(sim)
+        await wait_until_delivered(sim)
     assert sorted(seen) == ["", "message_changed", "message_deleted"]

@@ -42,7 +42,7 @@ async def socket(sim: LocalSlack) -> AsyncIterator[RawSocket]:
         yield connected
 
 
-async def received(sim: LocalSlack, socket: RawSocket) -> list[dict[str, Any]]:
+async def receive_all(sim: LocalSlack, socket: RawSocket) -> list[dict[str, Any]]:
     """All events so far, in order of arrival, after acknowledging them."""
     events = []
     while (await sim.state())["pending"]:
@@ -75,9 +75,9 @@ async def test_an_edited_mention_causes_another_app_mention(
 ) -> None:
     """It has the same ts and `edited`; a message_changed is sent as well."""
     ts = await sim.say(ALICE, GENERAL, "help", mention=True)
-    await received(sim, socket)
+    await receive_all(sim, socket)
     edited = await sim.edit(GENERAL, ts, "help me", mention=True)
-    events = await received(sim, socket)
+    events = await receive_all(sim, socket)
     assert kinds(events) == ["app_mention", "message:message_changed"]
     mention, change = sorted(events, key=lambda event: str(event["type"]))
     assert (mention["ts"], mention["edited"]["ts"]) == (ts, edited)
@@ -88,9 +88,9 @@ async def test_an_edited_mention_causes_another_app_mention(
 async def test_a_preview_is_a_change_without_an_edit(sim: LocalSlack, socket: RawSocket) -> None:
     """message_changed has the same text and no `edited`."""
     ts = await sim.say(ALICE, GENERAL, "see https://example.com/")
-    await received(sim, socket)
+    await receive_all(sim, socket)
     await sim.unfurl(GENERAL, ts)
-    change = (await received(sim, socket))[0]
+    change = (await receive_all(sim, socket))[0]
     assert change["subtype"] == "message_changed"
     assert change["message"]["text"] == change["previous_message"]["text"]
     assert "edited" not in change["message"]
@@ -101,7 +101,7 @@ async def test_typed_text_is_escaped_and_marked_up(sim: LocalSlack, socket: RawS
     """Entities, mentions, channels, links with and without labels, bare domains."""
     typed = "a & <b> @bob #random https://x.io/?a=1&b=2 [docs](https://d.io) example.com @channel"
     await sim.say(ALICE, GENERAL, typed)
-    event = (await received(sim, socket))[0]
+    event = (await receive_all(sim, socket))[0]
     assert event["text"] == (
         f"a &amp; &lt;b&gt; <@{BOB}> <#{RANDOM}|random> <https://x.io/?a=1&amp;b=2> "
         "<https://d.io|docs> <http://example.com|example.com> <!channel>"
@@ -115,13 +115,13 @@ async def test_a_deletion_sends_an_event_or_leaves_a_tombstone(
     alone = await sim.say(ALICE, GENERAL, "alone")
     root = await sim.say(ALICE, GENERAL, "root")
     await sim.say(BOB, GENERAL, "reply", thread_ts=root)
-    await received(sim, socket)
+    await receive_all(sim, socket)
     await sim.delete(GENERAL, alone)
-    gone = (await received(sim, socket))[0]
+    gone = (await receive_all(sim, socket))[0]
     assert (gone["subtype"], gone["deleted_ts"]) == ("message_deleted", alone)
     assert gone["previous_message"]["text"] == "alone"
     await sim.delete(GENERAL, root)
-    stone = (await received(sim, socket))[0]
+    stone = (await receive_all(sim, socket))[0]
     assert (stone["subtype"], stone["message"]["subtype"]) == ("message_changed", "tombstone")
     assert stone["message"]["text"] == "This message was deleted."
     assert stone["message"]["ts"] == root
@@ -133,7 +133,7 @@ async def test_the_bots_own_messages_cause_events(sim: LocalSlack, socket: RawSo
     """A post causes message with bot_id, and each update message_changed."""
     ts = (await sim.api("chat.postMessage", channel=GENERAL, text="a")).body["ts"]
     await sim.api("chat.update", channel=GENERAL, ts=ts, text="b")
-    posted, changed = await received(sim, socket)
+    posted, changed = await receive_all(sim, socket)
     assert (posted["bot_id"], posted["user"], posted["app_id"]) == (BOT, BOT_USER, APP)
     assert "subtype" not in posted
     assert (changed["subtype"], changed["message"]["text"]) == ("message_changed", "b")
@@ -143,7 +143,7 @@ async def test_the_bots_own_messages_cause_events(sim: LocalSlack, socket: RawSo
 async def test_another_bot_has_a_bot_id_and_no_subtype(sim: LocalSlack, socket: RawSocket) -> None:
     """Even if it mentions our bot."""
     await sim.say(OTHER_BOT_USER, GENERAL, "ping", mention=True)
-    events = await received(sim, socket)
+    events = await receive_all(sim, socket)
     assert kinds(events) == ["app_mention", "message"]
     assert {event["bot_id"] for event in events} == {OTHER_BOT}
 
@@ -164,7 +164,7 @@ async def test_replies_and_files_have_their_fields(sim: LocalSlack, socket: RawS
     """A reply names its thread and parent; a file_share has a file that the token can download."""
     root = await sim.say(ALICE, GENERAL, "root")
     await sim.say(BOB, GENERAL, "look", thread_ts=root, files=[("a.txt", "text/plain", b"data")])
-    reply = (await received(sim, socket))[1]
+    reply = (await receive_all(sim, socket))[1]
     assert (reply["thread_ts"], reply["parent_user_id"]) == (root, ALICE)
     assert (reply["subtype"], reply["files"][0]["size"]) == ("file_share", 4)
     status, kind, _ = await sim.get(reply["files"][0]["url_private_download"])
@@ -174,7 +174,7 @@ async def test_replies_and_files_have_their_fields(sim: LocalSlack, socket: RawS
 async def test_a_direct_message_causes_no_app_mention(sim: LocalSlack, socket: RawSocket) -> None:
     """Only message.im, even if it mentions the bot."""
     await sim.say(ALICE, DM_ALICE, "hello", mention=True)
-    events = await received(sim, socket)
+    events = await receive_all(sim, socket)
     assert kinds(events) == ["message"]
     assert events[0]["channel_type"] == "im"
 
@@ -188,18 +188,18 @@ async def test_only_subscribed_events_with_their_scope_are_sent(
     await sim.scopes([scope for scope in SCOPES if scope != "groups:history"])
     await sim.say(ALICE, GENERAL, "one", mention=True)
     await sim.say(ALICE, PRIVATE, "two")
-    assert kinds(await received(sim, socket)) == ["app_mention"]
+    assert kinds(await receive_all(sim, socket)) == ["app_mention"]
 
 
 async def test_events_come_only_from_the_bots_channels(sim: LocalSlack, socket: RawSocket) -> None:
     """After an invitation it receives member_joined_channel and the messages."""
     await sim.say(ALICE, RANDOM, "unheard", mention=True)
-    assert await received(sim, socket) == []
+    assert await receive_all(sim, socket) == []
     await sim.join(BOT_USER, RANDOM)
     await sim.say(ALICE, RANDOM, "heard")
-    assert kinds(await received(sim, socket)) == ["member_joined_channel", "message"]
+    assert kinds(await receive_all(sim, socket)) == ["member_joined_channel", "message"]
     await sim.remove_from_channel(RANDOM)
-    assert kinds(await received(sim, socket)) == ["channel_left", "member_left_channel"]
+    assert kinds(await receive_all(sim, socket)) == ["channel_left", "member_left_channel"]
 
 
 async def test_a_new_channel_includes_the_bot(sim: LocalSlack, socket: RawSocket) -> None:
@@ -207,18 +207,18 @@ async def test_a_new_channel_includes_the_bot(sim: LocalSlack, socket: RawSocket
     channel = await sim.add_channel("room")
     assert channel != await sim.add_channel("other room")
     await sim.say(ALICE, channel, "hello")
-    found = kinds(await received(sim, socket))
+    found = kinds(await receive_all(sim, socket))
     assert found == ["member_joined_channel", "member_joined_channel", "message"]
 
 
 async def test_events_can_be_redelivered(sim: LocalSlack, socket: RawSocket) -> None:
     """With the same event ids or with new ones."""
     ts = await sim.say(ALICE, GENERAL, "hello", mention=True)
-    await received(sim, socket)
+    await receive_all(sim, socket)
     assert await sim.deliver_again(ts) == 2
-    await received(sim, socket)
+    await receive_all(sim, socket)
     assert await sim.deliver_again(ts, same_event_id=False) == 2
-    await received(sim, socket)
+    await receive_all(sim, socket)
     delivered = [d["event_id"] for d in await sim.deliveries()]
     assert sorted(delivered[:2]) == sorted(delivered[2:4])
     assert not set(delivered[:2]) & set(delivered[4:])
@@ -243,7 +243,7 @@ async def test_events_about_the_app_are_sent(sim: LocalSlack, socket: RawSocket)
     await sim.move_agent_pane(ALICE, thread, PRIVATE)
     await sim.archive(GENERAL)
     await sim.revoke(uninstall=True)
-    events = await received(sim, socket)
+    events = await receive_all(sim, socket)
     assert kinds(events) == [
         "app_home_opened",
         "app_home_opened",
@@ -267,10 +267,10 @@ async def test_the_new_agent_pane_starts_without_a_thread(
     """With agent_view the messages tab opens, and a message there starts a thread."""
     channel, thread = await sim.open_agent_pane(BOB)
     assert thread == ""
-    opened = (await received(sim, socket))[0]
+    opened = (await receive_all(sim, socket))[0]
     assert (opened["type"], opened["tab"]) == ("app_home_opened", "messages")
     await sim.say(BOB, channel, "hello")
-    assert (await received(sim, socket))[0]["channel"] == channel
+    assert (await receive_all(sim, socket))[0]["channel"] == channel
 
 
 async def test_a_round_trip_delays_events_too(sim: LocalSlack, socket: RawSocket) -> None:

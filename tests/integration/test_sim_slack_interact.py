@@ -11,7 +11,7 @@ from tests.sims.slack import (
     ALICE,
     GENERAL,
 )
-from tests.sims.slack.bolt_app import MODES, Connect, connector, create_app, delivered
+from tests.sims.slack.bolt_app import MODES, Connect, connector, create_app, wait_until_delivered
 from tests.sims.slack.local import LocalSlack
 
 BUTTON = {
@@ -114,7 +114,7 @@ async def test_interactions_are_not_delivered_twice(sim: LocalSlack, connect: Co
     await connect(create_app(sim))
     result = await sim.slash(ALICE, GENERAL, "/unknown")
     assert not result["acked"]
-    assert [d["kind"] for d in await delivered(sim)].count("slash_commands") == 1
+    assert [d["kind"] for d in await wait_until_delivered(sim)].count("slash_commands") == 1
 
 
 async def test_a_response_url_accepts_five_responses(sim: LocalSlack) -> None:

@@ -130,7 +130,7 @@ async def test_users_info_and_conversations_info(sim: LocalSlack) -> None:
 
 
 # ── rate limits ───────────────────────────────────────────────────────────────────────────────
-async def refused_at(sim: LocalSlack, method: str, **args: str) -> int:
+async def calls_before_429(sim: LocalSlack, method: str, **args: str) -> int:
     """The number of calls before the first 429."""
     for number in range(200):
         answer = await sim.api(method, **args)
@@ -158,14 +158,14 @@ async def test_each_method_has_its_tiers_limit(
     sim: LocalSlack, method: str, args: dict[str, str], calls: int
 ) -> None:
     """Each method is counted separately."""
-    assert await refused_at(sim, method, **args) == calls
+    assert await calls_before_429(sim, method, **args) == calls
     assert (await sim.api("auth.test")).status == 200
     assert (await sim.state())["ratelimited"] == {method: 1}
 
 
 async def test_posting_is_limited_per_channel(sim: LocalSlack) -> None:
     """A burst of three, then one a second; another channel is not affected."""
-    assert await refused_at(sim, "chat.postMessage", channel=GENERAL, text="x") == 3
+    assert await calls_before_429(sim, "chat.postMessage", channel=GENERAL, text="x") == 3
     other = await sim.api("chat.postMessage", channel=PRIVATE, text="x")
     assert other.status == 200
     again = await sim.api("chat.postMessage", channel=GENERAL, text="x")

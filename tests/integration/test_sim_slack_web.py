@@ -36,7 +36,7 @@ async def sim() -> AsyncIterator[LocalSlack]:
         yield running
 
 
-async def posted(sim: LocalSlack, **args: Any) -> str:
+async def post(sim: LocalSlack, **args: Any) -> str:
     """Post a message as the bot; returns its ts."""
     answer = await sim.api("chat.postMessage", **{"channel": GENERAL, "text": "hi"} | args)
     assert answer.error == ""
@@ -136,7 +136,7 @@ async def test_a_reply_to_a_deleted_message_lands_in_the_channel(sim: LocalSlack
 async def test_a_reply_to_a_tombstone_lands_in_the_channel_too(sim: LocalSlack) -> None:
     """A deleted root with replies is still deleted."""
     question = await sim.say(ALICE, GENERAL, "question")
-    await posted(sim, thread_ts=question)
+    await post(sim, thread_ts=question)
     await sim.delete(GENERAL, question)
     stray = await sim.api("chat.postMessage", channel=GENERAL, text="stray", thread_ts=question)
     assert "thread_ts" not in stray.body["message"]
@@ -145,7 +145,7 @@ async def test_a_reply_to_a_tombstone_lands_in_the_channel_too(sim: LocalSlack) 
 async def test_thread_ts_must_be_a_root(sim: LocalSlack) -> None:
     """A reply's ts and a malformed ts are refused."""
     question = await sim.say(ALICE, GENERAL, "question")
-    reply = await posted(sim, thread_ts=question)
+    reply = await post(sim, thread_ts=question)
     nested = await sim.api("chat.postMessage", channel=GENERAL, text="x", thread_ts=reply)
     assert nested.error == "cannot_reply_to_message"
     odd = await sim.api("chat.postMessage", channel=GENERAL, text="x", thread_ts="yesterday")
@@ -155,9 +155,9 @@ async def test_thread_ts_must_be_a_root(sim: LocalSlack) -> None:
 async def test_previews_show_unless_both_kinds_are_off(sim: LocalSlack) -> None:
     """unfurl_links and unfurl_media of the post also apply to later edits."""
     text = "see https://example.com/a."
-    shown = await posted(sim, text=text)
-    half = await posted(sim, text=text, unfurl_links=False)
-    none = await posted(sim, text=text, unfurl_links=False, unfurl_media=False)
+    shown = await post(sim, text=text)
+    half = await post(sim, text=text, unfurl_links=False)
+    none = await post(sim, text=text, unfurl_links=False, unfurl_media=False)
     await sim.api("chat.update", channel=GENERAL, ts=none, text=text + " again")
     previews = {m["ts"]: m["previews"] for m in await sim.channel(GENERAL)}
     assert previews == {shown: ["https://example.com/a"], half: ["https://example.com/a"], none: []}
@@ -194,7 +194,7 @@ async def test_block_kit_limits_are_exact(sim: LocalSlack, blocks: Any, error: s
 
 async def test_markdown_text_may_have_12000_characters(sim: LocalSlack) -> None:
     """One more is too long."""
-    await posted(sim, text=None, markdown_text="x" * 12_000)
+    await post(sim, text=None, markdown_text="x" * 12_000)
     long = await sim.api("chat.postMessage", channel=GENERAL, markdown_text="x" * 12_001)
     assert long.error == "msg_too_long"
 
@@ -202,7 +202,7 @@ async def test_markdown_text_may_have_12000_characters(sim: LocalSlack) -> None:
 # ── chat.update and chat.delete ───────────────────────────────────────────────────────────────
 async def test_an_update_may_have_4000_characters(sim: LocalSlack) -> None:
     """Longer text gets `msg_too_long` and changes nothing."""
-    ts = await posted(sim)
+    ts = await post(sim)
     assert (await sim.api("chat.update", channel=GENERAL, ts=ts, text="x" * 4_000)).error == ""
     long = await sim.api("chat.update", channel=GENERAL, ts=ts, text="x" * 4_001)
     assert long.error == "msg_too_long"
@@ -211,7 +211,7 @@ async def test_an_update_may_have_4000_characters(sim: LocalSlack) -> None:
 
 async def test_an_update_refuses_unfurl_arguments(sim: LocalSlack) -> None:
     """Previews are decided when posting."""
-    ts = await posted(sim)
+    ts = await post(sim)
     answer = await sim.api("chat.update", channel=GENERAL, ts=ts, text="x", unfurl_links=False)
     assert answer.error == "invalid_arguments"
 
@@ -232,7 +232,7 @@ async def test_only_the_bots_messages_can_be_changed(sim: LocalSlack) -> None:
 async def test_an_update_keeps_fields_that_are_not_given(sim: LocalSlack) -> None:
     """Metadata and blocks stay; an empty list removes the blocks."""
     metadata = {"event_type": "page", "event_payload": {"turn": 7}}
-    ts = await posted(sim, blocks=[section(5)], metadata=metadata)
+    ts = await post(sim, blocks=[section(5)], metadata=metadata)
     await sim.api("chat.update", channel=GENERAL, ts=ts, text="fallback only")
     message = (await sim.channel(GENERAL))[0]
     assert message["metadata"] == metadata
@@ -243,7 +243,7 @@ async def test_an_update_keeps_fields_that_are_not_given(sim: LocalSlack) -> Non
 
 async def test_every_version_is_recorded(sim: LocalSlack) -> None:
     """With its time, its text and whom it notifies."""
-    ts = await posted(sim, text="one")
+    ts = await post(sim, text="one")
     await sim.api("chat.update", channel=GENERAL, ts=ts, text="two <!here>")
     await sim.api("chat.delete", channel=GENERAL, ts=ts)
     deleted = (await sim.state())["deleted"][0]
@@ -280,7 +280,7 @@ async def test_every_version_is_recorded(sim: LocalSlack) -> None:
 )
 async def test_pings_are_detected(sim: LocalSlack, args: dict[str, Any], pings: list[str]) -> None:
     """In text, blocks and attachments, but in plain text only with link_names."""
-    await posted(sim, **args)
+    await post(sim, **args)
     found = (await sim.channel(GENERAL))[0]["pings"]
     assert [ping for ping in found if not ping.startswith("subteam")] == pings
 
@@ -329,7 +329,7 @@ async def test_a_user_id_stands_for_the_direct_message(sim: LocalSlack) -> None:
 
 async def test_repeated_reactions_are_refused(sim: LocalSlack) -> None:
     """With already_reacted, and no_reaction when removing."""
-    args = {"channel": GENERAL, "timestamp": await posted(sim), "name": "eyes"}
+    args = {"channel": GENERAL, "timestamp": await post(sim), "name": "eyes"}
     assert (await sim.api("reactions.add", **args)).error == ""
     assert (await sim.api("reactions.add", **args)).error == "already_reacted"
     assert (await sim.api("reactions.remove", **args)).error == ""
@@ -354,7 +354,7 @@ async def test_files_are_uploaded_in_three_steps(sim: LocalSlack) -> None:
 async def test_a_file_is_completed_once_and_appears_later(sim: LocalSlack) -> None:
     """The response has no ts; the message appears in the thread, without metadata."""
     client = AsyncWebClient(BOT_TOKEN, base_url=sim.api_url)
-    root = await posted(sim)
+    root = await post(sim)
     sim.server.slack.uploads.seconds = 0.05
     granted = await client.files_getUploadURLExternal(filename="a.py", length=3)
     file = {"id": granted["file_id"], "title": "a.py"}

@@ -36,7 +36,7 @@ async def slack(sim: SlackSim) -> AsyncIterator[SlackAdapter]:
         yield adapter
 
 
-async def asked(sim: SlackSim) -> str:
+async def ask(sim: SlackSim) -> str:
     return await sim.say(ids.ALICE, CHANNEL, "a question", mention=True)
 
 
@@ -74,7 +74,7 @@ def records(shown: Shown, *, lost: Sequence[int] = ()) -> list[PageRecord]:
     ]
 
 
-async def count(sim: SlackSim, method: str) -> int:
+async def request_count(sim: SlackSim, method: str) -> int:
     return len(await sim.requests(method))
 
 
@@ -83,7 +83,7 @@ async def test_long_code_becomes_a_file_between_the_pages_around_it(
 ) -> None:
     """Slack shows the file with a delay, and only then the next page is posted."""
     await sim.uploads(seconds=0.3)
-    root = await asked(sim)
+    root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     shown = await show(surface, Shown(), frame(surface, REPLY[:20_000], final=False))
     assert len(shown.pages) > 1
@@ -116,7 +116,7 @@ async def test_a_file_with_the_right_content_is_kept(
     sim: SlackSim, slack: SlackAdapter, lost: tuple[int, ...]
 ) -> None:
     """Even if the ledger does not know its message: its name identifies page and content."""
-    root = await asked(sim)
+    root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     shown = await show(surface, Shown(), frame(surface))
     again = slack.surface(claim(CHANNEL, root))
@@ -124,14 +124,14 @@ async def test_a_file_with_the_right_content_is_kept(
     assert [one["ts"] for one in await own_messages(sim, root)] == [
         p.message_id for p in shown.pages
     ]
-    assert await count(sim, "files.completeUploadExternal") == 1
+    assert await request_count(sim, "files.completeUploadExternal") == 1
 
 
 async def test_changed_code_replaces_the_file_and_the_pages_below(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
     """The old file is deleted from the workspace, and the pages below it are posted again."""
-    root = await asked(sim)
+    root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     shown = await show(surface, Shown(), frame(surface))
     again = slack.surface(claim(CHANNEL, root))
@@ -145,7 +145,7 @@ async def test_changed_code_replaces_the_file_and_the_pages_below(
 
 
 async def test_text_replaces_a_file(sim: SlackSim, slack: SlackAdapter) -> None:
-    root = await asked(sim)
+    root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     shown = await show(surface, Shown(), frame(surface))
     again = slack.surface(claim(CHANNEL, root))
@@ -171,20 +171,20 @@ async def share_unconfirmed(
 
 async def test_a_lost_response_causes_no_second_file(sim: SlackSim, slack: SlackAdapter) -> None:
     """The upload is completed once; then the thread is read until the message appears."""
-    root = await asked(sim)
+    root = await ask(sim)
     surface, shown = await share_unconfirmed(sim, slack, root, seconds=0.4)
     found = await surface.recover([PageRecord(1, None)])
     assert 1 not in [page.number for page in found.pages]  # not shown yet
     await show(surface, shown, frame(surface))
     assert await files(sim, root) == [("code.py", CODE.encode())]
-    assert await count(sim, "files.completeUploadExternal") == 1
+    assert await request_count(sim, "files.completeUploadExternal") == 1
 
 
 async def test_a_file_that_appears_after_a_restart_is_not_duplicated(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
     """The process died after Slack accepted the file and before it showed the message."""
-    root = await asked(sim)
+    root = await ask(sim)
     _, shown = await share_unconfirmed(sim, slack, root, seconds=0.6)
     again = slack.surface(claim(CHANNEL, root))
     found = await again.recover([*records(shown), PageRecord(1, None)])
@@ -197,7 +197,7 @@ async def test_a_late_file_with_outdated_content_is_deleted(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
     """Its name has the right page and the wrong digest."""
-    root = await asked(sim)
+    root = await ask(sim)
     _, shown = await share_unconfirmed(sim, slack, root, seconds=0.6)
     again = slack.surface(claim(CHANNEL, root))
     found = await again.recover([*records(shown), PageRecord(1, None)])
@@ -210,7 +210,7 @@ async def test_a_late_file_with_outdated_content_is_deleted(
 @pytest.mark.parametrize("how", ["scope", "forbidden", "upload"])
 async def test_a_refused_file_becomes_text(sim: SlackSim, slack: SlackAdapter, how: str) -> None:
     """The reply continues, and the channel gets no files for some minutes."""
-    root = await asked(sim)
+    root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     document = Document(surface.renderer, surface.files)
     document.write(REPLY)
@@ -236,7 +236,7 @@ async def test_no_file_is_left_when_the_thread_is_deleted(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
     """Whether the question is deleted before the upload or during it."""
-    root = await asked(sim)
+    root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     wanted = frame(surface)
     shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
@@ -244,7 +244,7 @@ async def test_no_file_is_left_when_the_thread_is_deleted(
     await sim.delete(CHANNEL, root)
     with pytest.raises(Gone):
         await surface.perform(surface.plan(shown, wanted), shown)
-    assert await count(sim, "files.getUploadURLExternal") == 0
+    assert await request_count(sim, "files.getUploadURLExternal") == 0
 
 
 def test_upload_names_identify_turn_page_and_content() -> None:

@@ -103,10 +103,10 @@ async def test_an_address_that_does_not_answer_is_replaced(sim: SlackSim) -> Non
     adapter = socket_adapter(sim, clock=clock, request_seconds=0.3)
     async with running(sim, inbox, adapter=adapter, waits=False):
 
-        async def tried() -> bool:
+        async def enough_attempts() -> bool:
             return bool(await sim.requests("/link/"))
 
-        await sim.until(tried)
+        await sim.until(enough_attempts)
         assert not adapter.health().ok
         await sim.links(stalls=False)
         await until(lambda: inbox.connections, seconds=20)
@@ -123,11 +123,11 @@ async def test_a_refused_app_token_is_retried_once_a_minute(sim: SlackSim) -> No
         await sim.drop()
         await until(lambda: not adapter.health().ok, seconds=20)
 
-        async def told() -> bool:
+        async def is_shown() -> bool:
             clock.jump(1.0)
             return "SLACK_APP_TOKEN" in adapter.health().details.get("trouble", "")
 
-        await sim.until(told)
+        await sim.until(is_shown)
         assert len(await sim.requests("connections.open")) - asked <= 4
         await sim.call("clear")
         clock.jump(61.0)

@@ -120,9 +120,9 @@ async def test_a_backfill_reads_everything_shown_and_skips_only_malformed_parts(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
     """One message has an invalid `latest_reply`, another an invalid table."""
-    begun = int(SystemClock().time() * 1_000_000)
+    start = int(SystemClock().time() * 1_000_000)
     for place in ("", ids.GENERAL, ids.DM_ALICE):
-        inbox.marks[(ids.TEAM, place)] = Watermark("slack", ids.TEAM, place, begun)
+        inbox.marks[(ids.TEAM, place)] = Watermark("slack", ids.TEAM, place, start)
     first = await sim.say(ids.ALICE, ids.DM_ALICE, "", attachments=TABLE)
     await sim.say(ids.ALICE, ids.DM_ALICE, "and this", blocks=[{"type": "table", "rows": {"x": 1}}])
     odd = {"messages.*.latest_reply": {"ts": 1}, "response_metadata": "none"}

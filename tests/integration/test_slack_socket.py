@@ -23,7 +23,7 @@ async def sim() -> AsyncIterator[SlackSim]:
         yield sim
 
 
-async def acked(sim: SlackSim, ts: str) -> list[dict[str, Any]]:
+async def acknowledged_deliveries(sim: SlackSim, ts: str) -> list[dict[str, Any]]:
     """All deliveries of a message, once each was acknowledged or has failed."""
 
     async def delivered() -> Any:
@@ -46,7 +46,10 @@ async def test_a_mention_is_one_question_despite_two_events(sim: SlackSim) -> No
         assert incoming.text == "what is 2 & 2?"
         assert incoming.author.name == "alice"
         assert incoming.visibility is Visibility.PUBLIC
-        assert {one["event"] for one in await acked(sim, ts)} == {"app_mention", "message"}
+        assert {one["event"] for one in await acknowledged_deliveries(sim, ts)} == {
+            "app_mention",
+            "message",
+        }
 
 
 async def test_app_mention_alone_looks_up_whether_its_channel_is_public(sim: SlackSim) -> None:
@@ -72,7 +75,7 @@ async def test_thread_replies_are_follow_ups_and_other_channel_messages_are_igno
         reply = await sim.say(ids.BOB, ids.GENERAL, "and why?", thread_ts=root)
         aside = await sim.say(ids.BOB, ids.GENERAL, "@alice look", thread_ts=root)
         await until(lambda: len(inbox.received) == 3)
-        assert (await acked(sim, talk))[0]["acked"]
+        assert (await acknowledged_deliveries(sim, talk))[0]["acked"]
     found = {one.message_id: one for one in inbox.received}
     assert set(found) == {root, reply, aside}
     assert found[reply].address is Address.FOLLOW_UP
@@ -95,7 +98,7 @@ async def test_messages_of_bots_are_no_questions(sim: SlackSim) -> None:
     inbox = FakeInbox()
     async with running(sim, inbox):
         theirs = await sim.say(ids.OTHER_BOT_USER, ids.GENERAL, "hello", mention=True)
-        assert all(one["acked"] for one in await acked(sim, theirs))
+        assert all(one["acked"] for one in await acknowledged_deliveries(sim, theirs))
     assert inbox.received == []
 
 
@@ -121,10 +124,10 @@ async def test_an_event_that_could_not_be_stored_is_redelivered(sim: SlackSim) -
         ts = await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
         await until(lambda: inbox.received)
 
-        async def taken() -> Any:
+        async def is_received() -> Any:
             return [one for one in await sim.deliveries() if one["ts"] == ts and one["acked"]]
 
-        first = (await sim.until(taken))[0]
+        first = (await sim.until(is_received))[0]
     assert first["attempt"] >= 1
     assert len(inbox.receipts) >= 1
     assert (await sim.state())["lost"] == []
@@ -140,9 +143,9 @@ async def test_the_author_of_a_message_that_could_not_be_stored_gets_one_notice(
     async with running(sim, inbox):
         await sim.say(ids.ALICE, where, "hello", mention=where == ids.GENERAL)
         await until(lambda: inbox.received)
-        [told] = await sim.until(sim.ephemeral)
-        assert "cannot save messages right now" in told["shown"]
-        assert (told["channel"], told["ephemeral_to"]) == (where, ids.ALICE)
+        [notice] = await sim.until(sim.ephemeral)
+        assert "cannot save messages right now" in notice["shown"]
+        assert (notice["channel"], notice["ephemeral_to"]) == (where, ids.ALICE)
         assert len(inbox.apologies) >= 2
     assert len(await sim.ephemeral()) == 1
 
@@ -155,7 +158,7 @@ async def test_the_acknowledgement_waits_for_the_inbox(sim: SlackSim) -> None:
         await asyncio.sleep(0.2)
         assert not any(one["acked"] for one in await sim.deliveries() if one["ts"] == ts)
         stored.set()
-        assert all(one["acked"] for one in await acked(sim, ts))
+        assert all(one["acked"] for one in await acknowledged_deliveries(sim, ts))
 
 
 async def test_a_redelivered_event_is_known(sim: SlackSim) -> None:
@@ -193,10 +196,10 @@ async def test_every_event_is_acknowledged(sim: SlackSim) -> None:
         await sim.remove_from_channel(ids.RANDOM)
         await sim.archive(ids.PRIVATE)
 
-        async def quiet() -> bool:
+        async def nothing_pending() -> bool:
             return (await sim.state())["pending"] == 0
 
-        await sim.until(quiet)
+        await sim.until(nothing_pending)
     assert all(one["acked"] and one["attempt"] == 0 for one in await sim.deliveries())
 
 
@@ -336,6 +339,6 @@ async def test_slow_name_lookups_do_not_delay_an_event(sim: SlackSim) -> None:
     async with running(sim, inbox):
         ts = await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
         await until(lambda: inbox.received)
-        (delivery,) = await acked(sim, ts)
+        (delivery,) = await acknowledged_deliveries(sim, ts)
     assert delivery["acked"] - delivery["sent"] < 1.5
     assert inbox.received[0].author.name == ids.ALICE

@@ -48,13 +48,13 @@ async def processing(sim: SlackSim) -> list[str]:
 
 
 async def until_processing(sim: SlackSim, *threads: str) -> None:
-    async def so() -> bool:
+    async def matches() -> bool:
         return await processing(sim) == list(threads)
 
-    await sim.until(so)
+    await sim.until(matches)
 
 
-def talked(thread: str, at: float) -> Conversation:
+def conversation_at(thread: str, at: float) -> Conversation:
     """A conversation in which people talked last at `at`, in Unix seconds."""
     return Conversation(1, key(CHANNEL, thread), "q", None, 1, at, at)
 
@@ -119,7 +119,7 @@ async def test_a_start_clears_the_status_of_a_finished_turn(
         surface = slack.surface(claim(CHANNEL, left))
         await surface.open()
         await until_processing(sim, left)
-    inbox.talked_in = [talked(left, clock.time())]
+    inbox.active_conversations = [conversation_at(left, clock.time())]
     async with running(sim, inbox, clock=clock):
         await until_processing(sim)
 
@@ -133,8 +133,8 @@ async def test_a_start_sweeps_all_threads_of_the_last_day(sim: SlackSim, clock: 
         await slack.surface(claim(CHANNEL, left)).open()
         await until_processing(sim, left)
     now = clock.time()
-    later = [talked(f"{now - number:.6f}", now - number) for number in range(100)]
-    inbox.talked_in = [*later, talked(left, now - 6 * 3_600)]
+    later = [conversation_at(f"{now - number:.6f}", now - number) for number in range(100)]
+    inbox.active_conversations = [*later, conversation_at(left, now - 6 * 3_600)]
     async with running(sim, inbox, clock=clock):
 
         async def cleared() -> bool:

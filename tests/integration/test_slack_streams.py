@@ -64,7 +64,7 @@ class Reply:
     async def messages(self) -> list[dict[str, Any]]:
         return (await self.sim.thread(self.channel, self.ts))[1:]
 
-    async def hows(self) -> list[str]:
+    async def version_kinds(self) -> list[str]:
         (message,) = await self.messages()
         return [version["how"] for version in message["versions"]]
 
@@ -99,8 +99,8 @@ async def test_a_reply_streams_and_its_close_sets_buttons_identity_and_status(
     assert message["shown"].startswith("# Hello\n\nThis is **bold text** and the end")
     assert message["metadata"] == identity(7, 0)
     assert message["blocks"][0]["elements"][0]["action_id"] == "threadline_retry"
-    hows = await reply.hows()
-    assert hows == ["start", *["append"] * (len(hows) - 2), "stop"]
+    version_kinds = await reply.version_kinds()
+    assert version_kinds == ["start", *["append"] * (len(version_kinds) - 2), "stop"]
     (session,) = (await sim.state())["sessions"]
     assert session["status"] == "active"
     await reply.surface.close()
@@ -190,7 +190,7 @@ async def test_a_final_text_that_differs_from_the_stream_replaces_it(
     await reply.finish("Something else.")
     (message,) = await reply.messages()
     assert message["shown"] == "Something else."
-    assert (await reply.hows())[-2:] == ["stop", "update"]
+    assert (await reply.version_kinds())[-2:] == ["stop", "update"]
 
 
 async def test_after_a_crash_a_recorded_open_stream_is_closed_and_edited(
@@ -234,10 +234,10 @@ async def test_a_stream_that_ended_after_a_crash_is_found_again(
     await reply.write("Half an answer ")
     again = Reply(sim, slack.surface(claim(ids.GENERAL, reply.ts)), ids.GENERAL, reply.ts)
 
-    async def over() -> bool:
+    async def ended() -> bool:
         return not (await sim.state())["streaming"]
 
-    await sim.until(over)
+    await sim.until(ended)
     again.shown = await again.surface.recover([PageRecord(0, None)])
     await again.write("A whole answer")
     await again.finish()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from adapters.slack import events, payloads
 from adapters.slack.adapter import SlackAdapter
+from adapters.slack.events import Identity
+from adapters.slack.payloads import Payload
 from bot.common.clock import SystemClock
 from bot.domain.conversations import Author, Conversation, ConversationKey
 from bot.domain.errors import StoreUnavailable
@@ -33,11 +36,11 @@ class FakeInbox:
     missed_error: Exception | None = None
     read: list[list[Incoming]] = field(default_factory=list)  # the arguments of `missed`
     marks: dict[tuple[str, str], Watermark] = field(default_factory=dict)
-    talked_in: list[Conversation] = field(default_factory=list)
-    asked_last: list[Asked] = field(default_factory=list)
+    active_conversations: list[Conversation] = field(default_factory=list)
+    latest_questions: list[Asked] = field(default_factory=list)
     edits: list[tuple[Incoming, float]] = field(default_factory=list)
     deletions: list[str] = field(default_factory=list)
-    places_gone: list[ConversationKey] = field(default_factory=list)
+    lost_places: list[ConversationKey] = field(default_factory=list)
     apologies: list[Incoming] = field(
         default_factory=list
     )  # requested apologies; only the first is due
@@ -51,7 +54,7 @@ class FakeInbox:
         waiting = self.before_receive(incoming)
         if waiting is not None:
             await waiting
-        self._fail()
+        self._raise_if_failing()
         known = incoming.source in self.sources
         self.receipts.append(Receipt.KNOWN if known else Receipt.QUESTION)
         if not known:
@@ -91,26 +94,26 @@ class FakeInbox:
             self.marks[place] = replace(mark, position=at)
 
     async def active(self, platform: str) -> Sequence[Conversation]:
-        return self.talked_in
+        return self.active_conversations
 
     async def last_questions(self, platform: str) -> Sequence[Asked]:
-        return self.asked_last
+        return self.latest_questions
 
     async def edited(self, incoming: Incoming, edited_at: float) -> None:
-        self._fail()
+        self._raise_if_failing()
         self.edits.append((incoming, edited_at))
 
     async def replaced(self, source: str) -> None:
         raise AssertionError("nothing is replaced on Slack")
 
     async def deleted(self, source: str) -> None:
-        self._fail()
+        self._raise_if_failing()
         self.deletions.append(source)
 
     async def gone(self, place: ConversationKey) -> None:
-        self.places_gone.append(place)
+        self.lost_places.append(place)
 
-    def _fail(self) -> None:
+    def _raise_if_failing(self) -> None:
         if self.failures:
             self.failures -= 1
             raise StoreUnavailable("the disk is full")
@@ -160,6 +163,20 @@ async def until(
                 task.result()
             await asyncio.sleep(0.01)
     return result
+
+
+def read_event(
+    body: Payload, me: Identity, names: Mapping[str, str], kind: str = ""
+) -> Incoming | None:
+    """An event as a message to the bot, without a workspace; `kind` is the channel's."""
+    event = payloads.mapping(body, "event")
+    if not events.is_from_person(event, me):
+        return None
+    kind = events.channel_kind(event) or kind
+    address = events.address_of(event, kind, me)
+    if address is None:
+        return None
+    return events.message(event, me, names, events.workspace_of(body, me.team), kind, address)
 
 
 def key(channel: str, thread: str) -> ConversationKey:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from adapters.slack import block_kit, content, events
+from adapters.slack import block_kit, content
 from adapters.slack.events import Identity
 from bot.domain.excerpts import EXCERPT_CHARACTERS, EXCERPTS_CHARACTERS
 from bot.domain.inbox import Address
+from tests.support.slack_kit import read_event
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
 SHOWN: dict[str, Any] = json.loads((FIXTURES / "shown.json").read_text())
@@ -75,16 +76,16 @@ def event(name: str, **more: Any) -> dict[str, Any]:
 
 def test_a_mention_in_a_forwarded_message_does_not_address_the_bot() -> None:
     """Only the author's own text counts; in a thread, a forwarded message is a follow-up."""
-    top = events.read({"event": event("forward_alone")}, ME, NAMES)
+    top = read_event({"event": event("forward_alone")}, ME, NAMES)
     assert top is None
-    reply = events.read({"event": event("forward_alone", thread_ts="1.000001")}, ME, NAMES)
+    reply = read_event({"event": event("forward_alone", thread_ts="1.000001")}, ME, NAMES)
     assert reply is not None
     assert reply.address is Address.FOLLOW_UP
-    asked = events.read({"event": event("forward_with_question")}, ME, NAMES)
+    asked = read_event({"event": event("forward_with_question")}, ME, NAMES)
     assert asked is not None
     assert asked.address is Address.MENTION
     typed = event("forward_alone", text="", blocks=SHOWN["pasted_table"]["message"]["blocks"])
-    mention = events.read({"event": typed}, ME, NAMES)
+    mention = read_event({"event": typed}, ME, NAMES)
     assert mention is not None
     assert mention.address is Address.MENTION
 

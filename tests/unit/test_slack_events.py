@@ -14,6 +14,7 @@ from adapters.slack import events, text
 from adapters.slack.events import Identity
 from bot.domain.conversations import ConversationKey, Visibility
 from bot.domain.inbox import Address, Incoming
+from tests.support.slack_kit import read_event
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
 MESSAGES: dict[str, Any] = json.loads((FIXTURES / "messages.json").read_text())
@@ -24,11 +25,11 @@ NAMES = {"U0ALICE001": "Alice Ash", "U0BOB00001": "Bob"}
 ROOT = "1763630000.123459"
 
 
-def read(name: str, kind: str | None = None) -> Incoming | None:
-    return events.read(MESSAGES[name], ME, NAMES, kind)
+def read(name: str, kind: str = "") -> Incoming | None:
+    return read_event(MESSAGES[name], ME, NAMES, kind)
 
 
-def must_read(name: str, kind: str | None = None) -> Incoming:
+def must_read(name: str, kind: str = "") -> Incoming:
     incoming = read(name, kind)
     assert incoming is not None
     return incoming
@@ -87,13 +88,13 @@ def test_channel_messages_without_a_mention_are_ignored() -> None:
 
 @pytest.mark.parametrize("name", sorted(NO_MESSAGES))
 def test_events_that_no_person_wrote_are_ignored(name: str) -> None:
-    assert events.read(NO_MESSAGES[name], ME, NAMES) is None
+    assert read_event(NO_MESSAGES[name], ME, NAMES) is None
 
 
 def test_a_mention_inside_a_thread_is_in_an_old_thread() -> None:
     body = MESSAGES["thread_reply"]
     event = body["event"] | {"text": "<@U0BOT00001> help"}
-    incoming = events.read(body | {"event": event}, ME, NAMES)
+    incoming = read_event(body | {"event": event}, ME, NAMES)
     assert incoming is not None
     assert incoming.in_old_thread
 

@@ -20,7 +20,7 @@ from adapters.slack.api import new_session
 from adapters.slack.backfill import LAG
 from adapters.slack.backfill_plan import goes_on, places, to_read
 from adapters.slack.blocks import MessageBuilder
-from adapters.slack.create_app import create_app
+from adapters.slack.bolt import create_app
 from adapters.slack.envelopes import dispatch, sanitize
 from adapters.slack.events import Identity
 from adapters.slack.interactions import InteractionHandler
@@ -32,7 +32,7 @@ from bot.common.clock import SystemClock
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone
 from tests.support.mutations import Mutation, mutations
-from tests.support.slack_kit import FakeInbox
+from tests.support.slack_kit import FakeInbox, read_event
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
 FILES = ("messages", "no_messages", "other_events", "interactions")
@@ -137,7 +137,7 @@ async def deliver_all_mutations(slack: Slack) -> None:
     for name, mutation in all_mutations():
         context = (name, mutation.path, mutation.how)
         assert await slack.deliver_mutation(mutation) == 200, context
-        others = [key for key in slack.inbox.places_gone if key != channel]
+        others = [key for key in slack.inbox.lost_places if key != channel]
         assert not others or "revoked" in name or "uninstalled" in name, context
         if others:
             assert slack.problem.text
@@ -226,7 +226,7 @@ def test_mutated_content_never_hides_the_question() -> None:
                 continue
             message = base["event"] | {"text": "and this?"} | mutation.payload
             message |= {"text": "and this?"}
-            incoming = events.read({**base, "event": message}, ME, {})
+            incoming = read_event({**base, "event": message}, ME, {})
             assert incoming is not None, (name, mutation.path, mutation.how)
             assert incoming.text.startswith("and this?"), (name, mutation.path, mutation.how)
             tried += 1
@@ -247,7 +247,7 @@ def test_a_malformed_message_in_a_page_of_history_affects_no_other() -> None:
             assert found[-1] == second, (mutation.path, mutation.how)
         for message in found:
             event = {**message, "type": "message", "channel": CHANNEL, "channel_type": "im"}
-            events.read({"event": event}, ME, {})
+            read_event({"event": event}, ME, {})
         to_read(found, 0, [5])
         if found:
             goes_on(found, 0, [5])

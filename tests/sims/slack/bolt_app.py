@@ -107,7 +107,7 @@ def create_app(sim: SlackSim, **changes: Any) -> AsyncApp:
     return app
 
 
-async def delivered(sim: SlackSim) -> list[Json]:
+async def wait_until_delivered(sim: SlackSim) -> list[Json]:
     """All deliveries, once none is pending."""
 
     async def done() -> bool:

@@ -97,7 +97,7 @@ class Throttle:
 
 
 @dataclass(slots=True)
-class Limits:
+class RateLimits:
     """All rate limits of one app in one workspace; `rejections` counts the 429s by method."""
 
     enabled: bool = True

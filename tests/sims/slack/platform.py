@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tests.sims.slack.delivery import Delivery
 from tests.sims.slack.events import Events
-from tests.sims.slack.limits import Limits
+from tests.sims.slack.limits import RateLimits
 from tests.sims.slack.sockets import SocketMode
 from tests.sims.slack.values import Channel, Json
 from tests.sims.slack.workspace import Workspace
@@ -58,7 +58,7 @@ class Platform:
         self.delivery = Delivery(self.sockets)
         self.events = Events(self.delivery.event)
         self.workspace = Workspace(self.events.publish)
-        self.limits = Limits()
+        self.limits = RateLimits()
         self.revoked = ""  # the error code once the bot token is revoked
         self.stream_seconds = STREAM_SECONDS
         self.stream_characters = STREAM_CHARACTERS
