@@ -17,7 +17,7 @@ import structlog
 from adapters.slack.api import WebApi
 from bot.common.retry import Backoff
 from bot.domain.conversations import Conversation
-from bot.domain.errors import PlatformError, Throttled, Unsettled
+from bot.domain.errors import PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Action, Priority, Request, Stake
 from bot.ports.clock import Clock
 from bot.replies.delivery import LANDED
@@ -40,6 +40,7 @@ SHUTDOWN_SECONDS = 2.0
 # after another before they cleared it. One thread is swept every 1.5 s: about 40 of the 49 requests
 # a minute, so that new turns can still show a status. A thread that takes a minute waits no longer.
 SWEPT_AGE, SWEEP_INTERVAL, SWEEP_TIMEOUT = 86_400.0, 1.5, 60.0
+MAX_REFUSALS = 20  # in a row end the sweep: the app is probably no agent
 
 Thread = tuple[str, str]  # a channel, and a root's ts
 Clearing = tuple["Status", "asyncio.Task[None]"]
@@ -90,6 +91,7 @@ class StatusRegistry:
 
     async def _sweep(self, threads: Sequence[Thread]) -> None:
         await self._clock.sleep(LANDED)  # a dead process's last request may still be on its way
+        refusals = 0
         for thread in threads:
             left_over = self.status(thread, left_over=False).assume_session()
             current = self._current(thread)
@@ -97,6 +99,9 @@ class StatusRegistry:
                 current.inherit(left_over)
                 continue
             await asyncio.wait({self.start_clearing(thread, left_over)}, timeout=SWEEP_TIMEOUT)
+            refusals = refusals + 1 if left_over.refused else 0
+            if refusals >= MAX_REFUSALS:
+                return
             await self._clock.sleep(SWEEP_INTERVAL)
 
     def _current(self, thread: Thread) -> Status | None:
@@ -154,6 +159,7 @@ class Status:
         # The methods whose status may be set at the moment.
         self._maybe_set: set[str] = {SESSIONS, THREADS} if left_over else set()
         self._confirmed = False  # Slack acknowledged the status
+        self.refused = False  # Slack refused to clear the status, not because the thread is gone
 
     @property
     def stoppable(self) -> bool:
@@ -265,6 +271,7 @@ class Status:
             return False
         except PlatformError as error:
             log.debug("no status to clear", method=method, error=repr(error))
+            self.refused = isinstance(error, Refused)
         self._maybe_set.discard(method)
         return True
 

@@ -145,7 +145,7 @@ def slack(channels: int, *, streams: bool = True) -> Platform:
         return api.post_scopes(f"C{reply % channels}") if posts else SCOPES[action]
 
     name = "slack" if streams else "slack by edits"
-    return Platform(name, api.limits, kinds.get, scopes, 12_000, streams)
+    return Platform(name, api.limit_for, kinds.get, scopes, 12_000, streams)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from adapters.slack.adapter import SlackAdapter
-from adapters.slack.status import CLEAR_SECONDS, SESSIONS
+from adapters.slack.status import CLEAR_SECONDS, MAX_REFUSALS, SESSIONS
 from bot.domain.conversations import Conversation
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.support.slack_isolation import JumpClock
-from tests.support.slack_kit import FakeInbox, claim, key, running
+from tests.support.slack_kit import FakeInbox, claim, key, running, until
 
 CHANNEL = ids.GENERAL
 
@@ -142,3 +142,26 @@ async def test_a_start_sweeps_all_threads_of_the_last_day(sim: SlackSim, clock: 
             return not await processing(sim)
 
         await sim.until(cleared, 60.0)
+
+
+async def test_the_sweep_ends_if_the_app_is_no_agent(sim: SlackSim, clock: JumpClock) -> None:
+    """Slack then refuses every request."""
+    await sim.limits(enabled=False)
+    await sim.agent(False)
+    inbox, now = FakeInbox(), clock.time()
+    async with running(sim, inbox, clock=clock):
+        await until(lambda: inbox.marks)  # the first start has nothing to sweep
+    inbox.active_conversations = [
+        conversation_at(f"{now - number:.6f}", now - number) for number in range(2 * MAX_REFUSALS)
+    ]
+    async with running(sim, inbox, clock=clock):
+
+        async def enough() -> bool:
+            clock.jump(1.0)
+            return len(await sim.requests(SESSIONS)) >= MAX_REFUSALS
+
+        await sim.until(enough, 60.0)
+        for _ in range(20):
+            clock.jump(1.0)
+            await asyncio.sleep(0.01)
+        assert len(await sim.requests(SESSIONS)) == MAX_REFUSALS
