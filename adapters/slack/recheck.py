@@ -24,7 +24,7 @@ async def report_changes(workspace: Workspace, edits: EditListener, question: As
         event |= {"subtype": DELETED, "deleted_ts": question.message_id}
     else:
         event |= {"subtype": CHANGED, "message": message}
-    await edits.take_in({"event": event})
+    await edits.handle({"event": event})
 
 
 async def _read(workspace: Workspace, question: Asked) -> dict[str, Any] | None:
@@ -45,4 +45,4 @@ async def _read(workspace: Workspace, question: Asked) -> dict[str, Any] | None:
             raise
         return None
     found = payloads.items(answer.data, "messages")
-    return next((dict(m) for m in found if events.ts_of(m) == question.message_id), None)
+    return next((dict(m) for m in found if events.message_ts(m) == question.message_id), None)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from adapters.discord import rest
 from adapters.slack import api
-from adapters.slack.streams import MOST_CHARACTERS
+from adapters.slack.streams import MAX_CHARACTERS
 from adapters.slack.surface import SCOPES
 from bot.domain.errors import Throttled
 from bot.domain.replies import Action, Control, FileRules, Frame, Limit, Request, Shown
@@ -92,7 +92,7 @@ class Surface:
             render=self.renderer.render,
             scopes=self.scopes,
             may_stream=self.streams,
-            most=MOST_CHARACTERS,
+            most=MAX_CHARACTERS,
             overdue=lambda _: False,
         )
 
@@ -145,7 +145,7 @@ def slack(channels: int, *, streams: bool = True) -> Platform:
         return api.post_scopes(f"C{reply % channels}") if posts else SCOPES[action]
 
     name = "slack" if streams else "slack by edits"
-    return Platform(name, api.limits, kinds.get, scopes, 12_000, streams)
+    return Platform(name, api.limit_for, kinds.get, scopes, 12_000, streams)
 
 
 @dataclass(frozen=True)

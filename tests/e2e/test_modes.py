@@ -156,7 +156,7 @@ async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(
 
         async def offered() -> list[dict[str, str]]:
             shown = str(await slack.sim.ephemeral(s.ALICE)) + str(
-                await slack.sim.answers(used["answers"])
+                await slack.sim.responses(used["hook"])
             )
             return [{}] if "about cats" in shown else []
 

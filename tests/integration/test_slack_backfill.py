@@ -64,7 +64,7 @@ async def caught_up(sim: SlackSim, count: int) -> bool:
     return sum(entry["answered"] is not None for entry in found) >= count
 
 
-def talked(channel: str, thread: str) -> Conversation:
+def conversation_at(channel: str, thread: str) -> Conversation:
     key = ConversationKey("slack", ids.TEAM, channel, thread)
     return Conversation(1, key, "", None, 1, time.time(), time.time())
 
@@ -78,7 +78,7 @@ async def test_missed_messages_take_one_read_per_channel_and_thread(
 ) -> None:
     """A mention, its thread, a reply in a known thread, and a direct message."""
     root = next(iter(inbox.sources)).rpartition("/")[2]
-    inbox.talked_in = [talked(ids.GENERAL, root)]
+    inbox.active_conversations = [conversation_at(ids.GENERAL, root)]
     mention = await sim.say(ids.ALICE, ids.GENERAL, "a new question", mention=True)
     await sim.say(ids.BOB, ids.GENERAL, "its thread", thread_ts=mention)
     await sim.say(ids.ALICE, ids.GENERAL, "goes on", thread_ts=root)
@@ -216,7 +216,7 @@ async def test_without_the_scope_to_list_channels_those_with_a_conversation_are_
 ) -> None:
     scopes = [scope for scope in ids.SCOPES if scope != "mpim:read"]
     await sim.scopes(scopes)
-    inbox.talked_in = [talked(ids.GENERAL, "1700000000.000100")]
+    inbox.active_conversations = [conversation_at(ids.GENERAL, "1700000000.000100")]
     await sim.say(ids.ALICE, ids.GENERAL, "still found", mention=True)
     await come_back(sim)
     async with running(sim, inbox):
@@ -286,7 +286,7 @@ async def test_a_start_that_dies_during_the_reads_leaves_the_rest_to_the_next(
     async with running(sim, inbox):
         roots = [await sim.say(ids.ALICE, ids.GENERAL, "root", mention=True) for _ in range(4)]
         await until(lambda: len(inbox.received) == 4)
-    inbox.talked_in = [talked(ids.GENERAL, root) for root in roots]
+    inbox.active_conversations = [conversation_at(ids.GENERAL, root) for root in roots]
     inbox.received.clear()
     await sim.offline()
     for root in roots:
@@ -320,7 +320,7 @@ async def test_the_thread_that_was_read_the_longest_ago_is_read_first(
     async with running(sim, inbox):
         roots = [await sim.say(ids.ALICE, ids.GENERAL, "root", mention=True) for _ in range(3)]
         await until(lambda: len(inbox.received) == 3)
-    inbox.talked_in = [talked(ids.GENERAL, root) for root in roots]
+    inbox.active_conversations = [conversation_at(ids.GENERAL, root) for root in roots]
     await sim.offline()
     said = [position(await sim.say(ids.ALICE, ids.GENERAL, "x", thread_ts=r)) for r in roots]
     await come_back(sim)
@@ -341,7 +341,7 @@ async def test_edits_and_deletions_before_the_first_read_are_found(
     """A message that the read returns shows its edit; only the missing one costs a request."""
     edited = await sim.say(ids.ALICE, ids.GENERAL, "a questoin", mention=True)
     deleted = await sim.say(ids.ALICE, ids.GENERAL, "a secret", mention=True)
-    inbox.asked_last = [
+    inbox.latest_questions = [
         Asked(ConversationKey("slack", ids.TEAM, ids.GENERAL, ts), ids.GENERAL, ts, position(ts))
         for ts in (edited, deleted)
     ]
@@ -375,11 +375,11 @@ async def test_last_questions_are_rechecked_for_edits_and_deletions(
     await sim.delete(ids.GENERAL, fourth)
     await come_back(sim)
     questions = [(root, reply), (third, third), (fourth, fourth), (root, root)]
-    inbox.asked_last = [
+    inbox.latest_questions = [
         Asked(ConversationKey("slack", ids.TEAM, ids.GENERAL, at), ids.GENERAL, ts, position(ts))
         for at, ts in questions
     ]
-    inbox.sources |= {one.source: one.key for one in inbox.asked_last}
+    inbox.sources |= {one.source: one.key for one in inbox.latest_questions}
     async with running(sim, inbox):
         await until(lambda: inbox.edits and len(inbox.deletions) == 2)
     assert [m.text for m, _ in inbox.edits] == ["changed"]

@@ -29,16 +29,16 @@ def acknowledge_first() -> None:
     """Slack gets its acknowledgement before the database has the message."""
     from adapters.slack.listeners import Listeners
 
-    said = Listeners._said
+    on_message = Listeners._on_message
 
     async def at_leisure(self: Any, body: Any) -> None:
         async def later() -> None:
             await asyncio.sleep(0.1)  # by then the acknowledgement has been sent
-            await said(self, body)
+            await on_message(self, body)
 
-        self._aside(later())
+        self._run_in_background(later())
 
-    Listeners._said = at_leisure  # type: ignore[method-assign]
+    Listeners._on_message = at_leisure  # type: ignore[method-assign]
 
 
 def drop_final_edit() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from adapters.discord import text as discord_text
 from adapters.slack import text as slack_text
-from adapters.slack.render import harmless
+from adapters.slack.render import defuse_mentions
 from adapters.web.templates import parse, template_of, write_handlebars, write_tags
 from bot.domain import excerpts
 from bot.domain.conversations import Role
@@ -78,8 +78,8 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "discord: a thread's title": discord_text.title,
     "discord: a quote": excerpts.quote,
     "slack: a message": lambda text: slack_text.for_model(text, {"U2": "Ben"}, "U1"),
-    "slack: whom it names": slack_text.people,
-    "slack: what may not ping": harmless,
+    "slack: whom it names": slack_text.mentioned_users,
+    "slack: what may not ping": defuse_mentions,
     "web: templates written and read": _templates,
     "web: templates": _read_as_template,
     "reasoning, quoted": display.quote_reasoning,

@@ -79,9 +79,9 @@ class DiscordSimulator(Sim):
         except ValueError:
             return text  # the handler refuses it with 50109
 
-    async def _handled(self, request: web.Request, handler: Any) -> web.StreamResponse:
+    async def _run_handler(self, request: web.Request, handler: Any) -> web.StreamResponse:
         if not request.path.startswith(PREFIX):
-            return await super()._handled(request, handler)
+            return await super()._run_handler(request, handler)
         path = request.path.removeprefix(PREFIX)
         verdict = self.limits.check(request.method, path)
         if verdict.banned:

@@ -1,4 +1,4 @@
-"""Runs a real slack-bolt app against the simulated Slack, in Socket Mode and over HTTP."""
+"""Runs a real slack-bolt app against the simulated Slack, over Socket Mode or HTTP."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.sims.slack.client import SlackSim
 from tests.sims.slack.values import Json
 
 Connect = Callable[[AsyncApp], Awaitable[str]]
-PING_SECONDS = 0.2  # of the client, which notices a cut connection by it
+PING_SECONDS = 0.2  # how often the client checks its connection
 
 
 @contextlib.asynccontextmanager
-async def over_socket(sim: SlackSim, app: AsyncApp) -> AsyncIterator[str]:
-    """The app in Socket Mode; gives "", as there is no URL."""
+async def connect_socket(sim: SlackSim, app: AsyncApp) -> AsyncIterator[str]:
+    """Run the app in Socket Mode; yields "", since there is no URL."""
     handler = AsyncSocketModeHandler(app, ids.APP_TOKEN, ping_interval=PING_SECONDS)
     await handler.connect_async()  # type: ignore[no-untyped-call]
     await sim.connected()
@@ -41,8 +41,8 @@ async def over_socket(sim: SlackSim, app: AsyncApp) -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def over_http(sim: SlackSim, app: AsyncApp) -> AsyncIterator[str]:
-    """The app behind a real HTTP server; gives its events URL, verified."""
+async def connect_http(sim: SlackSim, app: AsyncApp) -> AsyncIterator[str]:
+    """Run the app behind a real HTTP server; yields its verified events URL."""
     handler = AsyncSlackRequestHandler(app)
 
     async def events(request: Request) -> Response:
@@ -55,7 +55,7 @@ async def over_http(sim: SlackSim, app: AsyncApp) -> AsyncIterator[str]:
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}/slack/events"
     try:
-        # Asked again, as people do: a busy machine may need longer than the 3 s that Slack waits.
+        # Retried, as people would: a busy machine may need longer than the 3 s that Slack waits.
         await sim.until(lambda: sim.set_http(url))
         yield url
     finally:
@@ -63,12 +63,12 @@ async def over_http(sim: SlackSim, app: AsyncApp) -> AsyncIterator[str]:
         await serving
 
 
-MODES = {"socket": over_socket, "http": over_http}
+MODES = {"socket": connect_socket, "http": connect_http}
 
 
 @contextlib.asynccontextmanager
 async def connector(sim: SlackSim, mode: str) -> AsyncIterator[Connect]:
-    """Gives a function that connects an app in that mode until the end."""
+    """Yields a function that connects an app in `mode` for the duration of the context."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def connected(app: AsyncApp) -> str:
@@ -77,8 +77,8 @@ async def connector(sim: SlackSim, mode: str) -> AsyncIterator[Connect]:
         yield connected
 
 
-async def constant(**_: Any) -> AuthorizeResult:
-    """What an app with one installation knows without asking."""
+async def authorize(**_: Any) -> AuthorizeResult:
+    """The authorization of an app with a single installation."""
     return AuthorizeResult(
         enterprise_id=None,
         team_id=ids.TEAM,
@@ -88,12 +88,12 @@ async def constant(**_: Any) -> AuthorizeResult:
     )
 
 
-def bolt(sim: SlackSim, **changes: Any) -> AsyncApp:
-    """An app as the project builds it."""
+def create_app(sim: SlackSim, **changes: Any) -> AsyncApp:
+    """An app with the project's options."""
     options: dict[str, Any] = {
         "client": AsyncWebClient(base_url=sim.api_url),
         "signing_secret": ids.SIGNING_SECRET,
-        "authorize": constant,
+        "authorize": authorize,
         "process_before_response": True,
         "ignoring_self_events_enabled": False,
         "logger": logging.getLogger("test"),
@@ -102,13 +102,13 @@ def bolt(sim: SlackSim, **changes: Any) -> AsyncApp:
 
     @app.event("message")
     async def ignore() -> None:
-        """A catch-all: an event without a listener comes again."""
+        """Acknowledge other events, which Slack would otherwise redeliver."""
 
     return app
 
 
-async def settled(sim: SlackSim) -> list[Json]:
-    """The deliveries, once nothing is to be delivered any more."""
+async def wait_until_delivered(sim: SlackSim) -> list[Json]:
+    """All deliveries, once none is pending."""
 
     async def done() -> bool:
         return not (await sim.state())["pending"]

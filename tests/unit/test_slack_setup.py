@@ -1,4 +1,4 @@
-"""The app as Slack knows it: manifests, budgets, buttons, failures, and what is remembered."""
+"""Slack's manifests, rate limits, buttons, translated errors and the lookup cache."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ from slack_sdk.errors import SlackApiError
 
 import adapters.slack
 from adapters.slack import manifest, manifest_path, new_app_link
-from adapters.slack.api import limits, post_scopes
-from adapters.slack.blocks import MessageBuilder, chosen
-from adapters.slack.errors import GONE, LONGEST_RETRY_AFTER, NO_RETRY_AFTER, translated
+from adapters.slack.api import limit_for, post_scopes
+from adapters.slack.blocks import MessageBuilder, parse_button_value
+from adapters.slack.errors import DEFAULT_RETRY_AFTER, GONE, MAX_RETRY_AFTER, translate_error
 from adapters.slack.handshake import is_socket_url
 from adapters.slack.http import PATH
-from adapters.slack.interactions import SHORTCUT, SLASHES, button, shortcut, slash
+from adapters.slack.interactions import (
+    SHORTCUT,
+    SLASHES,
+    parse_button,
+    parse_shortcut,
+    parse_slash_command,
+)
 from adapters.slack.listeners import ConnectionProblem, Listeners
-from adapters.slack.lookups import MOST, Lookups
+from adapters.slack.lookup_cache import MAX_VALUES, LookupCache
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.scopes import EVENTS, SCOPES
 from bot.common.clock import SystemClock
@@ -31,15 +37,15 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, Refused, Throttled, Unsettled
 from bot.domain.inbox import Choice, CommandReply
 from bot.domain.replies import Control
-from tests.sims.slack.manifests import mistakes
+from tests.sims.slack.manifests import find_manifest_errors
 
 SOURCE = Path(adapters.slack.__file__).parent
 KEY = ConversationKey("slack", "T1", "C1", "1700000000.000100")
 
-# The scopes of each method that the code calls, from the methods' pages; "" needs none.
+# The scopes of each method that the code calls, from the methods' documentation pages.
 METHOD_SCOPES = {
     "agents.sessions.setStatus": {"chat:write"},
-    "apps.connections.open": set(),  # the app-level token's
+    "apps.connections.open": set(),  # a scope of the app-level token
     "assistant.threads.setStatus": {"assistant:write"},
     "assistant.threads.setSuggestedPrompts": {"assistant:write"},
     "auth.test": set(),
@@ -67,7 +73,7 @@ METHOD_SCOPES = {
     "users.conversations": {"channels:read", "groups:read"},
     "users.info": {"users:read"},
 }
-# What no method of now needs: events, commands, and the files of a later version.
+# Scopes that none of these methods needs: for events, commands and files.
 OTHER_SCOPES = {"app_mentions:read", "commands", "files:read", "files:write"}
 
 
@@ -86,29 +92,28 @@ def listeners() -> Listeners:
     return Listeners(
         workspace=nothing,
         inbox=nothing,
-        keeper=nothing,
-        bodies=nothing,
-        commands=nothing,
+        saver=nothing,
+        builder=nothing,
+        interactions=nothing,
         prefix="",
-        trouble=ConnectionProblem(),
+        problem=ConnectionProblem(),
     )
 
 
 @pytest.mark.parametrize("mode", ["socket", "http"])
-def test_the_manifest_asks_for_what_the_code_uses(mode: str) -> None:
-    """Scopes by the methods that are called, events by those that are listened to."""
+def test_the_manifest_has_the_scopes_and_events_that_the_code_uses(mode: str) -> None:
     wanted = manifest(mode)
     assert methods_in_code() == set(METHOD_SCOPES)
     needed = set().union(*METHOD_SCOPES.values()) | OTHER_SCOPES
     assert set(wanted["oauth_config"]["scopes"]["bot"]) == needed == set(SCOPES)
     events = wanted["settings"]["event_subscriptions"]["bot_events"]
     assert sorted(EVENTS) == events == sorted(set(events))
-    older = {"assistant_thread_started"}  # only apps with the assistant_view of before get it
+    older = {"assistant_thread_started"}  # only apps with the older assistant_view get it
     assert {name.partition(".")[0] for name in events} == set(listeners().events) - older
 
 
 @pytest.mark.parametrize("mode", ["socket", "http"])
-def test_the_manifest_offers_what_the_code_carries_out(mode: str) -> None:
+def test_the_manifest_offers_the_commands_that_the_code_handles(mode: str) -> None:
     features = manifest(mode)["features"]
     assert [one["command"] for one in features["slash_commands"]] == [f"/{n}" for n in SLASHES]
     (offered,) = features["shortcuts"]
@@ -119,7 +124,7 @@ def test_the_manifest_offers_what_the_code_carries_out(mode: str) -> None:
     assert features["agent_view"]["suggested_prompts"] == list(texts.PROMPTS)
 
 
-def test_the_manifests_differ_only_in_how_slack_reaches_the_bot() -> None:
+def test_the_manifests_differ_only_in_urls_and_socket_mode() -> None:
     socket, http = manifest("socket"), manifest("http")
     settings = http["settings"]
     urls = [
@@ -134,14 +139,19 @@ def test_the_manifests_differ_only_in_how_slack_reaches_the_bot() -> None:
 
 
 @pytest.mark.parametrize("mode", ["socket", "http"])
-def test_slack_takes_the_manifest(mode: str) -> None:
-    """Every length and pattern; also with the longest prefix of commands, and a real host."""
-    assert mistakes(json.loads(manifest_path(mode).read_text())) == []
-    assert mistakes(manifest(mode, prefix="threadline-", base_url="https://bot.example.org/")) == []
+def test_the_manifest_satisfies_slacks_limits(mode: str) -> None:
+    """Also with the longest command prefix and a real host."""
+    assert find_manifest_errors(json.loads(manifest_path(mode).read_text())) == []
+    assert (
+        find_manifest_errors(
+            manifest(mode, prefix="threadline-", base_url="https://bot.example.org/")
+        )
+        == []
+    )
 
 
-def test_a_link_creates_the_app() -> None:
-    """Slack reads the manifest from the address; the README's is up to date."""
+def test_the_link_that_creates_the_app_contains_the_manifest() -> None:
+    """The README's link is up to date."""
     link = new_app_link("http", prefix="tl-", base_url="https://bot.example.org")
     address = urlsplit(link)
     assert (address.scheme, address.netloc, address.path) == ("https", "api.slack.com", "/apps")
@@ -155,15 +165,15 @@ def test_a_link_creates_the_app() -> None:
     assert f"[slack-app]: {new_app_link('socket')}\n" in readme
 
 
-def test_budgets_are_within_slacks() -> None:
-    """Tier 2 is 20 a minute, tier 3 is 50, tier 4 is 100; posts go one a second to a channel."""
+def test_rate_limits_stay_below_slacks() -> None:
+    """Tier 2 is 20 a minute, tier 3 is 50, tier 4 is 100; a channel takes one post a second."""
     tiers = {"chat.stopStream": 20, "chat.update": 50, "chat.delete": 50, "users.info": 100}
     tiers |= {"conversations.replies": 50, "assistant.threads.setStatus": 50}
     for scope, most in tiers.items():
-        limit = limits(scope)
+        limit = limit_for(scope)
         assert most * 0.9 < limit.count < most
         assert limit.seconds == 60
-    channel, workspace = (limits(scope) for scope in post_scopes("C1"))
+    channel, workspace = (limit_for(scope) for scope in post_scopes("C1"))
     assert channel.seconds / channel.count > 1
     assert workspace.count < 300
 
@@ -171,25 +181,25 @@ def test_budgets_are_within_slacks() -> None:
 # ── buttons and payloads ──────────────────────────────────────────────────────────────────────
 def test_a_choice_carries_its_conversation_and_argument() -> None:
     choice = Choice("x" * 300, "model", KEY, "openai:a|b")
-    body = MessageBuilder(Mrkdwn()).answer(CommandReply("Which?", (choice,)))
+    body = MessageBuilder(Mrkdwn()).command_reply(CommandReply("Which?", (choice,)))
     section = body["blocks"][1]
     assert len(section["text"]["text"]) <= 75
     assert section["accessory"]["action_id"] == "threadline_model"
-    assert chosen(section["accessory"]["value"]) == (KEY, "openai:a|b")
+    assert parse_button_value(section["accessory"]["value"]) == (KEY, "openai:a|b")
 
 
 @pytest.mark.parametrize("value", ["", "null", "[]", "nonsense", '{"t":4}', '{"k":"a/b"}', '"x"'])
-def test_a_value_that_names_no_conversation_is_none(value: str) -> None:
-    assert chosen(value)[0] is None
+def test_a_button_value_without_a_conversation_has_no_key(value: str) -> None:
+    assert parse_button_value(value)[0] is None
 
 
-def test_an_interim_page_notifies_with_its_beginning_and_a_whole_one_with_all() -> None:
-    bodies, text = MessageBuilder(Mrkdwn()), "word " * 200
-    short = bodies.page(text, complete=False, controls=(), turn=1)["text"]
-    whole = bodies.page(text, complete=True, controls=(), turn=1)["text"]
-    assert len(short) <= 300
-    assert short.endswith("…")
-    assert whole == text.strip()
+def test_the_notification_text_is_short_until_the_page_is_complete() -> None:
+    builder, text = MessageBuilder(Mrkdwn()), "word " * 200
+    interim = builder.page(text, complete=False, controls=(), turn=1)["text"]
+    complete = builder.page(text, complete=True, controls=(), turn=1)["text"]
+    assert len(interim) <= 300
+    assert interim.endswith("…")
+    assert complete == text.strip()
 
 
 @pytest.mark.parametrize("text", ["", " \n"])
@@ -200,13 +210,14 @@ def test_a_page_without_text_is_still_valid(text: str) -> None:
     assert body["blocks"][0]["text"]
 
 
-def test_what_is_not_ours_is_left_alone() -> None:
+def test_other_apps_interactions_are_ignored() -> None:
     user = {"id": "U1", "name": "a"}
-    assert slash({"command": "/resetx", "user_id": "U1", "channel_id": "C1"}, "") is None
-    assert slash({"command": "/reset", "user_id": "U1", "channel_id": "C1"}, "tl-") is None
-    assert shortcut({"type": "message_action", "callback_id": "other", "user": user}) is None
-    assert button({"actions": [{"action_id": "other"}], "user": user}) is None
-    assert button({"actions": [{"action_id": "threadline_stop"}], "user": user}) is None
+    slash = {"user_id": "U1", "channel_id": "C1"}
+    assert parse_slash_command({"command": "/resetx", **slash}, "") is None
+    assert parse_slash_command({"command": "/reset", **slash}, "tl-") is None
+    assert parse_shortcut({"type": "message_action", "callback_id": "other", "user": user}) is None
+    assert parse_button({"actions": [{"action_id": "other"}], "user": user}) is None
+    assert parse_button({"actions": [{"action_id": "threadline_stop"}], "user": user}) is None
 
 
 # ── failures ──────────────────────────────────────────────────────────────────────────────────
@@ -234,8 +245,8 @@ class _Response:
         (_Response(200, "ratelimited"), Throttled),
     ],
 )
-def test_slacks_words_are_translated_once(response: _Response, kind: type[Exception]) -> None:
-    assert isinstance(translated(SlackApiError("", response), ("a",)), kind)
+def test_slacks_error_codes_are_translated(response: _Response, kind: type[Exception]) -> None:
+    assert isinstance(translate_error(SlackApiError("", response), ("a",)), kind)
 
 
 @pytest.mark.parametrize(
@@ -244,28 +255,28 @@ def test_slacks_words_are_translated_once(response: _Response, kind: type[Except
         ("30", 30.0),
         ("0", 1.0),
         ("-7", 1.0),
-        ("soon", NO_RETRY_AFTER),
-        ("nan", NO_RETRY_AFTER),
-        ("", NO_RETRY_AFTER),
-        (None, NO_RETRY_AFTER),
-        ("inf", LONGEST_RETRY_AFTER),
-        ("9" * 400, LONGEST_RETRY_AFTER),
+        ("soon", DEFAULT_RETRY_AFTER),
+        ("nan", DEFAULT_RETRY_AFTER),
+        ("", DEFAULT_RETRY_AFTER),
+        (None, DEFAULT_RETRY_AFTER),
+        ("inf", MAX_RETRY_AFTER),
+        ("9" * 400, MAX_RETRY_AFTER),
     ],
 )
-def test_the_wait_of_a_429(value: str | None, seconds: float) -> None:
+def test_retry_after_is_parsed_within_limits(value: str | None, seconds: float) -> None:
     headers = {} if value is None else {"Retry-After": value}
-    error = translated(SlackApiError("", _Response(429, "ratelimited", headers)), ("a", "b"))
+    error = translate_error(SlackApiError("", _Response(429, "ratelimited", headers)), ("a", "b"))
     assert isinstance(error, Throttled)
     assert (error.retry_after, error.scopes) == (seconds, ("a", "b"))
 
 
-def test_lost_connections_leave_the_outcome_open() -> None:
-    assert isinstance(translated(TimeoutError()), Unsettled)
-    assert isinstance(translated(ConnectionResetError()), Unsettled)
+def test_a_lost_connection_is_unsettled() -> None:
+    assert isinstance(translate_error(TimeoutError()), Unsettled)
+    assert isinstance(translate_error(ConnectionResetError()), Unsettled)
     assert "ratelimited" not in GONE
 
 
-# ── look-ups ──────────────────────────────────────────────────────────────────────────────────
+# ── lookups ───────────────────────────────────────────────────────────────────────────────────
 class _Clock(SystemClock):
     now = 0.0
 
@@ -274,51 +285,51 @@ class _Clock(SystemClock):
 
 
 class _Source:
-    """Gives `name-ID` when `open` is set; fails for the id "bad"."""
+    """Returns `name-ID` once `open` is set; fails for the id "bad"."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.fetched: list[str] = []
         self.open = asyncio.Event()
 
     async def fetch(self, id_: str) -> str:
-        self.asked.append(id_)
+        self.fetched.append(id_)
         await self.open.wait()
         if id_ == "bad":
             raise Gone("user_not_found")
         return f"name-{id_}"
 
 
-async def test_what_comes_late_is_there_the_next_time() -> None:
-    """Nobody waits longer than they said, and nothing is asked for twice meanwhile."""
+async def test_a_value_that_arrives_late_serves_the_next_caller() -> None:
+    """No caller waits longer than it asked to, and each value is fetched once."""
     source = _Source()
-    lookups = Lookups(fetch=source.fetch, clock=_Clock())
-    assert await lookups.get(["a", "b", "a"], 0.01) == {}
-    assert await lookups.get(["a"], 0.01) == {}
-    assert source.asked == ["a", "b"]
+    cache = LookupCache(fetch=source.fetch, clock=_Clock())
+    assert await cache.get(["a", "b", "a"], 0.01) == {}
+    assert await cache.get(["a"], 0.01) == {}
+    assert source.fetched == ["a", "b"]
     source.open.set()
-    assert await lookups.get(["a", "b"], 1.0) == {"a": "name-a", "b": "name-b"}
-    assert source.asked == ["a", "b"]
+    assert await cache.get(["a", "b"], 1.0) == {"a": "name-a", "b": "name-b"}
+    assert source.fetched == ["a", "b"]
 
 
-async def test_names_are_asked_for_again_after_an_hour_and_failures_after_a_minute() -> None:
+async def test_values_are_refreshed_after_an_hour_and_failures_retried_after_a_minute() -> None:
     source, clock = _Source(), _Clock()
     source.open.set()
-    lookups = Lookups(fetch=source.fetch, clock=clock)
-    for now, asked in ((0, 2), (59, 2), (61, 3), (3_500, 4), (3_601, 6)):
+    cache = LookupCache(fetch=source.fetch, clock=clock)
+    for now, fetches in ((0, 2), (59, 2), (61, 3), (3_500, 4), (3_601, 6)):
         clock.now = now
-        assert await lookups.get(["a", "bad"], 1.0) == {"a": "name-a"}
-        assert len(source.asked) == asked
+        assert await cache.get(["a", "bad"], 1.0) == {"a": "name-a"}
+        assert len(source.fetched) == fetches
 
 
-async def test_what_is_remembered_is_bounded() -> None:
+async def test_the_lookup_cache_is_bounded() -> None:
     source = _Source()
-    lookups = Lookups(fetch=source.fetch, clock=_Clock())
-    for number in range(MOST + 10):
-        lookups.learn(str(number), "x")
-    assert len(lookups._known) == MOST
-    assert await lookups.get(["0"], 0.0) == {}
-    await lookups.aclose()
-    assert lookups._under_way == {}
+    cache = LookupCache(fetch=source.fetch, clock=_Clock())
+    for number in range(MAX_VALUES + 10):
+        cache.store(str(number), "x")
+    assert len(cache._values) == MAX_VALUES
+    assert await cache.get(["0"], 0.0) == {}
+    await cache.aclose()
+    assert cache._in_flight == {}
 
 
 @pytest.mark.parametrize(
@@ -333,5 +344,5 @@ async def test_what_is_remembered_is_bounded() -> None:
         ("soon", False),
     ],
 )
-def test_socket_mode_connects_to_addresses_of_web_sockets_only(url: str, usable: bool) -> None:
+def test_only_websocket_addresses_are_accepted_for_socket_mode(url: str, usable: bool) -> None:
     assert is_socket_url(url) is usable

@@ -1,4 +1,4 @@
-"""Edits, deletions and places that go, over Socket Mode: what reaches the core, and what not."""
+"""Edits, deletions and lost channels over Socket Mode: which of them reach the core."""
 
 from __future__ import annotations
 
@@ -50,31 +50,31 @@ async def show(surface: Any, shown: Shown, wanted: Frame) -> Shown:
     return shown
 
 
-async def caught_up(sim: SlackSim, inbox: FakeInbox) -> None:
+async def wait_until_caught_up(sim: SlackSim, inbox: FakeInbox) -> None:
     """Everything that was sent before has been handled."""
 
-    async def quiet() -> bool:
+    async def nothing_pending() -> bool:
         return (await sim.state())["pending"] == 0
 
-    await sim.until(quiet)
+    await sim.until(nothing_pending)
     last = await sim.say(ids.ALICE, ids.GENERAL, "the last", mention=True)
     await until(lambda: source(ids.GENERAL, last) in inbox.sources)
 
 
-async def asked(sim: SlackSim, inbox: FakeInbox, text: str = "frist") -> str:
+async def ask(sim: SlackSim, inbox: FakeInbox, text: str = "frist") -> str:
     ts = await sim.say(ids.ALICE, ids.GENERAL, text, mention=True)
     await until(lambda: source(ids.GENERAL, ts) in inbox.sources)
     return ts
 
 
 # ── edits ─────────────────────────────────────────────────────────────────────────────────────
-async def test_edit_comes_as_the_message_would_with_its_time(
+async def test_an_edit_has_the_new_text_and_its_time(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """A mention that is edited comes as app_mention again too: that one changes nothing."""
-    ts = await asked(sim, inbox)
+    """Slack also sends another app_mention for an edited mention; it has no effect."""
+    ts = await ask(sim, inbox)
     edited = await sim.edit(ids.GENERAL, ts, "first &amp; <b>", mention=True, raw=True)
-    await caught_up(sim, inbox)
+    await wait_until_caught_up(sim, inbox)
     [(after, edited_at)] = inbox.edits
     assert (after.source, after.text) == (source(ids.GENERAL, ts), "first & <b>")
     assert after.address is inbox.received[0].address
@@ -82,10 +82,10 @@ async def test_edit_comes_as_the_message_would_with_its_time(
     assert [message.text for message in inbox.received] == ["frist", "the last"]
 
 
-async def test_edit_in_a_thread_and_in_a_direct_message(
+async def test_edits_in_a_thread_and_in_a_direct_message(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    root = await asked(sim, inbox)
+    root = await ask(sim, inbox)
     follow_up = await sim.say(ids.BOB, ids.GENERAL, "so", thread_ts=root)
     direct = await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
     await sim.edit(ids.GENERAL, follow_up, "so what?")
@@ -98,23 +98,23 @@ async def test_edit_in_a_thread_and_in_a_direct_message(
     }
 
 
-async def test_previews_replies_and_our_own_edits_are_no_edits(
+async def test_previews_replies_and_the_bots_own_edits_are_ignored(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    ts = await asked(sim, inbox)
+    ts = await ask(sim, inbox)
     await sim.unfurl(ids.GENERAL, ts)
     surface = slack.surface(claim(ids.GENERAL, ts))
     shown = await show(surface, Shown(), frame("One"))
     await show(surface, shown, frame("One two", final=True))
     await surface.close()
-    await caught_up(sim, inbox)
+    await wait_until_caught_up(sim, inbox)
     assert inbox.edits == []
 
 
-async def test_mention_that_is_edited_out_is_an_edit_and_strangers_edits_are_none(
+async def test_edits_count_without_the_mention_but_only_in_known_messages(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    ts = await asked(sim, inbox)
+    ts = await ask(sim, inbox)
     stranger = await sim.say(ids.BOB, ids.GENERAL, "lunch?")
     await sim.edit(ids.GENERAL, stranger, "dinner?")
     await sim.edit(ids.GENERAL, ts, "never mind")
@@ -122,33 +122,33 @@ async def test_mention_that_is_edited_out_is_an_edit_and_strangers_edits_are_non
     assert [(edit.text, edit.address.begins) for edit, _ in inbox.edits] == [("never mind", False)]
 
 
-async def test_edits_of_bots_are_none_of_our_business(
+async def test_edits_of_bots_messages_are_ignored(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
     ts = await sim.say(ids.OTHER_BOT_USER, ids.GENERAL, "hello", mention=True)
     await sim.edit(ids.GENERAL, ts, "hello again", mention=True)
-    await caught_up(sim, inbox)
+    await wait_until_caught_up(sim, inbox)
     assert inbox.edits == []
     assert [message.text for message in inbox.received] == ["the last"]
 
 
-async def test_edit_that_could_not_be_kept_comes_again(
+async def test_an_edit_that_could_not_be_stored_is_redelivered(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
     await sim.delivery(retry_scale=0.01)
-    ts = await asked(sim, inbox)
+    ts = await ask(sim, inbox)
     inbox.failures = 1
     await sim.edit(ids.GENERAL, ts, "first")
     await until(lambda: inbox.edits)
 
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
-async def test_deletions_come_with_their_source_whoever_wrote_the_message(
+async def test_deletions_of_questions_and_replies_are_reported(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """A question with replies becomes a tombstone, and is "changed"; the bot's reply is deleted."""
-    root = await asked(sim, inbox)
-    alone = await asked(sim, inbox)
+    """Slack "changes" a question with replies into a tombstone."""
+    root = await ask(sim, inbox)
+    alone = await ask(sim, inbox)
     surface = slack.surface(claim(ids.GENERAL, root))
     shown = await show(surface, Shown(), frame("An answer", final=True))
     await surface.close()
@@ -161,75 +161,75 @@ async def test_deletions_come_with_their_source_whoever_wrote_the_message(
     assert inbox.edits == []
 
 
-async def test_pages_that_we_remove_ourselves_are_no_deletions(
+async def test_pages_that_the_bot_removes_are_not_reported(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    surface = slack.surface(claim(ids.GENERAL, await asked(sim, inbox)))
+    surface = slack.surface(claim(ids.GENERAL, await ask(sim, inbox)))
     shown = await show(surface, Shown(), frame("one", "two", "three", final=True))
     await show(surface, shown, frame("one", final=True))
     await surface.close()
-    await caught_up(sim, inbox)
+    await wait_until_caught_up(sim, inbox)
     assert inbox.deletions == []
 
 
-async def test_reply_whose_root_is_gone_is_taken_out_of_the_channel_again(
+async def test_a_reply_to_a_deleted_root_is_removed_from_the_channel(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """Slack posts it into the channel, and says so only by what is missing from its answer."""
-    ts = await asked(sim, inbox)
+    """Slack posts it into the channel; the only sign is a field missing from the response."""
+    ts = await ask(sim, inbox)
     await sim.delete(ids.GENERAL, ts)
     surface = slack.surface(claim(ids.GENERAL, ts))
     with pytest.raises(Gone):
         await show(surface, Shown(), frame("An answer"))
     await surface.close()
     assert [m for m in await sim.channel(ids.GENERAL) if m.get("bot_id") == ids.BOT] == []
-    await caught_up(sim, inbox)
+    await wait_until_caught_up(sim, inbox)
     assert inbox.deletions == [source(ids.GENERAL, ts)]
 
 
-# ── places ────────────────────────────────────────────────────────────────────────────────────
+# ── channels ──────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("how", ["removed", "archived"])
-async def test_channel_that_cannot_be_written_to_is_gone(
+async def test_a_channel_without_write_access_is_gone(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter, how: str
 ) -> None:
-    surface = slack.surface(claim(ids.GENERAL, await asked(sim, inbox)))
+    surface = slack.surface(claim(ids.GENERAL, await ask(sim, inbox)))
     shown = await show(surface, Shown(), frame("Begun"))
     if how == "removed":
         await sim.remove_from_channel(ids.GENERAL)
     else:
         await sim.archive(ids.GENERAL)
-    await until(lambda: key(ids.GENERAL, "") in inbox.places_gone)
+    await until(lambda: key(ids.GENERAL, "") in inbox.lost_places)
     with pytest.raises(Gone):
         await show(surface, shown, frame("Begun and ended", final=True))
     await surface.close()
 
 
-async def test_somebody_else_who_leaves_ends_nothing(
+async def test_another_member_who_leaves_changes_nothing(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
     await sim.remove_from_channel(ids.GENERAL, ids.BOB)
-    await caught_up(sim, inbox)
-    assert inbox.places_gone == []
+    await wait_until_caught_up(sim, inbox)
+    assert inbox.lost_places == []
 
 
 @pytest.mark.parametrize("uninstall", [False, True])
-async def test_workspace_that_removes_the_app_is_gone(
+async def test_a_workspace_that_removes_the_app_is_gone(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter, uninstall: bool
 ) -> None:
     await sim.revoke(uninstall=uninstall)
-    await until(lambda: inbox.places_gone)
-    assert set(inbox.places_gone) == {key("", "")}
+    await until(lambda: inbox.lost_places)
+    assert set(inbox.lost_places) == {key("", "")}
     assert not slack.health().ok
 
 
 # ── buttons ───────────────────────────────────────────────────────────────────────────────────
-async def test_a_button_says_which_turn_it_means_and_its_success_needs_no_words(
+async def test_a_button_names_its_turn_and_an_empty_reply_shows_nothing(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """Also after a restart: nothing of it is kept in memory."""
+    """Also after a restart: a button has no state in memory."""
     both = (Control.RETRY, Control.CONTINUE)
     async with running(sim, inbox) as slack:
-        ts = await asked(sim, inbox)
+        ts = await ask(sim, inbox)
         surface = slack.surface(claim(ids.GENERAL, ts, turn=42))
         shown = await show(surface, Shown(), frame("Half", final=True, controls=both))
         await surface.close()
@@ -243,10 +243,10 @@ async def test_a_button_says_which_turn_it_means_and_its_success_needs_no_words(
         inbox.answer = CommandReply("Too late.")
         await sim.click(ids.BOB, ids.GENERAL, page, "threadline_retry")
 
-        async def told() -> bool:
+        async def is_shown() -> bool:
             return any("Too late." in m["shown"] for m in await sim.ephemeral(ids.BOB))
 
-        await sim.until(told)
+        await sim.until(is_shown)
         assert len(await sim.ephemeral(ids.BOB)) == 1
     assert [(x.name, x.argument) for x in inbox.commands[:2]] == [
         ("retry", "42"),
@@ -255,10 +255,10 @@ async def test_a_button_says_which_turn_it_means_and_its_success_needs_no_words(
     assert inbox.commands[0].key == key(ids.GENERAL, ts)
 
 
-async def test_retry_edits_the_page_in_place(
+async def test_a_retry_edits_the_page_in_place(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    ts = await asked(sim, inbox)
+    ts = await ask(sim, inbox)
     first = slack.surface(claim(ids.GENERAL, ts))
     shown = await show(first, Shown(), frame("Old", final=True, controls=(Control.RETRY,)))
     await first.close()

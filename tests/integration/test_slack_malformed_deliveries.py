@@ -1,6 +1,6 @@
-"""Changed and broken deliveries through the real Bolt, in one running adapter for each mode.
+"""Malformed deliveries through the real Bolt, with one running adapter per mode.
 
-A share of the changes that tests/unit/test_slack_mutations.py tries without a connection.
+Tries a part of the mutations of tests/unit/test_slack_mutations.py, over a connection.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from adapters.slack.adapter import SlackAdapter
 from bot.common.clock import SystemClock
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
-from tests.sims.slack.delivery import signed
+from tests.sims.slack.delivery import signature_headers
 from tests.support.mutations import mutations
 from tests.support.slack_kit import FakeInbox, running, until
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
-EVERY = 61  # one of so many changes
+EVERY = 61  # every how many mutations one is tried
 EVENTS = ("messages", "no_messages", "other_events")
 
 
@@ -38,7 +38,7 @@ def changed(file: str) -> list[Any]:
 
 
 @contextlib.asynccontextmanager
-async def over_http(sim: SlackSim, inbox: FakeInbox) -> AsyncIterator[tuple[SlackAdapter, str]]:
+async def connect_http(sim: SlackSim, inbox: FakeInbox) -> AsyncIterator[tuple[SlackAdapter, str]]:
     adapter = SlackAdapter(
         bot_token=ids.BOT_TOKEN,
         signing_secret=ids.SIGNING_SECRET,
@@ -64,12 +64,12 @@ async def over_http(sim: SlackSim, inbox: FakeInbox) -> AsyncIterator[tuple[Slac
 
 
 @pytest.mark.parametrize("mode", ["socket", "http"])
-async def test_every_changed_delivery_is_acknowledged_and_the_next_question_answered(
+async def test_mutated_deliveries_are_acknowledged_and_the_next_question_is_received(
     mode: str,
 ) -> None:
     inbox = FakeInbox()
     async with SlackSim() as sim:
-        connect = running(sim, inbox) if mode == "socket" else over_http(sim, inbox)
+        connect = running(sim, inbox) if mode == "socket" else connect_http(sim, inbox)
         async with connect as connected:
             adapter = connected if isinstance(connected, SlackAdapter) else connected[0]
             attempts = []
@@ -87,8 +87,8 @@ async def test_every_changed_delivery_is_acknowledged_and_the_next_question_answ
             assert adapter.health().details["connected"] == "yes"
 
 
-async def test_broken_envelopes_are_acknowledged_where_they_have_a_name() -> None:
-    """An envelope that slack_sdk cannot read would come again and again."""
+async def test_malformed_envelopes_with_an_id_are_acknowledged() -> None:
+    """Slack would resend an envelope that slack_sdk cannot read."""
     inbox = FakeInbox()
     base = json.loads((FIXTURES / "messages.json").read_text())["direct_message"]
     envelope = {"envelope_id": "e", "type": "events_api", "payload": base}
@@ -107,7 +107,7 @@ async def test_broken_envelopes_are_acknowledged_where_they_have_a_name() -> Non
 
 
 async def test_signed_nonsense_is_acknowledged() -> None:
-    """Slack signed it, so it would bring it again; no parser raises."""
+    """Slack would redeliver it; no parser raises."""
     inbox = FakeInbox()
     bodies = [
         "",
@@ -129,14 +129,16 @@ async def test_signed_nonsense_is_acknowledged() -> None:
     ]
     async with (
         SlackSim() as sim,
-        over_http(sim, inbox) as (_, url),
+        connect_http(sim, inbox) as (_, url),
         aiohttp.ClientSession() as http,
     ):
         for body in bodies:
             for content_type in ("application/json", "application/x-www-form-urlencoded", ""):
-                headers = signed(ids.SIGNING_SECRET, body) | {"Content-Type": content_type}
+                headers = signature_headers(ids.SIGNING_SECRET, body) | {
+                    "Content-Type": content_type
+                }
                 async with http.post(url, data=body.encode(), headers=headers) as answer:
-                    # What is no JSON at all is refused; the rest is acknowledged.
+                    # Invalid JSON is refused; the rest is acknowledged.
                     assert answer.status in (200, 400), (body[:50], content_type)
         said = await sim.say(ids.ALICE, ids.GENERAL, "still there?", mention=True)
         await until(lambda: [one for one in inbox.received if one.message_id == said])
