@@ -17,12 +17,18 @@ import structlog
 
 from adapters.discord import rest as w
 from adapters.discord.backfill_plan import Newest, not_shown, to_read
+from adapters.discord.channels import (
+    DIRECT_MESSAGES,
+    PLATFORM,
+    ChannelContext,
+    ChannelKind,
+    channel_context,
+    fetch_channel_context,
+)
 from adapters.discord.edits import EditListener
-from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, ChannelContext, Kind, place_of
 from adapters.discord.history import READ_AT_ONCE, read_page
-from adapters.discord.payload_fitting import fitted
-from adapters.discord.payload_shapes import THREAD
-from adapters.discord.places import read_place
+from adapters.discord.payload_schemas import THREAD
+from adapters.discord.payload_validation import validate
 from adapters.discord.recheck import Look
 from adapters.discord.rest import RestApi, id_in
 from bot.catchup.backfill import LATER_SECONDS, BackfillQueue, WatermarkSaver
@@ -116,22 +122,26 @@ class Gap:
 
     def again(self, message: discord.Message) -> None:
         """A message could not be stored: it is brought again, by reading its place."""
-        place = place_of(message.channel)
+        place = channel_context(message.channel)
         if place is None or not isinstance(message.channel, Channel):
-            pause = self._pauses.pop(message.id, self._wire.waits.again)
+            pause = self._pauses.pop(message.id, self._wire.timeouts.again)
             self._reads.begin(self._take_later(message, pause), name="gap: again")
             return
         reading = _Reading(_spot(place), place, message.channel)
         if reading.spot not in self._again:  # once for all that fail meanwhile
             self._again.add(reading.spot)
-            self._reads.begin(self._read_later(reading, self._wire.waits.again), name="gap: again")
+            self._reads.begin(
+                self._read_later(reading, self._wire.timeouts.again), name="gap: again"
+            )
 
     async def read_again(self, client: discord.Client, guild: int | None, channel: int) -> None:
         """A message of this channel could not be read: hold its watermark, and read the channel.
 
         Raises a PlatformError when the channel is not known and cannot be asked for.
         """
-        place = place_of(client.get_channel(channel)) or await read_place(self._wire, channel)
+        place = channel_context(client.get_channel(channel)) or await fetch_channel_context(
+            self._wire, channel
+        )
         if place is None:
             return
         where = client.get_partial_messageable(channel, guild_id=guild)
@@ -186,7 +196,7 @@ class Gap:
             key = conversation.key
             if key.workspace == DIRECT_MESSAGES:
                 channel = client.get_partial_messageable(int(key.channel))
-                place = ChannelContext(Kind.DIRECT, DIRECT_MESSAGES, key.channel)
+                place = ChannelContext(ChannelKind.DIRECT, DIRECT_MESSAGES, key.channel)
                 reading = _Reading(_spot(place), place, channel)
                 ended.append(self._read(reading, (0, -conversation.updated_at)))
         await self._close(DIRECT_MESSAGES, ended)
@@ -221,7 +231,11 @@ class Gap:
         key = conversation.key
         client = await self._wire.client()
         place = ChannelContext(
-            Kind.THREAD, key.workspace, key.channel, key.thread, visibility=conversation.visibility
+            ChannelKind.THREAD,
+            key.workspace,
+            key.channel,
+            key.thread,
+            visibility=conversation.visibility,
         )
         channel = client.get_partial_messageable(int(key.thread), guild_id=int(key.workspace))
         return _Reading(_spot(place), place, channel)
@@ -279,7 +293,7 @@ class Gap:
             reading.channel.id,
             after=after,
             priority=Priority.BACKGROUND,
-            within=self._wire.waits.read,
+            within=self._wire.timeouts.read,
         )
         read = [await self._translate(message, reading.place) for message in page.messages]
         found = [message for message in read if message is not None]
@@ -305,13 +319,13 @@ class Gap:
         """The next hundred archived threads; whether more were archived since the gap began."""
         parent = archive.parent
         before = archive.threads[-1].archive_timestamp.isoformat() if archive.threads else None
-        answer: Any = await self._wire.ask(
-            w.at("archive", parent.id),
+        answer: Any = await self._wire.request(
+            w.request_scopes("archive", parent.id),
             lambda client: client.http.get_public_archived_threads(
                 parent.id, before=before, limit=READ_AT_ONCE
             ),
             priority=Priority.BACKGROUND,
-            within=self._wire.waits.read,
+            within=self._wire.timeouts.read,
         )
         listed = answer.get("threads") if isinstance(answer, Mapping) else None
         if not isinstance(listed, list):
@@ -326,7 +340,7 @@ class Gap:
     async def _take_later(self, message: discord.Message, pause: float) -> None:
         """Its place could not be found out: nothing can be read there, so it is taken in again."""
         await self._wire.clock.sleep(pause)
-        self._pauses[message.id] = min(2 * pause, self._wire.waits.longest)
+        self._pauses[message.id] = min(2 * pause, self._wire.timeouts.longest)
         try:
             await self._take(message)
         finally:
@@ -365,7 +379,7 @@ def _readable(channel: InGuild | discord.ForumChannel) -> bool:
 
 
 def _reading(channel: InGuild, until: int) -> _Reading:
-    place = place_of(channel)
+    place = channel_context(channel)
     assert place is not None  # noqa: S101 - all of these are places
     return _Reading(_spot(place), place, channel, until)
 
@@ -377,13 +391,13 @@ def spot_of(message: discord.Message) -> ChannelRef:
 
 
 def _spot(place: ChannelContext) -> ChannelRef:
-    return ChannelRef(place.guild, place.own)
+    return ChannelRef(place.guild, place.id)
 
 
 def _thread_of(parent: discord.TextChannel | discord.ForumChannel, data: Any) -> Any:
     """An archived thread from Discord's JSON; None when it does not say which it is."""
     try:
-        known: Any = fitted(data, THREAD)
+        known: Any = validate(data, THREAD)
         return discord.Thread(guild=parent.guild, state=parent._state, data=known)
     except Exception as error:  # noqa: BLE001
         # A thread's boundary: whatever is odd in it, the others of the list are read.

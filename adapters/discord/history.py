@@ -9,7 +9,7 @@ import discord
 import structlog
 
 from adapters.discord import rest as w
-from adapters.discord.payload_fitting import place_of_error, shape_of
+from adapters.discord.payload_validation import error_location, outline
 from adapters.discord.rest import RestApi, id_in
 from bot.domain.errors import Unsettled
 from bot.domain.replies import Priority
@@ -47,8 +47,8 @@ async def read_page(
     within: float | None = None,
 ) -> HistoryPage:
     """Up to a hundred messages of `channel` (whose id is `id_`). Raises a PlatformError."""
-    answer: Any = await wire.ask(
-        w.at("history", id_),
+    answer: Any = await wire.request(
+        w.request_scopes("history", id_),
         lambda client: client.http.logs_from(id_, READ_AT_ONCE, before=before, after=after),
         priority=priority,
         within=within,
@@ -78,8 +78,8 @@ async def read_raw_message(
     wire: RestApi, channel: int, message: int, *, priority: Priority = Priority.CONTROL
 ) -> Any:
     """One message as Discord sends it. Raises a PlatformError."""
-    return await wire.ask(
-        w.at("message", channel),
+    return await wire.request(
+        w.request_scopes("message", channel),
         lambda client: client.http.get_message(channel, message),
         priority=priority,
     )
@@ -94,6 +94,6 @@ def message_of(client: discord.Client, channel: Place, data: Any) -> discord.Mes
         return message
     except Exception as error:  # noqa: BLE001
         # A message's boundary: whatever is odd in it, the others of its page are read.
-        error_at, shape = place_of_error(error), shape_of(data)
+        error_at, shape = error_location(error), outline(data)
         log.warning("a message cannot be read", id=id_in(data), error=error_at, shape=shape)
         return None

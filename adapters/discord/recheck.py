@@ -5,8 +5,8 @@ from __future__ import annotations
 import discord
 
 from adapters.discord import rest as w
+from adapters.discord.channels import DIRECT_MESSAGES
 from adapters.discord.edits import EditListener
-from adapters.discord.events import DIRECT_MESSAGES
 from adapters.discord.history import read_message
 from adapters.discord.rest import RestApi, code_of
 from bot.domain.errors import Gone

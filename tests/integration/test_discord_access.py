@@ -112,7 +112,7 @@ async def test_servers_that_are_not_listed_are_ignored(
 ) -> None:
     """Their messages reach nothing, and their commands are told why."""
     other = await sim.add_guild("strangers")
-    async with running(sim, inbox, servers=frozenset({str(c.GUILD)})):
+    async with running(sim, inbox, guilds=frozenset({str(c.GUILD)})):
         await registered(sim)
         ignored = await sim.mention("spend money", channel=other["channel"])
         message = await sim.mention("hello")
@@ -127,10 +127,10 @@ async def test_direct_messages_need_a_listed_server(
     sim: LocalDiscord, inbox: RecordingInbox
 ) -> None:
     """Members of one are served; a stranger's message is ignored."""
-    async with running(sim, inbox, servers=frozenset({str(c.GUILD)})):
+    async with running(sim, inbox, guilds=frozenset({str(c.GUILD)})):
         sent = await sim.dm(c.ALICE, "hello")
         await received(inbox, sent["message"])
-    async with running(sim, inbox, servers=frozenset({"1"})):
+    async with running(sim, inbox, guilds=frozenset({"1"})):
         await sim.dm(c.ALICE, "hello from a stranger")
         await sim.wait_idle()
     assert [m.text for m in inbox.received] == ["hello"]
@@ -139,4 +139,4 @@ async def test_direct_messages_need_a_listed_server(
 def test_every_server_is_served_by_default() -> None:
     """The setting is optional."""
     adapter = adapter_for(LocalDiscord())
-    assert adapter._servers.serve(123)
+    assert adapter._guilds.allows(123)

@@ -352,7 +352,7 @@ async def test_a_trouble_of_one_request_costs_that_alone(
     sim: LocalDiscord, tmp_path: Path, scene: Scene
 ) -> None:
     """In its own place; others are served meanwhile, and it is whole afterwards."""
-    async with bot_on(sim, tmp_path, servers=frozenset({str(c.GUILD)})) as rig:
+    async with bot_on(sim, tmp_path, guilds=frozenset({str(c.GUILD)})) as rig:
         for names in batches(scene):
             await played(rig, scene, names)
     rig.assert_clean()

@@ -117,7 +117,7 @@ async def _started(sim: LocalDiscord, route: str, name: str) -> None:
     arm(sim, method, path, TROUBLES[name])
     since = len(sim.simulator.record)
     inbox, clock = RecordingInbox(), WarpClock()
-    adapter = adapter_for(sim, clock=clock, waits=WAITS, grants=Pacer(limits, clock))
+    adapter = adapter_for(sim, clock=clock, timeouts=WAITS, grants=Pacer(limits, clock))
     task = asyncio.create_task(adapter.run(inbox))
     try:
         if (name, route) == ("401", "GET /users/@me"):
@@ -154,7 +154,7 @@ async def test_what_was_pressed_counts_whatever_the_answers_meet(
     method, path = route.partition(" ")[0], OF_INTERACTIONS[route]
     inbox = RecordingInbox(answer=CommandReply("Done."))
     with capture_logs() as logs:
-        async with running(sim, inbox, waits=WAITS) as adapter:
+        async with running(sim, inbox, timeouts=WAITS) as adapter:
             registered = sim.simulator.application.registered
             await until(lambda: registered.get(0))
             question = await received(inbox, await sim.mention("question"))
@@ -194,7 +194,7 @@ async def test_doctor_tells_of_any_trouble_in_a_sentence(
     for name, trouble in TROUBLES.items():
         disarm(sim)
         arm(sim, "GET", "/users/@me/guilds", trouble)
-        findings = {f.subject: f for f in await adapter_for(sim, waits=WAITS).check()}
+        findings = {f.subject: f for f in await adapter_for(sim, timeouts=WAITS).check()}
         assert findings["Discord token"].verdict is Verdict.OK, name
         told = [f for subject, f in findings.items() if subject.startswith("Discord guild")]
         assert told or name == "fields missing", name
@@ -231,7 +231,7 @@ async def test_a_token_that_was_reset_ends_the_adapter_with_a_sentence(
 ) -> None:
     """It says what to do, health is not ok, and nothing is asked in vain."""
     inbox = RecordingInbox()
-    adapter = adapter_for(sim, waits=WAITS)
+    adapter = adapter_for(sim, timeouts=WAITS)
     task = asyncio.create_task(adapter.run(inbox))
     await until(lambda: inbox.connections)
     question = await received(inbox, await sim.mention("question"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.discord.adapter import DiscordAdapter
-from adapters.discord.rest import Waits
+from adapters.discord.rest import Timeouts
 from bot.common.clock import SystemClock
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, Refused, Throttled, Unsettled
@@ -524,7 +524,7 @@ async def test_a_throttled_route_is_not_asked_in_vain(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     """The reply chain takes over at once; other channels have threads."""
-    async with running(sim, inbox, waits=Waits(thread=1.0)) as adapter:
+    async with running(sim, inbox, timeouts=Timeouts(thread=1.0)) as adapter:
         await sim.throttle(THREADS.replace(r"\d+/messages", f"{c.CHANNEL}/messages"), 300.0)
         for text in ("first", "second"):
             message, surface = await opened(sim, inbox, adapter)
@@ -545,7 +545,7 @@ async def test_a_thread_that_appears_before_the_first_text_is_used(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     """Its creation was given up, and succeeded all the same."""
-    async with running(sim, inbox, waits=Waits(thread=0.2)) as adapter:
+    async with running(sim, inbox, timeouts=Timeouts(thread=0.2)) as adapter:
         await sim.call("fault", match="/threads", delay=0.6)
         message, surface = await opened(sim, inbox, adapter)
 
@@ -563,7 +563,7 @@ async def test_a_thread_that_appears_too_late_belongs_to_the_conversation(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     """Without the permission to delete it, it stays; messages in it have the same key."""
-    async with running(sim, inbox, waits=Waits(thread=0.2)) as adapter:
+    async with running(sim, inbox, timeouts=Timeouts(thread=0.2)) as adapter:
         await sim.call("fault", match="/threads", delay=1.0)
         message, surface = await opened(sim, inbox, adapter)
         await show(surface, Shown(), frame("text", final=True))
@@ -582,7 +582,7 @@ async def test_a_second_attempt_finds_its_thread_though_none_can_be_made(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     """A thread with pages of the reply is there: the chain would split it."""
-    async with running(sim, inbox, waits=Waits(thread=0.5)) as adapter:
+    async with running(sim, inbox, timeouts=Timeouts(thread=0.5)) as adapter:
         message, surface = await opened(sim, inbox, adapter)
         await surface.close()
         await sim.throttle(THREADS, 300.0)

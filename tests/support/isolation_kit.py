@@ -19,7 +19,7 @@ from structlog.processors import format_exc_info
 from structlog.testing import capture_logs
 
 from adapters.discord.adapter import DiscordAdapter
-from adapters.discord.rest import Waits
+from adapters.discord.rest import Timeouts
 from bot.app import open_core
 from bot.config.settings import Settings
 from bot.domain.replies import Limit
@@ -37,7 +37,7 @@ API = "/api/v10"
 FOR_EVER = 1_000_000
 
 # Short, so that waiting in vain costs a test little.
-WAITS = Waits(
+WAITS = Timeouts(
     login=0.5,
     answer=1.0,
     read=1.0,
@@ -45,7 +45,7 @@ WAITS = Waits(
     interaction=0.5,
     removal=0.3,
     again=0.3,
-    upkeep=0.3,
+    background=0.3,
     longest=0.6,
 )
 
@@ -207,7 +207,7 @@ async def bot_on(sim: LocalDiscord, folder: Path, **options: Any) -> AsyncIterat
         gateway_url=sim.gateway_url,
         clock=clock,
         grants=pacer,
-        waits=WAITS,
+        timeouts=WAITS,
         **options,
     )
     adapters["discord"] = adapter

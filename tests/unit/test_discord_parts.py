@@ -17,11 +17,12 @@ from adapters.discord.buttons import (
     CHOICE,
     MAX_CUSTOM_ID,
     choice_id,
-    choice_of,
     choice_view,
+    parse_choice,
 )
+from adapters.discord.commands import comparable
 from adapters.discord.doctor import _guild, permissions
-from adapters.discord.interactions import clipped, compared
+from adapters.discord.interactions import clip
 from adapters.discord.render import DiscordRenderer, size
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
@@ -44,7 +45,7 @@ SNOWFLAKE = "18446744073709551615"  # the largest there can be
 def test_a_buttons_id_says_the_whole_choice(key: ConversationKey) -> None:
     choice = Choice("", "model", key, "openai:gpt-5-mini")
     found = CHOICE.fullmatch(choice_id(choice))
-    assert found is not None and choice_of(found, "discord") == choice
+    assert found is not None and parse_choice(found, "discord") == choice
     assert len(choice_id(choice)) <= MAX_CUSTOM_ID
 
 
@@ -95,7 +96,7 @@ PAGE = {"Content-Type": "text/html"}
         (RuntimeError("Session is closed"), Unsettled),
         (KeyError("author"), Unsettled),
         (TypeError("a str has no items"), Unsettled),
-        (http.OddAnswer("no JSON"), Unsettled),
+        (http.UnreadableResponse("not JSON"), Unsettled),
     ],
 )
 async def test_the_librarys_errors_become_ours(
@@ -116,12 +117,12 @@ ODD = (None, "soon", [], {}, True, -1, float("nan"), float("inf"), "1e999")
 def test_how_long_to_wait_is_what_discord_says() -> None:
     """The body before the headers, and a guess where neither is a number."""
     said = {"Retry-After": "9", "X-RateLimit-Reset-After": "8.5"}
-    assert http.wait_of(said, {"retry_after": 8.567}) == 8.567
-    assert [http.wait_of(said, {"retry_after": odd}) for odd in ODD] == [9.0] * len(ODD)
-    assert http.wait_of({"X-RateLimit-Reset-After": "3.5"}, {}) == 3.5
-    assert http.wait_of({"Retry-After": "soon"}, {}) == http.UNKNOWN_WAIT
-    assert http.wait_of({}, "error code: 1015") == http.UNKNOWN_BAN
-    assert http.wait_of({}, {"retry_after": 1e9}) == http.MOST_WAIT
+    assert http.retry_after_in(said, {"retry_after": 8.567}) == 8.567
+    assert [http.retry_after_in(said, {"retry_after": odd}) for odd in ODD] == [9.0] * len(ODD)
+    assert http.retry_after_in({"X-RateLimit-Reset-After": "3.5"}, {}) == 3.5
+    assert http.retry_after_in({"Retry-After": "soon"}, {}) == http.DEFAULT_RETRY_AFTER
+    assert http.retry_after_in({}, "error code: 1015") == http.DEFAULT_BAN
+    assert http.retry_after_in({}, {"retry_after": 1e9}) == http.MAX_RETRY_AFTER
 
 
 BAN, BUCKET = "error code: 1015", {"X-RateLimit-Bucket": "b", "X-RateLimit-Scope": "user"}
@@ -150,9 +151,9 @@ def test_only_a_ban_and_a_global_limit_concern_everything(
 def test_a_refusal_of_any_shape_is_a_refusal(odd: Any) -> None:
     """discord.py's own constructor raises over some."""
     for data in ({"code": odd}, {"message": odd}, {"errors": odd}, odd):
-        error = http.error_of(discord.NotFound, answer(404), data)
+        error = http.to_exception(discord.NotFound, answer(404), data)
         assert isinstance(error, discord.NotFound) and isinstance(error.code, int)
-        assert isinstance(rest.of_http(error), Gone)
+        assert isinstance(rest.translate_error(error), Gone)
 
 
 # ── budgets ───────────────────────────────────────────────────────────────────────────────────
@@ -163,20 +164,23 @@ def test_a_refusal_of_any_shape_is_a_refusal(odd: Any) -> None:
             Route(
                 "PATCH", "/channels/{channel_id}/messages/{message_id}", channel_id=5, message_id=6
             ),
-            rest.messages_in("5"),
+            rest.message_scopes("5"),
         ),
-        (Route("POST", "/channels/{channel_id}/messages", channel_id=5), rest.messages_in("5")),
+        (Route("POST", "/channels/{channel_id}/messages", channel_id=5), rest.message_scopes("5")),
         (
             Route(
                 "DELETE", "/channels/{channel_id}/messages/{message_id}", channel_id=5, message_id=6
             ),
-            rest.deletions_in("5"),
+            rest.deletion_scopes("5"),
         ),
-        (Route("POST", "/channels/{channel_id}/typing", channel_id=5), rest.typing_in("5")),
-        (Route("GET", "/channels/{channel_id}/messages", channel_id=5), rest.at("history", 5)),
+        (Route("POST", "/channels/{channel_id}/typing", channel_id=5), rest.typing_scopes("5")),
+        (
+            Route("GET", "/channels/{channel_id}/messages", channel_id=5),
+            rest.request_scopes("history", 5),
+        ),
         (
             Route("PUT", "/applications/{application_id}/commands", application_id=3),
-            rest.at("commands"),
+            rest.request_scopes("commands"),
         ),
         (Route("GET", "/users/@me"), ("GET /users/@me", rest.GLOBAL)),
     ],
@@ -184,7 +188,7 @@ def test_a_refusal_of_any_shape_is_a_refusal(odd: Any) -> None:
 def test_a_route_has_the_budget_that_its_request_costs(
     route: Route, scopes: tuple[str, ...]
 ) -> None:
-    assert (http.scope_of(route), rest.GLOBAL) == scopes
+    assert (http.route_scope(route), rest.GLOBAL) == scopes
 
 
 @pytest.mark.parametrize(
@@ -209,7 +213,7 @@ def test_a_429_closes_everything_only_where_discord_says_so(
 
 
 def test_every_budget_has_its_limit() -> None:
-    for scope in (*rest.messages_in("1"), *rest.deletions_in("1"), *rest.typing_in("1")):
+    for scope in (*rest.message_scopes("1"), *rest.deletion_scopes("1"), *rest.typing_scopes("1")):
         assert rest.limits(scope) is not None
     assert rest.limits("thread:1") is None
 
@@ -229,17 +233,17 @@ async def test_invalid_requests_slow_down_long_before_they_ban_the_address() -> 
     grants: Any = Counted()
     clock = ManualClock()
     client = http.Http(of=HTTPClient(asyncio.get_running_loop()), grants=grants, clock=clock)
-    for _ in range(2 * http.MOST_INVALID):
-        client._counted(429, {"X-RateLimit-Scope": "shared"})
-        client._counted(404, {})
-    for _ in range(http.MOST_INVALID):
-        client._counted(403, {})
+    for _ in range(2 * http.MAX_INVALID):
+        client._count_invalid(429, {"X-RateLimit-Scope": "shared"})
+        client._count_invalid(404, {})
+    for _ in range(http.MAX_INVALID):
+        client._count_invalid(403, {})
     assert grants.closed == []
-    client._counted(401, {})
+    client._count_invalid(401, {})
     assert grants.closed == [(http.SLOW_SECONDS, (rest.GLOBAL,))]
     assert client.token_refused.is_set()
     await clock.advance(http.INVALID_SECONDS)
-    client._counted(403, {})
+    client._count_invalid(403, {})
     assert len(grants.closed) == 1
 
 
@@ -247,17 +251,17 @@ async def test_invalid_requests_slow_down_long_before_they_ban_the_address() -> 
 def test_commands_are_compared_without_what_discord_adds() -> None:
     mine = {"name": "a", "type": 1, "description": "x", "options": [], "contexts": [0, 1]}
     theirs = {**mine, "contexts": [1, 0], "id": "9", "version": "3", "nsfw": False}
-    assert compared([theirs]) == compared([mine])
-    assert compared([{**mine, "description": "y"}]) != compared([mine])
+    assert comparable([theirs]) == comparable([mine])
+    assert comparable([{**mine, "description": "y"}]) != comparable([mine])
 
 
 def test_an_answer_is_cut_at_a_lines_end_within_the_limit() -> None:
     renderer = DiscordRenderer()
-    text = clipped(renderer, "\n".join(f"{n} 😀😀😀" for n in range(600)))
+    text = clip(renderer, "\n".join(f"{n} 😀😀😀" for n in range(600)))
     assert size(text) <= renderer.limit
     assert re.search(r"\n\d+ 😀😀😀…\Z", text)
-    assert clipped(renderer, "short") == "short"
-    assert size(clipped(renderer, "😀" * 3_000)) <= renderer.limit
+    assert clip(renderer, "short") == "short"
+    assert size(clip(renderer, "😀" * 3_000)) <= renderer.limit
 
 
 def test_a_missing_permission_is_named_with_its_purpose() -> None:
@@ -279,7 +283,7 @@ def test_the_members_of_discord_py_that_are_relied_on_are_there() -> None:
     """An upgrade that takes one away fails here first: see `adapters.discord.state`."""
     for owner, names in state.PRIVATE.items():
         assert [name for name in names if not hasattr(owner, name)] == []
-    socket = gateway.Socket(SimpleNamespace(closed=True), loop=None)  # type: ignore[arg-type]
+    socket = gateway.GatewaySocket(SimpleNamespace(closed=True), loop=None)  # type: ignore[arg-type]
     assert [name for name in gateway.PRIVATE if not hasattr(socket, name)] == []
     for name in ("parsers", "dispatch", "user"):
         assert hasattr(discord.Client(intents=discord.Intents.none())._connection, name)
