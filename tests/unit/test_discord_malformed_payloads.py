@@ -1,6 +1,6 @@
-"""Every gateway dispatch with every part of it dropped, null, of another type, or added to.
+"""Every gateway event with each part dropped, null, of another type, or added to.
 
-Nothing is raised, and the next message of another person is read as it should be.
+No parser raises, and another person's next message is still read correctly.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def begin(client: OfflineClient) -> None:
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """Tens of thousands of warnings cost more than what they warn of."""
+    """Suppresses tens of thousands of warnings, which cost more time than the test."""
     before = structlog.get_config()
     level = structlog.make_filtering_bound_logger(logging.CRITICAL)
     structlog.configure(wrapper_class=level, cache_logger_on_first_use=False)
@@ -64,14 +64,14 @@ async def client() -> AsyncIterator[OfflineClient]:
 
 
 def rest_of(client: discord.Client) -> RestApi:
-    """The way to REST, without a limit."""
+    """A REST API without rate limits."""
     rest = RestApi(grants=Pacer(lambda _scope: None, SystemClock()), clock=SystemClock())
     rest.connect(client, cast(Inbox, None))
     return rest
 
 
-def understood(message: discord.Message) -> Incoming | None:
-    """What becomes of a message, up to the core; what is read of others' messages is read, too."""
+def translate(message: discord.Message) -> Incoming | None:
+    """What a message becomes; also reads other people's messages."""
     place = channel_context(message.channel)
     if place is None:
         return None
@@ -91,17 +91,17 @@ NEXT_EVERY = 10  # changes of a message between two looks at the next one
 
 
 @pytest.mark.parametrize("name", DISPATCHES)
-async def test_a_changed_dispatch_raises_nothing_and_costs_no_other_message(
+async def test_a_malformed_event_raises_nothing_and_affects_no_other_message(
     client: OfflineClient, name: str
 ) -> None:
-    """A person's message is taken in, or is to be read again."""
+    """A person's message is either received or read again."""
     event, data = DISPATCHES[name]
-    asked = [understood(args[0]) for kind, args in client.feed(event, data) if kind == "message"]
+    asked = [translate(args[0]) for kind, args in client.feed(event, data) if kind == "message"]
     begin(client)
     for number, (change, mutated) in enumerate(changed(data)):
         dispatched = client.feed(event, mutated)
         kinds = ("message", "message_edited")
-        got = [understood(args[0]) for kind, args in dispatched if kind in kinds]
+        got = [translate(args[0]) for kind, args in dispatched if kind in kinds]
         if any(asked) and got and change.split(" ")[0] not in CHANGES_ITS_MEANING:
             assert got[0] is not None and got[0].address is Address.MENTION, change
         if event == "MESSAGE_CREATE":
@@ -110,12 +110,12 @@ async def test_a_changed_dispatch_raises_nothing_and_costs_no_other_message(
             begin(client)  # what it says of the guild stays until the next session
         if event != "MESSAGE_CREATE" or number % NEXT_EVERY == 0:
             [(_, (after, *_))] = client.feed(*DISPATCHES["message_plain"])
-            following = understood(after)
+            following = translate(after)
             assert following is not None, change
             assert (following.text, following.address) == ("what is this?", Address.MENTION)
 
 
-async def test_a_session_begins_whatever_ready_says(client: OfflineClient) -> None:
+async def test_a_session_begins_with_any_ready(client: OfflineClient) -> None:
     event, data = DISPATCHES["ready"]
     for change, mutated in changed(data):
         kinds = [kind for kind, _ in client.feed(event, mutated)]
@@ -127,8 +127,8 @@ async def test_a_session_begins_whatever_ready_says(client: OfflineClient) -> No
 
 
 @pytest.mark.parametrize("name", ["ready", "resumed", "message_plain"])
-def test_an_envelope_is_mended_or_refused(name: str) -> None:
-    """What discord.py reads of an envelope without looking is there, of the right type."""
+def test_an_envelope_is_repaired_or_refused(name: str) -> None:
+    """Every field that discord.py reads without a check has the right type."""
     event, data = DISPATCHES[name]
     envelope = {"op": 0, "t": event, "s": 7, "d": data}
     hello = {"op": 10, "t": None, "s": None, "d": {"heartbeat_interval": 41_250}}
@@ -147,7 +147,7 @@ def test_an_envelope_is_mended_or_refused(name: str) -> None:
 
 
 # ── read through REST ─────────────────────────────────────────────────────────────────────────
-async def test_a_message_that_cannot_be_read_costs_itself_not_its_page(
+async def test_an_unreadable_message_is_omitted_from_its_page(
     client: OfflineClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = DISPATCHES["message_plain"][1]
@@ -165,7 +165,7 @@ async def test_a_message_that_cannot_be_read_costs_itself_not_its_page(
 
 
 @pytest.mark.parametrize("name", ["channel_update", "thread_update"])
-async def test_a_place_is_read_whatever_its_channel_lacks(
+async def test_a_channel_is_fetched_whatever_fields_it_lacks(
     client: OfflineClient, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     data, rest = DISPATCHES[name][1], rest_of(client)
@@ -184,10 +184,10 @@ async def test_a_place_is_read_whatever_its_channel_lacks(
 
 @pytest.mark.parametrize("name", ["channel_update", "thread_update"])
 @pytest.mark.parametrize("guild", [c.GUILD, 5])
-async def test_a_place_of_an_unknown_type_is_asked_for_again(
+async def test_a_channel_of_an_unknown_type_is_fetched_again(
     client: OfflineClient, monkeypatch: pytest.MonkeyPatch, name: str, guild: int
 ) -> None:
-    """A thread taken for a channel would be another conversation; 3 is a group, 16 media."""
+    """A thread taken for a channel would be another conversation. Type 3 is a group, 16 media."""
     data, rest = {**DISPATCHES[name][1], "guild_id": str(guild)}, rest_of(client)
     answer: dict[str, Any] = {}
 
