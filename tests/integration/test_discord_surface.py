@@ -12,7 +12,7 @@ from adapters.discord.adapter import DiscordAdapter
 from adapters.discord.rest import Timeouts
 from bot.common.clock import SystemClock
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import Gone, Refused, Throttled, Unsettled
+from bot.domain.errors import Gone, Unsettled
 from bot.domain.replies import Control, Frame, Shown
 from bot.domain.turns import PageRecord
 from tests.sims.discord import constants as c
@@ -200,26 +200,6 @@ async def opened(sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
     return message, surface
 
 
-async def test_a_reply_grows_by_edits_over_pages(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
-) -> None:
-    message, surface = await opened(sim, inbox, adapter)
-    shown = Shown()
-    for wanted in (
-        frame("One", controls=STOP),
-        frame("One two", controls=STOP),
-        frame("One two.", "Thr", controls=STOP),
-        frame("One two.", "Three.", final=True),
-    ):
-        shown = await show(surface, shown, wanted)
-    await surface.close()
-    first, second = await ours(sim, message)
-    assert [v["content"] for v in first["versions"]] == ["One", "One two", "One two."]
-    assert [v["content"] for v in second["versions"]] == ["Thr", "Three."]
-    assert [len(v["components"]) for v in first["versions"]] == [1, 1, 0]
-    assert [len(v["components"]) for v in second["versions"]] == [1, 0]
-
-
 async def test_a_reply_pings_no_one_and_shows_no_previews(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
@@ -236,27 +216,6 @@ async def test_a_reply_pings_no_one_and_shows_no_previews(
     assert patches and all("flags" not in request["body"] for request in patches)
     posts = [r for r in await sim.requests("POST") if r["path"].endswith("/messages")]
     assert all(r["body"]["allowed_mentions"]["parse"] == [] for r in (*posts, *patches))
-
-
-async def test_unneeded_pages_are_removed(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
-) -> None:
-    message, surface = await opened(sim, inbox, adapter)
-    shown = await show(surface, Shown(), frame("One.", "Two.", "Three."))
-    await show(surface, shown, frame("Only this.", final=True))
-    await surface.close()
-    assert await shows(sim, message) == ["Only this."]
-
-
-async def test_removing_a_page_that_a_person_deleted_succeeds(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
-) -> None:
-    message, surface = await opened(sim, inbox, adapter)
-    shown = await show(surface, Shown(), frame("One.", "Two."))
-    await sim.delete(int(shown.pages[1].message_id))
-    await show(surface, shown, frame("One.", final=True))
-    await surface.close()
-    assert await shows(sim, message) == ["One."]
 
 
 async def test_an_archived_thread_is_unarchived_for_an_edit(
@@ -276,10 +235,6 @@ async def lock(sim: DiscordSim, thread: int, page: int) -> None:
     await sim.lock(thread)
 
 
-async def delete_page(sim: DiscordSim, thread: int, page: int) -> None:
-    await sim.delete(page)
-
-
 async def delete_thread(sim: DiscordSim, thread: int, page: int) -> None:
     await sim.delete_thread(thread)
 
@@ -292,7 +247,7 @@ async def throw_out(sim: DiscordSim, thread: int, page: int) -> None:
     await sim.remove_bot()
 
 
-@pytest.mark.parametrize("what", [lock, delete_page, delete_thread, hide, throw_out])
+@pytest.mark.parametrize("what", [lock, delete_thread, hide, throw_out])
 async def test_a_deleted_thread_is_gone(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, what: Any
 ) -> None:
@@ -313,30 +268,6 @@ async def test_a_deleted_question_gets_no_thread(
     surface = adapter.surface(claim(question))
     with pytest.raises(Gone):
         await surface.open()
-    await surface.close()
-
-
-@pytest.mark.parametrize(
-    ("fault", "error"),
-    [
-        ({"status": 503, "times": 1}, Unsettled),
-        ({"drop": True}, Unsettled),
-        ({"drop": True, "after": True}, Unsettled),
-        ({"status": 400, "body": {"code": 50035, "message": "Invalid Form Body"}}, Refused),
-        ({"status": 429, "headers": {"Retry-After": "9"}}, Throttled),
-    ],
-)
-async def test_failures_are_translated(
-    sim: DiscordSim,
-    inbox: RecordingInbox,
-    adapter: DiscordAdapter,
-    fault: dict[str, Any],
-    error: type[Exception],
-) -> None:
-    message, surface = await opened(sim, inbox, adapter)
-    await sim.call("fault", match=f"POST /api/v10/channels/{message}/messages", **fault)
-    with pytest.raises(error):
-        await show(surface, Shown(), frame("Text."))
     await surface.close()
 
 
@@ -391,19 +322,6 @@ async def finish_after_restart(
     shown = await surface.recover(pages)
     await show(surface, shown, frame(*texts or ("The whole.",), final=True))
     await surface.close()
-
-
-@pytest.mark.parametrize("controls", [STOP, ()], ids=["button", "place"])
-async def test_an_unrecorded_page_is_found_in_the_thread(
-    sim: DiscordSim, inbox: RecordingInbox, controls: tuple[Control, ...]
-) -> None:
-    message = await sim.mention("early")
-    question = asked(message)
-    async with running(sim, inbox) as adapter:
-        await crashed(sim, adapter, question, frame("Hal", controls=controls))
-    async with running(sim, inbox) as adapter:
-        await finish_after_restart(adapter, question)
-    assert await shows(sim, message) == ["The whole."]
 
 
 @pytest.mark.parametrize("controls", [STOP, ()], ids=["button", "reference"])

@@ -243,7 +243,7 @@ async def test_an_ephemeral_response_is_for_one_person(
     message = channel["ephemeral"][0]["id"]
     assert (await bot.patch(CHANNEL, message, content="x")).code == 10008
     assert await gateway.events() == []
-    with pytest.raises(AssertionError, match="somebody else"):
+    with pytest.raises(AssertionError, match="only another user"):
         await sim.click(BOB, message, "stop")
     await sim.click(ALICE, message, "stop")
 
