@@ -1,4 +1,4 @@
-"""Reads what was said in a thread before the bot was mentioned in it."""
+"""Reads the messages of a thread before the bot was mentioned in it."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class EditListener:
         self._waiting = 0
 
     async def edited(self, message: discord.Message) -> None:
-        """Handles an updated message."""
+        """Handle an updated message."""
         from_person_or_webhook = is_from_person(message) or message.webhook_id is not None
         if message.edited_at is None or not from_person_or_webhook:
             return
@@ -79,7 +79,7 @@ class EditListener:
             await self._inbox.edited(incoming, message.edited_at.timestamp())
 
     async def _store(self, change: Callable[[], Awaitable[None]]) -> None:
-        """Retries `change` while the database fails; drops it if too many changes wait already."""
+        """Retry `change` while the database fails; drop it if too many changes wait already."""
         if self._waiting >= MAX_WAITING:
             log.error("dropped a change: too many are waiting for the database")
             return
@@ -108,7 +108,7 @@ class EditListener:
         return True
 
     async def deleted(self, guild: int | None, channel: int, messages: Iterable[int]) -> None:
-        """Handles messages deleted by anyone."""
+        """Handle messages deleted by anyone."""
         for message in messages:
             if str(message) in self._rest.own_deletions:
                 continue
@@ -118,7 +118,7 @@ class EditListener:
             await self._store(partial(self._inbox.deleted, source))
 
     async def replaced(self, guild: int | None, original: Original) -> None:
-        """Handles a webhook's copy of a user's message: removes the reply to it and its thread."""
+        """Handle a webhook's copy of a user's message: remove the reply to it and its thread."""
         source = f"{PLATFORM}/{_workspace(guild)}/{original.channel}/{original.id}"
         await self._store(partial(self._inbox.replaced, source))
         try:
@@ -127,7 +127,7 @@ class EditListener:
             log.warning("a thread was not removed", id=original.id, error=repr(error))
 
     async def _remove_thread(self, thread: int) -> None:
-        """Deletes or archives the thread on a deleted message, unless people wrote in it."""
+        """Delete or archive the thread on a deleted message, unless people wrote in it."""
         client = await self._rest.client()
         found, me = client.get_channel(thread), client.user
         if me is None or not isinstance(found, discord.Thread) or found.owner_id != me.id:
@@ -147,7 +147,7 @@ class EditListener:
         return (await read_page(self._rest, channel, thread)).messages
 
     async def _archive(self, client: discord.Client, thread: int, me: int) -> None:
-        """Archives the thread, which hides it, once the bot's reply has been removed from it."""
+        """Archive the thread, which hides it, once the bot's reply has been removed from it."""
         for _ in range(ARCHIVE_CHECKS):
             messages = await self._messages_in(client, thread)
             if not any(m.author.id == me and m.type in USER_MESSAGE_TYPES for m in messages):
@@ -161,7 +161,7 @@ class EditListener:
     async def location_removed(
         self, guild: int, channel: int | None = None, thread: int | None = None
     ) -> None:
-        """Handles a deleted thread or channel, or the bot's removal from a guild."""
+        """Handle a deleted thread or channel, or the bot's removal from a guild."""
         key = ConversationKey(PLATFORM, str(guild), str(channel or ""), str(thread or ""))
         await self._inbox.gone(key)
 

@@ -58,7 +58,7 @@ class InlineRenderer:
         self._render_cached = lru_cache(MAX_CACHED_BLOCKS)(self._render)
 
     def render(self, content: str, style: Style, env: Mapping[str, Any]) -> str:
-        """Discord's text for the source of one block."""
+        """One block's inline source in Discord's dialect."""
         if env.get("references"):  # `[word]` depends on a definition elsewhere on the page
             return self._render(content, style, env)
         return self._render_cached(content, style)

@@ -84,12 +84,12 @@ MAX_FILE_BYTES = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Time limits of requests by purpose, and first and longest pauses between retries. Seconds.
+    """Time limits of requests by purpose, and pauses between retries, in seconds.
 
-    `thread` limits a new thread, since a person waits for a first sign; `interaction` is Discord's
-    documented limit for the first response. `again` is the first pause before a message that
-    failed is accepted again, `background` the one before background work is retried; both double up
-    to `longest`.
+    `thread` limits creating a thread, while a person waits for a first sign; `interaction` is
+    Discord's documented limit for the first response. `again` is the first pause before a failed
+    message is accepted again, `background` the first one before background work is retried; both
+    double up to `longest`.
     """
 
     login: float = 30.0
@@ -124,7 +124,7 @@ def typing_scopes(channel: str) -> tuple[str, str]:
 
 
 def limits(scope: str) -> Limit | None:
-    """The limit of a scope; None if only Discord's responses tell it."""
+    """The limit of a scope; None if only Discord's response headers contain it."""
     return LIMITS.get(scope.partition(":")[0])
 
 
@@ -182,7 +182,7 @@ def code_of(error: BaseException) -> int:
 
 
 class RestApi:
-    """What the running adapter's parts share: the client, the rate limiter, the core's inbox."""
+    """Requests, and the state that the running adapter's parts share."""
 
     def __init__(self, *, grants: Grants, clock: Clock, timeouts: Timeouts | None = None) -> None:
         self.grants, self.clock = grants, clock

@@ -97,7 +97,7 @@ class SafeState(ConnectionState[Any]):
         return data if schema is None else validate(data, schema)
 
     def _compensate(self, name: str, data: Any) -> None:
-        """Do without the event that failed."""
+        """Recover from an event that could not be parsed."""
         if name in ("MESSAGE_CREATE", "MESSAGE_UPDATE"):
             self.dispatch("message_unreadable", name, data)
         elif name == "CHANNEL_UPDATE":

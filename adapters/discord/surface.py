@@ -145,7 +145,7 @@ class DiscordSurface:
         deletions = deletion_scopes(self._channel)
         if action is Action.REMOVE and self.grants.delay(*deletions) < self._rest.timeouts.removal:
             return deletions
-        return message_scopes(self._channel)  # a removal begins with an edit
+        return message_scopes(self._channel)  # a page that cannot be deleted now is emptied
 
     async def perform(self, request: Request, shown: Shown) -> Shown:
         """Send the request; raises FilesRefused if Discord refuses only its file."""
