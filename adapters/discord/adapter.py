@@ -94,23 +94,23 @@ class DiscordAdapter:
     # ── serving ───────────────────────────────────────────────────────────────────────────────
     async def run(self, inbox: Inbox) -> None:
         """Serve until cancelled. Raises CannotStart with advice."""
-        keeper = WatermarkSaver(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
+        watermarks = WatermarkSaver(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
         try:
             with server_urls(self._api_url, self._gateway_url):
                 for pause in LOGIN_BACKOFF:
-                    await self._serve(inbox, keeper)
+                    await self._serve(inbox, watermarks)
                     log.warning("Discord cannot be reached, retrying", seconds=pause)
                     await self._clock.sleep(pause)
         finally:
             await self._rest.background.aclose()
-            await keeper.aclose()
+            await watermarks.aclose()
 
-    async def _serve(self, inbox: Inbox, keeper: WatermarkSaver) -> None:
+    async def _serve(self, inbox: Inbox, watermarks: WatermarkSaver) -> None:
         """Serve with one client until cancelled; returns if Discord cannot be reached."""
         handler = InteractionHandler(rest=self._rest, renderer=self._renderer, guilds=self._guilds)
         client = ThreadlineClient(rest=self._rest, handler=handler, models=self._models)
         listener = client.listener = MessageListener(
-            rest=self._rest, inbox=inbox, say=self.say, keeper=keeper, guilds=self._guilds
+            rest=self._rest, inbox=inbox, say=self.say, watermarks=watermarks, guilds=self._guilds
         )
         token = TokenWatch(client=client, http=client.http_client, clock=self._clock)
         self._client = client

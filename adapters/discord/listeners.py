@@ -62,11 +62,11 @@ class MessageListener:
         rest: RestApi,
         inbox: Inbox,
         say: Callable[[Incoming, CommandReply], Awaitable[None]],
-        keeper: WatermarkSaver,
+        watermarks: WatermarkSaver,
         guilds: AllowedGuilds,
     ) -> None:
         self._rest, self._inbox, self._say = rest, inbox, say
-        self._keeper, self._guilds = keeper, guilds
+        self._watermarks, self._guilds = watermarks, guilds
         self._proxied = ProxiedMessages()
         self.edits = EditListener(
             rest=rest,
@@ -78,7 +78,7 @@ class MessageListener:
         self.backfill = Gap(
             wire=rest,
             inbox=inbox,
-            keeper=keeper,
+            keeper=watermarks,
             understood=self._translate_missed,
             changes=self.edits,
             take=self.message,
@@ -100,10 +100,10 @@ class MessageListener:
     async def message(self, message: discord.Message) -> None:
         """Accept a message, or have it read again later."""
         self._track()
-        spot = spot_of(message)
-        self._keeper.seen(spot, message.id)
+        ref = spot_of(message)
+        self._watermarks.seen(ref, message.id)
         if await self._accept(message):
-            self._keeper.decided(spot, message.id)
+            self._watermarks.decided(ref, message.id)
         else:
             self.backfill.again(message)
 
@@ -128,13 +128,13 @@ class MessageListener:
         guild, channel, message = (read_id(payload, name) for name in _IDS)
         if channel is None or (message is None and event != CREATED):
             return  # the event has been logged
-        spot = ChannelRef(str(guild or DIRECT_MESSAGES), str(channel))
+        ref = ChannelRef(str(guild or DIRECT_MESSAGES), str(channel))
         try:
             if message is None:
                 await self.backfill.read_again(client, guild, channel)
                 return
             if event == CREATED:
-                self._keeper.seen(spot, message)
+                self._watermarks.seen(ref, message)
             found = await self._read_again(client, guild, channel, message, payload)
         except Gone as error:
             log.info("a message no longer exists", id=message, error=repr(error))
@@ -145,7 +145,7 @@ class MessageListener:
                 await self.backfill.read_again(client, guild, channel)
             return
         if found is None:
-            self._keeper.decided(spot, message or 0)
+            self._watermarks.decided(ref, message or 0)
         elif event == CREATED:
             await self.message(found)
         else:

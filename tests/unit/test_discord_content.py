@@ -54,10 +54,10 @@ def message(client: OfflineClient, name: str, **fields: Any) -> discord.Message:
 
 def asked(client: OfflineClient, name: str, **fields: Any) -> Incoming:
     found = message(client, name, **fields)
-    place = channel_context(found.channel)
-    assert place is not None
+    context = channel_context(found.channel)
+    assert context is not None
     me = bot_identity(found, c.BOT)
-    return to_incoming(found, place, me, address_of(found, place, me) or Address.FOLLOW_UP)
+    return to_incoming(found, context, me, address_of(found, context, me) or Address.FOLLOW_UP)
 
 
 V2 = """# Deployed
@@ -230,9 +230,9 @@ async def test_a_file_without_description_is_an_empty_question(client: OfflineCl
     got = asked(client, "message_attachment", **fields)
     assert (got.text, got.unusable) == ("", ("image",))
     found = message(client, "message_attachment", **fields)
-    place = channel_context(found.channel)
-    assert place is not None
-    assert message_text(found, place, bot_identity(found, c.BOT)) == "Attachment:\n> cat"
+    context = channel_context(found.channel)
+    assert context is not None
+    assert message_text(found, context, bot_identity(found, c.BOT)) == "Attachment:\n> cat"
 
 
 # ── names ─────────────────────────────────────────────────────────────────────────────────────

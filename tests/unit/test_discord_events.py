@@ -55,12 +55,12 @@ def parse(client: OfflineClient, **fields: Any) -> discord.Message:
 def translate(client: OfflineClient, **fields: Any) -> Incoming | None:
     """What a message becomes; None if it does not concern the bot."""
     got = parse(client, **fields)
-    place = channel_context(got.channel)
-    if place is None or not is_from_person(got):
+    context = channel_context(got.channel)
+    if context is None or not is_from_person(got):
         return None
     me = bot_identity(got, BOT)
-    address = address_of(got, place, me)
-    return to_incoming(got, place, me, address) if address is not None else None
+    address = address_of(got, context, me)
+    return to_incoming(got, context, me, address) if address is not None else None
 
 
 def mention(user: int = BOT) -> dict[str, Any]:
@@ -82,9 +82,12 @@ async def test_a_private_thread_is_private(client: OfflineClient) -> None:
 
 async def test_a_media_post_has_a_title(client: OfflineClient) -> None:
     got = parse(client, channel_id=str(MEDIA), id=str(MEDIA), content="look")
-    place = channel_context(got.channel)
-    assert place is not None and (place.kind, place.channel) == (ChannelKind.THREAD, str(FORUM))
-    assert message_text(got, place, BotIdentity(BOT)) == "# Our pictures\n\nlook"
+    context = channel_context(got.channel)
+    assert context is not None and (context.kind, context.channel) == (
+        ChannelKind.THREAD,
+        str(FORUM),
+    )
+    assert message_text(got, context, BotIdentity(BOT)) == "# Our pictures\n\nlook"
 
 
 async def test_an_unknown_channel_has_no_context_yet(client: OfflineClient) -> None:

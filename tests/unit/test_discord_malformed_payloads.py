@@ -72,15 +72,15 @@ def rest_of(client: discord.Client) -> RestApi:
 
 def translate(message: discord.Message) -> Incoming | None:
     """What a message becomes; also reads other people's messages."""
-    place = channel_context(message.channel)
-    if place is None:
+    context = channel_context(message.channel)
+    if context is None:
         return None
     if not is_from_person(message):
-        message_text(message, place, BotIdentity(c.BOT))
+        message_text(message, context, BotIdentity(c.BOT))
         return None
     me = bot_identity(message, c.BOT)
-    address = address_of(message, place, me)
-    return to_incoming(message, place, me, address) if address is not None else None
+    address = address_of(message, context, me)
+    return to_incoming(message, context, me, address) if address is not None else None
 
 
 CHANGES_ITS_MEANING = {
@@ -175,11 +175,11 @@ async def test_a_channel_is_fetched_whatever_fields_it_lacks(
             return mutated
 
         monkeypatch.setattr(client.http, "get_channel", get_channel)
-        place = None
+        context = None
         with suppress(PlatformError):  # then it is asked for again
-            place = await fetch_channel_context(rest, int(data["id"]))
-        if place is not None and change.partition(" ")[0] not in ("id", "guild_id", "parent_id"):
-            assert (place.id, place.guild) == (data["id"], data["guild_id"]), change
+            context = await fetch_channel_context(rest, int(data["id"]))
+        if context is not None and change.partition(" ")[0] not in ("id", "guild_id", "parent_id"):
+            assert (context.id, context.guild) == (data["id"], data["guild_id"]), change
 
 
 @pytest.mark.parametrize("name", ["channel_update", "thread_update"])
