@@ -192,7 +192,7 @@ def build_platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
             models=settings.model_choices,
             clock=clock,
             file_from_messages=settings.file_from_messages,
-            servers=settings.discord_servers,
+            guilds=settings.discord_servers,
         )
     if settings.slack_bot_token is not None:
         from adapters.slack.adapter import SlackAdapter

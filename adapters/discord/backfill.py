@@ -16,14 +16,20 @@ import discord
 import structlog
 
 from adapters.discord.backfill_plan import ChannelState, group_archived, select_unread
+from adapters.discord.channels import (
+    DIRECT_MESSAGES,
+    PLATFORM,
+    ChannelContext,
+    ChannelKind,
+    channel_context,
+    fetch_channel_context,
+)
 from adapters.discord.edits import EditListener
-from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, ChannelContext, Kind, place_of
 from adapters.discord.history import PAGE_SIZE, read_page
-from adapters.discord.payload_fitting import fitted
-from adapters.discord.payload_shapes import THREAD
-from adapters.discord.places import read_place
+from adapters.discord.payload_schemas import THREAD
+from adapters.discord.payload_validation import validate
 from adapters.discord.recheck import report_changes
-from adapters.discord.rest import RestApi, at, id_in
+from adapters.discord.rest import RestApi, id_in, request_scopes
 from bot.catchup.backfill import Backfill
 from bot.catchup.watermark_saver import WatermarkSaver
 from bot.catchup.watermarks import WatermarkTracker
@@ -81,11 +87,11 @@ class DiscordBackfill:
 
     def retry(self, ref: ChannelRef) -> None:
         """Read a channel again after a pause, to bring back a message that could not be stored."""
-        self._backfill.reread(self._channels.history_at(ref), self._rest.waits.again)
+        self._backfill.reread(self._channels.history_at(ref), self._rest.timeouts.again)
 
     def reread(self, client: discord.Client, guild: int | None, channel: int) -> None:
         """Read a channel again, because an event of a message in it was unreadable."""
-        context = place_of(client.get_channel(channel))
+        context = channel_context(client.get_channel(channel))
         ref = _ref_in(context) if context is not None else _ref(guild, channel)
         self._tracker.hold(ref)
         self._backfill.reread(self._channels.history_at(ref), 0.0)
@@ -101,7 +107,7 @@ class ChannelReader:
 
     def __init__(self, rest: RestApi, translate: Translate) -> None:
         self.rest, self._translate = rest, translate
-        self._limits: Any = {"priority": Priority.BACKGROUND, "within": rest.waits.read}
+        self._limits: Any = {"priority": Priority.BACKGROUND, "within": rest.timeouts.read}
 
     def history_of(self, context: ChannelContext, rank: Rank, until: int = 0) -> History:
         """The messages of a channel up to the id `until`, or to its end."""
@@ -116,8 +122,8 @@ class ChannelReader:
 
         `before` is a time of archiving. Raises a PlatformError.
         """
-        response: Any = await self.rest.ask(
-            at("archive", channel),
+        response: Any = await self.rest.request(
+            request_scopes("archive", channel),
             lambda client: client.http.get_public_archived_threads(
                 channel, before=before, limit=PAGE_SIZE
             ),
@@ -130,14 +136,14 @@ class ChannelReader:
 
     async def _read_unknown(self, ref: ChannelRef, after: int) -> HistoryPage:
         channel = int(ref.channel)
-        cached = place_of((await self.rest.client()).get_channel(channel))
-        context = cached or await read_place(self.rest, channel, **self._limits)
+        cached = channel_context((await self.rest.client()).get_channel(channel))
+        context = cached or await fetch_channel_context(self.rest, channel, **self._limits)
         if context is None:
             return HistoryPage()  # no conversation is possible there
         return await self._read_page(context, 0, after)
 
     async def _read_page(self, context: ChannelContext, until: int, after: int) -> HistoryPage:
-        client, channel = await self.rest.client(), int(context.own)
+        client, channel = await self.rest.client(), int(context.id)
         guild = None if context.guild == DIRECT_MESSAGES else int(context.guild)
         where = client.get_partial_messageable(channel, guild_id=guild)
         page = await read_page(self.rest, where, channel, after=after, **self._limits)
@@ -174,7 +180,9 @@ class DirectMessages:
     async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
         """Every one with a conversation, because nothing tells which have news."""
         return [
-            self._channels.history_of(_context_of(conversation, Kind.DIRECT), _rank(conversation))
+            self._channels.history_of(
+                _context_of(conversation, ChannelKind.DIRECT), _rank(conversation)
+            )
             for conversation in conversations
             if conversation.key.workspace == DIRECT_MESSAGES
         ]
@@ -217,7 +225,7 @@ class GuildChannels:
         """A single archived thread, or for several the list that tells which have news."""
         newest = conversations[0]
         if len(conversations) == 1:
-            return self._channels.history_of(_context_of(newest, Kind.THREAD), _rank(newest))
+            return self._channels.history_of(_context_of(newest, ChannelKind.THREAD), _rank(newest))
         ref = ChannelRef(self.workspace, f"{parent.id}/archived")
         return History(ref, _rank(newest), lambda _: self._read_archived(parent, None))
 
@@ -237,7 +245,7 @@ class GuildChannels:
         )
 
     def _history(self, channel: GuildChannel, rank: Rank, until: int) -> History:
-        context = place_of(channel)
+        context = channel_context(channel)
         assert context is not None  # noqa: S101 - each of these types has a context
         return self._channels.history_of(context, rank, until)
 
@@ -256,10 +264,10 @@ def _ref(guild: int | None, channel: int) -> ChannelRef:
 
 
 def _ref_in(context: ChannelContext) -> ChannelRef:
-    return ChannelRef(context.guild, context.own)
+    return ChannelRef(context.guild, context.id)
 
 
-def _context_of(conversation: Conversation, kind: Kind) -> ChannelContext:
+def _context_of(conversation: Conversation, kind: ChannelKind) -> ChannelContext:
     key, visibility = conversation.key, conversation.visibility
     return ChannelContext(kind, key.workspace, key.channel, key.thread, visibility=visibility)
 
@@ -293,7 +301,7 @@ def _is_readable(channel: GuildChannel | discord.ForumChannel) -> bool:
 def _parse_thread(parent: Parent, data: Any) -> discord.Thread | None:
     """A thread from Discord's JSON; None if discord.py cannot parse it."""
     try:
-        known: Any = fitted(data, THREAD)
+        known: Any = validate(data, THREAD)
         return discord.Thread(guild=parent.guild, state=parent._state, data=known)
     except Exception as error:  # noqa: BLE001
         # The boundary of one thread: the rest of the list is still read.

@@ -8,8 +8,8 @@ from typing import Any
 import discord
 import structlog
 
-from adapters.discord.payload_fitting import place_of_error, shape_of
-from adapters.discord.rest import RestApi, at, id_in
+from adapters.discord.payload_validation import error_location, outline
+from adapters.discord.rest import RestApi, id_in, request_scopes
 from bot.domain.errors import Unsettled
 from bot.domain.replies import Priority
 
@@ -48,8 +48,8 @@ async def read_page(
 
     Raises a PlatformError.
     """
-    response: Any = await rest.ask(
-        at("history", channel_id),
+    response: Any = await rest.request(
+        request_scopes("history", channel_id),
         lambda client: client.http.logs_from(channel_id, PAGE_SIZE, before=before, after=after),
         priority=priority,
         within=within,
@@ -71,8 +71,8 @@ async def read_raw_message(
     rest: RestApi, channel_id: int, message: int, *, priority: Priority = Priority.CONTROL
 ) -> Any:
     """The JSON of one message. Raises a PlatformError."""
-    return await rest.ask(
-        at("message", channel_id),
+    return await rest.request(
+        request_scopes("message", channel_id),
         lambda client: client.http.get_message(channel_id, message),
         priority=priority,
     )
@@ -89,6 +89,6 @@ def parse_message(
         return message
     except Exception as error:  # noqa: BLE001
         # The boundary of one message: the rest of its page is still read.
-        error_at, shape = place_of_error(error), shape_of(data)
+        error_at, shape = error_location(error), outline(data)
         log.warning("a message cannot be parsed", id=id_in(data), error=error_at, shape=shape)
         return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from adapters.discord.channels import DIRECT_MESSAGES
 from adapters.discord.edits import EditListener
-from adapters.discord.events import DIRECT_MESSAGES
 from adapters.discord.history import parse_message, read_raw_message
 from adapters.discord.rest import UNKNOWN_MESSAGE, RestApi
 from bot.domain.errors import Gone

@@ -125,7 +125,7 @@ def discord() -> Platform:
         name="discord",
         budgets=rest.limits,
         limits=lambda scope: kinds.get(scope.partition(":")[0]),
-        scopes=lambda reply, action: rest.messages_in(str(reply)),
+        scopes=lambda reply, action: rest.message_scopes(str(reply)),
         measure=2_000,
     )
 

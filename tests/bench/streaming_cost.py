@@ -62,7 +62,7 @@ class Bench:
     async def ours(self, number: int) -> None:
         """Read deltas and publish them."""
         surface = FakeSurface(grants=self.grants, clock=self._clock)
-        surface.scopes = rest.messages_in(str(number))
+        surface.scopes = rest.message_scopes(str(number))
         publisher = Publisher(
             surface=surface,
             ledger=FakeLedger(),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapters.discord.rest import Waits
+from adapters.discord.rest import Timeouts
 from bot.domain.conversations import Conversation, ConversationKey, Visibility
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Address, Asked
@@ -301,7 +301,7 @@ async def test_a_message_that_could_not_be_stored_is_read_again(
 ) -> None:
     """Until then the watermark stays before it."""
     thread = await sim.start_thread(c.ALICE, await sim.say(c.ALICE, c.CHANNEL, "x"), "t")
-    async with running(sim, inbox, waits=Waits(again=0.5)):
+    async with running(sim, inbox, timeouts=Timeouts(again=0.5)):
         inbox.error = StoreUnavailable("full")
         message = await sim.say(c.ALICE, thread, "do not lose me")
         await sim.wait_idle()

@@ -72,10 +72,10 @@ def _split(text: str) -> None:
 
 
 PARSERS: dict[str, Callable[[str], object]] = {
-    "discord: a message": lambda text: discord_text.for_model(
+    "discord: a message": lambda text: discord_text.to_model_text(
         text, discord_text.Names(users={1: "Ann"})
     ),
-    "discord: a thread's title": discord_text.title,
+    "discord: a thread's title": discord_text.thread_title,
     "discord: a quote": excerpts.quote,
     "slack: a message": lambda text: slack_text.for_model(text, {"U2": "Ben"}, "U1"),
     "slack: whom it names": slack_text.mentioned_users,

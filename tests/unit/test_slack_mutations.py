@@ -18,7 +18,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from adapters.slack import events
 from adapters.slack.api import new_session
 from adapters.slack.backfill import LAG
-from adapters.slack.backfill_plan import next_page_pays, plan_channels
+from adapters.slack.backfill_plan import next_page_pays, plan_channels, unread_threads
 from adapters.slack.blocks import MessageBuilder
 from adapters.slack.bolt import create_app
 from adapters.slack.envelopes import dispatch, sanitize

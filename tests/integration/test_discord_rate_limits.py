@@ -1,4 +1,4 @@
-"""The pace is held above discord.py: its own limiter costs nothing, and a 429 loses nothing."""
+"""Rate limits are kept outside discord.py, whose limiter delays nothing; a 429 loses nothing."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ async def sim() -> AsyncIterator[DiscordSim]:
         yield sim
 
 
-async def test_an_even_pace_of_edits_loses_nothing_to_the_librarys_limiter(
+async def test_evenly_paced_edits_never_wait_for_discord_pys_limiter(
     sim: DiscordSim,
 ) -> None:
-    """The edit that takes the bucket's last token returns when it refills: just in time."""
+    """It would delay the edit that takes the bucket's last token until the bucket refills."""
     inbox, edits = RecordingInbox(), 10
     async with running(sim, inbox, grants=Pacer(limits, SystemClock())) as adapter:
         message = await sim.mention("question")
@@ -56,10 +56,10 @@ async def test_an_even_pace_of_edits_loses_nothing_to_the_librarys_limiter(
     assert took < 1.35 * edits * SECONDS / COUNT
 
 
-async def test_a_429_slows_the_pacer_and_loses_nothing(
+async def test_a_429_slows_the_rate_limiter_and_loses_nothing(
     sim: DiscordSim,
 ) -> None:
-    """The platform allows less than we think: the reply waits, and we learn of it."""
+    """Discord allows less than the configured limit; the reply waits and the limiter adapts."""
     inbox, pacer = RecordingInbox(), Pacer(limits, SystemClock())
     await sim.set_limits(buckets={"message": [2, 0.4]})
     async with running(sim, inbox, grants=pacer) as adapter:

@@ -1,6 +1,6 @@
-"""Channels, threads and guilds over REST.
+"""REST routes of channels, threads and guilds.
 
-A thread's id is its starter message's id, so a second thread on a message is refused with 160004.
+A thread has the id of the message it was started on, so a second one on it is refused with 160004.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from aiohttp import web
 
 from tests.sims.discord import constants as c
 from tests.sims.discord import errors as e
+from tests.sims.discord.actions import Actions, Post
 from tests.sims.discord.content import check_draft, text
 from tests.sims.discord.http import (
     JSON,
@@ -25,15 +26,14 @@ from tests.sims.discord.http import (
 from tests.sims.discord.mentions import check_allowed
 from tests.sims.discord.payloads import role_json
 from tests.sims.discord.permissions import may, need, need_unarchived, permissions, visible
-from tests.sims.discord.scene import Post, Scene
-from tests.sims.discord.world import Channel, Guild
+from tests.sims.discord.state import Channel, Guild
 
 CHANNEL = PREFIX + r"/channels/{channel:\d+}"
 GUILD = PREFIX + r"/guilds/{guild:\d+}"
 
 
 def thread_name(sent: JSON) -> str:
-    """The name of a thread: 1 to 100 characters."""
+    """A thread's name: 1 to 100 characters."""
     name = text(sent, "name").strip()
     if not 1 <= len(name) <= c.MAX_THREAD_NAME:
         raise e.bad_length("name", 1, c.MAX_THREAD_NAME)
@@ -41,18 +41,18 @@ def thread_name(sent: JSON) -> str:
 
 
 def archive_minutes(sent: JSON, default: int = 1440) -> int:
-    """After how many minutes a thread is archived."""
+    """The minutes after which a thread is archived."""
     minutes = sent.get("auto_archive_duration") or default
     if minutes not in c.ARCHIVE_MINUTES:
         raise e.not_a_choice("auto_archive_duration", c.ARCHIVE_MINUTES)
     return int(minutes)
 
 
-class PlaceRoutes:
+class ChannelRoutes:
     """The handlers."""
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene, self._world, self._payloads = scene, scene.world, scene.payloads
+    def __init__(self, actions: Actions) -> None:
+        self._actions, self._state, self._payloads = actions, actions.state, actions.payloads
 
     def routes(self) -> list[web.RouteDef]:
         """All routes of this module."""
@@ -75,7 +75,7 @@ class PlaceRoutes:
         ]
 
     def _channel(self, request: web.Request) -> Channel:
-        return visible(self._world, number(request, "channel"))
+        return visible(self._state, number(request, "channel"))
 
     def _thread(self, request: web.Request) -> Channel:
         channel = self._channel(request)
@@ -93,15 +93,15 @@ class PlaceRoutes:
         channel, sent = self._channel(request), body(request)
         if channel.kind not in (c.TEXT, c.NEWS):
             raise e.ApiError(400, 50024, "Cannot execute action on this channel type")
-        need(self._world, channel, "create_public_threads", "read_message_history")
-        message = self._world.message(channel.id, number(request, "message"))
+        need(self._state, channel, "create_public_threads", "read_message_history")
+        message = self._state.message(channel.id, number(request, "message"))
         if message is None:
-            raise e.Missing("Message")
+            raise e.NotFound("Message")
         name, minutes = thread_name(sent), archive_minutes(sent)
         if message.thread is not None:
             said = "A thread has already been created for this message"
             raise e.ApiError(400, 160004, said)
-        thread = self._scene.start_thread(channel, c.BOT, name, minutes, message)
+        thread = self._actions.start_thread(channel, c.BOT, name, minutes, message)
         return reply(self._payloads.thread(thread), 201)
 
     async def start_alone(self, request: web.Request) -> web.Response:
@@ -109,14 +109,14 @@ class PlaceRoutes:
         channel, sent = self._channel(request), body(request)
         if channel.kind != c.FORUM_CHANNEL:
             raise e.ApiError(400, 50024, "Cannot execute action on this channel type")
-        need(self._world, channel, "send_messages")
+        need(self._state, channel, "send_messages")
         name, minutes, first = thread_name(sent), archive_minutes(sent), sent.get("message") or {}
         check_allowed(first.get("allowed_mentions"))
         uploads = uploads_of(request)
-        draft = check_draft(first, keep_attachments(self._world, first, uploads, []))
-        thread = self._scene.start_thread(channel, c.BOT, name, minutes, None)
+        draft = check_draft(first, keep_attachments(self._state, first, uploads, []))
+        thread = self._actions.start_thread(channel, c.BOT, name, minutes, None)
         post = Post(c.BOT, draft, allowed=first.get("allowed_mentions"), id=thread.id)
-        message = self._scene.post(thread, post)
+        message = self._actions.post(thread, post)
         shown = self._payloads.message(message, content=True)
         return reply(self._payloads.thread(thread) | {"message": shown}, 201)
 
@@ -127,7 +127,7 @@ class PlaceRoutes:
             raise e.Forbidden
         if sent.get("archived") is not False:
             need_unarchived(thread)
-        self._scene.set_thread(
+        self._actions.set_thread(
             thread,
             name=thread_name(sent) if "name" in sent else None,
             archived=sent.get("archived"),
@@ -137,8 +137,8 @@ class PlaceRoutes:
         return reply(self._payloads.thread(thread))
 
     def _may_change(self, thread: Channel, sent: JSON) -> bool:
-        """Managers may all, the owner all but locks, anybody may open an unlocked one."""
-        if may(self._world, thread, "manage_threads"):
+        """Managers may change everything, the owner all but the lock; anyone may unarchive."""
+        if may(self._state, thread, "manage_threads"):
             return True
         if thread.locked or "locked" in sent:
             return False
@@ -147,20 +147,20 @@ class PlaceRoutes:
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE /channels/{id}."""
         channel = self._channel(request)
-        need(self._world, channel, "manage_threads" if channel.is_thread else "manage_channels")
+        need(self._state, channel, "manage_threads" if channel.is_thread else "manage_channels")
         payload = self._payloads.channel(channel)
-        self._scene.remove_channel(channel)
+        self._actions.remove_channel(channel)
         return reply(payload)
 
     async def archived(self, request: web.Request) -> web.Response:
         """GET …/threads/archived/public, newest archived first."""
         channel = self._channel(request)
-        need(self._world, channel, "read_message_history")
+        need(self._state, channel, "read_message_history")
         limit = limit_of(request, default=50, most=100)
         before = request.query.get("before")
         end = dt.datetime.fromisoformat(before).timestamp() if before else float("inf")
-        threads = [t for t in self._world.threads(channel.guild or 0) if t.parent == channel.id]
-        # The client knows the times in whole microseconds.
+        threads = [t for t in self._state.threads(channel.guild or 0) if t.parent == channel.id]
+        # The client's times have microsecond precision.
         found = [t for t in threads if t.archived and round(t.archive_changed, 6) < end]
         found.sort(key=lambda thread: -thread.archive_changed)
         return reply(self._listing(found[:limit]) | {"has_more": len(found) > limit})
@@ -176,7 +176,7 @@ class PlaceRoutes:
         """PUT …/thread-members/@me."""
         thread = self._thread(request)
         need_unarchived(thread)
-        self._scene.join(thread, c.BOT)
+        self._actions.join(thread, c.BOT)
         return reply()
 
     async def leave(self, request: web.Request) -> web.Response:
@@ -190,21 +190,21 @@ class PlaceRoutes:
         """GET …/thread-members/@me."""
         thread = self._thread(request)
         if c.BOT not in thread.joined:
-            raise e.Missing("Member")
+            raise e.NotFound("Member")
         return reply(self._payloads.thread_member(thread, c.BOT))
 
     async def member_of_thread(self, request: web.Request) -> web.Response:
         """GET …/thread-members/{user}."""
         thread, user = self._thread(request), number(request, "user")
         if user not in thread.joined:
-            raise e.Missing("Member")
+            raise e.NotFound("Member")
         return reply(self._payloads.thread_member(thread, user))
 
     # ── guilds ────────────────────────────────────────────────────────────────────────────────
     def _guild(self, request: web.Request) -> Guild:
-        guild = self._world.guilds.get(number(request, "guild"))
+        guild = self._state.guilds.get(number(request, "guild"))
         if guild is None:
-            raise e.Missing("Guild")
+            raise e.NotFound("Guild")
         if not guild.bot_inside:
             raise e.missing_access()
         return guild
@@ -214,8 +214,8 @@ class PlaceRoutes:
         return reply(self._payloads.guild(self._guild(request)))
 
     async def channels(self, request: web.Request) -> web.Response:
-        """GET /guilds/{id}/channels: without threads."""
-        places = self._world.places(self._guild(request).id)
+        """GET /guilds/{id}/channels, without threads."""
+        places = self._state.places(self._guild(request).id)
         return reply([self._payloads.channel(channel) for channel in places])
 
     async def roles(self, request: web.Request) -> web.Response:
@@ -223,14 +223,14 @@ class PlaceRoutes:
         return reply([role_json(role) for role in self._guild(request).roles.values()])
 
     async def active(self, request: web.Request) -> web.Response:
-        """GET /guilds/{id}/threads/active: those the bot can see."""
-        threads = self._world.threads(self._guild(request).id)
-        found = [t for t in threads if not t.archived and permissions(self._world, c.BOT, t)]
+        """GET /guilds/{id}/threads/active: those that the bot can see."""
+        threads = self._state.threads(self._guild(request).id)
+        found = [t for t in threads if not t.archived and permissions(self._state, c.BOT, t)]
         return reply(self._listing(found))
 
     async def member(self, request: web.Request) -> web.Response:
         """GET /guilds/{id}/members/{user}."""
         guild, user = self._guild(request), number(request, "user")
         if user not in guild.members:
-            raise e.Missing("Member")
+            raise e.NotFound("Member")
         return reply(self._payloads.member(guild.id, user))

@@ -1,7 +1,4 @@
-"""The real discord.py client, pointed at the simulator.
-
-Only its two documented addresses are replaced, and put back afterwards.
-"""
+"""The real discord.py client, connected to the simulator through its two documented URLs."""
 
 from __future__ import annotations
 
@@ -22,8 +19,8 @@ ClientT = TypeVar("ClientT", bound=discord.Client)
 
 
 @asynccontextmanager
-async def pointed_at(sim: DiscordSim) -> AsyncIterator[None]:
-    """discord.py speaks to the simulator inside this block."""
+async def redirected_to(sim: DiscordSim) -> AsyncIterator[None]:
+    """Connects discord.py to the simulator inside this block."""
     base, gateway = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
     Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY = sim.api_url, yarl.URL(sim.gateway_url)
     try:
@@ -34,8 +31,8 @@ async def pointed_at(sim: DiscordSim) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def running(sim: DiscordSim, client: ClientT) -> AsyncIterator[ClientT]:
-    """`client` logged in, connected and ready; closed at the end."""
-    async with pointed_at(sim), client:
+    """Yields `client` once it is ready, and closes it at the end."""
+    async with redirected_to(sim), client:
         task = asyncio.create_task(client.start(c.SIM_TOKEN))
         ready = asyncio.create_task(client.wait_until_ready())
         try:
@@ -49,16 +46,16 @@ async def running(sim: DiscordSim, client: ClientT) -> AsyncIterator[ClientT]:
 
 
 class PromptClient(discord.Client):
-    """A client that identifies again at once: discord.py itself waits five seconds first."""
+    """A client that identifies without discord.py's pause of five seconds."""
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Do not wait."""
 
 
 def new_client(**options: Any) -> discord.Client:
-    """A client with the message-content intent that lets nothing ping.
+    """A client with the message-content intent whose messages ping no one.
 
-    It is ready as soon as the guild has come, instead of two seconds later.
+    It is ready when the guild arrives, instead of two seconds later.
     """
     intents = discord.Intents.default()
     intents.message_content = True

@@ -1,6 +1,6 @@
-"""Every gateway dispatch with every part of it dropped, null, of another type, or added to.
+"""Every gateway event with each part dropped, null, of another type, or added to.
 
-Nothing is raised, and the next message of another person is read as it should be.
+No parser raises, and another person's next message is still read correctly.
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ import discord
 import pytest
 import structlog
 
-from adapters.discord.adapter import intents
-from adapters.discord.edits import is_spoken
-from adapters.discord.events import Me, address_of, incoming, me_in, place_of, said
-from adapters.discord.gateway import mended
+from adapters.discord.channels import channel_context, fetch_channel_context
+from adapters.discord.events import (
+    BotIdentity,
+    address_of,
+    bot_identity,
+    is_from_person,
+    message_text,
+    to_incoming,
+)
+from adapters.discord.gateway import repair_envelope
 from adapters.discord.history import PAGE_SIZE, read_page
-from adapters.discord.payload_fitting import Unfit
-from adapters.discord.places import read_place
+from adapters.discord.payload_validation import InvalidPayload
 from adapters.discord.rest import RestApi
-from adapters.discord.state import State
 from bot.common.clock import SystemClock
 from bot.domain.errors import PlatformError, Unsettled
 from bot.domain.inbox import Address, Incoming
@@ -31,52 +35,17 @@ from bot.ports.inbox import Inbox
 from bot.replies.ratelimit.limiter import Pacer
 from tests.fixtures.discord_payloads import DISPATCHES
 from tests.sims.discord import constants as c
+from tests.support.discord_offline import OfflineClient
 from tests.support.mutations import changed
 
 
-class Fed(discord.Client):
-    """discord.py's client without a connection: it is fed, and remembers what it dispatched."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            intents=intents(),
-            member_cache_flags=discord.MemberCacheFlags.none(),
-            max_messages=None,
-        )
-        self.dispatched: list[tuple[str, tuple[Any, ...]]] = []
-
-    def _get_state(self, **options: Any) -> State:
-        return State(
-            dispatch=self.dispatch,
-            handlers=self._handlers,
-            hooks=self._hooks,
-            http=self.http,
-            **options,
-        )
-
-    def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        """Remember it."""
-        self.dispatched.append((event, args))
-
-    def feed(self, name: str, data: Any) -> list[tuple[str, tuple[Any, ...]]]:
-        """One dispatch; what came of it."""
-        self.dispatched.clear()
-        parse = self._connection.parsers.get(name)
-        if parse is not None:
-            parse(data)
-        return list(self.dispatched)
-
-    def begin(self) -> None:
-        """A session with its guild."""
-        self.feed(*DISPATCHES["ready"])
-        self.feed(*DISPATCHES["guild_create"])
-        assert self._connection._ready_task is not None
-        self._connection._ready_task.cancel()
+def begin(client: OfflineClient) -> None:
+    client.begin(DISPATCHES["ready"][1], DISPATCHES["guild_create"][1])
 
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """Tens of thousands of warnings cost more than what they warn of."""
+    """Suppresses tens of thousands of warnings, which cost more time than the test."""
     before = structlog.get_config()
     level = structlog.make_filtering_bound_logger(logging.CRITICAL)
     structlog.configure(wrapper_class=level, cache_logger_on_first_use=False)
@@ -85,33 +54,33 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[Fed]:
-    client = Fed()
+async def client() -> AsyncIterator[OfflineClient]:
+    client = OfflineClient()
     client._connection.http._HTTPClient__session = None  # type: ignore[attr-defined]
-    client.begin()
+    begin(client)
     yield client
     await client.close()
     await asyncio.sleep(0)
 
 
-def wire_of(client: discord.Client) -> RestApi:
-    """The way to REST, without a limit."""
-    wire = RestApi(grants=Pacer(lambda _scope: None, SystemClock()), clock=SystemClock())
-    wire.connect(client, cast(Inbox, None))
-    return wire
+def rest_of(client: discord.Client) -> RestApi:
+    """A REST API without rate limits."""
+    rest = RestApi(grants=Pacer(lambda _scope: None, SystemClock()), clock=SystemClock())
+    rest.connect(client, cast(Inbox, None))
+    return rest
 
 
-def understood(message: discord.Message) -> Incoming | None:
-    """What becomes of a message, up to the core; what is read of others' messages is read, too."""
-    place = place_of(message.channel)
-    if place is None:
+def translate(message: discord.Message) -> Incoming | None:
+    """What a message becomes; also reads other people's messages."""
+    context = channel_context(message.channel)
+    if context is None:
         return None
-    if not is_spoken(message):
-        said(message, place, Me(c.BOT))
+    if not is_from_person(message):
+        message_text(message, context, BotIdentity(c.BOT))
         return None
-    me = me_in(message, c.BOT)
-    address = address_of(message, place, me)
-    return incoming(message, place, me, address) if address is not None else None
+    me = bot_identity(message, c.BOT)
+    address = address_of(message, context, me)
+    return to_incoming(message, context, me, address) if address is not None else None
 
 
 CHANGES_ITS_MEANING = {
@@ -122,31 +91,31 @@ NEXT_EVERY = 10  # changes of a message between two looks at the next one
 
 
 @pytest.mark.parametrize("name", DISPATCHES)
-async def test_a_changed_dispatch_raises_nothing_and_costs_no_other_message(
-    client: Fed, name: str
+async def test_a_malformed_event_raises_nothing_and_affects_no_other_message(
+    client: OfflineClient, name: str
 ) -> None:
-    """A person's message is taken in, or is to be read again."""
+    """A person's message is either received or read again."""
     event, data = DISPATCHES[name]
-    asked = [understood(args[0]) for kind, args in client.feed(event, data) if kind == "message"]
-    client.begin()
+    asked = [translate(args[0]) for kind, args in client.feed(event, data) if kind == "message"]
+    begin(client)
     for number, (change, mutated) in enumerate(changed(data)):
         dispatched = client.feed(event, mutated)
-        kinds = ("message", "message_changed")
-        got = [understood(args[0]) for kind, args in dispatched if kind in kinds]
+        kinds = ("message", "message_edited")
+        got = [translate(args[0]) for kind, args in dispatched if kind in kinds]
         if any(asked) and got and change.split(" ")[0] not in CHANGES_ITS_MEANING:
             assert got[0] is not None and got[0].address is Address.MENTION, change
         if event == "MESSAGE_CREATE":
-            assert got or dispatched[0][0] == "message_lost", change
+            assert got or dispatched[0][0] == "message_unreadable", change
         else:
-            client.begin()  # what it says of the guild stays until the next session
+            begin(client)  # what it says of the guild stays until the next session
         if event != "MESSAGE_CREATE" or number % NEXT_EVERY == 0:
             [(_, (after, *_))] = client.feed(*DISPATCHES["message_plain"])
-            following = understood(after)
+            following = translate(after)
             assert following is not None, change
             assert (following.text, following.address) == ("what is this?", Address.MENTION)
 
 
-async def test_a_session_begins_whatever_ready_says(client: Fed) -> None:
+async def test_a_session_begins_with_any_ready(client: OfflineClient) -> None:
     event, data = DISPATCHES["ready"]
     for change, mutated in changed(data):
         kinds = [kind for kind, _ in client.feed(event, mutated)]
@@ -158,16 +127,16 @@ async def test_a_session_begins_whatever_ready_says(client: Fed) -> None:
 
 
 @pytest.mark.parametrize("name", ["ready", "resumed", "message_plain"])
-def test_an_envelope_is_mended_or_refused(name: str) -> None:
-    """What discord.py reads of an envelope without looking is there, of the right type."""
+def test_an_envelope_is_repaired_or_refused(name: str) -> None:
+    """Every field that discord.py reads without a check has the right type."""
     event, data = DISPATCHES[name]
     envelope = {"op": 0, "t": event, "s": 7, "d": data}
     hello = {"op": 10, "t": None, "s": None, "d": {"heartbeat_interval": 41_250}}
     for whole in (envelope, hello):
         for _, mutated in changed(whole):
             try:
-                found = mended(mutated, "ws://127.0.0.1:1/")
-            except Unfit:
+                found = repair_envelope(mutated, "ws://127.0.0.1:1/")
+            except InvalidPayload:
                 continue
             assert isinstance(found.get("s"), int | None)
             assert isinstance(found["t"], str | None)
@@ -178,11 +147,11 @@ def test_an_envelope_is_mended_or_refused(name: str) -> None:
 
 
 # ── read through REST ─────────────────────────────────────────────────────────────────────────
-async def test_a_message_that_cannot_be_read_costs_itself_not_its_page(
-    client: Fed, monkeypatch: pytest.MonkeyPatch
+async def test_an_unreadable_message_is_omitted_from_its_page(
+    client: OfflineClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = DISPATCHES["message_plain"][1]
-    channel, wire = client.get_partial_messageable(c.CHANNEL), wire_of(client)
+    channel, rest = client.get_partial_messageable(c.CHANNEL), rest_of(client)
     for broken in (None, 7, [], {}, {**good, "author": None}, {**good, "id": "x"}):
         page = [{**good, "id": "3"}, *[broken] * (PAGE_SIZE - 2), {**good, "id": "1"}]
 
@@ -190,36 +159,36 @@ async def test_a_message_that_cannot_be_read_costs_itself_not_its_page(
             return page
 
         monkeypatch.setattr(client.http, "logs_from", logs_from)
-        told = await read_page(wire, channel, c.CHANNEL)
+        told = await read_page(rest, channel, c.CHANNEL)
         assert [message.id for message in told.messages] == [1, 3]
         assert told.full
 
 
 @pytest.mark.parametrize("name", ["channel_update", "thread_update"])
-async def test_a_place_is_read_whatever_its_channel_lacks(
-    client: Fed, monkeypatch: pytest.MonkeyPatch, name: str
+async def test_a_channel_is_fetched_whatever_fields_it_lacks(
+    client: OfflineClient, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    data, wire = DISPATCHES[name][1], wire_of(client)
+    data, rest = DISPATCHES[name][1], rest_of(client)
     for change, mutated in changed(data):
 
         async def get_channel(_: int, mutated: Any = mutated) -> Any:
             return mutated
 
         monkeypatch.setattr(client.http, "get_channel", get_channel)
-        place = None
+        context = None
         with suppress(PlatformError):  # then it is asked for again
-            place = await read_place(wire, int(data["id"]))
-        if place is not None and change.partition(" ")[0] not in ("id", "guild_id", "parent_id"):
-            assert (place.own, place.guild) == (data["id"], data["guild_id"]), change
+            context = await fetch_channel_context(rest, int(data["id"]))
+        if context is not None and change.partition(" ")[0] not in ("id", "guild_id", "parent_id"):
+            assert (context.id, context.guild) == (data["id"], data["guild_id"]), change
 
 
 @pytest.mark.parametrize("name", ["channel_update", "thread_update"])
 @pytest.mark.parametrize("guild", [c.GUILD, 5])
-async def test_a_place_of_an_unknown_type_is_asked_for_again(
-    client: Fed, monkeypatch: pytest.MonkeyPatch, name: str, guild: int
+async def test_a_channel_of_an_unknown_type_is_fetched_again(
+    client: OfflineClient, monkeypatch: pytest.MonkeyPatch, name: str, guild: int
 ) -> None:
-    """A thread taken for a channel would be another conversation; 3 is a group, 16 media."""
-    data, wire = {**DISPATCHES[name][1], "guild_id": str(guild)}, wire_of(client)
+    """A thread taken for a channel would be another conversation. Type 3 is a group, 16 media."""
+    data, rest = {**DISPATCHES[name][1], "guild_id": str(guild)}, rest_of(client)
     answer: dict[str, Any] = {}
 
     async def get_channel(_: int) -> Any:
@@ -229,9 +198,9 @@ async def test_a_place_of_an_unknown_type_is_asked_for_again(
     for kind in (None, "11", True, -1):
         answer = {**data, "type": kind}
         with pytest.raises(Unsettled):
-            await read_place(wire, int(data["id"]))
+            await fetch_channel_context(rest, int(data["id"]))
     for kind in (3, 16, 99):
         answer = {**data, "type": kind}
-        assert await read_place(wire, int(data["id"])) is None
+        assert await fetch_channel_context(rest, int(data["id"])) is None
     answer = {"id": data["id"], "type": 3}
-    assert await read_place(wire, int(data["id"])) is None
+    assert await fetch_channel_context(rest, int(data["id"])) is None

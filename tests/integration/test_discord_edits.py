@@ -1,4 +1,4 @@
-"""Edits, deletions and places that go, on the real client: what reaches the core, and what not."""
+"""Edits, deletions and removed channels, with the real client: which of them reach the core."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[Disco
 
 
 async def caught_up(sim: DiscordSim, inbox: RecordingInbox) -> None:
-    """Everything that was sent before has been handled."""
+    """Waits until every message sent before has been handled."""
     await received(inbox, await sim.mention("the last"))
 
 
@@ -56,7 +56,7 @@ def source(channel: int, message: int, guild: str = GUILD) -> str:
 
 
 # ── edits ─────────────────────────────────────────────────────────────────────────────────────
-async def test_edit_comes_as_the_message_would_with_its_time(
+async def test_an_edit_is_translated_like_a_message_with_its_time(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("frist")
@@ -68,7 +68,7 @@ async def test_edit_comes_as_the_message_would_with_its_time(
     assert edited_at > before.sent_at
 
 
-async def test_edit_in_a_thread_and_in_a_direct_message(
+async def test_edits_in_threads_and_direct_messages_arrive(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
@@ -84,7 +84,7 @@ async def test_edit_in_a_thread_and_in_a_direct_message(
     ]
 
 
-async def test_mention_that_is_edited_out_is_an_edit_and_strangers_edits_are_none(
+async def test_removing_the_mention_is_an_edit_but_edits_of_unknown_messages_are_not(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("frist")
@@ -97,7 +97,7 @@ async def test_mention_that_is_edited_out_is_an_edit_and_strangers_edits_are_non
     assert [(edit.text, edit.address.begins) for edit, _ in inbox.edits] == [("never mind", False)]
 
 
-async def test_previews_pins_and_threads_are_no_edits(
+async def test_previews_pins_and_threads_are_not_edits(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("see https://example.com/ please")
@@ -107,7 +107,7 @@ async def test_previews_pins_and_threads_are_no_edits(
     assert inbox.edits == []
 
 
-async def test_edits_of_bots_and_webhooks_and_our_own_are_none_of_our_business(
+async def test_edits_by_bots_and_webhooks_and_the_bot_itself_are_ignored(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     bot = await sim.mention("hello", user=c.OTHER_BOT)
@@ -124,7 +124,7 @@ async def test_edits_of_bots_and_webhooks_and_our_own_are_none_of_our_business(
 
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
-async def test_deletions_come_with_their_source_whoever_wrote_the_message(
+async def test_deletions_arrive_with_their_source_for_any_author(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
@@ -144,10 +144,10 @@ async def test_deletions_come_with_their_source_whoever_wrote_the_message(
     ]
 
 
-async def test_what_is_changed_while_the_database_fails_is_kept_afterwards(
+async def test_changes_are_stored_after_the_database_recovers(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Discord tells it once: a text that people deleted must not stay."""
+    """Discord sends each change once, and a deleted text must not survive."""
     changed, deleted = await sim.mention("frist"), await sim.mention("secret")
     await received(inbox, changed)
     await received(inbox, deleted)
@@ -160,7 +160,7 @@ async def test_what_is_changed_while_the_database_fails_is_kept_afterwards(
     assert inbox.edits[0][0].text == "first"
 
 
-async def test_many_deleted_at_once_come_one_by_one(
+async def test_a_bulk_deletion_arrives_as_single_deletions(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     ids = [str(await sim.say(content=text)) for text in ("a", "b", "c")]
@@ -171,7 +171,7 @@ async def test_many_deleted_at_once_come_one_by_one(
     assert inbox.deletions == [source(c.CHANNEL, int(id_)) for id_ in ids]
 
 
-async def test_pages_that_we_remove_ourselves_are_no_deletions(
+async def test_pages_removed_by_the_bot_are_not_deletions(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     surface = adapter.surface(claim(asked(await sim.mention("question"))))
@@ -184,7 +184,7 @@ async def test_pages_that_we_remove_ourselves_are_no_deletions(
 
 
 # ── places ────────────────────────────────────────────────────────────────────────────────────
-async def test_places_that_go_are_named_by_how_much_is_gone(
+async def test_removed_threads_channels_and_guilds_are_reported(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
@@ -201,7 +201,7 @@ async def test_places_that_go_are_named_by_how_much_is_gone(
     ]
 
 
-async def test_an_outage_of_a_guild_is_no_removal(
+async def test_a_guild_outage_is_not_a_removal(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     await sim.dispatch("GUILD_DELETE", {"id": GUILD, "unavailable": True}, guild=None)
@@ -211,10 +211,10 @@ async def test_an_outage_of_a_guild_is_no_removal(
 
 
 @pytest.mark.parametrize("how", ["locked", "deleted", "no permission"])
-async def test_place_that_is_closed_in_mid_reply_is_gone(
+async def test_a_thread_deleted_during_a_reply_is_gone(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, how: str
 ) -> None:
-    """Nothing lands in the channel instead of the thread."""
+    """The reply does not continue in the channel."""
     message = await sim.mention("question")
     surface = adapter.surface(claim(asked(message)))
     await surface.open()
@@ -231,7 +231,7 @@ async def test_place_that_is_closed_in_mid_reply_is_gone(
     assert await sim.messages(c.CHANNEL, author=c.BOT) == []
 
 
-async def test_thread_that_people_archive_in_mid_reply_is_opened_for_the_rest(
+async def test_a_thread_archived_during_a_reply_is_unarchived(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
@@ -246,7 +246,7 @@ async def test_thread_that_people_archive_in_mid_reply_is_opened_for_the_rest(
 
 
 async def acknowledged(sim: DiscordSim, click: int) -> None:
-    """Within the three seconds that Discord gives: later ones are refused."""
+    """Whether Discord accepted the acknowledgment, which is due within three seconds."""
 
     async def answered() -> bool:
         return (await sim.interaction(click))["answered"] is not None
@@ -255,10 +255,10 @@ async def acknowledged(sim: DiscordSim, click: int) -> None:
 
 
 # ── buttons ───────────────────────────────────────────────────────────────────────────────────
-async def test_a_button_says_which_turn_it_means_and_its_success_needs_no_words(
+async def test_a_button_names_its_turn_and_succeeds_silently(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Also after a restart: nothing of it is kept in memory."""
+    """Even after a restart, since memory keeps nothing about it."""
     message = await sim.mention("question")
     both = (Control.RETRY, Control.CONTINUE)
     async with running(sim, inbox) as adapter:
@@ -277,11 +277,12 @@ async def test_a_button_says_which_turn_it_means_and_its_success_needs_no_words(
             c.BOB, page["id"], page["components"][0]["components"][0]["custom_id"]
         )
 
-        async def told() -> bool:
+        async def response_to() -> bool:
+            """The response to an interaction, once it arrives."""
             answers = (await sim.interaction(click))["answers"]
             return any(answer["data"].get("content") == "Too late." for answer in answers)
 
-        await sim.until(told)
+        await sim.until(response_to)
     assert [(x.name, x.argument) for x in inbox.commands[:2]] == [
         ("retry", "42"),
         ("continue", "42"),
@@ -289,10 +290,10 @@ async def test_a_button_says_which_turn_it_means_and_its_success_needs_no_words(
     assert inbox.commands[0].key == asked(message).key
 
 
-async def test_a_press_counts_though_its_acknowledgement_comes_too_late(
+async def test_a_press_counts_even_if_its_acknowledgment_is_late(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Discord tells the person that it failed; a reply that was stopped is stopped all the same."""
+    """Discord shows the person an error, but the reply stops."""
     message = await sim.mention("question")
     async with running(sim, inbox) as adapter:
         surface = adapter.surface(claim(asked(message), turn=42))
@@ -305,7 +306,7 @@ async def test_a_press_counts_though_its_acknowledgement_comes_too_late(
     assert [(one.name, one.argument) for one in inbox.commands] == [("stop", "42")]
 
 
-async def test_retry_edits_the_page_and_types_only_until_its_first_text(
+async def test_a_retry_edits_the_page_and_types_until_its_first_text(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")

@@ -1,7 +1,7 @@
-"""What can happen in the simulated Discord, by the bot's requests and by people.
+"""The actions of the bot and of people in the simulated Discord.
 
-Each action changes the world and sends the gateway events that Discord sends for it, to sessions
-whose intents and permissions cover them.
+Each action changes the state and dispatches Discord's events for it to the sessions whose intents
+and permissions cover them.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tests.sims.discord.gateway import Gateway
 from tests.sims.discord.mentions import pings
 from tests.sims.discord.payloads import Payloads, user_json
 from tests.sims.discord.permissions import may
-from tests.sims.discord.world import Channel, Message, Pings, Version, World
+from tests.sims.discord.state import Channel, Message, Pings, ServerState, Version
 
 JSON = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A message to be posted: who says what, in answer to what."""
+    """A message to be posted."""
 
     author: int
     draft: Draft
@@ -42,36 +42,36 @@ class Post:
 
 @dataclass(slots=True)
 class Journal:
-    """What is not state but happened."""
+    """Events that leave no state."""
 
     typing: list[JSON] = field(default_factory=list)
 
 
-class Scene(Events):
-    """The world with its events."""
+class Actions(Events):
+    """Changes the state and dispatches the events."""
 
-    def __init__(self, world: World, gateway: Gateway, payloads: Payloads) -> None:
-        super().__init__(world, gateway, payloads)
+    def __init__(self, state: ServerState, gateway: Gateway, payloads: Payloads) -> None:
+        super().__init__(state, gateway, payloads)
         self.journal = Journal()
         self.preview_delay = 0.05  # seconds until a link's preview comes as MESSAGE_UPDATE
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is still to come, such as a preview."""
+        """Whether no event, such as a preview, is pending."""
         return not self._tasks
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     def post(self, channel: Channel, post: Post) -> Message:
-        """Post a message; an archived thread is opened by it."""
+        """Post a message, which unarchives a thread."""
         if channel.archived:
             self.set_thread(channel, archived=False)
         author = None
         if post.reference is not None and post.type == c.REPLY:
-            author = self.world.answered(post.reference).author
+            author = self.state.answered(post.reference).author
         found = self._pings(channel, post.author, post.draft.content, post.allowed, author)
         message = Message(
-            id=post.id or self.world.snowflake(),
+            id=post.id or self.state.snowflake(),
             channel=channel.id,
             author=post.author,
             versions=[self._version(channel, post.author, post.draft, found)],
@@ -93,11 +93,11 @@ class Scene(Events):
     def _pings(
         self, channel: Channel, author: int, said: str, allowed: JSON | None, replied: int | None
     ) -> Pings:
-        return pings(self.world, channel, author, said, allowed, replied)
+        return pings(self.state, channel, author, said, allowed, replied)
 
     def _version(self, channel: Channel, author: int, draft: Draft, found: Pings) -> Version:
         quiet = draft.flags & (c.SUPPRESS_EMBEDS | c.COMPONENTS_V2)
-        shows = not quiet and may(self.world, channel, "embed_links", author)
+        shows = not quiet and may(self.state, channel, "embed_links", author)
         return Version(
             at=time.time(),
             content=draft.content,
@@ -110,11 +110,11 @@ class Scene(Events):
         )
 
     def edit(self, message: Message, draft: Draft, allowed: JSON | None) -> None:
-        """Add a version and tell it. The first whole text of a deferred answer is its edit too."""
-        channel = self.world.channels[message.channel]
+        """Add a version; the text of a deferred response is an edit too."""
+        channel = self.state.channels[message.channel]
         replied = None
         if message.reference is not None and message.type == c.REPLY:
-            replied = self.world.answered(message.reference).author
+            replied = self.state.answered(message.reference).author
             replied = replied if replied in message.shown.pings.users else None
         found = self._pings(channel, message.author, draft.content, allowed, None)
         if replied is not None and replied not in found.users:
@@ -126,15 +126,15 @@ class Scene(Events):
         self._preview_later(message)
 
     def delete(self, message: Message) -> None:
-        """Delete a message; what it was stays in the record."""
+        """Delete a message; its versions stay readable by controls."""
         message.deleted = time.time()
-        channel = self.world.channels[message.channel]
+        channel = self.state.channels[message.channel]
         data = {"id": str(message.id), "channel_id": str(channel.id)} | self._guild(channel)
         if message.for_user is None:
             self.tell("MESSAGE_DELETE", data, channel, "messages")
 
     def touch(self, message: Message) -> None:
-        """A MESSAGE_UPDATE that is no edit: `edited_timestamp` stays as it is."""
+        """Dispatch a MESSAGE_UPDATE that is not an edit: `edited_timestamp` is unchanged."""
         self.tell_message("MESSAGE_UPDATE", message)
 
     def _preview_later(self, message: Message) -> None:
@@ -160,12 +160,10 @@ class Scene(Events):
         *,
         private: bool = False,
     ) -> Channel:
-        """A public thread on `starter`, whose id it takes, a forum post without one yet, or a
-        private thread.
-        """
+        """Start a public thread on `starter` with its id, a forum post, or a private thread."""
         kind = c.NEWS_THREAD if parent.kind == c.NEWS else c.PUBLIC_THREAD
         thread = Channel(
-            id=self.world.snowflake() if starter is None else starter.id,
+            id=self.state.snowflake() if starter is None else starter.id,
             kind=c.PRIVATE_THREAD if private else kind,
             name=name,
             guild=parent.guild,
@@ -175,7 +173,7 @@ class Scene(Events):
             joined={owner},
             names=[{"at": time.time(), "name": name}],
         )
-        self.world.channels[thread.id] = thread
+        self.state.channels[thread.id] = thread
         created = self.payloads.thread(thread) | {"newly_created": True}
         self.tell("THREAD_CREATE", created, thread, "guilds")
         if starter is not None:
@@ -183,7 +181,7 @@ class Scene(Events):
         return thread
 
     def _start_on(self, thread: Channel, starter: Message) -> None:
-        """The starter is updated, and the thread begins with an empty message that points to it."""
+        """Update the starter and begin the thread with an empty message that refers to it."""
         starter.thread = thread.id
         starter.shown.flags |= c.HAS_THREAD
         self.touch(starter)
@@ -206,7 +204,7 @@ class Scene(Events):
         locked: bool | None = None,
         minutes: int | None = None,
     ) -> None:
-        """Change a thread and tell it; None leaves a property as it is."""
+        """Change a thread's properties, except those that are None."""
         if name is not None and name != thread.name:
             thread.name = name
             thread.names.append({"at": time.time(), "name": name})
@@ -240,16 +238,16 @@ class Scene(Events):
         }
         self.tell("THREAD_MEMBERS_UPDATE", data, thread, "guilds")
 
-    # ── small things ──────────────────────────────────────────────────────────────────────────
+    # ── reactions, typing and pins ────────────────────────────────────────────────────────────
     def react(self, message: Message, user: int, emoji: str, *, add: bool) -> None:
-        """Add or take back one reaction; doing it twice changes nothing."""
+        """Add or remove a reaction; the second time changes nothing."""
         users = message.reactions.setdefault(emoji, [])
         if (user in users) == add:
             return
         (users.append if add else users.remove)(user)
         if not users:
             del message.reactions[emoji]
-        channel = self.world.channels[message.channel]
+        channel = self.state.channels[message.channel]
         data = {
             "user_id": str(user),
             "channel_id": str(channel.id),
@@ -265,7 +263,7 @@ class Scene(Events):
         self.tell(name, data, channel, "reactions")
 
     def type(self, channel: Channel, user: int) -> None:
-        """Somebody is typing."""
+        """Show that a user is typing."""
         now = time.time()
         self.journal.typing.append({"at": now, "channel": channel.id, "user": user})
         data = {"channel_id": str(channel.id), "user_id": str(user), "timestamp": int(now)}
@@ -275,20 +273,20 @@ class Scene(Events):
         self.tell("TYPING_START", data, channel, "typing")
 
     def pin(self, message: Message, user: int) -> None:
-        """Pin a message: an update of it that is no edit, and a notice in the channel."""
+        """Pin a message: updates it without an edit and posts a notice in the channel."""
         message.pinned = True
         self.touch(message)
-        channel = self.world.channels[message.channel]
+        channel = self.state.channels[message.channel]
         reference = {"channel_id": str(channel.id), "message_id": str(message.id)}
         post = Post(user, Draft("", [], [], [], 0), type=c.PIN_NOTICE, reference=reference)
         self.post(channel, post)
 
     def ready(self, url: str) -> JSON:
-        """READY without its session's part."""
-        guilds = [g for g in self.world.guilds.values() if g.bot_inside]
+        """READY without the fields of a session."""
+        guilds = [g for g in self.state.guilds.values() if g.bot_inside]
         return {
             "v": 10,
-            "user": user_json(self.world.users[c.BOT]) | {"mfa_enabled": False, "verified": True},
+            "user": user_json(self.state.users[c.BOT]) | {"mfa_enabled": False, "verified": True},
             "guilds": [{"id": str(guild.id), "unavailable": True} for guild in guilds],
             "resume_gateway_url": url,
             "application": {"id": str(c.APPLICATION), "flags": self.application_flags()},
@@ -296,8 +294,8 @@ class Scene(Events):
         }
 
     def application_flags(self) -> int:
-        """The application's flags: which privileged intents it was granted."""
-        return sum(bit for name, bit in c.APPLICATION_FLAGS.items() if name in self.world.granted)
+        """The application's flags for its privileged intents."""
+        return sum(bit for name, bit in c.APPLICATION_FLAGS.items() if name in self.state.granted)
 
     @staticmethod
     def _guild(channel: Channel) -> JSON:

@@ -1,4 +1,4 @@
-"""Gateway events of any shape reach the real client over a socket, and cost themselves alone."""
+"""Malformed gateway events, sent to the real client over a socket, affect only themselves."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[Disco
         yield adapter
 
 
-async def others_are_heard(sim: DiscordSim, inbox: RecordingInbox) -> None:
-    """Messages of two people in two channels, after whatever came before."""
+async def assert_others_are_received(sim: DiscordSim, inbox: RecordingInbox) -> None:
+    """Messages of two people in two channels still arrive."""
     for user, channel in ((c.BOB, c.CHANNEL), (c.CAROL, c.CHANNEL_2)):
         got = await received(inbox, await sim.mention("still there?", user=user, channel=channel))
         assert (got.address, got.text) == (Address.MENTION, "still there?")
 
 
-async def test_thousands_of_broken_events_cost_themselves_alone(
+async def test_thousands_of_malformed_events_affect_only_themselves(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """A random share of what the unit test tries in full; the seed is printed."""
+    """A random sample of the unit test's mutations; the seed is printed."""
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     raised: list[dict[str, Any]] = []
@@ -70,7 +70,7 @@ async def test_thousands_of_broken_events_cost_themselves_alone(
     chosen = random.Random(seed).sample(every, SHARE)
     for start in range(0, SHARE, BATCH):
         await sim.call("dispatch_all", events=chosen[start : start + BATCH])
-    await others_are_heard(sim, inbox)
+    await assert_others_are_received(sim, inbox)
     assert adapter.health().ok and inbox.connections == 1
     gc.collect()  # a task's exception is told when the task goes
     assert raised == []
@@ -78,7 +78,7 @@ async def test_thousands_of_broken_events_cost_themselves_alone(
 
 @contextmanager
 def case(of: object) -> Iterator[None]:
-    """Names the case in an error."""
+    """Names the mutation in an error."""
     try:
         yield
     except BaseException as error:
@@ -99,7 +99,7 @@ BROKEN_QUESTIONS: list[dict[str, Any]] = [
 ]
 
 
-async def test_a_question_in_a_broken_event_is_received_all_the_same(
+async def test_a_question_in_a_malformed_event_is_still_received(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     for broken in BROKEN_QUESTIONS:
@@ -109,7 +109,7 @@ async def test_a_question_in_a_broken_event_is_received_all_the_same(
             got = await received(inbox, message)
             assert (got.text, got.address) == ("what is this?", Address.MENTION)
             assert got.key.thread == str(message)
-    await others_are_heard(sim, inbox)
+    await assert_others_are_received(sim, inbox)
     ids = [message.message_id for message in inbox.received]
     assert len(ids) == len(set(ids))
 
@@ -132,47 +132,47 @@ FRAMES = [
 ]
 
 
-async def test_a_frame_that_is_no_payload_is_dropped(
+async def test_an_invalid_frame_is_dropped(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     for frame in FRAMES:
         with case(frame):
             await sim.call("frame", text=frame)
-            await others_are_heard(sim, inbox)
+            await assert_others_are_received(sim, inbox)
     assert inbox.connections == 1
 
 
-async def test_a_stream_that_cannot_be_decompressed_is_begun_anew(
+async def test_a_stream_that_cannot_be_decompressed_is_restarted(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     garbage = b"garbage" + b"\x00\x00\xff\xff"
     await sim.call("frame", data=base64.b64encode(garbage).decode())
     await sim.mention("while it connects again")
     await until(lambda: inbox.text_of("while it connects again"), 30)
-    await others_are_heard(sim, inbox)
+    await assert_others_are_received(sim, inbox)
 
 
-async def test_a_close_code_of_any_kind_leads_to_the_next_connection(
+async def test_any_nonfatal_close_code_leads_to_a_reconnect(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     for code in (1000, 1001, 3000, 4000, 4002, 4999):
         with case(code):
             await sim.disconnect(code)
             await received(inbox, await sim.mention("while away"))
-    await others_are_heard(sim, inbox)
+    await assert_others_are_received(sim, inbox)
 
 
-async def test_an_address_for_resuming_that_does_not_answer_is_left(
+async def test_an_unreachable_resume_url_is_abandoned(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """The session goes on at Discord's usual address."""
+    """The session is resumed at Discord's default gateway."""
     dead = "ws://127.0.0.1:1/"
     await sim.call("fault_event", name="READY", put={"d.resume_gateway_url": dead})
     async with running(sim, inbox) as adapter:
-        await others_are_heard(sim, inbox)
+        await assert_others_are_received(sim, inbox)
         await sim.disconnect("op7")
         await received(inbox, await sim.mention("while it connects again"))
-        await others_are_heard(sim, inbox)
+        await assert_others_are_received(sim, inbox)
         assert adapter.health().ok
     assert inbox.connections == 1
 
@@ -195,10 +195,12 @@ BROKEN_SESSIONS: list[dict[str, Any]] = [
 ]
 
 
-async def test_a_session_begins_whatever_is_missing(sim: DiscordSim, inbox: RecordingInbox) -> None:
+async def test_a_session_begins_without_fields_of_ready(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
     for broken in BROKEN_SESSIONS:
         with case(broken):
             await sim.call("fault_event", **broken)
             async with running(sim, inbox) as adapter:
-                await others_are_heard(sim, inbox)
+                await assert_others_are_received(sim, inbox)
                 assert adapter.health().ok

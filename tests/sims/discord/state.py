@@ -1,6 +1,6 @@
-"""The state of the simulated Discord: people, guilds, channels, messages and their versions.
+"""The state of the simulated Discord: users, guilds, channels, messages and their versions.
 
-Nothing is ever forgotten: an edit adds a version and a deletion sets a time.
+Nothing is removed: an edit adds a version and a deletion sets a time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.sims.discord import constants as c
 
 @dataclass(slots=True)
 class User:
-    """A person or a bot; `dms_open` is whether the bot may write to them."""
+    """A person or a bot; `dms_open` is whether they accept direct messages from the bot."""
 
     id: int
     name: str
@@ -24,7 +24,7 @@ class User:
 
 @dataclass(slots=True)
 class Role:
-    """A role of a guild; `bot` is whose managed role it is."""
+    """A role of a guild; `bot` is the bot whose managed role it is."""
 
     id: int
     name: str
@@ -35,7 +35,7 @@ class Role:
 
 @dataclass(slots=True)
 class Guild:
-    """A guild; `members` maps a user to their roles, `bot_inside` whether our bot is in it."""
+    """A guild; `members` maps users to their roles, `bot_inside` is whether the bot is a member."""
 
     id: int
     name: str
@@ -86,7 +86,7 @@ class Channel:
 
 @dataclass(slots=True)
 class Pings:
-    """Whom a version mentions, after allowed mentions and permissions."""
+    """The allowed mentions of a version."""
 
     users: list[int] = field(default_factory=list)
     roles: list[int] = field(default_factory=list)
@@ -100,7 +100,7 @@ class Pings:
 
 @dataclass(slots=True)
 class Version:
-    """One state of a message and when it began (`time.time()`)."""
+    """A version of a message, and when it began (`time.time()`)."""
 
     at: float
     content: str
@@ -114,7 +114,7 @@ class Version:
 
 @dataclass(slots=True)
 class Message:
-    """A message; `versions[-1]` is what is shown while `deleted` is None."""
+    """A message; `versions[-1]` is visible while `deleted` is None."""
 
     id: int
     channel: int
@@ -141,8 +141,8 @@ class Message:
         return self.versions[-1]
 
 
-class World:
-    """All state, by id, and the snowflake counter. Ids are given out in order of time."""
+class ServerState:
+    """All state by id, and the snowflake counter, which grows with time."""
 
     def __init__(self) -> None:
         self.users: dict[int, User] = {}
@@ -154,18 +154,18 @@ class World:
         self._build()
 
     def snowflake(self) -> int:
-        """A new id, greater than every earlier one, that carries the time."""
+        """A new id that encodes the time and exceeds every earlier one."""
         now = (int(time.time() * 1000) - c.EPOCH_MS) << 22
         self.last_id = max(now, self.last_id + 1)
         return self.last_id
 
     def message(self, channel: int, message: int) -> Message | None:
-        """A message that is still there."""
+        """A message that is not deleted."""
         found = self.channels[channel].messages.get(message)
         return found if found is not None and found.deleted is None else None
 
     def find(self, message: int) -> Message:
-        """A message by its id alone, deleted or not; KeyError."""
+        """A message by its id alone, deleted or not; raises KeyError."""
         for channel in self.channels.values():
             if message in channel.messages:
                 return channel.messages[message]
@@ -176,7 +176,7 @@ class World:
         return self.channels[int(reference["channel_id"])].messages[int(reference["message_id"])]
 
     def present(self, channel: int) -> list[Message]:
-        """The messages that are there for everyone, oldest first."""
+        """The messages that everyone can see, oldest first."""
         messages = self.channels[channel].messages.values()
         return [m for m in messages if m.deleted is None and m.for_user is None]
 
@@ -191,7 +191,7 @@ class World:
         return [x for x in channels if x.guild == guild and not x.is_thread and x.deleted is None]
 
     def dm(self, user: int) -> Channel:
-        """The direct message channel of the bot and `user`, made when it is not there yet."""
+        """The direct message channel of the bot and `user`, created if needed."""
         for channel in self.channels.values():
             if channel.recipient == user:
                 return channel

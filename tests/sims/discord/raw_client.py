@@ -1,7 +1,4 @@
-"""A client that follows no rule by itself: what a test tells it, it sends.
-
-It is how the tests violate each rule, which a real client library would not let them.
-"""
+"""A client that enforces no rules, with which tests violate each of Discord's."""
 
 from __future__ import annotations
 
@@ -19,12 +16,12 @@ from tests.sims.discord.client import DiscordSim
 JSON = dict[str, Any]
 USUAL_INTENTS = sum(bit for name, bit in c.INTENTS.items() if name not in c.PRIVILEGED)
 MESSAGE_CONTENT = c.INTENTS["message_content"]
-WAIT = 5.0  # seconds until an event that does not come fails the test
+WAIT = 5.0  # seconds until a missing event fails the test
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A REST answer; `body` is parsed only when the content type is exactly JSON's."""
+class ApiResponse:
+    """A REST response; `body` is parsed only if the content type is exactly JSON's."""
 
     status: int
     body: Any
@@ -37,7 +34,7 @@ class Answer:
 
     @property
     def wrong(self) -> list[str]:
-        """The dotted paths of the fields that 50035 complains about."""
+        """The dotted paths of the fields named by a 50035."""
         return list(_paths(self.body.get("errors", {})))
 
 
@@ -62,7 +59,7 @@ class RawBot:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    async def ask(
+    async def request(
         self,
         method: str,
         path: str,
@@ -71,8 +68,8 @@ class RawBot:
         form: aiohttp.FormData | None = None,
         auth: str | None = None,
         **query: Any,
-    ) -> Answer:
-        """One request; `auth` replaces the Authorization header, "" leaves it out."""
+    ) -> ApiResponse:
+        """Send one request; `auth` replaces the Authorization header, "" omits it."""
         authorization = f"Bot {self._token}" if auth is None else auth
         headers = {"Authorization": authorization} if authorization else {}
         sent = form if form is not None else None if data is None else json.dumps(data)
@@ -85,24 +82,26 @@ class RawBot:
             text = await response.text()
             exact = response.headers.get("Content-Type") == "application/json"
             body = json.loads(text) if exact else text
-            return Answer(response.status, body, dict(response.headers))
+            return ApiResponse(response.status, body, dict(response.headers))
 
-    async def send(self, channel: int = c.CHANNEL, content: str = "hi", **fields: Any) -> Answer:
+    async def send(
+        self, channel: int = c.CHANNEL, content: str = "hi", **fields: Any
+    ) -> ApiResponse:
         """Post a message."""
         body = {"content": content, **fields}
-        return await self.ask("POST", f"/channels/{channel}/messages", body)
+        return await self.request("POST", f"/channels/{channel}/messages", body)
 
-    async def patch(self, channel: int, message: int | str, **fields: Any) -> Answer:
+    async def patch(self, channel: int, message: int | str, **fields: Any) -> ApiResponse:
         """Edit a message."""
-        return await self.ask("PATCH", f"/channels/{channel}/messages/{message}", fields)
+        return await self.request("PATCH", f"/channels/{channel}/messages/{message}", fields)
 
-    async def thread(self, channel: int, message: int | str, name: str = "a thread") -> Answer:
+    async def thread(self, channel: int, message: int | str, name: str = "a thread") -> ApiResponse:
         """Start a thread on a message."""
         path = f"/channels/{channel}/messages/{message}/threads"
-        return await self.ask("POST", path, {"name": name})
+        return await self.request("POST", path, {"name": name})
 
     async def connect(self, **query: str) -> RawGateway:
-        """A gateway connection that has said nothing yet."""
+        """A new gateway connection that has sent nothing."""
         asked = {"v": "10", "encoding": "json", **query}
         socket = await self._session.ws_connect(self._sim.gateway_url, params=asked, autoclose=True)
         return RawGateway(socket, compressed=asked.get("compress") == "zlib-stream")
@@ -140,7 +139,7 @@ class RawGateway:
         await self.say(6, {"token": token, "session_id": session, "seq": seq})
 
     async def receive(self) -> JSON:
-        """The next payload; ConnectionError with the close code when it was closed."""
+        """The next payload; raises ConnectionError with the close code if closed."""
         message = await self.socket.receive(timeout=WAIT)
         if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
             raise ConnectionError(self.socket.close_code)
@@ -155,7 +154,7 @@ class RawGateway:
         return payload
 
     async def until(self, name: str) -> JSON:
-        """The data of the next event of that name; others are skipped."""
+        """The data of the next event with that name; skips others."""
         while (payload := await self.receive()).get("t") != name:
             pass
         found: JSON = payload["d"]
@@ -168,7 +167,7 @@ class RawGateway:
         return payload
 
     async def events(self, seconds: float = 0.1) -> list[tuple[str, JSON]]:
-        """All events until none has come for `seconds`."""
+        """All events until none arrives for `seconds`."""
         found: list[tuple[str, JSON]] = []
         while True:
             try:
@@ -180,7 +179,7 @@ class RawGateway:
                 found.append((payload["t"], payload["d"]))
 
     async def close_code(self) -> int:
-        """Read until the connection is closed; the code."""
+        """Read until the connection is closed and return the code."""
         try:
             while True:
                 await self.receive()
