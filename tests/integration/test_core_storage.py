@@ -86,7 +86,7 @@ async def test_unfinished_turns_are_looked_up_until_the_database_answers(
             raise failures.pop()
         return await read(platform)
 
-    monkeypatch.setattr(world.store, "unfinished", failing)
+    monkeypatch.setattr(world.store, "list_unfinished", failing)
     await world.inbox.connected("sim")
     await world.idle()
     assert world.shown() == ["Hello."]
