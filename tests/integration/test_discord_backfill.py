@@ -374,8 +374,8 @@ async def test_rechecks_stay_within_the_rate_limit_of_their_route(
     before = await now(sim)
     async with running(sim, inbox):
 
-        async def rechecked() -> bool:
+        async def is_rechecked() -> bool:
             return len(await sim.requests("/messages/", before)) == len(ids)
 
-        await sim.until(rechecked)
+        await sim.until(is_rechecked)
     assert (await sim.state())["limited"] == 0

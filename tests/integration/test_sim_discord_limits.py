@@ -162,7 +162,7 @@ async def test_a_round_trip_takes_the_configured_time() -> None:
     """Half before the request is applied and half after; events take half of it too."""
     async with LocalDiscord(rtt=0.2) as sim, RawBot(sim) as bot:
         loop = asyncio.get_running_loop()
-        gateway = await bot.identified()
+        gateway = await bot.connect_and_identify()
         begun = loop.time()
 
         async def heard() -> float:

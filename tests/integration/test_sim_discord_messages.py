@@ -290,7 +290,7 @@ async def test_everyone_needs_its_permission(bot: RawBot, sim: LocalDiscord) -> 
 
 
 @pytest.mark.parametrize(
-    "allowed", [{"parse": ["users"], "users": [str(ALICE)]}, {"parse": ["nobody"]}]
+    "allowed", [{"parse": ["users"], "users": [str(ALICE)]}, {"parse": ["no one"]}]
 )
 async def test_contradictory_mentions_are_refused(bot: RawBot, allowed: dict[str, Any]) -> None:
     """With 50035."""
@@ -408,7 +408,7 @@ async def test_reactions_are_counted_once(bot: RawBot, sim: LocalDiscord) -> Non
 
 
 async def test_every_version_is_kept_with_its_time(bot: RawBot, sim: LocalDiscord) -> None:
-    """Its content and components; `edited` is the last one's time; a deletion has its own."""
+    """With content and components; `edited` is the last edit's time, `deleted` the deletion's."""
     answer = await bot.send(content="one", components=row(BUTTON))
     message = int(answer.body["id"])
     await bot.patch(CHANNEL, message, content="two", components=[])

@@ -189,18 +189,18 @@ async def test_a_refresh_reconnects_the_real_client(sim: LocalSlack) -> None:
     async with connect_socket(sim, app):
         await sim.disconnect("refresh_requested")
 
-        async def moved() -> bool:
+        async def has_moved() -> bool:
             links = (await sim.state())["connections"]
             return [link["number"] for link in links] == [2]
 
-        await sim.until(moved)
+        await sim.until(has_moved)
         await sim.say(ALICE, GENERAL, "still there?", mention=True)
         await wait_until_delivered(sim)
     assert len(seen) == 1
 
 
 async def test_the_real_client_reconnects_after_an_abort(sim: LocalSlack) -> None:
-    """Its own pings detect the lost connection."""
+    """Bolt's pings detect the lost connection."""
     async with connect_socket(sim, create_app(sim)):
         await sim.offline()
         await sim.online()

@@ -280,11 +280,11 @@ async def test_a_round_trip_delays_events_too(sim: LocalSlack, socket: RawSocket
     await sim.say(ALICE, DM_ALICE, "x")
     await socket.ack(await socket.next())
 
-    async def acked() -> float:
+    async def ack_delay() -> float:
         attempt = (await sim.deliveries())[-1]
         return float(attempt["acked"] - attempt["sent"]) if attempt["acked"] else 0.0
 
-    assert await sim.until(acked) >= 0.06
+    assert await sim.until(ack_delay) >= 0.06
 
 
 async def test_a_manifest_configures_the_app(sim: LocalSlack) -> None:

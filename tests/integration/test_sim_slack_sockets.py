@@ -37,10 +37,10 @@ async def test_an_unacknowledged_event_is_redelivered(sim: LocalSlack, socket: R
     assert len({frame["payload"]["event_id"] for frame in frames}) == 1
     assert len({frame["envelope_id"] for frame in frames}) == 4
 
-    async def lost() -> list[dict[str, Any]]:
+    async def find_lost() -> list[dict[str, Any]]:
         return list((await sim.state())["lost"])
 
-    assert [payload["event"]["ts"] for payload in await sim.until(lost)] == [ts]
+    assert [payload["event"]["ts"] for payload in await sim.until(find_lost)] == [ts]
 
 
 async def test_an_acknowledged_event_is_not_redelivered(sim: LocalSlack, socket: RawSocket) -> None:
@@ -120,10 +120,10 @@ async def test_events_during_an_outage_arrive_through_retries(sim: LocalSlack) -
     await sim.offline()
     await sim.say(ALICE, DM_ALICE, "lost")
 
-    async def lost() -> bool:
+    async def find_lost() -> bool:
         return len((await sim.state())["lost"]) == 1
 
-    await sim.until(lost)
+    await sim.until(find_lost)
     await sim.delivery(retry_scale=0.01)  # the second retry after 0.6 s
     await sim.say(ALICE, DM_ALICE, "kept")
     await sim.online()

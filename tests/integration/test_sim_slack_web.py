@@ -47,7 +47,7 @@ async def post(sim: LocalSlack, **args: Any) -> str:
 async def test_a_call_needs_the_right_token(sim: LocalSlack) -> None:
     """A missing token, an unknown one and the other kind of token have different errors."""
     assert (await sim.api("auth.test", token="")).error == "not_authed"
-    assert (await sim.api("auth.test", token="xoxb-nobody")).error == "invalid_auth"
+    assert (await sim.api("auth.test", token="xoxb-unknown")).error == "invalid_auth"
     assert (await sim.api("auth.test", token=APP_TOKEN)).error == "not_allowed_token_type"
     opening = await sim.api("apps.connections.open", token=BOT_TOKEN)
     assert opening.error == "not_allowed_token_type"

@@ -172,7 +172,7 @@ async def test_a_stopped_stream_does_not_grow_until_the_turn_ends(
     reply = await start_reply(sim, slack)
     await reply.write("Some words. ")
     await sim.stop_agent(ids.ALICE, ids.GENERAL, reply.ts)
-    await reply.write("Words that nobody wants", " any more")
+    await reply.write("Words that no one wants", " any more")
     (message,) = await reply.messages()
     assert message["shown"].strip() == "Some words."
     await reply.finish("Some words.\n\n_Stopped._", Control.RETRY)
@@ -234,10 +234,10 @@ async def test_a_stream_that_ended_after_a_crash_is_found_again(
     await reply.write("Half an answer ")
     again = Reply(sim, slack.surface(claim(ids.GENERAL, reply.ts)), ids.GENERAL, reply.ts)
 
-    async def ended() -> bool:
+    async def is_ended() -> bool:
         return not (await sim.state())["streaming"]
 
-    await sim.until(ended)
+    await sim.until(is_ended)
     again.shown = await again.surface.recover([PageRecord(0, None)])
     await again.write("A whole answer")
     await again.finish()
@@ -273,10 +273,10 @@ async def test_without_slacks_stop_button_a_reply_is_edited_and_has_ours(
     surface = slack.surface(claim(ids.GENERAL, ts))
     await surface.open()
 
-    async def tried() -> Any:
+    async def find_statuses() -> Any:
         return (await sim.state())["statuses"]
 
-    await sim.until(tried)
+    await sim.until(find_statuses)
     page = Page("Some words", "Some", 0, 10, sealed=False)
     request = surface.plan(Shown(), Frame((page,), final=False, controls=(Control.STOP,)))
     assert request is not None

@@ -296,14 +296,14 @@ async def test_a_dead_processs_status_is_cleared_even_if_slack_throttles(
     busy = {"status": 429, "body": {"ok": False, "error": "ratelimited"}}
     await sim.call("fault", match="sessions", times=1, headers={"Retry-After": "1"}, **busy)
     await surface.open()
-    await sim.until(lambda: _asked(sim, "sessions.setStatus", 2))
+    await sim.until(lambda: _is_requested(sim, "sessions.setStatus", 2))
     await surface.close()
     (session,) = (await sim.state())["sessions"]
     assert session["status"] == "active"
     await dead.close()
 
 
-async def _asked(sim: SlackSim, method: str, times: int) -> bool:
+async def _is_requested(sim: SlackSim, method: str, times: int) -> bool:
     answered = [request["answered"] for request in await sim.requests(method)]
     return len(answered) == times and None not in answered
 

@@ -88,7 +88,7 @@ async def test_a_read_only_database_is_reported(store: SqliteStore) -> None:
 
 async def test_a_damaged_page_is_reported_by_the_operations_that_need_it(path: Path) -> None:
     """The damage happens while the store is open; operations on other pages still work."""
-    await _talked(path)
+    await _fill(path)
     clock = ManualClock()
     async with SqliteStore.open(path, clock=clock) as store:
         _damage(path)
@@ -107,7 +107,7 @@ async def test_a_damaged_page_is_reported_by_the_operations_that_need_it(path: P
 
 async def test_a_damaged_database_is_not_opened(path: Path) -> None:
     """Writing would make it worse. The error says what to do, and releases the lock."""
-    await _talked(path)
+    await _fill(path)
     _damage(path)
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="is damaged: restore a backup with `python -m"):
@@ -134,7 +134,7 @@ async def test_the_check_for_damage_has_a_time_limit(path: Path) -> None:
     ]
 
 
-async def _talked(path: Path) -> None:
+async def _fill(path: Path) -> None:
     async with opened(path) as store:
         for number in range(30):
             await store.accept(said(number, "long " * 400))

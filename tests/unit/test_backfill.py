@@ -180,7 +180,7 @@ async def test_a_list_of_threads_that_fails_for_minutes_is_read_again_later() ->
     assert world.inbox.stored[""] == 90
 
 
-async def test_a_channel_that_is_gone_does_not_hold_the_others() -> None:
+async def test_a_deleted_channel_does_not_block_the_others() -> None:
     world = World(pages={"c": [10], "d": [20]}, failures={"c": [Gone("c")]})
     await world.start()
     world.saver.mark_decided(ChannelRef(W, "c"), 90)

@@ -277,7 +277,7 @@ def patterns() -> list[re.Pattern[str]]:
 
 @pytest.mark.parametrize("pattern", patterns(), ids=lambda pattern: pattern.pattern[:30])
 def test_no_pattern_takes_long(pattern: re.Pattern[str]) -> None:
-    """On long texts made of pairs of its own literals."""
+    """On long texts made of pairs of the literals in its pattern."""
     found = dict.fromkeys(re.findall(r"\w+|[^\w\s\\]", pattern.pattern))
     own = [*list(found)[:12], " ", "\n"]
 

@@ -101,7 +101,7 @@ CASES: list[tuple[int | None, Any, type[ModelError]]] = [
 def test_a_failure_is_classified_by_code_then_wording_then_status(
     status: int | None, body: Any, kind: type[ModelError]
 ) -> None:
-    """The exact class matters: every class has its own sentence for people."""
+    """The exact class matters: every class has a separate sentence for people."""
     error = to_model_error(ErrorReport.parse(status, body), model="openai:m")
     assert type(error) is kind
     assert error.model == "openai:m"

@@ -137,7 +137,7 @@ def test_a_page_with_another_file_is_edited() -> None:
     assert plan(shown, other).action is Action.EDIT
 
 
-def test_controls_are_never_beside_a_file() -> None:
+def test_controls_are_never_on_a_files_message() -> None:
     """They are on the page above a file at the end."""
     controls = (Control.RETRY,)
     pages = (page("a", 0), page("caption", 1, file=FILE))

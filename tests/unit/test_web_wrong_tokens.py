@@ -1,4 +1,4 @@
-"""Wrong tokens: logged without the token, answered more slowly, and never by too many at once."""
+"""Wrong tokens: logged without the token, answered more and more slowly, with few waiting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.clock import ManualClock
 
 
 class Clock(ManualClock):
-    """Sleeps are asked for, and last as long as the test wants."""
+    """A clock that records sleeps, and ends them when the test says."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,8 +30,8 @@ class Clock(ManualClock):
         await self.over.wait()
 
 
-async def test_guesses_are_slower_the_more_there_were() -> None:
-    """By address, up to a limit, and forgotten after a while."""
+async def test_repeated_wrong_tokens_are_delayed_longer() -> None:
+    """Per address, up to a limit, and forgotten after a while."""
     clock = Clock()
     guesses = WrongTokenThrottle(clock)
     for _ in range(FREE):
@@ -48,8 +48,8 @@ async def test_guesses_are_slower_the_more_there_were() -> None:
     assert len(clock.asked) == 20
 
 
-async def test_no_more_than_a_few_wait_at_one_time() -> None:
-    """Each holds a connection; more are refused at once."""
+async def test_the_number_of_delayed_responses_is_limited() -> None:
+    """Each delayed answer occupies a connection, so further ones are refused immediately."""
     clock = Clock()
     guesses = WrongTokenThrottle(clock)
     for _ in range(FREE):
@@ -64,7 +64,7 @@ async def test_no_more_than_a_few_wait_at_one_time() -> None:
     assert await guesses.wrong("a")
 
 
-async def test_they_are_logged_seldom_and_counted_in_bounded_memory() -> None:
+async def test_wrong_tokens_are_logged_rarely_and_counted_in_bounded_memory() -> None:
     guesses = WrongTokenThrottle(Clock())
     with capture_logs() as lines:
         for _ in range(100):
