@@ -322,6 +322,7 @@ async def test_a_failed_reply_is_shown_again_after_a_reload(page: Person, model:
     (reply,) = await wait_replies(page, thread)
     assert reply["state"] == "failed"
     assert "refused my key" in reply["html"]
+    assert reply["sentence"] in reply["html"]
 
 
 async def test_threads_start_with_the_configured_opening(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from adapters.web.hub import KEPT_CHARACTERS, KEPT_EVENTS, Feed
-from adapters.web.page_size import first, newest, read_newest
+from adapters.web.size_limit import read_newest, take_first, take_newest
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,8 @@ from adapters.web.page_size import first, newest, read_newest
 def test_the_newest_entries_that_fit_are_kept_and_the_last_one_always(
     sizes: list[int], kept: list[int]
 ) -> None:
-    assert newest(sizes, int, 10) == kept
-    assert first(sizes[::-1], int, 10) == kept[::-1]
+    assert take_newest(sizes, int, 10) == kept
+    assert take_first(sizes[::-1], int, 10) == kept[::-1]
 
 
 @pytest.mark.parametrize(("size", "there"), [(1, 5_000), (40_000, 5_000), (1, 70), (1, 64)])
