@@ -62,7 +62,8 @@ def ids(message: dict[str, Any]) -> list[str]:
 async def test_reset_offers_only_conversations_that_the_person_can_still_read(
     sim: LocalDiscord, inbox: RecordingInbox
 ) -> None:
-    """Neither a private thread that they left nor a deleted one: its title is private."""
+    """Private threads that the person left and deleted threads are omitted: their titles are
+    private."""
     public = await sim.start_thread(c.ALICE, await sim.say(content="x"), "public")
     inside = await sim.private_thread(c.BOB, "inside", c.ALICE)
     outside = await sim.private_thread(c.BOB, "outside", c.ALICE)

@@ -132,7 +132,7 @@ async def test_reset_in_a_direct_message_resets_it(
 async def test_reset_in_a_channel_asks_which_conversation(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Its buttons work after a restart too, since their ids carry everything."""
+    """The buttons work after a restart too, since their ids carry everything."""
     made = await sim.start_thread(c.ALICE, await sim.say(content="How?"), "How does this work?")
     thread = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(made))
     inbox.choices = [Choice("How does this work?", "reset", thread)]

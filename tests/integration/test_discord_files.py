@@ -106,7 +106,7 @@ async def test_long_code_streams_as_text_and_ends_as_a_file(
 async def test_a_file_pings_no_one_and_shows_no_preview(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Its multipart request has the same restrictions as any message."""
+    """The multipart request has the same restrictions as any message."""
     place, surface = await open_surface(sim, inbox, adapter)
     await show(surface, Shown(), ended(document_for(surface)))
     await surface.close()
@@ -152,7 +152,7 @@ async def test_a_removed_page_can_be_posted_again(
 async def test_a_found_page_gets_the_file_again(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, known: bool
 ) -> None:
-    """In the same message, whether or not the ledger knows it."""
+    """The file is added to the same message, whether or not the ledger knows it."""
     place, surface = await open_surface(sim, inbox, adapter)
     shown = await show(surface, Shown(), ended(document_for(surface)))
     await surface.close()

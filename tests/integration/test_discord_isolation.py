@@ -245,7 +245,7 @@ async def choice_thread(rig: Rig, case: Case) -> None:
 
 
 async def choice_message(rig: Rig, case: Case) -> None:
-    """The same, for the first message of a reply chain."""
+    """Like `choice_thread`, for the first message of a reply chain."""
     channel, question = await chain_in(rig)
     case.begin(f"GET /channels/{channel}/messages/{question}")
     await reset_and_read(rig, channel)
@@ -254,7 +254,7 @@ async def choice_message(rig: Rig, case: Case) -> None:
 
 
 async def choice_member(rig: Rig, case: Case) -> None:
-    """The same, for members of a private thread."""
+    """Like `choice_thread`, for members of a private thread."""
     channel = await rig.sim.add_channel("busy")
     place = await rig.sim.private_thread(c.ALICE, "private", channel=channel)
     await rig.sim.mention("hello", channel=place)

@@ -190,7 +190,6 @@ async def test_a_press_counts_whatever_happens_to_the_responses(
 async def test_doctor_reports_any_fault_in_a_sentence(
     sim: LocalDiscord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And raises nothing."""
     monkeypatch.setattr("adapters.discord.doctor.CHECK_SECONDS", 0.5)
     for name, fields in FAULTS.items():
         disarm(sim)
@@ -205,7 +204,7 @@ async def test_doctor_reports_any_fault_in_a_sentence(
 async def test_a_global_limit_stops_all_requests_for_its_duration(
     sim: LocalDiscord, tmp_path: Path
 ) -> None:
-    """It loses nothing, and commands, which it does not cover, still get replies."""
+    """Nothing is lost, and commands, which the limit does not cover, still get replies."""
     async with bot_on(sim, tmp_path) as rig:
         registered = sim.server.application.registered
         await until(lambda: registered.get(0))
@@ -313,7 +312,7 @@ OF_DOCTOR = "GET /users/@me/guilds"
 
 
 def test_every_request_has_its_row_in_the_documentation() -> None:
-    """And this module covers every row."""
+    """This module also covers every row."""
     page = Path("docs/isolation-discord.md").read_text(encoding="utf-8")
     rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
     played = {*SCENARIOS, *AT_THE_START, *OF_INTERACTIONS, READ_AFTER_A_LOSS, OF_DOCTOR}

@@ -76,7 +76,7 @@ async def test_an_empty_mention_has_a_thread_name(
 async def test_an_existing_thread_is_used(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Also when opening again after a crash, or on a mention with a person's thread."""
+    """This covers opening again after a crash, and a mention with a person's thread."""
     message = await sim.mention("question")
     await sim.start_thread(c.BOB, message, "quicker")
     surface = adapter.surface(claim(await received(inbox, message)))
@@ -153,7 +153,7 @@ async def test_without_permission_for_threads_the_reply_is_in_the_channel(
 async def test_a_reply_chain_needs_no_history_permission(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Without it Discord refuses references, so the reply has none."""
+    """Discord refuses references without the permission, so the reply has none."""
     await sim.set_permissions(c.VOICE, deny=("read_message_history",))
     message = await sim.mention("question", channel=c.VOICE)
     surface = adapter.surface(claim(await received(inbox, message)))
@@ -203,7 +203,7 @@ async def open_surface(sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordA
 async def test_a_reply_pings_no_one_and_shows_no_previews(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Also after edits, which must not send flags: those would turn previews on."""
+    """Edits must not send flags, which would turn previews on."""
     await sim.set_gateway(preview_delay=0.0)
     message, surface = await open_surface(sim, inbox, adapter)
     text = f"@everyone <@{c.BOB}> <@&{c.TEAM_ROLE}> https://example.org/page"
@@ -328,7 +328,7 @@ async def finish_after_restart(
 async def test_an_unrecorded_page_is_found_in_the_channel(
     sim: DiscordSim, inbox: RecordingInbox, controls: tuple[Control, ...]
 ) -> None:
-    """Even if the missing permission was granted since: the reply stays in the channel."""
+    """The reply stays in the channel, even if the missing permission was granted since."""
     message = await sim.mention("early")
     other = await sim.mention("another, answered in between")
     question, another = asked(message), asked(other)
@@ -482,7 +482,7 @@ async def test_a_thread_that_appears_before_the_first_text_is_used(
 async def test_a_thread_that_appears_too_late_belongs_to_the_conversation(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Without the permission to delete it, it stays, and messages in it have the same key."""
+    """If the bot may not delete the thread, messages in it have the conversation's key."""
     async with running(sim, inbox, timeouts=Timeouts(thread=0.2)) as adapter:
         await sim.call("fault", match="/threads", delay=1.0)
         message, surface = await open_surface(sim, inbox, adapter)

@@ -302,7 +302,6 @@ async def test_the_starter_in_history_refers_to_its_message(
 async def test_missing_history_permission_is_an_empty_history(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """Without any exception."""
     await sim.say(content="x")
     await sim.set_permissions(CHANNEL, deny=("read_message_history",))
     assert [message async for message in text_channel(client).history()] == []

@@ -130,7 +130,7 @@ async def test_a_bulk_overwrite_replaces_all(bot: RawBot, sim: LocalDiscord) -> 
 async def test_an_invalid_command_is_refused(
     bot: RawBot, command: dict[str, Any], wrong: list[str]
 ) -> None:
-    """With the field's path, and without changing the registered commands."""
+    """The error has the field's path; the registered commands stay unchanged."""
     answer = await bot.request("PUT", COMMANDS, [command])
     assert (answer.code, answer.wrong) == (50035, wrong)
     assert len((await bot.request("GET", COMMANDS)).body) == 5
@@ -146,7 +146,7 @@ async def test_commands_have_one_name_each_and_their_own_application(bot: RawBot
 
 # ── running ───────────────────────────────────────────────────────────────────────────────────
 async def test_a_command_arrives_with_its_options(gateway: RawGateway, sim: LocalDiscord) -> None:
-    """In a guild with the member, in a DM with the user; subcommands are nested."""
+    """In a guild it names the member, in a DM the user; subcommands are nested."""
     await sim.slash(ALICE, CHANNEL, "model", {"name": "small"})
     event = await gateway.until("INTERACTION_CREATE")
     assert event["data"]["options"] == [{"name": "name", "type": 3, "value": "small"}]
@@ -195,7 +195,7 @@ async def test_context_menus_carry_their_target(gateway: RawGateway, sim: LocalD
 
 # ── answering ─────────────────────────────────────────────────────────────────────────────────
 async def test_a_response_is_a_message(bot: RawBot, gateway: RawGateway, sim: LocalDiscord) -> None:
-    """It has type 20, needs no permission to send, and can be requested with the response."""
+    """The message has type 20 and needs no permission to send."""
     await sim.set_permissions(CHANNEL, deny=("send_messages",))
     interaction = await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
@@ -216,7 +216,7 @@ async def test_a_response_is_a_message(bot: RawBot, gateway: RawGateway, sim: Lo
 async def test_the_first_followup_fills_a_deferred_response(
     bot: RawBot, gateway: RawGateway, sim: LocalDiscord
 ) -> None:
-    """Until then it is loading; the next follow-up is another message."""
+    """Until then the response is loading; the next follow-up is another message."""
     await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
     assert (await respond(bot, event, 5)).status == 204
@@ -318,7 +318,7 @@ async def test_a_click_carries_its_message(
 
 
 async def test_a_disabled_button_cannot_be_pressed(bot: RawBot, sim: LocalDiscord) -> None:
-    """Nor a missing one, nor one of a deleted message."""
+    """A missing button, or one of a deleted message, cannot be pressed either."""
     message = int((await bot.send(content="x", components=BUTTONS)).body["id"])
     with pytest.raises(AssertionError, match="disabled"):
         await sim.click(ALICE, message, "no")

@@ -234,7 +234,7 @@ async def test_the_key_is_checked_if_one_is_set(
 
 
 async def test_an_unknown_model_is_404(sim: ModelSim, client: openai.AsyncOpenAI) -> None:
-    """For completions and for `/v1/models/{id}`, with the name in the message."""
+    """Completions and `/v1/models/{id}` name the model in the message."""
     with pytest.raises(openai.NotFoundError, match="gpt-nope") as caught:
         await client.chat.completions.create(model="gpt-nope", messages=HELLO)
     assert caught.value.code == "model_not_found"

@@ -44,7 +44,7 @@ async def connect(request: pytest.FixtureRequest, sim: LocalSlack) -> AsyncItera
 
 # ── both modes ────────────────────────────────────────────────────────────────────────────────
 async def test_a_mention_is_answered_in_its_thread(sim: LocalSlack, connect: Connect) -> None:
-    """With an event, an acknowledgement, a post and an update."""
+    """Covers an event, an acknowledgement, a post and an update."""
     app = create_app(sim)
 
     @app.event("app_mention")
@@ -153,7 +153,7 @@ async def test_the_self_filter_hides_a_persons_deletion(sim: LocalSlack, filtere
 
 
 async def test_a_listener_can_stream_natively(sim: LocalSlack, connect: Connect) -> None:
-    """With the client that Bolt passes to it."""
+    """The listener uses the client that Bolt passes to it."""
     app = create_app(sim)
 
     @app.event("app_mention")

@@ -44,7 +44,7 @@ async def test_an_unacknowledged_event_is_redelivered(sim: LocalSlack, socket: R
 
 
 async def test_an_acknowledged_event_is_not_redelivered(sim: LocalSlack, socket: RawSocket) -> None:
-    """Even if only a retry is acknowledged."""
+    """Acknowledging a retry is enough."""
     await sim.delivery(ack_seconds=0.1)
     await sim.say(ALICE, DM_ALICE, "hello")
     await socket.next()
@@ -58,7 +58,7 @@ async def test_an_acknowledged_event_is_not_redelivered(sim: LocalSlack, socket:
 async def test_a_late_or_unknown_acknowledgement_has_no_effect(
     sim: LocalSlack, socket: RawSocket
 ) -> None:
-    """It is recorded, and the event is redelivered."""
+    """The simulator records the acknowledgement and redelivers the event."""
     await sim.delivery(ack_seconds=0.1)
     await sim.say(ALICE, DM_ALICE, "hello")
     first = await socket.next()

@@ -281,7 +281,7 @@ async def test_the_watermark_stays_before_messages_that_could_not_be_stored(
 async def test_a_start_that_dies_during_the_reads_leaves_the_rest_to_the_next(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """However often it dies, no thread is read twice."""
+    """No thread is read twice, however often the process dies."""
     await sim.online()
     async with running(sim, inbox):
         roots = [await sim.say(ids.ALICE, ids.GENERAL, "root", mention=True) for _ in range(4)]

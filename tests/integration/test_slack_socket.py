@@ -53,7 +53,7 @@ async def test_a_mention_is_one_question_despite_two_events(sim: SlackSim) -> No
 
 
 async def test_app_mention_alone_looks_up_whether_its_channel_is_public(sim: SlackSim) -> None:
-    """It lacks the channel's kind, which decides who may read the conversation."""
+    """An app_mention lacks the channel's kind, which decides who may read the conversation."""
     await sim.subscribe(["app_mention"])
     inbox = FakeInbox()
     async with running(sim, inbox):
@@ -117,7 +117,7 @@ async def test_unreadable_attachments_are_named(sim: SlackSim) -> None:
 
 
 async def test_an_event_that_could_not_be_stored_is_redelivered(sim: SlackSim) -> None:
-    """It is acknowledged only once it is stored."""
+    """The adapter acknowledges an event only once it is stored."""
     await sim.delivery(ack_seconds=0.3, retry_scale=0.001)
     inbox = FakeInbox(failures=1)
     async with running(sim, inbox):

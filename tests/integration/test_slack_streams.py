@@ -121,7 +121,7 @@ async def test_unbalanced_delimiters_are_not_appended(sim: SlackSim, slack: Slac
 
 
 async def test_no_appended_piece_notifies_anyone(sim: SlackSim, slack: SlackAdapter) -> None:
-    """Even if a mention arrives one character at a time."""
+    """A mention may arrive one character at a time."""
     text = f"<!channel> <@{ids.BOB}> @here `<!here>` and @everyone <!subteam^S1|x> done"
     text += " <!ch&#97;nnel> &lt;!h&#x65;re&gt; <&#64;U0ALICE001> @h&#101;re done"
     reply = await start_reply(sim, slack)
@@ -184,7 +184,7 @@ async def test_a_stopped_stream_does_not_grow_until_the_turn_ends(
 async def test_a_final_text_that_differs_from_the_stream_replaces_it(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """For instance a note above the reply: the stream is closed and the page edited."""
+    """A note above the reply is such a change: the stream is closed and the page edited."""
     reply = await start_reply(sim, slack)
     await reply.write("Some words that ", "came")
     await reply.finish("Something else.")
@@ -228,7 +228,8 @@ async def test_an_unneeded_open_stream_is_closed_and_removed(
 async def test_a_stream_that_ended_after_a_crash_is_found_again(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """It has no identity, because it was never closed, but it can only be this turn's."""
+    """The message has no identity, because its stream was never closed, but it can only be this
+    turn's."""
     reply = await start_reply(sim, slack)
     await sim.streams(seconds=0.2)
     await reply.write("Half an answer ")

@@ -80,7 +80,7 @@ def test_a_backup_of_a_closed_database_leaves_no_other_files(path: Path, copy: P
 async def test_a_backup_while_the_bot_writes_is_complete_and_blocks_no_writer(
     path: Path, copy: Path
 ) -> None:
-    """It has everything that was acknowledged before the backup began."""
+    """The backup has everything that was acknowledged before it began."""
     async with opened(path) as store:
         stop = asyncio.Event()
         accepted: list[int] = []
@@ -194,7 +194,7 @@ async def _store_watermark(path: Path) -> None:
 
 
 def test_a_restore_without_an_existing_database(path: Path, copy: Path, tmp_path: Path) -> None:
-    """As on a new machine."""
+    """This is the case on a new machine."""
     talk(path, 1)
     backup(path, copy)
     elsewhere = tmp_path / "new.db"

@@ -253,7 +253,7 @@ async def test_edit_of_history_starts_no_turn(store: SqliteStore) -> None:
 async def test_a_message_stored_with_its_edit_is_not_changed_by_that_edit_or_an_older_one(
     store: SqliteStore,
 ) -> None:
-    """Nor by the same edit with another display name in its text."""
+    """The same edit with another display name in its text changes nothing either."""
     await store.accept(replace(said(1, "third"), edited_at=9.0))
     for text, edited_at in (("third @Ann", 9.0), ("second", 8.0)):
         assert (await store.edit(source(1), text, edited_at)).effect is Effect.SAME
@@ -282,7 +282,7 @@ async def test_edit_of_a_question_that_was_reset_while_waiting_starts_no_turn(
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
 async def test_a_deleted_text_is_nowhere_in_the_file(path: Path) -> None:
-    """Not in the message, its route, the conversation's name, or free database pages."""
+    """Searches the message, its route, the conversation's name, and free database pages."""
     secret = "The password is hunter2."
     async with opened(path) as store:
         await store.accept(said(1, secret, route={"title": secret}))
@@ -366,7 +366,7 @@ async def test_a_running_turn_continues_without_one_of_its_questions(store: Sqli
 
 
 async def test_a_running_turn_without_questions_is_stopped(store: SqliteStore) -> None:
-    """Its holder may conclude it; after a crash the claim has no questions."""
+    """The turn's holder may conclude it; after a crash the claim has no questions."""
     await store.accept(said(1))
     claim = await claimed(store, 1)
     assert (await store.erase(source(1), with_reply=False)).effect is Effect.STOP

@@ -210,7 +210,7 @@ async def test_pages_are_recorded_after_the_turn_was_concluded_too(store: Sqlite
 async def test_a_page_that_is_posted_again_is_only_intended_until_it_is_shown(
     store: SqliteStore,
 ) -> None:
-    """Its old message is gone: after a crash, the new one must be searched for."""
+    """The old message no longer exists: after a crash, the new one must be searched for."""
     await store.accept(said(1))
     fence = (await claimed(store, 1)).fence
     await store.record_shown(fence, 0, channel="c1", message_id="r1")

@@ -316,6 +316,26 @@ async def test_a_waiting_question_is_marked_as_queued(page: Person, model: Model
     ]  # fmt: skip
 
 
+async def test_a_reply_that_waits_for_a_slot_is_marked_as_queued(
+    server: ModelSim, model: ModelSim, tmp_path: Path
+) -> None:
+    await model.say("One and only.", match="first", wait_at=1)
+    async with (
+        serving(tmp_path, server, MAX_CONCURRENT_TURNS="1") as narrow,
+        narrow.person() as page,
+    ):
+        first = (await page.say("@threadline the first"))["thread"]
+        await until(lambda: writing(page, first, "One"))
+        second = (await page.say("@threadline the second"))["thread"]
+
+        async def states() -> bool:
+            return [reply["state"] for reply in await page.replies(second)] == ["queued"]
+
+        await until(states)
+        await until(model.release)
+        await wait_replies(page, second)
+
+
 async def test_a_failed_reply_is_shown_again_after_a_reload(page: Person, model: ModelSim) -> None:
     await model.refuse("bad_key")
     thread = (await page.say("@threadline will it work?"))["thread"]
