@@ -129,7 +129,7 @@ class RemoteChat:
             self._out.write(self._render(reply["text"]) + "\n")
         self._out.flush()
         if self._piped and reply["state"] != "done":
-            sentence = str(reply["text"]).strip("_") if reply["state"] == "failed" else ""
+            sentence = reply["sentence"] if reply["state"] == "failed" else ""
             raise AnswerFailed(sentence or "The answer broke off before its end.")
 
     async def _stop(self) -> None:

@@ -11,7 +11,7 @@ from adapters.web.auth import Access
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService
 from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub, LiveReply
-from adapters.web.limits import StreamSlots
+from adapters.web.limits import StreamLimit
 from adapters.web.site import build_site
 from adapters.web.surface import WebSurface, limits
 from adapters.web.workspace import Workspace
@@ -48,11 +48,11 @@ class WebAdapter:
     ) -> None:
         self._clock, self._hub = clock, Hub()
         self._pacer = Pacer(limits, clock)
-        self._rendering = HtmlPool()
+        self._html_pool = HtmlPool()
         self._chat = ChatService(
-            library=library, hub=self._hub, clock=clock, rendering=self._rendering
+            library=library, hub=self._hub, clock=clock, html_pool=self._html_pool
         )
-        streams = StreamSlots(most_streams)
+        streams = StreamLimit(most_streams)
         self._workspace = Workspace(
             chat=self._chat,
             streams=streams,
@@ -69,7 +69,7 @@ class WebAdapter:
             models=models,
             hosts=hosts,
             any_address=any_address,
-            guesses=WrongTokenThrottle(clock),
+            throttle=WrongTokenThrottle(clock),
         )
 
     @property
@@ -86,10 +86,10 @@ class WebAdapter:
         finally:
             self._chat.inbox = None
             self._hub.close()
-            self._rendering.close()
+            self._html_pool.close()
 
     def surface(self, claim: Claim) -> Surface:
-        """The surface of a reply in the hub; the page shows only its own channel's threads."""
+        """The surface of a reply in the hub; the page shows only threads of CHANNEL."""
         key = claim.conversation.key
         live = LiveReply(
             turn=claim.fence.turn,
@@ -97,15 +97,15 @@ class WebAdapter:
             user=key.workspace,
             thread=key.thread if key.channel == CHANNEL else None,
             begun_at=self._clock.time(),
-            highlight=self._rendering.highlight,
+            highlight=self._html_pool.highlight,
         )
         return WebSurface(
             claim,
             hub=self._hub,
             live=live,
             grants=self._pacer,
-            told=self._workspace.told,
-            grew=self._workspace.tell_live,
+            on_state=self._workspace.push_reply,
+            on_text=self._workspace.push_live_reply,
         )
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
@@ -114,7 +114,7 @@ class WebAdapter:
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
         """Hand a command's reply to the request that waits for it."""
-        self._chat.answered(incoming.message_id, answer)
+        self._chat.resolve_command(incoming.message_id, answer)
 
     async def check(self) -> Sequence[Finding]:
         """Nothing to check: there is no connection."""

@@ -11,11 +11,11 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter, HTTPException, Query, Request
 
-from adapters.web import models, serializers
+from adapters.web import schemas, serializers
 from adapters.web.auth import Access, User
 from adapters.web.conversations import MOST_MESSAGES, Before, Limit
 from adapters.web.openapi import add_route
-from adapters.web.page_size import message_size, read_newest
+from adapters.web.size_limit import message_size, read_newest
 from bot.domain import http_texts
 from bot.domain.conversations import Conversation
 from bot.ports.library import Library
@@ -32,8 +32,8 @@ class AdminRoutes:
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(prefix="/admin/conversation", tags=["administration"])
-        read = models.PublicConversation
-        add_route(router, "GET", "", self.all, gives=list[models.PublicSummary])
+        read = schemas.PublicConversation
+        add_route(router, "GET", "", self.all, gives=list[schemas.PublicSummary])
         add_route(router, "GET", "/{conversation_id}", self.read, gives=read, refuses=(404,))
         return router
 
@@ -74,7 +74,7 @@ class AdminRoutes:
             message_size,
             most=MOST_MESSAGES,
         )
-        return {**serializers.details(record, said), **_place(record.conversation)}
+        return {**serializers.api_details(record, said), **_place(record.conversation)}
 
 
 def _place(conversation: Conversation) -> dict[str, str]:

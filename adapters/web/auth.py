@@ -109,8 +109,8 @@ class TokenCheck:
     Logs wrong tokens, without the token, and slows down repeated attempts.
     """
 
-    def __init__(self, app: ASGIApp, *, access: Access, guesses: WrongTokenThrottle) -> None:
-        self._app, self._access, self._guesses = app, access, guesses
+    def __init__(self, app: ASGIApp, *, access: Access, throttle: WrongTokenThrottle) -> None:
+        self._app, self._access, self._throttle = app, access, throttle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 401 or 429, or pass the request on with its user in `state`."""
@@ -129,9 +129,9 @@ class TokenCheck:
         )
         if not given and headers.get("sec-fetch-mode") == "navigate":
             refusal = HTMLResponse(NO_SUCH_PAGE, 404)  # a person typed the address into a browser
-        if given and not await self._guesses.wrong((scope.get("client") or ("", 0))[0]):
+        if given and not await self._throttle.wrong((scope.get("client") or ("", 0))[0]):
             wait = {"Retry-After": str(RETRY_SECONDS)}
-            refusal = JSONResponse({"error": http_texts.TOO_MANY_GUESSES}, 429, headers=wait)
+            refusal = JSONResponse({"error": http_texts.TOO_MANY_WRONG_TOKENS}, 429, headers=wait)
         await refusal(scope, receive, send)
 
 
@@ -167,7 +167,7 @@ class OriginCheck:
         """Answer 403, or pass the request on."""
         refusal = self._refusal(Headers(scope=scope), scope["path"])
 
-        async def secured(message: Message) -> None:
+        async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 out = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
@@ -176,9 +176,9 @@ class OriginCheck:
             await send(message)
 
         if refusal is not None:
-            await JSONResponse({"error": refusal}, 403)(scope, receive, secured)
+            await JSONResponse({"error": refusal}, 403)(scope, receive, send_secured)
             return
-        await self._app(scope, receive, secured)
+        await self._app(scope, receive, send_secured)
 
     def _refusal(self, headers: Headers, path: str) -> str | None:
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
@@ -193,7 +193,7 @@ class OriginCheck:
         return None
 
     def _is_ours(self, origin: str, host: str) -> bool:
-        """Whether the origin is the requested one, or that of the proxy in front."""
+        """Whether the origin is the requested host or a proxy's name for it."""
         scheme, _, netloc = origin.lower().partition("://")
         if scheme not in ("http", "https"):
             return False

@@ -46,9 +46,9 @@ def user_scope(user: str, channel: str | None = None) -> RecordScope:
 class ChatService:
     """Users' questions and their answers. `inbox` is set while the adapter runs."""
 
-    def __init__(self, *, library: Library, hub: Hub, clock: Clock, rendering: HtmlPool) -> None:
+    def __init__(self, *, library: Library, hub: Hub, clock: Clock, html_pool: HtmlPool) -> None:
         self.library, self.hub, self.clock = library, hub, clock
-        self.rendering = rendering
+        self.html_pool = html_pool
         self.inbox: Inbox | None = None
         self._answers: dict[str, asyncio.Future[CommandReply]] = {}
         # Positions are unique, even across restarts.
@@ -89,19 +89,19 @@ class ChatService:
         if asked is None or asked.turn is None:
             raise HTTPException(404, http_texts.CONVERSATION_DELETED)
         if record.conversation.key.channel == CHANNEL:
-            message = await self.rendering.run(page_message, asked, self.rendering.highlight)
-            self.tell_message(user, record.uid, message, None)
+            message = await self.html_pool.run(page_message, asked, self.html_pool.highlight)
+            self.push_message(user, record.uid, message, None)
         return asked.turn
 
-    def tell_changed(self, user: str, record: ConversationRecord) -> None:
+    def push_refresh(self, user: str, record: ConversationRecord) -> None:
         """Refresh the page after a program changed one of its conversations."""
         if record.conversation.key.channel == CHANNEL:
             self.hub.feed(user).push("refresh", dict)
 
-    def tell_message(
+    def push_message(
         self, user: str, thread: str, message: Mapping[str, Any], client_id: str | None
     ) -> None:
-        """Push a message to the page's threads, whoever sent it.
+        """Push a message from the page or a program to the page's threads.
 
         `client_id` tells the sending tab which of its messages arrived, even if the event
         overtakes the response.
@@ -144,7 +144,7 @@ class ChatService:
         finally:
             self._answers.pop(incoming.message_id, None)
 
-    def answered(self, message_id: str, answer: CommandReply) -> None:
+    def resolve_command(self, message_id: str, answer: CommandReply) -> None:
         """Deliver the reply to the command sent as `message_id`."""
         waiting = self._answers.get(message_id)
         if waiting is not None and not waiting.done():
@@ -163,7 +163,7 @@ class ChatService:
                     if len(text) > len(seen) and text.startswith(seen):
                         piece, seen = text[len(seen) :], text
                         yield piece
-                elif (reply := await self.ended(turn)) is not None:
+                elif (reply := await self._find_concluded(turn)) is not None:
                     if reply.content.startswith(seen) and reply.content != seen:
                         yield reply.content[len(seen) :]
                     return
@@ -174,13 +174,13 @@ class ChatService:
         with self.hub.listening(turn) as woken:
             while not self.hub.closing:
                 woken.clear()
-                reply = await self.ended(turn) if self.hub.live(turn) is None else None
+                reply = await self._find_concluded(turn) if self.hub.live(turn) is None else None
                 if reply is not None:
                     return reply
                 await woken.wait()
         raise HTTPException(503, http_texts.NOT_READY, headers={"Retry-After": "1"})
 
-    async def ended(self, turn: int) -> ReplyRecord | None:
+    async def _find_concluded(self, turn: int) -> ReplyRecord | None:
         """The concluded reply, or None while it runs. Raises HTTPException 404 if its turn is
         gone."""
         reply = await self.library.reply(turn)

@@ -12,13 +12,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
-from adapters.web import models, serializers
+from adapters.web import schemas, serializers
+from adapters.web.answers import answer_events, answer_or_raise
 from adapters.web.auth import User
 from adapters.web.chat import ChatService, user_scope
-from adapters.web.limits import StreamSlots
+from adapters.web.limits import StreamLimit
 from adapters.web.openapi import ASKING, add_route, field_error
-from adapters.web.page_size import MOST_CHARACTERS, first, message_size, read_newest
-from adapters.web.results import answer, answer_events
+from adapters.web.size_limit import MOST_CHARACTERS, message_size, read_newest, take_first
 from adapters.web.sse import EventStream
 from adapters.web.templates import Said, parse
 from bot.domain import http_texts
@@ -46,22 +46,22 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 class ConversationRoutes:
     """The routes under /conversation. `offered` are the available models."""
 
-    def __init__(self, *, chat: ChatService, streams: StreamSlots, offered: Sequence[str]) -> None:
+    def __init__(self, *, chat: ChatService, streams: StreamLimit, offered: Sequence[str]) -> None:
         self._chat, self._library, self._streams = chat, chat.library, streams
         self._offered = tuple(offered)
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(prefix="/conversation", tags=["conversations"])
-        details = models.ConversationDetails
-        add_route(router, "POST", "", self.create, gives=models.Conversation)
-        add_route(router, "GET", "", self.all, gives=list[models.Conversation])
+        details = schemas.ConversationDetails
+        add_route(router, "POST", "", self.create, gives=schemas.Conversation)
+        add_route(router, "GET", "", self.all, gives=list[schemas.Conversation])
         add_route(
             router,
             "POST",
             "/completion/{conversation_id}",
             self.complete,
-            gives=models.Message,
+            gives=schemas.Message,
             refuses=ASKING,
             streams={EventStream.media_type: _ANSWER_EVENTS},
         )
@@ -72,14 +72,16 @@ class ConversationRoutes:
         return router
 
     # ── the routes ────────────────────────────────────────────────────────────────────────────
-    async def create(self, user: User, new: models.NewConversation | None = None) -> dict[str, Any]:
+    async def create(
+        self, user: User, new: schemas.NewConversation | None = None
+    ) -> dict[str, Any]:
         """Start a conversation."""
-        wanted = new or models.NewConversation()
+        wanted = new or schemas.NewConversation()
         self._require_offered(wanted.model)
         record = await self._chat.begin(
             user, name=wanted.name or "", model=wanted.model, opening=_opening(wanted)
         )
-        return serializers.conversation(record, await self._messages(record))
+        return serializers.api_conversation(record, await self._messages(record))
 
     async def all(
         self,
@@ -101,13 +103,13 @@ class ConversationRoutes:
                 break
             said = await self._messages(record, left)
             left -= sum(map(message_size, said))
-            listed.append(serializers.conversation(record, said, serializers.timestamp_bare))
+            listed.append(serializers.api_conversation(record, said, serializers.timestamp_bare))
         if len(found) == limit or len(listed) < len(found):
             more = request.url.include_query_params(before=found[len(listed) - 1].uid)
             response.headers["Link"] = f'<{more.path}?{more.query}>; rel="next"'
         return listed
 
-    async def complete(self, user: User, conversation_id: UUID, question: models.Question) -> Any:
+    async def complete(self, user: User, conversation_id: UUID, question: schemas.Question) -> Any:
         """Ask a question and get the answer, as one message or as a stream.
 
         The data of each streamed event is `{"content": "…"}` with new text. The last event
@@ -118,16 +120,16 @@ class ConversationRoutes:
             record = await self.own(user, conversation_id)
             turn = await self._chat.ask(record, user, question.message)
             if not question.streams:
-                return answer(await self._chat.outcome(turn))
+                return answer_or_raise(await self._chat.outcome(turn))
             return EventStream(answer_events(self._chat, turn), place.pop_all())
 
     async def read(self, user: User, conversation_id: UUID) -> dict[str, Any]:
         """Return one conversation with its messages, name, model and owner."""
         record = await self.own(user, conversation_id)
-        return serializers.details(record, await self._messages(record))
+        return serializers.api_details(record, await self._messages(record))
 
     async def change(
-        self, user: User, conversation_id: UUID, change: models.ConversationChange
+        self, user: User, conversation_id: UUID, change: schemas.ConversationChange
     ) -> dict[str, Any]:
         """Rename the conversation, or choose its model from the next answer on."""
         self._require_offered(change.model)
@@ -139,8 +141,8 @@ class ConversationRoutes:
         )
         if record is None:
             raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)
-        self._chat.tell_changed(user, record)
-        return serializers.details(record, await self._messages(record))
+        self._chat.push_refresh(user, record)
+        return serializers.api_details(record, await self._messages(record))
 
     async def delete(self, user: User, conversation_id: UUID) -> None:
         """Delete the conversation with all its messages; a running answer stops."""
@@ -149,7 +151,7 @@ class ConversationRoutes:
         if self._chat.inbox is not None:
             await self._chat.inbox.gone(record.conversation.key)
         self._chat.hub.wake_all()
-        self._chat.tell_changed(user, record)
+        self._chat.push_refresh(user, record)
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
     async def own(self, user: str, conversation_id: UUID) -> ConversationRecord:
@@ -184,8 +186,8 @@ class RecordRoutes:
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(prefix="/conversation/{conversation_id}/messages", tags=["messages"])
-        record, one = models.Record, "/{message_id}"
-        add_route(router, "GET", "", self.all, gives=list[models.Record], refuses=(404,))
+        record, one = schemas.Record, "/{message_id}"
+        add_route(router, "GET", "", self.all, gives=list[schemas.Record], refuses=(404,))
         add_route(router, "POST", "", self.add, gives=record, status=201, refuses=(404,))
         add_route(router, "PATCH", one, self.change, gives=record, refuses=(404, 409))
         add_route(router, "DELETE", one, self.delete, status=204, refuses=(404, 409))
@@ -201,10 +203,10 @@ class RecordRoutes:
         """List the messages by index; questions that are still waiting come last."""
         record = await self._conversations.own(user, conversation_id)
         found = await self._library.messages(record.conversation.id, after=after, limit=limit)
-        return [serializers.message_record(one, record.uid) for one in first(found, message_size)]
+        return [serializers.api_record(one, record.uid) for one in take_first(found, message_size)]
 
     async def add(
-        self, user: User, conversation_id: UUID, message: models.NewMessage
+        self, user: User, conversation_id: UUID, message: schemas.NewMessage
     ) -> dict[str, Any]:
         """Append a message without asking; the next question includes it."""
         record = await self._conversations.own(user, conversation_id)
@@ -215,7 +217,7 @@ class RecordRoutes:
         return self._changed(user, added, record)
 
     async def change(
-        self, user: User, conversation_id: UUID, message_id: UUID, change: models.RecordChange
+        self, user: User, conversation_id: UUID, message_id: UUID, change: schemas.RecordChange
     ) -> dict[str, Any]:
         """Change a message's content, or the role of a message added as a record."""
         record = await self._conversations.own(user, conversation_id)
@@ -232,18 +234,18 @@ class RecordRoutes:
         record = await self._conversations.own(user, conversation_id)
         if not await self._library.erase(record.conversation.id, str(message_id)):
             raise HTTPException(404, http_texts.NO_SUCH_MESSAGE)
-        self._chat.tell_changed(user, record)
+        self._chat.push_refresh(user, record)
 
     def _changed(
         self, user: str, message: MessageRecord | None, record: ConversationRecord
     ) -> dict[str, Any]:
         if message is None:
             raise HTTPException(404, http_texts.NO_SUCH_MESSAGE)
-        self._chat.tell_changed(user, record)
-        return serializers.message_record(message, record.uid)
+        self._chat.push_refresh(user, record)
+        return serializers.api_record(message, record.uid)
 
 
-def _opening(new: models.NewConversation) -> Said:
+def _opening(new: schemas.NewConversation) -> Said:
     """The opening messages. Raises HTTPException 422 naming the field, and the line of a
     template."""
     said = tuple((Role(message.role), message.content) for message in new.messages or ())

@@ -20,9 +20,6 @@ from fastapi.sse import format_sse_event
 
 from adapters.web.highlighter import Highlight, plain
 from adapters.web.render import GrowingHtml
-from bot.domain import texts
-
-_QUEUED = texts.note(texts.QUEUED)
 
 KEPT_EVENTS = 500
 """Events kept for a page that reconnects; a page that missed more reloads everything."""
@@ -42,11 +39,12 @@ class LiveReply:
     begun_at: float
     source: str = ""
     note: str = ""
+    queued: bool = False
     version: int = 0
     highlight: Highlight = plain
     _growing: GrowingHtml = field(init=False)
     _html: tuple[int, str] = (-1, "")
-    _rendering: threading.Lock = field(default_factory=threading.Lock)
+    _render_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._growing = GrowingHtml(self.highlight)
@@ -54,7 +52,7 @@ class LiveReply:
     @property
     def state(self) -> str:
         """The state's name on the page."""
-        return "queued" if self.note == _QUEUED and not self.source else "writing"
+        return "queued" if self.queued else "writing"
 
     @property
     def text(self) -> str:
@@ -63,7 +61,7 @@ class LiveReply:
 
     def html(self) -> str:
         """The displayed text as HTML, rendered once for all readers; callable from any thread."""
-        with self._rendering:
+        with self._render_lock:
             if self._html[0] != self.version:
                 self._html = (self.version, self._growing.html(self.text))
             return self._html[1]
@@ -156,9 +154,9 @@ class Hub:
         self._live[live.turn] = self._writing[live.conversation] = live
         self.wake(live.turn)
 
-    def write(self, live: LiveReply, *, source: str, note: str) -> None:
+    def write(self, live: LiveReply, *, source: str, note: str, queued: bool = False) -> None:
         """Set the reply's whole text so far."""
-        live.source, live.note = source, note
+        live.source, live.note, live.queued = source, note, queued
         live.version += 1
         self.wake(live.turn)
 

@@ -8,19 +8,19 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 
-from adapters.web.models import Error, Invalid
+from adapters.web import schemas
 
 _Responses = dict[int | str, dict[str, Any]]
 
 _WAIT = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
 _SENTENCES = {
-    400: "The body is no JSON.",
+    400: "The body is not JSON.",
     401: "The token is unknown.",
     403: "The request comes from another site, or is not allowed to this user.",
-    404: "There is no such thing among this user's own.",
-    409: "It cannot be done at this moment; the sentence says why.",
+    404: "There is nothing with this id, or it is another user's.",
+    409: "It is not possible at this moment; the error says why.",
     413: "The request is too long, for the server or for the model.",
-    429: "Too many field_error tokens came, or this user waits for too many answers at once.",
+    429: "Too many wrong tokens came, or this user waits for too many answers.",
     502: "The model failed.",
     503: "The model or the database cannot be reached now.",
     504: "The model took too long.",
@@ -46,32 +46,32 @@ def add_route(
     `refuses` are error statuses in addition to EVERYWHERE; `streams` are other media types of
     the success, with their schemas.
     """
-    described = _responses(*refuses)
+    responses = _responses(*refuses)
     if streams is not None:
-        described[status] = {"content": {kind: {"schema": s} for kind, s in streams.items()}}
+        responses[status] = {"content": {kind: {"schema": s} for kind, s in streams.items()}}
     router.add_api_route(
         path,
         endpoint,
         methods=[method],
         response_model=gives,
         status_code=status,
-        responses=described,
+        responses=responses,
     )
 
 
 def _responses(*statuses: int) -> _Responses:
-    described: _Responses = {}
+    responses: _Responses = {}
     for status in sorted({*EVERYWHERE, *statuses}):
         if status == 422:
-            described[422] = {
-                "model": Invalid | Error,
-                "description": "A field is field_error; which.",
+            responses[422] = {
+                "model": schemas.Invalid | schemas.Error,
+                "description": "A field is invalid; `detail` names it.",
             }
             continue
-        described[status] = {"model": Error, "description": _SENTENCES[status]}
+        responses[status] = {"model": schemas.Error, "description": _SENTENCES[status]}
         if status in (429, 503):
-            described[status]["headers"] = _WAIT
-    return described
+            responses[status]["headers"] = _WAIT
+    return responses
 
 
 def field_error(

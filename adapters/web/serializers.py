@@ -12,6 +12,7 @@ from adapters.web.render import html_of, html_of_person
 from bot.domain.conversations import Role
 from bot.domain.records import ConversationRecord, MessageRecord, ReplyRecord, ThreadRecord
 from bot.domain.turns import Outcome, TurnResult
+from bot.turns.display import sentence_of
 from bot.turns.outcome import controls_for
 
 BOT_NAME = "Threadline"
@@ -36,7 +37,7 @@ def timestamp_bare(seconds: float) -> str:
 
 
 # ── the API ───────────────────────────────────────────────────────────────────────────────────
-def message(message: MessageRecord, at: Callable[[float], str] = timestamp) -> dict[str, Any]:
+def api_message(message: MessageRecord, at: Callable[[float], str] = timestamp) -> dict[str, Any]:
     """A message of a conversation; `at` formats its time."""
     return {
         "id": message.uid,
@@ -46,7 +47,7 @@ def message(message: MessageRecord, at: Callable[[float], str] = timestamp) -> d
     }
 
 
-def conversation(
+def api_conversation(
     record: ConversationRecord,
     messages: Sequence[MessageRecord],
     at: Callable[[float], str] = timestamp,
@@ -54,16 +55,16 @@ def conversation(
     """A conversation with its messages; `at` formats the times."""
     return {
         "id": record.uid,
-        "messages": [message(entry, at) for entry in messages],
+        "messages": [api_message(entry, at) for entry in messages],
         "created_at": at(record.conversation.created_at),
     }
 
 
-def details(record: ConversationRecord, messages: Sequence[MessageRecord]) -> dict[str, Any]:
+def api_details(record: ConversationRecord, messages: Sequence[MessageRecord]) -> dict[str, Any]:
     """A conversation with all of its fields."""
     known = record.conversation
     return {
-        **conversation(record, messages),
+        **api_conversation(record, messages),
         "name": known.name,
         "model": known.model,
         "user_id": known.began_by.id if known.began_by else known.key.workspace,
@@ -71,7 +72,7 @@ def details(record: ConversationRecord, messages: Sequence[MessageRecord]) -> di
     }
 
 
-def message_record(message: MessageRecord, conversation: str) -> dict[str, Any]:
+def api_record(message: MessageRecord, conversation: str) -> dict[str, Any]:
     """A message as a record; `conversation` is the public id."""
     return {
         "id": message.uid,
@@ -114,6 +115,7 @@ def page_reply(reply: ReplyRecord, live: LiveReply | None, highlight: Highlight)
         **_page_begun(reply),
         "html": html_of(reply.display, highlight),
         "text": reply.content or reply.display,
+        "sentence": sentence_of(reply.display, reply.content),
         "state": _STATES[reply.outcome],
         "model": reply.model,
         "input_tokens": reply.usage.input_tokens if reply.usage else None,

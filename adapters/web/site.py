@@ -16,9 +16,9 @@ from adapters.web.admin import AdminRoutes
 from adapters.web.assets import docs_routes, page_routes
 from adapters.web.auth import NO_SUCH_PAGE, Access, OriginCheck, TokenCheck
 from adapters.web.chat import ChatService
-from adapters.web.compat import CompatRoutes
 from adapters.web.conversations import ConversationRoutes, RecordRoutes
-from adapters.web.limits import BodyLimit, StreamSlots
+from adapters.web.limits import BodyLimit, StreamLimit
+from adapters.web.single_request import SingleRequestRoutes
 from adapters.web.workspace import Workspace
 from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot import __version__
@@ -32,12 +32,12 @@ def build_site(
     *,
     chat: ChatService,
     workspace: Workspace,
-    streams: StreamSlots,
+    streams: StreamLimit,
     access: Access,
     models: Sequence[str],
     hosts: Sequence[str],
     any_address: bool,
-    guesses: WrongTokenThrottle,
+    throttle: WrongTokenThrottle,
 ) -> ASGIApp:
     """The ASGI app of the page and the API; `OriginCheck` explains `hosts` and `any_address`."""
     app = FastAPI(
@@ -52,18 +52,18 @@ def build_site(
     )
     app.state.access = access
     _describe_models(app, models)
-    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(StoreUnavailable, _store_down)
-    app.add_exception_handler(RecordHeld, _held)
+    app.add_exception_handler(StoreUnavailable, _store_unavailable)
+    app.add_exception_handler(RecordHeld, _conflict)
     conversations = ConversationRoutes(chat=chat, streams=streams, offered=models)
     app.include_router(conversations.router())
     app.include_router(RecordRoutes(conversations=conversations, chat=chat).router())
-    app.include_router(CompatRoutes(chat=chat, streams=streams).router())
+    app.include_router(SingleRequestRoutes(chat=chat, streams=streams).router())
     app.include_router(AdminRoutes(library=chat.library).router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])
-    door = TokenCheck(BodyLimit(app), access=access, guesses=guesses)
+    door = TokenCheck(BodyLimit(app), access=access, throttle=throttle)
     return OriginCheck(door, hosts=hosts, any_address=any_address, local=not access.needs_token)
 
 
@@ -82,7 +82,7 @@ def _describe_models(app: FastAPI, models: Sequence[str]) -> None:
 
 
 # ── errors: always `error`, one sentence; for a wrong request also `detail`, by field ─────────
-async def _refused(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     headers = dict(error.headers or {})
     if error.status_code == 404 and "text/html" in request.headers.get("Accept", ""):
@@ -95,7 +95,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> set[str]:
-    """The methods of a path: each is its own route."""
+    """The methods of a path, each of which is a separate route."""
     routes = (route for route in request.app.routes if isinstance(route, Route))
     there = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
     return {method for route in there for method in route.methods or ()}
@@ -119,9 +119,9 @@ def _said(message: str) -> str:
     return message.removeprefix("Value error, ")
 
 
-async def _store_down(_request: Request, _error: Exception) -> Response:
+async def _store_unavailable(_request: Request, _error: Exception) -> Response:
     return JSONResponse({"error": texts.STORE_DOWN}, 503, {"Retry-After": "5"})
 
 
-async def _held(_request: Request, error: Exception) -> Response:
+async def _conflict(_request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, 409)

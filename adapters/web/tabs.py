@@ -27,7 +27,7 @@ KEEP_ALIVE_SECONDS = 15.0
 
 
 async def tab_events(
-    hub: Hub, user: str, last: str | None, rendering: HtmlPool
+    hub: Hub, user: str, last: str | None, html_pool: HtmlPool
 ) -> AsyncIterator[bytes]:
     """Yields the events of `user` from now on, or after the event with id `last`."""
     feed, number = hub.feed(user), _number(hub, last)
@@ -47,7 +47,7 @@ async def tab_events(
                 yield format_sse_event(data_str="{}", event="refresh", id=f"{hub.epoch}-{number}")
             elif newer:
                 number = newer[-1].number
-                data, took = await rendering.run(_encoded, newer, hub.epoch)
+                data, took = await html_pool.run(_encoded, newer, hub.epoch)
                 yield data
                 await asyncio.sleep(min(max(UPDATE_SECONDS, PAUSES * took), LONGEST_PAUSE))
             else:

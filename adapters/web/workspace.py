@@ -19,8 +19,8 @@ from adapters.web import serializers
 from adapters.web.auth import User
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
 from adapters.web.hub import LiveReply
-from adapters.web.limits import MESSAGE_CHARACTERS, StreamSlots
-from adapters.web.page_size import first, message_size, newest, read_newest
+from adapters.web.limits import MESSAGE_CHARACTERS, StreamLimit
+from adapters.web.size_limit import message_size, read_newest, take_first, take_newest
 from adapters.web.sse import EventStream
 from adapters.web.tabs import tab_events
 from bot import __version__
@@ -75,14 +75,14 @@ class Workspace:
         self,
         *,
         chat: ChatService,
-        streams: StreamSlots,
+        streams: StreamLimit,
         models: Sequence[str],
         default_model: str,
         needs_token: bool,
         opening: tuple[tuple[Role, str], ...] = (),
     ) -> None:
         self._chat, self._library, self._hub = chat, chat.library, chat.hub
-        self._rendering, self._highlight = chat.rendering, chat.rendering.highlight
+        self._html_pool, self._highlight = chat.html_pool, chat.html_pool.highlight
         self._streams, self._needs_token = streams, needs_token
         self._models, self._default_model = tuple(models), default_model
         self._opening = opening
@@ -121,8 +121,8 @@ class Workspace:
         """The channel's threads, newest last."""
         place, newest = user_scope(user, CHANNEL), self._hub.newest(user)
         found = await self._library.threads(place, before=before, limit=limit)
-        shown = first(found, thread_size)
-        lines = await self._rendering.run(
+        shown = take_first(found, thread_size)
+        lines = await self._html_pool.run(
             lambda: [serializers.page_thread(thread, self._highlight) for thread in reversed(shown)]
         )
         more = len(found) == limit or len(shown) < len(found)
@@ -158,7 +158,7 @@ class Workspace:
             message_size,
             most=MOST_MESSAGES,
         )
-        return await self._rendering.run(self._entries, messages, replies)
+        return await self._html_pool.run(self._entries, messages, replies)
 
     def _entries(
         self, messages: Sequence[MessageRecord], replies: Sequence[ReplyRecord]
@@ -177,7 +177,7 @@ class Workspace:
         ]
         entries.sort(key=lambda entry: (entry[0] is None, entry[0] or 0))
         shown = [shape for _, shape in entries[-MOST_MESSAGES:]]
-        return newest(shown, lambda shape: len(shape["text"]) + len(shape["html"]))
+        return take_newest(shown, lambda shape: len(shape["text"]) + len(shape["html"]))
 
     async def _record(self, user: str, thread: uuid.UUID) -> ConversationRecord:
         record = await self._library.find(str(thread), user_scope(user, CHANNEL))
@@ -223,12 +223,12 @@ class Workspace:
             asked = await self._library.find_message(incoming.source)
         message = None
         if asked is not None:
-            message = await self._rendering.run(serializers.page_message, asked, self._highlight)
+            message = await self._html_pool.run(serializers.page_message, asked, self._highlight)
         if receipt is Receipt.QUESTION and message is not None:
-            self._chat.tell_message(user, incoming.key.thread, message, incoming.message_id)
+            self._chat.push_message(user, incoming.key.thread, message, incoming.message_id)
         if answer is not None and answer.text:
-            self._tell_notice(user, thread, answer.text, incoming.message_id)
-        self._tell_thread(user, thread)
+            self._push_notice(user, thread, answer.text, incoming.message_id)
+        self._push_thread(user, thread)
         return {
             "thread": thread.record.uid if thread else None,
             "message": message,
@@ -250,12 +250,12 @@ class Workspace:
         found = await self._library.thread(thread, user_scope(user, CHANNEL))
         client_id = str(command.client_id) if command.client_id else None
         if command.name != commands.STOP and answer.text:  # the reply itself shows the effect
-            self._tell_notice(user, found, answer.text, client_id)
-        self._tell_thread(user, found)
+            self._push_notice(user, found, answer.text, client_id)
+        self._push_thread(user, found)
         return {"answer": answer.text}
 
     # ── telling every tab ─────────────────────────────────────────────────────────────────────
-    async def told(self, live: LiveReply) -> None:
+    async def push_reply(self, live: LiveReply) -> None:
         """A reply started, or its end is stored."""
         if live.thread is None:
             return
@@ -264,7 +264,7 @@ class Workspace:
         if reply is None or thread is None:
             return
         if reply.outcome is None:
-            self.tell_live(live)
+            self.push_live_reply(live)
         else:
             self._hub.feed(live.user).push(
                 "reply",
@@ -275,9 +275,9 @@ class Workspace:
                 key=f"reply-{live.turn}",
                 size=reply_size(reply),
             )
-        self._tell_thread(live.user, thread)
+        self._push_thread(live.user, thread)
 
-    def tell_live(self, live: LiveReply) -> None:
+    def push_live_reply(self, live: LiveReply) -> None:
         """The reply has new text, which is rendered when the event is sent."""
         if live.thread is not None:
             self._hub.feed(live.user).push(
@@ -286,7 +286,7 @@ class Workspace:
                 key=f"reply-{live.turn}",
             )
 
-    def _tell_thread(self, user: str, thread: ThreadRecord | None) -> None:
+    def _push_thread(self, user: str, thread: ThreadRecord | None) -> None:
         if thread is not None:
             self._hub.feed(user).push(
                 "thread",
@@ -295,11 +295,10 @@ class Workspace:
                 size=thread_size(thread),
             )
 
-    def _tell_notice(
+    def _push_notice(
         self, user: str, thread: ThreadRecord | None, text: str, client_id: str | None
     ) -> None:
-        """`client_id` lets the asking tab recognize its own message: it has the response
-        already."""
+        """`client_id` lets the sending tab ignore the notice: it has the response already."""
         uid = thread.record.uid if thread else None
         shape = {"thread": uid, "text": text, "client_id": client_id}
         self._hub.feed(user).push("notice", lambda: shape, size=len(text))
@@ -313,7 +312,7 @@ class Workspace:
     ) -> EventStream:
         """The events from now on, or after the event with that id."""
         return EventStream(
-            tab_events(self._hub, user, last_event_id or after, self._rendering),
+            tab_events(self._hub, user, last_event_id or after, self._html_pool),
             self._streams.hold(user),
         )
 

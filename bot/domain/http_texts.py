@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 # ── access ────────────────────────────────────────────────────────────────────────────────────
 UNKNOWN_TOKEN = "Send a token that this server knows: “Authorization: Bearer …”."  # noqa: S105
-TOO_MANY_GUESSES = "Too many wrong tokens came from your address: wait a little."
+TOO_MANY_WRONG_TOKENS = "Too many wrong tokens came from your address: wait a little."
 FOREIGN_HOST = "This server does not answer under that name: add it to HTTP_ALLOWED_HOSTS."
 FOREIGN_ORIGIN = "Pages of other sites may not use this server."
 THROUGH_PROXY = (

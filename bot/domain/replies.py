@@ -80,7 +80,8 @@ class Frame:
 
     All pages but the last are sealed or, at the end, provisional; all pages of a `final` frame are
     sealed. `source` is the Markdown document, for surfaces that show it in one piece. `whole`: the
-    pages reach the document's end, so messages beyond them can be removed.
+    pages reach the document's end, so messages beyond them can be removed. `queued`: the pages show
+    only a note, because the reply still waits for a slot.
     """
 
     pages: tuple[Page, ...]
@@ -88,6 +89,7 @@ class Frame:
     controls: tuple[Control, ...] = ()
     source: str = ""
     whole: bool = False
+    queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class Request:
     `scopes` are the rate limits that the request counts against, narrowest first. `keeps` are the
     limits in which one request stays reserved for the reply's end (None: as before), and `grows` is
     the limit that the next requests count against. `otherwise` is a request to send instead if this
-    one would have to wait for long.
+    one would have to wait for long. `queued` is the frame's, for surfaces that show it.
     """
 
     action: Action
@@ -159,6 +161,7 @@ class Request:
     keeps: tuple[str, ...] | None = None
     grows: str | None = None
     otherwise: Request | None = None
+    queued: bool = False
 
     def costs_as(self, other: Request) -> bool:
         """Whether both count against the same rate limits."""

@@ -27,15 +27,16 @@ class Content:
         self._ages = Ages()
         self._note = ""
         self._noted_at = 0.0
+        self._queued = False
 
     def write(self, text: str) -> None:
         """Append `text` to the document."""
         self.document.write(text)
         self._ages.wrote(len(self.document), self._now())
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, *, queued: bool = False) -> None:
         """Set the note, which is shown while the document shows nothing."""
-        self._note, self._noted_at = text, self._now()
+        self._note, self._noted_at, self._queued = text, self._now(), queued
 
     def finish(self, text: str | None, controls: tuple[Control, ...]) -> None:
         """Complete the document; `text`, if given, replaces everything written."""
@@ -56,7 +57,7 @@ class Content:
         if frame.pages or frame.final or not self._note:
             return frame
         page = Page(self._note, "", 0, 0, sealed=False)
-        return Frame((page,), final=False, controls=frame.controls)
+        return Frame((page,), final=False, controls=frame.controls, queued=self._queued)
 
     def priority(self, shown: Shown) -> tuple[Priority, float]:
         """The next request's priority, and when the oldest text not on the screen was written."""

@@ -100,9 +100,12 @@ class Publisher:
         self._content.write(text)
         self._changed.set()
 
-    def note(self, text: str) -> None:
-        """Show `text` until something of the reply itself can be shown."""
-        self._content.note(text)
+    def note(self, text: str, *, queued: bool = False) -> None:
+        """Show `text` until something of the reply itself can be shown.
+
+        `queued`: the reply waits for a slot, which some surfaces show as a state.
+        """
+        self._content.note(text, queued=queued)
         self._changed.set()
 
     def note_working(self, text: str) -> None:

@@ -176,7 +176,7 @@ class _Attempt:
 
     async def _stream(self, reply: Publisher) -> bool:
         """Stream the model's answer into `reply`. True, so that `guard` can tell it from None."""
-        on_wait = partial(reply.note, texts.note(texts.QUEUED))
+        on_wait = partial(reply.note, texts.note(texts.QUEUED), queued=True)
         async with self._runner.slots.take(_person(self._claim), on_wait=on_wait):
             model = self._runner.model(self._claim).name
             budget = self._runner.budgets.get(model, self._runner.options.context_tokens)

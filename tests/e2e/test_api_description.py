@@ -1,4 +1,4 @@
-"""The API's description as a page: drawn from /openapi.json, and tried in the browser."""
+"""The /docs page: rendered from /openapi.json, with requests sent from the browser."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]
 
 
 def operation(page: Page, method: str, path: str) -> Locator:
-    """One operation's box."""
+    """The box of one operation."""
     head = page.locator("summary", has_text=path).filter(has_text=method)
     return page.locator("details", has=head).first
 
 
-async def tried(box: Locator, body: str, **fields: str) -> Locator:
-    """Fill in the form, send it, and give the place of the answer."""
+async def try_operation(box: Locator, body: str, **fields: str) -> Locator:
+    """Fill in the form, submit it, and return the element that shows the response."""
     await box.locator("summary").click()
     for name, value in fields.items():
         await box.get_by_label(name).fill(value)
@@ -31,17 +31,17 @@ async def tried(box: Locator, body: str, **fields: str) -> Locator:
     return box.get_by_role("status")
 
 
-async def test_every_operation_is_drawn_and_can_be_tried(house: House, visit: Visit) -> None:
-    """With the token of this tab: a conversation is made, and its answer streams into the page."""
+async def test_every_operation_is_shown_and_can_be_sent(house: House, visit: Visit) -> None:
+    """With this tab's token, creates a conversation and streams its answer into the page."""
     await house.model.say("Seen in the description.", match="describe yourself")
     page = (await (await visit(house)).tab("/docs")).page
     await expect(page.locator("details")).to_have_count(15)
-    answer = await tried(operation(page, "POST", "/conversation"), '{"name": "tried"}')
+    answer = await try_operation(operation(page, "POST", "/conversation"), '{"name": "tried"}')
     await expect(answer).to_contain_text('"messages": []')
     made = json.loads((await answer.inner_text()).partition("\n\n")[2])
     completion = operation(page, "POST", "/conversation/completion/")
     body = '{"message": "describe yourself", "stream": true}'
-    streamed = await tried(completion, body, conversation_id=made["id"])
+    streamed = await try_operation(completion, body, conversation_id=made["id"])
     await expect(streamed).to_contain_text("event: done")
     await expect(streamed).to_contain_text("Seen in the description.")
 

@@ -66,7 +66,7 @@ async def test_stop_by_anybody_ends_the_models_request_within_a_second(
         await writes(stage, place, "Once there")
         pressed = time.time()
         await stage.press(place, "stop", user="bob")
-        ended = await model.ended()
+        ended = await model.wait_ended()
         assert ended.outcome == "disconnected"
         assert ended.ended is not None and ended.ended - pressed < 1
         (reply,) = await whole(stage, place, "Stopped.")
@@ -337,7 +337,7 @@ async def test_a_place_closed_in_mid_reply_ends_the_turn_once_and_nothing_lands_
         place = await stage.mention("tell me a story")
         await writes(stage, place, "Once there")
         await stage.close(place)
-        assert (await model.ended()).outcome == "disconnected"
+        assert (await model.wait_ended()).outcome == "disconnected"
         await bot.wait_for_log("turn ended")
         assert [entry["outcome"] for entry in bot.events("turn ended")] == ["gone"]
         assert len(await model.streams()) == 1
@@ -351,7 +351,7 @@ async def test_root_deleted_in_mid_reply_leaves_nothing_in_the_channel(
         place = await stage.mention("tell me a story")
         await writes(stage, place, "Once there")
         await stage.delete_root(place)
-        assert (await model.ended()).outcome == "disconnected"
+        assert (await model.wait_ended()).outcome == "disconnected"
         await bot.wait_for_log("turn ended")
         assert len(bot.events("turn ended")) == 1
         assert not bot.events("failed")

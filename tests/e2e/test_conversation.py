@@ -312,7 +312,7 @@ async def test_stop_ends_the_model_call_and_keeps_what_was_shown(
         await stage.press_stop(place)
         (reply,) = await whole(stage, place, "Stopped.")
         assert reply.text.startswith("Once")
-        assert (await model.ended()).outcome == "disconnected"
+        assert (await model.wait_ended()).outcome == "disconnected"
 
 
 async def test_kill_in_mid_reply_and_restart_ends_the_reply_in_the_same_message(

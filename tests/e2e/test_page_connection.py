@@ -1,4 +1,4 @@
-"""The page loses nothing: reloads, lost networks, killed servers, several tabs."""
+"""The page loses nothing across reloads, network failures, killed servers and several tabs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STORY = "A river of words went on and on. " * 10
 
 
 async def test_reload_in_mid_reply_catches_up(visit: Visit, house: House) -> None:
-    """The same thread, what was written so far, the rest of it; and the text not sent yet."""
+    """The thread, the partial reply and the unsent draft come back; then the reply completes."""
     await house.model.script(Answer(match="reload me", text=STORY, rate=0, wait_at=20))
     tab = await (await visit(house)).tab()
     await tab.mention("reload me")
@@ -29,15 +29,15 @@ async def test_reload_in_mid_reply_catches_up(visit: Visit, house: House) -> Non
     await expect(tab.replies).to_have_attribute("data-state", "writing")
     await expect(tab.box).to_have_value("half a thought")
     await house.model.release("reload me")
-    await tab.settled(STORY.strip())
+    await tab.wait_reply(STORY.strip())
     await expect(tab.replies).to_have_count(1)
 
 
-async def test_server_killed_in_mid_reply_and_started_again_is_caught_up_with(
+async def test_page_catches_up_after_the_server_is_killed_in_mid_reply(
     visit: Visit, own_house: House
 ) -> None:
-    """The page says so quietly; the reply ends whole in the same place; a question that was
-    written meanwhile is asked once."""
+    """The page shows an unobtrusive notice, the reply completes in place, and a question
+    written while offline is asked once."""
     house = own_house
     await house.model.script(
         Answer(match="tell all", text=STORY, rate=0, wait_at=20, times=1),
@@ -53,8 +53,8 @@ async def test_server_killed_in_mid_reply_and_started_again_is_caught_up_with(
         await expect(tab.questions.last).to_contain_text("Not sent yet")
         await house.bot.start()
         await house.bot.ready()
-        await tab.settled(STORY.strip(), 0)
-        await tab.settled("written in the dark")
+        await tab.wait_reply(STORY.strip(), 0)
+        await tab.wait_reply("written in the dark")
         await expect(tab.page.locator("#link")).to_have_text("")
         await expect(tab.replies).to_have_count(2)
         await expect(tab.questions).to_have_count(2)
@@ -62,8 +62,8 @@ async def test_server_killed_in_mid_reply_and_started_again_is_caught_up_with(
     assert len(asked) == 1
 
 
-async def test_two_tabs_are_in_step(visit: Visit, house: House) -> None:
-    """A thread that begins in one shows in the other, is followed there, and is stopped there."""
+async def test_two_tabs_stay_in_sync(visit: Visit, house: House) -> None:
+    """A thread started in one tab appears in the other, which can follow and stop its reply."""
     await house.model.say(STORY, match="seen twice", wait_at=20)
     visitor = await visit(house)
     one, two = await visitor.tab(), await visitor.tab()
@@ -85,22 +85,23 @@ async def test_two_tabs_are_in_step(visit: Visit, house: House) -> None:
 async def test_message_written_offline_is_sent_once_when_the_network_is_back(
     visit: Visit, house: House
 ) -> None:
-    """It is shown as not sent, survives a reload of the page's own state, and is sent by itself."""
+    """The message is marked as unsent, survives a reload, and is sent automatically."""
     visitor = await visit(house)
     tab = await visitor.tab()
     await tab.mention("before the tunnel")
-    await tab.settled("before the tunnel")
+    await tab.wait_reply("before the tunnel")
     await visitor.context.set_offline(True)
     await tab.say("inside the tunnel")
     await expect(tab.questions.last).to_contain_text("Not sent yet")
     await visitor.context.set_offline(False)
-    await tab.settled("inside the tunnel")
+    await tab.wait_reply("inside the tunnel")
     await expect(tab.questions).to_have_count(2)
     assert len(await house.model.streams(match="inside the tunnel")) == 1
 
 
-async def test_answer_that_got_lost_on_the_way_doubles_nothing(visit: Visit, house: House) -> None:
-    """The server has the message, the page cannot know: it sends the same again."""
+async def test_lost_response_duplicates_nothing(visit: Visit, house: House) -> None:
+    """The response got lost after the server stored the message: the page sends the same
+    message again."""
     tab = await (await visit(house)).tab()
     sent: list[str] = []
 
@@ -114,7 +115,7 @@ async def test_answer_that_got_lost_on_the_way_doubles_nothing(visit: Visit, hou
 
     await tab.page.route("**/app/messages", lose_the_first)
     await tab.mention("only once please")
-    await tab.settled("only once please")
+    await tab.wait_reply("only once please")
     assert len(sent) == 2 and sent[0] == sent[1]
     await expect(tab.roots).to_have_count(1)
     await expect(tab.questions).to_have_count(1)
@@ -122,7 +123,7 @@ async def test_answer_that_got_lost_on_the_way_doubles_nothing(visit: Visit, hou
 
 
 async def test_unsent_message_survives_a_reload(visit: Visit, house: House) -> None:
-    """It is kept in the tab until the server has it."""
+    """The tab keeps the message until the server has stored it."""
     visitor = await visit(house)
     tab = await visitor.tab()
     await tab.page.route("**/app/messages", lambda route: route.abort("connectionrefused"))
@@ -131,14 +132,12 @@ async def test_unsent_message_survives_a_reload(visit: Visit, house: House) -> N
     await expect(tab.roots).to_contain_text("Not sent yet")
     await tab.page.unroute("**/app/messages")
     await tab.page.reload()
-    await tab.settled("keep this for me")
+    await tab.wait_reply("keep this for me")
     assert len(await house.model.streams(match="keep this for me")) == 1
 
 
-async def test_tab_that_nobody_looks_at_holds_no_connection_and_catches_up(
-    visit: Visit, house: House
-) -> None:
-    """Browsers open six connections to a server: with eight tabs of the page all must work."""
+async def test_hidden_tab_holds_no_connection_and_catches_up(visit: Visit, house: House) -> None:
+    """Browsers open six connections per server: eight tabs of the page must all work."""
     visitor = await visit(house)
     others = []
     for _ in range(7):
@@ -147,7 +146,7 @@ async def test_tab_that_nobody_looks_at_holds_no_connection_and_catches_up(
         await others[-1].look(away=True)
     tab = await visitor.tab()
     await tab.mention("from the eighth tab")
-    await tab.settled("from the eighth tab")
+    await tab.wait_reply("from the eighth tab")
     await expect(others[0].roots).to_have_count(0)
     asked: list[Request] = []
 
@@ -158,6 +157,6 @@ async def test_tab_that_nobody_looks_at_holds_no_connection_and_catches_up(
     others[0].page.on("request", note)
     await others[0].look(away=False)
     await expect(others[0].roots.get_by_role("button").first).to_contain_text("1 reply")
-    # It goes on after the last event that it saw, and reads nothing anew.
+    # The stream resumes after the last event received; nothing is loaded again.
     assert [urlsplit(request.url).path for request in asked] == ["/app/events"]
     assert await asked[0].header_value("last-event-id")

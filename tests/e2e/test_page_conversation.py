@@ -1,4 +1,4 @@
-"""The page's main job: mention, thread, a reply that streams, going on, commands, stopping."""
+"""The page's main features: mentions, threads, streamed replies, follow-ups, commands, stopping."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Visit = Callable[..., Awaitable[Visitor]]
 STORY = "Once there was a thread that grew. " * 12
 COSTS = re.compile(r"^openai:sim · \d+ tokens in, \d+ out · \d+(\.\d)? s$")
 
-# Keeps the replies' nodes, and the length of the text each time that something changes.
+# Records the replies' nodes, and the text's length at each change.
 WATCH_GROWTH = """() => {
   const thread = document.querySelector("#thread");
   Object.assign(window, { lengths: [], nodes: new Set() });
@@ -30,10 +30,11 @@ WATCH_GROWTH = """() => {
 }"""
 
 
-async def test_mention_opens_a_thread_where_one_message_grows_and_settles(
+async def test_mention_opens_a_thread_where_one_message_streams_and_completes(
     visit: Visit, house: House
 ) -> None:
-    """A cursor while it writes; then model, tokens and time, and a count in the channel."""
+    """A cursor while the reply streams; then its model, tokens and time, and a count in the
+    channel."""
     await house.model.say(STORY, match="grow a story", rate=40, wait_at=40)
     tab = await (await visit(house)).tab()
     await tab.page.evaluate(WATCH_GROWTH)
@@ -42,7 +43,7 @@ async def test_mention_opens_a_thread_where_one_message_grows_and_settles(
     await expect(tab.replies.locator(".text")).to_contain_text("Once there")
     await expect(tab.replies.locator(".cursor")).to_be_visible()
     await house.model.release("grow a story")
-    reply = await tab.settled(STORY.strip())
+    reply = await tab.wait_reply(STORY.strip())
     await expect(reply.locator(".cursor")).to_have_count(0)
     await expect(reply.locator(".costs")).to_have_text(COSTS)
     await expect(tab.roots).to_have_count(1)
@@ -50,21 +51,21 @@ async def test_mention_opens_a_thread_where_one_message_grows_and_settles(
     await expect(tab.stop).to_be_hidden()
 
     lengths: list[int] = await tab.page.evaluate("[...new Set(lengths)]")
-    assert len(lengths) >= 3  # a busy machine draws few frames
+    assert len(lengths) >= 3  # a busy machine paints few frames
     assert lengths == sorted(lengths)
     assert await tab.page.evaluate("nodes.size") == 1
 
 
-async def test_reply_in_the_thread_goes_on_with_its_history(visit: Visit, house: House) -> None:
-    """The model gets what was said; the channel keeps one message for the thread."""
+async def test_reply_in_the_thread_continues_with_its_history(visit: Visit, house: House) -> None:
+    """The model gets the earlier messages; the channel shows one message for the thread."""
     await house.model.script(
         Answer(match="going on one", text="First."), Answer(match="going on two", text="Second.")
     )
     tab = await (await visit(house)).tab()
     await tab.mention("going on one")
-    await tab.settled("First.")
+    await tab.wait_reply("First.")
     await tab.say("going on two")
-    await tab.settled("Second.")
+    await tab.wait_reply("Second.")
     body = (await house.model.last("going on two")).body
     assert [message["content"] for message in body["messages"][1:]] == [
         "going on one",
@@ -75,8 +76,8 @@ async def test_reply_in_the_thread_goes_on_with_its_history(visit: Visit, house:
     await expect(tab.roots.first.get_by_role("button")).to_contain_text("3 replies")
 
 
-async def test_stop_ends_the_reply_where_it_is(visit: Visit, house: House) -> None:
-    """What was written stays, the model's request is closed, and the box is ready."""
+async def test_stop_ends_the_reply_and_keeps_its_text(visit: Visit, house: House) -> None:
+    """The text so far stays, the model's request is closed, and the input box is ready."""
     await house.model.say(STORY, match="stop this", wait_at=20)
     tab = await (await visit(house)).tab()
     await tab.mention("stop this")
@@ -88,23 +89,23 @@ async def test_stop_ends_the_reply_where_it_is(visit: Visit, house: House) -> No
     await expect(tab.stop).to_be_hidden()
     await expect(tab.box).to_be_focused()
 
-    async def closed() -> bool:
+    async def is_closed() -> bool:
         return (await house.model.last("stop this")).outcome == "disconnected"
 
-    await until(closed)
+    await until(is_closed)
 
 
-async def test_reset_draws_a_line_that_the_model_does_not_look_behind(
+async def test_reset_draws_a_line_that_hides_earlier_messages_from_the_model(
     visit: Visit, house: House
 ) -> None:
-    """The answer is shown to who asked; the line is still there after a reload."""
+    """Only the sender sees the answer; the command's line is still there after a reload."""
     tab = await (await visit(house)).tab()
     await tab.mention("remember the word heron")
-    await tab.settled("heron")
+    await tab.wait_reply("heron")
     await tab.say("/reset")
     await expect(tab.notices).to_contain_text("Started over")
     await tab.say("which bird was it")
-    await tab.settled("which bird was it")
+    await tab.wait_reply("which bird was it")
     body = (await house.model.last("which bird")).body
     assert "heron" not in str(body["messages"])
 
@@ -118,10 +119,10 @@ async def test_reset_draws_a_line_that_the_model_does_not_look_behind(
     ]
 
 
-async def test_start_over_is_taken_back_and_stopped_reply_is_tried_again(
+async def test_start_over_can_be_undone_and_stopped_reply_retried(
     visit: Visit, house: House
 ) -> None:
-    """By the buttons under the newest message; older ones have none."""
+    """With the buttons below the newest message; older messages have none."""
     await house.model.script(
         Answer(match="try twice", text=STORY, wait_at=9, times=1),
         Answer(match="try twice", text="At the second try."),
@@ -132,7 +133,7 @@ async def test_start_over_is_taken_back_and_stopped_reply_is_tried_again(
     await tab.stop.click()
     await expect(tab.replies).to_have_attribute("data-state", "stopped")
     await tab.thread.get_by_role("button", name="Try again").click()
-    await tab.settled("At the second try.")
+    await tab.wait_reply("At the second try.")
     await expect(tab.replies).to_have_count(1)
     await tab.say("/reset")
     await expect(tab.thread.get_by_role("button", name="Try again")).to_have_count(0)
@@ -142,13 +143,13 @@ async def test_start_over_is_taken_back_and_stopped_reply_is_tried_again(
     await expect(tab.thread.get_by_role("button", name="Try again")).to_have_count(1)
 
 
-async def test_model_is_chosen_from_the_list_and_named_under_the_next_reply(
+async def test_model_is_chosen_from_the_list_and_shown_below_the_next_reply(
     visit: Visit, house: House
 ) -> None:
-    """By the keys of the completion alone; the thread's head names it too."""
+    """Using only the completion list's keys; the thread's header shows the model too."""
     tab = await (await visit(house)).tab()
     await tab.mention("hello to you")
-    await tab.settled("hello to you")
+    await tab.wait_reply("hello to you")
     await tab.box.press_sequentially("/mo")
     await expect(tab.page.get_by_role("option", name="/model")).to_be_visible()
     await tab.box.press("Enter")
@@ -160,12 +161,12 @@ async def test_model_is_chosen_from_the_list_and_named_under_the_next_reply(
     await expect(tab.notices).to_contain_text("openai:sim-2")
     await expect(tab.thread.locator("#model")).to_have_text("openai:sim-2")
     await tab.say("and now")
-    reply = await tab.settled("and now")
+    reply = await tab.wait_reply("and now")
     await expect(reply.locator(".costs")).to_contain_text("openai:sim-2")
 
 
 async def test_help_answers_in_the_channel(visit: Visit, house: House) -> None:
-    """No thread opens for it, and nothing is asked of the model."""
+    """No thread opens, and the model gets no request."""
     tab = await (await visit(house)).tab()
     await tab.channel_box.fill("/help")
     await tab.channel_box.press("Enter")
@@ -176,10 +177,10 @@ async def test_help_answers_in_the_channel(visit: Visit, house: House) -> None:
     await expect(tab.thread).to_be_hidden()
 
 
-async def test_message_without_a_mention_stays_in_the_box_with_a_way_on(
+async def test_message_without_a_mention_stays_in_the_box_with_a_hint(
     visit: Visit, house: House
 ) -> None:
-    """One press adds the mention; then it goes."""
+    """One press inserts the mention; then the hint disappears."""
     tab = await (await visit(house)).tab()
     await tab.channel_box.fill("is anybody there")
     await tab.channel_box.press("Enter")
@@ -188,13 +189,13 @@ async def test_message_without_a_mention_stays_in_the_box_with_a_way_on(
     await tab.channel.get_by_role("button", name="Add @threadline").click()
     await expect(tab.channel_box).to_have_value("@threadline is anybody there")
     await tab.channel_box.press("Enter")
-    await tab.settled("is anybody there")
+    await tab.wait_reply("is anybody there")
 
 
-async def test_question_while_it_writes_waits_visibly_and_is_answered_next(
+async def test_question_during_a_reply_is_shown_as_queued_and_answered_next(
     visit: Visit, house: House
 ) -> None:
-    """Nothing is dropped, and the second reply stands under the second question."""
+    """Nothing is lost, and the second reply appears below the second question."""
     await house.model.script(Answer(match="long one", text=STORY, wait_at=3))
     tab = await (await visit(house)).tab()
     await tab.mention("long one")
@@ -202,22 +203,22 @@ async def test_question_while_it_writes_waits_visibly_and_is_answered_next(
     await tab.say("quick one")
     await expect(tab.questions.last).to_contain_text("Waiting for its turn")
     await house.model.release("long one")
-    await tab.settled("quick one")
+    await tab.wait_reply("quick one")
     await expect(tab.questions.last).not_to_contain_text("Waiting")
     await expect(tab.replies).to_have_count(2)
     await expect(tab.replies.first.locator(".text")).to_have_text(STORY.strip())
 
 
-async def test_copy_gives_the_markdown_of_a_message_and_the_text_of_a_code_block(
+async def test_copy_copies_a_messages_markdown_or_a_code_blocks_text(
     visit: Visit, house: House
 ) -> None:
-    """By button, and by the key C on the message."""
+    """With the button, and with the C key on the message."""
     source = "Take **this**:\n\n```python\nfor n in range(3):\n    print(n)\n```\n\nThat is all."
     await house.model.say(source, match="copy me")
     visitor = await visit(house, permissions=["clipboard-read", "clipboard-write"])
     tab = await visitor.tab()
     await tab.mention("copy me")
-    reply = await tab.settled("That is all.")
+    reply = await tab.wait_reply("That is all.")
     await reply.get_by_role("button", name="Copy code").click()
     await expect(tab.page.locator("#news")).to_have_text("Code copied.")
     read = "navigator.clipboard.readText()"

@@ -1,4 +1,4 @@
-"""Small things of the page: order of events, scrolling, suggestions, long pastes, paper."""
+"""Details of the page: event order, scrolling, suggestions, long pastes, printing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Visit = Callable[..., Awaitable[Visitor]]
 
 STORY = "Once there was a thread that grew.\n\n" * 120
 
-# Applies events of one thread in an order, and gives what the thread shows at the end.
+# Applies a thread's events in a given order and returns the thread's final state.
 PLAY = """async (order) => {
   const { State } = await import("/static/state.js");
   const state = new State();
@@ -39,10 +39,10 @@ PLAY = """async (order) => {
 }"""
 
 
-async def test_question_waits_only_until_its_reply_is_there_whatever_was_told_first(
+async def test_question_is_queued_only_until_its_reply_begins_in_any_event_order(
     visit: Visit, house: House
 ) -> None:
-    """Every order in which the events and a snapshot of their effects can arrive."""
+    """Every order in which the events and a snapshot that includes their effects can arrive."""
     tab = await (await visit(house)).tab()
     names = ["asked", "begun", "ended", "read"]
     for order in itertools.permutations(names):
@@ -53,10 +53,11 @@ async def test_question_waits_only_until_its_reply_is_there_whatever_was_told_fi
         assert shown[0].startswith("q "), order
 
 
-async def test_one_step_upwards_is_enough_to_read_on_while_it_writes(
+async def test_scrolling_up_a_little_stops_following_a_streaming_reply(
     visit: Visit, house: House
 ) -> None:
-    """A trackpad moves a few pixels at a time; only the end, reached downwards, holds again."""
+    """A trackpad scrolls by a few pixels; only reaching the end while scrolling down follows
+    again."""
     text = STORY * 2
     await house.model.say(text, match="at length", rate=1_500, wait_at=1_500)
     tab = await (await visit(house, viewport={"width": 1000, "height": 600})).tab()
@@ -77,16 +78,19 @@ async def test_one_step_upwards_is_enough_to_read_on_while_it_writes(
         return bool(await scroller.evaluate(left) < 2)
 
     await until(at_the_end)
-    await tab.settled("that grew.")
+    await tab.wait_reply("that grew.")
     assert await scroller.evaluate(left) < 2
 
 
-async def test_model_whose_name_begins_anothers_can_be_chosen(visit: Visit, house: House) -> None:
-    """`openai:sim` is offered beside `openai:sim-2`; one Enter takes it, the next one sends."""
+async def test_model_whose_name_is_a_prefix_of_another_can_be_chosen(
+    visit: Visit, house: House
+) -> None:
+    """`openai:sim` is offered as well as `openai:sim-2`; one Enter accepts it, the next one
+    sends."""
     await house.model.say("Yes.", match="name a model")
     tab = await (await visit(house)).tab()
     await tab.mention("name a model")
-    await tab.settled("Yes.")
+    await tab.wait_reply("Yes.")
     await tab.box.press_sequentially("/model OPENAI:S")
     await expect(tab.thread.get_by_role("option")).to_have_count(2)
     await tab.box.press("Enter")
@@ -100,7 +104,7 @@ async def test_model_whose_name_begins_anothers_can_be_chosen(visit: Visit, hous
     await expect(tab.notices).to_have_count(2)
 
 
-async def test_help_in_the_channel_is_shown_whole_and_speaks_of_the_page(
+async def test_help_in_the_channel_is_complete_and_describes_the_page(
     visit: Visit, house: House
 ) -> None:
     tab = await (await visit(house)).tab()
@@ -112,7 +116,7 @@ async def test_help_in_the_channel_is_shown_whole_and_speaks_of_the_page(
     assert await help_text.evaluate("node => node.scrollHeight <= node.clientHeight + 1")
 
 
-async def test_paste_that_is_too_long_stays_in_the_box_and_says_so(
+async def test_too_long_paste_stays_in_the_box_with_an_explanation(
     visit: Visit, house: House
 ) -> None:
     tab = await (await visit(house)).tab()
@@ -123,7 +127,7 @@ async def test_paste_that_is_too_long_stays_in_the_box_and_says_so(
 
 
 async def test_enter_that_ends_a_composition_sends_nothing(visit: Visit, house: House) -> None:
-    """Safari tells of it after the composition has ended, with key code 229 alone."""
+    """Safari reports this Enter after the composition has ended, only with key code 229."""
     tab = await (await visit(house)).tab()
     await tab.channel_box.fill("@threadline にほんご")
     await tab.channel_box.evaluate("""box => box.dispatchEvent(new KeyboardEvent("keydown",
@@ -133,7 +137,7 @@ async def test_enter_that_ends_a_composition_sends_nothing(visit: Visit, house: 
     await expect(tab.channel_box).to_have_value("")
 
 
-async def test_answer_that_broke_off_says_so(visit: Visit, house: House) -> None:
+async def test_cut_off_answer_says_so(visit: Visit, house: House) -> None:
     await house.model.script(
         Answer(match="break off", text="Half of it is here.", rate=0, breaks="cut", at=4)
     )
@@ -142,7 +146,7 @@ async def test_answer_that_broke_off_says_so(visit: Visit, house: House) -> None
     await expect(tab.replies.locator(".state")).to_have_text("Broken off")
 
 
-async def test_dead_link_to_a_thread_says_that_it_is_not_there(visit: Visit, house: House) -> None:
+async def test_link_to_a_missing_thread_says_so(visit: Visit, house: House) -> None:
     visitor = await visit(house)
     tab = await visitor.tab("/#/t/00000000-0000-4000-8000-000000000000")
     await expect(tab.channel.get_by_role("alert")).to_contain_text("does not exist")
@@ -150,18 +154,18 @@ async def test_dead_link_to_a_thread_says_that_it_is_not_there(visit: Visit, hou
 
 
 async def test_whole_thread_is_printed(visit: Visit, house: House) -> None:
-    """Not the part of it that the window shows."""
+    """Prints the whole thread, not just the visible part."""
     await house.model.say(STORY, match="print me", rate=0)
     tab = await (await visit(house)).tab()
     await tab.mention("print me")
-    await tab.settled("that grew.")
+    await tab.wait_reply("that grew.")
     await tab.page.emulate_media(media="print")
     shown = "document.body.scrollHeight > document.querySelector('#thread .feed').scrollHeight - 5"
     assert await tab.page.evaluate(shown)
     await expect(tab.box).to_be_hidden()
 
 
-async def test_address_that_does_not_exist_leads_back(visit: Visit, house: House) -> None:
+async def test_unknown_address_links_back_to_the_page(visit: Visit, house: House) -> None:
     visitor = await visit(house)
     tab = await visitor.tab("/nowhere")
     await tab.page.get_by_role("link", name="Open Threadline").click()

@@ -1,6 +1,6 @@
-"""The README's pictures of the page, taken from a scene that is really played.
+"""The README's screenshots of the page, taken from a real conversation.
 
-`make pictures` puts them into docs/; every other run only proves that they can be taken.
+`make pictures` writes them to docs/; other runs only check that they can be taken.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Visit = Callable[..., Awaitable[Visitor]]
 
 DOCS = Path(__file__).parents[2] / "docs"
 KEEP = os.environ.get("THREADLINE_SCREENSHOTS") == "1"
-MOST_BYTES = 250_000  # what a README can ask of who reads it on the way
+MOST_BYTES = 250_000  # the size that a README may make its readers download
 MODEL = "openai:gpt-5-mini"
 
 RACE = """\
@@ -52,7 +52,7 @@ Three ways out:
 3. **No shared state**: each thread counts for itself, and you add up at the end
 """
 LOCK = """\
-Put the lock where the state is, so that nobody can forget it:
+Put the lock where the state is, so that no caller can forget it:
 
 ```python
 class Counter:
@@ -80,7 +80,7 @@ TALK = (
 
 
 async def take(tab: Tab, name: str, folder: Path) -> None:
-    """One picture, small enough for a README."""
+    """A screenshot, small enough for a README."""
     await tab.page.evaluate("document.fonts.ready")
     path = folder / f"page-{name}.png"
     await tab.page.screenshot(path=path, animations="disabled", caret="hide")
@@ -88,7 +88,7 @@ async def take(tab: Tab, name: str, folder: Path) -> None:
 
 
 async def test_pictures_of_the_page(visit: Visit, own_house: House, tmp_path: Path) -> None:
-    """Light: a reply as it is written; dark: the whole thread; and the same on a phone."""
+    """Light: a streaming reply; dark: the whole thread; and the thread on a phone."""
     folder = DOCS if KEEP else tmp_path
     house = own_house
     house.bot.set(LLM=MODEL, MODELS=f"{MODEL},openai:gpt-5", HTTP_TOKENS="")
@@ -101,17 +101,17 @@ async def test_pictures_of_the_page(visit: Visit, own_house: House, tmp_path: Pa
         tab = await (await visit(house, color_scheme="light", device_scale_factor=1.5)).tab()
         for question, answer in TALK:
             await tab.mention(question)
-            await tab.settled(answer.split()[-1])
+            await tab.wait_reply(answer.split()[-1])
         await tab.say("and what would that lock look like?")
         await expect(tab.replies.last.locator(".text")).to_contain_text("self._value +=")
         await take(tab, "light", folder)
         await house.model.release("lock")
-        await tab.settled("while it is held")
+        await tab.wait_reply("while it is held")
         await tab.page.emulate_media(color_scheme="dark")
         await tab.thread.locator(".scroll").evaluate("node => node.scrollTop = 0")
         await take(tab, "dark", folder)
         phone = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
         small = await (await visit(house, device_scale_factor=1.5, **phone)).tab()
         await small.roots.last.get_by_role("button").tap()
-        await small.settled("while it is held")
+        await small.wait_reply("while it is held")
         await take(small, "phone", folder)

@@ -1,4 +1,4 @@
-"""The page for everybody: by keyboard, by ear, on a phone, in long threads and long replies."""
+"""Accessibility: keyboard, screen reader, phone, long threads and long replies."""
 
 from __future__ import annotations
 
@@ -58,21 +58,22 @@ SELECT_FIRST = """() => {
 
 
 async def violations(page: Page) -> list[str]:
-    """What axe-core finds, with all of its rules, in one line each."""
+    """The violations that axe-core finds with all its rules, one line each."""
     found = (await Axe().run(page)).response["violations"]
     return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing(visit: Visit, house: House, scheme: str) -> None:
-    """In an empty channel, beside a rich reply, in a completion, in both dialogs."""
+async def test_axe_finds_no_violations(visit: Visit, house: House, scheme: str) -> None:
+    """In an empty channel, next to a formatted reply, in the completion list and in both
+    dialogs."""
     await house.model.say(RICH, match="be rich")
     visitor = await visit(house, color_scheme=scheme)
     tab = await visitor.tab()
     await expect(tab.channel.get_by_role("heading", name="Ask in the channel")).to_be_visible()
     assert await violations(tab.page) == []
     await tab.mention("be rich")
-    await tab.settled("second")
+    await tab.wait_reply("second")
     await tab.say("/help")
     await expect(tab.notices).to_have_count(1)
     await tab.box.fill("/")
@@ -86,7 +87,8 @@ async def test_axe_finds_nothing(visit: Visit, house: House, scheme: str) -> Non
 
 
 async def test_everything_can_be_done_by_keyboard(visit: Visit, house: House) -> None:
-    """From the load to a reply, to its stop, through the messages, out of the thread and back."""
+    """From loading the page to a reply, stopping it, through the messages, and out of the
+    thread."""
     await house.model.say(STORY, match="by keys", wait_at=20)
     tab = await (await visit(house)).tab()
     keys = tab.page.keyboard
@@ -131,11 +133,13 @@ async def test_everything_can_be_done_by_keyboard(visit: Visit, house: House) ->
     await expect(tab.channel_box).to_be_focused()
 
 
-async def test_completion_is_a_listbox_that_the_box_points_into(visit: Visit, house: House) -> None:
-    """Arrows move the active option, Escape closes the list and nothing else, a click takes one."""
+async def test_completion_list_is_a_listbox_controlled_by_the_input(
+    visit: Visit, house: House
+) -> None:
+    """Arrow keys move the active option, Escape closes only the list, a click accepts an option."""
     tab = await (await visit(house)).tab()
     await tab.mention("about lists")
-    await tab.settled("about lists")
+    await tab.wait_reply("about lists")
     await tab.box.press_sequentially("/")
     options = tab.page.get_by_role("option")
     await expect(options.nth(3)).to_be_visible()
@@ -154,17 +158,17 @@ async def test_completion_is_a_listbox_that_the_box_points_into(visit: Visit, ho
     await expect(tab.box).to_be_focused()
 
 
-async def test_listeners_hear_the_beginning_and_the_end_not_every_word(
+async def test_screen_readers_announce_start_and_end_but_not_every_word(
     visit: Visit, house: House
 ) -> None:
-    """Two sentences for a reply of many edits; the feed itself says that it is busy."""
+    """A reply with many edits announces two sentences; the feed reports that it is busy."""
     await house.model.say(STORY, match="to be heard", wait_at=20)
     tab = await (await visit(house)).tab()
     await tab.page.evaluate(WATCH_NEWS)
     await tab.mention("to be heard")
     await expect(tab.thread.get_by_role("feed")).to_have_attribute("aria-busy", "true")
     await house.model.release("to be heard")
-    await tab.settled(STORY.strip())
+    await tab.wait_reply(STORY.strip())
     await expect(tab.thread.get_by_role("feed")).to_have_attribute("aria-busy", "false")
     await expect(tab.page.locator("#news")).to_have_text("Threadline answered, 60 words.")
     assert await tab.page.evaluate("news") == [
@@ -174,13 +178,13 @@ async def test_listeners_hear_the_beginning_and_the_end_not_every_word(
 
 
 async def test_phone_shows_one_pane_at_a_time(visit: Visit, house: House) -> None:
-    """Nothing is wider than the screen, nothing zooms, fingers find the buttons."""
+    """Nothing is wider than the screen, nothing zooms, and buttons are large enough to tap."""
     await house.model.say(RICH, match="on the phone")
     visitor = await visit(house, viewport=PHONE, has_touch=True, is_mobile=True)
     tab = await visitor.tab()
     await tab.channel_box.fill("@threadline on the phone")
     await tab.channel.get_by_role("button", name="Send").tap()
-    await tab.settled("second")
+    await tab.wait_reply("second")
     await expect(tab.channel).to_be_hidden()
     wide = "document.documentElement.scrollWidth > innerWidth"
     assert not await tab.page.evaluate(wide)
@@ -197,10 +201,10 @@ async def test_phone_shows_one_pane_at_a_time(visit: Visit, house: House) -> Non
     await expect(tab.channel).to_be_visible()
 
 
-async def test_long_reply_leaves_reader_and_selection_alone(
+async def test_long_reply_keeps_scroll_position_and_selection(
     visit: Visit, house: House, figures: Callable[[object], None]
 ) -> None:
-    """50 kB: who reads above is not moved, and is told that there is more."""
+    """50 kB: a reader further up is not scrolled, and sees that there is more below."""
     assert len(LONG) > 50_000
     await house.model.say(LONG, match="at length", rate=4000, wait_at=4_000)
     tab = await (await visit(house)).tab()
@@ -213,7 +217,7 @@ async def test_long_reply_leaves_reader_and_selection_alone(
     await house.model.release("at length")
     pill = tab.thread.get_by_role("button", name="New")
     await expect(pill).to_be_visible()
-    await tab.settled("The end.")
+    await tab.wait_reply("The end.")
     assert await scroller.evaluate("node => node.scrollTop") == 200
     assert await tab.page.evaluate("String(getSelection())") == "paragraph"
     await pill.click()
@@ -223,8 +227,8 @@ async def test_long_reply_leaves_reader_and_selection_alone(
     figures(f"longest task of the page, in ms: {await tab.page.evaluate('Math.max(...tasks)')}")
 
 
-async def test_reader_at_the_end_stays_there_while_it_grows(visit: Visit, house: House) -> None:
-    """Without any touch of theirs, and without the sign of something new."""
+async def test_page_follows_a_growing_reply_at_the_end(visit: Visit, house: House) -> None:
+    """Without scrolling by the user, and without the notice of new messages."""
     await house.model.say(LONG[:12_000], match="follow along", rate=2000)
     tab = await (await visit(house)).tab()
     await tab.mention("follow along")
@@ -236,14 +240,14 @@ async def test_reader_at_the_end_stays_there_while_it_grows(visit: Visit, house:
     await expect(tab.thread.locator(".pill")).to_be_hidden()
 
 
-async def test_in_a_long_thread_only_the_growing_message_is_touched(
+async def test_in_a_long_thread_only_the_growing_message_is_rendered(
     visit: Visit, house: House, figures: Callable[[object], None]
 ) -> None:
-    """500 messages stand above; drawing one more step of a reply leaves them as they are."""
+    """With 500 earlier messages, rendering another frame of a reply leaves their nodes alone."""
     await house.model.script(Answer(match="one more", text=STORY, rate=60))
     tab = await (await visit(house)).tab()
     await tab.mention("the first of many")
-    await tab.settled("the first of many")
+    await tab.wait_reply("the first of many")
     await tab.page.route("**/app/threads/*", _with_many)
     await tab.page.reload()
     await expect(tab.thread.locator("article")).to_have_count(502)
@@ -257,8 +261,9 @@ async def test_in_a_long_thread_only_the_growing_message_is_touched(
         { subtree: true, childList: true, characterData: true, attributes: true });
     }""")
     await tab.say("one more")
-    await tab.settled(STORY.strip())
-    assert await tab.page.evaluate("touched.size") <= 4  # the reply, the question, its neighbour
+    await tab.wait_reply(STORY.strip())
+    # the reply, the question, and the message before
+    assert await tab.page.evaluate("touched.size") <= 4
     figures(f"longest task of the page, in ms: {await tab.page.evaluate('Math.max(...tasks)')}")
 
 
@@ -272,7 +277,7 @@ async def _with_many(route: Route) -> None:
     await route.fulfill(response=response, body=json.dumps(thread))
 
 
-async def test_theme_is_chosen_by_hand_and_kept(visit: Visit, house: House) -> None:
+async def test_chosen_theme_is_remembered(visit: Visit, house: House) -> None:
     """System, light, dark; also after a reload and in the other tab."""
     visitor = await visit(house, color_scheme="light")
     tab, other = await visitor.tab(), await visitor.tab()
@@ -287,10 +292,8 @@ async def test_theme_is_chosen_by_hand_and_kept(visit: Visit, house: House) -> N
     assert await tab.page.evaluate(ground) != light
 
 
-async def test_nothing_blinks_for_those_who_asked_for_less_motion(
-    visit: Visit, house: House
-) -> None:
-    """The cursor stands still."""
+async def test_nothing_blinks_with_reduced_motion(visit: Visit, house: House) -> None:
+    """The cursor does not blink."""
     await house.model.script(Answer(match="be still", text=STORY, wait_at=3))
     moves = "cursor => getComputedStyle(cursor).animationName"
     for wish, name in (("no-preference", "blink"), ("reduce", "none")):
@@ -302,8 +305,9 @@ async def test_nothing_blinks_for_those_who_asked_for_less_motion(
         await expect(tab.replies).to_have_attribute("data-state", "stopped")
 
 
-async def test_newcomer_sees_in_one_glance_what_to_do(visit: Visit, own_house: House) -> None:
-    """No settings at all: a first message is one press away, and how to get a real model."""
+async def test_first_visit_shows_how_to_start(visit: Visit, own_house: House) -> None:
+    """Without any settings, a first message is one press away, and the page says how to get a
+    real model."""
     own_house.bot.set(LLM="", MODELS="", HTTP_TOKENS="")
     async with own_house.bot:
         tab: Tab = await (await visit(own_house)).tab()
@@ -311,7 +315,7 @@ async def test_newcomer_sees_in_one_glance_what_to_do(visit: Visit, own_house: H
         await tab.channel.get_by_role("button", name="what can you do").click()
         await expect(tab.channel_box).to_be_focused()
         await tab.page.keyboard.press("Enter")
-        reply = await tab.settled("what can you do?")
+        reply = await tab.wait_reply("what can you do?")
         await expect(reply).to_contain_text("I only repeat")
         await expect(tab.questions).to_contain_text("You")
         assert await violations(tab.page) == []

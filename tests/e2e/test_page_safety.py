@@ -1,4 +1,4 @@
-"""What people and models write cannot do anything in the page; who may see it has to say so."""
+"""Text of users and models cannot run anything in the page; only a token opens it."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ SHOW_RAW = """async (html) => {
 }"""
 
 
-async def test_nothing_that_the_model_writes_runs(visit: Visit, house: House) -> None:
-    """No script, no request, no violation of the policy either: it never becomes markup."""
+async def test_model_output_never_runs(visit: Visit, house: House) -> None:
+    """No script, no request, and no policy violation either: it never becomes markup."""
     await house.model.say(HOSTILE, match="be hostile", rate=100)
     visitor = await visit(house)
     tab = await visitor.tab()
     await tab.mention("be hostile <img src=x onerror='window.harmed = 20'>")
-    reply = await tab.settled("The end.")
+    reply = await tab.wait_reply("The end.")
     await tab.page.reload()
-    reply = await tab.settled("The end.")
+    reply = await tab.wait_reply("The end.")
     assert await tab.page.evaluate("window.harmed") is None
     bad = "script, img, svg, iframe, style, [onclick], [onerror], [style], a[href^='javascript']"
     await expect(tab.page.locator(".feed").locator(bad)).to_have_count(0)
@@ -80,10 +80,10 @@ async def test_nothing_that_the_model_writes_runs(visit: Visit, house: House) ->
     await expect(reply.locator(".text")).to_contain_text("<script>window.harmed = 1</script>")
 
 
-async def test_page_makes_elements_only_of_what_it_allows(visit: Visit, house: House) -> None:
-    """The second wall: what a server might let through by mistake is dropped in the page."""
+async def test_page_creates_only_allowed_elements(visit: Visit, house: House) -> None:
+    """The second line of defense: the page drops markup that the server let through by mistake."""
     visitor = await visit(house)
-    visitor.trouble.provoked = ("violat",)  # the policy stops handlers in the inert document too
+    visitor.trouble.provoked = ("violat",)  # the policy blocks handlers in the inert document too
     tab = await visitor.tab()
     shown: dict[str, Any] = await tab.page.evaluate(SHOW_RAW, RAW)
     await tab.page.locator("#channel .column p.k").click()
@@ -96,14 +96,14 @@ async def test_page_makes_elements_only_of_what_it_allows(visit: Visit, house: H
         *("tabindex", "target", "type"),
     }
     assert [link for link in shown["links"] if link] == [
-        "https://elsewhere.example/x.png",  # a picture became a link: it is not loaded
+        "https://elsewhere.example/x.png",  # an image becomes a link and is not loaded
         "https://example.com/",
     ]
     assert shown["classes"] == ["k"]
 
 
 async def test_text_cannot_become_markup_elsewhere_in_the_page(visit: Visit, house: House) -> None:
-    """Trusted Types: even the page's own scripts cannot set HTML from a string."""
+    """Trusted Types: not even the page's own scripts can set HTML from a string."""
     visitor = await visit(house)
     visitor.trouble.provoked = ("TrustedHTML", "require-trusted-types-for")
     tab = await visitor.tab()
@@ -114,10 +114,10 @@ async def test_text_cannot_become_markup_elsewhere_in_the_page(visit: Visit, hou
     assert await tab.page.evaluate(attempt) == "TypeError"
 
 
-async def test_page_asks_for_a_token_once_and_forgets_it_at_the_end(
+async def test_page_asks_for_a_token_once_and_forgets_it_at_sign_out(
     visit: Visit, house: House
 ) -> None:
-    """A wrong one is said so; other tabs are signed in with it, and out with it."""
+    """The page says that a token is wrong; signing in or out applies to the other tabs too."""
     visitor = await visit(house, token="wrong")
     tab = await visitor.tab()
     dialog = tab.page.get_by_role("dialog", name="Sign in")
@@ -131,7 +131,7 @@ async def test_page_asks_for_a_token_once_and_forgets_it_at_the_end(
     await dialog.get_by_label("Token").press("Enter")
     await expect(dialog).to_be_hidden()
     await tab.mention("hello from me")
-    await tab.settled("hello from me")
+    await tab.wait_reply("hello from me")
     await expect(tab.questions.first).to_contain_text("user")
     other = await visitor.tab()
     await expect(other.roots).to_have_count(1)

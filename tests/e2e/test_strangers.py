@@ -1,4 +1,4 @@
-"""What strangers and hostile texts may cost: never the page, /healthz, the model or SIGTERM."""
+"""Strangers and hostile texts never bring down the page, /healthz, the model or SIGTERM."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.sims.model.client import ModelSim
 from tests.support.harness import BotProcess
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, until
 
-# Fences whose lexers hold the interpreter: short ones for hours, and some of listed languages.
+# Code blocks whose lexers block the interpreter: unlisted ones for hours, and some listed
+# languages.
 HOSTILE = "\n\n".join(
     f"````{language}\n{code}\n````"
     for language, code in (
@@ -45,8 +46,8 @@ def settings(model: ModelSim) -> dict[str, str]:
     }
 
 
-async def test_hostile_code_is_shown_and_holds_up_nothing(model: ModelSim, tmp_path: Path) -> None:
-    """Asked, streamed, read, and read again after a restart; SIGTERM ends it each time."""
+async def test_hostile_code_is_shown_and_blocks_nothing(model: ModelSim, tmp_path: Path) -> None:
+    """Each is asked, streamed, read, and read again after a restart; SIGTERM works each time."""
     bot = BotProcess(tmp_path, settings(model))
     url = f"http://127.0.0.1:{bot.http_port}"
     await model.say(HOSTILE, rate=0)
@@ -55,10 +56,10 @@ async def test_hostile_code_is_shown_and_holds_up_nothing(model: ModelSim, tmp_p
             await anext(events)
             thread = (await alice.say(f"@threadline what is this?\n\n{HOSTILE}"))["thread"]
 
-            async def answered() -> bool:
+            async def is_answered() -> bool:
                 return any(one["state"] == "done" for one in await alice.replies(thread))
 
-            await until(answered, 60)
+            await until(is_answered, 60)
             assert await bot.healthy()
         assert await bot.terminate() == 0
     async with bot, Person(url, TOKENS["alice"]) as alice:
@@ -74,7 +75,7 @@ def descriptors(pid: int) -> int:
 
 
 class FewDescriptors(BotProcess):
-    """A bot that the system allows 256 descriptors, as some do."""
+    """A bot limited to 256 descriptors, as on some systems."""
 
     async def start(self) -> None:
         with (self.folder / "bot.log").open("ab") as log:
@@ -89,8 +90,8 @@ class FewDescriptors(BotProcess):
             )
 
 
-async def test_strangers_who_say_nothing_keep_nobody_out(model: ModelSim, tmp_path: Path) -> None:
-    """More silent connections than there are descriptors: /healthz and the model go on."""
+async def test_silent_connections_lock_no_client_out(model: ModelSim, tmp_path: Path) -> None:
+    """With more silent connections than descriptors, /healthz and the model keep working."""
     bot = FewDescriptors(tmp_path, settings(model))
     await model.say("Here I am.", rate=0)
     async with bot:

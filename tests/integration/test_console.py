@@ -52,7 +52,7 @@ async def pipe(folder: Path, line: str, out: io.StringIO) -> str:
 
 
 async def test_a_piped_answer_is_written_once_without_control_characters(tmp_path: Path) -> None:
-    """With emphasis on a screen, without it in a file."""
+    """A screen gets emphasis; a file gets plain text."""
     for out, bold in ((Screen(), "\x1b[1mhi\x1b[22m"), (io.StringIO(), "**hi**")):
         said = await pipe(tmp_path, "**hi** \x1b[31mred\u2028 \x07end", out)
         assert said.count(f"{bold} [31mred end") == 1

@@ -30,7 +30,7 @@ def key(thread: int) -> ConversationKey:
     return ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(thread))
 
 
-async def registered(sim: LocalDiscord) -> None:
+async def wait_registered(sim: LocalDiscord) -> None:
     async def there() -> bool:
         return bool((await sim.state())["commands"].get("0"))
 
@@ -62,7 +62,8 @@ def ids(message: dict[str, Any]) -> list[str]:
 async def test_reset_offers_only_conversations_that_the_person_can_still_read(
     sim: LocalDiscord, inbox: RecordingInbox
 ) -> None:
-    """Neither a private thread that they left nor a deleted one: its title is private."""
+    """Private threads that the person left and deleted threads are omitted: their titles are
+    private."""
     public = await sim.start_thread(c.ALICE, await sim.say(content="x"), "public")
     inside = await sim.private_thread(c.BOB, "inside", c.ALICE)
     outside = await sim.private_thread(c.BOB, "outside", c.ALICE)
@@ -70,7 +71,7 @@ async def test_reset_offers_only_conversations_that_the_person_can_still_read(
     titles = {public: "public", inside: "inside", outside: "outside", chain: "chain", 4: "deleted"}
     inbox.choices = [Choice(title, "reset", key(id_)) for id_, title in titles.items()]
     async with running(sim, inbox):
-        await registered(sim)
+        await wait_registered(sim)
         await sim.leave_thread(c.ALICE, outside)
         answer = await response_to(sim, await sim.slash(c.ALICE, c.CHANNEL, "reset"))
         assert labels(answer) == ["public", "inside", "chain"]
@@ -83,7 +84,7 @@ async def test_a_choice_is_checked_again_when_pressed(
     thread = await sim.private_thread(c.BOB, "secret", c.ALICE)
     inbox.choices = [Choice("secret", "reset", key(thread))]
     async with running(sim, inbox):
-        await registered(sim)
+        await wait_registered(sim)
         interaction = await sim.slash(c.ALICE, c.CHANNEL, "reset")
         answer = await response_to(sim, interaction)
         await sim.leave_thread(c.ALICE, thread)
@@ -100,7 +101,7 @@ async def test_a_conversation_is_not_offered_if_access_is_unknown(
     thread = await sim.private_thread(c.BOB, "secret", c.ALICE)
     inbox.choices = [Choice("secret", "reset", key(thread))]
     async with running(sim, inbox):
-        await registered(sim)
+        await wait_registered(sim)
         await sim.call("fault", match="/thread-members/", status=500, times=99)
         answer = await response_to(sim, await sim.slash(c.ALICE, c.CHANNEL, "reset"))
         assert (answer["content"], answer["components"]) == (texts.NO_RECENT, [])
@@ -111,7 +112,7 @@ async def test_unlisted_guilds_are_ignored(sim: LocalDiscord, inbox: RecordingIn
     """Their messages have no effect, and their commands get an explanation."""
     other = await sim.add_guild("strangers")
     async with running(sim, inbox, guilds=frozenset({str(c.GUILD)})):
-        await registered(sim)
+        await wait_registered(sim)
         ignored = await sim.mention("spend money", channel=other["channel"])
         message = await sim.mention("hello")
         await received(inbox, message)

@@ -299,7 +299,7 @@ async def test_a_guild_that_the_bot_joins_is_followed_immediately_without_its_pa
 async def test_a_message_that_could_not_be_stored_is_read_again(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Until then the watermark stays before it."""
+    """The watermark stays before the message until it is stored."""
     thread = await sim.start_thread(c.ALICE, await sim.say(c.ALICE, c.CHANNEL, "x"), "t")
     async with running(sim, inbox, timeouts=Timeouts(again=0.5)):
         inbox.error = StoreUnavailable("full")
@@ -374,8 +374,8 @@ async def test_rechecks_stay_within_the_rate_limit_of_their_route(
     before = await now(sim)
     async with running(sim, inbox):
 
-        async def rechecked() -> bool:
+        async def is_rechecked() -> bool:
             return len(await sim.requests("/messages/", before)) == len(ids)
 
-        await sim.until(rechecked)
+        await sim.until(is_rechecked)
     assert (await sim.state())["limited"] == 0

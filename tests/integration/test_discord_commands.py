@@ -52,11 +52,11 @@ def inbox() -> RecordingInbox:
 @pytest.fixture
 async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[DiscordAdapter]:
     async with running(sim, inbox, models=("openai:small", "openai:large")) as adapter:
-        await registered(sim)
+        await wait_registered(sim)
         yield adapter
 
 
-async def registered(sim: DiscordSim) -> None:
+async def wait_registered(sim: DiscordSim) -> None:
     async def there() -> Any:
         return (await sim.state())["commands"]
 
@@ -99,10 +99,10 @@ async def test_commands_are_registered_only_if_they_changed(
         async with running(sim, inbox, models=models):
             path = "GET /api/v10/applications"
 
-            async def compared() -> bool:
+            async def has_compared() -> bool:
                 return len(await sim.requests(path)) > reads
 
-            await sim.until(compared)
+            await sim.until(has_compared)
             await sim.wait_idle(0.1)
         return len(await sim.requests("PUT /api/v10/applications"))
 
@@ -132,12 +132,12 @@ async def test_reset_in_a_direct_message_resets_it(
 async def test_reset_in_a_channel_asks_which_conversation(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Its buttons work after a restart too, since their ids carry everything."""
+    """The buttons work after a restart too, since their ids carry everything."""
     made = await sim.start_thread(c.ALICE, await sim.say(content="How?"), "How does this work?")
     thread = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(made))
     inbox.choices = [Choice("How does this work?", "reset", thread)]
     async with running(sim, inbox):
-        await registered(sim)
+        await wait_registered(sim)
         interaction = await sim.slash(c.ALICE, c.CHANNEL, "reset")
         answer = await response_to(sim, interaction)
     assert (answer["content"], inbox.commands) == (texts.WHICH_THREAD, [])
@@ -182,11 +182,11 @@ async def test_commands_are_acknowledged_before_the_core_replies(
     inbox.command = slow  # type: ignore[method-assign]
     interaction = await sim.slash(c.ALICE, c.CHANNEL, "help")
 
-    async def acknowledged() -> Any:
+    async def is_acknowledged() -> Any:
         """Whether Discord accepted the acknowledgment, which is due within three seconds."""
         return (await sim.interaction(interaction))["answered"]
 
-    assert await sim.until(acknowledged, 2)
+    assert await sim.until(is_acknowledged, 2)
     assert len((await sim.interaction(interaction))["answers"]) == 1
     gate.set()
     assert (await response_to(sim, interaction))["content"] == "Done."
@@ -298,10 +298,10 @@ async def test_an_unreachable_platform_is_retried(sim: DiscordSim, inbox: Record
     task = asyncio.create_task(adapter.run(inbox))
     try:
 
-        async def tried() -> bool:
+        async def has_retried() -> bool:
             return len(await sim.requests("/gateway/")) > 1
 
-        await sim.until(tried)
+        await sim.until(has_retried)
         await sim.online()
         await until(lambda: inbox.connections == 1)
         assert adapter.health().ok
@@ -370,7 +370,7 @@ async def test_doctor_warns_about_a_public_bot(sim: DiscordSim) -> None:
 
 
 async def test_doctor_survives_responses_without_fields(sim: DiscordSim) -> None:
-    """Each failure affects only its own check."""
+    """Each failure affects only one check."""
     await sim.call("fault", match="/users/@me/guilds", remove=["*.permissions"], times=99)
     await sim.call("fault", match="/commands", status=200, body={"odd": True}, times=99)
     findings = {f.subject: f.verdict for f in await adapter_for(sim).check()}

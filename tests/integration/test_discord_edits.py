@@ -245,13 +245,13 @@ async def test_a_thread_archived_during_a_reply_is_unarchived(
     assert reply["content"] == "Begun and ended"
 
 
-async def acknowledged(sim: DiscordSim, click: int) -> None:
+async def wait_acknowledged(sim: DiscordSim, click: int) -> None:
     """Whether Discord accepted the acknowledgment, which is due within three seconds."""
 
-    async def answered() -> bool:
+    async def is_answered() -> bool:
         return (await sim.interaction(click))["answered"] is not None
 
-    await sim.until(answered, 3)
+    await sim.until(is_answered, 3)
 
 
 # ── buttons ───────────────────────────────────────────────────────────────────────────────────
@@ -270,7 +270,7 @@ async def test_a_button_names_its_turn_and_succeeds_silently(
     inbox.answer = CommandReply("")
     async with running(sim, inbox):
         for button in page["components"][0]["components"]:
-            await acknowledged(sim, await sim.click(c.BOB, page["id"], button["custom_id"]))
+            await wait_acknowledged(sim, await sim.click(c.BOB, page["id"], button["custom_id"]))
         await until(lambda: len(inbox.commands) == 2)
         inbox.answer = CommandReply("Too late.")
         click = await sim.click(

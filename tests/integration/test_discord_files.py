@@ -46,7 +46,7 @@ async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[Disco
         yield adapter
 
 
-async def opened(
+async def open_surface(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, **turn: Any
 ) -> tuple[int, Any]:
     message = await sim.mention("question")
@@ -82,7 +82,7 @@ async def test_long_code_streams_as_text_and_ends_as_a_file(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     """Pages of code are shown first; then the file replaces all but the first of them."""
-    place, surface = await opened(sim, inbox, adapter)
+    place, surface = await open_surface(sim, inbox, adapter)
     document, shown = document_for(surface), Shown()
     for at in range(0, len(REPLY), 700):
         document.write(REPLY[at : at + 700])
@@ -106,8 +106,8 @@ async def test_long_code_streams_as_text_and_ends_as_a_file(
 async def test_a_file_pings_no_one_and_shows_no_preview(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Its multipart request has the same restrictions as any message."""
-    place, surface = await opened(sim, inbox, adapter)
+    """The multipart request has the same restrictions as any message."""
+    place, surface = await open_surface(sim, inbox, adapter)
     await show(surface, Shown(), ended(document_for(surface)))
     await surface.close()
     posts = [r for r in await sim.requests("POST") if r["path"].endswith("/messages")]
@@ -122,7 +122,7 @@ async def test_final_controls_are_above_a_file_on_the_last_page(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     """Adding them to a file's message would need an edit that some platforms lack."""
-    place, surface = await opened(sim, inbox, adapter)
+    place, surface = await open_surface(sim, inbox, adapter)
     document = document_for(surface)
     document.controls = (Control.RETRY,)
     await show(surface, Shown(), ended(document, f"```python\n{CODE}```"))
@@ -136,7 +136,7 @@ async def test_a_removed_page_can_be_posted_again(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     """Discord refuses the nonce of a deleted message."""
-    place, surface = await opened(sim, inbox, adapter)
+    place, surface = await open_surface(sim, inbox, adapter)
     document = document_for(surface, REPLY[:6_000])
     shown = await show(surface, Shown(), frame_of(document))
     document = document_for(surface, REPLY[:9_000])
@@ -152,8 +152,8 @@ async def test_a_removed_page_can_be_posted_again(
 async def test_a_found_page_gets_the_file_again(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, known: bool
 ) -> None:
-    """In the same message, whether or not the ledger knows it."""
-    place, surface = await opened(sim, inbox, adapter)
+    """The file is added to the same message, whether or not the ledger knows it."""
+    place, surface = await open_surface(sim, inbox, adapter)
     shown = await show(surface, Shown(), ended(document_for(surface)))
     await surface.close()
     records = tuple(
@@ -172,7 +172,7 @@ async def test_a_found_page_gets_the_file_again(
 async def test_a_file_is_removed_if_the_next_attempt_has_text_there(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    place, surface = await opened(sim, inbox, adapter)
+    place, surface = await open_surface(sim, inbox, adapter)
     shown = await show(surface, Shown(), ended(document_for(surface)))
     records = tuple(PageRecord(p.number, p.message_id, str(place)) for p in shown.pages)
     again = adapter.surface(claim(await received(inbox, place), attempt=2, pages=records))
@@ -187,7 +187,7 @@ async def test_a_lost_response_causes_no_second_file(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     """The post is found by its position."""
-    place, surface = await opened(sim, inbox, adapter)
+    place, surface = await open_surface(sim, inbox, adapter)
     wanted = ended(document_for(surface))
     shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
     await sim.call("fault", match="POST /api/v10/channels", drop=True, after=True)
@@ -212,7 +212,7 @@ async def test_without_the_permission_code_is_sent_as_text(
 ) -> None:
     """The reply continues, and the next one in that channel does not try a file."""
     await sim.set_permissions(c.CHANNEL, deny=("attach_files",))
-    place, surface = await opened(sim, inbox, adapter)
+    place, surface = await open_surface(sim, inbox, adapter)
     document = document_for(surface)
     wanted = ended(document)
     shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
@@ -225,7 +225,7 @@ async def test_without_the_permission_code_is_sent_as_text(
     text = "".join(message["content"] for message in await ours(sim, place))
     assert all(f"line_{number} = {number} " in text for number in range(300))
     assert "in the file below" not in text
-    _, other = await opened(sim, inbox, adapter)
+    _, other = await open_surface(sim, inbox, adapter)
     assert other.files is None
     await other.close()
 
@@ -233,7 +233,7 @@ async def test_without_the_permission_code_is_sent_as_text(
 async def test_a_missing_channel_is_gone_for_a_file_too(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    place, surface = await opened(sim, inbox, adapter)
+    place, surface = await open_surface(sim, inbox, adapter)
     wanted = ended(document_for(surface))
     shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
     await sim.delete_thread(place)
@@ -246,7 +246,7 @@ async def test_a_file_too_large_for_the_channel_becomes_text(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     """Discord responds 413, which concerns only this file."""
-    _, surface = await opened(sim, inbox, adapter)
+    _, surface = await open_surface(sim, inbox, adapter)
     wanted = ended(document_for(surface))
     shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
     upload = surface.plan(shown, wanted)

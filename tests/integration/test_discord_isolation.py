@@ -1,7 +1,7 @@
-"""Each request of the Discord adapter × each fault: only its own channel is affected.
+"""Each request of the Discord adapter × each fault: only one channel is affected.
 
 Covers every row of docs/isolation-discord.md with the real client and core: all faults of a request
-concurrently, each in its own channel. Other conversations are answered during the faults, the
+concurrently, each in a separate channel. Other conversations are answered during the faults, the
 affected ones afterwards.
 """
 
@@ -75,7 +75,7 @@ Scenario = Callable[[Rig, Case], Awaitable[None]]
 
 
 async def thread_of_people(rig: Rig, channel: int | None = None) -> int:
-    """A thread that Alice started, in its own channel."""
+    """A thread that Alice started, in a separate channel."""
     where = channel or await rig.sim.add_channel("busy")
     return await rig.sim.start_thread(c.ALICE, await rig.sim.say(channel=where, content="x"), "t")
 
@@ -131,11 +131,11 @@ async def delete(rig: Rig, case: Case) -> None:
     await rig.whole(place)
     await case.over()
 
-    async def removed() -> bool:
+    async def is_removed() -> bool:
         return texts.REMOVED not in await rig.shown(place)
 
     if not case.refused:
-        await rig.sim.until(removed, SECONDS)
+        await rig.sim.until(is_removed, SECONDS)
 
 
 async def typing(rig: Rig, case: Case) -> None:
@@ -196,10 +196,10 @@ async def unarchive(rig: Rig, case: Case) -> None:
     place = await thread_of_people(rig)
     await rig.sim.mention("hello " * 100, channel=place)
 
-    async def begun() -> bool:
+    async def has_text() -> bool:
         return bool(await rig.shown(place))
 
-    await rig.sim.until(begun, SECONDS)
+    await rig.sim.until(has_text, SECONDS)
     case.begin(f"PATCH /channels/{place}")
     await rig.sim.archive(place)
     await case.over()
@@ -208,7 +208,7 @@ async def unarchive(rig: Rig, case: Case) -> None:
     await rig.whole(place)
 
 
-async def offered(rig: Rig, channel: int) -> str:
+async def reset_and_read(rig: Rig, channel: int) -> str:
     """The reply to /reset in a channel."""
     interaction = await rig.sim.slash(c.ALICE, channel, "reset")
 
@@ -219,9 +219,9 @@ async def offered(rig: Rig, channel: int) -> str:
     return str(await rig.sim.until(answer, SECONDS))
 
 
-async def offered_again(rig: Rig, channel: int) -> None:
+async def wait_offered(rig: Rig, channel: int) -> None:
     async def there() -> bool:
-        return await offered(rig, channel) == texts.WHICH_THREAD
+        return await reset_and_read(rig, channel) == texts.WHICH_THREAD
 
     await rig.sim.until(there, SECONDS)
 
@@ -239,30 +239,30 @@ async def choice_thread(rig: Rig, case: Case) -> None:
     """/reset offers a conversation only if the person's access to it is confirmed."""
     channel, question = await chain_in(rig)
     case.begin(f"GET /channels/{question}")
-    await offered(rig, channel)
+    await reset_and_read(rig, channel)
     await case.over()
-    await offered_again(rig, channel)
+    await wait_offered(rig, channel)
 
 
 async def choice_message(rig: Rig, case: Case) -> None:
-    """The same, for the first message of a reply chain."""
+    """Like `choice_thread`, for the first message of a reply chain."""
     channel, question = await chain_in(rig)
     case.begin(f"GET /channels/{channel}/messages/{question}")
-    await offered(rig, channel)
+    await reset_and_read(rig, channel)
     await case.over()
-    await offered_again(rig, channel)
+    await wait_offered(rig, channel)
 
 
 async def choice_member(rig: Rig, case: Case) -> None:
-    """The same, for members of a private thread."""
+    """Like `choice_thread`, for members of a private thread."""
     channel = await rig.sim.add_channel("busy")
     place = await rig.sim.private_thread(c.ALICE, "private", channel=channel)
     await rig.sim.mention("hello", channel=place)
     await rig.whole(place)
     case.begin(f"GET /channels/{place}/thread-members/{c.ALICE}")
-    await offered(rig, channel)
+    await reset_and_read(rig, channel)
     await case.over()
-    await offered_again(rig, channel)
+    await wait_offered(rig, channel)
 
 
 async def stranger(rig: Rig, case: Case) -> None:
@@ -287,11 +287,11 @@ async def late_thread(rig: Rig, case: Case) -> None:
     await rig.whole(channel)
     await case.over()
 
-    async def removed() -> bool:
+    async def is_removed() -> bool:
         return rig.sim.server.state.channels[question].deleted is not None
 
     if not case.refused:
-        await rig.sim.until(removed, SECONDS)
+        await rig.sim.until(is_removed, SECONDS)
 
 
 SCENARIOS: Mapping[str, tuple[Scenario, ...]] = {
@@ -319,7 +319,7 @@ async def sim() -> AsyncIterator[LocalDiscord]:
 
 
 async def play(rig: Rig, scenario: Scenario, names: Iterable[str] = FAULTS) -> None:
-    """Run a scenario with these faults concurrently, each in its own channel."""
+    """Run a scenario with these faults concurrently, each in a separate channel."""
     cases = [Case(rig, name, FAULTS[name]) for name in names]
     scenarios = {case: asyncio.create_task(scenario(rig, case)) for case in cases}
     everything = asyncio.gather(*scenarios.values(), return_exceptions=True)

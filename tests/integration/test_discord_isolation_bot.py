@@ -106,11 +106,11 @@ async def test_a_faulty_start_succeeds_eventually(sim: LocalDiscord, route: str)
     """Events are handled once Discord accepts the login; the commands delay nothing."""
     for name in FAULTS:
         with capture_logs() as logs:
-            await _started(sim, route, name)
+            await _start(sim, route, name)
         assert clean(logs), (name, logs)
 
 
-async def _started(sim: LocalDiscord, route: str, name: str) -> None:
+async def _start(sim: LocalDiscord, route: str, name: str) -> None:
     registered = sim.server.application.registered
     registered.clear()
     method, path = route.partition(" ")[0], AT_THE_START[route]
@@ -190,7 +190,6 @@ async def test_a_press_counts_whatever_happens_to_the_responses(
 async def test_doctor_reports_any_fault_in_a_sentence(
     sim: LocalDiscord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And raises nothing."""
     monkeypatch.setattr("adapters.discord.doctor.CHECK_SECONDS", 0.5)
     for name, fields in FAULTS.items():
         disarm(sim)
@@ -205,7 +204,7 @@ async def test_doctor_reports_any_fault_in_a_sentence(
 async def test_a_global_limit_stops_all_requests_for_its_duration(
     sim: LocalDiscord, tmp_path: Path
 ) -> None:
-    """It loses nothing, and commands, which it does not cover, still get replies."""
+    """Nothing is lost, and commands, which the limit does not cover, still get replies."""
     async with bot_on(sim, tmp_path) as rig:
         registered = sim.server.application.registered
         await until(lambda: registered.get(0))
@@ -252,7 +251,7 @@ async def test_a_revoked_token_ends_the_adapter_with_advice(
 async def test_faults_of_the_backfill_affect_single_channels(
     sim: LocalDiscord, tmp_path: Path
 ) -> None:
-    """Each history and each list of archived threads affects its own channel and is read again."""
+    """Each history and each list of archived threads affects only that channel and is retried."""
     async with bot_on(sim, tmp_path) as rig:
         active, archived = {}, {}
         for name in FAULTS:
@@ -271,7 +270,7 @@ async def test_faults_of_the_backfill_affect_single_channels(
         for name, fields in FAULTS.items():
             channel, threads = archived[name]
             for thread in (active[name], *threads):
-                await sim.say(channel=thread, content="said meanwhile")
+                await sim.say(channel=thread, content="said in between")
             for thread in threads:
                 await sim.archive(thread)
             rig.arm(f"GET /channels/{active[name]}/messages", fields)
@@ -285,7 +284,7 @@ async def test_faults_of_the_backfill_affect_single_channels(
         unreadable = (*refused, "author missing", "type of another type")  # each costs itself
         wanted = [t for name, t in active.items() if name not in unreadable]
         wanted += [t for name, (_, ts) in archived.items() if name not in refused for t in ts]
-        everything = asyncio.gather(*(_answered_twice(rig, thread) for thread in wanted))
+        everything = asyncio.gather(*(_wait_answered_twice(rig, thread) for thread in wanted))
         await rig.pass_time(everything)
         await everything
     rig.assert_clean()
@@ -300,9 +299,9 @@ async def _all_met(rig: Rig, threads: list[int]) -> None:
     await until(asked, SECONDS)
 
 
-async def _answered_twice(rig: Rig, thread: int) -> None:
+async def _wait_answered_twice(rig: Rig, thread: int) -> None:
     async def there() -> bool:
-        return "said meanwhile" in await rig.shown(thread)
+        return "said in between" in await rig.shown(thread)
 
     await rig.sim.until(there, SECONDS)
 
@@ -313,7 +312,7 @@ OF_DOCTOR = "GET /users/@me/guilds"
 
 
 def test_every_request_has_its_row_in_the_documentation() -> None:
-    """And this module covers every row."""
+    """This module also covers every row."""
     page = Path("docs/isolation-discord.md").read_text(encoding="utf-8")
     rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
     played = {*SCENARIOS, *AT_THE_START, *OF_INTERACTIONS, READ_AFTER_A_LOSS, OF_DOCTOR}

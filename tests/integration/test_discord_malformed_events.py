@@ -24,7 +24,7 @@ from tests.support.mutations import changed
 
 SHARE = 800  # changed dispatches sent over one connection
 BATCH = 100
-LEFT_OUT = {"READY", "RESUMED", "GUILD_DELETE"}  # each has a test of its own
+LEFT_OUT = {"READY", "RESUMED", "GUILD_DELETE"}  # each has a separate test
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ async def test_thousands_of_malformed_events_affect_only_themselves(
         await sim.call("dispatch_all", events=chosen[start : start + BATCH])
     await assert_others_are_received(sim, inbox)
     assert adapter.health().ok and inbox.connections == 1
-    gc.collect()  # a task's exception is told when the task goes
+    gc.collect()  # asyncio logs a task's exception when the task is collected
     assert raised == []
 
 

@@ -75,7 +75,7 @@ async def test_everyone_and_other_roles_do_not_mention_the_bot(
     await sim.say(content="@everyone look")
     await sim.say(content="@here look")
     await sim.say(content=f"<@&{c.TEAM_ROLE}> look")
-    await sim.say(content="nobody in particular")
+    await sim.say(content="no one in particular")
     assert await nothing_arrived(sim, inbox)
 
 
@@ -180,7 +180,7 @@ async def test_a_reply_to_an_unknown_message_of_the_bot_starts_a_conversation(
 
 
 # ── threads ───────────────────────────────────────────────────────────────────────────────────
-async def started(sim: DiscordSim) -> int:
+async def start_thread(sim: DiscordSim) -> int:
     """A thread that a person started."""
     root = await sim.say(c.BOB, content="Let us talk.")
     return await sim.start_thread(c.BOB, root, "talk")
@@ -189,7 +189,7 @@ async def started(sim: DiscordSim) -> int:
 async def test_messages_in_a_thread_continue_its_conversation(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    thread = await started(sim)
+    thread = await start_thread(sim)
     follow_up = await received(inbox, await sim.say(channel=thread, content="go on"))
     aside = await received(inbox, await sim.say(channel=thread, content=f"<@{c.BOB}> see?"))
     both = await received(inbox, await sim.say(channel=thread, content=f"<@{c.BOB}> and {BOT}"))
@@ -205,7 +205,7 @@ async def test_a_mention_in_an_old_thread_includes_earlier_messages(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     """The first is the message that the thread was started on; bots' messages are omitted."""
-    thread = await started(sim)
+    thread = await start_thread(sim)
     await sim.say(channel=thread, content="I agree.")
     await sim.say(c.OTHER_BOT, thread, "Rain.")
     await sim.say(c.BOB, thread, "Me too.", attachments=[{"filename": "x.bin", "size": 5}])
@@ -239,7 +239,7 @@ async def test_a_bots_message_is_the_first_entry_of_a_thread_started_on_it(
 async def test_a_reply_in_a_thread_names_the_message_it_refers_to(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    thread = await started(sim)
+    thread = await start_thread(sim)
     third = await sim.say(c.BOB, thread, "E = mc2")
     await sim.say(c.BOB, thread, "F = ma")
     asked = await received(inbox, await sim.mention("explain this", channel=thread, reply_to=third))
@@ -272,7 +272,7 @@ async def test_a_forum_posts_title_is_in_its_backlog(
 
 async def test_an_uncached_thread_is_fetched(sim: DiscordSim, inbox: RecordingInbox) -> None:
     """A new session does not include archived threads."""
-    thread = await started(sim)
+    thread = await start_thread(sim)
     await sim.archive(thread)
     async with running(sim, inbox):
         await sim.dispatch("MESSAGE_CREATE", raw_message(thread, "still there?"))
@@ -332,7 +332,7 @@ async def test_messages_are_handled_before_discord_py_is_ready(
     """discord.py becomes ready two seconds after the last guild."""
     async with running(sim, inbox) as adapter:
         begun = time.monotonic()
-        await received(inbox, await sim.mention("at once"))
+        await received(inbox, await sim.mention("immediately"))
         assert time.monotonic() - begun < 1.0
         assert adapter.health().ok
 
@@ -361,16 +361,16 @@ async def test_the_author_is_told_if_a_message_cannot_be_stored(
     inbox.error = StoreUnavailable("disk full")
     message = await sim.mention("keep this")
 
-    async def said() -> object:
+    async def find_apology() -> object:
         return await sim.messages(author=c.BOT)
 
-    [apology] = await sim.until(said)
+    [apology] = await sim.until(find_apology)
     assert "cannot save" in apology["content"]
     assert apology["reply_to"] == message
     await sim.mention("and this")
     await until(lambda: len(inbox.apologies) == 2)
     await sim.wait_idle(0.05)
-    assert len(await said()) == 1, "told again although none was due"  # type: ignore[arg-type]
+    assert len(await find_apology()) == 1, "told again although none was due"  # type: ignore[arg-type]
 
 
 async def test_a_failing_handler_does_not_stop_the_next(

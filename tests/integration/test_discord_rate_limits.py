@@ -34,7 +34,8 @@ async def sim() -> AsyncIterator[DiscordSim]:
 async def test_evenly_paced_edits_never_wait_for_discord_pys_limiter(
     sim: DiscordSim,
 ) -> None:
-    """It would delay the edit that takes the bucket's last token until the bucket refills."""
+    """That limiter would delay the edit that takes the bucket's last token until the bucket
+    refills."""
     inbox, edits = RecordingInbox(), 10
     async with running(sim, inbox, grants=Pacer(limits, SystemClock())) as adapter:
         message = await sim.mention("question")

@@ -76,7 +76,7 @@ async def test_an_empty_mention_has_a_thread_name(
 async def test_an_existing_thread_is_used(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Also when opening again after a crash, or on a mention with a person's thread."""
+    """This covers opening again after a crash, and a mention with a person's thread."""
     message = await sim.mention("question")
     await sim.start_thread(c.BOB, message, "quicker")
     surface = adapter.surface(claim(await received(inbox, message)))
@@ -94,14 +94,14 @@ async def test_typing_is_shown_until_the_first_text(
     surface = adapter.surface(claim(await received(inbox, message)))
     await surface.open()
 
-    async def typed() -> list[Any]:
+    async def find_typing() -> list[Any]:
         return [t for t in (await sim.state())["typing"] if t["user"] == c.BOT]
 
-    [typing] = await sim.until(typed)
+    [typing] = await sim.until(find_typing)
     assert typing["channel"] == message
     await show(surface, Shown(), frame("Text."))
     await surface.close()
-    assert len(await typed()) == 1
+    assert len(await find_typing()) == 1
 
 
 class Hurried(SystemClock):
@@ -119,17 +119,17 @@ async def test_typing_is_renewed_while_no_text_can_be_shown(
         surface = adapter.surface(claim(await received(inbox, message)))
         await surface.open()
 
-        async def typed() -> int:
+        async def count_typing() -> int:
             return len(await sim.requests(f"/channels/{message}/typing"))
 
-        async def renewed() -> bool:
-            return await typed() >= 3
+        async def is_renewed() -> bool:
+            return await count_typing() >= 3
 
-        await sim.until(renewed)
+        await sim.until(is_renewed)
         await surface.close()
-        count = await typed()
+        count = await count_typing()
         await sim.wait_idle(0.15)
-        assert await typed() == count
+        assert await count_typing() == count
 
 
 async def test_without_permission_for_threads_the_reply_is_in_the_channel(
@@ -153,7 +153,7 @@ async def test_without_permission_for_threads_the_reply_is_in_the_channel(
 async def test_a_reply_chain_needs_no_history_permission(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Without it Discord refuses references, so the reply has none."""
+    """Discord refuses references without the permission, so the reply has none."""
     await sim.set_permissions(c.VOICE, deny=("read_message_history",))
     message = await sim.mention("question", channel=c.VOICE)
     surface = adapter.surface(claim(await received(inbox, message)))
@@ -193,7 +193,7 @@ async def test_a_direct_message_is_answered_in_place(
 
 
 # ── showing ───────────────────────────────────────────────────────────────────────────────────
-async def opened(sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter) -> Any:
+async def open_surface(sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter) -> Any:
     message = await sim.mention("question")
     surface = adapter.surface(claim(await received(inbox, message)))
     await surface.open()
@@ -203,9 +203,9 @@ async def opened(sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 async def test_a_reply_pings_no_one_and_shows_no_previews(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Also after edits, which must not send flags: those would turn previews on."""
+    """Edits must not send flags, which would turn previews on."""
     await sim.set_gateway(preview_delay=0.0)
-    message, surface = await opened(sim, inbox, adapter)
+    message, surface = await open_surface(sim, inbox, adapter)
     text = f"@everyone <@{c.BOB}> <@&{c.TEAM_ROLE}> https://example.org/page"
     shown = await show(surface, Shown(), frame(text))
     await show(surface, shown, frame(text + " and more", final=True))
@@ -221,7 +221,7 @@ async def test_a_reply_pings_no_one_and_shows_no_previews(
 async def test_an_archived_thread_is_unarchived_for_an_edit(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    message, surface = await opened(sim, inbox, adapter)
+    message, surface = await open_surface(sim, inbox, adapter)
     shown = await show(surface, Shown(), frame("Half"))
     await sim.archive(message)
     await show(surface, shown, frame("Whole.", final=True))
@@ -251,7 +251,7 @@ async def throw_out(sim: DiscordSim, thread: int, page: int) -> None:
 async def test_a_deleted_thread_is_gone(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, what: Any
 ) -> None:
-    message, surface = await opened(sim, inbox, adapter)
+    message, surface = await open_surface(sim, inbox, adapter)
     shown = await show(surface, Shown(), frame("Half"))
     await what(sim, message, int(shown.pages[0].message_id))
     with pytest.raises(Gone):
@@ -275,7 +275,7 @@ async def test_a_post_whose_response_was_lost_is_not_repeated(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     """The nonce returns the first message, whose text is then corrected."""
-    message, surface = await opened(sim, inbox, adapter)
+    message, surface = await open_surface(sim, inbox, adapter)
     path = f"POST /api/v10/channels/{message}/messages"
     await sim.call("fault", match=path, drop=True, after=True)
     with pytest.raises(Unsettled):
@@ -300,7 +300,7 @@ async def test_surfaces_wait_until_the_adapter_has_logged_in(
 INTENDED = (PageRecord(0, None),)
 
 
-async def crashed(
+async def run_crashing_attempt(
     sim: DiscordSim, adapter: DiscordAdapter, question: Any, left: Frame, turn: int = 7
 ) -> None:
     """Runs an attempt that posts `left` without recording it in the ledger."""
@@ -328,14 +328,16 @@ async def finish_after_restart(
 async def test_an_unrecorded_page_is_found_in_the_channel(
     sim: DiscordSim, inbox: RecordingInbox, controls: tuple[Control, ...]
 ) -> None:
-    """Even if the missing permission was granted since: the reply stays in the channel."""
+    """The reply stays in the channel, even if the missing permission was granted since."""
     message = await sim.mention("early")
-    other = await sim.mention("another, answered meanwhile")
+    other = await sim.mention("another, answered in between")
     question, another = asked(message), asked(other)
     async with running(sim, inbox) as adapter:
         await sim.set_permissions(c.CHANNEL, deny=("create_public_threads",))
-        await crashed(sim, adapter, another, frame("Not this one.", final=True), turn=8)
-        await crashed(sim, adapter, question, frame("Hal", controls=controls))
+        await run_crashing_attempt(
+            sim, adapter, another, frame("Not this one.", final=True), turn=8
+        )
+        await run_crashing_attempt(sim, adapter, question, frame("Hal", controls=controls))
         await sim.set_permissions(c.CHANNEL)
     async with running(sim, inbox) as adapter:
         await finish_after_restart(adapter, question, "The whole,", "on two pages.")
@@ -349,7 +351,7 @@ async def test_an_unrecorded_page_is_found_in_a_direct_message(
     key = ConversationKey("discord", "@me", str(sent["channel"]), "")
     question = asked(sent["message"], channel=sent["channel"], key=key, route={"mode": "here"})
     async with running(sim, inbox) as adapter:
-        await crashed(sim, adapter, question, frame("Hal"))
+        await run_crashing_attempt(sim, adapter, question, frame("Hal"))
     async with running(sim, inbox) as adapter:
         await finish_after_restart(adapter, question)
     assert await shows(sim, sent["channel"]) == ["The whole."]
@@ -362,7 +364,9 @@ async def test_other_messages_are_never_taken_for_a_page(
     message = await sim.mention("early")
     question = asked(message)
     async with running(sim, inbox) as adapter:
-        await crashed(sim, adapter, question, frame("Of another turn", controls=STOP), turn=6)
+        await run_crashing_attempt(
+            sim, adapter, question, frame("Of another turn", controls=STOP), turn=6
+        )
         word = await sim.say(channel=message, content="stop")
         await sim.say(c.BOT, message, "Stopped.", reply_to=word)
         known = await sim.say(c.BOT, message, "In the ledger.")
@@ -383,7 +387,7 @@ async def test_a_recorded_page_is_not_taken_for_another(
     message = await sim.mention("early")
     question = asked(message)
     async with running(sim, inbox) as adapter:
-        await crashed(sim, adapter, question, frame("One."))
+        await run_crashing_attempt(sim, adapter, question, frame("One."))
         [first] = await ours(sim, message)
         pages = (PageRecord(0, str(first["id"]), str(message)), PageRecord(1, None))
         await finish_after_restart(adapter, question, "One.", "Two.", pages=pages)
@@ -396,7 +400,7 @@ async def test_several_pages_are_found_in_their_order(
     message = await sim.mention("early")
     question = asked(message)
     async with running(sim, inbox) as adapter:
-        await crashed(sim, adapter, question, frame("One.", "Two.", final=True))
+        await run_crashing_attempt(sim, adapter, question, frame("One.", "Two.", final=True))
         pages = (PageRecord(0, None), PageRecord(1, None), PageRecord(2, None))
         surface = adapter.surface(claim(question, attempt=2, pages=pages))
         await surface.open()
@@ -412,7 +416,7 @@ async def test_several_pages_are_found_in_their_order(
 async def test_a_surface_survives_a_new_session(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    message, surface = await opened(sim, inbox, adapter)
+    message, surface = await open_surface(sim, inbox, adapter)
     shown = await show(surface, Shown(), frame("Half"))
     await sim.disconnect("invalid_session", resumable=False)
     await show(surface, shown, frame("Whole.", final=True))
@@ -431,7 +435,7 @@ async def test_a_second_mention_gets_a_thread_within_a_long_window(
     await sim.set_limits(on=True)
     async with running(sim, inbox) as adapter:
         for text in ("first", "second", "third"):
-            message, surface = await opened(sim, inbox, adapter)
+            message, surface = await open_surface(sim, inbox, adapter)
             await show(surface, Shown(), frame(text, final=True))
             await surface.close()
             assert await shows(sim, message) == [text]
@@ -443,7 +447,7 @@ async def test_a_throttled_route_gets_no_requests(sim: DiscordSim, inbox: Record
     async with running(sim, inbox, timeouts=Timeouts(thread=1.0)) as adapter:
         await sim.throttle(THREADS.replace(r"\d+/messages", f"{c.CHANNEL}/messages"), 300.0)
         for text in ("first", "second"):
-            message, surface = await opened(sim, inbox, adapter)
+            message, surface = await open_surface(sim, inbox, adapter)
             await show(surface, Shown(), frame(text, final=True))
             await surface.close()
             [reply] = [m for m in await ours(sim, c.CHANNEL) if m["content"] == text]
@@ -463,12 +467,12 @@ async def test_a_thread_that_appears_before_the_first_text_is_used(
     """Creating it timed out but succeeded."""
     async with running(sim, inbox, timeouts=Timeouts(thread=0.2)) as adapter:
         await sim.call("fault", match="/threads", delay=0.6)
-        message, surface = await opened(sim, inbox, adapter)
+        message, surface = await open_surface(sim, inbox, adapter)
 
-        async def made() -> bool:
+        async def is_made() -> bool:
             return any(thread["id"] == message for thread in (await sim.state())["threads"])
 
-        await sim.until(made)
+        await sim.until(is_made)
         await sim.wait_idle(0.2)
         await show(surface, Shown(), frame("text", final=True))
         await surface.close()
@@ -478,17 +482,17 @@ async def test_a_thread_that_appears_before_the_first_text_is_used(
 async def test_a_thread_that_appears_too_late_belongs_to_the_conversation(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Without the permission to delete it, it stays, and messages in it have the same key."""
+    """If the bot may not delete the thread, messages in it have the conversation's key."""
     async with running(sim, inbox, timeouts=Timeouts(thread=0.2)) as adapter:
         await sim.call("fault", match="/threads", delay=1.0)
-        message, surface = await opened(sim, inbox, adapter)
+        message, surface = await open_surface(sim, inbox, adapter)
         await show(surface, Shown(), frame("text", final=True))
         await surface.close()
 
-        async def made() -> bool:
+        async def is_made() -> bool:
             return any(thread["id"] == message for thread in (await sim.state())["threads"])
 
-        await sim.until(made)
+        await sim.until(is_made)
         said = await received(inbox, await sim.say(channel=message, content="in the thread"))
         assert said.key == ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(message))
         assert await sim.requests(f"DELETE /api/v10/channels/{message}") == []
@@ -499,7 +503,7 @@ async def test_a_second_attempt_uses_its_thread_if_none_can_be_created(
 ) -> None:
     """The thread has pages of the reply, so a reply chain would split it."""
     async with running(sim, inbox, timeouts=Timeouts(thread=0.5)) as adapter:
-        message, surface = await opened(sim, inbox, adapter)
+        message, surface = await open_surface(sim, inbox, adapter)
         await surface.close()
         await sim.throttle(THREADS, 300.0)
         question = await received(inbox, message)

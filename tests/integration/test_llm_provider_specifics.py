@@ -109,7 +109,7 @@ async def test_a_stale_connection_is_replaced_silently(
 async def test_parameters_that_a_reasoning_model_rejects_are_not_sent_again(
     sim: ModelSim, openai_model: OpenAIModel
 ) -> None:
-    """It rejects the old name of the limit, and a temperature."""
+    """The model rejects the old name of the limit, and a temperature."""
     await sim.models(reasoning=("sim",))
     request = ChatRequest(HELLO.messages, max_tokens=3, temperature=0.2)
     with capture_logs() as lines:
@@ -193,7 +193,8 @@ print(sorted({str(host) for host in hosts}))
 
 
 async def test_the_library_contacts_no_other_host(sim: ModelSim) -> None:
-    """By default, its first request blocks the loop while it fetches a list from its own site."""
+    """By default, the library's first request blocks the loop while it fetches a list from its
+    makers."""
     await sim.flavor("huggingface")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     process = await asyncio.create_subprocess_exec(
@@ -332,12 +333,12 @@ async def test_a_cancelled_chain_asks_no_other_model(sim: ModelSim, models: Mode
     await sim.say("never", first_delay=30)
     task = asyncio.create_task(answer(models.default))
 
-    async def arrived() -> bool:
+    async def has_arrived() -> bool:
         return len(await sim.streams(before)) == 1
 
-    await sim.until(arrived)
+    await sim.until(has_arrived)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (await sim.ended(before, seconds=10)).outcome == "disconnected"
+    assert (await sim.wait_ended(before, seconds=10)).outcome == "disconnected"
     assert len(await sim.streams(before)) == 1

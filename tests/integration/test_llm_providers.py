@@ -183,7 +183,7 @@ async def test_every_dialect_gives_the_same_text(
 
 @pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])
 async def test_reasoning_is_never_text(sim: ModelSim, make: Make, key: str) -> None:
-    """It arrives as reasoning, before the text."""
+    """Reasoning arrives as reasoning, before the text."""
     await sim.dialect(reasoning_key=key)
     await sim.say("Yes.", reasoning="Let me think")
     deltas = await answer(make())
@@ -232,7 +232,7 @@ async def test_an_unclosed_tag_loses_no_answer(
 
 @pytest.mark.parametrize("form", ["field", "tags"])
 async def test_reasoning_keeps_a_stream_alive(sim: ModelSim, make: Make, form: str) -> None:
-    """It takes far longer than the limit to the first token; only pauses count."""
+    """The reasoning takes far longer than the limit to the first token; only pauses count."""
     await sim.dialect(reasoning=form)
     await sim.say("Yes.", reasoning="one two three four " * 10, rate=20)
     model = make(timeouts=StreamTimeouts(first_token=1.5, between_tokens=1.5))
@@ -353,7 +353,7 @@ async def test_a_stream_that_breaks_after_some_text_is_cut_off(
 async def test_a_stream_that_breaks_before_any_text_has_no_deltas(
     sim: ModelSim, make: Make, how: str
 ) -> None:
-    """So a chain can ask the next model."""
+    """A chain can therefore ask the next model."""
     await sim.break_off(how, at=0)
     deltas, error = await fail(make())
     assert deltas == []
@@ -393,7 +393,7 @@ async def test_no_first_token_is_a_timeout(
     deltas, error = await fail(make(timeouts=StreamTimeouts(0.3, 20.0, loading=0.6)))
     assert isinstance(error, TimedOut) and not error.started
     assert all(delta.loading for delta in deltas)
-    assert (await sim.ended(seconds=10)).outcome == "disconnected"
+    assert (await sim.wait_ended(seconds=10)).outcome == "disconnected"
 
 
 @pytest.mark.parametrize("dialect", [{}, {"keepalive": 0.02}], ids=str)
@@ -406,7 +406,7 @@ async def test_a_stall_between_tokens_is_a_timeout(
     deltas, error = await fail(make(timeouts=StreamTimeouts(20.0, 1.0)))
     assert isinstance(error, TimedOut) and error.started
     assert text(deltas) == "The answer "
-    assert (await sim.ended(seconds=10)).outcome == "disconnected"
+    assert (await sim.wait_ended(seconds=10)).outcome == "disconnected"
 
 
 async def test_a_slow_but_steady_model_does_not_time_out(sim: ModelSim, make: Make) -> None:
@@ -438,16 +438,16 @@ async def test_cancelling_the_task_closes_the_connection_immediately(
     task = asyncio.create_task(answer(make()))
     expected = script.wait_at or 0
 
-    async def reached() -> bool:
+    async def is_reached() -> bool:
         seen = await sim.streams(before)
         return bool(seen) and len(seen[0].texts) == expected
 
-    await sim.until(reached)
+    await sim.until(is_reached)
     await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (await sim.ended(seconds=10)).outcome == "disconnected"
+    assert (await sim.wait_ended(seconds=10)).outcome == "disconnected"
 
 
 async def test_closing_the_iterator_closes_the_connection_immediately(
@@ -458,7 +458,7 @@ async def test_closing_the_iterator_closes_the_connection_immediately(
         async for delta in deltas:
             assert delta.text == "The "
             break
-    assert (await sim.ended(seconds=10)).outcome == "disconnected"
+    assert (await sim.wait_ended(seconds=10)).outcome == "disconnected"
 
 
 # ── doctor ────────────────────────────────────────────────────────────────────────────────────
@@ -476,7 +476,7 @@ async def test_a_failed_check_advises_what_to_do(
     arrange: Callable[[ModelSim], Awaitable[None]],
     advice: tuple[str, ...],
 ) -> None:
-    """It makes a real call; the advice names the setting, and nothing is raised."""
+    """The check makes a real call; the advice names the setting, and nothing is raised."""
     finding = await make().check()
     assert finding.verdict is Verdict.OK and finding.subject.endswith(":sim")
     await arrange(sim)

@@ -141,7 +141,7 @@ TURN = {
 
 
 async def test_doctor_sends_a_turns_request_and_reports_workarounds() -> None:
-    """So `doctor` finds a rejected system prompt or limit before the first question does."""
+    """`doctor` finds a rejected system prompt or limit before the first question does."""
     async with replaying() as replay:
         model = chain_at(replay.url, **TURN)
         replay.arrange(SHAPES["vllm-answer-beyond-the-window"], lambda body: [body])

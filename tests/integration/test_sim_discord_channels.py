@@ -37,7 +37,7 @@ async def test_a_thread_has_its_messages_id(bot: RawBot, sim: LocalDiscord) -> N
 
 
 async def test_one_thread_for_a_message(bot: RawBot, sim: LocalDiscord) -> None:
-    """A second one is refused with 160004, whoever started the first."""
+    """A second one is refused with 160004, no matter who started the first."""
     message = await sim.say(content="a topic")
     await sim.start_thread(ALICE, message, "mine")
     answer = await bot.thread(CHANNEL, message)
@@ -106,7 +106,7 @@ async def test_an_archived_thread_refuses_edits_until_a_new_message(
         await bot.request("PUT", f"/channels/{thread}/thread-members/@me"),
     ):
         assert (answer.status, answer.code) == (400, 50083)
-    gateway = await bot.identified()
+    gateway = await bot.connect_and_identify()
     assert (await bot.send(thread, content="again")).status == 200
     opened = await gateway.until("THREAD_UPDATE")
     assert opened["thread_metadata"]["archived"] is False

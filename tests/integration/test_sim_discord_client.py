@@ -19,7 +19,7 @@ from tests.sims.discord import (
     SIM_TOKEN,
     DiscordSim,
 )
-from tests.sims.discord.library_client import new_client, redirected_to, running
+from tests.sims.discord.library_client import new_client, redirect_to, running
 from tests.sims.discord.local import LocalDiscord
 
 URL = "https://example.com/a"
@@ -70,7 +70,7 @@ async def test_it_connects_to_a_simulator_in_its_own_process() -> None:
 
 async def test_a_wrong_token_and_a_missing_intent_end_the_client(sim: LocalDiscord) -> None:
     """LoginFailure at the login, PrivilegedIntentsRequired after close code 4014."""
-    async with redirected_to(sim):
+    async with redirect_to(sim):
         async with new_client() as client:
             with pytest.raises(discord.LoginFailure):
                 await client.start("wrong")
@@ -83,7 +83,7 @@ async def test_a_wrong_token_and_a_missing_intent_end_the_client(sim: LocalDisco
 async def test_events_arrive_before_the_client_is_ready(sim: LocalDiscord) -> None:
     """`guild_ready_timeout` delays on_ready by two seconds after the last guild."""
     client = new_client(guild_ready_timeout=0.5)
-    async with redirected_to(sim), client:
+    async with redirect_to(sim), client:
         begun = time.monotonic()
         task = asyncio.create_task(client.start(SIM_TOKEN))
         await sim.wait_ready()
@@ -146,7 +146,7 @@ async def test_some_of_the_shards_can_run(sim: LocalDiscord) -> None:
     client = Sharded(
         intents=discord.Intents.default(), shard_count=4, shard_ids=[mine, (mine + 2) % 4]
     )
-    async with redirected_to(sim), client:
+    async with redirect_to(sim), client:
         task = asyncio.create_task(client.start(SIM_TOKEN))
         assert (await heard(client, "guild_available")).id == GUILD
         shards = sorted(x["shard"] for x in (await sim.state())["sessions"])
@@ -302,7 +302,6 @@ async def test_the_starter_in_history_refers_to_its_message(
 async def test_missing_history_permission_is_an_empty_history(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """Without any exception."""
     await sim.say(content="x")
     await sim.set_permissions(CHANNEL, deny=("read_message_history",))
     assert [message async for message in text_channel(client).history()] == []
@@ -380,11 +379,11 @@ async def test_a_button_works_after_a_restart(sim: LocalDiscord) -> None:
     async with running(sim, second):
         await sim.click(ALICE, message.id, "stop:7")
 
-        async def stopped() -> bool:
+        async def is_stopped() -> bool:
             found = await sim.message(message.id)
             return (found["content"], found["components"]) == ("stopped 7", [])
 
-        await sim.until(stopped)
+        await sim.until(is_stopped)
 
 
 # ── its limiter ───────────────────────────────────────────────────────────────────────────────
@@ -430,14 +429,14 @@ async def test_a_cancelled_edit_makes_the_next_one_wait_twice(
     message = await text_channel(client).send("0")
     begun = time.time()
     edit = asyncio.create_task(message.edit(content="1"))
-    await sim.until(lambda: _edited(sim, message.id))
+    await sim.until(lambda: _is_edited(sim, message.id))
     edit.cancel()
     await message.edit(content="2")
     applied = (await sim.message(message.id))["versions"][2]["at"] - begun
     assert applied > 0.7
 
 
-async def _edited(sim: LocalDiscord, message: int) -> bool:
+async def _is_edited(sim: LocalDiscord, message: int) -> bool:
     return len((await sim.message(message))["versions"]) == 2
 
 

@@ -76,7 +76,7 @@ async def test_message_content_is_refused_until_it_is_granted(
     assert await gateway.close_code() == 4014
     assert (await bot.request("GET", "/oauth2/applications/@me")).body["flags"] == 0
     await sim.grant_intents("message_content")
-    await bot.identified(MESSAGE_CONTENT)
+    await bot.connect_and_identify(MESSAGE_CONTENT)
     assert (await bot.request("GET", "/applications/@me")).body["flags"] == 1 << 19
 
 
@@ -85,10 +85,10 @@ async def test_protocol_violations_are_closed(bot: RawBot) -> None:
     gateway = await bot.connect()
     await gateway.say(8, {"guild_id": str(GUILD)})
     assert await gateway.close_code() == 4003
-    gateway = await bot.identified()
+    gateway = await bot.connect_and_identify()
     await gateway.identify()
     assert await gateway.close_code() == 4005
-    gateway = await bot.identified()
+    gateway = await bot.connect_and_identify()
     await gateway.say(99, None)
     assert await gateway.close_code() == 4001
     for broken in ("{", "x" * 5000):
@@ -119,7 +119,7 @@ async def test_heartbeats_are_acknowledged_and_a_silent_client_is_closed(
 ) -> None:
     """Without heartbeats the connection is closed with 4009 and its session ends."""
     await sim.set_gateway(heartbeat_ms=FAST_HEARTBEAT_MS)
-    gateway = await bot.identified()
+    gateway = await bot.connect_and_identify()
     await gateway.say(1, gateway.seq)
     assert (await gateway.op(11))["op"] == 11
     assert await gateway.close_code() == 4009
@@ -131,7 +131,7 @@ async def test_heartbeats_are_acknowledged_and_a_silent_client_is_closed(
 async def test_heartbeats_may_go_unanswered(bot: RawBot, sim: LocalDiscord) -> None:
     """A control makes the gateway a zombie that acknowledges nothing."""
     await sim.set_gateway(acknowledges=False)
-    gateway = await bot.identified()
+    gateway = await bot.connect_and_identify()
     await gateway.say(1, gateway.seq)
     await sim.say(content="after it")
     assert (await gateway.receive())["t"] == "MESSAGE_CREATE"
@@ -140,7 +140,7 @@ async def test_heartbeats_may_go_unanswered(bot: RawBot, sim: LocalDiscord) -> N
 async def test_identify_can_require_a_pause(bot: RawBot, sim: LocalDiscord) -> None:
     """A second IDENTIFY too soon gets op 9; 1,000 identifies are allowed a day."""
     await sim.set_gateway(identify_seconds=60.0)
-    await bot.identified()
+    await bot.connect_and_identify()
     gateway = await bot.connect()
     await gateway.identify()
     assert (await gateway.op(9))["d"] is False
@@ -154,7 +154,7 @@ async def test_identify_can_require_a_pause(bot: RawBot, sim: LocalDiscord) -> N
 # ── sessions ──────────────────────────────────────────────────────────────────────────────────
 async def test_resume_replays_exactly_what_was_missed(bot: RawBot, sim: LocalDiscord) -> None:
     """Events during the disconnection arrive once, in order, then RESUMED."""
-    gateway = await bot.identified()
+    gateway = await bot.connect_and_identify()
     await gateway.socket.close(code=4000)
     said = [await sim.say(content=str(n)) for n in range(3)]
     again = await bot.connect()
@@ -167,9 +167,9 @@ async def test_resume_replays_exactly_what_was_missed(bot: RawBot, sim: LocalDis
 
 async def test_an_invalid_resume_is_refused(bot: RawBot) -> None:
     """An unknown session gets op 9, a future sequence 4007, a wrong token 4004."""
-    first = await bot.identified()
+    first = await bot.connect_and_identify()
     gateway = await bot.connect()
-    await gateway.resume("nobody", 1)
+    await gateway.resume("no one", 1)
     assert (await gateway.op(9))["d"] is False
     await gateway.resume(first.session_id, first.seq + 1)
     assert await gateway.close_code() == 4007
@@ -181,7 +181,7 @@ async def test_an_invalid_resume_is_refused(bot: RawBot) -> None:
 async def test_a_client_that_closes_normally_loses_its_session(bot: RawBot) -> None:
     """Closing with 1000 ends the session; closing with 4000 keeps it."""
     for code, op in ((1000, 9), (4000, 0)):
-        first = await bot.identified()
+        first = await bot.connect_and_identify()
         await first.socket.close(code=code)
         gateway = await bot.connect()
         await gateway.resume(first.session_id, first.seq)
@@ -190,7 +190,7 @@ async def test_a_client_that_closes_normally_loses_its_session(bot: RawBot) -> N
 
 async def test_connections_are_interrupted_on_demand(bot: RawBot, sim: LocalDiscord) -> None:
     """Op 7, both forms of op 9, and a close code; a session survives if it may be resumed."""
-    gateway = await bot.identified()
+    gateway = await bot.connect_and_identify()
     await sim.disconnect("op7")
     assert (await gateway.op(7))["d"] is None
     await sim.disconnect("invalid_session")
@@ -210,7 +210,7 @@ async def test_messages_sent_while_offline_are_not_delivered(
     bot: RawBot, sim: LocalDiscord
 ) -> None:
     """A new session gets no old messages: only `last_message_id` shows that there are some."""
-    gateway = await bot.identified()
+    gateway = await bot.connect_and_identify()
     before = await sim.say(content="before")
     await gateway.until("MESSAGE_CREATE")
     await sim.offline()
@@ -255,8 +255,8 @@ async def test_a_guild_belongs_to_one_shard(bot: RawBot, sim: LocalDiscord) -> N
 # ── which events, and what is in them ─────────────────────────────────────────────────────────
 async def test_intents_filter_events(bot: RawBot, sim: LocalDiscord) -> None:
     """Messages, direct messages, reactions and typing each need their own intent."""
-    only_dms = await bot.identified(c.INTENTS["dm_messages"])
-    everything = await bot.identified()
+    only_dms = await bot.connect_and_identify(c.INTENTS["dm_messages"])
+    everything = await bot.connect_and_identify()
     message = await sim.say(content="in the guild")
     await sim.react(ALICE, message, "👍")
     await sim.react(ALICE, message, "👍", add=False)
@@ -273,8 +273,8 @@ async def test_intents_filter_events(bot: RawBot, sim: LocalDiscord) -> None:
 
 
 async def test_content_is_blank_without_its_intent(bot: RawBot, sim: LocalDiscord) -> None:
-    """Except in direct messages, where the bot is mentioned, and in its own messages."""
-    gateway = await bot.identified(USUAL_INTENTS)
+    """Except in direct messages, where the bot is mentioned, and in messages of the bot."""
+    gateway = await bot.connect_and_identify(USUAL_INTENTS)
     file = {"filename": "a.txt", "text": "a"}
     await sim.say(content="secret", attachments=[file])
     await sim.mention("hello")
@@ -297,7 +297,7 @@ async def test_content_is_blank_without_its_intent(bot: RawBot, sim: LocalDiscor
 
 async def test_events_of_hidden_channels_are_not_sent(bot: RawBot, sim: LocalDiscord) -> None:
     """Without View Channel, no messages arrive, but the channel's change does."""
-    gateway = await bot.identified()
+    gateway = await bot.connect_and_identify()
     await sim.set_permissions(CHANNEL, deny=("view_channel",))
     await gateway.until("CHANNEL_UPDATE")
     await sim.say(content="unseen")
@@ -310,7 +310,7 @@ async def test_an_edit_a_preview_a_pin_and_a_thread_all_update_the_message(
     bot: RawBot, sim: LocalDiscord
 ) -> None:
     """All send MESSAGE_UPDATE with the whole payload; only an edit changes edited_timestamp."""
-    gateway = await bot.identified()
+    gateway = await bot.connect_and_identify()
     message = await sim.say(content="see https://example.com")
     created = await gateway.until("MESSAGE_CREATE")
     preview = await gateway.until("MESSAGE_UPDATE")
@@ -333,7 +333,7 @@ async def test_an_edit_a_preview_a_pin_and_a_thread_all_update_the_message(
 
 async def test_a_thread_begins_with_an_empty_starter(bot: RawBot, sim: LocalDiscord) -> None:
     """It has the message's id; its first message has type 21 and refers to that message."""
-    gateway = await bot.identified()
+    gateway = await bot.connect_and_identify()
     message = await sim.say(content="the topic")
     thread = await sim.start_thread(ALICE, message, "a thread")
     assert thread == message
@@ -351,7 +351,7 @@ async def test_a_thread_begins_with_an_empty_starter(bot: RawBot, sim: LocalDisc
 
 async def test_threads_channels_and_guilds_come_and_go(bot: RawBot, sim: LocalDiscord) -> None:
     """Each change sends its event."""
-    gateway = await bot.identified()
+    gateway = await bot.connect_and_identify()
     thread = await sim.start_thread(ALICE, await sim.say(content="x"), "a thread")
     await gateway.events()
     await sim.rename_thread(thread, "renamed")
@@ -380,7 +380,7 @@ async def test_threads_channels_and_guilds_come_and_go(bot: RawBot, sim: LocalDi
 async def test_mentions_by_kind(bot: RawBot, sim: LocalDiscord) -> None:
     """A mention, the managed role, a reply with and without a ping, and @everyone differ."""
     mine = int((await bot.send(content="mine")).body["id"])
-    gateway = await bot.identified()
+    gateway = await bot.connect_and_identify()
     await sim.mention("hello")
     await sim.say(content="hello", mention_role=True)
     await sim.say(content="a reply", reply_to=mine)
@@ -402,8 +402,8 @@ async def test_mentions_by_kind(bot: RawBot, sim: LocalDiscord) -> None:
 async def test_other_bots_webhooks_and_repeats_are_delivered(
     bot: RawBot, sim: LocalDiscord
 ) -> None:
-    """A webhook is its own author; a message can be delivered again with another sequence."""
-    gateway = await bot.identified()
+    """A webhook is the author of its messages; a replayed message is the same."""
+    gateway = await bot.connect_and_identify()
     message = await sim.say(OTHER_BOT, content="beep")
     await sim.say(OTHER_BOT, content="hook", webhook=True)
     await sim.deliver_again(message)
@@ -416,7 +416,7 @@ async def test_other_bots_webhooks_and_repeats_are_delivered(
 
 async def test_a_deletion_event_has_only_ids(bot: RawBot, sim: LocalDiscord) -> None:
     """The record still contains the message."""
-    gateway = await bot.identified()
+    gateway = await bot.connect_and_identify()
     message = await sim.say(content="gone")
     await sim.delete(message)
     await gateway.until("MESSAGE_CREATE")
@@ -432,7 +432,7 @@ async def test_a_deletion_event_has_only_ids(bot: RawBot, sim: LocalDiscord) -> 
 
 async def test_members_are_sent_on_request(bot: RawBot) -> None:
     """GUILD_MEMBERS_CHUNK responds to op 8, by name or by id."""
-    gateway = await bot.identified()
+    gateway = await bot.connect_and_identify()
     await gateway.say(8, {"guild_id": str(GUILD), "query": "ali", "limit": 1, "nonce": "n"})
     chunk = await gateway.until("GUILD_MEMBERS_CHUNK")
     assert [m["user"]["username"] for m in chunk["members"]] == ["alice"]

@@ -67,10 +67,10 @@ async def bot(sim: LocalDiscord) -> AsyncIterator[RawBot]:
 
 @pytest.fixture
 async def gateway(bot: RawBot) -> RawGateway:
-    return await bot.identified()
+    return await bot.connect_and_identify()
 
 
-async def answered(bot: RawBot, event: dict[str, Any], type: int, **data: Any) -> ApiResponse:
+async def respond(bot: RawBot, event: dict[str, Any], type: int, **data: Any) -> ApiResponse:
     path = f"/interactions/{event['id']}/{event['token']}/callback"
     return await bot.request("POST", path, {"type": type, "data": data}, auth="")
 
@@ -130,7 +130,7 @@ async def test_a_bulk_overwrite_replaces_all(bot: RawBot, sim: LocalDiscord) -> 
 async def test_an_invalid_command_is_refused(
     bot: RawBot, command: dict[str, Any], wrong: list[str]
 ) -> None:
-    """With the field's path, and without changing the registered commands."""
+    """The error has the field's path; the registered commands stay unchanged."""
     answer = await bot.request("PUT", COMMANDS, [command])
     assert (answer.code, answer.wrong) == (50035, wrong)
     assert len((await bot.request("GET", COMMANDS)).body) == 5
@@ -146,7 +146,7 @@ async def test_commands_have_one_name_each_and_their_own_application(bot: RawBot
 
 # ── running ───────────────────────────────────────────────────────────────────────────────────
 async def test_a_command_arrives_with_its_options(gateway: RawGateway, sim: LocalDiscord) -> None:
-    """In a guild with the member, in a DM with the user; subcommands are nested."""
+    """In a guild it names the member, in a DM the user; subcommands are nested."""
     await sim.slash(ALICE, CHANNEL, "model", {"name": "small"})
     event = await gateway.until("INTERACTION_CREATE")
     assert event["data"]["options"] == [{"name": "name", "type": 3, "value": "small"}]
@@ -195,7 +195,7 @@ async def test_context_menus_carry_their_target(gateway: RawGateway, sim: LocalD
 
 # ── answering ─────────────────────────────────────────────────────────────────────────────────
 async def test_a_response_is_a_message(bot: RawBot, gateway: RawGateway, sim: LocalDiscord) -> None:
-    """It has type 20, needs no permission to send, and can be requested with the response."""
+    """The message has type 20 and needs no permission to send."""
     await sim.set_permissions(CHANNEL, deny=("send_messages",))
     interaction = await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
@@ -216,10 +216,10 @@ async def test_a_response_is_a_message(bot: RawBot, gateway: RawGateway, sim: Lo
 async def test_the_first_followup_fills_a_deferred_response(
     bot: RawBot, gateway: RawGateway, sim: LocalDiscord
 ) -> None:
-    """Until then it is loading; the next follow-up is another message."""
+    """Until then the response is loading; the next follow-up is another message."""
     await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
-    assert (await answered(bot, event, 5)).status == 204
+    assert (await respond(bot, event, 5)).status == 204
     assert (await sim.messages())[0]["flags"] == c.LOADING
     assert (await followup(bot, event, content="first")).status == 200
     second = (await followup(bot, event, content="second")).body["id"]
@@ -236,7 +236,7 @@ async def test_an_ephemeral_response_is_for_one_person(
     """No history or event contains it, and only that person can click it."""
     await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
-    await answered(bot, event, 4, content="only you", flags=c.EPHEMERAL, components=BUTTONS)
+    await respond(bot, event, 4, content="only you", flags=c.EPHEMERAL, components=BUTTONS)
     channel = await sim.channel()
     assert channel["messages"] == []
     assert [(m["content"], m["for_user"]) for m in channel["ephemeral"]] == [("only you", ALICE)]
@@ -255,12 +255,12 @@ async def test_the_first_response_is_due_once_within_three_seconds(
     await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
     assert (await followup(bot, event, content="too early")).code == 10015
-    await answered(bot, event, 5)
-    assert (await answered(bot, event, 5)).code == 40060
+    await respond(bot, event, 5)
+    assert (await respond(bot, event, 5)).code == 40060
     await sim.set_limits(first_within=1e-9)
     late = await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
-    answer = await answered(bot, event, 4, content="too late")
+    answer = await respond(bot, event, 4, content="too late")
     assert (answer.status, answer.code) == (404, 10062)
     assert (await sim.interaction(late))["answered"] is None
 
@@ -269,7 +269,7 @@ async def test_a_token_expires(bot: RawBot, gateway: RawGateway, sim: LocalDisco
     """After fifteen minutes it is 401 with 50027, like any wrong token."""
     await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
-    await answered(bot, event, 4, content="done")
+    await respond(bot, event, 4, content="done")
     assert (await original(bot, event | {"token": "wrong"}, "GET")).code == 50027
     await sim.set_limits(token_lives=1e-9)
     answer = await original(bot, event, "PATCH", {"content": "too late"})
@@ -283,11 +283,11 @@ async def test_responses_are_validated_like_messages(
     """Length, emptiness, types; a refused response leaves the interaction open."""
     await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
-    assert (await answered(bot, event, 4, content="x" * 2001)).wrong == ["content"]
-    assert (await answered(bot, event, 4, content="")).code == 50006
+    assert (await respond(bot, event, 4, content="x" * 2001)).wrong == ["content"]
+    assert (await respond(bot, event, 4, content="")).code == 50006
     for kind in (6, 7, 8, 99):
-        assert (await answered(bot, event, kind)).wrong == ["type"]
-    assert (await answered(bot, event, 4, content="<@1> @everyone")).status == 204
+        assert (await respond(bot, event, kind)).wrong == ["type"]
+    assert (await respond(bot, event, 4, content="<@1> @everyone")).status == 204
     assert (await sim.messages())[0]["pinged"] == ["@everyone"]
 
 
@@ -298,7 +298,7 @@ async def test_a_locked_thread_takes_no_response(
     thread = await sim.start_thread(ALICE, await sim.say(content="x"), "a thread")
     await sim.lock(thread)
     await sim.slash(ALICE, thread, "reset")
-    answer = await answered(bot, await gateway.until("INTERACTION_CREATE"), 4, content="x")
+    answer = await respond(bot, await gateway.until("INTERACTION_CREATE"), 4, content="x")
     assert (answer.status, answer.code) == (403, 50083)
 
 
@@ -311,14 +311,14 @@ async def test_a_click_carries_its_message(
     event = await gateway.until("INTERACTION_CREATE")
     assert event["data"] == {"custom_id": "stop", "component_type": 2}
     assert event["message"]["id"] == str(message)
-    assert (await answered(bot, event, 7, content="stopped", components=[])).status == 204
+    assert (await respond(bot, event, 7, content="stopped", components=[])).status == 204
     assert (await sim.message(message))["content"] == "stopped"
     with pytest.raises(AssertionError, match="no component"):
         await sim.click(ALICE, message, "stop")
 
 
 async def test_a_disabled_button_cannot_be_pressed(bot: RawBot, sim: LocalDiscord) -> None:
-    """Nor a missing one, nor one of a deleted message."""
+    """A missing button, or one of a deleted message, cannot be pressed either."""
     message = int((await bot.send(content="x", components=BUTTONS)).body["id"])
     with pytest.raises(AssertionError, match="disabled"):
         await sim.click(ALICE, message, "no")
@@ -337,12 +337,12 @@ async def test_a_form_is_requested_and_submitted(
         await sim.submit(asked, {})
     field = {"type": 4, "custom_id": "why", "label": "Why", "style": 1}
     rows = [{"type": 1, "components": [field]}]
-    await answered(bot, event, 9, custom_id="form", title="Why?", components=rows)
+    await respond(bot, event, 9, custom_id="form", title="Why?", components=rows)
     await sim.submit(asked, {"why": "because"})
     event = await gateway.until("INTERACTION_CREATE")
     assert (event["type"], event["data"]["custom_id"]) == (5, "form")
     assert event["data"]["components"][0]["components"][0]["value"] == "because"
-    assert (await answered(bot, event, 4, content="thanks")).status == 204
+    assert (await respond(bot, event, 4, content="thanks")).status == 204
 
 
 async def test_typing_into_an_option_gives_choices(
@@ -352,7 +352,7 @@ async def test_typing_into_an_option_gives_choices(
     interaction = await sim.autocomplete(ALICE, CHANNEL, "model", "name", "sm")
     event = await gateway.until("INTERACTION_CREATE")
     assert (event["type"], event["data"]["options"][0]["focused"]) == (4, True)
-    assert (await answered(bot, event, 4, content="x")).wrong == ["type"]
+    assert (await respond(bot, event, 4, content="x")).wrong == ["type"]
     choices = [{"name": "Small", "value": "small"}]
-    await answered(bot, event, 8, choices=choices)
+    await respond(bot, event, 8, choices=choices)
     assert (await sim.interaction(interaction))["answers"][0]["data"]["choices"] == choices

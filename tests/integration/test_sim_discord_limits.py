@@ -58,7 +58,7 @@ async def test_the_headers_count_down(bot: RawBot) -> None:
 
 
 async def test_a_429_names_the_wait(bot: RawBot, sim: LocalDiscord) -> None:
-    """With retry_after, the scope and Via; after that time the request succeeds."""
+    """The response has retry_after, the scope and Via; after that time the request succeeds."""
     await sim.set_limits(buckets={"message": [1, 0.2]})
     await bot.send()
     refused = await bot.send()
@@ -71,7 +71,7 @@ async def test_a_429_names_the_wait(bot: RawBot, sim: LocalDiscord) -> None:
 
 
 async def test_a_thread_has_its_own_bucket(bot: RawBot, sim: LocalDiscord) -> None:
-    """It is neither its channel's nor another channel's."""
+    """Neither the channel nor another channel shares the thread's bucket."""
     thread = await sim.start_thread(ALICE, await sim.say(content="x"), "a thread")
     for channel in (CHANNEL, CHANNEL_2, thread):
         answers = await burst(bot, 6, channel)
@@ -150,7 +150,7 @@ async def test_too_many_invalid_requests_ban_the_address(bot: RawBot, sim: Local
 
 
 async def test_limits_can_be_turned_off(bot: RawBot, sim: LocalDiscord) -> None:
-    """For measurements of other things."""
+    """Tests that measure something else turn the limits off."""
     await sim.set_limits(on=False)
     answers = await asyncio.gather(*(bot.send() for _ in range(80)))
     assert {answer.status for answer in answers} == {200}
@@ -162,7 +162,7 @@ async def test_a_round_trip_takes_the_configured_time() -> None:
     """Half before the request is applied and half after; events take half of it too."""
     async with LocalDiscord(rtt=0.2) as sim, RawBot(sim) as bot:
         loop = asyncio.get_running_loop()
-        gateway = await bot.identified()
+        gateway = await bot.connect_and_identify()
         begun = loop.time()
 
         async def heard() -> float:
@@ -199,7 +199,7 @@ async def test_every_response_has_its_windows_headers(bot: RawBot, sim: LocalDis
 
 @pytest.mark.parametrize("scope", ["user", "shared", "global"])
 async def test_one_route_can_be_throttled_alone(bot: RawBot, sim: LocalDiscord, scope: str) -> None:
-    """For the given time, with Discord's scope; the same route in other channels works."""
+    """The throttle lasts the given time, with Discord's scope; other channels are not affected."""
     await sim.throttle(f"POST /channels/{CHANNEL}/messages", 219.0, scope)
     refused = await bot.send()
     assert refused.status == 429

@@ -56,7 +56,6 @@ async def test_responses_are_exactly_json(bot: RawBot) -> None:
 
 
 async def test_an_invalid_json_body_is_refused(bot: RawBot) -> None:
-    """With 50109."""
     form = aiohttp.FormData({"content": "as a form"})
     answer = await bot.request("POST", f"/channels/{CHANNEL}/messages", form=form)
     assert (answer.status, answer.code) == (400, 50109)
@@ -127,7 +126,8 @@ async def test_components_have_limits(
 
 
 async def test_components_v2_stand_alone(bot: RawBot) -> None:
-    """With the flag no content or embeds, 40 components and 4,000 characters in total."""
+    """With the flag, content and embeds are refused; 40 components and 4,000 characters are
+    allowed."""
     v2 = {"flags": c.COMPONENTS_V2}
     path = f"/channels/{CHANNEL}/messages"
 
@@ -290,16 +290,15 @@ async def test_everyone_needs_its_permission(bot: RawBot, sim: LocalDiscord) -> 
 
 
 @pytest.mark.parametrize(
-    "allowed", [{"parse": ["users"], "users": [str(ALICE)]}, {"parse": ["nobody"]}]
+    "allowed", [{"parse": ["users"], "users": [str(ALICE)]}, {"parse": ["no one"]}]
 )
 async def test_contradictory_mentions_are_refused(bot: RawBot, allowed: dict[str, Any]) -> None:
-    """With 50035."""
     assert (await bot.send(allowed_mentions=allowed)).code == 50035
 
 
 # ── previews ──────────────────────────────────────────────────────────────────────────────────
 async def test_links_are_previewed_unless_suppressed(bot: RawBot, sim: LocalDiscord) -> None:
-    """Not with the flag, in <> or in code; `flags: 0` in an edit restores previews."""
+    """The flag, `<…>` and code suppress previews; `flags: 0` in an edit restores them."""
     for content, previews in ((URL, [URL]), (f"<{URL}>", []), (f"`{URL}`", []), ("x", [])):
         answer = await bot.send(content=content)
         assert (await sim.message(int(answer.body["id"])))["previews"] == previews
@@ -372,7 +371,6 @@ async def test_other_users_messages_are_protected(bot: RawBot, sim: LocalDiscord
 
 
 async def test_a_removed_bot_has_no_access(bot: RawBot, sim: LocalDiscord) -> None:
-    """Neither to the guild nor to its channels."""
     await sim.remove_bot()
     assert (await bot.send()).code == 50001
     assert (await bot.request("GET", f"/guilds/{c.GUILD}")).code == 50001
@@ -408,7 +406,7 @@ async def test_reactions_are_counted_once(bot: RawBot, sim: LocalDiscord) -> Non
 
 
 async def test_every_version_is_kept_with_its_time(bot: RawBot, sim: LocalDiscord) -> None:
-    """Its content and components; `edited` is the last one's time; a deletion has its own."""
+    """With content and components; `edited` is the last edit's time, `deleted` the deletion's."""
     answer = await bot.send(content="one", components=row(BUTTON))
     message = int(answer.body["id"])
     await bot.patch(CHANNEL, message, content="two", components=[])
@@ -422,7 +420,7 @@ async def test_every_version_is_kept_with_its_time(bot: RawBot, sim: LocalDiscor
 
 
 async def test_typing_is_recorded(bot: RawBot, sim: LocalDiscord) -> None:
-    """With channel, user and time."""
+    """The record has channel, user and time."""
     await bot.request("POST", f"/channels/{CHANNEL}/typing")
     typing = (await sim.state())["typing"]
     assert [(t["channel"], t["user"]) for t in typing] == [(CHANNEL, c.BOT)]

@@ -39,7 +39,7 @@ async def sim(server: ModelSim) -> ModelSim:
 
 @pytest.fixture(autouse=True)
 def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep Hugging Face's library from fetching its user agent's details from its own site."""
+    """Keep huggingface_hub from fetching its user agent's details from Hugging Face."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_TELEMETRY", True)
 
 
@@ -234,7 +234,7 @@ async def test_the_key_is_checked_if_one_is_set(
 
 
 async def test_an_unknown_model_is_404(sim: ModelSim, client: openai.AsyncOpenAI) -> None:
-    """For completions and for `/v1/models/{id}`, with the name in the message."""
+    """Completions and `/v1/models/{id}` name the model in the message."""
     with pytest.raises(openai.NotFoundError, match="gpt-nope") as caught:
         await client.chat.completions.create(model="gpt-nope", messages=HELLO)
     assert caught.value.code == "model_not_found"
@@ -297,7 +297,7 @@ async def test_usage_comes_only_if_requested(sim: ModelSim, http: aiohttp.Client
 async def test_the_openai_client_reads_the_stream(
     sim: ModelSim, client: openai.AsyncOpenAI
 ) -> None:
-    """Its own parser gives the text, the finish reason and the usage."""
+    """The client's parser returns the text, the finish reason and the usage."""
     await sim.say("The answer, with spaces\nand lines.", match="hello")
     stream = await client.chat.completions.create(
         model="sim", messages=HELLO, stream=True, stream_options={"include_usage": True}
@@ -430,7 +430,7 @@ async def test_tokens_are_written_on_schedule(sim: ModelSim, http: aiohttp.Clien
     """A late token does not delay the following ones, so there is no drift."""
     await sim.say(["x"] * 40, rate=100, first_delay=0.1)
     await stream(http, sim)
-    record = await sim.ended()
+    record = await sim.wait_ended()
     assert record.began is not None and len(record.times) == 40
     late = [at - record.began - (0.1 + k / 100) for k, at in enumerate(record.times)]
     assert min(late) > -0.01
@@ -573,7 +573,7 @@ async def test_a_cut_connection_fails_in_the_middle(
         async with http.post(f"{sim.base_url}/chat/completions", json=body) as response:
             async for data in response.content.iter_any():
                 got += data
-    record = await sim.ended()
+    record = await sim.wait_ended()
     assert (record.outcome, record.texts) == ("broken", ["a", "b"])
     if how == "fin":  # a reset may overtake data in transit
         assert got.count(b'"content":"') == 3
@@ -584,7 +584,7 @@ async def test_a_clean_end_looks_complete(sim: ModelSim, http: aiohttp.ClientSes
     await sim.say(["a", "b"], breaks="end", at=1)
     data = await stream(http, sim)
     assert b"[DONE]" not in data and b'"finish_reason":"' not in data and b'"a"' in data
-    assert (await sim.ended()).outcome == "broken"
+    assert (await sim.wait_ended()).outcome == "broken"
 
 
 @pytest.mark.parametrize(
@@ -640,13 +640,13 @@ async def test_a_disconnected_client_is_noticed(
     await sim.script(answer)
     task = asyncio.create_task(stream(http, sim))
 
-    async def arrived() -> bool:
+    async def has_arrived() -> bool:
         return len(await sim.streams(before)) == 1
 
-    await sim.until(arrived)
+    await sim.until(has_arrived)
     await asyncio.sleep(0.05)
     task.cancel()
-    assert (await sim.ended(seconds=10)).outcome == "disconnected"
+    assert (await sim.wait_ended(seconds=10)).outcome == "disconnected"
 
 
 async def test_a_dropped_connection_gives_no_answer(

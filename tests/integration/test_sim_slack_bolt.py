@@ -44,7 +44,7 @@ async def connect(request: pytest.FixtureRequest, sim: LocalSlack) -> AsyncItera
 
 # ── both modes ────────────────────────────────────────────────────────────────────────────────
 async def test_a_mention_is_answered_in_its_thread(sim: LocalSlack, connect: Connect) -> None:
-    """With an event, an acknowledgement, a post and an update."""
+    """Covers an event, an acknowledgement, a post and an update."""
     app = create_app(sim)
 
     @app.event("app_mention")
@@ -153,7 +153,7 @@ async def test_the_self_filter_hides_a_persons_deletion(sim: LocalSlack, filtere
 
 
 async def test_a_listener_can_stream_natively(sim: LocalSlack, connect: Connect) -> None:
-    """With the client that Bolt passes to it."""
+    """The listener uses the client that Bolt passes to it."""
     app = create_app(sim)
 
     @app.event("app_mention")
@@ -189,18 +189,18 @@ async def test_a_refresh_reconnects_the_real_client(sim: LocalSlack) -> None:
     async with connect_socket(sim, app):
         await sim.disconnect("refresh_requested")
 
-        async def moved() -> bool:
+        async def has_moved() -> bool:
             links = (await sim.state())["connections"]
             return [link["number"] for link in links] == [2]
 
-        await sim.until(moved)
+        await sim.until(has_moved)
         await sim.say(ALICE, GENERAL, "still there?", mention=True)
         await wait_until_delivered(sim)
     assert len(seen) == 1
 
 
 async def test_the_real_client_reconnects_after_an_abort(sim: LocalSlack) -> None:
-    """Its own pings detect the lost connection."""
+    """Bolt's pings detect the lost connection."""
     async with connect_socket(sim, create_app(sim)):
         await sim.offline()
         await sim.online()

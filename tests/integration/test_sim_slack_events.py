@@ -141,7 +141,7 @@ async def test_the_bots_own_messages_cause_events(sim: LocalSlack, socket: RawSo
 
 
 async def test_another_bot_has_a_bot_id_and_no_subtype(sim: LocalSlack, socket: RawSocket) -> None:
-    """Even if it mentions our bot."""
+    """This also holds if the message mentions our bot."""
     await sim.say(OTHER_BOT_USER, GENERAL, "ping", mention=True)
     events = await receive_all(sim, socket)
     assert kinds(events) == ["app_mention", "message"]
@@ -183,7 +183,6 @@ async def test_a_direct_message_causes_no_app_mention(sim: LocalSlack, socket: R
 async def test_only_subscribed_events_with_their_scope_are_sent(
     sim: LocalSlack, socket: RawSocket
 ) -> None:
-    """Neither events without a subscription nor events without their scope."""
     await sim.subscribe(["app_mention", "message.groups"])
     await sim.scopes([scope for scope in SCOPES if scope != "groups:history"])
     await sim.say(ALICE, GENERAL, "one", mention=True)
@@ -212,7 +211,7 @@ async def test_a_new_channel_includes_the_bot(sim: LocalSlack, socket: RawSocket
 
 
 async def test_events_can_be_redelivered(sim: LocalSlack, socket: RawSocket) -> None:
-    """With the same event ids or with new ones."""
+    """Redelivered events have the same event ids or new ones."""
     ts = await sim.say(ALICE, GENERAL, "hello", mention=True)
     await receive_all(sim, socket)
     assert await sim.deliver_again(ts) == 2
@@ -280,11 +279,11 @@ async def test_a_round_trip_delays_events_too(sim: LocalSlack, socket: RawSocket
     await sim.say(ALICE, DM_ALICE, "x")
     await socket.ack(await socket.next())
 
-    async def acked() -> float:
+    async def ack_delay() -> float:
         attempt = (await sim.deliveries())[-1]
         return float(attempt["acked"] - attempt["sent"]) if attempt["acked"] else 0.0
 
-    assert await sim.until(acked) >= 0.06
+    assert await sim.until(ack_delay) >= 0.06
 
 
 async def test_a_manifest_configures_the_app(sim: LocalSlack) -> None:

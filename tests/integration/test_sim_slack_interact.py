@@ -70,7 +70,7 @@ async def test_a_shortcut_opens_a_modal(sim: LocalSlack, connect: Connect) -> No
         await client.views_open(trigger_id=shortcut["trigger_id"], view=view)
 
     @app.view("sure")
-    async def submitted(ack: Any, view: dict[str, Any]) -> None:
+    async def handle_submission(ack: Any, view: dict[str, Any]) -> None:
         if view["state"]["values"]:
             await ack()
         else:

@@ -102,7 +102,7 @@ async def test_reading_needs_the_scope_of_that_kind_of_channel(sim: LocalSlack) 
 
 
 async def test_the_bots_conversations_are_listed(sim: LocalSlack) -> None:
-    """By kind and in pages; by default only public ones."""
+    """The list is filtered by kind and paged; by default it has only public channels."""
     every = "public_channel,private_channel,im"
     read = (await sim.api("users.conversations", types=every)).body["channels"]
     assert {channel["id"] for channel in read} == {GENERAL, PRIVATE, DM_ALICE}
@@ -185,7 +185,7 @@ async def test_a_call_succeeds_after_retry_after(sim: LocalSlack) -> None:
 
 
 async def test_limits_can_be_disabled(sim: LocalSlack) -> None:
-    """For tests of other behavior."""
+    """Tests of other behavior disable them."""
     await sim.limits(enabled=False)
     posts = [sim.api("chat.postMessage", channel=GENERAL, text="x") for _ in range(30)]
     assert {answer.status for answer in await asyncio.gather(*posts)} == {200}

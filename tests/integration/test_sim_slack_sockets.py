@@ -37,14 +37,14 @@ async def test_an_unacknowledged_event_is_redelivered(sim: LocalSlack, socket: R
     assert len({frame["payload"]["event_id"] for frame in frames}) == 1
     assert len({frame["envelope_id"] for frame in frames}) == 4
 
-    async def lost() -> list[dict[str, Any]]:
+    async def find_lost() -> list[dict[str, Any]]:
         return list((await sim.state())["lost"])
 
-    assert [payload["event"]["ts"] for payload in await sim.until(lost)] == [ts]
+    assert [payload["event"]["ts"] for payload in await sim.until(find_lost)] == [ts]
 
 
 async def test_an_acknowledged_event_is_not_redelivered(sim: LocalSlack, socket: RawSocket) -> None:
-    """Even if only a retry is acknowledged."""
+    """Acknowledging a retry is enough."""
     await sim.delivery(ack_seconds=0.1)
     await sim.say(ALICE, DM_ALICE, "hello")
     await socket.next()
@@ -58,7 +58,7 @@ async def test_an_acknowledged_event_is_not_redelivered(sim: LocalSlack, socket:
 async def test_a_late_or_unknown_acknowledgement_has_no_effect(
     sim: LocalSlack, socket: RawSocket
 ) -> None:
-    """It is recorded, and the event is redelivered."""
+    """The simulator records the acknowledgement and redelivers the event."""
     await sim.delivery(ack_seconds=0.1)
     await sim.say(ALICE, DM_ALICE, "hello")
     first = await socket.next()
@@ -120,10 +120,10 @@ async def test_events_during_an_outage_arrive_through_retries(sim: LocalSlack) -
     await sim.offline()
     await sim.say(ALICE, DM_ALICE, "lost")
 
-    async def lost() -> bool:
+    async def find_lost() -> bool:
         return len((await sim.state())["lost"]) == 1
 
-    await sim.until(lost)
+    await sim.until(find_lost)
     await sim.delivery(retry_scale=0.01)  # the second retry after 0.6 s
     await sim.say(ALICE, DM_ALICE, "kept")
     await sim.online()

@@ -123,7 +123,7 @@ async def test_the_thread_shows_the_streaming_state(sim: LocalSlack, stream: Str
 
 
 async def test_an_old_stream_ends(sim: LocalSlack, stream: Stream) -> None:
-    """Even while text is appended; its text stays and can be updated."""
+    """The stream ends even while text is appended; its text stays and can be updated."""
     assert (await sim.api("chat.stopStream", channel=GENERAL, ts=stream.ts)).error == ""
     await sim.streams(seconds=0.05)
     args = {"thread_ts": stream.question, "recipient_user_id": ALICE, "recipient_team_id": TEAM}
@@ -192,7 +192,7 @@ async def set_status(sim: LocalSlack, thread: str, status: str) -> dict[str, Any
 
 
 async def test_a_session_keeps_its_status(sim: LocalSlack, stream: Stream) -> None:
-    """Until it is set again, possibly when a stream stops; unknown values are refused."""
+    """Only another call or the end of a stream changes the status; unknown values are refused."""
     assert (await set_status(sim, stream.question, "thinking"))["error"] == "invalid_arguments"
     done = await set_status(sim, stream.question, "processing")
     assert (done["agent_status"], "warning" in done) == ("processing", False)
@@ -239,7 +239,7 @@ async def test_the_stop_button_ends_streams_but_not_the_status(
 
 
 async def test_a_reply_clears_the_assistant_status(sim: LocalSlack) -> None:
-    """So does an empty status."""
+    """An empty status clears it as well."""
     question = await sim.say(ALICE, GENERAL, "question")
     about = {"channel_id": GENERAL, "thread_ts": question}
     assert (await sim.api("assistant.threads.setStatus", status="thinks", **about)).error == ""

@@ -47,14 +47,14 @@ async def post(sim: LocalSlack, **args: Any) -> str:
 async def test_a_call_needs_the_right_token(sim: LocalSlack) -> None:
     """A missing token, an unknown one and the other kind of token have different errors."""
     assert (await sim.api("auth.test", token="")).error == "not_authed"
-    assert (await sim.api("auth.test", token="xoxb-nobody")).error == "invalid_auth"
+    assert (await sim.api("auth.test", token="xoxb-unknown")).error == "invalid_auth"
     assert (await sim.api("auth.test", token=APP_TOKEN)).error == "not_allowed_token_type"
     opening = await sim.api("apps.connections.open", token=BOT_TOKEN)
     assert opening.error == "not_allowed_token_type"
 
 
 async def test_the_token_may_be_a_header_or_a_field(sim: LocalSlack) -> None:
-    """In forms and in JSON."""
+    """Both work with forms and with JSON."""
     header, field = await sim.api("auth.test"), await sim.form("auth.test")
     assert header.body == field.body
     assert header.body["user_id"] == BOT_USER
@@ -74,7 +74,7 @@ async def test_a_missing_scope_is_named(sim: LocalSlack) -> None:
 
 
 async def test_a_revoked_token_is_refused(sim: LocalSlack) -> None:
-    """With `token_revoked`, or `account_inactive` after the app was uninstalled."""
+    """The error is `token_revoked`, or `account_inactive` after the app was uninstalled."""
     await sim.revoke()
     assert (await sim.api("auth.test")).error == "token_revoked"
     await sim.revoke(uninstall=True)
@@ -82,7 +82,7 @@ async def test_a_revoked_token_is_refused(sim: LocalSlack) -> None:
 
 
 async def test_an_unknown_method_or_argument_is_refused(sim: LocalSlack) -> None:
-    """So typos are noticed; Bolt's `team_id` is allowed."""
+    """Typos are therefore noticed; Bolt's `team_id` is allowed."""
     assert (await sim.api("chat.postMesage", text="x")).error == "unknown_method"
     unknown = await sim.api("chat.postMessage", channel=GENERAL, text="x", tread_ts="1")
     assert unknown.error == "invalid_arguments"
@@ -242,7 +242,7 @@ async def test_an_update_keeps_fields_that_are_not_given(sim: LocalSlack) -> Non
 
 
 async def test_every_version_is_recorded(sim: LocalSlack) -> None:
-    """With its time, its text and whom it notifies."""
+    """Each version has its time, its text and whom it notifies."""
     ts = await post(sim, text="one")
     await sim.api("chat.update", channel=GENERAL, ts=ts, text="two <!here>")
     await sim.api("chat.delete", channel=GENERAL, ts=ts)
@@ -279,7 +279,7 @@ async def test_every_version_is_recorded(sim: LocalSlack) -> None:
     ],
 )
 async def test_pings_are_detected(sim: LocalSlack, args: dict[str, Any], pings: list[str]) -> None:
-    """In text, blocks and attachments, but in plain text only with link_names."""
+    """Text, blocks and attachments can ping; plain text only with link_names."""
     await post(sim, **args)
     found = (await sim.channel(GENERAL))[0]["pings"]
     assert [ping for ping in found if not ping.startswith("subteam")] == pings
@@ -328,7 +328,7 @@ async def test_a_user_id_stands_for_the_direct_message(sim: LocalSlack) -> None:
 
 
 async def test_repeated_reactions_are_refused(sim: LocalSlack) -> None:
-    """With already_reacted, and no_reaction when removing."""
+    """The errors are already_reacted and, when removing, no_reaction."""
     args = {"channel": GENERAL, "timestamp": await post(sim), "name": "eyes"}
     assert (await sim.api("reactions.add", **args)).error == ""
     assert (await sim.api("reactions.add", **args)).error == "already_reacted"
@@ -337,7 +337,7 @@ async def test_repeated_reactions_are_refused(sim: LocalSlack) -> None:
 
 
 async def test_files_are_uploaded_in_three_steps(sim: LocalSlack) -> None:
-    """By the real client; only the bot's token can download them."""
+    """The real client uploads; only the bot's token can download."""
     client = AsyncWebClient(BOT_TOKEN, base_url=sim.api_url)
     await client.files_upload_v2(
         channel=GENERAL, filename="a.txt", content="some text", initial_comment="here"
@@ -384,7 +384,7 @@ async def test_a_file_is_completed_once_and_appears_later(sim: LocalSlack) -> No
 
 
 async def test_uploads_can_be_forbidden(sim: LocalSlack) -> None:
-    """By an administrator, or for lack of the scope."""
+    """An administrator forbids them, or the scope is missing."""
     asked = {"filename": "a.py", "length": 3}
     sim.server.slack.uploads.allowed = False
     forbidden = await sim.api("files.getUploadURLExternal", **asked)

@@ -41,10 +41,10 @@ async def inbox(sim: SlackSim) -> FakeInbox:
 async def come_back(sim: SlackSim) -> None:
     """Go online after Slack has given up all deliveries."""
 
-    async def given_up() -> bool:
+    async def has_given_up() -> bool:
         return not (await sim.state())["pending"]
 
-    await sim.until(given_up)
+    await sim.until(has_given_up)
     await sim.online()
 
 
@@ -81,7 +81,7 @@ async def test_missed_messages_take_one_read_per_channel_and_thread(
     inbox.active_conversations = [conversation_at(ids.GENERAL, root)]
     mention = await sim.say(ids.ALICE, ids.GENERAL, "a new question", mention=True)
     await sim.say(ids.BOB, ids.GENERAL, "its thread", thread_ts=mention)
-    await sim.say(ids.ALICE, ids.GENERAL, "goes on", thread_ts=root)
+    await sim.say(ids.ALICE, ids.GENERAL, "continues", thread_ts=root)
     await sim.say(ids.BOB, ids.GENERAL, "people among themselves")
     direct = await sim.open_direct(ids.ALICE)
     await sim.say(ids.ALICE, direct, "in private")
@@ -91,7 +91,7 @@ async def test_missed_messages_take_one_read_per_channel_and_thread(
         await until(lambda: len(inbox.received) >= 4)
         await until(lambda: inbox.marks[ids.TEAM, ids.GENERAL].position > 0)
         found = await reads(sim, before)
-    assert sorted(said(inbox)) == ["a new question", "goes on", "in private", "its thread"]
+    assert sorted(said(inbox)) == ["a new question", "continues", "in private", "its thread"]
     history, replies = "conversations.history", "conversations.replies"
     # Three channels (one is a direct message), two threads of one channel.
     assert sorted(found) == [*[history] * 3, *[replies] * 2, "users.conversations"]
@@ -182,14 +182,14 @@ async def test_a_read_that_ends_after_a_short_outage_does_not_move_watermarks_pa
         async def reading() -> bool:
             return bool(await sim.requests("conversations.history", since))
 
-        async def finished() -> bool:
+        async def is_finished() -> bool:
             found = await sim.requests("conversations.history", since)
             return len(found) >= 3 and all(entry["answered"] is not None for entry in found)
 
         await sim.until(reading)
         await sim.drop()
         await sim.connected()
-        await sim.until(finished)
+        await sim.until(is_finished)
         mark = inbox.marks[ids.TEAM, ids.GENERAL]
         await sim.say(ids.ALICE, ids.GENERAL, "later", mention=True)
         await until(lambda: "later" in said(inbox))
@@ -281,7 +281,7 @@ async def test_the_watermark_stays_before_messages_that_could_not_be_stored(
 async def test_a_start_that_dies_during_the_reads_leaves_the_rest_to_the_next(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """However often it dies, no thread is read twice."""
+    """No thread is read twice, however often the process dies."""
     await sim.online()
     async with running(sim, inbox):
         roots = [await sim.say(ids.ALICE, ids.GENERAL, "root", mention=True) for _ in range(4)]

@@ -226,7 +226,7 @@ async def test_a_workspace_that_removes_the_app_is_gone(
 async def test_a_button_names_its_turn_and_an_empty_reply_shows_nothing(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """Also after a restart: a button has no state in memory."""
+    """A button has no state in memory, so it works after a restart."""
     both = (Control.RETRY, Control.CONTINUE)
     async with running(sim, inbox) as slack:
         ts = await ask(sim, inbox)

@@ -115,7 +115,7 @@ async def test_a_file_in_a_direct_message(sim: SlackSim, slack: SlackAdapter) ->
 async def test_a_file_with_the_right_content_is_kept(
     sim: SlackSim, slack: SlackAdapter, lost: tuple[int, ...]
 ) -> None:
-    """Even if the ledger does not know its message: its name identifies page and content."""
+    """The file's name identifies page and content, even if the ledger does not know its message."""
     root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     shown = await show(surface, Shown(), frame(surface))

@@ -56,11 +56,11 @@ async def test_a_malformed_envelope_is_acknowledged(sim: SlackSim) -> None:
     async with running(sim, inbox):
         await sim.frame(json.dumps({"type": "events_api", "envelope_id": "odd", "payload": []}))
 
-        async def acknowledged() -> bool:
+        async def is_acknowledged() -> bool:
             answers = (await sim.state())["unknown_acks"]
             return any(json.loads(one).get("envelope_id") == "odd" for one in answers)
 
-        await sim.until(acknowledged)
+        await sim.until(is_acknowledged)
 
 
 @pytest.mark.parametrize("reason", ["brand_new_reason", "link_disabled", None, 7])

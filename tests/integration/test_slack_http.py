@@ -107,10 +107,10 @@ async def test_an_event_that_could_not_be_stored_is_redelivered(
         await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
         await until(lambda: inbox.received)
 
-        async def delivered() -> bool:
+        async def all_delivered() -> bool:
             return (await sim.state())["pending"] == 0
 
-        await sim.until(delivered)
+        await sim.until(all_delivered)
     events = [one for one in await sim.deliveries() if one["event"] == "message"]
     assert [(one["attempt"], bool(one["acked"])) for one in events] == [(0, False), (1, True)]
 

@@ -297,7 +297,7 @@ def rows() -> dict[str, list[str]]:
 
 
 async def test_every_fault_of_every_method_is_a_platform_error(rig: IsolationRig) -> None:
-    """Even of methods that the adapter does not use."""
+    """This includes methods that the adapter does not use."""
     for fault in FAULTS:
         await call_every_method(rig, fault)
         await rig.sim.call("clear")

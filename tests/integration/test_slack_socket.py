@@ -23,14 +23,14 @@ async def sim() -> AsyncIterator[SlackSim]:
         yield sim
 
 
-async def acknowledged_deliveries(sim: SlackSim, ts: str) -> list[dict[str, Any]]:
+async def wait_deliveries(sim: SlackSim, ts: str) -> list[dict[str, Any]]:
     """All deliveries of a message, once each was acknowledged or has failed."""
 
-    async def delivered() -> Any:
+    async def find_deliveries() -> Any:
         mine = [one for one in await sim.deliveries() if one["ts"] == ts]
         return mine if mine and all(one["acked"] or one["reason"] for one in mine) else None
 
-    return await sim.until(delivered)
+    return await sim.until(find_deliveries)
 
 
 async def test_a_mention_is_one_question_despite_two_events(sim: SlackSim) -> None:
@@ -46,14 +46,14 @@ async def test_a_mention_is_one_question_despite_two_events(sim: SlackSim) -> No
         assert incoming.text == "what is 2 & 2?"
         assert incoming.author.name == "alice"
         assert incoming.visibility is Visibility.PUBLIC
-        assert {one["event"] for one in await acknowledged_deliveries(sim, ts)} == {
+        assert {one["event"] for one in await wait_deliveries(sim, ts)} == {
             "app_mention",
             "message",
         }
 
 
 async def test_app_mention_alone_looks_up_whether_its_channel_is_public(sim: SlackSim) -> None:
-    """It lacks the channel's kind, which decides who may read the conversation."""
+    """An app_mention lacks the channel's kind, which decides who may read the conversation."""
     await sim.subscribe(["app_mention"])
     inbox = FakeInbox()
     async with running(sim, inbox):
@@ -75,7 +75,7 @@ async def test_thread_replies_are_follow_ups_and_other_channel_messages_are_igno
         reply = await sim.say(ids.BOB, ids.GENERAL, "and why?", thread_ts=root)
         aside = await sim.say(ids.BOB, ids.GENERAL, "@alice look", thread_ts=root)
         await until(lambda: len(inbox.received) == 3)
-        assert (await acknowledged_deliveries(sim, talk))[0]["acked"]
+        assert (await wait_deliveries(sim, talk))[0]["acked"]
     found = {one.message_id: one for one in inbox.received}
     assert set(found) == {root, reply, aside}
     assert found[reply].address is Address.FOLLOW_UP
@@ -98,7 +98,7 @@ async def test_messages_of_bots_are_no_questions(sim: SlackSim) -> None:
     inbox = FakeInbox()
     async with running(sim, inbox):
         theirs = await sim.say(ids.OTHER_BOT_USER, ids.GENERAL, "hello", mention=True)
-        assert all(one["acked"] for one in await acknowledged_deliveries(sim, theirs))
+        assert all(one["acked"] for one in await wait_deliveries(sim, theirs))
     assert inbox.received == []
 
 
@@ -117,7 +117,7 @@ async def test_unreadable_attachments_are_named(sim: SlackSim) -> None:
 
 
 async def test_an_event_that_could_not_be_stored_is_redelivered(sim: SlackSim) -> None:
-    """It is acknowledged only once it is stored."""
+    """The adapter acknowledges an event only once it is stored."""
     await sim.delivery(ack_seconds=0.3, retry_scale=0.001)
     inbox = FakeInbox(failures=1)
     async with running(sim, inbox):
@@ -137,7 +137,7 @@ async def test_an_event_that_could_not_be_stored_is_redelivered(sim: SlackSim) -
 async def test_the_author_of_a_message_that_could_not_be_stored_gets_one_notice(
     sim: SlackSim, where: str
 ) -> None:
-    """Nobody else sees the notice, and redeliveries do not repeat it."""
+    """No one else sees the notice, and redeliveries do not repeat it."""
     await sim.delivery(ack_seconds=0.3, retry_scale=0.001)
     inbox = FakeInbox(failures=3)
     async with running(sim, inbox):
@@ -158,7 +158,7 @@ async def test_the_acknowledgement_waits_for_the_inbox(sim: SlackSim) -> None:
         await asyncio.sleep(0.2)
         assert not any(one["acked"] for one in await sim.deliveries() if one["ts"] == ts)
         stored.set()
-        assert all(one["acked"] for one in await acknowledged_deliveries(sim, ts))
+        assert all(one["acked"] for one in await wait_deliveries(sim, ts))
 
 
 async def test_a_redelivered_event_is_known(sim: SlackSim) -> None:
@@ -256,10 +256,10 @@ async def test_an_outage_of_socket_mode_ends(sim: SlackSim) -> None:
     async with running(sim, inbox) as adapter:
         await sim.offline()
 
-        async def refused() -> bool:
+        async def is_refused() -> bool:
             return any(one["status"] == 503 for one in await sim.requests("/link/"))
 
-        await sim.until(refused)
+        await sim.until(is_refused)
         assert not adapter.health().ok
         await sim.online()
         await until(lambda: len(inbox.connections) == 2, seconds=20)
@@ -339,6 +339,6 @@ async def test_slow_name_lookups_do_not_delay_an_event(sim: SlackSim) -> None:
     async with running(sim, inbox):
         ts = await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
         await until(lambda: inbox.received)
-        (delivery,) = await acknowledged_deliveries(sim, ts)
+        (delivery,) = await wait_deliveries(sim, ts)
     assert delivery["acked"] - delivery["sent"] < 1.5
     assert inbox.received[0].author.name == ids.ALICE

@@ -137,11 +137,11 @@ async def test_a_start_sweeps_all_threads_of_the_last_day(sim: SlackSim, clock: 
     inbox.active_conversations = [*later, conversation_at(left, now - 6 * 3_600)]
     async with running(sim, inbox, clock=clock):
 
-        async def cleared() -> bool:
+        async def is_cleared() -> bool:
             clock.jump(1.0)
             return not await processing(sim)
 
-        await sim.until(cleared, 60.0)
+        await sim.until(is_cleared, 60.0)
 
 
 async def test_the_sweep_ends_if_the_app_is_no_agent(sim: SlackSim, clock: JumpClock) -> None:

@@ -121,7 +121,7 @@ async def test_unbalanced_delimiters_are_not_appended(sim: SlackSim, slack: Slac
 
 
 async def test_no_appended_piece_notifies_anyone(sim: SlackSim, slack: SlackAdapter) -> None:
-    """Even if a mention arrives one character at a time."""
+    """A mention may arrive one character at a time."""
     text = f"<!channel> <@{ids.BOB}> @here `<!here>` and @everyone <!subteam^S1|x> done"
     text += " <!ch&#97;nnel> &lt;!h&#x65;re&gt; <&#64;U0ALICE001> @h&#101;re done"
     reply = await start_reply(sim, slack)
@@ -172,7 +172,7 @@ async def test_a_stopped_stream_does_not_grow_until_the_turn_ends(
     reply = await start_reply(sim, slack)
     await reply.write("Some words. ")
     await sim.stop_agent(ids.ALICE, ids.GENERAL, reply.ts)
-    await reply.write("Words that nobody wants", " any more")
+    await reply.write("Words that no one wants", " any more")
     (message,) = await reply.messages()
     assert message["shown"].strip() == "Some words."
     await reply.finish("Some words.\n\n_Stopped._", Control.RETRY)
@@ -184,7 +184,7 @@ async def test_a_stopped_stream_does_not_grow_until_the_turn_ends(
 async def test_a_final_text_that_differs_from_the_stream_replaces_it(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """For instance a note above the reply: the stream is closed and the page edited."""
+    """A note above the reply is such a change: the stream is closed and the page edited."""
     reply = await start_reply(sim, slack)
     await reply.write("Some words that ", "came")
     await reply.finish("Something else.")
@@ -228,16 +228,17 @@ async def test_an_unneeded_open_stream_is_closed_and_removed(
 async def test_a_stream_that_ended_after_a_crash_is_found_again(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """It has no identity, because it was never closed, but it can only be this turn's."""
+    """The message has no identity, because its stream was never closed, but it can only be this
+    turn's."""
     reply = await start_reply(sim, slack)
     await sim.streams(seconds=0.2)
     await reply.write("Half an answer ")
     again = Reply(sim, slack.surface(claim(ids.GENERAL, reply.ts)), ids.GENERAL, reply.ts)
 
-    async def ended() -> bool:
+    async def is_ended() -> bool:
         return not (await sim.state())["streaming"]
 
-    await sim.until(ended)
+    await sim.until(is_ended)
     again.shown = await again.surface.recover([PageRecord(0, None)])
     await again.write("A whole answer")
     await again.finish()
@@ -273,10 +274,10 @@ async def test_without_slacks_stop_button_a_reply_is_edited_and_has_ours(
     surface = slack.surface(claim(ids.GENERAL, ts))
     await surface.open()
 
-    async def tried() -> Any:
+    async def find_statuses() -> Any:
         return (await sim.state())["statuses"]
 
-    await sim.until(tried)
+    await sim.until(find_statuses)
     page = Page("Some words", "Some", 0, 10, sealed=False)
     request = surface.plan(Shown(), Frame((page,), final=False, controls=(Control.STOP,)))
     assert request is not None

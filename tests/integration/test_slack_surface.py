@@ -72,7 +72,7 @@ async def test_a_reply_grows_in_one_message_of_the_thread(
 async def test_no_text_notifies_anyone_and_no_link_shows_a_preview(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Neither when posted nor when edited, even if a mention is split over several edits."""
+    """This holds for posts and edits, even if a mention is split over several edits."""
     ts = await ask(sim)
     surface = slack.surface(claim(ids.GENERAL, ts))
     text = f"<!channel> <@{ids.BOB}> @here `<!here>` [x](<!everyone>) https://example.com/page"
@@ -211,7 +211,7 @@ FAULTS: list[tuple[dict[str, Any], type[Exception]]] = [
 
 
 async def test_slacks_failures_are_translated(sim: SlackSim, slack: SlackAdapter) -> None:
-    """And no request is resent automatically, because the text could appear twice."""
+    """No request is resent automatically, because the text could appear twice."""
     for number, (fault, error) in enumerate(FAULTS, 1):
         surface = slack.surface(claim(ids.GENERAL, await ask(sim)))
         await sim.call("fault", match="chat.postMessage", **fault)
@@ -268,7 +268,7 @@ async def test_the_session_is_processing_while_the_turn_runs(
 
 
 async def test_a_dead_processs_status_is_cleared(sim: SlackSim, slack: SlackAdapter) -> None:
-    """Even if the turn already has its result and sets no status."""
+    """The status is cleared even if the turn already has its result."""
     ts = await ask(sim)
     dead = slack.surface(claim(ids.GENERAL, ts))
     await dead.open()
@@ -296,21 +296,21 @@ async def test_a_dead_processs_status_is_cleared_even_if_slack_throttles(
     busy = {"status": 429, "body": {"ok": False, "error": "ratelimited"}}
     await sim.call("fault", match="sessions", times=1, headers={"Retry-After": "1"}, **busy)
     await surface.open()
-    await sim.until(lambda: _asked(sim, "sessions.setStatus", 2))
+    await sim.until(lambda: _is_requested(sim, "sessions.setStatus", 2))
     await surface.close()
     (session,) = (await sim.state())["sessions"]
     assert session["status"] == "active"
     await dead.close()
 
 
-async def _asked(sim: SlackSim, method: str, times: int) -> bool:
+async def _is_requested(sim: SlackSim, method: str, times: int) -> bool:
     answered = [request["answered"] for request in await sim.requests(method)]
     return len(answered) == times and None not in answered
 
 
 @pytest.mark.parametrize("posts", [0, 1])
 async def test_no_status_stays(sim: SlackSim, slack: SlackAdapter, posts: int) -> None:
-    """Also if the app is no agent, and whether or not a post cleared the status."""
+    """The app may be an agent or not, and a post may have cleared the status or not."""
     await sim.agent(False)
     surface = slack.surface(claim(ids.GENERAL, await ask(sim)))
     await surface.open()

@@ -80,7 +80,7 @@ def test_a_backup_of_a_closed_database_leaves_no_other_files(path: Path, copy: P
 async def test_a_backup_while_the_bot_writes_is_complete_and_blocks_no_writer(
     path: Path, copy: Path
 ) -> None:
-    """It has everything that was acknowledged before the backup began."""
+    """The backup has everything that was acknowledged before it began."""
     async with opened(path) as store:
         stop = asyncio.Event()
         accepted: list[int] = []
@@ -181,20 +181,20 @@ def test_questions_after_the_backup_do_not_count_as_missed_after_a_restore(
     path: Path, copy: Path
 ) -> None:
     """They have been answered; without watermarks, a start does not look for missed messages."""
-    asyncio.run(_marked(path))
+    asyncio.run(_store_watermark(path))
     backup(path, copy)
     assert look(copy, "SELECT count(*) FROM watermarks") == [(1,)]
     restore(path, copy)
     assert look(path, "SELECT count(*) FROM watermarks") == [(0,)]
 
 
-async def _marked(path: Path) -> None:
+async def _store_watermark(path: Path) -> None:
     async with opened(path) as store:
         await store.move_watermarks([Watermark("sim", "w1", "", 7)])
 
 
 def test_a_restore_without_an_existing_database(path: Path, copy: Path, tmp_path: Path) -> None:
-    """As on a new machine."""
+    """This is the case on a new machine."""
     talk(path, 1)
     backup(path, copy)
     elsewhere = tmp_path / "new.db"
@@ -209,7 +209,7 @@ def test_a_restore_keeps_the_log_of_a_killed_bot_with_its_database(
     talk(path, 1)
     backup(path, copy)
     killed = tmp_path / "killed.db"
-    asyncio.run(_killed(path, killed))
+    asyncio.run(_copy_killed(path, killed))
     with closing(sqlite3.connect(killed)) as shell:  # it blocks the checkpoint of the log
         shell.execute("BEGIN")
         shell.execute("SELECT count(*) FROM messages").fetchone()
@@ -269,14 +269,14 @@ def test_a_newer_versions_backup_is_refused_and_an_older_one_is_migrated_at_star
     backup(path, copy)
     with pytest.raises(MigrationError, match="was written by a newer Threadline"):
         restore(path, copy, migrations=older)
-    asyncio.run(_made(tmp_path / "old.db", older))
+    asyncio.run(_create(tmp_path / "old.db", older))
     backup(tmp_path / "old.db", copy, overwrite=True)
     restore(path, copy)
-    asyncio.run(_made(path, MIGRATIONS))
+    asyncio.run(_create(path, MIGRATIONS))
     assert questions(path) == []
 
 
-async def _made(path: Path, migrations: Path) -> None:
+async def _create(path: Path, migrations: Path) -> None:
     async with opened(path, migrations=migrations):
         pass
 
@@ -287,7 +287,7 @@ async def _go_on(path: Path) -> None:
         assert (await store.accept(said(3, address=Address.FOLLOW_UP))).receipt is Receipt.QUESTION
 
 
-async def _killed(path: Path, target: Path) -> None:
+async def _copy_killed(path: Path, target: Path) -> None:
     """Leave a copy at `target` of the database of a killed bot."""
     async with opened(path) as store:
         await store.accept(said(2, "question 2"))

@@ -61,7 +61,7 @@ async def history(store: SqliteStore, epoch: int = 1) -> list[str]:
     return [row.content for row in reversed(rows)]
 
 
-async def asked_and_answered(store: SqliteStore, *numbers: int) -> Claim:
+async def ask_and_answer(store: SqliteStore, *numbers: int) -> Claim:
     for number in numbers:
         await store.accept(said(number, f"q{number}"))
     return await answered(store, 1)
@@ -81,7 +81,7 @@ def states(path: Path) -> list[tuple[object, ...]]:
 async def test_a_reopened_turn_keeps_its_pages_and_its_index_but_not_its_reply(
     store: SqliteStore, path: Path
 ) -> None:
-    before = await asked_and_answered(store, 1)
+    before = await ask_and_answer(store, 1)
     assert await store.reopen(key(), None) == Change(Effect.REOPENED, 1, 1)
     assert await history(store) == ["q1"]
     assert await store.list_unfinished("sim") == [1]
@@ -96,7 +96,7 @@ async def test_a_reopened_turn_keeps_its_pages_and_its_index_but_not_its_reply(
 
 
 async def test_reopening_a_turn_makes_its_fence_stale(store: SqliteStore) -> None:
-    before = await asked_and_answered(store, 1)
+    before = await ask_and_answer(store, 1)
     await store.reopen(key(), before.fence.turn)
     await all_refused(store, before.fence)
     again = await claimed(store, 1)
@@ -104,7 +104,7 @@ async def test_reopening_a_turn_makes_its_fence_stale(store: SqliteStore) -> Non
 
 
 async def test_reopening_a_turn_restarts_the_count_of_attempts(store: SqliteStore) -> None:
-    await asked_and_answered(store, 1)
+    await ask_and_answer(store, 1)
     for _ in range(5):
         assert (await store.reopen(key(), None)).effect is Effect.REOPENED
         assert (await claimed(store, 1)).tries == 1
@@ -144,14 +144,14 @@ async def test_a_concluded_turn_is_reopened_and_the_old_attempt_cannot_finish_it
 
 async def test_a_turn_of_another_conversation_is_not_reopened(store: SqliteStore) -> None:
     """A button's turn number gives no access to another thread."""
-    await asked_and_answered(store, 1)
+    await ask_and_answer(store, 1)
     await store.accept(said(2, where=key("t2")))
     await answered(store, 2)
     assert (await store.reopen(key("t2"), 1)).effect is Effect.UNKNOWN
 
 
 async def test_a_turn_from_before_a_reset_is_not_reopened(store: SqliteStore) -> None:
-    await asked_and_answered(store, 1)
+    await ask_and_answer(store, 1)
     await store.reset(key())
     assert (await store.reopen(key(), None)).effect is Effect.SUPERSEDED
 
@@ -170,7 +170,7 @@ async def test_a_continuation_asks_below_the_last_page(store: SqliteStore) -> No
 
 
 async def test_continuing_twice_asks_once(store: SqliteStore, path: Path) -> None:
-    await asked_and_answered(store, 1)
+    await ask_and_answer(store, 1)
     assert (await store.continue_reply(key(), 1, ANN, "Go on.")).effect is Effect.REOPENED
     assert (await store.continue_reply(key(), 1, ANN, "Go on.")).effect is Effect.SUPERSEDED
     assert (await store.continue_reply(key(), None, ANN, "Go on.")).effect is Effect.BUSY
@@ -188,7 +188,7 @@ async def test_without_a_reply_there_is_nothing_to_continue(store: SqliteStore) 
 
 
 async def test_later_messages_come_after_the_continuation(store: SqliteStore) -> None:
-    await asked_and_answered(store, 1)
+    await ask_and_answer(store, 1)
     await store.continue_reply(key(), None, ANN, "Go on.")
     await store.accept(said(5, "q5"))
     assert [q.text for q in (await claimed(store, 1)).questions] == ["Go on.", "q5"]
@@ -200,7 +200,7 @@ async def test_edit_of_an_unknown_message_is_unknown(store: SqliteStore) -> None
 
 
 async def test_the_same_text_is_no_edit(store: SqliteStore) -> None:
-    await asked_and_answered(store, 1)
+    await ask_and_answer(store, 1)
     assert (await store.edit(source(1), "q1", 9.0)).effect is Effect.SAME
     assert await store.list_unfinished("sim") == []
 
@@ -231,21 +231,21 @@ async def test_edit_of_the_newest_turns_question_reopens_the_turn(
 
 
 async def test_edit_of_an_older_question_is_stored_for_later_turns(store: SqliteStore) -> None:
-    await asked_and_answered(store, 1)
-    await asked_and_answered(store, 2)
+    await ask_and_answer(store, 1)
+    await ask_and_answer(store, 2)
     assert (await store.edit(source(1), "better", 9.0)).effect is Effect.SUPERSEDED
     assert await store.list_unfinished("sim") == []
     assert await history(store) == ["better", "Forty-two.", "q2", "Forty-two."]
 
 
 async def test_edit_while_a_newer_question_waits_is_stored_for_its_turn(store: SqliteStore) -> None:
-    await asked_and_answered(store, 1)
+    await ask_and_answer(store, 1)
     await store.accept(said(2))
     assert (await store.edit(source(1), "better", 9.0)).effect is Effect.SUPERSEDED
 
 
 async def test_edit_of_history_starts_no_turn(store: SqliteStore) -> None:
-    await asked_and_answered(store, 1)
+    await ask_and_answer(store, 1)
     await store.accept(said(2, "aside", address=Address.ASIDE))
     assert (await store.edit(source(2), "an aside", 9.0)).effect is Effect.STORED
 
@@ -253,7 +253,7 @@ async def test_edit_of_history_starts_no_turn(store: SqliteStore) -> None:
 async def test_a_message_stored_with_its_edit_is_not_changed_by_that_edit_or_an_older_one(
     store: SqliteStore,
 ) -> None:
-    """Nor by the same edit with another display name in its text."""
+    """The same edit with another display name in its text changes nothing either."""
     await store.accept(replace(said(1, "third"), edited_at=9.0))
     for text, edited_at in (("third @Ann", 9.0), ("second", 8.0)):
         assert (await store.edit(source(1), text, edited_at)).effect is Effect.SAME
@@ -282,7 +282,7 @@ async def test_edit_of_a_question_that_was_reset_while_waiting_starts_no_turn(
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
 async def test_a_deleted_text_is_nowhere_in_the_file(path: Path) -> None:
-    """Not in the message, its route, the conversation's name, or free database pages."""
+    """Searches the message, its route, the conversation's name, and free database pages."""
     secret = "The password is hunter2."
     async with opened(path) as store:
         await store.accept(said(1, secret, route={"title": secret}))
@@ -297,7 +297,7 @@ async def test_a_deleted_text_is_nowhere_in_the_file(path: Path) -> None:
 async def test_a_deleted_question_is_in_no_later_request_and_is_not_stored_again(
     store: SqliteStore,
 ) -> None:
-    await asked_and_answered(store, 1)
+    await ask_and_answer(store, 1)
     assert (await store.erase(source(1), with_reply=False)).effect is Effect.STORED
     assert (await store.accept(said(1, "q1"))).receipt is Receipt.KNOWN
     assert (await store.edit(source(1), "q1 again", 9.0)).effect is Effect.SAME
@@ -325,8 +325,8 @@ async def test_tombstones_are_forgotten_after_a_while(path: Path) -> None:
 
 
 async def test_the_name_passes_to_the_next_question(store: SqliteStore) -> None:
-    await asked_and_answered(store, 1)
-    await asked_and_answered(store, 2)
+    await ask_and_answer(store, 1)
+    await ask_and_answer(store, 2)
     await store.erase(source(1), with_reply=False)
     conversation = await store.find(key())
     assert conversation is not None
@@ -334,7 +334,7 @@ async def test_the_name_passes_to_the_next_question(store: SqliteStore) -> None:
 
 
 async def test_a_name_that_people_chose_stays(store: SqliteStore, path: Path) -> None:
-    await asked_and_answered(store, 1)
+    await ask_and_answer(store, 1)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE conversations SET name = 'Plans'")
     await store.erase(source(1), with_reply=False)
@@ -366,7 +366,7 @@ async def test_a_running_turn_continues_without_one_of_its_questions(store: Sqli
 
 
 async def test_a_running_turn_without_questions_is_stopped(store: SqliteStore) -> None:
-    """Its holder may conclude it; after a crash the claim has no questions."""
+    """The turn's holder may conclude it; after a crash the claim has no questions."""
     await store.accept(said(1))
     claim = await claimed(store, 1)
     assert (await store.erase(source(1), with_reply=False)).effect is Effect.STOP
@@ -404,7 +404,7 @@ async def test_a_reply_is_removed_with_its_question_if_the_settings_say_so(
 async def test_a_reply_to_several_questions_is_removed_with_the_last_of_them(
     store: SqliteStore,
 ) -> None:
-    await asked_and_answered(store, 1, 2)
+    await ask_and_answer(store, 1, 2)
     assert (await store.erase(source(1), with_reply=True)).effect is Effect.STORED
     assert await history(store) == ["q2", "Forty-two."]
     assert (await store.erase(source(2), with_reply=True)).effect is Effect.REOPENED
@@ -415,7 +415,7 @@ async def test_a_reply_to_several_questions_is_removed_with_the_last_of_them(
 async def test_deleting_a_page_removes_the_reply_from_the_history(
     store: SqliteStore, path: Path
 ) -> None:
-    await asked_and_answered(store, 1)
+    await ask_and_answer(store, 1)
     assert (await store.erase("sim/w1/c1/r1", with_reply=False)).effect is Effect.STORED
     assert await history(store) == ["q1"]
     assert states(path) == [("done", "answered")]
@@ -448,7 +448,7 @@ async def test_deleting_a_page_during_the_reply_ends_the_turn(store: SqliteStore
 
 async def test_an_older_reply_is_taken_back_while_the_newest_turn_runs(store: SqliteStore) -> None:
     """The newest turn's fence stays valid; the older reply is claimed after it, or at a restart."""
-    await asked_and_answered(store, 1)
+    await ask_and_answer(store, 1)
     await store.accept(said(2))
     newest = await claimed(store, 1)
     assert await store.erase(source(1), with_reply=True) == Change(Effect.REOPENED, 1, 1)
@@ -462,9 +462,9 @@ async def test_an_older_reply_is_taken_back_while_the_newest_turn_runs(store: Sq
 async def test_undo_brings_back_the_earlier_messages_and_keeps_the_newer_ones(
     store: SqliteStore,
 ) -> None:
-    await asked_and_answered(store, 1)
+    await ask_and_answer(store, 1)
     await store.reset(key())
-    await asked_and_answered(store, 2)
+    await ask_and_answer(store, 2)
     assert await history(store, 2) == ["q2", "Forty-two."]
     after = await store.undo_reset(key(), None)
     assert after is not None
@@ -476,7 +476,7 @@ async def test_each_undo_reverts_one_reset_and_a_button_only_its_own(
     store: SqliteStore,
 ) -> None:
     for number in (1, 2, 3):
-        await asked_and_answered(store, number)
+        await ask_and_answer(store, number)
         await store.reset(key())
     assert await store.undo_reset(key(), 1) is None
     assert await store.undo_reset(key(), 3) is not None
@@ -490,7 +490,7 @@ async def test_each_undo_reverts_one_reset_and_a_button_only_its_own(
 
 async def test_without_a_reset_there_is_nothing_to_undo(store: SqliteStore) -> None:
     assert await store.undo_reset(key(), None) is None
-    await asked_and_answered(store, 1)
+    await ask_and_answer(store, 1)
     assert await store.undo_reset(key(), None) is None
 
 
@@ -507,7 +507,7 @@ async def test_a_running_turn_continues_through_a_reset_and_its_undo(
 
 
 async def test_deleted_messages_stay_deleted_after_an_undo(store: SqliteStore) -> None:
-    await asked_and_answered(store, 1, 2)
+    await ask_and_answer(store, 1, 2)
     await store.reset(key())
     await store.erase(source(1), with_reply=False)
     await store.undo_reset(key(), None)

@@ -88,7 +88,7 @@ async def test_a_read_only_database_is_reported(store: SqliteStore) -> None:
 
 async def test_a_damaged_page_is_reported_by_the_operations_that_need_it(path: Path) -> None:
     """The damage happens while the store is open; operations on other pages still work."""
-    await _talked(path)
+    await _fill(path)
     clock = ManualClock()
     async with SqliteStore.open(path, clock=clock) as store:
         _damage(path)
@@ -107,7 +107,7 @@ async def test_a_damaged_page_is_reported_by_the_operations_that_need_it(path: P
 
 async def test_a_damaged_database_is_not_opened(path: Path) -> None:
     """Writing would make it worse. The error says what to do, and releases the lock."""
-    await _talked(path)
+    await _fill(path)
     _damage(path)
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="is damaged: restore a backup with `python -m"):
@@ -134,7 +134,7 @@ async def test_the_check_for_damage_has_a_time_limit(path: Path) -> None:
     ]
 
 
-async def _talked(path: Path) -> None:
+async def _fill(path: Path) -> None:
     async with opened(path) as store:
         for number in range(30):
             await store.accept(said(number, "long " * 400))
@@ -177,7 +177,8 @@ async def test_health_names_the_failure_and_notices_its_end_without_traffic(path
 
 
 async def test_a_disk_that_accepts_only_some_writes_counts_as_failing(path: Path) -> None:
-    """Until no write has failed for a while, so that the log does not alternate."""
+    """The state recovers only after a while without failed writes, so that the log does not
+    alternate."""
     clock = ManualClock()
     async with SqliteStore.open(path, clock=clock, busy_timeout=0.001) as store:
         with capture_logs() as lines:
@@ -271,7 +272,8 @@ async def test_a_commit_that_fails_leaves_nothing_and_the_next_one_works(
 
 
 async def test_a_connection_that_fails_while_opening_is_closed(path: Path) -> None:
-    """Otherwise its thread would keep the process alive, and its descriptor the file open."""
+    """An open connection's thread would keep the process alive, and its descriptor the file
+    open."""
     await asyncio.to_thread(path.write_bytes, b"Dear diary, " * 100)
     threads = threading.active_count()
     with pytest.raises(StoreUnavailable, match="is not an SQLite database"):
@@ -287,7 +289,7 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 
 async def test_a_bug_does_not_count_as_a_database_failure(store: SqliteStore) -> None:
-    """It must not be retried like a disk failure."""
+    """A bug must not be retried like a disk failure."""
     with pytest.raises(sqlite3.IntegrityError):
         await store._write(lambda db: db.execute("INSERT INTO commands VALUES (NULL, 1)").rowcount)
     assert (await store.accept(said(1))).receipt is Receipt.QUESTION

@@ -230,7 +230,7 @@ async def test_an_added_message_is_history_at_the_end(world: World) -> None:
 
 
 async def test_changing_a_reply_changes_both_stored_copies(world: World) -> None:
-    """In the history for the model, and in the turn for the page."""
+    """One copy is in the history for the model, the other in the turn for the page."""
     accepted = await world.store.accept(said(1))
     number = accepted.conversation or 0
     claim = await answered(world.store, number)

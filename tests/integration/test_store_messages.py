@@ -65,7 +65,7 @@ async def test_a_message_in_an_unknown_thread_leaves_no_trace(
     assert (await store.accept(said(1))).receipt is Receipt.QUESTION
 
 
-async def test_the_same_message_again_changes_nothing(store: SqliteStore, path: Path) -> None:
+async def test_resending_a_message_changes_nothing(store: SqliteStore, path: Path) -> None:
     first = await store.accept(said(1))
     before = look(path, "SELECT * FROM conversations, messages, turns")
     again = said(1, "edited", address=Address.FOLLOW_UP, author=BEN)

@@ -129,7 +129,7 @@ async def test_a_recorded_command_is_not_executed_again(store: SqliteStore) -> N
 async def test_the_record_of_a_command_is_kept_as_long_as_a_redelivery_is_possible(
     tmp_path: Path,
 ) -> None:
-    """And no longer, so that the table does not grow forever."""
+    """Older records are deleted, so that the table does not grow forever."""
     clock = ManualClock()
     async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
         await store.record_command("old")

@@ -210,7 +210,7 @@ async def test_pages_are_recorded_after_the_turn_was_concluded_too(store: Sqlite
 async def test_a_page_that_is_posted_again_is_only_intended_until_it_is_shown(
     store: SqliteStore,
 ) -> None:
-    """Its old message is gone: after a crash, the new one must be searched for."""
+    """The old message no longer exists: after a crash, the new one must be searched for."""
     await store.accept(said(1))
     fence = (await claimed(store, 1)).fence
     await store.record_shown(fence, 0, channel="c1", message_id="r1")
@@ -289,11 +289,11 @@ async def test_after_a_reset_the_model_sees_no_earlier_messages(store: SqliteSto
     after = await store.reset(key())
     assert after is not None
     assert (after.id, after.epoch) == (1, 2)
-    await store.accept(said(2, "anew", address=Address.FOLLOW_UP))
+    await store.accept(said(2, "again", address=Address.FOLLOW_UP))
     claim = await claimed(store, 1)
     assert (claim.epoch, claim.has_history) == (2, False)
     rows = await store.history(1, epoch=2, before=claim.reply_index, limit=9)
-    assert [row.content for row in rows] == ["anew"]
+    assert [row.content for row in rows] == ["again"]
     assert len(await store.history(1, epoch=1, before=claim.reply_index, limit=9)) == 2
 
 
@@ -316,15 +316,15 @@ async def test_a_running_turn_ends_in_the_epoch_of_its_questions(store: SqliteSt
     running = await claimed(store, 1)
     await store.accept(said(2))
     await store.reset(key())
-    await store.accept(said(3, "anew"))
+    await store.accept(said(3, "again"))
     again = await claimed(store, 1)
     assert (again.fence.turn, again.epoch, again.conversation.epoch) == (running.fence.turn, 1, 2)
     await store.conclude(again.fence, replace(ANSWER, outcome=Outcome.RESET))
     await store.finish(again.fence)
     claim = await claimed(store, 1)
-    assert [question.text for question in claim.questions] == ["anew"]
+    assert [question.text for question in claim.questions] == ["again"]
     rows = await store.history(1, epoch=2, before=claim.reply_index, limit=9)
-    assert [row.content for row in rows] == ["anew"]
+    assert [row.content for row in rows] == ["again"]
 
 
 async def test_without_a_conversation_there_is_nothing_to_reset_or_set(

@@ -1,4 +1,4 @@
-"""Who gets in, from where, and how much of it: tokens, hosts, origins, limits, administrators."""
+"""Access control: tokens, hosts, origins, limits, administrators."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from yarl import URL
 from bot.domain.conversations import ConversationKey, Visibility
 from tests.sims.model.client import ModelSim
 from tests.support.store_kit import said
-from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, received, serving, until
+from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, next_event, serving, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -77,8 +77,10 @@ async def bob(site: Site) -> AsyncIterator[Person]:
         "Bearer \xff\xfe",
     ],
 )
-async def test_an_unknown_token_opens_nothing(site: Site, authorization: str | None) -> None:
-    """401 with the way to do it, on the API, the page's endpoints and its events alike."""
+async def test_an_unknown_token_is_refused_everywhere(
+    site: Site, authorization: str | None
+) -> None:
+    """401 with WWW-Authenticate on the API, the page's endpoints and its events."""
     headers = {} if authorization is None else {"Authorization": authorization}
     paths = (
         ("GET", "/conversation"),
@@ -88,7 +90,7 @@ async def test_an_unknown_token_opens_nothing(site: Site, authorization: str | N
         ("GET", "/admin/conversation?platform=slack"),
     )
     guessed = authorization is not None and authorization.startswith("Bearer ")
-    async with site.person() as stranger:  # guesses are answered slowly, so each on one path
+    async with site.person() as stranger:  # wrong tokens are answered slowly, so one path each
         for method, path in paths[:1] if guessed else paths:
             async with stranger.http.request(method, path, headers=headers) as response:
                 assert response.status == 401
@@ -96,17 +98,18 @@ async def test_an_unknown_token_opens_nothing(site: Site, authorization: str | N
                 assert set(await response.json()) == {"error"}
 
 
-async def test_what_has_no_secret_needs_no_token(site: Site) -> None:
+async def test_public_files_need_no_token(site: Site) -> None:
     async with site.person() as stranger:
         for path in OPEN:
             async with stranger.http.get(path) as response:
                 assert response.status == 200, path
 
 
-async def test_each_user_has_conversations_of_their_own(
+async def test_users_cannot_access_each_others_conversations(
     alice: Person, bob: Person, model: ModelSim
 ) -> None:
-    """Another's is 404 on every route, and in no list; neither do events cross over."""
+    """Another user's conversation is 404 on every route and in no list, and its events stay
+    private."""
     await model.say("For Alice.")
     mine = (await alice.post("/conversation"))["id"]
     record = await alice.post(
@@ -136,7 +139,7 @@ async def test_each_user_has_conversations_of_their_own(
     assert (await alice.get(f"/conversation/{mine}"))["messages"][0]["content"] == "secret"
 
 
-async def test_the_same_made_up_id_is_another_conversation_for_another_user(
+async def test_the_same_chosen_id_is_a_different_conversation_for_each_user(
     alice: Person, bob: Person, model: ModelSim
 ) -> None:
     await model.say("Hm.")
@@ -176,10 +179,10 @@ async def test_the_same_made_up_id_is_another_conversation_for_another_user(
         ("", 403),
     ],
 )
-async def test_a_name_that_is_not_ours_is_refused(
+async def test_an_unknown_host_is_refused(
     site: Site, alice: Person, host: str, status: int
 ) -> None:
-    """DNS rebinding: another site's name that leads to this machine is not answered."""
+    """DNS rebinding: a request under another site's name for this machine is refused."""
     for path in ("/app/session", "/", "/openapi.json"):
         async with alice.http.get(path, headers={"Host": host.format(port=site.port)}) as response:
             assert response.status == status
@@ -189,9 +192,9 @@ async def test_a_name_that_is_not_ours_is_refused(
     ("origin", "status"),
     [
         ("http://127.0.0.1:{port}", 200),
-        ("https://127.0.0.1:{port}", 200),  # behind a proxy that speaks TLS
+        ("https://127.0.0.1:{port}", 200),  # behind a proxy that terminates TLS
         ("http://127.0.0.1", 403),
-        ("http://localhost:{port}", 403),  # another origin, as browsers see it
+        ("http://localhost:{port}", 403),  # another origin, in the form browsers send
         ("http://evil.example", 403),
         ("null", 403),
         ("", 403),
@@ -232,7 +235,7 @@ async def test_pages_of_other_sites_are_refused(
         ("chat.example.org", "http://localhost:8443", 403),
         ("chat.example.org", "null", 403),
         ("evil.example", "https://chat.example.org:8443", 403),
-        ("evil.example:8443", "https://evil.example:8443", 403),  # a name that was rebound to us
+        ("evil.example:8443", "https://evil.example:8443", 403),  # a rebound name
     ],
 )
 async def test_behind_a_proxy_the_port_of_an_allowed_name_does_not_matter(
@@ -243,8 +246,8 @@ async def test_behind_a_proxy_the_port_of_an_allowed_name_does_not_matter(
         assert response.status == status
 
 
-async def test_another_port_of_an_allowed_name_is_no_page_of_ours(alice: Person) -> None:
-    """A browser tells its pages apart from ours by `Sec-Fetch-Site`."""
+async def test_another_port_of_an_allowed_name_is_another_origin(alice: Person) -> None:
+    """`Sec-Fetch-Site` distinguishes our pages from those of other sites."""
     headers = {"Host": "chat.example.org", "Origin": "https://chat.example.org:9999"}
     for relation, status in (("same-origin", 200), ("same-site", 403), ("cross-site", 403)):
         async with alice.http.post(
@@ -253,8 +256,8 @@ async def test_another_port_of_an_allowed_name_is_no_page_of_ours(alice: Person)
             assert response.status == status
 
 
-async def test_a_form_of_another_site_could_not_ask(alice: Person) -> None:
-    """Only JSON is read: what a form or a plain fetch can send across sites is none."""
+async def test_another_sites_form_cannot_ask(alice: Person) -> None:
+    """Only JSON is read: HTML forms and plain cross-site fetches cannot send it."""
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
         async with alice.http.post(
             "/api/chat", data=b'{"prompt": "x"}', headers={"Content-Type": kind}
@@ -262,7 +265,7 @@ async def test_a_form_of_another_site_could_not_ask(alice: Person) -> None:
             assert response.status == 422
 
 
-async def test_every_answer_carries_the_security_headers(alice: Person) -> None:
+async def test_every_response_has_the_security_headers(alice: Person) -> None:
     for path in (*OPEN[:-1], "/conversation", "/nowhere", "/static/nothing.js"):
         async with alice.http.get(path) as response:
             policy = response.headers["Content-Security-Policy"]
@@ -278,8 +281,8 @@ async def test_files_outside_the_pages_folder_are_not_served(alice: Person) -> N
             assert response.status == 404
 
 
-async def test_whatever_the_path_is_the_answer_is_the_sites(alice: Person) -> None:
-    """In JSON and with the security headers, also for a path that no route could have."""
+async def test_any_path_gets_a_response_of_the_site(alice: Person) -> None:
+    """As JSON with the security headers, even for a path that matches no route."""
     for path in ("/nowhere", "/conversation/%0A", "/admin/conversation/%C2%BF%0Aq", "/%0A/"):
         async with alice.http.get(URL(path, encoded=True)) as response:
             assert response.status in (404, 422)
@@ -288,10 +291,10 @@ async def test_whatever_the_path_is_the_answer_is_the_sites(alice: Person) -> No
 
 
 # ── limits ────────────────────────────────────────────────────────────────────────────────────
-async def test_too_many_streams_of_one_user_are_refused_and_no_others(
+async def test_only_the_user_with_too_many_streams_is_refused(
     alice: Person, bob: Person, model: ModelSim
 ) -> None:
-    """429 with the seconds to wait; a stream that ends, in whatever way, gives its place back."""
+    """429 with Retry-After; a stream frees its slot however it ends."""
     await model.say("Not yet whole.", wait_at=1, times=1)
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(2):
@@ -313,7 +316,7 @@ async def test_too_many_streams_of_one_user_are_refused_and_no_others(
             assert (await anext(others)).name == "ready"
         await alice.get("/conversation")
         await until(model.release)
-        await received(events, "done")
+        await next_event(events, "done")
 
     async def free() -> bool:
         return (await alice.ask("POST", "/api/chat", {"prompt": "now?"}))[0] == 200
@@ -324,10 +327,10 @@ async def test_too_many_streams_of_one_user_are_refused_and_no_others(
 
 
 # ── administrators ────────────────────────────────────────────────────────────────────────────
-async def test_administrators_read_public_channels_and_nothing_else(
+async def test_administrators_read_only_public_channels(
     site: Site, alice: Person, bob: Person, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of any platform; private places and direct messages stay closed; each reading is logged."""
+    """On any platform, but never private channels or direct messages; each access is logged."""
     uids = {}
     for channel, visibility in (("open", Visibility.PUBLIC), ("closed", Visibility.PRIVATE)):
         key = ConversationKey("slack", "T1", channel, "t1")
@@ -366,8 +369,8 @@ async def uid_of(site: Site, key: ConversationKey) -> str:
 
 
 # ── ending ────────────────────────────────────────────────────────────────────────────────────
-async def test_open_streams_end_at_once_when_the_server_stops(tmp_path: Path) -> None:
-    """A browser's tab must not hold up a restart; it connects to the next process."""
+async def test_open_streams_end_immediately_when_the_server_stops(tmp_path: Path) -> None:
+    """A browser's tab must not delay a restart; it reconnects to the next process."""
     async with contextlib.AsyncExitStack() as stack:
         site = await stack.enter_async_context(serving(tmp_path))
         person = await site.person().__aenter__()

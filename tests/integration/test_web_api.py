@@ -1,6 +1,6 @@
-"""The API as programs use it: conversations, streams, failures, over real sockets.
+"""The API from a program's view: conversations, streams, failures, over real sockets.
 
-The shapes are compared field by field with those that the clients of small chat backends expect.
+Responses are compared field by field with what clients of small chat backends expect.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest_asyncio
 from bot.turns.context import UNSAID
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.support.web_kit import Person, Site, received, serving, until
+from tests.support.web_kit import Person, Site, next_event, serving, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -54,13 +54,13 @@ async def api(site: Site) -> AsyncIterator[Person]:
         yield person
 
 
-async def begun(api: Person, body: Any = None) -> str:
+async def new_conversation(api: Person, body: Any = None) -> str:
     """The id of a new conversation."""
     identity: str = (await api.post("/conversation", body))["id"]
     return identity
 
 
-async def asked(api: Person, conversation: str, message: str) -> Any:
+async def ask(api: Person, conversation: str, message: str) -> Any:
     body = {"message": message, "stream": False}
     return await api.post(f"/conversation/completion/{conversation}", body)
 
@@ -70,7 +70,7 @@ def is_id(value: str) -> bool:
 
 
 def sent(record: Any) -> list[tuple[str, str]]:
-    """What the model got, without the day at the end of the system prompt."""
+    """The model's last request, without the date at the end of the system prompt."""
     messages = [(message["role"], message["content"]) for message in record.body["messages"]]
     return [(role, text.partition("\n\nToday is ")[0]) for role, text in messages]
 
@@ -85,12 +85,12 @@ async def test_a_new_conversation_has_id_no_messages_and_its_time(api: Person) -
 
 
 @pytest.mark.parametrize("stream", [False, "false", None])
-async def test_a_completion_is_one_message_of_the_assistant(
+async def test_a_completion_is_one_assistant_message(
     api: Person, model: ModelSim, stream: Any
 ) -> None:
-    """`stream` is a boolean, a word, or left out."""
+    """`stream` is a boolean, a string, or left out."""
     await model.say("It is Monday.")
-    conversation = await begun(api)
+    conversation = await new_conversation(api)
     body = {"message": "What is the current day?"} | ({} if stream is None else {"stream": stream})
     message = await api.post(f"/conversation/completion/{conversation}", body)
     assert set(message) == {"id", "author", "content", "created_at"}
@@ -103,8 +103,8 @@ async def test_the_list_has_conversations_with_messages_in_order(
     api: Person, model: ModelSim
 ) -> None:
     await model.say("It is Monday.")
-    conversation = await begun(api)
-    answer = await asked(api, conversation, "What is the current day?")
+    conversation = await new_conversation(api)
+    answer = await ask(api, conversation, "What is the current day?")
     listed = await api.get("/conversation")
     found = next(one for one in listed if one["id"] == conversation)
     assert set(found) == {"id", "messages", "created_at"}
@@ -119,9 +119,9 @@ async def test_the_list_has_conversations_with_messages_in_order(
 
 async def test_the_model_gets_the_conversation_in_order(api: Person, model: ModelSim) -> None:
     await model.script(Answer(match="second", text="Two."), Answer(match="first", text="One."))
-    conversation = await begun(api)
-    await asked(api, conversation, "the first question")
-    await asked(api, conversation, "the second question")
+    conversation = await new_conversation(api)
+    await ask(api, conversation, "the first question")
+    await ask(api, conversation, "the second question")
     assert sent(await model.last("second")) == [
         ("system", "Be brief."),
         ("user", "the first question"),
@@ -130,13 +130,11 @@ async def test_the_model_gets_the_conversation_in_order(api: Person, model: Mode
     ]
 
 
-async def test_a_word_that_is_a_command_elsewhere_is_a_message_here(
-    api: Person, model: ModelSim
-) -> None:
+async def test_command_words_are_ordinary_messages(api: Person, model: ModelSim) -> None:
     await model.say("A word.")
-    conversation = await begun(api)
+    conversation = await new_conversation(api)
     for word in ("/reset", "stop", "help"):
-        assert (await asked(api, conversation, word))["content"] == "A word."
+        assert (await ask(api, conversation, word))["content"] == "A word."
         assert sent(await model.last())[-1] == ("user", word)
 
 
@@ -155,7 +153,7 @@ async def test_an_unknown_conversation_is_404(api: Person) -> None:
 
 async def test_details_name_and_model_change(api: Person, model: ModelSim) -> None:
     await model.say("Hm.", model="sim-2")
-    conversation = await begun(api)
+    conversation = await new_conversation(api)
     details = await api.get(f"/conversation/{conversation}")
     assert set(details) == {
         "id", "messages", "created_at", "name", "model", "user_id", "updated_at",
@@ -164,7 +162,7 @@ async def test_details_name_and_model_change(api: Person, model: ModelSim) -> No
     change = {"name": "Days", "model": "openai:sim-2"}
     status, changed = await api.ask("PATCH", f"/conversation/{conversation}", change)
     assert (status, changed["name"], changed["model"]) == (200, "Days", "openai:sim-2")
-    await asked(api, conversation, "which model?")
+    await ask(api, conversation, "which model?")
     assert (await model.last("which model?")).body["model"] == "sim-2"
     status, changed = await api.ask("PATCH", f"/conversation/{conversation}", {"model": None})
     assert (changed["name"], changed["model"]) == ("Days", None)
@@ -174,24 +172,25 @@ async def test_a_conversation_is_named_after_its_first_question(
     api: Person, model: ModelSim
 ) -> None:
     await model.say("Hm.")
-    conversation = await begun(api)
-    await asked(api, conversation, "What is\nthe current day?")
-    await asked(api, conversation, "And now?")
+    conversation = await new_conversation(api)
+    await ask(api, conversation, "What is\nthe current day?")
+    await ask(api, conversation, "And now?")
     assert (await api.get(f"/conversation/{conversation}"))["name"] == "What is the current day?"
 
 
-async def test_a_model_that_is_not_offered_is_refused_by_name(api: Person) -> None:
-    for method, path in (("POST", "/conversation"), ("PATCH", f"/conversation/{await begun(api)}")):
+async def test_an_unavailable_model_is_refused_by_name(api: Person) -> None:
+    known = f"/conversation/{await new_conversation(api)}"
+    for method, path in (("POST", "/conversation"), ("PATCH", known)):
         status, answer = await api.ask(method, path, {"model": "openai:other"})
         assert status == 422
         assert answer["detail"][0]["loc"] == ["body", "model"]
         assert "openai:sim-2" in answer["error"]
 
 
-async def test_pages_of_the_list_follow_one_another(site: Site, tmp_path: Path) -> None:
-    """Newest first; the Link header leads through all, once each."""
+async def test_the_list_is_paged_without_gaps(site: Site, tmp_path: Path) -> None:
+    """Newest first; the Link header leads through all of them, each once."""
     async with serving(tmp_path) as alone, alone.person() as api:
-        made = [await begun(api) for _ in range(7)]
+        made = [await new_conversation(api) for _ in range(7)]
         seen: list[str] = []
         path: str | None = "/conversation?limit=3"
         while path:
@@ -204,13 +203,13 @@ async def test_pages_of_the_list_follow_one_another(site: Site, tmp_path: Path) 
 
 # ── streaming ─────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("stream", [True, "true"])
-async def test_a_streamed_completion_comes_in_pieces_and_ends_whole(
+async def test_a_streamed_completion_arrives_in_pieces_and_ends_complete(
     api: Person, model: ModelSim, stream: Any
 ) -> None:
-    """The first words are there while the model still writes; the pieces are the whole."""
+    """The first words arrive while the model still streams; the pieces add up to the whole."""
     text = "Monday it is, as far as I know today."
     await model.say(text, wait_at=3, rate=300)
-    conversation = await begun(api)
+    conversation = await new_conversation(api)
     body = {"message": "What is the current day?", "stream": stream}
     pieces: list[str] = []
     async with api.stream("POST", f"/conversation/completion/{conversation}", body) as events:
@@ -226,8 +225,8 @@ async def test_a_streamed_completion_comes_in_pieces_and_ends_whole(
     assert "".join(pieces) == text
     assert set(event.data) == {"id", "author", "content", "created_at"}
     assert (event.data["author"], event.data["content"]) == ("assistant", text)
-    kept = (await api.get(f"/conversation/{conversation}"))["messages"][-1]
-    assert (kept["id"], kept["content"]) == (event.data["id"], text)
+    stored = (await api.get(f"/conversation/{conversation}"))["messages"][-1]
+    assert (stored["id"], stored["content"]) == (event.data["id"], text)
 
 
 @pytest.mark.parametrize("setting", ["hidden", "shown"])
@@ -235,11 +234,12 @@ async def test_a_streamed_completion_comes_in_pieces_and_ends_whole(
 async def test_programs_get_no_reasoning(
     server: ModelSim, model: ModelSim, tmp_path: Path, setting: str, form: str
 ) -> None:
-    """Neither streamed nor whole, whatever people see of it; and no request contains it."""
+    """Neither in the stream nor in the whole answer, whatever people see; no request contains
+    it."""
     await model.dialect(reasoning=form)
     await model.say("> Yes, **of course**.", reasoning="ponder " * 30, rate=300)
     async with serving(tmp_path, server, REASONING=setting) as site, site.person() as api:
-        conversation = await begun(api)
+        conversation = await new_conversation(api)
         pieces: list[str] = []
         async with api.completion(conversation, "is it?") as events:
             async for event in events:
@@ -247,43 +247,43 @@ async def test_programs_get_no_reasoning(
                 if event.name == "done":
                     break
         assert "".join(pieces[:-1]) == pieces[-1] == "> Yes, **of course**."
-        assert (await asked(api, conversation, "really?"))["content"] == "> Yes, **of course**."
+        assert (await ask(api, conversation, "really?"))["content"] == "> Yes, **of course**."
         assert "ponder" not in str(await api.get(f"/conversation/{conversation}"))
     assert ("assistant", "> Yes, **of course**.") in sent(await model.last())
     assert "ponder" not in str((await model.last()).body)
 
 
-async def test_whoever_leaves_cancels_nothing(api: Person, model: ModelSim) -> None:
-    """One of two readers goes away in mid-stream: the other and the database have it all."""
+async def test_a_client_that_disconnects_cancels_nothing(api: Person, model: ModelSim) -> None:
+    """One of two readers disconnects in mid-stream: the other and the database get everything."""
     await model.say("All of it, to the very end.", wait_at=2)
-    conversation = await begun(api)
+    conversation = await new_conversation(api)
     async with api.completion(conversation, "how much?") as leaving:
         await anext(leaving)
     await until(model.release)
 
-    async def kept() -> list[str]:
+    async def find_answers() -> list[str]:
         messages = (await api.get(f"/conversation/{conversation}"))["messages"]
         return [message["content"] for message in messages if message["author"] == "assistant"]
 
-    assert await until(kept) == ["All of it, to the very end."]
-    assert (await model.ended()).outcome == "done"
+    assert await until(find_answers) == ["All of it, to the very end."]
+    assert (await model.wait_ended()).outcome == "done"
 
 
-async def test_questions_while_it_writes_join_the_next_turn(api: Person, model: ModelSim) -> None:
-    """Each stream follows the turn that answers its question; none gets another's answer."""
+async def test_questions_during_a_reply_join_the_next_turn(api: Person, model: ModelSim) -> None:
+    """Each stream follows the turn that answers its question and never another one."""
     await model.script(
         Answer(match="third", text="Both of them."),
         Answer(match="first", text="One and only.", wait_at=1),
     )
-    conversation = await begun(api)
+    conversation = await new_conversation(api)
     async with api.completion(conversation, "the first") as first:
         await until(lambda: model.streams(match="the first"))
-        second = asyncio.create_task(asked(api, conversation, "the second"))
+        second = asyncio.create_task(ask(api, conversation, "the second"))
         await until(lambda: waiting(api, conversation, 1))
-        third = asyncio.create_task(asked(api, conversation, "the third"))
+        third = asyncio.create_task(ask(api, conversation, "the third"))
         await until(lambda: waiting(api, conversation, 2))
         await until(model.release)
-        assert (await received(first, "done")).data["content"] == "One and only."
+        assert (await next_event(first, "done")).data["content"] == "One and only."
     answers = [await second, await third]
     assert answers[0] == answers[1]
     assert answers[0]["content"] == "Both of them."
@@ -301,19 +301,19 @@ async def test_deleting_a_conversation_ends_its_stream_and_its_model_call(
     api: Person, model: ModelSim
 ) -> None:
     await model.say("this will never be whole", wait_at=2)
-    conversation = await begun(api)
-    async with api.completion(conversation, "go on for ever") as events:
+    conversation = await new_conversation(api)
+    async with api.completion(conversation, "go on without end") as events:
         await anext(events)
         assert await api.ask("DELETE", f"/conversation/{conversation}") == (204, None)
-        error = await received(events, "error")
+        error = await next_event(events, "error")
         assert error.data == {"error": "This conversation has been deleted.", "status": 404}
-    assert (await model.ended()).outcome == "disconnected"
+    assert (await model.wait_ended()).outcome == "disconnected"
     assert (await api.ask("GET", f"/conversation/{conversation}"))[0] == 404
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def fragile(server: ModelSim, model: ModelSim, tmp_path: Path) -> AsyncIterator[Person]:
-    """A site of its own: what fails here leaves no other test with a model that is rested."""
+    """A separate site, so that circuits opened here affect no other test."""
     async with serving(tmp_path, server) as running, running.person() as person:
         yield person
 
@@ -331,12 +331,12 @@ FAILURES = pytest.mark.parametrize(
 
 
 @FAILURES
-async def test_a_model_that_fails_is_an_error_in_our_words(
+async def test_a_failing_model_is_an_error_in_our_words(
     fragile: Person, model: ModelSim, fault: str, status: int, sentence: str
 ) -> None:
-    """With a fitting status, and without a provider's word; the next question works."""
+    """With a fitting status and without the provider's wording; the next question works."""
     await model.refuse(fault, times=None)
-    conversation = await begun(fragile)
+    conversation = await new_conversation(fragile)
     path = f"/conversation/completion/{conversation}"
     got, answer = await fragile.ask("POST", path, {"message": "will it work?"})
     assert got == status
@@ -345,27 +345,27 @@ async def test_a_model_that_fails_is_an_error_in_our_words(
     assert not answer["error"].startswith("_")
     await model.reset()
     await model.say("Now it works.")
-    assert (await asked(fragile, conversation, "again"))["content"] == "Now it works."
+    assert (await ask(fragile, conversation, "again"))["content"] == "Now it works."
 
 
 @FAILURES
-async def test_a_model_that_fails_ends_a_stream_with_an_error_event(
+async def test_a_failing_model_ends_a_stream_with_an_error_event(
     fragile: Person, model: ModelSim, fault: str, status: int, sentence: str
 ) -> None:
     await model.refuse(fault, times=None)
-    async with fragile.completion(await begun(fragile), "and streamed?") as events:
+    async with fragile.completion(await new_conversation(fragile), "and streamed?") as events:
         (error,) = [event async for event in events]
     assert error.name == "error"
     assert (set(error.data), error.data["status"]) == ({"error", "status"}, status)
     assert sentence in error.data["error"]
 
 
-async def test_an_answer_that_breaks_off_is_an_error_and_what_came_is_kept(
+async def test_a_cut_off_answer_is_an_error_and_its_text_is_stored(
     fragile: Person, model: ModelSim
 ) -> None:
     api = fragile
     await model.say("Half of the answer is here.", breaks="end", at=4, times=1)
-    conversation = await begun(api)
+    conversation = await new_conversation(api)
     pieces = []
     async with api.completion(conversation, "whole please") as events:
         async for event in events:
@@ -390,8 +390,8 @@ async def test_an_answer_that_breaks_off_is_an_error_and_what_came_is_kept(
         ({"message": "x", "stream": 1}, ["stream"]),
     ],
 )
-async def test_a_wrong_field_is_named(api: Person, body: Any, field: list[str]) -> None:
-    path = f"/conversation/completion/{await begun(api)}"
+async def test_an_invalid_field_is_named(api: Person, body: Any, field: list[str]) -> None:
+    path = f"/conversation/completion/{await new_conversation(api)}"
     status, answer = await api.ask("POST", path, body)
     assert status == 422
     assert answer["error"].startswith(field[0])
@@ -399,11 +399,11 @@ async def test_a_wrong_field_is_named(api: Person, body: Any, field: list[str]) 
     assert set(answer["detail"][0]) == {"loc", "msg", "type"}
 
 
-async def test_a_body_that_is_no_json_is_422_and_too_long_a_one_413(
+async def test_a_body_that_is_not_json_is_422_and_a_too_long_one_413(
     api: Person, site: Site
 ) -> None:
     path, kind = (
-        f"/conversation/completion/{await begun(api)}",
+        f"/conversation/completion/{await new_conversation(api)}",
         {"Content-Type": "application/json"},
     )
     async with api.http.post(path, data=b"{", headers=kind) as response:
@@ -418,9 +418,9 @@ async def test_a_body_that_is_no_json_is_422_and_too_long_a_one_413(
 async def test_records_are_added_read_in_order_changed_and_deleted(
     api: Person, model: ModelSim
 ) -> None:
-    """Each has role, content, index and conversation_id; what is deleted is sent no more."""
+    """Each has role, content, index and conversation_id; deleted ones are no longer sent."""
     await model.say("Fine.")
-    conversation = await begun(api)
+    conversation = await new_conversation(api)
     path = f"/conversation/{conversation}/messages"
     added = [
         await api.post(path, {"role": role, "content": f"{role} says"}, 201)
@@ -437,7 +437,7 @@ async def test_records_are_added_read_in_order_changed_and_deleted(
     assert (status, changed) == (200, {**added[1], **change})
     assert await api.ask("DELETE", f"{path}/{added[3]['id']}") == (204, None)
     assert (await api.ask("DELETE", f"{path}/{added[3]['id']}"))[0] == 404
-    await asked(api, conversation, "well?")
+    await ask(api, conversation, "well?")
     assert sent(await model.last("well?")) == [
         ("system", "Be brief.\n\nsystem says"),
         ("user", UNSAID),
@@ -450,10 +450,10 @@ async def test_records_are_added_read_in_order_changed_and_deleted(
 async def test_a_question_and_its_answer_can_be_changed_but_keep_their_roles(
     api: Person, model: ModelSim
 ) -> None:
-    """What later requests to the model contain is what the records say."""
+    """Later requests to the model contain the changed records."""
     await model.script(Answer(match="later", text="Hm."), Answer(match="first", text="One."))
-    conversation = await begun(api)
-    await asked(api, conversation, "the first")
+    conversation = await new_conversation(api)
+    await ask(api, conversation, "the first")
     path = f"/conversation/{conversation}/messages"
     question, reply = await api.get(path)
     assert [question["role"], reply["role"]] == ["user", "assistant"]
@@ -461,17 +461,19 @@ async def test_a_question_and_its_answer_can_be_changed_but_keep_their_roles(
     assert (status, set(answer)) == (409, {"error"})
     await api.ask("PATCH", f"{path}/{question['id']}", {"content": "another first"})
     await api.ask("PATCH", f"{path}/{reply['id']}", {"content": "Another one."})
-    await asked(api, conversation, "later")
+    await ask(api, conversation, "later")
     assert sent(await model.last("later"))[1:3] == [
         ("user", "another first"),
         ("assistant", "Another one."),
     ]
 
 
-async def test_a_question_that_is_being_answered_is_held(api: Person, model: ModelSim) -> None:
+async def test_a_question_cannot_be_changed_while_it_is_answered(
+    api: Person, model: ModelSim
+) -> None:
     await model.say("ever so slowly", wait_at=1)
-    conversation = await begun(api)
-    answer = asyncio.create_task(asked(api, conversation, "take your time"))
+    conversation = await new_conversation(api)
+    answer = asyncio.create_task(ask(api, conversation, "take your time"))
     await until(lambda: model.streams(match="take your time"))
     (question,) = await api.get(f"/conversation/{conversation}/messages")
     path = f"/conversation/{conversation}/messages/{question['id']}"
@@ -482,7 +484,7 @@ async def test_a_question_that_is_being_answered_is_held(api: Person, model: Mod
     assert (await api.ask("DELETE", path))[0] == 204
 
 
-async def test_a_conversation_begins_with_messages_or_with_a_template(
+async def test_a_conversation_starts_with_messages_or_a_template(
     api: Person, model: ModelSim
 ) -> None:
     await model.say("Because.")
@@ -499,7 +501,7 @@ async def test_a_conversation_begins_with_messages_or_with_a_template(
         made = await api.post("/conversation", body)
         said = [{"role": one["author"], "content": one["content"]} for one in made["messages"]]
         assert said == opening
-        await asked(api, made["id"], "Can you explain why ?")
+        await ask(api, made["id"], "Can you explain why ?")
         assert sent(await model.last("explain"))[1:] == [
             *((one["role"], one["content"]) for one in opening),
             ("user", "Can you explain why ?"),
@@ -508,7 +510,7 @@ async def test_a_conversation_begins_with_messages_or_with_a_template(
     assert made["messages"][-1]["content"] == "Why ?"
 
 
-async def test_a_template_that_cannot_open_names_the_place(api: Person) -> None:
+async def test_a_template_that_cannot_start_a_conversation_names_the_problem(api: Person) -> None:
     for template, sentence in (
         ('<message role="user">\n  hm\n', "line 1, column 1: this message is never closed"),
         ('<message role="bot">hm</message>', "line 1, column 1: the role “bot” is unknown"),
@@ -521,7 +523,7 @@ async def test_a_template_that_cannot_open_names_the_place(api: Person) -> None:
 
 
 # ── one request ───────────────────────────────────────────────────────────────────────────────
-async def test_a_prompt_without_an_id_stands_alone(api: Person, model: ModelSim) -> None:
+async def test_a_prompt_without_an_id_has_no_history(api: Person, model: ModelSim) -> None:
     await model.say("Paris.")
     for _ in range(2):
         answer = await api.post("/api/chat", {"prompt": "What is the capital of France?"})
@@ -529,10 +531,10 @@ async def test_a_prompt_without_an_id_stands_alone(api: Person, model: ModelSim)
         assert len(sent(await model.last("France"))) == 2
 
 
-async def test_prompts_with_an_id_go_on(api: Person, model: ModelSim) -> None:
-    """Whatever the program made up as an id, also that of a conversation it has already."""
+async def test_prompts_with_the_same_id_share_a_conversation(api: Person, model: ModelSim) -> None:
+    """Any id that the program chose, even one that a conversation already has."""
     await model.script(Answer(match="first", text="One."), Answer(match="second", text="Two."))
-    for identity in (f"my chat №{uuid.uuid4()}", str(uuid.uuid4()), await begun(api)):
+    for identity in (f"my chat №{uuid.uuid4()}", str(uuid.uuid4()), await new_conversation(api)):
         await api.post("/api/chat", {"prompt": "the first", "id": identity})
         answer = await api.post("/api/chat", {"prompt": "the second", "id": identity})
         assert answer == {"assistantMessage": {"role": "assistant", "content": "Two."}}
@@ -541,13 +543,13 @@ async def test_prompts_with_an_id_go_on(api: Person, model: ModelSim) -> None:
         ]  # fmt: skip
 
 
-async def test_a_prompt_that_fails_says_so_in_one_field(fragile: Person, model: ModelSim) -> None:
+async def test_a_failed_prompt_has_an_error_field(fragile: Person, model: ModelSim) -> None:
     await model.refuse("bad_key")
     status, answer = await fragile.ask("POST", "/api/chat", {"prompt": "hello"})
     assert (status, set(answer)) == (502, {"error"})
 
 
-async def test_a_conversational_request_is_answered_in_its_own_shape(
+async def test_a_conversational_request_gets_a_conversational_response(
     api: Person, model: ModelSim
 ) -> None:
     await model.say("It's the best movie ever.")
@@ -577,7 +579,7 @@ async def test_a_conversational_request_is_answered_in_its_own_shape(
     ]
 
 
-async def test_unequal_lists_are_named(api: Person) -> None:
+async def test_lists_of_unequal_length_are_refused(api: Person) -> None:
     inputs = {"past_user_inputs": ["a", "b"], "generated_responses": ["c"], "text": "d"}
     status, answer = await api.ask("POST", "/api/conversational", {"inputs": inputs})
     assert status == 422
@@ -585,7 +587,7 @@ async def test_unequal_lists_are_named(api: Person) -> None:
     assert "2 past_user_inputs need as many generated_responses, not 1" in answer["error"]
 
 
-async def test_a_template_is_read_filled_and_written_in_both_notations(api: Person) -> None:
+async def test_a_template_is_parsed_filled_and_written_in_both_notations(api: Person) -> None:
     handlebars = '{{#message role="user"}}\n    {{input}}\n{{/message}}\n'
     answer = await api.post("/api/template", {"template": handlebars, "input": "Why ?"})
     assert answer == {
@@ -600,7 +602,7 @@ async def test_a_template_is_read_filled_and_written_in_both_notations(api: Pers
     assert unfilled["handlebars"] == handlebars
 
 
-async def test_a_body_of_unknown_length_is_read_only_as_far_as_allowed(
+async def test_a_body_of_unknown_length_is_read_only_up_to_the_limit(
     api: Person, site: Site
 ) -> None:
     async def endless() -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""Connections that say nothing, too little or too much: over raw sockets, with short limits."""
+"""Connections that send nothing, too little or too much: over raw sockets, with short limits."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from bot.domain.health import Health
 
 HOST = b"Host: 127.0.0.1\r\n"
 HEALTHZ = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
-LONG = 60.0  # never waited for
+LONG = 60.0  # never reached
 
 
 class Server:
-    """A running server with a site that gives back what it gets."""
+    """A running server with a site that echoes its input."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -36,7 +36,7 @@ class Server:
         return reader, writer
 
     async def answer(self, text: bytes) -> bytes:
-        """All that comes until the server closes, or a whole answer of /healthz."""
+        """Everything up to the end of the connection, or one whole response of /healthz."""
         reader, _ = await self.connect(text)
         return await rest(reader)
 
@@ -102,8 +102,8 @@ async def serving(limits: ConnectionLimits) -> AsyncIterator[Server]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_head_that_does_not_come_is_not_waited_for() -> None:
-    """Neither for its first byte nor for its end, however its bytes trickle."""
+async def test_a_late_request_head_closes_the_connection() -> None:
+    """Neither for the first byte nor for the end of the head, however slowly bytes trickle in."""
     async with serving(ConnectionLimits(head_seconds=0.2, body_seconds=LONG)) as server:
         for begun in (b"", b"GET / HT", b"GET / HTTP/1.1\r\n" + HOST + b"X: "):
             reader, _ = await server.connect(begun)
@@ -121,7 +121,7 @@ async def test_a_head_that_does_not_come_is_not_waited_for() -> None:
         assert await server.healthy()
 
 
-async def test_a_body_that_does_not_come_is_answered_408() -> None:
+async def test_a_late_request_body_gets_408() -> None:
     async with serving(ConnectionLimits(head_seconds=LONG, body_seconds=0.2)) as server:
         for framing in (
             b"Content-Length: 10\r\n\r\n123",
@@ -132,13 +132,13 @@ async def test_a_body_that_does_not_come_is_answered_408() -> None:
         assert await server.healthy()
 
 
-async def test_an_answer_may_take_longer_than_its_question() -> None:
-    """The limits in time are for requests only."""
+async def test_a_response_may_take_longer_than_the_request_limits() -> None:
+    """The time limits apply to requests, not to their answers."""
     async with serving(ConnectionLimits(head_seconds=0.2, body_seconds=0.2)) as server:
         stream, _ = await server.connect(b"GET /stream HTTP/1.1\r\n" + HOST + b"\r\n")
         assert b"200" in await stream.readline()
         late, _ = await server.connect()
-        assert await rest(late) == b""  # twice the limit is over
+        assert await rest(late) == b""  # more than twice the limit
         late, _ = await server.connect()
         assert await rest(late) == b""
         while (line := await stream.readline()) != b"begun\n":
@@ -146,7 +146,7 @@ async def test_an_answer_may_take_longer_than_its_question() -> None:
         assert not stream.at_eof()
 
 
-async def test_a_client_that_takes_nothing_is_left() -> None:
+async def test_a_client_that_reads_nothing_is_disconnected() -> None:
     async with serving(ConnectionLimits(write_seconds=0.2)) as server:
         _, writer = await server.connect(b"GET /endless HTTP/1.1\r\n" + HOST + b"\r\n")
         writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -158,8 +158,8 @@ async def test_a_client_that_takes_nothing_is_left() -> None:
         assert writer.transport.is_closing()
 
 
-async def test_a_new_connection_takes_the_place_of_the_one_that_waited_longest() -> None:
-    """So silent strangers lock no client out, and those with a request are not closed."""
+async def test_a_new_connection_replaces_the_longest_waiting_one() -> None:
+    """Silent strangers lock no client out, and connections with a request are not closed."""
     async with serving(ConnectionLimits(connections=20, head_seconds=LONG)) as server:
         stream, _ = await server.connect(b"GET /stream HTTP/1.1\r\n" + HOST + b"\r\n")
         assert b"200" in await stream.readline()
@@ -171,7 +171,7 @@ async def test_a_new_connection_takes_the_place_of_the_one_that_waited_longest()
         assert not stream.at_eof()
 
 
-async def test_connections_that_all_have_a_request_are_not_closed_for_others() -> None:
+async def test_connections_with_a_request_are_not_closed_for_others() -> None:
     async with serving(ConnectionLimits(connections=5)) as server:
         streams = []
         for _ in range(5):
@@ -184,7 +184,7 @@ async def test_connections_that_all_have_a_request_are_not_closed_for_others() -
 
 @pytest.mark.parametrize("descriptors", [64, 256, 1_024, 65_536])
 def test_descriptors_remain_for_everything_else(descriptors: int) -> None:
-    """What is accepted in one go before it is counted included."""
+    """Including connections accepted in one batch before they are counted."""
     limits = ConnectionLimits.within(descriptors, models=200)
     assert 8 <= limits.connections < descriptors
     assert limits.per_address <= limits.connections
@@ -193,8 +193,8 @@ def test_descriptors_remain_for_everything_else(descriptors: int) -> None:
     )
 
 
-async def test_a_request_has_one_length() -> None:
-    """Content-Length beside Transfer-Encoding: whatever stands before us may read the other one."""
+async def test_a_request_with_two_lengths_is_refused() -> None:
+    """Content-Length with Transfer-Encoding: a proxy in front may use the other one."""
     async with serving(ConnectionLimits()) as server:
         for path in (b"/", b"/lent", b"/healthz"):
             both = b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
@@ -203,8 +203,8 @@ async def test_a_request_has_one_length() -> None:
             assert answer.count(b"HTTP/1.1") == 1
 
 
-async def test_too_much_of_a_body_ends_the_connection() -> None:
-    """Announced or not; the answer comes first where one is possible."""
+async def test_a_too_long_body_ends_the_connection() -> None:
+    """Announced or not; the response comes first where possible."""
     async with serving(ConnectionLimits(request_bytes=3 * BODY_BYTES)) as server:
         head = b"POST / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n"
         large = head + f"Content-Length: {BODY_BYTES + 1}\r\n\r\n".encode()
@@ -219,14 +219,14 @@ async def test_too_much_of_a_body_ends_the_connection() -> None:
         assert await server.healthy()
 
 
-async def test_a_lent_route_gets_its_requests() -> None:
+async def test_another_adapters_route_gets_its_requests() -> None:
     async with serving(ConnectionLimits()) as server:
         head = b"POST /lent HTTP/1.1\r\nConnection: close\r\n" + HOST
         answer = await server.answer(head + b"Content-Length: 3\r\n\r\nabc")
         assert answer.endswith(b"\r\n\r\n3")
 
 
-async def test_bodies_of_unknown_senders_hold_little_together() -> None:
+async def test_bodies_of_unknown_senders_share_a_memory_limit() -> None:
     """A platform's route reads the body before it can check the signature."""
     bodies = SharedBodyBudget(most=100)
     size = FREE_BYTES + 60
@@ -249,7 +249,7 @@ async def test_bodies_of_unknown_senders_hold_little_together() -> None:
     with pytest.raises(Exception, match="503"):
         await counted({"type": "http"}, receive, send)
     waiting.set()
-    size = FREE_BYTES  # as an event of a platform has, or less
+    size = FREE_BYTES  # at least the size of a platform's event
     await counted({"type": "http"}, receive, send)
     await first
     size = FREE_BYTES + 100
@@ -267,22 +267,22 @@ async def test_bodies_of_unknown_senders_hold_little_together() -> None:
         (b"[::1", 403),
     ],
 )
-async def test_healthz_answers_under_its_names_and_any_address(host: bytes, status: int) -> None:
+async def test_healthz_accepts_its_names_and_any_address(host: bytes, status: int) -> None:
     async with serving(ConnectionLimits()) as server:
         head = b"GET /healthz HTTP/1.1\r\nConnection: close\r\nHost: " + host + b"\r\n\r\n"
         assert (await server.answer(head)).startswith(f"HTTP/1.1 {status}".encode())
 
 
-async def test_the_first_words_do_not_wait_for_an_acknowledgement() -> None:
-    """With Nagle's algorithm they stood 40 ms behind the headers, on every stream."""
+async def test_the_first_words_do_not_wait_for_a_tcp_acknowledgement() -> None:
+    """With Nagle's algorithm they lagged 40 ms behind the headers on every stream."""
     delayed: list[int] = []
 
-    async def accepted(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle_client(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         end = writer.get_extra_info("socket")
         delayed.append(end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         writer.close()
 
-    server = await asyncio.start_server(accepted, sock=listen("127.0.0.1", 0, 1))
+    server = await asyncio.start_server(handle_client, sock=listen("127.0.0.1", 0, 1))
     async with server:
         _, port = server.sockets[0].getsockname()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -62,7 +62,7 @@ async def site(
 
 
 async def status(site: Site, text: bytes) -> int:
-    """The status of the answer; 0 where the server closes without one."""
+    """The response's status; 0 if the server closes the connection without a response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     try:
         writer.write(text)
@@ -76,7 +76,7 @@ async def status(site: Site, text: bytes) -> int:
 
 
 def request(method: bytes, path: bytes, *headers: tuple[str, bytes]) -> bytes:
-    """With the headers that make it a good one, but for those that are given."""
+    """A valid request, except for the given headers."""
     given = {name.lower() for name, _ in headers}
     good = (
         ("Host", b"127.0.0.1"),
@@ -91,12 +91,12 @@ def request(method: bytes, path: bytes, *headers: tuple[str, bytes]) -> bytes:
 
 
 @pytest.mark.parametrize("header", HEADERS)
-async def test_no_value_of_a_header_is_an_error_of_ours(
+async def test_no_header_value_causes_a_server_error(
     site: Site, header: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is refused or does nothing: no 5xx, and no traceback in the log."""
+    """Such requests are refused or have no effect: no 5xx, and no traceback in the log."""
     caplog.set_level(logging.WARNING)
-    # A wrong token is answered slowly: those are tried on one path.
+    # Wrong tokens are answered slowly, so they are tried on one path.
     requests = REQUESTS[1:2] if header == "Authorization" else REQUESTS
     if header == "Last-Event-ID":
         requests = ((b"GET", b"/app/events"),)
@@ -113,7 +113,7 @@ async def test_no_value_of_a_header_is_an_error_of_ours(
 @pytest.mark.parametrize(
     "target", [b"/%", b"/%ff%fe", b"//[bad", b"*", b"/a?%ff=\x80", b"/" * 9_000]
 )
-async def test_no_path_is_an_error_of_ours(
+async def test_no_path_causes_a_server_error(
     site: Site, target: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -121,12 +121,12 @@ async def test_no_path_is_an_error_of_ours(
     assert [record.message for record in caplog.records if record.exc_info] == []
 
 
-async def test_a_malformed_origin_is_a_foreign_one(site: Site) -> None:
+async def test_a_malformed_origin_is_refused(site: Site) -> None:
     for origin in (b"http://[bad", b"null", b"http://\xff"):
         assert await status(site, request(b"GET", b"/app/session", ("Origin", origin))) == 403
 
 
-async def test_a_number_that_no_column_can_hold_is_refused(site: Site) -> None:
+async def test_a_number_too_large_for_the_database_is_refused(site: Site) -> None:
     async with site.person(TOKENS["alice"]) as alice:
         for argument in ("9" * 19, "9" * 200, "turn", "-1", "1.5", "٣"):
             for name in ("stop", "retry", "continue", "undo"):
@@ -150,13 +150,13 @@ async def test_a_number_that_no_column_can_hold_is_refused(site: Site) -> None:
         ((("Sec-Fetch-Site", b"same-origin"), ("Sec-Fetch-Mode", b"cors")), (200, 200)),
     ],
 )
-async def test_what_comes_from_elsewhere_is_refused(
+async def test_requests_from_other_sites_and_proxies_are_refused(
     site: Site,
     request_of_site: str,
     headers: tuple[tuple[str, bytes], ...],
     codes: tuple[int, int],
 ) -> None:
-    """Through a proxy where no token tells people apart; from a page of another site always."""
+    """Through a proxy if no tokens are set; from another site's page always."""
     expected = codes[request_of_site == "open"]
     assert await status(site, request(b"GET", b"/app/session", *headers)) == expected
 
@@ -169,13 +169,13 @@ async def test_a_link_on_another_site_may_lead_to_the_page(site: Site) -> None:
 
 @pytest.fixture
 def request_of_site(request: pytest.FixtureRequest) -> str:
-    """Which of the two sites the test has."""
+    """Which of the two sites the test uses."""
     kind: str = request.node.callspec.params["site"]
     return kind
 
 
 async def test_no_body_is_read_before_the_token_is_known(site: Site, request_of_site: str) -> None:
-    """401 comes at once, however much of the body is still to come."""
+    """401 comes immediately, however much of the body is still missing."""
     if request_of_site == "open":
         return
     for token in (b"", b"Bearer ", b"Bearer wrong-token-of-a-stranger"):

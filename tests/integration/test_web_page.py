@@ -1,4 +1,4 @@
-"""The page's endpoints: the channel, threads, commands, and events that keep every tab in step."""
+"""The page's endpoints: channel, threads, commands, and events that keep all tabs in sync."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest_asyncio
 from adapters.web.hub import KEPT_EVENTS
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.support.web_kit import Person, Said, Site, received, serving, until
+from tests.support.web_kit import Person, Said, Site, next_event, serving, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -58,8 +58,8 @@ def tab(
     return page.stream("GET", "/app/events", None, **headers)
 
 
-async def settled(page: Person, thread: str, count: int = 1) -> list[dict[str, Any]]:
-    """The replies of a thread once there are `count` and none is written."""
+async def wait_replies(page: Person, thread: str, count: int = 1) -> list[dict[str, Any]]:
+    """The replies of a thread, once there are `count` and none is in progress."""
 
     async def check() -> list[dict[str, Any]] | None:
         found = await page.replies(thread)
@@ -71,7 +71,7 @@ async def settled(page: Person, thread: str, count: int = 1) -> list[dict[str, A
 
 
 # ── talking ───────────────────────────────────────────────────────────────────────────────────
-async def test_the_session_tells_what_may_be_chosen(page: Person) -> None:
+async def test_the_session_lists_the_choices(page: Person) -> None:
     session = await page.get("/app/session")
     assert session["user"] == "local"
     assert session["needs_token"] is False
@@ -80,7 +80,7 @@ async def test_the_session_tells_what_may_be_chosen(page: Person) -> None:
     assert {command["name"] for command in session["commands"]} >= {"reset", "stop", "model"}
 
 
-async def test_a_mention_opens_a_thread_that_answers_and_goes_on(
+async def test_a_mention_opens_a_thread_that_answers_and_continues(
     page: Person, model: ModelSim
 ) -> None:
     await model.script(Answer(match="first", text="**One.**"), Answer(match="on", text="Two."))
@@ -90,7 +90,7 @@ async def test_a_mention_opens_a_thread_that_answers_and_goes_on(
     assert set(sent["message"]) >= MESSAGE
     assert sent["message"]["text"] == "the *first*"
     assert sent["message"]["html"] == '<p class="plain">the *first*</p>\n'
-    (reply,) = await settled(page, sent["thread"])
+    (reply,) = await wait_replies(page, sent["thread"])
     assert set(reply) >= MESSAGE
     assert reply["html"] == "<p><strong>One.</strong></p>\n"
     assert (reply["role"], reply["author"], reply["state"]) == ("assistant", "Threadline", "done")
@@ -98,13 +98,16 @@ async def test_a_mention_opens_a_thread_that_answers_and_goes_on(
     assert reply["output_tokens"] > 0
     assert reply["seconds"] >= 0
     await page.say("go on", sent["thread"])
-    assert [one["text"] for one in await settled(page, sent["thread"], 2)] == ["**One.**", "Two."]
+    assert [one["text"] for one in await wait_replies(page, sent["thread"], 2)] == [
+        "**One.**",
+        "Two.",
+    ]
     assert [m["content"] for m in (await model.last("go on")).body["messages"]][1:] == [
         "the *first*", "**One.**", "go on",
     ]  # fmt: skip
 
 
-async def test_without_a_mention_nothing_begins(page: Person) -> None:
+async def test_a_message_without_a_mention_starts_nothing(page: Person) -> None:
     for text in ("hello", "mail me@threadline.example", "@threadlines", "stop"):
         message = {"text": text, "thread": None, "client_id": str(uuid.uuid4())}
         status, answer = await page.ask("POST", "/app/messages", message)
@@ -113,20 +116,20 @@ async def test_without_a_mention_nothing_begins(page: Person) -> None:
         assert "@threadline" in answer["error"]
 
 
-async def test_the_same_message_again_changes_nothing(page: Person, model: ModelSim) -> None:
-    """A tab that lost its connection sends again what it does not know to have arrived."""
+async def test_resending_a_message_changes_nothing(page: Person, model: ModelSim) -> None:
+    """A tab that lost its connection sends unconfirmed messages again."""
     await model.say("Once.")
     message = {"text": "@threadline once?", "thread": None, "client_id": str(uuid.uuid4())}
     first = await page.post("/app/messages", message)
     again = await page.post("/app/messages", message)
     assert again["receipt"] == "known"
     assert (again["thread"], again["message"]["id"]) == (first["thread"], first["message"]["id"])
-    await settled(page, first["thread"])
+    await wait_replies(page, first["thread"])
     assert len((await page.get(f"/app/threads/{first['thread']}"))["messages"]) == 2
     assert len(await model.streams(match="once?")) == 1
 
 
-async def test_threads_are_listed_newest_last_page_by_page(tmp_path: Path) -> None:
+async def test_threads_are_listed_in_pages_newest_last(tmp_path: Path) -> None:
     async with serving(tmp_path) as alone, alone.person() as page:
         made = [(await page.say(f"@threadline number {n}"))["thread"] for n in range(5)]
         newest = await page.get("/app/threads?limit=3")
@@ -146,17 +149,17 @@ async def idle(page: Person, count: int) -> bool:
 
 
 # ── commands ──────────────────────────────────────────────────────────────────────────────────
-async def test_a_commands_word_is_carried_out_and_answered(page: Person, model: ModelSim) -> None:
+async def test_a_command_word_is_executed_and_answered(page: Person, model: ModelSim) -> None:
     await model.say("Hm.")
     thread = (await page.say("@threadline the first"))["thread"]
-    await settled(page, thread)
+    await wait_replies(page, thread)
     chosen = await page.say("/model openai:sim-2", thread)
     assert (chosen["receipt"], chosen["message"]) == ("command", None)
     assert "`openai:sim-2`" in chosen["answer"]
     assert (await page.get(f"/app/threads/{thread}"))["model"] == "openai:sim-2"
     assert "Started over" in (await page.say("/reset", thread))["answer"]
     await page.say("the second", thread)
-    await settled(page, thread, 2)
+    await wait_replies(page, thread, 2)
     request = (await model.last("the second")).body
     assert request["model"] == "sim-2"
     assert [message["content"] for message in request["messages"]][1:] == ["the second"]
@@ -171,17 +174,17 @@ async def test_help_needs_neither_thread_nor_mention(page: Person) -> None:
     assert (await page.get("/app/threads"))["threads"] == before["threads"]
 
 
-async def test_stop_ends_the_reply_and_keeps_what_came(page: Person, model: ModelSim) -> None:
+async def test_stop_ends_the_reply_and_keeps_its_text(page: Person, model: ModelSim) -> None:
     await model.say("Once upon a time there was more.", wait_at=3)
     thread = (await page.say("@threadline a story"))["thread"]
     await until(lambda: writing(page, thread, "Once"))
     answer = await page.post("/app/commands", {"thread": thread, "name": "stop"})
     assert answer == {"answer": "Stopped."}
-    (reply,) = await settled(page, thread)
+    (reply,) = await wait_replies(page, thread)
     assert reply["state"] == "stopped"
     assert reply["text"].startswith("Once")
     assert "<em>Stopped.</em>" in reply["html"]
-    assert (await model.ended()).outcome == "disconnected"
+    assert (await model.wait_ended()).outcome == "disconnected"
 
 
 async def writing(page: Person, thread: str, text: str) -> bool:
@@ -200,51 +203,53 @@ async def test_an_unknown_command_or_thread_is_refused(page: Person) -> None:
 
 
 # ── events ────────────────────────────────────────────────────────────────────────────────────
-async def test_every_tab_sees_the_reply_grow_and_settle(page: Person, model: ModelSim) -> None:
-    """Each event has an id; the reply's states come in order, and its end says how it was."""
+async def test_every_tab_sees_the_reply_grow_and_complete(page: Person, model: ModelSim) -> None:
+    """Each event has an id; a reply's states come in order, and the last one holds its outcome."""
     await model.say("It grows and then it is whole.", wait_at=3)
     async with tab(page) as one, tab(page) as other:
         assert (await anext(one)).name == (await anext(other)).name == "ready"
         sent = await page.say("@threadline grow")
         thread = sent["thread"]
         for events in (one, other):
-            message = await received(events, "message", thread=thread)
+            message = await next_event(events, "message", thread=thread)
             assert message.id
             assert message.data["text"] == "grow"
-            growing = await received(events, "reply", thread=thread, text="It grows and")
+            growing = await next_event(events, "reply", thread=thread, text="It grows and")
             assert growing.data["state"] == "writing"
             assert growing.data["html"].startswith("<p>It")
         await until(model.release)
         for events in (one, other):
-            done = await received(events, "reply", thread=thread, state="done")
+            done = await next_event(events, "reply", thread=thread, state="done")
             assert set(done.data) >= MESSAGE | {"thread"}
             assert done.data["id"] == growing.data["id"]
             assert done.data["text"] == "It grows and then it is whole."
-            assert (await received(events, "thread", id=thread)).data["busy"] is False
+            assert (await next_event(events, "thread", id=thread)).data["busy"] is False
 
 
-async def test_a_command_is_told_to_every_tab(page: Person, model: ModelSim) -> None:
-    """With the id of the request, so that the tab that asked does not show it twice."""
+async def test_every_tab_gets_a_commands_reply(page: Person, model: ModelSim) -> None:
+    """With the id of the request, so that the sending tab does not show the message twice."""
     await model.say("Hm.")
     thread = (await page.say("@threadline hm"))["thread"]
-    await settled(page, thread)
+    await wait_replies(page, thread)
     async with tab(page) as events:
         await anext(events)
         client = str(uuid.uuid4())
         command = {"thread": thread, "name": "reset", "client_id": client}
         answer = (await page.post("/app/commands", command))["answer"]
-        notice = await received(events, "notice")
+        notice = await next_event(events, "notice")
         assert notice.data == {"thread": thread, "text": answer, "client_id": client}
 
 
-async def test_a_lost_connection_goes_on_where_it_was(page: Person, model: ModelSim) -> None:
-    """What happened meanwhile comes first, of a reply its newest state alone."""
-    await model.say("Said meanwhile.")
+async def test_a_lost_connection_resumes_after_the_last_event(
+    page: Person, model: ModelSim
+) -> None:
+    """Missed events come first, with only the newest state of a reply."""
+    await model.say("Said in between.")
     async with tab(page) as events:
         last = (await anext(events)).id
     assert last
-    thread = (await page.say("@threadline meanwhile"))["thread"]
-    await settled(page, thread)
+    thread = (await page.say("@threadline in between"))["thread"]
+    await wait_replies(page, thread)
     for headers, path in (({"Last-Event-ID": last}, ""), ({}, f"?after={last}")):
         async with page.stream("GET", f"/app/events{path}", None, **headers) as events:
             first = await anext(events)
@@ -256,7 +261,7 @@ async def test_a_lost_connection_goes_on_where_it_was(page: Person, model: Model
 
 
 @pytest.mark.parametrize("last", ["nonsense", "deadbeef-3", "", "{epoch}-999999", "{epoch}-x"])
-async def test_an_id_from_another_process_asks_the_page_to_read_anew(
+async def test_an_event_id_from_another_process_makes_the_page_reload(
     page: Person, last: str
 ) -> None:
     async with tab(page) as events:
@@ -267,12 +272,10 @@ async def test_an_id_from_another_process_asks_the_page_to_read_anew(
         assert (await anext(events)).name == ("refresh" if last else "ready")
 
 
-async def test_an_id_that_is_too_old_asks_the_page_to_read_anew(
-    page: Person, model: ModelSim
-) -> None:
+async def test_a_too_old_event_id_makes_the_page_reload(page: Person, model: ModelSim) -> None:
     await model.say("Hm.")
     thread = (await page.say("@threadline hm"))["thread"]
-    await settled(page, thread)
+    await wait_replies(page, thread)
     async with tab(page) as events:
         old = (await anext(events)).id
     assert old
@@ -283,7 +286,7 @@ async def test_an_id_that_is_too_old_asks_the_page_to_read_anew(
         assert (await anext(events)).name == "refresh"
 
 
-async def test_a_page_that_loads_in_mid_reply_has_what_came_so_far(
+async def test_a_page_loaded_in_mid_reply_shows_the_text_so_far(
     page: Person, model: ModelSim
 ) -> None:
     await model.say("Half of it, and the other half.", wait_at=2)
@@ -294,11 +297,11 @@ async def test_a_page_that_loads_in_mid_reply_has_what_came_so_far(
     assert reply["id"].startswith("turn-")
     assert (await page.get("/app/threads"))["threads"][-1]["busy"] is True
     await until(model.release)
-    (whole,) = await settled(page, thread)
+    (whole,) = await wait_replies(page, thread)
     assert whole["id"] == reply["id"]
 
 
-async def test_a_question_that_waits_for_its_turn_says_so(page: Person, model: ModelSim) -> None:
+async def test_a_waiting_question_is_marked_as_queued(page: Person, model: ModelSim) -> None:
     await model.script(
         Answer(match="next", text="Two."), Answer(match="first", text="One and only.", wait_at=1)
     )
@@ -306,22 +309,43 @@ async def test_a_question_that_waits_for_its_turn_says_so(page: Person, model: M
     await until(lambda: writing(page, thread, "One"))
     assert (await page.say("the next", thread))["message"]["state"] == "queued"
     await until(model.release)
-    await settled(page, thread, 2)
+    await wait_replies(page, thread, 2)
     messages = (await page.get(f"/app/threads/{thread}"))["messages"]
     assert [(m["text"], m["state"]) for m in messages] == [
         ("the first", "done"), ("One and only.", "done"), ("the next", "done"), ("Two.", "done"),
     ]  # fmt: skip
 
 
+async def test_a_reply_that_waits_for_a_slot_is_marked_as_queued(
+    server: ModelSim, model: ModelSim, tmp_path: Path
+) -> None:
+    await model.say("One and only.", match="first", wait_at=1)
+    async with (
+        serving(tmp_path, server, MAX_CONCURRENT_TURNS="1") as narrow,
+        narrow.person() as page,
+    ):
+        first = (await page.say("@threadline the first"))["thread"]
+        await until(lambda: writing(page, first, "One"))
+        second = (await page.say("@threadline the second"))["thread"]
+
+        async def states() -> bool:
+            return [reply["state"] for reply in await page.replies(second)] == ["queued"]
+
+        await until(states)
+        await until(model.release)
+        await wait_replies(page, second)
+
+
 async def test_a_failed_reply_is_shown_again_after_a_reload(page: Person, model: ModelSim) -> None:
     await model.refuse("bad_key")
     thread = (await page.say("@threadline will it work?"))["thread"]
-    (reply,) = await settled(page, thread)
+    (reply,) = await wait_replies(page, thread)
     assert reply["state"] == "failed"
     assert "refused my key" in reply["html"]
+    assert reply["sentence"] in reply["html"]
 
 
-async def test_threads_begin_with_the_opening_of_the_settings(
+async def test_threads_start_with_the_configured_opening(
     server: ModelSim, model: ModelSim, tmp_path: Path
 ) -> None:
     await model.say("Oui.")
@@ -335,34 +359,34 @@ async def test_threads_begin_with_the_opening_of_the_settings(
         french.person() as page,
     ):
         thread = (await page.say("@threadline yes?"))["thread"]
-        await settled(page, thread)
+        await wait_replies(page, thread)
         request = (await model.last("yes?")).body["messages"]
         system, question = [(one["role"], one["content"]) for one in request]
         assert question == ("user", "yes?")
         assert system[1].startswith("Be brief.\n\nAnswer in French.\n\nToday is ")
 
 
-async def test_programs_go_on_with_the_pages_threads(page: Person, model: ModelSim) -> None:
-    """A thread is a conversation; what a program asks in it comes to the page as events."""
+async def test_programs_can_continue_the_pages_threads(page: Person, model: ModelSim) -> None:
+    """A thread is a conversation; questions that a program asks in it reach the page as events."""
     await model.script(Answer(match="program", text="Two."), Answer(match="page", text="One."))
     thread = (await page.say("@threadline from the page"))["thread"]
-    await settled(page, thread)
+    await wait_replies(page, thread)
     async with tab(page) as events:
         await anext(events)
         body = {"message": "from a program"}
         answer = await page.post(f"/conversation/completion/{thread}", body)
         assert answer["content"] == "Two."
-        await received(events, "message", thread=thread, text="from a program")
-        await received(events, "reply", thread=thread, state="done", text="Two.")
-    assert [one["text"] for one in await settled(page, thread, 2)] == ["One.", "Two."]
+        await next_event(events, "message", thread=thread, text="from a program")
+        await next_event(events, "reply", thread=thread, state="done", text="Two.")
+    assert [one["text"] for one in await wait_replies(page, thread, 2)] == ["One.", "Two."]
 
 
-async def test_what_programs_change_in_a_thread_the_page_reads_anew(
+async def test_the_page_reloads_a_thread_changed_by_a_program(
     page: Person, model: ModelSim
 ) -> None:
     await model.say("One.")
     thread = (await page.say("@threadline from the page"))["thread"]
-    await settled(page, thread)
+    await wait_replies(page, thread)
     question, _ = await page.get(f"/conversation/{thread}/messages")
     own = (await page.post("/conversation"))["id"]
     async with tab(page) as events:

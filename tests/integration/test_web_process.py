@@ -1,6 +1,6 @@
-"""The bot as its users run it, without a platform: the address, curl, restarts, the settings.
+"""The bot in standalone use: the address, curl, restarts, the settings.
 
-The lines of curl are those of a small chat backend's own introduction, on our port.
+The curl commands are from a small chat backend's own introduction, with our port.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.sims.model.client import ModelSim
 from tests.support.harness import BotProcess
 from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, until
 
-# As they stand there; `localhost:8000` and the id of the conversation are ours.
+# Verbatim, except for `localhost:8000` and the conversation's id.
 CURL_LINES = r"""
 curl -X POST localhost:8000/conversation
 
@@ -58,7 +58,7 @@ def person(bot: BotProcess, token: str | None = None) -> Person:
 
 
 async def shell(line: str) -> str:
-    """What a line prints in a shell; without curl installed, what it would."""
+    """The output of a shell command; without curl installed, what curl would print."""
     if shutil.which("curl") is None:
         return await asyncio.to_thread(_as_curl, line)
     silent = line.replace("curl ", "curl -sS ", 1)
@@ -85,8 +85,8 @@ def _as_curl(line: str) -> str:
         return text
 
 
-async def test_the_lines_of_curl_work_as_they_stand(bot: BotProcess, model: ModelSim) -> None:
-    """Made, asked, asked as a stream, listed: in the shapes that they announce."""
+async def test_the_documented_curl_commands_work(bot: BotProcess, model: ModelSim) -> None:
+    """Create, ask, stream and list, with the response shapes from that introduction."""
     await model.say("It is Saturday.", rate=200)
     async with bot:
         ours = [line.replace("localhost:8000", f"localhost:{bot.http_port}") for line in CURL_LINES]
@@ -106,7 +106,7 @@ async def test_the_lines_of_curl_work_as_they_stand(bot: BotProcess, model: Mode
         ] * 2  # fmt: skip
 
 
-async def test_without_settings_it_prints_the_address_and_how_to_go_on(tmp_path: Path) -> None:
+async def test_without_settings_the_bot_prints_the_address_and_next_steps(tmp_path: Path) -> None:
     bot = BotProcess(tmp_path, {})
     async with bot:
         lines = bot.log_text().splitlines()
@@ -116,10 +116,10 @@ async def test_without_settings_it_prints_the_address_and_how_to_go_on(tmp_path:
         assert await bot.terminate() == 0
 
 
-async def test_killed_in_mid_reply_it_writes_the_same_reply_to_its_end(
+async def test_a_reply_interrupted_by_a_kill_is_completed_after_the_restart(
     bot: BotProcess, model: ModelSim
 ) -> None:
-    """The thread, the reply's id and the program's conversation survive; nothing is doubled."""
+    """The thread, the reply's id and the program's conversation survive; nothing is duplicated."""
     await model.say("Once there was a thread that was cut. " * 5, wait_at=20, times=2)
     await bot.start()
     await bot.ready()
@@ -129,10 +129,10 @@ async def test_killed_in_mid_reply_it_writes_the_same_reply_to_its_end(
         async with page.completion(api, "and me") as events:
             await anext(events)
 
-            async def begun() -> list[dict[str, Any]]:
+            async def find_begun() -> list[dict[str, Any]]:
                 return [reply for reply in await page.replies(thread) if reply["text"]]
 
-            (before,) = await until(begun)
+            (before,) = await until(find_begun)
             last_event = f"{uuid.uuid4().hex[:8]}-7"
             await bot.kill()
     await model.say("After the restart.")
@@ -142,21 +142,21 @@ async def test_killed_in_mid_reply_it_writes_the_same_reply_to_its_end(
         ) as events:
             assert (await anext(events)).name == "refresh"
 
-        async def ended() -> list[dict[str, Any]]:
+        async def find_ended() -> list[dict[str, Any]]:
             return [one for one in await page.replies(thread) if one["state"] == "done"]
 
-        (after,) = await until(ended)
+        (after,) = await until(find_ended)
         assert (after["id"], after["text"]) == (before["id"], "After the restart.")
 
-        async def answered() -> bool:
+        async def is_answered() -> bool:
             messages = (await page.get(f"/conversation/{api}"))["messages"]
             return [m["content"] for m in messages] == ["and me", "After the restart."]
 
-        await until(answered)
+        await until(is_answered)
 
 
 async def test_terminate_lets_a_stream_finish(bot: BotProcess, model: ModelSim) -> None:
-    """SIGTERM: what is being written comes whole to who waits for it."""
+    """SIGTERM: a client that waits for a reply in progress gets all of it."""
     text = "This will still be written to its very end, all of it."
     await model.say(text, rate=30)
     async with bot, person(bot) as api:
@@ -207,7 +207,7 @@ async def test_tokens_appear_in_no_log_and_no_database(bot: BotProcess, tmp_path
         assert token not in stored
 
 
-async def test_a_port_that_is_taken_is_said_in_one_line(bot: BotProcess, tmp_path: Path) -> None:
+async def test_a_taken_port_is_reported_in_one_line(bot: BotProcess, tmp_path: Path) -> None:
     async with bot:
         other = BotProcess(tmp_path / "other", {"HTTP_PORT": str(bot.http_port)})
         other.folder.mkdir()

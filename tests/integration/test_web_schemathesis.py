@@ -1,4 +1,4 @@
-"""The API against its own OpenAPI description: every check of Schemathesis, and chains of calls.
+"""The API against its OpenAPI description: every check of Schemathesis, and chains of calls.
 
 `SCHEMATHESIS_SEED` repeats a run; `make soak` makes many more requests.
 """
@@ -22,8 +22,8 @@ from tests.support.web_kit import HTTP_TOKENS, TOKENS, in_thread
 
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20261121"))
 OPERATIONS = 15
-# Rules that JSON Schema cannot say: lists of equal length, the grammar of templates. What breaks
-# one of them is refused though the schema allows it, and the refusal names the rule.
+# Rules that JSON Schema cannot express: lists of equal length, the grammar of templates. Requests
+# that break one are refused although the schema allows them, and the refusal names the rule.
 RULES = {"unequal_lists", "template"}
 
 
@@ -40,7 +40,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def findings(address: str, *, examples: int, seed: int) -> tuple[list[str], Counter[str]]:
-    """What Schemathesis finds, and how many requests each of its phases made."""
+    """Schemathesis's findings, and the number of requests in each phase."""
     config = schemathesis.Config.from_dict(
         {
             "headers": {"Authorization": f"Bearer {TOKENS['alice']}"},
@@ -66,7 +66,7 @@ def findings(address: str, *, examples: int, seed: int) -> tuple[list[str], Coun
 
 
 def failures(recorder: ScenarioRecorder) -> Iterator[str]:
-    """The failed checks of a scenario, each with what it says and how to repeat it."""
+    """A scenario's failed checks, each with its message and the command to repeat it."""
     for case, checks in recorder.checks.items():
         for check in checks:
             info = check.failure_info
@@ -91,19 +91,19 @@ def require_nothing_found(address: str, *, examples: int, seed: int) -> None:
     )
 
 
-def test_no_request_finds_an_answer_that_is_not_described(address: str) -> None:
-    """Wrong and right bodies, missing tokens, other methods, and chains of calls."""
+def test_every_response_matches_the_description(address: str) -> None:
+    """Valid and invalid bodies, missing tokens, wrong methods, and chains of calls."""
     require_nothing_found(address, examples=15, seed=SEED)
 
 
 @pytest.mark.soak
-def test_many_requests_find_no_answer_that_is_not_described(address: str) -> None:
+def test_responses_to_many_requests_match_the_description(address: str) -> None:
     seed = int(os.environ.get("SCHEMATHESIS_SEED", random.randrange(2**32)))
     require_nothing_found(address, examples=400, seed=seed)
 
 
-def test_a_finding_would_be_found(address: str) -> None:
-    """The rule that lets refusals pass is no hole: an undescribed answer is reported."""
+def test_an_undescribed_response_is_reported(address: str) -> None:
+    """The exemption for refusals hides nothing: an undescribed response is still reported."""
     config = schemathesis.Config.from_dict({"seed": SEED})
     raw: Any = schemathesis.openapi.from_url(f"{address}/openapi.json", config=config).raw_schema
     del raw["paths"]["/conversation"]["get"]["responses"]["401"]

@@ -1,4 +1,4 @@
-"""The limited worker and the colors that come from it: a hostile block costs its own colors."""
+"""The sandboxed worker that highlights code: a hostile block loses only its colors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from bot.sandbox.worker import (
 
 HERE = "tests.support.worker_tasks"
 SHORT = WorkerLimits(cpu_seconds=0.2, seconds=20.0, output_bytes=10_000)
-# Each once held the interpreter for hours, or is one that such a text could reach.
+# Each one blocked the interpreter for hours in the past, or is a kind of attack that a block could
+# make.
 HOSTILE = {
     "rita": "Say: " * 21 + "x",
     "mcschema": "<!--" + "-" * 30,
@@ -61,8 +62,8 @@ def highlighter() -> Iterator[Highlighter]:
 
 
 # ── the worker ────────────────────────────────────────────────────────────────────────────────
-def test_a_task_that_is_too_costly_is_killed_and_the_next_one_is_done() -> None:
-    """Whether it calculates in C without end, or takes too much memory."""
+def test_a_too_costly_task_is_killed_and_the_next_one_runs() -> None:
+    """Whether the block computes in C without end or takes too much memory."""
     with worker("misbehave") as running:
         assert running.run(b"echo") == b"echo"
         with pytest.raises(TaskTooCostly):
@@ -80,18 +81,18 @@ def test_a_task_that_is_too_costly_is_killed_and_the_next_one_is_done() -> None:
         assert running.run(b"echo") == b"echo"
 
 
-def test_a_task_that_sleeps_is_not_waited_for() -> None:
+def test_a_sleeping_task_times_out() -> None:
     with worker("misbehave", WorkerLimits(seconds=0.3)) as running, pytest.raises(TaskTooCostly):
         running.run(b"sleep")
 
 
-def test_large_inputs_and_outputs_come_whole() -> None:
+def test_large_inputs_and_outputs_arrive_complete() -> None:
     with worker("misbehave", WorkerLimits(seconds=20, output_bytes=3_000_000)) as running:
         large = os.urandom(2_000_000)
         assert running.run(large) == large
 
 
-def test_the_child_sees_no_setting_of_ours_and_writes_no_file(
+def test_the_child_sees_no_settings_and_cannot_write_files(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DISCORD_TOKEN", "a-token-of-discord")
@@ -103,7 +104,7 @@ def test_the_child_sees_no_setting_of_ours_and_writes_no_file(
             running.run(b"descriptors")
 
 
-def test_who_comes_while_it_is_occupied_waits_no_longer_than_the_limit() -> None:
+def test_a_caller_waits_for_a_busy_worker_only_up_to_the_limit() -> None:
     with worker("misbehave", WorkerLimits(seconds=0.5)) as running:
         running.run(b"echo")
         other = threading.Thread(target=lambda: _ignore(running, b"sleep"))
@@ -120,7 +121,7 @@ def _ignore(running: Worker, task: bytes) -> None:
         running.run(task)
 
 
-def test_a_child_that_left_is_replaced_without_a_failure() -> None:
+def test_a_child_that_exited_is_replaced_without_a_failure() -> None:
     with worker("misbehave") as running:
         running.run(b"echo")
         assert running._child is not None
@@ -130,7 +131,7 @@ def test_a_child_that_left_is_replaced_without_a_failure() -> None:
         assert running.run(b"again") == b"again"
 
 
-def test_closing_ends_what_is_running() -> None:
+def test_closing_ends_a_running_task() -> None:
     running = Worker(f"{HERE}:misbehave", WorkerLimits(seconds=60.0))
     running.run(b"echo")
     thread = threading.Thread(target=lambda: _ignore(running, b"sleep"))
@@ -155,8 +156,8 @@ def test_code_is_highlighted_in_its_language(highlighter: Highlighter) -> None:
 
 
 @pytest.mark.parametrize("language", HOSTILE)
-def test_a_hostile_block_costs_its_own_colors_only(highlighter: Highlighter, language: str) -> None:
-    """It is shown as it is, in bounded time of this process; the next block has colors."""
+def test_a_hostile_block_loses_only_its_colors(highlighter: Highlighter, language: str) -> None:
+    """The block is shown without colors, in bounded time; the next one has colors."""
     code = HOSTILE[language]
     began = time.thread_time()
     html = html_of(f"~~~~{language}\n{code}\n~~~~", highlighter.highlight)
@@ -165,8 +166,8 @@ def test_a_hostile_block_costs_its_own_colors_only(highlighter: Highlighter, lan
     assert "<span" in highlighter.highlight(f"x = {language!r}", "python")
 
 
-def test_a_lexer_that_was_too_costly_rests(highlighter: Highlighter) -> None:
-    """For a while: who sends such blocks one after the other gets no worker each time."""
+def test_a_too_costly_lexer_is_disabled_for_a_while(highlighter: Highlighter) -> None:
+    """For a while: a series of such blocks does not start a worker for each."""
     times = [0.0]
     resting = Highlighter(
         limits=WorkerLimits(cpu_seconds=0.2, seconds=20.0), monotonic=lambda: times[0]
@@ -182,7 +183,7 @@ def test_a_lexer_that_was_too_costly_rests(highlighter: Highlighter) -> None:
         resting.close()
 
 
-def test_what_was_highlighted_is_remembered_without_a_worker(highlighter: Highlighter) -> None:
+def test_highlighted_blocks_are_cached(highlighter: Highlighter) -> None:
     closing = Highlighter()
     highlighted = closing.highlight("x = 2", "python")
     closing.close()
@@ -194,8 +195,8 @@ def test_every_listed_name_is_a_lexer() -> None:
     assert set(lexer_names().values()) == NAMES
 
 
-async def test_the_loop_goes_on_while_a_block_is_highlighted(highlighter: Highlighter) -> None:
-    """And names are resolved: the loop's own pool is not what waits."""
+async def test_highlighting_does_not_block_the_event_loop(highlighter: Highlighter) -> None:
+    """DNS lookups still work: the loop's default thread pool is not occupied."""
     from adapters.web.html_pool import HtmlPool
 
     rendering = HtmlPool(Highlighter(limits=WorkerLimits(cpu_seconds=0.2, seconds=20.0)))

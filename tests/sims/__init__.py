@@ -1,1 +1,1 @@
-"""Simulated platforms and models: as strict as the real ones, each a process of its own."""
+"""Simulated platforms and models: as strict as the real ones, each in a separate process."""

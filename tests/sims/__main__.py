@@ -1,7 +1,7 @@
-"""Discord, Slack and a model server on this machine, the bot between them, and you as Alice.
+"""Runs simulated Discord, Slack and a model server with the bot, and lets you chat as Alice.
 
-`python -m tests.sims` (or `make sims`). The bot runs as `python -m bot run` with the real clients;
-`--no-bot` prints its settings instead, to start it yourself.
+`python -m tests.sims` (or `make sims`). The bot runs as `python -m bot run` with the real
+clients; `--no-bot` prints its settings instead, so that you can start it yourself.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Write a line: it mentions the bot in the channel, and the next ones go on in its
   :reset :stop      mention that word    :dm TEXT  a direct message
   :log              the bot's log        :quit     (or Ctrl-D)"""
 
-# How often a screen is redrawn at most; platforms show edits about once a second.
+# Seconds between two redraws of a screen; platforms show edits about once a second.
 REDRAW_SECONDS = 0.1
 
 
 class Desk:
-    """One person's seat in front of both platforms."""
+    """One person's view of both platforms."""
 
     def __init__(self, stages: dict[str, Stage], bot: BotProcess | None) -> None:
         self._stages, self._bot = stages, bot
@@ -41,11 +41,11 @@ class Desk:
 
     @property
     def prompt(self) -> str:
-        """Where the person is."""
+        """The platform and channel that the person is in."""
         return f"{self._stage.name}{' (thread)' if self._place else ''}> "
 
     async def take(self, line: str) -> bool:
-        """Do what a line says; False to leave."""
+        """Execute an input line; returns False to quit."""
         word, _, rest = line.strip().partition(" ")
         match word:
             case ":quit":
@@ -69,7 +69,7 @@ class Desk:
         return True
 
     async def watch(self) -> None:
-        """Print what the bot's messages become, for ever."""
+        """Print the bot's messages as they change, without end."""
         while True:
             await asyncio.sleep(REDRAW_SECONDS)
             if self._place is None:

@@ -1,7 +1,7 @@
-"""The page as people meet it: Debian's chromium, driven by Playwright, against the bot itself.
+"""The page in Debian's Chromium, driven by Playwright, against the real bot.
 
-Whatever a test is about, a visitor also notices what must never happen: an error in the page, a
-violation of its Content-Security-Policy, a request to anywhere else.
+In every test, a visitor also records what must never happen: an error in the page, a
+violation of its Content-Security-Policy, a request to another server.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FLAGS = (
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="the page was not tried: no chromium here (apt-get install chromium)"
 )
-# Generous, because two browsers may share one busy core; what is awaited comes within a second.
+# Generous, because two browsers may share one busy core; normally a second is enough.
 PATIENCE_MS = 15_000
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
@@ -50,22 +50,23 @@ expect.set_options(timeout=PATIENCE_MS)
 
 @dataclass
 class Trouble:
-    """What a visitor noticed that must never happen."""
+    """Recorded events that must never happen."""
 
     found: list[str] = field(default_factory=list)
-    provoked: tuple[str, ...] = ()  # words of what a test does on purpose
+    provoked: tuple[str, ...] = ()  # words of expected errors
 
     def heard(self, message: ConsoleMessage) -> None:
-        # A connection that is cut on purpose is said in the console too.
+        # The console also reports connections that a test cuts.
         forgiven = ("Failed to load resource", *self.provoked)
         if message.type == "error" and not any(words in message.text for words in forgiven):
             self.found.append(message.text)
 
 
 class House:
-    """A bot that serves the page, and the model it talks with.
+    """A bot that serves the page, and its simulated model.
 
-    `users` people have a token each, so that every test can be another one; with none it is open.
+    `users` have a token each, so that every test can be a new user; with 0 the page needs no
+    token.
     """
 
     def __init__(self, model: ModelSim, folder: Path, users: int = 99) -> None:
@@ -86,16 +87,16 @@ class House:
 
     @property
     def origin(self) -> str:
-        """Where the page is."""
+        """The page's address."""
         return f"http://127.0.0.1:{self.bot.http_port}"
 
     def new_token(self) -> str | None:
-        """The token of somebody who was not here yet."""
+        """The token of a user who has not visited yet."""
         return self._tokens.pop() if self._tokens else None
 
 
 class Visitor:
-    """One person's browser at the page; several `Tab`s of it share their storage."""
+    """One person's browser at the page; its `Tab`s share storage."""
 
     def __init__(self, context: BrowserContext, origin: str, token: str | None) -> None:
         self.context, self.origin, self.token = context, origin, token
@@ -105,7 +106,7 @@ class Visitor:
     async def arrive(
         cls, browser: Browser, origin: str, token: str | None = None, **options: Any
     ) -> Visitor:
-        """`options` are Playwright's for a context: viewport, color_scheme, has_touch …"""
+        """`options` are Playwright's context options: viewport, color_scheme, has_touch …"""
         context = await browser.new_context(**{"viewport": DESKTOP, **options})
         context.set_default_timeout(PATIENCE_MS)
         visitor = cls(context, origin, token)
@@ -113,7 +114,7 @@ class Visitor:
         if token is not None:
             kept = json.dumps(json.dumps(token))
             await context.add_init_script(
-                f'localStorage["threadline.token"] ??= {kept};'  # one that was typed in stays
+                f'localStorage["threadline.token"] ??= {kept};'  # a token that was typed in stays
             )
         context.on("request", lambda request: visitor._requested(request.url))
         return visitor
@@ -133,7 +134,7 @@ class Visitor:
 
 
 class Tab:
-    """The page in one tab, in the words of who uses it."""
+    """The page in one tab, with a user's actions as methods."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -148,7 +149,7 @@ class Tab:
         self.roots = self.channel.locator("article.root")
 
     async def mention(self, text: str) -> None:
-        """Ask in the channel, and see the thread open."""
+        """Ask in the channel, and wait for the thread to open."""
         await self.channel_box.fill(f"@threadline {text}")
         await self.channel_box.press("Enter")
         await expect(self.thread).to_be_visible()
@@ -159,7 +160,7 @@ class Tab:
         await self.box.press("Enter")
 
     async def look(self, *, away: bool) -> None:
-        """As if its window were covered by another tab, or seen again."""
+        """Pretend that another tab covers the window, or that it is visible again."""
         await self.page.evaluate(
             """(away) => {
               Object.defineProperty(document, "hidden", { configurable: true, value: away });
@@ -168,8 +169,8 @@ class Tab:
             away,
         )
 
-    async def settled(self, text: str, n: int = -1) -> Locator:
-        """The `n`th reply, once it is whole and says `text`."""
+    async def wait_reply(self, text: str, n: int = -1) -> Locator:
+        """The `n`th reply, once it is complete and contains `text`."""
         reply = self.replies.nth(n)
         await expect(reply.locator(".text")).to_contain_text(text)
         await expect(reply).to_have_attribute("data-state", "done")
@@ -177,7 +178,7 @@ class Tab:
 
 
 async def until(check: Callable[[], Awaitable[Any]], seconds: float = PATIENCE_MS / 1000) -> Any:
-    """Poll until `check` gives something true."""
+    """Poll until `check` returns a true value."""
     async with asyncio.timeout(seconds):
         while not (found := await check()):
             await asyncio.sleep(0.02)

@@ -1,7 +1,7 @@
-"""The web adapter as it runs, inside a test's own loop: real sockets, database, core and model.
+"""The web adapter in a test's own loop, with real sockets, database, core and model.
 
-`Site` is the running server, `Person` a client with a token; `in_thread` serves for tests that
-are not coroutines.
+`Site` is the running server, `Person` a client with a token; `in_thread` is for synchronous
+tests.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HTTP_TOKENS = ",".join(f"{name}:{token}" for name, token in TOKENS.items())
 
 
 class Site:
-    """A server on a free port; `settings` as in the environment. Use `serving`."""
+    """A server on a free port; `settings` are environment variables. Start it with `serving`."""
 
     def __init__(self, core: Core, url: str) -> None:
         self.core, self.url = core, url
@@ -48,7 +48,7 @@ class Site:
 async def serving(
     folder: Path, model: ModelSim | None = None, **settings: str
 ) -> AsyncIterator[Site]:
-    """The site on the database in `folder`; answers come from `model`, else from echo."""
+    """The site on the database in `folder`; answers come from `model`, or else from echo."""
     environ = {
         "HTTP_PORT": "0",
         "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}",
@@ -81,7 +81,7 @@ async def serving(
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One server-sent event."""
+    """A server-sent event."""
 
     name: str
     data: dict[str, Any]
@@ -89,7 +89,7 @@ class Said:
 
 
 class Person:
-    """Requests of one user, as a browser or a program sends them."""
+    """One user's requests, as sent by a browser or a program."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url
@@ -110,19 +110,19 @@ class Person:
     async def ask(
         self, method: str, path: str, body: Any = None, **options: Any
     ) -> tuple[int, Any]:
-        """Status and JSON (None when there is no body)."""
+        """Status and JSON, or None without a body."""
         async with self.http.request(method, path, json=body, **options) as response:
             text = await response.text()
             return response.status, json.loads(text) if text else None
 
     async def get(self, path: str, **options: Any) -> Any:
-        """The JSON of a request that succeeds."""
+        """The JSON of a request that must succeed."""
         status, body = await self.ask("GET", path, **options)
         assert status == 200, (status, body)
         return body
 
     async def post(self, path: str, body: Any = None, status: int = 200) -> Any:
-        """The JSON of a request that succeeds with `status`."""
+        """The JSON of a request that must succeed with `status`."""
         got, answer = await self.ask("POST", path, body)
         assert got == status, (got, answer)
         return answer
@@ -135,7 +135,7 @@ class Person:
         return sent
 
     async def replies(self, thread: str) -> list[dict[str, Any]]:
-        """What the assistant said in a thread."""
+        """The assistant's messages in a thread."""
         messages = (await self.get(f"/app/threads/{thread}"))["messages"]
         return [message for message in messages if message["role"] == "assistant"]
 
@@ -144,7 +144,7 @@ class Person:
     async def stream(
         self, method: str, path: str, body: Any = None, **headers: str
     ) -> AsyncIterator[AsyncIterator[Said]]:
-        """The server-sent events of a response, as they come."""
+        """The server-sent events of a response, as they arrive."""
         async with self.http.request(method, path, json=body, headers=headers) as response:
             assert response.status == 200, await response.text()
             assert response.content_type == "text/event-stream"
@@ -159,7 +159,7 @@ class Person:
 
 
 async def events(response: aiohttp.ClientResponse) -> AsyncIterator[Said]:
-    """The events of a stream; comments are left out."""
+    """The events of a stream, without comments."""
     fields: dict[str, str] = {}
     async for line in response.content:
         text = line.decode().rstrip("\n")
@@ -173,7 +173,7 @@ async def events(response: aiohttp.ClientResponse) -> AsyncIterator[Said]:
 
 
 async def until(check: Callable[[], Awaitable[Any]], seconds: float = 10.0) -> Any:
-    """Await `check()` until it gives something true, which is returned."""
+    """Await `check()` until it returns a true value; return that."""
     deadline = time.monotonic() + seconds
     while not (result := await check()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {check}"
@@ -181,7 +181,7 @@ async def until(check: Callable[[], Awaitable[Any]], seconds: float = 10.0) -> A
     return result
 
 
-async def received(source: AsyncIterator[Said], name: str, **fields: Any) -> Said:
+async def next_event(source: AsyncIterator[Said], name: str, **fields: Any) -> Said:
     """The next event of that name whose data has these fields."""
     async with asyncio.timeout(10):
         async for event in source:
@@ -192,7 +192,8 @@ async def received(source: AsyncIterator[Said], name: str, **fields: Any) -> Sai
 
 @contextlib.contextmanager
 def in_thread(folder: Path, settings: Mapping[str, str]) -> Iterator[str]:
-    """The address of a site that runs in a thread of its own, with a model that answers at once."""
+    """The address of a site that runs in a separate thread, with a model that answers
+    immediately."""
     ready: list[str] = []
     begun, over = threading.Event(), threading.Event()
 

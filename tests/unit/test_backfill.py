@@ -167,7 +167,7 @@ async def test_a_thread_that_fails_for_minutes_holds_its_channel_until_it_is_rea
 
 
 async def test_a_list_of_threads_that_fails_for_minutes_is_read_again_later() -> None:
-    """Until then the workspace's watermark stays before the threads that it names."""
+    """The workspace's watermark stays before the threads of the list until it is read."""
     world = World(pages={"list": [], "thread": [10]}, threads={"list": ["thread"]})
     world.reader.failures["list"] = [Unsettled("?")] * ATTEMPTS
     await world.start()
@@ -180,7 +180,7 @@ async def test_a_list_of_threads_that_fails_for_minutes_is_read_again_later() ->
     assert world.inbox.stored[""] == 90
 
 
-async def test_a_channel_that_is_gone_does_not_hold_the_others() -> None:
+async def test_a_deleted_channel_does_not_block_the_others() -> None:
     world = World(pages={"c": [10], "d": [20]}, failures={"c": [Gone("c")]})
     await world.start()
     world.saver.mark_decided(ChannelRef(W, "c"), 90)
@@ -243,7 +243,7 @@ async def test_one_reread_serves_all_messages_of_a_channel_that_failed(world: Wo
 
 
 async def test_a_reread_waits_for_the_stored_watermarks(world: World) -> None:
-    """Otherwise it would read the channel from its beginning."""
+    """A read without watermarks would begin at the channel's first message."""
     world.reader.pages["c"] = [10, 20]
     world.inbox.stored["c"] = 10
     world.inbox.load_errors = [StoreUnavailable("full")] * 10

@@ -224,7 +224,7 @@ async def test_a_command_that_replies_to_a_message_is_a_command(
 
 
 async def test_a_file_without_description_is_an_empty_question(client: OfflineClient) -> None:
-    """In a backlog it is named instead."""
+    """A backlog names the file instead."""
     plain = {**DISPATCHES["message_attachment"][1]["attachments"][0], "description": None}
     fields = {"content": f"<@{c.BOT}>", "attachments": [plain]}
     got = asked(client, "message_attachment", **fields)
@@ -277,7 +277,7 @@ def patterns() -> list[re.Pattern[str]]:
 
 @pytest.mark.parametrize("pattern", patterns(), ids=lambda pattern: pattern.pattern[:30])
 def test_no_pattern_takes_long(pattern: re.Pattern[str]) -> None:
-    """On long texts made of pairs of its own literals."""
+    """On long texts made of pairs of the literals in its pattern."""
     found = dict.fromkeys(re.findall(r"\w+|[^\w\s\\]", pattern.pattern))
     own = [*list(found)[:12], " ", "\n"]
 

@@ -205,7 +205,7 @@ async def test_a_retry_after_beyond_the_first_token_limit_fails_immediately() ->
 
 
 async def test_a_chain_waits_only_when_all_have_failed() -> None:
-    """It waits for the shortest Retry-After, and does not ask a model with a longer one."""
+    """The chain waits for the shortest Retry-After, and does not ask a model with a longer one."""
     first = Scripted("a:1", (RateLimited(retry_after=20.0),), ANSWER)
     second, clock = Scripted("b:2", (RateLimited(retry_after=5.0),), ANSWER), SleepClock()
     assert await text(chain(first, second, clock=clock)) == "yes"
@@ -260,7 +260,7 @@ async def test_the_log_says_when_the_breaker_opens_and_closes() -> None:
 
 
 async def test_a_single_model_with_an_open_breaker_fails_immediately() -> None:
-    """Without a request, and so without another timeout."""
+    """No request is sent, so there is no further timeout."""
     model, clock = Scripted("a:1", *[(TimedOut(),)] * FAILURE_THRESHOLD, ANSWER), SleepClock()
     alone = chain(model, clock=clock)
     for _ in range(FAILURE_THRESHOLD):
@@ -315,7 +315,7 @@ async def test_one_working_model_makes_the_check_a_warning() -> None:
 
 # ── a model that is loading ───────────────────────────────────────────────────────────────────
 async def test_a_loading_model_is_polled_with_one_notice_to_people() -> None:
-    """For far longer than other failures, and without counting as one."""
+    """The chain polls far longer than for other failures, and counts no failure."""
     loading, clock = (ModelLoading("503"),), SleepClock()
     model = Scripted("a:1", *[loading] * 20, ANSWER)
     deltas = [delta async for delta in chain(model, clock=clock, seconds=5.0).stream(REQUEST)]

@@ -48,7 +48,7 @@ def test_reasoning_parts_are_separated_from_text_parts() -> None:
 
 
 def test_a_refusal_is_text() -> None:
-    """It comes in a separate field, and people should read it."""
+    """The refusal comes in a separate field, and people should read it."""
     assert parse({"refusal": "I cannot help with that."}).text == "I cannot help with that."
 
 
@@ -101,7 +101,7 @@ def test_invalid_data_is_malformed(data: bytes) -> None:
 
 
 def test_an_error_event_carries_the_providers_object() -> None:
-    """As an object or as a text."""
+    """The error is an object or a text."""
     with pytest.raises(ErrorEvent) as caught:
         parse_chunk(b'{"error": {"message": "no", "code": 502}}')
     assert caught.value.error == {"message": "no", "code": 502}
@@ -128,7 +128,7 @@ def test_a_second_choice_is_ignored() -> None:
 
 @pytest.mark.parametrize("count", ["1e400", "-1", "10e30", '"many"', "[]", "NaN"])
 def test_an_invalid_token_count_becomes_zero(count: str) -> None:
-    """It must not cost the answer, and the database cannot store every number."""
+    """An invalid count must not cost the answer, and the database cannot store every number."""
     chunk = (
         '{"choices":[{"delta":{"content":"a"}}],"usage":{"prompt_tokens":3,"completion_tokens":%s}}'
     )

@@ -101,7 +101,7 @@ CASES: list[tuple[int | None, Any, type[ModelError]]] = [
 def test_a_failure_is_classified_by_code_then_wording_then_status(
     status: int | None, body: Any, kind: type[ModelError]
 ) -> None:
-    """The exact class matters: every class has its own sentence for people."""
+    """The exact class matters: every class has a separate sentence for people."""
     error = to_model_error(ErrorReport.parse(status, body), model="openai:m")
     assert type(error) is kind
     assert error.model == "openai:m"
@@ -111,14 +111,14 @@ def test_a_failure_is_classified_by_code_then_wording_then_status(
 def test_the_error_text_has_none_of_the_providers_words(
     status: int | None, body: Any, kind: type[ModelError]
 ) -> None:
-    """It is the status and the codes."""
+    """The error's text is the status and the codes."""
     words = ErrorReport.parse(status, body).text
     text = str(to_model_error(ErrorReport.parse(status, body), model="openai:m"))
     assert not words or words not in text
 
 
 def test_an_unsupported_parameter_is_not_an_unknown_model() -> None:
-    """Its message contains both "model" and "not supported"."""
+    """The provider's message contains both "model" and "not supported"."""
     words = "Unsupported parameter: 'max_tokens' is not supported with this model."
     body = openai("unsupported_parameter", words)
     assert type(to_model_error(ErrorReport.parse(400, body), model="m")) is ModelFailed

@@ -69,7 +69,7 @@ async def test_the_chain_and_the_choices_are_built_from_names() -> None:
     ("llm", "setting"), [("openai:m", "OPENAI_API_KEY"), ("huggingface:m", "HF_TOKEN")]
 )
 def test_a_missing_key_is_a_settings_error(llm: str, setting: str) -> None:
-    """It is reported at startup, not at the first question."""
+    """The error is raised at startup, not at the first question."""
     with pytest.raises(SettingsError) as caught:
         build_models(load({"LLM": llm}, None))
     assert caught.value.setting == setting
@@ -84,7 +84,8 @@ def conversation(*contents: str) -> tuple[Message, ...]:
 
 
 async def test_echo_streams_the_last_message_and_the_number_of_messages() -> None:
-    """In pieces, with a finish reason, usage and its name, like a real model."""
+    """The answer arrives in pieces, with a finish reason, usage and its name, like a real
+    model's."""
     request = ChatRequest(conversation("be kind", "one", "ok", "two **bold**\n\n- item"))
     deltas = [delta async for delta in EchoModel(seconds_per_piece=0).stream(request)]
     text = "".join(delta.text for delta in deltas)

@@ -128,7 +128,7 @@ PATTERNS = patterns()
 
 
 def test_the_search_finds_the_patterns() -> None:
-    """In every module that uses `re` or `regex`, except for types only."""
+    """Every module that uses `re` or `regex` has patterns, unless it uses only their types."""
     places = {found.place for found in PATTERNS} | TRUSTED
     using = {
         str(path.relative_to(ROOT))

@@ -127,7 +127,7 @@ def test_people_read_every_letter_and_no_marks(surface: str, document: Part) -> 
 
 @settings(few_examples, max_examples=12)
 @given(_DOCUMENTS, st.lists(st.integers(1, 25), min_size=1, max_size=4))
-def test_no_frame_shows_what_is_not_there_in_the_end(document: Part, sizes: list[int]) -> None:
+def test_every_frame_shows_only_text_of_the_final_reply(document: Part, sizes: list[int]) -> None:
     """After every chunk, on each surface, what people read is part of what they read in the end."""
     for render, reader, decoration in SURFACES.values():
         final = _comparable(reader(render(document[0])))
@@ -165,7 +165,7 @@ def test_slacks_text_only_grows(document: Part, sizes: list[int]) -> None:
 
 @settings(few_examples, max_examples=25)
 @given(_DOCUMENTS)
-def test_the_page_grows_to_what_it_is_at_once(document: Part) -> None:
+def test_the_page_streams_to_the_same_html_as_the_whole_text(document: Part) -> None:
     growing = GrowingHtml()
     for length in range(1, len(document[0]), 5):
         growing.html(document[0][:length])
@@ -178,7 +178,7 @@ def test_the_terminal_keeps_every_character(document: Part) -> None:
     assert TERMINAL.render(document[0]) == document[0]
 
 
-def test_the_terminal_drops_what_could_take_it_over() -> None:
+def test_the_terminal_drops_control_sequences() -> None:
     assert TERMINAL.render("a\x1b[31m\x07\x9b\u202eb\u2066\ud800\rc") == "a[31mbc"
 
 
@@ -197,7 +197,7 @@ def test_the_terminal_drops_what_could_take_it_over() -> None:
         ("**é!**ñ", "é!"),
     ],
 )
-def test_bold_beside_punctuation_in_every_script(text: str, bold: str) -> None:
+def test_bold_next_to_punctuation_in_every_script(text: str, bold: str) -> None:
     assert f"<strong>{bold}</strong>".replace('"', "&quot;") in html_of(text)
     assert f"**{bold}**" in DISCORD.render(text)
     for shown in (SLACK.render(text), SLACK.render(f"> {text}")):
@@ -373,7 +373,7 @@ def test_an_address_in_angle_brackets_stays_a_link_on_slack() -> None:
 
 
 @pytest.mark.parametrize("text", ["`https://e.org`", "ftp://e.org", "a://b", "https://"])
-def test_what_is_no_address_is_no_link(text: str) -> None:
+def test_text_that_is_not_an_address_is_not_linked(text: str) -> None:
     assert "<a" not in html_of(text)
 
 

@@ -115,7 +115,7 @@ def test_the_halves_of_a_surrogate_pair_are_joined(parts: list[str]) -> None:
     "parts", [["a \ud83d", " b"], ["a ", "\ude00 b"], ["a ", "\ud83d"]], ids=ascii
 )
 def test_an_unpaired_surrogate_is_replaced(parts: list[str]) -> None:
-    """It could be neither stored nor sent."""
+    """A surrogate could be neither stored nor sent."""
     text = split(parts)[1]
     assert "\ufffd" in text
     text.encode()

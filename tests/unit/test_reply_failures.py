@@ -15,7 +15,7 @@ from tests.support.surfaces import PlainRenderer, other_tasks
 
 
 async def test_a_429_loses_no_text() -> None:
-    """It closes the scopes for every reply, and the newest frame is sent after it."""
+    """A 429 closes the scopes for every reply, and the newest frame is sent afterwards."""
     rig = ReplyRig()
     async with rig.publisher() as reply:
         reply.write("Hello")
@@ -205,7 +205,7 @@ async def test_a_page_waits_for_its_ledger_entry() -> None:
 
 
 async def test_a_reply_outlasts_a_long_database_failure() -> None:
-    """Even ten minutes, far beyond the patience with a platform."""
+    """Ten minutes are far beyond the patience with a platform."""
     rig = ReplyRig()
     rig.ledger.faults = [StoreUnavailable("full")] * 80
     async with rig.publisher(patience=30.0) as reply:

@@ -99,14 +99,13 @@ def test_a_reply_may_have_two_files_and_text_between_them() -> None:
 
 
 def test_a_reply_may_end_in_its_code() -> None:
-    """With the closing fence, without it, and stopped in the middle of a line."""
+    """The end may be the closing fence, the code itself, or the middle of a line."""
     for text in (fenced(), fenced() + "\n", f"```python\n{CODE}"):
         assert only_file(pages_of(text)) == ("code.py", CODE)
     assert only_file(pages_of(f"```python\n{CODE}x = ")) == ("code.py", CODE + "x = ")
 
 
 def test_text_directly_after_the_block_is_not_lost() -> None:
-    """Not even a single character."""
     for tail in ("1", "-", "#", "> x", "1.", "---", "```"):
         text = f"{fenced()}\n{tail}"
         pages = pages_of(text)
@@ -125,7 +124,7 @@ INDENTED = "def f():\n    if x:\n\n        return 1\n" + CODE.replace("line", " 
     "around", ["", "> ", "- ", "1. ", "> 1. ", "- > ", "   ", "- a\n\n    - b\n\n      "]
 )
 def test_the_file_holds_exactly_the_code(around: str, code: str) -> None:
-    """Without the containers' markers and indentation, but with the code's indentation."""
+    """The containers' markers and indentation are removed; the code's indentation stays."""
     before, _, first = around.rpartition("\n")
     further = first if set(first) <= {">", " "} else first.replace("-", " ").replace("1.", "  ")
     lines = fenced(code).split("\n")
@@ -255,7 +254,7 @@ def check_files(text: str, seen: list[Frame]) -> None:
 def test_answers_have_the_same_pages_and_files_in_any_chunks(
     name: str, renderer: PlainRenderer
 ) -> None:
-    """In one piece, in tokens, and character by character."""
+    """The text arrives in one piece, in tokens, or character by character."""
     text = ANSWERS[name]
     expected = final_pages(text, renderer, RULES)
     check_final(text, expected, renderer)

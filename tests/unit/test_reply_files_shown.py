@@ -50,7 +50,7 @@ async def test_the_file_replaces_the_pages_of_code() -> None:
 
 
 async def test_a_file_is_uploaded_once() -> None:
-    """However long the reply continues below it."""
+    """The reply may continue below the file for long."""
     rig = file_rig()
     async with rig.publisher(controls=(Control.STOP,)) as reply:
         await grow(rig, reply, f"{REPLY}\n\n" + "One more line.\n\n" * 40)
@@ -126,7 +126,7 @@ def test_surplus_pages_of_this_attempt_are_removed_when_the_frame_is_whole() -> 
 
 
 def test_a_page_with_another_file_is_edited() -> None:
-    """Even if its caption is the same."""
+    """The caption may be the same."""
     wanted = Frame((page("a", 0), page("caption", 1, file=FILE)), final=True)
     shown, requests = Shown(), []
     while (request := plan(shown, wanted)) is not None:
@@ -137,7 +137,7 @@ def test_a_page_with_another_file_is_edited() -> None:
     assert plan(shown, other).action is Action.EDIT
 
 
-def test_controls_are_never_beside_a_file() -> None:
+def test_controls_are_never_on_a_files_message() -> None:
     """They are on the page above a file at the end."""
     controls = (Control.RETRY,)
     pages = (page("a", 0), page("caption", 1, file=FILE))

@@ -114,7 +114,6 @@ dense = st.text(alphabet="*_~[]()`!<&\\ab \n", max_size=300)
 @settings(few_examples, max_examples=40)
 @given(st.one_of(anything, dense), st.lists(st.integers(1, 20), min_size=1, max_size=4))
 def test_resuming_gives_the_same_result_as_starting_over(text: str, sizes: list[int]) -> None:
-    """However the text grew."""
     written, resume = "", START
     for chunk in chunked(text, sizes):
         written += chunk

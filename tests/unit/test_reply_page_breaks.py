@@ -106,7 +106,6 @@ def test_text_after_a_break_is_still_text() -> None:
 
 
 def test_a_line_of_fifty_thousand_characters_is_shown_whole() -> None:
-    """With and without words."""
     for line in ("word " * 10_000, "x" * 50_000, "水" * 50_000, "&" * 50_000):
         for renderer in (
             PlainRenderer(2_000),

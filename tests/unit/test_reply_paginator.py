@@ -31,7 +31,7 @@ names = [f"{type(renderer).__name__}-{renderer.limit}" for renderer in RENDERERS
 @pytest.mark.parametrize("renderer", RENDERERS, ids=names)
 @pytest.mark.parametrize("name", ANSWERS)
 def test_answers_have_the_same_pages_in_any_chunks(name: str, renderer: PlainRenderer) -> None:
-    """In one piece, in tokens, and character by character."""
+    """The text arrives in one piece, in tokens, or character by character."""
     text = ANSWERS[name]
     expected = final_pages(text, renderer)
     check_final(text, expected, renderer)
@@ -66,7 +66,7 @@ def test_generated_documents_have_the_same_pages_in_any_chunks(
 @few_examples
 @given(anything, st.lists(st.integers(1, 30), min_size=1, max_size=4), st.integers(1, 80))
 def test_any_text_has_the_same_pages_in_any_chunks(text: str, sizes: list[int], limit: int) -> None:
-    """Even text that is hardly Markdown, on pages that are far too small."""
+    """Tries text that is hardly Markdown, on pages that are far too small."""
     renderer = PlainRenderer(limit)
     expected = final_pages(text, renderer)
     check_final(text, expected, renderer)

@@ -104,7 +104,7 @@ def test_controls_are_below_the_last_page() -> None:
 
 
 def test_a_page_with_unknown_text_is_rewritten() -> None:
-    """Even if the text turns out to be the same."""
+    """The text may turn out to be the same."""
     shown, _ = until_shown(Shown(), frame("one"))
     request = edits(forget_text(shown, 0), frame("one"))
     assert request is not None and request.action is Action.EDIT
@@ -122,7 +122,7 @@ def test_surplus_pages_are_removed_when_the_reply_is_final() -> None:
 
 
 def test_a_reply_without_text_posts_nothing() -> None:
-    """It removes earlier pages."""
+    """Earlier pages are removed."""
     assert edits(Shown(), Frame((), final=True)) is None
     assert edits(Shown(), frame("  ")) is None
     shown, _ = until_shown(Shown(), frame("one"))
@@ -181,7 +181,7 @@ def test_renderings_are_cached() -> None:
 
 
 def test_a_sealed_page_of_a_growing_reply_has_no_controls() -> None:
-    """It will not be the last page, and removing its button would cost an edit."""
+    """The page will not be the last one, and removing its button would cost an edit."""
     sealed = Page("first page", "first page", 0, 10, sealed=True)
     growing = Frame((sealed,), final=False, controls=(Control.STOP,))
     assert page_controls(growing, 0) == ()

@@ -191,7 +191,7 @@ async def test_a_new_attempt_rewrites_the_pages_of_an_earlier_one() -> None:
 
 
 async def test_a_post_in_flight_when_its_process_died_is_not_repeated() -> None:
-    """It arrives after the first search and is found by the second one."""
+    """The post arrives after the first search and is found by the second one."""
     rig = ReplyRig()
     async with rig.publisher(pages=(PageRecord(0, None),)) as reply:
         reply.write("New")
@@ -268,7 +268,7 @@ async def test_an_intended_page_that_was_never_posted_is_posted_once() -> None:
 
 # ── cancellation ──────────────────────────────────────────────────────────────────────────────
 async def test_a_cancelled_reply_leaves_no_task() -> None:
-    """Its request in flight ends, and its surface is closed."""
+    """The reply's request in flight ends, and its surface is closed."""
     rig = ReplyRig()
     rig.surface.latency = 2.0
 

@@ -110,7 +110,7 @@ def page(text: str, stable: str, *, sealed: bool = False) -> Page:
 
 
 def test_a_page_starts_a_stream_with_its_stable_text_or_is_posted() -> None:
-    """Either way one request is reserved for its end."""
+    """In both cases, one request is reserved for the reply's end."""
     platform = Platform()
     controls = (Control.STOP,)
     request = platform.plan(Shown(), Frame((page("one **tw**", "one"),), False, controls))

@@ -36,7 +36,8 @@ def must_read(name: str, kind: str = "") -> Incoming:
 
 
 def test_a_mention_is_converted_for_the_model() -> None:
-    """With names instead of ids, links in Markdown, decoded entities and without the mention."""
+    """The text has names instead of ids, Markdown links and decoded entities, but not the
+    mention."""
     incoming = must_read("message_mention")
     assert incoming.text == (
         "what does `a < b && c` mean? See [the docs](https://example.com/a?b=1&c=2) and "

@@ -53,10 +53,10 @@ class RefusingApi:
         self.session = session
         self.own_deletions: dict[str, bool] = {}
 
-    async def paced_read(self, method: str, **_: Any) -> Any:
+    async def _refuse(self, method: str, **_: Any) -> Any:
         raise Gone("channel_not_found")
 
-    paced_write = paced_read
+    paced_read = paced_write = _refuse
 
     async def respond(self, url: str, **_: Any) -> None:
         raise Gone("no such hook")
@@ -126,7 +126,7 @@ async def test_every_recorded_payload_is_acknowledged(slack: Slack) -> None:
 
 
 async def test_no_mutated_payload_raises_or_is_redelivered(slack: Slack) -> None:
-    """Nor does it end or delete anything else."""
+    """No mutation ends or deletes another conversation."""
     with structlog.testing.capture_logs() as logs:
         await deliver_all_mutations(slack)
     assert [entry for entry in logs if "exc_info" in entry] == []
@@ -158,7 +158,7 @@ KIND_FIELDS = {("event", "subtype"), ("event", "bot_id"), ("event", "hidden")}
     "name", ["message_mention", "thread_reply", "direct_message", "agent_pane", "file_share"]
 )
 async def test_a_question_is_found_in_a_mutated_message(slack: Slack, name: str) -> None:
-    """With the same author and in the same conversation, unless an essential field is missing."""
+    """Author and conversation stay the same, unless an essential field is missing."""
     assert await slack.deliver(PAYLOADS[name]) == 200
     (wanted,) = slack.inbox.received
     for mutation in mutations(PAYLOADS[name]):
@@ -209,7 +209,7 @@ async def test_a_question_is_found_without_its_envelopes_fields(slack: Slack, fi
 
 
 async def test_a_direct_message_without_its_channels_kind_is_recognized(slack: Slack) -> None:
-    """Also while conversations.info fails."""
+    """This holds even while conversations.info fails."""
     body = PAYLOADS["direct_message"]
     event = {name: one for name, one in body["event"].items() if name != "channel_type"}
     await slack.deliver({**body, "event": event})
@@ -234,7 +234,7 @@ def test_mutated_content_never_hides_the_question() -> None:
 
 
 def test_a_malformed_message_in_a_page_of_history_affects_no_other() -> None:
-    """Neither reading the page nor planning with it raises."""
+    """Reading the page and planning with it raise nothing."""
     base = PAYLOADS["direct_message"]["event"]
     first = base | {"ts": "1763630000.000100", "thread_ts": "1763630000.000100"}
     first |= {"latest_reply": "1763630009.000100", "reply_count": 2}

@@ -100,7 +100,7 @@ PIECES = (
 
 @pytest.mark.parametrize("name", sorted(STEPS))
 def test_conversions_of_untrusted_text_are_fast(name: str) -> None:
-    """With the longest possible text: a page has 11,500 characters, a message 40,000."""
+    """Tries the longest possible text: a page has 11,500 characters, a message 40,000."""
     length = render.LIMIT if name in ("defuse_mentions", "summarize") else LENGTH
     for piece in PIECES:
         took = fastest(lambda piece=piece: STEPS[name](piece * (length // len(piece))))

@@ -140,7 +140,7 @@ def test_the_manifests_differ_only_in_urls_and_socket_mode() -> None:
 
 @pytest.mark.parametrize("mode", ["socket", "http"])
 def test_the_manifest_satisfies_slacks_limits(mode: str) -> None:
-    """Also with the longest command prefix and a real host."""
+    """Tries the longest command prefix and a real host."""
     assert find_manifest_errors(json.loads(manifest_path(mode).read_text())) == []
     assert (
         find_manifest_errors(

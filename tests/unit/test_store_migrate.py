@@ -55,7 +55,7 @@ def test_files_are_applied_in_order_and_once(path: Path, directory: Path) -> Non
     assert tables(path) == {"a", "b", "migrations"}
 
 
-def test_the_table_of_migrations_says_what_was_applied_and_when(
+def test_the_migrations_table_records_each_migration_and_its_time(
     path: Path, directory: Path
 ) -> None:
     migrate(path, directory)

@@ -43,7 +43,7 @@ def test_an_older_database_gets_the_schema_of_a_new_one(older: Path, tmp_path: P
 
 
 async def test_an_older_database_resumes_where_it_stopped(older: Path) -> None:
-    """Its running turn, its concluded turn and its waiting question are still there."""
+    """The running turn, the concluded turn and the waiting question are still there."""
     with closing(sqlite3.connect(older)) as db, db:  # an older record would be deleted
         db.execute("UPDATE commands SET done_at = strftime('%s', 'now')")
     async with opened(older) as store:

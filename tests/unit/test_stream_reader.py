@@ -62,7 +62,7 @@ async def test_the_first_delta_names_the_model() -> None:
 
 
 async def test_an_answer_without_a_finish_reason_was_cut_off() -> None:
-    """However cleanly the stream ended, and even if nothing came."""
+    """This holds however cleanly the stream ended, and even if nothing arrived."""
     for steps in ([Delta("a")], []):
         with pytest.raises(CutOff) as caught:
             await read(make_reader(), steps)
@@ -185,7 +185,7 @@ async def test_timeouts_before_the_first_token_differ_from_later_ones() -> None:
 
 
 async def test_content_after_done_is_ignored() -> None:
-    """It may be a second stream in the same body, or garbage; its usage still counts."""
+    """Such content may be a second stream in the same body, or garbage; its usage still counts."""
     reader = make_reader()
     reader.process(Delta("Yes", finish_reason="stop"))
     reader.mark_done()

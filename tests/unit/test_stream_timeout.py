@@ -37,7 +37,7 @@ async def test_each_token_restarts_the_limit() -> None:
 
 
 async def test_the_limit_between_tokens_may_be_the_shorter_one() -> None:
-    """It replaces the limit to the first token, even if that one would end later."""
+    """This limit replaces the one to the first token, even if that one would end later."""
     with StreamTimeout(StreamTimeouts(first_token=30, between_tokens=0.1)) as timeout:
         await timeout.wait(asyncio.sleep(0.01))
         timeout.record_token()
@@ -70,7 +70,7 @@ async def test_a_cancellation_from_outside_is_not_a_timeout() -> None:
 
 
 async def test_a_timeout_leaves_the_task_uncancelled() -> None:
-    """So the task can continue with the next model."""
+    """The task can therefore continue with the next model."""
     with StreamTimeout(QUICK) as timeout, pytest.raises(StreamTimedOut):
         await timeout.wait(forever())
     task = asyncio.current_task()

@@ -25,7 +25,7 @@ FOR_OPERATORS = re.compile(
     r"|adapters/(console/remote|\w+/(doctor|handshake|scopes|server))\.py"
 )
 # Where other texts stand: for the model, what the echo model answers, the API's description.
-FOR_OTHERS = re.compile(r"bot/(turns/context|llm/echo)\.py|adapters/web/(openapi|site|models)\.py")
+FOR_OTHERS = re.compile(r"bot/(turns/context|llm/echo)\.py|adapters/web/(openapi|site|schemas)\.py")
 _TEXTS = re.compile(r"bot/domain/(http_)?texts\.py")
 # Calls whose strings people do not see. An operator sees why an adapter cannot start.
 _UNSEEN = {"CannotStart", "HTTPBearer", "Field", "Query"}
@@ -125,7 +125,7 @@ def stream() -> Iterator[io.StringIO]:
 
 
 def test_secrets_never_get_into_the_log(stream: io.StringIO) -> None:
-    """In a value, in a nested one, in a traceback, in a library's own line."""
+    """Tries a value, a nested value, a traceback, and a library's log line."""
     log = structlog.stdlib.get_logger("bot.test")
     try:
         raise RuntimeError("refused xoxb-secret-token")

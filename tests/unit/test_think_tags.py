@@ -60,7 +60,8 @@ ANSWERS = [
 def test_the_result_does_not_depend_on_one_or_two_cuts(
     answer: str, reasoning: str, text: str
 ) -> None:
-    """In one piece, character by character, and cut at every position and pair of positions."""
+    """The text arrives whole, character by character, and cut at every position or pair of
+    positions."""
     positions = range(1, len(answer))
     cuts = [(), tuple(positions), *combinations(positions, 1), *combinations(positions, 2)]
     for cut in cuts:

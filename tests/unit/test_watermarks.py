@@ -111,7 +111,7 @@ def test_release_moves_the_watermark_even_if_the_read_found_nothing() -> None:
 
 
 def test_workspace_watermark_follows_the_newest_message_at_a_distance() -> None:
-    """And covers the channels that it passes."""
+    """The watermark also covers the channels that it passes."""
     tracker = tracker_at()
     tracker.mark_decided(A, 5)
     tracker.mark_decided(B, 100)

@@ -1,4 +1,4 @@
-"""The lexers that may highlight code: each is tried with what its own rules like least."""
+"""The lexers allowed to highlight code, each tried with the worst inputs for its rules."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.support.pumps import of_tokens, pumped, tokens_of
 from tests.unit.test_patterns import over_the_limit
 
 SIZE = 2_000
-# A lexer reads 2,000 characters in some milliseconds; a quadratic rule takes 0.1 s for them, and
-# one that is worse takes minutes.
+# A lexer reads 2,000 characters within milliseconds; a quadratic rule takes 0.1 s, and a worse one
+# takes minutes.
 CPU_SECONDS = 1.0
 COMMON = ("<!--", "'''", '"""', "/*", "{", "(", "<", "\t", "\n", " ", "\\", "#", "[", "](", "```")
 
 
 def inputs(lexer: Any, most: int) -> list[str]:
-    """Some of the inputs that its rules give, always the same ones."""
+    """Some of the inputs derived from its rules, always the same ones."""
     rules = [*dict.fromkeys(_patterns(lexer))]
     texts = dict.fromkeys(one * (SIZE // len(one)) for one in COMMON)
     draw = random.Random(0)
@@ -62,29 +62,29 @@ def slow(name: str, most: int) -> list[str]:
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_a_sample_of_repetitive_inputs_is_highlighted_at_once(part: int) -> None:
-    """By every lexer of the list; `make soak` tries many more for each."""
+def test_a_sample_of_repetitive_inputs_is_highlighted_quickly(part: int) -> None:
+    """By every listed lexer; `make soak` tries many more inputs for each."""
     names = sorted(FUZZED)[part::4]
     assert {name: found for name in names if (found := slow(name, 5))} == {}
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", sorted(FUZZED))
-def test_repetitive_inputs_are_highlighted_at_once(name: str) -> None:
+def test_repetitive_inputs_are_highlighted_quickly(name: str) -> None:
     assert slow(name, 400) == []
 
 
 def test_the_trial_finds_a_lexer_that_backtracks() -> None:
-    """Those that are kept although they do: so the trial is worth something."""
+    """Lexers listed although they do, which proves that the trial detects them."""
     assert slow("Bash", 300) != []
     assert "Bash" in COSTLY
 
 
 @pytest.mark.parametrize("name", sorted(FUZZED | COSTLY))
-def test_no_listed_lexer_colors_with_a_lexer_that_a_text_names(
+def test_no_listed_lexer_loads_a_lexer_named_in_the_text(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A block within a block, a mail's type, a notebook's magic: `rita` would come in by these."""
+    """A block within a block, a mail's type, a notebook's magic: these could bring in `rita`."""
     import pygments.lexers
     import pygments.lexers.markup as markup
 

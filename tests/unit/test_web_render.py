@@ -1,4 +1,4 @@
-"""Markdown in the page: safe whatever it says, fit for a strict policy, cheap while it grows."""
+"""Markdown in the page: safe for any input, fit for a strict policy, cheap while it grows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TEXTS = st.one_of(st.lists(PIECES, max_size=25).map("".join), st.text(max_size=6
 
 
 class Elements(HTMLParser):
-    """Every element and attribute, and whether they are closed in their order."""
+    """Every element and attribute, and whether elements are closed in order."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -55,8 +55,8 @@ class Elements(HTMLParser):
 
 @settings(deadline=None)
 @given(TEXTS)
-def test_nothing_gets_through_that_could_run_or_load(text: str) -> None:
-    """Only known elements and attributes, closed in order; links lead to the web or to a mail."""
+def test_html_never_runs_scripts_or_loads_resources(text: str) -> None:
+    """Only known elements and attributes, closed in order; links lead to web or mail addresses."""
     for html in (html_of(text), html_of_person(text), GrowingHtml().html(text)):
         elements = Elements(html)
         assert not elements.open
@@ -71,8 +71,8 @@ def test_nothing_gets_through_that_could_run_or_load(text: str) -> None:
 
 @settings(deadline=None)
 @given(TEXTS, st.lists(st.integers(1, 15), min_size=1, max_size=8))
-def test_a_text_that_grew_looks_as_if_it_had_come_at_once(text: str, steps: list[int]) -> None:
-    """Except for definitions of links, which may stand below their use."""
+def test_a_growing_text_renders_like_the_whole_text(text: str, steps: list[int]) -> None:
+    """Except for link definitions, which may come after their use."""
     text = re.sub(r"\]:", "]", text)
     growing, at = GrowingHtml(), 0
     while at < len(text):
@@ -82,21 +82,21 @@ def test_a_text_that_grew_looks_as_if_it_had_come_at_once(text: str, steps: list
 
 
 @pytest.mark.parametrize("text", ["- item\n*em* ", "- item\n|a|\n|-|x", "> quote\n***bold***"])
-def test_a_line_that_is_not_whole_may_still_belong_to_the_block_above(text: str) -> None:
+def test_an_incomplete_line_may_still_belong_to_the_block_above(text: str) -> None:
     growing = GrowingHtml()
     for length in range(len(text)):
         growing.html(text[:length])
     assert growing.html(text) == html_of(text)
 
 
-def test_another_text_is_rendered_anew() -> None:
+def test_a_different_text_is_rendered_from_scratch() -> None:
     growing = GrowingHtml()
     growing.html("One.\n\nTwo.\n\nThree.")
     assert growing.html("Else.\n\nTwo.") == html_of("Else.\n\nTwo.")
 
 
-def test_growing_renders_only_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long reply costs the same at its end as at its beginning: blocks are rendered once."""
+def test_growing_renders_only_the_open_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long reply costs the same at its end as at its start: blocks are rendered once."""
     growing, text = GrowingHtml(), ""
     for number in range(200):
         text += f"Paragraph {number} with some words.\n\n"
@@ -121,8 +121,8 @@ def test_markdown_fits_the_page(text: str, html: str) -> None:
     assert html in html_of(text)
 
 
-def test_what_a_person_wrote_is_no_markdown() -> None:
-    """Line breaks and indentation stay, marks are text, and an address is a link."""
+def test_peoples_text_is_not_markdown() -> None:
+    """Line breaks and indentation stay, Markdown is literal text, and an address becomes a link."""
     shown = html_of_person("one\n    **two**\n- [x](y) https://e.org.")
     link = '<a href="https://e.org" target="_blank" rel="noopener noreferrer nofollow">https://e.org</a>'
     assert shown == f'<p class="plain">one\n    **two**\n- [x](y) {link}.</p>\n'

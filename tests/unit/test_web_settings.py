@@ -1,4 +1,4 @@
-"""The settings of the page and the API: who, where, and what makes a start refuse."""
+"""The settings of the page and the API: access, addresses, and reasons to refuse to start."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_tokens_are_read_by_name_and_kept_secret() -> None:
         ":",
     ],
 )
-def test_wrong_tokens_are_refused_without_showing_them(value: str) -> None:
+def test_invalid_tokens_are_refused_without_showing_them(value: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load({"HTTP_TOKENS": value}, None)
     assert caught.value.setting == "HTTP_TOKENS"
@@ -55,7 +55,7 @@ def test_wrong_tokens_are_refused_without_showing_them(value: str) -> None:
         ("example.org", False),
     ],
 )
-def test_without_tokens_only_this_machine_may_be_listened_to(host: str, alone: bool) -> None:
+def test_without_tokens_only_loopback_hosts_are_allowed(host: str, alone: bool) -> None:
     settings = load({"HTTP_HOST": host}, None)
     if alone:
         settings.require_consistent()
@@ -65,7 +65,7 @@ def test_without_tokens_only_this_machine_may_be_listened_to(host: str, alone: b
     load({"HTTP_HOST": host, "HTTP_TOKENS": "alice:secret-of-sixteen"}, None).require_consistent()
 
 
-def test_the_page_is_served_alone_or_beside_platforms_with_a_port() -> None:
+def test_the_page_is_served_alone_or_with_platforms_if_a_port_is_set() -> None:
     platform = {"DISCORD_TOKEN": "token-of-discord", "LLM": "echo"}
     assert (load({}, None).serves_web, load({}, None).web_port) == (True, 8080)
     assert not load(platform, None).serves_web
@@ -74,7 +74,7 @@ def test_the_page_is_served_alone_or_beside_platforms_with_a_port() -> None:
     assert load({"HTTP_PORT": "0"}, None).web_port == 0
 
 
-def test_a_token_that_is_too_short_is_refused_with_the_way_to_make_one() -> None:
+def test_a_too_short_token_is_refused_with_advice() -> None:
     with pytest.raises(SettingsError, match=r"16 characters or more.*token_urlsafe"):
         load({"HTTP_TOKENS": "alice:fifteen-letters"}, None)
 
@@ -93,7 +93,7 @@ SIGNED = {"HTTP_TOKENS": "alice:secret-of-sixteen"}
         (SIGNED | {"HTTP_HOST": "0.0.0.0"}, True),
         (SIGNED | {"HTTP_ALLOWED_HOSTS": "chat.example.org"}, True),
         (HTTP_MODE, False),
-        (HTTP_MODE | {"HTTP_HOST": "0.0.0.0"}, False),  # as a container has it
+        (HTTP_MODE | {"HTTP_HOST": "0.0.0.0"}, False),  # as in a container
         (HTTP_MODE | SIGNED | {"HTTP_HOST": "0.0.0.0"}, True),
         (SOCKET_MODE, True),
         (DISCORD, False),
@@ -101,8 +101,8 @@ SIGNED = {"HTTP_TOKENS": "alice:secret-of-sixteen"}
         (DISCORD | {"HTTP_ALLOWED_HOSTS": "chat.example.org"}, False),  # nothing listens
     ],
 )
-def test_where_the_page_and_the_api_are_served(environ: dict[str, str], site: bool) -> None:
-    """Without tokens never where the port is published."""
+def test_whether_the_page_and_the_api_are_served(environ: dict[str, str], site: bool) -> None:
+    """Never without tokens where the port is published."""
     settings = load(environ, None)
     settings.require_consistent()
     assert settings.serves_site == site
@@ -117,9 +117,7 @@ def test_where_the_page_and_the_api_are_served(environ: dict[str, str], site: bo
         (DISCORD | {"HTTP_PORT": "8080", "HTTP_HOST": "0.0.0.0"}, "HTTP_TOKENS"),
     ],
 )
-def test_what_would_be_open_to_everybody_does_not_start(
-    environ: dict[str, str], setting: str
-) -> None:
+def test_a_site_open_to_everyone_refuses_to_start(environ: dict[str, str], setting: str) -> None:
     with pytest.raises(SettingsError, match=setting):
         load(environ, None).require_consistent()
 
@@ -142,19 +140,19 @@ def test_an_allowed_host_that_would_never_match_is_refused(value: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "token"), [("SLACK_BOT_TOKEN", "xapp-1"), ("SLACK_APP_TOKEN", "xoxb-1")]
 )
-def test_slack_tokens_in_each_others_place_are_refused(setting: str, token: str) -> None:
+def test_swapped_slack_tokens_are_refused(setting: str, token: str) -> None:
     with pytest.raises(SettingsError, match=f"{setting}: a token that starts with"):
         load({setting: token}, None)
 
 
-def test_administrators_of_the_web_are_those_named_so() -> None:
+def test_only_listed_users_are_administrators() -> None:
     assert load({"ADMINS": "web:alice,discord:1,slack:T:U,web:bob"}, None).web_admins == (
         "alice",
         "bob",
     )
 
 
-def test_every_token_is_its_owners_and_no_other() -> None:
+def test_a_token_identifies_its_user() -> None:
     access = Access({"alice": "secret-a", "bob": "secret-b"}, admins=["bob"])
     assert [access.user_of(token) for token in ("secret-a", "secret-b")] == ["alice", "bob"]
     assert [access.user_of(token) for token in ("", None, "secret", "\ud800")] == [None] * 4
@@ -162,13 +160,13 @@ def test_every_token_is_its_owners_and_no_other() -> None:
     assert access.needs_token
 
 
-def test_without_tokens_everybody_is_one_user() -> None:
+def test_without_tokens_everyone_is_the_local_user() -> None:
     access = Access({})
     assert [access.user_of(token) for token in (None, "anything")] == [LOCAL_USER] * 2
     assert not access.needs_token
 
 
-def test_loopback_and_wildcard_addresses_are_told_apart() -> None:
+def test_loopback_and_wildcard_addresses_are_distinguished() -> None:
     assert all(map(is_loopback, ("localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "::1")))
     assert not any(map(is_loopback, ("localhost.example", "128.0.0.1", "::", "0.0.0.0", "")))
     assert all(map(is_wildcard, ("0.0.0.0", "::")))

@@ -1,4 +1,4 @@
-"""Conversation templates: both notations read alike and come back; what is wrong is named."""
+"""Conversation templates: both notations parse alike and round-trip; errors name the problem."""
 
 from __future__ import annotations
 
@@ -57,25 +57,25 @@ MESSAGES = (
 )
 
 
-def test_both_notations_are_the_same_conversation() -> None:
+def test_both_notations_parse_to_the_same_conversation() -> None:
     assert parse(HANDLEBARS) == parse(TAGS)
     assert parse(HANDLEBARS).messages("Can you explain why ?") == MESSAGES
     assert parse(HANDLEBARS).takes_input
 
 
-def test_a_filled_template_is_written_with_the_input_in_its_place() -> None:
+def test_a_filled_template_is_written_with_its_input() -> None:
     filled = parse(HANDLEBARS).render("Can you explain why ?")
     assert write_tags(filled) == TAGS.replace("{user}", "Can you explain why ?")
     assert not filled.takes_input
     assert write_tags(template_of(MESSAGES)) == write_tags(filled)
 
 
-def test_what_was_read_is_written_back_as_it_was() -> None:
+def test_a_parsed_template_is_written_back_unchanged() -> None:
     assert write_handlebars(parse(HANDLEBARS)) == HANDLEBARS
     assert write_tags(parse(TAGS)) == TAGS
 
 
-def test_an_opening_leaves_the_question_to_whoever_asks() -> None:
+def test_an_opening_leaves_the_placeholder_for_the_question() -> None:
     assert parse(TAGS).opening() == MESSAGES[:2]
     assert parse('<message role="system">Be kind.</message>').opening() == (
         (Role.SYSTEM, "Be kind."),
@@ -128,7 +128,7 @@ def test_braces_entities_and_indentation(text: str, parts: tuple[Part, ...]) -> 
         ('<message role="user">a }</message>', 1, 24, "{{ and }} for braces"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_place(
+def test_errors_name_the_problem_and_its_position(
     text: str, line: int, column: int, problem: str
 ) -> None:
     with pytest.raises(TemplateError, match=re.escape(problem)) as caught:
@@ -145,7 +145,8 @@ TEXTS = st.one_of(
 
 
 def block(role: Role, parts: list[Part]) -> Block:
-    """As reading gives it: no empty texts, no neighbouring ones, no blanks at the ends."""
+    """Messages as parsing yields them: no empty or adjacent same-role texts, no surrounding
+    blanks."""
     joined: list[Part] = []
     for part in parts:
         if isinstance(part, str) and joined and isinstance(joined[-1], str):
@@ -168,15 +169,15 @@ BLOCKS = st.builds(
 
 @settings(deadline=None)
 @given(st.lists(BLOCKS, min_size=1, max_size=3))
-def test_whatever_is_written_reads_back_the_same(blocks: list[Block]) -> None:
+def test_written_templates_round_trip(blocks: list[Block]) -> None:
     template = Template(tuple(blocks))
     assert parse(write_tags(template)) == template
     assert parse(write_handlebars(template)) == template
 
 
 @pytest.mark.parametrize("piece", ["\\", "{", "<message", "</message ", "{{ ", "&lt;", "\\{{"])
-def test_reading_takes_time_in_proportion_to_the_length(piece: str) -> None:
-    """64,000 characters of what is hardest to read are read, or refused, at once."""
+def test_parsing_takes_linear_time(piece: str) -> None:
+    """The hardest 64,000 characters are parsed or refused within a second or so."""
     begun = time.process_time()
     many = piece * (64_000 // len(piece))
     for head, foot in (
@@ -188,13 +189,13 @@ def test_reading_takes_time_in_proportion_to_the_length(piece: str) -> None:
         except TemplateError:
             continue
         assert parse(write_handlebars(template)) == template
-    assert time.process_time() - begun < 2.0  # some 0.3 s; a quadratic way takes minutes
+    assert time.process_time() - begun < 2.0  # about 0.3 s; a quadratic parser takes minutes
 
 
 # ── sizes ─────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("fill", [Template.render, Template.messages])
-def test_what_would_be_too_long_is_refused_before_it_is_filled(fill: Any) -> None:
-    """Many places times a long input: 64 kB of each would take a gigabyte."""
+def test_a_too_long_result_is_refused_before_it_is_filled(fill: Any) -> None:
+    """Many placeholders times a long input: 64 kB of each would take a gigabyte."""
     slots = '{{#message role="user"}}' + "{{input}}" * 7_000 + "{{/message}}"
     began = time.process_time()
     with pytest.raises(TemplateError, match=r"filled in, it has 448,000,000 characters; 400,000"):
@@ -214,7 +215,7 @@ def test_what_would_be_too_long_is_refused_before_it_is_filled(fill: Any) -> Non
 @pytest.mark.parametrize(
     "notation", ['{{{{#message role="user"}}}}{}{{{{/message}}}}', "<message>{}"]
 )
-def test_a_template_is_read_in_a_time_that_grows_with_its_length(notation: str, piece: str) -> None:
+def test_parsing_time_is_linear_in_both_notations(notation: str, piece: str) -> None:
     text = notation.format(piece * (64_000 // len(piece)))
     began = time.process_time()
     with contextlib.suppress(TemplateError):

@@ -1,4 +1,4 @@
-"""Wrong tokens: logged without the token, answered more slowly, and never by too many at once."""
+"""Wrong tokens: logged without the token, answered more and more slowly, with few waiting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.clock import ManualClock
 
 
 class Clock(ManualClock):
-    """Sleeps are asked for, and last as long as the test wants."""
+    """A clock that records sleeps, and ends them when the test says."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,47 +30,47 @@ class Clock(ManualClock):
         await self.over.wait()
 
 
-async def test_guesses_are_slower_the_more_there_were() -> None:
-    """By address, up to a limit, and forgotten after a while."""
+async def test_repeated_wrong_tokens_are_delayed_longer() -> None:
+    """Per address, up to a limit, and forgotten after a while."""
     clock = Clock()
-    guesses = WrongTokenThrottle(clock)
+    throttle = WrongTokenThrottle(clock)
     for _ in range(FREE):
-        assert await guesses.wrong("1.2.3.4")
+        assert await throttle.wrong("1.2.3.4")
     assert clock.asked == []
     for _ in range(20):
-        assert await guesses.wrong("1.2.3.4")
+        assert await throttle.wrong("1.2.3.4")
     assert clock.asked == sorted(clock.asked)
     assert (clock.asked[0], clock.asked[-1]) == (0.25, 2.0)
-    assert await guesses.wrong("5.6.7.8")
+    assert await throttle.wrong("5.6.7.8")
     assert len(clock.asked) == 20
     await clock.advance(FORGET_SECONDS + 1)
-    assert await guesses.wrong("1.2.3.4")
+    assert await throttle.wrong("1.2.3.4")
     assert len(clock.asked) == 20
 
 
-async def test_no_more_than_a_few_wait_at_one_time() -> None:
-    """Each holds a connection; more are refused at once."""
+async def test_the_number_of_delayed_responses_is_limited() -> None:
+    """Each delayed answer occupies a connection, so further ones are refused immediately."""
     clock = Clock()
-    guesses = WrongTokenThrottle(clock)
+    throttle = WrongTokenThrottle(clock)
     for _ in range(FREE):
-        await guesses.wrong("a")
+        await throttle.wrong("a")
     clock.over.clear()
-    waiting = [asyncio.create_task(guesses.wrong("a")) for _ in range(MOST_DELAYED)]
+    waiting = [asyncio.create_task(throttle.wrong("a")) for _ in range(MOST_DELAYED)]
     while len(clock.asked) < MOST_DELAYED:
         await asyncio.sleep(0)
-    assert not await guesses.wrong("a")
+    assert not await throttle.wrong("a")
     clock.over.set()
     assert all(await asyncio.gather(*waiting))
-    assert await guesses.wrong("a")
+    assert await throttle.wrong("a")
 
 
-async def test_they_are_logged_seldom_and_counted_in_bounded_memory() -> None:
-    guesses = WrongTokenThrottle(Clock())
+async def test_wrong_tokens_are_logged_rarely_and_counted_in_bounded_memory() -> None:
+    throttle = WrongTokenThrottle(Clock())
     with capture_logs() as lines:
         for _ in range(100):
-            await guesses.wrong("1.2.3.4")
+            await throttle.wrong("1.2.3.4")
     assert [line["times"] for line in lines] == [1, 2, 4, 8, 16, 32, 64]
     assert {line["address"] for line in lines} == {"1.2.3.4"}
     for number in range(MOST_ADDRESSES + 50):
-        await guesses.wrong(str(number))
-    assert len(guesses._counts) == MOST_ADDRESSES
+        await throttle.wrong(str(number))
+    assert len(throttle._counts) == MOST_ADDRESSES

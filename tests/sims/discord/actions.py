@@ -1,6 +1,6 @@
 """The actions of the bot and of people in the simulated Discord.
 
-Each action changes the state and dispatches Discord's events for it to the sessions whose intents
+Each action changes the state and dispatches Discord's events to the sessions whose intents
 and permissions cover them.
 """
 

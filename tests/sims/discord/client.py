@@ -236,9 +236,10 @@ class DiscordSim(SimProcess):
         await self.call("set_limits", **limits)
 
     async def throttle(self, pattern: str, seconds: float, scope: str = "user") -> None:
-        """Refuse what matches "METHOD /path" (a regular expression) with 429 for so long.
+        """Refuse requests that match "METHOD /path" (a regular expression) with 429 for
+        `seconds`.
 
-        `scope` is user, shared or global, as Discord says it.
+        `scope` is Discord's: user, shared or global.
         """
         await self.call("throttle", pattern=pattern, seconds=seconds, scope=scope)
 
@@ -247,7 +248,7 @@ class DiscordSim(SimProcess):
         await self.call("end_throttles")
 
     async def draw_limits(self, seed: int) -> JSON:
-        """Draw other limits; returns them as `{family: [count, seconds]}`."""
+        """Choose other limits at random; returns them as `{family: [count, seconds]}`."""
         return await self._json("draw_limits", seed=seed)
 
     async def set_application(self, **fields: Any) -> None:
@@ -273,7 +274,7 @@ class DiscordSim(SimProcess):
         return await self._json("message", id=id)
 
     async def file(self, message: JSON, number: int = 0) -> bytes:
-        """The bytes of a message's attachment, from where Discord's CDN gives it."""
+        """The bytes of a message's attachment, from the simulated CDN."""
         file = message["attachments"][number]
         place = f"{message['channel']}/{file['id']}/{file['filename']}"
         async with self._session.get(f"{self.url}/attachments/{place}") as response:
@@ -281,11 +282,13 @@ class DiscordSim(SimProcess):
             return await response.read()
 
     async def state(self) -> JSON:
-        """What is in no channel: limited (429s), typing, interactions, commands, sessions, …"""
+        """All state outside channels: limited (429s), typing, interactions, commands, sessions,
+        …"""
         return await self._json("state")
 
     async def wait_idle(self, quiet: float = 0.3, limit: float = 20.0) -> None:
-        """Wait until the bot has asked nothing for `quiet` seconds; AssertionError at last."""
+        """Wait until the bot has sent no request for `quiet` seconds; raises AssertionError
+        after a limit."""
         assert await self.call("wait_idle", quiet=quiet, limit=limit), f"busy for {limit} s"
 
     async def wait_ready(self, seconds: float = 20.0) -> None:

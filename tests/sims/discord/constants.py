@@ -60,7 +60,7 @@ INTENTS: Final = {
 }
 ALL_INTENTS: Final = (1 << 17) - 1 | 1 << 20 | 1 << 21 | 1 << 24 | 1 << 25
 PRIVILEGED: Final = ("members", "presences", "message_content")
-# The "limited" application flags, which bots in fewer than 100 guilds get.
+# The "limited" application flags of bots in fewer than 100 guilds.
 APPLICATION_FLAGS: Final = {"presences": 1 << 13, "members": 1 << 15, "message_content": 1 << 19}
 
 # ── permissions ───────────────────────────────────────────────────────────────────────────────────
@@ -81,7 +81,7 @@ PERMISSIONS: Final = {
     "create_private_threads": 1 << 36,
     "send_messages_in_threads": 1 << 38,
 }
-# The permissions of @everyone in a new guild: all but those to manage something.
+# The permissions of @everyone in a new guild: all except management permissions.
 EVERYONE_MAY: Final = sum(
     bit
     for name, bit in PERMISSIONS.items()

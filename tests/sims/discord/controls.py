@@ -213,7 +213,7 @@ class Controls:
         self._sim.application.fields.update(fields)
 
     def draw_limits(self, seed: int) -> JSON:
-        """Draw other limits; returns them as `{family: [count, seconds]}`."""
+        """Choose other limits at random; returns them as `{family: [count, seconds]}`."""
         self._limits.draw_again(seed)
         return {family: list(pair) for family, pair in self._limits.buckets.items()}
 

@@ -148,7 +148,7 @@ class Gateway:
         """Close a connection whose heartbeats stopped (4009) and end its session."""
         limit = self.heartbeat_ms / 1000 * 1.5
         while (left := connection.last_beat + limit - time.monotonic()) > 0:
-            await asyncio.sleep(left)  # the time itself is waited for
+            await asyncio.sleep(left)  # the test waits for the time itself
         if connection.session is not None:
             self.sessions.pop(connection.session.id, None)
         self.close(connection, TIMED_OUT)

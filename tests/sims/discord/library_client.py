@@ -19,7 +19,7 @@ ClientT = TypeVar("ClientT", bound=discord.Client)
 
 
 @asynccontextmanager
-async def redirected_to(sim: DiscordSim) -> AsyncIterator[None]:
+async def redirect_to(sim: DiscordSim) -> AsyncIterator[None]:
     """Connects discord.py to the simulator inside this block."""
     base, gateway = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
     Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY = sim.api_url, yarl.URL(sim.gateway_url)
@@ -32,7 +32,7 @@ async def redirected_to(sim: DiscordSim) -> AsyncIterator[None]:
 @asynccontextmanager
 async def running(sim: DiscordSim, client: ClientT) -> AsyncIterator[ClientT]:
     """Yields `client` once it is ready, and closes it at the end."""
-    async with redirected_to(sim), client:
+    async with redirect_to(sim), client:
         task = asyncio.create_task(client.start(c.SIM_TOKEN))
         ready = asyncio.create_task(client.wait_until_ready())
         try:

@@ -106,7 +106,9 @@ class RawBot:
         socket = await self._session.ws_connect(self._sim.gateway_url, params=asked, autoclose=True)
         return RawGateway(socket, compressed=asked.get("compress") == "zlib-stream")
 
-    async def identified(self, intents: int = USUAL_INTENTS | MESSAGE_CONTENT) -> RawGateway:
+    async def connect_and_identify(
+        self, intents: int = USUAL_INTENTS | MESSAGE_CONTENT
+    ) -> RawGateway:
         """A gateway connection after READY and its guilds."""
         gateway = await self.connect()
         await gateway.identify(intents)

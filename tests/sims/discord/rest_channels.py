@@ -62,7 +62,7 @@ class ChannelRoutes:
             web.delete(CHANNEL, self.delete),
             web.post(CHANNEL + r"/messages/{message:\d+}/threads", self.start_thread),
             web.post(f"{CHANNEL}/threads", self.start_alone),
-            web.get(f"{CHANNEL}/threads/archived/public", self.archived),
+            web.get(f"{CHANNEL}/threads/archived/public", self.list_archived),
             web.put(f"{CHANNEL}/thread-members/@me", self.join),
             web.delete(f"{CHANNEL}/thread-members/@me", self.leave),
             web.get(f"{CHANNEL}/thread-members/@me", self.me_in_thread),
@@ -152,7 +152,7 @@ class ChannelRoutes:
         self._actions.remove_channel(channel)
         return reply(payload)
 
-    async def archived(self, request: web.Request) -> web.Response:
+    async def list_archived(self, request: web.Request) -> web.Response:
         """GET …/threads/archived/public, newest archived first."""
         channel = self._channel(request)
         need(self._state, channel, "read_message_history")

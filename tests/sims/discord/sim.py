@@ -88,13 +88,13 @@ class DiscordServer(Sim):
             return web.Response(status=429, body=BANNED.encode(), headers=text)
         self.busy += 1
         try:
-            response = await self._judged(request, handler, path, result)
+            response = await self._check_and_handle(request, handler, path, result)
         finally:
             self.busy -= 1
         self.limits.count_response(response.status, response.headers.get("X-RateLimit-Scope"))
         return response
 
-    async def _judged(
+    async def _check_and_handle(
         self, request: web.Request, handler: Any, path: str, result: LimitResult
     ) -> web.StreamResponse:
         headers = VIA | result.headers
@@ -129,7 +129,7 @@ class DiscordServer(Sim):
         return ApiError(429, 0, text, **extra)
 
     async def _file(self, request: web.Request) -> web.Response:
-        """An attachment, as Discord's CDN gives it, without a token."""
+        """An attachment, as Discord's CDN serves it, without a token."""
         found = self.state.files.get(int(request.match_info["file"]))
         if found is None:
             return web.Response(status=404)

@@ -110,8 +110,8 @@ def create_app(sim: SlackSim, **changes: Any) -> AsyncApp:
 async def wait_until_delivered(sim: SlackSim) -> list[Json]:
     """All deliveries, once none is pending."""
 
-    async def done() -> bool:
+    async def is_done() -> bool:
         return not (await sim.state())["pending"]
 
-    await sim.until(done)
+    await sim.until(is_done)
     return await sim.deliveries()

@@ -121,5 +121,5 @@ class Events:
 
 
 def _about(event: Json) -> str:
-    """The ts of the message that an event announces; a change has its own ts."""
+    """The ts of the message that an event announces; a change has a different ts."""
     return str(event.get("ts", ""))

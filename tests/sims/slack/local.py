@@ -79,13 +79,13 @@ class LocalSlack(SlackSim):
     async def api(self, method: str, /, token: str = ids.BOT_TOKEN, **args: Any) -> ApiResponse:
         """Call a method with a JSON body."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return await self._sent(method, headers=headers, json=args)
+        return await self._send(method, headers=headers, json=args)
 
     async def form(self, method: str, /, token: str = ids.BOT_TOKEN, **args: str) -> ApiResponse:
         """Call a method with a form body that includes the token."""
-        return await self._sent(method, data={"token": token, **args})
+        return await self._send(method, data={"token": token, **args})
 
-    async def _sent(self, method: str, **request: Any) -> ApiResponse:
+    async def _send(self, method: str, **request: Any) -> ApiResponse:
         async with self._session.post(self.api_url + method, **request) as response:
             return ApiResponse(response.status, dict(response.headers), await response.json())
 

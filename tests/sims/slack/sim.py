@@ -68,7 +68,7 @@ class SlackServer(Sim):
         self.slack.sockets.rtt = self.slack.delivery.rtt = seconds
 
     def fault_response(self, fault: Fault) -> web.Response:
-        """A fault's response; a text body with its own content type is sent unchanged."""
+        """A fault's response; a text body with a content type is sent unchanged."""
         kind = fault.headers.get("Content-Type", "")
         if not kind or not isinstance(fault.body, str):
             return super().fault_response(fault)
@@ -139,14 +139,14 @@ def add_noise(response: Json) -> Json:
 def _with_http_errors(does: Callable[..., Any]) -> Callable[..., Any]:
     """A control that turns an ApiError into HTTP 409."""
 
-    async def wrapped(**body: Any) -> Any:
+    async def call_control(**body: Any) -> Any:
         try:
             result = does(**body)
             return await result if hasattr(result, "__await__") else result
         except ApiError as error:
             raise web.HTTPConflict(text=error.code) from error
 
-    return wrapped
+    return call_control
 
 
 def _bearer(request: web.Request) -> str:

@@ -85,7 +85,7 @@ class SocketMode:
             await self._hello(link)
             async for message in ws:
                 if message.type == WSMsgType.TEXT:
-                    await self._received(link, message.data)
+                    await self._receive(link, message.data)
         finally:
             self.connections.remove(link)
         return ws
@@ -104,7 +104,7 @@ class SocketMode:
         }
         await link.ws.send_str(json.dumps(hello))
 
-    async def _received(self, link: Connection, data: str) -> None:
+    async def _receive(self, link: Connection, data: str) -> None:
         """Handle an acknowledgement; anything else, and a late one, is recorded and ignored."""
         await asyncio.sleep(self.rtt / 2)
         try:

@@ -21,7 +21,9 @@ def message_size(message: MessageRecord) -> int:
     return len(message.content)
 
 
-def newest(entries: Sequence[T], size: Callable[[T], int], left: int = MOST_CHARACTERS) -> list[T]:
+def take_newest(
+    entries: Sequence[T], size: Callable[[T], int], left: int = MOST_CHARACTERS
+) -> list[T]:
     """The last entries with at most `left` characters in total, and at least one."""
     for count, entry in enumerate(reversed(entries)):
         left -= size(entry)
@@ -30,9 +32,11 @@ def newest(entries: Sequence[T], size: Callable[[T], int], left: int = MOST_CHAR
     return list(entries)
 
 
-def first(entries: Sequence[T], size: Callable[[T], int], left: int = MOST_CHARACTERS) -> list[T]:
+def take_first(
+    entries: Sequence[T], size: Callable[[T], int], left: int = MOST_CHARACTERS
+) -> list[T]:
     """The first entries with at most `left` characters in total, and at least one."""
-    return newest(entries[::-1], size, left)[::-1]
+    return take_newest(entries[::-1], size, left)[::-1]
 
 
 async def read_newest(
@@ -46,7 +50,7 @@ async def read_newest(
     limit = min(_FIRST, most)
     while True:
         found = await read(limit)
-        fitting = newest(found, size, left)
+        fitting = take_newest(found, size, left)
         if len(fitting) < len(found) or len(found) < limit or limit == most:
             return fitting
         limit = min(limit * _FACTOR, most)

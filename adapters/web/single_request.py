@@ -6,12 +6,12 @@ import uuid
 
 from fastapi import APIRouter
 
-from adapters.web import models
+from adapters.web import schemas
+from adapters.web.answers import answer_or_raise
 from adapters.web.auth import User
 from adapters.web.chat import PLATFORM, ChatService, user_scope
-from adapters.web.limits import StreamSlots
+from adapters.web.limits import StreamLimit
 from adapters.web.openapi import ASKING, add_route, field_error
-from adapters.web.results import answer
 from adapters.web.templates import (
     Said,
     Template,
@@ -28,36 +28,36 @@ CHAT_CHANNEL = "chat"
 """The channel of conversations whose ids clients chose."""
 
 
-class CompatRoutes:
+class SingleRequestRoutes:
     """The routes under /api."""
 
-    def __init__(self, *, chat: ChatService, streams: StreamSlots) -> None:
+    def __init__(self, *, chat: ChatService, streams: StreamLimit) -> None:
         self._chat, self._library, self._streams = chat, chat.library, streams
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(prefix="/api", tags=["one request"])
-        add_route(router, "POST", "/chat", self.chat, gives=models.ChatAnswer, refuses=ASKING)
+        add_route(router, "POST", "/chat", self.chat, gives=schemas.ChatAnswer, refuses=ASKING)
         add_route(
             router,
             "POST",
             "/conversational",
             self.conversational,
-            gives=models.ConversationalAnswer,
+            gives=schemas.ConversationalAnswer,
             refuses=ASKING,
         )
-        add_route(router, "POST", "/template", self.template, gives=models.TemplateAnswer)
+        add_route(router, "POST", "/template", self.template, gives=schemas.TemplateAnswer)
         return router
 
-    async def chat(self, user: User, prompt: models.Prompt) -> models.ChatAnswer:
+    async def chat(self, user: User, prompt: schemas.Prompt) -> schemas.ChatAnswer:
         """Answer a prompt; an id continues that conversation, or starts it."""
         with self._streams.hold(user):
             record = await self._conversation(user, prompt)
-            said = answer(await self._chat.complete(record, user, prompt.prompt))
-        message = models.AssistantMessage(role="assistant", content=said["content"])
-        return models.ChatAnswer(assistantMessage=message)
+            said = answer_or_raise(await self._chat.complete(record, user, prompt.prompt))
+        message = schemas.AssistantMessage(role="assistant", content=said["content"])
+        return schemas.ChatAnswer(assistantMessage=message)
 
-    async def _conversation(self, user: str, prompt: models.Prompt) -> ConversationRecord:
+    async def _conversation(self, user: str, prompt: schemas.Prompt) -> ConversationRecord:
         if prompt.id is None:
             return await self._chat.begin(user)
         known = await self._library.find(prompt.id.lower(), user_scope(user))
@@ -73,30 +73,30 @@ class CompatRoutes:
         )
 
     async def conversational(
-        self, user: User, asked: models.Conversational
-    ) -> models.ConversationalAnswer:
+        self, user: User, asked: schemas.Conversational
+    ) -> schemas.ConversationalAnswer:
         """Continue a conversation that the request contains, in pairs."""
         inputs = asked.inputs
         with self._streams.hold(user):
             record = await self._chat.begin(user, name=inputs.text, opening=_pairs(inputs))
-            said = answer(await self._chat.complete(record, user, inputs.text))["content"]
-        history = models.ConversationalHistory(
+            said = answer_or_raise(await self._chat.complete(record, user, inputs.text))["content"]
+        history = schemas.ConversationalHistory(
             past_user_inputs=[*inputs.past_user_inputs, inputs.text],
             generated_responses=[*inputs.generated_responses, said],
         )
-        option = models.ConversationalOption(generated_text=said, conversation=history)
-        return models.ConversationalAnswer(options=[option])
+        option = schemas.ConversationalOption(generated_text=said, conversation=history)
+        return schemas.ConversationalAnswer(options=[option])
 
     async def template(
-        self, _user: User, asked: models.TemplateText | models.TemplateMessages
-    ) -> models.TemplateAnswer:
+        self, _user: User, asked: schemas.TemplateText | schemas.TemplateMessages
+    ) -> schemas.TemplateAnswer:
         """Parse a template or messages, fill in the input, and write both notations."""
         template = _template(asked)
         if asked.input is not None:
             template = _filled(template, asked.input)
-        return models.TemplateAnswer(
+        return schemas.TemplateAnswer(
             messages=[
-                models.CompletionMessage(role=role.value, content=text)
+                schemas.CompletionMessage(role=role.value, content=text)
                 for role, text in template.messages()
             ],
             handlebars=write_handlebars(template),
@@ -104,7 +104,7 @@ class CompatRoutes:
         )
 
 
-def _pairs(inputs: models.ConversationalInputs) -> Said:
+def _pairs(inputs: schemas.ConversationalInputs) -> Said:
     """The earlier messages in order. Raises HTTPException 422 if the lists do not match."""
     people, answers = inputs.past_user_inputs, inputs.generated_responses
     if len(people) != len(answers):
@@ -126,8 +126,8 @@ def _filled(template: Template, given: str) -> Template:
         raise field_error(("body", "input"), str(error.problem), "too_long") from error
 
 
-def _template(asked: models.TemplateText | models.TemplateMessages) -> Template:
-    if isinstance(asked, models.TemplateMessages):
+def _template(asked: schemas.TemplateText | schemas.TemplateMessages) -> Template:
+    if isinstance(asked, schemas.TemplateMessages):
         return template_of((Role(one.role), one.content) for one in asked.messages)
     try:
         return parse(asked.template)

@@ -35,7 +35,7 @@ _FAILED = 502  # the model failed in any other way: key, model name, broken stre
 _ENDED = {Outcome.STOPPED: 409, Outcome.RESET: 409, Outcome.GONE: 404}
 
 
-def failure(reply: ReplyRecord) -> HTTPException | None:
+def http_error(reply: ReplyRecord) -> HTTPException | None:
     """The error of a concluded reply, or None if it is a complete answer."""
     outcome = reply.outcome
     if outcome is Outcome.ANSWERED or (outcome is Outcome.STOPPED and reply.content):
@@ -51,9 +51,9 @@ def _sentence(reply: ReplyRecord) -> str:
     return sentence_of(reply.display, reply.content) or texts.INTERNAL
 
 
-def answer(reply: ReplyRecord) -> dict[str, str]:
+def answer_or_raise(reply: ReplyRecord) -> dict[str, str]:
     """The assistant's message. Raises the reply's failure if there is no answer."""
-    error = failure(reply)
+    error = http_error(reply)
     if error is not None:
         raise error
     return {
@@ -69,7 +69,7 @@ async def answer_events(chat: ChatService, turn: int) -> AsyncIterator[bytes]:
     try:
         async for words in chat.follow(turn):
             yield event({"content": words})
-        yield event(answer(await chat.outcome(turn)), "done")
+        yield event(answer_or_raise(await chat.outcome(turn)), "done")
     except HTTPException as error:
         yield event({"error": error.detail, "status": error.status_code}, "error")
     except StoreUnavailable:

@@ -1,4 +1,4 @@
-"""How much one answer, and one user's feed, may hold."""
+"""Size limits of a list response and of a user's feed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from adapters.web.hub import KEPT_CHARACTERS, KEPT_EVENTS, Feed
-from adapters.web.page_size import first, newest, read_newest
+from adapters.web.size_limit import read_newest, take_first, take_newest
 
 
 @pytest.mark.parametrize(
@@ -21,16 +21,16 @@ from adapters.web.page_size import first, newest, read_newest
         ([4, 99], [99]),
     ],
 )
-def test_the_newest_that_fit_are_kept_and_the_last_one_always(
+def test_the_newest_entries_that_fit_are_kept_and_the_last_one_always(
     sizes: list[int], kept: list[int]
 ) -> None:
-    assert newest(sizes, int, 10) == kept
-    assert first(sizes[::-1], int, 10) == kept[::-1]
+    assert take_newest(sizes, int, 10) == kept
+    assert take_first(sizes[::-1], int, 10) == kept[::-1]
 
 
 @pytest.mark.parametrize(("size", "there"), [(1, 5_000), (40_000, 5_000), (1, 70), (1, 64)])
-async def test_no_more_is_read_than_is_wanted(size: int, there: int) -> None:
-    """Long entries are not read by the thousand to be thrown away."""
+async def test_no_more_is_read_than_needed(size: int, there: int) -> None:
+    """Long entries are not read by the thousand only to be dropped."""
     read: list[int] = []
 
     async def last(limit: int) -> Sequence[int]:
@@ -43,7 +43,7 @@ async def test_no_more_is_read_than_is_wanted(size: int, there: int) -> None:
 
 
 def test_a_feed_keeps_events_by_number_and_by_size() -> None:
-    """Whoever comes for one that is not kept reads all again; the newest is always kept."""
+    """A client that missed dropped events reloads everything; the newest event is always kept."""
     feed = Feed()
     for _ in range(10):
         feed.push("message", dict, size=KEPT_CHARACTERS // 4)
