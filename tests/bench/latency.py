@@ -1,8 +1,10 @@
-"""How long the bot itself takes: event to model request, first chunk to the request that shows it.
+"""The bot's latency: from event to model request, and from first chunk to the request showing
+it.
 
-Everything is a process of its own and real: the platform's simulator with its limits, the model's
-simulator, `python -m bot run`. Times are the simulators' own records on one machine's clock. The
-first text of a reply has a full budget, so that what is measured is ours and not the limit's.
+Every part is real and a separate process: the platform's simulator with its limits, the
+model's simulator, and `python -m bot run`. Times are the simulators' records on one
+machine's clock. The rate limit has room for a reply's first text, so the results contain the
+bot's time only.
 """
 
 from __future__ import annotations
@@ -25,10 +27,10 @@ from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef
 CONVERSATIONS = (1, 10, 100)
 TOKENS = 120
 RATE = 20.0
-# Long enough for a thread to be made before the first token: making it is the platform's time.
+# Long enough for the thread to exist before the first token: creating it is the platform's time.
 FIRST_TOKEN = 1.5
-# Slack posts once a second in a channel and Discord makes no such limit between threads, so that
-# the questions of a round come in one after another at this distance, in seconds.
+# Slack posts once per second in a channel, and Discord has no such limit across threads, so the
+# questions of a round are this many seconds apart.
 BETWEEN = 0.02
 
 
@@ -60,7 +62,7 @@ async def run() -> None:
 
 
 async def measure(name: str, count: int) -> Figures:
-    """One round with fresh processes: budgets are full."""
+    """One round with fresh processes, so that no rate limit is used up."""
     with tempfile.TemporaryDirectory(prefix="threadline-bench-") as folder:
         async with _platform(name) as sim, ModelSim() as model:
             stage = _stage(sim)

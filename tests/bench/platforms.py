@@ -1,6 +1,6 @@
-"""A platform as the streaming bench needs it: many questions at once, and what was seen of replies.
+"""A platform for the streaming bench: asks many questions concurrently and records the replies.
 
-Invariant: times are the simulator's own, of one machine's clock.
+Times are the simulator's, on one machine's clock.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Rooms(Protocol):
 
 
 class DiscordRooms:
-    """Questions in one channel; each reply has a thread, which is a channel of its own."""
+    """Questions in one channel; each reply has a thread, which is a channel in Discord."""
 
     def __init__(self, sim: DiscordSim) -> None:
         self._sim = sim
@@ -52,7 +52,7 @@ class DiscordRooms:
     async def versions(self, asked: int) -> list[Version]:
         try:
             there = await self._sim.channel(asked)
-        except AssertionError:  # the thread is not there yet
+        except AssertionError:  # the thread does not exist yet
             return []
         messages = [*there["messages"], *there["deleted_messages"]]
         return [
@@ -101,7 +101,7 @@ class SlackRooms:
 
 
 def rooms(sim: SimProcess, channels: int) -> Rooms:
-    """The rooms of a simulator."""
+    """The simulator's channels."""
     return SlackRooms(sim, channels) if isinstance(sim, SlackSim) else DiscordRooms(_discord(sim))
 
 

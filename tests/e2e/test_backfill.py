@@ -20,7 +20,7 @@ async def until(check: Callable[[], Awaitable[Any]], stage: Stage, seconds: floa
 
 
 async def answered(stage: Stage, place: ThreadRef, text: str, count: int = 1) -> None:
-    """Wait until the bot's newest message in a thread has `text`; it then has `count` there."""
+    """Wait until the bot's newest message in a thread contains `text`, and there are `count`."""
 
     async def check() -> bool:
         seen = await stage.seen(place)
@@ -31,7 +31,7 @@ async def answered(stage: Stage, place: ThreadRef, text: str, count: int = 1) ->
 
 
 async def leave(stage: Stage) -> None:
-    """From now on Slack delivers nothing; Discord needs no preparation."""
+    """Stop Slack's deliveries; Discord needs no preparation."""
     if isinstance(stage.sim, SlackSim):
         await stage.sim.delivery(retry_scale=0.0)
         await stage.sim.offline()
@@ -50,7 +50,7 @@ async def _given_up(sim: SlackSim) -> bool:
 
 
 async def reads(stage: Stage, since: int) -> int:
-    """The number of requests that read messages or look for channels."""
+    """The number of requests that read messages or list channels."""
     if isinstance(stage.sim, DiscordSim):
         found = await stage.sim.requests("GET", since)
         return sum("/messages" in x["path"] or "/threads/" in x["path"] for x in found)
@@ -59,7 +59,7 @@ async def reads(stage: Stage, since: int) -> int:
 
 
 async def settled(bot: BotProcess, stage: Stage) -> None:
-    """Wait until the stored watermarks no longer move."""
+    """Wait until the stored watermarks stop moving."""
 
     async def still() -> bool:
         marks = look(bot.folder / "threadline.db", "SELECT * FROM watermarks")
@@ -75,7 +75,7 @@ async def settled(bot: BotProcess, stage: Stage) -> None:
 async def test_questions_asked_while_the_bot_was_killed_are_answered_once(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """In a thread that continues, in a new one, and in a direct message."""
+    """In an existing thread, in a new one and in a direct message."""
     await model.say("Before.", times=2)
     await bot.start()
     await bot.ready()
@@ -114,10 +114,10 @@ async def test_questions_asked_while_the_bot_was_killed_are_answered_once(
 
 
 def fewest(stage: Stage) -> int:
-    """The fewest requests that a catch-up needs.
+    """The minimum number of requests for a catch-up.
 
-    Discord: the thread, the channel, the direct message. Slack: the list of channels, two channels
-    and the direct message, and the two known threads with news.
+    Discord: the thread, the channel, the direct message. Slack: the list of channels, two
+    channels and the direct message, and the two known threads with news.
     """
     return 3 if stage.name == "discord" else 1 + 3 + 2
 

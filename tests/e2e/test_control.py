@@ -1,4 +1,4 @@
-"""People in control, on every platform: stop, again, on, edit, delete, start over and back."""
+"""People in control, on every platform: stop, retry, continue, edit, delete, reset and undo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.harness import BotProcess
 from tests.support.scenes import Seen, Stage, ThreadRef, at_rest, ever_said
 
 STORY = "Once there was a thread. " * 12  # about 60 tokens
-HELD = 20  # tokens after which a story that is to be interrupted waits
+HELD = 20  # tokens after which a story to be interrupted waits
 
 
 async def until(check: Callable[[], Awaitable[Any]], stage: Stage, seconds: float = 30) -> Any:
@@ -20,7 +20,7 @@ async def until(check: Callable[[], Awaitable[Any]], stage: Stage, seconds: floa
 
 
 async def whole(stage: Stage, place: ThreadRef, *texts: str) -> list[Seen]:
-    """The bot's messages in a thread, once each is at its end and contains its text."""
+    """The bot's messages in a thread, once each is complete and contains its text."""
 
     async def check() -> list[Seen] | None:
         seen = await stage.seen(place)
@@ -33,12 +33,12 @@ async def whole(stage: Stage, place: ThreadRef, *texts: str) -> list[Seen]:
 
 
 async def writes(stage: Stage, place: ThreadRef, text: str) -> None:
-    """A message says it, or said it before: what is on the screen for a moment is not missed."""
+    """Whether a message contains the text now or did in an earlier version."""
     await until(lambda: ever_said(stage, place, text), stage)
 
 
 async def told(stage: Stage, place: ThreadRef, text: str) -> None:
-    """A command's answer: in the thread, or only for the person who asked."""
+    """Whether a command's reply is in the thread or shown only to the person."""
 
     async def check() -> bool:
         here = [message.text for message in await stage.seen(place)]
@@ -48,7 +48,7 @@ async def told(stage: Stage, place: ThreadRef, text: str) -> None:
 
 
 def said(body: dict[str, Any]) -> list[str]:
-    """What a request has after the system prompt, without the names that threads carry."""
+    """The messages of a request after the system prompt, without authors' names."""
     return [message["content"].rpartition(": ")[2] for message in body["messages"][1:]]
 
 
@@ -88,7 +88,7 @@ async def test_try_again_replaces_the_reply_in_the_same_messages(
         await stage.say(place, "go on")
         await whole(stage, place, "Short", "Short")
         assert await asked_for(model, "go on") == ["say something", "Short and better.", "go on"]
-        await stage.press(place, "retry")  # of the newer one: the older is left alone
+        await stage.press(place, "retry")  # of the newer reply; the older one is left alone
         await until(lambda: asked_times(model, "go on", 2), stage)
         again = await whole(stage, place, "Short", "Short")
         assert again[0].id == reply.id
@@ -214,7 +214,7 @@ async def test_editing_an_older_question_changes_later_requests_only(
 async def test_a_deleted_question_is_forgotten_and_does_not_come_back(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """Also when its event is delivered once more; its answer stays, as the setting says."""
+    """Also if its event is delivered again; its answer stays, as the setting says."""
     await model.say("Yes.")
     async with bot:
         place = await stage.mention("hello")
@@ -293,7 +293,7 @@ async def test_reset_is_undone_by_its_button_once(
         press = await until(lambda: stage.undo_offer(place), stage)
         await press()
         await told(stage, place, "Undone")
-        if await stage.undo_offer(place) is not None:  # where the button stays
+        if await stage.undo_offer(place) is not None:  # where the button remains
             await press()
             await told(stage, place, "nothing to bring back")
         await stage.say(place, "second")
@@ -319,7 +319,7 @@ async def test_reset_and_its_undo_in_words(stage: Stage, model: ModelSim, bot: B
 
 
 async def whole_reply(stage: Stage, place: ThreadRef, count: int) -> None:
-    """So many answers of the model are at their end; a command's answer is none."""
+    """Wait until the model has completed this many answers; replies to commands do not count."""
 
     async def check() -> bool:
         seen = [message for message in await stage.seen(place) if message.text == "Yes."]
@@ -390,7 +390,8 @@ async def test_one_person_in_ten_threads_has_ten_conversations(
 async def test_another_bots_mention_is_no_question_but_a_persons_in_its_thread_is(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """Bots that mention each other would never end; what the thread is about may be quoted."""
+    """Bots that mention each other would loop forever; the message that began the thread is
+    quoted."""
     await model.say("Here I am.")
     async with bot:
         place = await stage.other_bot("are you there?")

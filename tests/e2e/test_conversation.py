@@ -1,4 +1,4 @@
-"""The main job, on every platform: mention, thread, streaming, going on, starting over."""
+"""The main path on every platform: mention, thread, streaming, follow-up, reset."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def until(check: Callable[[], Awaitable[Any]], stage: Stage, seconds: floa
 
 
 async def whole(stage: Stage, place: ThreadRef, text: str, count: int = 1) -> list[Seen]:
-    """The bot's messages in a thread, once the newest contains `text` and nothing is in work."""
+    """The bot's messages in a thread, once the newest contains `text` and none is being written."""
 
     async def check() -> list[Seen] | None:
         seen = await stage.seen(place)
@@ -35,7 +35,7 @@ async def whole(stage: Stage, place: ThreadRef, text: str, count: int = 1) -> li
 
 
 def sent(body: dict[str, Any]) -> list[tuple[str, str]]:
-    """What the model got, without the day at the end of the system prompt."""
+    """The messages sent to the model, without the date at the end of the system prompt."""
     messages = [(message["role"], message["content"]) for message in body["messages"]]
     assert "\n\nToday is " in messages[0][1]
     return [(role, text.partition("\n\nToday is ")[0]) for role, text in messages]
@@ -44,7 +44,7 @@ def sent(body: dict[str, Any]) -> list[tuple[str, str]]:
 async def test_mention_is_answered_in_a_thread_by_edits_of_one_message(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """First text early, then several edits, then the whole; nobody is pinged; no 429."""
+    """The first text comes early, then several edits, then the rest; no pings, no 429."""
     await model.say(STORY, rate=20)
     async with bot:
         place = await stage.mention("tell me a story")
@@ -62,7 +62,7 @@ async def test_mention_is_answered_in_a_thread_by_edits_of_one_message(
 async def test_reply_in_the_thread_goes_on_with_the_history(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """Without a mention; on the wire: system, then role and content in index order."""
+    """No mention needed; the model gets the system prompt, then role and content in index order."""
     await model.script(Answer(match="first", text="One."), Answer(match="second", text="Two."))
     async with bot:
         place = await stage.mention("the first question")
@@ -84,9 +84,7 @@ async def test_reply_in_the_thread_goes_on_with_the_history(
 async def test_reasoning_is_named_and_neither_shown_nor_sent_again(
     stage: Stage, model: ModelSim, bot: BotProcess, form: str
 ) -> None:
-    """A model that thinks for long is seen to, on Slack by Slack's own sign; its thoughts are in no
-    version and no request.
-    """
+    """Reasoning is indicated, on Slack by its status; no version or request contains its text."""
     await model.dialect(reasoning=form)
     thoughts = "ponder " * 50
     await model.script(
@@ -116,7 +114,7 @@ async def test_reasoning_is_named_and_neither_shown_nor_sent_again(
 async def test_shown_reasoning_is_small_above_the_answer_and_not_sent_again(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """It streams there before the answer does, and no markup of it reaches the answer."""
+    """It streams before the answer does, and its markup never reaches the answer."""
     bot.set(REASONING="shown")
     await model.script(
         Answer(match="first", text="**One.**", reasoning="```\nponder " * 20, rate=10),
@@ -172,14 +170,14 @@ async def test_two_threads_at_once_stay_apart(
 async def test_the_same_event_twice_gives_one_reply(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """Slack announces a mention as app_mention and as message anyway; here it comes again."""
+    """Slack sends a mention as app_mention and as message anyway; here it arrives again."""
     await model.say("Just once. " * 8, rate=20)
     async with bot:
         place = await stage.mention("only once please")
         await stage.redeliver(place)
         await whole(stage, place, "Just once.")
         await stage.redeliver(place)
-        follow_up = await stage.say(place, "and now?")  # what follows proves the order
+        follow_up = await stage.say(place, "and now?")  # the next question proves the order
         assert follow_up
         seen = await whole(stage, place, "Just once.", count=2)
         assert len(seen) == 2
@@ -189,7 +187,7 @@ async def test_the_same_event_twice_gives_one_reply(
 async def test_long_answer_flows_into_the_next_messages(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """6,000 characters arrive whole and in order, in messages within the platform's limit."""
+    """6,000 characters arrive complete and in order, in messages within the platform's limit."""
     words = [f"word{n:04d}" for n in range(670)]
     await model.say(" ".join(words), rate=400)
     async with bot:
@@ -271,7 +269,7 @@ async def test_an_answer_cut_off_keeps_what_was_shown_and_says_so(
 
 
 async def test_what_it_cannot_use_is_named(stage: Stage, model: ModelSim, bot: BotProcess) -> None:
-    """An image beside a question: one sentence, and the words are answered."""
+    """An image next to a question gets one sentence, and the words get an answer."""
     await model.say("A fine cat.")
     async with bot:
         place = await stage.attach("what is this?")
@@ -318,7 +316,8 @@ async def test_stop_ends_the_model_call_and_keeps_what_was_shown(
 async def test_kill_in_mid_reply_and_restart_ends_the_reply_in_the_same_message(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """SIGKILL while it writes: after the restart one message, whole, and the history is right."""
+    """SIGKILL while writing: after the restart there is one complete message, and correct
+    history."""
     await model.say(STORY, wait_at=20, times=1)
     await bot.start()
     await bot.ready()
@@ -359,7 +358,7 @@ async def test_terminate_lets_the_running_reply_finish(
 async def test_a_second_signal_ends_it_at_once_whichever_it_is(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """Ctrl-C while it drains after a SIGTERM; the reply is written to its end at the next start."""
+    """Ctrl-C while draining after SIGTERM; the next start completes the reply."""
     await model.script(Answer(match="", text=STORY, wait_at=3))
     async with bot:
         place = await stage.mention("tell me a story")
@@ -395,5 +394,5 @@ async def answered(stage: Stage, place: ThreadRef, text: str) -> bool:
 
 
 async def told(stage: Stage, place: ThreadRef, text: str) -> bool:
-    """A command's answer: in the thread, or only for the person who asked."""
+    """Whether a command's reply is in the thread or shown only to the person."""
     return await answered(stage, place, text) or any(text in t for t in await stage.whispers())

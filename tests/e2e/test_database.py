@@ -1,7 +1,7 @@
-"""A database that fails under a running bot, or at its start; backups of one that is at work.
+"""A database that fails while the bot runs or starts, and backups of a running bot.
 
-The conditions are real: a file system that is full, a limit that the kernel puts on writes, another
-program's lock, a read-only mount, bytes that were overwritten.
+The conditions are real: a full file system, a write limit by the kernel, another program's
+lock, a read-only mount, overwritten bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STORY = "Once upon a time there was a thread that went on and on and on."
 # ── real conditions ───────────────────────────────────────────────────────────────────────────
 @contextmanager
 def small_disk(folder: Path, size: str = "2m") -> Iterator[Path]:
-    """A file system of its own; only root may make one."""
+    """A separate file system; only root can mount one."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
@@ -47,7 +47,7 @@ def small_disk(folder: Path, size: str = "2m") -> Iterator[Path]:
 
 @contextmanager
 def full(disk: Path) -> Iterator[None]:
-    """Not a block is left."""
+    """Fill the disk completely."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (65_536, 4_096, 1):
@@ -62,7 +62,7 @@ def full(disk: Path) -> Iterator[None]:
 
 @contextmanager
 def failing_writes(bot: BotProcess, database: Path) -> Iterator[None]:
-    """The kernel refuses every write beyond what the write-ahead log has now."""
+    """The kernel refuses every write beyond the present size of the write-ahead log."""
     size = Path(f"{database}-wal").stat().st_size
     forever = resource.RLIM_INFINITY
     resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (size, forever))
@@ -72,7 +72,7 @@ def failing_writes(bot: BotProcess, database: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(database: Path) -> Iterator[None]:
-    """Another program writes, and does not come to an end."""
+    """Another program holds a write transaction open."""
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -101,7 +101,7 @@ def bot_of(folder: Path, stage: Stage, model: ModelSim, database: Path) -> BotPr
             "OPENAI_BASE_URL": model.base_url,
             "SYSTEM_PROMPT": "Be brief.",
             "DATABASE_URL": f"sqlite:///{database}",
-            "LOG_LEVEL": "INFO",  # a log that is longer than the database would fail with it
+            "LOG_LEVEL": "INFO",  # a log longer than the database would fail with it
         },
     )
 
@@ -116,7 +116,7 @@ async def until(
 
 
 async def shows(stage: Stage, place: ThreadRef, text: str, *, ended: bool = True) -> None:
-    """Wait until the newest message there has `text`, and nothing is being written if `ended`."""
+    """Wait until the newest message contains `text` and, if `ended`, nothing is being written."""
 
     async def check() -> bool:
         seen = await stage.seen(place)
@@ -146,12 +146,12 @@ async def health(bot: BotProcess) -> tuple[int, dict[str, Any]]:
 async def fails_and_recovers(
     stage: Stage, model: ModelSim, bot: BotProcess, failing: Callable[[], Any], words: str
 ) -> None:
-    """A reply is being written when the database begins to fail; then somebody asks something."""
+    """The database begins to fail while a reply is being written; then a person asks."""
     await model.script(
         Answer(match="story", text=STORY, rate=0, wait_at=3), Answer(match="", text="Here I am.")
     )
     if isinstance(stage.sim, SlackSim):
-        await stage.sim.delivery(retry_scale=0.1)  # again after 0, 6 and 30 s
+        await stage.sim.delivery(retry_scale=0.1)  # retries after 0, 6 and 30 s
     writing = await stage.mention("tell me a story")
     await shows(stage, writing, "Once", ended=False)
     with failing():
@@ -168,10 +168,10 @@ async def fails_and_recovers(
         assert words in part["trouble"]
         assert str(bot.folder) not in part["trouble"]
         await model.release("story")
-        await shows(stage, writing, STORY, ended=False)  # it goes on as far as it can
+        await shows(stage, writing, STORY, ended=False)  # it continues as far as it can
     await until(bot.healthy, stage, "health again")
     await shows(stage, writing, STORY)
-    for place in (asked, again):  # nobody had to ask twice
+    for place in (asked, again):  # no one had to ask twice
         await shows(stage, place, "Here I am.")
     assert len(await stage.seen(writing)) == 1
     assert len(await model.streams(match="tell me a story")) == 1
@@ -209,13 +209,13 @@ async def test_a_locked_database(slack: SlackStage, model: ModelSim, tmp_path: P
 
 # ── the command line ──────────────────────────────────────────────────────────────────────────
 async def command(*words: str, database: Path, **environ: str) -> tuple[int, str, str]:
-    """Run `python -m bot WORDS` to its end: exit code, stdout, stderr."""
+    """Run `python -m bot WORDS`; returns exit code, stdout, stderr."""
     settings = {"DATABASE_URL": f"sqlite:///{database}", "HTTP_PORT": "0", **environ}
     return await harness.command(*words, folder=database.parent, environ=settings)
 
 
 async def refused(*words: str, database: Path) -> str:
-    """The one line with which a command ends that cannot be carried out."""
+    """The one line that a failing command prints."""
     code, out, err = await command(*words, database=database, LOG_LEVEL="ERROR")
     assert (code, out) == (1, ""), err
     *before, last = err.splitlines()
@@ -226,7 +226,7 @@ async def refused(*words: str, database: Path) -> str:
 
 @pytest.fixture
 async def talked(tmp_path: Path) -> Path:
-    """A database that the bot made."""
+    """A database that the bot created."""
     database = tmp_path / "threadline.db"
     assert (await command("migrate", database=database))[0] == 0
     return database
@@ -256,7 +256,7 @@ async def test_a_start_on_a_read_only_disk_says_so(tmp_path: Path) -> None:
 async def test_a_second_process_is_refused_in_one_line(
     discord: DiscordStage, model: ModelSim, tmp_path: Path
 ) -> None:
-    """Before anything of it starts: nothing is logged, no platform is asked."""
+    """The check comes first: nothing is logged and no platform is contacted."""
     database = tmp_path / "threadline.db"
     async with bot_of(tmp_path, discord, model, database) as bot:
         before = len(await discord.sim.requests())
@@ -276,7 +276,7 @@ async def test_a_second_process_is_refused_in_one_line(
 async def test_a_backup_while_a_reply_streams_and_its_restore(
     stage: Stage, model: ModelSim, tmp_path: Path
 ) -> None:
-    """The reply does not notice; the restored bot knows what it knew, and asks nobody twice."""
+    """The running reply is unaffected; the restored bot has its history and repeats no answer."""
     database, copy = tmp_path / "threadline.db", tmp_path / "copy.db"
     await model.script(
         Answer(match="story", text=STORY, rate=0, wait_at=3), Answer(match="", text="Noted.")

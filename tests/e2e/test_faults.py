@@ -1,7 +1,7 @@
-"""Virtual users under fault injection, judged as the kills are.
+"""Virtual users under fault injection, judged in the same way as the kills.
 
-A short run is part of every test run. `make soak` goes on for `SOAK_SECONDS` on each platform
-(15 minutes when it is not set), with a new seed every few minutes; `FAULT_SEED` plays one again.
+Every test run includes a short one. `make soak` runs for `SOAK_SECONDS` on each platform (15
+minutes by default), with a new seed every few minutes; `FAULT_SEED` replays a seed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 from tests.kills.process_pool import ProcessPool
 from tests.kills.virtual_users import Outcome, run
 
-SHORT = 10.0  # seconds in which people begin conversations; what they began is ended afterwards
+SHORT = 10.0  # seconds in which people begin conversations; those are completed afterwards
 ROUND = 240.0  # seconds of one seed in a soak
 
 
@@ -29,17 +29,17 @@ async def nursery() -> AsyncIterator[ProcessPool]:
 
 
 def accept(outcome: Outcome, figures: Callable[[object], None]) -> None:
-    """Show the figures, and fail on anything that was found."""
+    """Print the figures, and fail if there are violations."""
     figures(outcome)
     assert not outcome.verdict.faults, f"{outcome}\n{outcome.verdict}"
 
 
-@pytest.mark.timeout(240)  # an outcome may be a while in coming
+@pytest.mark.timeout(240)  # an outcome may take long
 @pytest.mark.parametrize("platform", ["discord", "slack"])
 async def test_bad_weather_loses_doubles_and_cuts_nothing(
     platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
-    """Every question one outcome in its place, whatever platform, model and machine did."""
+    """Every question gets one outcome in its thread, whatever platform, model and machine did."""
     seed = int(os.environ.get("FAULT_SEED") or 1)
     outcome = await run(platform, seed, nursery, tmp_path / "run", seconds=SHORT)
     accept(outcome, figures)
@@ -52,7 +52,7 @@ async def test_bad_weather_loses_doubles_and_cuts_nothing(
 async def test_bad_weather_for_as_long_as_one_likes(
     platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
-    """Round after round, each with a seed of its own, which is printed."""
+    """Several rounds, each with another seed, which is printed."""
     seconds = float(os.environ.get("SOAK_SECONDS") or 900)
     deadline = time.monotonic() + seconds
     outcomes: list[Outcome] = []

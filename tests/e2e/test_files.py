@@ -1,4 +1,5 @@
-"""Very long code is a file at the end: on both platforms, through kills, and text where it must."""
+"""Very long code becomes a file on both platforms, also after kills; text where files are
+forbidden."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from tests.sims.slack.client import SlackSim
 from tests.support.harness import BotProcess
 from tests.support.scenes import DiscordStage, Seen, SlackStage, Stage, ThreadRef, ever_said
 
-LINES = {"discord": 200, "slack": 1_000}  # three pages or more on both
-# Where a file goes up: what the request says that brings it to the platform, and what shares it.
+LINES = {"discord": 200, "slack": 1_000}  # at least three pages on both platforms
+# How to find an upload: the request that sends the content, and the one that shares the file.
 UPLOADS = {
     "discord": [("/messages", "code.py", "received"), ("/messages", "code.py", "applied")],
     "slack": [
@@ -28,7 +29,7 @@ MOMENTS = [(name, n) for name, moments in UPLOADS.items() for n in range(len(mom
 
 @pytest.fixture
 async def stage(request: pytest.FixtureRequest, platform: str) -> AsyncIterator[Stage]:
-    """The platform that the test names."""
+    """The driver of the parametrized platform."""
     if platform == "discord":
         async with DiscordSim() as discord:
             yield DiscordStage(discord)
@@ -44,7 +45,7 @@ def platform(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def bot(bot: BotProcess) -> BotProcess:
-    """Files from two messages on: short scenes."""
+    """Files for code of two messages and more, to keep the scenarios short."""
     bot.set(FILE_FROM_MESSAGES="2")
     return bot
 
@@ -58,7 +59,7 @@ def answer_of(stage: Stage) -> str:
 
 
 async def ended(stage: Stage, place: ThreadRef, text: str, seconds: float = 60) -> list[Seen]:
-    """The bot's messages, once the newest contains `text` and nothing is in work."""
+    """The bot's messages, once the newest contains `text` and none is being written."""
 
     async def check() -> list[Seen] | None:
         seen = await stage.seen(place)
@@ -83,7 +84,7 @@ async def check_whole(stage: Stage, place: ThreadRef) -> list[Seen]:
 async def test_long_code_ends_as_a_file_and_the_history_has_all_of_it(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """It streams as text, then as its first lines and a count; a later restart changes nothing."""
+    """The code streams as text, then as its first lines and a count; a restart changes nothing."""
     text = answer_of(stage)
     await model.script(
         Answer(match="write", text=text, rate=2_000.0, wait_at=len(tokenize(text)) - 10),
@@ -113,7 +114,7 @@ async def test_long_code_ends_as_a_file_and_the_history_has_all_of_it(
 async def test_a_kill_during_the_upload_leaves_one_file(
     stage: Stage, model: ModelSim, bot: BotProcess, platform: str, moment: int
 ) -> None:
-    """Before the platform has it and after: the answer is stored, and shown in its messages."""
+    """Killed before and after the upload is applied: the answer is stored and shown once."""
     await model.say(answer_of(stage), rate=20_000.0)
     place = await killed_while_it_writes(stage, bot, moment)
     async with bot:
@@ -126,7 +127,7 @@ async def test_a_kill_during_the_upload_leaves_one_file(
 async def test_a_kill_during_the_upload_while_the_model_writes_leaves_one_file(
     stage: Stage, model: ModelSim, bot: BotProcess, platform: str, moment: int
 ) -> None:
-    """The model is asked again, and says the same: the file that is there is the file."""
+    """The model is asked again and repeats its answer; the existing file is reused."""
     text = answer_of(stage)
     await model.script(Answer(text=text, rate=20_000.0, wait_at=len(tokenize(text)) - 2))
     place = await killed_while_it_writes(stage, bot, moment)
@@ -137,7 +138,7 @@ async def test_a_kill_during_the_upload_while_the_model_writes_leaves_one_file(
 
 
 async def killed_while_it_writes(stage: Stage, bot: BotProcess, moment: int) -> ThreadRef:
-    """Ask, and wait for the bot's death at that moment of the upload."""
+    """Ask a question, and wait until the bot dies at that moment of the upload."""
     match, body, at = UPLOADS[stage.name][moment]
     if isinstance(stage, SlackStage):
         await stage.sim.uploads(seconds=1.0)
@@ -152,7 +153,7 @@ async def killed_while_it_writes(stage: Stage, bot: BotProcess, moment: int) -> 
 async def test_where_files_are_forbidden_it_is_text(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """All of it, in order; the log says why."""
+    """The whole code in order; the log gives the reason."""
     await model.say(answer_of(stage), rate=20_000.0)
     await stage.forbid_files()
     async with bot:

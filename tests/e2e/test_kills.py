@@ -1,7 +1,8 @@
-"""The bot dies by SIGKILL at any moment, and nobody notices but by a pause.
+"""The bot dies by SIGKILL at any moment, and people notice only a pause.
 
-The moments come from a recorded run (`tests.kills.points`), and what people saw is judged by
-`tests.support.judge`. A sample runs here, all of them in `make soak`; `KILL_SECONDS` ends it early.
+The moments come from a recorded run (`tests.kills.points`), and `tests.support.judge` judges
+what people saw. A sample runs here, all of them in `make soak`; `KILL_SECONDS` ends it
+early.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tests.sims.kit import SimProcess
 
 SECONDS = float(os.environ.get("KILL_SECONDS") or "inf")
 IN_A_ROW = 100
-# What a bot does to its database, and what each platform is asked for, in the scene.
+# The transitions and outcomes of each scenario.
 TRANSITIONS: dict[type[Scene], set[str]] = {
     Scene: {"accept", "claim", "intend", "shown", "conclude", "finish", "reset", "command"},
     Control: {"again", "stop", "edit", "erase", "removed", "reset", "undo", "command"},
@@ -38,7 +39,7 @@ POST = {
     "slack": r"POST /api/chat\.(?:startStream|postMessage)",
     "slack by edits": r"POST /api/chat\.postMessage",
 }
-# What brings the last text of a short answer; a stream's close has the rest of it, if any.
+# The request that brings the last text of a short answer; a stream's close may carry it.
 LAST = {
     "discord": (r"PATCH .*/messages/\d+", "q00003w0011"),
     "slack": (r"POST /api/chat\.stopStream", ""),
@@ -52,18 +53,18 @@ READ = {
 
 
 def traps(platform: str) -> list[Point]:
-    """Where a bot that does not keep its promises is caught most often."""
+    """The moments at which bots most often lose or repeat something."""
     what, words = LAST[platform]
     return [
-        # The first page, and the second, are there, and the bot does not know it.
+        # The first or second page is posted, but the bot has not recorded it.
         Point(On.PLATFORM, "applied", POST[platform], body="q00001"),
         Point(On.PLATFORM, "applied", POST[platform], body="q00001", skip=1),
-        # The last text is there; or it is not.
+        # The last text is shown, or not yet.
         Point(On.PLATFORM, "applied", what, body=words),
         Point(On.PLATFORM, "received", what, body=words),
-        # What was missed is being read.
+        # Missed messages are being read.
         Point(On.PLATFORM, "answered", READ[platform]),
-        # Each step of a turn, not yet on the disk or just so.
+        # Each step of a turn, before or just after its commit.
         Point(On.COMMIT, "before", "accept", skip=1),
         Point(On.COMMIT, "after", "claim", skip=2),
         Point(On.COMMIT, "before", "conclude", skip=1),
@@ -74,12 +75,12 @@ def traps(platform: str) -> list[Point]:
 
 
 def changes_of_mind(platform: str) -> list[Point]:
-    """Where what somebody wished could be lost, or done twice."""
+    """The moments at which a person's action could get lost or happen twice."""
     return [
         *(Point(On.COMMIT, "before", what) for what in ("again", "stop", "edit", "erase", "undo")),
         *(Point(On.COMMIT, "after", what) for what in ("again", "stop", "edit", "erase")),
         Point(On.COMMIT, "after", "removed"),
-        # The last text of an answer that was asked for once more.
+        # The last text of a retried answer.
         Point(On.PLATFORM, "applied", ".*", body="q00001w0011", skip=1),
     ]
 
@@ -96,7 +97,7 @@ def platform(request: pytest.FixtureRequest) -> str:
 
 
 def accept(report: Report, figures: Callable[[object], None]) -> None:
-    """Show the figures, and fail on anything that was found."""
+    """Print the figures, and fail if there are violations."""
     figures(report)
     assert not report.broken, report.broken
     assert not report.failed, f"{report}\n{report.failures()}"
@@ -105,9 +106,9 @@ def accept(report: Report, figures: Callable[[object], None]) -> None:
 async def test_kills_at_the_classic_traps_lose_double_and_cut_nothing(
     platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
-    """Every question one whole answer in its place, the history right, no sign of work left."""
+    """Every question gets one whole answer in its thread, and no sign of work is left."""
     kills = [[trap] for trap in traps(platform)]
-    # The second kill comes while the first is being made up for.
+    # The second kill comes during the recovery from the first.
     kills.append([*kills[0], Point(On.COMMIT, "after", "claim", skip=0)])
     report = await campaign(kills, platform, nursery, tmp_path)
     accept(report, figures)
@@ -118,7 +119,7 @@ async def test_kills_at_the_classic_traps_lose_double_and_cut_nothing(
 async def test_kills_while_people_change_their_minds_lose_nothing_that_they_did(
     platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
-    """A retry, a stop, an edit, a deletion and an undo are done once, whatever dies in between."""
+    """A retry, a stop, an edit, a deletion and an undo each happen once, whenever the bot dies."""
     kills = [[point] for point in changes_of_mind(platform)]
     accept(await campaign(kills, platform, nursery, tmp_path, scenery=Control), figures)
 
@@ -126,7 +127,7 @@ async def test_kills_while_people_change_their_minds_lose_nothing_that_they_did(
 async def test_a_post_that_was_on_its_way_when_the_bot_died_is_not_made_twice(
     platform: str, nursery: ProcessPool, tmp_path: Path
 ) -> None:
-    """The platform carries it out when the next life has already looked for it."""
+    """The platform applies the post after the restarted bot has already searched for it."""
     async with new_world(platform, nursery, tmp_path) as world:
         scene = Scene(world)
         await scene.first_start()
@@ -146,7 +147,7 @@ async def test_a_post_that_was_on_its_way_when_the_bot_died_is_not_made_twice(
 
 
 async def under_way(sim: SimProcess, platform: str) -> bool:
-    """Whether a post came and is not carried out."""
+    """Whether a post was received but not applied."""
     return any(
         request["applied"] is None
         and re.fullmatch(POST[platform], f"{request['method']} {request['path']}")
@@ -162,7 +163,7 @@ async def carried_out(sim: SimProcess, platform: str) -> bool:
 async def test_a_run_without_a_kill_passes_every_moment_that_is_to_be_tried(
     platform: str, scenery: type[Scene], nursery: ProcessPool, tmp_path: Path
 ) -> None:
-    """The recorded run is itself right, and has each kind of moment."""
+    """The recorded run itself has no violations, and covers each kind of moment."""
     recording = await record(platform, nursery, tmp_path, scenery)
     assert not recording.verdict.faults, recording.verdict
     assert recording.verdict.outcomes == OUTCOMES[scenery]
@@ -183,7 +184,7 @@ async def test_a_kill_at_every_moment_loses_doubles_and_cuts_nothing(
     tmp_path: Path,
     figures: Callable[[object], None],
 ) -> None:
-    """In an order of chance, so that what a time budget leaves out is another part each time."""
+    """In random order, so that a limited time budget leaves out other points each time."""
     points = points_of(await record(platform, nursery, tmp_path / "recorded", scenery))
     kills = [[point] for point in random.sample(points, len(points))]
     report = await campaign(kills, platform, nursery, tmp_path, scenery=scenery, seconds=SECONDS)
@@ -199,7 +200,7 @@ async def test_a_second_and_a_third_kill_lose_double_and_cut_nothing(
     tmp_path: Path,
     figures: Callable[[object], None],
 ) -> None:
-    """Each in the life that is to make up for the one before; the points are of chance."""
+    """Each kill comes during the recovery from the one before, at random points."""
     points = points_of(await record(platform, nursery, tmp_path / "recorded", scenery))
     early = [point for point in points if point.skip < 3]
     rows = [[random.choice(points), *random.choices(early, k=2)] for _ in range(IN_A_ROW)]

@@ -1,6 +1,6 @@
-"""The bot dies again and again, and what does it is found: nothing else is given up.
+"""The bot dies repeatedly, and only the question that kills it is given up.
 
-Real processes, real kills. Here the size that a usual run can afford; `make soak` has more.
+Real processes and real kills. Here at a size for every test run; `make soak` has more.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ async def nursery() -> AsyncIterator[ProcessPool]:
 
 
 async def running(world: World) -> Scene:
-    """A bot that is connected and has nothing to do."""
+    """A connected, idle bot."""
     await world.stage.widen(6)
-    if isinstance(world.stage.sim, SlackSim):  # what a minute allows is another test's matter
+    if isinstance(world.stage.sim, SlackSim):  # other tests cover the rate limit of a minute
         await world.stage.sim.limits(scale=4.0)
     scene = Scene(world, patience=90.0)
     await world.bot.start()
@@ -41,7 +41,7 @@ async def running(world: World) -> Scene:
 
 
 async def ask_many(scene: Scene, count: int, *, words: int, rate: float) -> list[Asked]:
-    """Alice and Bob by turns, each question in a thread of its own."""
+    """Ask alternately as Alice and Bob, each question in a separate thread."""
     channels = scene.world.stage.channels
     return [
         await scene.begin(
@@ -56,12 +56,13 @@ async def ask_many(scene: Scene, count: int, *, words: int, rate: float) -> list
 
 
 async def answered(scene: Scene, questions: list[Asked]) -> None:
-    """Wait until each is, whichever comes first."""
+    """Wait until all are answered, in any order."""
     await asyncio.gather(*(scene.answered(question) for question in questions))
 
 
 async def one_kills(world: World, others: int) -> tuple[float, int]:
-    """One question kills the bot each time; the seconds and the deaths until all is over."""
+    """One question kills the bot each time; returns the seconds and deaths until all turns
+    ended."""
     scene = await running(world)
     first = await ask_many(scene, others // 2, words=12, rate=12.0)
     poison = await world.stage.mention("the poison, please")
@@ -79,7 +80,7 @@ async def one_kills(world: World, others: int) -> tuple[float, int]:
 
 
 async def killed_from_outside(world: World, *, questions: int, words: int, pause: float) -> float:
-    """Six kills, `pause` apart, while questions are answered; the seconds until all are."""
+    """Kill six times, `pause` seconds apart, while questions are answered; returns the seconds."""
     scene = await running(world)
     asked = await ask_many(scene, questions, words=words, rate=12.0)
     began = time.monotonic()
@@ -97,9 +98,9 @@ async def killed_from_outside(world: World, *, questions: int, words: int, pause
 async def test_many_deaths_give_up_the_one_question_that_kills_and_no_other(
     nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
-    """On each platform twenty are answered beside it, and twelve through six kills from outside.
+    """On each platform, twenty others are answered; so are twelve through six external kills.
 
-    All at once, as each mostly waits.
+    All run concurrently, since each mostly waits.
     """
 
     async def poisoned(platform: str) -> None:
@@ -124,7 +125,7 @@ async def test_many_deaths_give_up_the_one_question_that_kills_and_no_other(
 async def test_after_three_kills_the_ends_are_shown_as_soon_as_slack_takes_them(
     platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
-    """A spent budget answers 429 with a second to wait, again and again; then it is free."""
+    """An exhausted limit answers 429 with `Retry-After: 1` repeatedly; then it is lifted."""
     spent = {"status": 429, "headers": {"Retry-After": "1"}, "times": 10_000}
     async with new_world(platform, nursery, tmp_path) as world:
         scene = await running(world)
@@ -139,7 +140,7 @@ async def test_after_three_kills_the_ends_are_shown_as_soon_as_slack_takes_them(
             return not world.look("SELECT 1 FROM turns WHERE state IN ('waiting', 'running')")
 
         await scene.until(written, "every answer in the database")
-        await asyncio.sleep(4.0)  # each has been refused several times by then
+        await asyncio.sleep(4.0)  # each reply has been refused several times by then
         refused = [r for r in await world.stage.sim.requests() if r["status"] == 429]
         await world.stage.sim.call("clear")
         free = time.monotonic()
@@ -149,7 +150,8 @@ async def test_after_three_kills_the_ends_are_shown_as_soon_as_slack_takes_them(
         verdict = await scene.verdict()
     assert not verdict.faults, verdict
     figures(f"{platform}: {len(refused)} refused; whole {waited:.1f} s after it was free")
-    assert waited < 1.0 + 2.0 + 2.0  # the last for a loaded machine: it was over a minute
+    # the last summand is for a loaded machine; this once took over a minute
+    assert waited < 1.0 + 2.0 + 2.0
     assert len(refused) < 12 * 12
 
 

@@ -1,5 +1,7 @@
-"""Every way in which a model fails, on every platform: one sentence, what was shown stays, and the
-next question works. One bot process goes through them all.
+"""Every model failure, on every platform.
+
+One sentence appears, the text so far stays, and the next question works. One bot process
+goes through all failures.
 """
 
 from __future__ import annotations
@@ -16,26 +18,26 @@ from tests.support.harness import BotProcess
 from tests.support.scenes import Seen, Stage, ThreadRef, at_rest
 
 HALF = "Half of the answer is here, and the rest of it is missing."
-FIRST_TOKEN, BETWEEN_TOKENS = 4.0, 2.0  # seconds; room for a machine that is busy
+FIRST_TOKEN, BETWEEN_TOKENS = 4.0, 2.0  # seconds; enough for a busy machine
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What the model does to the question `name`, and what people see."""
+    """What the model does with the question `name`, and what people see."""
 
     name: str
     sentence: str
     answer: dict[str, Any] = field(default_factory=dict)
-    kept: str = ""  # how the reply begins: what had been shown
+    kept: str = ""  # the beginning of the reply: text shown before the failure
 
 
 def broken(name: str, breaks: str, sentence: str = "broke off") -> Fault:
-    """The stream goes wrong in the middle."""
+    """The stream breaks in the middle."""
     return Fault(name, sentence, {"text": HALF, "rate": 0, "breaks": breaks, "at": 4}, "Half of")
 
 
-# Asked at once, group by group, each with fewer failures than make a model rest: those that pass
-# by themselves are tried three times.
+# Each group is asked concurrently and has fewer failures than open the circuit breaker: temporary
+# failures are tried three times.
 GROUPS = (
     (
         Fault("limited", "too many requests right now", {"fault": "rate_limited"}),
@@ -109,7 +111,7 @@ async def until(
 async def test_every_failure_has_its_sentence_keeps_what_was_shown_and_ends(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """No sign of work is left, no provider's word is shown, and it can be tried again."""
+    """No sign of work is left, no provider's text is shown, and a retry is offered."""
     bot.set(FIRST_TOKEN_SECONDS=str(FIRST_TOKEN), BETWEEN_TOKENS_SECONDS=str(BETWEEN_TOKENS))
     faults = [fault for group in GROUPS for fault in group]
     await model.script(*(Answer(match=fault.name, **fault.answer) for fault in faults))
@@ -138,7 +140,8 @@ def judge(fault: Fault, reply: Seen) -> None:
 async def test_a_wait_that_the_provider_asks_for_is_kept_or_told(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """A short one nobody notices; of a long one people hear, and nobody is asked meanwhile."""
+    """A short wait goes unnoticed; a long one is announced, and the model is not asked until
+    then."""
     await model.refuse("rate_limited", match="short", retry_after=1)
     await model.refuse("rate_limited", match="long", times=None, retry_after=600)
     async with bot:
@@ -162,7 +165,7 @@ async def test_a_model_that_keeps_failing_is_left_alone_and_the_next_answers(
     await model.refuse("unavailable", model="sim", times=None)
     await model.say("From the second.", model="sim-2")
     async with bot:
-        for n in range(FAILURE_THRESHOLD):  # one after another: what fails together counts once
+        for n in range(FAILURE_THRESHOLD):  # one after another: concurrent failures count once
             await whole(stage, await stage.mention(f"question {n}"), "From the second.")
         await bot.wait_for_log("circuit breaker opened")
         asked = len([x for x in await model.streams() if x.body["model"] == "sim"])
@@ -177,7 +180,7 @@ async def test_a_model_that_keeps_failing_is_left_alone_and_the_next_answers(
 async def test_a_server_that_loads_its_model_is_waited_for_in_sight(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """A note says so as long as it lasts, and becomes the answer."""
+    """A note is shown while the server loads, and then becomes the answer."""
     await model.refuse("loading", times=None)
 
     async def noted() -> bool:
@@ -223,8 +226,8 @@ async def asked_so_far(bot: BotProcess, count: int) -> bool:
 async def test_a_strict_chat_template_takes_whatever_people_do(
     stage: Stage, model: ModelSim, bot: BotProcess
 ) -> None:
-    """A question that failed, one that was deleted, and several asked at once: each would break
-    the turn-taking that such templates insist on."""
+    """A failed question, a deleted one and several concurrent ones would each break the
+    alternation of roles that such templates require."""
     await model.models(strict=("sim",))
     await model.script(
         Answer(match="fails", fault="bad_key", times=1),

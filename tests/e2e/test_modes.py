@@ -1,4 +1,4 @@
-"""The ways to run it: Slack over HTTP, both platforms at once, other models, commands, exits."""
+"""The ways to run the bot: Slack over HTTP, both platforms, other models, commands, exits."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def settings_of(model: ModelSim, *stages: Stage, **more: str) -> dict[str, str]:
 
 
 async def whole(stage: Stage, place: ThreadRef, text: str) -> None:
-    """Until the bot's newest message there says `text` and nothing of it is being written."""
+    """Wait until the bot's newest message contains `text` and nothing is being written."""
 
     async def check() -> bool:
         seen = await stage.seen(place)
@@ -56,7 +56,7 @@ async def whole(stage: Stage, place: ThreadRef, text: str) -> None:
 
 
 async def command(*words: str, folder: Path, **environ: str) -> tuple[int, str, str]:
-    """Run `python -m bot WORDS` to its end: exit code, stdout, stderr."""
+    """Run `python -m bot WORDS`; returns exit code, stdout, stderr."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -74,9 +74,10 @@ async def command(*words: str, folder: Path, **environ: str) -> tuple[int, str, 
 
 # ── platforms ─────────────────────────────────────────────────────────────────────────────────
 async def test_slack_over_signed_http(slack: SlackStage, model: ModelSim, tmp_path: Path) -> None:
-    """The one HTTP port serves Slack's events and /healthz; a forged event is refused.
+    """One HTTP port serves Slack's events and /healthz; a forged event is refused.
 
-    It is published, so without tokens the page and the API are closed, whatever the Host is.
+    The port is published, so without tokens the page and the API are closed for any Host
+    header.
     """
     await model.say("Over HTTP.")
     environ = settings_of(model, slack, SLACK_SIGNING_SECRET=s.SIGNING_SECRET, SLACK_APP_TOKEN="")
@@ -101,7 +102,7 @@ async def test_both_platforms_in_one_process(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Started from nothing, as people start it."""
+    """Started from scratch, as people start it."""
     monkeypatch.setenv(SWITCH, "0")
     await model.say("Here I am.")
     async with BotProcess(tmp_path, settings_of(model, discord, slack)):
@@ -147,7 +148,8 @@ async def test_reset_by_slash_in_a_discord_thread(
 async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(
     slack: SlackStage, model: ModelSim, tmp_path: Path
 ) -> None:
-    """A slash cannot be used inside a thread: the channel's one offers that person's threads."""
+    """Slash commands do not exist inside threads, so the channel's one offers the person's
+    threads."""
     async with BotProcess(tmp_path, settings_of(model, slack)):
         place = await slack.mention("about cats")
         await whole(slack, place, "about cats")
@@ -178,7 +180,7 @@ async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(
 async def test_discord_forum_post_that_a_person_began(
     discord: DiscordStage, model: ModelSim, tmp_path: Path
 ) -> None:
-    """Mentioned in it, the bot reads what was said before, the title included."""
+    """Mentioned in the post, the bot reads the earlier messages, including the title."""
     async with BotProcess(tmp_path, settings_of(model, discord)):
         post = await discord.sim.forum_post(d.BOB, "Which editor?", "I like vi")
         thread = post["thread"] if isinstance(post, dict) else post
@@ -325,11 +327,11 @@ async def test_terminal_remembers_across_restarts(model: ModelSim, tmp_path: Pat
 async def test_pipe_gets_the_answer_on_stdout_and_a_failure_on_stderr(
     model: ModelSim, tmp_path: Path
 ) -> None:
-    """Scripts see it by the exit code; what came before the failure is there."""
+    """Scripts see the failure by the exit code; the text before the failure is there."""
     environ = {"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url}
     await model.script(
         Answer(match="half", text="Half of it is here.", rate=0, breaks="end", at=4),
-        Answer(match="badly", fault="bad_key"),  # joined with the question after it
+        Answer(match="badly", fault="bad_key"),  # joined with the next question
         Answer(match="well", text="All of\n\nit."),
     )
     code, out, err = await piped("go well", tmp_path, environ)
@@ -344,10 +346,10 @@ async def test_pipe_gets_the_answer_on_stdout_and_a_failure_on_stderr(
 
 
 async def test_terminal_talks_to_a_bot_that_runs_already(model: ModelSim, tmp_path: Path) -> None:
-    """Over its port, with a token where one is needed; the conversation is a thread of the page."""
+    """Over the bot's port, with a token where needed; the conversation is a thread of the page."""
     await model.script(
         Answer(match="story", text="Once there was a thread. " * 12, wait_at=20),
-        Answer(match="badly", fault="bad_key"),  # joined with the question after it
+        Answer(match="badly", fault="bad_key"),  # joined with the next question
         Answer(match="first", text="One."),
         Answer(match="wonder", reasoning="Let me see. " * 20, text="**Two**.", rate=200),
     )
@@ -385,7 +387,7 @@ async def test_terminal_talks_to_a_bot_that_runs_already(model: ModelSim, tmp_pa
 async def test_control_c_stops_the_answer_and_not_the_program(
     model: ModelSim, tmp_path: Path
 ) -> None:
-    """In a real terminal, where the line editor handles the same signal between the lines."""
+    """In a real terminal, where the line editor handles the same signal between lines."""
     await model.script(
         Answer(match="story", text="Once there was a thread. " * 12, wait_at=20),
         Answer(match="again", text="Still here."),
@@ -404,7 +406,7 @@ async def test_control_c_stops_the_answer_and_not_the_program(
 
 
 class Terminal:
-    """`python -m bot chat` on a pseudo-terminal, as a person has it."""
+    """`python -m bot chat` on a pseudo-terminal."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
         self._folder, self._environ = folder, environ
@@ -440,18 +442,18 @@ class Terminal:
             asyncio.get_running_loop().remove_reader(self._ours)
 
     async def type(self, keys: str) -> None:
-        """Press keys, and forget what was on the screen before."""
+        """Press keys, and forget earlier output."""
         self._screen = ""
         os.write(self._ours, keys.encode())
 
     async def shows(self, text: str) -> None:
-        """Wait until `text` is written, since the last keys."""
+        """Wait until `text` was written since the last keys."""
         async with asyncio.timeout(30):
             while text not in self._screen:
                 await asyncio.sleep(0.02)
 
     async def asks_after(self, text: str) -> None:
-        """Wait for the next prompt after `text`: keys before it may be another reader's."""
+        """Wait for the next prompt after `text`: earlier keys could reach another reader."""
         async with asyncio.timeout(30):
             while "you>" not in self._screen.partition(text)[2]:
                 await asyncio.sleep(0.02)
@@ -461,7 +463,7 @@ class Terminal:
 
 
 def controlling_terminal() -> None:
-    """In the child: Ctrl-C on this terminal is its signal."""
+    """In the child: make this terminal the controlling one, so that Ctrl-C sends the signal."""
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 

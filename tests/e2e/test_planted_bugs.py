@@ -1,4 +1,4 @@
-"""The judge is judged: each bug that is planted into the bot is found, and for the right reason."""
+"""Tests the judge: it finds each planted bug, for the right reason."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ POST = {"discord": r"POST .*/channels/\d+/messages", "slack": r"POST /api/chat\.
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A bug, where to kill (None: not at all), and what the judge must find (nothing: no bug).
+    """A bug, where to kill (None: no kill), and the expected violations (empty: not a bug).
 
-    `patience` is how long people wait for an answer that will never be whole, in seconds.
+    `patience` is how long people wait for an answer that never completes, in seconds.
     """
 
     bug: str
@@ -31,7 +31,7 @@ class Case:
 
 def cases(platform: str) -> list[Case]:
     first_page = Point(On.PLATFORM, "applied", POST[platform], body="q00001")
-    orphan = frozenset({"orphan"})  # it was posted a second time: one is nobody's page
+    orphan = frozenset({"orphan"})  # posted twice: one of the posts is not a page of any turn
     found = [
         Case("no_intent", first_page, orphan, 15.0),
         Case("find_nothing", first_page, orphan, 15.0),
@@ -55,7 +55,7 @@ async def nursery() -> AsyncIterator[ProcessPool]:
 async def test_every_planted_bug_is_caught(
     platform: str, nursery: ProcessPool, tmp_path: Path
 ) -> None:
-    """And what only gives the fence something to do is not taken for a bug."""
+    """The case that only exercises the fence is not reported."""
     tried = cases(platform)
     async with asyncio.TaskGroup() as group:
         trials = [

@@ -1,4 +1,4 @@
-"""A proxy bot replaces a question while it is being answered: one answer, and no litter."""
+"""A proxy bot replaces a question while the bot answers: one answer, nothing left over."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def discord() -> AsyncIterator[DiscordSim]:
 async def test_a_replaced_question_is_answered_once_and_leaves_no_litter(
     discord: DiscordSim, model: ModelSim, tmp_path: Path, allowed: str, deleted_first: bool
 ) -> None:
-    """Without the permission to delete its thread, the bot leaves an empty archived one."""
+    """Without permission to delete the thread, the bot leaves an empty archived one."""
     await model.script(Answer(text="It is a tree. " * 40, rate=60))
     if allowed:
         await discord.set_permissions(c.CHANNEL, allow=(allowed,))

@@ -1,4 +1,4 @@
-"""Everything that a Slack thread shows is in the model's request, end to end."""
+"""Everything that a Slack thread shows reaches the model, end to end."""
 
 from __future__ import annotations
 

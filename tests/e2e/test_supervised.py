@@ -1,4 +1,4 @@
-"""A platform that fails, or is refused, takes no other with it, and /healthz says so."""
+"""A platform that fails or is refused leaves the other one running, and /healthz reports it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def slack() -> AsyncIterator[SlackStage]:
 
 
 async def health(port: int) -> dict[str, Any]:
-    """What /healthz says now; nothing while it does not answer."""
+    """The report of /healthz; None if it does not answer."""
     try:
         async with (
             aiohttp.ClientSession() as session,
@@ -55,7 +55,7 @@ async def answered(stage: Stage, place: ThreadRef, text: str) -> None:
 async def test_a_platform_that_fails_is_started_again_while_the_other_is_answered(
     discord: DiscordStage, slack: SlackStage, model: ModelSim, tmp_path: Path
 ) -> None:
-    """A question asked there meanwhile is answered afterwards."""
+    """Questions asked there during the outage are answered afterwards."""
     await model.say("All is well.")
     port, wish = free_port(), tmp_path / "break"
     settings = {
@@ -96,7 +96,7 @@ async def test_a_platform_that_fails_is_started_again_while_the_other_is_answere
 async def test_a_refused_token_of_one_platform_leaves_the_other_serving(
     slack: SlackStage, discord: DiscordStage, model: ModelSim, tmp_path: Path
 ) -> None:
-    """The sentence is in the log and in /healthz; alone it would end the start."""
+    """The log and /healthz have the sentence; with no other platform it would end the start."""
     await model.say("All is well.")
     settings = {
         **discord.settings(),

@@ -1,4 +1,4 @@
-"""Many kills beside each other, within a time budget, and what to say about them."""
+"""Runs many kills concurrently within a time budget, and reports the results."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.kills.points import Point, Trial, trial
 from tests.kills.process_pool import ProcessPool
 from tests.kills.script import NotWithin, Scene
 
-# A run mostly waits: for the platform's limits, the model's pace and quiet.
+# A run mostly waits: for rate limits, for the model and until requests stop.
 AT_ONCE = 4
 
 
 @dataclass(slots=True)
 class Report:
-    """Figures of a campaign."""
+    """Results of a campaign."""
 
     platform: str
     trials: list[Trial] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Report:
 
     @property
     def failed(self) -> list[Trial]:
-        """Those in which something was wrong."""
+        """The trials with violations."""
         return [each for each in self.trials if each.verdict.faults]
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ class Report:
         )
 
     def failures(self) -> str:
-        """Every failed trial with what was found."""
+        """Every failed trial with its violations."""
         return "\n\n".join(f"{_names(each.points)}\n{each.verdict}" for each in self.failed)
 
 
@@ -63,7 +63,7 @@ async def campaign(
     scenery: type[Scene] = Scene,
     seconds: float = float("inf"),
 ) -> Report:
-    """Try each of `kills`, one point or several in a row, as far as `seconds` go."""
+    """Try each entry of `kills`, one or several points in a row, until `seconds` have passed."""
     report = Report(platform)
     waiting = list(enumerate(kills))[::-1]
     deadline = time.monotonic() + seconds
@@ -74,7 +74,7 @@ async def campaign(
             home = folder / f"{number:04d}"
             try:
                 report.trials.append(await trial(points, platform, nursery, home, scenery=scenery))
-            except NotWithin as error:  # before anything was at stake: the bot did not even start
+            except NotWithin as error:  # before the trial began: the bot did not even start
                 report.broken.append(f"{_names(points)}: {error}")
 
     async with asyncio.TaskGroup() as group:

@@ -1,7 +1,8 @@
-"""People in control, to be killed in: stop, again, an edit, a deletion, start over and back.
+"""The control scenario: stop, retry, edit, delete, reset and undo, while the bot is killed.
 
-What somebody did is done once and for all, whatever happens to the process: words after a mention,
-edits and deletions are found again by reading; a button is pressed again by who sees no effect.
+Each action takes effect exactly once, whenever the process dies. The bot finds words after a
+mention, edits and deletions by reading history; people press a button again if they see no
+effect.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from tests.kills.script import NotWithin, Scene
 from tests.support.scenes import ThreadRef
 from tests.support.transcript import Asked
 
-SLOW = 8.0  # tokens a second: one to be stopped takes longer than a death and a new start
-PRESSES = 6  # of one button, until somebody gives up
+SLOW = 8.0  # tokens per second: a reply to be stopped lasts longer than a kill and a restart
+PRESSES = 6  # of one button, before the test fails
 PRESSED_WITHIN = 4.0  # seconds until a press shows its effect
 
 
 @dataclass(slots=True)
 class Acts(Scene):
-    """What people can do beside asking; each returns when it is certain."""
+    """Everything people can do besides asking; each method returns once the action took effect."""
 
     settings: ClassVar[Mapping[str, str]] = {"DELETE_REPLY_WITH_QUESTION": "true"}
 
     # ── words after a mention ─────────────────────────────────────────────────────────────────
     async def word(self, place: ThreadRef, word: str) -> str:
-        """Say it, and wait until it is recorded; gives the message's id."""
+        """Send a command word and wait until it is recorded; returns the message's id."""
         said = str(await self.world.stage.mention_in(place, word))
         self.commands.append(said)
 
@@ -38,21 +39,21 @@ class Acts(Scene):
         return said
 
     async def retry(self, asked: Asked) -> None:
-        """Have it answered once more, in words."""
+        """Retry a turn with the command word."""
         before = self._opened(asked)
         await self.word(self.places[asked.where], "retry")
         await self._opened_since(asked, before, self.patience)
         await self.over(asked)
 
     async def stop(self, asked: Asked) -> None:
-        """Once its first words are there, have them be the last."""
+        """Wait for the first words of the reply, then stop it."""
         await self.until(lambda: self.shows(asked, 0), f"the first words for {asked.name}")
         await self.word(self.places[asked.where], "stop")
         self.change(asked, ends="stopped")
         await self.over(asked)
 
     async def undo(self, place: ThreadRef) -> None:
-        """Take the last reset back: what was said before it counts again."""
+        """Undo the last reset: earlier messages count again."""
         await self.word(place, "undo")
         where = self.world.location(place)
         section = self.sections[where]
@@ -63,9 +64,9 @@ class Acts(Scene):
 
     # ── buttons, edits, deletions ─────────────────────────────────────────────────────────────
     async def press_retry(self, asked: Asked) -> None:
-        """Have it answered once more, by the button: again when a press had no effect.
+        """Retry a turn with the button; press again if a press had no effect.
 
-        A platform tells a bot that is down nothing of a press, and never again.
+        Platforms never deliver a press that happened while the bot was down.
         """
         place, before = self.places[asked.where], self._opened(asked)
         for _ in range(PRESSES):
@@ -77,7 +78,8 @@ class Acts(Scene):
         raise NotWithin(f"an effect of the button under {asked.name}")
 
     async def edit(self, asked: Asked, text: str, within: float | None = None) -> None:
-        """Change its text, which is answered again in place; learned of `within` so many s."""
+        """Edit a question, whose reply is rewritten in place; the bot must notice `within`
+        seconds."""
         await self.over(asked)
         changed, before = self.change(asked, edited=text), self._opened(asked)
         place, said = self.places[asked.where], self.native(asked)
@@ -87,7 +89,7 @@ class Acts(Scene):
         await self.over(changed)
 
     async def delete(self, asked: Asked, within: float | None = None) -> None:
-        """Take it back, with its answer; learned of `within` so many seconds."""
+        """Delete a question with its reply; the bot must notice `within` seconds."""
         await self.over(asked)
         self.change(asked, gone=True)
         await self.world.stage.delete(self.places[asked.where], self.native(asked))
@@ -101,7 +103,7 @@ class Acts(Scene):
 
     # ── the state of a question ───────────────────────────────────────────────────────────────
     async def over(self, asked: Asked) -> None:
-        """Wait until its turn is at its end."""
+        """Wait until the question's turn has ended."""
 
         async def done() -> bool:
             return self._turn(asked, "state") == "done"
@@ -109,13 +111,13 @@ class Acts(Scene):
         await self.until(done, f"the end of the turn of {asked.name}")
 
     def change(self, asked: Asked, **changes: Any) -> Asked:
-        """Note what became of a question; gives it as it is now."""
+        """Update the record of a question; returns the new record."""
         number = next(n for n, one in enumerate(self.asked) if one.name == asked.name)
         self.asked[number] = replace(self.asked[number], **changes)
         return self.asked[number]
 
     def native(self, asked: Asked) -> Any:
-        """Its id as the platform's simulator takes it."""
+        """The message id as the platform's simulator expects it."""
         return int(asked.id) if self.world.stage.name == "discord" else asked.id
 
     def _turn(self, asked: Asked, column: str) -> Any:
@@ -124,7 +126,7 @@ class Acts(Scene):
         return rows[0][0] if rows else None
 
     def _opened(self, asked: Asked) -> int:
-        """The attempt at which it was last opened again."""
+        """The attempt at which the question's turn was last reopened."""
         return self._turn(asked, "opened") or 0
 
     async def _is_open_since(self, asked: Asked, before: int) -> bool:
@@ -138,14 +140,14 @@ class Acts(Scene):
 
 @dataclass(slots=True)
 class Control(Acts):
-    """Four people who change their minds, each in a place of their own."""
+    """Four people who change their minds, each in a separate thread."""
 
     async def prologue(self) -> None:
-        """The bot has run before, and is down."""
+        """The bot has run before and is down."""
         await self.first_start()
 
     def people(self) -> list[Awaitable[None]]:
-        """What each of them does."""
+        """One coroutine for each person."""
         return [self._dave(), self._erin(), self._frank(), self._grace()]
 
     async def _dave(self) -> None:

@@ -1,4 +1,4 @@
-"""Trouble from a seed: what platforms, models, networks and machines do to a bot on a bad day."""
+"""Injects random faults of platforms, models, networks and machines, reproducible by seed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.slack.client import SlackSim
 
-# Seconds between two troubles, at the least and at the most.
+# Minimum and maximum seconds between two faults.
 BETWEEN = (0.2, 1.2)
-# What is asked of each platform while people talk.
+# Requests that the bot sends to each platform in a conversation.
 DISCORD_PATHS = (
     "POST /api/v10/channels",
     "PATCH /api/v10/channels",
@@ -36,14 +36,14 @@ SLACK_PATHS = (
     "users.info",
     "apps.connections.open",
 )
-# What is under way for longer than that when a process dies, a new one does not wait for. Seconds.
+# Seconds. After a crash, the bot does not wait longer for requests of the dead process.
 LATEST = 2.0
 MODEL_FAULTS = ("rate_limited", "overloaded", "server_error")
 BREAKS = ("cut", "fin", "end", "error", "garbage")
 
 
 class FaultInjector:
-    """Troubles, one after the other, until it is cancelled; `counts` is what was done."""
+    """Injects faults until it is cancelled; `counts` has the number of each kind."""
 
     def __init__(self, world: World, dice: random.Random, said: Sequence[Any]) -> None:
         self._world, self._dice, self._said = world, dice, said
@@ -64,7 +64,7 @@ class FaultInjector:
         )
 
     async def blow(self) -> None:
-        """Trouble without end."""
+        """Inject one fault after another."""
         weights = [weight for weight, _ in self._kinds]
         while True:
             await asyncio.sleep(self._dice.uniform(*BETWEEN))
@@ -72,7 +72,7 @@ class FaultInjector:
             self.counts[await trouble()] += 1
 
     async def calm(self) -> None:
-        """Nothing is wrong any more."""
+        """Clear all faults."""
         for sim in (self._world.stage.sim, self._world.model):
             await sim.call("clear")
             await sim.call("rtt", seconds=0.0)
@@ -105,7 +105,7 @@ class FaultInjector:
         return await self._fault(SLACK_PATHS, limited)
 
     async def _fault(self, paths: Sequence[str], limited: dict[str, Any]) -> str:
-        """The next request or two of a kind: refused, failed, dropped or late."""
+        """Fault the next one or two matching requests: 429, 5xx, dropped connection or delay."""
         dice = self._dice
         after = {"after": dice.random() < 0.5}
         done = " after it was carried out" if after["after"] else ""
@@ -134,7 +134,8 @@ class FaultInjector:
         return "a model's 429 or 5xx"
 
     async def _model_break(self) -> str:
-        """The next answer, whichever it is, goes wrong in its first words: they are no words."""
+        """Break the next answer within its first words, which are not words of any question's
+        answer."""
         how = self._dice.choice(BREAKS)
         await self._world.model.script(Answer(text="Hm. Well, ", breaks=how, at=2, times=1))
         return "a model's broken stream"
@@ -174,7 +175,7 @@ class FaultInjector:
         return "another patience for acknowledgements"
 
     async def _redelivery(self) -> str:
-        """Something that was said before is announced once more, late and out of order."""
+        """Deliver an earlier message's event again, late and out of order."""
         if not self._said:
             return "nothing"
         said, sim = self._dice.choice(self._said), self._world.stage.sim

@@ -1,8 +1,8 @@
-"""Where a bot can be killed: derived from a recorded run, never placed by hand.
+"""The moments at which the bot can be killed, derived from a recorded run.
 
-A point is a moment of one request (received, applied, answered) or of one commit (before, after).
-Runs differ in their timing, so a request is named by its form and by how many of that form came
-before it.
+A kill point is one stage of a request (received, applied, answered) or of a commit (before,
+after). Runs differ in timing, so a point names a request by its pattern and its number among
+the requests that match.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tests.sims.kit import STAGES
 from tests.support.transcript import Verdict
 
 _IDS = re.compile(r"\d{6,}")
-# They are answered when the connection ends: when the bot is dead already.
+# These requests are answered when the connection ends, and by then the bot is dead.
 _SOCKETS = ("/gateway/", "/link/")
 
 
 class On(Enum):
-    """Whose moment it is."""
+    """The component whose event triggers the kill."""
 
     PLATFORM = "platform"
     MODEL = "model"
@@ -37,7 +37,7 @@ class On(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One moment. `what` is a request's form (a regular expression) or a commit's transition."""
+    """One moment. `what` is a request's pattern (a regular expression) or a commit's transition."""
 
     on: On
     stage: str
@@ -47,7 +47,7 @@ class Point:
 
     @property
     def kind(self) -> str:
-        """What it is counted as in reports."""
+        """The category used in reports."""
         return f"{self.on.value} {self.stage}"
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A run without a kill: what it asked of the platform and of the model, and its commits."""
+    """A run without a kill: its requests to the platform and the model, and its commits."""
 
     platform: Sequence[Mapping[str, Any]]
     model: Sequence[Mapping[str, Any]]
@@ -66,7 +66,7 @@ class Recording:
 
 
 def points_of(recording: Recording) -> list[Point]:
-    """Every moment of a recorded run."""
+    """Every kill point of a recorded run."""
     return [
         *_requests(On.PLATFORM, recording.platform),
         *_requests(On.MODEL, recording.model),
@@ -94,7 +94,7 @@ def _commits(labels: Iterable[str]) -> list[Point]:
     points = []
     for label in labels:
         for transition in label.split("+"):
-            # A transaction that wrote nothing has no after that differs from its before.
+            # Killing after a transaction that wrote nothing is the same as killing before it.
             stages = ("before",) if transition == NOTHING else ("before", "after")
             points += [Point(On.COMMIT, when, transition, seen[transition]) for when in stages]
             seen[transition] += 1
@@ -104,7 +104,8 @@ def _commits(labels: Iterable[str]) -> list[Point]:
 # ── trying one ────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of kills; `deaths` is less than the points that the run never reached."""
+    """The result of one or more kills; `deaths` is smaller than the number of points if the run
+    did not reach all of them."""
 
     points: tuple[Point, ...]
     deaths: int
@@ -116,7 +117,7 @@ class Trial:
 async def record(
     platform: str, nursery: ProcessPool, folder: Path, scenery: type[Scene] = Scene
 ) -> Recording:
-    """Play the scene without a kill."""
+    """Play the scenario without a kill."""
     commits = folder / "commits"
     async with new_world(platform, nursery, folder, **scenery.settings) as world:
         scene = scenery(world)
@@ -142,9 +143,9 @@ async def trial(
     planted: str = "",
     patience: float = PATIENCE,
 ) -> Trial:
-    """Play the scene and kill the bot at the first of `points`, started again at the next, …
+    """Play the scenario and kill the bot at each of `points`, restarting it in between.
 
-    A planted bug stays over the restarts. `patience` is how long people wait for anything, in
+    A planted bug stays planted after restarts. `patience` is the time limit of each wait, in
     seconds.
     """
     async with new_world(platform, nursery, folder, **scenery.settings) as world:
@@ -160,7 +161,7 @@ async def trial(
 
 
 def life_of(point: Point, world: World, planted: str = "") -> Life:
-    """A life that ends at `point`."""
+    """A run of the process that ends at `point`."""
     if point.on is On.COMMIT:
         commit = f"{point.stage} {point.what} {point.skip}"
         return Life({"PLANTED": planted, "KILL_COMMIT": commit})

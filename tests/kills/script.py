@@ -1,9 +1,9 @@
-"""The first scene to be killed in: three people in three places, in some seconds.
+"""The first scenario for kills: three people in three threads, for a few seconds.
 
-The bot has run before. Alice asks something long while it is down, and adds a question while the
-answer is written; Bob asks, starts over and asks again; Carol's part is direct messages. At the
-end one more question in each place brings its history to the model. People go on as people do:
-when they see the answer.
+The bot has run before. Alice asks for a long answer while the bot is down and asks again
+while the bot writes. Bob asks, resets and asks again. Carol writes direct messages. Finally,
+one more question in each thread sends its history to the model. People continue when they
+see the answer, as in real life.
 """
 
 from __future__ import annotations
@@ -24,30 +24,31 @@ from tests.support.judge import judge
 from tests.support.scenes import ThreadRef
 from tests.support.transcript import Asked, Evidence, Verdict, answer_to, mark
 
-# Long enough for a loaded machine: what is waited for comes within a few seconds on an idle one.
+# Enough for a loaded machine; on an idle one each wait takes a few seconds.
 PATIENCE = 45.0
 MOST_DEATHS = 3  # in one run
 QUIET = 0.4  # seconds without a request
 SHORT = 12  # words
-# Two pages on each platform: 2,000 and 11,500 characters a page, 12 a word.
+# Two pages on each platform: 2,000 and 11,500 characters per page, 12 per word.
 LONG = {"discord": 250, "slack": 1_300}
-RATE = {"discord": 400.0, "slack": 2_500.0}  # tokens a second of the long answer
+RATE = {"discord": 400.0, "slack": 2_500.0}  # tokens per second of the long answer
 PINGS = "@everyone <!channel> <!here> <@U0ALICE001> <@1100000000000000202>"
 
 
 class NotWithin(AssertionError):
-    """Something did not come in time."""
+    """A condition was not met in time."""
 
 
 @dataclass(slots=True)
 class Scene:
-    """What was said so far, and by whom it is waited for."""
+    """What people have said so far, and what must be true at the end."""
 
-    settings: ClassVar[Mapping[str, str]] = {}  # the bot's own, beside the usual ones
+    settings: ClassVar[Mapping[str, str]] = {}  # additional settings of the bot
 
     world: World
     asked: list[Asked] = field(default_factory=list)
-    missed: list[Asked] = field(default_factory=list)  # documented, but some are found after all
+    # documented losses, although the bot finds some of them later
+    missed: list[Asked] = field(default_factory=list)
     places: dict[str, ThreadRef] = field(default_factory=dict)
     sections: dict[str, int] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
@@ -62,7 +63,7 @@ class Scene:
 
     # ── the whole ─────────────────────────────────────────────────────────────────────────────
     async def prologue(self) -> None:
-        """The bot has run before, and is down; Alice asks."""
+        """The bot has run before and is down; Alice asks."""
         await self.first_start()
         name = self.world.stage.name
         await self.begin("and at length", words=LONG[name], rate=RATE[name])
@@ -70,10 +71,10 @@ class Scene:
     async def first_start(self) -> None:
         """Run the bot for the first time, and stop it.
 
-        Before it nothing can have been missed, so that is nothing to be killed in.
+        Before its first run no message can be missed, so there is nothing to test.
         """
         await self.world.bot.start()
-        least = {"discord": 2, "slack": 1}[self.world.stage.name]  # the guild, direct messages
+        least = {"discord": 2, "slack": 1}[self.world.stage.name]  # the server, direct messages
 
         async def begun() -> bool:
             return len(self.world.look("SELECT 1 FROM watermarks")) >= least
@@ -82,7 +83,7 @@ class Scene:
         await self.world.bot.stop()
 
     async def play(self) -> Verdict:
-        """What follows once the bot is started again, to the verdict."""
+        """Play the scenario after the bot's restart; returns the verdict."""
         try:
             await self.world.connected()
             await asyncio.gather(*self.people())
@@ -93,7 +94,7 @@ class Scene:
         return await self.verdict()
 
     def people(self) -> list[Awaitable[None]]:
-        """What each of them does."""
+        """One coroutine for each person."""
         return [self._alice(self.asked[0]), self._bob(), self._carol()]
 
     async def _alice(self, question: Asked) -> None:
@@ -118,7 +119,7 @@ class Scene:
                 break
             if self.world.stage.name != "discord" or not self.world.bot.deaths:
                 raise NotWithin(f"{question.name} in the database")
-            # Discord tells a bot nothing of direct messages that it does not know yet.
+            # Discord sends a bot no history of direct messages whose channel it does not know.
             self.notes.append("a first direct message was missed, as documented")
             self.asked.remove(question)
             self.missed.append(question)
@@ -144,7 +145,7 @@ class Scene:
         rate: float = 60.0,
         ping: bool = False,
     ) -> Asked:
-        """A question that begins a conversation, in the first channel if in no other."""
+        """Ask the first question of a conversation; `channel` defaults to the first one."""
         name = await self._script(words, rate, ping)
         stage = self.world.stage
         said = f"{name}, {text}"
@@ -165,7 +166,7 @@ class Scene:
         words: int = SHORT,
         rate: float = 60.0,
     ) -> Asked:
-        """A question in a conversation that there is."""
+        """Ask in an existing conversation."""
         name = await self._script(words, rate, ping=False)
         said = await self.world.stage.say(place, f"{name}, {text}", user=user)
         return self._note(name, self.world.location(place), said, words)
@@ -182,7 +183,7 @@ class Scene:
         return asked
 
     async def reset(self, place: ThreadRef) -> None:
-        """Start over, and wait until that is certain."""
+        """Reset a conversation, and wait until the reset is recorded."""
         said = str(await self.world.stage.mention_in(place, "reset"))
         self.commands.append(said)
         where = self.world.location(place)
@@ -209,7 +210,7 @@ class Scene:
     async def until(
         self, check: Callable[[], Awaitable[Any]], what: str, seconds: float | None = None
     ) -> None:
-        """Wait for it; NotWithin when it does not come, or the bot is no more."""
+        """Wait for a condition; raises NotWithin if it is not met in time or the bot has exited."""
         limit = self.patience if seconds is None else seconds
         if not await self._comes(check, limit):
             raise NotWithin(f"{what}, within {limit:g} s. {self.world.bot.failure}")
@@ -223,12 +224,12 @@ class Scene:
         return True
 
     async def shows(self, asked: Asked, word: int) -> bool:
-        """Whether that word of the answer is on the screen."""
+        """Whether this word of the answer is on the screen."""
         seen = await self.world.stage.seen(self.places[asked.where])
         return any(f"{asked.name}w{word:04d}" in message.text for message in seen)
 
     async def answered(self, asked: Asked) -> None:
-        """Wait for the answer's last word in a message that is no longer being written."""
+        """Wait until the answer is complete and no longer being written."""
 
         async def whole() -> bool:
             for message in await self.world.stage.seen(self.places[asked.where]):
@@ -239,7 +240,7 @@ class Scene:
         await self.until(whole, f"the answer to {asked.name}")
 
     async def delivered(self) -> None:
-        """Wait until Slack has nothing left to deliver."""
+        """Wait until Slack has no pending deliveries."""
         sim = self.world.stage.sim
         if not isinstance(sim, SlackSim):
             return
@@ -250,7 +251,7 @@ class Scene:
         await self.until(nothing_pending, "the last delivery")
 
     async def settle(self) -> None:
-        """Wait until nothing is left to do: no turn, no delivery, no request, no sign of work."""
+        """Wait until no turn, delivery, request or sign of work is left."""
         await self.delivered()
 
         async def over() -> bool:
@@ -261,8 +262,7 @@ class Scene:
         async def no_sign() -> bool:
             return not await self.world.signs_of_work()
 
-        # Signs are cleared behind the turn, once a minute's budget has room; the judge says it if
-        # one is left.
+        # Signs are cleared after the turn, once the rate limit allows; the judge reports leftovers.
         await self._comes(no_sign, 75.0)
         await self.until(self._quiet, "quiet")
 
@@ -272,7 +272,7 @@ class Scene:
 
     # ── judging ───────────────────────────────────────────────────────────────────────────────
     async def autopsy(self) -> None:
-        """The bot is dead: whatever Slack was acknowledged must be in the database."""
+        """After a kill, check that every delivery acknowledged to Slack is in the database."""
         sim = self.world.stage.sim
         if isinstance(sim, DiscordSim):
             return
@@ -288,15 +288,15 @@ class Scene:
         self.breaches = list(dict.fromkeys(self.breaches))
 
     async def verdict(self) -> Verdict:
-        """What the judge says, and what was seen on the way."""
+        """The judge's verdict, plus violations found on the way."""
         for late in self.missed:
-            if await self._stored(late):  # with a later one the place became known
+            if await self._stored(late):  # a later message made the channel known
                 self.asked.append(late)
                 self.asked = [
                     replace(one, beside=late.name) if one.where == late.where else one
                     for one in self.asked
                 ]
-                self.troubled = True  # they are answered in another order than they were said
+                self.troubled = True  # the answers come in another order than the questions
         requests = [record.body for record in await self.world.model.streams()]
         verdict = judge(
             Evidence(
@@ -318,5 +318,5 @@ class Scene:
 
 
 def _said(event: dict[str, Any]) -> bool:
-    """Whether the delivery is one that announces a message of a person."""
+    """Whether the delivery announces a person's message."""
     return event["kind"] == "events_api" and event["event"] in ("message", "app_mention")

@@ -1,6 +1,6 @@
-"""Many conversations in bad weather: people who ask, go on, interrupt and start over.
+"""Many virtual users under fault injection: they ask, follow up, interrupt and reset.
 
-Everything that is decided by chance comes from one seed; what the machine's own timing adds is not.
+One seed determines every random decision; only timing differs between runs.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from tests.kills.world import World, new_world
 from tests.support.scenes import ThreadRef
 from tests.support.transcript import Asked, Verdict
 
-CROWD = {"discord": 16, "slack": 12}  # people at once
+CROWD = {"discord": 16, "slack": 12}  # concurrent users
 CHANNELS = 4
 MOST = 1_000  # conversations
-# An outcome may be a while in coming: a model rests, a retry of Slack's takes its time.
+# An outcome may take long: circuit breakers and Slack's retries add minutes.
 PATIENCE = 150.0
-# An outcome may wait for this many of the longest Retry-After that the simulated Slack draws.
+# An outcome may wait for this many of the longest Retry-After that the simulated Slack sends.
 THROTTLED_TIMES = 4
-# Slack's retries come after so many times 60 and 300 seconds.
+# Slack's retries come after this fraction of 60 and 300 seconds.
 RETRY_SCALE = 0.1
 SLOWEST_COMMIT = 0.15  # seconds
-DIRECT, STOPPED = 0.15, 0.08  # of all questions
-# People wait for so many seconds to see what they did. An edit is made again then, also where
-# Slack still delivers the first; a deletion that no try of Slack's brought is never learned of.
+DIRECT, STOPPED = 0.15, 0.08  # fractions of all questions
+# Seconds that people wait for an effect. Then they edit again, even if Slack still has the first
+# event to deliver. A deletion whose event Slack has given up is never noticed.
 EDITED_WITHIN, EDITS = 20.0, 8
 DELETED_WITHIN = 60.0
 BREATH = 2.0  # seconds
-PROBED = 8  # conversations that are gone on with at the end, in calm
+PROBED = 8  # conversations that continue at the end, without faults
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a run."""
+    """The result of one run."""
 
     seed: int
     verdict: Verdict
@@ -69,7 +69,7 @@ class Outcome:
 
 
 class VirtualUsers(Acts):
-    """A scene of some length: its people begin conversations for so many `seconds`."""
+    """A scenario in which people begin conversations for `seconds`."""
 
     def __init__(self, world: World, dice: random.Random, seconds: float, patience: float) -> None:
         super().__init__(world, troubled=True, patience=patience)
@@ -79,7 +79,8 @@ class VirtualUsers(Acts):
         self.begun = 0
 
     async def run(self, weather: FaultInjector) -> Verdict:
-        """People and trouble until the time is over, then calm, some last questions, a verdict."""
+        """Play users and faults until the time is over; then clear the faults, ask once more,
+        judge."""
         await self.world.connected()
         self._until = time.monotonic() + self._seconds
         watching = asyncio.create_task(self._watch())
@@ -106,14 +107,14 @@ class VirtualUsers(Acts):
         for where in self._dice.sample(sorted(answered), min(PROBED, len(answered))):
             asked = await self.ask(self.places[where], "and what did we say?")
             await self.ended(asked)
-            while self._turn(asked, "outcome") == "failed":  # the model may still be resting
+            while self._turn(asked, "outcome") == "failed":  # the circuit breaker may still be open
                 await asyncio.sleep(BREATH)
                 await self.retry(asked)
             await self.answered(asked)
 
     # ── people ────────────────────────────────────────────────────────────────────────────────
     async def _person(self) -> None:
-        """Conversation after conversation; one that waited in vain says so, and begins another."""
+        """Have one conversation after another; a timeout is recorded as a violation."""
         while time.monotonic() < self._until and self.begun < MOST:
             self.begun += 1
             try:
@@ -122,7 +123,7 @@ class VirtualUsers(Acts):
                 self.breaches.append(f"late: {error}")
 
     async def _chat(self) -> None:
-        """One conversation of a few questions, and of what people do beside asking."""
+        """One conversation of a few questions and other actions."""
         direct = self.world.stage.name == "slack" and self._dice.random() < DIRECT
         user = "alice" if direct else self._dice.choice(("alice", "bob"))
         asked = await self._begun(user, direct)
@@ -133,14 +134,14 @@ class VirtualUsers(Acts):
             asked = await self._more(place, user, asked)
 
     async def _begun(self, user: str, direct: bool) -> Asked:
-        """The first question, in some channel or in private."""
+        """Ask the first question, in a random channel or a direct message."""
         channel = self._dice.choice(self.world.stage.channels)
         return await self._heard(
             await self.begin("first", user=user, direct=direct, channel=channel, **self._length())
         )
 
     async def _more(self, place: ThreadRef, user: str, asked: Asked) -> Asked:
-        """What follows on `asked`; gives the question that is the last then."""
+        """Take a random action after `question`; returns the newest question."""
         act = self._dice.choices(
             (self._go_on, self._two_at_once, self._again, self._otherwise, self._forget, self._new),
             (6, 2, 2, 2, 1, 2),
@@ -157,15 +158,15 @@ class VirtualUsers(Acts):
         other = self.change(other, beside=one.name)
         await self.ended(one)
         await self.ended(other)
-        return await self._go_on(place, user, other)  # which of the two is the last nobody knows
+        return await self._go_on(place, user, other)  # the order of the two is unknown
 
     async def _again(self, place: ThreadRef, user: str, asked: Asked) -> Asked:
-        """A retry, which is one of the whole turn."""
+        """Retry the whole turn."""
         await self.retry(asked)
         return await self._go_on(place, user, asked)
 
     async def _otherwise(self, place: ThreadRef, user: str, asked: Asked) -> Asked:
-        """An edit; one whose event never came and that nothing else tells of is made again."""
+        """Edit the question; edit again if the event got lost and the bot did not notice."""
         for number in range(EDITS):
             with suppress(NotWithin):
                 await self.edit(asked, f"or rather {number}", within=EDITED_WITHIN)
@@ -174,7 +175,7 @@ class VirtualUsers(Acts):
         return await self._go_on(place, user, asked)
 
     async def _forget(self, place: ThreadRef, user: str, _: Asked) -> Asked:
-        """A deletion, and what is said after it."""
+        """Delete a question and ask another."""
         asked = await self._go_on(place, user, _)
         try:
             await self.delete(asked, within=DELETED_WITHIN)
@@ -184,7 +185,7 @@ class VirtualUsers(Acts):
         return await self._go_on(place, user, asked)
 
     async def _new(self, place: ThreadRef, user: str, asked: Asked) -> Asked:
-        """A new beginning, which some regret."""
+        """Reset the conversation, and sometimes undo that."""
         await self.reset(place)
         if self._dice.random() < 0.5:
             await self.undo(place)
@@ -207,9 +208,7 @@ class VirtualUsers(Acts):
             self._outcomes = dict(rows)
 
     async def _heard(self, asked: Asked) -> Asked:
-        """Its outcome is there; some have lost patience before, and whoever reads of a failure
-        takes a breath.
-        """
+        """Wait for the question's outcome; some people stop it first, and pause after a failure."""
         self.said.append(self.native(asked))
         if self._dice.random() < STOPPED:
             await self._lose_patience(asked)
@@ -227,7 +226,7 @@ class VirtualUsers(Acts):
         await self.word(self.places[asked.where], "stop")
 
     async def ended(self, asked: Asked) -> None:
-        """Wait for the outcome of a question, whatever it is."""
+        """Wait for any outcome of a question."""
 
         async def there() -> bool:
             return asked.id in self._outcomes
@@ -238,7 +237,7 @@ class VirtualUsers(Acts):
 async def run(
     platform: str, seed: int, nursery: ProcessPool, folder: Path, *, seconds: float
 ) -> Outcome:
-    """One run of at least `seconds`, and what came of it."""
+    """Play one run of at least `seconds`."""
     dice = random.Random(seed)
     slow = {"SLOW_COMMITS": f"{seed} {SLOWEST_COMMIT}"}
     async with new_world(platform, nursery, folder, **VirtualUsers.settings) as world:

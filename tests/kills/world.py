@@ -1,6 +1,7 @@
-"""A platform, a model and a bot that is started again whenever it dies.
+"""A platform, a model and a bot that restarts whenever it dies.
 
-The simulators run in the test's own loop; the bot is a process of its own, forked by the nursery.
+The simulators run in the test's event loop; the bot is a separate process, forked by the
+pool.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef
 from tests.support.transcript import Post
 
 SYSTEM_PROMPT = "Be brief."
-# Slack's second and third retry come after so many seconds times 60 and 300.
+# Slack's second and third retry come after this fraction of 60 and 300 seconds.
 RETRY_SCALE = 0.03
 
 SimT = TypeVar("SimT", bound=SimProcess)
@@ -41,7 +42,7 @@ SimT = TypeVar("SimT", bound=SimProcess)
 
 @asynccontextmanager
 async def served(client: SimT, server: Sim) -> AsyncIterator[SimT]:
-    """`server` in this loop, and `client` to drive it."""
+    """Serve `server` in this loop; yields `client`, which controls it."""
     runner = await server.start()
     async with aiohttp.ClientSession() as session:
         client.port, client._session = server.port, session
@@ -52,21 +53,22 @@ async def served(client: SimT, server: Sim) -> AsyncIterator[SimT]:
 
 
 Aim = Callable[[int], Awaitable[None]]
-"""Told a bot's process id before it does anything."""
+"""Called with the process id of a held bot, to arm a kill."""
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What is done to the bot from one start to its end: see `tests.kills.instrumented`."""
+    """One run of the bot's process: environment variables (`tests.kills.instrumented`) and a
+    kill."""
 
     watch: Mapping[str, str]
     aim: Aim | None = None
 
 
 class RestartingBot:
-    """Runs the bot, and starts it again at once when it was killed.
+    """Runs the bot and restarts it immediately when it was killed.
 
-    `autopsy` is awaited between a death and the next start.
+    `check_after_death` is awaited between a kill and the restart.
     """
 
     def __init__(self, nursery: ProcessPool, folder: Path, environ: Mapping[str, str]) -> None:
@@ -82,8 +84,8 @@ class RestartingBot:
             "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}",
             **environ,
         }
-        self.lives: list[Life] = []  # what is done to the bot at its next starts …
-        self.later: Mapping[str, str] = {}  # … and at all after those
+        self.lives: list[Life] = []  # the next runs …
+        self.later: Mapping[str, str] = {}  # … and the environment of all after those
         self.deaths = 0
         self.failure = ""
         self.pid = 0
@@ -95,7 +97,7 @@ class RestartingBot:
         return self.folder / "threadline.db"
 
     async def start(self, life: Life | None = None) -> None:
-        """Begin; later lives are those of `lives`, then like `later`."""
+        """Start the bot; later runs come from `next_runs`, then use `later_environ`."""
         await self._fork(life or Life(self.later))
         self._keeping = asyncio.create_task(self._keep())
 
@@ -117,12 +119,12 @@ class RestartingBot:
             await self._fork(self.lives.pop(0) if self.lives else Life(self.later))
 
     async def kill(self) -> None:
-        """SIGKILL, as from nowhere; it is started again."""
+        """Send SIGKILL; the bot is restarted."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
-        """End it; `start` may follow."""
+        """Stop the bot for good; `start` may follow."""
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.wait({self._keeping})
@@ -136,19 +138,19 @@ class RestartingBot:
 
 
 async def _nothing() -> None:
-    """No autopsy."""
+    """Check nothing."""
 
 
 @dataclass(slots=True)
 class World:
-    """One run's parts."""
+    """The parts of one run."""
 
     stage: Stage
     model: ModelSim
     bot: RestartingBot
 
     def look(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Rows of the database as they are now; none before it is made."""
+        """Rows of the database at this moment; none before the tables exist."""
         if not self.bot.database.exists():
             return []
         with closing(sqlite3.connect(self.bot.database, timeout=5)) as db:
@@ -158,7 +160,7 @@ class World:
                 return []
 
     async def connected(self) -> None:
-        """Wait until the bot takes events."""
+        """Wait until the bot receives events."""
         sim = self.stage.sim
         if isinstance(sim, DiscordSim):
             await sim.wait_ready()
@@ -166,16 +168,16 @@ class World:
             await sim.connected()
 
     def location(self, place: ThreadRef) -> str:
-        """Where the replies of a place stand, as in `Post.where`."""
+        """The location of a thread's replies, as in `Post.where`."""
         if self.stage.name == "discord":
             return str(place.thread)
         return f"{place.channel}/{place.thread}"
 
     async def signs_of_work(self) -> list[Any]:
-        """Statuses, open streams and signs of typing that nothing has ended.
+        """Statuses, open streams and typing indicators that nothing has ended.
 
-        Discord takes typing away by itself, ten seconds later; what must not be is one that began
-        after the last change of a reply.
+        Discord removes a typing indicator after ten seconds; only one that began after the
+        last change of a reply counts.
         """
         sim = self.stage.sim
         left = await self.stage.signs_of_work()
@@ -194,7 +196,7 @@ class World:
         ]
 
     async def posts(self) -> list[Post]:
-        """Every message that the bot ever wrote, wherever it stands."""
+        """Every message that the bot ever wrote, in any channel."""
         sim = self.stage.sim
         if isinstance(sim, DiscordSim):
             return await _discord_posts(sim)
@@ -206,9 +208,9 @@ class World:
 async def new_world(
     platform: str, nursery: ProcessPool, folder: Path, **settings: str
 ) -> AsyncIterator[World]:
-    """Fresh simulators and no database yet; the bot is not started.
+    """Fresh simulators and an empty folder; the bot is not started.
 
-    On `slack by edits` the app is no agent, so that nothing streams natively.
+    On `slack by edits` the app is not an agent, so nothing streams natively.
     """
     async with AsyncExitStack() as stack:
         model = await stack.enter_async_context(served(ModelSim(), ModelServer()))
@@ -264,9 +266,9 @@ async def _discord_posts(sim: DiscordSim) -> list[Post]:
 
 
 def _root(message: Mapping[str, Any], replies_to: Mapping[Any, Any]) -> Any:
-    """Where a message belongs: its thread, or the question that its reply chain began with.
+    """A message's thread, or the first question of its reply chain.
 
-    The chain takes the thread's place where none could be had in time.
+    A reply chain replaces the thread if none could be created in time.
     """
     above = message["id"]
     while replies_to.get(above):

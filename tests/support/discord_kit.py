@@ -208,7 +208,7 @@ def frame(*texts: str, final: bool = False, controls: tuple[Control, ...] = NO_C
 
 
 async def show(surface: Surface, shown: Shown, wanted: Frame) -> Shown:
-    """Make the surface show a frame, one granted request after another."""
+    """Make the surface show a frame, granting one request after another."""
     state = [shown]
     while request := await surface.grants.grant(
         lambda: surface.plan(state[0], wanted), lambda: (Priority.FINAL, 0.0)

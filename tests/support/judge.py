@@ -1,7 +1,7 @@
-"""Judges what people saw: the whole record of a platform and of the model against what was asked.
+"""Judges the record of a platform and of the model against what people asked.
 
-It knows what was said and what the model was to answer, and takes nothing from the bot but its
-database, which is judged as well.
+The judge knows what was said and how the model was to answer. It takes nothing from the bot
+except its database, which is judged as well.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from tests.support import store_kit
 from tests.support.judge_history import history
 from tests.support.transcript import Asked, Evidence, Post, Verdict, order
 
-# What the bot says by itself in answer to a command.
+# The bot's replies to commands.
 COMMAND_ANSWERS = (
     *("Started over", "nothing to start over", "Undone", "nothing to bring back", "Stopped."),
     *("not writing anything", "still writing", "no answer here that I could"),
 )
-# How a turn may end when the model was made to fail.
+# Possible outcomes of a turn under fault injection.
 TROUBLED_OUTCOMES = ("answered", "cut_off", "failed")
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Everything that must be true when all is quiet again."""
+    """Check everything that must be true once all work has ended."""
     verdict = Verdict()
     with closing(sqlite3.connect(evidence.database)) as db:
         db.row_factory = sqlite3.Row
@@ -45,14 +45,14 @@ def judge(evidence: Evidence) -> Verdict:
 
 
 def _learned(asked: Asked, ledger: _Ledger) -> bool:
-    """Whether a deletion that may never be learned of was."""
+    """Whether the bot noticed a deletion that it may miss."""
     return asked.perhaps and not ledger.texts.get(asked.id, "-")
 
 
 # ── the database ──────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class _Ledger:
-    """What the database says: turn and text of each question, and of each turn its pages."""
+    """The database's content: each question's turn and text, each turn's pages."""
 
     turn_of: Mapping[str, int]
     texts: Mapping[str, str]
@@ -86,7 +86,7 @@ def _database(db: sqlite3.Connection, verdict: Verdict) -> None:
 
 # ── outcomes ──────────────────────────────────────────────────────────────────────────────────
 def _outcomes(evidence: Evidence, ledger: _Ledger, verdict: Verdict) -> None:
-    """Every question belongs to a turn; every turn shows its one outcome, whole."""
+    """Every question belongs to a turn; every turn shows exactly one outcome, complete."""
     by_turn: dict[int, list[Asked]] = {}
     for asked in sorted(evidence.asked, key=lambda one: order(one.id)):
         turn = ledger.turn_of.get(asked.id)
@@ -155,7 +155,7 @@ def _difference(seen: Sequence[tuple[str, int]], wanted: Sequence[tuple[str, int
 
 # ── what must not be there ────────────────────────────────────────────────────────────────────
 def _strays(evidence: Evidence, ledger: _Ledger, verdict: Verdict) -> None:
-    """No message of the bot but the pages of turns and the answers of commands."""
+    """The bot's messages are pages of turns and replies to commands, and nothing else."""
     known = {page for pages in ledger.pages.values() for page in pages}
     gone = {asked.name for asked in evidence.asked if asked.gone}
     told = 0
@@ -174,7 +174,7 @@ def _strays(evidence: Evidence, ledger: _Ledger, verdict: Verdict) -> None:
 
 
 def _doubles(evidence: Evidence, verdict: Verdict) -> None:
-    """No word stands in two messages, deleted ones included."""
+    """No word is in two messages, including deleted ones."""
     owners: dict[tuple[str, int], str] = {}
     for post in evidence.posts:
         for word in post.words:

@@ -1,4 +1,4 @@
-"""Judges what the model was sent: each request is one conversation, whole and in order."""
+"""Judges the model's requests: each is one conversation, complete and in order."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _MARK = re.compile(r"q\d{5}(?!w)")
 
 
 def history(evidence: Evidence, body: Mapping[str, Any], verdict: Verdict) -> None:
-    """Of one conversation and section, whole and in order: all questions up to the last, each
-    answer behind the questions that it answers."""
+    """One conversation and section, complete and in order: every question up to the last, each
+    answer after its questions."""
     messages = list(_said(body["messages"]))
     role, prompt = messages[0] if messages else ("", "")
     if role != "system" or not prompt.startswith(evidence.system_prompt):  # the date follows
@@ -34,7 +34,7 @@ def history(evidence: Evidence, body: Mapping[str, Any], verdict: Verdict) -> No
 
 
 def _said(messages: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Each message by itself: what people say in a row reaches the model as one."""
+    """Each message separately: consecutive messages of people reach the model as one."""
     for message in messages:
         text = str(message["content"])
         parts = text.split("\n\n") if message["role"] == "user" else [text]
@@ -52,13 +52,13 @@ def _entries(messages: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 
 def _expected(evidence: Evidence, last: Asked) -> list[str]:
-    """The questions that the model is to know when it answers `last`."""
+    """The questions that the model must get when it answers `last`."""
     mine = [q for q in evidence.asked if (q.where, q.section) == (last.where, last.section)]
     return [q.name for q in mine if order(q.id) <= order(last.id) and (q is last or not q.gone)]
 
 
 def _agree(evidence: Evidence, names: Sequence[str], expected: Sequence[str]) -> bool:
-    """Nothing twice, and nothing else but for what was asked beside another, or may be deleted."""
+    """No repetition, and no difference except concurrent questions and those perhaps deleted."""
     paired = {each.name for each in evidence.asked if each.beside or each.perhaps}
     return len(set(names)) == len(names) and set(names) ^ set(expected) <= paired
 
@@ -69,7 +69,7 @@ def _answers(
     asked: Mapping[str, Asked],
     verdict: Verdict,
 ) -> None:
-    """Each answer stands whole and once, directly behind its question."""
+    """Each answer is complete and directly follows its question."""
     for (role, before), (answers, text) in pairwise(messages):
         if answers != "assistant":
             if role == answers == "user" and not (evidence.troubled or _stopped(before, asked)):
@@ -86,7 +86,7 @@ def _answers(
 
 
 def _stopped(text: str, asked: Mapping[str, Asked]) -> bool:
-    """Whether a question was stopped: a word said to a dead process ends it without an answer."""
+    """Whether a question was stopped: a stop during an outage can end it without an answer."""
     names = _MARK.findall(text)
     return any(name in asked and asked[name].ends == "stopped" for name in names)
 
@@ -94,7 +94,7 @@ def _stopped(text: str, asked: Mapping[str, Asked]) -> bool:
 def _edits(
     messages: Sequence[tuple[str, str]], questions: Sequence[Asked], verdict: Verdict
 ) -> None:
-    """What was edited before the last question stands there as it was edited."""
+    """Each edit made before the last question is included."""
     said = [text for role, text in messages if role == "user"]
     for asked in questions:
         if asked.edited and not any(asked.name in text and asked.edited in text for text in said):

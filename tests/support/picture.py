@@ -1,7 +1,7 @@
-"""Draw `docs/conversation.svg` from what the simulated Discord recorded of a real conversation.
+"""Draw `docs/conversation.svg` from the simulated Discord's record of a real conversation.
 
-`make picture` runs the bot against the simulators, asks two questions, and draws every moment from
-the record: nothing in the picture is written by hand.
+`make picture` runs the bot against the simulators, asks two questions, and draws every
+moment from the record: nothing in the picture is written by hand.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LINE, COLUMNS = 20, 38
 
 @dataclass(slots=True)
 class Drawing:
-    """SVG elements, and how far down they reach."""
+    """SVG elements, and the y coordinate of their lower end."""
 
     parts: list[str] = field(default_factory=list)
 
@@ -111,7 +111,7 @@ async def _whole(stage: DiscordStage, place: ThreadRef, count: int) -> None:
 
 
 def draw(versions: list[dict[str, Any]], seen: list[Seen], thread: dict[str, Any]) -> str:
-    """The picture: three moments of the first reply, then the thread as it stands."""
+    """The picture: three moments of the first reply, then the complete thread."""
     drawing = Drawing()
     began = versions[0]["at"]
     moments = [versions[0], versions[len(versions) // 2], versions[-1]]

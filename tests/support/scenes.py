@@ -1,7 +1,7 @@
-"""One way to play a scene on any platform: people speak, the bot's messages are looked at.
+"""Drivers: one interface to play a scenario on any simulated platform.
 
-A `Stage` is a simulator seen through the words of the design (mention, thread, reply), so that one
-scenario runs on Discord and on Slack.
+A `PlatformDriver` speaks as people do and reads the bot's messages, in the words of the
+design (mention, thread, reply), so that one scenario runs on Discord and on Slack.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.sims.slack.client import SlackSim
 
 @dataclass(frozen=True, slots=True)
 class ThreadRef:
-    """A thread: `channel` and `thread` are the simulator's own ids; `question` began it."""
+    """A thread: `channel` and `thread` are the simulator's ids; `question` began it."""
 
     channel: Any
     thread: Any
@@ -31,9 +31,8 @@ class ThreadRef:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A message of the bot as people see it; `past` is every text that it ever had, oldest first,
-    and `stoppable` tells that the platform itself offers to stop it.
-    """
+    """A message of the bot as people see it; `past` has all of its texts, oldest first, and
+    `stoppable` says whether the platform itself offers to stop it."""
 
     id: Any
     text: str
@@ -45,21 +44,21 @@ class Seen:
 
     @property
     def versions(self) -> int:
-        """How often it was written."""
+        """The number of versions of the message."""
         return len(self.past)
 
     @property
     def working(self) -> bool:
-        """Whether it can be stopped, and so is not at its end."""
+        """Whether the message can be stopped, and so is not complete."""
         return self.stoppable or any("stop" in button for button in self.buttons)
 
     def button(self, control: str) -> str | None:
-        """The id of its button for a control, if it has one."""
+        """The id of the button for a control, if it has one."""
         return next((button for button in self.buttons if control in button), None)
 
 
 class Stage(Protocol):
-    """What a scene needs of a platform."""
+    """The operations that a scenario needs."""
 
     name: str
     limit: int
@@ -98,7 +97,7 @@ class Stage(Protocol):
 
 
 class DiscordStage:
-    """Discord."""
+    """Drives the simulated Discord."""
 
     name = "discord"
     limit = 2_000
@@ -120,7 +119,7 @@ class DiscordStage:
         }
 
     async def widen(self, channels: int) -> None:
-        """Threads are channels of their own here."""
+        """Threads are channels here."""
 
     async def mention(self, text: str, *, user: str = "alice", channel: Any = None) -> ThreadRef:
         where = channel or d.CHANNEL
@@ -131,7 +130,7 @@ class DiscordStage:
         return await self._write(place, text, user)
 
     async def _write(self, place: ThreadRef, text: str, user: str = "alice", **more: Any) -> Any:
-        """In the thread; where none could be made, as a reply to the bot's newest message."""
+        """Say something in the thread, or without one, as a reply to the bot's newest message."""
 
         async def there() -> bool:
             return bool(await self._chain(place)) or await self._is_there(place.thread)
@@ -139,7 +138,7 @@ class DiscordStage:
         await self.sim.until(there, 60)
         chain = await self._chain(place)
         if not chain:
-            with contextlib.suppress(AssertionError):  # a late thread was removed at this moment
+            with contextlib.suppress(AssertionError):  # the thread was removed at this moment
                 return await self.sim.say(self.people[user], place.thread, text, **more)
             chain = await self.sim.until(lambda: self._chain(place), 60)
         return await self.sim.say(
@@ -152,7 +151,7 @@ class DiscordStage:
         return False
 
     async def _chain(self, place: ThreadRef) -> list[Any]:
-        """The bot's messages in the reply chain that takes a thread's place, oldest first."""
+        """The bot's messages in the reply chain that replaces a thread, oldest first."""
         if place.thread != place.question or await self._is_there(place.thread):
             return []
         ids, own = {place.question}, []
@@ -182,7 +181,7 @@ class DiscordStage:
 
     async def seen(self, place: ThreadRef) -> list[Seen]:
         messages = await self._chain(place)
-        with contextlib.suppress(AssertionError):  # the thread is not there, or not yet
+        with contextlib.suppress(AssertionError):  # the thread does not exist, or not yet
             messages = messages or await self.sim.messages(place.thread, author=d.BOT)
         return [
             Seen(
@@ -201,7 +200,7 @@ class DiscordStage:
         ]
 
     async def files(self, place: ThreadRef) -> list[tuple[str, bytes]]:
-        """The files that the bot's messages show, with the names that people see."""
+        """The files of the bot's messages, with the names that people see."""
         return [
             (message["attachments"][0]["filename"], await self.sim.file(message))
             for message in await self.sim.messages(place.thread, author=d.BOT)
@@ -220,7 +219,7 @@ class DiscordStage:
         return int((await self.sim.state())["limited"])
 
     async def signs_of_work(self) -> list[Any]:
-        """Typing that no message of the bot has ended: Discord shows it for 10 s."""
+        """Typing indicators that no message has ended: Discord shows one for 10 s."""
         left = []
         for entry in (await self.sim.state())["typing"]:
             posts = await self.sim.messages(entry["channel"], author=d.BOT)
@@ -245,7 +244,7 @@ class DiscordStage:
         await self.sim.delete(message)
 
     async def delete_root(self, place: ThreadRef) -> None:
-        """What a thread hangs on is the thread itself here."""
+        """Delete the thread, since it does not depend on its first message."""
         await self.sim.delete_thread(place.thread)
 
     async def undo_offer(self, place: ThreadRef) -> Callable[[], Awaitable[Any]] | None:
@@ -255,18 +254,18 @@ class DiscordStage:
         return None
 
     async def other_bot(self, text: str) -> ThreadRef:
-        """Another bot begins a thread, mentioning ours."""
+        """Another bot begins a thread and mentions the bot."""
         message = await self.sim.mention(text, user=d.OTHER_BOT)
         await self.sim.start_thread(d.OTHER_BOT, message, "another bot's")
         return ThreadRef(d.CHANNEL, message, message)
 
     async def close(self, place: ThreadRef) -> None:
-        """The bot may no longer write in the place."""
+        """Forbid the bot to write there."""
         await self.sim.set_permissions(d.CHANNEL, deny=("view_channel", "send_messages_in_threads"))
 
 
 class SlackStage:
-    """Slack, in Socket Mode."""
+    """Drives the simulated Slack in Socket Mode."""
 
     name = "slack"
     limit = 12_000
@@ -288,7 +287,7 @@ class SlackStage:
         }
 
     async def widen(self, channels: int) -> None:
-        """A channel takes one post a second, whatever its threads."""
+        """A channel takes one post per second, however many threads it has."""
         while len(self.channels) < channels:
             self.channels.append(await self.sim.add_channel(f"team-{len(self.channels)}"))
 
@@ -345,7 +344,7 @@ class SlackStage:
         ]
 
     async def files(self, place: ThreadRef) -> list[tuple[str, bytes]]:
-        """The files that the bot's messages show, with the names that people see."""
+        """The files of the bot's messages, with the names that people see."""
         return [
             (file["title"], await self.sim.file(file))
             for message in await self.sim.thread(place.channel, place.thread)
@@ -374,7 +373,7 @@ class SlackStage:
         await self.press(place, "stop")
 
     async def press(self, place: ThreadRef, control: str, *, user: str = "alice") -> None:
-        """A button of ours; to stop, Slack's own where it shows one."""
+        """Press one of the bot's buttons; for stop, Slack's button where it shows one."""
         if control == "stop" and await self._processing(place):
             await self.sim.stop_agent(self.people[user], place.channel, place.thread)
             return
@@ -397,7 +396,7 @@ class SlackStage:
         await self.sim.delete(place.channel, message)
 
     async def delete_root(self, place: ThreadRef) -> None:
-        """The message that the thread is under."""
+        """Delete the message that the thread belongs to."""
         await self.sim.delete(place.channel, place.thread)
 
     async def undo_offer(self, place: ThreadRef) -> Callable[[], Awaitable[Any]] | None:
@@ -408,24 +407,25 @@ class SlackStage:
         return None
 
     async def other_bot(self, text: str) -> ThreadRef:
-        """Another bot begins a thread, mentioning ours."""
+        """Another bot begins a thread and mentions the bot."""
         ts = await self.sim.say(s.OTHER_BOT_USER, s.GENERAL, text, mention=True)
         return ThreadRef(s.GENERAL, ts, ts)
 
     async def close(self, place: ThreadRef) -> None:
-        """The bot may no longer write in the place."""
+        """Forbid the bot to write there."""
         await self.sim.remove_from_channel(place.channel)
 
 
 async def ever_said(stage: Stage, place: ThreadRef, text: str) -> bool:
-    """Whether a message that is there says `text`, or said it in an earlier version."""
+    """Whether an existing message contains `text`, or did in an earlier version."""
     return any(text in past for message in await stage.seen(place) for past in message.past)
 
 
 async def at_rest(stage: Stage) -> None:
-    """Wait until no sign of work is left; a status is cleared right after the last text is shown.
+    """Wait until no sign of work is left; a status is cleared right after the last text is
+    shown.
 
-    Shorter than the ten seconds after which Discord takes typing away by itself.
+    The limit is below the ten seconds after which Discord removes typing indicators.
     """
 
     async def nothing_left() -> bool:
@@ -435,7 +435,7 @@ async def at_rest(stage: Stage) -> None:
 
 
 def without_labels(message: Mapping[str, Any]) -> str:
-    """What a Slack message says, without the words on its buttons."""
+    """A Slack message's text without the labels of its buttons."""
     blocks = [block for block in message.get("blocks") or [] if block["type"] == "actions"]
     labels = [element["text"]["text"] for block in blocks for element in block["elements"]]
     lines = str(message["shown"]).split("\n")
