@@ -25,19 +25,19 @@ BROWSER = "test_page_"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Spread the scenarios evenly over the run: they take a hundred times as long as other
     tests."""
-    scenes = [item for item in items if _is_scene(item)]
-    others = [item for item in items if not _is_scene(item)]
-    if not scenes or not others:
+    scenarios = [item for item in items if _is_scenario(item)]
+    others = [item for item in items if not _is_scenario(item)]
+    if not scenarios or not others:
         return
-    every = len(items) / len(scenes)
+    every = len(items) / len(scenarios)
     mixed = [item for item in items if BROWSER in item.nodeid]
     rest = iter([item for item in others if BROWSER not in item.nodeid])
-    for n, scene in enumerate(scenes):
-        mixed.append(scene)
+    for n, scenario in enumerate(scenarios):
+        mixed.append(scenario)
         room = int((n + 1) * every) - len(mixed)
         mixed.extend(item for _, item in zip(range(room), rest, strict=False))
     items[:] = [*mixed, *rest]
 
 
-def _is_scene(item: pytest.Item) -> bool:
+def _is_scenario(item: pytest.Item) -> bool:
     return Path(item.path).parent.name == "e2e" and BROWSER not in item.nodeid

@@ -22,7 +22,7 @@ from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
 from tests.support.harness import BotProcess
-from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef
+from tests.support.platform_driver import DiscordDriver, PlatformDriver, SlackDriver, ThreadRef
 
 CONVERSATIONS = (1, 10, 100)
 TOKENS = 120
@@ -65,21 +65,21 @@ async def measure(name: str, count: int) -> Figures:
     """One round with fresh processes, so that no rate limit is used up."""
     with tempfile.TemporaryDirectory(prefix="threadline-bench-") as folder:
         async with _platform(name) as sim, ModelSim() as model:
-            stage = _stage(sim)
+            driver = _driver(sim)
             bot = BotProcess(
                 Path(folder),
                 {
-                    **stage.settings(),
+                    **driver.settings(),
                     "LLM": "openai:sim",
                     "OPENAI_BASE_URL": model.base_url,
                     "LOG_LEVEL": "INFO",
                 },
             )
             async with bot:
-                return await _round(stage, model, count)
+                return await _round(driver, model, count)
 
 
-async def _round(stage: Stage, model: ModelSim, count: int) -> Figures:
+async def _round(driver: PlatformDriver, model: ModelSim, count: int) -> Figures:
     await model.script(
         *(
             Answer(match=f"question {n:03d}", text=_text(n), rate=RATE, first_delay=FIRST_TOKEN)
@@ -88,27 +88,27 @@ async def _round(stage: Stage, model: ModelSim, count: int) -> Figures:
     )
     asked: list[tuple[ThreadRef, float]] = []
     for n in range(count):
-        place = await stage.mention(f"question {n:03d}")
-        asked.append((place, await stage.asked_at(place)))
+        thread = await driver.mention(f"question {n:03d}")
+        asked.append((thread, await driver.asked_at(thread)))
         await asyncio.sleep(BETWEEN)
     incomplete = 0
     to_model, to_screen = [], []
-    for n, (place, at) in enumerate(asked):
+    for n, (thread, at) in enumerate(asked):
         ended = f"end {n:03d}."
         try:
-            await stage.sim.until(lambda p=place, e=ended: _whole(stage, p, e), 120)
+            await driver.sim.until(lambda p=thread, e=ended: _whole(driver, p, e), 120)
         except AssertionError:
             incomplete += 1
             continue
         record = await model.last(f"question {n:03d}")
-        first = (await stage.seen(place))[0]
+        first = (await driver.seen(thread))[0]
         to_model.append((record.at - at) * 1e3)
         to_screen.append((first.times[0] - record.times[0]) * 1e3)
-    return Figures(to_model, to_screen, await stage.throttled(), incomplete)
+    return Figures(to_model, to_screen, await driver.throttled(), incomplete)
 
 
-async def _whole(stage: Stage, place: ThreadRef, ended: str) -> bool:
-    seen = await stage.seen(place)
+async def _whole(driver: PlatformDriver, thread: ThreadRef, ended: str) -> bool:
+    seen = await driver.seen(thread)
     return bool(seen) and ended in seen[-1].text and not seen[-1].working
 
 
@@ -120,8 +120,8 @@ def _platform(name: str) -> SimProcess:
     return DiscordSim() if name == "discord" else SlackSim()
 
 
-def _stage(sim: Any) -> Stage:
-    return DiscordStage(sim) if isinstance(sim, DiscordSim) else SlackStage(sim)
+def _driver(sim: Any) -> PlatformDriver:
+    return DiscordDriver(sim) if isinstance(sim, DiscordSim) else SlackDriver(sim)
 
 
 def _quantiles(values: list[float]) -> tuple[float, float]:

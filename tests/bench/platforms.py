@@ -15,7 +15,7 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.kit import SimProcess
 from tests.sims.slack import ids as s
 from tests.sims.slack.client import SlackSim
-from tests.support.scenes import DiscordStage, SlackStage
+from tests.support.platform_driver import DiscordDriver, SlackDriver
 
 
 class Rooms(Protocol):
@@ -41,7 +41,7 @@ class DiscordRooms:
         return self._sim
 
     def settings(self) -> Mapping[str, str]:
-        return DiscordStage(self._sim).settings()
+        return DiscordDriver(self._sim).settings()
 
     async def connected(self) -> None:
         await self._sim.wait_ready(60)
@@ -74,7 +74,7 @@ class SlackRooms:
         return self._sim
 
     def settings(self) -> Mapping[str, str]:
-        return SlackStage(self._sim).settings()
+        return SlackDriver(self._sim).settings()
 
     async def connected(self) -> None:
         await self._sim.connected()

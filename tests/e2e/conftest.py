@@ -15,7 +15,7 @@ from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
 from tests.support.browser import CHROMIUM, FLAGS, House, Visitor
 from tests.support.harness import BotProcess
-from tests.support.scenes import DiscordStage, SlackStage, Stage
+from tests.support.platform_driver import DiscordDriver, PlatformDriver, SlackDriver
 
 
 @pytest.fixture
@@ -48,23 +48,23 @@ async def model() -> AsyncIterator[ModelSim]:
 
 
 @pytest.fixture(params=["discord", "slack"])
-async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+async def driver(request: pytest.FixtureRequest) -> AsyncIterator[PlatformDriver]:
     """Runs each test on every platform."""
     if request.param == "discord":
         async with DiscordSim() as discord:
-            yield DiscordStage(discord)
+            yield DiscordDriver(discord)
     else:
         async with SlackSim() as slack:
-            yield SlackStage(slack)
+            yield SlackDriver(slack)
 
 
 @pytest.fixture
-def bot(stage: Stage, model: ModelSim, tmp_path: Path) -> BotProcess:
+def bot(driver: PlatformDriver, model: ModelSim, tmp_path: Path) -> BotProcess:
     """A bot that is not started yet: `async with bot`."""
     return BotProcess(
         tmp_path,
         {
-            **stage.settings(),
+            **driver.settings(),
             "LLM": "openai:sim",
             "OPENAI_BASE_URL": model.base_url,
             "OPENAI_API_KEY": "sk-simulated",

@@ -16,60 +16,60 @@ from pathlib import Path
 import pytest
 
 from tests.kills.process_pool import ProcessPool
-from tests.kills.virtual_users import Outcome, run
+from tests.kills.virtual_users import RunResult, run
 
 SHORT = 10.0  # seconds in which people begin conversations; those are completed afterwards
 ROUND = 240.0  # seconds of one seed in a soak
 
 
 @pytest.fixture
-async def nursery() -> AsyncIterator[ProcessPool]:
-    async with ProcessPool() as nursery:
-        yield nursery
+async def pool() -> AsyncIterator[ProcessPool]:
+    async with ProcessPool() as pool:
+        yield pool
 
 
-def accept(outcome: Outcome, figures: Callable[[object], None]) -> None:
+def accept(result: RunResult, figures: Callable[[object], None]) -> None:
     """Print the figures, and fail if there are violations."""
-    figures(outcome)
-    assert not outcome.verdict.faults, f"{outcome}\n{outcome.verdict}"
+    figures(result)
+    assert not result.verdict.violations, f"{result}\n{result.verdict}"
 
 
 @pytest.mark.timeout(240)  # an outcome may take long
 @pytest.mark.parametrize("platform", ["discord", "slack"])
 async def test_bad_weather_loses_doubles_and_cuts_nothing(
-    platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
+    platform: str, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """Every question gets one outcome in its thread, whatever platform, model and machine did."""
     seed = int(os.environ.get("FAULT_SEED") or 1)
-    outcome = await run(platform, seed, nursery, tmp_path / "run", seconds=SHORT)
-    accept(outcome, figures)
-    assert outcome.troubles.total() >= 5
-    assert outcome.verdict.outcomes["answered"] >= 3
+    result = await run(platform, seed, pool, tmp_path / "run", seconds=SHORT)
+    accept(result, figures)
+    assert result.faults.total() >= 5
+    assert result.verdict.outcomes["answered"] >= 3
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("platform", ["discord", "slack", "slack by edits"])
 async def test_bad_weather_for_as_long_as_one_likes(
-    platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
+    platform: str, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """Several rounds, each with another seed, which is printed."""
     seconds = float(os.environ.get("SOAK_SECONDS") or 900)
     deadline = time.monotonic() + seconds
-    outcomes: list[Outcome] = []
+    results: list[RunResult] = []
     while (left := deadline - time.monotonic()) > 0:
         seed = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
-        folder = tmp_path / f"{seed}-{len(outcomes)}"
-        outcomes.append(await run(platform, seed, nursery, folder, seconds=min(left, ROUND)))
-        accept(outcomes[-1], figures)
-    figures(f"{platform}, {len(outcomes)} seeds: {_sum(outcomes)}")
+        folder = tmp_path / f"{seed}-{len(results)}"
+        results.append(await run(platform, seed, pool, folder, seconds=min(left, ROUND)))
+        accept(results[-1], figures)
+    figures(f"{platform}, {len(results)} seeds: {_sum(results)}")
 
 
-def _sum(outcomes: list[Outcome]) -> str:
-    judged = sum((outcome.verdict.outcomes for outcome in outcomes), Counter[str]())
-    troubles = sum(outcome.troubles.total() for outcome in outcomes)
-    conversations = sum(outcome.conversations for outcome in outcomes)
+def _sum(results: list[RunResult]) -> str:
+    judged = sum((result.verdict.outcomes for result in results), Counter[str]())
+    faults = sum(result.faults.total() for result in results)
+    conversations = sum(result.conversations for result in results)
     return (
         f"{conversations} conversations, {judged.total()} outcomes judged {dict(judged)}, "
-        f"{troubles} troubles, {sum(outcome.deaths for outcome in outcomes)} kills; "
+        f"{faults} faults, {sum(result.deaths for result in results)} kills; "
         "nothing lost, doubled or cut"
     )

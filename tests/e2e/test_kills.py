@@ -16,23 +16,23 @@ from pathlib import Path
 import pytest
 
 from tests.kills.campaign import Report, campaign
-from tests.kills.control import Control
-from tests.kills.points import On, Point, points_of, record
+from tests.kills.control_scenario import ControlScenario
+from tests.kills.points import KillPoint, Target, points_of, record
 from tests.kills.process_pool import ProcessPool
-from tests.kills.script import Scene
+from tests.kills.scenario import Scenario
 from tests.kills.world import new_world
 from tests.sims.kit import SimProcess
 
 SECONDS = float(os.environ.get("KILL_SECONDS") or "inf")
 IN_A_ROW = 100
 # The transitions and outcomes of each scenario.
-TRANSITIONS: dict[type[Scene], set[str]] = {
-    Scene: {"accept", "claim", "intend", "shown", "conclude", "finish", "reset", "command"},
-    Control: {"again", "stop", "edit", "erase", "removed", "reset", "undo", "command"},
+TRANSITIONS: dict[type[Scenario], set[str]] = {
+    Scenario: {"accept", "claim", "intend", "shown", "conclude", "finish", "reset", "command"},
+    ControlScenario: {"again", "stop", "edit", "erase", "removed", "reset", "undo", "command"},
 }
-OUTCOMES: dict[type[Scene], dict[str, int]] = {
-    Scene: {"answered": 9},
-    Control: {"answered": 7, "stopped": 1},
+OUTCOMES: dict[type[Scenario], dict[str, int]] = {
+    Scenario: {"answered": 9},
+    ControlScenario: {"answered": 7, "stopped": 1},
 }
 POST = {
     "discord": r"POST .*/channels/\d+/messages",
@@ -52,43 +52,46 @@ READ = {
 }
 
 
-def traps(platform: str) -> list[Point]:
+def likely_points(platform: str) -> list[KillPoint]:
     """The moments at which bots most often lose or repeat something."""
     what, words = LAST[platform]
     return [
         # The first or second page is posted, but the bot has not recorded it.
-        Point(On.PLATFORM, "applied", POST[platform], body="q00001"),
-        Point(On.PLATFORM, "applied", POST[platform], body="q00001", skip=1),
+        KillPoint(Target.PLATFORM, "applied", POST[platform], body="q00001"),
+        KillPoint(Target.PLATFORM, "applied", POST[platform], body="q00001", skip=1),
         # The last text is shown, or not yet.
-        Point(On.PLATFORM, "applied", what, body=words),
-        Point(On.PLATFORM, "received", what, body=words),
+        KillPoint(Target.PLATFORM, "applied", what, body=words),
+        KillPoint(Target.PLATFORM, "received", what, body=words),
         # Missed messages are being read.
-        Point(On.PLATFORM, "answered", READ[platform]),
+        KillPoint(Target.PLATFORM, "answered", READ[platform]),
         # Each step of a turn, before or just after its commit.
-        Point(On.COMMIT, "before", "accept", skip=1),
-        Point(On.COMMIT, "after", "claim", skip=2),
-        Point(On.COMMIT, "before", "conclude", skip=1),
-        Point(On.COMMIT, "after", "conclude", skip=2),
-        Point(On.COMMIT, "before", "finish", skip=1),
-        Point(On.COMMIT, "before", "command"),
+        KillPoint(Target.COMMIT, "before", "accept", skip=1),
+        KillPoint(Target.COMMIT, "after", "claim", skip=2),
+        KillPoint(Target.COMMIT, "before", "conclude", skip=1),
+        KillPoint(Target.COMMIT, "after", "conclude", skip=2),
+        KillPoint(Target.COMMIT, "before", "finish", skip=1),
+        KillPoint(Target.COMMIT, "before", "command"),
     ]
 
 
-def changes_of_mind(platform: str) -> list[Point]:
+def control_points(platform: str) -> list[KillPoint]:
     """The moments at which a person's action could get lost or happen twice."""
     return [
-        *(Point(On.COMMIT, "before", what) for what in ("again", "stop", "edit", "erase", "undo")),
-        *(Point(On.COMMIT, "after", what) for what in ("again", "stop", "edit", "erase")),
-        Point(On.COMMIT, "after", "removed"),
+        *(
+            KillPoint(Target.COMMIT, "before", what)
+            for what in ("again", "stop", "edit", "erase", "undo")
+        ),
+        *(KillPoint(Target.COMMIT, "after", what) for what in ("again", "stop", "edit", "erase")),
+        KillPoint(Target.COMMIT, "after", "removed"),
         # The last text of a retried answer.
-        Point(On.PLATFORM, "applied", ".*", body="q00001w0011", skip=1),
+        KillPoint(Target.PLATFORM, "applied", ".*", body="q00001w0011", skip=1),
     ]
 
 
 @pytest.fixture
-async def nursery() -> AsyncIterator[ProcessPool]:
-    async with ProcessPool() as nursery:
-        yield nursery
+async def pool() -> AsyncIterator[ProcessPool]:
+    async with ProcessPool() as pool:
+        yield pool
 
 
 @pytest.fixture(params=["discord", "slack", "slack by edits"])
@@ -99,51 +102,51 @@ def platform(request: pytest.FixtureRequest) -> str:
 def accept(report: Report, figures: Callable[[object], None]) -> None:
     """Print the figures, and fail if there are violations."""
     figures(report)
-    assert not report.broken, report.broken
+    assert not report.not_started, report.not_started
     assert not report.failed, f"{report}\n{report.failures()}"
 
 
 async def test_kills_at_the_classic_traps_lose_double_and_cut_nothing(
-    platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
+    platform: str, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """Every question gets one whole answer in its thread, and no sign of work is left."""
-    kills = [[trap] for trap in traps(platform)]
+    kills = [[trap] for trap in likely_points(platform)]
     # The second kill comes during the recovery from the first.
-    kills.append([*kills[0], Point(On.COMMIT, "after", "claim", skip=0)])
-    report = await campaign(kills, platform, nursery, tmp_path)
+    kills.append([*kills[0], KillPoint(Target.COMMIT, "after", "claim", skip=0)])
+    report = await campaign(kills, platform, pool, tmp_path)
     accept(report, figures)
     assert [t.points for t in report.trials if t.deaths != len(t.points)] == []
 
 
 @pytest.mark.parametrize("platform", ["discord", "slack"])  # `make soak` has the third
 async def test_kills_while_people_change_their_minds_lose_nothing_that_they_did(
-    platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
+    platform: str, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """A retry, a stop, an edit, a deletion and an undo each happen once, whenever the bot dies."""
-    kills = [[point] for point in changes_of_mind(platform)]
-    accept(await campaign(kills, platform, nursery, tmp_path, scenery=Control), figures)
+    kills = [[point] for point in control_points(platform)]
+    accept(await campaign(kills, platform, pool, tmp_path, scenario_type=ControlScenario), figures)
 
 
 async def test_a_post_that_was_on_its_way_when_the_bot_died_is_not_made_twice(
-    platform: str, nursery: ProcessPool, tmp_path: Path
+    platform: str, pool: ProcessPool, tmp_path: Path
 ) -> None:
     """The platform applies the post after the restarted bot has already searched for it."""
-    async with new_world(platform, nursery, tmp_path) as world:
-        scene = Scene(world)
-        await scene.first_start()
+    async with new_world(platform, pool, tmp_path) as world:
+        scenario = Scenario(world)
+        await scenario.first_start()
         for match in ("POST /api/v10/channels", "chat.startStream", "chat.postMessage"):
-            await world.stage.sim.call("fault", match=match, times=3, delay=1.5)
+            await world.driver.sim.call("fault", match=match, times=3, delay=1.5)
         await world.bot.start()
         await world.connected()
-        question = await scene.begin("what is it?")
-        await scene.until(lambda: under_way(world.stage.sim, platform), "the post")
+        question = await scenario.begin("what is it?")
+        await scenario.until(lambda: under_way(world.driver.sim, platform), "the post")
         await world.bot.kill()
-        await scene.answered(question)
-        await scene.until(lambda: carried_out(world.stage.sim, platform), "both posts")
-        await scene.settle()
-        verdict = await scene.verdict()
+        await scenario.answered(question)
+        await scenario.until(lambda: carried_out(world.driver.sim, platform), "both posts")
+        await scenario.settle()
+        verdict = await scenario.verdict()
     assert world.bot.deaths == 1
-    assert not verdict.faults, verdict
+    assert not verdict.violations, verdict
 
 
 async def under_way(sim: SimProcess, platform: str) -> bool:
@@ -159,16 +162,18 @@ async def carried_out(sim: SimProcess, platform: str) -> bool:
     return not await under_way(sim, platform)
 
 
-@pytest.mark.parametrize("scenery", [Scene, Control])
+@pytest.mark.parametrize("scenario_type", [Scenario, ControlScenario])
 async def test_a_run_without_a_kill_passes_every_moment_that_is_to_be_tried(
-    platform: str, scenery: type[Scene], nursery: ProcessPool, tmp_path: Path
+    platform: str, scenario_type: type[Scenario], pool: ProcessPool, tmp_path: Path
 ) -> None:
     """The recorded run itself has no violations, and covers each kind of moment."""
-    recording = await record(platform, nursery, tmp_path, scenery)
-    assert not recording.verdict.faults, recording.verdict
-    assert recording.verdict.outcomes == OUTCOMES[scenery]
+    recording = await record(platform, pool, tmp_path, scenario_type)
+    assert not recording.verdict.violations, recording.verdict
+    assert recording.verdict.outcomes == OUTCOMES[scenario_type]
     points = points_of(recording)
-    assert {point.what for point in points if point.on is On.COMMIT} >= TRANSITIONS[scenery]
+    assert {point.what for point in points if point.on is Target.COMMIT} >= TRANSITIONS[
+        scenario_type
+    ]
     kinds = {point.kind for point in points}
     stages = ("received", "applied", "answered")
     assert kinds >= {f"{on} {stage}" for on in ("platform", "model") for stage in stages}
@@ -176,33 +181,37 @@ async def test_a_run_without_a_kill_passes_every_moment_that_is_to_be_tried(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("scenery", [Scene, Control])
+@pytest.mark.parametrize("scenario_type", [Scenario, ControlScenario])
 async def test_a_kill_at_every_moment_loses_doubles_and_cuts_nothing(
     platform: str,
-    scenery: type[Scene],
-    nursery: ProcessPool,
+    scenario_type: type[Scenario],
+    pool: ProcessPool,
     tmp_path: Path,
     figures: Callable[[object], None],
 ) -> None:
     """In random order, so that a limited time budget leaves out other points each time."""
-    points = points_of(await record(platform, nursery, tmp_path / "recorded", scenery))
+    points = points_of(await record(platform, pool, tmp_path / "recorded", scenario_type))
     kills = [[point] for point in random.sample(points, len(points))]
-    report = await campaign(kills, platform, nursery, tmp_path, scenery=scenery, seconds=SECONDS)
+    report = await campaign(
+        kills, platform, pool, tmp_path, scenario_type=scenario_type, seconds=SECONDS
+    )
     accept(report, figures)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("scenery", [Scene, Control])
+@pytest.mark.parametrize("scenario_type", [Scenario, ControlScenario])
 async def test_a_second_and_a_third_kill_lose_double_and_cut_nothing(
     platform: str,
-    scenery: type[Scene],
-    nursery: ProcessPool,
+    scenario_type: type[Scenario],
+    pool: ProcessPool,
     tmp_path: Path,
     figures: Callable[[object], None],
 ) -> None:
     """Each kill comes during the recovery from the one before, at random points."""
-    points = points_of(await record(platform, nursery, tmp_path / "recorded", scenery))
+    points = points_of(await record(platform, pool, tmp_path / "recorded", scenario_type))
     early = [point for point in points if point.skip < 3]
     rows = [[random.choice(points), *random.choices(early, k=2)] for _ in range(IN_A_ROW)]
-    report = await campaign(rows, platform, nursery, tmp_path, scenery=scenery, seconds=SECONDS)
+    report = await campaign(
+        rows, platform, pool, tmp_path, scenario_type=scenario_type, seconds=SECONDS
+    )
     accept(report, figures)

@@ -23,36 +23,36 @@ from tests.sims.slack import ids as s
 from tests.sims.slack.client import SlackSim
 from tests.support.fork_server import SWITCH
 from tests.support.harness import ROOT, BotProcess
-from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef
+from tests.support.platform_driver import DiscordDriver, PlatformDriver, SlackDriver, ThreadRef
 
 
 @pytest.fixture
-async def discord() -> AsyncIterator[DiscordStage]:
+async def discord() -> AsyncIterator[DiscordDriver]:
     async with DiscordSim() as sim:
-        yield DiscordStage(sim)
+        yield DiscordDriver(sim)
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[SlackStage]:
+async def slack() -> AsyncIterator[SlackDriver]:
     async with SlackSim() as sim:
-        yield SlackStage(sim)
+        yield SlackDriver(sim)
 
 
-def settings_of(model: ModelSim, *stages: Stage, **more: str) -> dict[str, str]:
+def settings_of(model: ModelSim, *drivers: PlatformDriver, **more: str) -> dict[str, str]:
     merged = {"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url, "SYSTEM_PROMPT": "Be brief."}
-    for stage in stages:
-        merged.update(stage.settings())
+    for driver in drivers:
+        merged.update(driver.settings())
     return {**merged, **more}
 
 
-async def whole(stage: Stage, place: ThreadRef, text: str) -> None:
+async def whole(driver: PlatformDriver, thread: ThreadRef, text: str) -> None:
     """Wait until the bot's newest message contains `text` and nothing is being written."""
 
     async def check() -> bool:
-        seen = await stage.seen(place)
+        seen = await driver.seen(thread)
         return bool(seen) and text in seen[-1].text and "stop" not in str(seen[-1].buttons)
 
-    await stage.sim.until(check, 30)
+    await driver.sim.until(check, 30)
 
 
 async def command(*words: str, folder: Path, **environ: str) -> tuple[int, str, str]:
@@ -73,7 +73,7 @@ async def command(*words: str, folder: Path, **environ: str) -> tuple[int, str, 
 
 
 # ── platforms ─────────────────────────────────────────────────────────────────────────────────
-async def test_slack_over_signed_http(slack: SlackStage, model: ModelSim, tmp_path: Path) -> None:
+async def test_slack_over_signed_http(slack: SlackDriver, model: ModelSim, tmp_path: Path) -> None:
     """One HTTP port serves Slack's events and /healthz; a forged event is refused.
 
     The port is published, so without tokens the page and the API are closed for any Host
@@ -84,8 +84,8 @@ async def test_slack_over_signed_http(slack: SlackStage, model: ModelSim, tmp_pa
     async with BotProcess(tmp_path, environ) as bot:
         events = f"http://127.0.0.1:{bot.http_port}/slack/events"
         await slack.sim.until(lambda: slack.sim.set_http(events))
-        place = await slack.mention("hello over http")
-        await whole(slack, place, "Over HTTP.")
+        thread = await slack.mention("hello over http")
+        await whole(slack, thread, "Over HTTP.")
         async with aiohttp.ClientSession() as session:
             forged = {"type": "event_callback", "event": {"type": "app_mention"}}
             async with session.post(events, json=forged) as response:
@@ -96,8 +96,8 @@ async def test_slack_over_signed_http(slack: SlackStage, model: ModelSim, tmp_pa
 
 
 async def test_both_platforms_in_one_process(
-    discord: DiscordStage,
-    slack: SlackStage,
+    discord: DiscordDriver,
+    slack: SlackDriver,
     model: ModelSim,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -112,7 +112,7 @@ async def test_both_platforms_in_one_process(
 
 
 async def test_health_names_the_platform_that_is_cut_off(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     async with BotProcess(tmp_path, settings_of(model, discord)) as bot:
         await discord.sim.offline()
@@ -126,33 +126,33 @@ async def test_health_names_the_platform_that_is_cut_off(
 
 
 async def test_reset_by_slash_in_a_discord_thread(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     async with BotProcess(tmp_path, settings_of(model, discord)):
-        place = await discord.mention("the first")
-        await whole(discord, place, "the first")
-        used = await discord.sim.slash(d.ALICE, place.thread, "reset")
+        thread = await discord.mention("the first")
+        await whole(discord, thread, "the first")
+        used = await discord.sim.slash(d.ALICE, thread.id, "reset")
 
         async def told() -> bool:
             answers = (await discord.sim.interaction(used))["answers"]
             return any("Started over" in str(answer) for answer in answers)
 
         await discord.sim.until(told)
-        await discord.say(place, "the second")
-        await whole(discord, place, "the second")
+        await discord.say(thread, "the second")
+        await whole(discord, thread, "the second")
         messages = (await model.last("the second")).body["messages"]
         assert messages[0]["content"].startswith("Be brief.\n\nToday is ")
         assert [m["content"] for m in messages[1:]] == ["the second"]
 
 
 async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(
-    slack: SlackStage, model: ModelSim, tmp_path: Path
+    slack: SlackDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     """Slash commands do not exist inside threads, so the channel's one offers the person's
     threads."""
     async with BotProcess(tmp_path, settings_of(model, slack)):
-        place = await slack.mention("about cats")
-        await whole(slack, place, "about cats")
+        thread = await slack.mention("about cats")
+        await whole(slack, thread, "about cats")
         used = await slack.sim.slash(s.ALICE, s.GENERAL, "/reset")
         assert used["acked"], used
 
@@ -164,13 +164,13 @@ async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(
 
         await slack.sim.until(offered)
         shortcut = await slack.sim.shortcut(
-            s.ALICE, "threadline_reset", channel=place.channel, message_ts=place.thread
+            s.ALICE, "threadline_reset", channel=thread.channel, message_ts=thread.id
         )
         assert shortcut["acked"], shortcut
 
         async def begun_anew() -> bool:
-            await slack.say(place, "what now")
-            await whole(slack, place, "what now")
+            await slack.say(thread, "what now")
+            await whole(slack, thread, "what now")
             messages = (await model.last("what now")).body["messages"]
             return messages[1]["content"] == "what now"
 
@@ -178,7 +178,7 @@ async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(
 
 
 async def test_discord_forum_post_that_a_person_began(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     """Mentioned in the post, the bot reads the earlier messages, including the title."""
     async with BotProcess(tmp_path, settings_of(model, discord)):
@@ -193,7 +193,7 @@ async def test_discord_forum_post_that_a_person_began(
 
 
 async def test_discord_without_thread_permission_answers_in_a_reply_chain(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     await discord.sim.set_permissions(d.CHANNEL, deny=["create_public_threads"])
     async with BotProcess(tmp_path, settings_of(model, discord)):
@@ -209,29 +209,31 @@ async def test_discord_without_thread_permission_answers_in_a_reply_chain(
 
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────
-async def test_huggingface_endpoint(discord: DiscordStage, model: ModelSim, tmp_path: Path) -> None:
+async def test_huggingface_endpoint(
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
+) -> None:
     await model.flavor("huggingface")
     await model.say("From a face.")
     environ = settings_of(
         model, discord, LLM="huggingface:org/sim", HF_BASE_URL=model.url, HF_TOKEN="hf_simulated"
     )
     async with BotProcess(tmp_path, environ):
-        place = await discord.mention("who are you?")
-        await whole(discord, place, "From a face.")
+        thread = await discord.mention("who are you?")
+        await whole(discord, thread, "From a face.")
         record = await model.last()
         assert record.body["model"] == "org/sim"
         assert record.authorization == "Bearer hf_simulated"
 
 
 async def test_chain_falls_over_before_the_first_token_and_says_so(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     await model.refuse("bad_key", model="sim", times=None)
     await model.say("From the second.", model="sim-2")
     environ = settings_of(model, discord, LLM="openai:sim,openai:sim-2")
     async with BotProcess(tmp_path, environ) as bot:
-        place = await discord.mention("anyone?")
-        await whole(discord, place, "From the second.")
+        thread = await discord.mention("anyone?")
+        await whole(discord, thread, "From the second.")
         assert "openai:sim" in str([e for e in bot.events() if e["level"] == "warning"])
 
 
@@ -257,7 +259,7 @@ async def test_wrong_setting_ends_with_2_and_one_line_that_names_it(
 
 
 async def test_refused_token_ends_with_1_and_one_sentence(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     environ = settings_of(model, discord, DISCORD_TOKEN="wrong-token")
     code, _, err = await command("run", folder=tmp_path, **environ)
@@ -269,7 +271,7 @@ async def test_refused_token_ends_with_1_and_one_sentence(
 
 
 async def test_missing_intent_says_which_switch_to_turn(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     await discord.sim.grant_intents()
     code, _, err = await command("run", folder=tmp_path, **settings_of(model, discord))
@@ -278,7 +280,7 @@ async def test_missing_intent_says_which_switch_to_turn(
 
 
 async def test_doctor_tries_everything_and_gives_advice(
-    discord: DiscordStage, slack: SlackStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, slack: SlackDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     environ = settings_of(model, discord, slack)
     code, out, err = await command("doctor", folder=tmp_path, **environ)
@@ -294,7 +296,7 @@ async def test_doctor_tries_everything_and_gives_advice(
 
 
 async def test_second_process_on_the_same_database_is_refused(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     environ = settings_of(model, discord)
     async with BotProcess(tmp_path, environ) as bot:

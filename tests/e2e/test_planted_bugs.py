@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills.points import On, Point, trial
+from tests.kills.points import KillPoint, Target, trial
 from tests.kills.process_pool import ProcessPool
-from tests.kills.script import PATIENCE
+from tests.kills.scenario import PATIENCE
 
 POST = {"discord": r"POST .*/channels/\d+/messages", "slack": r"POST /api/chat\.postMessage"}
 
@@ -24,13 +24,13 @@ class Case:
     """
 
     bug: str
-    point: Point | None
+    point: KillPoint | None
     finds: frozenset[str]
     patience: float = PATIENCE
 
 
 def cases(platform: str) -> list[Case]:
-    first_page = Point(On.PLATFORM, "applied", POST[platform], body="q00001")
+    first_page = KillPoint(Target.PLATFORM, "applied", POST[platform], body="q00001")
     orphan = frozenset({"orphan"})  # posted twice: one of the posts is not a page of any turn
     found = [
         Case("no_intent", first_page, orphan, 15.0),
@@ -40,20 +40,20 @@ def cases(platform: str) -> list[Case]:
         Case("forget_the_fence", None, frozenset({"doubled"}), 15.0),
     ]
     if platform == "slack":
-        early = Point(On.COMMIT, "before", "accept", skip=1)
+        early = KillPoint(Target.COMMIT, "before", "accept", skip=1)
         found.append(Case("acknowledge_first", early, frozenset({"acknowledged"})))
     return found
 
 
 @pytest.fixture
-async def nursery() -> AsyncIterator[ProcessPool]:
-    async with ProcessPool() as nursery:
-        yield nursery
+async def pool() -> AsyncIterator[ProcessPool]:
+    async with ProcessPool() as pool:
+        yield pool
 
 
 @pytest.mark.parametrize("platform", ["discord", "slack"])
 async def test_every_planted_bug_is_caught(
-    platform: str, nursery: ProcessPool, tmp_path: Path
+    platform: str, pool: ProcessPool, tmp_path: Path
 ) -> None:
     """The case that only exercises the fence is not reported."""
     tried = cases(platform)
@@ -63,7 +63,7 @@ async def test_every_planted_bug_is_caught(
                 trial(
                     [case.point] if case.point else [],
                     platform,
-                    nursery,
+                    pool,
                     tmp_path / case.bug,
                     planted=case.bug,
                     patience=case.patience,

@@ -12,7 +12,7 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.support.harness import BotProcess
-from tests.support.scenes import DiscordStage
+from tests.support.platform_driver import DiscordDriver
 
 BOT = f"<@{c.BOT}>"
 
@@ -31,7 +31,7 @@ async def test_a_replaced_question_is_answered_once_and_leaves_no_litter(
     await model.script(Answer(text="It is a tree. " * 40, rate=60))
     if allowed:
         await discord.set_permissions(c.CHANNEL, allow=(allowed,))
-    settings = DiscordStage(discord).settings() | {
+    settings = DiscordDriver(discord).settings() | {
         "LLM": "openai:sim",
         "OPENAI_BASE_URL": model.base_url,
         "OPENAI_API_KEY": "sk-simulated",

@@ -15,20 +15,20 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
 from tests.support.harness import BotProcess
+from tests.support.platform_driver import DiscordDriver, PlatformDriver, SlackDriver, ThreadRef
 from tests.support.ports import free_port
-from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef
 
 
 @pytest.fixture
-async def discord() -> AsyncIterator[DiscordStage]:
+async def discord() -> AsyncIterator[DiscordDriver]:
     async with DiscordSim() as sim:
-        yield DiscordStage(sim)
+        yield DiscordDriver(sim)
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[SlackStage]:
+async def slack() -> AsyncIterator[SlackDriver]:
     async with SlackSim() as sim:
-        yield SlackStage(sim)
+        yield SlackDriver(sim)
 
 
 async def health(port: int) -> dict[str, Any]:
@@ -45,15 +45,15 @@ async def health(port: int) -> dict[str, Any]:
         return {}
 
 
-async def answered(stage: Stage, place: ThreadRef, text: str) -> None:
+async def answered(driver: PlatformDriver, thread: ThreadRef, text: str) -> None:
     async def check() -> bool:
-        return any(text in seen.text and not seen.working for seen in await stage.seen(place))
+        return any(text in seen.text and not seen.working for seen in await driver.seen(thread))
 
-    await stage.sim.until(check, 40)
+    await driver.sim.until(check, 40)
 
 
 async def test_a_platform_that_fails_is_started_again_while_the_other_is_answered(
-    discord: DiscordStage, slack: SlackStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, slack: SlackDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     """Questions asked there during the outage are answered afterwards."""
     await model.say("All is well.")
@@ -94,7 +94,7 @@ async def test_a_platform_that_fails_is_started_again_while_the_other_is_answere
 
 
 async def test_a_refused_token_of_one_platform_leaves_the_other_serving(
-    slack: SlackStage, discord: DiscordStage, model: ModelSim, tmp_path: Path
+    slack: SlackDriver, discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     """The log and /healthz have the sentence; with no other platform it would end the start."""
     await model.say("All is well.")
@@ -110,8 +110,8 @@ async def test_a_refused_token_of_one_platform_leaves_the_other_serving(
     await bot.start()
     await slack.sim.connected()
     await bot.wait_for_log("refused: retrying later")
-    place = await slack.mention("and here?")
-    await answered(slack, place, "All is well.")
+    thread = await slack.mention("and here?")
+    await answered(slack, thread, "All is well.")
     parts = (await health(bot.http_port))["parts"]
     assert parts["slack"]["ok"]
     assert "DISCORD_TOKEN" in parts["discord"]["down"]

@@ -32,11 +32,11 @@ def acknowledge_first() -> None:
     on_message = Listeners._on_message
 
     async def at_leisure(self: Any, body: Any) -> None:
-        async def later() -> None:
+        async def later_environ() -> None:
             await asyncio.sleep(0.1)  # the acknowledgement has been sent by then
             await on_message(self, body)
 
-        self._run_in_background(later())
+        self._run_in_background(later_environ())
 
     Listeners._on_message = at_leisure  # type: ignore[method-assign]
 

@@ -71,11 +71,11 @@ class Watch:
         self._when, self._label, skip = (environ.get("KILL_COMMIT") or "never - 0").split()
         self._left = int(skip)
         seed, most = (environ.get("SLOW_COMMITS") or "0 0").split()
-        self._dice, self._slowest = random.Random(seed), float(most)
+        self._rng, self._slowest = random.Random(seed), float(most)
 
     def before(self, label: str) -> None:
         if self._slowest and label != NOTHING:
-            time.sleep(self._slowest * self._dice.random() ** 3)
+            time.sleep(self._slowest * self._rng.random() ** 3)
         self._perhaps("before", label)
 
     def after(self, label: str) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 
 from tests.kills.instrumented import NOTHING
 from tests.kills.process_pool import ProcessPool
-from tests.kills.script import PATIENCE, Scene
-from tests.kills.world import Life, World, new_world
+from tests.kills.scenario import PATIENCE, Scenario
+from tests.kills.world import BotRun, World, new_world
 from tests.sims.kit import STAGES
 from tests.support.transcript import Verdict
 
@@ -27,7 +27,7 @@ _IDS = re.compile(r"\d{6,}")
 _SOCKETS = ("/gateway/", "/link/")
 
 
-class On(Enum):
+class Target(Enum):
     """The component whose event triggers the kill."""
 
     PLATFORM = "platform"
@@ -36,10 +36,10 @@ class On(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class KillPoint:
     """One moment. `what` is a request's pattern (a regular expression) or a commit's transition."""
 
-    on: On
+    on: Target
     stage: str
     what: str
     skip: int = 0
@@ -65,22 +65,22 @@ class Recording:
     verdict: Verdict
 
 
-def points_of(recording: Recording) -> list[Point]:
+def points_of(recording: Recording) -> list[KillPoint]:
     """Every kill point of a recorded run."""
     return [
-        *_requests(On.PLATFORM, recording.platform),
-        *_requests(On.MODEL, recording.model),
+        *_requests(Target.PLATFORM, recording.platform),
+        *_requests(Target.MODEL, recording.model),
         *_commits(recording.commits),
     ]
 
 
-def _requests(on: On, record: Iterable[Mapping[str, Any]]) -> list[Point]:
+def _requests(on: Target, record: Iterable[Mapping[str, Any]]) -> list[KillPoint]:
     seen: Counter[str] = Counter()
     points = []
     for entry in record:
         form = _form(f"{entry['method']} {entry['path']}")
         stages = STAGES[:1] if entry["path"] in _SOCKETS else STAGES
-        points += [Point(on, stage, form, seen[form]) for stage in stages]
+        points += [KillPoint(on, stage, form, seen[form]) for stage in stages]
         seen[form] += 1
     return points
 
@@ -89,14 +89,16 @@ def _form(request: str) -> str:
     return r"\d+".join(re.escape(part) for part in _IDS.split(request))
 
 
-def _commits(labels: Iterable[str]) -> list[Point]:
+def _commits(labels: Iterable[str]) -> list[KillPoint]:
     seen: Counter[str] = Counter()
     points = []
     for label in labels:
         for transition in label.split("+"):
             # Killing after a transaction that wrote nothing is the same as killing before it.
             stages = ("before",) if transition == NOTHING else ("before", "after")
-            points += [Point(On.COMMIT, when, transition, seen[transition]) for when in stages]
+            points += [
+                KillPoint(Target.COMMIT, when, transition, seen[transition]) for when in stages
+            ]
             seen[transition] += 1
     return points
 
@@ -107,7 +109,7 @@ class Trial:
     """The result of one or more kills; `deaths` is smaller than the number of points if the run
     did not reach all of them."""
 
-    points: tuple[Point, ...]
+    points: tuple[KillPoint, ...]
     deaths: int
     verdict: Verdict
     notes: tuple[str, ...]
@@ -115,18 +117,18 @@ class Trial:
 
 
 async def record(
-    platform: str, nursery: ProcessPool, folder: Path, scenery: type[Scene] = Scene
+    platform: str, pool: ProcessPool, folder: Path, scenario_type: type[Scenario] = Scenario
 ) -> Recording:
     """Play the scenario without a kill."""
     commits = folder / "commits"
-    async with new_world(platform, nursery, folder, **scenery.settings) as world:
-        scene = scenery(world)
-        await scene.prologue()
-        before = len(await world.stage.sim.requests())
-        await world.bot.start(Life({"COMMITS_LOG": str(commits), "PLANTED": ""}))
-        verdict = await scene.play()
+    async with new_world(platform, pool, folder, **scenario_type.settings) as world:
+        scenario = scenario_type(world)
+        await scenario.prologue()
+        before = len(await world.driver.sim.requests())
+        await world.bot.start(BotRun({"COMMITS_LOG": str(commits), "PLANTED": ""}))
+        verdict = await scenario.play()
         return Recording(
-            platform=await world.stage.sim.requests(since=before),
+            platform=await world.driver.sim.requests(since=before),
             model=await world.model.requests(),
             commits=commits.read_text(encoding="utf-8").split(),
             verdict=verdict,
@@ -134,12 +136,12 @@ async def record(
 
 
 async def trial(
-    points: Sequence[Point],
+    points: Sequence[KillPoint],
     platform: str,
-    nursery: ProcessPool,
+    pool: ProcessPool,
     folder: Path,
     *,
-    scenery: type[Scene] = Scene,
+    scenario_type: type[Scenario] = Scenario,
     planted: str = "",
     patience: float = PATIENCE,
 ) -> Trial:
@@ -148,26 +150,26 @@ async def trial(
     A planted bug stays planted after restarts. `patience` is the time limit of each wait, in
     seconds.
     """
-    async with new_world(platform, nursery, folder, **scenery.settings) as world:
-        lives = [life_of(point, world, planted) for point in points]
-        scene = scenery(world, patience=patience)
-        await scene.prologue()
-        world.bot.later = {"PLANTED": planted}
-        world.bot.lives = lives[1:]
-        await world.bot.start(lives[0] if lives else None)
-        verdict = await scene.play()
+    async with new_world(platform, pool, folder, **scenario_type.settings) as world:
+        next_runs = [run_until(point, world, planted) for point in points]
+        scenario = scenario_type(world, patience=patience)
+        await scenario.prologue()
+        world.bot.later_environ = {"PLANTED": planted}
+        world.bot.next_runs = next_runs[1:]
+        await world.bot.start(next_runs[0] if next_runs else None)
+        verdict = await scenario.play()
         deaths, log = world.bot.deaths, world.bot.log_tail(40)
-    return Trial(tuple(points), deaths, verdict, tuple(scene.notes), log)
+    return Trial(tuple(points), deaths, verdict, tuple(scenario.notes), log)
 
 
-def life_of(point: Point, world: World, planted: str = "") -> Life:
+def run_until(point: KillPoint, world: World, planted: str = "") -> BotRun:
     """A run of the process that ends at `point`."""
-    if point.on is On.COMMIT:
+    if point.on is Target.COMMIT:
         commit = f"{point.stage} {point.what} {point.skip}"
-        return Life({"PLANTED": planted, "KILL_COMMIT": commit})
-    sim = world.model if point.on is On.MODEL else world.stage.sim
+        return BotRun({"PLANTED": planted, "KILL_COMMIT": commit})
+    sim = world.model if point.on is Target.MODEL else world.driver.sim
 
-    async def aim(pid: int) -> None:
+    async def arm(pid: int) -> None:
         await sim.call(
             "kill",
             pid=pid,
@@ -177,4 +179,4 @@ def life_of(point: Point, world: World, planted: str = "") -> Life:
             body=point.body,
         )
 
-    return Life({"PLANTED": planted}, aim)
+    return BotRun({"PLANTED": planted}, arm)

@@ -16,7 +16,7 @@ from typing import Any
 _WORD = re.compile(r"(q\d{5})w(\d{4})")
 
 
-def mark(number: int) -> str:
+def question_name(number: int) -> str:
     """The name of a question, which contains no other question's name."""
     return f"q{number:05d}"
 
@@ -29,7 +29,7 @@ def answer_to(name: str, words: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Question:
     """One question. `where` locates its reply; `section` counts the resets before it.
 
     `beside` names another question that was asked concurrently: under faults, either may
@@ -49,7 +49,7 @@ class Asked:
     perhaps: bool = False
 
     @property
-    def spoken(self) -> list[tuple[str, int]]:
+    def expected_words(self) -> list[tuple[str, int]]:
         """The words of the complete answer."""
         return [(self.name, n) for n in range(self.words)]
 
@@ -73,7 +73,7 @@ class Post:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Transcript:
     """Everything to be judged. `requests` are the bodies of the model requests.
 
     `faulty`: faults were injected, so an outcome may be a sentence after part of the answer,
@@ -81,14 +81,14 @@ class Evidence:
     message.
     """
 
-    asked: Sequence[Asked]
+    questions: Sequence[Question]
     posts: Sequence[Post]
     requests: Sequence[Mapping[str, Any]]
     signs: Sequence[Any]
     database: Path
     system_prompt: str
     commands: int = 0
-    troubled: bool = False
+    faulty: bool = False
 
 
 @dataclass(slots=True)
@@ -96,17 +96,17 @@ class Verdict:
     """The violations by kind: lost, doubled, cut, strayed, left (a sign of work), history, …"""
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    faults: list[tuple[str, str]] = field(default_factory=list)
+    violations: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, kind: str, what: str) -> None:
-        self.faults.append((kind, what))
+        self.violations.append((kind, what))
 
     @property
     def kinds(self) -> Counter[str]:
-        return Counter(kind for kind, _ in self.faults)
+        return Counter(kind for kind, _ in self.violations)
 
     def __str__(self) -> str:
-        return "\n".join(f"{kind}: {what}" for kind, what in self.faults) or "nothing is wrong"
+        return "\n".join(f"{kind}: {what}" for kind, what in self.violations) or "no violations"
 
 
 def order(identity: str) -> tuple[int, ...]:

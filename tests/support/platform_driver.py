@@ -22,10 +22,10 @@ from tests.sims.slack.client import SlackSim
 
 @dataclass(frozen=True, slots=True)
 class ThreadRef:
-    """A thread: `channel` and `thread` are the simulator's ids; `question` began it."""
+    """A thread: its channel, its id and the question that began it, as the simulator's ids."""
 
     channel: Any
-    thread: Any
+    id: Any
     question: Any
 
 
@@ -57,7 +57,7 @@ class Seen:
         return next((button for button in self.buttons if control in button), None)
 
 
-class Stage(Protocol):
+class PlatformDriver(Protocol):
     """The operations that a scenario needs."""
 
     name: str
@@ -72,31 +72,31 @@ class Stage(Protocol):
     async def mention(
         self, text: str, *, user: str = "alice", channel: Any = None
     ) -> ThreadRef: ...
-    async def say(self, place: ThreadRef, text: str, *, user: str = "alice") -> Any: ...
-    async def mention_in(self, place: ThreadRef, text: str) -> Any: ...
+    async def say(self, thread: ThreadRef, text: str, *, user: str = "alice") -> Any: ...
+    async def mention_in(self, thread: ThreadRef, text: str) -> Any: ...
     async def attach(self, text: str) -> ThreadRef: ...
     async def direct(self, text: str) -> ThreadRef: ...
-    async def redeliver(self, place: ThreadRef) -> None: ...
-    async def asked_at(self, place: ThreadRef) -> float: ...
-    async def seen(self, place: ThreadRef) -> list[Seen]: ...
-    async def files(self, place: ThreadRef) -> list[tuple[str, bytes]]: ...
+    async def redeliver(self, thread: ThreadRef) -> None: ...
+    async def asked_at(self, thread: ThreadRef) -> float: ...
+    async def seen(self, thread: ThreadRef) -> list[Seen]: ...
+    async def files(self, thread: ThreadRef) -> list[tuple[str, bytes]]: ...
     async def forbid_files(self) -> None: ...
     async def whispers(self) -> list[str]: ...
     async def throttled(self) -> int: ...
     async def signs_of_work(self) -> list[Any]: ...
-    async def press(self, place: ThreadRef, control: str, *, user: str = "alice") -> None: ...
-    async def press_stop(self, place: ThreadRef) -> None: ...
+    async def press(self, thread: ThreadRef, control: str, *, user: str = "alice") -> None: ...
+    async def press_stop(self, thread: ThreadRef) -> None: ...
     async def edit(
-        self, place: ThreadRef, message: Any, text: str, *, mention: bool = False
+        self, thread: ThreadRef, message: Any, text: str, *, mention: bool = False
     ) -> None: ...
-    async def delete(self, place: ThreadRef, message: Any) -> None: ...
-    async def delete_root(self, place: ThreadRef) -> None: ...
-    async def undo_offer(self, place: ThreadRef) -> Callable[[], Awaitable[Any]] | None: ...
+    async def delete(self, thread: ThreadRef, message: Any) -> None: ...
+    async def delete_root(self, thread: ThreadRef) -> None: ...
+    async def undo_offer(self, thread: ThreadRef) -> Callable[[], Awaitable[Any]] | None: ...
     async def other_bot(self, text: str) -> ThreadRef: ...
-    async def close(self, place: ThreadRef) -> None: ...
+    async def close(self, thread: ThreadRef) -> None: ...
 
 
-class DiscordStage:
+class DiscordDriver:
     """Drives the simulated Discord."""
 
     name = "discord"
@@ -126,23 +126,23 @@ class DiscordStage:
         message = await self.sim.mention(text, user=self.people[user], channel=where)
         return ThreadRef(where, message, message)
 
-    async def say(self, place: ThreadRef, text: str, *, user: str = "alice") -> Any:
-        return await self._write(place, text, user)
+    async def say(self, thread: ThreadRef, text: str, *, user: str = "alice") -> Any:
+        return await self._write(thread, text, user)
 
-    async def _write(self, place: ThreadRef, text: str, user: str = "alice", **more: Any) -> Any:
+    async def _write(self, thread: ThreadRef, text: str, user: str = "alice", **more: Any) -> Any:
         """Say something in the thread, or without one, as a reply to the bot's newest message."""
 
         async def there() -> bool:
-            return bool(await self._chain(place)) or await self._is_there(place.thread)
+            return bool(await self._chain(thread)) or await self._is_there(thread.id)
 
         await self.sim.until(there, 60)
-        chain = await self._chain(place)
+        chain = await self._chain(thread)
         if not chain:
             with contextlib.suppress(AssertionError):  # the thread was removed at this moment
-                return await self.sim.say(self.people[user], place.thread, text, **more)
-            chain = await self.sim.until(lambda: self._chain(place), 60)
+                return await self.sim.say(self.people[user], thread.id, text, **more)
+            chain = await self.sim.until(lambda: self._chain(thread), 60)
         return await self.sim.say(
-            self.people[user], place.channel, text, reply_to=chain[-1]["id"], ping=True, **more
+            self.people[user], thread.channel, text, reply_to=chain[-1]["id"], ping=True, **more
         )
 
     async def _is_there(self, channel: Any) -> bool:
@@ -150,19 +150,19 @@ class DiscordStage:
             return (await self.sim.channel(channel))["deleted"] is None
         return False
 
-    async def _chain(self, place: ThreadRef) -> list[Any]:
+    async def _chain(self, thread: ThreadRef) -> list[Any]:
         """The bot's messages in the reply chain that replaces a thread, oldest first."""
-        if place.thread != place.question or await self._is_there(place.thread):
+        if thread.id != thread.question or await self._is_there(thread.id):
             return []
-        ids, own = {place.question}, []
-        for message in await self.sim.messages(place.channel):
+        ids, own = {thread.question}, []
+        for message in await self.sim.messages(thread.channel):
             if message["reply_to"] in ids:
                 ids.add(message["id"])
                 own += [message] if message["author"] == d.BOT else []
         return own
 
-    async def mention_in(self, place: ThreadRef, text: str) -> Any:
-        return await self._write(place, text, mention=True)
+    async def mention_in(self, thread: ThreadRef, text: str) -> Any:
+        return await self._write(thread, text, mention=True)
 
     async def attach(self, text: str) -> ThreadRef:
         image = {"filename": "cat.png", "content_type": "image/png", "size": 2_000}
@@ -173,16 +173,16 @@ class DiscordStage:
         sent = await self.sim.dm(d.ALICE, text)
         return ThreadRef(sent["channel"], sent["channel"], sent["message"])
 
-    async def redeliver(self, place: ThreadRef) -> None:
-        await self.sim.deliver_again(place.question)
+    async def redeliver(self, thread: ThreadRef) -> None:
+        await self.sim.deliver_again(thread.question)
 
-    async def asked_at(self, place: ThreadRef) -> float:
-        return float((await self.sim.message(place.question))["at"])
+    async def asked_at(self, thread: ThreadRef) -> float:
+        return float((await self.sim.message(thread.question))["at"])
 
-    async def seen(self, place: ThreadRef) -> list[Seen]:
-        messages = await self._chain(place)
+    async def seen(self, thread: ThreadRef) -> list[Seen]:
+        messages = await self._chain(thread)
         with contextlib.suppress(AssertionError):  # the thread does not exist, or not yet
-            messages = messages or await self.sim.messages(place.thread, author=d.BOT)
+            messages = messages or await self.sim.messages(thread.id, author=d.BOT)
         return [
             Seen(
                 id=message["id"],
@@ -199,11 +199,11 @@ class DiscordStage:
             for message in messages
         ]
 
-    async def files(self, place: ThreadRef) -> list[tuple[str, bytes]]:
+    async def files(self, thread: ThreadRef) -> list[tuple[str, bytes]]:
         """The files of the bot's messages, with the names that people see."""
         return [
             (message["attachments"][0]["filename"], await self.sim.file(message))
-            for message in await self.sim.messages(place.thread, author=d.BOT)
+            for message in await self.sim.messages(thread.id, author=d.BOT)
             if message["attachments"]
         ]
 
@@ -228,27 +228,27 @@ class DiscordStage:
                 left.append(entry)
         return left
 
-    async def press_stop(self, place: ThreadRef) -> None:
-        await self.press(place, "stop")
+    async def press_stop(self, thread: ThreadRef) -> None:
+        await self.press(thread, "stop")
 
-    async def press(self, place: ThreadRef, control: str, *, user: str = "alice") -> None:
-        message, button = offered(await self.seen(place), control)
+    async def press(self, thread: ThreadRef, control: str, *, user: str = "alice") -> None:
+        message, button = offered(await self.seen(thread), control)
         await self.sim.click(self.people[user], message.id, button)
 
     async def edit(
-        self, place: ThreadRef, message: Any, text: str, *, mention: bool = False
+        self, thread: ThreadRef, message: Any, text: str, *, mention: bool = False
     ) -> None:
         await self.sim.edit(message, f"<@{d.BOT}> {text}" if mention else text)
 
-    async def delete(self, place: ThreadRef, message: Any) -> None:
+    async def delete(self, thread: ThreadRef, message: Any) -> None:
         await self.sim.delete(message)
 
-    async def delete_root(self, place: ThreadRef) -> None:
+    async def delete_root(self, thread: ThreadRef) -> None:
         """Delete the thread, since it does not depend on its first message."""
-        await self.sim.delete_thread(place.thread)
+        await self.sim.delete_thread(thread.id)
 
-    async def undo_offer(self, place: ThreadRef) -> Callable[[], Awaitable[Any]] | None:
-        for message in await self.seen(place):
+    async def undo_offer(self, thread: ThreadRef) -> Callable[[], Awaitable[Any]] | None:
+        for message in await self.seen(thread):
             if (button := message.button(":undo:")) is not None:
                 return partial(self.sim.click, d.ALICE, message.id, button)
         return None
@@ -259,12 +259,12 @@ class DiscordStage:
         await self.sim.start_thread(d.OTHER_BOT, message, "another bot's")
         return ThreadRef(d.CHANNEL, message, message)
 
-    async def close(self, place: ThreadRef) -> None:
+    async def close(self, thread: ThreadRef) -> None:
         """Forbid the bot to write there."""
         await self.sim.set_permissions(d.CHANNEL, deny=("view_channel", "send_messages_in_threads"))
 
 
-class SlackStage:
+class SlackDriver:
     """Drives the simulated Slack in Socket Mode."""
 
     name = "slack"
@@ -296,13 +296,11 @@ class SlackStage:
         ts = await self.sim.say(self.people[user], where, text, mention=True)
         return ThreadRef(where, ts, ts)
 
-    async def say(self, place: ThreadRef, text: str, *, user: str = "alice") -> Any:
-        return await self.sim.say(self.people[user], place.channel, text, thread_ts=place.thread)
+    async def say(self, thread: ThreadRef, text: str, *, user: str = "alice") -> Any:
+        return await self.sim.say(self.people[user], thread.channel, text, thread_ts=thread.id)
 
-    async def mention_in(self, place: ThreadRef, text: str) -> Any:
-        return await self.sim.say(
-            s.ALICE, place.channel, text, thread_ts=place.thread, mention=True
-        )
+    async def mention_in(self, thread: ThreadRef, text: str) -> Any:
+        return await self.sim.say(s.ALICE, thread.channel, text, thread_ts=thread.id, mention=True)
 
     async def attach(self, text: str) -> ThreadRef:
         files = [("cat.png", "image/png", b"\x89PNG....")]
@@ -314,16 +312,16 @@ class SlackStage:
         ts = await self.sim.say(s.ALICE, channel, text)
         return ThreadRef(channel, ts, ts)
 
-    async def redeliver(self, place: ThreadRef) -> None:
-        await self.sim.deliver_again(place.question, same_event_id=False)
+    async def redeliver(self, thread: ThreadRef) -> None:
+        await self.sim.deliver_again(thread.question, same_event_id=False)
 
-    async def asked_at(self, place: ThreadRef) -> float:
+    async def asked_at(self, thread: ThreadRef) -> float:
         sent = await self.sim.deliveries()
-        return float(min(event["sent"] for event in sent if event["ts"] == place.question))
+        return float(min(event["sent"] for event in sent if event["ts"] == thread.question))
 
-    async def seen(self, place: ThreadRef) -> list[Seen]:
-        messages = await self.sim.thread(place.channel, place.thread)
-        processing = await self._processing(place)
+    async def seen(self, thread: ThreadRef) -> list[Seen]:
+        messages = await self.sim.thread(thread.channel, thread.id)
+        processing = await self._processing(thread)
         return [
             Seen(
                 stoppable=processing and message is messages[-1],
@@ -343,11 +341,11 @@ class SlackStage:
             if message.get("bot_id") == s.BOT
         ]
 
-    async def files(self, place: ThreadRef) -> list[tuple[str, bytes]]:
+    async def files(self, thread: ThreadRef) -> list[tuple[str, bytes]]:
         """The files of the bot's messages, with the names that people see."""
         return [
             (file["title"], await self.sim.file(file))
-            for message in await self.sim.thread(place.channel, place.thread)
+            for message in await self.sim.thread(thread.channel, thread.id)
             if message.get("bot_id") == s.BOT
             for file in message.get("files", ())
         ]
@@ -369,41 +367,41 @@ class SlackStage:
             *state["streaming"],
         ]
 
-    async def press_stop(self, place: ThreadRef) -> None:
-        await self.press(place, "stop")
+    async def press_stop(self, thread: ThreadRef) -> None:
+        await self.press(thread, "stop")
 
-    async def press(self, place: ThreadRef, control: str, *, user: str = "alice") -> None:
+    async def press(self, thread: ThreadRef, control: str, *, user: str = "alice") -> None:
         """Press one of the bot's buttons; for stop, Slack's button where it shows one."""
-        if control == "stop" and await self._processing(place):
-            await self.sim.stop_agent(self.people[user], place.channel, place.thread)
+        if control == "stop" and await self._processing(thread):
+            await self.sim.stop_agent(self.people[user], thread.channel, thread.id)
             return
-        message, button = offered(await self.seen(place), control)
-        await self.sim.click(self.people[user], place.channel, message.id, button)
+        message, button = offered(await self.seen(thread), control)
+        await self.sim.click(self.people[user], thread.channel, message.id, button)
 
-    async def _processing(self, place: ThreadRef) -> bool:
+    async def _processing(self, thread: ThreadRef) -> bool:
         return any(
             (session["channel"], session["thread_ts"], session["status"])
-            == (place.channel, place.thread, "processing")
+            == (thread.channel, thread.id, "processing")
             for session in (await self.sim.state())["sessions"]
         )
 
     async def edit(
-        self, place: ThreadRef, message: Any, text: str, *, mention: bool = False
+        self, thread: ThreadRef, message: Any, text: str, *, mention: bool = False
     ) -> None:
-        await self.sim.edit(place.channel, message, text, mention=mention)
+        await self.sim.edit(thread.channel, message, text, mention=mention)
 
-    async def delete(self, place: ThreadRef, message: Any) -> None:
-        await self.sim.delete(place.channel, message)
+    async def delete(self, thread: ThreadRef, message: Any) -> None:
+        await self.sim.delete(thread.channel, message)
 
-    async def delete_root(self, place: ThreadRef) -> None:
+    async def delete_root(self, thread: ThreadRef) -> None:
         """Delete the message that the thread belongs to."""
-        await self.sim.delete(place.channel, place.thread)
+        await self.sim.delete(thread.channel, thread.id)
 
-    async def undo_offer(self, place: ThreadRef) -> Callable[[], Awaitable[Any]] | None:
+    async def undo_offer(self, thread: ThreadRef) -> Callable[[], Awaitable[Any]] | None:
         for message in await self.sim.ephemeral():
             if "threadline_undo" in str(message["blocks"]):
                 ts = message["ts"]
-                return partial(self.sim.click, s.ALICE, place.channel, ts, "threadline_undo")
+                return partial(self.sim.click, s.ALICE, thread.channel, ts, "threadline_undo")
         return None
 
     async def other_bot(self, text: str) -> ThreadRef:
@@ -411,17 +409,17 @@ class SlackStage:
         ts = await self.sim.say(s.OTHER_BOT_USER, s.GENERAL, text, mention=True)
         return ThreadRef(s.GENERAL, ts, ts)
 
-    async def close(self, place: ThreadRef) -> None:
+    async def close(self, thread: ThreadRef) -> None:
         """Forbid the bot to write there."""
-        await self.sim.remove_from_channel(place.channel)
+        await self.sim.remove_from_channel(thread.channel)
 
 
-async def ever_said(stage: Stage, place: ThreadRef, text: str) -> bool:
+async def ever_said(driver: PlatformDriver, thread: ThreadRef, text: str) -> bool:
     """Whether an existing message contains `text`, or did in an earlier version."""
-    return any(text in past for message in await stage.seen(place) for past in message.past)
+    return any(text in past for message in await driver.seen(thread) for past in message.past)
 
 
-async def at_rest(stage: Stage) -> None:
+async def at_rest(driver: PlatformDriver) -> None:
     """Wait until no sign of work is left; a status is cleared right after the last text is
     shown.
 
@@ -429,9 +427,9 @@ async def at_rest(stage: Stage) -> None:
     """
 
     async def nothing_left() -> bool:
-        return await stage.signs_of_work() == []
+        return await driver.signs_of_work() == []
 
-    await stage.sim.until(nothing_left, 8)
+    await driver.sim.until(nothing_left, 8)
 
 
 def without_labels(message: Mapping[str, Any]) -> str:

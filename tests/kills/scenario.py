@@ -3,7 +3,7 @@
 The bot has run before. Alice asks for a long answer while the bot is down and asks again
 while the bot writes. Bob asks, resets and asks again. Carol writes direct messages. Finally,
 one more question in each thread sends its history to the model. People continue when they
-see the answer, as in real life.
+see the answer, as in real run.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.slack.client import SlackSim
 from tests.support.judge import judge
-from tests.support.scenes import ThreadRef
-from tests.support.transcript import Asked, Evidence, Verdict, answer_to, mark
+from tests.support.platform_driver import ThreadRef
+from tests.support.transcript import Question, Transcript, Verdict, answer_to, question_name
 
 # Enough for a loaded machine; on an idle one each wait takes a few seconds.
 PATIENCE = 45.0
@@ -40,32 +40,32 @@ class NotWithin(AssertionError):
 
 
 @dataclass(slots=True)
-class Scene:
+class Scenario:
     """What people have said so far, and what must be true at the end."""
 
     settings: ClassVar[Mapping[str, str]] = {}  # additional settings of the bot
 
     world: World
-    asked: list[Asked] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
     # documented losses, although the bot finds some of them later
-    missed: list[Asked] = field(default_factory=list)
-    places: dict[str, ThreadRef] = field(default_factory=dict)
+    missed: list[Question] = field(default_factory=list)
+    threads: dict[str, ThreadRef] = field(default_factory=dict)
     sections: dict[str, int] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    breaches: list[str] = field(default_factory=list)
-    troubled: bool = False
+    violations: list[str] = field(default_factory=list)
+    faulty: bool = False
     patience: float = PATIENCE
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
-        self.world.bot.autopsy = self.autopsy
+        self.world.bot.check_after_death = self.check_after_death
 
     # ── the whole ─────────────────────────────────────────────────────────────────────────────
     async def prologue(self) -> None:
         """The bot has run before and is down; Alice asks."""
         await self.first_start()
-        name = self.world.stage.name
+        name = self.world.driver.name
         await self.begin("and at length", words=LONG[name], rate=RATE[name])
 
     async def first_start(self) -> None:
@@ -74,10 +74,10 @@ class Scene:
         Before its first run no message can be missed, so there is nothing to test.
         """
         await self.world.bot.start()
-        least = {"discord": 2, "slack": 1}[self.world.stage.name]  # the server, direct messages
+        least = {"discord": 2, "slack": 1}[self.world.driver.name]  # the server, direct messages
 
         async def begun() -> bool:
-            return len(self.world.look("SELECT 1 FROM watermarks")) >= least
+            return len(self.world.query("SELECT 1 FROM watermarks")) >= least
 
         await self.until(begun, "the first watermark")
         await self.world.bot.stop()
@@ -87,51 +87,51 @@ class Scene:
         try:
             await self.world.connected()
             await asyncio.gather(*self.people())
-            await asyncio.gather(*(self._probe(place) for place in list(self.places.values())))
+            await asyncio.gather(*(self._probe(thread) for thread in list(self.threads.values())))
             await self.settle()
         except NotWithin as error:
-            self.breaches.append(f"late: {error}")
+            self.violations.append(f"late: {error}")
         return await self.verdict()
 
     def people(self) -> list[Awaitable[None]]:
         """One coroutine for each person."""
-        return [self._alice(self.asked[0]), self._bob(), self._carol()]
+        return [self._alice(self.questions[0]), self._bob(), self._carol()]
 
-    async def _alice(self, question: Asked) -> None:
-        place = self.places[question.where]
+    async def _alice(self, question: Question) -> None:
+        thread = self.threads[question.where]
         await self.until(lambda: self.shows(question, 0), f"the first words for {question.name}")
-        meanwhile = await self.ask(place, "while it writes")
+        meanwhile = await self.ask(thread, "while it writes")
         await self.answered(question)
         await self.answered(meanwhile)
 
     async def _bob(self) -> None:
         question = await self.begin("and briefly", user="bob", ping=True)
-        place = self.places[question.where]
+        thread = self.threads[question.where]
         await self.answered(question)
-        await self.reset(place)
-        await self.answered(await self.ask(place, "after the reset", user="bob"))
+        await self.reset(thread)
+        await self.answered(await self.ask(thread, "after the reset", user="bob"))
 
     async def _carol(self) -> None:
         question = await self.begin("between us", direct=True)
-        patience = {"discord": 6.0, "slack": self.patience}[self.world.stage.name]
+        patience = {"discord": 6.0, "slack": self.patience}[self.world.driver.name]
         for _ in range(MOST_DEATHS):
             if await self._comes(partial(self._stored, question), patience):
                 break
-            if self.world.stage.name != "discord" or not self.world.bot.deaths:
+            if self.world.driver.name != "discord" or not self.world.bot.deaths:
                 raise NotWithin(f"{question.name} in the database")
             # Discord sends a bot no history of direct messages whose channel it does not know.
             self.notes.append("a first direct message was missed, as documented")
-            self.asked.remove(question)
+            self.questions.remove(question)
             self.missed.append(question)
             question = await self.begin("between us", direct=True)
         await self.answered(question)
-        await self.answered(await self.ask(self.places[question.where], "go on"))
+        await self.answered(await self.ask(self.threads[question.where], "go on"))
 
-    async def _stored(self, asked: Asked) -> bool:
-        return bool(self.world.look("SELECT 1 FROM messages WHERE message_id = ?", asked.id))
+    async def _stored(self, question: Question) -> bool:
+        return bool(self.world.query("SELECT 1 FROM messages WHERE message_id = ?", question.id))
 
-    async def _probe(self, place: ThreadRef) -> None:
-        await self.answered(await self.ask(place, "and what did we say?"))
+    async def _probe(self, thread: ThreadRef) -> None:
+        await self.answered(await self.ask(thread, "and what did we say?"))
 
     # ── speaking ──────────────────────────────────────────────────────────────────────────────
     async def begin(
@@ -144,49 +144,49 @@ class Scene:
         words: int = SHORT,
         rate: float = 60.0,
         ping: bool = False,
-    ) -> Asked:
+    ) -> Question:
         """Ask the first question of a conversation; `channel` defaults to the first one."""
         name = await self._script(words, rate, ping)
-        stage = self.world.stage
+        driver = self.world.driver
         said = f"{name}, {text}"
         if direct:
-            place = await stage.direct(said)
+            thread = await driver.direct(said)
         else:
-            place = await stage.mention(said, user=user, channel=channel)
-        where = self.world.location(place)
-        self.places[where] = place
-        return self._note(name, where, place.question, words)
+            thread = await driver.mention(said, user=user, channel=channel)
+        where = self.world.location(thread)
+        self.threads[where] = thread
+        return self._note(name, where, thread.question, words)
 
     async def ask(
         self,
-        place: ThreadRef,
+        thread: ThreadRef,
         text: str,
         *,
         user: str = "alice",
         words: int = SHORT,
         rate: float = 60.0,
-    ) -> Asked:
+    ) -> Question:
         """Ask in an existing conversation."""
         name = await self._script(words, rate, ping=False)
-        said = await self.world.stage.say(place, f"{name}, {text}", user=user)
-        return self._note(name, self.world.location(place), said, words)
+        said = await self.world.driver.say(thread, f"{name}, {text}", user=user)
+        return self._note(name, self.world.location(thread), said, words)
 
     async def _script(self, words: int, rate: float, ping: bool) -> str:
-        name = mark(next(self._numbers))
+        name = question_name(next(self._numbers))
         text = answer_to(name, words) + (f" {PINGS}" if ping else "")
         await self.world.model.script(Answer(match=name, text=text, rate=rate))
         return name
 
-    def _note(self, name: str, where: str, identity: Any, words: int) -> Asked:
-        asked = Asked(name, where, str(identity), words, self.sections.get(where, 0))
-        self.asked.append(asked)
-        return asked
+    def _note(self, name: str, where: str, identity: Any, words: int) -> Question:
+        question = Question(name, where, str(identity), words, self.sections.get(where, 0))
+        self.questions.append(question)
+        return question
 
-    async def reset(self, place: ThreadRef) -> None:
+    async def reset(self, thread: ThreadRef) -> None:
         """Reset a conversation, and wait until the reset is recorded."""
-        said = str(await self.world.stage.mention_in(place, "reset"))
+        said = str(await self.world.driver.mention_in(thread, "reset"))
         self.commands.append(said)
-        where = self.world.location(place)
+        where = self.world.location(thread)
         self.sections[where] = self.sections.get(where, 0) + 1
 
         async def done() -> bool:
@@ -198,12 +198,12 @@ class Scene:
             await self.delivered()
 
     def recorded(self, said: str) -> bool:
-        return bool(self.world.look("SELECT 1 FROM commands WHERE source LIKE ?", f"%/{said}"))
+        return bool(self.world.query("SELECT 1 FROM commands WHERE source LIKE ?", f"%/{said}"))
 
     async def _told(self, text: str) -> bool:
         posts = await self.world.posts()
         return any(text in post.text for post in posts) or any(
-            text in whisper for whisper in await self.world.stage.whispers()
+            text in whisper for whisper in await self.world.driver.whispers()
         )
 
     # ── waiting ───────────────────────────────────────────────────────────────────────────────
@@ -223,25 +223,25 @@ class Scene:
             await asyncio.sleep(0.05)
         return True
 
-    async def shows(self, asked: Asked, word: int) -> bool:
+    async def shows(self, question: Question, word: int) -> bool:
         """Whether this word of the answer is on the screen."""
-        seen = await self.world.stage.seen(self.places[asked.where])
-        return any(f"{asked.name}w{word:04d}" in message.text for message in seen)
+        seen = await self.world.driver.seen(self.threads[question.where])
+        return any(f"{question.name}w{word:04d}" in message.text for message in seen)
 
-    async def answered(self, asked: Asked) -> None:
+    async def answered(self, question: Question) -> None:
         """Wait until the answer is complete and no longer being written."""
 
         async def whole() -> bool:
-            for message in await self.world.stage.seen(self.places[asked.where]):
-                if f"{asked.name}w{asked.words - 1:04d}" in message.text:
+            for message in await self.world.driver.seen(self.threads[question.where]):
+                if f"{question.name}w{question.words - 1:04d}" in message.text:
                     return not message.working
             return False
 
-        await self.until(whole, f"the answer to {asked.name}")
+        await self.until(whole, f"the answer to {question.name}")
 
     async def delivered(self) -> None:
         """Wait until Slack has no pending deliveries."""
-        sim = self.world.stage.sim
+        sim = self.world.driver.sim
         if not isinstance(sim, SlackSim):
             return
 
@@ -255,7 +255,7 @@ class Scene:
         await self.delivered()
 
         async def over() -> bool:
-            return not self.world.look("SELECT 1 FROM turns WHERE state <> 'done'")
+            return not self.world.query("SELECT 1 FROM turns WHERE state <> 'done'")
 
         await self.until(over, "the end of every turn")
 
@@ -267,51 +267,51 @@ class Scene:
         await self.until(self._quiet, "quiet")
 
     async def _quiet(self) -> bool:
-        record = await self.world.stage.sim.requests()
+        record = await self.world.driver.sim.requests()
         return bool(record) and record[-1]["received"] < time.time() - QUIET
 
     # ── judging ───────────────────────────────────────────────────────────────────────────────
-    async def autopsy(self) -> None:
+    async def check_after_death(self) -> None:
         """After a kill, check that every delivery acknowledged to Slack is in the database."""
-        sim = self.world.stage.sim
+        sim = self.world.driver.sim
         if isinstance(sim, DiscordSim):
             return
         assert isinstance(sim, SlackSim)
-        stored = {row[0] for row in self.world.look("SELECT message_id FROM messages")}
+        stored = {row[0] for row in self.world.query("SELECT message_id FROM messages")}
         stored |= {
-            row[0].rpartition("/")[2] for row in self.world.look("SELECT source FROM commands")
+            row[0].rpartition("/")[2] for row in self.world.query("SELECT source FROM commands")
         }
-        mine = {each.id for each in self.asked} | set(self.commands)
+        mine = {each.id for each in self.questions} | set(self.commands)
         for event in await sim.deliveries():
             if event["acked"] and event["ts"] in mine - stored and _said(event):
-                self.breaches.append(f"acknowledged: {event['ts']} was, and is not stored")
-        self.breaches = list(dict.fromkeys(self.breaches))
+                self.violations.append(f"acknowledged: {event['ts']} was, and is not stored")
+        self.violations = list(dict.fromkeys(self.violations))
 
     async def verdict(self) -> Verdict:
         """The judge's verdict, plus violations found on the way."""
         for late in self.missed:
             if await self._stored(late):  # a later message made the channel known
-                self.asked.append(late)
-                self.asked = [
+                self.questions.append(late)
+                self.questions = [
                     replace(one, beside=late.name) if one.where == late.where else one
-                    for one in self.asked
+                    for one in self.questions
                 ]
-                self.troubled = True  # the answers come in another order than the questions
+                self.faulty = True  # the answers come in another order than the questions
         requests = [record.body for record in await self.world.model.streams()]
         verdict = judge(
-            Evidence(
-                asked=self.asked,
+            Transcript(
+                questions=self.questions,
                 posts=await self.world.posts(),
                 requests=requests,
                 signs=await self.world.signs_of_work(),
                 database=self.world.bot.database,
                 system_prompt=SYSTEM_PROMPT,
                 commands=len(self.commands),
-                troubled=self.troubled,
+                faulty=self.faulty,
             )
         )
-        for breach in self.breaches:
-            verdict.add(*breach.split(": ", 1))
+        for violation in self.violations:
+            verdict.add(*violation.split(": ", 1))
         if self.world.bot.failure:
             verdict.add("ended", self.world.bot.failure)
         return verdict

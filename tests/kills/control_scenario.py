@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from tests.kills.script import NotWithin, Scene
-from tests.support.scenes import ThreadRef
-from tests.support.transcript import Asked
+from tests.kills.scenario import NotWithin, Scenario
+from tests.support.platform_driver import ThreadRef
+from tests.support.transcript import Question
 
 SLOW = 8.0  # tokens per second: a reply to be stopped lasts longer than a kill and a restart
 PRESSES = 6  # of one button, before the test fails
@@ -21,15 +21,15 @@ PRESSED_WITHIN = 4.0  # seconds until a press shows its effect
 
 
 @dataclass(slots=True)
-class Acts(Scene):
+class UserActions(Scenario):
     """Everything people can do besides asking; each method returns once the action took effect."""
 
     settings: ClassVar[Mapping[str, str]] = {"DELETE_REPLY_WITH_QUESTION": "true"}
 
     # ── words after a mention ─────────────────────────────────────────────────────────────────
-    async def word(self, place: ThreadRef, word: str) -> str:
+    async def word(self, thread: ThreadRef, word: str) -> str:
         """Send a command word and wait until it is recorded; returns the message's id."""
-        said = str(await self.world.stage.mention_in(place, word))
+        said = str(await self.world.driver.mention_in(thread, word))
         self.commands.append(said)
 
         async def recorded() -> bool:
@@ -38,108 +38,110 @@ class Acts(Scene):
         await self.until(recorded, f"the record of {word!r}")
         return said
 
-    async def retry(self, asked: Asked) -> None:
+    async def retry(self, question: Question) -> None:
         """Retry a turn with the command word."""
-        before = self._opened(asked)
-        await self.word(self.places[asked.where], "retry")
-        await self._opened_since(asked, before, self.patience)
-        await self.over(asked)
+        before = self._opened(question)
+        await self.word(self.threads[question.where], "retry")
+        await self._opened_since(question, before, self.patience)
+        await self.over(question)
 
-    async def stop(self, asked: Asked) -> None:
+    async def stop(self, question: Question) -> None:
         """Wait for the first words of the reply, then stop it."""
-        await self.until(lambda: self.shows(asked, 0), f"the first words for {asked.name}")
-        await self.word(self.places[asked.where], "stop")
-        self.change(asked, ends="stopped")
-        await self.over(asked)
+        await self.until(lambda: self.shows(question, 0), f"the first words for {question.name}")
+        await self.word(self.threads[question.where], "stop")
+        self.change(question, ends="stopped")
+        await self.over(question)
 
-    async def undo(self, place: ThreadRef) -> None:
+    async def undo(self, thread: ThreadRef) -> None:
         """Undo the last reset: earlier messages count again."""
-        await self.word(place, "undo")
-        where = self.world.location(place)
+        await self.word(thread, "undo")
+        where = self.world.location(thread)
         section = self.sections[where]
-        for asked in [
-            one for one in self.asked if (one.where, one.section) == (where, section - 1)
+        for question in [
+            one for one in self.questions if (one.where, one.section) == (where, section - 1)
         ]:
-            self.change(asked, section=section)
+            self.change(question, section=section)
 
     # ── buttons, edits, deletions ─────────────────────────────────────────────────────────────
-    async def press_retry(self, asked: Asked) -> None:
+    async def press_retry(self, question: Question) -> None:
         """Retry a turn with the button; press again if a press had no effect.
 
         Platforms never deliver a press that happened while the bot was down.
         """
-        place, before = self.places[asked.where], self._opened(asked)
+        thread, before = self.threads[question.where], self._opened(question)
         for _ in range(PRESSES):
-            await self.world.stage.press(place, "retry")
-            if await self._comes(lambda: self._is_open_since(asked, before), PRESSED_WITHIN):
-                await self.over(asked)
+            await self.world.driver.press(thread, "retry")
+            if await self._comes(lambda: self._is_open_since(question, before), PRESSED_WITHIN):
+                await self.over(question)
                 return
             self.notes.append("a button was pressed again")
-        raise NotWithin(f"an effect of the button under {asked.name}")
+        raise NotWithin(f"an effect of the button under {question.name}")
 
-    async def edit(self, asked: Asked, text: str, within: float | None = None) -> None:
+    async def edit(self, question: Question, text: str, within: float | None = None) -> None:
         """Edit a question, whose reply is rewritten in place; the bot must notice `within`
         seconds."""
-        await self.over(asked)
-        changed, before = self.change(asked, edited=text), self._opened(asked)
-        place, said = self.places[asked.where], self.native(asked)
-        spelled = f"{asked.name}, {text}"
-        await self.world.stage.edit(place, said, spelled, mention=said == place.question)
+        await self.over(question)
+        changed, before = self.change(question, edited=text), self._opened(question)
+        thread, said = self.threads[question.where], self.native(question)
+        spelled = f"{question.name}, {text}"
+        await self.world.driver.edit(thread, said, spelled, mention=said == thread.question)
         await self._opened_since(changed, before, within or self.patience)
         await self.over(changed)
 
-    async def delete(self, asked: Asked, within: float | None = None) -> None:
+    async def delete(self, question: Question, within: float | None = None) -> None:
         """Delete a question with its reply; the bot must notice `within` seconds."""
-        await self.over(asked)
-        self.change(asked, gone=True)
-        await self.world.stage.delete(self.places[asked.where], self.native(asked))
+        await self.over(question)
+        self.change(question, gone=True)
+        await self.world.driver.delete(self.threads[question.where], self.native(question))
 
         async def gone() -> bool:
             sql = "SELECT 1 FROM messages WHERE message_id = ? AND erased_at IS NOT NULL"
-            return bool(self.world.look(sql, asked.id))
+            return bool(self.world.query(sql, question.id))
 
-        await self.until(gone, f"the end of {asked.name}, which was deleted", within)
-        await self.over(asked)
+        await self.until(gone, f"the end of {question.name}, which was deleted", within)
+        await self.over(question)
 
     # ── the state of a question ───────────────────────────────────────────────────────────────
-    async def over(self, asked: Asked) -> None:
+    async def over(self, question: Question) -> None:
         """Wait until the question's turn has ended."""
 
         async def done() -> bool:
-            return self._turn(asked, "state") == "done"
+            return self._turn(question, "state") == "done"
 
-        await self.until(done, f"the end of the turn of {asked.name}")
+        await self.until(done, f"the end of the turn of {question.name}")
 
-    def change(self, asked: Asked, **changes: Any) -> Asked:
+    def change(self, question: Question, **changes: Any) -> Question:
         """Update the record of a question; returns the new record."""
-        number = next(n for n, one in enumerate(self.asked) if one.name == asked.name)
-        self.asked[number] = replace(self.asked[number], **changes)
-        return self.asked[number]
+        number = next(n for n, one in enumerate(self.questions) if one.name == question.name)
+        self.questions[number] = replace(self.questions[number], **changes)
+        return self.questions[number]
 
-    def native(self, asked: Asked) -> Any:
+    def native(self, question: Question) -> Any:
         """The message id as the platform's simulator expects it."""
-        return int(asked.id) if self.world.stage.name == "discord" else asked.id
+        return int(question.id) if self.world.driver.name == "discord" else question.id
 
-    def _turn(self, asked: Asked, column: str) -> Any:
+    def _turn(self, question: Question, column: str) -> Any:
         sql = f"SELECT turns.{column} FROM turns JOIN messages ON turns.id = turn_id"
-        rows = self.world.look(f"{sql} WHERE message_id = ? AND kind = 'question'", asked.id)
+        rows = self.world.query(f"{sql} WHERE message_id = ? AND kind = 'question'", question.id)
         return rows[0][0] if rows else None
 
-    def _opened(self, asked: Asked) -> int:
+    def _opened(self, question: Question) -> int:
         """The attempt at which the question's turn was last reopened."""
-        return self._turn(asked, "opened") or 0
+        return self._turn(question, "opened") or 0
 
-    async def _is_open_since(self, asked: Asked, before: int) -> bool:
-        return self._opened(asked) > before
+    async def _is_open_since(self, question: Question, before: int) -> bool:
+        return self._opened(question) > before
 
-    async def _opened_since(self, asked: Asked, before: int, seconds: float) -> None:
+    async def _opened_since(self, question: Question, before: int, seconds: float) -> None:
         await self.until(
-            lambda: self._is_open_since(asked, before), f"another turn for {asked.name}", seconds
+            lambda: self._is_open_since(question, before),
+            f"another turn for {question.name}",
+            seconds,
         )
 
 
 @dataclass(slots=True)
-class Control(Acts):
+class ControlScenario(UserActions):
     """Four people who change their minds, each in a separate thread."""
 
     async def prologue(self) -> None:
@@ -167,13 +169,13 @@ class Control(Acts):
         question = await self.begin("at first")
         await self.answered(question)
         await self.edit(question, "or rather otherwise")
-        place = self.places[question.where]
-        await self.reset(place)
-        await self.undo(place)
+        thread = self.threads[question.where]
+        await self.reset(thread)
+        await self.undo(thread)
 
     async def _grace(self) -> None:
         question = await self.begin("to be kept", user="bob")
         await self.answered(question)
-        secret = await self.ask(self.places[question.where], "to be forgotten", user="bob")
+        secret = await self.ask(self.threads[question.where], "to be forgotten", user="bob")
         await self.answered(secret)
         await self.delete(secret)
