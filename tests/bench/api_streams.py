@@ -126,11 +126,11 @@ async def ours(
         async def ask(k: int) -> Seen:
             return await watch(http, f"{base}/completion/{made[k]}", f"measure {k}.")
 
-        made = [await _made(http, base) for _ in range(STREAMS)]
+        made = [await _prepare(http, base) for _ in range(STREAMS)]
         yield bot.pid, ask
 
 
-async def _made(http: aiohttp.ClientSession, base: str) -> str:
+async def _prepare(http: aiohttp.ClientSession, base: str) -> str:
     async with http.post(base) as response:
         identity: str = (await response.json())["id"]
         return identity
@@ -186,18 +186,18 @@ def serve(kind: str, port: int, base_url: str) -> None:
             async for data in response.iter_bytes():
                 yield data
 
-    async def passed_on(message: str) -> AsyncIterator[bytes]:
+    async def pass_on(message: str) -> AsyncIterator[bytes]:
         async for _ in raw(message):
             yield b'data: {"content":"token "}\n\n'
 
-    async def swallowed(message: str) -> AsyncIterator[bytes]:
+    async def swallow(message: str) -> AsyncIterator[bytes]:
         async for _ in raw(message):
             pass
         yield b'data: {"content":"token "}\n\n'
 
     async def answer(request: Request) -> Response:
         message = (await request.json())["message"]
-        body = passed_on(message) if kind == "endpoint" else swallowed(message)
+        body = pass_on(message) if kind == "endpoint" else swallow(message)
         return StreamingResponse(body, media_type="text/event-stream")
 
     app = Starlette(routes=[Route("/", answer, methods=["POST"])])
@@ -222,7 +222,7 @@ async def run() -> None:
                     results[name] = result if known is None or result.cpu < known.cpu else known
     bare = results["bare loop"].cpu
     show(
-        f"API streams: {STREAMS} at once, {RATE:.0f} chunks/s each",
+        f"API streams: {STREAMS} concurrent, {RATE:.0f} chunks/s each",
         ("", "first byte, ms", "(worst)", "last byte, ms", "(worst)", "CPU/chunk, µs", "ratio"),
         [(name, *_figures(name, result), result.cpu / bare) for name, result in results.items()],
         "First and last byte: behind the model's first and last token; a bare loop sends nothing",

@@ -55,7 +55,7 @@ async def run() -> None:
             figures = await measure(name, count)
             row = (*_quantiles(figures.to_model), *_quantiles(figures.to_screen))
             print(
-                f"{f'{name}, {count} at once':44}"
+                f"{f'{name}, {count} concurrent':44}"
                 + " ".join(f"{value:8.1f}" for value in row)
                 + f" {figures.throttled:6} {figures.incomplete:11}"
             )
@@ -89,7 +89,7 @@ async def _round(driver: PlatformDriver, model: ModelSim, count: int) -> Figures
     asked: list[tuple[ThreadRef, float]] = []
     for n in range(count):
         thread = await driver.mention(f"question {n:03d}")
-        asked.append((thread, await driver.asked_at(thread)))
+        asked.append((thread, await driver.question_time(thread)))
         await asyncio.sleep(BETWEEN)
     incomplete = 0
     to_model, to_screen = [], []
@@ -104,7 +104,7 @@ async def _round(driver: PlatformDriver, model: ModelSim, count: int) -> Figures
         first = (await driver.seen(thread))[0]
         to_model.append((record.at - at) * 1e3)
         to_screen.append((first.times[0] - record.times[0]) * 1e3)
-    return Figures(to_model, to_screen, await driver.throttled(), incomplete)
+    return Figures(to_model, to_screen, await driver.count_throttled(), incomplete)
 
 
 async def _whole(driver: PlatformDriver, thread: ThreadRef, ended: str) -> bool:

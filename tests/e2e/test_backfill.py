@@ -21,7 +21,9 @@ async def until(
     return await driver.sim.until(check, seconds)
 
 
-async def answered(driver: PlatformDriver, thread: ThreadRef, text: str, count: int = 1) -> None:
+async def wait_answered(
+    driver: PlatformDriver, thread: ThreadRef, text: str, count: int = 1
+) -> None:
     """Wait until the bot's newest message in a thread contains `text`, and there are `count`."""
 
     async def check() -> bool:
@@ -43,11 +45,11 @@ async def come_back(driver: PlatformDriver) -> None:
     """Wait until Slack has given up its deliveries; Discord sends none to a new session."""
     sim = driver.sim
     if isinstance(sim, SlackSim):
-        await sim.until(lambda: _given_up(sim))
+        await sim.until(lambda: _wait_given_up(sim))
         await sim.online()
 
 
-async def _given_up(sim: SlackSim) -> bool:
+async def _wait_given_up(sim: SlackSim) -> bool:
     return not (await sim.state())["pending"]
 
 
@@ -60,7 +62,7 @@ async def reads(driver: PlatformDriver, since: int) -> int:
     return sum(not x["path"].endswith("conversations.info") for x in found)
 
 
-async def settled(bot: BotProcess, driver: PlatformDriver) -> None:
+async def wait_settled(bot: BotProcess, driver: PlatformDriver) -> None:
     """Wait until the stored watermarks stop moving."""
 
     async def still() -> bool:
@@ -82,10 +84,10 @@ async def test_questions_asked_while_the_bot_was_killed_are_answered_once(
     await bot.start()
     await bot.ready()
     thread = await driver.mention("the first question")
-    await answered(driver, thread, "Before.")
+    await wait_answered(driver, thread, "Before.")
     private = await driver.direct("a secret")
-    await answered(driver, private, "Before.")
-    await settled(bot, driver)
+    await wait_answered(driver, private, "Before.")
+    await wait_settled(bot, driver)
     await bot.kill()
 
     await leave(driver)
@@ -101,13 +103,13 @@ async def test_questions_asked_while_the_bot_was_killed_are_answered_once(
     )
     asked, before = len(await model.streams()), len(await driver.sim.requests())
     async with bot:
-        await answered(driver, thread, "Of the thread.", 2)
-        await answered(driver, fresh, "Of the new one.")
-        await answered(driver, private, "In private.", 2)
+        await wait_answered(driver, thread, "Of the thread.", 2)
+        await wait_answered(driver, fresh, "Of the new one.")
+        await wait_answered(driver, private, "In private.", 2)
         await bot.wait_for_log("caught up", 2 if driver.name == "discord" else 1)
         assert len(await model.streams()) == asked + 3
         assert await reads(driver, before) <= 1.2 * fewest(driver)
-        assert await driver.throttled() == 0
+        assert await driver.count_throttled() == 0
         await at_rest(driver)
         body = (await model.last("another")).body
         users = [m["content"] for m in body["messages"] if m["role"] == "user"]
@@ -130,8 +132,8 @@ async def test_questions_that_are_too_old_get_one_apology_per_conversation_and_s
     await model.say("Before.", times=1)
     async with bot:
         thread = await driver.mention("the first question")
-        await answered(driver, thread, "Before.")
-        await settled(bot, driver)
+        await wait_answered(driver, thread, "Before.")
+        await wait_settled(bot, driver)
         await bot.terminate()
     await leave(driver)
     for text in ("one", "two", "three"):
@@ -141,12 +143,12 @@ async def test_questions_that_are_too_old_get_one_apology_per_conversation_and_s
     bot.set(MISSED_QUESTION_HOURS="0")
     asked = len(await model.streams())
     async with bot:
-        await answered(driver, thread, "Sorry, I was not running", 2)
-        await answered(driver, fresh, "Sorry, I was not running")
+        await wait_answered(driver, thread, "Sorry, I was not running", 2)
+        await wait_answered(driver, fresh, "Sorry, I was not running")
         assert len(await model.streams()) == asked
         await model.say("Now.")
         await driver.say(thread, "four")
-        await answered(driver, thread, "Now.", 3)
+        await wait_answered(driver, thread, "Now.", 3)
         body = (await model.last("four")).body
         users = [m["content"] for m in body["messages"] if m["role"] == "user"]
         said = [text for message in users for text in message.split("\n\n")]
@@ -160,18 +162,18 @@ async def test_a_second_restart_repeats_no_answer(
     await model.say("Before.", times=1)
     async with bot:
         thread = await driver.mention("the first question")
-        await answered(driver, thread, "Before.")
+        await wait_answered(driver, thread, "Before.")
     await leave(driver)
     await driver.say(thread, "missed")
     await come_back(driver)
     await model.say("Found.")
     await bot.start()
-    await answered(driver, thread, "Found.", 2)
+    await wait_answered(driver, thread, "Found.", 2)
     await bot.kill()  # possibly before the catch-up is complete
     asked, caught_up = len(await model.streams()), len(bot.events("caught up"))
     async with bot:
         await bot.wait_for_log("caught up", caught_up + 1)
-        await answered(driver, await driver.mention("live"), "Found.")
+        await wait_answered(driver, await driver.mention("live"), "Found.")
         assert len(await driver.seen(thread)) == 2
         assert len(await model.streams()) == asked + 1
 
@@ -182,12 +184,12 @@ async def test_a_question_edited_while_the_bot_was_offline_gets_its_reply_replac
     await model.script(Answer(match="cats", text="Cats."), Answer(match="dogs", text="Dogs."))
     async with bot:
         thread = await driver.mention("about cats")
-        await answered(driver, thread, "Cats.")
-        await settled(bot, driver)
+        await wait_answered(driver, thread, "Cats.")
+        await wait_settled(bot, driver)
         await bot.terminate()
     await leave(driver)
     await driver.edit(thread, thread.question, "about dogs", mention=True)
     await come_back(driver)
     async with bot:
-        await answered(driver, thread, "Dogs.")
-        assert await driver.throttled() == 0
+        await wait_answered(driver, thread, "Dogs.")
+        assert await driver.count_throttled() == 0

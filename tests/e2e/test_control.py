@@ -39,7 +39,7 @@ async def writes(driver: PlatformDriver, thread: ThreadRef, text: str) -> None:
     await until(lambda: ever_said(driver, thread, text), driver)
 
 
-async def told(driver: PlatformDriver, thread: ThreadRef, text: str) -> None:
+async def wait_command_reply(driver: PlatformDriver, thread: ThreadRef, text: str) -> None:
     """Whether a command's reply is in the thread or shown only to the person."""
 
     async def check() -> bool:
@@ -54,7 +54,7 @@ def said(body: dict[str, Any]) -> list[str]:
     return [message["content"].rpartition(": ")[2] for message in body["messages"][1:]]
 
 
-async def asked_for(model: ModelSim, match: str) -> list[str]:
+async def ask_for(model: ModelSim, match: str) -> list[str]:
     return said((await model.last(match)).body)
 
 
@@ -89,14 +89,14 @@ async def test_try_again_replaces_the_reply_in_the_same_messages(
         assert reply.id == before[0].id
         await driver.say(thread, "go on")
         await whole(driver, thread, "Short", "Short")
-        assert await asked_for(model, "go on") == ["say something", "Short and better.", "go on"]
+        assert await ask_for(model, "go on") == ["say something", "Short and better.", "go on"]
         await driver.press(thread, "retry")  # of the newer reply; the older one is left alone
-        await until(lambda: asked_times(model, "go on", 2), driver)
+        await until(lambda: has_asked_times(model, "go on", 2), driver)
         again = await whole(driver, thread, "Short", "Short")
         assert again[0].id == reply.id
 
 
-async def asked_times(model: ModelSim, match: str, count: int) -> bool:
+async def has_asked_times(model: ModelSim, match: str, count: int) -> bool:
     return len(await model.streams(match=match)) == count
 
 
@@ -126,7 +126,7 @@ async def test_go_on_continues_a_cut_answer_below_it(
         await driver.press(thread, "continue", user="bob")
         seen = await whole(driver, thread, "broke off", "the rest")
         assert seen[0].id == cut.id
-        question, answer, go_on = await asked_for(model, "whole please")
+        question, answer, go_on = await ask_for(model, "whole please")
         assert question == "whole please"
         assert answer.startswith("Half")
         assert go_on.startswith("Go on")
@@ -174,7 +174,7 @@ async def test_editing_the_last_question_replaces_its_reply_in_the_same_message(
         await driver.edit(thread, thread.question, "about dogs", mention=True)
         (after,) = await whole(driver, thread, "Dogs bark.")
         assert after.id == before.id
-        assert await asked_for(model, "dogs") == ["about dogs"]
+        assert await ask_for(model, "dogs") == ["about dogs"]
 
 
 async def test_editing_while_the_reply_is_written_begins_it_anew(
@@ -209,7 +209,7 @@ async def test_editing_an_older_question_changes_later_requests_only(
         await whole(driver, thread, "Yes.", "Yes.", "Yes.")
         assert len(await model.streams()) == 3
         expected = ["first", "Yes.", "second", "Yes.", "third"]
-        assert await asked_for(model, "third") == expected
+        assert await ask_for(model, "third") == expected
 
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
@@ -228,7 +228,7 @@ async def test_a_deleted_question_is_forgotten_and_does_not_come_back(
         await driver.redeliver(thread)
         await driver.say(thread, "third")
         await whole(driver, thread, "Yes.", "Yes.", "Yes.")
-        assert await asked_for(model, "third") == ["hello", "Yes.\n\nYes.", "third"]
+        assert await ask_for(model, "third") == ["hello", "Yes.\n\nYes.", "third"]
         assert await bot.terminate() == 0
     for file in bot.folder.glob("threadline.db*"):
         assert b"hunter2" not in file.read_bytes()
@@ -249,7 +249,7 @@ async def test_a_reply_goes_with_its_question_where_that_is_set(
         assert left.id == before[0].id
         await driver.say(thread, "third")
         await whole(driver, thread, "Yes.", "Yes.")
-        assert await asked_for(model, "third") == ["hello", "Yes.", "third"]
+        assert await ask_for(model, "third") == ["hello", "Yes.", "third"]
 
 
 async def test_deleting_the_question_that_is_answered_stops_the_model(
@@ -280,7 +280,7 @@ async def test_a_deleted_reply_is_out_of_the_history(
         await bot.wait_for_log("a message was deleted")
         await driver.say(thread, "second")
         await whole(driver, thread, "Right.")
-        assert await asked_for(model, "second") == ["hello\n\nsecond"]
+        assert await ask_for(model, "second") == ["hello\n\nsecond"]
 
 
 # ── starting over, and back ───────────────────────────────────────────────────────────────────
@@ -294,13 +294,13 @@ async def test_reset_is_undone_by_its_button_once(
         await driver.mention_in(thread, "reset")
         press = await until(lambda: driver.undo_offer(thread), driver)
         await press()
-        await told(driver, thread, "Undone")
+        await wait_command_reply(driver, thread, "Undone")
         if await driver.undo_offer(thread) is not None:  # where the button remains
             await press()
-            await told(driver, thread, "nothing to bring back")
+            await wait_command_reply(driver, thread, "nothing to bring back")
         await driver.say(thread, "second")
-        await until(lambda: asked_times(model, "second", 1), driver)
-        assert await asked_for(model, "second") == ["first", "Yes.", "second"]
+        await until(lambda: has_asked_times(model, "second", 1), driver)
+        assert await ask_for(model, "second") == ["first", "Yes.", "second"]
 
 
 async def test_reset_and_its_undo_in_words(
@@ -311,15 +311,15 @@ async def test_reset_and_its_undo_in_words(
         thread = await driver.mention("first")
         await whole(driver, thread, "Yes.")
         await driver.mention_in(thread, "reset")
-        await told(driver, thread, "Started over")
+        await wait_command_reply(driver, thread, "Started over")
         await driver.say(thread, "second")
         await whole_reply(driver, thread, 2)
-        assert await asked_for(model, "second") == ["second"]
+        assert await ask_for(model, "second") == ["second"]
         await driver.mention_in(thread, "undo")
-        await told(driver, thread, "Undone")
+        await wait_command_reply(driver, thread, "Undone")
         await driver.say(thread, "third")
-        await until(lambda: asked_times(model, "third", 1), driver)
-        assert await asked_for(model, "third") == ["first", "Yes.", "second", "Yes.", "third"]
+        await until(lambda: has_asked_times(model, "third", 1), driver)
+        assert await ask_for(model, "third") == ["first", "Yes.", "second", "Yes.", "third"]
 
 
 async def whole_reply(driver: PlatformDriver, thread: ThreadRef, count: int) -> None:
@@ -402,7 +402,7 @@ async def test_another_bots_mention_is_no_question_but_a_persons_in_its_thread_i
         await driver.mention_in(thread, "can you help?")
         await whole(driver, thread, "Here I am.")
         assert len(await model.streams()) == 1
-        asked = (await asked_for(model, "can you help"))[-1]
+        asked = (await ask_for(model, "can you help"))[-1]
         assert asked.endswith("can you help?")
         if driver.name == "slack":
             assert asked.startswith("otherbot wrote:\n> @threadline are you there?\n\n")

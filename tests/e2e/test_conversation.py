@@ -57,7 +57,7 @@ async def test_mention_is_answered_in_a_thread_by_edits_of_one_message(
         assert reply.text.strip() == STORY.strip()
         assert reply.versions >= 3
         assert reply.notified == ()
-        assert await driver.throttled() == 0
+        assert await driver.count_throttled() == 0
         await at_rest(driver)
 
 
@@ -143,9 +143,9 @@ async def test_reset_word_starts_over_in_the_same_thread(
         thread = await driver.mention("the first question")
         await whole(driver, thread, "One.")
         await driver.mention_in(thread, "reset")
-        await until(lambda: told(driver, thread, "Started over"), driver)
+        await until(lambda: shows_command_reply(driver, thread, "Started over"), driver)
         await driver.say(thread, "the second question")
-        await until(lambda: answered(driver, thread, "Two."), driver)
+        await until(lambda: shows(driver, thread, "Two."), driver)
         assert sent((await model.last("second")).body) == [
             ("system", "Be brief."),
             ("user", "the second question"),
@@ -197,7 +197,7 @@ async def test_long_answer_flows_into_the_next_messages(
         seen = await whole(driver, thread, words[-1], count=-(-6_000 // driver.limit))
         assert " ".join(message.text for message in seen).split() == words
         assert all(len(message.text) <= driver.limit for message in seen)
-        assert await driver.throttled() == 0
+        assert await driver.count_throttled() == 0
 
 
 async def test_questions_sent_while_it_writes_are_answered_together(
@@ -207,7 +207,7 @@ async def test_questions_sent_while_it_writes_are_answered_together(
     await model.script(Answer(match="three", text="All three."))
     async with bot:
         thread = await driver.mention("begin")
-        await until(lambda: answered(driver, thread, "Fi"), driver)
+        await until(lambda: shows(driver, thread, "Fi"), driver)
         for text in ("one", "two", "and three"):
             await driver.say(thread, text)
         await bot.wait_for_log("message", 4)
@@ -310,7 +310,7 @@ async def test_stop_ends_the_model_call_and_keeps_what_was_shown(
     await model.say(STORY, wait_at=20)
     async with bot:
         thread = await driver.mention("tell me a story")
-        await until(lambda: answered(driver, thread, "Once there"), driver)
+        await until(lambda: shows(driver, thread, "Once there"), driver)
         await driver.press_stop(thread)
         (reply,) = await whole(driver, thread, "Stopped.")
         assert reply.text.startswith("Once")
@@ -326,7 +326,7 @@ async def test_kill_in_mid_reply_and_restart_ends_the_reply_in_the_same_message(
     await bot.start()
     await bot.ready()
     thread = await driver.mention("tell me a story")
-    await until(lambda: answered(driver, thread, "Once there"), driver)
+    await until(lambda: shows(driver, thread, "Once there"), driver)
     await bot.kill()
     await model.say("After the restart.")
     async with bot:
@@ -349,7 +349,7 @@ async def test_terminate_lets_the_running_reply_finish(
     await model.say(STORY, wait_at=20)
     async with bot:
         thread = await driver.mention("tell me a story")
-        await until(lambda: answered(driver, thread, "Once"), driver)
+        await until(lambda: shows(driver, thread, "Once"), driver)
         ending = asyncio.create_task(bot.terminate())
         await bot.wait_for_log("draining")
         await model.release()
@@ -385,7 +385,7 @@ async def test_more_turns_than_allowed_wait_visibly(
         first = await driver.mention("the first")
         await until(model.streams, driver)
         second = await driver.mention("the next")
-        await until(lambda: answered(driver, second, "In the queue"), driver)
+        await until(lambda: shows(driver, second, "In the queue"), driver)
         await model.release()
         await whole(driver, first, "One.")
         (reply,) = await whole(driver, second, "Two.")
@@ -393,10 +393,10 @@ async def test_more_turns_than_allowed_wait_visibly(
 
 
 # ── helpers ─────────────────────────────────────────────────────────────────
-async def answered(driver: PlatformDriver, thread: ThreadRef, text: str) -> bool:
+async def shows(driver: PlatformDriver, thread: ThreadRef, text: str) -> bool:
     return await ever_said(driver, thread, text)
 
 
-async def told(driver: PlatformDriver, thread: ThreadRef, text: str) -> bool:
+async def shows_command_reply(driver: PlatformDriver, thread: ThreadRef, text: str) -> bool:
     """Whether a command's reply is in the thread or shown only to the person."""
-    return await answered(driver, thread, text) or any(text in t for t in await driver.whispers())
+    return await shows(driver, thread, text) or any(text in t for t in await driver.whispers())

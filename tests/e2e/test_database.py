@@ -134,7 +134,7 @@ async def shows(
     await until(check, driver, f"{text!r} in {thread}")
 
 
-async def told(driver: PlatformDriver) -> int:
+async def count_apologies(driver: PlatformDriver) -> int:
     """How often people were told that messages cannot be saved."""
     if isinstance(driver, SlackDriver):
         texts = await driver.whispers()
@@ -166,10 +166,10 @@ async def fails_and_recovers(
         asked = await driver.mention("are you there?")
         again = await driver.mention("hello?")
 
-        async def apologised() -> bool:
-            return await told(driver) == 1
+        async def is_apology_shown() -> bool:
+            return await count_apologies(driver) == 1
 
-        await until(apologised, driver, "an apology")
+        await until(is_apology_shown, driver, "an apology")
         await bot.wait_for_log("a message could not be stored", 2)
         status, part = await health(bot)
         assert status == 503
@@ -183,7 +183,7 @@ async def fails_and_recovers(
         await shows(driver, thread, "Here I am.")
     assert len(await driver.seen(writing)) == 1
     assert len(await model.streams(match="tell me a story")) == 1
-    assert await told(driver) == 1
+    assert await count_apologies(driver) == 1
     (failed,) = bot.events("the database fails")
     assert words in failed["error"]
     assert len(bot.events("the database works again")) == 1
@@ -222,7 +222,7 @@ async def command(*words: str, database: Path, **environ: str) -> tuple[int, str
     return await harness.command(*words, folder=database.parent, environ=settings)
 
 
-async def refused(*words: str, database: Path) -> str:
+async def run_refused(*words: str, database: Path) -> str:
     """The one line that a failing command prints."""
     code, out, err = await command(*words, database=database, LOG_LEVEL="ERROR")
     assert (code, out) == (1, ""), err
@@ -233,23 +233,26 @@ async def refused(*words: str, database: Path) -> str:
 
 
 @pytest.fixture
-async def talked(tmp_path: Path) -> Path:
+async def database_with_history(tmp_path: Path) -> Path:
     """A database that the bot created."""
     database = tmp_path / "threadline.db"
     assert (await command("migrate", database=database))[0] == 0
     return database
 
 
-async def test_a_start_on_a_damaged_database_says_what_to_do(talked: Path) -> None:
-    _overwrite(talked, look(talked, "SELECT rootpage FROM sqlite_schema WHERE name = 'turns'"))
-    assert "is damaged: restore a backup with `python -m bot restore" in await refused(
-        "run", database=talked
+async def test_a_start_on_a_damaged_database_says_what_to_do(database_with_history: Path) -> None:
+    _overwrite(
+        database_with_history,
+        look(database_with_history, "SELECT rootpage FROM sqlite_schema WHERE name = 'turns'"),
+    )
+    assert "is damaged: restore a backup with `python -m bot restore" in await run_refused(
+        "run", database=database_with_history
     )
 
 
 async def test_a_start_on_a_full_disk_says_so(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "64k") as disk, full(disk):
-        line = await refused("run", database=disk / "threadline.db")
+        line = await run_refused("run", database=disk / "threadline.db")
         assert "the disk is full" in line or "No space left" in line
 
 
@@ -258,7 +261,7 @@ async def test_a_start_on_a_read_only_disk_says_so(tmp_path: Path) -> None:
         database = disk / "threadline.db"
         assert (await command("migrate", database=database))[0] == 0
         await asyncio.to_thread(_make_read_only, disk)
-        assert "(Read-only file system)" in await refused("run", database=database)
+        assert "(Read-only file system)" in await run_refused("run", database=database)
 
 
 async def test_a_second_process_is_refused_in_one_line(
@@ -304,8 +307,10 @@ async def test_a_backup_while_a_reply_streams_and_its_restore(
         await driver.say(first, "and forget the bread")
         await shows(driver, first, "Noted.")
         await until(lambda: _count(driver, first, 2), driver, "two replies")
-        assert f"(process {bot.pid})" in await refused("restore", str(copy), database=database)
-        assert "exists: name another file" in await refused("backup", str(copy), database=database)
+        assert f"(process {bot.pid})" in await run_refused("restore", str(copy), database=database)
+        assert "exists: name another file" in await run_refused(
+            "backup", str(copy), database=database
+        )
         assert await bot.terminate() == 0
     code, out, err = await command("restore", str(copy), database=database)
     assert (code, err) == (0, ""), err

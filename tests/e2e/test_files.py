@@ -65,7 +65,7 @@ def answer_of(driver: PlatformDriver) -> str:
     return f"Here it is:\n\n```python\n{code_of(driver)}```\n\nThat is the end of it."
 
 
-async def ended(
+async def wait_ended(
     driver: PlatformDriver, thread: ThreadRef, text: str, seconds: float = 60
 ) -> list[Seen]:
     """The bot's messages, once the newest contains `text` and none is being written."""
@@ -79,7 +79,7 @@ async def ended(
 
 
 async def check_whole(driver: PlatformDriver, thread: ThreadRef) -> list[Seen]:
-    seen = await ended(driver, thread, "That is the end of it.")
+    seen = await wait_ended(driver, thread, "That is the end of it.")
     assert await driver.files(thread) == [("code.py", code_of(driver).encode())]
     assert [message.text.strip()[:10] for message in seen] == [
         "Here it is",
@@ -110,10 +110,10 @@ async def test_long_code_ends_as_a_file_and_the_history_has_all_of_it(
         await model.release()
         before = await check_whole(driver, thread)
         await driver.say(thread, "shorter, please")
-        await ended(driver, thread, "Sure.")
+        await wait_ended(driver, thread, "Sure.")
         said = [message["content"] for message in (await model.last("shorter")).body["messages"]]
         assert answer_of(driver) in said
-        assert await driver.throttled() == 0
+        assert await driver.count_throttled() == 0
     async with bot:
         after = await driver.seen(thread)
         assert [message.versions for message in after[:3]] == [one.versions for one in before]
@@ -125,7 +125,7 @@ async def test_a_kill_during_the_upload_leaves_one_file(
 ) -> None:
     """Killed before and after the upload is applied: the answer is stored and shown once."""
     await model.say(answer_of(driver), rate=20_000.0)
-    thread = await killed_while_it_writes(driver, bot, moment)
+    thread = await kill_while_it_writes(driver, bot, moment)
     async with bot:
         await check_whole(driver, thread)
         assert await driver.signs_of_work() == []
@@ -139,14 +139,14 @@ async def test_a_kill_during_the_upload_while_the_model_writes_leaves_one_file(
     """The model is asked again and repeats its answer; the existing file is reused."""
     text = answer_of(driver)
     await model.script(Answer(text=text, rate=20_000.0, wait_at=len(tokenize(text)) - 2))
-    thread = await killed_while_it_writes(driver, bot, moment)
+    thread = await kill_while_it_writes(driver, bot, moment)
     async with bot:
         await model.release()
         await check_whole(driver, thread)
         assert len(await model.streams()) == 2
 
 
-async def killed_while_it_writes(driver: PlatformDriver, bot: BotProcess, moment: int) -> ThreadRef:
+async def kill_while_it_writes(driver: PlatformDriver, bot: BotProcess, moment: int) -> ThreadRef:
     """Ask a question, and wait until the bot dies at that moment of the upload."""
     match, body, at = UPLOADS[driver.name][moment]
     if isinstance(driver, SlackDriver):
@@ -167,7 +167,7 @@ async def test_where_files_are_forbidden_it_is_text(
     await driver.forbid_files()
     async with bot:
         thread = await driver.mention("write it")
-        seen = await ended(driver, thread, "That is the end of it.", 90)
+        seen = await wait_ended(driver, thread, "That is the end of it.", 90)
         text = "".join(message.text for message in seen)
         numbers = [word for word in text.split() if word.startswith("line_")]
         assert numbers == [f"line_{n}" for n in range(LINES[driver.name])]

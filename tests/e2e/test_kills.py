@@ -141,8 +141,8 @@ async def test_a_post_that_was_on_its_way_when_the_bot_died_is_not_made_twice(
         question = await scenario.begin("what is it?")
         await scenario.until(lambda: under_way(world.driver.sim, platform), "the post")
         await world.bot.kill()
-        await scenario.answered(question)
-        await scenario.until(lambda: carried_out(world.driver.sim, platform), "both posts")
+        await scenario.wait_answered(question)
+        await scenario.until(lambda: all_applied(world.driver.sim, platform), "both posts")
         await scenario.settle()
         verdict = await scenario.verdict()
     assert world.bot.deaths == 1
@@ -158,7 +158,7 @@ async def under_way(sim: SimProcess, platform: str) -> bool:
     )
 
 
-async def carried_out(sim: SimProcess, platform: str) -> bool:
+async def all_applied(sim: SimProcess, platform: str) -> bool:
     return not await under_way(sim, platform)
 
 

@@ -55,9 +55,9 @@ async def ask_many(scenario: Scenario, count: int, *, words: int, rate: float) -
     ]
 
 
-async def answered(scenario: Scenario, questions: list[Question]) -> None:
+async def wait_answered(scenario: Scenario, questions: list[Question]) -> None:
     """Wait until all are answered, in any order."""
-    await asyncio.gather(*(scenario.answered(question) for question in questions))
+    await asyncio.gather(*(scenario.wait_answered(question) for question in questions))
 
 
 async def one_kills(world: World, others: int) -> tuple[float, int]:
@@ -68,7 +68,7 @@ async def one_kills(world: World, others: int) -> tuple[float, int]:
     poison = await world.driver.mention("the poison, please")
     questions = [*first, *await ask_many(scenario, others - len(first), words=12, rate=12.0)]
     began = time.monotonic()
-    await answered(scenario, questions)
+    await wait_answered(scenario, questions)
     await scenario.settle()
     assert world.query(ENDS) == [
         ("answered", None, others),
@@ -79,7 +79,7 @@ async def one_kills(world: World, others: int) -> tuple[float, int]:
     return time.monotonic() - began, world.bot.deaths
 
 
-async def killed_from_outside(world: World, *, questions: int, words: int, pause: float) -> float:
+async def kill_from_outside(world: World, *, questions: int, words: int, pause: float) -> float:
     """Kill six times, `pause` seconds apart, while questions are answered; returns the seconds."""
     scenario = await running(world)
     asked = await ask_many(scenario, questions, words=words, rate=12.0)
@@ -87,7 +87,7 @@ async def killed_from_outside(world: World, *, questions: int, words: int, pause
     for _ in range(6):
         await asyncio.sleep(pause)
         await world.bot.kill()
-    await answered(scenario, asked)
+    await wait_answered(scenario, asked)
     await scenario.settle()
     verdict = await scenario.verdict()
     assert not verdict.violations, verdict
@@ -103,22 +103,22 @@ async def test_many_deaths_give_up_the_one_question_that_kills_and_no_other(
     All run concurrently, since each mostly waits.
     """
 
-    async def poisoned(platform: str) -> None:
+    async def kill_by_question(platform: str) -> None:
         folder = tmp_path / platform / "poisoned"
         async with new_world(platform, pool, folder, PLANTED="poison") as world:
             seconds, deaths = await one_kills(world, 20)
         figures(f"{platform}: {deaths} deaths by one question, all over after {seconds:.1f} s")
         assert deaths <= 7
 
-    async def killed(platform: str) -> None:
+    async def kill_six_times(platform: str) -> None:
         async with new_world(platform, pool, tmp_path / platform / "killed") as world:
-            seconds = await killed_from_outside(world, questions=12, words=30, pause=1.5)
+            seconds = await kill_from_outside(world, questions=12, words=30, pause=1.5)
         figures(f"{platform}: twelve answers through six kills after {seconds:.1f} s")
 
     async with asyncio.TaskGroup() as group:
         for platform in PLATFORMS:
-            group.create_task(poisoned(platform))
-            group.create_task(killed(platform))
+            group.create_task(kill_by_question(platform))
+            group.create_task(kill_six_times(platform))
 
 
 @pytest.mark.parametrize("platform", ["slack", "slack by edits"])
@@ -136,15 +136,15 @@ async def test_after_three_kills_the_ends_are_shown_as_soon_as_slack_takes_them(
         for method in ("chat.update", "chat.stopStream"):
             await world.driver.sim.call("fault", match=method, **spent)
 
-        async def written() -> bool:
+        async def all_written() -> bool:
             return not world.query("SELECT 1 FROM turns WHERE state IN ('waiting', 'running')")
 
-        await scenario.until(written, "every answer in the database")
+        await scenario.until(all_written, "every answer in the database")
         await asyncio.sleep(4.0)  # each reply has been refused several times by then
         refused = [r for r in await world.driver.sim.requests() if r["status"] == 429]
         await world.driver.sim.call("clear")
         free = time.monotonic()
-        await answered(scenario, asked)
+        await wait_answered(scenario, asked)
         waited = time.monotonic() - free
         await scenario.settle()
         verdict = await scenario.verdict()
@@ -162,7 +162,7 @@ async def test_six_kills_of_any_rhythm_give_nothing_up(
     platform: str, pause: float, pool: ProcessPool, tmp_path: Path
 ) -> None:
     async with new_world(platform, pool, tmp_path) as world:
-        await killed_from_outside(world, questions=12, words=120, pause=pause)
+        await kill_from_outside(world, questions=12, words=120, pause=pause)
 
 
 @pytest.mark.soak

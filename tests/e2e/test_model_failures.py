@@ -124,7 +124,7 @@ async def test_every_failure_has_its_sentence_keeps_what_was_shown_and_ends(
             await driver.say(threads[-1], "and now?")
             await whole(driver, threads[-1], "Now it works.", count=2)
         await at_rest(driver)
-        assert await driver.throttled() == 0
+        assert await driver.count_throttled() == 0
         assert not bot.events("a turn failed")
         assert not bot.events("circuit breaker opened"), "it would hide what comes after"
 
@@ -153,7 +153,7 @@ async def test_a_wait_that_the_provider_asks_for_is_kept_or_told(
         long = await driver.mention("a long wait")
         await whole(driver, long, "ask again in 10 minutes")
         asked = len(await model.streams())
-        other = await driver.mention("somebody else")
+        other = await driver.mention("another one")
         await whole(driver, other, "ask again in")
         assert len(await model.streams()) == asked
 
@@ -183,12 +183,12 @@ async def test_a_server_that_loads_its_model_is_waited_for_in_sight(
     """A note is shown while the server loads, and then becomes the answer."""
     await model.refuse("loading", times=None)
 
-    async def noted() -> bool:
+    async def shows_note() -> bool:
         return "The model is loading" in " ".join(seen.text for seen in await driver.seen(thread))
 
     async with bot:
         thread = await driver.mention("a cold one")
-        await until(noted, driver, "the note")
+        await until(shows_note, driver, "the note")
         await model.say("Ready now.", match="a cold one")
         reply = await whole(driver, thread, "Ready now.")
         assert "loading" not in reply.text
@@ -218,7 +218,7 @@ async def test_a_history_that_is_too_long_for_the_model_is_shortened_unnoticed(
         assert 1 <= len(rest) < len(long.body["messages"]) - 1
 
 
-async def asked_so_far(bot: BotProcess, count: int) -> bool:
+async def has_asked(bot: BotProcess, count: int) -> bool:
     receipts = [line.get("receipt") for line in bot.events("message")]
     return receipts.count("question") == count
 
@@ -244,7 +244,7 @@ async def test_a_strict_chat_template_takes_whatever_people_do(
         await until(lambda: model.streams(match="slowly"), driver, "the third answer to begin")
         for text in ("one", "two", "three"):
             await driver.say(thread, text)
-        await until(lambda: asked_so_far(bot, 6), driver, "six questions in the database")
+        await until(lambda: has_asked(bot, 6), driver, "six questions in the database")
         await model.release()
         await whole(driver, thread, "I received", count=4)
     requests = await model.streams()

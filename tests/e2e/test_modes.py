@@ -133,11 +133,11 @@ async def test_reset_by_slash_in_a_discord_thread(
         await whole(discord, thread, "the first")
         used = await discord.sim.slash(d.ALICE, thread.id, "reset")
 
-        async def told() -> bool:
+        async def is_recorded() -> bool:
             answers = (await discord.sim.interaction(used))["answers"]
             return any("Started over" in str(answer) for answer in answers)
 
-        await discord.sim.until(told)
+        await discord.sim.until(is_recorded)
         await discord.say(thread, "the second")
         await whole(discord, thread, "the second")
         messages = (await model.last("the second")).body["messages"]
@@ -156,25 +156,25 @@ async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(
         used = await slack.sim.slash(s.ALICE, s.GENERAL, "/reset")
         assert used["acked"], used
 
-        async def offered() -> list[dict[str, str]]:
+        async def offers() -> list[dict[str, str]]:
             shown = str(await slack.sim.ephemeral(s.ALICE)) + str(
                 await slack.sim.responses(used["hook"])
             )
             return [{}] if "about cats" in shown else []
 
-        await slack.sim.until(offered)
+        await slack.sim.until(offers)
         shortcut = await slack.sim.shortcut(
             s.ALICE, "threadline_reset", channel=thread.channel, message_ts=thread.id
         )
         assert shortcut["acked"], shortcut
 
-        async def begun_anew() -> bool:
+        async def has_new_epoch() -> bool:
             await slack.say(thread, "what now")
             await whole(slack, thread, "what now")
             messages = (await model.last("what now")).body["messages"]
             return messages[1]["content"] == "what now"
 
-        await slack.sim.until(begun_anew)
+        await slack.sim.until(has_new_epoch)
 
 
 async def test_discord_forum_post_that_a_person_began(
@@ -336,12 +336,12 @@ async def test_pipe_gets_the_answer_on_stdout_and_a_failure_on_stderr(
         Answer(match="badly", fault="bad_key"),  # joined with the next question
         Answer(match="well", text="All of\n\nit."),
     )
-    code, out, err = await piped("go well", tmp_path, environ)
+    code, out, err = await run_piped("go well", tmp_path, environ)
     assert (code, out, err) == (0, "All of\n\nit.\n", "")
-    code, out, err = await piped("go badly", tmp_path, environ)
+    code, out, err = await run_piped("go badly", tmp_path, environ)
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].startswith("threadline: The model refused my key")
-    code, out, err = await piped("go half", tmp_path, environ)
+    code, out, err = await run_piped("go half", tmp_path, environ)
     assert code == 1
     assert out.startswith("Half of") and "broke off" not in out
     assert "broke off" in err
@@ -362,9 +362,9 @@ async def test_terminal_talks_to_a_bot_that_runs_already(model: ModelSim, tmp_pa
     }
     async with BotProcess(tmp_path, environ) as bot:
         environ["HTTP_PORT"] = str(bot.http_port)
-        assert await piped("the first", tmp_path, environ) == (0, "One.\n", "")
-        assert await piped("I wonder", tmp_path, environ) == (0, "**Two**.\n", "")
-        code, out, err = await piped("and badly", tmp_path, environ)
+        assert await run_piped("the first", tmp_path, environ) == (0, "One.\n", "")
+        assert await run_piped("I wonder", tmp_path, environ) == (0, "**Two**.\n", "")
+        code, out, err = await run_piped("and badly", tmp_path, environ)
         assert (code, out) == (1, "")
         assert "refused my key" in err
         said = [m["content"] for m in (await model.last("badly")).body["messages"]]
@@ -378,10 +378,10 @@ async def test_terminal_talks_to_a_bot_that_runs_already(model: ModelSim, tmp_pa
             await terminal.type("/help\r")
             await terminal.asks_after("start over")
             await terminal.type("\x04")
-            assert await terminal.ended() == 0
+            assert await terminal.wait_exit() == 0
         assert (await model.last("story")).outcome == "disconnected"
         environ["HTTP_PORT"] = "1"
-        code, out, err = await piped("hello", tmp_path, environ)
+        code, out, err = await run_piped("hello", tmp_path, environ)
         assert (code, out) == (1, "")
         assert "set HTTP_PORT" in err and "Traceback" not in err
 
@@ -404,7 +404,7 @@ async def test_control_c_stops_the_answer_and_not_the_program(
         await terminal.type("again\r")
         await terminal.asks_after("Still here.")
         await terminal.type("\x04")
-        assert await terminal.ended() == 0
+        assert await terminal.wait_exit() == 0
 
 
 class Terminal:
@@ -460,7 +460,7 @@ class Terminal:
             while "you>" not in self._screen.partition(text)[2]:
                 await asyncio.sleep(0.02)
 
-    async def ended(self) -> int:
+    async def wait_exit(self) -> int:
         return await asyncio.wait_for(self._process.wait(), 30)
 
 
@@ -476,12 +476,12 @@ def environ_of(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 async def chat(text: str, folder: Path) -> str:
-    code, out, err = await piped(text, folder, {})
+    code, out, err = await run_piped(text, folder, {})
     assert (code, err) == (0, "")
     return out
 
 
-async def piped(text: str, folder: Path, environ: Mapping[str, str]) -> tuple[int, str, str]:
+async def run_piped(text: str, folder: Path, environ: Mapping[str, str]) -> tuple[int, str, str]:
     """`echo TEXT | python -m bot chat`: exit code, stdout, stderr."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bot", "chat"),

@@ -42,7 +42,7 @@ async def test_a_replaced_question_is_answered_once_and_leaves_no_litter(
         )
         answer = ids["message"]
 
-        async def answered() -> bool:
+        async def is_answered() -> bool:
             state = await discord.call("state")
             there = [t for t in state["threads"] if t["deleted"] is None]
             open_threads = [t["id"] for t in there if not t["archived"]]
@@ -51,7 +51,7 @@ async def test_a_replaced_question_is_answered_once_and_leaves_no_litter(
             )
             return not litter and open_threads == [answer] and await whole(discord, answer)
 
-        assert await discord.until(answered, 40)
+        assert await discord.until(is_answered, 40)
 
 
 async def whole(discord: DiscordSim, thread: int) -> bool:

@@ -36,10 +36,10 @@ async def test_an_alert_a_forwarded_message_and_a_channels_name_reach_the_model(
                 attachments=[forward],
             )
 
-            async def asked() -> list[dict[str, Any]]:
+            async def requests() -> list[dict[str, Any]]:
                 return await model.requests("chat/completions")
 
-            (request,) = await sim.until(asked)
+            (request,) = await sim.until(requests)
     last = request["body"]["messages"][-1]
     assert last["role"] == "user"
     assert last["content"].endswith(

@@ -45,7 +45,7 @@ async def health(port: int) -> dict[str, Any]:
         return {}
 
 
-async def answered(driver: PlatformDriver, thread: ThreadRef, text: str) -> None:
+async def wait_answered(driver: PlatformDriver, thread: ThreadRef, text: str) -> None:
     async def check() -> bool:
         return any(text in seen.text and not seen.working for seen in await driver.seen(thread))
 
@@ -79,15 +79,15 @@ async def test_a_platform_that_fails_is_started_again_while_the_other_is_answere
 
         await discord.sim.until(well, 40)
         first = await discord.mention("before")
-        await answered(discord, first, "All is well.")
+        await wait_answered(discord, first, "All is well.")
         wish.touch()
         await discord.sim.until(lambda: says("down", "unforeseen way (KeyError)"), 40)
-        meanwhile = await discord.mention("meanwhile")
+        during_outage = await discord.mention("during the outage")
         on_slack = await slack.mention("and here?")
-        await answered(slack, on_slack, "All is well.")
+        await wait_answered(slack, on_slack, "All is well.")
         assert (await health(port))["parts"]["slack"]["ok"]
         wish.unlink()
-        await answered(discord, meanwhile, "All is well.")
+        await wait_answered(discord, during_outage, "All is well.")
         await discord.sim.until(well, 40)
         assert bot.deaths == 0
         await bot.stop()
@@ -111,7 +111,7 @@ async def test_a_refused_token_of_one_platform_leaves_the_other_serving(
     await slack.sim.connected()
     await bot.wait_for_log("refused: retrying later")
     thread = await slack.mention("and here?")
-    await answered(slack, thread, "All is well.")
+    await wait_answered(slack, thread, "All is well.")
     parts = (await health(bot.http_port))["parts"]
     assert parts["slack"]["ok"]
     assert "DISCORD_TOKEN" in parts["discord"]["down"]

@@ -12,7 +12,7 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Choice
 from tests.sims.discord import constants as c
 from tests.sims.discord.local import LocalDiscord
-from tests.support.discord_kit import RecordingInbox, adapter_for, received, running
+from tests.support.discord_kit import RecordingInbox, adapter_for, running, wait_received
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ async def test_unlisted_guilds_are_ignored(sim: LocalDiscord, inbox: RecordingIn
         await registered(sim)
         ignored = await sim.mention("spend money", channel=other["channel"])
         message = await sim.mention("hello")
-        await received(inbox, message)
+        await wait_received(inbox, message)
         answer = await response_to(sim, await sim.slash(c.ALICE, other["channel"], "help"))
         assert answer["content"] == texts.NOT_SERVED
         assert str(ignored) not in {m.message_id for m in inbox.received}
@@ -127,7 +127,7 @@ async def test_direct_messages_need_membership_of_a_listed_guild(
     """Members are answered; a stranger's message is ignored."""
     async with running(sim, inbox, guilds=frozenset({str(c.GUILD)})):
         sent = await sim.dm(c.ALICE, "hello")
-        await received(inbox, sent["message"])
+        await wait_received(inbox, sent["message"])
     async with running(sim, inbox, guilds=frozenset({"1"})):
         await sim.dm(c.ALICE, "hello from a stranger")
         await sim.wait_idle()

@@ -15,7 +15,7 @@ from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Address, Asked
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
-from tests.support.discord_kit import RecordingInbox, received, running, until
+from tests.support.discord_kit import RecordingInbox, running, until, wait_received
 
 GUILD = str(c.GUILD)
 
@@ -79,7 +79,7 @@ async def test_missed_messages_take_one_read_per_channel(
     post = await sim.forum_post(c.BOB, "Post", "in a post", mention=True)
     before = await now(sim)
     async with running(sim, inbox):
-        await received(inbox, mention)
+        await wait_received(inbox, mention)
         await caught_up(sim, inbox, post, post)
         found = await reads(sim, before)
     assert sorted(said(inbox)) == ["# Post\n\nin a post", "in the channel", "in the thread"]
@@ -94,7 +94,7 @@ async def test_a_start_without_missed_messages_reads_nothing(
     async with running(sim, inbox):
         await sim.wait_idle()
         message = await sim.mention("live")
-        await received(inbox, message)
+        await wait_received(inbox, message)
         assert await reads(sim, before) == []
 
 
@@ -104,7 +104,7 @@ async def test_the_first_start_answers_no_older_messages(sim: DiscordSim) -> Non
     async with running(sim, inbox):
         await until(lambda: (GUILD, "") in inbox.marks)
         live = await sim.mention("now")
-        await received(inbox, live)
+        await wait_received(inbox, live)
         assert [m.text for m in inbox.received] == ["now"]
         assert await reads(sim, 0) == []
 
@@ -130,7 +130,7 @@ async def test_the_watermark_stays_before_messages_that_could_not_be_stored(
     async with running(sim, inbox):
         await sim.wait_idle()
         live = await sim.mention("live")
-        await received(inbox, live)
+        await wait_received(inbox, live)
         await asyncio.sleep(1.5)  # watermarks are stored after a second
         assert watermark(inbox, c.CHANNEL) < ids[0]
     inbox.missed_error = None
@@ -147,7 +147,7 @@ async def test_a_resumed_session_misses_nothing_without_reads(
         before = await now(sim)
         await sim.disconnect("op7")
         message = await sim.mention("while it was away")
-        await received(inbox, message)
+        await wait_received(inbox, message)
         assert await reads(sim, before) == []
 
 
@@ -156,7 +156,7 @@ async def test_a_new_session_reads_what_was_said_since_the_last_one(
 ) -> None:
     async with running(sim, inbox):
         live = await sim.mention("live")
-        await received(inbox, live)
+        await wait_received(inbox, live)
         await caught_up(sim, inbox, c.CHANNEL, live)
         read = len(said(inbox))  # on a slow machine, the first catch-up may read it too
         await sim.offline()
@@ -164,7 +164,7 @@ async def test_a_new_session_reads_what_was_said_since_the_last_one(
         before = await now(sim)
         await sim.online()
         await until(lambda: inbox.connections == 3, 60)  # the library waits longer each time
-        await received(inbox, missed)
+        await wait_received(inbox, missed)
         await sim.wait_idle()
         assert len(await reads(sim, before)) == 1
     assert said(inbox)[read:] == ["missed"]
@@ -223,7 +223,7 @@ async def test_a_failed_read_is_retried(
     message = await sim.mention("found at last")
     await sim.call("fault", match=f"GET /api/v10/channels/{c.CHANNEL}/messages", times=2, **fault)
     async with running(sim, inbox):
-        await received(inbox, message)
+        await wait_received(inbox, message)
     assert said(inbox) == ["found at last"]
 
 
@@ -234,7 +234,7 @@ async def test_live_messages_do_not_wait_for_a_slow_read(
     await sim.call("fault", match=f"GET /api/v10/channels/{c.CHANNEL}/messages", delay=8.0)
     async with running(sim, inbox):
         live = await sim.mention("live")
-        await received(inbox, live)
+        await wait_received(inbox, live)
         assert inbox.read == []
 
 
@@ -274,10 +274,10 @@ async def test_known_direct_messages_are_read(sim: DiscordSim, inbox: RecordingI
     inbox.talked_in = [talked(0, known["channel"], "@me")]
     before = await now(sim)
     async with running(sim, inbox):
-        message = await received(inbox, known["message"])
+        message = await wait_received(inbox, known["message"])
         assert message.address is Address.DIRECT
         assert message.key.channel == str(known["channel"])
-        await received(inbox, last["message"])
+        await wait_received(inbox, last["message"])
         await sim.wait_idle()
         assert len(await reads(sim, before)) == 2  # pages
     assert len(said(inbox)) == 121
@@ -292,7 +292,7 @@ async def test_a_guild_that_the_bot_joins_is_followed_immediately_without_its_pa
         new = await sim.add_guild("another")
         await until(lambda: (str(new["guild"]), "") in inbox.marks)
         message = await sim.mention("hello", channel=new["channel"])
-        await received(inbox, message)
+        await wait_received(inbox, message)
         assert await reads(sim, before) == []
 
 
@@ -307,7 +307,7 @@ async def test_a_message_that_could_not_be_stored_is_read_again(
         await sim.wait_idle()
         assert watermark(inbox, thread) < message
         inbox.error = None
-        await received(inbox, message)
+        await wait_received(inbox, message)
         await until(lambda: watermark(inbox, thread) >= message)
 
 

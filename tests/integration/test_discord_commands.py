@@ -28,10 +28,10 @@ from tests.support.discord_kit import (
     asked,
     claim,
     frame,
-    received,
     running,
     show,
     until,
+    wait_received,
 )
 
 EPHEMERAL = 1 << 6
@@ -249,7 +249,7 @@ async def test_a_typed_command_gets_a_reply_to_its_message(
     message = await sim.mention("model")
     choice = Choice("Start over", "reset", IN_CHANNEL)
     long = "\n".join(["a line"] * 500)
-    await adapter.say(await received(inbox, message), CommandReply(long, (choice,)))
+    await adapter.say(await wait_received(inbox, message), CommandReply(long, (choice,)))
     [said] = await sim.messages(author=c.BOT)
     assert (said["reply_to"], said["notified"]) == (message, [])
     assert len(said["content"]) <= 2_000 and said["content"].endswith("a line…")

@@ -19,10 +19,10 @@ from tests.support.discord_kit import (
     asked,
     claim,
     frame,
-    received,
     running,
     show,
     until,
+    wait_received,
 )
 
 GUILD, CHANNEL = str(c.GUILD), str(c.CHANNEL)
@@ -48,7 +48,7 @@ async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[Disco
 
 async def caught_up(sim: DiscordSim, inbox: RecordingInbox) -> None:
     """Waits until every message sent before has been handled."""
-    await received(inbox, await sim.mention("the last"))
+    await wait_received(inbox, await sim.mention("the last"))
 
 
 def source(channel: int, message: int, guild: str = GUILD) -> str:
@@ -60,7 +60,7 @@ async def test_an_edit_is_translated_like_a_message_with_its_time(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("frist")
-    before = await received(inbox, message)
+    before = await wait_received(inbox, message)
     await sim.edit(message, f"<@{c.BOT}> first")
     await until(lambda: inbox.edits)
     [(after, edited_at)] = inbox.edits
@@ -88,7 +88,7 @@ async def test_removing_the_mention_is_an_edit_but_edits_of_unknown_messages_are
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("frist")
-    stored = await received(inbox, message)
+    stored = await wait_received(inbox, message)
     inbox.conversations[stored.source] = stored.key
     stranger = await sim.say(c.BOB, content="lunch?")
     await sim.edit(stranger, "dinner?")
@@ -149,8 +149,8 @@ async def test_changes_are_stored_after_the_database_recovers(
 ) -> None:
     """Discord sends each change once, and a deleted text must not survive."""
     changed, deleted = await sim.mention("frist"), await sim.mention("secret")
-    await received(inbox, changed)
-    await received(inbox, deleted)
+    await wait_received(inbox, changed)
+    await wait_received(inbox, deleted)
     inbox.error = StoreUnavailable("locked")
     await sim.edit(changed, f"<@{c.BOT}> first")
     await sim.delete(deleted)
@@ -206,7 +206,7 @@ async def test_a_guild_outage_is_not_a_removal(
 ) -> None:
     await sim.dispatch("GUILD_DELETE", {"id": GUILD, "unavailable": True}, guild=None)
     private = await sim.dm(c.ALICE, "still there?")
-    await received(inbox, private["message"])
+    await wait_received(inbox, private["message"])
     assert inbox.places_gone == []
 
 

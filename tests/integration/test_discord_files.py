@@ -16,7 +16,7 @@ from bot.replies.paging.document import Document
 from bot.replies.ratelimit.limiter import Pacer
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
-from tests.support.discord_kit import RecordingInbox, claim, received, running, show
+from tests.support.discord_kit import RecordingInbox, claim, running, show, wait_received
 from tests.support.replies import frame_of
 
 CODE = "".join(f"line_{number} = {number}  # @everyone <@{c.BOB}>\n" for number in range(300))
@@ -50,7 +50,7 @@ async def opened(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, **turn: Any
 ) -> tuple[int, Any]:
     message = await sim.mention("question")
-    surface = adapter.surface(claim(await received(inbox, message), **turn))
+    surface = adapter.surface(claim(await wait_received(inbox, message), **turn))
     await surface.open()
     return message, surface
 
@@ -160,7 +160,7 @@ async def test_a_found_page_gets_the_file_again(
         PageRecord(page.number, page.message_id if known or page.number != 1 else None, str(place))
         for page in shown.pages
     )
-    again = adapter.surface(claim(await received(inbox, place), attempt=2, pages=records))
+    again = adapter.surface(claim(await wait_received(inbox, place), attempt=2, pages=records))
     other = REPLY.replace("line_7 ", "other ")
     await show(again, await again.recover(records), ended(document_for(again), other))
     assert [message["id"] for message in await ours(sim, place)] == [
@@ -175,7 +175,7 @@ async def test_a_file_is_removed_if_the_next_attempt_has_text_there(
     place, surface = await opened(sim, inbox, adapter)
     shown = await show(surface, Shown(), ended(document_for(surface)))
     records = tuple(PageRecord(p.number, p.message_id, str(place)) for p in shown.pages)
-    again = adapter.surface(claim(await received(inbox, place), attempt=2, pages=records))
+    again = adapter.surface(claim(await wait_received(inbox, place), attempt=2, pages=records))
     prose = "\n\n".join(["A paragraph of many words. " * 20] * 8)
     await show(again, await again.recover(records), ended(document_for(again), prose))
     await surface.close()
@@ -196,7 +196,7 @@ async def test_a_lost_response_causes_no_second_file(
     with pytest.raises(Unsettled):
         await surface.perform(upload, shown)
     first = shown.pages[0].message_id  # which the ledger knows
-    key = (await received(inbox, place)).key
+    key = (await wait_received(inbox, place)).key
     inbox.conversations[f"discord/{c.GUILD}/{place}/{first}"] = key
     found = await surface.recover([PageRecord(1, None)])
     shown = Shown((*shown.pages, *found.pages))

@@ -32,10 +32,10 @@ from tests.support.discord_kit import (
     adapter_for,
     claim,
     frame,
-    received,
     running,
     show,
     until,
+    wait_received,
 )
 from tests.support.isolation_kit import (
     API,
@@ -127,10 +127,10 @@ async def _started(sim: LocalDiscord, route: str, name: str) -> None:
         await until(lambda: _was_asked(sim, method, path, since), SECONDS)
         if "commands" in path:  # nothing waits for these
             await until(lambda: inbox.connections, SECONDS)
-            await received(inbox, await sim.mention(f"during {name}"))
+            await wait_received(inbox, await sim.mention(f"during {name}"))
         disarm(sim)
         await advance_until(clock, lambda: inbox.connections)
-        await received(inbox, await sim.mention(f"after {name}"))
+        await wait_received(inbox, await sim.mention(f"after {name}"))
         if "commands" in path and name not in ("403", "404"):
             await advance_until(clock, lambda: registered.get(0))
     finally:
@@ -157,7 +157,7 @@ async def test_a_press_counts_whatever_happens_to_the_responses(
         async with running(sim, inbox, timeouts=WAITS) as adapter:
             registered = sim.server.application.registered
             await until(lambda: registered.get(0))
-            question = await received(inbox, await sim.mention("question"))
+            question = await wait_received(inbox, await sim.mention("question"))
             surface = adapter.surface(claim(question))
             await surface.open()
             await show(surface, Shown(), frame("text", controls=(Control.STOP,)))
@@ -171,7 +171,7 @@ async def test_a_press_counts_whatever_happens_to_the_responses(
                 await sim.click(c.BOB, reply["id"], custom_id)
                 await sim.slash(c.ALICE, c.CHANNEL, "help")
                 await until(lambda: len(inbox.commands) == 2)
-                await received(inbox, await sim.mention(f"during {name}"))
+                await wait_received(inbox, await sim.mention(f"during {name}"))
                 await until(partial(_was_asked, sim, method, path, met))
                 disarm(sim)
             await sim.wait_idle(0.1)
@@ -236,7 +236,7 @@ async def test_a_revoked_token_ends_the_adapter_with_advice(
     adapter = adapter_for(sim, timeouts=WAITS)
     task = asyncio.create_task(adapter.run(inbox))
     await until(lambda: inbox.connections)
-    question = await received(inbox, await sim.mention("question"))
+    question = await wait_received(inbox, await sim.mention("question"))
     arm(sim, r"(GET|POST|PATCH|PUT|DELETE)", ".*", FAULTS["401"])
     surface = adapter.surface(claim(question))
     await surface.open()
@@ -302,7 +302,7 @@ async def _all_met(rig: Rig, threads: list[int]) -> None:
 
 async def _answered_twice(rig: Rig, thread: int) -> None:
     async def there() -> bool:
-        return "said meanwhile" in await rig.shown(thread)
+        return "said meanwhile" in await rig.visible_texts(thread)
 
     await rig.sim.until(there, SECONDS)
 

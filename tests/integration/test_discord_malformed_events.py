@@ -19,7 +19,7 @@ from bot.replies.ratelimit.limiter import Pacer
 from tests.fixtures.discord_payloads import DISPATCHES
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
-from tests.support.discord_kit import RecordingInbox, received, running, until
+from tests.support.discord_kit import RecordingInbox, running, until, wait_received
 from tests.support.mutations import changed
 
 SHARE = 800  # changed dispatches sent over one connection
@@ -48,7 +48,9 @@ async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[Disco
 async def assert_others_are_received(sim: DiscordSim, inbox: RecordingInbox) -> None:
     """Messages of two people in two channels still arrive."""
     for user, channel in ((c.BOB, c.CHANNEL), (c.CAROL, c.CHANNEL_2)):
-        got = await received(inbox, await sim.mention("still there?", user=user, channel=channel))
+        got = await wait_received(
+            inbox, await sim.mention("still there?", user=user, channel=channel)
+        )
         assert (got.address, got.text) == (Address.MENTION, "still there?")
 
 
@@ -106,7 +108,7 @@ async def test_a_question_in_a_malformed_event_is_still_received(
         with case(broken):
             await sim.call("fault_event", name="MESSAGE_CREATE", **broken)
             message = await sim.mention("what is this?")
-            got = await received(inbox, message)
+            got = await wait_received(inbox, message)
             assert (got.text, got.address) == ("what is this?", Address.MENTION)
             assert got.key.thread == str(message)
     await assert_others_are_received(sim, inbox)
@@ -158,7 +160,7 @@ async def test_any_nonfatal_close_code_leads_to_a_reconnect(
     for code in (1000, 1001, 3000, 4000, 4002, 4999):
         with case(code):
             await sim.disconnect(code)
-            await received(inbox, await sim.mention("while away"))
+            await wait_received(inbox, await sim.mention("while away"))
     await assert_others_are_received(sim, inbox)
 
 
@@ -171,7 +173,7 @@ async def test_an_unreachable_resume_url_is_abandoned(
     async with running(sim, inbox) as adapter:
         await assert_others_are_received(sim, inbox)
         await sim.disconnect("op7")
-        await received(inbox, await sim.mention("while it connects again"))
+        await wait_received(inbox, await sim.mention("while it connects again"))
         await assert_others_are_received(sim, inbox)
         assert adapter.health().ok
     assert inbox.connections == 1

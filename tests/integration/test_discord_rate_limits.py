@@ -14,7 +14,7 @@ from bot.domain.replies import Limit, Priority, Shown
 from bot.replies.ratelimit.limiter import Pacer
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
-from tests.support.discord_kit import RecordingInbox, claim, frame, received, running, show
+from tests.support.discord_kit import RecordingInbox, claim, frame, running, show, wait_received
 
 # Discord's 5 per 5 s, five times as fast.
 COUNT, SECONDS = 5, 1.0
@@ -38,7 +38,7 @@ async def test_evenly_paced_edits_never_wait_for_discord_pys_limiter(
     inbox, edits = RecordingInbox(), 10
     async with running(sim, inbox, grants=Pacer(limits, SystemClock())) as adapter:
         message = await sim.mention("question")
-        surface = adapter.surface(claim(await received(inbox, message)))
+        surface = adapter.surface(claim(await wait_received(inbox, message)))
         await surface.open()
         shown = await show(surface, Shown(), frame("text"))
         begun = time.monotonic()
@@ -65,7 +65,7 @@ async def test_a_429_slows_the_rate_limiter_and_loses_nothing(
     async with running(sim, inbox, grants=pacer) as adapter:
         message = await sim.mention("question")
         place = f"channel:{message}"
-        surface = adapter.surface(claim(await received(inbox, message)))
+        surface = adapter.surface(claim(await wait_received(inbox, message)))
         await surface.open()
         shown = await show(surface, Shown(), frame("text"))
         path = f"PATCH /api/v10/channels/{message}"

@@ -17,7 +17,15 @@ from bot.domain.replies import Control, Frame, Shown
 from bot.domain.turns import PageRecord
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
-from tests.support.discord_kit import RecordingInbox, asked, claim, frame, received, running, show
+from tests.support.discord_kit import (
+    RecordingInbox,
+    asked,
+    claim,
+    frame,
+    running,
+    show,
+    wait_received,
+)
 
 STOP = (Control.STOP,)
 
@@ -53,7 +61,7 @@ async def test_a_mention_gets_a_thread_named_after_the_question(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("**How** does `this` work?\nI wonder.")
-    surface = adapter.surface(claim(await received(inbox, message)))
+    surface = adapter.surface(claim(await wait_received(inbox, message)))
     await surface.open()
     await show(surface, Shown(), frame("Like that.", final=True))
     await surface.close()
@@ -67,7 +75,7 @@ async def test_an_empty_mention_has_a_thread_name(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("")
-    surface = adapter.surface(claim(await received(inbox, message)))
+    surface = adapter.surface(claim(await wait_received(inbox, message)))
     await surface.open()
     await surface.close()
     assert (await sim.channel(message))["name"] == "Conversation with Alice"
@@ -79,7 +87,7 @@ async def test_an_existing_thread_is_used(
     """Also when opening again after a crash, or on a mention with a person's thread."""
     message = await sim.mention("question")
     await sim.start_thread(c.BOB, message, "quicker")
-    surface = adapter.surface(claim(await received(inbox, message)))
+    surface = adapter.surface(claim(await wait_received(inbox, message)))
     await surface.open()
     await surface.open()
     await show(surface, Shown(), frame("Here.", final=True))
@@ -91,7 +99,7 @@ async def test_typing_is_shown_until_the_first_text(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
-    surface = adapter.surface(claim(await received(inbox, message)))
+    surface = adapter.surface(claim(await wait_received(inbox, message)))
     await surface.open()
 
     async def typed() -> list[Any]:
@@ -116,7 +124,7 @@ async def test_typing_is_renewed_while_no_text_can_be_shown(
 ) -> None:
     async with running(sim, inbox, clock=Hurried()) as adapter:
         message = await sim.mention("question")
-        surface = adapter.surface(claim(await received(inbox, message)))
+        surface = adapter.surface(claim(await wait_received(inbox, message)))
         await surface.open()
 
         async def typed() -> int:
@@ -136,7 +144,7 @@ async def test_without_permission_for_threads_the_reply_is_in_the_channel(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
-    question = await received(inbox, message)
+    question = await wait_received(inbox, message)
     await sim.set_permissions(c.CHANNEL, deny=("create_public_threads",))
     surface = adapter.surface(claim(question))
     await surface.open()
@@ -156,7 +164,7 @@ async def test_a_reply_chain_needs_no_history_permission(
     """Without it Discord refuses references, so the reply has none."""
     await sim.set_permissions(c.VOICE, deny=("read_message_history",))
     message = await sim.mention("question", channel=c.VOICE)
-    surface = adapter.surface(claim(await received(inbox, message)))
+    surface = adapter.surface(claim(await wait_received(inbox, message)))
     await surface.open()
     await show(surface, Shown(), frame("Answer.", final=True))
     await surface.close()
@@ -168,7 +176,7 @@ async def test_a_reply_begun_in_the_channel_continues_there(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
-    question = await received(inbox, message)
+    question = await wait_received(inbox, message)
     page = await sim.say(c.BOT, content="half", reply_to=message)
     pages = (PageRecord(0, str(page), str(c.CHANNEL)),)
     surface = adapter.surface(claim(question, attempt=2, pages=pages))
@@ -184,7 +192,7 @@ async def test_a_direct_message_is_answered_in_place(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     sent = await sim.dm(c.ALICE, "hello")
-    surface = adapter.surface(claim(await received(inbox, sent["message"])))
+    surface = adapter.surface(claim(await wait_received(inbox, sent["message"])))
     await surface.open()
     await show(surface, Shown(), frame("Hi.", final=True))
     await surface.close()
@@ -195,7 +203,7 @@ async def test_a_direct_message_is_answered_in_place(
 # ── showing ───────────────────────────────────────────────────────────────────────────────────
 async def opened(sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter) -> Any:
     message = await sim.mention("question")
-    surface = adapter.surface(claim(await received(inbox, message)))
+    surface = adapter.surface(claim(await wait_received(inbox, message)))
     await surface.open()
     return message, surface
 
@@ -263,7 +271,7 @@ async def test_a_deleted_question_gets_no_thread(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
-    question = await received(inbox, message)
+    question = await wait_received(inbox, message)
     await sim.delete(message)
     surface = adapter.surface(claim(question))
     with pytest.raises(Gone):
@@ -290,7 +298,7 @@ async def test_surfaces_wait_until_the_adapter_has_logged_in(
 ) -> None:
     """Turns left by the last run may start before Discord is reached."""
     async with running(sim, inbox) as adapter:
-        question = await received(inbox, await sim.mention("question"))
+        question = await wait_received(inbox, await sim.mention("question"))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await adapter.surface(claim(question)).open()
@@ -450,7 +458,7 @@ async def test_a_throttled_route_gets_no_requests(sim: DiscordSim, inbox: Record
             assert reply["reply_to"] == message
         assert len(await sim.requests("/threads")) == 1
         other = await sim.mention("elsewhere", channel=c.CHANNEL_2)
-        surface = adapter.surface(claim(await received(inbox, other)))
+        surface = adapter.surface(claim(await wait_received(inbox, other)))
         await surface.open()
         await show(surface, Shown(), frame("here", final=True))
         await surface.close()
@@ -489,7 +497,7 @@ async def test_a_thread_that_appears_too_late_belongs_to_the_conversation(
             return any(thread["id"] == message for thread in (await sim.state())["threads"])
 
         await sim.until(made)
-        said = await received(inbox, await sim.say(channel=message, content="in the thread"))
+        said = await wait_received(inbox, await sim.say(channel=message, content="in the thread"))
         assert said.key == ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(message))
         assert await sim.requests(f"DELETE /api/v10/channels/{message}") == []
 
@@ -502,7 +510,7 @@ async def test_a_second_attempt_uses_its_thread_if_none_can_be_created(
         message, surface = await opened(sim, inbox, adapter)
         await surface.close()
         await sim.throttle(THREADS, 300.0)
-        question = await received(inbox, message)
+        question = await wait_received(inbox, message)
         again = adapter.surface(claim(question, attempt=2, pages=(PageRecord(0, None),)))
         await again.open()
         shown = await again.recover([PageRecord(0, None)])

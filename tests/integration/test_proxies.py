@@ -15,7 +15,7 @@ from bot.domain.health import Verdict
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
 from tests.support.connect_proxy import Proxy, connect_proxy
-from tests.support.discord_kit import RecordingInbox, adapter_for, received, running
+from tests.support.discord_kit import RecordingInbox, adapter_for, running, wait_received
 
 REST, GATEWAY = "discord.test", "gateway.discord.test"
 
@@ -54,7 +54,7 @@ async def test_discord_is_reached_through_the_proxy(
     monkeypatch.setenv(name, proxy.url.replace("http://", "http://user:secret@"))
     inbox = RecordingInbox()
     async with running(sim, inbox, **far(sim)):
-        await received(inbox, await sim.mention("through the proxy"))
+        await wait_received(inbox, await sim.mention("through the proxy"))
     assert any(REST in line and "/users/@me" in line for line in proxy.asked)
     assert any(f"//{GATEWAY}" in line or f" {GATEWAY}" in line for line in proxy.asked)
     assert proxy.credentials
@@ -67,7 +67,7 @@ async def test_no_proxy_and_loopback_go_directly(
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     inbox = RecordingInbox()
     async with running(sim, inbox):
-        await received(inbox, await sim.mention("directly"))
+        await wait_received(inbox, await sim.mention("directly"))
     assert proxy.asked == []
 
 
@@ -79,7 +79,7 @@ async def test_the_proxy_is_chosen_for_each_of_discords_hosts(
     inbox = RecordingInbox()
     local = {"api_url": far(sim)["api_url"], "gateway_url": sim.gateway_url}
     async with running(sim, inbox, **local):
-        await received(inbox, await sim.mention("both"))
+        await wait_received(inbox, await sim.mention("both"))
     assert proxy.asked and not any("gateway" in line for line in proxy.asked)
 
 

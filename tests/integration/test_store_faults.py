@@ -20,7 +20,7 @@ from bot.store.health import PROBE_SECONDS
 from bot.store.integrity import check_at_start
 from bot.store.sqlite import SqliteStore
 from tests.support.clock import ManualClock
-from tests.support.store_kit import answered, check_invariants, key, look, opened, said
+from tests.support.store_kit import answer_next, check_invariants, key, look, opened, said
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ async def _talked(path: Path) -> None:
     async with opened(path) as store:
         for number in range(30):
             await store.accept(said(number, "long " * 400))
-            await answered(store, 1)
+            await answer_next(store, 1)
 
 
 def _damage(path: Path) -> None:

@@ -22,7 +22,7 @@ PRESSED_WITHIN = 4.0  # seconds until a press shows its effect
 
 @dataclass(slots=True)
 class UserActions(Scenario):
-    """Everything people can do besides asking; each method returns once the action took effect."""
+    """Actions apart from asking; each method returns once it took effect."""
 
     settings: ClassVar[Mapping[str, str]] = {"DELETE_REPLY_WITH_QUESTION": "true"}
 
@@ -32,25 +32,25 @@ class UserActions(Scenario):
         said = str(await self.world.driver.mention_in(thread, word))
         self.commands.append(said)
 
-        async def recorded() -> bool:
+        async def is_recorded() -> bool:
             return self.recorded(said)
 
-        await self.until(recorded, f"the record of {word!r}")
+        await self.until(is_recorded, f"the record of {word!r}")
         return said
 
     async def retry(self, question: Question) -> None:
         """Retry a turn with the command word."""
         before = self._opened(question)
         await self.word(self.threads[question.where], "retry")
-        await self._opened_since(question, before, self.patience)
-        await self.over(question)
+        await self._wait_reopened(question, before, self.patience)
+        await self.wait_turn_done(question)
 
     async def stop(self, question: Question) -> None:
         """Wait for the first words of the reply, then stop it."""
         await self.until(lambda: self.shows(question, 0), f"the first words for {question.name}")
         await self.word(self.threads[question.where], "stop")
         self.change(question, ends="stopped")
-        await self.over(question)
+        await self.wait_turn_done(question)
 
     async def undo(self, thread: ThreadRef) -> None:
         """Undo the last reset: earlier messages count again."""
@@ -72,7 +72,7 @@ class UserActions(Scenario):
         for _ in range(PRESSES):
             await self.world.driver.press(thread, "retry")
             if await self._comes(lambda: self._is_open_since(question, before), PRESSED_WITHIN):
-                await self.over(question)
+                await self.wait_turn_done(question)
                 return
             self.notes.append("a button was pressed again")
         raise NotWithin(f"an effect of the button under {question.name}")
@@ -80,17 +80,17 @@ class UserActions(Scenario):
     async def edit(self, question: Question, text: str, within: float | None = None) -> None:
         """Edit a question, whose reply is rewritten in place; the bot must notice `within`
         seconds."""
-        await self.over(question)
+        await self.wait_turn_done(question)
         changed, before = self.change(question, edited=text), self._opened(question)
         thread, said = self.threads[question.where], self.native(question)
         spelled = f"{question.name}, {text}"
         await self.world.driver.edit(thread, said, spelled, mention=said == thread.question)
-        await self._opened_since(changed, before, within or self.patience)
-        await self.over(changed)
+        await self._wait_reopened(changed, before, within or self.patience)
+        await self.wait_turn_done(changed)
 
     async def delete(self, question: Question, within: float | None = None) -> None:
         """Delete a question with its reply; the bot must notice `within` seconds."""
-        await self.over(question)
+        await self.wait_turn_done(question)
         self.change(question, gone=True)
         await self.world.driver.delete(self.threads[question.where], self.native(question))
 
@@ -99,16 +99,16 @@ class UserActions(Scenario):
             return bool(self.world.query(sql, question.id))
 
         await self.until(gone, f"the end of {question.name}, which was deleted", within)
-        await self.over(question)
+        await self.wait_turn_done(question)
 
     # ── the state of a question ───────────────────────────────────────────────────────────────
-    async def over(self, question: Question) -> None:
+    async def wait_turn_done(self, question: Question) -> None:
         """Wait until the question's turn has ended."""
 
-        async def done() -> bool:
+        async def is_done() -> bool:
             return self._turn(question, "state") == "done"
 
-        await self.until(done, f"the end of the turn of {question.name}")
+        await self.until(is_done, f"the end of the turn of {question.name}")
 
     def change(self, question: Question, **changes: Any) -> Question:
         """Update the record of a question; returns the new record."""
@@ -132,7 +132,7 @@ class UserActions(Scenario):
     async def _is_open_since(self, question: Question, before: int) -> bool:
         return self._opened(question) > before
 
-    async def _opened_since(self, question: Question, before: int, seconds: float) -> None:
+    async def _wait_reopened(self, question: Question, before: int, seconds: float) -> None:
         await self.until(
             lambda: self._is_open_since(question, before),
             f"another turn for {question.name}",
@@ -154,12 +154,12 @@ class ControlScenario(UserActions):
 
     async def _dave(self) -> None:
         question = await self.begin("once more")
-        await self.answered(question)
-        await self.over(question)
+        await self.wait_answered(question)
+        await self.wait_turn_done(question)
         await self.retry(question)
-        await self.answered(question)
+        await self.wait_answered(question)
         await self.press_retry(question)
-        await self.answered(question)
+        await self.wait_answered(question)
 
     async def _erin(self) -> None:
         question = await self.begin("at length", user="bob", words=250, rate=SLOW)
@@ -167,7 +167,7 @@ class ControlScenario(UserActions):
 
     async def _frank(self) -> None:
         question = await self.begin("at first")
-        await self.answered(question)
+        await self.wait_answered(question)
         await self.edit(question, "or rather otherwise")
         thread = self.threads[question.where]
         await self.reset(thread)
@@ -175,7 +175,7 @@ class ControlScenario(UserActions):
 
     async def _grace(self) -> None:
         question = await self.begin("to be kept", user="bob")
-        await self.answered(question)
+        await self.wait_answered(question)
         secret = await self.ask(self.threads[question.where], "to be forgotten", user="bob")
-        await self.answered(secret)
+        await self.wait_answered(secret)
         await self.delete(secret)

@@ -45,6 +45,6 @@ class ProcessPool:
         """Let the process run."""
         self._children[pid].go()
 
-    async def ended(self, pid: int) -> int:
+    async def wait(self, pid: int) -> int:
         """Wait for the process to exit; returns its exit code, negative for a signal."""
         return await self._children[pid].wait()

@@ -76,10 +76,10 @@ class Scenario:
         await self.world.bot.start()
         least = {"discord": 2, "slack": 1}[self.world.driver.name]  # the server, direct messages
 
-        async def begun() -> bool:
+        async def has_watermarks() -> bool:
             return len(self.world.query("SELECT 1 FROM watermarks")) >= least
 
-        await self.until(begun, "the first watermark")
+        await self.until(has_watermarks, "the first watermark")
         await self.world.bot.stop()
 
     async def play(self) -> Verdict:
@@ -100,22 +100,22 @@ class Scenario:
     async def _alice(self, question: Question) -> None:
         thread = self.threads[question.where]
         await self.until(lambda: self.shows(question, 0), f"the first words for {question.name}")
-        meanwhile = await self.ask(thread, "while it writes")
-        await self.answered(question)
-        await self.answered(meanwhile)
+        second = await self.ask(thread, "while it writes")
+        await self.wait_answered(question)
+        await self.wait_answered(second)
 
     async def _bob(self) -> None:
         question = await self.begin("and briefly", user="bob", ping=True)
         thread = self.threads[question.where]
-        await self.answered(question)
+        await self.wait_answered(question)
         await self.reset(thread)
-        await self.answered(await self.ask(thread, "after the reset", user="bob"))
+        await self.wait_answered(await self.ask(thread, "after the reset", user="bob"))
 
     async def _carol(self) -> None:
         question = await self.begin("between us", direct=True)
         patience = {"discord": 6.0, "slack": self.patience}[self.world.driver.name]
         for _ in range(MOST_DEATHS):
-            if await self._comes(partial(self._stored, question), patience):
+            if await self._comes(partial(self._is_stored, question), patience):
                 break
             if self.world.driver.name != "discord" or not self.world.bot.deaths:
                 raise NotWithin(f"{question.name} in the database")
@@ -124,14 +124,14 @@ class Scenario:
             self.questions.remove(question)
             self.missed.append(question)
             question = await self.begin("between us", direct=True)
-        await self.answered(question)
-        await self.answered(await self.ask(self.threads[question.where], "go on"))
+        await self.wait_answered(question)
+        await self.wait_answered(await self.ask(self.threads[question.where], "go on"))
 
-    async def _stored(self, question: Question) -> bool:
+    async def _is_stored(self, question: Question) -> bool:
         return bool(self.world.query("SELECT 1 FROM messages WHERE message_id = ?", question.id))
 
     async def _probe(self, thread: ThreadRef) -> None:
-        await self.answered(await self.ask(thread, "and what did we say?"))
+        await self.wait_answered(await self.ask(thread, "and what did we say?"))
 
     # ── speaking ──────────────────────────────────────────────────────────────────────────────
     async def begin(
@@ -189,18 +189,18 @@ class Scenario:
         where = self.world.location(thread)
         self.sections[where] = self.sections.get(where, 0) + 1
 
-        async def done() -> bool:
+        async def is_done() -> bool:
             return self.recorded(said)
 
-        await self.until(done, "the reset")
-        if not await self._comes(lambda: self._told("Started over"), 3.0):
+        await self.until(is_done, "the reset")
+        if not await self._comes(lambda: self._is_told("Started over"), 3.0):
             self.notes.append("a reset was carried out and not told")
-            await self.delivered()
+            await self.wait_delivered()
 
     def recorded(self, said: str) -> bool:
         return bool(self.world.query("SELECT 1 FROM commands WHERE source LIKE ?", f"%/{said}"))
 
-    async def _told(self, text: str) -> bool:
+    async def _is_told(self, text: str) -> bool:
         posts = await self.world.posts()
         return any(text in post.text for post in posts) or any(
             text in whisper for whisper in await self.world.driver.whispers()
@@ -228,7 +228,7 @@ class Scenario:
         seen = await self.world.driver.seen(self.threads[question.where])
         return any(f"{question.name}w{word:04d}" in message.text for message in seen)
 
-    async def answered(self, question: Question) -> None:
+    async def wait_answered(self, question: Question) -> None:
         """Wait until the answer is complete and no longer being written."""
 
         async def whole() -> bool:
@@ -239,7 +239,7 @@ class Scenario:
 
         await self.until(whole, f"the answer to {question.name}")
 
-    async def delivered(self) -> None:
+    async def wait_delivered(self) -> None:
         """Wait until Slack has no pending deliveries."""
         sim = self.world.driver.sim
         if not isinstance(sim, SlackSim):
@@ -252,7 +252,7 @@ class Scenario:
 
     async def settle(self) -> None:
         """Wait until no turn, delivery, request or sign of work is left."""
-        await self.delivered()
+        await self.wait_delivered()
 
         async def over() -> bool:
             return not self.world.query("SELECT 1 FROM turns WHERE state <> 'done'")
@@ -290,7 +290,7 @@ class Scenario:
     async def verdict(self) -> Verdict:
         """The judge's verdict, plus violations found on the way."""
         for late in self.missed:
-            if await self._stored(late):  # a later message made the channel known
+            if await self._is_stored(late):  # a later message made the channel known
                 self.questions.append(late)
                 self.questions = [
                     replace(one, beside=late.name) if one.where == late.where else one

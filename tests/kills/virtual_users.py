@@ -104,13 +104,13 @@ class VirtualUsers(UserActions):
         answered = {question.where for question in self.questions if question.id in self._outcomes}
         for where in self._rng.sample(sorted(answered), min(PROBED, len(answered))):
             question = await self.ask(self.threads[where], "and what did we say?")
-            await self.ended(question)
+            await self.wait_outcome(question)
             while (
                 self._turn(question, "outcome") == "failed"
             ):  # the circuit breaker may still be open
                 await asyncio.sleep(BREATH)
                 await self.retry(question)
-            await self.answered(question)
+            await self.wait_answered(question)
 
     # ── people ────────────────────────────────────────────────────────────────────────────────
     async def _person(self) -> None:
@@ -126,17 +126,17 @@ class VirtualUsers(UserActions):
         """One conversation of a few questions and other actions."""
         direct = self.world.driver.name == "slack" and self._rng.random() < DIRECT
         user = "alice" if direct else self._rng.choice(("alice", "bob"))
-        question = await self._begun(user, direct)
+        question = await self._begin_conversation(user, direct)
         thread = self.threads[question.where]
         for _ in range(self._rng.choice((0, 1, 1, 2))):
             if time.monotonic() > self._until:
                 return
             question = await self._more(thread, user, question)
 
-    async def _begun(self, user: str, direct: bool) -> Question:
+    async def _begin_conversation(self, user: str, direct: bool) -> Question:
         """Ask the first question, in a random channel or a direct message."""
         channel = self._rng.choice(self.world.driver.channels)
-        return await self._heard(
+        return await self._hear_outcome(
             await self.begin("first", user=user, direct=direct, channel=channel, **self._length())
         )
 
@@ -149,15 +149,17 @@ class VirtualUsers(UserActions):
         return await act(thread, user, question)
 
     async def _go_on(self, thread: ThreadRef, user: str, _: Question) -> Question:
-        return await self._heard(await self.ask(thread, "and then?", user=user, **self._length()))
+        return await self._hear_outcome(
+            await self.ask(thread, "and then?", user=user, **self._length())
+        )
 
     async def _two_at_once(self, thread: ThreadRef, user: str, _: Question) -> Question:
         one = await self.ask(thread, "this", user=user)
         other = await self.ask(thread, "and that", user=user)
         one = self.change(one, beside=other.name)
         other = self.change(other, beside=one.name)
-        await self.ended(one)
-        await self.ended(other)
+        await self.wait_outcome(one)
+        await self.wait_outcome(other)
         return await self._go_on(thread, user, other)  # the order of the two is unknown
 
     async def _again(self, thread: ThreadRef, user: str, question: Question) -> Question:
@@ -207,12 +209,12 @@ class VirtualUsers(UserActions):
             )
             self._outcomes = dict(rows)
 
-    async def _heard(self, question: Question) -> Question:
+    async def _hear_outcome(self, question: Question) -> Question:
         """Wait for the question's outcome; some people stop it first, and pause after a failure."""
         self.said.append(self.native(question))
         if self._rng.random() < STOPPED:
             await self._lose_patience(question)
-        await self.ended(question)
+        await self.wait_outcome(question)
         if self._outcomes.get(question.id) == "failed":
             await asyncio.sleep(BREATH)
         return question
@@ -225,7 +227,7 @@ class VirtualUsers(UserActions):
         self.change(question, ends="stopped")
         await self.word(self.threads[question.where], "stop")
 
-    async def ended(self, question: Question) -> None:
+    async def wait_outcome(self, question: Question) -> None:
         """Wait for any outcome of a question."""
 
         async def there() -> bool:

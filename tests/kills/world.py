@@ -41,7 +41,7 @@ SimT = TypeVar("SimT", bound=SimProcess)
 
 
 @asynccontextmanager
-async def served(client: SimT, server: Sim) -> AsyncIterator[SimT]:
+async def serve(client: SimT, server: Sim) -> AsyncIterator[SimT]:
     """Serve `server` in this loop; yields `client`, which controls it."""
     runner = await server.start()
     async with aiohttp.ClientSession() as session:
@@ -110,7 +110,7 @@ class RestartingBot:
 
     async def _keep(self) -> None:
         while True:
-            code = await self._pool.ended(self.pid)
+            code = await self._pool.wait(self.pid)
             if code != -signal.SIGKILL:
                 self.failure = f"the bot ended with {code}: {self.log_tail()}"
                 return
@@ -132,7 +132,7 @@ class RestartingBot:
             await asyncio.wait({self._keeping})
             self._keeping = None
             await self.kill()
-            await self._pool.ended(self.pid)
+            await self._pool.wait(self.pid)
 
     def log_tail(self, lines: int = 12) -> str:
         text = (self.folder / "bot.log").read_text(errors="replace")
@@ -215,13 +215,13 @@ async def new_world(
     Target `slack by edits` the app is not an agent, so nothing streams natively.
     """
     async with AsyncExitStack() as stack:
-        model = await stack.enter_async_context(served(ModelSim(), ModelServer()))
+        model = await stack.enter_async_context(serve(ModelSim(), ModelServer()))
         driver: PlatformDriver
         if platform == "discord":
-            discord = await stack.enter_async_context(served(DiscordSim(), DiscordServer()))
+            discord = await stack.enter_async_context(serve(DiscordSim(), DiscordServer()))
             driver = DiscordDriver(discord)
         else:
-            slack = await stack.enter_async_context(served(SlackSim(), SlackServer()))
+            slack = await stack.enter_async_context(serve(SlackSim(), SlackServer()))
             await slack.delivery(ack_seconds=2.0, retry_scale=RETRY_SCALE)
             await slack.agent(platform == "slack")
             driver = SlackDriver(slack)

@@ -165,7 +165,7 @@ async def until(check: Callable[[], Any], seconds: float = 15.0) -> Any:
     return found
 
 
-async def received(inbox: RecordingInbox, message: int) -> Incoming:
+async def wait_received(inbox: RecordingInbox, message: int) -> Incoming:
     """Wait for a platform message to arrive in the inbox."""
 
     def found() -> Incoming | None:

@@ -30,7 +30,7 @@ git reset --soft HEAD~1
 ```
 
 To throw the changes away as well, use `--hard` instead of `--soft`."""
-FOLLOW_UP = "Then add a commit that reverses it: `git revert HEAD`. Nobody's history changes."
+FOLLOW_UP = "Then add a commit that reverses it: `git revert HEAD`. No one's history changes."
 
 WIDTH, PANE, GAP = 960, 300, 20
 LINE, COLUMNS = 20, 38

@@ -77,12 +77,12 @@ class PlatformDriver(Protocol):
     async def attach(self, text: str) -> ThreadRef: ...
     async def direct(self, text: str) -> ThreadRef: ...
     async def redeliver(self, thread: ThreadRef) -> None: ...
-    async def asked_at(self, thread: ThreadRef) -> float: ...
+    async def question_time(self, thread: ThreadRef) -> float: ...
     async def seen(self, thread: ThreadRef) -> list[Seen]: ...
     async def files(self, thread: ThreadRef) -> list[tuple[str, bytes]]: ...
     async def forbid_files(self) -> None: ...
     async def whispers(self) -> list[str]: ...
-    async def throttled(self) -> int: ...
+    async def count_throttled(self) -> int: ...
     async def signs_of_work(self) -> list[Any]: ...
     async def press(self, thread: ThreadRef, control: str, *, user: str = "alice") -> None: ...
     async def press_stop(self, thread: ThreadRef) -> None: ...
@@ -176,7 +176,7 @@ class DiscordDriver:
     async def redeliver(self, thread: ThreadRef) -> None:
         await self.sim.deliver_again(thread.question)
 
-    async def asked_at(self, thread: ThreadRef) -> float:
+    async def question_time(self, thread: ThreadRef) -> float:
         return float((await self.sim.message(thread.question))["at"])
 
     async def seen(self, thread: ThreadRef) -> list[Seen]:
@@ -215,7 +215,7 @@ class DiscordDriver:
         answers = [answer["data"] for x in found for answer in x["answers"]]
         return [answer["content"] for answer in answers if answer.get("content")]
 
-    async def throttled(self) -> int:
+    async def count_throttled(self) -> int:
         return int((await self.sim.state())["limited"])
 
     async def signs_of_work(self) -> list[Any]:
@@ -315,7 +315,7 @@ class SlackDriver:
     async def redeliver(self, thread: ThreadRef) -> None:
         await self.sim.deliver_again(thread.question, same_event_id=False)
 
-    async def asked_at(self, thread: ThreadRef) -> float:
+    async def question_time(self, thread: ThreadRef) -> float:
         sent = await self.sim.deliveries()
         return float(min(event["sent"] for event in sent if event["ts"] == thread.question))
 
@@ -356,7 +356,7 @@ class SlackDriver:
     async def whispers(self) -> list[str]:
         return [message["shown"] for message in await self.sim.ephemeral()]
 
-    async def throttled(self) -> int:
+    async def count_throttled(self) -> int:
         return sum((await self.sim.state())["ratelimited"].values())
 
     async def signs_of_work(self) -> list[Any]:

@@ -157,7 +157,7 @@ class WebHarness(SurfaceHarness):
         yield cls()
 
     def surface(self, *, attempt: int = 1) -> Surface:
-        async def told(_live: LiveReply) -> None:
+        async def notify(_live: LiveReply) -> None:
             pass
 
         return WebSurface(
@@ -165,7 +165,7 @@ class WebHarness(SurfaceHarness):
             hub=self._hub,
             live=self._live,
             grants=Pacer(lambda _scope: None, ManualClock()),
-            told=told,
+            told=notify,
             grew=lambda _live: None,
         )
 
