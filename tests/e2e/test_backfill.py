@@ -16,7 +16,7 @@ from tests.support.store_kit import look
 
 
 async def until(
-    check: Callable[[], Awaitable[Any]], driver: PlatformDriver, seconds: float = 40
+    check: Callable[[], Awaitable[Any]], driver: PlatformDriver, seconds: float = 60
 ) -> Any:
     return await driver.sim.until(check, seconds)
 

@@ -16,7 +16,7 @@ HELD = 20  # tokens after which a story to be interrupted waits
 
 
 async def until(
-    check: Callable[[], Awaitable[Any]], driver: PlatformDriver, seconds: float = 30
+    check: Callable[[], Awaitable[Any]], driver: PlatformDriver, seconds: float = 60
 ) -> Any:
     return await driver.sim.until(check, seconds)
 

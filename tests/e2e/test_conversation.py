@@ -19,7 +19,7 @@ STORY = "Once there was a thread. " * 12  # about 60 tokens: several seconds at 
 
 
 async def until(
-    check: Callable[[], Awaitable[Any]], driver: PlatformDriver, seconds: float = 30
+    check: Callable[[], Awaitable[Any]], driver: PlatformDriver, seconds: float = 60
 ) -> Any:
     return await driver.sim.until(check, seconds)
 

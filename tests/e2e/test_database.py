@@ -113,7 +113,7 @@ def bot_of(folder: Path, driver: PlatformDriver, model: ModelSim, database: Path
 
 
 async def until(
-    check: Callable[[], Awaitable[Any]], driver: PlatformDriver, what: str, seconds: float = 40
+    check: Callable[[], Awaitable[Any]], driver: PlatformDriver, what: str, seconds: float = 60
 ) -> Any:
     try:
         return await driver.sim.until(check, seconds)

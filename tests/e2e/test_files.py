@@ -106,7 +106,7 @@ async def test_long_code_ends_as_a_file_and_the_history_has_all_of_it(
         async def counting() -> bool:
             return await ever_said(driver, thread, "This is getting long")
 
-        await driver.sim.until(counting, 30)
+        await driver.sim.until(counting)
         await model.release()
         before = await check_whole(driver, thread)
         await driver.say(thread, "shorter, please")

@@ -100,7 +100,7 @@ async def whole(driver: PlatformDriver, thread: ThreadRef, text: str, count: int
 
 
 async def until(
-    check: Callable[[], Awaitable[Any]], driver: PlatformDriver, what: str, seconds: float = 40
+    check: Callable[[], Awaitable[Any]], driver: PlatformDriver, what: str, seconds: float = 60
 ) -> Any:
     try:
         return await driver.sim.until(check, seconds)

@@ -52,7 +52,7 @@ async def whole(driver: PlatformDriver, thread: ThreadRef, text: str) -> None:
         seen = await driver.seen(thread)
         return bool(seen) and text in seen[-1].text and "stop" not in str(seen[-1].buttons)
 
-    await driver.sim.until(check, 30)
+    await driver.sim.until(check)
 
 
 async def command(*words: str, folder: Path, **environ: str) -> tuple[int, str, str]:
@@ -120,9 +120,9 @@ async def test_health_names_the_platform_that_is_cut_off(
         async def unhealthy() -> bool:
             return not await bot.healthy()
 
-        await discord.sim.until(unhealthy, 20)
+        await discord.sim.until(unhealthy)
         await discord.sim.online()
-        await discord.sim.until(bot.healthy, 40)
+        await discord.sim.until(bot.healthy)
 
 
 async def test_reset_by_slash_in_a_discord_thread(
@@ -450,13 +450,13 @@ class Terminal:
 
     async def shows(self, text: str) -> None:
         """Wait until `text` was written since the last keys."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while text not in self._screen:
                 await asyncio.sleep(0.02)
 
     async def asks_after(self, text: str) -> None:
         """Wait for the next prompt after `text`: earlier keys could reach another reader."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while "you>" not in self._screen.partition(text)[2]:
                 await asyncio.sleep(0.02)
 

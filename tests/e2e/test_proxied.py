@@ -51,7 +51,7 @@ async def test_a_replaced_question_is_answered_once_and_leaves_no_litter(
             )
             return not litter and open_threads == [answer] and await whole(discord, answer)
 
-        assert await discord.until(is_answered, 40)
+        assert await discord.until(is_answered)
 
 
 async def whole(discord: DiscordSim, thread: int) -> bool:

@@ -49,7 +49,7 @@ async def wait_answered(driver: PlatformDriver, thread: ThreadRef, text: str) ->
     async def check() -> bool:
         return any(text in seen.text and not seen.working for seen in await driver.seen(thread))
 
-    await driver.sim.until(check, 40)
+    await driver.sim.until(check)
 
 
 async def test_a_platform_that_fails_is_started_again_while_the_other_is_answered(
@@ -77,18 +77,18 @@ async def test_a_platform_that_fails_is_started_again_while_the_other_is_answere
         async def well() -> bool:
             return bool((await health(port)).get("ok"))
 
-        await discord.sim.until(well, 40)
+        await discord.sim.until(well)
         first = await discord.mention("before")
         await wait_answered(discord, first, "All is well.")
         wish.touch()
-        await discord.sim.until(lambda: says("down", "unforeseen way (KeyError)"), 40)
+        await discord.sim.until(lambda: says("down", "unforeseen way (KeyError)"))
         during_outage = await discord.mention("during the outage")
         on_slack = await slack.mention("and here?")
         await wait_answered(slack, on_slack, "All is well.")
         assert (await health(port))["parts"]["slack"]["ok"]
         wish.unlink()
         await wait_answered(discord, during_outage, "All is well.")
-        await discord.sim.until(well, 40)
+        await discord.sim.until(well)
         assert bot.deaths == 0
         await bot.stop()
 

@@ -15,7 +15,8 @@ from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Address, Asked
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
-from tests.support.discord_kit import RecordingInbox, running, until, wait_received
+from tests.support.discord_kit import running, until, wait_received
+from tests.support.fake_inbox import FakeInbox
 
 GUILD = str(c.GUILD)
 
@@ -27,9 +28,9 @@ async def sim() -> AsyncIterator[DiscordSim]:
 
 
 @pytest.fixture
-async def inbox(sim: DiscordSim) -> RecordingInbox:
+async def inbox(sim: DiscordSim) -> FakeInbox:
     """An inbox whose watermarks cover everything said so far, in the guild and in private."""
-    inbox = RecordingInbox()
+    inbox = FakeInbox()
     async with running(sim, inbox):
         message = await sim.say(c.ALICE, c.CHANNEL, "before")
         await until(lambda: watermark(inbox, c.CHANNEL) >= message)
@@ -37,7 +38,7 @@ async def inbox(sim: DiscordSim) -> RecordingInbox:
     return inbox
 
 
-def watermark(inbox: RecordingInbox, channel: int) -> int:
+def watermark(inbox: FakeInbox, channel: int) -> int:
     """The stored watermark that applies to a channel; 0 if there is none."""
     found = (inbox.marks.get((GUILD, name)) for name in (str(channel), ""))
     return max((mark.position for mark in found if mark), default=0)
@@ -50,12 +51,12 @@ async def reads(sim: DiscordSim, since: int) -> list[str]:
     return [path for path in paths if path.endswith("/messages") or "/threads/" in path]
 
 
-async def caught_up(sim: DiscordSim, inbox: RecordingInbox, channel: int, message: int) -> None:
+async def caught_up(sim: DiscordSim, inbox: FakeInbox, channel: int, message: int) -> None:
     await until(lambda: watermark(inbox, channel) >= message)
     await sim.wait_idle()
 
 
-def said(inbox: RecordingInbox) -> list[str]:
+def said(inbox: FakeInbox) -> list[str]:
     return [message.text for page in inbox.read for message in page]
 
 
@@ -69,9 +70,7 @@ def talked(thread: int, channel: int = c.CHANNEL, guild: str = GUILD) -> Convers
     return Conversation(1, key, "", None, 1, time.time(), time.time(), Visibility.PUBLIC)
 
 
-async def test_missed_messages_take_one_read_per_channel(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
+async def test_missed_messages_take_one_read_per_channel(sim: DiscordSim, inbox: FakeInbox) -> None:
     """A mention in a channel, a message in a thread, a forum post."""
     thread = await sim.start_thread(c.ALICE, await sim.say(c.ALICE, c.CHANNEL_2, "x"), "t")
     mention = await sim.mention("in the channel")
@@ -84,11 +83,11 @@ async def test_missed_messages_take_one_read_per_channel(
         found = await reads(sim, before)
     assert sorted(said(inbox)) == ["# Post\n\nin a post", "in the channel", "in the thread"]
     assert len(found) == 4  # two channels, a thread, a post
-    assert inbox.text_of("in the channel").address is Address.MENTION  # type: ignore[union-attr]
+    assert inbox.find("in the channel").address is Address.MENTION  # type: ignore[union-attr]
 
 
 async def test_a_start_without_missed_messages_reads_nothing(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     before = await now(sim)
     async with running(sim, inbox):
@@ -100,7 +99,7 @@ async def test_a_start_without_missed_messages_reads_nothing(
 
 async def test_the_first_start_answers_no_older_messages(sim: DiscordSim) -> None:
     await sim.mention("long ago")
-    inbox = RecordingInbox()
+    inbox = FakeInbox()
     async with running(sim, inbox):
         await until(lambda: (GUILD, "") in inbox.marks)
         live = await sim.mention("now")
@@ -110,7 +109,7 @@ async def test_the_first_start_answers_no_older_messages(sim: DiscordSim) -> Non
 
 
 async def test_long_histories_are_read_in_order_in_pages_of_a_hundred(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     texts = [f"n{n}" for n in range(350)]
     for text in texts:
@@ -123,7 +122,7 @@ async def test_long_histories_are_read_in_order_in_pages_of_a_hundred(
 
 
 async def test_the_watermark_stays_before_messages_that_could_not_be_stored(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     ids = [await sim.mention(f"n{n}") for n in range(3)]
     inbox.missed_error = StoreUnavailable("full")
@@ -140,7 +139,7 @@ async def test_the_watermark_stays_before_messages_that_could_not_be_stored(
 
 
 async def test_a_resumed_session_misses_nothing_without_reads(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     async with running(sim, inbox):
         await sim.wait_idle()
@@ -152,7 +151,7 @@ async def test_a_resumed_session_misses_nothing_without_reads(
 
 
 async def test_a_new_session_reads_what_was_said_since_the_last_one(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     async with running(sim, inbox):
         live = await sim.mention("live")
@@ -171,7 +170,7 @@ async def test_a_new_session_reads_what_was_said_since_the_last_one(
 
 
 async def test_a_session_that_ends_during_the_reads_continues_them_in_the_next_one(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """Pages that were accepted are not read again."""
     texts = [f"n{n}" for n in range(250)]
@@ -182,14 +181,14 @@ async def test_a_session_that_ends_during_the_reads_continues_them_in_the_next_o
     async with running(sim, inbox):
         await until(lambda: len(inbox.read) == 1)
         await sim.disconnect("invalid_session", resumable=False)
-        await until(lambda: watermark(inbox, c.CHANNEL) >= last, 30)
+        await until(lambda: watermark(inbox, c.CHANNEL) >= last)
         await until(lambda: inbox.connections == 3, 30)  # or the test ends while it connects
         assert len(await reads(sim, before)) in (3, 4)  # one may have been canceled
     assert said(inbox) == texts
 
 
 async def test_channels_without_permission_are_skipped_without_a_request(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """Without the history permission, Discord would return an empty list."""
     await sim.set_permissions(c.CHANNEL_2, deny=("read_message_history",))
@@ -218,7 +217,7 @@ async def test_channels_without_permission_are_skipped_without_a_request(
     ],
 )
 async def test_a_failed_read_is_retried(
-    sim: DiscordSim, inbox: RecordingInbox, fault: dict[str, Any]
+    sim: DiscordSim, inbox: FakeInbox, fault: dict[str, Any]
 ) -> None:
     message = await sim.mention("found at last")
     await sim.call("fault", match=f"GET /api/v10/channels/{c.CHANNEL}/messages", times=2, **fault)
@@ -227,9 +226,7 @@ async def test_a_failed_read_is_retried(
     assert said(inbox) == ["found at last"]
 
 
-async def test_live_messages_do_not_wait_for_a_slow_read(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
+async def test_live_messages_do_not_wait_for_a_slow_read(sim: DiscordSim, inbox: FakeInbox) -> None:
     await sim.mention("missed")
     await sim.call("fault", match=f"GET /api/v10/channels/{c.CHANNEL}/messages", delay=8.0)
     async with running(sim, inbox):
@@ -239,7 +236,7 @@ async def test_live_messages_do_not_wait_for_a_slow_read(
 
 
 async def test_a_single_archived_thread_is_read_and_several_are_looked_up_in_a_list(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """People wrote in threads and closed them while the bot was offline."""
     threads = [
@@ -254,7 +251,7 @@ async def test_a_single_archived_thread_is_read_and_several_are_looked_up_in_a_l
     await sim.say(c.BOB, alone, "the only one")
     for thread in (*threads, alone):
         await sim.archive(thread)
-    inbox.talked_in = [*map(talked, threads), talked(alone, c.CHANNEL_2)]
+    inbox.active_conversations = [*map(talked, threads), talked(alone, c.CHANNEL_2)]
     before = await now(sim)
     async with running(sim, inbox):
         await until(lambda: len(said(inbox)) >= 2)
@@ -265,13 +262,13 @@ async def test_a_single_archived_thread_is_read_and_several_are_looked_up_in_a_l
     assert {m.address for page in inbox.read for m in page} == {Address.FOLLOW_UP}
 
 
-async def test_known_direct_messages_are_read(sim: DiscordSim, inbox: RecordingInbox) -> None:
+async def test_known_direct_messages_are_read(sim: DiscordSim, inbox: FakeInbox) -> None:
     """Discord names no others."""
     known = await sim.dm(c.ALICE, "in private")
     for n in range(120):
         last = await sim.dm(c.ALICE, f"n{n}")
     await sim.dm(c.BOB, "never seen")
-    inbox.talked_in = [talked(0, known["channel"], "@me")]
+    inbox.active_conversations = [talked(0, known["channel"], "@me")]
     before = await now(sim)
     async with running(sim, inbox):
         message = await wait_received(inbox, known["message"])
@@ -284,7 +281,7 @@ async def test_known_direct_messages_are_read(sim: DiscordSim, inbox: RecordingI
 
 
 async def test_a_guild_that_the_bot_joins_is_followed_immediately_without_its_past(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     async with running(sim, inbox):
         await sim.wait_idle()
@@ -297,7 +294,7 @@ async def test_a_guild_that_the_bot_joins_is_followed_immediately_without_its_pa
 
 
 async def test_a_message_that_could_not_be_stored_is_read_again(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """Until then the watermark stays before it."""
     thread = await sim.start_thread(c.ALICE, await sim.say(c.ALICE, c.CHANNEL, "x"), "t")
@@ -318,15 +315,15 @@ def asked(message: int, channel: int = c.CHANNEL, thread: int | None = None) -> 
 
 
 async def test_edits_and_deletions_before_the_first_read_are_found(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """A message that the read returns shows its edit; only the missing one costs a request."""
     async with running(sim, inbox):
         first = await sim.mention("before")
         await caught_up(sim, inbox, c.CHANNEL, first)
     edited, deleted = await sim.mention("a questoin"), await sim.mention("a secret")
-    inbox.asked_last = [asked(edited), asked(deleted)]
-    inbox.conversations = {a.source: a.key for a in inbox.asked_last}
+    inbox.latest_questions = [asked(edited), asked(deleted)]
+    inbox.conversations = {a.source: a.key for a in inbox.latest_questions}
     await sim.edit(edited, f"<@{c.BOT}> a question")
     await sim.delete(deleted)
     before = await now(sim)
@@ -341,7 +338,7 @@ async def test_edits_and_deletions_before_the_first_read_are_found(
 
 
 async def test_last_questions_are_rechecked_for_edits_and_deletions(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """With one request each; an unchanged question is not reported."""
     async with running(sim, inbox):
@@ -349,8 +346,8 @@ async def test_last_questions_are_rechecked_for_edits_and_deletions(
         await caught_up(sim, inbox, c.CHANNEL, ids[-1])
     await sim.edit(ids[0], f"<@{c.BOT}> another question")
     await sim.delete(ids[1])
-    inbox.asked_last = [asked(id_) for id_ in ids[:3]]
-    inbox.conversations = {a.source: a.key for a in inbox.asked_last}
+    inbox.latest_questions = [asked(id_) for id_ in ids[:3]]
+    inbox.conversations = {a.source: a.key for a in inbox.latest_questions}
     before = await now(sim)
     async with running(sim, inbox):
         await until(lambda: inbox.edits and inbox.deletions)
@@ -362,15 +359,15 @@ async def test_last_questions_are_rechecked_for_edits_and_deletions(
 
 
 async def test_rechecks_stay_within_the_rate_limit_of_their_route(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """A channel with more last questions than its window allows requests."""
     async with running(sim, inbox):
         ids = [await sim.mention(f"question {n}") for n in range(7)]
         await caught_up(sim, inbox, c.CHANNEL, ids[-1])
     await sim.set_limits(buckets={"read": [5, 4.0]})
-    inbox.asked_last = [asked(id_) for id_ in ids]
-    inbox.conversations = {a.source: a.key for a in inbox.asked_last}
+    inbox.latest_questions = [asked(id_) for id_ in ids]
+    inbox.conversations = {a.source: a.key for a in inbox.latest_questions}
     before = await now(sim)
     async with running(sim, inbox):
 

@@ -28,7 +28,6 @@ from tests.sims.discord.limits import Throttle
 from tests.sims.discord.local import LocalDiscord
 from tests.sims.kit import Fault
 from tests.support.discord_kit import (
-    RecordingInbox,
     adapter_for,
     claim,
     frame,
@@ -37,6 +36,7 @@ from tests.support.discord_kit import (
     until,
     wait_received,
 )
+from tests.support.fake_inbox import FakeInbox
 from tests.support.isolation_kit import (
     API,
     FAULTS,
@@ -116,7 +116,7 @@ async def _started(sim: LocalDiscord, route: str, name: str) -> None:
     method, path = route.partition(" ")[0], AT_THE_START[route]
     arm(sim, method, path, FAULTS[name])
     since = len(sim.server.record)
-    inbox, clock = RecordingInbox(), WarpClock()
+    inbox, clock = FakeInbox(), WarpClock()
     adapter = adapter_for(sim, clock=clock, timeouts=WAITS, grants=Pacer(limits, clock))
     task = asyncio.create_task(adapter.run(inbox))
     try:
@@ -152,7 +152,7 @@ async def test_a_press_counts_whatever_happens_to_the_responses(
 ) -> None:
     """The command runs once, others are answered, and the next interaction works as usual."""
     method, path = route.partition(" ")[0], OF_INTERACTIONS[route]
-    inbox = RecordingInbox(answer=CommandReply("Done."))
+    inbox = FakeInbox(answer=CommandReply("Done."))
     with capture_logs() as logs:
         async with running(sim, inbox, timeouts=WAITS) as adapter:
             registered = sim.server.application.registered
@@ -232,7 +232,7 @@ async def test_a_revoked_token_ends_the_adapter_with_advice(
     sim: LocalDiscord, tmp_path: Path
 ) -> None:
     """Health is not ok, and hardly any more requests are sent."""
-    inbox = RecordingInbox()
+    inbox = FakeInbox()
     adapter = adapter_for(sim, timeouts=WAITS)
     task = asyncio.create_task(adapter.run(inbox))
     await until(lambda: inbox.connections)

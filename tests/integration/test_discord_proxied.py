@@ -10,7 +10,8 @@ from adapters.discord.adapter import DiscordAdapter
 from bot.domain.inbox import Address
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
-from tests.support.discord_kit import RecordingInbox, running, until, wait_received
+from tests.support.discord_kit import running, until, wait_received
+from tests.support.fake_inbox import FakeInbox
 
 BOT = f"<@{c.BOT}>"
 
@@ -22,12 +23,7 @@ async def sim() -> AsyncIterator[DiscordSim]:
 
 
 @pytest.fixture
-def inbox() -> RecordingInbox:
-    return RecordingInbox()
-
-
-@pytest.fixture
-async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[DiscordAdapter]:
+async def adapter(sim: DiscordSim, inbox: FakeInbox) -> AsyncIterator[DiscordAdapter]:
     async with running(sim, inbox) as adapter:
         yield adapter
 
@@ -38,7 +34,7 @@ def source(message: int, channel: int = c.CHANNEL) -> str:
 
 @pytest.mark.parametrize("deleted_first", [False, True])
 async def test_the_webhooks_message_replaces_the_persons(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, deleted_first: bool
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter, deleted_first: bool
 ) -> None:
     ids = await sim.say_by_proxy(
         f"{BOT} what is this?", "Robin", tags="R: ", deleted_first=deleted_first
@@ -52,7 +48,7 @@ async def test_the_webhooks_message_replaces_the_persons(
 
 
 async def test_a_persona_continues_in_a_thread(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     root = await sim.say(c.BOB, content="Let us talk.")
     thread = await sim.start_thread(c.BOB, root, "talk")
@@ -62,7 +58,7 @@ async def test_a_persona_continues_in_a_thread(
 
 
 async def test_other_webhooks_messages_are_not_questions(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """Only one that repeats a deleted message of the same channel is."""
     await sim.mention("from a feed", webhook=True)
@@ -82,7 +78,7 @@ async def test_other_webhooks_messages_are_not_questions(
 
 
 async def test_one_original_is_replaced_once(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     ids = await sim.say_by_proxy(f"{BOT} once", "Robin")
     await wait_received(inbox, ids["message"])
@@ -92,7 +88,7 @@ async def test_one_original_is_replaced_once(
 
 
 async def test_an_edit_through_the_proxy_is_the_persons_edit(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     ids = await sim.say_by_proxy(f"{BOT} frist", "Robin")
     got = await wait_received(inbox, ids["message"])
@@ -107,7 +103,7 @@ async def test_an_edit_through_the_proxy_is_the_persons_edit(
 
 
 async def test_a_replacement_during_a_lost_session_is_found_by_the_backfill(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """The session is lost between the person's message and the webhook's."""
     original = await sim.mention("who am I?")
@@ -116,6 +112,6 @@ async def test_a_replacement_during_a_lost_session_is_found_by_the_backfill(
     repeated = await sim.say(c.ALICE, content=f"{BOT} who am I?", webhook=True)
     await sim.delete(original)
     await sim.online()
-    await until(lambda: inbox.replacements, 30)
+    await until(lambda: inbox.replacements)
     got = await wait_received(inbox, repeated)
     assert (got.text, got.author.id) == ("who am I?", str(c.ALICE))

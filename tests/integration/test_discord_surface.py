@@ -18,7 +18,6 @@ from bot.domain.turns import PageRecord
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
 from tests.support.discord_kit import (
-    RecordingInbox,
     asked,
     claim,
     frame,
@@ -26,6 +25,7 @@ from tests.support.discord_kit import (
     show,
     wait_received,
 )
+from tests.support.fake_inbox import FakeInbox
 
 STOP = (Control.STOP,)
 
@@ -38,12 +38,7 @@ async def sim() -> AsyncIterator[DiscordSim]:
 
 
 @pytest.fixture
-def inbox() -> RecordingInbox:
-    return RecordingInbox()
-
-
-@pytest.fixture
-async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[DiscordAdapter]:
+async def adapter(sim: DiscordSim, inbox: FakeInbox) -> AsyncIterator[DiscordAdapter]:
     async with running(sim, inbox) as adapter:
         yield adapter
 
@@ -58,7 +53,7 @@ async def shows(sim: DiscordSim, place: int) -> list[str]:
 
 # ── the place ─────────────────────────────────────────────────────────────────────────────────
 async def test_a_mention_gets_a_thread_named_after_the_question(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("**How** does `this` work?\nI wonder.")
     surface = adapter.surface(claim(await wait_received(inbox, message)))
@@ -72,7 +67,7 @@ async def test_a_mention_gets_a_thread_named_after_the_question(
 
 
 async def test_an_empty_mention_has_a_thread_name(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("")
     surface = adapter.surface(claim(await wait_received(inbox, message)))
@@ -82,7 +77,7 @@ async def test_an_empty_mention_has_a_thread_name(
 
 
 async def test_an_existing_thread_is_used(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """Also when opening again after a crash, or on a mention with a person's thread."""
     message = await sim.mention("question")
@@ -96,7 +91,7 @@ async def test_an_existing_thread_is_used(
 
 
 async def test_typing_is_shown_until_the_first_text(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
     surface = adapter.surface(claim(await wait_received(inbox, message)))
@@ -120,7 +115,7 @@ class Hurried(SystemClock):
 
 
 async def test_typing_is_renewed_while_no_text_can_be_shown(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     async with running(sim, inbox, clock=Hurried()) as adapter:
         message = await sim.mention("question")
@@ -141,7 +136,7 @@ async def test_typing_is_renewed_while_no_text_can_be_shown(
 
 
 async def test_without_permission_for_threads_the_reply_is_in_the_channel(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
     question = await wait_received(inbox, message)
@@ -159,7 +154,7 @@ async def test_without_permission_for_threads_the_reply_is_in_the_channel(
 
 
 async def test_a_reply_chain_needs_no_history_permission(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """Without it Discord refuses references, so the reply has none."""
     await sim.set_permissions(c.VOICE, deny=("read_message_history",))
@@ -173,7 +168,7 @@ async def test_a_reply_chain_needs_no_history_permission(
 
 
 async def test_a_reply_begun_in_the_channel_continues_there(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
     question = await wait_received(inbox, message)
@@ -189,7 +184,7 @@ async def test_a_reply_begun_in_the_channel_continues_there(
 
 
 async def test_a_direct_message_is_answered_in_place(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     sent = await sim.dm(c.ALICE, "hello")
     surface = adapter.surface(claim(await wait_received(inbox, sent["message"])))
@@ -201,7 +196,7 @@ async def test_a_direct_message_is_answered_in_place(
 
 
 # ── showing ───────────────────────────────────────────────────────────────────────────────────
-async def opened(sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter) -> Any:
+async def opened(sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter) -> Any:
     message = await sim.mention("question")
     surface = adapter.surface(claim(await wait_received(inbox, message)))
     await surface.open()
@@ -209,7 +204,7 @@ async def opened(sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 
 
 async def test_a_reply_pings_no_one_and_shows_no_previews(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """Also after edits, which must not send flags: those would turn previews on."""
     await sim.set_gateway(preview_delay=0.0)
@@ -227,7 +222,7 @@ async def test_a_reply_pings_no_one_and_shows_no_previews(
 
 
 async def test_an_archived_thread_is_unarchived_for_an_edit(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message, surface = await opened(sim, inbox, adapter)
     shown = await show(surface, Shown(), frame("Half"))
@@ -257,7 +252,7 @@ async def throw_out(sim: DiscordSim, thread: int, page: int) -> None:
 
 @pytest.mark.parametrize("what", [lock, delete_thread, hide, throw_out])
 async def test_a_deleted_thread_is_gone(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, what: Any
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter, what: Any
 ) -> None:
     message, surface = await opened(sim, inbox, adapter)
     shown = await show(surface, Shown(), frame("Half"))
@@ -268,7 +263,7 @@ async def test_a_deleted_thread_is_gone(
 
 
 async def test_a_deleted_question_gets_no_thread(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
     question = await wait_received(inbox, message)
@@ -280,7 +275,7 @@ async def test_a_deleted_question_gets_no_thread(
 
 
 async def test_a_post_whose_response_was_lost_is_not_repeated(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """The nonce returns the first message, whose text is then corrected."""
     message, surface = await opened(sim, inbox, adapter)
@@ -294,7 +289,7 @@ async def test_a_post_whose_response_was_lost_is_not_repeated(
 
 
 async def test_surfaces_wait_until_the_adapter_has_logged_in(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """Turns left by the last run may start before Discord is reached."""
     async with running(sim, inbox) as adapter:
@@ -334,7 +329,7 @@ async def finish_after_restart(
 
 @pytest.mark.parametrize("controls", [STOP, ()], ids=["button", "reference"])
 async def test_an_unrecorded_page_is_found_in_the_channel(
-    sim: DiscordSim, inbox: RecordingInbox, controls: tuple[Control, ...]
+    sim: DiscordSim, inbox: FakeInbox, controls: tuple[Control, ...]
 ) -> None:
     """Even if the missing permission was granted since: the reply stays in the channel."""
     message = await sim.mention("early")
@@ -351,7 +346,7 @@ async def test_an_unrecorded_page_is_found_in_the_channel(
 
 
 async def test_an_unrecorded_page_is_found_in_a_direct_message(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     sent = await sim.dm(c.ALICE, "hello")
     key = ConversationKey("discord", "@me", str(sent["channel"]), "")
@@ -363,9 +358,7 @@ async def test_an_unrecorded_page_is_found_in_a_direct_message(
     assert await shows(sim, sent["channel"]) == ["The whole."]
 
 
-async def test_other_messages_are_never_taken_for_a_page(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
+async def test_other_messages_are_never_taken_for_a_page(sim: DiscordSim, inbox: FakeInbox) -> None:
     """A page of another turn, a reply to a command, and messages in the ledger."""
     message = await sim.mention("early")
     question = asked(message)
@@ -385,9 +378,7 @@ async def test_other_messages_are_never_taken_for_a_page(
     ]
 
 
-async def test_a_recorded_page_is_not_taken_for_another(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
+async def test_a_recorded_page_is_not_taken_for_another(sim: DiscordSim, inbox: FakeInbox) -> None:
     message = await sim.mention("early")
     question = asked(message)
     async with running(sim, inbox) as adapter:
@@ -398,9 +389,7 @@ async def test_a_recorded_page_is_not_taken_for_another(
     assert await shows(sim, message) == ["One.", "Two."]
 
 
-async def test_several_pages_are_found_in_their_order(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
+async def test_several_pages_are_found_in_their_order(sim: DiscordSim, inbox: FakeInbox) -> None:
     message = await sim.mention("early")
     question = asked(message)
     async with running(sim, inbox) as adapter:
@@ -418,7 +407,7 @@ async def test_several_pages_are_found_in_their_order(
 
 
 async def test_a_surface_survives_a_new_session(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message, surface = await opened(sim, inbox, adapter)
     shown = await show(surface, Shown(), frame("Half"))
@@ -433,7 +422,7 @@ THREADS = r"POST /channels/\d+/messages/\d+/threads"
 
 
 async def test_a_second_mention_gets_a_thread_within_a_long_window(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """The window for threads lasts 300 s from the first request on, and requests are left."""
     await sim.set_limits(on=True)
@@ -446,7 +435,7 @@ async def test_a_second_mention_gets_a_thread_within_a_long_window(
         assert (await sim.state())["limited"] == 0
 
 
-async def test_a_throttled_route_gets_no_requests(sim: DiscordSim, inbox: RecordingInbox) -> None:
+async def test_a_throttled_route_gets_no_requests(sim: DiscordSim, inbox: FakeInbox) -> None:
     """The reply chain replaces the thread immediately; other channels have threads."""
     async with running(sim, inbox, timeouts=Timeouts(thread=1.0)) as adapter:
         await sim.throttle(THREADS.replace(r"\d+/messages", f"{c.CHANNEL}/messages"), 300.0)
@@ -466,7 +455,7 @@ async def test_a_throttled_route_gets_no_requests(sim: DiscordSim, inbox: Record
 
 
 async def test_a_thread_that_appears_before_the_first_text_is_used(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """Creating it timed out but succeeded."""
     async with running(sim, inbox, timeouts=Timeouts(thread=0.2)) as adapter:
@@ -484,7 +473,7 @@ async def test_a_thread_that_appears_before_the_first_text_is_used(
 
 
 async def test_a_thread_that_appears_too_late_belongs_to_the_conversation(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """Without the permission to delete it, it stays, and messages in it have the same key."""
     async with running(sim, inbox, timeouts=Timeouts(thread=0.2)) as adapter:
@@ -503,7 +492,7 @@ async def test_a_thread_that_appears_too_late_belongs_to_the_conversation(
 
 
 async def test_a_second_attempt_uses_its_thread_if_none_can_be_created(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """The thread has pages of the reply, so a reply chain would split it."""
     async with running(sim, inbox, timeouts=Timeouts(thread=0.5)) as adapter:

@@ -339,5 +339,5 @@ async def test_a_cancelled_chain_asks_no_other_model(sim: ModelSim, models: Mode
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (await sim.ended(before, seconds=10)).outcome == "disconnected"
+    assert (await sim.ended(before)).outcome == "disconnected"
     assert len(await sim.streams(before)) == 1

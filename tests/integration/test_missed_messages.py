@@ -20,7 +20,7 @@ from bot.inbox.inbox import DurableInbox
 from bot.ports.history import ChannelRef
 from bot.store.sqlite import SqliteStore
 from tests.support.clock import ManualClock
-from tests.support.store_kit import BEN, claim_next, key, look, opened, said
+from tests.support.store_kit import BEN, answer_next, claim_next, key, look, opened, said
 
 HOUR = 3_600.0  # the longest that a missed question is answered, in seconds
 
@@ -228,7 +228,7 @@ async def test_last_questions_are_rechecked_unless_they_were_read_or_are_no_long
     recheck.mark_read(said(1).source)
     await core.inbox.receive(said(4, where=key("t2")))
     await recheck.schedule(questions, queue)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not checked:
             await asyncio.sleep(0.01)
     await queue.aclose()

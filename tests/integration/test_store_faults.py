@@ -281,7 +281,7 @@ async def test_a_connection_that_fails_while_opening_is_closed(path: Path) -> No
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 

@@ -30,7 +30,7 @@ from tests.sims.discord.local import LocalDiscord
 from tests.sims.kit import Fault
 
 LONG = 300.0  # seconds that a limit lasts
-SECONDS = 40.0  # real time limit for other conversations, and for all of them afterwards
+SECONDS = 60.0  # real time limit for other conversations, and for all of them afterwards
 WHOLE = "of this conversation."  # the end of an echoed answer
 API = "/api/v10"
 UNLIMITED = 1_000_000
