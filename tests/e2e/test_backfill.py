@@ -143,8 +143,8 @@ async def test_questions_that_are_too_old_get_one_apology_per_conversation_and_s
     bot.set(MISSED_QUESTION_HOURS="0")
     asked = len(await model.streams())
     async with bot:
-        await wait_answered(driver, thread, "Sorry, I was not running", 2)
-        await wait_answered(driver, fresh, "Sorry, I was not running")
+        await wait_answered(driver, thread, "Sorry, I was offline when you wrote", 2)
+        await wait_answered(driver, fresh, "Sorry, I was offline when you wrote")
         assert len(await model.streams()) == asked
         await model.say("Now.")
         await driver.say(thread, "four")

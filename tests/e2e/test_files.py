@@ -153,7 +153,7 @@ async def kill_while_it_writes(driver: PlatformDriver, bot: BotProcess, moment: 
         await driver.sim.uploads(seconds=1.0)
     await bot.start()
     await bot.ready()
-    await driver.sim.call("kill", pid=bot.pid, driver=at, match=match, body=body)
+    await driver.sim.call("kill", pid=bot.pid, stage=at, match=match, body=body)
     thread = await driver.mention("write it")
     await bot.wait_exit()
     return thread

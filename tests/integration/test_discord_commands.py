@@ -184,7 +184,7 @@ async def test_commands_are_acknowledged_before_the_core_replies(
     assert await sim.until(acknowledged, 2)
     assert len((await sim.interaction(interaction))["answers"]) == 1
     gate.set()
-    assert (await response_to(sim, interaction))["content"] == "done: reset"
+    assert (await response_to(sim, interaction))["content"] == "done: help"
 
 
 @pytest.mark.parametrize(

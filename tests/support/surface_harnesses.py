@@ -77,7 +77,7 @@ class DiscordHarness(SurfaceHarness):
         inbox = FakeInbox()
         async with LocalDiscord() as sim, discord_kit.running(sim, inbox) as adapter:
             await sim.set_limits(on=False)
-            question = await discord_kit.received(inbox, await sim.mention("a question"))
+            question = await discord_kit.wait_received(inbox, await sim.mention("a question"))
             yield cls(sim, adapter, question)
 
     def surface(self, *, attempt: int = 1) -> Surface:
