@@ -52,7 +52,7 @@ class RecordingEdits:
     def __init__(self) -> None:
         self.known: list[tuple[str, float]] = []
 
-    async def edited(self, incoming: Incoming, edited_at: float) -> bool:
+    async def apply_edit(self, incoming: Incoming, edited_at: float) -> bool:
         self.known.append((incoming.text, edited_at))
         return True
 
@@ -73,7 +73,7 @@ class Core:
         self.store, self.path = store, path
         self.scheduler, self.commands = RecordingScheduler(), RecordingCommands()
         self.edits = RecordingEdits()
-        parts: Any = {"scheduler": self.scheduler, "commands": self.commands, "changes": self.edits}
+        parts: Any = {"scheduler": self.scheduler, "commands": self.commands, "edits": self.edits}
         self.inbox = DurableInbox(
             store=store,
             models=(),
