@@ -59,7 +59,7 @@ async def ask_for(model: ModelSim, match: str) -> list[str]:
 
 
 # ── stop, try again, go on ────────────────────────────────────────────────────────────────────
-async def test_stop_by_anybody_ends_the_models_request_within_a_second(
+async def test_anyones_stop_ends_the_model_request_within_a_second(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     await model.say(STORY, wait_at=HELD)
@@ -76,7 +76,7 @@ async def test_stop_by_anybody_ends_the_models_request_within_a_second(
         assert reply.button("retry") and reply.button("continue")
 
 
-async def test_try_again_replaces_the_reply_in_the_same_messages(
+async def test_retry_replaces_the_reply_in_the_same_messages(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     long = " ".join(f"word{n:04d}" for n in range(-(-driver.limit // 8)))
@@ -100,7 +100,7 @@ async def has_asked_times(model: ModelSim, match: str, count: int) -> bool:
     return len(await model.streams(match=match)) == count
 
 
-async def test_try_again_after_a_failure_answers_in_its_place(
+async def test_retry_after_a_failure_answers_in_the_same_message(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     await model.refuse("bad_key", times=None)
@@ -115,7 +115,7 @@ async def test_try_again_after_a_failure_answers_in_its_place(
         assert "refused" not in reply.text
 
 
-async def test_go_on_continues_a_cut_answer_below_it(
+async def test_continue_extends_a_cut_answer_below_it(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     half = Answer(text="Half of the answer is here.", rate=0, breaks="end", at=4, times=1)
@@ -177,7 +177,7 @@ async def test_editing_the_last_question_replaces_its_reply_in_the_same_message(
         assert await ask_for(model, "dogs") == ["about dogs"]
 
 
-async def test_editing_while_the_reply_is_written_begins_it_anew(
+async def test_an_edit_during_the_reply_restarts_it(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     await model.script(
@@ -234,7 +234,7 @@ async def test_a_deleted_question_is_forgotten_and_does_not_come_back(
         assert b"hunter2" not in file.read_bytes()
 
 
-async def test_a_reply_goes_with_its_question_where_that_is_set(
+async def test_a_reply_is_deleted_with_its_question_if_configured(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     bot.set(DELETE_REPLY_WITH_QUESTION="true")
@@ -252,7 +252,7 @@ async def test_a_reply_goes_with_its_question_where_that_is_set(
         assert await ask_for(model, "third") == ["hello", "Yes.", "third"]
 
 
-async def test_deleting_the_question_that_is_answered_stops_the_model(
+async def test_deleting_the_question_being_answered_stops_the_model(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     await model.script(
@@ -269,7 +269,7 @@ async def test_deleting_the_question_that_is_answered_stops_the_model(
         await at_rest(driver)
 
 
-async def test_a_deleted_reply_is_out_of_the_history(
+async def test_a_deleted_reply_leaves_the_history(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     await model.script(Answer(text="Wrong.", times=1), Answer(text="Right."))
@@ -333,7 +333,7 @@ async def whole_reply(driver: PlatformDriver, thread: ThreadRef, count: int) -> 
 
 
 # ── threads that go ────────────────────────────────────────────────────────────────────────────
-async def test_a_place_closed_in_mid_reply_ends_the_turn_once_and_nothing_lands_elsewhere(
+async def test_losing_access_mid_reply_ends_the_turn_once_and_posts_nothing_elsewhere(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     await model.say(STORY, wait_at=HELD)
@@ -347,7 +347,7 @@ async def test_a_place_closed_in_mid_reply_ends_the_turn_once_and_nothing_lands_
         assert len(await model.streams()) == 1
 
 
-async def test_root_deleted_in_mid_reply_leaves_nothing_in_the_channel(
+async def test_deleting_the_root_mid_reply_leaves_nothing_in_the_channel(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     await model.say(STORY, wait_at=HELD)
@@ -391,7 +391,7 @@ async def test_one_person_in_ten_threads_has_ten_conversations(
             assert len(request.body["messages"]) == 2
 
 
-async def test_another_bots_mention_is_no_question_but_a_persons_in_its_thread_is(
+async def test_another_bots_mention_is_ignored_but_a_persons_in_its_thread_is_answered(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     """Bots that mention each other would loop forever; the message that began the thread is

@@ -61,7 +61,7 @@ async def test_mention_is_answered_in_a_thread_by_edits_of_one_message(
         await at_rest(driver)
 
 
-async def test_reply_in_the_thread_goes_on_with_the_history(
+async def test_a_reply_in_the_thread_continues_with_the_history(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     """No mention needed; the model gets the system prompt, then role and content in index order."""
@@ -83,7 +83,7 @@ async def test_reply_in_the_thread_goes_on_with_the_history(
 
 
 @pytest.mark.parametrize("form", ["field", "tags"])
-async def test_reasoning_is_named_and_neither_shown_nor_sent_again(
+async def test_reasoning_is_indicated_and_neither_shown_nor_resent(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess, form: str
 ) -> None:
     """Reasoning is indicated, on Slack by its status; no version or request contains its text."""
@@ -270,7 +270,7 @@ async def test_an_answer_cut_off_keeps_what_was_shown_and_says_so(
         assert reply.text.startswith("Half")
 
 
-async def test_what_it_cannot_use_is_named(
+async def test_unusable_attachments_are_named(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     """An image next to a question gets one sentence, and the words get an answer."""
@@ -292,7 +292,7 @@ async def test_direct_message_needs_no_mention(
         assert sent((await model.last()).body)[-1] == ("user", "hi there")
 
 
-async def test_nothing_that_the_model_writes_pings(
+async def test_model_output_never_pings(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     await model.say(
@@ -317,7 +317,7 @@ async def test_stop_ends_the_model_call_and_keeps_what_was_shown(
         assert (await model.ended()).outcome == "disconnected"
 
 
-async def test_kill_in_mid_reply_and_restart_ends_the_reply_in_the_same_message(
+async def test_a_restart_after_a_kill_completes_the_reply_in_the_same_message(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     """SIGKILL while writing: after the restart there is one complete message, and correct
@@ -359,7 +359,7 @@ async def test_terminate_lets_the_running_reply_finish(
         assert not reply.working
 
 
-async def test_a_second_signal_ends_it_at_once_whichever_it_is(
+async def test_any_second_signal_ends_the_process_immediately(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     """Ctrl-C while draining after SIGTERM; the next start completes the reply."""
@@ -376,7 +376,7 @@ async def test_a_second_signal_ends_it_at_once_whichever_it_is(
         await whole(driver, thread, "After the restart.")
 
 
-async def test_more_turns_than_allowed_wait_visibly(
+async def test_turns_above_the_limit_wait_visibly(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     bot.set(MAX_CONCURRENT_TURNS="1")

@@ -36,7 +36,7 @@ def accept(result: RunResult, figures: Callable[[object], None]) -> None:
 
 @pytest.mark.timeout(240)  # an outcome may take long
 @pytest.mark.parametrize("platform", ["discord", "slack"])
-async def test_bad_weather_loses_doubles_and_cuts_nothing(
+async def test_fault_injection_loses_repeats_and_cuts_nothing(
     platform: str, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """Every question gets one outcome in its thread, whatever platform, model and machine did."""
@@ -49,7 +49,7 @@ async def test_bad_weather_loses_doubles_and_cuts_nothing(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("platform", ["discord", "slack", "slack by edits"])
-async def test_bad_weather_for_as_long_as_one_likes(
+async def test_fault_injection_soak(
     platform: str, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """Several rounds, each with another seed, which is printed."""

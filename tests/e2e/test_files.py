@@ -159,7 +159,7 @@ async def kill_while_it_writes(driver: PlatformDriver, bot: BotProcess, moment: 
     return thread
 
 
-async def test_where_files_are_forbidden_it_is_text(
+async def test_code_stays_text_where_files_are_forbidden(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     """The whole code in order; the log gives the reason."""

@@ -106,7 +106,7 @@ def accept(report: Report, figures: Callable[[object], None]) -> None:
     assert not report.failed, f"{report}\n{report.failures()}"
 
 
-async def test_kills_at_the_classic_traps_lose_double_and_cut_nothing(
+async def test_kills_at_likely_points_lose_repeat_and_cut_nothing(
     platform: str, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """Every question gets one whole answer in its thread, and no sign of work is left."""
@@ -119,7 +119,7 @@ async def test_kills_at_the_classic_traps_lose_double_and_cut_nothing(
 
 
 @pytest.mark.parametrize("platform", ["discord", "slack"])  # `make soak` has the third
-async def test_kills_while_people_change_their_minds_lose_nothing_that_they_did(
+async def test_kills_lose_no_retry_stop_edit_deletion_or_undo(
     platform: str, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """A retry, a stop, an edit, a deletion and an undo each happen once, whenever the bot dies."""
@@ -127,7 +127,7 @@ async def test_kills_while_people_change_their_minds_lose_nothing_that_they_did(
     accept(await campaign(kills, platform, pool, tmp_path, scenario_type=ControlScenario), figures)
 
 
-async def test_a_post_that_was_on_its_way_when_the_bot_died_is_not_made_twice(
+async def test_a_post_in_flight_at_a_kill_is_not_repeated(
     platform: str, pool: ProcessPool, tmp_path: Path
 ) -> None:
     """The platform applies the post after the restarted bot has already searched for it."""
@@ -163,7 +163,7 @@ async def all_applied(sim: SimProcess, platform: str) -> bool:
 
 
 @pytest.mark.parametrize("scenario_type", [Scenario, ControlScenario])
-async def test_a_run_without_a_kill_passes_every_moment_that_is_to_be_tried(
+async def test_a_recorded_run_covers_every_kind_of_kill_point(
     platform: str, scenario_type: type[Scenario], pool: ProcessPool, tmp_path: Path
 ) -> None:
     """The recorded run itself has no violations, and covers each kind of moment."""
@@ -182,7 +182,7 @@ async def test_a_run_without_a_kill_passes_every_moment_that_is_to_be_tried(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("scenario_type", [Scenario, ControlScenario])
-async def test_a_kill_at_every_moment_loses_doubles_and_cuts_nothing(
+async def test_a_kill_at_every_point_loses_repeats_and_cuts_nothing(
     platform: str,
     scenario_type: type[Scenario],
     pool: ProcessPool,
@@ -200,7 +200,7 @@ async def test_a_kill_at_every_moment_loses_doubles_and_cuts_nothing(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("scenario_type", [Scenario, ControlScenario])
-async def test_a_second_and_a_third_kill_lose_double_and_cut_nothing(
+async def test_second_and_third_kills_lose_repeat_and_cut_nothing(
     platform: str,
     scenario_type: type[Scenario],
     pool: ProcessPool,

@@ -122,7 +122,7 @@ async def test_many_deaths_give_up_the_one_question_that_kills_and_no_other(
 
 
 @pytest.mark.parametrize("platform", ["slack", "slack by edits"])
-async def test_after_three_kills_the_ends_are_shown_as_soon_as_slack_takes_them(
+async def test_after_three_kills_replies_complete_as_soon_as_slack_accepts_them(
     platform: str, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """An exhausted limit answers 429 with `Retry-After: 1` repeatedly; then it is lifted."""
@@ -158,7 +158,7 @@ async def test_after_three_kills_the_ends_are_shown_as_soon_as_slack_takes_them(
 @pytest.mark.soak
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("pause", [0.7, 2.5, 4.0])
-async def test_six_kills_of_any_rhythm_give_nothing_up(
+async def test_six_kills_at_any_interval_give_up_no_question(
     platform: str, pause: float, pool: ProcessPool, tmp_path: Path
 ) -> None:
     async with new_world(platform, pool, tmp_path) as world:
@@ -167,6 +167,8 @@ async def test_six_kills_of_any_rhythm_give_nothing_up(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("platform", PLATFORMS)
-async def test_one_that_kills_among_sixty(platform: str, pool: ProcessPool, tmp_path: Path) -> None:
+async def test_one_deadly_question_among_sixty(
+    platform: str, pool: ProcessPool, tmp_path: Path
+) -> None:
     async with new_world(platform, pool, tmp_path, PLANTED="poison") as world:
         await one_kills(world, 60)

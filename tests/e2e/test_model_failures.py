@@ -137,7 +137,7 @@ def judge(fault: Fault, reply: Seen) -> None:
         assert foreign not in reply.text, f"{fault.name}: {reply.text}"
 
 
-async def test_a_wait_that_the_provider_asks_for_is_kept_or_told(
+async def test_a_providers_retry_after_is_respected_or_announced(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     """A short wait goes unnoticed; a long one is announced, and the model is not asked until
@@ -158,7 +158,7 @@ async def test_a_wait_that_the_provider_asks_for_is_kept_or_told(
         assert len(await model.streams()) == asked
 
 
-async def test_a_model_that_keeps_failing_is_left_alone_and_the_next_answers(
+async def test_a_failing_model_rests_and_the_next_one_answers(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     bot.set(LLM="openai:sim,openai:sim-2")
@@ -177,7 +177,7 @@ async def test_a_model_that_keeps_failing_is_left_alone_and_the_next_answers(
         assert len(bot.events("circuit breaker opened")) == 1
 
 
-async def test_a_server_that_loads_its_model_is_waited_for_in_sight(
+async def test_waiting_for_a_server_to_load_its_model_is_shown(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     """A note is shown while the server loads, and then becomes the answer."""
@@ -194,7 +194,7 @@ async def test_a_server_that_loads_its_model_is_waited_for_in_sight(
         assert "loading" not in reply.text
 
 
-async def test_a_history_that_is_too_long_for_the_model_is_shortened_unnoticed(
+async def test_a_history_too_long_for_the_model_is_shortened_silently(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     await model.say("x" * 1_500, match="tell", rate=0)
@@ -223,7 +223,7 @@ async def has_asked(bot: BotProcess, count: int) -> bool:
     return receipts.count("question") == count
 
 
-async def test_a_strict_chat_template_takes_whatever_people_do(
+async def test_a_strict_chat_template_accepts_every_history(
     driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     """A failed question, a deleted one and several concurrent ones would each break the

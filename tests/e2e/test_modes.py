@@ -111,7 +111,7 @@ async def test_both_platforms_in_one_process(
         await whole(slack, here, "Here I am.")
 
 
-async def test_health_names_the_platform_that_is_cut_off(
+async def test_health_names_the_disconnected_platform(
     discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     async with BotProcess(tmp_path, settings_of(model, discord)) as bot:
@@ -177,7 +177,7 @@ async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(
         await slack.sim.until(has_new_epoch)
 
 
-async def test_discord_forum_post_that_a_person_began(
+async def test_a_discord_forum_post_started_by_a_person(
     discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     """Mentioned in the post, the bot reads the earlier messages, including the title."""
@@ -225,7 +225,7 @@ async def test_huggingface_endpoint(
         assert record.authorization == "Bearer hf_simulated"
 
 
-async def test_chain_falls_over_before_the_first_token_and_says_so(
+async def test_the_chain_falls_back_before_the_first_token_and_says_so(
     discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     await model.refuse("bad_key", model="sim", times=None)
@@ -279,7 +279,7 @@ async def test_missing_intent_says_which_switch_to_turn(
     assert "Message Content Intent" in err.strip().splitlines()[-1].replace("content", "Content")
 
 
-async def test_doctor_tries_everything_and_gives_advice(
+async def test_doctor_checks_everything_and_gives_advice(
     discord: DiscordDriver, slack: SlackDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     environ = settings_of(model, discord, slack)
@@ -347,7 +347,7 @@ async def test_pipe_gets_the_answer_on_stdout_and_a_failure_on_stderr(
     assert "broke off" in err
 
 
-async def test_terminal_talks_to_a_bot_that_runs_already(model: ModelSim, tmp_path: Path) -> None:
+async def test_the_terminal_connects_to_a_running_bot(model: ModelSim, tmp_path: Path) -> None:
     """Over the bot's port, with a token where needed; the conversation is a thread of the page."""
     await model.script(
         Answer(match="story", text="Once there was a thread. " * 12, wait_at=20),

@@ -24,7 +24,7 @@ async def discord() -> AsyncIterator[DiscordSim]:
 
 
 @pytest.mark.parametrize(("allowed", "deleted_first"), [("manage_threads", False), ("", True)])
-async def test_a_replaced_question_is_answered_once_and_leaves_no_litter(
+async def test_a_replaced_question_is_answered_once_and_nothing_is_left_over(
     discord: DiscordSim, model: ModelSim, tmp_path: Path, allowed: str, deleted_first: bool
 ) -> None:
     """Without permission to delete the thread, the bot leaves an empty archived one."""

@@ -52,7 +52,7 @@ async def wait_answered(driver: PlatformDriver, thread: ThreadRef, text: str) ->
     await driver.sim.until(check)
 
 
-async def test_a_platform_that_fails_is_started_again_while_the_other_is_answered(
+async def test_a_failed_platform_restarts_while_the_other_keeps_answering(
     discord: DiscordDriver, slack: SlackDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     """Questions asked there during the outage are answered afterwards."""
