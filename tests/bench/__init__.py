@@ -1,1 +1,1 @@
-"""What is measured, beside a bound or a peer of the same run: `python -m tests.bench`."""
+"""Benchmarks that compare each result with a bound or a peer of the same run."""

@@ -1,4 +1,4 @@
-"""Run all benches, or those that the command line names: `python -m tests.bench history`.
+"""Run all benches, or those named on the command line: `python -m tests.bench history`.
 
 With `--quick` the long ones are short.
 """
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-# In the order in which they are run: the quick ones first.
+# In this order: the quick ones first.
 BENCHES = (
     "history",
     "frame_steps",
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(name: str, quick: bool) -> bool:
-    """Whether the bench went through; the others are run all the same."""
+    """Whether the bench succeeded; the others run in any case."""
     module = f"{__package__}.{name}"
     if importlib.util.find_spec(module) is None:
         print(f"\n{name}: not there yet")

@@ -1,8 +1,8 @@
 """Concurrent API streams: time to the first byte, delay and CPU per chunk, beside bare servers.
 
-The bot is a process of its own, and so are the model and the peers: a bare endpoint that passes the
-model's chunks on as they come (no database, no history, no users), and a bare loop that reads them
-and does nothing. CPU is what the operating system charges a server's process.
+The bot, the model and the peers are separate processes. The peers are a bare endpoint that
+passes the model's chunks on (no database, history or users) and a bare loop that reads and
+ignores them. CPU is the server process's time as the operating system counts it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from tests.support.harness import ROOT, BotProcess
 from tests.support.ports import free_port
 
 STREAMS, CHUNKS, RATE = 100, 80, 25.0
-FIRST_DELAY = 1.0  # seconds: all questions are stored, and all requests made, meanwhile
-ROUNDS = 2  # the smallest cost counts: other processes only add
+FIRST_DELAY = 1.0  # seconds in which all questions are stored and all requests sent
+ROUNDS = 2  # the smallest cost counts: other processes only add to it
 TICK = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
 class Seen:
-    """What a client saw of one stream; times are `time.time()`."""
+    """A client's record of one stream; times are `time.time()`."""
 
     asked: float
     first_byte: float = 0.0
@@ -42,7 +42,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Result:
-    """Seconds: CPU per chunk, and medians with 99th percentiles in pairs."""
+    """In seconds: CPU per chunk, and medians with 99th percentiles in pairs."""
 
     cpu: float
     first: tuple[float, float]
@@ -72,7 +72,7 @@ def schedules() -> list[Answer]:
 
 
 async def watch(http: aiohttp.ClientSession, url: str, message: str) -> Seen:
-    """Ask, and note when each piece comes."""
+    """Ask, and record the time of each piece."""
     seen = Seen(time.time())
     body = {"message": message, "stream": True}
     async with http.post(url, json=body) as response:
@@ -86,7 +86,7 @@ async def watch(http: aiohttp.ClientSession, url: str, message: str) -> Seen:
 
 
 async def measure(sim: ModelSim, pid: int, ask: Callable[[int], Any]) -> Result:
-    """All streams of one server at once."""
+    """All streams of one server, concurrently."""
     await sim.script(*schedules())
     since = len(await sim.streams())
     watching = [asyncio.ensure_future(ask(k)) for k in range(STREAMS)]
@@ -97,7 +97,7 @@ async def measure(sim: ModelSim, pid: int, ask: Callable[[int], Any]) -> Result:
     records = {r.body["messages"][-1]["content"]: r for r in await sim.streams(since=since)}
     written = [records[f"measure {k}."].times for k in range(STREAMS)]
     first = sorted(one.first_byte - times[0] for one, times in zip(seen, written, strict=True))
-    # A piece may carry several tokens: the last piece has the last one, whatever was between.
+    # A piece may carry several tokens; the last piece always contains the last one.
     delay = sorted(one.pieces[-1] - times[-1] for one, times in zip(seen, written, strict=True))
     return Result(cpu, (_median(first), first[-1]), (_median(delay), delay[-1]))
 
@@ -111,7 +111,7 @@ def _median(values: list[float]) -> float:
 async def ours(
     sim: ModelSim, folder: Path, llm: str = "openai:sim"
 ) -> AsyncIterator[tuple[int, Callable[[int], Any]]]:
-    """The bot, with a conversation for each stream."""
+    """The bot, with one conversation per stream."""
     environ = {
         "LLM": llm,
         "OPENAI_BASE_URL": sim.base_url,
@@ -126,11 +126,11 @@ async def ours(
         async def ask(k: int) -> Seen:
             return await watch(http, f"{base}/completion/{made[k]}", f"measure {k}.")
 
-        made = [await _made(http, base) for _ in range(STREAMS)]
+        made = [await _prepare(http, base) for _ in range(STREAMS)]
         yield bot.pid, ask
 
 
-async def _made(http: aiohttp.ClientSession, base: str) -> str:
+async def _prepare(http: aiohttp.ClientSession, base: str) -> str:
     async with http.post(base) as response:
         identity: str = (await response.json())["id"]
         return identity
@@ -138,7 +138,7 @@ async def _made(http: aiohttp.ClientSession, base: str) -> str:
 
 @contextlib.asynccontextmanager
 async def peer(sim: ModelSim, kind: str) -> AsyncIterator[tuple[int, Callable[[int], Any]]]:
-    """This module as a server: "endpoint" passes chunks on, "loop" reads and says so at the end."""
+    """This module as a server: "endpoint" passes chunks on, "loop" reads and reports at the end."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench.api_streams", kind, str(port), sim.base_url, cwd=ROOT
@@ -186,18 +186,18 @@ def serve(kind: str, port: int, base_url: str) -> None:
             async for data in response.iter_bytes():
                 yield data
 
-    async def passed_on(message: str) -> AsyncIterator[bytes]:
+    async def pass_on(message: str) -> AsyncIterator[bytes]:
         async for _ in raw(message):
             yield b'data: {"content":"token "}\n\n'
 
-    async def swallowed(message: str) -> AsyncIterator[bytes]:
+    async def swallow(message: str) -> AsyncIterator[bytes]:
         async for _ in raw(message):
             pass
         yield b'data: {"content":"token "}\n\n'
 
     async def answer(request: Request) -> Response:
         message = (await request.json())["message"]
-        body = passed_on(message) if kind == "endpoint" else swallowed(message)
+        body = pass_on(message) if kind == "endpoint" else swallow(message)
         return StreamingResponse(body, media_type="text/event-stream")
 
     app = Starlette(routes=[Route("/", answer, methods=["POST"])])
@@ -222,7 +222,7 @@ async def run() -> None:
                     results[name] = result if known is None or result.cpu < known.cpu else known
     bare = results["bare loop"].cpu
     show(
-        f"API streams: {STREAMS} at once, {RATE:.0f} chunks/s each",
+        f"API streams: {STREAMS} concurrent, {RATE:.0f} chunks/s each",
         ("", "first byte, ms", "(worst)", "last byte, ms", "(worst)", "CPU/chunk, µs", "ratio"),
         [(name, *_figures(name, result), result.cpu / bare) for name, result in results.items()],
         "First and last byte: behind the model's first and last token; a bare loop sends nothing",

@@ -1,8 +1,10 @@
-"""How long the bot itself takes: event to model request, first chunk to the request that shows it.
+"""The bot's latency: from event to model request, and from first chunk to the request showing
+it.
 
-Everything is a process of its own and real: the platform's simulator with its limits, the model's
-simulator, `python -m bot run`. Times are the simulators' own records on one machine's clock. The
-first text of a reply has a full budget, so that what is measured is ours and not the limit's.
+Every part is real and a separate process: the platform's simulator with its limits, the
+model's simulator, and `python -m bot run`. Times are the simulators' records on one
+machine's clock. The rate limit has room for a reply's first text, so the results contain the
+bot's time only.
 """
 
 from __future__ import annotations
@@ -20,15 +22,15 @@ from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
 from tests.support.harness import BotProcess
-from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef
+from tests.support.platform_driver import DiscordDriver, PlatformDriver, SlackDriver, ThreadRef
 
 CONVERSATIONS = (1, 10, 100)
 TOKENS = 120
 RATE = 20.0
-# Long enough for a thread to be made before the first token: making it is the platform's time.
+# Long enough for the thread to exist before the first token: creating it is the platform's time.
 FIRST_TOKEN = 1.5
-# Slack posts once a second in a channel and Discord makes no such limit between threads, so that
-# the questions of a round come in one after another at this distance, in seconds.
+# Slack posts once per second in a channel, and Discord has no such limit across threads, so the
+# questions of a round are this many seconds apart.
 BETWEEN = 0.02
 
 
@@ -53,31 +55,31 @@ async def run() -> None:
             figures = await measure(name, count)
             row = (*_quantiles(figures.to_model), *_quantiles(figures.to_screen))
             print(
-                f"{f'{name}, {count} at once':44}"
+                f"{f'{name}, {count} concurrent':44}"
                 + " ".join(f"{value:8.1f}" for value in row)
                 + f" {figures.throttled:6} {figures.incomplete:11}"
             )
 
 
 async def measure(name: str, count: int) -> Figures:
-    """One round with fresh processes: budgets are full."""
+    """One round with fresh processes, so that no rate limit is used up."""
     with tempfile.TemporaryDirectory(prefix="threadline-bench-") as folder:
         async with _platform(name) as sim, ModelSim() as model:
-            stage = _stage(sim)
+            driver = _driver(sim)
             bot = BotProcess(
                 Path(folder),
                 {
-                    **stage.settings(),
+                    **driver.settings(),
                     "LLM": "openai:sim",
                     "OPENAI_BASE_URL": model.base_url,
                     "LOG_LEVEL": "INFO",
                 },
             )
             async with bot:
-                return await _round(stage, model, count)
+                return await _round(driver, model, count)
 
 
-async def _round(stage: Stage, model: ModelSim, count: int) -> Figures:
+async def _round(driver: PlatformDriver, model: ModelSim, count: int) -> Figures:
     await model.script(
         *(
             Answer(match=f"question {n:03d}", text=_text(n), rate=RATE, first_delay=FIRST_TOKEN)
@@ -86,27 +88,27 @@ async def _round(stage: Stage, model: ModelSim, count: int) -> Figures:
     )
     asked: list[tuple[ThreadRef, float]] = []
     for n in range(count):
-        place = await stage.mention(f"question {n:03d}")
-        asked.append((place, await stage.asked_at(place)))
+        thread = await driver.mention(f"question {n:03d}")
+        asked.append((thread, await driver.question_time(thread)))
         await asyncio.sleep(BETWEEN)
     incomplete = 0
     to_model, to_screen = [], []
-    for n, (place, at) in enumerate(asked):
+    for n, (thread, at) in enumerate(asked):
         ended = f"end {n:03d}."
         try:
-            await stage.sim.until(lambda p=place, e=ended: _whole(stage, p, e), 120)
+            await driver.sim.until(lambda p=thread, e=ended: _whole(driver, p, e), 120)
         except AssertionError:
             incomplete += 1
             continue
         record = await model.last(f"question {n:03d}")
-        first = (await stage.seen(place))[0]
+        first = (await driver.seen(thread))[0]
         to_model.append((record.at - at) * 1e3)
         to_screen.append((first.times[0] - record.times[0]) * 1e3)
-    return Figures(to_model, to_screen, await stage.throttled(), incomplete)
+    return Figures(to_model, to_screen, await driver.count_throttled(), incomplete)
 
 
-async def _whole(stage: Stage, place: ThreadRef, ended: str) -> bool:
-    seen = await stage.seen(place)
+async def _whole(driver: PlatformDriver, thread: ThreadRef, ended: str) -> bool:
+    seen = await driver.seen(thread)
     return bool(seen) and ended in seen[-1].text and not seen[-1].working
 
 
@@ -118,8 +120,8 @@ def _platform(name: str) -> SimProcess:
     return DiscordSim() if name == "discord" else SlackSim()
 
 
-def _stage(sim: Any) -> Stage:
-    return DiscordStage(sim) if isinstance(sim, DiscordSim) else SlackStage(sim)
+def _driver(sim: Any) -> PlatformDriver:
+    return DiscordDriver(sim) if isinstance(sim, DiscordSim) else SlackDriver(sim)
 
 
 def _quantiles(values: list[float]) -> tuple[float, float]:

@@ -51,12 +51,12 @@ class Bench:
         )
         self.readers: dict[str, Callable[[], Awaitable[None]]] = {
             BARE: self.bare,
-            "bare loop, JSON decoded": self.decoded,
+            "bare loop, JSON decode": self.decode,
             "openai:MODEL": lambda: drain(model),
             "openai:MODEL in a chain": lambda: drain(chain),
             "huggingface:MODEL": lambda: drain(huggingface),
             "huggingface's own client": lambda: self.huggingface_client(base_url),
-            "openai's own parser": self.parsed,
+            "openai's own parser": self.parse,
         }
 
     async def bare(self) -> None:
@@ -65,7 +65,7 @@ class Bench:
             async for _ in response.iter_bytes():
                 pass
 
-    async def decoded(self) -> None:
+    async def decode(self) -> None:
         """Read the bytes, split them into lines and decode the JSON."""
         async with self._raw() as response:
             async for data in response.iter_bytes():
@@ -73,7 +73,7 @@ class Bench:
                     if line.startswith(b"data: {"):
                         json.loads(line[6:])
 
-    async def parsed(self) -> None:
+    async def parse(self) -> None:
         """Use openai's parser, as most programs do."""
         stream = await self.client.chat.completions.create(
             model="sim", messages=MESSAGES, stream=True

@@ -1,6 +1,6 @@
-"""A platform as the streaming bench needs it: many questions at once, and what was seen of replies.
+"""A platform for the streaming bench: asks many questions concurrently and records the replies.
 
-Invariant: times are the simulator's own, of one machine's clock.
+Times are the simulator's, on one machine's clock.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.kit import SimProcess
 from tests.sims.slack import ids as s
 from tests.sims.slack.client import SlackSim
-from tests.support.scenes import DiscordStage, SlackStage
+from tests.support.platform_driver import DiscordDriver, SlackDriver
 
 
 class Rooms(Protocol):
@@ -31,7 +31,7 @@ class Rooms(Protocol):
 
 
 class DiscordRooms:
-    """Questions in one channel; each reply has a thread, which is a channel of its own."""
+    """Questions in one channel; each reply has a thread, which is a channel in Discord."""
 
     def __init__(self, sim: DiscordSim) -> None:
         self._sim = sim
@@ -41,7 +41,7 @@ class DiscordRooms:
         return self._sim
 
     def settings(self) -> Mapping[str, str]:
-        return DiscordStage(self._sim).settings()
+        return DiscordDriver(self._sim).settings()
 
     async def connected(self) -> None:
         await self._sim.wait_ready(60)
@@ -52,7 +52,7 @@ class DiscordRooms:
     async def versions(self, asked: int) -> list[Version]:
         try:
             there = await self._sim.channel(asked)
-        except AssertionError:  # the thread is not there yet
+        except AssertionError:  # the thread does not exist yet
             return []
         messages = [*there["messages"], *there["deleted_messages"]]
         return [
@@ -74,7 +74,7 @@ class SlackRooms:
         return self._sim
 
     def settings(self) -> Mapping[str, str]:
-        return SlackStage(self._sim).settings()
+        return SlackDriver(self._sim).settings()
 
     async def connected(self) -> None:
         await self._sim.connected()
@@ -101,7 +101,7 @@ class SlackRooms:
 
 
 def rooms(sim: SimProcess, channels: int) -> Rooms:
-    """The rooms of a simulator."""
+    """The simulator's channels."""
     return SlackRooms(sim, channels) if isinstance(sim, SlackSim) else DiscordRooms(_discord(sim))
 
 

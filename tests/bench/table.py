@@ -11,9 +11,9 @@ def show(
     rows: Iterable[Sequence[object]],
     *notes: str,
 ) -> None:
-    """Print a titled table, its first column to the left and figures to the right, then notes.
+    """Print a titled table, first column left-aligned and figures right-aligned, then notes.
 
-    Numbers are given as text where their digits matter; a float gets two decimals.
+    Pass numbers as text where their digits matter; a float gets two decimals.
     """
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]

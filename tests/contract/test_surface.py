@@ -94,7 +94,7 @@ async def test_controls_are_shown_until_the_end(editing: SurfaceHarness) -> None
 
 
 async def test_unneeded_pages_are_removed(editing: SurfaceHarness) -> None:
-    """Even if a person has already deleted one."""
+    """Even if a person has already deleted one of them."""
     surface = editing.surface()
     await surface.open()
     shown = await show(surface, Shown(), frame("One.", "Two.", "Three."))
@@ -132,7 +132,7 @@ async def test_the_next_attempt_finds_recorded_and_unrecorded_pages(
 
 @pytest.mark.parametrize("error", [Throttled, Gone, Refused, Unsettled])
 async def test_failures_are_translated(editing: SurfaceHarness, error: type[PlatformError]) -> None:
-    """And the surface can be closed afterwards."""
+    """The surface can still be closed afterwards."""
     surface = editing.surface()
     await surface.open()
     await editing.fault_post(error)

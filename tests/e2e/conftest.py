@@ -1,4 +1,4 @@
-"""A platform, a model server and the bot, each a process of its own."""
+"""Fixtures: a platform, a model server and the bot, each a separate process."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
 from tests.support.browser import CHROMIUM, FLAGS, House, Visitor
 from tests.support.harness import BotProcess
-from tests.support.scenes import DiscordStage, SlackStage, Stage
+from tests.support.platform_driver import DiscordDriver, PlatformDriver, SlackDriver
 
 
 @pytest.fixture
 def figures(record_property: Callable[[str, object], None]) -> Callable[[object], None]:
-    """Say something that stands at the end of the run's output, whichever process said it."""
+    """Adds a text to the end of the test run's output, from any xdist worker."""
     return lambda said: record_property("figures", str(said))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What tests said through `figures`."""
+    """Print the texts that tests passed to `figures`."""
     reports = [
         report
         for outcome in ("passed", "failed")
@@ -48,23 +48,23 @@ async def model() -> AsyncIterator[ModelSim]:
 
 
 @pytest.fixture(params=["discord", "slack"])
-async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    """Each scene is played on every platform."""
+async def driver(request: pytest.FixtureRequest) -> AsyncIterator[PlatformDriver]:
+    """Runs each test on every platform."""
     if request.param == "discord":
         async with DiscordSim() as discord:
-            yield DiscordStage(discord)
+            yield DiscordDriver(discord)
     else:
         async with SlackSim() as slack:
-            yield SlackStage(slack)
+            yield SlackDriver(slack)
 
 
 @pytest.fixture
-def bot(stage: Stage, model: ModelSim, tmp_path: Path) -> BotProcess:
-    """Not started yet: `async with bot`."""
+def bot(driver: PlatformDriver, model: ModelSim, tmp_path: Path) -> BotProcess:
+    """A bot that is not started yet: `async with bot`."""
     return BotProcess(
         tmp_path,
         {
-            **stage.settings(),
+            **driver.settings(),
             "LLM": "openai:sim",
             "OPENAI_BASE_URL": model.base_url,
             "OPENAI_API_KEY": "sk-simulated",
@@ -76,7 +76,7 @@ def bot(stage: Stage, model: ModelSim, tmp_path: Path) -> BotProcess:
 # ── the page ──────────────────────────────────────────────────────────────────────────────────
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """One browser for all tests of the page; each visitor has a profile of their own in it."""
+    """One browser for all page tests; each visitor has a separate profile."""
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
         yield launched
@@ -85,7 +85,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    """One bot and one model for all tests that leave them alone; each test is another user."""
+    """One bot and one model, shared by tests that do not stop them; each test is another user."""
     async with ModelSim() as model:
         house = House(model, tmp_path_factory.mktemp("house"))
         async with house.bot:
@@ -94,14 +94,14 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def own_house(tmp_path: Path) -> AsyncIterator[House]:
-    """A bot of the test's own, without tokens and not started yet: `async with own_house.bot`."""
+    """A bot for one test, without tokens and not started yet: `async with own_house.bot`."""
     async with ModelSim() as model:
         yield House(model, tmp_path, users=0)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visit(browser: Browser) -> AsyncIterator[Callable[..., Awaitable[Visitor]]]:
-    """Send visitors to a house; nothing may have gone wrong in their browsers."""
+    """Send visitors to a house; fails if an error occurred in a visitor's browser."""
     visitors: list[Visitor] = []
 
     async def arrive(house: House, **options: Any) -> Visitor:

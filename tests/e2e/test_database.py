@@ -1,7 +1,7 @@
-"""A database that fails under a running bot, or at its start; backups of one that is at work.
+"""A database that fails while the bot runs or starts, and backups of a running bot.
 
-The conditions are real: a file system that is full, a limit that the kernel puts on writes, another
-program's lock, a read-only mount, bytes that were overwritten.
+The conditions are real: a full file system, a write limit by the kernel, another program's
+lock, a read-only mount, overwritten bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
 from tests.support import harness
 from tests.support.harness import BotProcess
-from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef, at_rest
+from tests.support.platform_driver import (
+    DiscordDriver,
+    PlatformDriver,
+    SlackDriver,
+    ThreadRef,
+    at_rest,
+)
 from tests.support.store_kit import check_invariants, look
 
 STORY = "Once upon a time there was a thread that went on and on and on."
@@ -34,7 +40,7 @@ STORY = "Once upon a time there was a thread that went on and on and on."
 # ── real conditions ───────────────────────────────────────────────────────────────────────────
 @contextmanager
 def small_disk(folder: Path, size: str = "2m") -> Iterator[Path]:
-    """A file system of its own; only root may make one."""
+    """A separate file system; only root can mount one."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
@@ -47,7 +53,7 @@ def small_disk(folder: Path, size: str = "2m") -> Iterator[Path]:
 
 @contextmanager
 def full(disk: Path) -> Iterator[None]:
-    """Not a block is left."""
+    """Fill the disk completely."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (65_536, 4_096, 1):
@@ -62,7 +68,7 @@ def full(disk: Path) -> Iterator[None]:
 
 @contextmanager
 def failing_writes(bot: BotProcess, database: Path) -> Iterator[None]:
-    """The kernel refuses every write beyond what the write-ahead log has now."""
+    """The kernel refuses every write beyond the present size of the write-ahead log."""
     size = Path(f"{database}-wal").stat().st_size
     forever = resource.RLIM_INFINITY
     resource.prlimit(bot.pid, resource.RLIMIT_FSIZE, (size, forever))
@@ -72,66 +78,68 @@ def failing_writes(bot: BotProcess, database: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(database: Path) -> Iterator[None]:
-    """Another program writes, and does not come to an end."""
+    """Another program holds a write transaction open."""
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
 
 
-# ── scenes ────────────────────────────────────────────────────────────────────────────────────
+# ── scenarios ────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture
 async def discord() -> Any:
     async with DiscordSim() as sim:
-        yield DiscordStage(sim)
+        yield DiscordDriver(sim)
 
 
 @pytest.fixture
 async def slack() -> Any:
     async with SlackSim() as sim:
-        yield SlackStage(sim)
+        yield SlackDriver(sim)
 
 
-def bot_of(folder: Path, stage: Stage, model: ModelSim, database: Path) -> BotProcess:
+def bot_of(folder: Path, driver: PlatformDriver, model: ModelSim, database: Path) -> BotProcess:
     return BotProcess(
         folder,
         {
-            **stage.settings(),
+            **driver.settings(),
             "LLM": "openai:sim",
             "OPENAI_BASE_URL": model.base_url,
             "SYSTEM_PROMPT": "Be brief.",
             "DATABASE_URL": f"sqlite:///{database}",
-            "LOG_LEVEL": "INFO",  # a log that is longer than the database would fail with it
+            "LOG_LEVEL": "INFO",  # a log longer than the database would fail with it
         },
     )
 
 
 async def until(
-    check: Callable[[], Awaitable[Any]], stage: Stage, what: str, seconds: float = 40
+    check: Callable[[], Awaitable[Any]], driver: PlatformDriver, what: str, seconds: float = 60
 ) -> Any:
     try:
-        return await stage.sim.until(check, seconds)
+        return await driver.sim.until(check, seconds)
     except AssertionError as error:
         raise AssertionError(f"not within {seconds} s: {what}") from error
 
 
-async def shows(stage: Stage, place: ThreadRef, text: str, *, ended: bool = True) -> None:
-    """Wait until the newest message there has `text`, and nothing is being written if `ended`."""
+async def shows(
+    driver: PlatformDriver, thread: ThreadRef, text: str, *, ended: bool = True
+) -> None:
+    """Wait until the newest message contains `text` and, if `ended`, nothing is being written."""
 
     async def check() -> bool:
-        seen = await stage.seen(place)
+        seen = await driver.seen(thread)
         found = bool(seen) and text in seen[-1].text
         return found and not (ended and "stop" in str(seen[-1].buttons))
 
-    await until(check, stage, f"{text!r} in {place}")
+    await until(check, driver, f"{text!r} in {thread}")
 
 
-async def told(stage: Stage) -> int:
+async def count_apologies(driver: PlatformDriver) -> int:
     """How often people were told that messages cannot be saved."""
-    if isinstance(stage, SlackStage):
-        texts = await stage.whispers()
+    if isinstance(driver, SlackDriver):
+        texts = await driver.whispers()
     else:
-        texts = [m["content"] for m in await stage.sim.messages()]  # type: ignore[attr-defined]
+        texts = [m["content"] for m in await driver.sim.messages()]  # type: ignore[attr-defined]
     return sum("cannot save messages right now" in text for text in texts)
 
 
@@ -144,55 +152,55 @@ async def health(bot: BotProcess) -> tuple[int, dict[str, Any]]:
 
 
 async def fails_and_recovers(
-    stage: Stage, model: ModelSim, bot: BotProcess, failing: Callable[[], Any], words: str
+    driver: PlatformDriver, model: ModelSim, bot: BotProcess, failing: Callable[[], Any], words: str
 ) -> None:
-    """A reply is being written when the database begins to fail; then somebody asks something."""
+    """The database begins to fail while a reply is being written; then a person asks."""
     await model.script(
         Answer(match="story", text=STORY, rate=0, wait_at=3), Answer(match="", text="Here I am.")
     )
-    if isinstance(stage.sim, SlackSim):
-        await stage.sim.delivery(retry_scale=0.1)  # again after 0, 6 and 30 s
-    writing = await stage.mention("tell me a story")
-    await shows(stage, writing, "Once", ended=False)
+    if isinstance(driver.sim, SlackSim):
+        await driver.sim.delivery(retry_scale=0.1)  # retries after 0, 6 and 30 s
+    writing = await driver.mention("tell me a story")
+    await shows(driver, writing, "Once", ended=False)
     with failing():
-        asked = await stage.mention("are you there?")
-        again = await stage.mention("hello?")
+        asked = await driver.mention("are you there?")
+        again = await driver.mention("hello?")
 
-        async def apologised() -> bool:
-            return await told(stage) == 1
+        async def is_apology_shown() -> bool:
+            return await count_apologies(driver) == 1
 
-        await until(apologised, stage, "an apology")
+        await until(is_apology_shown, driver, "an apology")
         await bot.wait_for_log("a message could not be stored", 2)
         status, part = await health(bot)
         assert status == 503
         assert words in part["trouble"]
         assert str(bot.folder) not in part["trouble"]
         await model.release("story")
-        await shows(stage, writing, STORY, ended=False)  # it goes on as far as it can
-    await until(bot.healthy, stage, "health again")
-    await shows(stage, writing, STORY)
-    for place in (asked, again):  # nobody had to ask twice
-        await shows(stage, place, "Here I am.")
-    assert len(await stage.seen(writing)) == 1
+        await shows(driver, writing, STORY, ended=False)  # it continues as far as it can
+    await until(bot.healthy, driver, "health again")
+    await shows(driver, writing, STORY)
+    for thread in (asked, again):  # no one had to ask twice
+        await shows(driver, thread, "Here I am.")
+    assert len(await driver.seen(writing)) == 1
     assert len(await model.streams(match="tell me a story")) == 1
-    assert await told(stage) == 1
+    assert await count_apologies(driver) == 1
     (failed,) = bot.events("the database fails")
     assert words in failed["error"]
     assert len(bot.events("the database works again")) == 1
-    await at_rest(stage)
+    await at_rest(driver)
 
 
-async def test_a_full_disk(stage: Stage, model: ModelSim, tmp_path: Path) -> None:
+async def test_a_full_disk(driver: PlatformDriver, model: ModelSim, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
-        bot = bot_of(tmp_path, stage, model, disk / "threadline.db")
+        bot = bot_of(tmp_path, driver, model, disk / "threadline.db")
         async with bot:
             words = "cannot grow, the disk is full: free some space"
-            await fails_and_recovers(stage, model, bot, lambda: full(disk), words)
+            await fails_and_recovers(driver, model, bot, lambda: full(disk), words)
             await bot.terminate()
 
 
 async def test_a_disk_that_refuses_writes(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     database = tmp_path / "threadline.db"
     async with bot_of(tmp_path, discord, model, database) as bot:
@@ -200,7 +208,7 @@ async def test_a_disk_that_refuses_writes(
         await fails_and_recovers(discord, model, bot, failing, words)
 
 
-async def test_a_locked_database(slack: SlackStage, model: ModelSim, tmp_path: Path) -> None:
+async def test_a_locked_database(slack: SlackDriver, model: ModelSim, tmp_path: Path) -> None:
     database = tmp_path / "threadline.db"
     async with bot_of(tmp_path, slack, model, database) as bot:
         words = "is locked by another program: close what else has it open"
@@ -209,13 +217,13 @@ async def test_a_locked_database(slack: SlackStage, model: ModelSim, tmp_path: P
 
 # ── the command line ──────────────────────────────────────────────────────────────────────────
 async def command(*words: str, database: Path, **environ: str) -> tuple[int, str, str]:
-    """Run `python -m bot WORDS` to its end: exit code, stdout, stderr."""
+    """Run `python -m bot WORDS`; returns exit code, stdout, stderr."""
     settings = {"DATABASE_URL": f"sqlite:///{database}", "HTTP_PORT": "0", **environ}
     return await harness.command(*words, folder=database.parent, environ=settings)
 
 
-async def refused(*words: str, database: Path) -> str:
-    """The one line with which a command ends that cannot be carried out."""
+async def run_refused(*words: str, database: Path) -> str:
+    """The one line that a failing command prints."""
     code, out, err = await command(*words, database=database, LOG_LEVEL="ERROR")
     assert (code, out) == (1, ""), err
     *before, last = err.splitlines()
@@ -225,23 +233,26 @@ async def refused(*words: str, database: Path) -> str:
 
 
 @pytest.fixture
-async def talked(tmp_path: Path) -> Path:
-    """A database that the bot made."""
+async def database_with_history(tmp_path: Path) -> Path:
+    """A database that the bot created."""
     database = tmp_path / "threadline.db"
     assert (await command("migrate", database=database))[0] == 0
     return database
 
 
-async def test_a_start_on_a_damaged_database_says_what_to_do(talked: Path) -> None:
-    _overwrite(talked, look(talked, "SELECT rootpage FROM sqlite_schema WHERE name = 'turns'"))
-    assert "is damaged: restore a backup with `python -m bot restore" in await refused(
-        "run", database=talked
+async def test_a_start_on_a_damaged_database_says_what_to_do(database_with_history: Path) -> None:
+    _overwrite(
+        database_with_history,
+        look(database_with_history, "SELECT rootpage FROM sqlite_schema WHERE name = 'turns'"),
+    )
+    assert "is damaged: restore a backup with `python -m bot restore" in await run_refused(
+        "run", database=database_with_history
     )
 
 
 async def test_a_start_on_a_full_disk_says_so(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "64k") as disk, full(disk):
-        line = await refused("run", database=disk / "threadline.db")
+        line = await run_refused("run", database=disk / "threadline.db")
         assert "the disk is full" in line or "No space left" in line
 
 
@@ -250,13 +261,13 @@ async def test_a_start_on_a_read_only_disk_says_so(tmp_path: Path) -> None:
         database = disk / "threadline.db"
         assert (await command("migrate", database=database))[0] == 0
         await asyncio.to_thread(_make_read_only, disk)
-        assert "(Read-only file system)" in await refused("run", database=database)
+        assert "(Read-only file system)" in await run_refused("run", database=database)
 
 
 async def test_a_second_process_is_refused_in_one_line(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
-    """Before anything of it starts: nothing is logged, no platform is asked."""
+    """The check comes first: nothing is logged and no platform is contacted."""
     database = tmp_path / "threadline.db"
     async with bot_of(tmp_path, discord, model, database) as bot:
         before = len(await discord.sim.requests())
@@ -274,30 +285,32 @@ async def test_a_second_process_is_refused_in_one_line(
 
 # ── backups ───────────────────────────────────────────────────────────────────────────────────
 async def test_a_backup_while_a_reply_streams_and_its_restore(
-    stage: Stage, model: ModelSim, tmp_path: Path
+    driver: PlatformDriver, model: ModelSim, tmp_path: Path
 ) -> None:
-    """The reply does not notice; the restored bot knows what it knew, and asks nobody twice."""
+    """The running reply is unaffected; the restored bot has its history and repeats no answer."""
     database, copy = tmp_path / "threadline.db", tmp_path / "copy.db"
     await model.script(
         Answer(match="story", text=STORY, rate=0, wait_at=3), Answer(match="", text="Noted.")
     )
-    async with bot_of(tmp_path, stage, model, database) as bot:
-        first = await stage.mention("remember the milk")
-        await shows(stage, first, "Noted.")
-        writing = await stage.mention("tell me a story")
-        await shows(stage, writing, "Once", ended=False)
+    async with bot_of(tmp_path, driver, model, database) as bot:
+        first = await driver.mention("remember the milk")
+        await shows(driver, first, "Noted.")
+        writing = await driver.mention("tell me a story")
+        await shows(driver, writing, "Once", ended=False)
         code, out, err = await command("backup", str(copy), database=database)
         assert (code, err) == (0, ""), err
         assert out.startswith(f"backed up {database} to {copy} (")
         with closing(sqlite3.connect(copy)) as db:
             check_invariants(db)
         await model.release("story")
-        await shows(stage, writing, STORY)
-        await stage.say(first, "and forget the bread")
-        await shows(stage, first, "Noted.")
-        await until(lambda: _count(stage, first, 2), stage, "two replies")
-        assert f"(process {bot.pid})" in await refused("restore", str(copy), database=database)
-        assert "exists: name another file" in await refused("backup", str(copy), database=database)
+        await shows(driver, writing, STORY)
+        await driver.say(first, "and forget the bread")
+        await shows(driver, first, "Noted.")
+        await until(lambda: _count(driver, first, 2), driver, "two replies")
+        assert f"(process {bot.pid})" in await run_refused("restore", str(copy), database=database)
+        assert "exists: name another file" in await run_refused(
+            "backup", str(copy), database=database
+        )
         assert await bot.terminate() == 0
     code, out, err = await command("restore", str(copy), database=database)
     assert (code, err) == (0, ""), err
@@ -305,10 +318,10 @@ async def test_a_backup_while_a_reply_streams_and_its_restore(
     assert look(kept, "SELECT count(*) FROM messages WHERE content LIKE '%bread%'") == [(1,)]
     asked = len(await model.streams(match="bread"))
     await model.script(Answer(match="story", text=STORY, rate=0))
-    async with bot_of(tmp_path, stage, model, database):
-        await shows(stage, writing, STORY)
-        await stage.say(first, "what did I say?")
-        await until(lambda: _count(stage, first, 3), stage, "three replies")
+    async with bot_of(tmp_path, driver, model, database):
+        await shows(driver, writing, STORY)
+        await driver.say(first, "what did I say?")
+        await until(lambda: _count(driver, first, 3), driver, "three replies")
         messages = (await model.last("what did I say")).body["messages"]
         assert [m["content"] for m in messages[1:]] == [
             "remember the milk",
@@ -316,11 +329,11 @@ async def test_a_backup_while_a_reply_streams_and_its_restore(
             "what did I say?",
         ]
         assert len(await model.streams(match="bread")) == asked, "it was taken for missed"
-        assert len(await stage.seen(writing)) == 1
+        assert len(await driver.seen(writing)) == 1
 
 
-async def _count(stage: Stage, place: ThreadRef, count: int) -> bool:
-    return len(await stage.seen(place)) == count
+async def _count(driver: PlatformDriver, thread: ThreadRef, count: int) -> bool:
+    return len(await driver.seen(thread)) == count
 
 
 def _make_read_only(disk: Path) -> None:

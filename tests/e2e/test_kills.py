@@ -1,7 +1,8 @@
-"""The bot dies by SIGKILL at any moment, and nobody notices but by a pause.
+"""The bot dies by SIGKILL at any moment, and people notice only a pause.
 
-The moments come from a recorded run (`tests.kills.points`), and what people saw is judged by
-`tests.support.judge`. A sample runs here, all of them in `make soak`; `KILL_SECONDS` ends it early.
+The moments come from a recorded run (`tests.kills.points`), and `tests.support.judge` judges
+what people saw. A sample runs here, all of them in `make soak`; `KILL_SECONDS` ends it
+early.
 """
 
 from __future__ import annotations
@@ -15,30 +16,30 @@ from pathlib import Path
 import pytest
 
 from tests.kills.campaign import Report, campaign
-from tests.kills.control import Control
-from tests.kills.points import On, Point, points_of, record
+from tests.kills.control_scenario import ControlScenario
+from tests.kills.points import KillPoint, Target, points_of, record
 from tests.kills.process_pool import ProcessPool
-from tests.kills.script import Scene
+from tests.kills.scenario import Scenario
 from tests.kills.world import new_world
 from tests.sims.kit import SimProcess
 
 SECONDS = float(os.environ.get("KILL_SECONDS") or "inf")
 IN_A_ROW = 100
-# What a bot does to its database, and what each platform is asked for, in the scene.
-TRANSITIONS: dict[type[Scene], set[str]] = {
-    Scene: {"accept", "claim", "intend", "shown", "conclude", "finish", "reset", "command"},
-    Control: {"again", "stop", "edit", "erase", "removed", "reset", "undo", "command"},
+# The transitions and outcomes of each scenario.
+TRANSITIONS: dict[type[Scenario], set[str]] = {
+    Scenario: {"accept", "claim", "intend", "shown", "conclude", "finish", "reset", "command"},
+    ControlScenario: {"again", "stop", "edit", "erase", "removed", "reset", "undo", "command"},
 }
-OUTCOMES: dict[type[Scene], dict[str, int]] = {
-    Scene: {"answered": 9},
-    Control: {"answered": 7, "stopped": 1},
+OUTCOMES: dict[type[Scenario], dict[str, int]] = {
+    Scenario: {"answered": 9},
+    ControlScenario: {"answered": 7, "stopped": 1},
 }
 POST = {
     "discord": r"POST .*/channels/\d+/messages",
     "slack": r"POST /api/chat\.(?:startStream|postMessage)",
     "slack by edits": r"POST /api/chat\.postMessage",
 }
-# What brings the last text of a short answer; a stream's close has the rest of it, if any.
+# The request that brings the last text of a short answer; a stream's close may carry it.
 LAST = {
     "discord": (r"PATCH .*/messages/\d+", "q00003w0011"),
     "slack": (r"POST /api/chat\.stopStream", ""),
@@ -51,43 +52,46 @@ READ = {
 }
 
 
-def traps(platform: str) -> list[Point]:
-    """Where a bot that does not keep its promises is caught most often."""
+def likely_points(platform: str) -> list[KillPoint]:
+    """The moments at which bots most often lose or repeat something."""
     what, words = LAST[platform]
     return [
-        # The first page, and the second, are there, and the bot does not know it.
-        Point(On.PLATFORM, "applied", POST[platform], body="q00001"),
-        Point(On.PLATFORM, "applied", POST[platform], body="q00001", skip=1),
-        # The last text is there; or it is not.
-        Point(On.PLATFORM, "applied", what, body=words),
-        Point(On.PLATFORM, "received", what, body=words),
-        # What was missed is being read.
-        Point(On.PLATFORM, "answered", READ[platform]),
-        # Each step of a turn, not yet on the disk or just so.
-        Point(On.COMMIT, "before", "accept", skip=1),
-        Point(On.COMMIT, "after", "claim", skip=2),
-        Point(On.COMMIT, "before", "conclude", skip=1),
-        Point(On.COMMIT, "after", "conclude", skip=2),
-        Point(On.COMMIT, "before", "finish", skip=1),
-        Point(On.COMMIT, "before", "command"),
+        # The first or second page is posted, but the bot has not recorded it.
+        KillPoint(Target.PLATFORM, "applied", POST[platform], body="q00001"),
+        KillPoint(Target.PLATFORM, "applied", POST[platform], body="q00001", skip=1),
+        # The last text is shown, or not yet.
+        KillPoint(Target.PLATFORM, "applied", what, body=words),
+        KillPoint(Target.PLATFORM, "received", what, body=words),
+        # Missed messages are being read.
+        KillPoint(Target.PLATFORM, "answered", READ[platform]),
+        # Each step of a turn, before or just after its commit.
+        KillPoint(Target.COMMIT, "before", "accept", skip=1),
+        KillPoint(Target.COMMIT, "after", "claim", skip=2),
+        KillPoint(Target.COMMIT, "before", "conclude", skip=1),
+        KillPoint(Target.COMMIT, "after", "conclude", skip=2),
+        KillPoint(Target.COMMIT, "before", "finish", skip=1),
+        KillPoint(Target.COMMIT, "before", "command"),
     ]
 
 
-def changes_of_mind(platform: str) -> list[Point]:
-    """Where what somebody wished could be lost, or done twice."""
+def control_points(platform: str) -> list[KillPoint]:
+    """The moments at which a person's action could get lost or happen twice."""
     return [
-        *(Point(On.COMMIT, "before", what) for what in ("again", "stop", "edit", "erase", "undo")),
-        *(Point(On.COMMIT, "after", what) for what in ("again", "stop", "edit", "erase")),
-        Point(On.COMMIT, "after", "removed"),
-        # The last text of an answer that was asked for once more.
-        Point(On.PLATFORM, "applied", ".*", body="q00001w0011", skip=1),
+        *(
+            KillPoint(Target.COMMIT, "before", what)
+            for what in ("again", "stop", "edit", "erase", "undo")
+        ),
+        *(KillPoint(Target.COMMIT, "after", what) for what in ("again", "stop", "edit", "erase")),
+        KillPoint(Target.COMMIT, "after", "removed"),
+        # The last text of a retried answer.
+        KillPoint(Target.PLATFORM, "applied", ".*", body="q00001w0011", skip=1),
     ]
 
 
 @pytest.fixture
-async def nursery() -> AsyncIterator[ProcessPool]:
-    async with ProcessPool() as nursery:
-        yield nursery
+async def pool() -> AsyncIterator[ProcessPool]:
+    async with ProcessPool() as pool:
+        yield pool
 
 
 @pytest.fixture(params=["discord", "slack", "slack by edits"])
@@ -96,57 +100,57 @@ def platform(request: pytest.FixtureRequest) -> str:
 
 
 def accept(report: Report, figures: Callable[[object], None]) -> None:
-    """Show the figures, and fail on anything that was found."""
+    """Print the figures, and fail if there are violations."""
     figures(report)
-    assert not report.broken, report.broken
+    assert not report.not_started, report.not_started
     assert not report.failed, f"{report}\n{report.failures()}"
 
 
-async def test_kills_at_the_classic_traps_lose_double_and_cut_nothing(
-    platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
+async def test_kills_at_likely_points_lose_repeat_and_cut_nothing(
+    platform: str, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
-    """Every question one whole answer in its place, the history right, no sign of work left."""
-    kills = [[trap] for trap in traps(platform)]
-    # The second kill comes while the first is being made up for.
-    kills.append([*kills[0], Point(On.COMMIT, "after", "claim", skip=0)])
-    report = await campaign(kills, platform, nursery, tmp_path)
+    """Every question gets one whole answer in its thread, and no sign of work is left."""
+    kills = [[trap] for trap in likely_points(platform)]
+    # The second kill comes during the recovery from the first.
+    kills.append([*kills[0], KillPoint(Target.COMMIT, "after", "claim", skip=0)])
+    report = await campaign(kills, platform, pool, tmp_path)
     accept(report, figures)
     assert [t.points for t in report.trials if t.deaths != len(t.points)] == []
 
 
 @pytest.mark.parametrize("platform", ["discord", "slack"])  # `make soak` has the third
-async def test_kills_while_people_change_their_minds_lose_nothing_that_they_did(
-    platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
+async def test_kills_lose_no_retry_stop_edit_deletion_or_undo(
+    platform: str, pool: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
-    """A retry, a stop, an edit, a deletion and an undo are done once, whatever dies in between."""
-    kills = [[point] for point in changes_of_mind(platform)]
-    accept(await campaign(kills, platform, nursery, tmp_path, scenery=Control), figures)
+    """A retry, a stop, an edit, a deletion and an undo each happen once, whenever the bot dies."""
+    kills = [[point] for point in control_points(platform)]
+    accept(await campaign(kills, platform, pool, tmp_path, scenario_type=ControlScenario), figures)
 
 
-async def test_a_post_that_was_on_its_way_when_the_bot_died_is_not_made_twice(
-    platform: str, nursery: ProcessPool, tmp_path: Path
+async def test_a_post_in_flight_at_a_kill_is_not_repeated(
+    platform: str, pool: ProcessPool, tmp_path: Path
 ) -> None:
-    """The platform carries it out when the next life has already looked for it."""
-    async with new_world(platform, nursery, tmp_path) as world:
-        scene = Scene(world)
-        await scene.first_start()
+    """The platform applies the post after the restarted bot has already searched for it."""
+    async with new_world(platform, pool, tmp_path) as world:
+        scenario = Scenario(world)
+        await scenario.first_start()
         for match in ("POST /api/v10/channels", "chat.startStream", "chat.postMessage"):
-            await world.stage.sim.call("fault", match=match, times=3, delay=1.5)
+            await world.driver.sim.call("fault", match=match, times=3, delay=1.5)
         await world.bot.start()
         await world.connected()
-        question = await scene.begin("what is it?")
-        await scene.until(lambda: under_way(world.stage.sim, platform), "the post")
+        question = await scenario.begin("what is it?")
+        await scenario.until(lambda: under_way(world.driver.sim, platform), "the post")
         await world.bot.kill()
-        await scene.answered(question)
-        await scene.until(lambda: carried_out(world.stage.sim, platform), "both posts")
-        await scene.settle()
-        verdict = await scene.verdict()
+        await scenario.wait_answered(question)
+        await scenario.until(lambda: all_applied(world.driver.sim, platform), "both posts")
+        await scenario.settle()
+        verdict = await scenario.verdict()
     assert world.bot.deaths == 1
-    assert not verdict.faults, verdict
+    assert not verdict.violations, verdict
 
 
 async def under_way(sim: SimProcess, platform: str) -> bool:
-    """Whether a post came and is not carried out."""
+    """Whether a post was received but not applied."""
     return any(
         request["applied"] is None
         and re.fullmatch(POST[platform], f"{request['method']} {request['path']}")
@@ -154,20 +158,22 @@ async def under_way(sim: SimProcess, platform: str) -> bool:
     )
 
 
-async def carried_out(sim: SimProcess, platform: str) -> bool:
+async def all_applied(sim: SimProcess, platform: str) -> bool:
     return not await under_way(sim, platform)
 
 
-@pytest.mark.parametrize("scenery", [Scene, Control])
-async def test_a_run_without_a_kill_passes_every_moment_that_is_to_be_tried(
-    platform: str, scenery: type[Scene], nursery: ProcessPool, tmp_path: Path
+@pytest.mark.parametrize("scenario_type", [Scenario, ControlScenario])
+async def test_a_recorded_run_covers_every_kind_of_kill_point(
+    platform: str, scenario_type: type[Scenario], pool: ProcessPool, tmp_path: Path
 ) -> None:
-    """The recorded run is itself right, and has each kind of moment."""
-    recording = await record(platform, nursery, tmp_path, scenery)
-    assert not recording.verdict.faults, recording.verdict
-    assert recording.verdict.outcomes == OUTCOMES[scenery]
+    """The recorded run itself has no violations, and covers each kind of moment."""
+    recording = await record(platform, pool, tmp_path, scenario_type)
+    assert not recording.verdict.violations, recording.verdict
+    assert recording.verdict.outcomes == OUTCOMES[scenario_type]
     points = points_of(recording)
-    assert {point.what for point in points if point.on is On.COMMIT} >= TRANSITIONS[scenery]
+    assert {point.what for point in points if point.on is Target.COMMIT} >= TRANSITIONS[
+        scenario_type
+    ]
     kinds = {point.kind for point in points}
     stages = ("received", "applied", "answered")
     assert kinds >= {f"{on} {stage}" for on in ("platform", "model") for stage in stages}
@@ -175,33 +181,37 @@ async def test_a_run_without_a_kill_passes_every_moment_that_is_to_be_tried(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("scenery", [Scene, Control])
-async def test_a_kill_at_every_moment_loses_doubles_and_cuts_nothing(
+@pytest.mark.parametrize("scenario_type", [Scenario, ControlScenario])
+async def test_a_kill_at_every_point_loses_repeats_and_cuts_nothing(
     platform: str,
-    scenery: type[Scene],
-    nursery: ProcessPool,
+    scenario_type: type[Scenario],
+    pool: ProcessPool,
     tmp_path: Path,
     figures: Callable[[object], None],
 ) -> None:
-    """In an order of chance, so that what a time budget leaves out is another part each time."""
-    points = points_of(await record(platform, nursery, tmp_path / "recorded", scenery))
+    """In random order, so that a limited time budget leaves out other points each time."""
+    points = points_of(await record(platform, pool, tmp_path / "recorded", scenario_type))
     kills = [[point] for point in random.sample(points, len(points))]
-    report = await campaign(kills, platform, nursery, tmp_path, scenery=scenery, seconds=SECONDS)
+    report = await campaign(
+        kills, platform, pool, tmp_path, scenario_type=scenario_type, seconds=SECONDS
+    )
     accept(report, figures)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("scenery", [Scene, Control])
-async def test_a_second_and_a_third_kill_lose_double_and_cut_nothing(
+@pytest.mark.parametrize("scenario_type", [Scenario, ControlScenario])
+async def test_second_and_third_kills_lose_repeat_and_cut_nothing(
     platform: str,
-    scenery: type[Scene],
-    nursery: ProcessPool,
+    scenario_type: type[Scenario],
+    pool: ProcessPool,
     tmp_path: Path,
     figures: Callable[[object], None],
 ) -> None:
-    """Each in the life that is to make up for the one before; the points are of chance."""
-    points = points_of(await record(platform, nursery, tmp_path / "recorded", scenery))
+    """Each kill comes during the recovery from the one before, at random points."""
+    points = points_of(await record(platform, pool, tmp_path / "recorded", scenario_type))
     early = [point for point in points if point.skip < 3]
     rows = [[random.choice(points), *random.choices(early, k=2)] for _ in range(IN_A_ROW)]
-    report = await campaign(rows, platform, nursery, tmp_path, scenery=scenery, seconds=SECONDS)
+    report = await campaign(
+        rows, platform, pool, tmp_path, scenario_type=scenario_type, seconds=SECONDS
+    )
     accept(report, figures)

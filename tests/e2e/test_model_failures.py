@@ -1,5 +1,7 @@
-"""Every way in which a model fails, on every platform: one sentence, what was shown stays, and the
-next question works. One bot process goes through them all.
+"""Every model failure, on every platform.
+
+One sentence appears, the text so far stays, and the next question works. One bot process
+goes through all failures.
 """
 
 from __future__ import annotations
@@ -13,29 +15,29 @@ from bot.turns.context import UNSAID
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.support.harness import BotProcess
-from tests.support.scenes import Seen, Stage, ThreadRef, at_rest
+from tests.support.platform_driver import PlatformDriver, Seen, ThreadRef, at_rest
 
 HALF = "Half of the answer is here, and the rest of it is missing."
-FIRST_TOKEN, BETWEEN_TOKENS = 4.0, 2.0  # seconds; room for a machine that is busy
+FIRST_TOKEN, BETWEEN_TOKENS = 4.0, 2.0  # seconds; enough for a busy machine
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What the model does to the question `name`, and what people see."""
+    """What the model does with the question `name`, and what people see."""
 
     name: str
     sentence: str
     answer: dict[str, Any] = field(default_factory=dict)
-    kept: str = ""  # how the reply begins: what had been shown
+    kept: str = ""  # the beginning of the reply: text shown before the failure
 
 
 def broken(name: str, breaks: str, sentence: str = "broke off") -> Fault:
-    """The stream goes wrong in the middle."""
+    """The stream breaks in the middle."""
     return Fault(name, sentence, {"text": HALF, "rate": 0, "breaks": breaks, "at": 4}, "Half of")
 
 
-# Asked at once, group by group, each with fewer failures than make a model rest: those that pass
-# by themselves are tried three times.
+# Each group is asked concurrently and has fewer failures than open the circuit breaker: temporary
+# failures are tried three times.
 GROUPS = (
     (
         Fault("limited", "too many requests right now", {"fault": "rate_limited"}),
@@ -86,43 +88,43 @@ GROUPS = (
 )
 
 
-async def whole(stage: Stage, place: ThreadRef, text: str, count: int = 1) -> Seen:
+async def whole(driver: PlatformDriver, thread: ThreadRef, text: str, count: int = 1) -> Seen:
     """The newest message in a thread, once it contains `text` and nothing is being written."""
 
     async def check() -> Seen | None:
-        seen = await stage.seen(place)
+        seen = await driver.seen(thread)
         done = len(seen) == count and text in seen[-1].text and "stop" not in str(seen[-1].buttons)
         return seen[-1] if done else None
 
-    return await until(check, stage, f"{text!r} in message {count} of {place}")
+    return await until(check, driver, f"{text!r} in message {count} of {thread}")
 
 
 async def until(
-    check: Callable[[], Awaitable[Any]], stage: Stage, what: str, seconds: float = 40
+    check: Callable[[], Awaitable[Any]], driver: PlatformDriver, what: str, seconds: float = 60
 ) -> Any:
     try:
-        return await stage.sim.until(check, seconds)
+        return await driver.sim.until(check, seconds)
     except AssertionError as error:
         raise AssertionError(f"not within {seconds} s: {what}") from error
 
 
 async def test_every_failure_has_its_sentence_keeps_what_was_shown_and_ends(
-    stage: Stage, model: ModelSim, bot: BotProcess
+    driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """No sign of work is left, no provider's word is shown, and it can be tried again."""
+    """No sign of work is left, no provider's text is shown, and a retry is offered."""
     bot.set(FIRST_TOKEN_SECONDS=str(FIRST_TOKEN), BETWEEN_TOKENS_SECONDS=str(BETWEEN_TOKENS))
     faults = [fault for group in GROUPS for fault in group]
     await model.script(*(Answer(match=fault.name, **fault.answer) for fault in faults))
     await model.say("Now it works.", match="and now", rate=0)
     async with bot:
         for group in GROUPS:
-            places = [await stage.mention(f"this one is {fault.name}") for fault in group]
-            for fault, place in zip(group, places, strict=True):
-                judge(fault, await whole(stage, place, fault.sentence))
-            await stage.say(places[-1], "and now?")
-            await whole(stage, places[-1], "Now it works.", count=2)
-        await at_rest(stage)
-        assert await stage.throttled() == 0
+            threads = [await driver.mention(f"this one is {fault.name}") for fault in group]
+            for fault, thread in zip(group, threads, strict=True):
+                judge(fault, await whole(driver, thread, fault.sentence))
+            await driver.say(threads[-1], "and now?")
+            await whole(driver, threads[-1], "Now it works.", count=2)
+        await at_rest(driver)
+        assert await driver.count_throttled() == 0
         assert not bot.events("a turn failed")
         assert not bot.events("circuit breaker opened"), "it would hide what comes after"
 
@@ -135,76 +137,77 @@ def judge(fault: Fault, reply: Seen) -> None:
         assert foreign not in reply.text, f"{fault.name}: {reply.text}"
 
 
-async def test_a_wait_that_the_provider_asks_for_is_kept_or_told(
-    stage: Stage, model: ModelSim, bot: BotProcess
+async def test_a_providers_retry_after_is_respected_or_announced(
+    driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """A short one nobody notices; of a long one people hear, and nobody is asked meanwhile."""
+    """A short wait goes unnoticed; a long one is announced, and the model is not asked until
+    then."""
     await model.refuse("rate_limited", match="short", retry_after=1)
     await model.refuse("rate_limited", match="long", times=None, retry_after=600)
     async with bot:
-        short = await stage.mention("a short wait")
-        reply = await whole(stage, short, "a short wait")
+        short = await driver.mention("a short wait")
+        reply = await whole(driver, short, "a short wait")
         assert "too many requests" not in reply.text
         first, second = [x.at for x in await model.streams(match="a short wait")]
         assert second - first >= 1
-        long = await stage.mention("a long wait")
-        await whole(stage, long, "ask again in 10 minutes")
+        long = await driver.mention("a long wait")
+        await whole(driver, long, "ask again in 10 minutes")
         asked = len(await model.streams())
-        other = await stage.mention("somebody else")
-        await whole(stage, other, "ask again in")
+        other = await driver.mention("another one")
+        await whole(driver, other, "ask again in")
         assert len(await model.streams()) == asked
 
 
-async def test_a_model_that_keeps_failing_is_left_alone_and_the_next_answers(
-    stage: Stage, model: ModelSim, bot: BotProcess
+async def test_a_failing_model_rests_and_the_next_one_answers(
+    driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     bot.set(LLM="openai:sim,openai:sim-2")
     await model.refuse("unavailable", model="sim", times=None)
     await model.say("From the second.", model="sim-2")
     async with bot:
-        for n in range(FAILURE_THRESHOLD):  # one after another: what fails together counts once
-            await whole(stage, await stage.mention(f"question {n}"), "From the second.")
+        for n in range(FAILURE_THRESHOLD):  # one after another: concurrent failures count once
+            await whole(driver, await driver.mention(f"question {n}"), "From the second.")
         await bot.wait_for_log("circuit breaker opened")
         asked = len([x for x in await model.streams() if x.body["model"] == "sim"])
         assert asked == FAILURE_THRESHOLD
         for n in range(3):
-            place = await stage.mention(f"later {n}")
-            await whole(stage, place, "From the second.")
+            thread = await driver.mention(f"later {n}")
+            await whole(driver, thread, "From the second.")
         assert len([x for x in await model.streams() if x.body["model"] == "sim"]) == asked
         assert len(bot.events("circuit breaker opened")) == 1
 
 
-async def test_a_server_that_loads_its_model_is_waited_for_in_sight(
-    stage: Stage, model: ModelSim, bot: BotProcess
+async def test_waiting_for_a_server_to_load_its_model_is_shown(
+    driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """A note says so as long as it lasts, and becomes the answer."""
+    """A note is shown while the server loads, and then becomes the answer."""
     await model.refuse("loading", times=None)
 
-    async def noted() -> bool:
-        return "The model is loading" in " ".join(seen.text for seen in await stage.seen(place))
+    async def shows_note() -> bool:
+        return "The model is loading" in " ".join(seen.text for seen in await driver.seen(thread))
 
     async with bot:
-        place = await stage.mention("a cold one")
-        await until(noted, stage, "the note")
+        thread = await driver.mention("a cold one")
+        await until(shows_note, driver, "the note")
         await model.say("Ready now.", match="a cold one")
-        reply = await whole(stage, place, "Ready now.")
+        reply = await whole(driver, thread, "Ready now.")
         assert "loading" not in reply.text
 
 
-async def test_a_history_that_is_too_long_for_the_model_is_shortened_unnoticed(
-    stage: Stage, model: ModelSim, bot: BotProcess
+async def test_a_history_too_long_for_the_model_is_shortened_silently(
+    driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
     await model.say("x" * 1_500, match="tell", rate=0)
     await model.say("Short.", match="in short", rate=0)
     async with bot:
-        place = await stage.mention("tell me more 1")
-        await whole(stage, place, "x")
+        thread = await driver.mention("tell me more 1")
+        await whole(driver, thread, "x")
         for n in range(2, 5):
-            await stage.say(place, f"tell me more {n}")
-            await whole(stage, place, "x", count=n)
+            await driver.say(thread, f"tell me more {n}")
+            await whole(driver, thread, "x", count=n)
         await model.context(1_200)
-        await stage.say(place, "in short?")
-        reply = await whole(stage, place, "Short.", count=5)
+        await driver.say(thread, "in short?")
+        reply = await whole(driver, thread, "Short.", count=5)
         assert "too long" not in reply.text
         long, short = await model.streams(match="in short")
         assert long.status == 400
@@ -215,35 +218,35 @@ async def test_a_history_that_is_too_long_for_the_model_is_shortened_unnoticed(
         assert 1 <= len(rest) < len(long.body["messages"]) - 1
 
 
-async def asked_so_far(bot: BotProcess, count: int) -> bool:
+async def has_asked(bot: BotProcess, count: int) -> bool:
     receipts = [line.get("receipt") for line in bot.events("message")]
     return receipts.count("question") == count
 
 
-async def test_a_strict_chat_template_takes_whatever_people_do(
-    stage: Stage, model: ModelSim, bot: BotProcess
+async def test_a_strict_chat_template_accepts_every_history(
+    driver: PlatformDriver, model: ModelSim, bot: BotProcess
 ) -> None:
-    """A question that failed, one that was deleted, and several asked at once: each would break
-    the turn-taking that such templates insist on."""
+    """A failed question, a deleted one and several concurrent ones would each break the
+    alternation of roles that such templates require."""
     await model.models(strict=("sim",))
     await model.script(
         Answer(match="fails", fault="bad_key", times=1),
         Answer(match="slowly", text="Yes. Yes.", wait_at=1),
     )
     async with bot:
-        place = await stage.mention("this fails")
-        await whole(stage, place, "refused my key")
-        gone = await stage.say(place, "and this is deleted")
-        await whole(stage, place, "I received", count=2)
-        await stage.delete(place, gone)
+        thread = await driver.mention("this fails")
+        await whole(driver, thread, "refused my key")
+        gone = await driver.say(thread, "and this is deleted")
+        await whole(driver, thread, "I received", count=2)
+        await driver.delete(thread, gone)
         await bot.wait_for_log("a message was deleted")
-        await stage.say(place, "slowly")
-        await until(lambda: model.streams(match="slowly"), stage, "the third answer to begin")
+        await driver.say(thread, "slowly")
+        await until(lambda: model.streams(match="slowly"), driver, "the third answer to begin")
         for text in ("one", "two", "three"):
-            await stage.say(place, text)
-        await until(lambda: asked_so_far(bot, 6), stage, "six questions in the database")
+            await driver.say(thread, text)
+        await until(lambda: has_asked(bot, 6), driver, "six questions in the database")
         await model.release()
-        await whole(stage, place, "I received", count=4)
+        await whole(driver, thread, "I received", count=4)
     requests = await model.streams()
     assert {request.status for request in requests} <= {200, 401}
     last = [message["content"] for message in requests[-1].body["messages"]]

@@ -1,4 +1,4 @@
-"""The ways to run it: Slack over HTTP, both platforms at once, other models, commands, exits."""
+"""The ways to run the bot: Slack over HTTP, both platforms, other models, commands, exits."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ from tests.sims.slack import ids as s
 from tests.sims.slack.client import SlackSim
 from tests.support.fork_server import SWITCH
 from tests.support.harness import ROOT, BotProcess
-from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef
+from tests.support.platform_driver import DiscordDriver, PlatformDriver, SlackDriver, ThreadRef
 
 
 @pytest.fixture
-async def discord() -> AsyncIterator[DiscordStage]:
+async def discord() -> AsyncIterator[DiscordDriver]:
     async with DiscordSim() as sim:
-        yield DiscordStage(sim)
+        yield DiscordDriver(sim)
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[SlackStage]:
+async def slack() -> AsyncIterator[SlackDriver]:
     async with SlackSim() as sim:
-        yield SlackStage(sim)
+        yield SlackDriver(sim)
 
 
-def settings_of(model: ModelSim, *stages: Stage, **more: str) -> dict[str, str]:
+def settings_of(model: ModelSim, *drivers: PlatformDriver, **more: str) -> dict[str, str]:
     merged = {"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url, "SYSTEM_PROMPT": "Be brief."}
-    for stage in stages:
-        merged.update(stage.settings())
+    for driver in drivers:
+        merged.update(driver.settings())
     return {**merged, **more}
 
 
-async def whole(stage: Stage, place: ThreadRef, text: str) -> None:
-    """Until the bot's newest message there says `text` and nothing of it is being written."""
+async def whole(driver: PlatformDriver, thread: ThreadRef, text: str) -> None:
+    """Wait until the bot's newest message contains `text` and nothing is being written."""
 
     async def check() -> bool:
-        seen = await stage.seen(place)
+        seen = await driver.seen(thread)
         return bool(seen) and text in seen[-1].text and "stop" not in str(seen[-1].buttons)
 
-    await stage.sim.until(check, 30)
+    await driver.sim.until(check)
 
 
 async def command(*words: str, folder: Path, **environ: str) -> tuple[int, str, str]:
-    """Run `python -m bot WORDS` to its end: exit code, stdout, stderr."""
+    """Run `python -m bot WORDS`; returns exit code, stdout, stderr."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -73,18 +73,19 @@ async def command(*words: str, folder: Path, **environ: str) -> tuple[int, str, 
 
 
 # ── platforms ─────────────────────────────────────────────────────────────────────────────────
-async def test_slack_over_signed_http(slack: SlackStage, model: ModelSim, tmp_path: Path) -> None:
-    """The one HTTP port serves Slack's events and /healthz; a forged event is refused.
+async def test_slack_over_signed_http(slack: SlackDriver, model: ModelSim, tmp_path: Path) -> None:
+    """One HTTP port serves Slack's events and /healthz; a forged event is refused.
 
-    It is published, so without tokens the page and the API are closed, whatever the Host is.
+    The port is published, so without tokens the page and the API are closed for any Host
+    header.
     """
     await model.say("Over HTTP.")
     environ = settings_of(model, slack, SLACK_SIGNING_SECRET=s.SIGNING_SECRET, SLACK_APP_TOKEN="")
     async with BotProcess(tmp_path, environ) as bot:
         events = f"http://127.0.0.1:{bot.http_port}/slack/events"
         await slack.sim.until(lambda: slack.sim.set_http(events))
-        place = await slack.mention("hello over http")
-        await whole(slack, place, "Over HTTP.")
+        thread = await slack.mention("hello over http")
+        await whole(slack, thread, "Over HTTP.")
         async with aiohttp.ClientSession() as session:
             forged = {"type": "event_callback", "event": {"type": "app_mention"}}
             async with session.post(events, json=forged) as response:
@@ -95,13 +96,13 @@ async def test_slack_over_signed_http(slack: SlackStage, model: ModelSim, tmp_pa
 
 
 async def test_both_platforms_in_one_process(
-    discord: DiscordStage,
-    slack: SlackStage,
+    discord: DiscordDriver,
+    slack: SlackDriver,
     model: ModelSim,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Started from nothing, as people start it."""
+    """Started from scratch, as people start it."""
     monkeypatch.setenv(SWITCH, "0")
     await model.say("Here I am.")
     async with BotProcess(tmp_path, settings_of(model, discord, slack)):
@@ -110,8 +111,8 @@ async def test_both_platforms_in_one_process(
         await whole(slack, here, "Here I am.")
 
 
-async def test_health_names_the_platform_that_is_cut_off(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+async def test_health_names_the_disconnected_platform(
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     async with BotProcess(tmp_path, settings_of(model, discord)) as bot:
         await discord.sim.offline()
@@ -119,66 +120,67 @@ async def test_health_names_the_platform_that_is_cut_off(
         async def unhealthy() -> bool:
             return not await bot.healthy()
 
-        await discord.sim.until(unhealthy, 20)
+        await discord.sim.until(unhealthy)
         await discord.sim.online()
-        await discord.sim.until(bot.healthy, 40)
+        await discord.sim.until(bot.healthy)
 
 
 async def test_reset_by_slash_in_a_discord_thread(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     async with BotProcess(tmp_path, settings_of(model, discord)):
-        place = await discord.mention("the first")
-        await whole(discord, place, "the first")
-        used = await discord.sim.slash(d.ALICE, place.thread, "reset")
+        thread = await discord.mention("the first")
+        await whole(discord, thread, "the first")
+        used = await discord.sim.slash(d.ALICE, thread.id, "reset")
 
-        async def told() -> bool:
+        async def is_recorded() -> bool:
             answers = (await discord.sim.interaction(used))["answers"]
             return any("Started over" in str(answer) for answer in answers)
 
-        await discord.sim.until(told)
-        await discord.say(place, "the second")
-        await whole(discord, place, "the second")
+        await discord.sim.until(is_recorded)
+        await discord.say(thread, "the second")
+        await whole(discord, thread, "the second")
         messages = (await model.last("the second")).body["messages"]
         assert messages[0]["content"].startswith("Be brief.\n\nToday is ")
         assert [m["content"] for m in messages[1:]] == ["the second"]
 
 
 async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(
-    slack: SlackStage, model: ModelSim, tmp_path: Path
+    slack: SlackDriver, model: ModelSim, tmp_path: Path
 ) -> None:
-    """A slash cannot be used inside a thread: the channel's one offers that person's threads."""
+    """Slash commands do not exist inside threads, so the channel's one offers the person's
+    threads."""
     async with BotProcess(tmp_path, settings_of(model, slack)):
-        place = await slack.mention("about cats")
-        await whole(slack, place, "about cats")
+        thread = await slack.mention("about cats")
+        await whole(slack, thread, "about cats")
         used = await slack.sim.slash(s.ALICE, s.GENERAL, "/reset")
         assert used["acked"], used
 
-        async def offered() -> list[dict[str, str]]:
+        async def offers() -> list[dict[str, str]]:
             shown = str(await slack.sim.ephemeral(s.ALICE)) + str(
                 await slack.sim.responses(used["hook"])
             )
             return [{}] if "about cats" in shown else []
 
-        await slack.sim.until(offered)
+        await slack.sim.until(offers)
         shortcut = await slack.sim.shortcut(
-            s.ALICE, "threadline_reset", channel=place.channel, message_ts=place.thread
+            s.ALICE, "threadline_reset", channel=thread.channel, message_ts=thread.id
         )
         assert shortcut["acked"], shortcut
 
-        async def begun_anew() -> bool:
-            await slack.say(place, "what now")
-            await whole(slack, place, "what now")
+        async def has_new_epoch() -> bool:
+            await slack.say(thread, "what now")
+            await whole(slack, thread, "what now")
             messages = (await model.last("what now")).body["messages"]
             return messages[1]["content"] == "what now"
 
-        await slack.sim.until(begun_anew)
+        await slack.sim.until(has_new_epoch)
 
 
-async def test_discord_forum_post_that_a_person_began(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+async def test_a_discord_forum_post_started_by_a_person(
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
-    """Mentioned in it, the bot reads what was said before, the title included."""
+    """Mentioned in the post, the bot reads the earlier messages, including the title."""
     async with BotProcess(tmp_path, settings_of(model, discord)):
         post = await discord.sim.forum_post(d.BOB, "Which editor?", "I like vi")
         thread = post["thread"] if isinstance(post, dict) else post
@@ -191,7 +193,7 @@ async def test_discord_forum_post_that_a_person_began(
 
 
 async def test_discord_without_thread_permission_answers_in_a_reply_chain(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     await discord.sim.set_permissions(d.CHANNEL, deny=["create_public_threads"])
     async with BotProcess(tmp_path, settings_of(model, discord)):
@@ -207,29 +209,31 @@ async def test_discord_without_thread_permission_answers_in_a_reply_chain(
 
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────
-async def test_huggingface_endpoint(discord: DiscordStage, model: ModelSim, tmp_path: Path) -> None:
+async def test_huggingface_endpoint(
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
+) -> None:
     await model.flavor("huggingface")
     await model.say("From a face.")
     environ = settings_of(
         model, discord, LLM="huggingface:org/sim", HF_BASE_URL=model.url, HF_TOKEN="hf_simulated"
     )
     async with BotProcess(tmp_path, environ):
-        place = await discord.mention("who are you?")
-        await whole(discord, place, "From a face.")
+        thread = await discord.mention("who are you?")
+        await whole(discord, thread, "From a face.")
         record = await model.last()
         assert record.body["model"] == "org/sim"
         assert record.authorization == "Bearer hf_simulated"
 
 
-async def test_chain_falls_over_before_the_first_token_and_says_so(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+async def test_the_chain_falls_back_before_the_first_token_and_says_so(
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     await model.refuse("bad_key", model="sim", times=None)
     await model.say("From the second.", model="sim-2")
     environ = settings_of(model, discord, LLM="openai:sim,openai:sim-2")
     async with BotProcess(tmp_path, environ) as bot:
-        place = await discord.mention("anyone?")
-        await whole(discord, place, "From the second.")
+        thread = await discord.mention("anyone?")
+        await whole(discord, thread, "From the second.")
         assert "openai:sim" in str([e for e in bot.events() if e["level"] == "warning"])
 
 
@@ -255,7 +259,7 @@ async def test_wrong_setting_ends_with_2_and_one_line_that_names_it(
 
 
 async def test_refused_token_ends_with_1_and_one_sentence(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     environ = settings_of(model, discord, DISCORD_TOKEN="wrong-token")
     code, _, err = await command("run", folder=tmp_path, **environ)
@@ -267,7 +271,7 @@ async def test_refused_token_ends_with_1_and_one_sentence(
 
 
 async def test_missing_intent_says_which_switch_to_turn(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     await discord.sim.grant_intents()
     code, _, err = await command("run", folder=tmp_path, **settings_of(model, discord))
@@ -275,8 +279,8 @@ async def test_missing_intent_says_which_switch_to_turn(
     assert "Message Content Intent" in err.strip().splitlines()[-1].replace("content", "Content")
 
 
-async def test_doctor_tries_everything_and_gives_advice(
-    discord: DiscordStage, slack: SlackStage, model: ModelSim, tmp_path: Path
+async def test_doctor_checks_everything_and_gives_advice(
+    discord: DiscordDriver, slack: SlackDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     environ = settings_of(model, discord, slack)
     code, out, err = await command("doctor", folder=tmp_path, **environ)
@@ -292,7 +296,7 @@ async def test_doctor_tries_everything_and_gives_advice(
 
 
 async def test_second_process_on_the_same_database_is_refused(
-    discord: DiscordStage, model: ModelSim, tmp_path: Path
+    discord: DiscordDriver, model: ModelSim, tmp_path: Path
 ) -> None:
     environ = settings_of(model, discord)
     async with BotProcess(tmp_path, environ) as bot:
@@ -325,29 +329,29 @@ async def test_terminal_remembers_across_restarts(model: ModelSim, tmp_path: Pat
 async def test_pipe_gets_the_answer_on_stdout_and_a_failure_on_stderr(
     model: ModelSim, tmp_path: Path
 ) -> None:
-    """Scripts see it by the exit code; what came before the failure is there."""
+    """Scripts see the failure by the exit code; the text before the failure is there."""
     environ = {"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url}
     await model.script(
         Answer(match="half", text="Half of it is here.", rate=0, breaks="end", at=4),
-        Answer(match="badly", fault="bad_key"),  # joined with the question after it
+        Answer(match="badly", fault="bad_key"),  # joined with the next question
         Answer(match="well", text="All of\n\nit."),
     )
-    code, out, err = await piped("go well", tmp_path, environ)
+    code, out, err = await run_piped("go well", tmp_path, environ)
     assert (code, out, err) == (0, "All of\n\nit.\n", "")
-    code, out, err = await piped("go badly", tmp_path, environ)
+    code, out, err = await run_piped("go badly", tmp_path, environ)
     assert (code, out) == (1, "")
     assert err.splitlines()[-1].startswith("threadline: The model refused my key")
-    code, out, err = await piped("go half", tmp_path, environ)
+    code, out, err = await run_piped("go half", tmp_path, environ)
     assert code == 1
     assert out.startswith("Half of") and "broke off" not in out
     assert "broke off" in err
 
 
-async def test_terminal_talks_to_a_bot_that_runs_already(model: ModelSim, tmp_path: Path) -> None:
-    """Over its port, with a token where one is needed; the conversation is a thread of the page."""
+async def test_the_terminal_connects_to_a_running_bot(model: ModelSim, tmp_path: Path) -> None:
+    """Over the bot's port, with a token where needed; the conversation is a thread of the page."""
     await model.script(
         Answer(match="story", text="Once there was a thread. " * 12, wait_at=20),
-        Answer(match="badly", fault="bad_key"),  # joined with the question after it
+        Answer(match="badly", fault="bad_key"),  # joined with the next question
         Answer(match="first", text="One."),
         Answer(match="wonder", reasoning="Let me see. " * 20, text="**Two**.", rate=200),
     )
@@ -358,9 +362,9 @@ async def test_terminal_talks_to_a_bot_that_runs_already(model: ModelSim, tmp_pa
     }
     async with BotProcess(tmp_path, environ) as bot:
         environ["HTTP_PORT"] = str(bot.http_port)
-        assert await piped("the first", tmp_path, environ) == (0, "One.\n", "")
-        assert await piped("I wonder", tmp_path, environ) == (0, "**Two**.\n", "")
-        code, out, err = await piped("and badly", tmp_path, environ)
+        assert await run_piped("the first", tmp_path, environ) == (0, "One.\n", "")
+        assert await run_piped("I wonder", tmp_path, environ) == (0, "**Two**.\n", "")
+        code, out, err = await run_piped("and badly", tmp_path, environ)
         assert (code, out) == (1, "")
         assert "refused my key" in err
         said = [m["content"] for m in (await model.last("badly")).body["messages"]]
@@ -374,10 +378,10 @@ async def test_terminal_talks_to_a_bot_that_runs_already(model: ModelSim, tmp_pa
             await terminal.type("/help\r")
             await terminal.asks_after("start over")
             await terminal.type("\x04")
-            assert await terminal.ended() == 0
+            assert await terminal.wait_exit() == 0
         assert (await model.last("story")).outcome == "disconnected"
         environ["HTTP_PORT"] = "1"
-        code, out, err = await piped("hello", tmp_path, environ)
+        code, out, err = await run_piped("hello", tmp_path, environ)
         assert (code, out) == (1, "")
         assert "set HTTP_PORT" in err and "Traceback" not in err
 
@@ -385,7 +389,7 @@ async def test_terminal_talks_to_a_bot_that_runs_already(model: ModelSim, tmp_pa
 async def test_control_c_stops_the_answer_and_not_the_program(
     model: ModelSim, tmp_path: Path
 ) -> None:
-    """In a real terminal, where the line editor handles the same signal between the lines."""
+    """In a real terminal, where the line editor handles the same signal between lines."""
     await model.script(
         Answer(match="story", text="Once there was a thread. " * 12, wait_at=20),
         Answer(match="again", text="Still here."),
@@ -400,11 +404,11 @@ async def test_control_c_stops_the_answer_and_not_the_program(
         await terminal.type("again\r")
         await terminal.asks_after("Still here.")
         await terminal.type("\x04")
-        assert await terminal.ended() == 0
+        assert await terminal.wait_exit() == 0
 
 
 class Terminal:
-    """`python -m bot chat` on a pseudo-terminal, as a person has it."""
+    """`python -m bot chat` on a pseudo-terminal."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
         self._folder, self._environ = folder, environ
@@ -440,28 +444,28 @@ class Terminal:
             asyncio.get_running_loop().remove_reader(self._ours)
 
     async def type(self, keys: str) -> None:
-        """Press keys, and forget what was on the screen before."""
+        """Press keys, and forget earlier output."""
         self._screen = ""
         os.write(self._ours, keys.encode())
 
     async def shows(self, text: str) -> None:
-        """Wait until `text` is written, since the last keys."""
-        async with asyncio.timeout(30):
+        """Wait until `text` was written since the last keys."""
+        async with asyncio.timeout(60):
             while text not in self._screen:
                 await asyncio.sleep(0.02)
 
     async def asks_after(self, text: str) -> None:
-        """Wait for the next prompt after `text`: keys before it may be another reader's."""
-        async with asyncio.timeout(30):
+        """Wait for the next prompt after `text`: earlier keys could reach another reader."""
+        async with asyncio.timeout(60):
             while "you>" not in self._screen.partition(text)[2]:
                 await asyncio.sleep(0.02)
 
-    async def ended(self) -> int:
+    async def wait_exit(self) -> int:
         return await asyncio.wait_for(self._process.wait(), 30)
 
 
 def controlling_terminal() -> None:
-    """In the child: Ctrl-C on this terminal is its signal."""
+    """In the child: make this terminal the controlling one, so that Ctrl-C sends the signal."""
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
@@ -472,12 +476,12 @@ def environ_of(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 async def chat(text: str, folder: Path) -> str:
-    code, out, err = await piped(text, folder, {})
+    code, out, err = await run_piped(text, folder, {})
     assert (code, err) == (0, "")
     return out
 
 
-async def piped(text: str, folder: Path, environ: Mapping[str, str]) -> tuple[int, str, str]:
+async def run_piped(text: str, folder: Path, environ: Mapping[str, str]) -> tuple[int, str, str]:
     """`echo TEXT | python -m bot chat`: exit code, stdout, stderr."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bot", "chat"),

@@ -1,4 +1,4 @@
-"""The judge is judged: each bug that is planted into the bot is found, and for the right reason."""
+"""Tests the judge: it finds each planted bug, for the right reason."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills.points import On, Point, trial
+from tests.kills.points import KillPoint, Target, trial
 from tests.kills.process_pool import ProcessPool
-from tests.kills.script import PATIENCE
+from tests.kills.scenario import PATIENCE
 
 POST = {"discord": r"POST .*/channels/\d+/messages", "slack": r"POST /api/chat\.postMessage"}
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A bug, where to kill (None: not at all), and what the judge must find (nothing: no bug).
+    """A bug, where to kill (None: no kill), and the expected violations (empty: not a bug).
 
-    `patience` is how long people wait for an answer that will never be whole, in seconds.
+    `patience` is how long people wait for an answer that never completes, in seconds.
     """
 
     bug: str
-    point: Point | None
+    point: KillPoint | None
     finds: frozenset[str]
     patience: float = PATIENCE
 
 
 def cases(platform: str) -> list[Case]:
-    first_page = Point(On.PLATFORM, "applied", POST[platform], body="q00001")
-    orphan = frozenset({"orphan"})  # it was posted a second time: one is nobody's page
+    first_page = KillPoint(Target.PLATFORM, "applied", POST[platform], body="q00001")
+    orphan = frozenset({"orphan"})  # posted twice: one of the posts is not a page of any turn
     found = [
         Case("no_intent", first_page, orphan, 15.0),
         Case("find_nothing", first_page, orphan, 15.0),
@@ -40,22 +40,22 @@ def cases(platform: str) -> list[Case]:
         Case("forget_the_fence", None, frozenset({"doubled"}), 15.0),
     ]
     if platform == "slack":
-        early = Point(On.COMMIT, "before", "accept", skip=1)
+        early = KillPoint(Target.COMMIT, "before", "accept", skip=1)
         found.append(Case("acknowledge_first", early, frozenset({"acknowledged"})))
     return found
 
 
 @pytest.fixture
-async def nursery() -> AsyncIterator[ProcessPool]:
-    async with ProcessPool() as nursery:
-        yield nursery
+async def pool() -> AsyncIterator[ProcessPool]:
+    async with ProcessPool() as pool:
+        yield pool
 
 
 @pytest.mark.parametrize("platform", ["discord", "slack"])
 async def test_every_planted_bug_is_caught(
-    platform: str, nursery: ProcessPool, tmp_path: Path
+    platform: str, pool: ProcessPool, tmp_path: Path
 ) -> None:
-    """And what only gives the fence something to do is not taken for a bug."""
+    """The case that only exercises the fence is not reported."""
     tried = cases(platform)
     async with asyncio.TaskGroup() as group:
         trials = [
@@ -63,7 +63,7 @@ async def test_every_planted_bug_is_caught(
                 trial(
                     [case.point] if case.point else [],
                     platform,
-                    nursery,
+                    pool,
                     tmp_path / case.bug,
                     planted=case.bug,
                     patience=case.patience,

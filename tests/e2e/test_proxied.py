@@ -1,4 +1,4 @@
-"""A proxy bot replaces a question while it is being answered: one answer, and no litter."""
+"""A proxy bot replaces a question while the bot answers: one answer, nothing left over."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.support.harness import BotProcess
-from tests.support.scenes import DiscordStage
+from tests.support.platform_driver import DiscordDriver
 
 BOT = f"<@{c.BOT}>"
 
@@ -24,14 +24,14 @@ async def discord() -> AsyncIterator[DiscordSim]:
 
 
 @pytest.mark.parametrize(("allowed", "deleted_first"), [("manage_threads", False), ("", True)])
-async def test_a_replaced_question_is_answered_once_and_leaves_no_litter(
+async def test_a_replaced_question_is_answered_once_and_nothing_is_left_over(
     discord: DiscordSim, model: ModelSim, tmp_path: Path, allowed: str, deleted_first: bool
 ) -> None:
-    """Without the permission to delete its thread, the bot leaves an empty archived one."""
+    """Without permission to delete the thread, the bot leaves an empty archived one."""
     await model.script(Answer(text="It is a tree. " * 40, rate=60))
     if allowed:
         await discord.set_permissions(c.CHANNEL, allow=(allowed,))
-    settings = DiscordStage(discord).settings() | {
+    settings = DiscordDriver(discord).settings() | {
         "LLM": "openai:sim",
         "OPENAI_BASE_URL": model.base_url,
         "OPENAI_API_KEY": "sk-simulated",
@@ -42,7 +42,7 @@ async def test_a_replaced_question_is_answered_once_and_leaves_no_litter(
         )
         answer = ids["message"]
 
-        async def answered() -> bool:
+        async def is_answered() -> bool:
             state = await discord.call("state")
             there = [t for t in state["threads"] if t["deleted"] is None]
             open_threads = [t["id"] for t in there if not t["archived"]]
@@ -51,7 +51,7 @@ async def test_a_replaced_question_is_answered_once_and_leaves_no_litter(
             )
             return not litter and open_threads == [answer] and await whole(discord, answer)
 
-        assert await discord.until(answered, 40)
+        assert await discord.until(is_answered)
 
 
 async def whole(discord: DiscordSim, thread: int) -> bool:

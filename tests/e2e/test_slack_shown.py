@@ -1,4 +1,4 @@
-"""Everything that a Slack thread shows is in the model's request, end to end."""
+"""Everything that a Slack thread shows reaches the model, end to end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.sims.model.client import ModelSim
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.support.harness import BotProcess
-from tests.support.scenes import SlackStage
+from tests.support.platform_driver import SlackDriver
 
 
 async def test_an_alert_a_forwarded_message_and_a_channels_name_reach_the_model(
@@ -17,7 +17,7 @@ async def test_an_alert_a_forwarded_message_and_a_channels_name_reach_the_model(
 ) -> None:
     async with SlackSim() as sim:
         settings = {
-            **SlackStage(sim).settings(),
+            **SlackDriver(sim).settings(),
             "LLM": "openai:sim",
             "OPENAI_BASE_URL": model.base_url,
             "OPENAI_API_KEY": "sk-simulated",
@@ -36,10 +36,10 @@ async def test_an_alert_a_forwarded_message_and_a_channels_name_reach_the_model(
                 attachments=[forward],
             )
 
-            async def asked() -> list[dict[str, Any]]:
+            async def requests() -> list[dict[str, Any]]:
                 return await model.requests("chat/completions")
 
-            (request,) = await sim.until(asked)
+            (request,) = await sim.until(requests)
     last = request["body"]["messages"][-1]
     assert last["role"] == "user"
     assert last["content"].endswith(

@@ -40,7 +40,7 @@ async def pipe(folder: Path, line: str, out: io.StringIO) -> str:
         conversation="main", lines=Lines(line), clock=clock, out=out, piped=True
     )
     settings = load({"LLM": "echo", "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}"}, None)
-    async with open_resources(settings, clock) as resources, asyncio.timeout(20):
+    async with open_resources(settings, clock) as resources, asyncio.timeout(60):
         core = build_core(settings, resources, {console.name: console}, clock)
         await console.run(core.inbox)
         await core.scheduler.drain(5)
@@ -63,7 +63,7 @@ async def chat(folder: Path, *lines: str) -> str:
     out, clock = io.StringIO(), SystemClock()
     console = ConsoleAdapter(conversation="main", lines=Lines(*lines), clock=clock, out=out)
     settings = load({"LLM": "echo", "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}"}, None)
-    async with open_resources(settings, clock) as resources, asyncio.timeout(20):
+    async with open_resources(settings, clock) as resources, asyncio.timeout(60):
         core = build_core(settings, resources, {console.name: console}, clock)
         await console.run(core.inbox)
         await core.scheduler.drain(5)

@@ -22,7 +22,7 @@ from bot.domain.replies import Control
 from bot.domain.turns import Outcome
 from bot.turns.context import UNSAID
 from tests.support.core_kit import CHANNEL, World, until, world_at
-from tests.support.store_kit import BEN, claimed, key, look, opened, said
+from tests.support.store_kit import BEN, claim_next, key, look, opened, said
 from tests.support.surfaces import Platform
 
 STOP_REASON = Delta(finish_reason="stop")
@@ -133,7 +133,7 @@ async def test_a_stop_outlives_the_process(tmp_path: Path) -> None:
     path = tmp_path / "threadline.db"
     async with opened(path) as store:
         await store.accept(said(1, "first"))
-        await claimed(store, 1)
+        await claim_next(store, 1)
         change = await store.stop(key(), None, source=said(2).source)
         assert (change.effect, change.turn) == (Effect.STOP, 1)
     async with world_at(path) as world:

@@ -12,18 +12,14 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Choice
 from tests.sims.discord import constants as c
 from tests.sims.discord.local import LocalDiscord
-from tests.support.discord_kit import RecordingInbox, adapter_for, received, running
+from tests.support.discord_kit import adapter_for, running, wait_received
+from tests.support.fake_inbox import FakeInbox
 
 
 @pytest.fixture
 async def sim() -> AsyncIterator[LocalDiscord]:
     async with LocalDiscord() as sim:
         yield sim
-
-
-@pytest.fixture
-def inbox() -> RecordingInbox:
-    return RecordingInbox()
 
 
 def key(thread: int) -> ConversationKey:
@@ -60,7 +56,7 @@ def ids(message: dict[str, Any]) -> list[str]:
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
 async def test_reset_offers_only_conversations_that_the_person_can_still_read(
-    sim: LocalDiscord, inbox: RecordingInbox
+    sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
     """Private threads that the person left and deleted threads are omitted: their titles are
     private."""
@@ -77,9 +73,7 @@ async def test_reset_offers_only_conversations_that_the_person_can_still_read(
         assert labels(answer) == ["public", "inside", "chain"]
 
 
-async def test_a_choice_is_checked_again_when_pressed(
-    sim: LocalDiscord, inbox: RecordingInbox
-) -> None:
+async def test_a_choice_is_checked_again_when_pressed(sim: LocalDiscord, inbox: FakeInbox) -> None:
     """The person may have lost access since the button was shown."""
     thread = await sim.private_thread(c.BOB, "secret", c.ALICE)
     inbox.choices = [Choice("secret", "reset", key(thread))]
@@ -95,7 +89,7 @@ async def test_a_choice_is_checked_again_when_pressed(
 
 
 async def test_a_conversation_is_not_offered_if_access_is_unknown(
-    sim: LocalDiscord, inbox: RecordingInbox
+    sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
     """Titles stay hidden while Discord fails."""
     thread = await sim.private_thread(c.BOB, "secret", c.ALICE)
@@ -108,14 +102,14 @@ async def test_a_conversation_is_not_offered_if_access_is_unknown(
 
 
 # ── servers ───────────────────────────────────────────────────────────────────────────────────
-async def test_unlisted_guilds_are_ignored(sim: LocalDiscord, inbox: RecordingInbox) -> None:
+async def test_unlisted_guilds_are_ignored(sim: LocalDiscord, inbox: FakeInbox) -> None:
     """Their messages have no effect, and their commands get an explanation."""
     other = await sim.add_guild("strangers")
     async with running(sim, inbox, guilds=frozenset({str(c.GUILD)})):
         await wait_registered(sim)
         ignored = await sim.mention("spend money", channel=other["channel"])
         message = await sim.mention("hello")
-        await received(inbox, message)
+        await wait_received(inbox, message)
         answer = await response_to(sim, await sim.slash(c.ALICE, other["channel"], "help"))
         assert answer["content"] == texts.NOT_SERVED
         assert str(ignored) not in {m.message_id for m in inbox.received}
@@ -123,12 +117,12 @@ async def test_unlisted_guilds_are_ignored(sim: LocalDiscord, inbox: RecordingIn
 
 
 async def test_direct_messages_need_membership_of_a_listed_guild(
-    sim: LocalDiscord, inbox: RecordingInbox
+    sim: LocalDiscord, inbox: FakeInbox
 ) -> None:
     """Members are answered; a stranger's message is ignored."""
     async with running(sim, inbox, guilds=frozenset({str(c.GUILD)})):
         sent = await sim.dm(c.ALICE, "hello")
-        await received(inbox, sent["message"])
+        await wait_received(inbox, sent["message"])
     async with running(sim, inbox, guilds=frozenset({"1"})):
         await sim.dm(c.ALICE, "hello from a stranger")
         await sim.wait_idle()

@@ -15,15 +15,15 @@ from bot.domain.turns import PageRecord
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
 from tests.support.discord_kit import (
-    RecordingInbox,
     asked,
     claim,
     frame,
-    received,
     running,
     show,
     until,
+    wait_received,
 )
+from tests.support.fake_inbox import FakeInbox
 
 GUILD, CHANNEL = str(c.GUILD), str(c.CHANNEL)
 
@@ -36,19 +36,14 @@ async def sim() -> AsyncIterator[DiscordSim]:
 
 
 @pytest.fixture
-def inbox() -> RecordingInbox:
-    return RecordingInbox()
-
-
-@pytest.fixture
-async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[DiscordAdapter]:
+async def adapter(sim: DiscordSim, inbox: FakeInbox) -> AsyncIterator[DiscordAdapter]:
     async with running(sim, inbox) as adapter:
         yield adapter
 
 
-async def caught_up(sim: DiscordSim, inbox: RecordingInbox) -> None:
+async def caught_up(sim: DiscordSim, inbox: FakeInbox) -> None:
     """Waits until every message sent before has been handled."""
-    await received(inbox, await sim.mention("the last"))
+    await wait_received(inbox, await sim.mention("the last"))
 
 
 def source(channel: int, message: int, guild: str = GUILD) -> str:
@@ -57,10 +52,10 @@ def source(channel: int, message: int, guild: str = GUILD) -> str:
 
 # ── edits ─────────────────────────────────────────────────────────────────────────────────────
 async def test_an_edit_is_translated_like_a_message_with_its_time(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("frist")
-    before = await received(inbox, message)
+    before = await wait_received(inbox, message)
     await sim.edit(message, f"<@{c.BOT}> first")
     await until(lambda: inbox.edits)
     [(after, edited_at)] = inbox.edits
@@ -69,7 +64,7 @@ async def test_an_edit_is_translated_like_a_message_with_its_time(
 
 
 async def test_edits_in_threads_and_direct_messages_arrive(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
     await sim.start_thread(c.ALICE, message, "a thread")
@@ -85,10 +80,10 @@ async def test_edits_in_threads_and_direct_messages_arrive(
 
 
 async def test_removing_the_mention_is_an_edit_but_edits_of_unknown_messages_are_not(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("frist")
-    stored = await received(inbox, message)
+    stored = await wait_received(inbox, message)
     inbox.conversations[stored.source] = stored.key
     stranger = await sim.say(c.BOB, content="lunch?")
     await sim.edit(stranger, "dinner?")
@@ -98,7 +93,7 @@ async def test_removing_the_mention_is_an_edit_but_edits_of_unknown_messages_are
 
 
 async def test_previews_pins_and_threads_are_not_edits(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("see https://example.com/ please")
     await sim.pin(c.BOB, message)
@@ -108,7 +103,7 @@ async def test_previews_pins_and_threads_are_not_edits(
 
 
 async def test_edits_by_bots_and_webhooks_and_the_bot_itself_are_ignored(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     bot = await sim.mention("hello", user=c.OTHER_BOT)
     hook = await sim.mention("hello", webhook=True)
@@ -125,7 +120,7 @@ async def test_edits_by_bots_and_webhooks_and_the_bot_itself_are_ignored(
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
 async def test_deletions_arrive_with_their_source_for_any_author(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
     surface = adapter.surface(claim(asked(message)))
@@ -145,12 +140,12 @@ async def test_deletions_arrive_with_their_source_for_any_author(
 
 
 async def test_changes_are_stored_after_the_database_recovers(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """Discord sends each change once, and a deleted text must not survive."""
     changed, deleted = await sim.mention("frist"), await sim.mention("secret")
-    await received(inbox, changed)
-    await received(inbox, deleted)
+    await wait_received(inbox, changed)
+    await wait_received(inbox, deleted)
     inbox.error = StoreUnavailable("locked")
     await sim.edit(changed, f"<@{c.BOT}> first")
     await sim.delete(deleted)
@@ -161,7 +156,7 @@ async def test_changes_are_stored_after_the_database_recovers(
 
 
 async def test_a_bulk_deletion_arrives_as_single_deletions(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     ids = [str(await sim.say(content=text)) for text in ("a", "b", "c")]
     await sim.dispatch(
@@ -172,7 +167,7 @@ async def test_a_bulk_deletion_arrives_as_single_deletions(
 
 
 async def test_pages_removed_by_the_bot_are_not_deletions(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     surface = adapter.surface(claim(asked(await sim.mention("question"))))
     await surface.open()
@@ -185,7 +180,7 @@ async def test_pages_removed_by_the_bot_are_not_deletions(
 
 # ── places ────────────────────────────────────────────────────────────────────────────────────
 async def test_removed_threads_channels_and_guilds_are_reported(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
     await sim.start_thread(c.ALICE, message, "a thread")
@@ -193,8 +188,8 @@ async def test_removed_threads_channels_and_guilds_are_reported(
     await sim.delete_thread(message)
     await sim.delete_channel(other)
     await sim.remove_bot()
-    await until(lambda: len(inbox.places_gone) == 3)
-    assert inbox.places_gone == [
+    await until(lambda: len(inbox.gone_keys) == 3)
+    assert inbox.gone_keys == [
         ConversationKey("discord", GUILD, CHANNEL, str(message)),
         ConversationKey("discord", GUILD, str(other), ""),
         ConversationKey("discord", GUILD, "", ""),
@@ -202,17 +197,17 @@ async def test_removed_threads_channels_and_guilds_are_reported(
 
 
 async def test_a_guild_outage_is_not_a_removal(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     await sim.dispatch("GUILD_DELETE", {"id": GUILD, "unavailable": True}, guild=None)
     private = await sim.dm(c.ALICE, "still there?")
-    await received(inbox, private["message"])
-    assert inbox.places_gone == []
+    await wait_received(inbox, private["message"])
+    assert inbox.gone_keys == []
 
 
 @pytest.mark.parametrize("how", ["locked", "deleted", "no permission"])
 async def test_a_thread_deleted_during_a_reply_is_gone(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, how: str
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter, how: str
 ) -> None:
     """The reply does not continue in the channel."""
     message = await sim.mention("question")
@@ -232,7 +227,7 @@ async def test_a_thread_deleted_during_a_reply_is_gone(
 
 
 async def test_a_thread_archived_during_a_reply_is_unarchived(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
     surface = adapter.surface(claim(asked(message)))
@@ -256,7 +251,7 @@ async def wait_acknowledged(sim: DiscordSim, click: int) -> None:
 
 # ── buttons ───────────────────────────────────────────────────────────────────────────────────
 async def test_a_button_names_its_turn_and_succeeds_silently(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """Even after a restart, since memory keeps nothing about it."""
     message = await sim.mention("question")
@@ -291,7 +286,7 @@ async def test_a_button_names_its_turn_and_succeeds_silently(
 
 
 async def test_a_press_counts_even_if_its_acknowledgment_is_late(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """Discord shows the person an error, but the reply stops."""
     message = await sim.mention("question")
@@ -307,7 +302,7 @@ async def test_a_press_counts_even_if_its_acknowledgment_is_late(
 
 
 async def test_a_retry_edits_the_page_and_types_until_its_first_text(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
     first = adapter.surface(claim(asked(message)))

@@ -16,7 +16,8 @@ from bot.replies.paging.document import Document
 from bot.replies.ratelimit.limiter import Pacer
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
-from tests.support.discord_kit import RecordingInbox, claim, received, running, show
+from tests.support.discord_kit import claim, running, show, wait_received
+from tests.support.fake_inbox import FakeInbox
 from tests.support.replies import frame_of
 
 CODE = "".join(f"line_{number} = {number}  # @everyone <@{c.BOB}>\n" for number in range(300))
@@ -36,21 +37,16 @@ async def sim() -> AsyncIterator[DiscordSim]:
 
 
 @pytest.fixture
-def inbox() -> RecordingInbox:
-    return RecordingInbox()
-
-
-@pytest.fixture
-async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[DiscordAdapter]:
+async def adapter(sim: DiscordSim, inbox: FakeInbox) -> AsyncIterator[DiscordAdapter]:
     async with running(sim, inbox, file_from_messages=4, grants=unlimited()) as adapter:
         yield adapter
 
 
 async def open_surface(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, **turn: Any
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter, **turn: Any
 ) -> tuple[int, Any]:
     message = await sim.mention("question")
-    surface = adapter.surface(claim(await received(inbox, message), **turn))
+    surface = adapter.surface(claim(await wait_received(inbox, message), **turn))
     await surface.open()
     return message, surface
 
@@ -79,7 +75,7 @@ async def files(sim: DiscordSim, place: int) -> list[tuple[str, bytes]]:
 
 
 async def test_long_code_streams_as_text_and_ends_as_a_file(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """Pages of code are shown first; then the file replaces all but the first of them."""
     place, surface = await open_surface(sim, inbox, adapter)
@@ -104,7 +100,7 @@ async def test_long_code_streams_as_text_and_ends_as_a_file(
 
 
 async def test_a_file_pings_no_one_and_shows_no_preview(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """The multipart request has the same restrictions as any message."""
     place, surface = await open_surface(sim, inbox, adapter)
@@ -119,7 +115,7 @@ async def test_a_file_pings_no_one_and_shows_no_preview(
 
 
 async def test_final_controls_are_above_a_file_on_the_last_page(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """Adding them to a file's message would need an edit that some platforms lack."""
     place, surface = await open_surface(sim, inbox, adapter)
@@ -133,7 +129,7 @@ async def test_final_controls_are_above_a_file_on_the_last_page(
 
 
 async def test_a_removed_page_can_be_posted_again(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """Discord refuses the nonce of a deleted message."""
     place, surface = await open_surface(sim, inbox, adapter)
@@ -150,7 +146,7 @@ async def test_a_removed_page_can_be_posted_again(
 # ── after a crash ─────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("known", [True, False])
 async def test_a_found_page_gets_the_file_again(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, known: bool
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter, known: bool
 ) -> None:
     """The file is added to the same message, whether or not the ledger knows it."""
     place, surface = await open_surface(sim, inbox, adapter)
@@ -160,7 +156,7 @@ async def test_a_found_page_gets_the_file_again(
         PageRecord(page.number, page.message_id if known or page.number != 1 else None, str(place))
         for page in shown.pages
     )
-    again = adapter.surface(claim(await received(inbox, place), attempt=2, pages=records))
+    again = adapter.surface(claim(await wait_received(inbox, place), attempt=2, pages=records))
     other = REPLY.replace("line_7 ", "other ")
     await show(again, await again.recover(records), ended(document_for(again), other))
     assert [message["id"] for message in await ours(sim, place)] == [
@@ -170,12 +166,12 @@ async def test_a_found_page_gets_the_file_again(
 
 
 async def test_a_file_is_removed_if_the_next_attempt_has_text_there(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     place, surface = await open_surface(sim, inbox, adapter)
     shown = await show(surface, Shown(), ended(document_for(surface)))
     records = tuple(PageRecord(p.number, p.message_id, str(place)) for p in shown.pages)
-    again = adapter.surface(claim(await received(inbox, place), attempt=2, pages=records))
+    again = adapter.surface(claim(await wait_received(inbox, place), attempt=2, pages=records))
     prose = "\n\n".join(["A paragraph of many words. " * 20] * 8)
     await show(again, await again.recover(records), ended(document_for(again), prose))
     await surface.close()
@@ -184,7 +180,7 @@ async def test_a_file_is_removed_if_the_next_attempt_has_text_there(
 
 
 async def test_a_lost_response_causes_no_second_file(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """The post is found by its position."""
     place, surface = await open_surface(sim, inbox, adapter)
@@ -196,7 +192,7 @@ async def test_a_lost_response_causes_no_second_file(
     with pytest.raises(Unsettled):
         await surface.perform(upload, shown)
     first = shown.pages[0].message_id  # which the ledger knows
-    key = (await received(inbox, place)).key
+    key = (await wait_received(inbox, place)).key
     inbox.conversations[f"discord/{c.GUILD}/{place}/{first}"] = key
     found = await surface.recover([PageRecord(1, None)])
     shown = Shown((*shown.pages, *found.pages))
@@ -208,7 +204,7 @@ async def test_a_lost_response_causes_no_second_file(
 
 # ── refusals ──────────────────────────────────────────────────────────────────────────────────
 async def test_without_the_permission_code_is_sent_as_text(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """The reply continues, and the next one in that channel does not try a file."""
     await sim.set_permissions(c.CHANNEL, deny=("attach_files",))
@@ -231,7 +227,7 @@ async def test_without_the_permission_code_is_sent_as_text(
 
 
 async def test_a_missing_channel_is_gone_for_a_file_too(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     place, surface = await open_surface(sim, inbox, adapter)
     wanted = ended(document_for(surface))
@@ -243,7 +239,7 @@ async def test_a_missing_channel_is_gone_for_a_file_too(
 
 
 async def test_a_file_too_large_for_the_channel_becomes_text(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """Discord responds 413, which concerns only this file."""
     _, surface = await open_surface(sim, inbox, adapter)

@@ -124,7 +124,7 @@ async def delete(rig: Rig, case: Case) -> None:
     await rig.sim.delete(question)
 
     async def hidden() -> bool:
-        return WHOLE not in await rig.shown(place)
+        return WHOLE not in await rig.visible_texts(place)
 
     await rig.sim.until(hidden, SECONDS)
     await rig.sim.mention("the next question", channel=place)
@@ -132,7 +132,7 @@ async def delete(rig: Rig, case: Case) -> None:
     await case.over()
 
     async def is_removed() -> bool:
-        return texts.REMOVED not in await rig.shown(place)
+        return texts.REMOVED not in await rig.visible_texts(place)
 
     if not case.refused:
         await rig.sim.until(is_removed, SECONDS)
@@ -197,7 +197,7 @@ async def unarchive(rig: Rig, case: Case) -> None:
     await rig.sim.mention("hello " * 100, channel=place)
 
     async def has_text() -> bool:
-        return bool(await rig.shown(place))
+        return bool(await rig.visible_texts(place))
 
     await rig.sim.until(has_text, SECONDS)
     case.begin(f"PATCH /channels/{place}")

@@ -28,15 +28,15 @@ from tests.sims.discord.limits import Throttle
 from tests.sims.discord.local import LocalDiscord
 from tests.sims.kit import Fault
 from tests.support.discord_kit import (
-    RecordingInbox,
     adapter_for,
     claim,
     frame,
-    received,
     running,
     show,
     until,
+    wait_received,
 )
+from tests.support.fake_inbox import FakeInbox
 from tests.support.isolation_kit import (
     API,
     FAULTS,
@@ -116,7 +116,7 @@ async def _start(sim: LocalDiscord, route: str, name: str) -> None:
     method, path = route.partition(" ")[0], AT_THE_START[route]
     arm(sim, method, path, FAULTS[name])
     since = len(sim.server.record)
-    inbox, clock = RecordingInbox(), WarpClock()
+    inbox, clock = FakeInbox(), WarpClock()
     adapter = adapter_for(sim, clock=clock, timeouts=WAITS, grants=Pacer(limits, clock))
     task = asyncio.create_task(adapter.run(inbox))
     try:
@@ -127,10 +127,10 @@ async def _start(sim: LocalDiscord, route: str, name: str) -> None:
         await until(lambda: _was_asked(sim, method, path, since), SECONDS)
         if "commands" in path:  # nothing waits for these
             await until(lambda: inbox.connections, SECONDS)
-            await received(inbox, await sim.mention(f"during {name}"))
+            await wait_received(inbox, await sim.mention(f"during {name}"))
         disarm(sim)
         await advance_until(clock, lambda: inbox.connections)
-        await received(inbox, await sim.mention(f"after {name}"))
+        await wait_received(inbox, await sim.mention(f"after {name}"))
         if "commands" in path and name not in ("403", "404"):
             await advance_until(clock, lambda: registered.get(0))
     finally:
@@ -152,12 +152,12 @@ async def test_a_press_counts_whatever_happens_to_the_responses(
 ) -> None:
     """The command runs once, others are answered, and the next interaction works as usual."""
     method, path = route.partition(" ")[0], OF_INTERACTIONS[route]
-    inbox = RecordingInbox(answer=CommandReply("Done."))
+    inbox = FakeInbox(answer=CommandReply("Done."))
     with capture_logs() as logs:
         async with running(sim, inbox, timeouts=WAITS) as adapter:
             registered = sim.server.application.registered
             await until(lambda: registered.get(0))
-            question = await received(inbox, await sim.mention("question"))
+            question = await wait_received(inbox, await sim.mention("question"))
             surface = adapter.surface(claim(question))
             await surface.open()
             await show(surface, Shown(), frame("text", controls=(Control.STOP,)))
@@ -171,7 +171,7 @@ async def test_a_press_counts_whatever_happens_to_the_responses(
                 await sim.click(c.BOB, reply["id"], custom_id)
                 await sim.slash(c.ALICE, c.CHANNEL, "help")
                 await until(lambda: len(inbox.commands) == 2)
-                await received(inbox, await sim.mention(f"during {name}"))
+                await wait_received(inbox, await sim.mention(f"during {name}"))
                 await until(partial(_was_asked, sim, method, path, met))
                 disarm(sim)
             await sim.wait_idle(0.1)
@@ -231,11 +231,11 @@ async def test_a_revoked_token_ends_the_adapter_with_advice(
     sim: LocalDiscord, tmp_path: Path
 ) -> None:
     """Health is not ok, and hardly any more requests are sent."""
-    inbox = RecordingInbox()
+    inbox = FakeInbox()
     adapter = adapter_for(sim, timeouts=WAITS)
     task = asyncio.create_task(adapter.run(inbox))
     await until(lambda: inbox.connections)
-    question = await received(inbox, await sim.mention("question"))
+    question = await wait_received(inbox, await sim.mention("question"))
     arm(sim, r"(GET|POST|PATCH|PUT|DELETE)", ".*", FAULTS["401"])
     surface = adapter.surface(claim(question))
     await surface.open()
@@ -301,7 +301,7 @@ async def _all_met(rig: Rig, threads: list[int]) -> None:
 
 async def _wait_answered_twice(rig: Rig, thread: int) -> None:
     async def there() -> bool:
-        return "said in between" in await rig.shown(thread)
+        return "said in between" in await rig.visible_texts(thread)
 
     await rig.sim.until(there, SECONDS)
 

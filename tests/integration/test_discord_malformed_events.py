@@ -19,7 +19,8 @@ from bot.replies.ratelimit.limiter import Pacer
 from tests.fixtures.discord_payloads import DISPATCHES
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
-from tests.support.discord_kit import RecordingInbox, received, running, until
+from tests.support.discord_kit import running, until, wait_received
+from tests.support.fake_inbox import FakeInbox
 from tests.support.mutations import changed
 
 SHARE = 800  # changed dispatches sent over one connection
@@ -34,26 +35,23 @@ async def sim() -> AsyncIterator[DiscordSim]:
 
 
 @pytest.fixture
-def inbox() -> RecordingInbox:
-    return RecordingInbox()
-
-
-@pytest.fixture
-async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[DiscordAdapter]:
+async def adapter(sim: DiscordSim, inbox: FakeInbox) -> AsyncIterator[DiscordAdapter]:
     unlimited = Pacer(lambda scope: None, SystemClock())
     async with running(sim, inbox, grants=unlimited) as adapter:
         yield adapter
 
 
-async def assert_others_are_received(sim: DiscordSim, inbox: RecordingInbox) -> None:
+async def assert_others_are_received(sim: DiscordSim, inbox: FakeInbox) -> None:
     """Messages of two people in two channels still arrive."""
     for user, channel in ((c.BOB, c.CHANNEL), (c.CAROL, c.CHANNEL_2)):
-        got = await received(inbox, await sim.mention("still there?", user=user, channel=channel))
+        got = await wait_received(
+            inbox, await sim.mention("still there?", user=user, channel=channel)
+        )
         assert (got.address, got.text) == (Address.MENTION, "still there?")
 
 
 async def test_thousands_of_malformed_events_affect_only_themselves(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """A random sample of the unit test's mutations; the seed is printed."""
     seed = random.randrange(1 << 32)
@@ -100,13 +98,13 @@ BROKEN_QUESTIONS: list[dict[str, Any]] = [
 
 
 async def test_a_question_in_a_malformed_event_is_still_received(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     for broken in BROKEN_QUESTIONS:
         with case(broken):
             await sim.call("fault_event", name="MESSAGE_CREATE", **broken)
             message = await sim.mention("what is this?")
-            got = await received(inbox, message)
+            got = await wait_received(inbox, message)
             assert (got.text, got.address) == ("what is this?", Address.MENTION)
             assert got.key.thread == str(message)
     await assert_others_are_received(sim, inbox)
@@ -115,7 +113,7 @@ async def test_a_question_in_a_malformed_event_is_still_received(
 
 
 async def test_an_edit_without_a_type_is_an_edit(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("first")
     await sim.call("fault_event", name="MESSAGE_UPDATE", remove=["d.type", "d.author"])
@@ -133,7 +131,7 @@ FRAMES = [
 
 
 async def test_an_invalid_frame_is_dropped(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     for frame in FRAMES:
         with case(frame):
@@ -143,35 +141,33 @@ async def test_an_invalid_frame_is_dropped(
 
 
 async def test_a_stream_that_cannot_be_decompressed_is_restarted(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     garbage = b"garbage" + b"\x00\x00\xff\xff"
     await sim.call("frame", data=base64.b64encode(garbage).decode())
     await sim.mention("while it connects again")
-    await until(lambda: inbox.text_of("while it connects again"), 30)
+    await until(lambda: inbox.find("while it connects again"))
     await assert_others_are_received(sim, inbox)
 
 
 async def test_any_nonfatal_close_code_leads_to_a_reconnect(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     for code in (1000, 1001, 3000, 4000, 4002, 4999):
         with case(code):
             await sim.disconnect(code)
-            await received(inbox, await sim.mention("while away"))
+            await wait_received(inbox, await sim.mention("while away"))
     await assert_others_are_received(sim, inbox)
 
 
-async def test_an_unreachable_resume_url_is_abandoned(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
+async def test_an_unreachable_resume_url_is_abandoned(sim: DiscordSim, inbox: FakeInbox) -> None:
     """The session is resumed at Discord's default gateway."""
     dead = "ws://127.0.0.1:1/"
     await sim.call("fault_event", name="READY", put={"d.resume_gateway_url": dead})
     async with running(sim, inbox) as adapter:
         await assert_others_are_received(sim, inbox)
         await sim.disconnect("op7")
-        await received(inbox, await sim.mention("while it connects again"))
+        await wait_received(inbox, await sim.mention("while it connects again"))
         await assert_others_are_received(sim, inbox)
         assert adapter.health().ok
     assert inbox.connections == 1
@@ -195,9 +191,7 @@ BROKEN_SESSIONS: list[dict[str, Any]] = [
 ]
 
 
-async def test_a_session_begins_without_fields_of_ready(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
+async def test_a_session_begins_without_fields_of_ready(sim: DiscordSim, inbox: FakeInbox) -> None:
     for broken in BROKEN_SESSIONS:
         with case(broken):
             await sim.call("fault_event", **broken)

@@ -13,7 +13,8 @@ from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Address, Incoming
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
-from tests.support.discord_kit import RecordingInbox, received, running, until
+from tests.support.discord_kit import running, until, wait_received
+from tests.support.fake_inbox import FakeInbox
 
 GUILD, CHANNEL, BOT = str(c.GUILD), str(c.CHANNEL), f"<@{c.BOT}>"
 
@@ -25,12 +26,7 @@ async def sim() -> AsyncIterator[DiscordSim]:
 
 
 @pytest.fixture
-def inbox() -> RecordingInbox:
-    return RecordingInbox()
-
-
-@pytest.fixture
-async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[DiscordAdapter]:
+async def adapter(sim: DiscordSim, inbox: FakeInbox) -> AsyncIterator[DiscordAdapter]:
     async with running(sim, inbox) as adapter:
         yield adapter
 
@@ -39,19 +35,19 @@ def key(channel: int, thread: int | str) -> ConversationKey:
     return ConversationKey("discord", GUILD, str(channel), str(thread))
 
 
-async def nothing_arrived(sim: DiscordSim, inbox: RecordingInbox) -> bool:
+async def nothing_arrived(sim: DiscordSim, inbox: FakeInbox) -> bool:
     """Whether nothing arrived before a later message, since events arrive in order."""
     last = await sim.mention("the last one")
-    await received(inbox, last)
+    await wait_received(inbox, last)
     return [message.message_id for message in inbox.received] == [str(last)]
 
 
 # ── channels ──────────────────────────────────────────────────────────────────────────────────
 async def test_a_mention_in_a_channel_begins_a_conversation_with_its_own_id(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("what is *this*?")
-    got = await received(inbox, message)
+    got = await wait_received(inbox, message)
     assert got.key == key(c.CHANNEL, message)
     assert (got.channel, got.position, got.text) == (CHANNEL, message, "what is *this*?")
     assert (got.address, got.visibility) == (Address.MENTION, Visibility.PUBLIC)
@@ -62,15 +58,15 @@ async def test_a_mention_in_a_channel_begins_a_conversation_with_its_own_id(
 
 
 async def test_the_bots_managed_role_is_a_mention(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.say(content="hello", mention_role=True)
-    got = await received(inbox, message)
+    got = await wait_received(inbox, message)
     assert (got.address, got.text) == (Address.MENTION, "hello")
 
 
 async def test_everyone_and_other_roles_do_not_mention_the_bot(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     await sim.say(content="@everyone look")
     await sim.say(content="@here look")
@@ -80,7 +76,7 @@ async def test_everyone_and_other_roles_do_not_mention_the_bot(
 
 
 async def test_messages_of_bots_and_webhooks_are_not_questions(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     await sim.mention("as a bot", user=c.OTHER_BOT)
     await sim.mention("as a webhook", webhook=True)
@@ -89,7 +85,7 @@ async def test_messages_of_bots_and_webhooks_are_not_questions(
 
 
 async def test_system_messages_are_not_questions(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """Starting a thread updates its message and adds an empty one to the thread."""
     plain = await sim.say(content="no question")
@@ -99,32 +95,32 @@ async def test_system_messages_are_not_questions(
 
 
 async def test_ids_in_the_text_become_names(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.say(
         content=f"ask <@{c.BOB}> and <@&{c.TEAM_ROLE}> in <#{c.CHANNEL_2}>, {BOT}! <:wow:12>"
     )
-    got = await received(inbox, message)
+    got = await wait_received(inbox, message)
     assert got.text == "ask @Bob and @team in #random! :wow:"
 
 
 async def test_unusable_attachments_are_listed(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     files = [
         {"filename": "a.png", "content_type": "image/png", "size": 10},
         {"filename": "b.pdf", "content_type": "application/pdf", "size": 10},
     ]
     message = await sim.mention("see", attachments=files)
-    assert (await received(inbox, message)).unusable == ("image", "file")
+    assert (await wait_received(inbox, message)).unusable == ("image", "file")
 
 
 async def test_a_reply_to_another_persons_message_quotes_that_message(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     said = await sim.say(c.BOB, content="The sky is green.")
     message = await sim.mention("is that right?", reply_to=said)
-    got = await received(inbox, message)
+    got = await wait_received(inbox, message)
     assert got.text == "Bob wrote:\n> The sky is green.\n\nis that right?"
     assert got.route["title"] == "is that right?"
 
@@ -132,50 +128,48 @@ async def test_a_reply_to_another_persons_message_quotes_that_message(
 # ── where threads cannot be made ──────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("channel", [c.VOICE, c.STAGE])
 async def test_voice_and_stage_chats_use_reply_chains(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, channel: int
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter, channel: int
 ) -> None:
     message = await sim.mention("hi", channel=channel)
-    got = await received(inbox, message)
+    got = await wait_received(inbox, message)
     assert got.key == key(channel, message)
     assert got.route == {"mode": "chain"}
 
 
-async def test_announcement_channels_use_reply_chains(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
+async def test_announcement_channels_use_reply_chains(sim: DiscordSim, inbox: FakeInbox) -> None:
     news = await sim.add_channel("news", "news")
     async with running(sim, inbox):
-        got = await received(inbox, await sim.mention("hi", channel=news))
+        got = await wait_received(inbox, await sim.mention("hi", channel=news))
     assert got.route == {"mode": "chain"}
 
 
 @pytest.mark.parametrize("denied", ["create_public_threads", "send_messages_in_threads"])
 async def test_without_permission_for_threads_reply_chains_are_used(
-    sim: DiscordSim, inbox: RecordingInbox, denied: str
+    sim: DiscordSim, inbox: FakeInbox, denied: str
 ) -> None:
     await sim.set_permissions(c.CHANNEL, deny=(denied,))
     async with running(sim, inbox):
-        got = await received(inbox, await sim.mention("hi"))
+        got = await wait_received(inbox, await sim.mention("hi"))
     assert got.route == {"mode": "chain"}
 
 
 async def test_a_reply_to_the_bots_message_continues_its_conversation(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     begun = key(c.CHANNEL, 4711)
     ours = await sim.say(c.BOT, content="an answer")
     inbox.conversations[f"discord/{GUILD}/{CHANNEL}/{ours}"] = begun
-    got = await received(inbox, await sim.say(content="and then?", reply_to=ours, ping=False))
+    got = await wait_received(inbox, await sim.say(content="and then?", reply_to=ours, ping=False))
     assert (got.key, got.address, got.text) == (begun, Address.MENTION, "and then?")
     assert got.route == {"mode": "chain"}
 
 
 async def test_a_reply_to_an_unknown_message_of_the_bot_starts_a_conversation(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     ours = await sim.say(c.BOT, content="Done.")
     message = await sim.say(content="thanks, and this?", reply_to=ours)
-    got = await received(inbox, message)
+    got = await wait_received(inbox, message)
     assert (got.key, got.route["mode"]) == (key(c.CHANNEL, message), "thread")
 
 
@@ -187,13 +181,15 @@ async def start_thread(sim: DiscordSim) -> int:
 
 
 async def test_messages_in_a_thread_continue_its_conversation(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     thread = await start_thread(sim)
-    follow_up = await received(inbox, await sim.say(channel=thread, content="go on"))
-    aside = await received(inbox, await sim.say(channel=thread, content=f"<@{c.BOB}> see?"))
-    both = await received(inbox, await sim.say(channel=thread, content=f"<@{c.BOB}> and {BOT}"))
-    loud = await received(inbox, await sim.say(channel=thread, content="@everyone see?"))
+    follow_up = await wait_received(inbox, await sim.say(channel=thread, content="go on"))
+    aside = await wait_received(inbox, await sim.say(channel=thread, content=f"<@{c.BOB}> see?"))
+    both = await wait_received(
+        inbox, await sim.say(channel=thread, content=f"<@{c.BOB}> and {BOT}")
+    )
+    loud = await wait_received(inbox, await sim.say(channel=thread, content="@everyone see?"))
     for got in (follow_up, aside, both, loud):
         assert (got.key, got.channel) == (key(c.CHANNEL, thread), str(thread))
         assert (got.visibility, got.route) == (Visibility.PUBLIC, {"mode": "here"})
@@ -202,14 +198,14 @@ async def test_messages_in_a_thread_continue_its_conversation(
 
 
 async def test_a_mention_in_an_old_thread_includes_earlier_messages(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """The first is the message that the thread was started on; bots' messages are omitted."""
     thread = await start_thread(sim)
     await sim.say(channel=thread, content="I agree.")
     await sim.say(c.OTHER_BOT, thread, "Rain.")
     await sim.say(c.BOB, thread, "Me too.", attachments=[{"filename": "x.bin", "size": 5}])
-    question = await received(inbox, await sim.mention("who agrees?", channel=thread))
+    question = await wait_received(inbox, await sim.mention("who agrees?", channel=thread))
     assert question.in_old_thread
     before = len(await sim.requests("GET /api/v10/channels"))
     backlog = await adapter.backlog(question)
@@ -225,58 +221,60 @@ async def test_a_mention_in_an_old_thread_includes_earlier_messages(
 
 
 async def test_a_bots_message_is_the_first_entry_of_a_thread_started_on_it(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """People ask about it; later messages of bots are omitted."""
     alert = await sim.say(c.OTHER_BOT, content="Disk full.")
     thread = await sim.start_thread(c.BOB, alert, "alert")
     await sim.say(c.OTHER_BOT, thread, "Still full.")
-    question = await received(inbox, await sim.mention("what now?", channel=thread))
+    question = await wait_received(inbox, await sim.mention("what now?", channel=thread))
     backlog = await adapter.backlog(question)
     assert [(m.author.name, m.text) for m in backlog] == [("weather-bot", "Disk full.")]
 
 
 async def test_a_reply_in_a_thread_names_the_message_it_refers_to(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     thread = await start_thread(sim)
     third = await sim.say(c.BOB, thread, "E = mc2")
     await sim.say(c.BOB, thread, "F = ma")
-    asked = await received(inbox, await sim.mention("explain this", channel=thread, reply_to=third))
+    asked = await wait_received(
+        inbox, await sim.mention("explain this", channel=thread, reply_to=third)
+    )
     assert asked.text == "In reply to Bob:\n> E = mc2\n\nexplain this"
     ours = await sim.say(c.BOT, thread, "Energy is mass.")
-    again = await received(inbox, await sim.say(channel=thread, content="why?", reply_to=ours))
+    again = await wait_received(inbox, await sim.say(channel=thread, content="why?", reply_to=ours))
     assert again.text == "In reply to threadline:\n> Energy is mass.\n\nwhy?"
-    stop = await received(inbox, await sim.say(channel=thread, content="stop", reply_to=ours))
+    stop = await wait_received(inbox, await sim.say(channel=thread, content="stop", reply_to=ours))
     assert stop.text == "stop"
 
 
 async def test_a_forum_posts_title_is_part_of_the_question(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     post = await sim.forum_post(c.ALICE, "Broken build", "since today", mention=True)
-    got = await received(inbox, post)
+    got = await wait_received(inbox, post)
     assert got.key == key(c.FORUM, post)
     assert (got.address, got.text) == (Address.MENTION, "# Broken build\n\nsince today")
 
 
 async def test_a_forum_posts_title_is_in_its_backlog(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     post = await sim.forum_post(c.BOB, "Broken build", "since today")
-    question = await received(inbox, await sim.mention("help?", channel=post))
+    question = await wait_received(inbox, await sim.mention("help?", channel=post))
     assert question.text == "help?"
     texts = [m.text for m in await adapter.backlog(question)]
     assert texts == ["# Broken build\n\nsince today"]
 
 
-async def test_an_uncached_thread_is_fetched(sim: DiscordSim, inbox: RecordingInbox) -> None:
+async def test_an_uncached_thread_is_fetched(sim: DiscordSim, inbox: FakeInbox) -> None:
     """A new session does not include archived threads."""
     thread = await start_thread(sim)
     await sim.archive(thread)
     async with running(sim, inbox):
         await sim.dispatch("MESSAGE_CREATE", raw_message(thread, "still there?"))
-        got = await until(lambda: inbox.text_of("still there?"))
+        got = await until(lambda: inbox.find("still there?"))
     assert isinstance(got, Incoming)
     assert (got.key, got.address) == (key(c.CHANNEL, thread), Address.FOLLOW_UP)
 
@@ -304,59 +302,57 @@ def raw_message(channel: int, content: str) -> dict[str, object]:
 
 # ── direct messages, private places ───────────────────────────────────────────────────────────
 async def test_a_direct_message_needs_no_mention(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     sent = await sim.dm(c.ALICE, "hello")
-    got = await received(inbox, sent["message"])
+    got = await wait_received(inbox, sent["message"])
     assert got.key == ConversationKey("discord", "@me", str(sent["channel"]), "")
     assert (got.address, got.visibility) == (Address.DIRECT, Visibility.PRIVATE)
     assert got.source == f"discord/@me/{sent['channel']}/{sent['message']}"
 
 
-async def test_a_channel_hidden_from_everyone_is_private(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
+async def test_a_channel_hidden_from_everyone_is_private(sim: DiscordSim, inbox: FakeInbox) -> None:
     hidden = await sim.add_channel("staff")
     await sim.set_permissions(hidden, deny=("view_channel",), target=c.GUILD)
     await sim.set_permissions(hidden, allow=("view_channel",), target=c.BOT)
     await sim.set_permissions(hidden, allow=("view_channel",), target=c.ALICE)
     async with running(sim, inbox):
-        got = await received(inbox, await sim.mention("secret", channel=hidden))
+        got = await wait_received(inbox, await sim.mention("secret", channel=hidden))
     assert got.visibility is Visibility.PRIVATE
 
 
 # ── the connection ────────────────────────────────────────────────────────────────────────────
 async def test_messages_are_handled_before_discord_py_is_ready(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """discord.py becomes ready two seconds after the last guild."""
     async with running(sim, inbox) as adapter:
         begun = time.monotonic()
-        await received(inbox, await sim.mention("immediately"))
+        await wait_received(inbox, await sim.mention("immediately"))
         assert time.monotonic() - begun < 1.0
         assert adapter.health().ok
 
 
 @pytest.mark.parametrize("how", ["op7", 4000])
 async def test_an_interrupted_session_is_resumed(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, how: int | str
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter, how: int | str
 ) -> None:
     await sim.disconnect(how)
     message = await sim.mention("while away")
-    await received(inbox, message)
+    await wait_received(inbox, message)
     assert inbox.connections == 1
 
 
 async def test_a_lost_session_is_replaced_by_a_new_one(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     await sim.disconnect("invalid_session", resumable=False)
-    await until(lambda: inbox.connections == 2, 20)
-    await received(inbox, await sim.mention("back again"))
+    await until(lambda: inbox.connections == 2)
+    await wait_received(inbox, await sim.mention("back again"))
 
 
 async def test_the_author_is_told_if_a_message_cannot_be_stored(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     inbox.error = StoreUnavailable("disk full")
     message = await sim.mention("keep this")
@@ -374,10 +370,10 @@ async def test_the_author_is_told_if_a_message_cannot_be_stored(
 
 
 async def test_a_failing_handler_does_not_stop_the_next(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     inbox.error = ZeroDivisionError()
     await sim.mention("breaks")
     await sim.wait_idle(0.05)
     inbox.error = None
-    await received(inbox, await sim.mention("works"))
+    await wait_received(inbox, await sim.mention("works"))

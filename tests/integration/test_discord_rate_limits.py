@@ -14,7 +14,8 @@ from bot.domain.replies import Limit, Priority, Shown
 from bot.replies.ratelimit.limiter import Pacer
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
-from tests.support.discord_kit import RecordingInbox, claim, frame, received, running, show
+from tests.support.discord_kit import claim, frame, running, show, wait_received
+from tests.support.fake_inbox import FakeInbox
 
 # Discord's 5 per 5 s, five times as fast.
 COUNT, SECONDS = 5, 1.0
@@ -36,10 +37,10 @@ async def test_evenly_paced_edits_never_wait_for_discord_pys_limiter(
 ) -> None:
     """That limiter would delay the edit that takes the bucket's last token until the bucket
     refills."""
-    inbox, edits = RecordingInbox(), 10
+    inbox, edits = FakeInbox(), 10
     async with running(sim, inbox, grants=Pacer(limits, SystemClock())) as adapter:
         message = await sim.mention("question")
-        surface = adapter.surface(claim(await received(inbox, message)))
+        surface = adapter.surface(claim(await wait_received(inbox, message)))
         await surface.open()
         shown = await show(surface, Shown(), frame("text"))
         begun = time.monotonic()
@@ -61,12 +62,12 @@ async def test_a_429_slows_the_rate_limiter_and_loses_nothing(
     sim: DiscordSim,
 ) -> None:
     """Discord allows less than the configured limit; the reply waits and the limiter adapts."""
-    inbox, pacer = RecordingInbox(), Pacer(limits, SystemClock())
+    inbox, pacer = FakeInbox(), Pacer(limits, SystemClock())
     await sim.set_limits(buckets={"message": [2, 0.4]})
     async with running(sim, inbox, grants=pacer) as adapter:
         message = await sim.mention("question")
         place = f"channel:{message}"
-        surface = adapter.surface(claim(await received(inbox, message)))
+        surface = adapter.surface(claim(await wait_received(inbox, message)))
         await surface.open()
         shown = await show(surface, Shown(), frame("text"))
         path = f"PATCH /api/v10/channels/{message}"

@@ -17,7 +17,15 @@ from bot.domain.replies import Control, Frame, Shown
 from bot.domain.turns import PageRecord
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
-from tests.support.discord_kit import RecordingInbox, asked, claim, frame, received, running, show
+from tests.support.discord_kit import (
+    asked,
+    claim,
+    frame,
+    running,
+    show,
+    wait_received,
+)
+from tests.support.fake_inbox import FakeInbox
 
 STOP = (Control.STOP,)
 
@@ -30,12 +38,7 @@ async def sim() -> AsyncIterator[DiscordSim]:
 
 
 @pytest.fixture
-def inbox() -> RecordingInbox:
-    return RecordingInbox()
-
-
-@pytest.fixture
-async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[DiscordAdapter]:
+async def adapter(sim: DiscordSim, inbox: FakeInbox) -> AsyncIterator[DiscordAdapter]:
     async with running(sim, inbox) as adapter:
         yield adapter
 
@@ -50,10 +53,10 @@ async def shows(sim: DiscordSim, place: int) -> list[str]:
 
 # ── the place ─────────────────────────────────────────────────────────────────────────────────
 async def test_a_mention_gets_a_thread_named_after_the_question(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("**How** does `this` work?\nI wonder.")
-    surface = adapter.surface(claim(await received(inbox, message)))
+    surface = adapter.surface(claim(await wait_received(inbox, message)))
     await surface.open()
     await show(surface, Shown(), frame("Like that.", final=True))
     await surface.close()
@@ -64,22 +67,22 @@ async def test_a_mention_gets_a_thread_named_after_the_question(
 
 
 async def test_an_empty_mention_has_a_thread_name(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("")
-    surface = adapter.surface(claim(await received(inbox, message)))
+    surface = adapter.surface(claim(await wait_received(inbox, message)))
     await surface.open()
     await surface.close()
     assert (await sim.channel(message))["name"] == "Conversation with Alice"
 
 
 async def test_an_existing_thread_is_used(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """This covers opening again after a crash, and a mention with a person's thread."""
     message = await sim.mention("question")
     await sim.start_thread(c.BOB, message, "quicker")
-    surface = adapter.surface(claim(await received(inbox, message)))
+    surface = adapter.surface(claim(await wait_received(inbox, message)))
     await surface.open()
     await surface.open()
     await show(surface, Shown(), frame("Here.", final=True))
@@ -88,10 +91,10 @@ async def test_an_existing_thread_is_used(
 
 
 async def test_typing_is_shown_until_the_first_text(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
-    surface = adapter.surface(claim(await received(inbox, message)))
+    surface = adapter.surface(claim(await wait_received(inbox, message)))
     await surface.open()
 
     async def find_typing() -> list[Any]:
@@ -112,11 +115,11 @@ class Hurried(SystemClock):
 
 
 async def test_typing_is_renewed_while_no_text_can_be_shown(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     async with running(sim, inbox, clock=Hurried()) as adapter:
         message = await sim.mention("question")
-        surface = adapter.surface(claim(await received(inbox, message)))
+        surface = adapter.surface(claim(await wait_received(inbox, message)))
         await surface.open()
 
         async def count_typing() -> int:
@@ -133,10 +136,10 @@ async def test_typing_is_renewed_while_no_text_can_be_shown(
 
 
 async def test_without_permission_for_threads_the_reply_is_in_the_channel(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
-    question = await received(inbox, message)
+    question = await wait_received(inbox, message)
     await sim.set_permissions(c.CHANNEL, deny=("create_public_threads",))
     surface = adapter.surface(claim(question))
     await surface.open()
@@ -151,12 +154,12 @@ async def test_without_permission_for_threads_the_reply_is_in_the_channel(
 
 
 async def test_a_reply_chain_needs_no_history_permission(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """Discord refuses references without the permission, so the reply has none."""
     await sim.set_permissions(c.VOICE, deny=("read_message_history",))
     message = await sim.mention("question", channel=c.VOICE)
-    surface = adapter.surface(claim(await received(inbox, message)))
+    surface = adapter.surface(claim(await wait_received(inbox, message)))
     await surface.open()
     await show(surface, Shown(), frame("Answer.", final=True))
     await surface.close()
@@ -165,10 +168,10 @@ async def test_a_reply_chain_needs_no_history_permission(
 
 
 async def test_a_reply_begun_in_the_channel_continues_there(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
-    question = await received(inbox, message)
+    question = await wait_received(inbox, message)
     page = await sim.say(c.BOT, content="half", reply_to=message)
     pages = (PageRecord(0, str(page), str(c.CHANNEL)),)
     surface = adapter.surface(claim(question, attempt=2, pages=pages))
@@ -181,10 +184,10 @@ async def test_a_reply_begun_in_the_channel_continues_there(
 
 
 async def test_a_direct_message_is_answered_in_place(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     sent = await sim.dm(c.ALICE, "hello")
-    surface = adapter.surface(claim(await received(inbox, sent["message"])))
+    surface = adapter.surface(claim(await wait_received(inbox, sent["message"])))
     await surface.open()
     await show(surface, Shown(), frame("Hi.", final=True))
     await surface.close()
@@ -193,15 +196,15 @@ async def test_a_direct_message_is_answered_in_place(
 
 
 # ── showing ───────────────────────────────────────────────────────────────────────────────────
-async def open_surface(sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter) -> Any:
+async def open_surface(sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter) -> Any:
     message = await sim.mention("question")
-    surface = adapter.surface(claim(await received(inbox, message)))
+    surface = adapter.surface(claim(await wait_received(inbox, message)))
     await surface.open()
     return message, surface
 
 
 async def test_a_reply_pings_no_one_and_shows_no_previews(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """Edits must not send flags, which would turn previews on."""
     await sim.set_gateway(preview_delay=0.0)
@@ -219,7 +222,7 @@ async def test_a_reply_pings_no_one_and_shows_no_previews(
 
 
 async def test_an_archived_thread_is_unarchived_for_an_edit(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message, surface = await open_surface(sim, inbox, adapter)
     shown = await show(surface, Shown(), frame("Half"))
@@ -249,7 +252,7 @@ async def throw_out(sim: DiscordSim, thread: int, page: int) -> None:
 
 @pytest.mark.parametrize("what", [lock, delete_thread, hide, throw_out])
 async def test_a_deleted_thread_is_gone(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, what: Any
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter, what: Any
 ) -> None:
     message, surface = await open_surface(sim, inbox, adapter)
     shown = await show(surface, Shown(), frame("Half"))
@@ -260,10 +263,10 @@ async def test_a_deleted_thread_is_gone(
 
 
 async def test_a_deleted_question_gets_no_thread(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
-    question = await received(inbox, message)
+    question = await wait_received(inbox, message)
     await sim.delete(message)
     surface = adapter.surface(claim(question))
     with pytest.raises(Gone):
@@ -272,7 +275,7 @@ async def test_a_deleted_question_gets_no_thread(
 
 
 async def test_a_post_whose_response_was_lost_is_not_repeated(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     """The nonce returns the first message, whose text is then corrected."""
     message, surface = await open_surface(sim, inbox, adapter)
@@ -286,11 +289,11 @@ async def test_a_post_whose_response_was_lost_is_not_repeated(
 
 
 async def test_surfaces_wait_until_the_adapter_has_logged_in(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """Turns left by the last run may start before Discord is reached."""
     async with running(sim, inbox) as adapter:
-        question = await received(inbox, await sim.mention("question"))
+        question = await wait_received(inbox, await sim.mention("question"))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await adapter.surface(claim(question)).open()
@@ -326,7 +329,7 @@ async def finish_after_restart(
 
 @pytest.mark.parametrize("controls", [STOP, ()], ids=["button", "reference"])
 async def test_an_unrecorded_page_is_found_in_the_channel(
-    sim: DiscordSim, inbox: RecordingInbox, controls: tuple[Control, ...]
+    sim: DiscordSim, inbox: FakeInbox, controls: tuple[Control, ...]
 ) -> None:
     """The reply stays in the channel, even if the missing permission was granted since."""
     message = await sim.mention("early")
@@ -345,7 +348,7 @@ async def test_an_unrecorded_page_is_found_in_the_channel(
 
 
 async def test_an_unrecorded_page_is_found_in_a_direct_message(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     sent = await sim.dm(c.ALICE, "hello")
     key = ConversationKey("discord", "@me", str(sent["channel"]), "")
@@ -357,9 +360,7 @@ async def test_an_unrecorded_page_is_found_in_a_direct_message(
     assert await shows(sim, sent["channel"]) == ["The whole."]
 
 
-async def test_other_messages_are_never_taken_for_a_page(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
+async def test_other_messages_are_never_taken_for_a_page(sim: DiscordSim, inbox: FakeInbox) -> None:
     """A page of another turn, a reply to a command, and messages in the ledger."""
     message = await sim.mention("early")
     question = asked(message)
@@ -381,9 +382,7 @@ async def test_other_messages_are_never_taken_for_a_page(
     ]
 
 
-async def test_a_recorded_page_is_not_taken_for_another(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
+async def test_a_recorded_page_is_not_taken_for_another(sim: DiscordSim, inbox: FakeInbox) -> None:
     message = await sim.mention("early")
     question = asked(message)
     async with running(sim, inbox) as adapter:
@@ -394,9 +393,7 @@ async def test_a_recorded_page_is_not_taken_for_another(
     assert await shows(sim, message) == ["One.", "Two."]
 
 
-async def test_several_pages_are_found_in_their_order(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
+async def test_several_pages_are_found_in_their_order(sim: DiscordSim, inbox: FakeInbox) -> None:
     message = await sim.mention("early")
     question = asked(message)
     async with running(sim, inbox) as adapter:
@@ -414,7 +411,7 @@ async def test_several_pages_are_found_in_their_order(
 
 
 async def test_a_surface_survives_a_new_session(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
+    sim: DiscordSim, inbox: FakeInbox, adapter: DiscordAdapter
 ) -> None:
     message, surface = await open_surface(sim, inbox, adapter)
     shown = await show(surface, Shown(), frame("Half"))
@@ -429,7 +426,7 @@ THREADS = r"POST /channels/\d+/messages/\d+/threads"
 
 
 async def test_a_second_mention_gets_a_thread_within_a_long_window(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """The window for threads lasts 300 s from the first request on, and requests are left."""
     await sim.set_limits(on=True)
@@ -442,7 +439,7 @@ async def test_a_second_mention_gets_a_thread_within_a_long_window(
         assert (await sim.state())["limited"] == 0
 
 
-async def test_a_throttled_route_gets_no_requests(sim: DiscordSim, inbox: RecordingInbox) -> None:
+async def test_a_throttled_route_gets_no_requests(sim: DiscordSim, inbox: FakeInbox) -> None:
     """The reply chain replaces the thread immediately; other channels have threads."""
     async with running(sim, inbox, timeouts=Timeouts(thread=1.0)) as adapter:
         await sim.throttle(THREADS.replace(r"\d+/messages", f"{c.CHANNEL}/messages"), 300.0)
@@ -454,7 +451,7 @@ async def test_a_throttled_route_gets_no_requests(sim: DiscordSim, inbox: Record
             assert reply["reply_to"] == message
         assert len(await sim.requests("/threads")) == 1
         other = await sim.mention("elsewhere", channel=c.CHANNEL_2)
-        surface = adapter.surface(claim(await received(inbox, other)))
+        surface = adapter.surface(claim(await wait_received(inbox, other)))
         await surface.open()
         await show(surface, Shown(), frame("here", final=True))
         await surface.close()
@@ -462,7 +459,7 @@ async def test_a_throttled_route_gets_no_requests(sim: DiscordSim, inbox: Record
 
 
 async def test_a_thread_that_appears_before_the_first_text_is_used(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """Creating it timed out but succeeded."""
     async with running(sim, inbox, timeouts=Timeouts(thread=0.2)) as adapter:
@@ -480,7 +477,7 @@ async def test_a_thread_that_appears_before_the_first_text_is_used(
 
 
 async def test_a_thread_that_appears_too_late_belongs_to_the_conversation(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """If the bot may not delete the thread, messages in it have the conversation's key."""
     async with running(sim, inbox, timeouts=Timeouts(thread=0.2)) as adapter:
@@ -493,20 +490,20 @@ async def test_a_thread_that_appears_too_late_belongs_to_the_conversation(
             return any(thread["id"] == message for thread in (await sim.state())["threads"])
 
         await sim.until(is_made)
-        said = await received(inbox, await sim.say(channel=message, content="in the thread"))
+        said = await wait_received(inbox, await sim.say(channel=message, content="in the thread"))
         assert said.key == ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(message))
         assert await sim.requests(f"DELETE /api/v10/channels/{message}") == []
 
 
 async def test_a_second_attempt_uses_its_thread_if_none_can_be_created(
-    sim: DiscordSim, inbox: RecordingInbox
+    sim: DiscordSim, inbox: FakeInbox
 ) -> None:
     """The thread has pages of the reply, so a reply chain would split it."""
     async with running(sim, inbox, timeouts=Timeouts(thread=0.5)) as adapter:
         message, surface = await open_surface(sim, inbox, adapter)
         await surface.close()
         await sim.throttle(THREADS, 300.0)
-        question = await received(inbox, message)
+        question = await wait_received(inbox, message)
         again = adapter.surface(claim(question, attempt=2, pages=(PageRecord(0, None),)))
         await again.open()
         shown = await again.recover([PageRecord(0, None)])

@@ -20,7 +20,7 @@ from bot.inbox.inbox import DurableInbox
 from bot.ports.history import ChannelRef
 from bot.store.sqlite import SqliteStore
 from tests.support.clock import ManualClock
-from tests.support.store_kit import BEN, answered, claimed, key, look, opened, said
+from tests.support.store_kit import BEN, answer_next, claim_next, key, look, opened, said
 
 HOUR = 3_600.0  # the longest that a missed question is answered, in seconds
 
@@ -52,7 +52,7 @@ class RecordingEdits:
     def __init__(self) -> None:
         self.known: list[tuple[str, float]] = []
 
-    async def edited(self, incoming: Incoming, edited_at: float) -> bool:
+    async def apply_edit(self, incoming: Incoming, edited_at: float) -> bool:
         self.known.append((incoming.text, edited_at))
         return True
 
@@ -106,7 +106,7 @@ async def test_missed_questions_of_one_conversation_become_one_turn(core: Core) 
     follow_ups = [asked(n, f"q{n}", address=Address.FOLLOW_UP, author=BEN) for n in (2, 3)]
     await core.inbox.missed([asked(1, "q1"), *follow_ups])
     assert set(core.scheduler.conversations) == {1}
-    claim = await claimed(core.store, 1)
+    claim = await claim_next(core.store, 1)
     assert [question.text for question in claim.questions] == ["q1", "q2", "q3"]
     assert await core.store.claim(1) is not None  # the same turn again
     assert look(core.path, "SELECT count(*) FROM turns") == [(1,)]
@@ -114,7 +114,7 @@ async def test_missed_questions_of_one_conversation_become_one_turn(core: Core) 
 
 async def test_a_missed_message_that_is_stored_already_changes_nothing(core: Core) -> None:
     await core.inbox.receive(asked(1, "q1"))
-    await answered(core.store, 1)
+    await answer_next(core.store, 1)
     core.scheduler.conversations.clear()
     await core.inbox.missed([asked(1, "q1")])
     assert core.scheduler.conversations == []
@@ -147,7 +147,7 @@ async def test_a_missed_question_is_late_if_it_is_older_than_the_setting(core: C
         [asked(1, "old", ago=HOUR + 60), asked(2, "young", ago=HOUR - 60, where=key("t2"))]
     )
     assert core.rows() == [("question", 1, "old"), ("question", 0, "young")]
-    old, young = await claimed(core.store, 1), await claimed(core.store, 2)
+    old, young = await claim_next(core.store, 1), await claim_next(core.store, 2)
     assert [question.late for question in (*old.questions, *young.questions)] == [True, False]
 
 
@@ -155,9 +155,9 @@ async def test_retrying_a_late_question_answers_it(
     core: Core,
 ) -> None:
     await core.inbox.missed([asked(1, "old", ago=2 * HOUR)])
-    claim = await answered(core.store, 1)
+    claim = await answer_next(core.store, 1)
     await core.store.reopen(key(), claim.fence.turn)
-    again = await claimed(core.store, 1)
+    again = await claim_next(core.store, 1)
     assert [question.late for question in again.questions] == [False]
 
 
@@ -199,7 +199,7 @@ async def test_messages_stored_before_a_failure_are_answered_and_the_rest_on_the
 async def test_active_conversations_and_last_questions_are_sorted_newest_first(core: Core) -> None:
     for number, thread in enumerate(("a", "b"), 1):
         await core.inbox.receive(asked(number, thread, where=key(thread)))
-        await answered(core.store, number)
+        await answer_next(core.store, number)
     await core.inbox.receive(asked(3, "again", where=key("a"), address=Address.FOLLOW_UP))
     threads = [conversation.key.thread for conversation in await core.inbox.active("sim")]
     assert threads == ["a", "b"]
@@ -228,7 +228,7 @@ async def test_last_questions_are_rechecked_unless_they_were_read_or_are_no_long
     recheck.mark_read(said(1).source)
     await core.inbox.receive(said(4, where=key("t2")))
     await recheck.schedule(questions, queue)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not checked:
             await asyncio.sleep(0.01)
     await queue.aclose()

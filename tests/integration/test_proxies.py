@@ -15,7 +15,8 @@ from bot.domain.health import Verdict
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
 from tests.support.connect_proxy import Proxy, connect_proxy
-from tests.support.discord_kit import RecordingInbox, adapter_for, received, running
+from tests.support.discord_kit import adapter_for, running, wait_received
+from tests.support.fake_inbox import FakeInbox
 
 REST, GATEWAY = "discord.test", "gateway.discord.test"
 
@@ -52,9 +53,9 @@ async def test_discord_is_reached_through_the_proxy(
     sim: DiscordSim, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, proxy.url.replace("http://", "http://user:secret@"))
-    inbox = RecordingInbox()
+    inbox = FakeInbox()
     async with running(sim, inbox, **far(sim)):
-        await received(inbox, await sim.mention("through the proxy"))
+        await wait_received(inbox, await sim.mention("through the proxy"))
     assert any(REST in line and "/users/@me" in line for line in proxy.asked)
     assert any(f"//{GATEWAY}" in line or f" {GATEWAY}" in line for line in proxy.asked)
     assert proxy.credentials
@@ -65,9 +66,9 @@ async def test_no_proxy_and_loopback_go_directly(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    inbox = RecordingInbox()
+    inbox = FakeInbox()
     async with running(sim, inbox):
-        await received(inbox, await sim.mention("directly"))
+        await wait_received(inbox, await sim.mention("directly"))
     assert proxy.asked == []
 
 
@@ -76,10 +77,10 @@ async def test_the_proxy_is_chosen_for_each_of_discords_hosts(
 ) -> None:
     """The gateway on loopback is reached directly, and the API through the proxy."""
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
-    inbox = RecordingInbox()
+    inbox = FakeInbox()
     local = {"api_url": far(sim)["api_url"], "gateway_url": sim.gateway_url}
     async with running(sim, inbox, **local):
-        await received(inbox, await sim.mention("both"))
+        await wait_received(inbox, await sim.mention("both"))
     assert proxy.asked and not any("gateway" in line for line in proxy.asked)
 
 
@@ -115,7 +116,7 @@ async def test_a_proxy_that_is_not_http_is_refused_at_the_start(
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
     adapter = DiscordAdapter(token=c.SIM_TOKEN, clock=SystemClock())
     with pytest.raises(CannotStart, match="not an HTTP proxy"):
-        await adapter.run(RecordingInbox())
+        await adapter.run(FakeInbox())
     assert any(f.verdict is Verdict.FAILED for f in await adapter.check())
 
 

@@ -15,7 +15,8 @@ from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Asked, Watermark
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
-from tests.support.slack_kit import FakeInbox, running, until
+from tests.support.fake_inbox import FakeInbox
+from tests.support.slack_kit import running, until
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ async def test_missed_messages_take_one_read_per_channel_and_thread(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
     """A mention, its thread, a reply in a known thread, and a direct message."""
-    root = next(iter(inbox.sources)).rpartition("/")[2]
+    root = next(iter(inbox.conversations)).rpartition("/")[2]
     inbox.active_conversations = [conversation_at(ids.GENERAL, root)]
     mention = await sim.say(ids.ALICE, ids.GENERAL, "a new question", mention=True)
     await sim.say(ids.BOB, ids.GENERAL, "its thread", thread_ts=mention)
@@ -257,7 +258,7 @@ async def test_a_failed_read_is_retried(
     await come_back(sim)
     await sim.call("fault", match="conversations.history", times=3, **fault)
     async with running(sim, inbox):
-        await until(lambda: inbox.received, seconds=20)
+        await until(lambda: inbox.received)
     assert said(inbox) == ["found at last"]
 
 
@@ -298,9 +299,7 @@ async def test_a_start_that_dies_during_the_reads_leaves_the_rest_to_the_next(
         done = {channel for _, channel in inbox.marks if "/" in channel}
         since = await now(sim)
         async with running(sim, inbox):
-            await until(
-                lambda done=done: {c for _, c in inbox.marks if "/" in c} > done, seconds=20
-            )
+            await until(lambda done=done: {c for _, c in inbox.marks if "/" in c} > done)
         asked = await sim.requests("conversations.replies", since)
         threads = [f"{ids.GENERAL}/{request['query']['ts']}" for request in asked]
         assert not done & set(threads)
@@ -379,7 +378,7 @@ async def test_last_questions_are_rechecked_for_edits_and_deletions(
         Asked(ConversationKey("slack", ids.TEAM, ids.GENERAL, at), ids.GENERAL, ts, position(ts))
         for at, ts in questions
     ]
-    inbox.sources |= {one.source: one.key for one in inbox.latest_questions}
+    inbox.conversations |= {one.source: one.key for one in inbox.latest_questions}
     async with running(sim, inbox):
         await until(lambda: inbox.edits and len(inbox.deletions) == 2)
     assert [m.text for m, _ in inbox.edits] == ["changed"]

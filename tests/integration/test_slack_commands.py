@@ -12,7 +12,8 @@ from bot.domain.inbox import Choice, CommandReply
 from bot.domain.replies import Control, Frame, Page, Shown
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
-from tests.support.slack_kit import FakeInbox, claim, key, running, until
+from tests.support.fake_inbox import FakeInbox
+from tests.support.slack_kit import claim, key, running, until
 
 ROOT = "1700000000.000100"
 
@@ -151,7 +152,7 @@ async def test_the_stored_conversation_of_a_message_takes_precedence_over_its_th
         root = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
         await until(lambda: len(inbox.receipts) == 2)
         elsewhere = key(ids.GENERAL, "1700000000.000300")
-        inbox.sources[f"slack/{ids.TEAM}/{ids.GENERAL}/{root}"] = elsewhere
+        inbox.conversations[f"slack/{ids.TEAM}/{ids.GENERAL}/{root}"] = elsewhere
         await sim.shortcut(ids.ALICE, "threadline_reset", channel=ids.GENERAL, message_ts=root)
     assert [command.key for command in inbox.commands] == [elsewhere]
 

@@ -14,18 +14,14 @@ from bot.domain.replies import Control, Frame, Page, Shown
 from bot.domain.turns import PageRecord
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
-from tests.support.slack_kit import FakeInbox, claim, key, running, until
+from tests.support.fake_inbox import FakeInbox
+from tests.support.slack_kit import claim, key, running, until
 
 
 @pytest.fixture
 async def sim() -> AsyncIterator[SlackSim]:
     async with SlackSim() as sim:
         yield sim
-
-
-@pytest.fixture
-def inbox() -> FakeInbox:
-    return FakeInbox()
 
 
 @pytest.fixture
@@ -58,12 +54,12 @@ async def wait_until_caught_up(sim: SlackSim, inbox: FakeInbox) -> None:
 
     await sim.until(nothing_pending)
     last = await sim.say(ids.ALICE, ids.GENERAL, "the last", mention=True)
-    await until(lambda: source(ids.GENERAL, last) in inbox.sources)
+    await until(lambda: source(ids.GENERAL, last) in inbox.conversations)
 
 
 async def ask(sim: SlackSim, inbox: FakeInbox, text: str = "frist") -> str:
     ts = await sim.say(ids.ALICE, ids.GENERAL, text, mention=True)
-    await until(lambda: source(ids.GENERAL, ts) in inbox.sources)
+    await until(lambda: source(ids.GENERAL, ts) in inbox.conversations)
     return ts
 
 
@@ -198,7 +194,7 @@ async def test_a_channel_without_write_access_is_gone(
         await sim.remove_from_channel(ids.GENERAL)
     else:
         await sim.archive(ids.GENERAL)
-    await until(lambda: key(ids.GENERAL, "") in inbox.lost_places)
+    await until(lambda: key(ids.GENERAL, "") in inbox.gone_keys)
     with pytest.raises(Gone):
         await show(surface, shown, frame("Begun and ended", final=True))
     await surface.close()
@@ -209,7 +205,7 @@ async def test_another_member_who_leaves_changes_nothing(
 ) -> None:
     await sim.remove_from_channel(ids.GENERAL, ids.BOB)
     await wait_until_caught_up(sim, inbox)
-    assert inbox.lost_places == []
+    assert inbox.gone_keys == []
 
 
 @pytest.mark.parametrize("uninstall", [False, True])
@@ -217,8 +213,8 @@ async def test_a_workspace_that_removes_the_app_is_gone(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter, uninstall: bool
 ) -> None:
     await sim.revoke(uninstall=uninstall)
-    await until(lambda: inbox.lost_places)
-    assert set(inbox.lost_places) == {key("", "")}
+    await until(lambda: inbox.gone_keys)
+    assert set(inbox.gone_keys) == {key("", "")}
     assert not slack.health().ok
 
 
@@ -235,7 +231,7 @@ async def test_a_button_names_its_turn_and_an_empty_reply_shows_nothing(
         await surface.close()
     page = shown.pages[0].message_id
     inbox.answer = CommandReply("")
-    inbox.connections.clear()
+    inbox.connections = 0
     async with running(sim, inbox):
         for control in both:
             result = await sim.click(ids.BOB, ids.GENERAL, page, f"threadline_{control.value}")

@@ -15,8 +15,9 @@ from bot.domain.turns import PageRecord
 from bot.replies.paging.document import Document
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.fake_inbox import FakeInbox
 from tests.support.replies import frame_of
-from tests.support.slack_kit import FakeInbox, claim, running
+from tests.support.slack_kit import claim, running
 
 CODE = "".join(f"line_{number} = {number}  # <!channel> & <@{ids.BOB}>\n" for number in range(900))
 REPLY = f"Here it is:\n\n```python\n{CODE}```\n\nRun it."

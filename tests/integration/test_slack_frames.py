@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 from adapters.slack import socket
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.fake_inbox import FakeInbox
 from tests.support.slack_isolation import JumpClock
-from tests.support.slack_kit import FakeInbox, running, socket_adapter, until
+from tests.support.slack_kit import running, socket_adapter, until
 
 PAYLOADS: tuple[Any, ...] = (None, [], "text", 7, {}, {"type": None}, {"event": None})
 TYPES: tuple[Any, ...] = ("events_api", "interactive", "slash_commands", "brand_new", "", None, 7)
@@ -46,7 +47,7 @@ async def test_malformed_frames_affect_nothing_else(sim: SlackSim) -> None:
             await sim.frame("bytes", binary=True)
             await sim.say(ids.ALICE, ids.DM_ALICE, "still there?")
             await until(lambda: inbox.received)
-            assert len(inbox.connections) == 1
+            assert inbox.connections == 1
     assert [line for line in lines if line.get("exc_info")] == []
 
 
@@ -68,7 +69,7 @@ async def test_any_disconnect_leads_to_a_new_connection(sim: SlackSim, reason: A
     inbox = FakeInbox()
     async with running(sim, inbox):
         await sim.frame(json.dumps({"type": "disconnect", "reason": reason}))
-        await until(lambda: len(inbox.connections) == 2)
+        await until(lambda: inbox.connections == 2)
         await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
         await until(lambda: inbox.received)
 
@@ -77,7 +78,7 @@ async def test_a_connection_lost_within_a_frame_is_replaced(sim: SlackSim) -> No
     inbox = FakeInbox()
     async with running(sim, inbox):
         await sim.frame('{"type": "events_', cut=True)
-        await until(lambda: len(inbox.connections) == 2, seconds=20)
+        await until(lambda: inbox.connections == 2)
         await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
         await until(lambda: inbox.received)
 
@@ -93,7 +94,7 @@ async def test_events_are_served_without_a_valid_hello(
     async with running(sim, inbox):
         await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
         await until(lambda: inbox.received)
-        assert len(inbox.connections) == 1
+        assert inbox.connections == 1
 
 
 async def test_an_address_that_does_not_answer_is_replaced(sim: SlackSim) -> None:
@@ -109,7 +110,7 @@ async def test_an_address_that_does_not_answer_is_replaced(sim: SlackSim) -> Non
         await sim.until(enough_attempts)
         assert not adapter.health().ok
         await sim.links(stalls=False)
-        await until(lambda: inbox.connections, seconds=20)
+        await until(lambda: inbox.connections)
         assert adapter.health().ok
 
 
@@ -121,7 +122,7 @@ async def test_a_refused_app_token_is_retried_once_a_minute(sim: SlackSim) -> No
         asked = len(await sim.requests("connections.open"))
         await sim.call("fault", match="connections.open", times=1_000, status=200, body=refusal)
         await sim.drop()
-        await until(lambda: not adapter.health().ok, seconds=20)
+        await until(lambda: not adapter.health().ok)
 
         async def is_shown() -> bool:
             clock.jump(1.0)
@@ -131,7 +132,7 @@ async def test_a_refused_app_token_is_retried_once_a_minute(sim: SlackSim) -> No
         assert len(await sim.requests("connections.open")) - asked <= 4
         await sim.call("clear")
         clock.jump(61.0)
-        await until(lambda: adapter.health().ok, seconds=20)
+        await until(lambda: adapter.health().ok)
 
 
 async def test_a_revoked_token_is_logged_once_and_causes_few_requests(sim: SlackSim) -> None:

@@ -21,18 +21,14 @@ from bot.domain.errors import CannotStart
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.sims.slack.delivery import signature_headers
-from tests.support.slack_kit import FakeInbox, until
+from tests.support.fake_inbox import FakeInbox
+from tests.support.slack_kit import until
 
 
 @pytest.fixture
 async def sim() -> AsyncIterator[SlackSim]:
     async with SlackSim() as sim:
         yield sim
-
-
-@pytest.fixture
-def inbox() -> FakeInbox:
-    return FakeInbox()
 
 
 @pytest.fixture

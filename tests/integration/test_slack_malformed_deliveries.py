@@ -23,8 +23,9 @@ from bot.common.clock import SystemClock
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.sims.slack.delivery import signature_headers
+from tests.support.fake_inbox import FakeInbox
 from tests.support.mutations import mutations
-from tests.support.slack_kit import FakeInbox, running, until
+from tests.support.slack_kit import running, until
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
 EVERY = 61  # every how many mutations one is tried

@@ -15,7 +15,8 @@ from bot.common.clock import SystemClock
 from bot.domain.inbox import Watermark
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
-from tests.support.slack_kit import FakeInbox, running, until
+from tests.support.fake_inbox import FakeInbox
+from tests.support.slack_kit import running, until
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
 SHOWN: dict[str, Any] = json.loads((FIXTURES / "shown.json").read_text())
@@ -28,11 +29,6 @@ ALERT = {"type": "section", "text": {"type": "mrkdwn", "text": "api is down sinc
 async def sim() -> AsyncIterator[SlackSim]:
     async with SlackSim() as sim:
         yield sim
-
-
-@pytest.fixture
-def inbox() -> FakeInbox:
-    return FakeInbox()
 
 
 @pytest.fixture

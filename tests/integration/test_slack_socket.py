@@ -14,7 +14,8 @@ from bot.domain.errors import CannotStart
 from bot.domain.inbox import Address, Receipt
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
-from tests.support.slack_kit import FakeInbox, claim, key, running, socket_adapter, until
+from tests.support.fake_inbox import FakeInbox
+from tests.support.slack_kit import claim, key, running, socket_adapter, until
 
 
 @pytest.fixture
@@ -243,9 +244,9 @@ async def test_the_bot_reconnects_after_a_refresh_and_a_lost_connection(sim: Sla
     inbox = FakeInbox()
     async with running(sim, inbox):
         await sim.disconnect()
-        await until(lambda: len(inbox.connections) == 2)
+        await until(lambda: inbox.connections == 2)
         await sim.drop()
-        await until(lambda: len(inbox.connections) == 3, seconds=15)
+        await until(lambda: inbox.connections == 3)
         await sim.say(ids.ALICE, ids.DM_ALICE, "still there?")
         await until(lambda: inbox.received)
 
@@ -262,7 +263,7 @@ async def test_an_outage_of_socket_mode_ends(sim: SlackSim) -> None:
         await sim.until(is_refused)
         assert not adapter.health().ok
         await sim.online()
-        await until(lambda: len(inbox.connections) == 2, seconds=20)
+        await until(lambda: inbox.connections == 2)
         assert adapter.health().ok
     tickets = [one["query"]["ticket"] for one in await sim.requests("/link/")]
     assert len(set(tickets)) == len(tickets) >= 3

@@ -13,8 +13,9 @@ from adapters.slack.status import CLEAR_SECONDS, MAX_REFUSALS, SESSIONS
 from bot.domain.conversations import Conversation
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.fake_inbox import FakeInbox
 from tests.support.slack_isolation import JumpClock
-from tests.support.slack_kit import FakeInbox, claim, key, running, until
+from tests.support.slack_kit import claim, key, running, until
 
 CHANNEL = ids.GENERAL
 
@@ -28,11 +29,6 @@ async def sim() -> AsyncIterator[SlackSim]:
 @pytest.fixture
 def clock() -> JumpClock:
     return JumpClock()
-
-
-@pytest.fixture
-def inbox() -> FakeInbox:
-    return FakeInbox()
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ from bot.domain.turns import PageRecord
 from bot.replies.paging.document import Document
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.fake_inbox import FakeInbox
 from tests.support.pings import pings
-from tests.support.slack_kit import FakeInbox, claim, running
+from tests.support.slack_kit import claim, running
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from bot.domain.replies import Action, Control, Frame, Page, Request, Shown
 from bot.domain.turns import Outcome, PageRecord, TurnResult
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
-from tests.support.slack_kit import FakeInbox, claim, running
+from tests.support.fake_inbox import FakeInbox
+from tests.support.slack_kit import claim, running
 
 ANSWERED = TurnResult(outcome=Outcome.ANSWERED, content="hello", display="hello")
 

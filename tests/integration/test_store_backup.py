@@ -14,7 +14,7 @@ from bot.domain.errors import MigrationError, StoreError, StoreUnavailable
 from bot.domain.inbox import Address, Receipt, Watermark
 from bot.store.backup import backup, restore
 from bot.store.migrate import MIGRATIONS
-from tests.support.store_kit import answered, check_invariants, look, opened, said
+from tests.support.store_kit import answer_next, check_invariants, look, opened, said
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def _chat(path: Path, *numbers: int) -> None:
     async with opened(path) as store:
         for number in numbers:
             accepted = await store.accept(said(number, f"question {number}"))
-            await answered(store, accepted.conversation)
+            await answer_next(store, accepted.conversation)
 
 
 def questions(path: Path) -> list[str]:

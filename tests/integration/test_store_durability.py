@@ -20,9 +20,9 @@ from bot.domain.inbox import Receipt
 from bot.store.sqlite import SqliteStore
 from tests.support.store_kit import (
     ANSWER,
-    answered,
+    answer_next,
     check_invariants,
-    claimed,
+    claim_next,
     key,
     look,
     opened,
@@ -35,14 +35,14 @@ BUSY = """
 import asyncio, sys
 from itertools import count
 from pathlib import Path
-from tests.support.store_kit import answered, key, opened, said
+from tests.support.store_kit import answer_next, key, opened, said
 
 async def talk(store, numbers, thread):
     for number in numbers:
         accepted = await store.accept(said(number, where=key(thread)))
         sys.stdout.write(f"accepted {number}\\n")
         if number % 3 == 0:
-            claim = await answered(store, accepted.conversation)
+            claim = await answer_next(store, accepted.conversation)
             sys.stdout.write(f"answered {claim.fence.turn}\\n")
 
 async def main(path, start):
@@ -125,7 +125,7 @@ async def test_a_cancelled_caller_leaves_a_complete_transaction_or_none(
 
 async def _begin(store: SqliteStore, number: int) -> None:
     accepted = await store.accept(said(number, where=key(f"t{number}")))
-    await claimed(store, accepted.conversation)
+    await claim_next(store, accepted.conversation)
 
 
 async def test_a_cancelled_caller_does_not_affect_others_in_its_commit(
@@ -147,8 +147,8 @@ async def test_a_refused_transaction_does_not_affect_others_in_its_commit(
     store: SqliteStore,
 ) -> None:
     await store.accept(said(0))
-    stale = (await claimed(store, 1)).fence
-    fence = (await claimed(store, 1)).fence
+    stale = (await claim_next(store, 1)).fence
+    fence = (await claim_next(store, 1)).fence
     results = await asyncio.gather(
         *(store.accept(said(n)) for n in range(1, 20)),
         store.conclude(stale, ANSWER),
@@ -158,9 +158,9 @@ async def test_a_refused_transaction_does_not_affect_others_in_its_commit(
     )
     errors = [result for result in results if isinstance(result, BaseException)]
     assert [type(error) for error in errors] == [LostOwnership]
-    assert (await claimed(store, 1)).result == ANSWER
-    await store.finish((await claimed(store, 1)).fence)
-    assert len((await claimed(store, 1)).questions) == 39
+    assert (await claim_next(store, 1)).result == ANSWER
+    await store.finish((await claim_next(store, 1)).fence)
+    assert len((await claim_next(store, 1)).questions) == 39
 
 
 async def test_a_failing_transaction_is_rolled_back_without_the_others_in_its_commit(
@@ -220,7 +220,7 @@ async def test_everything_acknowledged_survives_a_kill(path: Path) -> None:
             again = await store.accept(said(number, where=key(thread)))
             assert again.receipt is Receipt.KNOWN
         while left := await store.list_unfinished("sim"):
-            await answered(store, left[0])
+            await answer_next(store, left[0])
     with closing(sqlite3.connect(path)) as db:
         check_invariants(db)
 
@@ -270,7 +270,7 @@ async def test_operations_that_started_before_the_close_complete(path: Path) -> 
 async def test_after_the_close_every_operation_raises(path: Path) -> None:
     async with opened(path) as store:
         accepted = await store.accept(said(1))
-        await answered(store, accepted.conversation)
+        await answer_next(store, accepted.conversation)
     with pytest.raises(StoreUnavailable, match="is closed"):
         await store.accept(said(2))
     with pytest.raises(StoreUnavailable, match="is closed"):

@@ -20,9 +20,9 @@ from tests.support.store_kit import (
     ANN,
     ANSWER,
     BEN,
-    answered,
+    answer_next,
     check_invariants,
-    claimed,
+    claim_next,
     key,
     look,
     opened,
@@ -64,7 +64,7 @@ async def history(store: SqliteStore, epoch: int = 1) -> list[str]:
 async def ask_and_answer(store: SqliteStore, *numbers: int) -> Claim:
     for number in numbers:
         await store.accept(said(number, f"q{number}"))
-    return await answered(store, 1)
+    return await answer_next(store, 1)
 
 
 async def all_refused(store: SqliteStore, fence: Fence) -> None:
@@ -85,7 +85,7 @@ async def test_a_reopened_turn_keeps_its_pages_and_its_index_but_not_its_reply(
     assert await store.reopen(key(), None) == Change(Effect.REOPENED, 1, 1)
     assert await history(store) == ["q1"]
     assert await store.list_unfinished("sim") == [1]
-    after = await claimed(store, 1)
+    after = await claim_next(store, 1)
     assert after.fence.attempt > before.fence.attempt
     assert (after.reply_index, after.tries, after.result) == (before.reply_index, 1, None)
     assert after.pages == (PageRecord(0, "r1", "c1"),)
@@ -99,7 +99,7 @@ async def test_reopening_a_turn_makes_its_fence_stale(store: SqliteStore) -> Non
     before = await ask_and_answer(store, 1)
     await store.reopen(key(), before.fence.turn)
     await all_refused(store, before.fence)
-    again = await claimed(store, 1)
+    again = await claim_next(store, 1)
     await all_refused(store, Fence(again.fence.turn, again.fence.attempt - 1))
 
 
@@ -107,8 +107,8 @@ async def test_reopening_a_turn_restarts_the_count_of_attempts(store: SqliteStor
     await ask_and_answer(store, 1)
     for _ in range(5):
         assert (await store.reopen(key(), None)).effect is Effect.REOPENED
-        assert (await claimed(store, 1)).tries == 1
-        again = await claimed(store, 1)
+        assert (await claim_next(store, 1)).tries == 1
+        again = await claim_next(store, 1)
         assert again.tries == 2
         await store.conclude(again.fence, ANSWER)
         await store.finish(again.fence)
@@ -120,13 +120,13 @@ async def test_only_the_newest_turn_is_reopened_and_only_after_it_has_ended(
     assert (await store.reopen(key(), None)).effect is Effect.UNKNOWN
     await store.accept(said(1))
     assert (await store.reopen(key(), None)).effect is Effect.BUSY
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     assert (await store.reopen(key(), None)).effect is Effect.BUSY
     await store.conclude(claim.fence, ANSWER)
     await store.finish(claim.fence)
     await store.accept(said(2))
     assert await store.reopen(key(), 1) == Change(Effect.SUPERSEDED, 1, 1)
-    await answered(store, 1)
+    await answer_next(store, 1)
     assert (await store.reopen(key(), 1)).effect is Effect.SUPERSEDED
     assert (await store.reopen(key(), 2)).effect is Effect.REOPENED
 
@@ -135,18 +135,18 @@ async def test_a_concluded_turn_is_reopened_and_the_old_attempt_cannot_finish_it
     store: SqliteStore,
 ) -> None:
     await store.accept(said(1))
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     await store.conclude(claim.fence, ANSWER)
     assert (await store.reopen(key(), 1)).effect is Effect.REOPENED
     await all_refused(store, claim.fence)
-    assert (await claimed(store, 1)).result is None
+    assert (await claim_next(store, 1)).result is None
 
 
 async def test_a_turn_of_another_conversation_is_not_reopened(store: SqliteStore) -> None:
     """A button's turn number gives no access to another thread."""
     await ask_and_answer(store, 1)
     await store.accept(said(2, where=key("t2")))
-    await answered(store, 2)
+    await answer_next(store, 2)
     assert (await store.reopen(key("t2"), 1)).effect is Effect.UNKNOWN
 
 
@@ -159,10 +159,10 @@ async def test_a_turn_from_before_a_reset_is_not_reopened(store: SqliteStore) ->
 # ── continuations ─────────────────────────────────────────────────────────────────────────────
 async def test_a_continuation_asks_below_the_last_page(store: SqliteStore) -> None:
     await store.accept(said(1, "q1", route={"way": "here"}))
-    await answered(store, 1, CUT)
+    await answer_next(store, 1, CUT)
     change = await store.continue_reply(key(), 1, BEN, "Go on.")
     assert change == Change(Effect.REOPENED, 1, 2)
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     (question,) = claim.questions
     assert (question.text, question.author, question.route) == ("Go on.", BEN, {"way": "here"})
     assert (question.channel, question.message_id) == ("c1", "r1")
@@ -174,7 +174,7 @@ async def test_continuing_twice_asks_once(store: SqliteStore, path: Path) -> Non
     assert (await store.continue_reply(key(), 1, ANN, "Go on.")).effect is Effect.REOPENED
     assert (await store.continue_reply(key(), 1, ANN, "Go on.")).effect is Effect.SUPERSEDED
     assert (await store.continue_reply(key(), None, ANN, "Go on.")).effect is Effect.BUSY
-    await answered(store, 1)
+    await answer_next(store, 1)
     assert (await store.continue_reply(key(), 1, ANN, "Go on.")).effect is Effect.SUPERSEDED
     assert look(path, "SELECT count(*) FROM messages WHERE content = 'Go on.'") == [(1,)]
     assert (await store.continue_reply(key(), None, ANN, "Go on.")).effect is Effect.REOPENED
@@ -183,7 +183,7 @@ async def test_continuing_twice_asks_once(store: SqliteStore, path: Path) -> Non
 async def test_without_a_reply_there_is_nothing_to_continue(store: SqliteStore) -> None:
     assert (await store.continue_reply(key(), None, ANN, "Go on.")).effect is Effect.UNKNOWN
     await store.accept(said(1))
-    await answered(store, 1, replace(ANSWER, outcome=Outcome.FAILED, content=""))
+    await answer_next(store, 1, replace(ANSWER, outcome=Outcome.FAILED, content=""))
     assert (await store.continue_reply(key(), None, ANN, "Go on.")).effect is Effect.UNKNOWN
 
 
@@ -191,7 +191,7 @@ async def test_later_messages_come_after_the_continuation(store: SqliteStore) ->
     await ask_and_answer(store, 1)
     await store.continue_reply(key(), None, ANN, "Go on.")
     await store.accept(said(5, "q5"))
-    assert [q.text for q in (await claimed(store, 1)).questions] == ["Go on.", "q5"]
+    assert [q.text for q in (await claim_next(store, 1)).questions] == ["Go on.", "q5"]
 
 
 # ── edits ─────────────────────────────────────────────────────────────────────────────────────
@@ -208,7 +208,7 @@ async def test_the_same_text_is_no_edit(store: SqliteStore) -> None:
 async def test_edit_of_a_waiting_question_changes_only_its_text(store: SqliteStore) -> None:
     await store.accept(said(1, "q1"))
     assert (await store.edit(source(1), "better", 9.0)).effect is Effect.STORED
-    assert [q.text for q in (await claimed(store, 1)).questions] == ["better"]
+    assert [q.text for q in (await claim_next(store, 1)).questions] == ["better"]
 
 
 @pytest.mark.parametrize("state", ["running", "concluded", "done"])
@@ -216,7 +216,7 @@ async def test_edit_of_the_newest_turns_question_reopens_the_turn(
     store: SqliteStore, state: str
 ) -> None:
     await store.accept(said(1, "q1"))
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     await store.record_shown(claim.fence, 0, channel="c1", message_id="r1")
     if state != "running":
         await store.conclude(claim.fence, ANSWER)
@@ -224,7 +224,7 @@ async def test_edit_of_the_newest_turns_question_reopens_the_turn(
         await store.finish(claim.fence)
     assert await store.edit(source(1), "better", 9.0) == Change(Effect.REOPENED, 1, 1)
     await all_refused(store, claim.fence)
-    again = await claimed(store, 1)
+    again = await claim_next(store, 1)
     assert [q.text for q in again.questions] == ["better"]
     assert again.pages == (PageRecord(0, "r1", "c1"),)
     assert await history(store) == ["better"]
@@ -260,14 +260,14 @@ async def test_a_message_stored_with_its_edit_is_not_changed_by_that_edit_or_an_
     assert (await store.edit(source(1), "third", 11.0)).effect is Effect.SAME
     assert (await store.edit(source(1), "late", 10.0)).effect is Effect.SAME
     assert (await store.edit(source(1), "fourth", 12.0)).effect is Effect.STORED
-    assert [q.text for q in (await claimed(store, 1)).questions] == ["fourth"]
+    assert [q.text for q in (await claim_next(store, 1)).questions] == ["fourth"]
 
 
 async def test_an_older_edit_that_arrives_late_changes_nothing(store: SqliteStore) -> None:
     await store.accept(said(1, "q1"))
     await store.edit(source(1), "third", 9.0)
     assert (await store.edit(source(1), "second", 8.0)).effect is Effect.SAME
-    assert [q.text for q in (await claimed(store, 1)).questions] == ["third"]
+    assert [q.text for q in (await claim_next(store, 1)).questions] == ["third"]
 
 
 async def test_edit_of_a_question_that_was_reset_while_waiting_starts_no_turn(
@@ -286,9 +286,9 @@ async def test_a_deleted_text_is_nowhere_in_the_file(path: Path) -> None:
     secret = "The password is hunter2."
     async with opened(path) as store:
         await store.accept(said(1, secret, route={"title": secret}))
-        await answered(store, 1, replace(ANSWER, content="No: hunter2", display="No: hunter2"))
+        await answer_next(store, 1, replace(ANSWER, content="No: hunter2", display="No: hunter2"))
         await store.erase(source(1), with_reply=True)
-        await answered(store, 1)  # the reply's page is removed
+        await answer_next(store, 1)  # the reply's page is removed
     for file in path.parent.iterdir():
         assert b"hunter2" not in file.read_bytes(), file.name
     assert look(path, "SELECT name FROM conversations") == [("",)]
@@ -311,7 +311,7 @@ async def test_a_deletion_that_arrives_before_its_message_keeps_it_out(store: Sq
     with pytest.raises(CommandDone):
         await store.record_command(source(2))
     await store.accept(said(3), [said(1, "so"), said(2, "deleted")])
-    assert len((await claimed(store, 1)).questions) == 1
+    assert len((await claim_next(store, 1)).questions) == 1
     assert await history(store) == ["so", "why?"]
 
 
@@ -351,16 +351,16 @@ async def test_a_waiting_turn_without_questions_ends(store: SqliteStore, path: P
     assert await store.claim(1) is None
     assert (await store.reopen(key(), None)).effect is Effect.UNKNOWN
     await store.accept(said(3))
-    assert [q.message_id for q in (await claimed(store, 1)).asked] == ["m3"]
+    assert [q.message_id for q in (await claim_next(store, 1)).asked] == ["m3"]
 
 
 async def test_a_running_turn_continues_without_one_of_its_questions(store: SqliteStore) -> None:
     for number in (1, 2):
         await store.accept(said(number, f"q{number}"))
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     assert (await store.erase(source(1), with_reply=True)).effect is Effect.REOPENED
     await all_refused(store, claim.fence)
-    again = await claimed(store, 1)
+    again = await claim_next(store, 1)
     assert [q.text for q in again.asked] == ["q2"]
     assert await history(store) == ["q2"]
 
@@ -368,9 +368,9 @@ async def test_a_running_turn_continues_without_one_of_its_questions(store: Sqli
 async def test_a_running_turn_without_questions_is_stopped(store: SqliteStore) -> None:
     """The turn's holder may conclude it; after a crash the claim has no questions."""
     await store.accept(said(1))
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     assert (await store.erase(source(1), with_reply=False)).effect is Effect.STOP
-    after_a_crash = await claimed(store, 1)
+    after_a_crash = await claim_next(store, 1)
     assert after_a_crash.asked == ()
     await store.conclude(after_a_crash.fence, replace(ANSWER, outcome=Outcome.STOPPED))
     assert claim.asked != ()
@@ -381,7 +381,7 @@ async def test_a_reply_is_removed_with_its_question_if_the_settings_say_so(
     store: SqliteStore, path: Path, state: str
 ) -> None:
     await store.accept(said(1))
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     for page in (0, 1):
         await store.record_shown(claim.fence, page, channel="c1", message_id=f"r{page}")
     if state != "running":
@@ -390,7 +390,7 @@ async def test_a_reply_is_removed_with_its_question_if_the_settings_say_so(
         await store.finish(claim.fence)
     assert await store.erase(source(1), with_reply=True) == Change(Effect.REOPENED, 1, 1)
     await all_refused(store, claim.fence)
-    taken = await claimed(store, 1)
+    taken = await claim_next(store, 1)
     assert taken.result is not None
     assert (taken.result.display, taken.result.content) == ("", "")
     assert [page.message_id for page in taken.pages] == ["r0", "r1"]
@@ -420,27 +420,27 @@ async def test_deleting_a_page_removes_the_reply_from_the_history(
     assert await history(store) == ["q1"]
     assert states(path) == [("done", "answered")]
     assert (await store.reopen(key(), None)).effect is Effect.REOPENED
-    assert (await claimed(store, 1)).pages == ()
+    assert (await claim_next(store, 1)).pages == ()
 
 
 async def test_deleting_one_page_removes_the_others(store: SqliteStore) -> None:
     await store.accept(said(1))
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     for page in range(3):
         await store.record_shown(claim.fence, page, channel="c1", message_id=f"r{page}")
     await store.conclude(claim.fence, ANSWER)
     await store.finish(claim.fence)
     assert (await store.erase("sim/w1/c1/r1", with_reply=False)).effect is Effect.REOPENED
-    assert [page.message_id for page in (await claimed(store, 1)).pages] == ["r0", "r2"]
+    assert [page.message_id for page in (await claim_next(store, 1)).pages] == ["r0", "r2"]
 
 
 async def test_deleting_a_page_during_the_reply_ends_the_turn(store: SqliteStore) -> None:
     await store.accept(said(1))
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     await store.record_shown(claim.fence, 0, channel="c1", message_id="r0")
     assert (await store.erase("sim/w1/c1/r0", with_reply=False)).effect is Effect.REOPENED
     await all_refused(store, claim.fence)
-    taken = await claimed(store, 1)
+    taken = await claim_next(store, 1)
     assert taken.result is not None
     await store.finish(taken.fence)
     assert await store.list_unfinished("sim") == []
@@ -450,11 +450,11 @@ async def test_an_older_reply_is_taken_back_while_the_newest_turn_runs(store: Sq
     """The newest turn's fence stays valid; the older reply is claimed after it, or at a restart."""
     await ask_and_answer(store, 1)
     await store.accept(said(2))
-    newest = await claimed(store, 1)
+    newest = await claim_next(store, 1)
     assert await store.erase(source(1), with_reply=True) == Change(Effect.REOPENED, 1, 1)
     await store.conclude(newest.fence, ANSWER)
     await store.finish(newest.fence)
-    taken = await claimed(store, 1)
+    taken = await claim_next(store, 1)
     assert (taken.fence.turn, taken.result is not None) == (1, True)
 
 
@@ -498,7 +498,7 @@ async def test_a_running_turn_continues_through_a_reset_and_its_undo(
     store: SqliteStore,
 ) -> None:
     await store.accept(said(1, "q1"))
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     await store.reset(key())
     await store.undo_reset(key(), 1)
     await store.conclude(claim.fence, ANSWER)

@@ -20,7 +20,7 @@ from bot.store.health import PROBE_SECONDS
 from bot.store.integrity import check_at_start
 from bot.store.sqlite import SqliteStore
 from tests.support.clock import ManualClock
-from tests.support.store_kit import answered, check_invariants, key, look, opened, said
+from tests.support.store_kit import answer_next, check_invariants, key, look, opened, said
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ async def _fill(path: Path) -> None:
     async with opened(path) as store:
         for number in range(30):
             await store.accept(said(number, "long " * 400))
-            await answered(store, 1)
+            await answer_next(store, 1)
 
 
 def _damage(path: Path) -> None:
@@ -283,7 +283,7 @@ async def test_a_connection_that_fails_while_opening_is_closed(path: Path) -> No
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 

@@ -19,9 +19,9 @@ from bot.store.library import SqliteLibrary
 from bot.store.sqlite import SqliteStore
 from tests.support.store_kit import (
     ANSWER,
-    answered,
+    answer_next,
     check_invariants,
-    claimed,
+    claim_next,
     key,
     look,
     opened,
@@ -68,7 +68,7 @@ def new(
 async def test_everything_stored_has_a_public_id(world: World) -> None:
     """Conversations, questions, history and replies of every platform: a random UUID."""
     accepted = await world.store.accept(said(2), [said(1, "before")])
-    await answered(world.store, accepted.conversation)
+    await answer_next(world.store, accepted.conversation)
     uids = [
         row[0]
         for table in ("conversations", "messages")
@@ -99,7 +99,7 @@ async def test_creating_the_same_conversation_concurrently_creates_one(world: Wo
 async def test_the_model_gets_the_messages_of_an_opening(world: World) -> None:
     record = await world.library.create(new(opening=((Role.USER, "hi"), (Role.ASSISTANT, "hello"))))
     await world.store.accept(said(1, "and?", where=record.conversation.key))
-    claim = await claimed(world.store, record.conversation.id)
+    claim = await claim_next(world.store, record.conversation.id)
     rows = await world.store.history(
         record.conversation.id, epoch=1, before=claim.reply_index, limit=9
     )
@@ -154,7 +154,7 @@ async def test_deleting_a_conversation_deletes_all_its_rows(world: World) -> Non
     record = await world.library.create(new(opening=((Role.USER, "hi"),)))
     number = record.conversation.id
     await world.store.accept(said(1, where=record.conversation.key))
-    claim = await claimed(world.store, number)
+    claim = await claim_next(world.store, number)
     await world.store.record_intent(claim.fence, 0)
     assert await world.library.delete(record.uid, MINE) == number
     with pytest.raises(LostOwnership):
@@ -193,7 +193,7 @@ async def test_a_thread_shows_its_first_question_and_the_number_of_later_message
     (thread,) = await world.library.threads(place, before=None, limit=9)
     assert (thread.root.content, thread.root.waiting, thread.replies) == ("first", True, 0)
     assert thread.record.busy
-    await answered(world.store, record.conversation.id)
+    await answer_next(world.store, record.conversation.id)
     await world.store.accept(said(2, "second", where=where))
     thread_now = await world.library.thread(record.uid, place)
     assert thread_now is not None
@@ -205,7 +205,7 @@ async def test_a_thread_shows_its_first_question_and_the_number_of_later_message
 async def test_messages_come_in_index_order_and_waiting_ones_last(world: World) -> None:
     accepted = await world.store.accept(said(1, "one"))
     number = accepted.conversation or 0
-    await answered(world.store, number)
+    await answer_next(world.store, number)
     await world.store.accept(said(3, "three"))
     await world.store.accept(said(2, "two"))
     everything = await world.library.messages(number, after=-1, limit=9)
@@ -233,7 +233,7 @@ async def test_changing_a_reply_changes_both_stored_copies(world: World) -> None
     """One copy is in the history for the model, the other in the turn for the page."""
     accepted = await world.store.accept(said(1))
     number = accepted.conversation or 0
-    claim = await answered(world.store, number)
+    claim = await answer_next(world.store, number)
     reply = (await world.library.latest(number, limit=9))[-1]
     changed = await world.library.change(number, reply.uid, role=None, content="Forty-three.")
     assert changed is not None
@@ -266,7 +266,7 @@ async def test_a_message_cannot_change_while_its_turn_is_unfinished(world: World
             await world.library.change(number, question.uid, role=None, content="x")
         with pytest.raises(RecordHeld):
             await world.library.erase(number, question.uid)
-        claim = await claimed(world.store, number)
+        claim = await claim_next(world.store, number)
     await world.store.conclude(claim.fence, ANSWER)
     assert await world.library.erase(number, question.uid)
     await world.store.finish(claim.fence)
@@ -275,7 +275,7 @@ async def test_a_message_cannot_change_while_its_turn_is_unfinished(world: World
 async def test_a_role_cannot_change_in_a_question_or_a_reply(world: World) -> None:
     accepted = await world.store.accept(said(2), [said(1, "before")])
     number = accepted.conversation or 0
-    await answered(world.store, number)
+    await answer_next(world.store, number)
     before, question, reply = await world.library.latest(number, limit=9)
     changed = await world.library.change(number, before.uid, role=Role.SYSTEM, content=None)
     assert changed is not None
@@ -304,7 +304,7 @@ async def test_every_list_uses_an_index(world: World) -> None:
 
     accepted = await world.store.accept(said(1))
     number = accepted.conversation or 0
-    await answered(world.store, number)
+    await answer_next(world.store, number)
     uid = await world.uid(number)
     place = RecordScope("sim", "w1", "c1")
 

@@ -17,9 +17,9 @@ from bot.store.sqlite import SqliteStore
 from tests.support.store_kit import (
     ANN,
     BEN,
-    answered,
+    answer_next,
     check_invariants,
-    claimed,
+    claim_next,
     key,
     look,
     opened,
@@ -71,14 +71,14 @@ async def test_resending_a_message_changes_nothing(store: SqliteStore, path: Pat
     again = said(1, "edited", address=Address.FOLLOW_UP, author=BEN)
     assert await store.accept(again) == Accepted(Receipt.KNOWN, first.conversation, first.turn)
     assert look(path, "SELECT * FROM conversations, messages, turns") == before
-    await answered(store, first.conversation)
+    await answer_next(store, first.conversation)
     assert await store.accept(said(1)) == Accepted(Receipt.KNOWN, first.conversation, first.turn)
     assert await store.list_unfinished("sim") == []
 
 
 async def test_an_aside_becomes_history_without_a_turn(store: SqliteStore) -> None:
     begun = await store.accept(said(1))
-    await answered(store, begun.conversation)
+    await answer_next(store, begun.conversation)
     aside = await store.accept(said(2, "hey @ben", address=Address.ASIDE))
     assert aside == Accepted(Receipt.HISTORY, begun.conversation)
     assert await store.accept(said(2, address=Address.ASIDE)) == Accepted(
@@ -93,7 +93,7 @@ async def test_questions_join_the_waiting_turn_and_later_ones_wait_for_the_next(
     first = await store.accept(said(1))
     second = await store.accept(said(2, address=Address.FOLLOW_UP))
     assert second.turn == first.turn
-    await claimed(store, first.conversation)
+    await claim_next(store, first.conversation)
     third, fourth = await store.accept(said(3)), await store.accept(said(4))
     assert third.turn == fourth.turn != first.turn
 
@@ -110,7 +110,7 @@ async def test_a_backlog_becomes_history_before_the_question(store: SqliteStore)
     question = said(3, "so?")
     backlog = [said(2, "second", author=BEN), said(1, "first"), question, said(2, "again")]
     accepted = await store.accept(question, backlog)
-    claim = await claimed(store, accepted.conversation)
+    claim = await claim_next(store, accepted.conversation)
     assert [q.text for q in claim.questions] == ["so?"]
     rows = await store.history(1, epoch=1, before=claim.reply_index, limit=9)
     assert [(row.index, row.content) for row in rows] == [(2, "so?"), (1, "second"), (0, "first")]
@@ -121,7 +121,7 @@ async def test_a_backlog_is_ignored_unless_a_conversation_begins(store: SqliteSt
     begun = await store.accept(said(5))
     await store.accept(said(6), [said(1, "old")])
     await store.accept(said(7, where=key("t9"), address=Address.FOLLOW_UP), [said(2, "old")])
-    claim = await claimed(store, begun.conversation)
+    claim = await claim_next(store, begun.conversation)
     rows = await store.history(1, epoch=1, before=claim.reply_index, limit=9)
     assert [row.content for row in rows] == ["why?", "why?"]
     assert (await store.accept(said(1))).receipt is Receipt.QUESTION
@@ -159,7 +159,7 @@ async def test_a_conversation_that_was_private_once_stays_private(store: SqliteS
 async def test_a_stored_question_has_everything_that_its_answer_needs(store: SqliteStore) -> None:
     question = said(1, "why?", route={"thread": "1.2", "ä": "\ud800"}, unusable=("image", "file"))
     accepted = await store.accept(question)
-    (kept,) = (await claimed(store, accepted.conversation)).questions
+    (kept,) = (await claim_next(store, accepted.conversation)).questions
     assert (kept.channel, kept.message_id, kept.author) == ("c1", "m1", ANN)
     assert (kept.text, kept.sent_at) == ("why?", 1.0)
     assert (kept.route, kept.unusable) == (question.route, ("image", "file"))
@@ -176,7 +176,7 @@ async def test_a_stored_question_has_everything_that_its_answer_needs(store: Sql
 )
 async def test_any_text_can_be_stored(store: SqliteStore, text: str, kept: str) -> None:
     accepted = await store.accept(said(1, text, author=Author("U1", text)))
-    (question,) = (await claimed(store, accepted.conversation)).questions
+    (question,) = (await claim_next(store, accepted.conversation)).questions
     assert (question.text, question.author.name) == (kept, kept)
 
 
@@ -202,5 +202,5 @@ async def test_a_hundred_concurrent_first_messages_begin_one_conversation(
 ) -> None:
     results = await asyncio.gather(*(store.accept(said(number)) for number in range(100)))
     assert {(result.conversation, result.turn) for result in results} == {(1, 1)}
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     assert [question.message_id for question in claim.questions] == [f"m{n}" for n in range(100)]

@@ -19,7 +19,7 @@ from bot.store.commands import COMMAND_SECONDS
 from bot.store.migrate import migrate
 from bot.store.sqlite import SqliteStore
 from tests.support.clock import ManualClock
-from tests.support.store_kit import ANN, ANSWER, BEN, answered, claimed, key, opened, said
+from tests.support.store_kit import ANN, ANSWER, BEN, answer_next, claim_next, key, opened, said
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 async def test_history_is_read_newest_first_in_pages(store: SqliteStore) -> None:
     for number in range(5):
         await store.accept(said(number, str(number)))
-        await answered(store, 1)
+        await answer_next(store, 1)
     first = await store.history(1, epoch=1, before=10, limit=3)
     rest = await store.history(1, epoch=1, before=first[-1].index, limit=99)
     assert [row.index for row in (*first, *rest)] == list(range(9, -1, -1))
@@ -45,7 +45,7 @@ async def test_history_leaves_out_erased_and_waiting_messages(
 ) -> None:
     for number in range(3):
         await store.accept(said(number, str(number)))
-    await claimed(store, 1)
+    await claim_next(store, 1)
     await store.accept(said(3, "not yet"))
     erase = "UPDATE messages SET erased_at = 1, content = '' WHERE idx = 1"
     await store._write(lambda db: db.execute(erase).rowcount)
@@ -59,8 +59,8 @@ async def test_unfinished_conversations_of_a_platform_are_sorted_by_their_oldest
     for number, thread in enumerate(("a", "b", "c")):
         await store.accept(said(number, where=key(thread)))
     await store.accept(said(9, where=key(platform="other")))
-    await answered(store, 1)
-    await claimed(store, 2)
+    await answer_next(store, 1)
+    await claim_next(store, 2)
     await store.accept(said(10, where=key("a")))
     assert await store.list_unfinished("sim") == [2, 3, 1]
     assert await store.list_unfinished("other") == [4]
@@ -72,7 +72,7 @@ async def test_a_conversation_is_found_by_a_persons_message_and_by_a_page(
 ) -> None:
     await store.accept(said(1), [said(0, "before")])
     await store.accept(said(2, where=key("t2")))
-    claim = await claimed(store, 2)
+    claim = await claim_next(store, 2)
     await store.record_intent(claim.fence, 0)
     await store.record_shown(claim.fence, 0, channel="thread/9", message_id="r1")
     sources = ("m0", "m1", "m2")
@@ -89,7 +89,7 @@ async def test_a_conversation_is_found_by_a_persons_message_and_by_a_page(
 async def test_a_page_that_a_later_turn_took_over_belongs_to_that_turn(store: SqliteStore) -> None:
     for number in (1, 2):
         await store.accept(said(number, where=key(f"t{number}")))
-        fence = (await claimed(store, number)).fence
+        fence = (await claim_next(store, number)).fence
         await store.record_shown(fence, 0, channel="c1", message_id="r1")
     found = await store.conversation_of("sim/w1/c1/r1")
     assert found is not None
@@ -147,7 +147,7 @@ async def test_the_record_of_a_command_is_kept_as_long_as_a_redelivery_is_possib
 async def test_readers_see_complete_turns_while_the_writer_writes(store: SqliteStore) -> None:
     """A page of history never has a gap, and has everything acknowledged."""
     await store.accept(said(0))
-    await answered(store, 1)
+    await answer_next(store, 1)
     done = asyncio.Event()
     newest = 0
 
@@ -155,7 +155,7 @@ async def test_readers_see_complete_turns_while_the_writer_writes(store: SqliteS
         nonlocal newest
         for number in range(1, 60):
             await store.accept(said(number, str(number)))
-            newest = (await answered(store, 1)).reply_index
+            newest = (await answer_next(store, 1)).reply_index
         done.set()
 
     async def read() -> int:

@@ -18,9 +18,9 @@ from bot.store.sqlite import SqliteStore
 from tests.support.store_kit import (
     ANSWER,
     BEN,
-    answered,
+    answer_next,
     check_invariants,
-    claimed,
+    claim_next,
     key,
     look,
     opened,
@@ -54,7 +54,7 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
 async def test_a_claim_binds_the_questions_in_the_platforms_order(store: SqliteStore) -> None:
     for number in (3, 1, 2):
         await store.accept(said(number))
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     assert claim.fence == Fence(1, 1)
     assert [question.message_id for question in claim.questions] == ["m1", "m2", "m3"]
     assert (claim.reply_index, claim.pages, claim.result) == (3, (), None)
@@ -66,7 +66,7 @@ async def test_a_claim_binds_the_questions_in_the_platforms_order(store: SqliteS
 async def test_without_a_turn_a_claim_is_none(store: SqliteStore) -> None:
     assert await store.claim(77) is None
     await store.accept(said(1))
-    await answered(store, 1)
+    await answer_next(store, 1)
     assert await store.claim(1) is None
 
 
@@ -79,9 +79,9 @@ async def test_messages_before_the_last_question_are_bound_with_it_and_later_one
     await store.accept(said(3, address=Address.ASIDE))
     await store.accept(said(5, address=Address.FOLLOW_UP))
     await store.accept(said(6, "after", address=Address.ASIDE))
-    first = await answered(store, 1)
+    first = await answer_next(store, 1)
     await store.accept(said(7, address=Address.FOLLOW_UP))
-    second = await claimed(store, 1)
+    second = await claim_next(store, 1)
     rows = await store.history(1, epoch=1, before=second.reply_index, limit=9)
     said_by_people = [(row.id,) for row in reversed(rows) if row.author]
     assert said_by_people == look(
@@ -97,33 +97,33 @@ async def test_messages_at_the_same_position_keep_their_order_of_arrival(
 ) -> None:
     for number in (5, 4):
         await store.accept(replace(said(number), position=1))
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     assert [question.message_id for question in claim.questions] == ["m5", "m4"]
 
 
 async def test_the_next_turn_waits_while_one_is_unfinished(store: SqliteStore) -> None:
     await store.accept(said(1))
-    first = await claimed(store, 1)
+    first = await claim_next(store, 1)
     await store.accept(said(2))
-    assert (await claimed(store, 1)).fence == Fence(first.fence.turn, 2)
+    assert (await claim_next(store, 1)).fence == Fence(first.fence.turn, 2)
     await store.conclude(Fence(1, 2), ANSWER)
-    assert (await claimed(store, 1)).fence == Fence(first.fence.turn, 3)
+    assert (await claim_next(store, 1)).fence == Fence(first.fence.turn, 3)
     await store.finish(Fence(1, 3))
-    assert (await claimed(store, 1)).fence == Fence(2, 1)
+    assert (await claim_next(store, 1)).fence == Fence(2, 1)
 
 
 async def test_a_new_attempt_gets_the_state_of_the_earlier_ones(path: Path) -> None:
     """After the death of a process, the questions, the reply's index and the pages are there."""
     async with opened(path) as store:
         await store.accept(said(1))
-        first = await claimed(store, 1)
+        first = await claim_next(store, 1)
         await store.record_intent(first.fence, 0)
         await store.record_shown(first.fence, 0, channel="c1", message_id="r1")
         await store.record_intent(first.fence, 1)
         await store.accept(said(2))
     async with opened(path) as store:
         assert await store.list_unfinished("sim") == [1]
-        second = await claimed(store, 1)
+        second = await claim_next(store, 1)
     assert second == replace(
         first,
         fence=Fence(1, 2),
@@ -136,10 +136,10 @@ async def test_a_new_attempt_gets_the_state_of_the_earlier_ones(path: Path) -> N
 async def test_a_concluded_turn_is_claimed_with_its_result(path: Path) -> None:
     async with opened(path) as store:
         await store.accept(said(1))
-        await store.conclude((await claimed(store, 1)).fence, ANSWER)
+        await store.conclude((await claim_next(store, 1)).fence, ANSWER)
     async with opened(path) as store:
         assert await store.list_unfinished("sim") == [1]
-        claim = await claimed(store, 1)
+        claim = await claim_next(store, 1)
         assert claim.result == ANSWER
         await store.finish(claim.fence)
         assert await store.list_unfinished("sim") == []
@@ -149,11 +149,11 @@ async def test_a_concluded_turn_is_claimed_with_its_result(path: Path) -> None:
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_stale_attempt_changes_nothing(store: SqliteStore, path: Path, step: str) -> None:
     await store.accept(said(1))
-    stale = (await claimed(store, 1)).fence
+    stale = (await claim_next(store, 1)).fence
     await store.record_shown(stale, 0, channel="c1", message_id="r1")
     if step == "finish":
         await store.conclude(stale, ANSWER)
-    await claimed(store, 1)
+    await claim_next(store, 1)
     before = look(path, EVERYTHING)
     with pytest.raises(LostOwnership):
         await STEPS[step](store, stale)
@@ -165,7 +165,7 @@ async def test_a_finished_or_unknown_turn_cannot_change(
     store: SqliteStore, path: Path, step: str
 ) -> None:
     await store.accept(said(1))
-    done = (await answered(store, 1)).fence
+    done = (await answer_next(store, 1)).fence
     before = look(path, EVERYTHING)
     for fence in (done, Fence(done.turn, 0), Fence(99, 1)):
         with pytest.raises(LostOwnership):
@@ -182,19 +182,19 @@ async def test_a_waiting_turn_has_no_valid_fence(store: SqliteStore, step: str) 
 
 async def test_a_turn_is_concluded_once_and_before_it_is_finished(store: SqliteStore) -> None:
     await store.accept(said(1))
-    fence = (await claimed(store, 1)).fence
+    fence = (await claim_next(store, 1)).fence
     with pytest.raises(LostOwnership):
         await store.finish(fence)
     await store.conclude(fence, ANSWER)
     with pytest.raises(LostOwnership):
         await store.conclude(fence, replace(ANSWER, content="another"))
-    assert (await claimed(store, 1)).result == ANSWER
+    assert (await claim_next(store, 1)).result == ANSWER
 
 
 # ── pages ─────────────────────────────────────────────────────────────────────────────────────
 async def test_pages_are_recorded_after_the_turn_was_concluded_too(store: SqliteStore) -> None:
     await store.accept(said(1))
-    fence = (await claimed(store, 1)).fence
+    fence = (await claim_next(store, 1)).fence
     await store.conclude(fence, ANSWER)
     await store.record_intent(fence, 0)
     await store.record_shown(fence, 0, channel="c1", message_id="r1")
@@ -203,7 +203,7 @@ async def test_pages_are_recorded_after_the_turn_was_concluded_too(store: Sqlite
     )  # found again, without an intent
     await store.record_removal(fence, 0)
     await store.record_removal(fence, 7)  # was not there
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     assert claim.pages == (PageRecord(1, "r2", "c2"),)
 
 
@@ -212,11 +212,11 @@ async def test_a_page_that_is_posted_again_is_only_intended_until_it_is_shown(
 ) -> None:
     """The old message no longer exists: after a crash, the new one must be searched for."""
     await store.accept(said(1))
-    fence = (await claimed(store, 1)).fence
+    fence = (await claim_next(store, 1)).fence
     await store.record_shown(fence, 0, channel="c1", message_id="r1")
     await store.record_intent(fence, 0)
     assert await store.conversation_of("sim/w1/c1/r1") is None
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     assert claim.pages == (PageRecord(0, None),)
 
 
@@ -225,8 +225,8 @@ async def test_a_page_that_is_posted_again_is_only_intended_until_it_is_shown(
 async def test_every_outcome_is_read_as_it_was_stored(store: SqliteStore, outcome: Outcome) -> None:
     result = TurnResult(outcome, content="", display="*Sorry.*", failure=FailureReason.TIMED_OUT)
     await store.accept(said(1))
-    await store.conclude((await claimed(store, 1)).fence, result)
-    assert (await claimed(store, 1)).result == result
+    await store.conclude((await claim_next(store, 1)).fence, result)
+    assert (await claim_next(store, 1)).result == result
 
 
 @pytest.mark.parametrize("reason", FailureReason)
@@ -235,8 +235,8 @@ async def test_every_failure_reason_is_read_as_it_was_stored(
 ) -> None:
     result = TurnResult(Outcome.FAILED, content="", display="*Sorry.*", failure=reason)
     await store.accept(said(1))
-    await store.conclude((await claimed(store, 1)).fence, result)
-    assert (await claimed(store, 1)).result == result
+    await store.conclude((await claim_next(store, 1)).fence, result)
+    assert (await claim_next(store, 1)).result == result
 
 
 async def test_an_unknown_stored_reason_is_read_as_a_failed_model(path: Path) -> None:
@@ -244,18 +244,18 @@ async def test_an_unknown_stored_reason_is_read_as_a_failed_model(path: Path) ->
     async with opened(path) as store:
         await store.accept(said(1))
         result = TurnResult(Outcome.FAILED, "", "", failure=FailureReason.TIMED_OUT)
-        await store.conclude((await claimed(store, 1)).fence, result)
+        await store.conclude((await claim_next(store, 1)).fence, result)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE turns SET error = 'APIStatusError'")
     async with opened(path) as store:
-        stored = (await claimed(store, 1)).result
+        stored = (await claim_next(store, 1)).result
     assert stored is not None
     assert stored.failure is FailureReason.MODEL_FAILED
 
 
 async def test_the_reply_enters_the_history_at_its_reserved_index(store: SqliteStore) -> None:
     await store.accept(said(1))
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     await store.accept(said(2))
     await store.conclude(claim.fence, ANSWER)
     newest, question = await store.history(1, epoch=1, before=9, limit=9)
@@ -266,18 +266,18 @@ async def test_the_reply_enters_the_history_at_its_reserved_index(store: SqliteS
 
 async def test_an_empty_reply_leaves_no_message_and_its_index_unused(store: SqliteStore) -> None:
     await store.accept(said(1))
-    await answered(store, 1, TurnResult(Outcome.FAILED, content="", display="*Sorry.*"))
+    await answer_next(store, 1, TurnResult(Outcome.FAILED, content="", display="*Sorry.*"))
     await store.accept(said(2))
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     rows = await store.history(1, epoch=1, before=claim.reply_index, limit=9)
     assert [row.index for row in rows] == [2, 0]
 
 
 async def test_a_reply_with_a_lone_surrogate_is_stored(store: SqliteStore) -> None:
     await store.accept(said(1))
-    fence = (await claimed(store, 1)).fence
+    fence = (await claim_next(store, 1)).fence
     await store.conclude(fence, replace(ANSWER, content="a\ud83d", display="a\ud83d"))
-    result = (await claimed(store, 1)).result
+    result = (await claim_next(store, 1)).result
     assert result is not None
     assert (result.content, result.display) == ("a\ufffd", "a\ufffd")
 
@@ -285,12 +285,12 @@ async def test_a_reply_with_a_lone_surrogate_is_stored(store: SqliteStore) -> No
 # ── reset ─────────────────────────────────────────────────────────────────────────────────────
 async def test_after_a_reset_the_model_sees_no_earlier_messages(store: SqliteStore) -> None:
     await store.accept(said(1))
-    await answered(store, 1)
+    await answer_next(store, 1)
     after = await store.reset(key())
     assert after is not None
     assert (after.id, after.epoch) == (1, 2)
     await store.accept(said(2, "again", address=Address.FOLLOW_UP))
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     assert (claim.epoch, claim.has_history) == (2, False)
     rows = await store.history(1, epoch=2, before=claim.reply_index, limit=9)
     assert [row.content for row in rows] == ["again"]
@@ -313,15 +313,15 @@ async def test_waiting_questions_end_as_reset_and_stay_readable_in_order(
 
 async def test_a_running_turn_ends_in_the_epoch_of_its_questions(store: SqliteStore) -> None:
     await store.accept(said(1))
-    running = await claimed(store, 1)
+    running = await claim_next(store, 1)
     await store.accept(said(2))
     await store.reset(key())
     await store.accept(said(3, "again"))
-    again = await claimed(store, 1)
+    again = await claim_next(store, 1)
     assert (again.fence.turn, again.epoch, again.conversation.epoch) == (running.fence.turn, 1, 2)
     await store.conclude(again.fence, replace(ANSWER, outcome=Outcome.RESET))
     await store.finish(again.fence)
-    claim = await claimed(store, 1)
+    claim = await claim_next(store, 1)
     assert [question.text for question in claim.questions] == ["again"]
     rows = await store.history(1, epoch=2, before=claim.reply_index, limit=9)
     assert [row.content for row in rows] == ["again"]
@@ -340,8 +340,8 @@ async def test_a_chosen_model_applies_to_its_conversation_only(store: SqliteStor
     chosen = await store.choose_model(key(), "openai:gpt-5")
     assert chosen is not None
     assert chosen.model == "openai:gpt-5"
-    assert (await claimed(store, 1)).conversation.model == "openai:gpt-5"
-    assert (await claimed(store, 2)).conversation.model is None
+    assert (await claim_next(store, 1)).conversation.model == "openai:gpt-5"
+    assert (await claim_next(store, 2)).conversation.model is None
     default = await store.choose_model(key(), None)
     assert default is not None
     assert default.model is None

@@ -42,7 +42,7 @@ class Server:
 
     async def healthy(self) -> bool:
         reader, _ = await self.connect(HEALTHZ)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return (await reader.readline()).startswith(b"HTTP/1.1 200")
 
     async def close(self) -> None:
@@ -50,7 +50,7 @@ class Server:
 
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         try:
             return await reader.read()
         except ConnectionError:

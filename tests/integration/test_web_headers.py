@@ -66,7 +66,7 @@ async def status(site: Site, text: bytes) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     try:
         writer.write(text)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             line = await reader.readline()
         return int(line.split()[1]) if line else 0
     except ConnectionError:

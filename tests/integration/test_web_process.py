@@ -80,7 +80,7 @@ def _as_curl(line: str) -> str:
         method=method[1],
         headers={"Content-Type": "application/json"} if body else {},
     )
-    with urllib.request.urlopen(request, timeout=20) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         text: str = response.read().decode()
         return text
 

@@ -1,6 +1,6 @@
-"""Bugs to plant into a running bot: what the judge must find, or it is no judge.
+"""Bugs to plant in a running bot, each of which the judge must find.
 
-Each replaces one method of the product; nothing of this is in the product itself.
+Each one replaces a method of the product; the product itself contains none of this code.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 
 def no_intent() -> None:
-    """A page is posted without being in the ledger before."""
+    """A page is posted without being recorded in the ledger first."""
     from bot.store.sqlite import SqliteStore
 
     async def intend(self: Any, fence: Any, page: int) -> None:
@@ -26,23 +26,23 @@ def no_intent() -> None:
 
 
 def acknowledge_first() -> None:
-    """Slack gets its acknowledgement before the database has the message."""
+    """Slack gets its acknowledgement before the message is in the database."""
     from adapters.slack.listeners import Listeners
 
     on_message = Listeners._on_message
 
     async def at_leisure(self: Any, body: Any) -> None:
-        async def later() -> None:
-            await asyncio.sleep(0.1)  # by then the acknowledgement has been sent
+        async def later_environ() -> None:
+            await asyncio.sleep(0.1)  # the acknowledgement has been sent by then
             await on_message(self, body)
 
-        self._run_in_background(later())
+        self._run_in_background(later_environ())
 
     Listeners._on_message = at_leisure  # type: ignore[method-assign]
 
 
 def drop_final_edit() -> None:
-    """The last edit of a reply, or the close of its stream, is taken for done and not sent."""
+    """The last edit of a reply, or the close of its stream, counts as done but is not sent."""
     from adapters.discord.surface import DiscordSurface
     from adapters.slack.surface import SlackSurface
     from bot.domain.replies import Action
@@ -63,7 +63,7 @@ def drop_final_edit() -> None:
 
 
 def find_nothing() -> None:
-    """Whatever earlier attempts left is not found again."""
+    """Pages of earlier attempts are never found."""
     from adapters.discord.surface import DiscordSurface
     from adapters.slack.surface import SlackSurface
     from bot.domain.replies import Shown
@@ -77,11 +77,12 @@ def find_nothing() -> None:
 
 
 def two_attempts() -> None:
-    """No bug yet, but what the fence is for: a turn in work is claimed a second time.
+    """Not a bug yet, but the case the fence exists for: a running turn is claimed a second
+    time.
 
-    That happens once its first page is in the ledger. (Earlier, one that is on its way could not
-    be found, and nothing but time can keep two attempts from posting it.) The first attempt comes
-    to its end when the second does, so that both write as much as they are let.
+    The second claim waits for the first page to be in the ledger: a page whose post is still
+    under way cannot be found, and only time can keep two attempts from both posting it. The
+    first attempt ends when the second does, so both write as much as the store allows.
     """
     from bot.store.sqlite import SqliteStore
     from bot.turns.scheduler import Interrupt, Scheduler
@@ -128,7 +129,7 @@ def two_attempts() -> None:
 
 
 def forget_the_fence() -> None:
-    """Two attempts at a turn, and the store lets both write whatever and whenever they like."""
+    """Two attempts at one turn, and the store accepts every write of both."""
     from bot.store import turns
     from bot.store.sqlite import SqliteStore
 
@@ -157,7 +158,7 @@ def _without_complaint(method: Callable[..., Awaitable[None]]) -> Callable[..., 
 
 
 def poison() -> None:
-    """A question with this word kills the process, a moment after the model was asked."""
+    """A question with this word kills the process shortly after the model request."""
     from bot.turns.runner import _Attempt
 
     ask = _Attempt._ask
@@ -172,7 +173,7 @@ def poison() -> None:
 
 
 def discord_breaks() -> None:
-    """Discord's adapter fails in an unforeseen way as long as there is a file `break`."""
+    """Discord's adapter fails with an unexpected error while a file named `break` exists."""
     from adapters.discord.adapter import DiscordAdapter
 
     run = DiscordAdapter.run

@@ -1,4 +1,4 @@
-"""Trouble from a seed: what platforms, models, networks and machines do to a bot on a bad day."""
+"""Injects random faults of platforms, models, networks and machines, reproducible by seed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.slack.client import SlackSim
 
-# Seconds between two troubles, at the least and at the most.
+# Minimum and maximum seconds between two faults.
 BETWEEN = (0.2, 1.2)
-# What is asked of each platform while people talk.
+# Requests that the bot sends to each platform in a conversation.
 DISCORD_PATHS = (
     "POST /api/v10/channels",
     "PATCH /api/v10/channels",
@@ -36,19 +36,19 @@ SLACK_PATHS = (
     "users.info",
     "apps.connections.open",
 )
-# What is under way for longer than that when a process dies, a new one does not wait for. Seconds.
+# Seconds. After a crash, the bot does not wait longer for requests of the dead process.
 LATEST = 2.0
 MODEL_FAULTS = ("rate_limited", "overloaded", "server_error")
 BREAKS = ("cut", "fin", "end", "error", "garbage")
 
 
 class FaultInjector:
-    """Troubles, one after the other, until it is cancelled; `counts` is what was done."""
+    """Injects faults until it is cancelled; `counts` has the number of each kind."""
 
-    def __init__(self, world: World, dice: random.Random, said: Sequence[Any]) -> None:
-        self._world, self._dice, self._said = world, dice, said
+    def __init__(self, world: World, rng: random.Random, said: Sequence[Any]) -> None:
+        self._world, self._rng, self._said = world, rng, said
         self.counts: Counter[str] = Counter()
-        sim = world.stage.sim
+        sim = world.driver.sim
         own: tuple[tuple[int, Callable[[], Awaitable[str]]], ...]
         if isinstance(sim, DiscordSim):
             own = ((6, self._discord_fault), (3, self._gateway))
@@ -63,20 +63,20 @@ class FaultInjector:
             (1, self._kill),
         )
 
-    async def blow(self) -> None:
-        """Trouble without end."""
+    async def run(self) -> None:
+        """Inject one fault after another."""
         weights = [weight for weight, _ in self._kinds]
         while True:
-            await asyncio.sleep(self._dice.uniform(*BETWEEN))
-            ((_, trouble),) = self._dice.choices(self._kinds, weights)
-            self.counts[await trouble()] += 1
+            await asyncio.sleep(self._rng.uniform(*BETWEEN))
+            ((_, inject),) = self._rng.choices(self._kinds, weights)
+            self.counts[await inject()] += 1
 
-    async def calm(self) -> None:
-        """Nothing is wrong any more."""
-        for sim in (self._world.stage.sim, self._world.model):
+    async def clear(self) -> None:
+        """Clear all faults."""
+        for sim in (self._world.driver.sim, self._world.model):
             await sim.call("clear")
             await sim.call("rtt", seconds=0.0)
-        sim = self._world.stage.sim
+        sim = self._world.driver.sim
         if isinstance(sim, DiscordSim | SlackSim):
             await sim.online()
         if isinstance(sim, SlackSim):
@@ -84,7 +84,7 @@ class FaultInjector:
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
     async def _discord_fault(self) -> str:
-        wait = round(self._dice.uniform(0.1, 0.8), 3)
+        wait = round(self._rng.uniform(0.1, 0.8), 3)
         limited = {
             "status": 429,
             "body": {
@@ -105,84 +105,85 @@ class FaultInjector:
         return await self._fault(SLACK_PATHS, limited)
 
     async def _fault(self, paths: Sequence[str], limited: dict[str, Any]) -> str:
-        """The next request or two of a kind: refused, failed, dropped or late."""
-        dice = self._dice
-        after = {"after": dice.random() < 0.5}
+        """Fault the next one or two matching requests: 429, 5xx, dropped connection or delay."""
+        rng = self._rng
+        after = {"after": rng.random() < 0.5}
         done = " after it was carried out" if after["after"] else ""
-        name, fault = dice.choice(
+        name, fault = rng.choice(
             [
                 ("a platform's 429", limited),
-                (f"a platform's 5xx{done}", {"status": dice.choice((500, 502, 503)), **after}),
+                (f"a platform's 5xx{done}", {"status": rng.choice((500, 502, 503)), **after}),
                 (f"a platform's dropped connection{done}", {"drop": True, **after}),
-                ("a platform's late answer", {"delay": dice.uniform(0.3, LATEST)}),
+                ("a platform's late answer", {"delay": rng.uniform(0.3, LATEST)}),
             ]
         )
-        await self._world.stage.sim.call(
-            "fault", match=dice.choice(paths), times=dice.choice((1, 1, 2)), **fault
+        await self._world.driver.sim.call(
+            "fault", match=rng.choice(paths), times=rng.choice((1, 1, 2)), **fault
         )
         return name
 
     async def _slow_network(self) -> str:
-        for sim in (self._world.stage.sim, self._world.model):
-            await sim.call("rtt", seconds=self._dice.choice((0.0, 0.05, 0.2)))
+        for sim in (self._world.driver.sim, self._world.model):
+            await sim.call("rtt", seconds=self._rng.choice((0.0, 0.05, 0.2)))
         return "another round-trip time"
 
     # ── the model ─────────────────────────────────────────────────────────────────────────────
     async def _model_fault(self) -> str:
-        fault = self._dice.choice(MODEL_FAULTS)
+        fault = self._rng.choice(MODEL_FAULTS)
         await self._world.model.script(Answer(fault=fault, times=1, retry_after=1))
         return "a model's 429 or 5xx"
 
     async def _model_break(self) -> str:
-        """The next answer, whichever it is, goes wrong in its first words: they are no words."""
-        how = self._dice.choice(BREAKS)
+        """Break the next answer within its first words, which are not words of any question's
+        answer."""
+        how = self._rng.choice(BREAKS)
         await self._world.model.script(Answer(text="Hm. Well, ", breaks=how, at=2, times=1))
         return "a model's broken stream"
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
     async def _gateway(self) -> str:
-        sim = self._world.stage.sim
+        sim = self._world.driver.sim
         assert isinstance(sim, DiscordSim)
-        if self._dice.random() < 0.3:
-            await sim.offline(forget=self._dice.random() < 0.5)
-            await asyncio.sleep(self._dice.uniform(0.2, 1.5))
+        if self._rng.random() < 0.3:
+            await sim.offline(forget=self._rng.random() < 0.5)
+            await asyncio.sleep(self._rng.uniform(0.2, 1.5))
             await sim.online()
             return "an outage of the gateway"
-        how = self._dice.choice(("op7", 4000, "invalid_session"))
-        await sim.disconnect(how, resumable=self._dice.random() < 0.5)
+        how = self._rng.choice(("op7", 4000, "invalid_session"))
+        await sim.disconnect(how, resumable=self._rng.random() < 0.5)
         return "a disconnect"
 
     async def _sockets(self) -> str:
-        sim = self._world.stage.sim
+        sim = self._world.driver.sim
         assert isinstance(sim, SlackSim)
-        match self._dice.randrange(3):
+        match self._rng.randrange(3):
             case 0:
                 await sim.offline()
-                await asyncio.sleep(self._dice.uniform(0.2, 1.5))
+                await asyncio.sleep(self._rng.uniform(0.2, 1.5))
                 await sim.online()
                 return "an outage of Socket Mode"
             case 1:
                 await sim.drop()
             case _:
-                await sim.disconnect(grace=self._dice.uniform(0.1, 1.0))
+                await sim.disconnect(grace=self._rng.uniform(0.1, 1.0))
         return "a disconnect"
 
     async def _late_acknowledgements(self) -> str:
-        sim = self._world.stage.sim
+        sim = self._world.driver.sim
         assert isinstance(sim, SlackSim)
-        await sim.delivery(ack_seconds=self._dice.choice((0.02, 0.1, 2.0)))
+        await sim.delivery(ack_seconds=self._rng.choice((0.02, 0.1, 2.0)))
         return "another patience for acknowledgements"
 
     async def _redelivery(self) -> str:
-        """Something that was said before is announced once more, late and out of order."""
+        """Deliver an earlier message's event again, late and out of order."""
         if not self._said:
             return "nothing"
-        said, sim = self._dice.choice(self._said), self._world.stage.sim
+        said, sim = self._rng.choice(self._said), self._world.driver.sim
         if isinstance(sim, DiscordSim):
             await sim.deliver_again(said)
         else:
             assert isinstance(sim, SlackSim)
-            await sim.deliver_again(said, same_event_id=self._dice.random() < 0.5)
+            await sim.deliver_again(said, same_event_id=self._rng.random() < 0.5)
         return "a redelivery"
 
     # ── the machine ───────────────────────────────────────────────────────────────────────────

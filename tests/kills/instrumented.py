@@ -1,11 +1,12 @@
-"""The bot under watch: `python -m tests.kills.instrumented run` is `python -m bot run`, observed.
+"""The bot with observed commits: `python -m tests.kills.instrumented run`.
 
-The environment says what is done to it, and nothing of that is in the product:
+It runs `python -m bot run`, configured by environment variables that the product does not
+know:
 
 - `COMMITS_LOG`: a file that gets one line for each commit, with its label (see `label_of`);
-- `KILL_COMMIT`: "before accept 2" is SIGKILL before the commit with that transition that comes
-  after two others with it ("after": once it has reached the disk);
-- `SLOW_COMMITS`: "SEED MOST" makes commits take up to so many seconds;
+- `KILL_COMMIT`: "before accept 2" sends SIGKILL before the third commit with that transition
+("after": once the commit is on disk);
+- `SLOW_COMMITS`: "SEED MAX" delays each commit by up to MAX seconds;
 - `PLANTED`: a bug of `tests.kills.bugs`.
 """
 
@@ -25,7 +26,7 @@ from typing import Any
 
 from tests.kills import bugs
 
-# What a statement says about the transition that it is part of; the first that fits counts.
+# Patterns that identify a statement's transition; the first match counts.
 _SIGNS: tuple[tuple[str, str], ...] = (
     ("again", r"UPDATE turns SET state = '(running|concluded)'.*opened = attempt \+ 1"),
     ("stop", r"UPDATE turns SET stopping = 1"),
@@ -45,7 +46,7 @@ _SIGNS: tuple[tuple[str, str], ...] = (
     ("watermark", r"(INSERT|UPDATE).*watermark"),
 )
 _WRITES = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|REPLACE)\b[^(]*?\b(?:INTO|FROM|UPDATE)?\s+(\w+)")
-NOTHING = "nothing"  # a transaction that wrote nothing, such as a question that is known
+NOTHING = "nothing"  # a transaction that wrote nothing, such as accepting a known question
 
 
 def label_of(statements: Sequence[str]) -> str:
@@ -63,18 +64,18 @@ def label_of(statements: Sequence[str]) -> str:
 
 
 class Watch:
-    """What is done at every commit of this process, on whichever connection."""
+    """Hooks that run before and after each commit of this process, on any connection."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._log = environ.get("COMMITS_LOG", "")
         self._when, self._label, skip = (environ.get("KILL_COMMIT") or "never - 0").split()
         self._left = int(skip)
         seed, most = (environ.get("SLOW_COMMITS") or "0 0").split()
-        self._dice, self._slowest = random.Random(seed), float(most)
+        self._rng, self._slowest = random.Random(seed), float(most)
 
     def before(self, label: str) -> None:
         if self._slowest and label != NOTHING:
-            time.sleep(self._slowest * self._dice.random() ** 3)
+            time.sleep(self._slowest * self._rng.random() ** 3)
         self._perhaps("before", label)
 
     def after(self, label: str) -> None:
@@ -92,7 +93,7 @@ class Watch:
 
 
 class _Watched(sqlite3.Connection):
-    """A connection whose statements SQLite traces, so that each commit has a label."""
+    """A connection that traces its statements, so that each commit can be labeled."""
 
     watch: Watch
 
@@ -102,7 +103,7 @@ class _Watched(sqlite3.Connection):
         self.set_trace_callback(self._trace)
 
     def _trace(self, statement: str) -> None:
-        """SQLite tells of every statement before it begins to run."""
+        """SQLite calls this with every statement before executing it."""
         if statement.startswith("BEGIN"):
             self._statements.clear()
         elif statement.startswith("COMMIT"):
@@ -118,7 +119,7 @@ class _Watched(sqlite3.Connection):
 
 
 def observe(environ: Mapping[str, str]) -> None:
-    """Watch every connection that is opened from now on, and plant a bug if one is named."""
+    """Observe every connection opened from now on, and plant the named bug, if any."""
     watched = type("Watched", (_Watched,), {"watch": Watch(environ)})
     connect = sqlite3.connect
     sqlite3.connect = functools.partial(connect, factory=watched)  # type: ignore[assignment]

@@ -1,8 +1,8 @@
-"""Where a bot can be killed: derived from a recorded run, never placed by hand.
+"""The moments at which the bot can be killed, derived from a recorded run.
 
-A point is a moment of one request (received, applied, answered) or of one commit (before, after).
-Runs differ in their timing, so a request is named by its form and by how many of that form came
-before it.
+A kill point is one stage of a request (received, applied, answered) or of a commit (before,
+after). Runs differ in timing, so a point names a request by its pattern and its number among
+the requests that match.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Any
 
 from tests.kills.instrumented import NOTHING
 from tests.kills.process_pool import ProcessPool
-from tests.kills.script import PATIENCE, Scene
-from tests.kills.world import Life, World, new_world
+from tests.kills.scenario import PATIENCE, Scenario
+from tests.kills.world import BotRun, World, new_world
 from tests.sims.kit import STAGES
 from tests.support.transcript import Verdict
 
 _IDS = re.compile(r"\d{6,}")
-# They are answered when the connection ends: when the bot is dead already.
+# These requests are answered when the connection ends, and by then the bot is dead.
 _SOCKETS = ("/gateway/", "/link/")
 
 
-class On(Enum):
-    """Whose moment it is."""
+class Target(Enum):
+    """The component whose event triggers the kill."""
 
     PLATFORM = "platform"
     MODEL = "model"
@@ -36,10 +36,10 @@ class On(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One moment. `what` is a request's form (a regular expression) or a commit's transition."""
+class KillPoint:
+    """One moment. `what` is a request's pattern (a regular expression) or a commit's transition."""
 
-    on: On
+    on: Target
     stage: str
     what: str
     skip: int = 0
@@ -47,7 +47,7 @@ class Point:
 
     @property
     def kind(self) -> str:
-        """What it is counted as in reports."""
+        """The category used in reports."""
         return f"{self.on.value} {self.stage}"
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A run without a kill: what it asked of the platform and of the model, and its commits."""
+    """A run without a kill: its requests to the platform and the model, and its commits."""
 
     platform: Sequence[Mapping[str, Any]]
     model: Sequence[Mapping[str, Any]]
@@ -65,22 +65,22 @@ class Recording:
     verdict: Verdict
 
 
-def points_of(recording: Recording) -> list[Point]:
-    """Every moment of a recorded run."""
+def points_of(recording: Recording) -> list[KillPoint]:
+    """Every kill point of a recorded run."""
     return [
-        *_requests(On.PLATFORM, recording.platform),
-        *_requests(On.MODEL, recording.model),
+        *_requests(Target.PLATFORM, recording.platform),
+        *_requests(Target.MODEL, recording.model),
         *_commits(recording.commits),
     ]
 
 
-def _requests(on: On, record: Iterable[Mapping[str, Any]]) -> list[Point]:
+def _requests(on: Target, record: Iterable[Mapping[str, Any]]) -> list[KillPoint]:
     seen: Counter[str] = Counter()
     points = []
     for entry in record:
         form = _form(f"{entry['method']} {entry['path']}")
         stages = STAGES[:1] if entry["path"] in _SOCKETS else STAGES
-        points += [Point(on, stage, form, seen[form]) for stage in stages]
+        points += [KillPoint(on, stage, form, seen[form]) for stage in stages]
         seen[form] += 1
     return points
 
@@ -89,14 +89,16 @@ def _form(request: str) -> str:
     return r"\d+".join(re.escape(part) for part in _IDS.split(request))
 
 
-def _commits(labels: Iterable[str]) -> list[Point]:
+def _commits(labels: Iterable[str]) -> list[KillPoint]:
     seen: Counter[str] = Counter()
     points = []
     for label in labels:
         for transition in label.split("+"):
-            # A transaction that wrote nothing has no after that differs from its before.
+            # Killing after a transaction that wrote nothing is the same as killing before it.
             stages = ("before",) if transition == NOTHING else ("before", "after")
-            points += [Point(On.COMMIT, when, transition, seen[transition]) for when in stages]
+            points += [
+                KillPoint(Target.COMMIT, when, transition, seen[transition]) for when in stages
+            ]
             seen[transition] += 1
     return points
 
@@ -104,9 +106,10 @@ def _commits(labels: Iterable[str]) -> list[Point]:
 # ── trying one ────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of kills; `deaths` is less than the points that the run never reached."""
+    """The result of one or more kills; `deaths` is smaller than the number of points if the run
+    did not reach all of them."""
 
-    points: tuple[Point, ...]
+    points: tuple[KillPoint, ...]
     deaths: int
     verdict: Verdict
     notes: tuple[str, ...]
@@ -114,18 +117,18 @@ class Trial:
 
 
 async def record(
-    platform: str, nursery: ProcessPool, folder: Path, scenery: type[Scene] = Scene
+    platform: str, pool: ProcessPool, folder: Path, scenario_type: type[Scenario] = Scenario
 ) -> Recording:
-    """Play the scene without a kill."""
+    """Play the scenario without a kill."""
     commits = folder / "commits"
-    async with new_world(platform, nursery, folder, **scenery.settings) as world:
-        scene = scenery(world)
-        await scene.prologue()
-        before = len(await world.stage.sim.requests())
-        await world.bot.start(Life({"COMMITS_LOG": str(commits), "PLANTED": ""}))
-        verdict = await scene.play()
+    async with new_world(platform, pool, folder, **scenario_type.settings) as world:
+        scenario = scenario_type(world)
+        await scenario.prologue()
+        before = len(await world.driver.sim.requests())
+        await world.bot.start(BotRun({"COMMITS_LOG": str(commits), "PLANTED": ""}))
+        verdict = await scenario.play()
         return Recording(
-            platform=await world.stage.sim.requests(since=before),
+            platform=await world.driver.sim.requests(since=before),
             model=await world.model.requests(),
             commits=commits.read_text(encoding="utf-8").split(),
             verdict=verdict,
@@ -133,40 +136,40 @@ async def record(
 
 
 async def trial(
-    points: Sequence[Point],
+    points: Sequence[KillPoint],
     platform: str,
-    nursery: ProcessPool,
+    pool: ProcessPool,
     folder: Path,
     *,
-    scenery: type[Scene] = Scene,
+    scenario_type: type[Scenario] = Scenario,
     planted: str = "",
     patience: float = PATIENCE,
 ) -> Trial:
-    """Play the scene and kill the bot at the first of `points`, started again at the next, …
+    """Play the scenario and kill the bot at each of `points`, restarting it in between.
 
-    A planted bug stays over the restarts. `patience` is how long people wait for anything, in
+    A planted bug stays planted after restarts. `patience` is the time limit of each wait, in
     seconds.
     """
-    async with new_world(platform, nursery, folder, **scenery.settings) as world:
-        lives = [life_of(point, world, planted) for point in points]
-        scene = scenery(world, patience=patience)
-        await scene.prologue()
-        world.bot.later = {"PLANTED": planted}
-        world.bot.lives = lives[1:]
-        await world.bot.start(lives[0] if lives else None)
-        verdict = await scene.play()
+    async with new_world(platform, pool, folder, **scenario_type.settings) as world:
+        next_runs = [run_until(point, world, planted) for point in points]
+        scenario = scenario_type(world, patience=patience)
+        await scenario.prologue()
+        world.bot.later_environ = {"PLANTED": planted}
+        world.bot.next_runs = next_runs[1:]
+        await world.bot.start(next_runs[0] if next_runs else None)
+        verdict = await scenario.play()
         deaths, log = world.bot.deaths, world.bot.log_tail(40)
-    return Trial(tuple(points), deaths, verdict, tuple(scene.notes), log)
+    return Trial(tuple(points), deaths, verdict, tuple(scenario.notes), log)
 
 
-def life_of(point: Point, world: World, planted: str = "") -> Life:
-    """A life that ends at `point`."""
-    if point.on is On.COMMIT:
+def run_until(point: KillPoint, world: World, planted: str = "") -> BotRun:
+    """A run of the process that ends at `point`."""
+    if point.on is Target.COMMIT:
         commit = f"{point.stage} {point.what} {point.skip}"
-        return Life({"PLANTED": planted, "KILL_COMMIT": commit})
-    sim = world.model if point.on is On.MODEL else world.stage.sim
+        return BotRun({"PLANTED": planted, "KILL_COMMIT": commit})
+    sim = world.model if point.on is Target.MODEL else world.driver.sim
 
-    async def aim(pid: int) -> None:
+    async def arm(pid: int) -> None:
         await sim.call(
             "kill",
             pid=pid,
@@ -176,4 +179,4 @@ def life_of(point: Point, world: World, planted: str = "") -> Life:
             body=point.body,
         )
 
-    return Life({"PLANTED": planted}, aim)
+    return BotRun({"PLANTED": planted}, arm)

@@ -1,6 +1,6 @@
-"""Bots to be killed: each is forked (`tests.support.fork_server`), and held until it is aimed at.
+"""Bot processes that can be killed: forked, and held until a kill is armed.
 
-A bot is a process of its own, which runs `tests.kills.instrumented`.
+Each process runs `tests.kills.instrumented`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.support.fork_server import Forked, fork
 
 
 class ProcessPool:
-    """The bots of one test, as an async context manager; at its end all are killed."""
+    """The bot processes of one test, as an async context manager that kills them at its end."""
 
     async def __aenter__(self) -> Self:
         self._children: dict[int, Forked] = {}
@@ -29,7 +29,7 @@ class ProcessPool:
                 await child.wait()
 
     async def fork(self, *, folder: Path, environ: Mapping[str, str]) -> int:
-        """A new bot's process id; it begins with `go`, so that it can be aimed at before."""
+        """Fork a bot and return its process id; it does nothing until `go`."""
         with (folder / "bot.log").open("ab") as log:
             child = await fork(
                 *("tests.kills.instrumented", "run"),
@@ -42,9 +42,9 @@ class ProcessPool:
         return child.pid
 
     def go(self, pid: int) -> None:
-        """Let it run."""
+        """Let the process run."""
         self._children[pid].go()
 
-    async def ended(self, pid: int) -> int:
-        """Wait for its end; the exit code, negative for a signal."""
+    async def wait(self, pid: int) -> int:
+        """Wait for the process to exit; returns its exit code, negative for a signal."""
         return await self._children[pid].wait()

@@ -1,6 +1,6 @@
-"""Many conversations in bad weather: people who ask, go on, interrupt and start over.
+"""Many virtual users under fault injection: they ask, follow up, interrupt and reset.
 
-Everything that is decided by chance comes from one seed; what the machine's own timing adds is not.
+One seed determines every random decision; only timing differs between runs.
 """
 
 from __future__ import annotations
@@ -14,252 +14,253 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.kills.control import Acts
+from tests.kills.control_scenario import UserActions
 from tests.kills.fault_injection import FaultInjector
 from tests.kills.process_pool import ProcessPool
-from tests.kills.script import LONG, RATE, NotWithin
+from tests.kills.scenario import LONG, RATE, NotWithin
 from tests.kills.world import World, new_world
-from tests.support.scenes import ThreadRef
-from tests.support.transcript import Asked, Verdict
+from tests.support.platform_driver import ThreadRef
+from tests.support.transcript import Question, Verdict
 
-CROWD = {"discord": 16, "slack": 12}  # people at once
+USERS = {"discord": 16, "slack": 12}  # concurrent users
 CHANNELS = 4
 MOST = 1_000  # conversations
-# An outcome may be a while in coming: a model rests, a retry of Slack's takes its time.
+# An outcome may take long: circuit breakers and Slack's retries add minutes.
 PATIENCE = 150.0
-# An outcome may wait for this many of the longest Retry-After that the simulated Slack draws.
+# An outcome may wait for this many of the longest Retry-After that the simulated Slack sends.
 THROTTLED_TIMES = 4
-# Slack's retries come after so many times 60 and 300 seconds.
+# Slack's retries come after this fraction of 60 and 300 seconds.
 RETRY_SCALE = 0.1
 SLOWEST_COMMIT = 0.15  # seconds
-DIRECT, STOPPED = 0.15, 0.08  # of all questions
-# People wait for so many seconds to see what they did. An edit is made again then, also where
-# Slack still delivers the first; a deletion that no try of Slack's brought is never learned of.
+DIRECT, STOPPED = 0.15, 0.08  # fractions of all questions
+# Seconds that people wait for an effect. Then they edit again, even if Slack still has the first
+# event to deliver. A deletion whose event Slack has given up is never noticed.
 EDITED_WITHIN, EDITS = 20.0, 8
 DELETED_WITHIN = 60.0
 BREATH = 2.0  # seconds
-PROBED = 8  # conversations that are gone on with at the end, in calm
+PROBED = 8  # conversations that continue at the end, without faults
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a run."""
+class RunResult:
+    """The result of one run."""
 
     seed: int
     verdict: Verdict
     conversations: int
     questions: int
-    troubles: Counter[str]
+    faults: Counter[str]
     deaths: int
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        kinds = self.verdict.kinds
         return "\n".join(
             (
                 f"seed {self.seed}: {self.conversations} conversations, "
                 f"{self.questions} questions, {self.deaths} deaths",
-                f"  troubles: {self.troubles.total()} {dict(self.troubles)}",
+                f"  faults: {self.faults.total()} {dict(self.faults)}",
                 f"  outcomes judged: {self.verdict.outcomes.total()} {dict(self.verdict.outcomes)}",
-                f"  lost {kinds['lost']}, doubled {kinds['doubled']}, cut {kinds['cut']}, "
-                f"all faults: {dict(kinds)}",
+                f"  violations: {dict(self.verdict.kinds)}",
                 f"  notes: {dict(Counter(self.notes))}",
             )
         )
 
 
-class VirtualUsers(Acts):
-    """A scene of some length: its people begin conversations for so many `seconds`."""
+class VirtualUsers(UserActions):
+    """A scenario in which people begin conversations for `seconds`."""
 
-    def __init__(self, world: World, dice: random.Random, seconds: float, patience: float) -> None:
-        super().__init__(world, troubled=True, patience=patience)
-        self._dice, self._seconds, self._until = dice, seconds, 0.0
+    def __init__(self, world: World, rng: random.Random, seconds: float, patience: float) -> None:
+        super().__init__(world, faulty=True, patience=patience)
+        self._rng, self._seconds, self._until = rng, seconds, 0.0
         self._outcomes: dict[str, str] = {}
         self.said: list[Any] = []
         self.begun = 0
 
-    async def run(self, weather: FaultInjector) -> Verdict:
-        """People and trouble until the time is over, then calm, some last questions, a verdict."""
+    async def run(self, injector: FaultInjector) -> Verdict:
+        """Play users and faults until the time is over; then clear the faults, ask once more,
+        judge."""
         await self.world.connected()
         self._until = time.monotonic() + self._seconds
         watching = asyncio.create_task(self._watch())
-        blowing = asyncio.create_task(weather.blow())
+        injecting = asyncio.create_task(injector.run())
         try:
-            await asyncio.gather(*(self._person() for _ in range(CROWD[self.world.stage.name])))
+            await asyncio.gather(*(self._person() for _ in range(USERS[self.world.driver.name])))
         finally:
-            blowing.cancel()
-            await asyncio.wait({blowing})
-            await weather.calm()
-        if not blowing.cancelled():
-            blowing.result()
+            injecting.cancel()
+            await asyncio.wait({injecting})
+            await injector.clear()
+        if not injecting.cancelled():
+            injecting.result()
         try:
             await self._last_words()
             await self.settle()
         except NotWithin as error:
-            self.breaches.append(f"late: {error}")
+            self.violations.append(f"late: {error}")
         finally:
             watching.cancel()
         return await self.verdict()
 
     async def _last_words(self) -> None:
-        answered = {asked.where for asked in self.asked if asked.id in self._outcomes}
-        for where in self._dice.sample(sorted(answered), min(PROBED, len(answered))):
-            asked = await self.ask(self.places[where], "and what did we say?")
-            await self.ended(asked)
-            while self._turn(asked, "outcome") == "failed":  # the model may still be resting
+        answered = {question.where for question in self.questions if question.id in self._outcomes}
+        for where in self._rng.sample(sorted(answered), min(PROBED, len(answered))):
+            question = await self.ask(self.threads[where], "and what did we say?")
+            await self.wait_outcome(question)
+            while (
+                self._turn(question, "outcome") == "failed"
+            ):  # the circuit breaker may still be open
                 await asyncio.sleep(BREATH)
-                await self.retry(asked)
-            await self.answered(asked)
+                await self.retry(question)
+            await self.wait_answered(question)
 
     # ── people ────────────────────────────────────────────────────────────────────────────────
     async def _person(self) -> None:
-        """Conversation after conversation; one that waited in vain says so, and begins another."""
+        """Have one conversation after another; a timeout is recorded as a violation."""
         while time.monotonic() < self._until and self.begun < MOST:
             self.begun += 1
             try:
                 await self._chat()
             except NotWithin as error:
-                self.breaches.append(f"late: {error}")
+                self.violations.append(f"late: {error}")
 
     async def _chat(self) -> None:
-        """One conversation of a few questions, and of what people do beside asking."""
-        direct = self.world.stage.name == "slack" and self._dice.random() < DIRECT
-        user = "alice" if direct else self._dice.choice(("alice", "bob"))
-        asked = await self._begun(user, direct)
-        place = self.places[asked.where]
-        for _ in range(self._dice.choice((0, 1, 1, 2))):
+        """One conversation of a few questions and other actions."""
+        direct = self.world.driver.name == "slack" and self._rng.random() < DIRECT
+        user = "alice" if direct else self._rng.choice(("alice", "bob"))
+        question = await self._begin_conversation(user, direct)
+        thread = self.threads[question.where]
+        for _ in range(self._rng.choice((0, 1, 1, 2))):
             if time.monotonic() > self._until:
                 return
-            asked = await self._more(place, user, asked)
+            question = await self._more(thread, user, question)
 
-    async def _begun(self, user: str, direct: bool) -> Asked:
-        """The first question, in some channel or in private."""
-        channel = self._dice.choice(self.world.stage.channels)
-        return await self._heard(
+    async def _begin_conversation(self, user: str, direct: bool) -> Question:
+        """Ask the first question, in a random channel or a direct message."""
+        channel = self._rng.choice(self.world.driver.channels)
+        return await self._hear_outcome(
             await self.begin("first", user=user, direct=direct, channel=channel, **self._length())
         )
 
-    async def _more(self, place: ThreadRef, user: str, asked: Asked) -> Asked:
-        """What follows on `asked`; gives the question that is the last then."""
-        act = self._dice.choices(
+    async def _more(self, thread: ThreadRef, user: str, question: Question) -> Question:
+        """Take a random action after `question`; returns the newest question."""
+        act = self._rng.choices(
             (self._go_on, self._two_at_once, self._again, self._otherwise, self._forget, self._new),
             (6, 2, 2, 2, 1, 2),
         )[0]
-        return await act(place, user, asked)
+        return await act(thread, user, question)
 
-    async def _go_on(self, place: ThreadRef, user: str, _: Asked) -> Asked:
-        return await self._heard(await self.ask(place, "and then?", user=user, **self._length()))
+    async def _go_on(self, thread: ThreadRef, user: str, _: Question) -> Question:
+        return await self._hear_outcome(
+            await self.ask(thread, "and then?", user=user, **self._length())
+        )
 
-    async def _two_at_once(self, place: ThreadRef, user: str, _: Asked) -> Asked:
-        one = await self.ask(place, "this", user=user)
-        other = await self.ask(place, "and that", user=user)
+    async def _two_at_once(self, thread: ThreadRef, user: str, _: Question) -> Question:
+        one = await self.ask(thread, "this", user=user)
+        other = await self.ask(thread, "and that", user=user)
         one = self.change(one, beside=other.name)
         other = self.change(other, beside=one.name)
-        await self.ended(one)
-        await self.ended(other)
-        return await self._go_on(place, user, other)  # which of the two is the last nobody knows
+        await self.wait_outcome(one)
+        await self.wait_outcome(other)
+        return await self._go_on(thread, user, other)  # the order of the two is unknown
 
-    async def _again(self, place: ThreadRef, user: str, asked: Asked) -> Asked:
-        """A retry, which is one of the whole turn."""
-        await self.retry(asked)
-        return await self._go_on(place, user, asked)
+    async def _again(self, thread: ThreadRef, user: str, question: Question) -> Question:
+        """Retry the whole turn."""
+        await self.retry(question)
+        return await self._go_on(thread, user, question)
 
-    async def _otherwise(self, place: ThreadRef, user: str, asked: Asked) -> Asked:
-        """An edit; one whose event never came and that nothing else tells of is made again."""
+    async def _otherwise(self, thread: ThreadRef, user: str, question: Question) -> Question:
+        """Edit the question; edit again if the event got lost and the bot did not notice."""
         for number in range(EDITS):
             with suppress(NotWithin):
-                await self.edit(asked, f"or rather {number}", within=EDITED_WITHIN)
+                await self.edit(question, f"or rather {number}", within=EDITED_WITHIN)
                 break
             self.notes.append("an edit was made again")
-        return await self._go_on(place, user, asked)
+        return await self._go_on(thread, user, question)
 
-    async def _forget(self, place: ThreadRef, user: str, _: Asked) -> Asked:
-        """A deletion, and what is said after it."""
-        asked = await self._go_on(place, user, _)
+    async def _forget(self, thread: ThreadRef, user: str, _: Question) -> Question:
+        """Delete a question and ask another."""
+        question = await self._go_on(thread, user, _)
         try:
-            await self.delete(asked, within=DELETED_WITHIN)
+            await self.delete(question, within=DELETED_WITHIN)
         except NotWithin:
-            self.change(asked, gone=False, perhaps=True)
+            self.change(question, gone=False, perhaps=True)
             self.notes.append("a deletion was not learned of")
-        return await self._go_on(place, user, asked)
+        return await self._go_on(thread, user, question)
 
-    async def _new(self, place: ThreadRef, user: str, asked: Asked) -> Asked:
-        """A new beginning, which some regret."""
-        await self.reset(place)
-        if self._dice.random() < 0.5:
-            await self.undo(place)
-        return await self._go_on(place, user, asked)
+    async def _new(self, thread: ThreadRef, user: str, question: Question) -> Question:
+        """Reset the conversation, and sometimes undo that."""
+        await self.reset(thread)
+        if self._rng.random() < 0.5:
+            await self.undo(thread)
+        return await self._go_on(thread, user, question)
 
     def _length(self) -> dict[str, Any]:
-        name = self.world.stage.name
-        if self._dice.random() < 0.08:
+        name = self.world.driver.name
+        if self._rng.random() < 0.08:
             return {"words": LONG[name], "rate": RATE[name]}
-        return {"words": self._dice.randint(3, 30), "rate": self._dice.choice((40.0, 80.0, 0.0))}
+        return {"words": self._rng.randint(3, 30), "rate": self._rng.choice((40.0, 80.0, 0.0))}
 
     # ── what has an outcome ───────────────────────────────────────────────────────────────────
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(0.1)
-            rows = self.world.look(
+            rows = self.world.query(
                 "SELECT message_id, outcome FROM messages JOIN turns ON turns.id = turn_id"
                 " WHERE kind = 'question' AND state = 'done'"
             )
             self._outcomes = dict(rows)
 
-    async def _heard(self, asked: Asked) -> Asked:
-        """Its outcome is there; some have lost patience before, and whoever reads of a failure
-        takes a breath.
-        """
-        self.said.append(self.native(asked))
-        if self._dice.random() < STOPPED:
-            await self._lose_patience(asked)
-        await self.ended(asked)
-        if self._outcomes.get(asked.id) == "failed":
+    async def _hear_outcome(self, question: Question) -> Question:
+        """Wait for the question's outcome; some people stop it first, and pause after a failure."""
+        self.said.append(self.native(question))
+        if self._rng.random() < STOPPED:
+            await self._lose_patience(question)
+        await self.wait_outcome(question)
+        if self._outcomes.get(question.id) == "failed":
             await asyncio.sleep(BREATH)
-        return asked
+        return question
 
-    async def _lose_patience(self, asked: Asked) -> None:
+    async def _lose_patience(self, question: Question) -> None:
         async def something() -> bool:
-            return asked.id in self._outcomes or await self.shows(asked, 0)
+            return question.id in self._outcomes or await self.shows(question, 0)
 
-        await self.until(something, f"anything about {asked.name}")
-        self.change(asked, ends="stopped")
-        await self.word(self.places[asked.where], "stop")
+        await self.until(something, f"anything about {question.name}")
+        self.change(question, ends="stopped")
+        await self.word(self.threads[question.where], "stop")
 
-    async def ended(self, asked: Asked) -> None:
-        """Wait for the outcome of a question, whatever it is."""
+    async def wait_outcome(self, question: Question) -> None:
+        """Wait for any outcome of a question."""
 
         async def there() -> bool:
-            return asked.id in self._outcomes
+            return question.id in self._outcomes
 
-        await self.until(there, f"an outcome for {asked.name}")
+        await self.until(there, f"an outcome for {question.name}")
 
 
 async def run(
-    platform: str, seed: int, nursery: ProcessPool, folder: Path, *, seconds: float
-) -> Outcome:
-    """One run of at least `seconds`, and what came of it."""
-    dice = random.Random(seed)
+    platform: str, seed: int, pool: ProcessPool, folder: Path, *, seconds: float
+) -> RunResult:
+    """Play one run of at least `seconds`."""
+    rng = random.Random(seed)
     slow = {"SLOW_COMMITS": f"{seed} {SLOWEST_COMMIT}"}
-    async with new_world(platform, nursery, folder, **VirtualUsers.settings) as world:
-        await world.stage.widen(CHANNELS)
+    async with new_world(platform, pool, folder, **VirtualUsers.settings) as world:
+        await world.driver.widen(CHANNELS)
         patience = PATIENCE
         if platform != "discord":
-            await world.stage.sim.call("delivery", retry_scale=RETRY_SCALE)
-            limits = await world.stage.sim.randomize(seed)
+            await world.driver.sim.call("delivery", retry_scale=RETRY_SCALE)
+            limits = await world.driver.sim.randomize(seed)
             patience += THROTTLED_TIMES * max(limits["retry_after"] or (0,))
-        world.bot.later = slow
-        crowd = VirtualUsers(world, dice, seconds, patience)
-        await crowd.first_start()
+        world.bot.later_environ = slow
+        users = VirtualUsers(world, rng, seconds, patience)
+        await users.first_start()
         await world.bot.start()
-        weather = FaultInjector(world, random.Random(seed + 1), crowd.said)
-        verdict = await crowd.run(weather)
-        return Outcome(
+        injector = FaultInjector(world, random.Random(seed + 1), users.said)
+        verdict = await users.run(injector)
+        return RunResult(
             seed=seed,
             verdict=verdict,
-            conversations=crowd.begun,
-            questions=len(crowd.asked),
-            troubles=weather.counts,
+            conversations=users.begun,
+            questions=len(users.questions),
+            faults=injector.counts,
             deaths=world.bot.deaths,
-            notes=tuple(crowd.notes),
+            notes=tuple(users.notes),
         )

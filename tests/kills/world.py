@@ -1,6 +1,7 @@
-"""A platform, a model and a bot that is started again whenever it dies.
+"""A platform, a model and a bot that restarts whenever it dies.
 
-The simulators run in the test's own loop; the bot is a process of its own, forked by the nursery.
+The simulators run in the test's event loop; the bot is a separate process, forked by the
+pool.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ from tests.sims.slack import ids as s
 from tests.sims.slack.client import SlackSim
 from tests.sims.slack.sim import SlackServer
 from tests.support.harness import ROOT
-from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef
+from tests.support.platform_driver import DiscordDriver, PlatformDriver, SlackDriver, ThreadRef
 from tests.support.transcript import Post
 
 SYSTEM_PROMPT = "Be brief."
-# Slack's second and third retry come after so many seconds times 60 and 300.
+# Slack's second and third retry come after this fraction of 60 and 300 seconds.
 RETRY_SCALE = 0.03
 
 SimT = TypeVar("SimT", bound=SimProcess)
 
 
 @asynccontextmanager
-async def served(client: SimT, server: Sim) -> AsyncIterator[SimT]:
-    """`server` in this loop, and `client` to drive it."""
+async def serve(client: SimT, server: Sim) -> AsyncIterator[SimT]:
+    """Serve `server` in this loop; yields `client`, which controls it."""
     runner = await server.start()
     async with aiohttp.ClientSession() as session:
         client.port, client._session = server.port, session
@@ -51,28 +52,29 @@ async def served(client: SimT, server: Sim) -> AsyncIterator[SimT]:
             await runner.cleanup()
 
 
-Aim = Callable[[int], Awaitable[None]]
-"""Told a bot's process id before it does anything."""
+ArmKill = Callable[[int], Awaitable[None]]
+"""Called with the process id of a held bot, to arm a kill."""
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
-    """What is done to the bot from one start to its end: see `tests.kills.instrumented`."""
+class BotRun:
+    """One run of the bot's process: environment variables (`tests.kills.instrumented`) and a
+    kill."""
 
     watch: Mapping[str, str]
-    aim: Aim | None = None
+    arm: ArmKill | None = None
 
 
 class RestartingBot:
-    """Runs the bot, and starts it again at once when it was killed.
+    """Runs the bot and restarts it immediately when it was killed.
 
-    `autopsy` is awaited between a death and the next start.
+    `check_after_death` is awaited between a kill and the restart.
     """
 
-    def __init__(self, nursery: ProcessPool, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, pool: ProcessPool, folder: Path, environ: Mapping[str, str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._nursery = nursery
+        self._pool = pool
         self._environ = {
             "PATH": os.environ.get("PATH", ""),
             "HOME": str(folder),
@@ -82,53 +84,55 @@ class RestartingBot:
             "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}",
             **environ,
         }
-        self.lives: list[Life] = []  # what is done to the bot at its next starts …
-        self.later: Mapping[str, str] = {}  # … and at all after those
+        self.next_runs: list[BotRun] = []  # the next runs …
+        self.later_environ: Mapping[str, str] = {}  # … and the environment of all after those
         self.deaths = 0
         self.failure = ""
         self.pid = 0
-        self.autopsy: Callable[[], Awaitable[None]] = _nothing
+        self.check_after_death: Callable[[], Awaitable[None]] = _nothing
         self._keeping: asyncio.Task[None] | None = None
 
     @property
     def database(self) -> Path:
         return self.folder / "threadline.db"
 
-    async def start(self, life: Life | None = None) -> None:
-        """Begin; later lives are those of `lives`, then like `later`."""
-        await self._fork(life or Life(self.later))
+    async def start(self, run: BotRun | None = None) -> None:
+        """Start the bot; later runs come from `next_runs`, then use `later_environ`."""
+        await self._fork(run or BotRun(self.later_environ))
         self._keeping = asyncio.create_task(self._keep())
 
-    async def _fork(self, life: Life) -> None:
-        environ = {**self._environ, **life.watch}
-        self.pid = await self._nursery.fork(folder=self.folder, environ=environ)
-        if life.aim is not None:
-            await life.aim(self.pid)
-        self._nursery.go(self.pid)
+    async def _fork(self, run: BotRun) -> None:
+        environ = {**self._environ, **run.watch}
+        self.pid = await self._pool.fork(folder=self.folder, environ=environ)
+        if run.arm is not None:
+            await run.arm(self.pid)
+        self._pool.go(self.pid)
 
     async def _keep(self) -> None:
         while True:
-            code = await self._nursery.ended(self.pid)
+            code = await self._pool.wait(self.pid)
             if code != -signal.SIGKILL:
                 self.failure = f"the bot ended with {code}: {self.log_tail()}"
                 return
             self.deaths += 1
-            await self.autopsy()
-            await self._fork(self.lives.pop(0) if self.lives else Life(self.later))
+            await self.check_after_death()
+            await self._fork(
+                self.next_runs.pop(0) if self.next_runs else BotRun(self.later_environ)
+            )
 
     async def kill(self) -> None:
-        """SIGKILL, as from nowhere; it is started again."""
+        """Send SIGKILL; the bot is restarted."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
-        """End it; `start` may follow."""
+        """Stop the bot for good; `start` may follow."""
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.wait({self._keeping})
             self._keeping = None
             await self.kill()
-            await self._nursery.ended(self.pid)
+            await self._pool.wait(self.pid)
 
     def log_tail(self, lines: int = 12) -> str:
         text = (self.folder / "bot.log").read_text(errors="replace")
@@ -136,19 +140,19 @@ class RestartingBot:
 
 
 async def _nothing() -> None:
-    """No autopsy."""
+    """Check nothing."""
 
 
 @dataclass(slots=True)
 class World:
-    """One run's parts."""
+    """The parts of one run."""
 
-    stage: Stage
+    driver: PlatformDriver
     model: ModelSim
     bot: RestartingBot
 
-    def look(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Rows of the database as they are now; none before it is made."""
+    def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Rows of the database at this moment; none before the tables exist."""
         if not self.bot.database.exists():
             return []
         with closing(sqlite3.connect(self.bot.database, timeout=5)) as db:
@@ -158,27 +162,27 @@ class World:
                 return []
 
     async def connected(self) -> None:
-        """Wait until the bot takes events."""
-        sim = self.stage.sim
+        """Wait until the bot receives events."""
+        sim = self.driver.sim
         if isinstance(sim, DiscordSim):
             await sim.wait_ready()
         elif isinstance(sim, SlackSim):
             await sim.connected()
 
-    def location(self, place: ThreadRef) -> str:
-        """Where the replies of a place stand, as in `Post.where`."""
-        if self.stage.name == "discord":
-            return str(place.thread)
-        return f"{place.channel}/{place.thread}"
+    def location(self, thread: ThreadRef) -> str:
+        """The location of a thread's replies, as in `Post.where`."""
+        if self.driver.name == "discord":
+            return str(thread.id)
+        return f"{thread.channel}/{thread.id}"
 
     async def signs_of_work(self) -> list[Any]:
-        """Statuses, open streams and signs of typing that nothing has ended.
+        """Statuses, open streams and typing indicators that nothing has ended.
 
-        Discord takes typing away by itself, ten seconds later; what must not be is one that began
-        after the last change of a reply.
+        Discord removes a typing indicator after ten seconds; only one that began after the
+        last change of a reply counts.
         """
-        sim = self.stage.sim
-        left = await self.stage.signs_of_work()
+        sim = self.driver.sim
+        left = await self.driver.signs_of_work()
         if isinstance(sim, SlackSim):
             sessions = (await sim.state())["sessions"]
             return left + [one for one in sessions if one.get("status") == "processing"]
@@ -194,42 +198,42 @@ class World:
         ]
 
     async def posts(self) -> list[Post]:
-        """Every message that the bot ever wrote, wherever it stands."""
-        sim = self.stage.sim
+        """Every message that the bot ever wrote, in any channel."""
+        sim = self.driver.sim
         if isinstance(sim, DiscordSim):
             return await _discord_posts(sim)
         assert isinstance(sim, SlackSim)
-        return await _slack_posts(sim, self.stage.channels)
+        return await _slack_posts(sim, self.driver.channels)
 
 
 @asynccontextmanager
 async def new_world(
-    platform: str, nursery: ProcessPool, folder: Path, **settings: str
+    platform: str, pool: ProcessPool, folder: Path, **settings: str
 ) -> AsyncIterator[World]:
-    """Fresh simulators and no database yet; the bot is not started.
+    """Fresh simulators and an empty folder; the bot is not started.
 
-    On `slack by edits` the app is no agent, so that nothing streams natively.
+    Target `slack by edits` the app is not an agent, so nothing streams natively.
     """
     async with AsyncExitStack() as stack:
-        model = await stack.enter_async_context(served(ModelSim(), ModelServer()))
-        stage: Stage
+        model = await stack.enter_async_context(serve(ModelSim(), ModelServer()))
+        driver: PlatformDriver
         if platform == "discord":
-            discord = await stack.enter_async_context(served(DiscordSim(), DiscordServer()))
-            stage = DiscordStage(discord)
+            discord = await stack.enter_async_context(serve(DiscordSim(), DiscordServer()))
+            driver = DiscordDriver(discord)
         else:
-            slack = await stack.enter_async_context(served(SlackSim(), SlackServer()))
+            slack = await stack.enter_async_context(serve(SlackSim(), SlackServer()))
             await slack.delivery(ack_seconds=2.0, retry_scale=RETRY_SCALE)
             await slack.agent(platform == "slack")
-            stage = SlackStage(slack)
+            driver = SlackDriver(slack)
         environ = {
-            **stage.settings(),
+            **driver.settings(),
             "LLM": "openai:sim",
             "OPENAI_BASE_URL": model.base_url,
             "SYSTEM_PROMPT": SYSTEM_PROMPT,
             "CONTEXT_TOKENS": "1000000",
             **settings,
         }
-        world = World(stage, model, RestartingBot(nursery, folder, environ))
+        world = World(driver, model, RestartingBot(pool, folder, environ))
         try:
             yield world
         finally:
@@ -239,11 +243,11 @@ async def new_world(
 # ── every message of the bot ──────────────────────────────────────────────────────────────────
 async def _discord_posts(sim: DiscordSim) -> list[Post]:
     state = await sim.state()
-    places = [d.CHANNEL, d.CHANNEL_2, *(thread["id"] for thread in state["threads"])]
-    places += state["dms"].values()
-    views = [await sim.channel(place) for place in places]
+    threads = [d.CHANNEL, d.CHANNEL_2, *(thread["id"] for thread in state["threads"])]
+    threads += state["dms"].values()
+    views = [await sim.channel(thread) for thread in threads]
     everything = [m for view in views for m in (*view["messages"], *view["deleted_messages"])]
-    replies_to = {m["id"]: m["reply_to"] for m in everything if m["channel"] in places[:2]}
+    replies_to = {m["id"]: m["reply_to"] for m in everything if m["channel"] in threads[:2]}
     return [
         Post(
             id=str(message["id"]),
@@ -264,9 +268,9 @@ async def _discord_posts(sim: DiscordSim) -> list[Post]:
 
 
 def _root(message: Mapping[str, Any], replies_to: Mapping[Any, Any]) -> Any:
-    """Where a message belongs: its thread, or the question that its reply chain began with.
+    """A message's thread, or the first question of its reply chain.
 
-    The chain takes the thread's place where none could be had in time.
+    A reply chain replaces the thread if none could be created in time.
     """
     above = message["id"]
     while replies_to.get(above):
@@ -277,7 +281,7 @@ def _root(message: Mapping[str, Any], replies_to: Mapping[Any, Any]) -> Any:
 async def _slack_posts(sim: SlackSim, channels: Sequence[str]) -> list[Post]:
     state = await sim.state()
     direct = [await sim.open_direct(user) for user in (s.ALICE, s.BOB)]
-    top = [message for place in (*channels, *direct) for message in await sim.channel(place)]
+    top = [message for thread in (*channels, *direct) for message in await sim.channel(thread)]
     everything = [*top, *(reply for root in top for reply in root.get("replies", ()))]
     everything += state["deleted"]
     return [

@@ -18,7 +18,7 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
 from tests.support.harness import BotProcess
-from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef
+from tests.support.platform_driver import DiscordDriver, PlatformDriver, SlackDriver, ThreadRef
 
 HELP = """\
 Write a line: it mentions the bot in the channel, and the next ones go on in its thread.
@@ -33,16 +33,16 @@ REDRAW_SECONDS = 0.1
 class Desk:
     """One person's view of both platforms."""
 
-    def __init__(self, stages: dict[str, Stage], bot: BotProcess | None) -> None:
-        self._stages, self._bot = stages, bot
-        self._stage = next(iter(stages.values()))
-        self._place: ThreadRef | None = None
+    def __init__(self, drivers: dict[str, PlatformDriver], bot: BotProcess | None) -> None:
+        self._drivers, self._bot = drivers, bot
+        self._driver = next(iter(drivers.values()))
+        self._thread: ThreadRef | None = None
         self._shown: dict[object, str] = {}
 
     @property
     def prompt(self) -> str:
-        """The platform and channel that the person is in."""
-        return f"{self._stage.name}{' (thread)' if self._place else ''}> "
+        """Where the person is."""
+        return f"{self._driver.name}{' (thread)' if self._thread else ''}> "
 
     async def take(self, line: str) -> bool:
         """Execute an input line; returns False to quit."""
@@ -51,30 +51,30 @@ class Desk:
             case ":quit":
                 return False
             case ":discord" | ":slack":
-                self._stage, self._place = self._stages[word[1:]], None
+                self._driver, self._thread = self._drivers[word[1:]], None
             case ":new":
-                self._place = None
+                self._thread = None
             case ":log":
                 print(self._bot.log_tail() if self._bot else "you run the bot yourself")
             case ":help" | "":
                 print(HELP)
-            case ":reset" | ":stop" if self._place:
-                await self._stage.mention_in(self._place, word[1:])
+            case ":reset" | ":stop" if self._thread:
+                await self._driver.mention_in(self._thread, word[1:])
             case ":dm":
-                self._place = await self._stage.direct(rest)
-            case _ if self._place:
-                await self._stage.say(self._place, line)
+                self._thread = await self._driver.direct(rest)
+            case _ if self._thread:
+                await self._driver.say(self._thread, line)
             case _:
-                self._place = await self._stage.mention(line)
+                self._thread = await self._driver.mention(line)
         return True
 
     async def watch(self) -> None:
         """Print the bot's messages as they change, without end."""
         while True:
             await asyncio.sleep(REDRAW_SECONDS)
-            if self._place is None:
+            if self._thread is None:
                 continue
-            for seen in await self._stage.seen(self._place):
+            for seen in await self._driver.seen(self._thread):
                 if self._shown.get(seen.id) != seen.text:
                     self._shown[seen.id] = seen.text
                     print(f"\n  [bot, version {seen.versions}] {seen.text}", flush=True)
@@ -86,17 +86,20 @@ async def main() -> None:
     parser.add_argument("--no-bot", action="store_true", help="print settings, start no bot")
     options = parser.parse_args()
     async with DiscordSim() as discord, SlackSim() as slack, ModelSim() as model:
-        stages: dict[str, Stage] = {"discord": DiscordStage(discord), "slack": SlackStage(slack)}
+        drivers: dict[str, PlatformDriver] = {
+            "discord": DiscordDriver(discord),
+            "slack": SlackDriver(slack),
+        }
         environ = {
             "LLM": "openai:sim",
             "OPENAI_BASE_URL": model.base_url,
-            **{name: value for s in stages.values() for name, value in s.settings().items()},
+            **{name: value for s in drivers.values() for name, value in s.settings().items()},
         }
         await model.pace(rate=15, first_delay=0.4)
         print("\n".join(f"{name}={value}" for name, value in environ.items()), end="\n\n")
         async with _bot(environ, wanted=not options.no_bot) as bot:
             print(HELP)
-            await _chat(Desk(stages, bot))
+            await _chat(Desk(drivers, bot))
 
 
 @contextlib.asynccontextmanager

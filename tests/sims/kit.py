@@ -417,7 +417,7 @@ class SimProcess:
             )
         self._lifeline.setblocking(False)
         port_line = asyncio.get_running_loop().sock_recv(self._lifeline, 1_024)
-        self.port = json.loads(await asyncio.wait_for(port_line, 30))["port"]
+        self.port = json.loads(await asyncio.wait_for(port_line, 60))["port"]
         self._session = aiohttp.ClientSession()
         return self
 
@@ -440,7 +440,7 @@ class SimProcess:
             entries = (await response.json())["result"]
         return [entry for entry in entries if match in f"{entry['method']} {entry['path']}"]
 
-    async def until(self, check: Any, seconds: float = 20.0) -> Any:
+    async def until(self, check: Any, seconds: float = 60.0) -> Any:
         """Await `check()` until its result is true; returns the result. Raises AssertionError.
 
         Polls every 20 ms, because conditions in another process cannot be awaited.

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 @dataclass
 class Proxy:
-    """What was asked of it: each request's first line, and the credentials."""
+    """The requests it received: each request's first line, and the credentials."""
 
     aliases: Mapping[str, int]
     port: int = 0
@@ -25,11 +25,11 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Its own address."""
+        """The proxy's URL."""
         return f"http://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serve one connection."""
         self.open.append(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapters.discord.adapter import DiscordAdapter
@@ -13,119 +12,16 @@ from bot.common.clock import SystemClock
 from bot.domain.conversations import Author, Conversation, ConversationKey
 from bot.domain.inbox import (
     Address,
-    Asked,
-    Choice,
-    Command,
-    CommandReply,
     Incoming,
-    Receipt,
-    Watermark,
 )
 from bot.domain.replies import Control, Frame, Page, Priority, Shown
 from bot.domain.turns import Claim, Fence, PageRecord, Question
 from bot.ports.platform import Surface
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
+from tests.support.fake_inbox import FakeInbox
 
 NO_CONTROLS: tuple[Control, ...] = ()
-
-
-@dataclass
-class RecordingInbox:
-    """An inbox that accepts everything and knows the given `conversations`."""
-
-    received: list[Incoming] = field(default_factory=list)
-    commands: list[Command] = field(default_factory=list)
-    connections: int = 0
-    conversations: dict[str, ConversationKey] = field(default_factory=dict)
-    choices: list[Choice] = field(default_factory=list)
-    asked_recent: list[tuple[ConversationKey, str]] = field(default_factory=list)
-    answer: CommandReply = field(default_factory=lambda: CommandReply("Done."))
-    error: Exception | None = None
-    missed_error: Exception | None = None
-    read: list[list[Incoming]] = field(default_factory=list)  # the arguments of `missed`
-    marks: dict[tuple[str, str], Watermark] = field(default_factory=dict)
-    talked_in: list[Conversation] = field(default_factory=list)
-    asked_last: list[Asked] = field(default_factory=list)
-    edits: list[tuple[Incoming, float]] = field(default_factory=list)
-    deletions: list[str] = field(default_factory=list)
-    replacements: list[str] = field(default_factory=list)
-    refused: int = 0  # changes that failed with `error`
-    places_gone: list[ConversationKey] = field(default_factory=list)
-    apologies: list[Incoming] = field(default_factory=list)  # only the first one is due
-
-    async def connected(self, platform: str) -> None:
-        assert platform == "discord"
-        self.connections += 1
-
-    async def receive(self, incoming: Incoming) -> Receipt:
-        if self.error is not None:
-            raise self.error
-        self.received.append(incoming)
-        return Receipt.QUESTION
-
-    async def apology_due(self, incoming: Incoming) -> bool:
-        self.apologies.append(incoming)
-        return len(self.apologies) == 1
-
-    async def command(self, command: Command) -> CommandReply:
-        if self.error is not None:
-            raise self.error
-        self.commands.append(command)
-        return self.answer
-
-    async def conversation_of(self, source: str) -> ConversationKey | None:
-        return self.conversations.get(source)
-
-    async def recent(self, place: ConversationKey, author: str) -> Sequence[Choice]:
-        self.asked_recent.append((place, author))
-        return self.choices
-
-    async def missed(self, messages: Sequence[Incoming]) -> None:
-        if self.missed_error is not None:
-            raise self.missed_error
-        self.read.append(list(messages))
-        for message in messages:
-            await self.receive(message)
-
-    async def watermarks(self, platform: str) -> Sequence[Watermark]:
-        return list(self.marks.values())
-
-    async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
-        for mark in marks:
-            place = (mark.workspace, mark.channel)
-            at = max(mark.position, self.marks[place].position if place in self.marks else 0)
-            self.marks[place] = replace(mark, position=at)
-
-    async def active(self, platform: str) -> Sequence[Conversation]:
-        return self.talked_in
-
-    async def last_questions(self, platform: str) -> Sequence[Asked]:
-        return self.asked_last
-
-    async def edited(self, incoming: Incoming, edited_at: float) -> None:
-        self.refused += self.error is not None
-        if self.error is not None:
-            raise self.error
-        self.edits.append((incoming, edited_at))
-
-    async def deleted(self, source: str) -> None:
-        self.refused += self.error is not None
-        if self.error is not None:
-            raise self.error
-        self.deletions.append(source)
-
-    async def replaced(self, source: str) -> None:
-        if self.error is not None:
-            raise self.error
-        self.replacements.append(source)
-
-    async def gone(self, place: ConversationKey) -> None:
-        self.places_gone.append(place)
-
-    def text_of(self, text: str) -> Incoming | None:
-        """The received message with this text."""
-        return next((message for message in self.received if message.text == text), None)
 
 
 def adapter_for(sim: DiscordSim, **options: Any) -> DiscordAdapter:
@@ -141,7 +37,7 @@ def adapter_for(sim: DiscordSim, **options: Any) -> DiscordAdapter:
 
 @asynccontextmanager
 async def running(
-    sim: DiscordSim, inbox: RecordingInbox, **options: Any
+    sim: DiscordSim, inbox: FakeInbox, **options: Any
 ) -> AsyncIterator[DiscordAdapter]:
     """Yields the connected adapter and stops it at the end."""
     adapter, before = adapter_for(sim, **options), inbox.connections
@@ -157,7 +53,7 @@ async def running(
             await task
 
 
-async def until(check: Callable[[], Any], seconds: float = 15.0) -> Any:
+async def until(check: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Wait until `check()` returns something true, and return that."""
     async with asyncio.timeout(seconds):
         while not (found := check()):
@@ -165,7 +61,7 @@ async def until(check: Callable[[], Any], seconds: float = 15.0) -> Any:
     return found
 
 
-async def received(inbox: RecordingInbox, message: int) -> Incoming:
+async def wait_received(inbox: FakeInbox, message: int) -> Incoming:
     """Wait for a platform message to arrive in the inbox."""
 
     def found() -> Incoming | None:
@@ -208,7 +104,7 @@ def frame(*texts: str, final: bool = False, controls: tuple[Control, ...] = NO_C
 
 
 async def show(surface: Surface, shown: Shown, wanted: Frame) -> Shown:
-    """Make the surface show a frame, one granted request after another."""
+    """Make the surface show a frame, granting one request after another."""
     state = [shown]
     while request := await surface.grants.grant(
         lambda: surface.plan(state[0], wanted), lambda: (Priority.FINAL, 0.0)

@@ -18,7 +18,7 @@ from tests.support.fork_server import Child, spawn
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 40.0
+START_SECONDS = 60.0
 """Importing discord.py, Bolt and openai takes a second or two on an idle core."""
 
 
@@ -141,7 +141,7 @@ class BotProcess:
         """The end of the log, for the message of a failing test."""
         return "\n".join(self.log_text().splitlines()[-lines:])
 
-    async def wait_for_log(self, event: str, count: int = 1, seconds: float = 20.0) -> None:
+    async def wait_for_log(self, event: str, count: int = 1, seconds: float = 60.0) -> None:
         """Wait until `event` was logged `count` times."""
         deadline = time.monotonic() + seconds
         while len(self.events(event)) < count:

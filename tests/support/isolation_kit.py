@@ -30,7 +30,7 @@ from tests.sims.discord.local import LocalDiscord
 from tests.sims.kit import Fault
 
 LONG = 300.0  # seconds that a limit lasts
-SECONDS = 40.0  # real time limit for other conversations, and for all of them afterwards
+SECONDS = 60.0  # real time limit for other conversations, and for all of them afterwards
 WHOLE = "of this conversation."  # the end of an echoed answer
 API = "/api/v10"
 UNLIMITED = 1_000_000
@@ -149,7 +149,7 @@ class Rig:
                 self.clock.jump(4.0)
 
     # ── visible messages ──────────────────────────────────────────────────────────────────────
-    async def shown(self, *places: int) -> str:
+    async def visible_texts(self, *places: int) -> str:
         """The texts of all the bot's messages in these channels."""
         texts = []
         for place in places:
@@ -161,7 +161,7 @@ class Rig:
         """Wait for the whole answer in the question's thread or in one of `places`."""
 
         async def there() -> bool:
-            return WHOLE in await self.shown(question, *places)
+            return WHOLE in await self.visible_texts(question, *places)
 
         await self.sim.until(there, SECONDS)
 

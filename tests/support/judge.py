@@ -1,7 +1,7 @@
-"""Judges what people saw: the whole record of a platform and of the model against what was asked.
+"""Judges the record of a platform and of the model against what people asked.
 
-It knows what was said and what the model was to answer, and takes nothing from the bot but its
-database, which is judged as well.
+The judge knows what was said and how the model was to answer. It takes nothing from the bot
+except its database, which is judged as well.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ from typing import Any
 
 from tests.support import store_kit
 from tests.support.judge_history import history
-from tests.support.transcript import Asked, Evidence, Post, Verdict, order
+from tests.support.transcript import Post, Question, Transcript, Verdict, order
 
-# What the bot says by itself in answer to a command.
+# The bot's replies to commands.
 COMMAND_ANSWERS = (
     *("Started over", "nothing to start over", "Undone", "nothing to bring back", "Stopped."),
     *("not writing anything", "still writing", "no answer here that I could"),
 )
-# How a turn may end when the model was made to fail.
-TROUBLED_OUTCOMES = ("answered", "cut_off", "failed")
+# Possible outcomes of a turn under fault injection.
+FAULTY_OUTCOMES = ("answered", "cut_off", "failed")
 
 
-def judge(evidence: Evidence) -> Verdict:
-    """Everything that must be true when all is quiet again."""
+def judge(transcript: Transcript) -> Verdict:
+    """Check everything that must be true once all work has ended."""
     verdict = Verdict()
-    with closing(sqlite3.connect(evidence.database)) as db:
+    with closing(sqlite3.connect(transcript.database)) as db:
         db.row_factory = sqlite3.Row
         ledger = _Ledger.read(db)
         _database(db, verdict)
-    asked = [replace(q, gone=q.gone or _learned(q, ledger)) for q in evidence.asked]
-    evidence = replace(evidence, asked=asked)
-    _outcomes(evidence, ledger, verdict)
-    _strays(evidence, ledger, verdict)
-    _doubles(evidence, verdict)
-    _signs(evidence, verdict)
-    for body in evidence.requests:
-        history(evidence, body, verdict)
+    questions = [replace(q, gone=q.gone or _learned(q, ledger)) for q in transcript.questions]
+    transcript = replace(transcript, questions=questions)
+    _outcomes(transcript, ledger, verdict)
+    _strays(transcript, ledger, verdict)
+    _doubles(transcript, verdict)
+    _signs(transcript, verdict)
+    for body in transcript.requests:
+        history(transcript, body, verdict)
     return verdict
 
 
-def _learned(asked: Asked, ledger: _Ledger) -> bool:
-    """Whether a deletion that may never be learned of was."""
-    return asked.perhaps and not ledger.texts.get(asked.id, "-")
+def _learned(question: Question, ledger: _Ledger) -> bool:
+    """Whether the bot noticed a deletion that it may miss."""
+    return question.perhaps and not ledger.texts.get(question.id, "-")
 
 
 # ── the database ──────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class _Ledger:
-    """What the database says: turn and text of each question, and of each turn its pages."""
+    """The database's content: each question's turn and text, each turn's pages."""
 
     turn_of: Mapping[str, int]
     texts: Mapping[str, str]
@@ -85,36 +85,36 @@ def _database(db: sqlite3.Connection, verdict: Verdict) -> None:
 
 
 # ── outcomes ──────────────────────────────────────────────────────────────────────────────────
-def _outcomes(evidence: Evidence, ledger: _Ledger, verdict: Verdict) -> None:
-    """Every question belongs to a turn; every turn shows its one outcome, whole."""
-    by_turn: dict[int, list[Asked]] = {}
-    for asked in sorted(evidence.asked, key=lambda one: order(one.id)):
-        turn = ledger.turn_of.get(asked.id)
+def _outcomes(transcript: Transcript, ledger: _Ledger, verdict: Verdict) -> None:
+    """Every question belongs to a turn; every turn shows exactly one outcome, complete."""
+    by_turn: dict[int, list[Question]] = {}
+    for question in sorted(transcript.questions, key=lambda one: order(one.id)):
+        turn = ledger.turn_of.get(question.id)
         if turn is None:
-            verdict.add("lost", f"{asked.name} was never stored")
-        elif not asked.gone:
-            by_turn.setdefault(turn, []).append(asked)
-    for asked in evidence.asked:
-        if asked.gone and ledger.texts.get(asked.id):
-            verdict.add("kept", f"the text of {asked.name}, which was deleted")
-        if asked.edited and asked.edited not in ledger.texts.get(asked.id, ""):
-            verdict.add("kept", f"the text of {asked.name}, which was edited")
-    posts = {post.id: post for post in evidence.posts}
+            verdict.add("lost", f"{question.name} was never stored")
+        elif not question.gone:
+            by_turn.setdefault(turn, []).append(question)
+    for question in transcript.questions:
+        if question.gone and ledger.texts.get(question.id):
+            verdict.add("kept", f"the text of {question.name}, which was deleted")
+        if question.edited and question.edited not in ledger.texts.get(question.id, ""):
+            verdict.add("kept", f"the text of {question.name}, which was edited")
+    posts = {post.id: post for post in transcript.posts}
     for turn, questions in by_turn.items():
-        _outcome(evidence, ledger, turn, questions, posts, verdict)
+        _outcome(transcript, ledger, turn, questions, posts, verdict)
 
 
 def _outcome(
-    evidence: Evidence,
+    transcript: Transcript,
     ledger: _Ledger,
     turn: int,
-    questions: Sequence[Asked],
+    questions: Sequence[Question],
     posts: Mapping[str, Post],
     verdict: Verdict,
 ) -> None:
     outcome = ledger.turns[turn]["outcome"]
     verdict.outcomes[str(outcome)] += 1
-    names = "+".join(asked.name for asked in questions)
+    names = "+".join(question.name for question in questions)
     pages = [posts.get(page or "") for page in ledger.pages.get(turn, ())]
     shown = [post for post in pages if post is not None and not post.deleted]
     if not shown or len(shown) < len(pages):
@@ -126,25 +126,25 @@ def _outcome(
         if post.where != questions[-1].where:
             verdict.add("strayed", f"{names}: {post.id} is in {post.where}")
     seen = [word for post in shown for word in post.words]
-    _whole(evidence, questions[-1], outcome, seen, names, verdict)
+    _whole(transcript, questions[-1], outcome, seen, names, verdict)
 
 
 def _whole(
-    evidence: Evidence,
-    last: Asked,
+    transcript: Transcript,
+    last: Question,
     outcome: str | None,
     seen: list[tuple[str, int]],
     names: str,
     verdict: Verdict,
 ) -> None:
-    fits = TROUBLED_OUTCOMES if evidence.troubled else ()
+    fits = FAULTY_OUTCOMES if transcript.faulty else ()
     if outcome not in (last.ends, *fits):
         verdict.add("outcome", f"{names} ended as {outcome}")
     if outcome == "answered":
-        if seen != last.spoken:
-            verdict.add("cut", f"{names}: {_difference(seen, last.spoken)}")
-    elif seen != last.spoken[: len(seen)]:
-        verdict.add("cut", f"{names} ({outcome}): {_difference(seen, last.spoken)}")
+        if seen != last.expected_words:
+            verdict.add("cut", f"{names}: {_difference(seen, last.expected_words)}")
+    elif seen != last.expected_words[: len(seen)]:
+        verdict.add("cut", f"{names} ({outcome}): {_difference(seen, last.expected_words)}")
 
 
 def _difference(seen: Sequence[tuple[str, int]], wanted: Sequence[tuple[str, int]]) -> str:
@@ -154,12 +154,12 @@ def _difference(seen: Sequence[tuple[str, int]], wanted: Sequence[tuple[str, int
 
 
 # ── what must not be there ────────────────────────────────────────────────────────────────────
-def _strays(evidence: Evidence, ledger: _Ledger, verdict: Verdict) -> None:
-    """No message of the bot but the pages of turns and the answers of commands."""
+def _strays(transcript: Transcript, ledger: _Ledger, verdict: Verdict) -> None:
+    """The bot's messages are pages of turns and replies to commands, and nothing else."""
     known = {page for pages in ledger.pages.values() for page in pages}
-    gone = {asked.name for asked in evidence.asked if asked.gone}
+    gone = {question.name for question in transcript.questions if question.gone}
     told = 0
-    for post in evidence.posts:
+    for post in transcript.posts:
         if post.id not in known and any(said in post.text for said in COMMAND_ANSWERS):
             told += 1
         elif post.id not in known and not post.deleted:
@@ -167,16 +167,16 @@ def _strays(evidence: Evidence, ledger: _Ledger, verdict: Verdict) -> None:
         elif gone & {name for name, _ in post.words}:
             if not post.deleted:
                 verdict.add("left", f"{post.id} answers what was deleted: {post.text[:60]!r}")
-        elif post.deleted and not evidence.troubled:
+        elif post.deleted and not transcript.faulty:
             verdict.add("doubled", f"{post.id} was posted and deleted: {post.text[:60]!r}")
-    if told > evidence.commands:
-        verdict.add("doubled", f"{told} answers to {evidence.commands} commands")
+    if told > transcript.commands:
+        verdict.add("doubled", f"{told} answers to {transcript.commands} commands")
 
 
-def _doubles(evidence: Evidence, verdict: Verdict) -> None:
-    """No word stands in two messages, deleted ones included."""
+def _doubles(transcript: Transcript, verdict: Verdict) -> None:
+    """No word is in two messages, including deleted ones."""
     owners: dict[tuple[str, int], str] = {}
-    for post in evidence.posts:
+    for post in transcript.posts:
         for word in post.words:
             other = owners.setdefault(word, post.id)
             if other != post.id:
@@ -186,10 +186,10 @@ def _doubles(evidence: Evidence, verdict: Verdict) -> None:
             verdict.add("mixed", f"{post.id} has words of several answers")
 
 
-def _signs(evidence: Evidence, verdict: Verdict) -> None:
-    for sign in evidence.signs:
+def _signs(transcript: Transcript, verdict: Verdict) -> None:
+    for sign in transcript.signs:
         verdict.add("left", f"a sign of work: {sign}")
-    for post in evidence.posts:
+    for post in transcript.posts:
         if any("stop" in button for button in post.buttons) and not post.deleted:
             verdict.add("left", f"a stop button under {post.id}: {post.text[-40:]!r}")
         if post.pings:

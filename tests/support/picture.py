@@ -1,7 +1,7 @@
-"""Draw `docs/conversation.svg` from what the simulated Discord recorded of a real conversation.
+"""Draw `docs/conversation.svg` from the simulated Discord's record of a real conversation.
 
-`make picture` runs the bot against the simulators, asks two questions, and draws every moment from
-the record: nothing in the picture is written by hand.
+`make picture` runs the bot against the simulators, asks two questions, and draws every
+moment from the record: nothing in the picture is written by hand.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.support.harness import ROOT, BotProcess
-from tests.support.scenes import DiscordStage, Seen, ThreadRef
+from tests.support.platform_driver import DiscordDriver, Seen, ThreadRef
 
 TARGET = ROOT / "docs" / "conversation.svg"
 FIRST, SECOND = "How do I undo my last git commit?", "and if I already pushed it?"
@@ -30,7 +30,7 @@ git reset --soft HEAD~1
 ```
 
 To throw the changes away as well, use `--hard` instead of `--soft`."""
-FOLLOW_UP = "Then add a commit that reverses it: `git revert HEAD`. Nobody's history changes."
+FOLLOW_UP = "Then add a commit that reverses it: `git revert HEAD`. No one's history changes."
 
 WIDTH, PANE, GAP = 960, 300, 20
 LINE, COLUMNS = 20, 38
@@ -38,7 +38,7 @@ LINE, COLUMNS = 20, 38
 
 @dataclass(slots=True)
 class Drawing:
-    """SVG elements, and how far down they reach."""
+    """SVG elements, and the y coordinate of their lower end."""
 
     parts: list[str] = field(default_factory=list)
 
@@ -83,35 +83,35 @@ async def record() -> tuple[list[dict[str, Any]], list[Seen], dict[str, Any]]:
     """Play the conversation; the first reply's versions, all replies, and the thread."""
     with tempfile.TemporaryDirectory() as folder:
         async with DiscordSim() as sim, ModelSim() as model:
-            stage = DiscordStage(sim)
+            driver = DiscordDriver(sim)
             await model.script(
                 Answer(match="undo", text=ANSWER, rate=14), Answer(match="pushed", text=FOLLOW_UP)
             )
             environ = {
-                **stage.settings(),
+                **driver.settings(),
                 "LLM": "openai:sim",
                 "OPENAI_BASE_URL": model.base_url,
             }
             async with BotProcess(Path(folder), environ):
-                place = await stage.mention(FIRST)
-                await _whole(stage, place, 1)
-                await stage.say(place, SECOND, user="alice")
-                await _whole(stage, place, 2)
-                seen = await stage.seen(place)
+                thread = await driver.mention(FIRST)
+                await _whole(driver, thread, 1)
+                await driver.say(thread, SECOND, user="alice")
+                await _whole(driver, thread, 2)
+                seen = await driver.seen(thread)
                 first = await sim.message(seen[0].id)
-                return first["versions"], seen, await sim.channel(place.thread)
+                return first["versions"], seen, await sim.channel(thread.id)
 
 
-async def _whole(stage: DiscordStage, place: ThreadRef, count: int) -> None:
+async def _whole(driver: DiscordDriver, thread: ThreadRef, count: int) -> None:
     async def check() -> bool:
-        seen = await stage.seen(place)
+        seen = await driver.seen(thread)
         return len(seen) == count and not seen[-1].working
 
-    await stage.sim.until(check, 30)
+    await driver.sim.until(check, 30)
 
 
 def draw(versions: list[dict[str, Any]], seen: list[Seen], thread: dict[str, Any]) -> str:
-    """The picture: three moments of the first reply, then the thread as it stands."""
+    """The picture: three moments of the first reply, then the complete thread."""
     drawing = Drawing()
     began = versions[0]["at"]
     moments = [versions[0], versions[len(versions) // 2], versions[-1]]

@@ -1,8 +1,8 @@
-"""Ports for servers that tests start, and start again.
+"""Ports for servers that tests start and restart.
 
-The kernel soon gives a port that it gave once to another socket: outgoing connections of this
-machine use the same range. These ports lie below it, and a locked file reserves each of them
-until the test process that asked ends.
+The kernel may soon give a freed port to another socket, because outgoing connections use the
+same range. These ports lie below that range, and a locked file reserves each of them until
+the test process ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _reserved: list[TextIOWrapper] = []
 
 
 def free_port() -> int:
-    """A port on which nothing listens, reserved for this process."""
+    """A port that no process listens on, reserved for this process."""
     folder = Path(tempfile.gettempdir()) / "threadline-test-ports"
     folder.mkdir(exist_ok=True)
     for port in random.sample(range(FIRST, LAST), 1_000):

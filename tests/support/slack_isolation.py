@@ -34,7 +34,7 @@ REQUEST_SECONDS = 0.6
 RETRY_AFTER = 300.0
 """The Retry-After of a throttled method, in seconds: longer than any timeout of the adapter."""
 
-PATIENCE = 60.0
+PATIENCE = 110.0
 """The real seconds that any wait may take on a busy machine."""
 
 MAX_DELAY = 200.0

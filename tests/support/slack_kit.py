@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapters.slack import events, payloads
@@ -14,109 +13,11 @@ from adapters.slack.events import Identity
 from adapters.slack.payloads import Payload
 from bot.common.clock import SystemClock
 from bot.domain.conversations import Author, Conversation, ConversationKey
-from bot.domain.errors import StoreUnavailable
-from bot.domain.inbox import Asked, Choice, Command, CommandReply, Incoming, Receipt, Watermark
+from bot.domain.inbox import Incoming
 from bot.domain.turns import Claim, Fence, PageRecord, Question
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
-
-
-@dataclass
-class FakeInbox:
-    """Records its calls. A message that was received before is KNOWN, as in the real store."""
-
-    received: list[Incoming] = field(default_factory=list)
-    receipts: list[Receipt] = field(default_factory=list)
-    commands: list[Command] = field(default_factory=list)
-    sources: dict[str, ConversationKey] = field(default_factory=dict)
-    choices: Sequence[Choice] = ()
-    connections: list[str] = field(default_factory=list)
-    failures: int = 0  # how many of the next calls fail
-    command_seconds: float = 0.0
-    missed_error: Exception | None = None
-    read: list[list[Incoming]] = field(default_factory=list)  # the arguments of `missed`
-    marks: dict[tuple[str, str], Watermark] = field(default_factory=dict)
-    active_conversations: list[Conversation] = field(default_factory=list)
-    latest_questions: list[Asked] = field(default_factory=list)
-    edits: list[tuple[Incoming, float]] = field(default_factory=list)
-    deletions: list[str] = field(default_factory=list)
-    lost_places: list[ConversationKey] = field(default_factory=list)
-    apologies: list[Incoming] = field(
-        default_factory=list
-    )  # requested apologies; only the first is due
-    answer: CommandReply | None = None
-    before_receive: Callable[[Incoming], Any] = lambda _incoming: None
-
-    async def connected(self, platform: str) -> None:
-        self.connections.append(platform)
-
-    async def receive(self, incoming: Incoming) -> Receipt:
-        waiting = self.before_receive(incoming)
-        if waiting is not None:
-            await waiting
-        self._raise_if_failing()
-        known = incoming.source in self.sources
-        self.receipts.append(Receipt.KNOWN if known else Receipt.QUESTION)
-        if not known:
-            self.sources[incoming.source] = incoming.key
-            self.received.append(incoming)
-        return self.receipts[-1]
-
-    async def apology_due(self, incoming: Incoming) -> bool:
-        self.apologies.append(incoming)
-        return len(self.apologies) == 1
-
-    async def command(self, command: Command) -> CommandReply:
-        await asyncio.sleep(self.command_seconds)
-        self.commands.append(command)
-        return self.answer or CommandReply(f"done: {command.name}")
-
-    async def conversation_of(self, source: str) -> ConversationKey | None:
-        return self.sources.get(source)
-
-    async def recent(self, place: ConversationKey, author: str) -> Sequence[Choice]:
-        return [choice for choice in self.choices if choice.key.channel == place.channel]
-
-    async def missed(self, messages: Sequence[Incoming]) -> None:
-        if self.missed_error is not None:
-            raise self.missed_error
-        self.read.append(list(messages))
-        for message in messages:
-            await self.receive(message)
-
-    async def watermarks(self, platform: str) -> Sequence[Watermark]:
-        return list(self.marks.values())
-
-    async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
-        for mark in marks:
-            place = (mark.workspace, mark.channel)
-            at = max(mark.position, self.marks[place].position if place in self.marks else 0)
-            self.marks[place] = replace(mark, position=at)
-
-    async def active(self, platform: str) -> Sequence[Conversation]:
-        return self.active_conversations
-
-    async def last_questions(self, platform: str) -> Sequence[Asked]:
-        return self.latest_questions
-
-    async def edited(self, incoming: Incoming, edited_at: float) -> None:
-        self._raise_if_failing()
-        self.edits.append((incoming, edited_at))
-
-    async def replaced(self, source: str) -> None:
-        raise AssertionError("nothing is replaced on Slack")
-
-    async def deleted(self, source: str) -> None:
-        self._raise_if_failing()
-        self.deletions.append(source)
-
-    async def gone(self, place: ConversationKey) -> None:
-        self.lost_places.append(place)
-
-    def _raise_if_failing(self) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise StoreUnavailable("the disk is full")
+from tests.support.fake_inbox import FakeInbox
 
 
 @contextlib.asynccontextmanager
@@ -154,7 +55,7 @@ def socket_adapter(sim: SlackSim, **options: Any) -> SlackAdapter:
 
 
 async def until(
-    check: Callable[[], Any], task: asyncio.Task[Any] | None = None, seconds: float = 10.0
+    check: Callable[[], Any], task: asyncio.Task[Any] | None = None, seconds: float = 60.0
 ) -> Any:
     """Wait until `check()` is true; raises the error of a failed `task`."""
     async with asyncio.timeout(seconds):

@@ -71,7 +71,7 @@ def opened(path: Path, **options: Any) -> AbstractAsyncContextManager[SqliteStor
     return SqliteStore.open(path, clock=SystemClock(), **options)
 
 
-async def claimed(store: SqliteStore, conversation: int | None) -> Claim:
+async def claim_next(store: SqliteStore, conversation: int | None) -> Claim:
     """Claim the next turn of a conversation, which must have one."""
     assert conversation is not None
     claim = await store.claim(conversation)
@@ -79,11 +79,11 @@ async def claimed(store: SqliteStore, conversation: int | None) -> Claim:
     return claim
 
 
-async def answered(
+async def answer_next(
     store: SqliteStore, conversation: int | None, result: TurnResult = ANSWER
 ) -> Claim:
     """Claim a turn, conclude it if it is not concluded, and finish it, shown on one page."""
-    claim = await claimed(store, conversation)
+    claim = await claim_next(store, conversation)
     await store.record_intent(claim.fence, 0)
     await store.record_shown(claim.fence, 0, channel="c1", message_id=f"r{claim.fence.turn}")
     if claim.result is None:
@@ -163,15 +163,15 @@ async def _chat(path: Path) -> None:
     """Store one of each: an answered, running, concluded and waiting turn, and a reset."""
     async with SqliteStore.open(path, clock=ManualClock()) as store:
         done = await store.accept(said(2, route={"a": "b"}, unusable=("image",)), [said(1, "so")])
-        await answered(store, done.conversation)
+        await answer_next(store, done.conversation)
         await store.accept(said(3, "and?", address=Address.FOLLOW_UP, author=BEN))
-        running = await claimed(store, done.conversation)
+        running = await claim_next(store, done.conversation)
         await store.record_intent(running.fence, 0)
         await store.record_shown(running.fence, 0, channel="c1", message_id="r3")
         await store.record_intent(running.fence, 1)
         await store.accept(said(4, "well?", address=Address.FOLLOW_UP))
         over = await store.accept(said(5, where=key("t2")))
-        concluded = await claimed(store, over.conversation)
+        concluded = await claim_next(store, over.conversation)
         await store.conclude(concluded.fence, ANSWER)
         await store.accept(said(6, where=key("t3")))
         await store.reset(key("t3"))

@@ -24,6 +24,7 @@ from tests.sims.slack import ids
 from tests.sims.slack.local import LocalSlack
 from tests.support import discord_kit, slack_kit
 from tests.support.clock import ManualClock
+from tests.support.fake_inbox import FakeInbox
 
 Faults = Mapping[type[PlatformError], Mapping[str, Any]]
 """For each error, the fault of a post that must raise it."""
@@ -73,10 +74,10 @@ class DiscordHarness(SurfaceHarness):
     @classmethod
     @asynccontextmanager
     async def start(cls) -> AsyncIterator[DiscordHarness]:
-        inbox = discord_kit.RecordingInbox()
+        inbox = FakeInbox()
         async with LocalDiscord() as sim, discord_kit.running(sim, inbox) as adapter:
             await sim.set_limits(on=False)
-            question = await discord_kit.received(inbox, await sim.mention("a question"))
+            question = await discord_kit.wait_received(inbox, await sim.mention("a question"))
             yield cls(sim, adapter, question)
 
     def surface(self, *, attempt: int = 1) -> Surface:
@@ -119,7 +120,7 @@ class SlackHarness(SurfaceHarness):
     async def start(cls) -> AsyncIterator[SlackHarness]:
         async with (
             LocalSlack() as sim,
-            slack_kit.running(sim, slack_kit.FakeInbox()) as adapter,
+            slack_kit.running(sim, FakeInbox()) as adapter,
         ):
             question = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
             yield cls(sim, adapter, question)

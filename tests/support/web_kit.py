@@ -71,7 +71,7 @@ async def serving(
             asyncio.create_task(server.run()),
         ]
         try:
-            yield Site(core, await asyncio.wait_for(listening, 20))
+            yield Site(core, await asyncio.wait_for(listening, 60))
         finally:
             await core.scheduler.drain(0)
             for task in tasks:
@@ -172,7 +172,7 @@ async def events(response: aiohttp.ClientResponse) -> AsyncIterator[Said]:
             fields = {}
 
 
-async def until(check: Callable[[], Awaitable[Any]], seconds: float = 10.0) -> Any:
+async def until(check: Callable[[], Awaitable[Any]], seconds: float = 60.0) -> Any:
     """Await `check()` until it returns a true value; return that."""
     deadline = time.monotonic() + seconds
     while not (result := await check()):
@@ -183,7 +183,7 @@ async def until(check: Callable[[], Awaitable[Any]], seconds: float = 10.0) -> A
 
 async def next_event(source: AsyncIterator[Said], name: str, **fields: Any) -> Said:
     """The next event of that name whose data has these fields."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for event in source:
             if event.name == name and all(event.data.get(k) == v for k, v in fields.items()):
                 return event

@@ -89,7 +89,7 @@ def scheduler(store: FakeStore, work: Work) -> Scheduler:
 
 async def until(condition: object) -> None:
     """Let tasks run until `condition()` is true."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # type: ignore[operator]
             await asyncio.sleep(0)
 

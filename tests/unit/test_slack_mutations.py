@@ -31,8 +31,9 @@ from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common.clock import SystemClock
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone
+from tests.support.fake_inbox import FakeInbox
 from tests.support.mutations import Mutation, mutations
-from tests.support.slack_kit import FakeInbox, read_event
+from tests.support.slack_kit import read_event
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
 FILES = ("messages", "no_messages", "other_events", "interactions")
@@ -137,7 +138,7 @@ async def deliver_all_mutations(slack: Slack) -> None:
     for name, mutation in all_mutations():
         context = (name, mutation.path, mutation.how)
         assert await slack.deliver_mutation(mutation) == 200, context
-        others = [key for key in slack.inbox.lost_places if key != channel]
+        others = [key for key in slack.inbox.gone_keys if key != channel]
         assert not others or "revoked" in name or "uninstalled" in name, context
         if others:
             assert slack.problem.text

@@ -13,7 +13,15 @@ import pytest
 
 from bot.domain.errors import CommandDone
 from bot.store.migrate import MIGRATIONS, load, migrate, status
-from tests.support.store_kit import ANSWER, FIXTURES, check_invariants, claimed, key, look, opened
+from tests.support.store_kit import (
+    ANSWER,
+    FIXTURES,
+    check_invariants,
+    claim_next,
+    key,
+    look,
+    opened,
+)
 
 SCHEMA = (
     "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name"
@@ -48,12 +56,12 @@ async def test_an_older_database_resumes_where_it_stopped(older: Path) -> None:
         db.execute("UPDATE commands SET done_at = strftime('%s', 'now')")
     async with opened(older) as store:
         talking, concluded = await store.list_unfinished("sim")
-        claim = await claimed(store, talking)
+        claim = await claim_next(store, talking)
         assert (claim.fence.attempt, [q.text for q in claim.questions]) == (2, ["and?"])
         assert [page.message_id for page in claim.pages] == ["r3", None]
         rows = await store.history(talking, epoch=1, before=claim.reply_index, limit=9)
         assert [row.content for row in rows] == ["and?", "Forty-two.", "why?", "so"]
-        assert (await claimed(store, concluded)).result == ANSWER
+        assert (await claim_next(store, concluded)).result == ANSWER
         reset = await store.find(key("t3"))
         assert reset is not None
         assert (reset.epoch, reset.model) == (2, "openai:gpt-5")

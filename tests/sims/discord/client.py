@@ -291,7 +291,7 @@ class DiscordSim(SimProcess):
         after a limit."""
         assert await self.call("wait_idle", quiet=quiet, limit=limit), f"busy for {limit} s"
 
-    async def wait_ready(self, seconds: float = 20.0) -> None:
+    async def wait_ready(self, seconds: float = 60.0) -> None:
         """Wait until a bot has identified and is connected."""
 
         async def connected() -> bool:

@@ -36,7 +36,7 @@ async def running(sim: DiscordSim, client: ClientT) -> AsyncIterator[ClientT]:
         task = asyncio.create_task(client.start(c.SIM_TOKEN))
         ready = asyncio.create_task(client.wait_until_ready())
         try:
-            done, _ = await asyncio.wait({task, ready}, timeout=20, return_when="FIRST_COMPLETED")
+            done, _ = await asyncio.wait({task, ready}, timeout=60, return_when="FIRST_COMPLETED")
             assert ready in done, f"not connected: {task}"
             yield client
         finally:

@@ -100,7 +100,7 @@ class ModelSim(SimProcess):
         assert found, f"no completion request with {match!r}"
         return found[-1]
 
-    async def wait_ended(self, n: int = -1, seconds: float = 20.0) -> Record:
+    async def wait_ended(self, n: int = -1, seconds: float = 60.0) -> Record:
         """Wait for the response to the nth completion request to end, in any way."""
 
         async def check() -> Record | None:

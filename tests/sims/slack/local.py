@@ -39,14 +39,14 @@ class RawSocket:
     def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
         self.ws = ws
 
-    async def next(self, seconds: float = 5.0) -> Json:
+    async def next(self, seconds: float = 60.0) -> Json:
         """The next frame; {"type": "closed"} at the end."""
         message = await self.ws.receive(timeout=seconds)
         if message.type != aiohttp.WSMsgType.TEXT:
             return {"type": "closed"}
         return cast(Json, json.loads(message.data))
 
-    async def event(self, kind: str, seconds: float = 5.0) -> Json:
+    async def event(self, kind: str, seconds: float = 60.0) -> Json:
         """The next envelope with an event of type `kind`; others are acknowledged and skipped."""
         while True:
             frame = await self.next(seconds)

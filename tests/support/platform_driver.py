@@ -1,7 +1,7 @@
-"""One way to play a scene on any platform: people speak, the bot's messages are looked at.
+"""Drivers: one interface to play a scenario on any simulated platform.
 
-A `Stage` is a simulator seen through the words of the design (mention, thread, reply), so that one
-scenario runs on Discord and on Slack.
+A `PlatformDriver` speaks as people do and reads the bot's messages, in the words of the
+design (mention, thread, reply), so that one scenario runs on Discord and on Slack.
 """
 
 from __future__ import annotations
@@ -22,18 +22,17 @@ from tests.sims.slack.client import SlackSim
 
 @dataclass(frozen=True, slots=True)
 class ThreadRef:
-    """A thread: `channel` and `thread` are the simulator's own ids; `question` began it."""
+    """A thread: its channel, its id and the question that began it, as the simulator's ids."""
 
     channel: Any
-    thread: Any
+    id: Any
     question: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A message of the bot as people see it; `past` is every text that it ever had, oldest first,
-    and `stoppable` tells that the platform itself offers to stop it.
-    """
+    """A message of the bot as people see it; `past` has all of its texts, oldest first, and
+    `stoppable` says whether the platform itself offers to stop it."""
 
     id: Any
     text: str
@@ -45,21 +44,21 @@ class Seen:
 
     @property
     def versions(self) -> int:
-        """How often it was written."""
+        """The number of versions of the message."""
         return len(self.past)
 
     @property
     def working(self) -> bool:
-        """Whether it can be stopped, and so is not at its end."""
+        """Whether the message can be stopped, and so is not complete."""
         return self.stoppable or any("stop" in button for button in self.buttons)
 
     def button(self, control: str) -> str | None:
-        """The id of its button for a control, if it has one."""
+        """The id of the button for a control, if it has one."""
         return next((button for button in self.buttons if control in button), None)
 
 
-class Stage(Protocol):
-    """What a scene needs of a platform."""
+class PlatformDriver(Protocol):
+    """The operations that a scenario needs."""
 
     name: str
     limit: int
@@ -73,32 +72,32 @@ class Stage(Protocol):
     async def mention(
         self, text: str, *, user: str = "alice", channel: Any = None
     ) -> ThreadRef: ...
-    async def say(self, place: ThreadRef, text: str, *, user: str = "alice") -> Any: ...
-    async def mention_in(self, place: ThreadRef, text: str) -> Any: ...
+    async def say(self, thread: ThreadRef, text: str, *, user: str = "alice") -> Any: ...
+    async def mention_in(self, thread: ThreadRef, text: str) -> Any: ...
     async def attach(self, text: str) -> ThreadRef: ...
     async def direct(self, text: str) -> ThreadRef: ...
-    async def redeliver(self, place: ThreadRef) -> None: ...
-    async def asked_at(self, place: ThreadRef) -> float: ...
-    async def seen(self, place: ThreadRef) -> list[Seen]: ...
-    async def files(self, place: ThreadRef) -> list[tuple[str, bytes]]: ...
+    async def redeliver(self, thread: ThreadRef) -> None: ...
+    async def question_time(self, thread: ThreadRef) -> float: ...
+    async def seen(self, thread: ThreadRef) -> list[Seen]: ...
+    async def files(self, thread: ThreadRef) -> list[tuple[str, bytes]]: ...
     async def forbid_files(self) -> None: ...
     async def whispers(self) -> list[str]: ...
-    async def throttled(self) -> int: ...
+    async def count_throttled(self) -> int: ...
     async def signs_of_work(self) -> list[Any]: ...
-    async def press(self, place: ThreadRef, control: str, *, user: str = "alice") -> None: ...
-    async def press_stop(self, place: ThreadRef) -> None: ...
+    async def press(self, thread: ThreadRef, control: str, *, user: str = "alice") -> None: ...
+    async def press_stop(self, thread: ThreadRef) -> None: ...
     async def edit(
-        self, place: ThreadRef, message: Any, text: str, *, mention: bool = False
+        self, thread: ThreadRef, message: Any, text: str, *, mention: bool = False
     ) -> None: ...
-    async def delete(self, place: ThreadRef, message: Any) -> None: ...
-    async def delete_root(self, place: ThreadRef) -> None: ...
-    async def undo_offer(self, place: ThreadRef) -> Callable[[], Awaitable[Any]] | None: ...
+    async def delete(self, thread: ThreadRef, message: Any) -> None: ...
+    async def delete_root(self, thread: ThreadRef) -> None: ...
+    async def undo_offer(self, thread: ThreadRef) -> Callable[[], Awaitable[Any]] | None: ...
     async def other_bot(self, text: str) -> ThreadRef: ...
-    async def close(self, place: ThreadRef) -> None: ...
+    async def close(self, thread: ThreadRef) -> None: ...
 
 
-class DiscordStage:
-    """Discord."""
+class DiscordDriver:
+    """Drives the simulated Discord."""
 
     name = "discord"
     limit = 2_000
@@ -120,30 +119,30 @@ class DiscordStage:
         }
 
     async def widen(self, channels: int) -> None:
-        """Threads are channels of their own here."""
+        """Threads are channels here."""
 
     async def mention(self, text: str, *, user: str = "alice", channel: Any = None) -> ThreadRef:
         where = channel or d.CHANNEL
         message = await self.sim.mention(text, user=self.people[user], channel=where)
         return ThreadRef(where, message, message)
 
-    async def say(self, place: ThreadRef, text: str, *, user: str = "alice") -> Any:
-        return await self._write(place, text, user)
+    async def say(self, thread: ThreadRef, text: str, *, user: str = "alice") -> Any:
+        return await self._write(thread, text, user)
 
-    async def _write(self, place: ThreadRef, text: str, user: str = "alice", **more: Any) -> Any:
-        """In the thread; where none could be made, as a reply to the bot's newest message."""
+    async def _write(self, thread: ThreadRef, text: str, user: str = "alice", **more: Any) -> Any:
+        """Say something in the thread, or without one, as a reply to the bot's newest message."""
 
         async def there() -> bool:
-            return bool(await self._chain(place)) or await self._is_there(place.thread)
+            return bool(await self._chain(thread)) or await self._is_there(thread.id)
 
         await self.sim.until(there, 60)
-        chain = await self._chain(place)
+        chain = await self._chain(thread)
         if not chain:
-            with contextlib.suppress(AssertionError):  # a late thread was removed at this moment
-                return await self.sim.say(self.people[user], place.thread, text, **more)
-            chain = await self.sim.until(lambda: self._chain(place), 60)
+            with contextlib.suppress(AssertionError):  # the thread was removed at this moment
+                return await self.sim.say(self.people[user], thread.id, text, **more)
+            chain = await self.sim.until(lambda: self._chain(thread), 60)
         return await self.sim.say(
-            self.people[user], place.channel, text, reply_to=chain[-1]["id"], ping=True, **more
+            self.people[user], thread.channel, text, reply_to=chain[-1]["id"], ping=True, **more
         )
 
     async def _is_there(self, channel: Any) -> bool:
@@ -151,19 +150,19 @@ class DiscordStage:
             return (await self.sim.channel(channel))["deleted"] is None
         return False
 
-    async def _chain(self, place: ThreadRef) -> list[Any]:
-        """The bot's messages in the reply chain that takes a thread's place, oldest first."""
-        if place.thread != place.question or await self._is_there(place.thread):
+    async def _chain(self, thread: ThreadRef) -> list[Any]:
+        """The bot's messages in the reply chain that replaces a thread, oldest first."""
+        if thread.id != thread.question or await self._is_there(thread.id):
             return []
-        ids, own = {place.question}, []
-        for message in await self.sim.messages(place.channel):
+        ids, own = {thread.question}, []
+        for message in await self.sim.messages(thread.channel):
             if message["reply_to"] in ids:
                 ids.add(message["id"])
                 own += [message] if message["author"] == d.BOT else []
         return own
 
-    async def mention_in(self, place: ThreadRef, text: str) -> Any:
-        return await self._write(place, text, mention=True)
+    async def mention_in(self, thread: ThreadRef, text: str) -> Any:
+        return await self._write(thread, text, mention=True)
 
     async def attach(self, text: str) -> ThreadRef:
         image = {"filename": "cat.png", "content_type": "image/png", "size": 2_000}
@@ -174,16 +173,16 @@ class DiscordStage:
         sent = await self.sim.dm(d.ALICE, text)
         return ThreadRef(sent["channel"], sent["channel"], sent["message"])
 
-    async def redeliver(self, place: ThreadRef) -> None:
-        await self.sim.deliver_again(place.question)
+    async def redeliver(self, thread: ThreadRef) -> None:
+        await self.sim.deliver_again(thread.question)
 
-    async def asked_at(self, place: ThreadRef) -> float:
-        return float((await self.sim.message(place.question))["at"])
+    async def question_time(self, thread: ThreadRef) -> float:
+        return float((await self.sim.message(thread.question))["at"])
 
-    async def seen(self, place: ThreadRef) -> list[Seen]:
-        messages = await self._chain(place)
-        with contextlib.suppress(AssertionError):  # the thread is not there, or not yet
-            messages = messages or await self.sim.messages(place.thread, author=d.BOT)
+    async def seen(self, thread: ThreadRef) -> list[Seen]:
+        messages = await self._chain(thread)
+        with contextlib.suppress(AssertionError):  # the thread does not exist, or not yet
+            messages = messages or await self.sim.messages(thread.id, author=d.BOT)
         return [
             Seen(
                 id=message["id"],
@@ -200,11 +199,11 @@ class DiscordStage:
             for message in messages
         ]
 
-    async def files(self, place: ThreadRef) -> list[tuple[str, bytes]]:
-        """The files that the bot's messages show, with the names that people see."""
+    async def files(self, thread: ThreadRef) -> list[tuple[str, bytes]]:
+        """The files of the bot's messages, with the names that people see."""
         return [
             (message["attachments"][0]["filename"], await self.sim.file(message))
-            for message in await self.sim.messages(place.thread, author=d.BOT)
+            for message in await self.sim.messages(thread.id, author=d.BOT)
             if message["attachments"]
         ]
 
@@ -216,11 +215,11 @@ class DiscordStage:
         answers = [answer["data"] for x in found for answer in x["answers"]]
         return [answer["content"] for answer in answers if answer.get("content")]
 
-    async def throttled(self) -> int:
+    async def count_throttled(self) -> int:
         return int((await self.sim.state())["limited"])
 
     async def signs_of_work(self) -> list[Any]:
-        """Typing that no message of the bot has ended: Discord shows it for 10 s."""
+        """Typing indicators that no message has ended: Discord shows one for 10 s."""
         left = []
         for entry in (await self.sim.state())["typing"]:
             posts = await self.sim.messages(entry["channel"], author=d.BOT)
@@ -229,44 +228,44 @@ class DiscordStage:
                 left.append(entry)
         return left
 
-    async def press_stop(self, place: ThreadRef) -> None:
-        await self.press(place, "stop")
+    async def press_stop(self, thread: ThreadRef) -> None:
+        await self.press(thread, "stop")
 
-    async def press(self, place: ThreadRef, control: str, *, user: str = "alice") -> None:
-        message, button = offered(await self.seen(place), control)
+    async def press(self, thread: ThreadRef, control: str, *, user: str = "alice") -> None:
+        message, button = offered(await self.seen(thread), control)
         await self.sim.click(self.people[user], message.id, button)
 
     async def edit(
-        self, place: ThreadRef, message: Any, text: str, *, mention: bool = False
+        self, thread: ThreadRef, message: Any, text: str, *, mention: bool = False
     ) -> None:
         await self.sim.edit(message, f"<@{d.BOT}> {text}" if mention else text)
 
-    async def delete(self, place: ThreadRef, message: Any) -> None:
+    async def delete(self, thread: ThreadRef, message: Any) -> None:
         await self.sim.delete(message)
 
-    async def delete_root(self, place: ThreadRef) -> None:
-        """What a thread hangs on is the thread itself here."""
-        await self.sim.delete_thread(place.thread)
+    async def delete_root(self, thread: ThreadRef) -> None:
+        """Delete the thread, since it does not depend on its first message."""
+        await self.sim.delete_thread(thread.id)
 
-    async def undo_offer(self, place: ThreadRef) -> Callable[[], Awaitable[Any]] | None:
-        for message in await self.seen(place):
+    async def undo_offer(self, thread: ThreadRef) -> Callable[[], Awaitable[Any]] | None:
+        for message in await self.seen(thread):
             if (button := message.button(":undo:")) is not None:
                 return partial(self.sim.click, d.ALICE, message.id, button)
         return None
 
     async def other_bot(self, text: str) -> ThreadRef:
-        """Another bot begins a thread, mentioning ours."""
+        """Another bot begins a thread and mentions the bot."""
         message = await self.sim.mention(text, user=d.OTHER_BOT)
         await self.sim.start_thread(d.OTHER_BOT, message, "another bot's")
         return ThreadRef(d.CHANNEL, message, message)
 
-    async def close(self, place: ThreadRef) -> None:
-        """The bot may no longer write in the place."""
+    async def close(self, thread: ThreadRef) -> None:
+        """Forbid the bot to write there."""
         await self.sim.set_permissions(d.CHANNEL, deny=("view_channel", "send_messages_in_threads"))
 
 
-class SlackStage:
-    """Slack, in Socket Mode."""
+class SlackDriver:
+    """Drives the simulated Slack in Socket Mode."""
 
     name = "slack"
     limit = 12_000
@@ -288,7 +287,7 @@ class SlackStage:
         }
 
     async def widen(self, channels: int) -> None:
-        """A channel takes one post a second, whatever its threads."""
+        """A channel takes one post per second, however many threads it has."""
         while len(self.channels) < channels:
             self.channels.append(await self.sim.add_channel(f"team-{len(self.channels)}"))
 
@@ -297,13 +296,11 @@ class SlackStage:
         ts = await self.sim.say(self.people[user], where, text, mention=True)
         return ThreadRef(where, ts, ts)
 
-    async def say(self, place: ThreadRef, text: str, *, user: str = "alice") -> Any:
-        return await self.sim.say(self.people[user], place.channel, text, thread_ts=place.thread)
+    async def say(self, thread: ThreadRef, text: str, *, user: str = "alice") -> Any:
+        return await self.sim.say(self.people[user], thread.channel, text, thread_ts=thread.id)
 
-    async def mention_in(self, place: ThreadRef, text: str) -> Any:
-        return await self.sim.say(
-            s.ALICE, place.channel, text, thread_ts=place.thread, mention=True
-        )
+    async def mention_in(self, thread: ThreadRef, text: str) -> Any:
+        return await self.sim.say(s.ALICE, thread.channel, text, thread_ts=thread.id, mention=True)
 
     async def attach(self, text: str) -> ThreadRef:
         files = [("cat.png", "image/png", b"\x89PNG....")]
@@ -315,16 +312,16 @@ class SlackStage:
         ts = await self.sim.say(s.ALICE, channel, text)
         return ThreadRef(channel, ts, ts)
 
-    async def redeliver(self, place: ThreadRef) -> None:
-        await self.sim.deliver_again(place.question, same_event_id=False)
+    async def redeliver(self, thread: ThreadRef) -> None:
+        await self.sim.deliver_again(thread.question, same_event_id=False)
 
-    async def asked_at(self, place: ThreadRef) -> float:
+    async def question_time(self, thread: ThreadRef) -> float:
         sent = await self.sim.deliveries()
-        return float(min(event["sent"] for event in sent if event["ts"] == place.question))
+        return float(min(event["sent"] for event in sent if event["ts"] == thread.question))
 
-    async def seen(self, place: ThreadRef) -> list[Seen]:
-        messages = await self.sim.thread(place.channel, place.thread)
-        processing = await self._processing(place)
+    async def seen(self, thread: ThreadRef) -> list[Seen]:
+        messages = await self.sim.thread(thread.channel, thread.id)
+        processing = await self._processing(thread)
         return [
             Seen(
                 stoppable=processing and message is messages[-1],
@@ -344,11 +341,11 @@ class SlackStage:
             if message.get("bot_id") == s.BOT
         ]
 
-    async def files(self, place: ThreadRef) -> list[tuple[str, bytes]]:
-        """The files that the bot's messages show, with the names that people see."""
+    async def files(self, thread: ThreadRef) -> list[tuple[str, bytes]]:
+        """The files of the bot's messages, with the names that people see."""
         return [
             (file["title"], await self.sim.file(file))
-            for message in await self.sim.thread(place.channel, place.thread)
+            for message in await self.sim.thread(thread.channel, thread.id)
             if message.get("bot_id") == s.BOT
             for file in message.get("files", ())
         ]
@@ -359,7 +356,7 @@ class SlackStage:
     async def whispers(self) -> list[str]:
         return [message["shown"] for message in await self.sim.ephemeral()]
 
-    async def throttled(self) -> int:
+    async def count_throttled(self) -> int:
         return sum((await self.sim.state())["ratelimited"].values())
 
     async def signs_of_work(self) -> list[Any]:
@@ -370,72 +367,73 @@ class SlackStage:
             *state["streaming"],
         ]
 
-    async def press_stop(self, place: ThreadRef) -> None:
-        await self.press(place, "stop")
+    async def press_stop(self, thread: ThreadRef) -> None:
+        await self.press(thread, "stop")
 
-    async def press(self, place: ThreadRef, control: str, *, user: str = "alice") -> None:
-        """A button of ours; to stop, Slack's own where it shows one."""
-        if control == "stop" and await self._processing(place):
-            await self.sim.stop_agent(self.people[user], place.channel, place.thread)
+    async def press(self, thread: ThreadRef, control: str, *, user: str = "alice") -> None:
+        """Press one of the bot's buttons; for stop, Slack's button where it shows one."""
+        if control == "stop" and await self._processing(thread):
+            await self.sim.stop_agent(self.people[user], thread.channel, thread.id)
             return
-        message, button = offered(await self.seen(place), control)
-        await self.sim.click(self.people[user], place.channel, message.id, button)
+        message, button = offered(await self.seen(thread), control)
+        await self.sim.click(self.people[user], thread.channel, message.id, button)
 
-    async def _processing(self, place: ThreadRef) -> bool:
+    async def _processing(self, thread: ThreadRef) -> bool:
         return any(
             (session["channel"], session["thread_ts"], session["status"])
-            == (place.channel, place.thread, "processing")
+            == (thread.channel, thread.id, "processing")
             for session in (await self.sim.state())["sessions"]
         )
 
     async def edit(
-        self, place: ThreadRef, message: Any, text: str, *, mention: bool = False
+        self, thread: ThreadRef, message: Any, text: str, *, mention: bool = False
     ) -> None:
-        await self.sim.edit(place.channel, message, text, mention=mention)
+        await self.sim.edit(thread.channel, message, text, mention=mention)
 
-    async def delete(self, place: ThreadRef, message: Any) -> None:
-        await self.sim.delete(place.channel, message)
+    async def delete(self, thread: ThreadRef, message: Any) -> None:
+        await self.sim.delete(thread.channel, message)
 
-    async def delete_root(self, place: ThreadRef) -> None:
-        """The message that the thread is under."""
-        await self.sim.delete(place.channel, place.thread)
+    async def delete_root(self, thread: ThreadRef) -> None:
+        """Delete the message that the thread belongs to."""
+        await self.sim.delete(thread.channel, thread.id)
 
-    async def undo_offer(self, place: ThreadRef) -> Callable[[], Awaitable[Any]] | None:
+    async def undo_offer(self, thread: ThreadRef) -> Callable[[], Awaitable[Any]] | None:
         for message in await self.sim.ephemeral():
             if "threadline_undo" in str(message["blocks"]):
                 ts = message["ts"]
-                return partial(self.sim.click, s.ALICE, place.channel, ts, "threadline_undo")
+                return partial(self.sim.click, s.ALICE, thread.channel, ts, "threadline_undo")
         return None
 
     async def other_bot(self, text: str) -> ThreadRef:
-        """Another bot begins a thread, mentioning ours."""
+        """Another bot begins a thread and mentions the bot."""
         ts = await self.sim.say(s.OTHER_BOT_USER, s.GENERAL, text, mention=True)
         return ThreadRef(s.GENERAL, ts, ts)
 
-    async def close(self, place: ThreadRef) -> None:
-        """The bot may no longer write in the place."""
-        await self.sim.remove_from_channel(place.channel)
+    async def close(self, thread: ThreadRef) -> None:
+        """Forbid the bot to write there."""
+        await self.sim.remove_from_channel(thread.channel)
 
 
-async def ever_said(stage: Stage, place: ThreadRef, text: str) -> bool:
-    """Whether a message that is there says `text`, or said it in an earlier version."""
-    return any(text in past for message in await stage.seen(place) for past in message.past)
+async def ever_said(driver: PlatformDriver, thread: ThreadRef, text: str) -> bool:
+    """Whether an existing message contains `text`, or did in an earlier version."""
+    return any(text in past for message in await driver.seen(thread) for past in message.past)
 
 
-async def at_rest(stage: Stage) -> None:
-    """Wait until no sign of work is left; a status is cleared right after the last text is shown.
+async def at_rest(driver: PlatformDriver) -> None:
+    """Wait until no sign of work is left; a status is cleared right after the last text is
+    shown.
 
-    Shorter than the ten seconds after which Discord takes typing away by itself.
+    The limit is below the ten seconds after which Discord removes typing indicators.
     """
 
     async def nothing_left() -> bool:
-        return await stage.signs_of_work() == []
+        return await driver.signs_of_work() == []
 
-    await stage.sim.until(nothing_left, 8)
+    await driver.sim.until(nothing_left, 8)
 
 
 def without_labels(message: Mapping[str, Any]) -> str:
-    """What a Slack message says, without the words on its buttons."""
+    """A Slack message's text without the labels of its buttons."""
     blocks = [block for block in message.get("blocks") or [] if block["type"] == "actions"]
     labels = [element["text"]["text"] for block in blocks for element in block["elements"]]
     lines = str(message["shown"]).split("\n")
