@@ -1,7 +1,7 @@
 """Passes the gateway's messages to the core's inbox.
 
-A message is stored before anything is done with it, and no watermark passes it before that. If it
-cannot be stored, its author may be told, and the backfill reads it again.
+A message is stored before anything else happens to it, and no watermark passes it earlier.
+If it cannot be stored, its author may get a notice, and the backfill reads it again.
 """
 
 from __future__ import annotations
@@ -158,7 +158,8 @@ class MessageListener:
         message: int,
         payload: object,
     ) -> discord.Message | None:
-        """The message from REST or, if that cannot be parsed either, what the event says of it."""
+        """The message from REST or, if that cannot be parsed either, what the event contains of
+        it."""
         raw = await read_raw_message(self._rest, channel, message)
         cached = client.get_channel(channel)
         where: Any = cached or client.get_partial_messageable(channel, guild_id=guild)

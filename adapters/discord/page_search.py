@@ -24,8 +24,8 @@ MAX_READS = 5  # requests of 100 messages each, in a busy channel
 class PageSearch:
     """Searches `channel` from the turn's last question on.
 
-    If `in_chain`, pages are replies to a question. `known` are the ids of messages that show other
-    pages.
+    If `in_chain`, pages are replies to a question. `known` are the ids of messages that show
+    other pages.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ UPLOADS, COMPLETIONS = "files.getUploadURLExternal", "files.completeUploadExtern
 FILE_DELETIONS = "files.delete"
 # 429s in this many channels at the same time are taken for the workspace's limit. A guess.
 CHANNELS_THROTTLED = 3
-# Nobody sees more than ten updates of a reply in a second.
+# People do not see more than ten updates of a reply in a second.
 _SPACING = 0.1
 _LIMITS = {
     # "several hundred messages per minute" in a workspace, for each channel "1 per second".

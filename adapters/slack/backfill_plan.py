@@ -78,12 +78,13 @@ def _seconds(value: Any) -> float:
 def next_page_pays(
     read: Sequence[Message], after: int, roots: Sequence[int], page: int = PAGE
 ) -> bool:
-    """Whether the next page of a channel's history is worth its request; `read` is newest first.
+    """Whether the next page of a channel's history is worth its request; `read` is newest
+    first.
 
-    It is if `read` does not reach back to `after`. It also is if further pages are likely to show
-    more known threads without news than they cost requests, because each thread that no page shows
-    costs a request. The estimate uses the length in time of the pages so far, and their share of
-    threads without news.
+    It is worth it if `read` does not reach back to `after`, or if further pages are likely
+    to show more known threads without news than they cost requests, because each thread that
+    no page shows costs a request. The estimate uses the time that the pages so far span, and
+    their share of threads without news.
     """
     newest, oldest = position(read[0]["ts"]), position(read[-1]["ts"])
     if oldest > after:

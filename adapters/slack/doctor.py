@@ -1,7 +1,7 @@
 """Slack's part of `doctor`: checks tokens, scopes and channels with real calls, with advice.
 
-A bot token cannot read its app's event subscriptions or commands, so for those the finding says
-where to look.
+A bot token cannot read its app's event subscriptions or commands, so for those the finding
+names the settings page to check.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads a question again, because Slack gives up events of edits and deletions after a while."""
+"""Reads a question again, because Slack gives up on events of edits and deletions after a while."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def report_changes(workspace: Workspace, edits: EditListener, question: As
 
 
 async def _read(workspace: Workspace, question: Asked) -> dict[str, Any] | None:
-    """The message of a question, in a thread or not; None if it was deleted."""
+    """A question's message, in a thread or not; None if it was deleted."""
     try:
         answer = await workspace.api.paced_read(
             "conversations.replies",

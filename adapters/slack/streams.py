@@ -95,7 +95,8 @@ class Streams:
         return with_ended_stream(shown, request.page)
 
     async def _try_start(self, request: Request, shown: Shown) -> Shown:
-        """Start a stream; on refusal the page is posted next, which tells if the thread is gone."""
+        """Start a stream; if Slack refuses, the page is posted next, which reveals whether the
+        thread is gone."""
         try:
             return await self._start(request, shown)
         except Throttled:
@@ -148,7 +149,7 @@ class Streams:
 
 
 def with_append_fallback(close: Request) -> Request:
-    """`close`, which if final falls back to appending its text while the rate limit delays it."""
+    """`close`; while the rate limit delays a final one, append its text instead."""
     if not close.final or not close.text.strip():
         return close
     append = replace(

@@ -146,7 +146,7 @@ class Workspace:
     async def _kind(self, event: Payload) -> str:
         """The channel's kind, from the event or from Slack, since app_mention has none.
 
-        "" if Slack does not tell; the conversation then counts as private.
+        "" if Slack does not return it; the conversation then counts as private.
         """
         channel, kind = payloads.ident(event, "channel"), events.channel_kind(event)
         if kind:
@@ -182,7 +182,7 @@ class Workspace:
 
 
 def kind_of(channel: Payload) -> str:
-    """A channel's kind, in the words of `channel_type`; "" if `channel` does not tell.
+    """A channel's kind, in the words of `channel_type`; "" if `channel` does not reveal it.
 
     A channel counts as public only if Slack says so, because everyone may read public
     conversations.

@@ -63,8 +63,8 @@ class _Html(RendererHTML):
         options: OptionsDict,
         env: MutableMapping[str, Any],
     ) -> str:
-        """A link instead of the image: loading it would tell another server who reads what, and
-        when."""
+        """A link instead of the image: loading the image would tell another server who reads
+        the page, and when."""
         token = tokens[idx]
         text = escape(self.renderInlineAsText(token.children, options, env) or "image")
         if token.meta.get("link_addresses"):

@@ -298,8 +298,8 @@ class Workspace:
     def _tell_notice(
         self, user: str, thread: ThreadRecord | None, text: str, client_id: str | None
     ) -> None:
-        """`client_id` lets the asking tab recognize its own message: it has the response
-        already."""
+        """`client_id` lets the sending tab recognize its own message, which the response
+        already showed."""
         uid = thread.record.uid if thread else None
         shape = {"thread": uid, "text": text, "client_id": client_id}
         self._hub.feed(user).push("notice", lambda: shape, size=len(text))

@@ -17,7 +17,7 @@ from bot.ports.inbox import CatchUpInbox
 
 
 class EditRecheck:
-    """The rechecks of one platform."""
+    """Rechecks the last questions of one platform's conversations."""
 
     def __init__(
         self, *, platform: str, inbox: CatchUpInbox, report_changes: ReportChanges

@@ -53,7 +53,8 @@ class WatermarkSaver:
             self._saving = asyncio.create_task(self._save_while_dirty(), name="save watermarks")
 
     async def save(self) -> None:
-        """Store all changes; what a failing database refuses is stored with the next ones."""
+        """Store all changes; those that a failing database rejects are stored with the next
+        ones."""
         changes = self.tracker.take_changes()
         if not changes:
             return

@@ -199,7 +199,7 @@ class WatermarkTracker:
             self._dirty[ChannelRef(workspace, "")] = None
 
     def _watermark(self, ref: ChannelRef) -> Watermark | None:
-        """None if the workspace's watermark already covers the channel."""
+        """The watermark to store; None if the workspace's watermark already covers the channel."""
         state = self._state(ref.workspace)
         position = state.watermarks.get(ref.channel) if ref.channel else state.floor
         if position is None:

@@ -1,4 +1,5 @@
-"""Stores what arrives in one transaction before the platform is acknowledged (invariant 1)."""
+"""Stores every message, command and edit in one transaction before the platform is acknowledged
+(invariant 1)."""
 
 from __future__ import annotations
 
@@ -220,7 +221,7 @@ class DurableInbox:
         return Receipt.COMMAND
 
     async def _execute(self, command: Command) -> CommandReply:
-        """Raises CommandDone if the command's message was processed before."""
+        """Raise CommandDone if the command's message was processed before."""
         log.info("command", command=command.name, conversation=str(command.key))
         return await self._commands.run(command)
 

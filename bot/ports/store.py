@@ -59,19 +59,19 @@ class Store(Protocol):
         ...
 
     async def record_intent(self, fence: Fence, page: int) -> None:
-        """A page is about to be posted."""
+        """Record that a page is about to be posted."""
         ...
 
     async def record_shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
-        """A page was posted, or found again, as message `message_id` in `channel`.
+        """Record that a page was posted, or found again, as message `message_id` in `channel`.
 
-        Raises LostOwnership also if people have already deleted the message, which takes the reply
-        back.
+        Raises LostOwnership also if people have already deleted the message, which takes the
+        reply back.
         """
         ...
 
     async def record_removed(self, fence: Fence, page: int) -> None:
-        """A page was removed from the platform, or was never posted."""
+        """Record that a page was removed from the platform, or was never posted."""
         ...
 
     async def conclude(self, fence: Fence, result: TurnResult) -> None:
@@ -79,7 +79,7 @@ class Store(Protocol):
         ...
 
     async def finish(self, fence: Fence) -> None:
-        """The reply of a concluded turn is completely shown."""
+        """Record that the reply of a concluded turn is completely shown."""
         ...
 
     async def unfinished(self, platform: str) -> Sequence[int]:
@@ -95,7 +95,7 @@ class Store(Protocol):
         ...
 
     async def record_shutdown(self) -> None:
-        """The process is ending normally: the turns that it holds count no death."""
+        """Release all held turns, because the process is ending normally: they count no death."""
         ...
 
     async def suspects(self) -> Sequence[Suspect]:

@@ -21,7 +21,7 @@ Scopes = Callable[[Action, int], tuple[str, ...]]
 Render = Callable[[str], str]
 
 REPLACEMENT_SEPARATOR = "\n\n"
-"""Between a text that was sent and cannot be edited, and the text that replaces it."""
+"""Separates a text that was sent and cannot be edited from the text that replaces it."""
 
 
 def plan_by_edits(shown: Shown, frame: Frame, *, render: Render, scopes: Scopes) -> Request | None:

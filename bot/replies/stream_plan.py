@@ -123,6 +123,7 @@ def _append_or_close(
 
 
 def _reserve_edit(request: Request, number: int, scopes: Scopes) -> Request:
-    """`request`, after which edits change the page and one edit is reserved for its end."""
+    """`request` with an edit reserved for the page's end, because edits change the page from
+    now on."""
     edits = scopes(Action.EDIT, number)
     return replace(request, keeps=edits, grows=edits[0])

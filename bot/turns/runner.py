@@ -175,7 +175,8 @@ class _Attempt:
         return completed_result(draft)
 
     async def _stream(self, reply: Publisher) -> bool:
-        """Stream the model's answer into `reply`. True, so that `guard` can tell it from None."""
+        """Stream the model's answer into `reply`. Returns True, which `guard` can tell from
+        None."""
         on_wait = partial(reply.note, texts.note(texts.QUEUED))
         async with self._runner.slots.take(_person(self._claim), on_wait=on_wait):
             model = self._runner.model(self._claim).name

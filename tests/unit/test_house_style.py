@@ -14,15 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 CHECKED = (
-    "bot/__main__.py",
-    "bot/app.py",
-    "bot/core.py",
-    "bot/doctor.py",
-    "bot/common",
-    "bot/config",
-    "bot/inbox",
-    "bot/sandbox",
-    "bot/turns",
+    "adapters",
+    "bot",
     "tests/integration/test_core*.py",
     "tests/integration/test_forks.py",
     "tests/integration/test_proxies.py",
@@ -47,7 +40,15 @@ CHECKED = (
     "tests/unit/test_slots.py",
     "tests/unit/test_supervisor.py",
 )
-"""Files, folders and patterns; the list grows until it covers bot, adapters and tests."""
+"""Files, folders and patterns; the list grows until it covers all of tests."""
+
+UNCHECKED = (
+    "bot/domain/replies.py",
+    "bot/ports/platform.py",
+    "bot/replies/ages.py",
+    "bot/replies/ratelimit",
+)
+"""Files and folders of `bot` that are still to be reworded."""
 
 EVENTS = frozenset({"connected", "deleted", "edited", "gone", "missed", "replaced"})
 """The events of `bot.ports.inbox.Inbox`: the only coroutines named by a participle."""
@@ -72,7 +73,8 @@ def checked_files() -> list[Path]:
         for match in ROOT.glob(pattern)
         for path in ([match] if match.is_file() else match.rglob("*.py"))
     )
-    return sorted(found)
+    unchecked = tuple(ROOT / path for path in UNCHECKED)
+    return sorted(path for path in found if not any(map(path.is_relative_to, unchecked)))
 
 
 @pytest.mark.parametrize("pattern", CHECKED)

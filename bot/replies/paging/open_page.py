@@ -28,8 +28,8 @@ then taken back because the block does not fit. The price: a reply that would ju
 one more message."""
 
 MOST_SOURCE = 2
-"""Pages' worth of source that one page may take. Of more, hardly anything is visible (spaces, marks
-that are held back), and breaking it would take long."""
+"""Pages' worth of source that one page may take. Longer source is almost invisible (spaces,
+held-back marks) and would take long to break."""
 
 STEP = 3_000
 """Characters that one step parses and measures, unless it is a single check of a larger page. A
@@ -124,7 +124,7 @@ class OpenPage:
         widths = tuple(container.width for container in page_break.containers)
         quotes = sum(
             width == 0 for width in still_open
-        )  # these quotes come first among the break's
+        )  # among the break's containers, these quotes come first
         head = page_break.head if self.fill(page_break.head) <= MOST_HEAD else ""
         skipped = page_text.source_offset(page_break.resume + page_break.skip) - start
         return Opening(
