@@ -126,7 +126,7 @@ class ConsoleAdapter:
     def _interrupts(self, inbox: Inbox) -> Iterator[None]:
         """While a reply is written, make Ctrl-C stop the reply instead of the program.
 
-        Installed for each line, because prompt_toolkit installs a handler of its own to read a line
+        Installed for each line, because prompt_toolkit installs another handler to read a line
         and afterwards removes any handler.
         """
         loop, stops = asyncio.get_running_loop(), set[asyncio.Task[CommandReply]]()

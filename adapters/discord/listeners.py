@@ -107,13 +107,13 @@ class MessageListener:
             self.backfill.retry(ref)
 
     def _track(self) -> None:
-        """Make `done_within` wait for the current task."""
+        """Make `drain` wait for the current task."""
         task = asyncio.current_task()
         if task is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def done_within(self, seconds: float) -> None:
+    async def drain(self, seconds: float) -> None:
         """Wait up to `seconds` for the messages that are being accepted."""
         others = self._tasks - {asyncio.current_task()}
         if others:
@@ -207,7 +207,7 @@ class MessageListener:
 
     # ── proxied messages ──────────────────────────────────────────────────────────────────────
     async def _wait_for_original(self, message: discord.Message) -> Original | None:
-        """`ProxiedMessages.wait_for_original`, for which `done_within` does not wait."""
+        """`ProxiedMessages.wait_for_original`, for which `drain` does not wait."""
         task = asyncio.current_task()
         self._tasks -= {task}
         original = await self._proxied.wait_for_original(message)
@@ -256,7 +256,7 @@ class MessageListener:
             return None
         if not await self._guilds.allows_user(context.guild, message.author.id):
             return None
-        key = await self._chained_conversation(message, context, bot)
+        key = await self._find_chain(message, context, bot)
         return to_incoming(message, context, bot, address, key)
 
     async def _find_context(self, channel: object) -> ChannelContext | None:
@@ -266,7 +266,7 @@ class MessageListener:
             return context
         return await fetch_channel_context(self._rest, channel.id)
 
-    async def _chained_conversation(
+    async def _find_chain(
         self, message: discord.Message, context: ChannelContext, bot: BotIdentity
     ) -> ConversationKey | None:
         """The conversation that a reply to one of the bot's messages in a channel continues."""

@@ -188,24 +188,26 @@ class WebApi:
         query = {name: value for name, value in fields.items() if value is not None}
         return await self._call(method, (method,), http_verb="GET", params=query)
 
-    async def paced_write(
+    async def write_paced(
         self, method: str, *, priority: Priority = Priority.CONTROL, **fields: Any
     ) -> Response:
         """`write`, once the rate limit allows it."""
         scopes = post_scopes(fields["channel"]) if method == POSTS else (method,)
-        return await self._paced(lambda: self.write(method, scopes, **fields), scopes, priority)
+        return await self._send_paced(
+            lambda: self.write(method, scopes, **fields), scopes, priority
+        )
 
-    async def paced_read(
+    async def read_paced(
         self, method: str, *, priority: Priority = Priority.CONTROL, **fields: Any
     ) -> Response:
         """`read`, once the rate limit allows it."""
-        return await self._paced(lambda: self.read(method, **fields), (method,), priority)
+        return await self._send_paced(lambda: self.read(method, **fields), (method,), priority)
 
     async def respond(self, url: str, **fields: Any) -> None:
         """Answer an interaction at its `response_url`: no rate limit, but five uses at most."""
         await self._post(url, (), json=fields)
 
-    async def _paced(
+    async def _send_paced(
         self, send: Callable[[], Awaitable[Response]], scopes: tuple[str, ...], priority: Priority
     ) -> Response:
         await self.grants.spend(*scopes, priority=priority)

@@ -151,7 +151,7 @@ class SlackBackfill:
         found: list[Message] = []
         cursor: str | None = None
         while True:
-            answer = await self._slack.api.paced_read(
+            answer = await self._slack.api.read_paced(
                 "users.conversations",
                 priority=Priority.FIRST,
                 types="public_channel,private_channel,mpim,im",
@@ -167,7 +167,7 @@ class SlackBackfill:
     async def _read_channel(self, plan: ChannelPlan, pages: _Pages, after: int) -> HistoryPage:
         """The next page of a channel, the newest first; the last one returns all messages."""
         await self._pace.wait()
-        answer = await self._slack.api.paced_read(
+        answer = await self._slack.api.read_paced(
             "conversations.history",
             priority=Priority.FIRST,
             channel=plan.id,
@@ -210,7 +210,7 @@ class SlackBackfill:
         self, plan: ChannelPlan, root: str, until: int, cursor: str | None, after: int
     ) -> HistoryPage:
         """The next page of a thread, the oldest first; Slack sends the root with each."""
-        answer = await self._slack.api.paced_read(
+        answer = await self._slack.api.read_paced(
             "conversations.replies",
             priority=Priority.BACKGROUND,
             channel=plan.id,

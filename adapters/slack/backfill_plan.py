@@ -100,7 +100,7 @@ def next_page_pays(
 
 
 def unread_threads(read: Sequence[Message], after: int, roots: Iterable[int]) -> dict[int, int]:
-    """The threads to read: the position of each root, with that of its last reply.
+    """The threads to read: the position of each root, with the position of its last reply.
 
     These are threads whose root shows a reply after `after`, and known ones whose root `read` does
     not reach, for which `after` stands for the unknown last reply.

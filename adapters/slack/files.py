@@ -243,7 +243,7 @@ class ReplyFiles:
 
     async def _delete(self, file_id: str) -> None:
         try:
-            await self._api.paced_write(FILE_DELETIONS, file=file_id)
+            await self._api.write_paced(FILE_DELETIONS, file=file_id)
         except PlatformError as error:
             log.warning("could not delete a file", file=file_id, error=repr(error))
 

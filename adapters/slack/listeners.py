@@ -182,7 +182,7 @@ class Listeners:
             self._run_in_background(self._greet(channel, payloads.ts(thread, "thread_ts") or None))
 
     async def _greet(self, channel: str, thread: str | None) -> None:
-        await self._workspace.api.paced_write(
+        await self._workspace.api.write_paced(
             "assistant.threads.setSuggestedPrompts",
             channel_id=channel,
             thread_ts=thread,

@@ -1,8 +1,8 @@
 """Limits the rate of a process's first reads.
 
 Slack still counts the reads of earlier processes in the last minute, which this process
-cannot know. So it begins with a few reads and continues below the rate of Tier 3, until its
-own count is complete.
+cannot know. So it begins with a few reads and continues below the rate of Tier 3, until it
+has counted for a whole minute.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ async def report_changes(workspace: Workspace, edits: EditListener, question: As
 async def _read(workspace: Workspace, question: Asked) -> dict[str, Any] | None:
     """A question's message, in a thread or not; None if it was deleted."""
     try:
-        answer = await workspace.api.paced_read(
+        answer = await workspace.api.read_paced(
             "conversations.replies",
             priority=Priority.BACKGROUND,
             channel=question.channel,

@@ -165,7 +165,7 @@ class Status:
 
     @property
     def stoppable(self) -> bool:
-        """Whether Slack shows its own stop button in this thread."""
+        """Whether Slack shows a stop button in this thread."""
         return self._confirmed and SESSIONS in self._maybe_set
 
     def assume_session(self) -> Status:

@@ -66,7 +66,7 @@ class Workspace:
 
         Raises a PlatformError.
         """
-        response = await self.api.paced_read(
+        response = await self.api.read_paced(
             "conversations.replies",
             channel=incoming.channel,
             ts=incoming.key.thread,
@@ -117,7 +117,7 @@ class Workspace:
         self, *, channel: str, user: str, thread: str | None, body: Mapping[str, Any]
     ) -> None:
         """Show a message to one person. Raises a PlatformError."""
-        await self.api.paced_write(
+        await self.api.write_paced(
             "chat.postEphemeral", channel=channel, user=user, thread_ts=thread, **body
         )
 
@@ -156,7 +156,7 @@ class Workspace:
         return kinds.get(channel) or (DIRECT if channel.startswith("D") else "")
 
     async def _fetch_user_name(self, user: str) -> str:
-        response = await self.api.paced_read("users.info", user=user)
+        response = await self.api.read_paced("users.info", user=user)
         person = response.mapping("user")
         profile = payloads.mapping(person, "profile")
         names = (
@@ -177,7 +177,7 @@ class Workspace:
         return name_of(info)
 
     async def _fetch_info(self, channel: str) -> Payload:
-        response = await self.api.paced_read("conversations.info", channel=channel)
+        response = await self.api.read_paced("conversations.info", channel=channel)
         return response.mapping("channel")
 
 

@@ -89,7 +89,7 @@ class WebAdapter:
             self._rendering.close()
 
     def surface(self, claim: Claim) -> Surface:
-        """The surface of a reply in the hub; the page shows only its own channel's threads."""
+        """The surface of a reply in the hub; the page shows only the threads of its channel."""
         key = claim.conversation.key
         live = LiveReply(
             turn=claim.fence.turn,
@@ -104,8 +104,8 @@ class WebAdapter:
             hub=self._hub,
             live=live,
             grants=self._pacer,
-            told=self._workspace.told,
-            grew=self._workspace.tell_live,
+            on_state=self._workspace.publish_state,
+            on_text=self._workspace.publish_text,
         )
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:

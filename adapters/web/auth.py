@@ -167,7 +167,7 @@ class OriginCheck:
         """Answer 403, or pass the request on."""
         refusal = self._refusal(Headers(scope=scope), scope["path"])
 
-        async def secured(message: Message) -> None:
+        async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 out = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
@@ -176,9 +176,9 @@ class OriginCheck:
             await send(message)
 
         if refusal is not None:
-            await JSONResponse({"error": refusal}, 403)(scope, receive, secured)
+            await JSONResponse({"error": refusal}, 403)(scope, receive, send_secured)
             return
-        await self._app(scope, receive, secured)
+        await self._app(scope, receive, send_secured)
 
     def _refusal(self, headers: Headers, path: str) -> str | None:
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
@@ -193,7 +193,7 @@ class OriginCheck:
         return None
 
     def _is_ours(self, origin: str, host: str) -> bool:
-        """Whether the origin is the requested one, or that of the proxy in front."""
+        """Whether the origin is the requested one, or the origin of the proxy in front."""
         scheme, _, netloc = origin.lower().partition("://")
         if scheme not in ("http", "https"):
             return False

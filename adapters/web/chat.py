@@ -85,7 +85,7 @@ class ChatService:
         """
         incoming = self.incoming(record, user, text, str(uuid.uuid4()), Address.FOLLOW_UP)
         await self.require_inbox().receive(incoming)
-        asked = await self.library.asked(incoming.source)
+        asked = await self.library.find_by_source(incoming.source)
         if asked is None or asked.turn is None:
             raise HTTPException(404, http_texts.CONVERSATION_DELETED)
         if record.conversation.key.channel == CHANNEL:
@@ -101,7 +101,7 @@ class ChatService:
     def tell_message(
         self, user: str, thread: str, message: Mapping[str, Any], client_id: str | None
     ) -> None:
-        """Push a message to the page's threads, whoever sent it.
+        """Push a message to the page's threads, no matter which client sent it.
 
         `client_id` tells the sending tab which of its messages arrived, even if the event
         overtakes the response.
@@ -163,7 +163,7 @@ class ChatService:
                     if len(text) > len(seen) and text.startswith(seen):
                         piece, seen = text[len(seen) :], text
                         yield piece
-                elif (reply := await self.ended(turn)) is not None:
+                elif (reply := await self.find_result(turn)) is not None:
                     if reply.content.startswith(seen) and reply.content != seen:
                         yield reply.content[len(seen) :]
                     return
@@ -174,13 +174,13 @@ class ChatService:
         with self.hub.listening(turn) as woken:
             while not self.hub.closing:
                 woken.clear()
-                reply = await self.ended(turn) if self.hub.live(turn) is None else None
+                reply = await self.find_result(turn) if self.hub.live(turn) is None else None
                 if reply is not None:
                     return reply
                 await woken.wait()
         raise HTTPException(503, http_texts.NOT_READY, headers={"Retry-After": "1"})
 
-    async def ended(self, turn: int) -> ReplyRecord | None:
+    async def find_result(self, turn: int) -> ReplyRecord | None:
         """The concluded reply, or None while it runs. Raises HTTPException 404 if its turn is
         gone."""
         reply = await self.library.reply(turn)

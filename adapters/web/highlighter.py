@@ -1,4 +1,4 @@
-"""Highlights code blocks in a worker process: a hostile block loses only its own colors.
+"""Highlights code blocks in a worker process: a hostile block loses only its colors.
 
 Invariant: no lexer runs in this process. Pygments' lexers are regular expressions that may
 backtrack for hours, which would block the interpreter: every platform, the page and signal

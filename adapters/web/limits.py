@@ -71,7 +71,7 @@ class _Counted:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         held, free = 0, FREE_BYTES
 
-        async def counted() -> Message:
+        async def receive_counted() -> Message:
             nonlocal held, free
             message = await receive()
             size = len(message.get("body", b""))
@@ -85,7 +85,7 @@ class _Counted:
             return message
 
         try:
-            await self._app(scope, counted, send)
+            await self._app(scope, receive_counted, send)
         finally:
             self._bodies.left += held
 
@@ -110,7 +110,7 @@ class BodyLimit:
             return
         left = BODY_BYTES
 
-        async def counted() -> Message:
+        async def receive_counted() -> Message:
             nonlocal left
             message = await receive()
             left -= len(message.get("body", b""))
@@ -118,7 +118,7 @@ class BodyLimit:
                 raise HTTPException(413, http_texts.body_too_long(BODY_BYTES))
             return message
 
-        await self._app(scope, counted, send)
+        await self._app(scope, receive_counted, send)
 
 
 class StreamSlots:

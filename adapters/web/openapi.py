@@ -20,7 +20,7 @@ _SENTENCES = {
     404: "There is no such thing among this user's own.",
     409: "It cannot be done at this moment; the sentence says why.",
     413: "The request is too long, for the server or for the model.",
-    429: "Too many field_error tokens came, or this user waits for too many answers at once.",
+    429: "Too many field_error tokens came, or this user waits for too many answers.",
     502: "The model failed.",
     503: "The model or the database cannot be reached now.",
     504: "The model took too long.",

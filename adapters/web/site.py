@@ -52,10 +52,10 @@ def build_site(
     )
     app.state.access = access
     _describe_models(app, models)
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(StoreUnavailable, _store_down)
-    app.add_exception_handler(RecordHeld, _held)
+    app.add_exception_handler(HTTPException, _refuse)
+    app.add_exception_handler(RequestValidationError, _report_invalid)
+    app.add_exception_handler(StoreUnavailable, _report_store_down)
+    app.add_exception_handler(RecordHeld, _report_held)
     conversations = ConversationRoutes(chat=chat, streams=streams, offered=models)
     app.include_router(conversations.router())
     app.include_router(RecordRoutes(conversations=conversations, chat=chat).router())
@@ -82,7 +82,7 @@ def _describe_models(app: FastAPI, models: Sequence[str]) -> None:
 
 
 # ── errors: always `error`, one sentence; for a wrong request also `detail`, by field ─────────
-async def _refused(request: Request, error: Exception) -> Response:
+async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     headers = dict(error.headers or {})
     if error.status_code == 404 and "text/html" in request.headers.get("Accept", ""):
@@ -95,16 +95,16 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> set[str]:
-    """The methods of a path: each is its own route."""
+    """The methods of a path: each is a separate route."""
     routes = (route for route in request.app.routes if isinstance(route, Route))
     there = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
     return {method for route in there for method in route.methods or ()}
 
 
-async def _invalid(_request: Request, error: Exception) -> Response:
+async def _report_invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     detail = [
-        {"loc": list(problem["loc"]), "msg": _said(problem["msg"]), "type": problem["type"]}
+        {"loc": list(problem["loc"]), "msg": _message(problem["msg"]), "type": problem["type"]}
         for problem in error.errors()
     ]
     first = detail[0]
@@ -114,14 +114,14 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     return JSONResponse({"error": f"{where}: {first['msg']}", "detail": detail}, 422)
 
 
-def _said(message: str) -> str:
+def _message(message: str) -> str:
     """The message without pydantic's prefix."""
     return message.removeprefix("Value error, ")
 
 
-async def _store_down(_request: Request, _error: Exception) -> Response:
+async def _report_store_down(_request: Request, _error: Exception) -> Response:
     return JSONResponse({"error": texts.STORE_DOWN}, 503, {"Retry-After": "5"})
 
 
-async def _held(_request: Request, error: Exception) -> Response:
+async def _report_held(_request: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, 409)

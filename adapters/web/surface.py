@@ -37,7 +37,7 @@ class PlainRenderer:
 class WebSurface:
     """Writes a reply to the hub.
 
-    `told` is awaited when the reply starts and when its end is stored; `grew` is called for
+    `on_state` is awaited when the reply starts and when its end is stored; `on_text` is called for
     each new text.
     """
 
@@ -48,12 +48,12 @@ class WebSurface:
         hub: Hub,
         live: LiveReply,
         grants: Grants,
-        told: Callable[[LiveReply], Awaitable[None]],
-        grew: Callable[[LiveReply], None],
+        on_state: Callable[[LiveReply], Awaitable[None]],
+        on_text: Callable[[LiveReply], None],
     ) -> None:
         self._channel = claim.conversation.key.channel
         self._hub, self._live, self._grants = hub, live, grants
-        self._told, self._grew = told, grew
+        self._on_state, self._on_text = on_state, on_text
         self._renderer = PlainRenderer()
 
     @property
@@ -116,7 +116,7 @@ class WebSurface:
                 source=request.text if written else "",
                 note="" if written else request.text,
             )
-            self._grew(self._live)
+            self._on_text(self._live)
             return new
         self._hub.end(self._live)
         await self._tell()
@@ -132,7 +132,7 @@ class WebSurface:
 
     async def _tell(self) -> None:
         try:
-            await self._told(self._live)
+            await self._on_state(self._live)
         except StoreUnavailable as error:
             raise Unsettled(str(error)) from error
 

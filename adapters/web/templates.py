@@ -141,7 +141,7 @@ class _Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """A markup token from `start` to `end`; `role` is that of an opening tag."""
+    """A markup token from `start` to `end`; `role` is an opening tag's."""
 
     kind: _Kind
     start: int

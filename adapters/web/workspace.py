@@ -220,7 +220,7 @@ class Workspace:
         thread = await self._library.thread(incoming.key.thread, user_scope(user, CHANNEL))
         asked = None
         if receipt is Receipt.QUESTION or receipt is Receipt.KNOWN:
-            asked = await self._library.asked(incoming.source)
+            asked = await self._library.find_by_source(incoming.source)
         message = None
         if asked is not None:
             message = await self._rendering.run(serializers.page_message, asked, self._highlight)
@@ -255,7 +255,7 @@ class Workspace:
         return {"answer": answer.text}
 
     # ── telling every tab ─────────────────────────────────────────────────────────────────────
-    async def told(self, live: LiveReply) -> None:
+    async def publish_state(self, live: LiveReply) -> None:
         """A reply started, or its end is stored."""
         if live.thread is None:
             return
@@ -264,7 +264,7 @@ class Workspace:
         if reply is None or thread is None:
             return
         if reply.outcome is None:
-            self.tell_live(live)
+            self.publish_text(live)
         else:
             self._hub.feed(live.user).push(
                 "reply",
@@ -277,7 +277,7 @@ class Workspace:
             )
         self._tell_thread(live.user, thread)
 
-    def tell_live(self, live: LiveReply) -> None:
+    def publish_text(self, live: LiveReply) -> None:
         """The reply has new text, which is rendered when the event is sent."""
         if live.thread is not None:
             self._hub.feed(live.user).push(
@@ -298,8 +298,8 @@ class Workspace:
     def _tell_notice(
         self, user: str, thread: ThreadRecord | None, text: str, client_id: str | None
     ) -> None:
-        """`client_id` lets the sending tab recognize its own message, which the response
-        already showed."""
+        """`client_id` lets the sending tab recognize the message that it sent, which the
+        response already showed."""
         uid = thread.record.uid if thread else None
         shape = {"thread": uid, "text": text, "client_id": client_id}
         self._hub.feed(user).push("notice", lambda: shape, size=len(text))

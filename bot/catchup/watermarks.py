@@ -78,7 +78,7 @@ class WatermarkTracker:
         return self._state(workspace).floor is not None
 
     def position_of(self, ref: ChannelRef) -> int:
-        """The watermark that applies to a channel: its own or the workspace's."""
+        """The watermark that applies to a channel: the channel's or the workspace's."""
         return self._state(ref.workspace).position_of(ref.channel)
 
     def mark_seen(self, ref: ChannelRef, position: int) -> None:

@@ -16,11 +16,9 @@ API_CLOSED = "The page and the API are closed here: set HTTP_TOKENS to open them
 ADMINS_ONLY = "Only administrators may read these: those named web:NAME in ADMINS."
 
 # ── limits ────────────────────────────────────────────────────────────────────────────────────
-TOO_MANY_STREAMS = (
-    "You have too many answers and pages open at once: close some, or ask again soon."
-)
+TOO_MANY_STREAMS = "You have too many answers and pages open: close some, or ask again soon."
 TWO_LENGTHS = "A request has either a Content-Length or a Transfer-Encoding."
-RECEIVING_TOO_MUCH = "Too much is being received at once: ask again soon."
+RECEIVING_TOO_MUCH = "The server is receiving too much data: ask again soon."
 NOT_READY = "Threadline is starting or stopping: ask again in a moment."
 STOPPING = "Threadline is stopping: ask again in a moment."
 

@@ -135,7 +135,7 @@ class DurableInbox:
         """Continue this platform's unfinished turns, now that its events arrive."""
         self._connected.add(platform)
         unfinished = await retry_while_unavailable(
-            lambda: self._store.unfinished(platform), self._clock.sleep
+            lambda: self._store.find_unfinished(platform), self._clock.sleep
         )
         if unfinished:
             log.info("continuing unfinished turns", platform=platform, turns=len(unfinished))
@@ -204,7 +204,7 @@ class DurableInbox:
 
     async def _receive_missed_command(self, incoming: Incoming, command: Command) -> None:
         """Execute a missed command, unless later messages were accepted before it."""
-        if await self._store.said_since(incoming.key, incoming.position):
+        if await self._store.has_message_after(incoming.key, incoming.position):
             log.info("a missed command comes too late", command=command.name)
             return
         await self._receive_command(incoming, command)

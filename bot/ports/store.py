@@ -82,7 +82,7 @@ class Store(Protocol):
         """Record that the reply of a concluded turn is completely shown."""
         ...
 
-    async def unfinished(self, platform: str) -> Sequence[int]:
+    async def find_unfinished(self, platform: str) -> Sequence[int]:
         """The platform's conversations that have a turn to claim, oldest first."""
         ...
 
@@ -205,6 +205,6 @@ class Store(Protocol):
         """
         ...
 
-    async def said_since(self, key: ConversationKey, position: int) -> bool:
+    async def has_message_after(self, key: ConversationKey, position: int) -> bool:
         """Whether the conversation has a person's message after `position`."""
         ...

@@ -135,7 +135,7 @@ class SqliteStore(Operations):
     _forget_old_commands = writes_at(commands.forget_old_commands)
 
     # ── queries ───────────────────────────────────────────────────────────────────────────────
-    unfinished = reads(queries.unfinished)
+    find_unfinished = reads(queries.find_unfinished)
     suspects = reads(process.suspects)
     history = reads(queries.history)
     find = reads(queries.find)
@@ -144,4 +144,4 @@ class SqliteStore(Operations):
     watermarks = reads(channel_watermarks.read)
     active = reads(channel_watermarks.active)
     last_questions = reads(channel_watermarks.last_questions)
-    said_since = reads(channel_watermarks.said_since)
+    has_message_after = reads(channel_watermarks.has_message_after)

@@ -62,9 +62,9 @@ async def test_unfinished_conversations_of_a_platform_are_sorted_by_their_oldest
     await answered(store, 1)
     await claimed(store, 2)
     await store.accept(said(10, where=key("a")))
-    assert await store.unfinished("sim") == [2, 3, 1]
-    assert await store.unfinished("other") == [4]
-    assert await store.unfinished("nowhere") == []
+    assert await store.find_unfinished("sim") == [2, 3, 1]
+    assert await store.find_unfinished("other") == [4]
+    assert await store.find_unfinished("nowhere") == []
 
 
 async def test_a_conversation_is_found_by_a_persons_message_and_by_a_page(
@@ -213,7 +213,7 @@ def _use_everything(db: sqlite3.Connection) -> None:
     conversations.choose_model(db, 1.0, key(), "m")
     commands.record_command(db, 1.0, "s")
     turns.stop(db, 1.0, key(), None)
-    queries.unfinished(db, "sim")
+    queries.find_unfinished(db, "sim")
     queries.history(db, 1, 1, 9, 20)
     queries.find(db, key())
     queries.conversation_of(db, "s")
@@ -222,7 +222,7 @@ def _use_everything(db: sqlite3.Connection) -> None:
     watermarks.read(db, "sim")
     watermarks.active(db, "sim", 5)
     watermarks.last_questions(db, "sim", 0.0, 5)
-    watermarks.said_since(db, key(), 0)
+    watermarks.has_message_after(db, key(), 0)
 
 
 def _plan(db: sqlite3.Connection, sql: str) -> list[str]:

@@ -122,7 +122,7 @@ async def test_a_new_attempt_gets_the_state_of_the_earlier_ones(path: Path) -> N
         await store.record_intent(first.fence, 1)
         await store.accept(said(2))
     async with opened(path) as store:
-        assert await store.unfinished("sim") == [1]
+        assert await store.find_unfinished("sim") == [1]
         second = await claimed(store, 1)
     assert second == replace(
         first,
@@ -138,11 +138,11 @@ async def test_a_concluded_turn_is_claimed_with_its_result(path: Path) -> None:
         await store.accept(said(1))
         await store.conclude((await claimed(store, 1)).fence, ANSWER)
     async with opened(path) as store:
-        assert await store.unfinished("sim") == [1]
+        assert await store.find_unfinished("sim") == [1]
         claim = await claimed(store, 1)
         assert claim.result == ANSWER
         await store.finish(claim.fence)
-        assert await store.unfinished("sim") == []
+        assert await store.find_unfinished("sim") == []
 
 
 # ── the fence ─────────────────────────────────────────────────────────────────────────────────

@@ -157,7 +157,7 @@ class WebHarness(SurfaceHarness):
         yield cls()
 
     def surface(self, *, attempt: int = 1) -> Surface:
-        async def told(_live: LiveReply) -> None:
+        async def on_state(_live: LiveReply) -> None:
             pass
 
         return WebSurface(
@@ -165,8 +165,8 @@ class WebHarness(SurfaceHarness):
             hub=self._hub,
             live=self._live,
             grants=Pacer(lambda _scope: None, ManualClock()),
-            told=told,
-            grew=lambda _live: None,
+            on_state=on_state,
+            on_text=lambda _live: None,
         )
 
     async def texts(self) -> list[str]:

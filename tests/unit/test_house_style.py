@@ -50,8 +50,11 @@ UNCHECKED = (
 )
 """Files and folders of `bot` that are still to be reworded."""
 
-EVENTS = frozenset({"connected", "deleted", "edited", "gone", "missed", "replaced"})
-"""The events of `bot.ports.inbox.Inbox`: the only coroutines named by a participle."""
+EVENTS = frozenset(
+    {"connected", "deleted", "edited", "gone", "missed", "received_message", "replaced"}
+)
+"""The events of `bot.ports.inbox.Inbox` and of discord.py's socket: no other coroutine is named
+by a participle."""
 
 _PARTICIPLE = re.compile(
     r"_*(?:[a-z]*(?<!e)ed|begun|done|drawn|found|given|gone|held|kept|lost|made|said|sent|shown|taken"

@@ -53,10 +53,10 @@ class RefusingApi:
         self.session = session
         self.own_deletions: dict[str, bool] = {}
 
-    async def paced_read(self, method: str, **_: Any) -> Any:
+    async def read_paced(self, method: str, **_: Any) -> Any:
         raise Gone("channel_not_found")
 
-    paced_write = paced_read
+    write_paced = read_paced
 
     async def respond(self, url: str, **_: Any) -> None:
         raise Gone("no such hook")

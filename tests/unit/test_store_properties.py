@@ -255,7 +255,7 @@ class Transitions(RuleBasedStateMachine):
     @invariant()
     def what_is_left_to_do_is_known(self) -> None:
         left = {t.id for t in self.threads.values() if t.held is not None or t.questions}
-        assert set(queries.unfinished(self.db, "sim")) == left
+        assert set(queries.find_unfinished(self.db, "sim")) == left
 
 
 TestTransitions = Transitions.TestCase
