@@ -233,7 +233,7 @@ class WebApi:
             response = await self.client.api_call(method, **request)
             headers = {name.lower(): value for name, value in response.headers.items()}
             if not isinstance(response.data, dict):
-                raise Unsettled(f"Slack answered with no object: {response.data!r:.80}")
+                raise Unsettled(f"Slack's response is not an object: {response.data!r:.80}")
             return Response(response.data, headers)
         except PlatformError:
             raise

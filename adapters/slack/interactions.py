@@ -168,7 +168,7 @@ class InteractionHandler:
 
 def _question(interaction: Interaction) -> str:
     if interaction.name == MODEL:
-        return f"Which conversation should use `{interaction.argument}`?"
+        return texts.which_thread_for_model(interaction.argument)
     return texts.WHICH_THREAD
 
 

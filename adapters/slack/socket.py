@@ -158,14 +158,18 @@ class SocketMode:
 
     def _check(self, connected: bool) -> None:
         if connected != self.connected:
-            log.log(INFO if connected else WARNING, "socket mode", connected=connected)
+            log.log(
+                INFO if connected else WARNING,
+                "Socket Mode connection changed",
+                connected=connected,
+            )
         if self.connected and not connected:
             self._on_lost()
         now = asyncio.get_running_loop().time()
         self._connected_since = self._connected_since if connected and self.connected else now
         self.connected = connected
         if connected and now - self._connected_since > HELLO_SECONDS and self._establish():
-            log.warning("a connection without a hello")
+            log.warning("the connection counts as established without a hello")
             self._hello_task = asyncio.create_task(self._on_hello(), name="slack hello")
         if not connected:
             self._client.wss_uri = None
@@ -203,4 +207,4 @@ class SocketMode:
 
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.warning("no socket mode connection", error=repr(error))
+        log.warning("cannot connect in Socket Mode", error=repr(error))

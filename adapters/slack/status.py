@@ -257,7 +257,7 @@ class Status:
                 await self._write(method, SHOWN[method])
                 self._confirmed = True
         except (PlatformError, TimeoutError) as error:
-            log.debug("no status", method=method, error=repr(error))
+            log.debug("could not set a status", method=method, error=repr(error))
             unknown = isinstance(error, Unsettled | TimeoutError)
             if not unknown and not (before and isinstance(error, Throttled)):
                 self._maybe_set.discard(method)
@@ -274,7 +274,7 @@ class Status:
         except Unsettled:
             return False
         except PlatformError as error:
-            log.debug("no status to clear", method=method, error=repr(error))
+            log.debug("Slack refused to clear a status", method=method, error=repr(error))
             self.refused = isinstance(error, Refused)
         self._maybe_set.discard(method)
         return True

@@ -48,7 +48,7 @@ def model_not_offered(choices: Sequence[str]) -> str:
 def part_failed(what: str, seconds: float) -> str:
     """A part of the process failed; `what` is the error's type, if there was an error."""
     kind = f" ({what})" if what else ""
-    return f"It failed in an unforeseen way{kind} and starts again in {seconds:g} s; see the log."
+    return f"It failed unexpectedly{kind} and restarts in {seconds:g} s; see the log."
 
 
 def part_refused(sentence: str, seconds: float) -> str:

@@ -47,7 +47,7 @@ def small_disk(folder: Path, size: str = "2m") -> Iterator[Path]:
 
 @contextmanager
 def full(disk: Path) -> Iterator[None]:
-    """Not a block is left."""
+    """Fill the disk to its last block while the context lasts."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (65_536, 4_096, 1):

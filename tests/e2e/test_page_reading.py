@@ -58,7 +58,7 @@ SELECT_FIRST = """() => {
 
 
 async def violations(page: Page) -> list[str]:
-    """What axe-core finds, with all of its rules, in one line each."""
+    """The violations of all of axe-core's rules, one line for each element."""
     found = (await Axe().run(page)).response["violations"]
     return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
 

@@ -81,7 +81,7 @@ async def test_a_platform_that_fails_is_started_again_while_the_other_is_answere
         first = await discord.mention("before")
         await answered(discord, first, "All is well.")
         wish.touch()
-        await discord.sim.until(lambda: says("down", "unforeseen way (KeyError)"), 40)
+        await discord.sim.until(lambda: says("down", "unexpectedly (KeyError)"), 40)
         meanwhile = await discord.mention("meanwhile")
         on_slack = await slack.mention("and here?")
         await answered(slack, on_slack, "All is well.")

@@ -245,7 +245,7 @@ async def choice_thread(rig: Rig, case: Case) -> None:
 
 
 async def choice_message(rig: Rig, case: Case) -> None:
-    """The same, for the first message of a reply chain."""
+    """/reset offers a reply chain only if its first message is confirmed to exist."""
     channel, question = await chain_in(rig)
     case.begin(f"GET /channels/{channel}/messages/{question}")
     await offered(rig, channel)

@@ -103,10 +103,10 @@ async def test_what_has_no_secret_needs_no_token(site: Site) -> None:
                 assert response.status == 200, path
 
 
-async def test_each_user_has_conversations_of_their_own(
+async def test_users_reach_only_their_own_conversations(
     alice: Person, bob: Person, model: ModelSim
 ) -> None:
-    """Another's is 404 on every route, and in no list; neither do events cross over."""
+    """Another user's conversation is 404 on every route, in no list, and sends no events."""
     await model.say("For Alice.")
     mine = (await alice.post("/conversation"))["id"]
     record = await alice.post(

@@ -184,7 +184,7 @@ async def test_connections_that_all_have_a_request_are_not_closed_for_others() -
 
 @pytest.mark.parametrize("descriptors", [64, 256, 1_024, 65_536])
 def test_descriptors_remain_for_everything_else(descriptors: int) -> None:
-    """What is accepted in one go before it is counted included."""
+    """Even if the whole accept backlog is accepted before any connection is counted."""
     limits = ConnectionLimits.within(descriptors, models=200)
     assert 8 <= limits.connections < descriptors
     assert limits.per_address <= limits.connections
@@ -194,7 +194,7 @@ def test_descriptors_remain_for_everything_else(descriptors: int) -> None:
 
 
 async def test_a_request_has_one_length() -> None:
-    """Content-Length beside Transfer-Encoding: whatever stands before us may read the other one."""
+    """Content-Length beside Transfer-Encoding: a proxy in front may use the other one."""
     async with serving(ConnectionLimits()) as server:
         for path in (b"/", b"/lent", b"/healthz"):
             both = b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"

@@ -1,12 +1,12 @@
-"""The bot under watch: `python -m tests.kills.instrumented run` is `python -m bot run`, observed.
+"""The instrumented bot: `python -m tests.kills.instrumented run` is `python -m bot run`, observed.
 
-The environment says what is done to it, and nothing of that is in the product:
+Environment variables, which the product does not read, control it:
 
 - `COMMITS_LOG`: a file that gets one line for each commit, with its label (see `label_of`);
-- `KILL_COMMIT`: "before accept 2" is SIGKILL before the commit with that transition that comes
-  after two others with it ("after": once it has reached the disk);
-- `SLOW_COMMITS`: "SEED MOST" makes commits take up to so many seconds;
-- `PLANTED`: a bug of `tests.kills.bugs`.
+- `KILL_COMMIT`: "before accept 2" sends SIGKILL before the third commit of an `accept` transition;
+  "after accept 2" sends it once that commit has reached the disk;
+- `SLOW_COMMITS`: "SEED MOST" delays commits at random, by up to MOST seconds;
+- `PLANTED`: the name of a bug in `tests.kills.bugs`, to plant it.
 """
 
 from __future__ import annotations

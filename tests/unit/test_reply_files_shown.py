@@ -138,7 +138,7 @@ def test_a_page_with_another_file_is_edited() -> None:
 
 
 def test_controls_are_never_beside_a_file() -> None:
-    """They are on the page above a file at the end."""
+    """If a reply ends with a file, its controls are on the page above the file."""
     controls = (Control.RETRY,)
     pages = (page("a", 0), page("caption", 1, file=FILE))
     frame = Frame(pages, final=True, controls=controls)
