@@ -34,7 +34,8 @@ _COMPARED = ("name", "description", "type", "options", "contexts", "integration_
 
 
 class CommandTree(app_commands.CommandTree["ThreadlineClient"]):
-    """discord.py's tree, which would raise in a separate task on a malformed payload."""
+    """discord.py's tree; it ignores malformed payloads, on which the original would raise in a
+    task."""
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
         """Whether discord.py can parse the command; if not, apologizes."""

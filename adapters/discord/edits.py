@@ -99,7 +99,7 @@ class EditListener:
         return await self._translate(message, context, None if known is None else Address.FOLLOW_UP)
 
     async def _adopt(self, message: discord.Message, known: ConversationKey | None) -> bool:
-        """Whether a stored webhook message stands for a user's; if so, names its persona."""
+        """Whether a stored webhook message stands for a user's; if so, sets its persona."""
         me = (await self._rest.client()).user
         ours = me is None or message.author.id == me.id
         if ours or known is None or not isinstance(message, RawMessage):

@@ -20,8 +20,8 @@ log = structlog.stdlib.get_logger(__name__)
 # Slack's maximum per request, for messages and for channels.
 # https://docs.slack.dev/reference/methods/conversations.history
 PAGE = 999
-# Direct messages without a conversation are read too, because someone may have written there for
-# the first time and nothing else tells. This many are read, those created last first.
+# Direct messages without a conversation are read too, because a person may have written there for
+# the first time. This many are read, the most recently created first.
 MAX_SILENT = 100
 
 Message = Mapping[str, Any]

@@ -1,9 +1,9 @@
-"""Socket Mode: keeps one connection alive, by means of slack_sdk's client.
+"""Socket Mode: keeps one connection alive with slack_sdk's client.
 
-slack_sdk would reconnect to the same address forever, but Slack's addresses are valid for one
-connection. So `SocketMode` checks the connection twice a second and drops the address of a lost
-one, which makes the client fetch a new address. Connecting has a timeout, and a malformed frame
-affects nothing else.
+slack_sdk would reconnect to the same address forever, but Slack's addresses are valid for
+one connection. So `SocketMode` checks the connection twice a second and drops the address of
+a lost one, which makes the client fetch a new address. Connecting has a timeout, and a
+malformed frame affects nothing else.
 """
 
 from __future__ import annotations

@@ -248,7 +248,8 @@ class Status:
                 return
 
     async def _try_show(self, method: str) -> bool:
-        """Whether the status may be set now. A left-over status stays set if Slack throttles."""
+        """Try to set the status; returns whether it may be set now. A left-over status stays
+        set if Slack throttles."""
         before = method in self._maybe_set
         try:
             async with asyncio.timeout(SHOW_SECONDS):

@@ -46,7 +46,7 @@ class Streams:
         self._recipient = _recipient(question.route if question is not None else {})
         self._started_at: dict[int, float] = {}  # by page
         self.unidentified: set[int] = set()  # pages whose stream ended without an identity
-        self.stopped = False  # by a person; the turn learns it from an event
+        self.stopped = False  # a person stopped the stream; an event reports it to the turn
         self._failed = False  # no further page starts as a stream
         self._conflicts: set[int] = set()  # pages that Slack would neither close nor edit
 

@@ -52,7 +52,7 @@ def _sentence(reply: ReplyRecord) -> str:
 
 
 def answer(reply: ReplyRecord) -> dict[str, str]:
-    """The assistant's message. Raises the reply's failure if there is no answer."""
+    """The assistant's message. Raises the reply's error if there is no complete answer."""
     error = failure(reply)
     if error is not None:
         raise error

@@ -22,7 +22,7 @@ SAVE_SECONDS = 1.0
 
 
 class WatermarkSaver:
-    """Loads and stores the watermarks in `tracker`, those of one platform."""
+    """Loads and stores the watermarks of one platform, which are in `tracker`."""
 
     def __init__(self, *, platform: str, lag: int, inbox: CatchUpInbox, clock: Clock) -> None:
         self.tracker = WatermarkTracker(platform, lag=lag)

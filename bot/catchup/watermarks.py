@@ -74,7 +74,8 @@ class WatermarkTracker:
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     def knows(self, workspace: str) -> bool:
-        """Whether the workspace has a watermark; without one, its past stays unanswered."""
+        """Whether the workspace has a watermark; without one, its older messages stay
+        unanswered."""
         return self._state(workspace).floor is not None
 
     def position_of(self, ref: ChannelRef) -> int:

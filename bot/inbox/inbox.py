@@ -221,7 +221,7 @@ class DurableInbox:
         return Receipt.COMMAND
 
     async def _execute(self, command: Command) -> CommandReply:
-        """Raise CommandDone if the command's message was processed before."""
+        """Execute a command; raises CommandDone if its message was processed before."""
         log.info("command", command=command.name, conversation=str(command.key))
         return await self._commands.run(command)
 

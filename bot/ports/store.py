@@ -192,7 +192,8 @@ class Store(Protocol):
         ...
 
     async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
-        """Raise watermarks. A workspace's watermark replaces those of channels that are not higher.
+        """Raise watermarks. A workspace's watermark replaces its channels' watermarks that are
+        not higher.
 
         Lower positions than the stored ones change nothing.
         """

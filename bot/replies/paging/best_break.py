@@ -55,7 +55,7 @@ def best_break(
 
 
 class _Candidates:
-    """The breaks found so far that leave a page which fits."""
+    """The breaks found so far after which the page fits."""
 
     def __init__(self, text: str, fill: Callable[[str], float]) -> None:
         self._text, self._fill = text, fill

@@ -85,8 +85,9 @@ class OpenPage:
     ) -> bool:
         """Set `end` if the page is full; returns whether all of the text belongs to this page.
 
-        False with `end` still None means that the check continues in the next step. `file_ends`
-        says of the page's text, complete or not, whether the code that becomes a file ends in it.
+        False with `end` still None means that the check continues in the next step.
+        `file_ends` returns whether the code that becomes a file ends in the page's text; its
+        second argument says whether that text is complete.
         """
         limit, text = self._renderer.limit, page_text.text
         while self._checkpoint <= page_text.settled:
