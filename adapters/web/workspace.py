@@ -256,7 +256,7 @@ class Workspace:
 
     # ── telling every tab ─────────────────────────────────────────────────────────────────────
     async def publish_state(self, live: LiveReply) -> None:
-        """A reply started, or its end is stored."""
+        """Publish that a reply started, or that its end is stored."""
         if live.thread is None:
             return
         reply = await self._library.reply(live.turn)
@@ -278,7 +278,7 @@ class Workspace:
         self._tell_thread(live.user, thread)
 
     def publish_text(self, live: LiveReply) -> None:
-        """The reply has new text, which is rendered when the event is sent."""
+        """Publish a reply's new text, which is rendered when the event is sent."""
         if live.thread is not None:
             self._hub.feed(live.user).push(
                 "reply",
