@@ -1,13 +1,13 @@
 # The same command as `make run`: python -m bot run. The database lives in the volume /data.
 #
-# A version, not a digest: a digest would also keep the system's security updates out. To pin one
-# all the same: FROM python:3.11.14-slim-bookworm@sha256:…
+# A version, not a digest: a digest would keep the system's security updates out. To pin a digest
+# nevertheless: FROM python:3.11.14-slim-bookworm@sha256:…
 FROM python:3.11.14-slim-bookworm
 
 RUN useradd --create-home --uid 10001 threadline && install -d -m 700 -o threadline /data
 WORKDIR /app
 COPY requirements.txt ./
-# The pins are complete: pip is not to look for other releases.
+# The pins are complete, so pip must not look for other releases.
 RUN pip install --no-cache-dir --require-hashes --no-deps -r requirements.txt
 COPY bot bot
 COPY adapters adapters
@@ -21,9 +21,9 @@ ENV DATABASE_URL=sqlite:////data/threadline.db HTTP_PORT=8080 PYTHONUNBUFFERED=1
     PYTHONDONTWRITEBYTECODE=1
 VOLUME /data
 EXPOSE 8080
-# An empty HTTP_PORT in an env file closes the port: then there is nothing to ask.
+# An empty HTTP_PORT in an env file closes the port; the check then has nothing to query.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["python", "-c", "import os, urllib.request as u; port = os.environ.get('HTTP_PORT'); port and u.urlopen(f'http://127.0.0.1:{port}/healthz', timeout=8)"]
-# Docker waits 10 s by default before it kills; answers under way may take DRAIN_SECONDS (25):
+# Docker waits 10 s by default before it kills; running answers may take DRAIN_SECONDS (25):
 # run with `--stop-timeout 40`.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["python", "-m", "bot"]

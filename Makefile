@@ -1,11 +1,11 @@
-# Every target does its own set-up. `make` alone lists them.
+# Every target runs setup first if it needs to. `make` without a target lists them.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-# More than a machine of two cores has: a scene waits for most of its time.
+# More processes than two cores have: the tests spend most of their time waiting.
 PYTEST := $(BIN)/python -m pytest -n 6 --dist worksteal
 
 .PHONY: help setup run chat test lint lint-js check doctor bench soak lock pictures sims clean
@@ -15,8 +15,8 @@ help: ## list the targets
 
 setup: $(STAMP) ## create .venv with pinned, hashed dependencies (quick when nothing changed)
 
-# The pins are complete: without --no-deps pip looks for newer releases of what is asked for with an
-# extra, and then refuses those for having no hash.
+# The pins are complete. Without --no-deps, pip would look for newer releases of packages that are
+# required with an extra, and then reject them because they have no hash.
 $(STAMP): requirements-dev.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Threadline needs Python 3.11 or newer: install it or set PYTHON=/path/to/python3." >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -27,7 +27,7 @@ $(STAMP): requirements-dev.txt pyproject.toml
 run: setup ## start the bot (the page in the browser when no token is set)
 	@$(BIN)/python -m bot run
 
-chat: setup ## talk to it in the terminal
+chat: setup ## chat with the bot in the terminal
 	@$(BIN)/python -m bot chat
 
 test: setup ## all tests
@@ -52,22 +52,22 @@ check: lint ## lint, and the tests with coverage
 doctor: setup ## try tokens, permissions and the model with real calls
 	@$(BIN)/python -m bot doctor
 
-bench: setup ## measure; prints ratios against a bound or a peer of the same run
+bench: setup ## measure: ratios against a bound, or against a peer in the same run
 	@$(BIN)/python -m tests.bench
 
-soak: setup ## long runs
+soak: setup ## run every kill point, and virtual users under fault injection
 	$(BIN)/python -m pytest -m soak -n 2 -o timeout=0 --override-ini="addopts=--import-mode=importlib --strict-markers -ra"
 
-sims: setup ## Discord, Slack and a model on this machine, for one contributor
+sims: setup ## simulate Discord, Slack and a model on this machine, and chat with the bot there
 	@$(BIN)/python -m tests.sims
 
-pictures: setup ## draw the README's pictures anew from a real run
+pictures: setup ## redraw the README's pictures from a real run
 	@$(BIN)/python -m tests.support.picture
 	THREADLINE_SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/e2e/test_page_pictures.py
 
-lock: ## pin all dependencies anew (needs the uv command)
+lock: ## update all pinned dependencies (needs the uv command)
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.txt
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
 
-clean: ## remove what set-up made
+clean: ## remove everything that setup created
 	rm -rf $(VENV) build *.egg-info

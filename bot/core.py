@@ -61,7 +61,7 @@ class Core:
             log.info("draining", turns=self.scheduler.busy, seconds=seconds)
         left = await self.scheduler.drain(seconds)
         if left:
-            log.warning("turns left for the next start", turns=left)
+            log.warning("unfinished turns remain for the next start", turns=left)
         await self.inbox.aclose()
 
 

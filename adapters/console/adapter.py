@@ -51,7 +51,7 @@ class ConsoleAdapter:
 
     @property
     def name(self) -> str:
-        """The platform's word in conversation keys."""
+        """The platform's name in conversation keys."""
         return NAME
 
     async def run(self, inbox: Inbox) -> None:
@@ -76,7 +76,7 @@ class ConsoleAdapter:
         self._out.flush()
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """Empty: the terminal has no other people."""
+        """Empty: a terminal has no messages from before the conversation."""
         return ()
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:

@@ -23,7 +23,7 @@ _UNSAFE = re.compile(
 
 
 def limits(_scope: str) -> Limit | None:
-    """No limits."""
+    """Console limits: none."""
     return None
 
 
@@ -43,12 +43,12 @@ class ConsoleRenderer:
         return self._style(_UNSAFE.sub("", markdown))
 
     def measure(self, markdown: str) -> int:
-        """Characters."""
+        """The length in characters."""
         return len(markdown)
 
 
 class Output(Protocol):
-    """A text stream."""
+    """The output: a text stream."""
 
     def write(self, text: str, /) -> object:
         """Write `text`."""
@@ -94,14 +94,15 @@ class ConsoleSurface:
 
     @property
     def grants(self) -> Grants:
-        """A budget without limits."""
+        """The rate limiter, which has no limits here."""
         return self._grants
 
     async def open(self) -> None:
-        """The reply's place is the line below the question."""
+        """Nothing to open: the reply begins on the line below the question."""
 
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
-        """Nothing: an earlier process wrote to another terminal, so the reply starts over."""
+        """Nothing to recover: an earlier process wrote to another terminal, so the reply starts
+        over."""
         return Shown()
 
     def plan(self, shown: Shown, frame: Frame) -> Request | None:

@@ -39,9 +39,10 @@ class AllowedGuilds:
         return not self._ids or str(guild) in self._ids
 
     async def allows_user(self, guild: object, user: int) -> bool:
-        """Whether a user may use the bot in `guild`; in a direct message, any allowed guild counts.
+        """Whether a user may use the bot in `guild`; in a direct message, membership of any
+        allowed guild counts.
 
-        Raises a PlatformError if Discord cannot say so now.
+        Raises a PlatformError if Discord cannot answer now.
         """
         if not self._ids or guild not in (None, DIRECT_MESSAGES):
             return self.allows(guild)

@@ -132,7 +132,7 @@ class DiscordAdapter:
         finally:
             await token.aclose()
             await listener.backfill.aclose()
-            await listener.done_within(LAST_MESSAGES_SECONDS)
+            await listener.drain(LAST_MESSAGES_SECONDS)
             self._rest.disconnect()
             self._client = None
             await client.close()

@@ -1,9 +1,9 @@
-"""Catches up with Discord: finds and reads what was said between two sessions.
+"""Catches up with Discord: finds and reads the messages sent between two sessions.
 
-Discord expects no acknowledgement of events, so only these reads bring back a message that was not
-stored. READY and GUILD_CREATE name the newest message of every channel and active
-thread, and the bot reads those that are ahead of their watermark. A resumed session needs no reads:
-Discord sends the events that it missed.
+Discord expects no acknowledgement of events, so only these reads bring back a message that
+was not stored. READY and GUILD_CREATE name the newest message of every channel and active
+thread, and the bot reads those that are ahead of their watermark. A resumed session needs no
+reads: Discord sends the events that it missed.
 """
 
 from __future__ import annotations
@@ -178,7 +178,8 @@ class DirectMessages:
         self.newest = discord.utils.time_snowflake(discord.utils.utcnow())
 
     async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
-        """Every one with a conversation, because nothing tells which have news."""
+        """Every channel with a conversation, because Discord does not report which ones have
+        news."""
         return [
             self._channels.history_of(
                 _context_of(conversation, ChannelKind.DIRECT), _rank(conversation)
@@ -196,7 +197,7 @@ class GuildChannels:
     ) -> None:
         self._guild, self._channels, self._tracker = guild, channels, tracker
         self.workspace = str(guild.id)
-        # A snapshot: live messages move `last_message_id`, and they are not missed.
+        # A snapshot: live messages, which are not missed, advance `last_message_id`.
         self._newest = {str(c.id): c.last_message_id or 0 for c in _message_channels(guild)}
         self.newest = max(self._newest.values(), default=0)
 
@@ -222,7 +223,7 @@ class GuildChannels:
         return histories
 
     def _archived(self, parent: Parent, conversations: Sequence[Conversation]) -> History:
-        """A single archived thread, or for several the list that tells which have news."""
+        """A single archived thread, or for several the list that shows which have news."""
         newest = conversations[0]
         if len(conversations) == 1:
             return self._channels.history_of(_context_of(newest, ChannelKind.THREAD), _rank(newest))
@@ -290,7 +291,7 @@ def _is_readable(channel: GuildChannel | discord.ForumChannel) -> bool:
     Without the Read Message History permission, Discord would return an empty list.
     """
     if channel.guild.me is None:
-        return True  # unknown: the request will tell
+        return True  # unknown: the request will reveal it
     permissions = channel.permissions_for(channel.guild.me)
     if permissions.view_channel and permissions.read_message_history:
         return True

@@ -24,7 +24,8 @@ class ChannelState:
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """The bot's threads first, then other threads, then channels; the newest first in each."""
+        """The reading order: the bot's threads, then other threads, then channels; the newest
+        first in each."""
         group = 0 if self.known else 1 if self.thread else 2
         return (group, -discord.utils.snowflake_time(self.newest).timestamp())
 
@@ -42,7 +43,7 @@ def group_archived(
 ) -> Mapping[str, list[Conversation]]:
     """Conversations in threads that are no longer active, by parent channel.
 
-    Leaves out conversations without a message after `since`, in Unix seconds.
+    Leaves out conversations last active before `since`, in Unix seconds.
     """
     active_ids = set(active)
     archived: dict[str, list[Conversation]] = {}

@@ -117,7 +117,7 @@ async def register_commands(rest: RestApi, tree: app_commands.CommandTree[discor
 def comparable(command_list: object) -> list[dict[str, Any]]:
     """A list of commands without defaults, which Discord may add or omit; sorted by name.
 
-    Anything but a list of commands differs from ours.
+    Anything else compares as different from our list.
     """
     listed = command_list if isinstance(command_list, list) else []
     mappings = [entry for entry in listed if isinstance(entry, Mapping)]

@@ -1,7 +1,8 @@
-"""Everything a Discord message shows in addition to its text, as labelled and truncate model input.
+"""Converts everything that a Discord message shows in addition to its text to model input,
+labelled and truncated.
 
-Pure. Reads the raw payload, since discord.py drops parts of it. Any field may be missing or have
-another type and is then left out.
+Pure. Reads the raw payload, since discord.py drops parts of it. Any field may be missing or
+have another type and is then left out.
 
 https://docs.discord.com/developers/resources/message and /components/reference
 """

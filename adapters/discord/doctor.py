@@ -94,7 +94,7 @@ def _public(client: discord.Client) -> list[Finding]:
     subject, application = "Discord bot", client.application
     if application is None or not application.bot_public:
         return [_ok(subject, "private: only its owner can add it to a server")]
-    said = "public: anybody can add it to their server and use it at your expense"
+    said = "public: anyone can add it to their server and use it at your expense"
     return [Finding(subject, Verdict.WARNING, said, PUBLIC_ADVICE)]
 
 

@@ -29,7 +29,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 # Changes that may wait for the database, each a few kilobytes; a busy guild sends one a second.
 MAX_WAITING = 1_000
-# Removing a reply takes a second or two, longer for a busy account.
+# Removing a reply takes a second or two, longer while the account is busy.
 ARCHIVE_CHECKS, ARCHIVE_CHECK_SECONDS = 15, 1.0
 
 
@@ -92,14 +92,14 @@ class DiscordEditListener:
     async def _translate_edit(
         self, message: discord.Message, context: ChannelContext
     ) -> Incoming | None:
-        """The message's new version, even if a stored message no longer mentions the bot."""
+        """The message's new version, even if the edit removed the mention of the bot."""
         known = await self._inbox.conversation_of(context.source(message.id))
         if not is_from_person(message) and not await self._adopt(message, known):
             return None
         return await self._translate(message, context, None if known is None else Address.FOLLOW_UP)
 
     async def _adopt(self, message: discord.Message, known: ConversationKey | None) -> bool:
-        """Whether a stored webhook message stands for a user's; if so, names its persona."""
+        """Whether a stored webhook message stands for a user's; if so, sets its persona."""
         me = (await self._rest.client()).user
         ours = me is None or message.author.id == me.id
         if ours or known is None or not isinstance(message, RawMessage):

@@ -26,7 +26,7 @@ from bot.inbox import commands
 
 # All other types are system messages: joins, pins, a thread's empty first message.
 USER_MESSAGE_TYPES = (MessageType.default, MessageType.reply)
-# How much of a referenced message is quote if the conversation already contains it.
+# How much of a referenced message is quoted if the conversation already contains it.
 REFERENCE_CHARACTERS = 300
 
 
@@ -200,8 +200,8 @@ def _quote_referenced(
 ) -> tuple[str, tuple[str, ...]]:
     """A quote of the message that a person replies to, and the kinds of its attachments.
 
-    A message in the conversation is quote by its beginning, which identifies it. Any other,
-    including other bots' messages, is missing from the history and therefore quote whole.
+    A message in the conversation is quoted by its beginning, which identifies it. Any other,
+    including other bots' messages, is missing from the history and therefore quoted whole.
     """
     referenced = _referenced(message)
     if referenced is None or message.type is not MessageType.reply:

@@ -1,6 +1,6 @@
 """Uploads: the file parameters of a request, and which refusals concern only the file.
 
-Uploading needs its own permission, so Discord may refuse a file where it accepts text.
+Uploading needs a separate permission, so Discord may refuse a file where it accepts text.
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ class GatewayConnection:
             return error
 
     def _may_skip_pause(self, failure: Exception) -> bool:
-        """Whether Discord asked for a reconnect, and has not just done so many times in a row."""
+        """Whether Discord asked for a reconnect, and has not done so too often in a row."""
         if not (self._established and isinstance(failure, ReconnectWebSocket)):
             return False
         lasted = self._clock.monotonic() - self._began

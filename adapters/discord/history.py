@@ -1,4 +1,4 @@
-"""Reads messages through REST; one that discord.py cannot parse does not spoil its page."""
+"""Reads messages through REST; a message that discord.py cannot parse does not spoil its page."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def read_page(
         raise Unsettled("a channel's history is not a list")
     ids = ((id_in(data), data) for data in response)
     found = sorted(((int(n), data) for n, data in ids if n), key=lambda entry: entry[0])
-    if response and not found:  # the page does not tell how far it reaches
+    if response and not found:  # the page does not say how far it reaches
         raise Unsettled("a channel's history has no ids")
     client = await rest.client()
     parsed = (parse_message(client, channel, data) for _, data in found)

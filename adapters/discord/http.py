@@ -1,10 +1,10 @@
 """discord.py's REST client without its rate limiter: each request is sent once, immediately.
 
-discord.py waits for its bucket inside a request, and raises RateLimited without sending anything if
-the bucket's window ends later than `max_ratelimit_timeout`, even with requests left. Here only the
-bot's rate limiter decides when to send, and every response's headers tell it what is left of the
-window. A 429 blocks one scope: the route in that channel or guild, or everything if Discord says
-that the limit is global or bans the address.
+discord.py waits for its bucket inside a request, and raises RateLimited without sending
+anything if the bucket's window ends later than `max_ratelimit_timeout`, even with requests
+left. Here only the bot's rate limiter decides when to send, and the headers of every
+response report the requests left in the window. A 429 blocks one scope: the route in that
+channel or guild, or everything if Discord says that the limit is global or bans the address.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def retry_after_in(headers: Mapping[str, str], data: Any) -> float:
 
 
 def number(value: object) -> float | None:
-    """A value or numeral as a finite, non-negative number; None if it is none."""
+    """A value or numeral as a finite, non-negative number; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     with contextlib.suppress(ValueError, OverflowError):

@@ -77,7 +77,7 @@ class InlineRenderer:
 
 
 def _unmatched_brackets(content: str) -> int:
-    """A lower bound of the number of unmatched brackets of links."""
+    """A lower bound of the number of unmatched brackets that may begin links."""
     links = content.count("](")
     return max(content.count("[") - content.count("]"), links - content.count(")"))
 

@@ -67,8 +67,8 @@ class DiscordInteractionHandler:
     async def handle_control(self, interaction: Interaction, command: str, turn: str) -> None:
         """Run the command of a control under a page.
 
-        The page shows what it did; a reply only says why it did nothing. The command runs even if
-        the acknowledgment fails: a stop never waits for Discord.
+        The page shows the command's effect; a reply only says why it had none. The command
+        runs even if the acknowledgment fails: a stop never waits for Discord.
         """
 
         async def run() -> CommandReply:

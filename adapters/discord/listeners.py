@@ -1,7 +1,7 @@
 """Passes the gateway's messages to the core's inbox.
 
-A message is stored before anything is done with it, and no watermark passes it before that. If it
-cannot be stored, its author may be told, and the backfill reads it again.
+A message is stored before anything else happens to it, and no watermark passes it earlier.
+If it cannot be stored, its author may get a notice, and the backfill reads it again.
 """
 
 from __future__ import annotations
@@ -107,13 +107,13 @@ class MessageListener:
             self.backfill.retry(ref)
 
     def _track(self) -> None:
-        """Make `done_within` wait for the current task."""
+        """Make `drain` wait for the current task."""
         task = asyncio.current_task()
         if task is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def done_within(self, seconds: float) -> None:
+    async def drain(self, seconds: float) -> None:
         """Wait up to `seconds` for the messages that are being accepted."""
         others = self._tasks - {asyncio.current_task()}
         if others:
@@ -158,7 +158,8 @@ class MessageListener:
         message: int,
         payload: object,
     ) -> discord.Message | None:
-        """The message from REST or, if that cannot be parsed either, what the event says of it."""
+        """The message from REST or, if that cannot be parsed either, what the event contains of
+        it."""
         raw = await read_raw_message(self._rest, channel, message)
         cached = client.get_channel(channel)
         where: Any = cached or client.get_partial_messageable(channel, guild_id=guild)
@@ -206,7 +207,7 @@ class MessageListener:
 
     # ── proxied messages ──────────────────────────────────────────────────────────────────────
     async def _wait_for_original(self, message: discord.Message) -> Original | None:
-        """`ProxiedMessages.wait_for_original`, for which `done_within` does not wait."""
+        """`ProxiedMessages.wait_for_original`, for which `drain` does not wait."""
         task = asyncio.current_task()
         self._tasks -= {task}
         original = await self._proxied.wait_for_original(message)

@@ -24,8 +24,8 @@ MAX_READS = 5  # requests of 100 messages each, in a busy channel
 class PageSearch:
     """Searches `channel` from the turn's last question on.
 
-    If `in_chain`, pages are replies to a question. `known` are the ids of messages that show other
-    pages.
+    If `in_chain`, pages are replies to a question. `known` are the ids of messages that show
+    other pages.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class PageSearch:
         self._known = {page.message_id for page in claim.pages} | known
 
     async def find(self, lost: Set[int]) -> Mapping[int, discord.Message]:
-        """Messages by page number, for those of the pages `lost` that were posted."""
+        """Messages by page number, for the pages in `lost` that were posted."""
         found: dict[int, discord.Message] = {}
         without_buttons: list[discord.Message] = []
         after = max(int(question) for question in self._questions)

@@ -67,7 +67,7 @@ ATTACHMENT: Schema = {
 
 
 def _webhook(value: Any) -> str:
-    """An invalid id is still a webhook's: such a message is never a person's."""
+    """An invalid id still marks a webhook's message, which is never a person's."""
     try:
         return snowflake(value)
     except InvalidPayload:

@@ -24,9 +24,9 @@ class InvalidPayload(ValueError):
 
 
 REQUIRED = object()
-"""Default of a field without which the payload is invalid."""
+"""Marks a field as required: without it the payload is invalid."""
 OMIT = object()
-"""Default of a field that may be left out."""
+"""Marks a field as optional: it may be left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ def _is_id(value: str) -> bool:
 
 
 def _add_referenced(found: JSON, raw: Mapping[str, Any]) -> None:
-    """Adds the raw referenced message if it is valid; its own `RawMessage` repairs it."""
+    """Adds the raw referenced message if it is valid; another `RawMessage` repairs it."""
     if "message_reference" not in found or "referenced_message" not in raw:
         return
     referenced = raw["referenced_message"]

@@ -26,7 +26,7 @@ async def report_changes(rest: RestApi, edits: DiscordEditListener, question: As
             raise
         await edits.deleted(guild, channel, [message])
         return
-    # A cached channel saves the request that would tell what it is.
+    # A cached channel saves the request for its type.
     where: Any = client.get_channel(channel) or client.get_partial_messageable(
         channel, guild_id=guild
     )

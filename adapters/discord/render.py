@@ -21,7 +21,7 @@ from bot.replies.markdown.dialect import make_parser
 from bot.replies.markdown.fences import contains_markdown
 
 LIMIT = 2_000  # documented: the most characters of a message's content
-DEEPEST_HEADING = 3  # Discord knows #, ## and ###
+DEEPEST_HEADING = 3  # Discord supports #, ## and ###
 RULE = "─" * 10  # Discord has no horizontal rule
 
 # Discord accepts these names of code block languages; any other would become the first line.

@@ -34,12 +34,12 @@ T = TypeVar("T")
 
 # Discord does not publish the first three. Third parties report 5 messages per 5 s in a channel or
 # thread, shared by posts and edits. They need no minimum interval: the rate limiter spreads edits
-# evenly, and a reply's final text may use all that is left.
+# evenly, and a reply's final text may use the rest of the window.
 MESSAGES = Limit(count=5, seconds=5.0)
 DELETIONS = Limit(count=5, seconds=1.0)
 TYPING = Limit(count=5, seconds=5.0)
 # Reading a channel's history, and one message of it: the lowest limits that bot authors report. For
-# every other route only the response headers tell what is left (adapters/discord/http.py).
+# every other route only the response headers reveal the limit (adapters/discord/http.py).
 READS = Limit(count=5, seconds=5.0, pace=Pace.NONE)
 # Documented: 50. Four are reserved for discord.py's own requests at login and for a new session,
 # and for requests that arrive closer together than they were sent.
@@ -71,7 +71,8 @@ GONE = frozenset(
         "160005",  # the thread is locked
     }
 )
-# The channel or message for a new thread is missing; then there is no place for a reply either.
+# The channel or message for a new thread is missing, so a reply cannot be shown in the channel
+# either.
 NO_PLACE = frozenset({UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE})
 
 # How long a channel that refused a file gets none, in seconds.
@@ -142,15 +143,15 @@ async def attempt(request: Awaitable[T], *, within: float | None = None) -> T:
         raise translate_error(error) from error
     except Exception as error:
         # The edge: a network error, a session closed in the meantime, a response that is not JSON
-        # or lacks a field that discord.py reads (KeyError and the like). After none of them is it
-        # known whether Discord executed the request.
+        # or lacks a field that discord.py reads (KeyError and the like). None of them reveals
+        # whether Discord executed the request.
         description = _describe(error)
         log.info("no readable response to a request to Discord", error=description)
         raise Unsettled(description) from error
 
 
 def _describe(error: Exception) -> str:
-    """An OSError's message; any other error is clearer with its type."""
+    """An OSError's message; any other error's type and message."""
     return str(error) if isinstance(error, OSError) and str(error) else repr(error)
 
 
@@ -196,7 +197,7 @@ class RestApi:
         self._logged_in = asyncio.Event()
 
     def connect(self, client: discord.Client, inbox: CommandInbox) -> None:
-        """Use `client`, which has logged in, from now on."""
+        """Use `client`, which has logged in, until `disconnect`."""
         self._client, self.inbox = client, inbox
         self._logged_in.set()
 

@@ -1,9 +1,10 @@
 """Shows one reply on Discord: in a thread, a direct message, or a chain of replies.
 
-Built from a claim alone, so that it works after a restart. The turn and page in the ids of its
-buttons identify a page's message. Without buttons, its position does: the bot sent it after the
-question (in a channel: as a reply to it), and the ledger does not know it. Only one turn at a time
-works on a conversation, so the message cannot be another turn's page.
+Built from a claim alone, so that it works after a restart. The turn and page in the ids of
+its buttons identify a page's message. A message without buttons is identified by its
+position: the bot sent it after the question (in a channel: as a reply to it), and the ledger
+does not list it. Only one turn at a time works on a conversation, so the message cannot be
+another turn's page.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class DiscordSurface:
 
     @property
     def says_working(self) -> bool:
-        """False: the typing indicator has no button."""
+        """False: the typing indicator has no stop button."""
         return False
 
     @property
@@ -266,7 +267,7 @@ class DiscordSurface:
 
 
 def _reply_mode(claim: Claim) -> ReplyMode:
-    """Where the reply goes: first of all, where earlier attempts posted pages."""
+    """Where the reply goes: preferably where earlier attempts posted pages."""
     modes = {question.route.get("mode") for question in claim.questions}
     key = claim.conversation.key
     in_channel = any(page.channel == key.channel for page in claim.pages)

@@ -32,7 +32,7 @@ _MARKUP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names by id where a text was written, and which ids are the bot's."""
+    """Names by id in the place where a text was written, and which ids are the bot's."""
 
     users: Mapping[int, str] = field(default_factory=dict)
     roles: Mapping[int, str] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """Checks whether Discord still accepts the token, so that a revoked one stops all requests.
 
-One route may respond 401 for reasons of its own; a revoked token is refused everywhere.
+A single route may respond 401 for other reasons; a revoked token is refused everywhere.
 """
 
 from __future__ import annotations

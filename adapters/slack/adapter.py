@@ -204,7 +204,7 @@ class SlackAdapter:
                 url = await handshake.fetch_socket_url(self._tokens.app or "", api, self._clock)
             except CannotStart as error:
                 if not self._app_token_problem:
-                    log.error("no socket mode connection", reason=str(error))
+                    log.error("cannot connect in Socket Mode", reason=str(error))
                 self._app_token_problem = str(error)
                 await self._clock.sleep(REFUSED_SECONDS)
             else:

@@ -60,7 +60,7 @@ UPLOADS, COMPLETIONS = "files.getUploadURLExternal", "files.completeUploadExtern
 FILE_DELETIONS = "files.delete"
 # 429s in this many channels at the same time are taken for the workspace's limit. A guess.
 CHANNELS_THROTTLED = 3
-# Nobody sees more than ten updates of a reply in a second.
+# People do not see more than ten updates of a reply in a second.
 _SPACING = 0.1
 _LIMITS = {
     # "several hundred messages per minute" in a workspace, for each channel "1 per second".
@@ -188,7 +188,7 @@ class WebApi:
         query = {name: value for name, value in fields.items() if value is not None}
         return await self._call(method, (method,), http_verb="GET", params=query)
 
-    async def paced_write(
+    async def write_paced(
         self, method: str, *, priority: Priority = Priority.CONTROL, **fields: Any
     ) -> Response:
         """`write`, once the rate limit allows it."""
@@ -197,7 +197,7 @@ class WebApi:
             lambda: self.write(method, scopes, **fields), scopes, priority
         )
 
-    async def paced_read(
+    async def read_paced(
         self, method: str, *, priority: Priority = Priority.CONTROL, **fields: Any
     ) -> Response:
         """`read`, once the rate limit allows it."""
@@ -233,7 +233,7 @@ class WebApi:
             response = await self.client.api_call(method, **request)
             headers = {name.lower(): value for name, value in response.headers.items()}
             if not isinstance(response.data, dict):
-                raise Unsettled(f"Slack answered with no object: {response.data!r:.80}")
+                raise Unsettled(f"Slack's response is not an object: {response.data!r:.80}")
             return Response(response.data, headers)
         except PlatformError:
             raise

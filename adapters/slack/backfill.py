@@ -1,10 +1,11 @@
 """Catches up with Slack: at every start, and after the connection was lost for some minutes.
 
-Slack redelivers an event that was not acknowledged, the last time after about six minutes. So after
-a short loss nothing needs to be read: the watermarks only wait until all redeliveries are here.
+Slack redelivers an event that was not acknowledged, the last time after about six minutes.
+So after a short loss nothing needs to be read: the watermarks only wait until all
+redeliveries have arrived.
 
-Slack does not tell which channels have news, so each is read once; in a channel, the root of each
-thread tells the thread's last reply.
+Slack does not report which channels have news, so each is read once; in a channel, the root
+of each thread names the thread's last reply.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ SHORT_OUTAGE = 240.0  # seconds
 REDELIVERY_SECONDS = 420.0  # after this, no earlier event is redelivered
 # Threads without a message for this long are not read unless their channel shows news in them.
 KNOWN_SECONDS = 14 * 86_400.0
-# The wait for people's names, in seconds: no acknowledgement depends on it, as one does for events.
+# The wait for people's names, in seconds: unlike for events, no acknowledgement depends on it.
 NAMES_SECONDS = 5.0
 
 
@@ -63,7 +64,7 @@ NAMES_SECONDS = 5.0
 class _Pages:
     """The pages of a channel so far, newest message first.
 
-    `cursor` tells where the next page begins, or without one `before`, the oldest ts so far.
+    The next page begins at `cursor` or, without one, at `before`, the oldest ts so far.
     """
 
     messages: tuple[Message, ...] = ()
@@ -71,7 +72,7 @@ class _Pages:
     before: str | None = None
 
     def add(self, answer: Response) -> _Pages:
-        """Raises Unsettled if Slack has more messages but does not say where."""
+        """Add a response. Raises Unsettled if Slack has more messages but does not say where."""
         page, cursor = answer.messages(), _next_cursor(answer, self.cursor)
         lost = answer.has_more and cursor is None
         before = oldest_of(page, self.before) if lost else self.before
@@ -150,7 +151,7 @@ class SlackBackfill:
         found: list[Message] = []
         cursor: str | None = None
         while True:
-            answer = await self._slack.api.paced_read(
+            answer = await self._slack.api.read_paced(
                 "users.conversations",
                 priority=Priority.FIRST,
                 types="public_channel,private_channel,mpim,im",
@@ -166,7 +167,7 @@ class SlackBackfill:
     async def _read_channel(self, plan: ChannelPlan, pages: _Pages, after: int) -> HistoryPage:
         """The next page of a channel, the newest first; the last one returns all messages."""
         await self._pace.wait()
-        answer = await self._slack.api.paced_read(
+        answer = await self._slack.api.read_paced(
             "conversations.history",
             priority=Priority.FIRST,
             channel=plan.id,
@@ -190,9 +191,9 @@ class SlackBackfill:
     def _threads(
         self, plan: ChannelPlan, read: Sequence[Message], after: int, until: int
     ) -> list[History]:
-        """The threads with news: the one read the longest ago first, then the latest reply.
+        """The threads with news: least recently read first, then by latest reply.
 
-        Otherwise a bot that dies again and again would never get to some of them.
+        In another order, a bot that keeps dying would never reach some of them.
         """
         histories, known = [], frozenset(plan.roots)
         for root, latest in unread_threads(read, after, known).items():
@@ -209,7 +210,7 @@ class SlackBackfill:
         self, plan: ChannelPlan, root: str, until: int, cursor: str | None, after: int
     ) -> HistoryPage:
         """The next page of a thread, the oldest first; Slack sends the root with each."""
-        answer = await self._slack.api.paced_read(
+        answer = await self._slack.api.read_paced(
             "conversations.replies",
             priority=Priority.BACKGROUND,
             channel=plan.id,

@@ -20,8 +20,8 @@ log = structlog.stdlib.get_logger(__name__)
 # Slack's maximum per request, for messages and for channels.
 # https://docs.slack.dev/reference/methods/conversations.history
 PAGE = 999
-# Direct messages without a conversation are read too, because someone may have written there for
-# the first time and nothing else tells. This many are read, those created last first.
+# Direct messages without a conversation are read too, because a person may have written there for
+# the first time. This many are read, the most recently created first.
 MAX_SILENT = 100
 
 Message = Mapping[str, Any]
@@ -78,12 +78,13 @@ def _seconds(value: Any) -> float:
 def next_page_pays(
     read: Sequence[Message], after: int, roots: Sequence[int], page: int = PAGE
 ) -> bool:
-    """Whether the next page of a channel's history is worth its request; `read` is newest first.
+    """Whether the next page of a channel's history is worth its request; `read` is newest
+    first.
 
-    It is if `read` does not reach back to `after`. It also is if further pages are likely to show
-    more known threads without news than they cost requests, because each thread that no page shows
-    costs a request. The estimate uses the length in time of the pages so far, and their share of
-    threads without news.
+    It is worth it if `read` does not reach back to `after`, or if further pages are likely
+    to show more known threads without news than they cost requests, because each thread that
+    no page shows costs a request. The estimate uses the time that the pages so far span, and
+    their share of threads without news.
     """
     newest, oldest = position(read[0]["ts"]), position(read[-1]["ts"])
     if oldest > after:
@@ -99,7 +100,7 @@ def next_page_pays(
 
 
 def unread_threads(read: Sequence[Message], after: int, roots: Iterable[int]) -> dict[int, int]:
-    """The threads to read: the position of each root, with that of its last reply.
+    """The threads to read: the position of each root, with the position of its last reply.
 
     These are threads whose root shows a reply after `after`, and known ones whose root `read` does
     not reach, for which `after` stands for the unknown last reply.

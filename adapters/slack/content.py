@@ -27,10 +27,10 @@ _REMOVED = frozenset({"tombstone", "hidden_by_limit"})  # modes of files that pe
 
 
 def author_text(message: Payload) -> str:
-    """What the author wrote, in Slack's stored form.
+    """The text that the author wrote, in Slack's stored form.
 
-    Clients send it twice, as `text` and as `rich_text` blocks. The blocks count if `text` is empty
-    or a mere summary of them.
+    Clients send it twice, as `text` and as `rich_text` blocks. The blocks count if `text` is
+    empty or a mere summary of them.
     """
     written = text(message, "text")
     blocks = block_kit.blocks_text(filter(block_kit.is_rich_text, _blocks(message)))
@@ -46,7 +46,7 @@ def message_text(message: Payload, names: Mapping[str, str], me: str = "") -> st
 
 
 def quotation(message: Payload, names: Mapping[str, str]) -> str:
-    """The message quote under the heading "NAME wrote:"."""
+    """The message quoted under the heading "NAME wrote:"."""
     return excerpt(f"{bot_name(message, names)} wrote", message_text(message, names))
 
 
@@ -59,7 +59,7 @@ def bot_name(message: Payload, names: Mapping[str, str]) -> str:
 
 
 class NameRequests(Mapping[str, str]):
-    """An empty mapping of names that records which ids are looked up."""
+    """A mapping without names that records which ids are looked up."""
 
     def __init__(self) -> None:
         self._ids: dict[str, None] = {}
@@ -136,7 +136,7 @@ def _file_excerpt(file: Payload) -> str:
 
 # ── tables, embeds and attachments ────────────────────────────────────────────────────────────
 def _excerpts(message: Payload, names: Mapping[str, str], depth: int) -> Iterator[str]:
-    """Each labelled part of a message besides the author's text."""
+    """Each labelled part of a message in addition to the author's text."""
     written = author_text(message)
     for block in _blocks(message):
         if block_kit.is_table(block):

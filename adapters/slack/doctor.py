@@ -1,7 +1,7 @@
 """Slack's part of `doctor`: checks tokens, scopes and channels with real calls, with advice.
 
-A bot token cannot read its app's event subscriptions or commands, so for those the finding says
-where to look.
+A bot token cannot read its app's event subscriptions or commands, so for those the finding
+names the settings page to check.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ def _failed_request(subject: str, error: PlatformError, advice: str) -> Finding:
     """A finding for a failed request; a network failure says nothing about the token."""
     if isinstance(error, Throttled):
         detail = f"Slack takes no more requests for {error.retry_after:.0f} s"
-        return Finding(subject, Verdict.WARNING, detail, "try again then")
+        return Finding(subject, Verdict.WARNING, detail, "run doctor again after that")
     if isinstance(error, Unsettled):
         advice = "check the network, HTTPS_PROXY and SLACK_API_URL"
         return Finding(subject, Verdict.FAILED, "Slack cannot be reached", advice)
-    return Finding(subject, Verdict.FAILED, f"Slack says {error}", advice)
+    return Finding(subject, Verdict.FAILED, f"Slack refused: {error}", advice)
 
 
 def _bot(response: Response) -> Finding:
@@ -78,7 +78,11 @@ def _scopes(headers: Mapping[str, str]) -> list[Finding]:
     granted = {scope.strip() for scope in headers.get("x-oauth-scopes", "").split(",")} - {""}
     if not granted:
         advice = "compare the app's page “OAuth & Permissions” with the manifest"
-        return [Finding("Slack scopes", Verdict.WARNING, "Slack did not name them", advice)]
+        return [
+            Finding(
+                "Slack scopes", Verdict.WARNING, "Slack did not list the granted scopes", advice
+            )
+        ]
     missing = [scope for scope in SCOPES if scope not in granted]
     if not missing:
         return [Finding("Slack scopes", Verdict.OK, f"all {len(SCOPES)} are granted")]

@@ -24,7 +24,7 @@ class SlackEditListener:
         self._workspace, self._inbox = workspace, inbox
 
     async def handle(self, body: Payload) -> bool:
-        """Report an edit or deletion; False if the event is a new message."""
+        """Report an edit or deletion; returns False if the event is a new message."""
         event = mapping(body, "event")
         kind = events.subtype(event)
         if kind == DELETED:

@@ -1,9 +1,9 @@
 """Uploads the files of one reply to its Slack thread, finds them again and deletes them.
 
-Slack shares a file some time after files.completeUploadExternal, without telling the message's ts
-and without metadata. So the file's name carries the identity (turn, page) and a digest, and the
-thread is read until the message appears. A file is completed once: after a lost response, it is
-looked for before it is uploaded again.
+Slack shares a file some time after files.completeUploadExternal, without returning the
+message's ts and without metadata. So the file's name carries the identity (turn, page) and a
+digest, and the thread is read until the message appears. A file is completed once: after a
+lost response, the bot looks for the file before it uploads it again.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from bot.ports.clock import Clock
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_BYTES = 10_000_000
-"""Slack allows 1 GB; this much can be uploaded within the timeout of a request."""
+"""The largest upload, in bytes: Slack allows 1 GB, but only this much fits into a request's
+timeout."""
 
 SHARE_SECONDS = 10.0
-"""How long a shared file may take to appear; Slack usually needs a second to scan it."""
+"""Seconds to wait for a shared file; Slack usually needs a second to scan it."""
 
 MAX_UPLOAD_FAILURES = 3
 """After this many failed uploads in one reply, code is sent as text: people wait for the rest."""
@@ -43,10 +44,10 @@ SCOPES = (UPLOADS, COMPLETIONS)
 """The rate limits that sharing a file uses."""
 
 ALL_CHANNELS = ""
-"""Among the channels without files: Slack accepts no files at all at the moment."""
+"""In `channels_without_files`, stands for all channels: Slack currently accepts no files."""
 
 SEARCH_PAUSES = Backoff(first=0.2, longest=2.0)
-"""Between reads of the thread."""
+"""Pauses between reads of the thread."""
 
 DIGITS = 8
 """Hexadecimal digits of the digest: enough to tell the versions of one page apart."""
@@ -242,13 +243,13 @@ class ReplyFiles:
 
     async def _delete(self, file_id: str) -> None:
         try:
-            await self._api.paced_write(FILE_DELETIONS, file=file_id)
+            await self._api.write_paced(FILE_DELETIONS, file=file_id)
         except PlatformError as error:
             log.warning("could not delete a file", file=file_id, error=repr(error))
 
 
 def _as_files_refused(error: Gone | Refused) -> Gone | Refused:
-    """A refusal of the file as FilesRefused; an error that concerns the channel is unchanged."""
+    """A refusal of the file as FilesRefused; an error about the channel unchanged."""
     if isinstance(error, Gone) and error.code != "missing_scope":
         return error
     return FilesRefused(str(error), code=error.code)

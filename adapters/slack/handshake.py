@@ -67,7 +67,11 @@ async def fetch_identity(api: WebApi, clock: Clock) -> Identity:
         team, me = response.text("team_id"), response.text("user_id")
         if "bot_id" not in response.data and not str(api.client.token).startswith("xoxb-"):
             raise CannotStart(f"SLACK_BOT_TOKEN is not a bot's token: {COPY_XOXB}.")
-        log.info("slack workspace", team=response.data.get("team"), bot=response.data.get("user"))
+        log.info(
+            "identified the Slack workspace",
+            team=response.data.get("team"),
+            bot=response.data.get("user"),
+        )
         name = slack_text.name(payloads.text(response.data, "user"))
         return Identity(team, me, response.text("bot_id"), name)
 

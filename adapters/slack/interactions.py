@@ -50,7 +50,7 @@ class Interaction:
 
 # ── reading payloads ──────────────────────────────────────────────────────────────────────────
 def parse_slash_command(body: Payload, prefix: str) -> Interaction | None:
-    """A slash command; None if it is not one of ours."""
+    """A slash command; None if it is another app's."""
     command = text(body, "command")
     name = command.removeprefix("/").removeprefix(prefix)
     user, channel = ident(body, "user_id"), ident(body, "channel_id")

@@ -111,10 +111,11 @@ class Listeners:
     async def _on_error(
         self, error: Exception, body: Payload, request: AsyncBoltRequest
     ) -> BoltResponse | None:
-        """None to answer 500: Slack redelivers immediately, after 1 minute and after 5 minutes.
+        """Return None to answer 500: Slack redelivers immediately, after 1 minute and after 5
+        minutes.
 
-        A redelivery is acknowledged if it fails for another reason than the database or Slack,
-        since it would always fail.
+        A redelivery that fails for a reason other than the database or Slack is
+        acknowledged, since it would always fail.
         """
         event_id = text(body, "event_id")
         if isinstance(error, ThreadlineError | TimeoutError | OSError):
@@ -181,7 +182,7 @@ class Listeners:
             self._run_in_background(self._greet(channel, payloads.ts(thread, "thread_ts") or None))
 
     async def _greet(self, channel: str, thread: str | None) -> None:
-        await self._workspace.api.paced_write(
+        await self._workspace.api.write_paced(
             "assistant.threads.setSuggestedPrompts",
             channel_id=channel,
             thread_ts=thread,
@@ -190,9 +191,11 @@ class Listeners:
         )
 
     async def _on_session_stopped(self, body: Payload) -> None:
-        """Slack's own stop button, which it shows while an agent session is `processing`.
+        """Handle Slack's own stop button, which it shows while an agent session is
+        `processing`.
 
-        The event has no message, so its id prevents a redelivery from stopping a later reply.
+        The event has no message, so its id prevents a redelivery from stopping a later
+        reply.
         """
         event = mapping(body, "event")
         user, channel = ident(event, "user"), ident(event, "channel")
@@ -206,7 +209,8 @@ class Listeners:
         await self._inbox.command(stop)
 
     async def _on_token_revoked(self, body: Payload) -> None:
-        """The app was removed, or a token was revoked; a person's token does not matter here."""
+        """Handle the app's removal or a revoked bot token; a person's token does not matter
+        here."""
         event = mapping(body, "event")
         bots = mapping(event, "tokens").get("bot")
         is_own = isinstance(bots, list) and self._workspace.me.user in bots
@@ -238,7 +242,7 @@ class Listeners:
         return await ack()
 
     async def _run_in_time(self, interaction: Interaction) -> CommandReply | None:
-        """The reply, or None if it comes too late and is shown on its own."""
+        """Run the interaction; returns None if its reply comes too late and is shown separately."""
         task = asyncio.create_task(self._interactions.run(interaction))
         done, _ = await asyncio.wait((task,), timeout=ACK_SECONDS)
         if done:

@@ -1,8 +1,8 @@
 """Limits the rate of a process's first reads.
 
-Slack still counts what earlier processes read in the last minute, and this process cannot know it.
-So it begins with a few reads and continues below the rate of Tier 3, until its own count is
-complete.
+Slack still counts the reads of earlier processes in the last minute, which this process
+cannot know. So it begins with a few reads and continues below the rate of Tier 3, until it
+has counted for a whole minute.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ UNKNOWN_SECONDS = 60.0
 """How long Slack counts a request, in seconds."""
 
 AT_START = 2
-"""Reads without a pause: the channels with the latest conversations."""
+"""Reads sent without a pause: the channels with the latest conversations."""
 
 START_STEP = 1.5
-"""Seconds between further reads: 40 a minute, so that five starts in it stay below 50."""
+"""Seconds between further reads: 40 a minute, so that five starts within a minute stay below 50."""
 
 
 class ReadPace:

@@ -1,4 +1,4 @@
-"""Reads a question again, because Slack gives up events of edits and deletions after a while."""
+"""Reads a question again, because Slack gives up on events of edits and deletions after a while."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ async def report_changes(workspace: Workspace, edits: SlackEditListener, questio
 
 
 async def _read(workspace: Workspace, question: Asked) -> dict[str, Any] | None:
-    """The message of a question, in a thread or not; None if it was deleted."""
+    """A question's message, in a thread or not; None if it was deleted."""
     try:
-        answer = await workspace.api.paced_read(
+        answer = await workspace.api.read_paced(
             "conversations.replies",
             priority=Priority.BACKGROUND,
             channel=question.channel,

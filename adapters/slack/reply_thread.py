@@ -35,7 +35,7 @@ class ReplyThread:
         cursor: str | None = None
         while True:
             before = cursor
-            response = await self._api.paced_read(
+            response = await self._api.read_paced(
                 "conversations.replies",
                 channel=self.channel,
                 ts=self.root,
@@ -61,7 +61,7 @@ class ReplyThread:
             return False
         try:
             async with asyncio.timeout(CHECK_SECONDS):
-                thread = await self._api.paced_read(
+                thread = await self._api.read_paced(
                     "conversations.replies",
                     channel=self.channel,
                     ts=self.root,
@@ -79,7 +79,7 @@ class ReplyThread:
         """Delete a misplaced or duplicate message; False if that failed."""
         try:
             async with asyncio.timeout(DELETE_SECONDS):
-                await self._api.paced_write(DELETIONS, channel=self.channel, ts=ts)
+                await self._api.write_paced(DELETIONS, channel=self.channel, ts=ts)
         except (PlatformError, TimeoutError) as error:
             log.warning("could not delete a misplaced message", ts=ts, error=repr(error))
             return False
@@ -88,6 +88,6 @@ class ReplyThread:
     async def stop_stream(self, ts: str, turn: int, page: int) -> None:
         """Close a stream that an earlier attempt left open, and give it its identity."""
         with contextlib.suppress(Gone, Refused):  # it has ended on its own
-            await self._api.paced_write(
+            await self._api.write_paced(
                 STOPS, channel=self.channel, ts=ts, metadata=identity(turn, page)
             )

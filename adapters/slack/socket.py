@@ -1,9 +1,9 @@
-"""Socket Mode: keeps one connection alive, by means of slack_sdk's client.
+"""Socket Mode: keeps one connection alive with slack_sdk's client.
 
-slack_sdk would reconnect to the same address forever, but Slack's addresses are valid for one
-connection. So `SocketMode` checks the connection twice a second and drops the address of a lost
-one, which makes the client fetch a new address. Connecting has a timeout, and a malformed frame
-affects nothing else.
+slack_sdk would reconnect to the same address forever, but Slack's addresses are valid for
+one connection. So `SocketMode` checks the connection twice a second and drops the address of
+a lost one, which makes the client fetch a new address. Connecting has a timeout, and a
+malformed frame affects nothing else.
 """
 
 from __future__ import annotations
@@ -158,14 +158,18 @@ class SocketMode:
 
     def _check(self, connected: bool) -> None:
         if connected != self.connected:
-            log.log(INFO if connected else WARNING, "socket mode", connected=connected)
+            log.log(
+                INFO if connected else WARNING,
+                "Socket Mode connection changed",
+                connected=connected,
+            )
         if self.connected and not connected:
             self._on_lost()
         now = asyncio.get_running_loop().time()
         self._connected_since = self._connected_since if connected and self.connected else now
         self.connected = connected
         if connected and now - self._connected_since > HELLO_SECONDS and self._establish():
-            log.warning("a connection without a hello")
+            log.warning("the connection counts as established without a hello")
             self._hello_task = asyncio.create_task(self._on_hello(), name="slack hello")
         if not connected:
             self._client.wss_uri = None
@@ -203,4 +207,4 @@ class SocketMode:
 
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.warning("no socket mode connection", error=repr(error))
+        log.warning("cannot connect in Socket Mode", error=repr(error))

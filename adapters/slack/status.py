@@ -111,7 +111,7 @@ class StatusRegistry:
         return self._live.get(thread) or (clearing[0] if clearing else None)
 
     async def aclose(self) -> None:
-        """Cancel the clearing that takes longer than a moment; the next process does it."""
+        """Stop clearing after a short wait; the next process clears the rest."""
         sweeping = [] if self._sweeping is None else [self._sweeping]
         for task in sweeping:
             task.cancel()
@@ -165,7 +165,7 @@ class ReplyStatus:
 
     @property
     def stoppable(self) -> bool:
-        """Whether Slack shows its own stop button in this thread."""
+        """Whether Slack shows a stop button in this thread."""
         return self._confirmed and SESSIONS in self._maybe_set
 
     def assume_session(self) -> ReplyStatus:
@@ -189,7 +189,7 @@ class ReplyStatus:
 
     @contextlib.contextmanager
     def cleared_by_post(self) -> Iterator[None]:
-        """Around a post: Slack then removes the words that were set before it."""
+        """Enclose a post: Slack then removes the words that were set before it."""
         set_before = self._showing is None or self._showing.done()
         yield
         if set_before:
@@ -197,19 +197,20 @@ class ReplyStatus:
 
     @contextlib.contextmanager
     def cleared_by_stop(self, final: bool) -> Iterator[str | None]:
-        """Around chat.stopStream; yields the session status to send with it, if any."""
+        """Enclose chat.stopStream; yields the session status to send with it, if any."""
         clears = final and self.stoppable
         yield CLEARED[SESSIONS] if clears else None
         if clears:
             self._discard(SESSIONS)
 
     def _discard(self, method: str) -> None:
-        """Note that a status is cleared, unless a dead process's request may still set it."""
+        """Record that a status is cleared, unless a dead process's request may still set it."""
         if self._clock.monotonic() >= self._landed_at:
             self._maybe_set.discard(method)
 
     async def clear(self) -> None:
-        """Clear what may be set; after two seconds, clearing continues in the background."""
+        """Clear every status that may be set; after two seconds, clearing continues in the
+        background."""
         task = self._registry.start_clearing(self._thread, self)
         landing = max(self._landed_at - self._clock.monotonic(), 0.0) if self._maybe_set else 0.0
         await asyncio.wait({task}, timeout=landing + CLEAR_SECONDS)
@@ -247,7 +248,8 @@ class ReplyStatus:
                 return
 
     async def _try_show(self, method: str) -> bool:
-        """Whether the status may be set now. A left-over status stays set if Slack throttles."""
+        """Try to set the status; returns whether it may be set now. A left-over status stays
+        set if Slack throttles."""
         before = method in self._maybe_set
         try:
             async with asyncio.timeout(SHOW_SECONDS):
@@ -256,23 +258,24 @@ class ReplyStatus:
                 await self._write(method, SHOWN[method])
                 self._confirmed = True
         except (PlatformError, TimeoutError) as error:
-            log.debug("no status", method=method, error=repr(error))
+            log.debug("could not set a status", method=method, error=repr(error))
             unknown = isinstance(error, Unsettled | TimeoutError)
             if not unknown and not (before and isinstance(error, Throttled)):
                 self._maybe_set.discard(method)
         return method in self._maybe_set
 
     async def _try_clear(self, method: str) -> bool:
-        """False if the caller has to pause before the next attempt."""
+        """Send the clearing request; returns False if the caller must pause before the next
+        attempt."""
         try:
             await self._acquire(method, clears=True)
             await self._write(method, CLEARED[method])
         except Throttled:
-            return True  # `_acquire` waits the next time
+            return True  # `_acquire` waits next time
         except Unsettled:
             return False
         except PlatformError as error:
-            log.debug("no status to clear", method=method, error=repr(error))
+            log.debug("Slack refused to clear a status", method=method, error=repr(error))
             self.refused = isinstance(error, Refused)
         self._maybe_set.discard(method)
         return True

@@ -52,7 +52,7 @@ class Streams:
         self._recipient = _recipient(question.route if question is not None else {})
         self._started_at: dict[int, float] = {}  # by page
         self.unidentified: set[int] = set()  # pages whose stream ended without an identity
-        self.stopped = False  # by a person; the turn learns it from an event
+        self.stopped = False  # a person stopped the stream; an event reports it to the turn
         self._failed = False  # no further page starts as a stream
         self._conflicts: set[int] = set()  # pages that Slack would neither close nor edit
 
@@ -101,7 +101,8 @@ class Streams:
         return with_ended_stream(shown, request.page)
 
     async def _try_start(self, request: Request, shown: Shown) -> Shown:
-        """Start a stream; on refusal the page is posted next, which tells if the thread is gone."""
+        """Start a stream; if Slack refuses, the page is posted next, which reveals whether the
+        thread is gone."""
         try:
             return await self._start(request, shown)
         except Throttled:
@@ -154,7 +155,7 @@ class Streams:
 
 
 def with_append_fallback(close: Request) -> Request:
-    """`close`, which if final falls back to appending its text while the rate limit delays it."""
+    """`close`; while the rate limit delays a final one, append its text instead."""
     if not close.final or not close.text.strip():
         return close
     append = replace(

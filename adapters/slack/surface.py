@@ -119,9 +119,9 @@ class SlackSurface:
     def plan(self, shown: Shown, frame: Frame) -> Request | None:
         """The next request. Pure, except that it depends on the time when a stream is overdue.
 
-        After a person stopped a stream, the reply does not grow until the turn's result is known.
-        Since Slack cannot edit a message's file, such a page and those below it are removed and
-        posted again.
+        After a person stopped a stream, the reply does not grow until the turn's result is
+        known. Since Slack cannot edit a message's file, a page whose file changes and those
+        below it are removed and posted again.
         """
         if self._streams.stopped and not frame.final:
             return None

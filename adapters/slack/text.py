@@ -16,7 +16,8 @@ MAX_NAME = 80
 """Characters of a name; Slack allows as many."""
 
 _CONTROL = re.compile(r"<([@#!]|(?=[A-Za-z][A-Za-z0-9+.-]*+:))([^<>|]++)(?:\|([^<>]*+))?>")
-_ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))  # &amp; last, or "&amp;lt;" is lost
+# &amp; last, or "&amp;lt;" would be decoded twice
+_ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 
 
 # Control characters except tab and line feed, and characters that change the writing direction.

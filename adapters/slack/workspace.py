@@ -66,7 +66,7 @@ class Workspace:
 
         Raises a PlatformError.
         """
-        response = await self.api.paced_read(
+        response = await self.api.read_paced(
             "conversations.replies",
             channel=incoming.channel,
             ts=incoming.key.thread,
@@ -117,7 +117,7 @@ class Workspace:
         self, *, channel: str, user: str, thread: str | None, body: Mapping[str, Any]
     ) -> None:
         """Show a message to one person. Raises a PlatformError."""
-        await self.api.paced_write(
+        await self.api.write_paced(
             "chat.postEphemeral", channel=channel, user=user, thread_ts=thread, **body
         )
 
@@ -146,7 +146,7 @@ class Workspace:
     async def _kind(self, event: Payload) -> str:
         """The channel's kind, from the event or from Slack, since app_mention has none.
 
-        "" if Slack does not tell; the conversation then counts as private.
+        "" if Slack does not return it; the conversation then counts as private.
         """
         channel, kind = payloads.ident(event, "channel"), events.channel_kind(event)
         if kind:
@@ -156,7 +156,7 @@ class Workspace:
         return kinds.get(channel) or (DIRECT if channel.startswith("D") else "")
 
     async def _fetch_user_name(self, user: str) -> str:
-        response = await self.api.paced_read("users.info", user=user)
+        response = await self.api.read_paced("users.info", user=user)
         person = response.mapping("user")
         profile = payloads.mapping(person, "profile")
         names = (
@@ -177,12 +177,12 @@ class Workspace:
         return name_of(info)
 
     async def _fetch_info(self, channel: str) -> Payload:
-        response = await self.api.paced_read("conversations.info", channel=channel)
+        response = await self.api.read_paced("conversations.info", channel=channel)
         return response.mapping("channel")
 
 
 def kind_of(channel: Payload) -> str:
-    """A channel's kind, in the words of `channel_type`; "" if `channel` does not tell.
+    """A channel's kind, in the words of `channel_type`; "" if `channel` does not reveal it.
 
     A channel counts as public only if Slack says so, because everyone may read public
     conversations.

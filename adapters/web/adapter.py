@@ -28,7 +28,7 @@ from bot.replies.ratelimit.limiter import Pacer
 
 
 class WebAdapter:
-    """The page and the API. `hosts` are host names to accept beside the loopback ones.
+    """The page and the API. `hosts` are additional host names to accept, beside loopback.
 
     `opening` starts each thread of the page; `most_streams` is a limit per user.
     """

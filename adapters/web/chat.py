@@ -80,8 +80,8 @@ class ChatService:
     async def ask(self, record: ConversationRecord, user: str, text: str) -> int:
         """Ask a question and return the id of the turn that answers it.
 
-        The text is never parsed as a command: programs mean what they say. Raises HTTPException
-        404 if the conversation is gone.
+        The text is never parsed as a command, because programs send questions only. Raises
+        HTTPException 404 if the conversation is gone.
         """
         incoming = self.incoming(record, user, text, str(uuid.uuid4()), Address.FOLLOW_UP)
         await self.require_inbox().receive(incoming)

@@ -81,7 +81,7 @@ class Highlighter:
         return html
 
     def close(self) -> None:
-        """Stop the worker; a block still in work stays plain."""
+        """Stop the worker; a block that is still being highlighted stays plain."""
         self._worker.close()
 
     def _run(self, code: str, lexer: str) -> str:

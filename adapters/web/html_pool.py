@@ -41,7 +41,7 @@ class HtmlPool:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def close(self) -> None:
-        """Stop the threads and the worker; code still in work stays plain."""
+        """Stop the threads and the worker; code that is still being highlighted stays plain."""
         self._closed = True
         self._highlighter.close()
         self._threads.shutdown(wait=False)

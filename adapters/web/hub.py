@@ -83,7 +83,7 @@ class Event:
 
 
 class Feed:
-    """One user's most recent events; of a growing reply only the newest state."""
+    """One user's most recent events; only the newest state of a growing reply is kept."""
 
     def __init__(self) -> None:
         self._events: dict[int, Event] = {}  # ordered by number

@@ -28,7 +28,7 @@ FUZZED = frozenset({
     "Zig",
 })  # fmt: skip
 
-# Some input takes these longer, and only the worker's limits end it. They are here because people
+# Some input takes these longer, and only the worker's limits end it. They are listed because people
 # use them.
 COSTLY = frozenset({
     "Arduino", "Bash", "Bash Session", "C", "C++", "CUDA", "Docker", "Java", "Objective-C",

@@ -58,12 +58,12 @@ class SharedBodyBudget:
         self.left = most
 
     def around(self, app: ASGIApp) -> ASGIApp:
-        """The app with its request bodies counted until they are answered."""
+        """The app, with the size of its request bodies counted until they are answered."""
         return _Counted(app, self)
 
 
 class _Counted:
-    """An object, because Starlette takes a function for a request handler."""
+    """The app as a class instance, because Starlette takes a function for a request handler."""
 
     def __init__(self, app: ASGIApp, bodies: SharedBodyBudget) -> None:
         self._app, self._bodies = app, bodies

@@ -53,7 +53,7 @@ def build_site(
     app.state.access = access
     _describe_models(app, models)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(RequestValidationError, _report_invalid)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.add_exception_handler(RecordHeld, _conflict)
     conversations = ConversationRoutes(chat=chat, streams=streams, offered=models)
@@ -101,10 +101,10 @@ def _allowed(request: Request) -> set[str]:
     return {method for route in there for method in route.methods or ()}
 
 
-async def _invalid(_request: Request, error: Exception) -> Response:
+async def _report_invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     detail = [
-        {"loc": list(problem["loc"]), "msg": _said(problem["msg"]), "type": problem["type"]}
+        {"loc": list(problem["loc"]), "msg": _message(problem["msg"]), "type": problem["type"]}
         for problem in error.errors()
     ]
     first = detail[0]
@@ -114,7 +114,7 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     return JSONResponse({"error": f"{where}: {first['msg']}", "detail": detail}, 422)
 
 
-def _said(message: str) -> str:
+def _message(message: str) -> str:
     """The message without pydantic's prefix."""
     return message.removeprefix("Value error, ")
 

@@ -63,7 +63,7 @@ class WebSurface:
 
     @property
     def says_working(self) -> bool:
-        """False: the page reads the state from the reply."""
+        """False: the page shows the state of the reply instead."""
         return False
 
     @property

@@ -19,11 +19,12 @@ UPDATE_SECONDS = 0.05
 """Seconds between updates of a page: 20 a second look like a steady flow."""
 
 PAUSES, LONGEST_PAUSE = 10, 0.5
-"""The pause after an update: this multiple of its rendering time, up to the longest pause in
-seconds. Readers do not notice it, and the end of a reply is not late."""
+"""The pause after an update, as a multiple of its rendering time, and the longest pause in
+seconds. Readers do not notice such a pause, and it does not delay the end of a reply."""
 
 KEEP_ALIVE_SECONDS = 15.0
-"""Seconds: some proxies close connections that are silent for 30 s."""
+"""Seconds between comments on an idle stream: some proxies close connections that are silent
+for 30 s."""
 
 
 async def tab_events(

@@ -192,7 +192,7 @@ class _Handlebars:
         for braces in self._BRACES.finditer(raw):
             slashes = _slashes(raw, braces.start())
             parts.append(raw[at : braces.start() - slashes + slashes // 2])
-            # the latter: before the closing tag's own braces
+            # Text: an escaped run, or one directly before the closing tag's braces.
             if slashes % 2 or braces.end() > last:
                 parts.append(braces[0])
                 at = braces.end()

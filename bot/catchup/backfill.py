@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Progress:
-    """How far one history is read."""
+    """How far one history has been read."""
 
     ref: ChannelRef
     next: PageReader
@@ -156,7 +156,8 @@ class Backfill:
         return complete and await self._read_threads(progress)
 
     async def _read_page(self, progress: _Progress) -> bool:
-        """Read and accept a page; whether another follows. An error leaves `progress` unchanged."""
+        """Read and accept a page; returns whether another follows. An error leaves `progress`
+        unchanged."""
         page = await progress.next()
         await self._inbox.missed(page.messages)
         for message in page.messages:

@@ -25,8 +25,8 @@ ATTEMPTS = 7  # about two minutes with these pauses
 # closes a limit for a minute at most.
 ATTEMPT_SECONDS = 90.0
 LATER_SECONDS = 300.0  # until a read that was given up begins again
-FIRST, LAST = (-1.0,), (3.0,)  # ranks before and after those of all histories
-CONCURRENCY = 4  # reads under way: enough to keep sending while others wait for their response
+FIRST, LAST = (-1.0,), (3.0,)  # ranks before and after every history's
+CONCURRENCY = 4  # reads in progress: enough to keep sending while others wait for their response
 
 
 @dataclass(order=True, slots=True)
@@ -77,7 +77,7 @@ class BackfillQueue:
         return results[0]
 
     def start(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-        """A task that `aclose` cancels."""
+        """Start a task that `aclose` cancels."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

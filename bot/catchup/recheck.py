@@ -1,8 +1,8 @@
-"""Rechecks the last question of conversations for edits and deletions that were missed.
+"""Rechecks the last questions of conversations for missed edits and deletions.
 
-No platform reliably sends edits and deletions again, and each check costs a request. So only the
-last questions of a few recent conversations are checked, after everything else is read, and only
-those that no read has returned in their current form.
+No platform reliably sends edits and deletions again, and each check costs a request. So only
+the last questions of a few recent conversations are checked, after everything else is read,
+and only those that no read has returned in their current form.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bot.ports.inbox import CatchUpInbox
 
 
 class EditRecheck:
-    """The rechecks of one platform."""
+    """Rechecks the last questions of one platform's conversations."""
 
     def __init__(
         self, *, platform: str, inbox: CatchUpInbox, report_changes: ReportChanges

@@ -22,7 +22,7 @@ SAVE_SECONDS = 1.0
 
 
 class WatermarkSaver:
-    """Loads and stores the watermarks in `tracker`, those of one platform."""
+    """Loads and stores the watermarks of one platform, which are in `tracker`."""
 
     def __init__(self, *, platform: str, lag: int, inbox: CatchUpInbox, clock: Clock) -> None:
         self.tracker = WatermarkTracker(platform, lag=lag)
@@ -53,7 +53,8 @@ class WatermarkSaver:
             self._saving = asyncio.create_task(self._save_while_dirty(), name="save watermarks")
 
     async def save(self) -> None:
-        """Store all changes; what a failing database refuses is stored with the next ones."""
+        """Store all changes; those that a failing database rejects are stored with the next
+        ones."""
         changes = self.tracker.take_changes()
         if not changes:
             return

@@ -74,11 +74,12 @@ class WatermarkTracker:
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     def knows(self, workspace: str) -> bool:
-        """Whether the workspace has a watermark; without one, its past stays unanswered."""
+        """Whether the workspace has a watermark; without one, its older messages stay
+        unanswered."""
         return self._state(workspace).floor is not None
 
     def position_of(self, ref: ChannelRef) -> int:
-        """The watermark that applies to a channel: its own or the workspace's."""
+        """The watermark that applies to a channel: the channel's or the workspace's."""
         return self._state(ref.workspace).position_of(ref.channel)
 
     def mark_seen(self, ref: ChannelRef, position: int) -> None:
@@ -199,7 +200,7 @@ class WatermarkTracker:
             self._dirty[ChannelRef(workspace, "")] = None
 
     def _watermark(self, ref: ChannelRef) -> Watermark | None:
-        """None if the workspace's watermark already covers the channel."""
+        """The watermark to store; None if the workspace's watermark already covers the channel."""
         state = self._state(ref.workspace)
         position = state.watermarks.get(ref.channel) if ref.channel else state.floor
         if position is None:

@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from bot.ports.clock import Clock
 
 YOUNG_THRESHOLD, MIDDLE_THRESHOLD = 1_000, 5
-"""Allocations between two collections of the youngest generation, and how many of those lead to one
-of the last 5,000 objects, which takes a millisecond or a few."""
+"""Allocations between two collections of the youngest generation, and collections of it between
+two of the middle one, which scans the last 5,000 objects in a few milliseconds."""
 
 NEVER = 1_000_000_000
 """As the third threshold: CPython starts no full collection."""
@@ -25,7 +25,7 @@ CHECK_SECONDS = 10.0
 """Time between two checks for an idle moment."""
 
 MIN_INTERVAL_SECONDS = 60.0
-"""Time between two full collections: an idle bot has nothing to collect."""
+"""Minimum time between two full collections: an idle bot has nothing to collect."""
 
 MAX_INTERVAL_SECONDS = 600.0
 """How long a full collection waits for an idle moment."""

@@ -106,7 +106,8 @@ class Supervisor:
             await self._pause(component, error, failures)
 
     async def _run_once(self, component: Component) -> BaseException | None:
-        """Run in a separate task, so that nothing it does ends the supervisor; its exception."""
+        """Run a component in a separate task, so that it cannot end the supervisor; returns its
+        error."""
         running = asyncio.create_task(component.run(), name=f"{component.name} runs")
         try:
             await asyncio.wait({running})

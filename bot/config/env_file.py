@@ -52,7 +52,7 @@ OTHER_NAMES: Mapping[str, str] = {
     "DATABASE": "DATABASE_URL",
     "PROMPT": "SYSTEM_PROMPT",
 }
-# Other programs read the excluded names, too: in the environment they need not be meant for us.
+# Other programs read the excluded names too, so in the environment they may not be meant for us.
 _UNSHARED = frozenset(OTHER_NAMES) - {
     "OPENAI_API_BASE",
     "SLACK_TOKEN",

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, SecretStr
 
 MODEL_KINDS = ("openai", "huggingface", "echo")
 MIN_TOKEN_CHARACTERS = 16
-"""Shorter tokens are easy to guess, and too common as text to redact from the log."""
+"""The shortest token: shorter ones are easy to guess, and too common as text to redact from the
+log."""
 
 _USER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}")

@@ -20,7 +20,7 @@ _EXPECTED = {
     "enum": "{expected}",
 }
 MAX_VALUE_CHARACTERS = 60
-"""Of a wrong value in its error message: enough to recognize it."""
+"""Characters of a wrong value in its error message: enough to recognize it."""
 
 
 def describe_problem(

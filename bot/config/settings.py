@@ -42,7 +42,7 @@ DEFAULT_SYSTEM_PROMPT = (
     "question. Be correct and brief; use Markdown where it helps."
 )
 NO_PROMPT = "none"
-"""As SYSTEM_PROMPT, switches the prompt off; an empty value would count as not set."""
+"""The value of SYSTEM_PROMPT that switches the prompt off; an empty value counts as not set."""
 DEFAULT_HTTP_PORT = 8080
 # Settings in which ` #` does not start a comment.
 PROSE = frozenset({"system_prompt"})

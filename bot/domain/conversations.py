@@ -19,7 +19,8 @@ class ConversationKey:
         return f"{self.platform}/{self.workspace}/{self.channel}/{self.thread}"
 
     def within(self, place: ConversationKey) -> bool:
-        """Whether it is in `place`: a thread, a channel (thread "") or a workspace (both "")."""
+        """Whether the conversation is in `place`: a thread, a channel (thread "") or a
+        workspace (both "")."""
         return (
             (self.platform, self.workspace) == (place.platform, place.workspace)
             and place.channel in ("", self.channel)
@@ -36,7 +37,8 @@ class Role(StrEnum):
 
 
 class Visibility(StrEnum):
-    """Whether everyone in the workspace can read the channel; if not, administrators cannot."""
+    """PUBLIC if everyone in the workspace can read the channel. Administrators of the page
+    cannot read PRIVATE ones."""
 
     PUBLIC = "public"
     PRIVATE = "private"

@@ -16,11 +16,9 @@ API_CLOSED = "The page and the API are closed here: set HTTP_TOKENS to open them
 ADMINS_ONLY = "Only administrators may read these: those named web:NAME in ADMINS."
 
 # ── limits ────────────────────────────────────────────────────────────────────────────────────
-TOO_MANY_STREAMS = (
-    "You have too many answers and pages open at once: close some, or ask again soon."
-)
+TOO_MANY_STREAMS = "You have too many answers and pages open: close some, or ask again soon."
 TWO_LENGTHS = "A request has either a Content-Length or a Transfer-Encoding."
-RECEIVING_TOO_MUCH = "Too much is being received at once: ask again soon."
+RECEIVING_TOO_MUCH = "The server is receiving too much data: ask again soon."
 NOT_READY = "Threadline is starting or stopping: ask again in a moment."
 STOPPING = "Threadline is stopping: ask again in a moment."
 
@@ -50,7 +48,7 @@ def model_not_offered(choices: Sequence[str]) -> str:
 def part_failed(what: str, seconds: float) -> str:
     """A part of the process failed; `what` is the error's type, if there was an error."""
     kind = f" ({what})" if what else ""
-    return f"It failed in an unforeseen way{kind} and starts again in {seconds:g} s; see the log."
+    return f"It failed unexpectedly{kind} and restarts in {seconds:g} s; see the log."
 
 
 def part_refused(sentence: str, seconds: float) -> str:

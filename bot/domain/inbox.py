@@ -112,7 +112,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Where a question is: its conversation, and the platform's channel and message ids."""
+    """The location of a question: its conversation, and the platform's channel and message ids."""
 
     key: ConversationKey
     channel: str

@@ -37,7 +37,7 @@ class EditHandler:
     async def apply_edit(self, incoming: Incoming, edited_at: float) -> bool:
         """Store the new text, and reopen the newest turn if it answers this message.
 
-        False if the message is not stored and now asks a question.
+        Returns False if the message is not stored and now asks a question.
         """
         change = await self._store.edit(incoming.source, incoming.text, edited_at)
         if change.effect is Effect.UNKNOWN:

@@ -1,4 +1,5 @@
-"""Stores what arrives in one transaction before the platform is acknowledged (invariant 1)."""
+"""Stores every message, command and edit in one transaction before the platform is acknowledged
+(invariant 1)."""
 
 from __future__ import annotations
 
@@ -203,7 +204,7 @@ class DurableInbox:
 
     async def _receive_missed_command(self, incoming: Incoming, command: Command) -> None:
         """Execute a missed command, unless later messages were accepted before it."""
-        if await self._store.said_since(incoming.key, incoming.position):
+        if await self._store.has_message_after(incoming.key, incoming.position):
             log.info("a missed command comes too late", command=command.name)
             return
         await self._receive_command(incoming, command)
@@ -220,7 +221,7 @@ class DurableInbox:
         return Receipt.COMMAND
 
     async def _execute(self, command: Command) -> CommandReply:
-        """Raises CommandDone if the command's message was processed before."""
+        """Execute a command; raises CommandDone if its message was processed before."""
         log.info("command", command=command.name, conversation=str(command.key))
         return await self._commands.run(command)
 

@@ -56,10 +56,12 @@ async def check_model(
     address: str,
     workarounds: Callable[[], Iterable[str]],
 ) -> Finding:
-    """Ask `model` for one word and read the whole answer, because some failures come at its end.
+    """Ask `model` for one word and read the whole answer, because some failures come at its
+    end.
 
-    `probe` is the request that a turn would send; None sends the bare question. `key` and `address`
-    are setting names for the advice. `workarounds` describes what the request taught us.
+    `probe` is the request that a turn would send; None sends the bare question. `key` and
+    `address` are setting names for the advice. `workarounds` describes the workarounds
+    learned from the request.
     """
     began = time.monotonic()
     first_token: float | None = None

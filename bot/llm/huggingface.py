@@ -1,6 +1,6 @@
 """Models of Hugging Face's router or of your own endpoint, through AsyncInferenceClient.
 
-Each request uses its own client and closes it, because a long-lived client leaks part of every
+Each request creates a client and closes it, because a long-lived client leaks part of every
 stream. The model's name is sent unchanged, including its provider (`org/name:provider`): the router
 resolves it, whereas the client's `provider` argument would make a blocking lookup. The client's
 parser is not used, because it stops at the first chunk of an unexpected shape.
@@ -113,7 +113,7 @@ class HuggingFaceEndpoint:
         return ErrorReport.parse(response.status_code, response.text, response.headers)
 
     def is_unreachable(self, error: Exception) -> bool:
-        """Whether connecting failed; the client wraps a connect timeout in its own error."""
+        """Whether connecting failed; the client wraps a connect timeout in another error."""
         return isinstance(error, httpx2.ConnectError) or isinstance(
             error.__cause__, httpx2.ConnectTimeout
         )
@@ -123,7 +123,7 @@ class HuggingFaceEndpoint:
         return isinstance(error, httpx2.TooManyRedirects)
 
     async def aclose(self) -> None:
-        """Nothing to close: every request closes its own client."""
+        """Nothing to close: every request closes the client that it created."""
 
 
 # ── the library ───────────────────────────────────────────────────────────────────────────────

@@ -26,7 +26,7 @@ class EventDecoder:
         self._line = b""  # the incomplete line
         self._data: list[bytes] = []  # the data lines of the incomplete event
         self._is_error = False  # the incomplete event is named `error`
-        self.recognized = False  # a line of an event stream has come
+        self.recognized = False  # the first line of an event stream has arrived
 
     def feed(self, data: bytes) -> list[bytes]:
         """The data of each event that these bytes complete; raises EventTooLong."""

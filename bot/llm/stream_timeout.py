@@ -20,7 +20,7 @@ LOADING_SECONDS = 600.0
 """The longest wait for a model to load: enough for a large model on a slow disk."""
 
 LOADING_NOTE_SECONDS = 10.0
-"""Silence after which people are told that a local model is loading: a loaded one is faster."""
+"""Silence after which a note says that a local model is loading: a loaded one is faster."""
 
 UNSTREAMED_SECONDS = 300.0
 """The longest silence before an answer that is not streamed, which arrives all together."""
@@ -30,9 +30,9 @@ UNSTREAMED_SECONDS = 300.0
 class StreamTimeouts:
     """Maximum waits, in seconds.
 
-    `first_token` is the longest silence before the first token, `loading` the maximum of the whole
-    wait for it. After `loading_note`, people are told that the model is loading; None tells them
-    when a server with signs of life has used up `first_token`.
+    `first_token` is the longest silence before the first token, `loading` the maximum of the
+    whole wait for it. After `loading_note`, a note says that the model is loading; None
+    shows the note when a server with signs of life has used up `first_token`.
     """
 
     first_token: float = 60.0

@@ -19,7 +19,7 @@ The core calls it again after a PlatformError or StoreUnavailable.
 
 @dataclass(frozen=True, slots=True)
 class ChannelRef:
-    """A channel, or a thread with its own watermark, by the platform's ids.
+    """A channel, or a thread that has a watermark, by the platform's ids.
 
     With an empty `channel` it stands for the workspace.
     """

@@ -4,10 +4,10 @@ An adapter gets the whole `Inbox`; a class that needs only a part of it asks for
 
 Inbox
 ├── MessageInbox    events: messages, edits, deletions
-├── CatchUpInbox    messages that were missed, and the watermarks that tell which
+├── CatchUpInbox    missed messages, and the watermarks that reveal them
 └── CommandInbox    commands, and the conversations they are about
 
-Every method returns after the database has committed what was reported, and raises StoreUnavailable
+Every method returns after the database has committed the report, and raises StoreUnavailable
 if it cannot.
 """
 
@@ -76,7 +76,7 @@ class MessageInbox(ConversationLookup, Protocol):
 
 
 class CatchUpInbox(Protocol):
-    """Messages that were sent while no events arrived, and the watermarks up to which none were."""
+    """Missed messages, and the watermarks below which no message was missed."""
 
     async def missed(self, messages: Sequence[Incoming]) -> None:
         """Store the messages of one channel that were missed, oldest first.

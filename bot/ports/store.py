@@ -59,14 +59,14 @@ class Store(Protocol):
         ...
 
     async def record_intent(self, fence: Fence, page: int) -> None:
-        """A page is about to be posted."""
+        """Record that a page is about to be posted."""
         ...
 
     async def record_shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
-        """A page was posted, or found again, as message `message_id` in `channel`.
+        """Record that a page was posted, or found again, as message `message_id` in `channel`.
 
-        Raises LostOwnership also if people have already deleted the message, which takes the reply
-        back.
+        Raises LostOwnership also if people have already deleted the message, which takes the
+        reply back.
         """
         ...
 
@@ -79,7 +79,7 @@ class Store(Protocol):
         ...
 
     async def finish(self, fence: Fence) -> None:
-        """The reply of a concluded turn is completely shown."""
+        """Record that the reply of a concluded turn is completely shown."""
         ...
 
     async def list_unfinished(self, platform: str) -> Sequence[int]:
@@ -95,7 +95,7 @@ class Store(Protocol):
         ...
 
     async def record_shutdown(self) -> None:
-        """The process is ending normally: the turns that it holds count no death."""
+        """Release all held turns, because the process is ending normally: they count no death."""
         ...
 
     async def suspects(self) -> Sequence[Suspect]:
@@ -192,7 +192,8 @@ class Store(Protocol):
         ...
 
     async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
-        """Raise watermarks. A workspace's watermark replaces those of channels that are not higher.
+        """Raise watermarks. A workspace's watermark replaces its channels' watermarks that are
+        not higher.
 
         Lower positions than the stored ones change nothing.
         """
@@ -205,6 +206,6 @@ class Store(Protocol):
         """
         ...
 
-    async def said_since(self, key: ConversationKey, position: int) -> bool:
+    async def has_message_after(self, key: ConversationKey, position: int) -> bool:
         """Whether the conversation has a person's message after `position`."""
         ...

@@ -32,13 +32,13 @@ BACKOFF = Backoff(first=0.25, longest=8.0)
 T = TypeVar("T")
 
 IN_FLIGHT_SECONDS = 2.0
-"""Seconds for which a dead process's last request may still be in flight: an intended page that was
-not found is searched for once more after them. A slow platform takes about that long, and so does
-a restart."""
+"""Seconds for which a dead process's last request may still be in flight; after them, an
+intended page that was not found is searched for once more. Slow platforms and restarts take
+about that long."""
 
 
 async def wait_up_to(clock: Clock, seconds: float, task: asyncio.Task[Any]) -> bool:
-    """Wait for `task` without ever cancelling it; returns whether it is done in time."""
+    """Wait for `task` without ever cancelling it; returns whether it finished in time."""
     timer = asyncio.create_task(clock.sleep(seconds))
     try:
         await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
@@ -83,11 +83,11 @@ class Delivery:
         self._failing_since = 0.0
 
     async def open(self) -> None:
-        """Make the reply's place on the platform. Raises Gone or Refused."""
+        """Prepare the place where the reply appears, such as its thread. Raises Gone or Refused."""
         await self._retry(self._surface.open)
 
     async def recover(self, pages: Sequence[PageRecord]) -> None:
-        """Find the pages of earlier attempts; they are shown, with unknown text."""
+        """Find the pages that earlier attempts posted; their text is unknown."""
         self.ledger.load(pages)
         found: Shown = await self._retry(lambda: self._surface.recover(pages))
         self.shown = found

@@ -20,19 +20,19 @@ from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
 
 COMMIT_WAIT = 0.05
-"""Seconds that a reply waits for a commit, a few times its usual duration. A slower commit goes on
-in the background and does not delay the next words."""
+"""Seconds that a reply waits for a commit, a few times its usual duration. A slower commit
+continues in the background and does not delay the next words."""
 
 
 class Ledger(Protocol):
     """The part of the store that a reply writes."""
 
     async def record_intent(self, fence: Fence, page: int) -> None:
-        """A page is about to be posted."""
+        """Record that a page is about to be posted."""
         ...
 
     async def record_shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
-        """A page was posted, or found again."""
+        """Record that a page was posted, or found again."""
         ...
 
     async def record_removal(self, fence: Fence, page: int) -> None:
@@ -66,9 +66,9 @@ class LedgerWriter:
             await self._write_intention(page)
 
     async def intend_removal(self, page: int) -> None:
-        """Take the message of a page out of the ledger before the bot removes it.
+        """Remove a page's message from the ledger before the bot deletes it.
 
-        So the removal of a message that the ledger names was a person's, never the bot's.
+        So when a message in the ledger is deleted, a person deleted it.
         """
         await self.flush()  # a pending write could name the message afterwards
         await self._write_intention(page)

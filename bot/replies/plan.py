@@ -21,19 +21,18 @@ Scopes = Callable[[Action, int], tuple[str, ...]]
 Render = Callable[[str], str]
 
 REPLACEMENT_SEPARATOR = "\n\n"
-"""Between a text that was sent and cannot be edited, and the text that replaces it."""
+"""Separates a text that was sent and cannot be edited from the text that replaces it."""
 
 
 def plan_by_edits(shown: Shown, frame: Frame, *, render: Render, scopes: Scopes) -> Request | None:
     """The next request for a surface that can edit its messages, or None.
 
-    - The first page that differs is next: people read it first. A sealed page differs at most
-      twice, so the open page cannot starve.
-    - A page that shows text of the next page loses it once the next page shows it, so no text
-      disappears while people read it.
-    - A page with unknown text (`ShownPage.text` is None) is rewritten.
-    - Surplus pages of this attempt are removed as soon as the frame is whole, those of an earlier
-      attempt when the frame is final: the reply may still grow into them.
+    - The first page that differs is next: people read it first. A sealed page differs at
+    most twice, so the open page cannot starve. - A page that shows text of the next page
+    loses it once the next page shows it, so no text disappears while people read it. - A
+    page with unknown text (`ShownPage.text` is None) is rewritten. - Surplus pages of this
+    attempt are removed as soon as the frame is whole, an earlier attempt's when the frame is
+    final: the reply may still grow into them.
 
     `render` is called for every page each time, so it should cache.
     """

@@ -33,14 +33,14 @@ from bot.replies.plan import apply_request, visible_length
 log = structlog.stdlib.get_logger(__name__)
 
 REQUEST_LIMIT = 30.0
-"""Seconds after which a request is abandoned; discord.py alone retries for up to 25 s inside."""
+"""Seconds after which a request is abandoned; discord.py retries internally for up to 25 s."""
 
 CLOSE_LIMIT = 90.0
 """Seconds that clearing typing and status may take, because a budget per minute may be exhausted;
 then the turn continues without it."""
 
 HANDOVER_LIMIT = 10.0
-"""The same when another attempt will end the reply, and clear them then."""
+"""The same limit when another attempt will finish the reply and clear both."""
 
 PATIENCE = 600.0
 """Seconds that a platform may fail before the reply is given up until a restart."""
@@ -116,7 +116,7 @@ class Publisher:
     def finish(self, text: str | None = None, *, controls: tuple[Control, ...] = ()) -> None:
         """Complete the reply; `text`, if given, replaces everything written.
 
-        When `wait_until_shown` raised Refused, call it again with a simpler text.
+        If `wait_until_shown` raised Refused, call `finish` again with a simpler text.
         """
         if self.failed:
             return
@@ -239,7 +239,7 @@ class Publisher:
         return None
 
     async def _finish_delivery(self) -> bool:
-        """Resolve the end unless something is left to send; returns whether nothing is."""
+        """Resolve the end if nothing is left to send; returns whether nothing is left."""
         await self._delivery.wait_idle()
         await self._delivery.ledger.flush()  # else the search could take a posted page for another
         if await self._delivery.find_stray_pages():
@@ -268,7 +268,8 @@ class Publisher:
         return await self._surface.grants.grant(self._plan, self._priority, self._stake)
 
     async def _intend_next_page(self) -> None:
-        """Write a new page into the ledger early, so that its grant is used immediately."""
+        """Write a new page into the ledger early, so that its post is sent as soon as it is
+        granted."""
         request = self._plan()
         if request is not None and request.action.posts:
             await self._delivery.ledger.intend(request.page)
@@ -283,7 +284,7 @@ class Publisher:
             return
         except Refused as error:
             log.warning("the platform refused a page", page=request.page, error=str(error))
-            if request.action is Action.REMOVE:  # the page stays, and the reply ends anyway
+            if request.action is Action.REMOVE:  # the page stays, and the reply ends nevertheless
                 self._delivery.shown = apply_request(self._delivery.shown, request)
             else:
                 self._refused = (request, error)
@@ -295,7 +296,7 @@ class Publisher:
             self.first_visible_at = self._clock.monotonic()
 
     def _resolve_end(self) -> None:
-        """Everything is shown, or the platform refused the rest."""
+        """End the reply: everything is shown, or the platform refused the rest."""
         end = self._end_future()
         if self._refused is not None and self._refused[0].final:
             self._fail(self._refused[1])

@@ -39,13 +39,13 @@ def plan_by_streams(
 ) -> Request | None:
     """The next request, or None; like `plan_by_edits`, but a page begins as a stream.
 
-    `may_stream` says that the platform shows its own stop button for streams. A page streams while
+    `may_stream` says that the platform shows a stop button for streams. A page streams while
     its stable text has at most `most` characters and `overdue(number)` is false. The rate limiter
     decides whether the budget allows a stream or an append, else it grants `Request.otherwise`.
     """
     visible = {page.number: page for page in shown.pages}
     surplus = surplus_pages(shown, frame)
-    if may_stream and not frame.final:  # the platform has a stop button of its own
+    if may_stream and not frame.final:  # the platform shows a stop button
         frame = replace(frame, controls=())
     for number, page in enumerate(frame.pages):
         old = visible.get(number)
@@ -123,6 +123,7 @@ def _append_or_close(
 
 
 def _reserve_edit(request: Request, number: int, scopes: Scopes) -> Request:
-    """`request`, after which edits change the page and one edit is reserved for its end."""
+    """`request` with an edit reserved for the page's end, because edits change the page from
+    now on."""
     edits = scopes(Action.EDIT, number)
     return replace(request, keeps=edits, grows=edits[0])

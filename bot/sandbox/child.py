@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _pipes() -> tuple[int, int]:
-    """Copies of stdin and stdout, both of which the function itself finds replaced by /dev/null."""
+    """Copies of stdin and stdout; the function itself sees /dev/null in their place."""
     source, sink = os.dup(0), os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)

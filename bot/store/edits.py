@@ -89,7 +89,7 @@ def _erase_again(
 
 
 def _remaining(db: sqlite3.Connection, turn: sqlite3.Row) -> int:
-    """How many of the turn's questions are not erased."""
+    """The number of the turn's questions that are not erased."""
     (left,) = db.execute(
         "SELECT count(*) FROM messages WHERE turn_id = ? AND kind = 'question'"
         " AND erased_at IS NULL",

@@ -36,7 +36,7 @@ def accept(
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where a message is stored, and when."""
+    """The conversation and epoch in which a message is stored, and the time in Unix seconds."""
 
     conversation: int
     epoch: int

@@ -49,7 +49,7 @@ def update(
     name: str | Unchanged,
     model: str | Unchanged | None,
 ) -> bool:
-    """See `Library.update`. Whether the conversation exists."""
+    """See `Library.update`. Returns whether the conversation exists."""
     changes: dict[str, object] = {"updated_at": now}
     if not isinstance(name, Unchanged):
         changes["name"] = name_of(name)
@@ -65,7 +65,7 @@ def update(
 
 
 def delete(db: sqlite3.Connection, uid: str, scope: RecordScope) -> int | None:
-    """See `Library.delete`. Cascades to turns, messages and pages."""
+    """See `Library.delete`. Deletes the conversation's turns, messages and pages with it."""
     found = db.execute(
         "DELETE FROM conversations WHERE uid = ? AND platform = ? AND workspace = ? RETURNING id",
         (uid, scope.platform, scope.workspace),

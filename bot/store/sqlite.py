@@ -144,4 +144,4 @@ class SqliteStore(Operations):
     watermarks = reads(channel_watermarks.read)
     active = reads(channel_watermarks.active)
     last_questions = reads(channel_watermarks.last_questions)
-    said_since = reads(channel_watermarks.said_since)
+    has_message_after = reads(channel_watermarks.has_message_after)

@@ -66,8 +66,8 @@ def last_questions(db: sqlite3.Connection, platform: str, since: float, limit: i
     ]
 
 
-def said_since(db: sqlite3.Connection, key: ConversationKey, position: int) -> bool:
-    """See `Store.said_since`. Scans one conversation; called for missed commands only."""
+def has_message_after(db: sqlite3.Connection, key: ConversationKey, position: int) -> bool:
+    """See `Store.has_message_after`. Scans one conversation; called for missed commands only."""
     conversation = rows.find(db, key)
     if conversation is None:
         return False

@@ -25,8 +25,8 @@ ISOLATION_DEATHS = 5
 """Deaths after which a suspect is isolated."""
 
 SUSPECTS_AT_ONCE = 4
-"""Suspects that start together; the next starts when one has ended or has run for the first time of
-`ISOLATION`. So one more death leaves about four turns to isolate."""
+"""Suspects that start together; the next one starts when one of them has ended or has run for
+the first period of `ISOLATION`. So one more death leaves about four turns to isolate."""
 
 ISOLATION = Backoff(first=5.0, longest=480.0)
 """Seconds for which nothing starts beside an isolated turn, doubled with each further death: this
@@ -68,7 +68,8 @@ class Quarantine:
 
     @asynccontextmanager
     async def admission(self, conversation: int) -> AsyncIterator[None]:
-        """Wait until no other conversation's turn is to be isolated; the block runs a turn."""
+        """Hold the block, which runs a turn, until no other conversation's turn must be
+        isolated."""
         await self._wait_until(lambda: conversation in self._to_isolate or not self._to_isolate)
         self._running += 1
         try:
@@ -79,7 +80,8 @@ class Quarantine:
 
     @asynccontextmanager
     async def isolation(self, claim: Claim) -> AsyncIterator[bool]:
-        """Within `admission`: wait as long as a suspect must; whether the turn is a suspect."""
+        """Within `admission`, wait as long as a suspect must; returns whether the turn is a
+        suspect."""
         conversation = claim.conversation.id
         suspect = Suspect(conversation, claim.fence.turn, claim.deaths, claim.lone_deaths)
         if _needs_isolation(suspect):

@@ -109,7 +109,7 @@ class _Attempt:
         try:
             result = await self._show()
         except Gone as error:
-            log.warning("the reply has no channel any more", reason=str(error))
+            log.warning("the reply's channel is gone", reason=str(error))
             result = await self._conclude(self._draft.to_result(Outcome.GONE))
         fence = self._claim.fence
         await retry_while_unavailable(lambda: self._store.finish(fence), self._runner.clock.sleep)
@@ -209,7 +209,9 @@ class _Attempt:
         while budget > 0:
             shorter = await self._build_request(budget)
             if shorter.messages != request.messages:
-                log.info("too long for the model: asking again", tokens=tokens, budget=budget)
+                log.info(
+                    "request too long: asking again with less history", tokens=tokens, budget=budget
+                )
                 return shorter
             budget //= 2
         return None

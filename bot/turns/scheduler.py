@@ -110,7 +110,8 @@ class Scheduler:
             self._tasks[conversation] = task
 
     def interrupt(self, conversation: int, reason: Outcome, turn: int | None = None) -> bool:
-        """End the conversation's running turn, or only `turn` if given; whether it was running."""
+        """End the conversation's running turn, or only `turn` if given; returns whether it was
+        running."""
         running = self._interrupts.get(conversation)
         if running is None or turn not in (None, running.turn):
             return False
@@ -118,12 +119,14 @@ class Scheduler:
         return True
 
     def interrupt_at(self, key: ConversationKey, reason: Outcome, turn: int | None = None) -> bool:
-        """As `interrupt`, by key: a caller that cannot wait for the database has no number."""
+        """Like `interrupt`, by key, for callers that cannot wait for the database to find the
+        row id."""
         here = (number for number, running in self._interrupts.items() if running.key == key)
         return any(self.interrupt(number, reason, turn) for number in tuple(here))
 
     def interrupt_within(self, parent: ConversationKey, reason: Outcome) -> int:
-        """End every running turn within `parent` (see `ConversationKey.within`); how many."""
+        """End every running turn within `parent` (see `ConversationKey.within`); returns how
+        many."""
         running = [i for i in self._interrupts.values() if i.key and i.key.within(parent)]
         for interrupt in running:
             interrupt(reason)
@@ -137,10 +140,11 @@ class Scheduler:
         self.wake(conversation)
 
     async def drain(self, seconds: float) -> int:
-        """Start no more turns, and cancel those still running after `seconds`; how many.
+        """Start no more turns, and cancel those still running after `seconds`; returns how
+        many.
 
-        A cancelled turn stays unfinished in the store, and the next start continues it in the same
-        messages.
+        A cancelled turn stays unfinished in the store, and the next start continues it in
+        the same messages.
         """
         self._draining = True
         idle = self._quarantine.waiting_tasks
@@ -215,7 +219,7 @@ class Scheduler:
         await retry_while_unavailable(lambda: self._store.hold(fence, held=held), self._clock.sleep)
 
     def _make_interrupt(self, claim: Claim) -> Interrupt:
-        """Creates this attempt's interrupt, carrying over a stop requested between attempts."""
+        """Create this attempt's interrupt, carrying over a stop requested between attempts."""
         before = self._interrupts.get(claim.conversation.id)
         interrupt = Interrupt(claim.fence.turn, claim.conversation.key)
         self._interrupts[claim.conversation.id] = interrupt

@@ -16,7 +16,7 @@ from itertools import count
 from bot.domain.errors import QueueFull
 
 QUEUE_NOTE_SECONDS = 1.0
-"""People are not told of a shorter wait."""
+"""Seconds to wait for a slot before `on_wait` is called: people do not notice a shorter wait."""
 
 
 class TurnSlots:

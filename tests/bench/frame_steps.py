@@ -50,7 +50,7 @@ def longest(chunks: list[str], make: type[Renderer]) -> tuple[float, float]:
 
 
 async def quick() -> None:
-    """Run with the realistic answers only."""
+    """Run only the realistic answers."""
     await run(ANSWERS)
 
 

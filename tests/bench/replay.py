@@ -75,10 +75,10 @@ class Surface:
     versions: list[Version] = field(default_factory=list)
 
     async def open(self) -> None:
-        """The place is there."""
+        """Nothing to open."""
 
     async def close(self) -> None:
-        """Nothing was set."""
+        """Nothing to clear."""
 
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
         return Shown()

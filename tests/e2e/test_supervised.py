@@ -81,7 +81,7 @@ async def test_a_failed_platform_restarts_while_the_other_keeps_answering(
         first = await discord.mention("before")
         await wait_answered(discord, first, "All is well.")
         wish.touch()
-        await discord.sim.until(lambda: says("down", "unforeseen way (KeyError)"))
+        await discord.sim.until(lambda: says("down", "unexpectedly (KeyError)"))
         during_outage = await discord.mention("during the outage")
         on_slack = await slack.mention("and here?")
         await wait_answered(slack, on_slack, "All is well.")

@@ -304,7 +304,7 @@ async def test_malformed_metadata_is_refused(sim: LocalSlack) -> None:
 
 
 async def test_forms_carry_json_fields(sim: LocalSlack) -> None:
-    """blocks and metadata as strings."""
+    """A form has `blocks` and `metadata` as JSON strings."""
     answer = await sim.form(
         "chat.postMessage",
         channel=GENERAL,

@@ -222,7 +222,7 @@ def _use_everything(db: sqlite3.Connection) -> None:
     watermarks.read(db, "sim")
     watermarks.active(db, "sim", 5)
     watermarks.last_questions(db, "sim", 0.0, 5)
-    watermarks.said_since(db, key(), 0)
+    watermarks.has_message_after(db, key(), 0)
 
 
 def _plan(db: sqlite3.Connection, sql: str) -> list[str]:

@@ -28,21 +28,21 @@ def test_a_gap_between_two_messages_hides_what_follows_it() -> None:
 
 
 def test_age_rises_from_the_oldest_unseen_chunk_to_its_showing() -> None:
-    """Three chunks at 0, 1, 2; two are seen at 1.5 and all at 3: ramps 0-1.5 and 0-1."""
+    """Chunks at 0, 1 and 2; two are visible at 1.5, all at 3: the ramps are 0-1.5 and 0-1."""
     found = age.aged((0.0, 1.0, 2.0), [Sight(1.5, 2), Sight(3.0, 3)], until=9.0)
     assert found.ramps == ((0.0, 1.5), (0.0, 1.0))
     assert found.mean == pytest.approx((1.5**2 / 2 + 0.5) / 3)
     assert (found.first, found.last) == (1.5, 1.0)
 
 
-def test_what_was_written_while_an_edit_was_under_way_has_an_age_when_it_arrives() -> None:
-    """An edit at 1.5 shows what was written by 0: the chunk of 1 is half a second old then."""
+def test_text_written_during_an_edit_has_an_age_when_the_edit_arrives() -> None:
+    """An edit at 1.5 shows the text written by 0; the chunk of 1 is half a second old by then."""
     found = age.aged((0.0, 1.0), [Sight(1.5, 1), Sight(2.0, 2)], until=9.0)
     assert found.ramps == ((0.0, 1.5), (0.5, 1.0))
 
 
-def test_a_reply_that_never_gets_whole_ages_until_the_end() -> None:
-    """It has no `last`, and its age goes on."""
+def test_a_reply_that_is_never_complete_ages_until_the_end() -> None:
+    """It has no `last`, and its age keeps growing."""
     found = age.aged((0.0, 1.0), [Sight(0.5, 1)], until=5.0)
     assert found.last is None
     assert found.ramps == ((0.0, 0.5), (0.0, 4.0))

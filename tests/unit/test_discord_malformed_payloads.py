@@ -71,7 +71,7 @@ def rest_of(client: discord.Client) -> RestApi:
 
 
 def translate(message: discord.Message) -> Incoming | None:
-    """What a message becomes; also reads other people's messages."""
+    """Translate a message as the adapter does; a bot's message is only read for its text."""
     context = channel_context(message.channel)
     if context is None:
         return None

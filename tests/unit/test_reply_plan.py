@@ -60,7 +60,7 @@ def test_a_page_is_posted_then_edited() -> None:
 
 
 def test_pages_are_posted_in_order() -> None:
-    """Each in one request; the open page comes last."""
+    """Each page takes one request, and the open page is the last."""
     shown, _ = until_shown(Shown(), frame("one"))
     shown, requests = until_shown(shown, frame("one more", "two", "three"))
     assert [(request.action, request.page) for request in requests] == [

@@ -57,7 +57,7 @@ class RefusingApi:
     async def _refuse(self, method: str, **_: Any) -> Any:
         raise Gone("channel_not_found")
 
-    paced_read = paced_write = _refuse
+    read_paced = write_paced = _refuse
 
     async def respond(self, url: str, **_: Any) -> None:
         raise Gone("no such hook")

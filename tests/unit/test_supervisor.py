@@ -86,7 +86,7 @@ async def test_a_component_that_fails_is_restarted_while_the_others_serve(
     ):
         health = all_.health()
         assert not health["discord"].ok
-        assert "starts again in 1 s" in health["discord"].details["down"]
+        assert "restarts in 1 s" in health["discord"].details["down"]
         if error is not None and not isinstance(error, asyncio.CancelledError):
             assert type(error).__name__ in health["discord"].details["down"]
         assert all_.is_down("discord")

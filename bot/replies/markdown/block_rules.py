@@ -12,7 +12,8 @@ from bot.replies.markdown.math import formula_block_length
 from bot.replies.markdown.table_rows import alignments, count_header_cells, split_cells
 
 MOST_CELLS = 20_000
-"""Empty cells added to short rows of one table: a few bytes of source could ask for many."""
+"""Limit of empty cells added to one table's short rows: a few bytes of source could require
+many."""
 
 INTERRUPTS: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
 _FENCE = re.compile(r"(`{3,}+|~{3,}+)[ \t]*+([^`\n]*+)")

@@ -20,7 +20,7 @@ from bot.replies.markdown.fences import FenceStack, contains_markdown
 
 QUOTE = re.compile(r" {0,3}> ?")
 MARKER = re.compile(r" *(?:[-+*]|(\d{1,9})([.)]))(?=\s|$)")
-# A line with nothing but markers so far: it may become a list, an underline, a rule, a table …
+# A line with only markers so far: it may become a list, an underline, a rule, a table …
 MARKERS_ONLY = re.compile(
     r"(?:\s++|>|(?:[-+*]|\d{1,9}[.)])\s++)*+(?:[-+*=_#|~`>\s]*|\d{1,9}[.)]?|\[[ xX]?\]?)\Z"
 )

@@ -107,7 +107,7 @@ def _by_character(
 def _without_patterns(
     found: Flanks, text: str, start: int, end: int, before: str, after: str
 ) -> Flanks:
-    """`found`, but false for arithmetic and file patterns, which are not emphasis."""
+    """`found`, restricted for arithmetic and file patterns, whose marks are not emphasis."""
     opens, closes = found
     single = end - start == 1
     if before.isascii() and after.isascii() and before.isalnum() and after.isalnum():

@@ -16,7 +16,7 @@ LONGEST_INLINE = 240
 LONGEST_DISPLAY = 4_000
 """Characters of a displayed formula or an environment."""
 
-_SHORT = 12  # longest formula without a sign from _SIGNS, such as `$f(x)$`
+_SHORT = 12  # longest formula that contains no sign from _SIGNS, such as `$f(x)$`
 _BRIEF = 16  # characters after a dollar that may be held back until they look like a formula
 _SIGNS = frozenset("\\^_=<>+{}")
 _NO_FORMULA = ("**", "](", "`")
@@ -28,7 +28,7 @@ _PAIRS = {"$$": "$$", "\\(": "\\)", "\\[": "\\]"}
 
 
 class OpenFormula(Enum):
-    """A formula without its end so far: probably one, or possibly a price."""
+    """How likely text is a formula whose end has not arrived yet, rather than a price."""
 
     LIKELY = "likely"
     POSSIBLE = "possible"

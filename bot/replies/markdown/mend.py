@@ -91,7 +91,7 @@ def stays_paragraph(source: str, at: int, *, ended: bool) -> bool:
 
 
 def _mend(tree: BlockTree, resume: ResumePoint = START, held: int = 0) -> MendedText:
-    """Mend the last leaf; `held` counts what is held back already."""
+    """Mend the last leaf; `held` counts the lines and blocks that are already held back."""
     text = tree.text
     start = tree.line_starts[-1]
     leaf = tree.leaves[-1] if tree.leaves else None

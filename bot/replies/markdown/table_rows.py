@@ -67,7 +67,7 @@ def dividing_pipes(row: str) -> list[int]:
 
 
 def escape_for_gfm(row: str, columns: int) -> str:
-    """The row with backslashes, so that a strict GFM parser finds the same cells."""
+    """The row with backslashes added, so that a strict GFM parser finds the same cells."""
     if row.count("|") <= columns - 1:
         return row
     found = cell_bounds(row, columns)

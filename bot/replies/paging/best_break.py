@@ -55,7 +55,7 @@ def best_break(
 
 
 class _Candidates:
-    """The breaks found so far that leave a page which fits."""
+    """The breaks found so far after which the page fits."""
 
     def __init__(self, text: str, fill: Callable[[str], float]) -> None:
         self._text, self._fill = text, fill
@@ -68,7 +68,7 @@ class _Candidates:
         return self._breaks[-1].at if self._breaks else 0
 
     def add(self, breaks: Iterable[PageBreak]) -> _Candidates:
-        """Add those of `breaks` that fit; a later break fills the page more."""
+        """Add the breaks in `breaks` that fit; a later break fills the page more."""
         new = sorted(breaks, key=lambda each: each.at)
         ends = [each.at for each in new]
         fitting = _count_fitting(ends, lambda index: self._fill_at(new[index]), len(self._text))

@@ -24,10 +24,10 @@ MOST_LINES = 9_999_999
 
 @dataclass(frozen=True, slots=True)
 class BlockStart:
-    """What remains of the page where a block begins, once the block becomes a file.
+    """The page where a block begins, after the rest of the block has moved to a file.
 
-    `text` is the text before the block and its first lines, closed; `source_end` is where they end
-    in the source.
+    `text` is the text before the block and the block's first lines, closed; `source_end` is
+    where they end in the source.
     """
 
     text: str
@@ -60,10 +60,12 @@ def code_part(
     source_offset: Callable[[int], int],
     fits: Callable[[str], bool],
 ) -> CodePart | None:
-    """The part that page `number`, with this text, has of the block split by `page_break`.
+    """Page `number`'s part of the code block that `page_break` splits; `text` is the page's
+    text.
 
-    None if the break splits no code block. `before` is the previous page's part, `source_offset`
-    maps an offset in the text to the source, and `fits` says whether some Markdown fits on a page.
+    None if the break splits no code block. `before` is the previous page's part,
+    `source_offset` maps an offset in the text to the source, and `fits` says whether some
+    Markdown fits on a page.
     """
     if not page_break.tail:
         return None
@@ -105,7 +107,8 @@ def growing_page(block: BlockStart, *, start: int, end: int, lines: int) -> Page
 
 
 def file_pages(block: BlockStart, code: str, *, start: int, end: int) -> tuple[Page, Page]:
-    """The page where the block begins, and the file's page, which ends at `end` in the source."""
+    """The page where the block begins and the page of its file, which ends at `end` in the
+    source."""
     file = File(file_name(block.info, code), code)
     lines = code.count("\n") + (not code.endswith("\n"))
     shown = _with_note(block, texts.code_in_file(lines))
@@ -140,7 +143,8 @@ def _block_start(
 
 
 def _shortening_starts(tree: BlockTree, leaf: Leaf, break_at: int) -> Iterator[tuple[str, int]]:
-    """Texts and where they end: with twelve lines of the block, then fewer, at last with none."""
+    """Candidate texts and their ends: with twelve lines of the block, then fewer, finally with
+    none."""
     first = leaf.first + 1
     candidates = tree.line_starts[first + 1 : first + 1 + HEAD_LINES]
     complete = sum(start <= break_at for start in candidates)

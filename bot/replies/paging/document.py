@@ -80,7 +80,8 @@ class Document:
         self._frame = None
 
     def frame(self) -> Frame:
-        """The reply at this moment: everything in a final frame, else what can be shown well.
+        """The reply at this moment: everything in a final frame, otherwise only complete
+        markup.
 
         A long text that arrived in one piece takes several short calls (see `behind`).
         """

@@ -1,7 +1,7 @@
 """Names the file that holds a code block.
 
 Invariant: a name is plain: letters, digits, dots, dashes and underscores, ending as text or source
-code does. It is never a path, never hidden, never that of an executable.
+code does. It is never a path, never hidden, never an executable's.
 """
 
 from __future__ import annotations

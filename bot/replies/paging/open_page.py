@@ -28,8 +28,8 @@ then taken back because the block does not fit. The price: a reply that would ju
 one more message."""
 
 MOST_SOURCE = 2
-"""Pages' worth of source that one page may take. Of more, hardly anything is visible (spaces, marks
-that are held back), and breaking it would take long."""
+"""Pages' worth of source that one page may take. Longer source is almost invisible (spaces,
+held-back marks) and would take long to break."""
 
 STEP = 3_000
 """Characters that one step parses and measures, unless it is a single check of a larger page. A
@@ -85,8 +85,9 @@ class OpenPage:
     ) -> bool:
         """Set `end` if the page is full; returns whether all of the text belongs to this page.
 
-        False with `end` still None means that the check continues in the next step. `file_ends`
-        says of the page's text, complete or not, whether the code that becomes a file ends in it.
+        False with `end` still None means that the check continues in the next step.
+        `file_ends` returns whether the code that becomes a file ends in the page's text; its
+        second argument says whether that text is complete.
         """
         limit, text = self._renderer.limit, page_text.text
         while self._checkpoint <= page_text.settled:
@@ -124,7 +125,7 @@ class OpenPage:
         widths = tuple(container.width for container in page_break.containers)
         quotes = sum(
             width == 0 for width in still_open
-        )  # these quotes come first among the break's
+        )  # among the break's containers, these quotes come first
         head = page_break.head if self.fill(page_break.head) <= MOST_HEAD else ""
         skipped = page_text.source_offset(page_break.resume + page_break.skip) - start
         return Opening(

@@ -119,7 +119,7 @@ class Paginator:
         return tuple(pages)
 
     def _shown_so_far(self, text: str, page_text: PageText | None) -> tuple[Page, ...]:
-        """The pages without the open one; of a block that becomes a file only its beginning."""
+        """The sealed pages; of a block that becomes a file, only the page with its beginning."""
         pages, part = [sealed.page for sealed in self._sealed], self._file_part
         if part is None:
             return tuple(self._mark_provisional(pages))
@@ -169,7 +169,7 @@ class Paginator:
         )
 
     def _forget_block(self) -> None:
-        """The next page will not reopen the block, so the block's pages stay as they are."""
+        """Keep the block's pages as they are, because the next page does not reopen the block."""
         if self._sealed:
             self._sealed[-1] = replace(self._sealed[-1], part=None)
 
