@@ -32,8 +32,8 @@ from tests.clock import ManualClock
 from tests.surfaces import FakeLedger, Measured
 
 TOKENS, RATE, JITTER = 800, 40.0, 0.5
-PAGE_BORDER = 400
-LIMIT = 300.0  # seconds of simulated time
+ASKED_BEFORE = 1.0  # seconds from a question to its first token
+LIMIT = 120.0  # seconds that a replay may take beyond its last token
 
 
 class Windows:
@@ -162,18 +162,22 @@ class Outcome:
         return sum(reply.mean for reply in self.replies) / len(self.replies)
 
 
+def together(count: int) -> list[tuple[float, ...]]:
+    """When the tokens of `count` replies are written that all begin within the first 0.3 s."""
+    return [_written(number, 0.3 * number / count) for number in range(count)]
+
+
 async def replay(
     platform: Platform,
-    count: int,
-    rtt: float,
+    traces: Sequence[tuple[float, ...]],
+    rtt: float = 0.0,
     *,
     pacer: Callable[[Callable[[str], Limit | None], Clock], Pacer] = Pacer,
 ) -> Outcome:
-    """`count` replies of which each begins within the first 0.3 s."""
+    """Play replies whose tokens are written at these times; each is asked a second before."""
     clock = ManualClock()
     windows = Windows(platform.limits)
     grants = pacer(platform.budgets, clock)
-    traces = [_written(number, 0.3 * number / count) for number in range(count)]
     surfaces = [
         Surface(
             grants=grants,
@@ -184,14 +188,15 @@ async def replay(
             streams=platform.streams,
             renderer=Measured(platform.measure),
         )
-        for number in range(count)
+        for number in range(len(traces))
     ]
     start = clock.monotonic()
     tasks = [
         asyncio.create_task(_reply(surface, clock, start, trace))
         for surface, trace in zip(surfaces, traces, strict=True)
     ]
-    while not all(task.done() for task in tasks) and clock.monotonic() < start + LIMIT:
+    limit = start + LIMIT + max(trace[-1] for trace in traces)
+    while not all(task.done() for task in tasks) and clock.monotonic() < limit:
         await clock.advance(1.0)
     for task in tasks:
         task.cancel()
@@ -202,12 +207,16 @@ async def replay(
             aged([start + at for at in trace], age.sights(surface.versions), until)
             for surface, trace in zip(surfaces, traces, strict=True)
         ],
-        traces=[
-            bound.Reply(trace, (PAGE_BORDER,) * (platform.measure < 3_300)) for trace in traces
-        ],
+        traces=[bound.Reply(trace, _borders(platform, len(trace))) for trace in traces],
         requests=sum(len(surface.versions) for surface in surfaces),
         refused=windows.refused,
     )
+
+
+def _borders(platform: Platform, tokens: int) -> tuple[int, ...]:
+    """The inner page borders of a reply: pages end where a paragraph does."""
+    page = platform.measure // 4 // age.PARAGRAPH * age.PARAGRAPH - age.PARAGRAPH
+    return tuple(range(page, tokens, page))
 
 
 def _scopes(platform: Platform, reply: int) -> Callable[[Action, int], tuple[str, ...]]:
@@ -222,6 +231,7 @@ def _written(seed: int, start: float) -> tuple[float, ...]:
 async def _reply(
     surface: Surface, clock: ManualClock, start: float, trace: Sequence[float]
 ) -> None:
+    await clock.sleep(max(0.0, trace[0] - ASKED_BEFORE))
     publisher = Publisher(
         surface=surface,
         ledger=FakeLedger(),
@@ -230,7 +240,7 @@ async def _reply(
         controls=(Control.STOP,),
     )
     async with publisher as reply:
-        for at, text in zip(trace, age.chunks(TOKENS), strict=True):
+        for at, text in zip(trace, age.chunks(len(trace)), strict=True):
             await clock.sleep(max(0.0, start + at - clock.monotonic()))
             reply.write(text)
         reply.finish()
@@ -266,7 +276,7 @@ async def quick() -> None:
 
 async def report(cases: Sequence[tuple[Platform, int, float]]) -> None:
     """Print a row for each."""
-    rows = [_row(await replay(*case), *case) for case in cases]
+    rows = [_row(await replay(case[0], together(case[1]), case[2]), *case) for case in cases]
     show(
         "The publisher and the pacer on a simulated clock (seconds)",
         (
