@@ -55,7 +55,7 @@ sims: setup ## Discord, Slack and a model on this machine, for one contributor
 	@$(BIN)/python -m tests.sims
 
 pictures: setup ## draw the README's pictures anew from a real run
-	@$(BIN)/python -m tests.picture
+	@$(BIN)/python -m tests.support.picture
 	THREADLINE_SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/e2e/test_page_pictures.py
 
 lock: ## pin all dependencies anew (needs the uv command)

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bot import __version__, proxies
-from bot.domain import Finding, Verdict
-from bot.errors import SettingsError, ThreadlineError
-from bot.settings import Settings, load, unknown_names
+from bot import __version__
+from bot.common import proxies
+from bot.config.settings import Settings, load, unknown_names
+from bot.domain.errors import SettingsError, ThreadlineError
+from bot.domain.health import Finding, Verdict
 
 FAILURE, WRONG_SETTING = 1, 2
 MARKS = {Verdict.OK: "ok  ", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL"}

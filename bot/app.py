@@ -27,11 +27,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from pydantic import SecretStr
 
-from bot import commands, descriptors, garbage, logs, proxies, texts
-from bot.changes import Changes
-from bot.clock import SystemClock
-from bot.domain import Claim, Finding, Health, Outcome, Role, Suspect, Verdict
-from bot.errors import (
+from bot.common import descriptors, gc_tuning, logs, proxies
+from bot.common.clock import SystemClock
+from bot.common.supervisor import Part, Supervisor
+from bot.config.settings import Settings, SlackMode
+from bot.domain import texts
+from bot.domain.conversations import Role
+from bot.domain.errors import (
     AnswerFailed,
     Down,
     InUse,
@@ -40,23 +42,27 @@ from bot.errors import (
     StoreUnavailable,
     TemplateError,
 )
-from bot.intake import Intake
-from bot.library import Library
+from bot.domain.health import Finding, Health, Verdict
+from bot.domain.records import ReplyRecord
+from bot.domain.turns import Claim, Outcome, Suspect
+from bot.inbox import commands
+from bot.inbox.edits import EditHandler
+from bot.inbox.inbox import DurableInbox
 from bot.llm.registry import Models, build_models
-from bot.ports import Adapter, Clock, Surface
-from bot.records import ReplyRecord
-from bot.scheduler import Scheduler
-from bot.settings import Settings, SlackMode
+from bot.ports.clock import Clock
+from bot.ports.library import Library
+from bot.ports.platform import Adapter, Surface
 from bot.store.migrate import status
 from bot.store.sqlite import SqliteStore
-from bot.supervisor import Part, Supervisor
-from bot.turn import TurnOptions, TurnRunner
+from bot.turns.probe import probe_request
+from bot.turns.runner import TurnOptions, TurnRunner
+from bot.turns.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from adapters.console.lines import LineReader
-    from adapters.web.client import WebAdapter
+    from adapters.web.adapter import WebAdapter
     from adapters.web.server import HttpServer
 
 log = structlog.stdlib.get_logger(__name__)
@@ -68,7 +74,7 @@ HISTORY_FILE = ".threadline_history"
 class Core:
     """The running core that adapters are given to."""
 
-    intake: Intake
+    intake: DurableInbox
     scheduler: Scheduler
     library: Library
     database: Callable[[], Health]
@@ -96,7 +102,7 @@ async def run(settings: Settings, *, listening: Callable[[str], None] | None = N
         for part in parts(settings, core, adapters, supervisor, listening):
             supervisor.add(part)
         log.info("running", platforms=sorted(adapters), model=",".join(settings.llm_chain))
-        async with garbage.collecting(lambda: core.scheduler.busy > 0, clock):
+        async with gc_tuning.collecting(lambda: core.scheduler.busy > 0, clock):
             with _signals(signal.SIGTERM, signal.SIGINT) as stop:
                 await _serve(settings, core, supervisor.run(), stop)
 
@@ -127,7 +133,7 @@ async def chat(settings: Settings, conversation: str) -> None:
 
 
 async def _chat_here(settings: Settings, conversation: str, lines: LineReader, piped: bool) -> None:
-    from adapters.console.client import ConsoleAdapter
+    from adapters.console.adapter import ConsoleAdapter
 
     clock = SystemClock()
     console = ConsoleAdapter(conversation=conversation, lines=lines, clock=clock, piped=piped)
@@ -258,7 +264,7 @@ def _core(
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=suspects)
     offered = settings.model_choices
-    intake = Intake(
+    intake = DurableInbox(
         store=store,
         scheduler=scheduler,
         commands=commands.Commands(
@@ -270,7 +276,7 @@ def _core(
         ),
         models=offered,
         adapters=adapters,
-        changes=Changes(
+        changes=EditHandler(
             store=store,
             scheduler=scheduler,
             clock=clock,
@@ -293,7 +299,7 @@ def platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
     """The adapters of every platform whose token is set."""
     adapters: dict[str, Adapter] = {}
     if settings.discord_token is not None:
-        from adapters.discord.client import DiscordAdapter
+        from adapters.discord.adapter import DiscordAdapter
 
         adapters["discord"] = DiscordAdapter(
             token=settings.discord_token.get_secret_value(),
@@ -305,7 +311,7 @@ def platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
             servers=settings.discord_servers,
         )
     if settings.slack_bot_token is not None:
-        from adapters.slack.client import SlackAdapter
+        from adapters.slack.adapter import SlackAdapter
 
         socket = settings.slack_mode is SlackMode.SOCKET
         adapters["slack"] = SlackAdapter(
@@ -323,8 +329,8 @@ def platforms(settings: Settings, clock: Clock) -> dict[str, Adapter]:
 
 def web_adapter(settings: Settings, core: Core, clock: Clock) -> WebAdapter:
     """The page and the API."""
+    from adapters.web.adapter import WebAdapter
     from adapters.web.auth import Access, is_wildcard
-    from adapters.web.client import WebAdapter
 
     return WebAdapter(
         library=core.library,
@@ -388,7 +394,7 @@ def http_server(
 ) -> HttpServer:
     """The one HTTP port: the site of the web adapter, and the routes that others lend it."""
     from adapters.web.auth import closed
-    from adapters.web.gate import Limits
+    from adapters.web.connections import ConnectionLimits
     from adapters.web.server import HttpServer
 
     site = getattr(adapters.get("web"), "site", None)
@@ -407,7 +413,9 @@ def http_server(
         site=site if settings.serves_site else closed,
         listening=listening,
         hosts=settings.web_hosts,
-        limits=Limits.within(descriptors.raise_limit(), models=settings.max_concurrent_turns),
+        limits=ConnectionLimits.within(
+            descriptors.raise_limit(), models=settings.max_concurrent_turns
+        ),
     )
 
 
@@ -442,12 +450,14 @@ async def doctor(settings: Settings) -> AsyncIterator[Finding]:
 
 async def _models(settings: Settings) -> AsyncIterator[Finding]:
     """Every model by itself: in a chain the first would hide the others."""
+    probe = probe_request(settings, SystemClock().time())
     names = dict.fromkeys((*settings.llm_chain, *settings.model_choices))
     for provider, address in _providers(settings, names).items():
         yield proxies.finding(provider, address)
     for name in names:
         try:
-            alone = build_models(settings.model_copy(update={"llm": name, "models": ""}))
+            single = settings.model_copy(update={"llm": name, "models": ""})
+            alone = build_models(single, probe=probe)
         except SettingsError as error:
             yield Finding(error.setting, Verdict.FAILED, error.problem)
             continue

@@ -1,4 +1,4 @@
-"""What all tests share: their processes are forked, see `tests.forks`, and their order is mixed."""
+"""Shared by all tests: processes start from a fork server, and scenes run in a mixed order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.forks import SWITCH
+from tests.support.fork_server import SWITCH
 
 # Before anything is collected, in the controlling process and in every worker.
 os.environ.setdefault(SWITCH, "1")

@@ -19,8 +19,8 @@ import aiohttp
 
 from adapters.console.lines import LineReader
 from adapters.console.surface import ConsoleRenderer, Output
-from bot.errors import AnswerFailed, ThreadlineError
-from bot.records import thread_id
+from bot.domain.errors import AnswerFailed, ThreadlineError
+from bot.domain.records import thread_id
 
 # The message that begins a named conversation; its id follows from the name, so that the same name
 # leads to the same thread the next time.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from bot.reply.inline import Span, read
-from bot.reply.pieces import Piece, pieces
+from bot.replies.markdown.inline import Span, read
+from bot.replies.paging.pieces import Piece, pieces
 
 KEPT = 512  # pieces of replies; a growing one differs in its last piece only
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from adapters.console.styles import styled
-from bot.domain import Claim, PageRecord
-from bot.frames import Frame, Limit, Request, Shown
-from bot.ports import Grants
-from bot.reply.plan import Render, carried_out, plan_by_appends
+from bot.domain.replies import Frame, Limit, Request, Shown
+from bot.domain.turns import Claim, PageRecord
+from bot.ports.platform import Grants
+from bot.replies.plan import Render, carried_out, plan_by_appends
 
 # A terminal has no limit to a message; one page keeps the whole reply in one piece.
 NO_LIMIT = sys.maxsize

@@ -11,12 +11,12 @@ from typing import Any
 import discord
 import structlog
 
-from adapters.discord import wire as w
+from adapters.discord import rest as w
 from adapters.discord.events import DIRECT_MESSAGES
-from adapters.discord.wire import Wire, code_of
-from bot.domain import ConversationKey
-from bot.errors import Gone, PlatformError
-from bot.remembered import Lately
+from adapters.discord.rest import RestApi, code_of
+from bot.common.caches import Lately
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import Gone, PlatformError
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -28,7 +28,7 @@ PUBLIC_THREADS, PRIVATE_THREAD = (10, 11), 12  # documented types of channels
 class Servers:
     """The servers that may use the bot; all may when `ids` is empty."""
 
-    def __init__(self, *, wire: Wire, ids: frozenset[str] = frozenset()) -> None:
+    def __init__(self, *, wire: RestApi, ids: frozenset[str] = frozenset()) -> None:
         self._wire, self._ids = wire, ids
         self._members = Lately(MEMBER_SECONDS, wire.clock)
         self._strangers = Lately(MEMBER_SECONDS, wire.clock)
@@ -60,7 +60,7 @@ class Servers:
         return True
 
 
-async def sees(wire: Wire, interaction: discord.Interaction[Any], key: ConversationKey) -> bool:
+async def sees(wire: RestApi, interaction: discord.Interaction[Any], key: ConversationKey) -> bool:
     """Whether the person of an interaction can read a conversation now."""
     if key.workspace == DIRECT_MESSAGES:
         return str(interaction.channel_id) == key.channel
@@ -71,7 +71,7 @@ async def sees(wire: Wire, interaction: discord.Interaction[Any], key: Conversat
         return False
 
 
-async def _sees(wire: Wire, person: discord.Member | discord.User, key: ConversationKey) -> bool:
+async def _sees(wire: RestApi, person: discord.Member | discord.User, key: ConversationKey) -> bool:
     guild = (await wire.client()).get_guild(int(key.workspace))
     channel = guild.get_channel(int(key.channel)) if guild is not None else None
     if channel is None or not isinstance(person, discord.Member) or person.guild != guild:
@@ -91,7 +91,7 @@ async def _sees(wire: Wire, person: discord.Member | discord.User, key: Conversa
     )
 
 
-async def _kind_of_thread(wire: Wire, guild: discord.Guild, thread: int) -> int | None:
+async def _kind_of_thread(wire: RestApi, guild: discord.Guild, thread: int) -> int | None:
     """Discord's number for the kind of a thread; None where no thread has this id."""
     known = guild.get_thread(thread)
     if known is not None:
@@ -108,7 +108,7 @@ async def _kind_of_thread(wire: Wire, guild: discord.Guild, thread: int) -> int 
     return kind if isinstance(kind, int) else -1
 
 
-async def _is_message(wire: Wire, channel: int, message: int) -> bool:
+async def _is_message(wire: RestApi, channel: int, message: int) -> bool:
     """Whether it is a message in the channel, below which a reply chain may be.
 
     A private thread that was deleted is none.
@@ -122,7 +122,7 @@ async def _is_message(wire: Wire, channel: int, message: int) -> bool:
     return True
 
 
-async def _is_in(wire: Wire, thread: int, user: int) -> bool:
+async def _is_in(wire: RestApi, thread: int, user: int) -> bool:
     try:
         await wire.ask(
             w.at("member", thread), lambda client: client.http.get_thread_member(thread, user)

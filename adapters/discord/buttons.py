@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import discord
 from discord import ButtonStyle
 
-from bot.domain import Choice, ConversationKey
-from bot.frames import Control
+from bot.domain.conversations import ConversationKey
+from bot.domain.inbox import Choice
+from bot.domain.replies import Control
 
 MAX_CUSTOM_ID = 100  # documented
 MAX_LABEL = 80  # documented

@@ -7,10 +7,10 @@ from typing import Any
 
 import discord
 
-from adapters.discord.commands import DESCRIPTIONS
-from adapters.discord.wire import attempt
-from bot.domain import Finding, Verdict
-from bot.errors import PlatformError
+from adapters.discord.interactions import DESCRIPTIONS
+from adapters.discord.rest import attempt
+from bot.domain.errors import PlatformError
+from bot.domain.health import Finding, Verdict
 
 PORTAL = "https://discord.com/developers/applications"
 TOKEN_ADVICE = f"copy a new token from {PORTAL} (your application, “Bot”, “Reset Token”)."

@@ -13,14 +13,15 @@ from enum import Enum
 import discord
 from discord import MessageType
 
-from adapters.discord.contents import bare_files, kinds, shown, whole_text
-from adapters.discord.naming import names_in
+from adapters.discord.content import bare_files, kinds, shown, whole_text
+from adapters.discord.mention_names import names_in
 from adapters.discord.state import persona_of, raw_of
 from adapters.discord.text import for_model, title
-from bot import commands
-from bot.domain import Address, Author, ConversationKey, Incoming, Visibility
-from bot.excerpts import excerpt, joined
-from bot.names import one_line
+from bot.domain.conversations import Author, ConversationKey, Visibility
+from bot.domain.excerpts import excerpt, joined
+from bot.domain.inbox import Address, Incoming
+from bot.domain.names import one_line
+from bot.inbox import commands
 
 PLATFORM = "discord"
 DIRECT_MESSAGES = "@me"  # Discord's own word where other places have a guild
@@ -48,7 +49,7 @@ class Mode(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ChannelContext:
     """Where something was written. `channel` is a thread's parent; `title` is a forum post's."""
 
     kind: Kind
@@ -87,22 +88,24 @@ class Me:
 
 
 # ── places ────────────────────────────────────────────────────────────────────────────────────
-def place_of(channel: object) -> Place | None:
+def place_of(channel: object) -> ChannelContext | None:
     """The place that a channel is; None when it must be fetched first, or is no place to talk."""
     if isinstance(channel, discord.DMChannel):
-        return Place(Kind.DIRECT, DIRECT_MESSAGES, str(channel.id))
+        return ChannelContext(Kind.DIRECT, DIRECT_MESSAGES, str(channel.id))
     if isinstance(channel, discord.Thread):
         return _thread(channel)
     if isinstance(channel, discord.TextChannel | discord.VoiceChannel | discord.StageChannel):
         kind = Kind.CHANNEL if _takes_threads(channel) else Kind.CHAT
-        return Place(kind, str(channel.guild.id), str(channel.id), visibility=_seen_by(channel))
+        return ChannelContext(
+            kind, str(channel.guild.id), str(channel.id), visibility=_seen_by(channel)
+        )
     return None
 
 
-def _thread(thread: discord.Thread) -> Place:
+def _thread(thread: discord.Thread) -> ChannelContext:
     parent = thread.parent
     private = thread.is_private() or parent is None
-    return Place(
+    return ChannelContext(
         Kind.THREAD,
         str(thread.guild.id),
         str(thread.parent_id),
@@ -156,7 +159,7 @@ def answers_us(message: discord.Message, me: Me) -> int | None:
     return referenced.id if referenced.author.id == me.user else None
 
 
-def address_of(message: discord.Message, place: Place, me: Me) -> Address | None:
+def address_of(message: discord.Message, place: ChannelContext, me: Me) -> Address | None:
     """How a person's message addresses the bot; None when it is none of our business."""
     if place.kind is Kind.DIRECT:
         return Address.DIRECT
@@ -172,7 +175,7 @@ def address_of(message: discord.Message, place: Place, me: Me) -> Address | None
 # ── what was said ─────────────────────────────────────────────────────────────────────────────
 def incoming(
     message: discord.Message,
-    place: Place,
+    place: ChannelContext,
     me: Me,
     address: Address,
     key: ConversationKey | None = None,
@@ -209,7 +212,7 @@ def name_of(message: discord.Message) -> str:
     return one_line(message.author.display_name)
 
 
-def said(message: discord.Message, place: Place, me: Me) -> str:
+def said(message: discord.Message, place: ChannelContext, me: Me) -> str:
     """A message's text for the model: a forum post's title, the text, what else people see."""
     opens_post = place.title and str(message.id) == place.thread
     say = _saying(message, me)
@@ -218,7 +221,7 @@ def said(message: discord.Message, place: Place, me: Me) -> str:
 
 
 def _asked(
-    message: discord.Message, place: Place, me: Me, key: ConversationKey | None
+    message: discord.Message, place: ChannelContext, me: Me, key: ConversationKey | None
 ) -> tuple[str, tuple[str, ...]]:
     """What a person asks, with what it refers to; and what of it cannot be read.
 
@@ -248,7 +251,7 @@ def resolved_starter(message: discord.Message) -> discord.Message | None:
 
 
 def _route(
-    place: Place, key: ConversationKey | None, message: discord.Message, me: Me
+    place: ChannelContext, key: ConversationKey | None, message: discord.Message, me: Me
 ) -> dict[str, str]:
     mode = _mode(place, key)
     if mode is not Mode.THREAD:
@@ -256,7 +259,7 @@ def _route(
     return {"mode": mode.value, "title": title(_saying(message, me)(message.content))}
 
 
-def _mode(place: Place, key: ConversationKey | None) -> Mode:
+def _mode(place: ChannelContext, key: ConversationKey | None) -> Mode:
     if place.kind in (Kind.DIRECT, Kind.THREAD):
         return Mode.HERE
     return Mode.CHAIN if place.kind is Kind.CHAT or key is not None else Mode.THREAD
@@ -269,7 +272,7 @@ def _referenced(message: discord.Message) -> discord.Message | None:
 
 # ── references ────────────────────────────────────────────────────────────────────────────────
 def _asked_about(
-    message: discord.Message, place: Place, me: Me, key: ConversationKey | None
+    message: discord.Message, place: ChannelContext, me: Me, key: ConversationKey | None
 ) -> tuple[str, tuple[str, ...]]:
     """The message that a person replies to, as far as the model needs it; and its unread files.
 
@@ -299,7 +302,7 @@ def beginning(text: str) -> str:
 
 
 def is_command(text: str) -> bool:
-    """Whether a message is a command's word: see `bot.commands.parse`."""
+    """Whether a message is a command's word: see `bot.inbox.commands.parse`."""
     word, _, argument = text.partition(" ")
     name = word.removeprefix("/").lower()
     return name in commands.NAMES and (not argument.strip() or name == commands.MODEL)

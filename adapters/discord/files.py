@@ -10,9 +10,9 @@ from typing import Any
 
 import discord
 
-from adapters.discord.wire import NO_PERMISSION, code_of
-from bot.errors import Gone, Refused
-from bot.frames import Request, ShownPage
+from adapters.discord.rest import NO_PERMISSION, code_of
+from bot.domain.errors import Gone, Refused
+from bot.domain.replies import Request, ShownPage
 
 
 def attached(request: Request) -> dict[str, Any]:

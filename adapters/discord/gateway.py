@@ -22,9 +22,9 @@ import structlog
 import yarl
 from discord.gateway import DiscordWebSocket, ReconnectWebSocket, WebSocketClosure
 
-from adapters.discord.fitting import Unfit, place_of_error, shape_of
-from bot.errors import CannotStart
-from bot.ports import Clock
+from adapters.discord.payload_fitting import Unfit, place_of_error, shape_of
+from bot.domain.errors import CannotStart
+from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 

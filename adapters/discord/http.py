@@ -23,7 +23,8 @@ import discord
 import structlog
 from discord.http import HTTPClient, Route
 
-from bot.ports import Clock, Grants
+from bot.ports.clock import Clock
+from bot.ports.platform import Grants
 
 log = structlog.stdlib.get_logger(__name__)
 

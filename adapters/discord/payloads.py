@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from adapters.discord.fitting import JSON, REQUIRED, Unfit, fitted, snowflake
-from adapters.discord.shapes import MESSAGE, UNNAMED, USER
+from adapters.discord.payload_fitting import JSON, REQUIRED, Unfit, fitted, snowflake
+from adapters.discord.payload_shapes import MESSAGE, UNNAMED, USER
 
 DEFAULT, REPLY = 0, 19
 _USERS = re.compile(r"<@!?([0-9]{1,20})>")

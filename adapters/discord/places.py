@@ -8,14 +8,14 @@ import discord
 import structlog
 
 from adapters.discord import payloads
-from adapters.discord import wire as w
-from adapters.discord.events import DIRECT_MESSAGES, Kind, Place, place_of
-from adapters.discord.fitting import Unfit, fitted, number, shape_of
-from adapters.discord.shapes import CHANNEL, THREAD
-from adapters.discord.wire import Wire
-from bot.domain import Visibility
-from bot.errors import Unsettled
-from bot.frames import Priority
+from adapters.discord import rest as w
+from adapters.discord.events import DIRECT_MESSAGES, ChannelContext, Kind, place_of
+from adapters.discord.payload_fitting import Unfit, fitted, number, shape_of
+from adapters.discord.payload_shapes import CHANNEL, THREAD
+from adapters.discord.rest import RestApi
+from bot.domain.conversations import Visibility
+from bot.domain.errors import Unsettled
+from bot.domain.replies import Priority
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -25,12 +25,12 @@ CHATS = (0, 2, 5, 13)
 
 
 async def read_place(
-    wire: Wire,
+    wire: RestApi,
     channel: int,
     *,
     priority: Priority = Priority.CONTROL,
     within: float | None = None,
-) -> Place | None:
+) -> ChannelContext | None:
     """A place that is not in the cache; None where no conversation can be.
 
     Raises a PlatformError.
@@ -65,7 +65,7 @@ def _parsed(client: discord.Client, guild: discord.Guild, raw: Any) -> Any:
     return maker(guild=guild, state=state, data=fitted(raw, CHANNEL))
 
 
-def _unseen(raw: Any) -> Place | None:
+def _unseen(raw: Any) -> ChannelContext | None:
     """A direct message, or a place of an unknown guild, which counts as private.
 
     Raises Unsettled where the answer does not say what it is: it is asked for again.
@@ -73,14 +73,16 @@ def _unseen(raw: Any) -> Place | None:
     own, guild = payloads.identity(raw, "id"), payloads.identity(raw, "guild_id")
     parent, kind = payloads.identity(raw, "parent_id"), _kind_of(raw)
     if own is not None and kind == DIRECT:
-        return Place(Kind.DIRECT, DIRECT_MESSAGES, str(own))
+        return ChannelContext(Kind.DIRECT, DIRECT_MESSAGES, str(own))
     if kind is not None and kind not in (*THREADS, *CHATS):
         return None
     if own is None or kind is None or guild is None or (kind in THREADS and parent is None):
         raise Unsettled("Discord's answer does not say what the channel is")
     if kind in THREADS:
-        return Place(Kind.THREAD, str(guild), str(parent), str(own), visibility=Visibility.PRIVATE)
-    return Place(Kind.CHAT, str(guild), str(own))
+        return ChannelContext(
+            Kind.THREAD, str(guild), str(parent), str(own), visibility=Visibility.PRIVATE
+        )
+    return ChannelContext(Kind.CHAT, str(guild), str(own))
 
 
 def _kind_of(raw: Any) -> int | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import discord
 
 from adapters.discord.state import persona_of
-from bot.domain import Author
+from bot.domain.conversations import Author
 
 WITHIN = 10.0
 """Seconds between a person's message and the webhook's; both bots take less than one."""

@@ -1,4 +1,4 @@
-"""From the models' Markdown (`bot.reply.dialect`) to Discord's own dialect of it; pure.
+"""From the models' Markdown (`bot.replies.markdown.dialect`) to Discord's own dialect of it; pure.
 
 What Discord cannot show is shown as something that it can: tables as aligned code blocks, deep
 headings as bold lines, pictures as links. Nothing that the model writes is a mention.
@@ -16,9 +16,9 @@ from typing import Any
 
 from markdown_it.tree import SyntaxTreeNode
 
-from adapters.discord.inline import Inline, Style, code, task
-from bot.reply.dialect import make_parser
-from bot.reply.fences import nests
+from adapters.discord.inline_markdown import Inline, Style, code, task
+from bot.replies.markdown.dialect import make_parser
+from bot.replies.markdown.fences import nests
 
 LIMIT = 2_000  # documented: the most characters of a message's content
 DEEPEST_HEADING = 3  # Discord knows #, ## and ###

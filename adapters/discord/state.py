@@ -18,9 +18,9 @@ import structlog
 from discord.state import ConnectionState
 
 from adapters.discord import payloads
-from adapters.discord.fitting import JSON, Unfit, fitted, place_of_error, shape_of
-from adapters.discord.shapes import SHAPES
-from bot.domain import Author
+from adapters.discord.payload_fitting import JSON, Unfit, fitted, place_of_error, shape_of
+from adapters.discord.payload_shapes import SHAPES
+from bot.domain.conversations import Author
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -16,17 +16,17 @@ import discord
 import structlog
 
 from adapters.discord import files, threads
-from adapters.discord import wire as w
+from adapters.discord import rest as w
 from adapters.discord.buttons import Identity, control_view, packed
 from adapters.discord.events import Mode
-from adapters.discord.recovery import Search
-from adapters.discord.wire import Wire, attempt, code_of
-from bot import texts
-from bot.domain import Claim, PageRecord, Question
-from bot.errors import FilesRefused, Gone, PlatformError, Refused, Throttled
-from bot.frames import Action, FileRules, Frame, Priority, Request, Shown, ShownPage
-from bot.ports import Grants, Renderer
-from bot.reply.plan import carried_out, forgotten, plan_by_edits, remembering
+from adapters.discord.page_search import Search
+from adapters.discord.rest import RestApi, attempt, code_of
+from bot.domain import texts
+from bot.domain.errors import FilesRefused, Gone, PlatformError, Refused, Throttled
+from bot.domain.replies import Action, FileRules, Frame, Priority, Request, Shown, ShownPage
+from bot.domain.turns import Claim, PageRecord, Question
+from bot.ports.platform import Grants, Renderer
+from bot.replies.plan import carried_out, forgotten, plan_by_edits, remembering
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -37,7 +37,7 @@ class DiscordSurface:
     """`bot.ports.Surface` for Discord."""
 
     def __init__(
-        self, *, claim: Claim, wire: Wire, renderer: Renderer, rules: FileRules | None = None
+        self, *, claim: Claim, wire: RestApi, renderer: Renderer, rules: FileRules | None = None
     ) -> None:
         self._claim, self._wire, self._renderer = claim, wire, renderer
         self._rules = rules

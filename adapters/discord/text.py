@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bot.excerpts import EXCERPT_CHARACTERS, bounded
+from bot.domain.excerpts import EXCERPT_CHARACTERS, bounded
 
 MAX_TITLE = 100  # documented: the most characters of a thread's name
 # A title comes from the first lines; the rest is not searched.

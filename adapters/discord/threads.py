@@ -11,19 +11,19 @@ from typing import Literal
 import discord
 import structlog
 
-from adapters.discord import wire as w
+from adapters.discord import rest as w
+from adapters.discord.rest import RestApi, code_of
 from adapters.discord.text import shortened
-from adapters.discord.wire import Wire, code_of
-from bot.domain import Claim, Question
-from bot.errors import Gone, PlatformError
-from bot.frames import Priority
+from bot.domain.errors import Gone, PlatformError
+from bot.domain.replies import Priority
+from bot.domain.turns import Claim, Question
 
 log = structlog.stdlib.get_logger(__name__)
 
 ARCHIVE_MINUTES: Literal[1440] = 1440  # where the channel has no default of its own
 
 
-async def is_made(wire: Wire, claim: Claim) -> bool:
+async def is_made(wire: RestApi, claim: Claim) -> bool:
     """Whether the reply has a thread; where it can have none within a few seconds, it has none.
 
     Raises Gone when the place of the question is not there any more.
@@ -46,12 +46,12 @@ async def is_made(wire: Wire, claim: Claim) -> bool:
     return True
 
 
-async def appeared(wire: Wire, thread: str) -> bool:
+async def appeared(wire: RestApi, thread: str) -> bool:
     """Whether a thread whose creation had no answer exists, as far as the gateway has told."""
     return isinstance((await wire.client()).get_channel(int(thread)), discord.Thread)
 
 
-async def give_up(wire: Wire, thread: str) -> None:
+async def give_up(wire: RestApi, thread: str) -> None:
     """The reply is in the channel: a thread that is there, or appears, is not its place."""
     wire.chained.add(thread)
     known = (await wire.client()).get_channel(int(thread))
@@ -59,7 +59,7 @@ async def give_up(wire: Wire, thread: str) -> None:
         remove_late(wire, known)
 
 
-def remove_late(wire: Wire, thread: discord.Thread) -> None:
+def remove_late(wire: RestApi, thread: discord.Thread) -> None:
     """A thread was made: ours, after its reply had begun in the channel, is litter.
 
     Deleting needs a permission that the bot does without; then the thread stays, and what people
@@ -78,7 +78,7 @@ def remove_late(wire: Wire, thread: discord.Thread) -> None:
     )
 
 
-async def _make(wire: Wire, claim: Claim) -> None:
+async def _make(wire: RestApi, claim: Claim) -> None:
     key = claim.conversation.key
 
     async def request(client: discord.Client) -> object:
@@ -99,7 +99,7 @@ async def _make(wire: Wire, claim: Claim) -> None:
     await wire.ask(scopes, request, within=wire.waits.thread, priority=Priority.FIRST)
 
 
-async def _is_there(wire: Wire, claim: Claim) -> bool:
+async def _is_there(wire: RestApi, claim: Claim) -> bool:
     """Whether the thread exists although its creation failed: an earlier attempt's, or this one."""
     thread = claim.conversation.key.thread
     if await appeared(wire, thread):

@@ -11,7 +11,7 @@ import discord
 from discord.http import Route
 
 from adapters.discord.http import Http
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 # The least time between two looks: invalid requests are counted.
 LOOK_SECONDS = 30.0

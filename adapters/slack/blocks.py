@@ -13,8 +13,9 @@ from adapters.slack.markdown import BREAK
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.payloads import table
 from adapters.slack.render import harmless
-from bot.domain import Answer, Choice, ConversationKey
-from bot.frames import Control
+from bot.domain.conversations import ConversationKey
+from bot.domain.inbox import Choice, CommandReply
+from bot.domain.replies import Control
 
 ACTION = "threadline_"  # what our action_ids begin with; the rest is the command's name
 METADATA = "threadline_reply"
@@ -29,7 +30,7 @@ CHOOSE = {"reset": "Start over", "model": "Use it here"}
 Json = dict[str, Any]
 
 
-class Bodies:
+class MessageBuilder:
     """Makes `text` and `blocks`."""
 
     def __init__(self, mrkdwn: Mrkdwn) -> None:
@@ -48,7 +49,7 @@ class Bodies:
         buttons = [_button(control.value, LABELS[control], {"t": turn}) for control in controls]
         return [{"type": "actions", "elements": buttons}]
 
-    def answer(self, answer: Answer) -> Json:
+    def answer(self, answer: CommandReply) -> Json:
         """A command's answer, each choice on a line of its own."""
         text = harmless(answer.text)
         blocks = [_markdown(text), *(_choice(choice) for choice in answer.choices)]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from adapters.slack import rich
+from adapters.slack import block_kit
 from adapters.slack.payloads import Payload, ident, items, label, objects, table, text
 from adapters.slack.text import for_model, name, unescaped
-from bot.excerpts import excerpt, joined
+from bot.domain.excerpts import excerpt, joined
 
 MOST_PARTS = 50
 """Attachments, files or blocks of one message that are read: Slack takes 50 blocks."""
@@ -33,7 +33,7 @@ def own(message: Payload) -> str:
     only hints at them.
     """
     written = text(message, "text")
-    blocks = rich.of_blocks(filter(rich.is_rich_text, _blocks(message)))
+    blocks = block_kit.of_blocks(filter(block_kit.is_rich_text, _blocks(message)))
     if not _says_more(blocks, written):
         return written
     return blocks if not _says_more(written, blocks) else f"{written}\n{blocks}"
@@ -139,9 +139,9 @@ def _shown(message: Payload, names: Mapping[str, str], depth: int) -> Iterator[s
     """Each labelled part of a message but its own words."""
     written = own(message)
     for block in _blocks(message):
-        if rich.is_table(block):
-            yield excerpt("Table", for_model(rich.of_block(block), names))
-        elif not rich.is_rich_text(block):
+        if block_kit.is_table(block):
+            yield excerpt("Table", for_model(block_kit.of_block(block), names))
+        elif not block_kit.is_rich_text(block):
             yield excerpt("Embed", for_model(_news(block, written), names))
     for attachment in items(message, "attachments")[:MOST_PARTS]:
         yield _attachment(attachment, names, depth)
@@ -175,7 +175,7 @@ def _author(attachment: Payload, names: Mapping[str, str]) -> str:
 
 def _is_only_table(attachment: Payload) -> bool:
     blocks = _blocks(attachment)
-    return bool(blocks) and all(map(rich.is_table, blocks)) and not _lines(attachment)
+    return bool(blocks) and all(map(block_kit.is_table, blocks)) and not _lines(attachment)
 
 
 def _inside(
@@ -183,7 +183,7 @@ def _inside(
 ) -> str:
     """What an attachment shows, from its top to its bottom."""
     written, lines = own(attachment), _lines(attachment)
-    blocks = [_news(one, written) for one in _blocks(attachment) if not rich.is_rich_text(one)]
+    blocks = [_news(one, written) for one in _blocks(attachment) if not block_kit.is_rich_text(one)]
     stored = [*lines, written, *blocks]
     parts = [*heading, for_model("\n".join(filter(None, stored)), names)]
     parts += [_attachment(one, names, depth + 1) for one in items(attachment, "attachments")]
@@ -228,8 +228,8 @@ def _blocks(message: Payload) -> list[Payload]:
 
 def _news(block: Payload, written: str) -> str:
     """What a block shows, unless `written` says all of it, as the `text` of an app's post does."""
-    stored = rich.of_block(block)
-    if rich.is_table(block):
+    stored = block_kit.of_block(block)
+    if block_kit.is_table(block):
         return stored
     words, new = _new_words(stored, written)
     return stored if new or not words else ""

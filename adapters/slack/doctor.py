@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from adapters.slack import start
-from adapters.slack.answers import Answer
-from adapters.slack.commands import SHORTCUT, SLASHES
+from adapters.slack import handshake
+from adapters.slack.api import WebApi
+from adapters.slack.interactions import SHORTCUT, SLASHES
 from adapters.slack.manifests import new_app_link
-from adapters.slack.needs import EVENTS, SCOPES
-from adapters.slack.web import WebApi
-from bot.domain import Finding, Verdict
-from bot.errors import Gone, PlatformError, Refused, Throttled, Unsettled
+from adapters.slack.responses import Response
+from adapters.slack.scopes import EVENTS, SCOPES
+from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
+from bot.domain.health import Finding, Verdict
 
 _SECRET = re.compile(r"[0-9a-f]{32}")
 REINSTALL = "then install the app into the workspace again"
@@ -31,7 +31,7 @@ async def check(
     try:
         answer = await api.read("auth.test")
     except PlatformError as error:
-        findings.append(_refused("SLACK_BOT_TOKEN", error, start.bot_token_advice(str(error))))
+        findings.append(_refused("SLACK_BOT_TOKEN", error, handshake.bot_token_advice(str(error))))
         if isinstance(error, Gone | Refused):
             findings.append(_new_app("socket" if app_token else "http", prefix))
     else:
@@ -62,11 +62,11 @@ def _refused(subject: str, error: PlatformError, advice: str) -> Finding:
     return Finding(subject, Verdict.FAILED, f"Slack says {error}", advice)
 
 
-def _bot(answer: Answer) -> Finding:
+def _bot(answer: Response) -> Finding:
     data = answer.data
     if not data.get("bot_id"):
         detail = "this is a person's token, not a bot's"
-        return Finding("SLACK_BOT_TOKEN", Verdict.FAILED, detail, start.COPY_XOXB)
+        return Finding("SLACK_BOT_TOKEN", Verdict.FAILED, detail, handshake.COPY_XOXB)
     detail = f"@{data.get('user')} in {data.get('team')} ({data.get('team_id')})"
     return Finding("SLACK_BOT_TOKEN", Verdict.OK, detail)
 
@@ -109,9 +109,9 @@ async def _channels(api: WebApi) -> Finding:
 
 async def _socket(api: WebApi, app_token: str) -> Finding:
     try:
-        await start.open_connection(app_token, api)
+        await handshake.open_connection(app_token, api)
     except PlatformError as error:
-        return _refused("SLACK_APP_TOKEN", error, start.app_token_advice(str(error)))
+        return _refused("SLACK_APP_TOKEN", error, handshake.app_token_advice(str(error)))
     return Finding("SLACK_APP_TOKEN", Verdict.OK, "Socket Mode gives a connection")
 
 

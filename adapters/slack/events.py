@@ -16,7 +16,8 @@ from adapters.slack import content, payloads
 from adapters.slack import text as slack_text
 from adapters.slack.payloads import Payload, ident, table
 from adapters.slack.payloads import text as text_at
-from bot.domain import Address, Author, ConversationKey, Incoming, Visibility
+from bot.domain.conversations import Author, ConversationKey, Visibility
+from bot.domain.inbox import Address, Incoming
 
 PLATFORM = "slack"
 # Subtypes of what people say; every other subtype reports something. "" is a plain message.

@@ -16,11 +16,11 @@ from typing import Any
 
 import structlog
 
+from adapters.slack.api import COMPLETIONS, FILE_DELETIONS, UPLOADS, WebApi
 from adapters.slack.render import harmless
-from adapters.slack.web import COMPLETIONS, FILE_DELETIONS, UPLOADS, WebApi
-from bot.errors import FilesRefused, Gone, PlatformError, Refused, Unsettled
-from bot.frames import File, Frame, Request, Shown, ShownPage
-from bot.ports import Clock
+from bot.domain.errors import FilesRefused, Gone, PlatformError, Refused, Unsettled
+from bot.domain.replies import File, Frame, Request, Shown, ShownPage
+from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 

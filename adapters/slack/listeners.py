@@ -18,21 +18,22 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
-from adapters.slack import commands, payloads
-from adapters.slack.blocks import Bodies
-from adapters.slack.changes import Changes
-from adapters.slack.commands import Commands, Use
+from adapters.slack import interactions, payloads
+from adapters.slack.blocks import MessageBuilder
+from adapters.slack.edits import EditListener
 from adapters.slack.envelopes import shape
 from adapters.slack.events import position, ts_of
-from adapters.slack.needs import LEAVING, MEMBERSHIP
+from adapters.slack.interactions import Commands, Interaction
 from adapters.slack.payloads import Payload, ident, table, text
+from adapters.slack.scopes import LEAVING, MEMBERSHIP
 from adapters.slack.workspace import Workspace
-from bot import texts
-from bot.domain import Answer, Author, Command, Incoming
-from bot.errors import PlatformError, StoreUnavailable, ThreadlineError
-from bot.marks import Spot
-from bot.ports import Inbox
-from bot.recovery import Keeper
+from bot.catchup.backfill import WatermarkSaver
+from bot.catchup.watermarks import ChannelRef
+from bot.domain import texts
+from bot.domain.conversations import Author
+from bot.domain.errors import PlatformError, StoreUnavailable, ThreadlineError
+from bot.domain.inbox import Command, CommandReply, Incoming
+from bot.ports.inbox import Inbox
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -49,7 +50,7 @@ PROMPTS = (
 
 
 @dataclass(slots=True)
-class Trouble:
+class ConnectionProblem:
     """What Slack told us that keeps the bot from working; "" when nothing does."""
 
     text: str = ""
@@ -63,16 +64,16 @@ class Listeners:
         *,
         workspace: Workspace,
         inbox: Inbox,
-        keeper: Keeper,
-        bodies: Bodies,
+        keeper: WatermarkSaver,
+        bodies: MessageBuilder,
         commands: Commands,
         prefix: str,
-        trouble: Trouble,
+        trouble: ConnectionProblem,
     ) -> None:
         self._workspace, self._inbox, self._bodies = workspace, inbox, bodies
         self._commands, self._prefix, self._trouble = commands, prefix, trouble
         self._keeper = keeper
-        self._changes = Changes(workspace=workspace, inbox=inbox)
+        self._changes = EditListener(workspace=workspace, inbox=inbox)
         self._tasks: set[asyncio.Task[None]] = set()
         self.events: Mapping[str, Callable[[Payload], Awaitable[None]]] = {
             "message": self._said,
@@ -128,7 +129,7 @@ class Listeners:
         event = table(body, "event")
         channel, ts = ident(event, "channel"), ts_of(event)
         visible = bool(channel and ts and not event.get("hidden"))
-        spot = Spot(self._workspace.me.team, channel)
+        spot = ChannelRef(self._workspace.me.team, channel)
         if visible:
             self._keeper.seen(spot, position(ts))
         incoming = await self._workspace.incoming(body)
@@ -153,7 +154,7 @@ class Listeners:
             channel=incoming.channel,
             user=incoming.author.id,
             thread=thread if thread != incoming.message_id else None,
-            body=self._bodies.answer(Answer(texts.NOT_STORED)),
+            body=self._bodies.answer(CommandReply(texts.NOT_STORED)),
         )
 
     async def _moved(self, body: Payload) -> None:
@@ -214,25 +215,27 @@ class Listeners:
 
     # ── commands ──────────────────────────────────────────────────────────────────────────────
     async def _slash(self, body: Payload, ack: AsyncAck) -> BoltResponse:
-        use = commands.slash(body, self._prefix)
-        answer = Answer(commands.NO_SUCH_COMMAND) if use is None else await self._soon(use)
+        use = interactions.slash(body, self._prefix)
+        answer = (
+            CommandReply(interactions.NO_SUCH_COMMAND) if use is None else await self._soon(use)
+        )
         if answer is None:
             return await ack()
         return await ack(response_type="ephemeral", **self._bodies.answer(answer))
 
     async def _shortcut(self, body: Payload, ack: AsyncAck) -> BoltResponse:
-        use = commands.shortcut(body)
+        use = interactions.shortcut(body)
         if use is not None and (answer := await self._soon(use)) is not None:
             self._aside(self._show(use, answer))
         return await ack()
 
     async def _button(self, body: Payload, ack: AsyncAck) -> BoltResponse:
-        use = commands.button(body)
+        use = interactions.button(body)
         if use is not None and (answer := await self._soon(use)) is not None:
             self._aside(self._show(use, answer))
         return await ack()
 
-    async def _soon(self, use: Use) -> Answer | None:
+    async def _soon(self, use: Interaction) -> CommandReply | None:
         """The answer, or None when it takes so long that it will be shown by itself."""
         task = asyncio.create_task(self._commands.run(use))
         done, _ = await asyncio.wait((task,), timeout=ANSWER_SECONDS)
@@ -241,11 +244,11 @@ class Listeners:
         self._aside(self._show_later(use, task))
         return None
 
-    async def _show_later(self, use: Use, task: asyncio.Task[Answer]) -> None:
+    async def _show_later(self, use: Interaction, task: asyncio.Task[CommandReply]) -> None:
         await self._show(use, await task)
 
-    async def _show(self, use: Use, answer: Answer) -> None:
-        """Answer privately: in place of the choice that was made, or in the thread."""
+    async def _show(self, use: Interaction, answer: CommandReply) -> None:
+        """Reply privately: in place of the choice that was made, or in the thread."""
         if not answer.text:
             return
         api, body = self._workspace.api, self._bodies.answer(answer)

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
-from bot.errors import PlatformError
-from bot.ports import Clock
+from bot.domain.errors import PlatformError
+from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 

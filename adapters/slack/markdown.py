@@ -18,12 +18,12 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from bot.reply.dialect import ADDRESS, MAIL
-from bot.reply.flanking import Flanks, flanks, is_mark, is_wide, strict_flanks
-from bot.reply.inline import Span, read
-from bot.reply.maths import block_length
-from bot.reply.pieces import Piece, pieces
-from bot.reply.rows import alignments, count, escaped
+from bot.replies.markdown.dialect import ADDRESS, MAIL
+from bot.replies.markdown.flanking import Flanks, flanks, is_mark, is_wide, strict_flanks
+from bot.replies.markdown.inline import Span, read
+from bot.replies.markdown.math import block_length
+from bot.replies.markdown.table_rows import alignments, count, escaped
+from bot.replies.paging.pieces import Piece, pieces
 
 BREAK = "\u200b"
 HAIR_SPACE = "\u200a"

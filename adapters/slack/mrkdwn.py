@@ -12,7 +12,7 @@ from markdown_it.tree import SyntaxTreeNode
 
 from adapters.slack.markdown import BREAK
 from adapters.slack.render import harmless, units
-from bot.reply.dialect import make_parser
+from bot.replies.markdown.dialect import make_parser
 
 # chat.update refuses a `text` over 4,000 (`msg_too_long`).
 MOST = 3_900

@@ -7,7 +7,7 @@ count is the truth.
 
 from __future__ import annotations
 
-from bot.ports import Clock
+from bot.ports.clock import Clock
 
 UNKNOWN_SECONDS = 60.0
 """How long a request counts in Slack, in seconds."""

@@ -22,9 +22,9 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
+from adapters.slack.api import REQUEST_SECONDS, quiet_log
 from adapters.slack.envelopes import dispatch, shape
-from adapters.slack.web import REQUEST_SECONDS, quiet_log
-from bot.proxies import http_proxy_for
+from bot.common.proxies import http_proxy_for
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -14,13 +14,12 @@ from collections.abc import Iterator, Sequence
 
 import structlog
 
-from adapters.slack.web import WebApi
-from bot.domain import Conversation
-from bot.errors import PlatformError, Throttled, Unsettled
-from bot.frames import Action, Priority, Request
-from bot.ports import Clock
-from bot.reply.delivery import LANDED
-from bot.reply.stakes import Stake
+from adapters.slack.api import WebApi
+from bot.domain.conversations import Conversation
+from bot.domain.errors import PlatformError, Throttled, Unsettled
+from bot.domain.replies import Action, Priority, Request, Stake
+from bot.ports.clock import Clock
+from bot.replies.delivery import LANDED
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -14,15 +14,15 @@ from typing import Any
 
 import structlog
 
-from adapters.slack.blocks import Bodies, identity
+from adapters.slack.api import APPENDS, STARTS, STOPS, WebApi
+from adapters.slack.blocks import MessageBuilder, identity
 from adapters.slack.events import DIRECT
 from adapters.slack.status import Status
-from adapters.slack.web import APPENDS, STARTS, STOPS, WebApi
-from bot.domain import Claim
-from bot.errors import Gone, PlatformError, Refused, Throttled, Unsettled
-from bot.frames import Action, Request, Shown
-from bot.ports import Clock
-from bot.reply.plan import carried_out
+from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
+from bot.domain.replies import Action, Request, Shown
+from bot.domain.turns import Claim
+from bot.ports.clock import Clock
+from bot.replies.plan import carried_out
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -38,7 +38,7 @@ class Streams:
     """The streams of one turn's reply."""
 
     def __init__(
-        self, *, claim: Claim, api: WebApi, bodies: Bodies, status: Status, clock: Clock
+        self, *, claim: Claim, api: WebApi, bodies: MessageBuilder, status: Status, clock: Clock
     ) -> None:
         key, question = claim.conversation.key, claim.questions[-1] if claim.questions else None
         self._channel, self._thread, self._turn = key.channel, key.thread, claim.fence.turn

@@ -16,14 +16,7 @@ from typing import Any
 import structlog
 
 from adapters.slack import files
-from adapters.slack.answers import Answer
-from adapters.slack.blocks import Bodies, identified, identity
-from adapters.slack.events import Identity
-from adapters.slack.faults import CONTENT
-from adapters.slack.render import SlackRenderer
-from adapters.slack.status import Status
-from adapters.slack.streams import MOST_CHARACTERS, OPEN, Streams, appended_first
-from adapters.slack.web import (
+from adapters.slack.api import (
     APPENDS,
     COMPLETIONS,
     DELETIONS,
@@ -35,13 +28,21 @@ from adapters.slack.web import (
     WebApi,
     post_scopes,
 )
-from bot.domain import Claim, PageRecord
-from bot.errors import FilesRefused, Gone, PlatformError, Refused, Throttled, Unsettled
-from bot.frames import Action, FileRules, Frame, Request, Shown, ShownPage
-from bot.ports import Clock, Grants
-from bot.remembered import Lately
-from bot.reply.plan import carried_out, remembering, removal_of_last
-from bot.reply.streams import plan_by_streams
+from adapters.slack.blocks import MessageBuilder, identified, identity
+from adapters.slack.errors import CONTENT
+from adapters.slack.events import Identity
+from adapters.slack.render import SlackRenderer
+from adapters.slack.responses import Response
+from adapters.slack.status import Status
+from adapters.slack.streams import MOST_CHARACTERS, OPEN, Streams, appended_first
+from bot.common.caches import Lately
+from bot.domain.errors import FilesRefused, Gone, PlatformError, Refused, Throttled, Unsettled
+from bot.domain.replies import Action, FileRules, Frame, Request, Shown, ShownPage
+from bot.domain.turns import Claim, PageRecord
+from bot.ports.clock import Clock
+from bot.ports.platform import Grants
+from bot.replies.plan import carried_out, remembering, removal_of_last
+from bot.replies.stream_plan import plan_by_streams
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -71,7 +72,7 @@ class SlackSurface:
         claim: Claim,
         me: Identity,
         api: WebApi,
-        bodies: Bodies,
+        bodies: MessageBuilder,
         status: Status,
         clock: Clock,
         rules: FileRules | None,
@@ -268,7 +269,7 @@ class SlackSurface:
             raise Gone("the message that the thread is under was deleted")
         return ts
 
-    async def _strayed(self, ts: str, answer: Answer) -> bool:
+    async def _strayed(self, ts: str, answer: Response) -> bool:
         """Whether a post landed in the channel, as a reply to a deleted message does.
 
         The only sign of it is a message without `thread_ts`; that a field is missing proves

@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from adapters.slack.faults import DEAD_TOKEN
-from bot.errors import Gone, PlatformError, Refused, Unsettled
-from bot.ports import Clock
+from adapters.slack.errors import DEAD_TOKEN
+from bot.domain.errors import Gone, PlatformError, Refused, Unsettled
+from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from adapters.slack import content, events, payloads
 from adapters.slack import text as slack_text
+from adapters.slack.api import WebApi
 from adapters.slack.events import DIRECT, Identity
 from adapters.slack.lookups import Lookups
 from adapters.slack.payloads import Payload, table
-from adapters.slack.web import WebApi
-from bot.domain import Address, ConversationKey, Incoming
-from bot.ports import Clock
+from bot.domain.conversations import ConversationKey
+from bot.domain.inbox import Address, Incoming
+from bot.ports.clock import Clock
 
 # Slack wants an event acknowledged within 3 s; this much may go into names, in seconds.
 NAMES_SECONDS = 0.5

@@ -11,13 +11,13 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter, HTTPException, Query, Request
 
-from adapters.web import models, shapes
+from adapters.web import models, serializers
 from adapters.web.auth import Access, User
 from adapters.web.conversations import MOST_MESSAGES, NO_SUCH_CONVERSATION, Before, Limit
-from adapters.web.described import add
-from adapters.web.sizes import message_size, read_newest
-from bot.domain import Conversation
-from bot.library import Library
+from adapters.web.openapi import add
+from adapters.web.page_size import message_size, read_newest
+from bot.domain.conversations import Conversation
+from bot.ports.library import Library
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -56,7 +56,7 @@ class Admin:
             {
                 "id": record.uid,
                 "name": record.conversation.name,
-                "created_at": shapes.timestamp(record.conversation.created_at),
+                "created_at": serializers.timestamp(record.conversation.created_at),
                 **_place(record.conversation),
             }
             for record in found
@@ -75,7 +75,7 @@ class Admin:
             message_size,
             most=MOST_MESSAGES,
         )
-        return {**shapes.details(record, said), **_place(record.conversation)}
+        return {**serializers.details(record, said), **_place(record.conversation)}
 
 
 def _place(conversation: Conversation) -> dict[str, str]:

@@ -20,8 +20,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adapters.web.guesses import Guesses
 from adapters.web.limits import RETRY_SECONDS
+from adapters.web.wrong_tokens import Guesses
 
 LOCAL_USER = "local"
 """Who everybody on this machine is, as long as no tokens are set."""

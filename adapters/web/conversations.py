@@ -12,18 +12,18 @@ from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
-from adapters.web import models, shapes
-from adapters.web.answers import answer, answer_events
+from adapters.web import models, serializers
 from adapters.web.auth import User
-from adapters.web.described import ASKING, add, wrong
+from adapters.web.chat import ChatService, place_of
 from adapters.web.limits import Streams
-from adapters.web.sizes import MOST_CHARACTERS, first, message_size, read_newest
-from adapters.web.streams import EventStream
-from adapters.web.talk import Talk, place_of
+from adapters.web.openapi import ASKING, add, wrong
+from adapters.web.page_size import MOST_CHARACTERS, first, message_size, read_newest
+from adapters.web.results import answer, answer_events
+from adapters.web.sse import EventStream
 from adapters.web.templates import Said, parse
-from bot.domain import Author, Role
-from bot.errors import TemplateError
-from bot.records import UNCHANGED, ConversationRecord, MessageRecord
+from bot.domain.conversations import Author, Role
+from bot.domain.errors import TemplateError
+from bot.domain.records import UNCHANGED, ConversationRecord, MessageRecord
 
 MOST_MESSAGES = 1_000
 """The newest messages of a conversation that come with it, as long as they have MOST_CHARACTERS at
@@ -48,7 +48,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 class Conversations:
     """The routes under /conversation. `offered` are the models that may be chosen."""
 
-    def __init__(self, *, talk: Talk, streams: Streams, offered: Sequence[str]) -> None:
+    def __init__(self, *, talk: ChatService, streams: Streams, offered: Sequence[str]) -> None:
         self._talk, self._library, self._streams = talk, talk.library, streams
         self._offered = tuple(offered)
 
@@ -81,7 +81,7 @@ class Conversations:
         record = await self._talk.begin(
             user, name=wanted.name or "", model=wanted.model, opening=_opening(wanted)
         )
-        return shapes.conversation(record, await self._messages(record))
+        return serializers.conversation(record, await self._messages(record))
 
     async def all(
         self,
@@ -102,7 +102,7 @@ class Conversations:
                 break
             said = await self._messages(record, left)
             left -= sum(map(message_size, said))
-            listed.append(shapes.conversation(record, said, shapes.timestamp_bare))
+            listed.append(serializers.conversation(record, said, serializers.timestamp_bare))
         if len(found) == limit or len(listed) < len(found):
             more = request.url.include_query_params(before=found[len(listed) - 1].uid)
             response.headers["Link"] = f'<{more.path}?{more.query}>; rel="next"'
@@ -125,7 +125,7 @@ class Conversations:
     async def read(self, user: User, conversation_id: UUID) -> dict[str, Any]:
         """One conversation, with its messages, its name, its model and whose it is."""
         record = await self.own(user, conversation_id)
-        return shapes.details(record, await self._messages(record))
+        return serializers.details(record, await self._messages(record))
 
     async def change(
         self, user: User, conversation_id: UUID, change: models.ConversationChange
@@ -141,7 +141,7 @@ class Conversations:
         if record is None:
             raise HTTPException(404, NO_SUCH_CONVERSATION)
         self._talk.tell_changed(user, record)
-        return shapes.details(record, await self._messages(record))
+        return serializers.details(record, await self._messages(record))
 
     async def delete(self, user: User, conversation_id: UUID) -> None:
         """Delete it, with all that was said; an answer that is being written ends."""
@@ -178,7 +178,7 @@ class Conversations:
 class Records:
     """The routes of a conversation's messages as records."""
 
-    def __init__(self, *, conversations: Conversations, talk: Talk) -> None:
+    def __init__(self, *, conversations: Conversations, talk: ChatService) -> None:
         self._conversations, self._talk, self._library = conversations, talk, talk.library
 
     def router(self) -> APIRouter:
@@ -201,7 +201,7 @@ class Records:
         """The messages in index order; questions that are not yet taken up come last."""
         record = await self._conversations.own(user, conversation_id)
         found = await self._library.messages(record.conversation.id, after=after, limit=limit)
-        return [shapes.message_record(one, record.uid) for one in first(found, message_size)]
+        return [serializers.message_record(one, record.uid) for one in first(found, message_size)]
 
     async def add(
         self, user: User, conversation_id: UUID, message: models.NewMessage
@@ -240,7 +240,7 @@ class Records:
         if message is None:
             raise HTTPException(404, NO_SUCH_MESSAGE)
         self._talk.tell_changed(user, record)
-        return shapes.message_record(message, record.uid)
+        return serializers.message_record(message, record.uid)
 
 
 def _opening(new: models.NewConversation) -> Said:

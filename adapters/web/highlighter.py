@@ -15,9 +15,9 @@ from collections.abc import Callable
 from hashlib import blake2b
 from html import escape
 
-from adapters.web import lexing
+from adapters.web import highlight_task
 from adapters.web.languages import lexer_names
-from bot.worker import Limits, TaskTooCostly, Worker, WorkerBusy, WorkerFailed
+from bot.sandbox.worker import TaskTooCostly, Worker, WorkerBusy, WorkerFailed, WorkerLimits
 
 MOST_COLOURED = 20_000
 """Characters of a code block that get colours: Pygments reads about a million in a second."""
@@ -28,7 +28,7 @@ KEPT_BYTES = 8 * 1024 * 1024
 REST_SECONDS = 10.0
 """How long no block is coloured with a lexer after one that was too costly for it."""
 
-LIMITS = Limits(cpu_seconds=0.5, seconds=5.0, output_bytes=4 * 1024 * 1024)
+LIMITS = WorkerLimits(cpu_seconds=0.5, seconds=5.0, output_bytes=4 * 1024 * 1024)
 """20,000 characters take 0.05 s; the longest output is about 60 bytes for each of them."""
 
 Colour = Callable[[str, str], str]
@@ -49,10 +49,10 @@ class Highlighter:
     def __init__(
         self,
         *,
-        limits: Limits = LIMITS,
+        limits: WorkerLimits = LIMITS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._worker = Worker(f"{lexing.__name__}:{lexing.colour.__name__}", limits)
+        self._worker = Worker(f"{highlight_task.__name__}:{highlight_task.colour.__name__}", limits)
         self._monotonic = monotonic
         self._resting: dict[str, float] = {}  # by lexer, until when
         self._known: OrderedDict[bytes, str] = OrderedDict()

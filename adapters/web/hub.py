@@ -18,7 +18,7 @@ from typing import Any
 
 from adapters.web.highlighter import Colour, plain
 from adapters.web.render import GrowingHtml
-from bot import texts
+from bot.domain import texts
 
 _QUEUED = texts.note(texts.QUEUED)
 

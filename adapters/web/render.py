@@ -19,7 +19,7 @@ from markdown_it.utils import OptionsDict
 
 from adapters.web.highlighter import MOST_COLOURED, Colour, plain
 from adapters.web.links import REL, leads_somewhere, linked, named, with_links
-from bot.reply.dialect import make_parser
+from bot.replies.markdown.dialect import make_parser
 
 KEPT_TEXTS = 256
 """Messages whose HTML is remembered: every tab and every reload asks for the same ones."""

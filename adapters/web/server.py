@@ -16,10 +16,10 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.web.auth import Guard
-from adapters.web.gate import Connection, Gate, Limits
+from adapters.web.connections import Connection, ConnectionLimits, Gate
 from adapters.web.limits import LentBodies, OneLength
-from bot.domain import Health
-from bot.errors import CannotStart
+from bot.domain.errors import CannotStart
+from bot.domain.health import Health
 
 _ADVICE = {
     errno.EADDRINUSE: "another program has that port; set HTTP_PORT to a free one",
@@ -44,9 +44,9 @@ class HttpServer:
         site: ASGIApp | None = None,
         listening: Callable[[str], None] | None = None,
         hosts: Sequence[str] = (),
-        limits: Limits | None = None,
+        limits: ConnectionLimits | None = None,
     ) -> None:
-        self._limits = limits or Limits()
+        self._limits = limits or ConnectionLimits()
         self._host, self._port = host, port
         self._listening = listening
         lent = LentBodies()

@@ -15,21 +15,22 @@ from starlette.types import ASGIApp
 from adapters.web.admin import Admin
 from adapters.web.assets import docs_routes, page_routes
 from adapters.web.auth import NO_SUCH_PAGE, Access, Doorkeeper, Guard
+from adapters.web.chat import ChatService
+from adapters.web.compat import OneShot
 from adapters.web.conversations import Conversations, Records
-from adapters.web.guesses import Guesses
 from adapters.web.limits import BodyLimit, Streams
-from adapters.web.oneshot import OneShot
-from adapters.web.talk import Talk
 from adapters.web.workspace import Workspace
-from bot import __version__, texts
-from bot.errors import RecordHeld, StoreUnavailable
+from adapters.web.wrong_tokens import Guesses
+from bot import __version__
+from bot.domain import texts
+from bot.domain.errors import RecordHeld, StoreUnavailable
 
 DESCRIPTION = "Conversations with Threadline, for programs. The workspace in the browser is at /."
 
 
 def build_site(
     *,
-    talk: Talk,
+    talk: ChatService,
     workspace: Workspace,
     streams: Streams,
     access: Access,

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 
 from adapters.web.hub import Hub, Live
-from bot.domain import Claim, PageRecord
-from bot.errors import StoreUnavailable, Unsettled
-from bot.frames import Action, Frame, Limit, Request, Shown, ShownPage
-from bot.ports import Grants
-from bot.reply.plan import carried_out
+from bot.domain.errors import StoreUnavailable, Unsettled
+from bot.domain.replies import Action, Frame, Limit, Request, Shown, ShownPage
+from bot.domain.turns import Claim, PageRecord
+from bot.ports.platform import Grants
+from bot.replies.plan import carried_out
 
 NO_LIMIT = sys.maxsize  # one page keeps the whole reply in one piece
 

@@ -10,8 +10,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 
+from adapters.web.html_pool import Rendering
 from adapters.web.hub import Event, Hub
-from adapters.web.rendering import Rendering
 
 UPDATE_SECONDS = 0.05
 """A page is told at most so often: 20 times a second reads as a steady flow."""

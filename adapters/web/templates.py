@@ -16,8 +16,8 @@ from html import unescape
 from itertools import groupby
 from typing import Protocol
 
-from bot.domain import Role
-from bot.errors import TemplateError
+from bot.domain.conversations import Role
+from bot.domain.errors import TemplateError
 
 Said = tuple[tuple[Role, str], ...]
 INDENT = "    "

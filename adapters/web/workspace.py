@@ -15,26 +15,18 @@ from fastapi import APIRouter, Header, HTTPException, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, model_validator
 
-from adapters.web import shapes
+from adapters.web import serializers
 from adapters.web.auth import User
+from adapters.web.chat import CHANNEL, PLATFORM, ChatService, place_of
 from adapters.web.hub import Live
 from adapters.web.limits import MESSAGE_CHARACTERS, Streams
-from adapters.web.sizes import first, message_size, newest, read_newest
-from adapters.web.streams import EventStream
+from adapters.web.page_size import first, message_size, newest, read_newest
+from adapters.web.sse import EventStream
 from adapters.web.tabs import tab_events
-from adapters.web.talk import CHANNEL, PLATFORM, Talk, place_of
-from bot import __version__, commands
-from bot.domain import (
-    Address,
-    Author,
-    Command,
-    Conversation,
-    ConversationKey,
-    Incoming,
-    Receipt,
-    Role,
-)
-from bot.records import (
+from bot import __version__
+from bot.domain.conversations import Author, Conversation, ConversationKey, Role
+from bot.domain.inbox import Address, Command, Incoming, Receipt
+from bot.domain.records import (
     ConversationRecord,
     MessageRecord,
     NewConversation,
@@ -42,6 +34,7 @@ from bot.records import (
     ThreadRecord,
     thread_id,
 )
+from bot.inbox import commands
 
 MOST_MESSAGES = 500
 """The newest messages of a thread that the page gets."""
@@ -91,7 +84,7 @@ class Workspace:
     def __init__(
         self,
         *,
-        talk: Talk,
+        talk: ChatService,
         streams: Streams,
         models: Sequence[str],
         default_model: str,
@@ -140,7 +133,7 @@ class Workspace:
         found = await self._library.threads(place, before=before, limit=limit)
         shown = first(found, thread_size)
         lines = await self._rendering.run(
-            lambda: [shapes.page_thread(thread, self._colour) for thread in reversed(shown)]
+            lambda: [serializers.page_thread(thread, self._colour) for thread in reversed(shown)]
         )
         more = len(found) == limit or len(shown) < len(found)
         return {
@@ -183,9 +176,13 @@ class Workspace:
     ) -> list[dict[str, Any]]:
         """In index order. Rendering takes its time, so it is done beside the loop."""
         entries = [
-            *((m.index, shapes.page_message(m, self._colour)) for m in messages if not m.is_reply),
             *(
-                (r.index, shapes.page_reply(r, self._hub.live(r.turn), self._colour))
+                (m.index, serializers.page_message(m, self._colour))
+                for m in messages
+                if not m.is_reply
+            ),
+            *(
+                (r.index, serializers.page_reply(r, self._hub.live(r.turn), self._colour))
                 for r in replies
             ),
         ]
@@ -237,7 +234,7 @@ class Workspace:
             asked = await self._library.asked(incoming.source)
         message = None
         if asked is not None:
-            message = await self._rendering.run(shapes.page_message, asked, self._colour)
+            message = await self._rendering.run(serializers.page_message, asked, self._colour)
         if receipt is Receipt.QUESTION and message is not None:
             self._talk.tell_message(user, incoming.key.thread, message, incoming.message_id)
         if answer is not None and answer.text:
@@ -282,7 +279,10 @@ class Workspace:
         else:
             self._hub.feed(live.user).push(
                 "reply",
-                lambda: {"thread": live.thread, **shapes.page_reply(reply, None, self._colour)},
+                lambda: {
+                    "thread": live.thread,
+                    **serializers.page_reply(reply, None, self._colour),
+                },
                 key=f"reply-{live.turn}",
                 size=reply_size(reply),
             )
@@ -293,7 +293,7 @@ class Workspace:
         if live.thread is not None:
             self._hub.feed(live.user).push(
                 "reply",
-                lambda: {"thread": live.thread, **shapes.page_live(live)},
+                lambda: {"thread": live.thread, **serializers.page_live(live)},
                 key=f"reply-{live.turn}",
             )
 
@@ -301,7 +301,7 @@ class Workspace:
         if thread is not None:
             self._hub.feed(user).push(
                 "thread",
-                lambda: shapes.page_thread(thread, self._colour),
+                lambda: serializers.page_thread(thread, self._colour),
                 key=f"thread-{thread.record.uid}",
                 size=thread_size(thread),
             )

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import structlog
 
-from bot.domain import ChatRequest, Finding, Message, Role, Verdict
-from bot.errors import (
+from bot.domain.conversations import Message, Role
+from bot.domain.errors import (
     ContextTooLong,
     KeyRefused,
     ModelError,
@@ -23,7 +23,9 @@ from bot.errors import (
     Unreachable,
     WrongAddress,
 )
-from bot.ports import ChatModel
+from bot.domain.health import Finding, Verdict
+from bot.domain.model import ChatRequest
+from bot.ports.model import ChatModel
 
 log = structlog.stdlib.get_logger(__name__)
 

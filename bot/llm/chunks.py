@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from jiter import from_json  # four times as fast as json on a chunk; openai parses with it too
 
-from bot.domain import Delta, Usage
-from bot.llm.finish import named
+from bot.domain.model import Delta, Usage
+from bot.llm.finish_reasons import named
 
 # DeepSeek, SGLang and llama.cpp say reasoning_content; OpenRouter, Ollama and newer vLLM reasoning;
 # some say both, with the same words, so that the first that is there is all of it.
@@ -85,7 +85,7 @@ def _is_error(chunk: Any) -> bool:
 def _tolerant(data: bytes) -> Any:
     """Some servers cut an emoji into two chunks, each with half of a surrogate pair.
 
-    `bot.llm.parting` joins the halves.
+    `bot.llm.reasoning_split` joins the halves.
     """
     try:
         return json.loads(data)

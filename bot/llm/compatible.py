@@ -13,25 +13,19 @@ from typing import Any, Protocol
 
 import structlog
 
-from bot.domain import ChatRequest, Delta, Finding
-from bot.errors import (
-    CutOff,
-    ModelError,
-    ModelFailed,
-    Overloaded,
-    Unreachable,
-    WrongAddress,
-)
-from bot.llm.body import NotAnAnswer, read_body
+from bot.domain.errors import CutOff, ModelError, ModelFailed, Overloaded, Unreachable, WrongAddress
+from bot.domain.health import Finding
+from bot.domain.model import ChatRequest, Delta
 from bot.llm.check import try_model
 from bot.llm.chunks import ALIVE, DONE, ErrorEvent, Malformed
-from bot.llm.failures import in_stream
+from bot.llm.errors import in_stream
 from bot.llm.learned import LIMIT_NAMES, MAX_LESSONS, Learned
-from bot.llm.patience import WHOLE_SECONDS, Limits
-from bot.llm.reading import LOADING, Reader
 from bot.llm.report import Report, said
+from bot.llm.response_body import NotAnAnswer, read_body
 from bot.llm.sse import EventTooLong
-from bot.llm.thinking import Habit
+from bot.llm.stream_reader import LOADING, Reader
+from bot.llm.stream_timeout import WHOLE_SECONDS, StreamTimeouts
+from bot.llm.think_tags import TagQuirk
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -93,14 +87,14 @@ class CompatibleModel:
         name: str,
         model: str,
         endpoint: Endpoint,
-        limits: Limits,
+        limits: StreamTimeouts,
         probe: ChatRequest | None = None,
         limit_names: tuple[str, ...] = LIMIT_NAMES,
     ) -> None:
         self._name, self._model, self._endpoint, self._limits = name, model, endpoint, limits
         self._probe = probe
         self._learned = Learned(limit_names)
-        self._habit = Habit()
+        self._habit = TagQuirk()
 
     @property
     def name(self) -> str:
@@ -206,5 +200,5 @@ class CompatibleModel:
         return Overloaded(text, model=self.name)
 
 
-def _unhurried(limits: Limits) -> Limits:
+def _unhurried(limits: StreamTimeouts) -> StreamTimeouts:
     return replace(limits, first_token=max(limits.first_token, WHOLE_SECONDS))

@@ -6,8 +6,10 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 
-from bot.context import count_tokens
-from bot.domain import ChatRequest, Delta, Finding, Role, Usage, Verdict
+from bot.domain.conversations import Role
+from bot.domain.health import Finding, Verdict
+from bot.domain.model import ChatRequest, Delta, Usage
+from bot.domain.tokens import count_tokens
 
 # Fast enough not to bore, slow enough to see that the reply streams: 50 pieces per second.
 SECONDS_PER_PIECE = 0.02

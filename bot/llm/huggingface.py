@@ -16,12 +16,12 @@ from typing import Any, cast
 import httpx2
 from huggingface_hub import AsyncInferenceClient, constants, set_async_client_factory
 
-from bot.domain import ChatRequest
+from bot.domain.model import ChatRequest
 from bot.llm.addresses import host_and_port
 from bot.llm.compatible import CompatibleModel
 from bot.llm.learned import LIMIT_NAMES
-from bot.llm.patience import Limits
 from bot.llm.report import Report
+from bot.llm.stream_timeout import StreamTimeouts
 
 ROUTER_URL = "https://router.huggingface.co/v1"
 # As for OpenAI: a server that takes no connection is down.
@@ -51,7 +51,7 @@ class HuggingFaceModel(CompatibleModel):
         model: str,
         token: str | None,
         base_url: str | None,
-        limits: Limits,
+        limits: StreamTimeouts,
         probe: ChatRequest | None = None,
     ) -> None:
         super().__init__(

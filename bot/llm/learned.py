@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bot.context import message_tokens
-from bot.domain import ChatRequest, Message, Role
-from bot.errors import ContextTooLong, ModelFailed, Overloaded
+from bot.domain.conversations import Message, Role
+from bot.domain.errors import ContextTooLong, ModelFailed, Overloaded
+from bot.domain.model import ChatRequest
+from bot.domain.tokens import message_tokens
 from bot.llm.refusals import kind_of
 from bot.llm.report import Report
 from bot.llm.token_counts import Counts, counts

@@ -10,12 +10,12 @@ import aiohttp
 import httpx2
 import openai
 
-from bot.domain import ChatRequest
+from bot.domain.model import ChatRequest
 from bot.llm.addresses import host_and_port
 from bot.llm.compatible import CompatibleModel
 from bot.llm.learned import LIMIT_NAMES
-from bot.llm.patience import Limits
 from bot.llm.report import Report
+from bot.llm.stream_timeout import StreamTimeouts
 
 OPENAI_URL = "https://api.openai.com/v1"
 NO_KEY = "no key"  # the client wants one; the header is left out of each request instead
@@ -35,7 +35,7 @@ _NO_CONNECTION = (
 def make_client(*, api_key: str | None, base_url: str | None) -> openai.AsyncOpenAI:
     """The one client for all models of a server; building it takes about 20 ms.
 
-    Without a key no `Authorization` header is sent. It retries nothing, as `bot.llm.fallback` does
+    Without a key no `Authorization` header is sent. It retries nothing, as `bot.llm.chain` does
     that for every provider.
     """
     return openai.AsyncOpenAI(
@@ -56,7 +56,7 @@ class OpenAIModel(CompatibleModel):
         *,
         model: str,
         client: openai.AsyncOpenAI,
-        limits: Limits,
+        limits: StreamTimeouts,
         probe: ChatRequest | None = None,
     ) -> None:
         at_home = str(client.base_url).rstrip("/") == OPENAI_URL

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bot.errors import (
+from bot.domain.errors import (
     ContentRefused,
     ContextTooLong,
     KeyRefused,

@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bot.clock import SystemClock
-from bot.context import ContextWindow, today
-from bot.domain import ChatRequest
-from bot.errors import SettingsError
+from bot.common.clock import SystemClock
+from bot.domain.errors import SettingsError
+from bot.domain.model import ChatRequest
 from bot.llm.addresses import is_local
-from bot.llm.breaker import Breaker
-from bot.llm.check import QUESTION
-from bot.llm.fallback import Chain
-from bot.llm.patience import LOADING_NOTE_SECONDS, LOADING_SECONDS, Limits
-from bot.ports import ChatModel
+from bot.llm.chain import Chain
+from bot.llm.circuit_breaker import Breaker
+from bot.llm.stream_timeout import LOADING_NOTE_SECONDS, LOADING_SECONDS, StreamTimeouts
+from bot.ports.model import ChatModel
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-    from bot.settings import Settings
+    from bot.config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +35,9 @@ class Models:
             await model.aclose()
 
 
-def build_models(settings: Settings) -> Models:
+def build_models(settings: Settings, *, probe: ChatRequest | None = None) -> Models:
     """Make the models of `LLM` and `MODELS`; raises SettingsError when a key is missing."""
-    factory = _Factory(settings)
+    factory = _Factory(settings, probe)
     return Models(
         default=factory.chain(settings.llm_chain),
         choices={name: factory.chain((name,)) for name in settings.model_choices},
@@ -50,29 +48,13 @@ FIRST_TOKEN_SECONDS = 60.0
 """For a server far away: the slowest models think so long before they stream anything."""
 
 
-def probe(settings: Settings, now: float) -> ChatRequest:
-    """What `doctor` asks: a question as a turn would send it."""
-    window = ContextWindow(
-        budget=settings.context_tokens,
-        system_prompt=settings.prompt,
-        questions=frozenset({QUESTION.id}),
-        today=today(now, settings.zone),
-    )
-    window.add([QUESTION])
-    return ChatRequest(
-        messages=window.messages(),
-        max_tokens=settings.max_output_tokens,
-        temperature=settings.temperature,
-    )
-
-
 class _Factory:
     """Makes models by name; those of one server share its client."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, probe: ChatRequest | None) -> None:
         self._settings = settings
         self._clock = SystemClock()
-        self._probe = probe(settings, self._clock.time())
+        self._probe = probe
         self._breakers: dict[str, Breaker] = {}
         self._models: dict[str, ChatModel] = {}
 
@@ -85,11 +67,11 @@ class _Factory:
             clock=self._clock,
         )
 
-    def _limits(self, address: str | None) -> Limits:
+    def _limits(self, address: str | None) -> StreamTimeouts:
         """A server of one's own may load a model first, and aborting the request aborts that."""
         local = address is not None and is_local(address)
         given = self._settings.first_token_seconds
-        return Limits(
+        return StreamTimeouts(
             first_token=given or (LOADING_SECONDS if local else FIRST_TOKEN_SECONDS),
             between_tokens=self._settings.between_tokens_seconds,
             loading_note=LOADING_NOTE_SECONDS if local else None,

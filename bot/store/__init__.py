@@ -1,1 +1,1 @@
-"""The database: atomic transitions over SQLite."""
+"""The SQLite store: transitions, queries, migrations and backups."""

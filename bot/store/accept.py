@@ -11,7 +11,8 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.domain import Accepted, Address, Incoming, Receipt, Visibility
+from bot.domain.conversations import Visibility
+from bot.domain.inbox import Accepted, Address, Incoming, Receipt
 from bot.store import rows
 
 NAME_LENGTH = 80  # characters of a conversation's name: a line in a list

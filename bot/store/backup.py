@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from bot.errors import StoreError, StoreUnavailable
-from bot.store.check import found
-from bot.store.faults import damaged, translated
+from bot.domain.errors import StoreError, StoreUnavailable
+from bot.store.errors import damaged, translated
+from bot.store.integrity import found
 from bot.store.lock import exclusive
 from bot.store.migrate import MIGRATIONS, status
 

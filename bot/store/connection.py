@@ -17,8 +17,8 @@ from typing import Any, Generic, Self, TypeVar
 
 import aiosqlite
 
-from bot.errors import StoreUnavailable
-from bot.store.faults import translated
+from bot.domain.errors import StoreUnavailable
+from bot.store.errors import translated
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ import sqlite3
 from collections.abc import Callable
 from typing import TypeVar
 
-from bot.domain import Conversation, ConversationKey
-from bot.errors import CommandDone
+from bot.domain.conversations import Conversation, ConversationKey
+from bot.domain.errors import CommandDone
 from bot.store import rows
 
 T = TypeVar("T")

@@ -9,26 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from bot.domain import Author, Outcome, Role
-from bot.ports import Clock
-from bot.records import (
+from bot.domain.conversations import Author, Role
+from bot.domain.records import (
     UNCHANGED,
     ConversationRecord,
     MessageRecord,
     NewConversation,
-    Place,
+    RecordScope,
     ReplyRecord,
     ThreadRecord,
     Unchanged,
 )
-from bot.store import listing, records
-from bot.store.watch import Runner
+from bot.domain.turns import Outcome
+from bot.ports.clock import Clock
+from bot.store import record_edits, views
+from bot.store.health import Runner
 
 Interrupt = Callable[[int, Outcome], bool]
 
 
 class SqliteLibrary:
-    """See `bot.library.Library`. `interrupt` ends the running turn of a conversation."""
+    """See `bot.ports.library.Library`. `interrupt` ends the running turn of a conversation."""
 
     def __init__(
         self, *, writer: Runner, readers: Runner, clock: Clock, interrupt: Interrupt
@@ -37,19 +38,19 @@ class SqliteLibrary:
         self._clock, self._interrupt = clock, interrupt
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
-    async def find(self, uid: str, place: Place) -> ConversationRecord | None:
+    async def find(self, uid: str, place: RecordScope) -> ConversationRecord | None:
         """See the port."""
-        return await self._read(partial(listing.find, uid=uid, place=place))
+        return await self._read(partial(views.find, uid=uid, place=place))
 
     async def public(self, uid: str) -> ConversationRecord | None:
         """See the port."""
-        return await self._read(partial(listing.public, uid=uid))
+        return await self._read(partial(views.public, uid=uid))
 
     async def conversations(
-        self, place: Place, *, before: str | None, limit: int
+        self, place: RecordScope, *, before: str | None, limit: int
     ) -> Sequence[ConversationRecord]:
         """See the port."""
-        read = partial(listing.conversations, place=place, before=before, limit=limit)
+        read = partial(views.conversations, place=place, before=before, limit=limit)
         return await self._read(read)
 
     async def public_conversations(
@@ -57,52 +58,52 @@ class SqliteLibrary:
     ) -> Sequence[ConversationRecord]:
         """See the port."""
         return await self._read(
-            partial(listing.public_conversations, platform=platform, before=before, limit=limit)
+            partial(views.public_conversations, platform=platform, before=before, limit=limit)
         )
 
     async def threads(
-        self, place: Place, *, before: str | None, limit: int
+        self, place: RecordScope, *, before: str | None, limit: int
     ) -> Sequence[ThreadRecord]:
         """See the port."""
-        return await self._read(partial(listing.threads, place=place, before=before, limit=limit))
+        return await self._read(partial(views.threads, place=place, before=before, limit=limit))
 
-    async def thread(self, uid: str, place: Place) -> ThreadRecord | None:
+    async def thread(self, uid: str, place: RecordScope) -> ThreadRecord | None:
         """See the port."""
-        return await self._read(partial(listing.thread, uid=uid, place=place))
+        return await self._read(partial(views.thread, uid=uid, place=place))
 
     async def messages(
         self, conversation: int, *, after: int, limit: int
     ) -> Sequence[MessageRecord]:
         """See the port."""
-        read = partial(listing.messages, conversation=conversation, after=after, limit=limit)
+        read = partial(views.messages, conversation=conversation, after=after, limit=limit)
         return await self._read(read)
 
     async def latest(self, conversation: int, *, limit: int) -> Sequence[MessageRecord]:
         """See the port."""
-        return await self._read(partial(listing.latest, conversation=conversation, limit=limit))
+        return await self._read(partial(views.latest, conversation=conversation, limit=limit))
 
     async def asked(self, source: str) -> MessageRecord | None:
         """See the port."""
-        return await self._read(partial(listing.asked, source=source))
+        return await self._read(partial(views.asked, source=source))
 
     async def replies(self, conversation: int, *, limit: int) -> Sequence[ReplyRecord]:
         """See the port."""
-        return await self._read(partial(listing.replies, conversation=conversation, limit=limit))
+        return await self._read(partial(views.replies, conversation=conversation, limit=limit))
 
     async def reply(self, turn: int) -> ReplyRecord | None:
         """See the port."""
-        return await self._read(partial(listing.reply, turn=turn))
+        return await self._read(partial(views.reply, turn=turn))
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────
     async def create(self, new: NewConversation) -> ConversationRecord:
         """See the port."""
-        key = await self._write(partial(records.create, new=new, now=self._clock.time()))
-        return await self._read(partial(listing.by_key, key=key))
+        key = await self._write(partial(record_edits.create, new=new, now=self._clock.time()))
+        return await self._read(partial(views.by_key, key=key))
 
     async def update(
         self,
         uid: str,
-        place: Place,
+        place: RecordScope,
         *,
         name: str | Unchanged = UNCHANGED,
         model: str | Unchanged | None = UNCHANGED,
@@ -110,13 +111,13 @@ class SqliteLibrary:
         """See the port."""
         now = self._clock.time()
         await self._write(
-            partial(records.update, uid=uid, place=place, name=name, model=model, now=now)
+            partial(record_edits.update, uid=uid, place=place, name=name, model=model, now=now)
         )
         return await self.find(uid, place)
 
-    async def delete(self, uid: str, place: Place) -> int | None:
+    async def delete(self, uid: str, place: RecordScope) -> int | None:
         """See the port."""
-        conversation = await self._write(partial(records.delete, uid=uid, place=place))
+        conversation = await self._write(partial(record_edits.delete, uid=uid, place=place))
         if conversation is not None:
             self._interrupt(conversation, Outcome.GONE)
         return conversation
@@ -128,7 +129,7 @@ class SqliteLibrary:
         now = self._clock.time()
         return await self._message(
             partial(
-                records.add,
+                record_edits.add,
                 conversation=conversation,
                 role=role,
                 content=content,
@@ -144,7 +145,7 @@ class SqliteLibrary:
         now = self._clock.time()
         return await self._message(
             partial(
-                records.change,
+                record_edits.change,
                 conversation=conversation,
                 uid=uid,
                 role=role,
@@ -157,11 +158,11 @@ class SqliteLibrary:
         """See the port."""
         now = self._clock.time()
         return await self._write(
-            partial(records.erase, conversation=conversation, uid=uid, now=now)
+            partial(record_edits.erase, conversation=conversation, uid=uid, now=now)
         )
 
     async def _message(self, transition: partial[int | None]) -> MessageRecord | None:
         number = await self._write(transition)
         if number is None:
             return None
-        return await self._read(partial(listing.message, number=number))
+        return await self._read(partial(views.message, number=number))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bot.errors import InUse, StoreUnavailable
+from bot.domain.errors import InUse, StoreUnavailable
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.errors import MigrationError
-from bot.store.faults import primary_code, translated
+from bot.domain.errors import MigrationError
+from bot.store.errors import primary_code, translated
 
 # Beside `bot/`: in a checkout, in the container and where the package is installed.
 MIGRATIONS = Path(__file__).parents[2] / "migrations"

@@ -8,19 +8,16 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from bot.domain import (
+from bot.domain.conversations import (
     Author,
-    Conclusion,
     Conversation,
     ConversationKey,
     Message,
-    Outcome,
-    PageRecord,
-    Question,
     Role,
-    Usage,
     Visibility,
 )
+from bot.domain.model import Usage
+from bot.domain.turns import Outcome, PageRecord, Question, TurnResult
 
 EVERYTHING = 2**63 - 1  # SQLite's largest integer: beyond every position
 
@@ -87,12 +84,12 @@ def page_from(row: sqlite3.Row) -> PageRecord:
     return PageRecord(row["number"], row["message_id"], row["channel"] or "")
 
 
-def conclusion_from(row: sqlite3.Row) -> Conclusion | None:
+def conclusion_from(row: sqlite3.Row) -> TurnResult | None:
     """What a row of `turns` was concluded with; None when it was not yet."""
     if row["outcome"] is None:
         return None
     counted = row["input_tokens"] is not None
-    return Conclusion(
+    return TurnResult(
         outcome=Outcome(row["outcome"]),
         content=row["content"],
         display=row["display"],

@@ -13,40 +13,27 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from bot.domain import (
-    Accepted,
-    Asked,
-    Author,
-    Change,
-    Claim,
-    Conclusion,
-    Conversation,
-    ConversationKey,
-    Death,
-    Fence,
-    Health,
-    Incoming,
-    Message,
-    Suspect,
-    Watermark,
-)
-from bot.errors import LostOwnership, StoreUnavailable
-from bot.ports import Clock
-from bot.store import again, changes, conversations, lives, reads, turns, watermarks
+from bot.domain.conversations import Author, Conversation, ConversationKey, Message
+from bot.domain.errors import LostOwnership, StoreUnavailable
+from bot.domain.health import Health
+from bot.domain.inbox import Accepted, Asked, Change, Incoming, Watermark
+from bot.domain.turns import Claim, Death, Fence, Suspect, TurnResult
+from bot.ports.clock import Clock
+from bot.store import conversations, edits, process, queries, retries, turns, watermarks
 from bot.store.accept import accept
-from bot.store.check import check_at_start
 from bot.store.connection import open_readers, open_writer
 from bot.store.conversations import recorded
+from bot.store.health import Runner, Watch
+from bot.store.integrity import check_at_start
 from bot.store.library import Interrupt, SqliteLibrary
 from bot.store.lock import exclusive
 from bot.store.migrate import MIGRATIONS, migrate
-from bot.store.watch import Runner, Watch
 
 _READERS = 2  # a slow read leaves the other free; more would only wait for the same cores
 
 
 class SqliteStore:
-    """See `bot.transitions.Store`. Use `open`."""
+    """See `bot.ports.store.Store`. Use `open`."""
 
     def __init__(self, *, writer: Runner, readers: Runner, clock: Clock, watch: Watch) -> None:
         self._writer, self._readers = writer, readers
@@ -110,7 +97,7 @@ class SqliteStore:
         """
         async with self._beginning:
             if not self._begun:
-                self.death = await self._write(lives.begin)
+                self.death = await self._write(process.begin)
                 self._begun = True
 
     def health(self) -> Health:
@@ -139,11 +126,11 @@ class SqliteStore:
 
     async def hold(self, fence: Fence, *, held: bool = True) -> None:
         """See the port."""
-        await self._write(partial(lives.hold, fence=fence, held=held))
+        await self._write(partial(process.hold, fence=fence, held=held))
 
     async def leave(self) -> None:
         """See the port."""
-        await self._write(lives.leave)
+        await self._write(process.leave)
 
     async def intend(self, fence: Fence, page: int) -> None:
         """See the port."""
@@ -166,7 +153,7 @@ class SqliteStore:
         """See the port."""
         await self._write(partial(turns.removed, fence=fence, page=page))
 
-    async def conclude(self, fence: Fence, conclusion: Conclusion) -> None:
+    async def conclude(self, fence: Fence, conclusion: TurnResult) -> None:
         """See the port."""
         now = self._clock.time()
         await self._write(partial(turns.conclude, fence=fence, conclusion=conclusion, now=now))
@@ -196,7 +183,7 @@ class SqliteStore:
 
     async def reopen(self, key: ConversationKey, turn: int | None, *, source: str = "") -> Change:
         """See the port."""
-        change = partial(again.reopen, key=key, turn=turn)
+        change = partial(retries.reopen, key=key, turn=turn)
         return await self._write(recorded(change, source=source, now=self._clock.time()))
 
     async def go_on(
@@ -210,20 +197,18 @@ class SqliteStore:
     ) -> Change:
         """See the port."""
         now = self._clock.time()
-        change = partial(again.go_on, key=key, turn=turn, author=author, text=text, now=now)
+        change = partial(retries.go_on, key=key, turn=turn, author=author, text=text, now=now)
         return await self._write(recorded(change, source=source, now=now))
 
     async def edit(self, source: str, text: str, edited_at: float) -> Change:
         """See the port."""
-        return await self._write(
-            partial(changes.edit, source=source, text=text, edited_at=edited_at)
-        )
+        return await self._write(partial(edits.edit, source=source, text=text, edited_at=edited_at))
 
     async def erase(self, source: str, *, with_reply: bool) -> Change:
         """See the port."""
         now = self._clock.time()
         return await self._write(
-            partial(changes.erase, source=source, with_reply=with_reply, now=now)
+            partial(edits.erase, source=source, with_reply=with_reply, now=now)
         )
 
     async def choose_model(
@@ -246,7 +231,7 @@ class SqliteStore:
     # ── reads ─────────────────────────────────────────────────────────────────────────────────
     async def unfinished(self, platform: str) -> Sequence[int]:
         """See the port."""
-        return await self._read(partial(reads.unfinished, platform=platform))
+        return await self._read(partial(queries.unfinished, platform=platform))
 
     async def history(
         self, conversation: int, *, epoch: int, before: int, limit: int
@@ -254,27 +239,27 @@ class SqliteStore:
         """See the port."""
         return await self._read(
             partial(
-                reads.history, conversation=conversation, epoch=epoch, before=before, limit=limit
+                queries.history, conversation=conversation, epoch=epoch, before=before, limit=limit
             )
         )
 
     async def suspects(self) -> Sequence[Suspect]:
         """See the port."""
-        return await self._read(lives.suspects)
+        return await self._read(process.suspects)
 
     async def find(self, key: ConversationKey) -> Conversation | None:
         """See the port."""
-        return await self._read(partial(reads.find, key=key))
+        return await self._read(partial(queries.find, key=key))
 
     async def conversation_of(self, source: str) -> Conversation | None:
         """See the port."""
-        return await self._read(partial(reads.conversation_of, source=source))
+        return await self._read(partial(queries.conversation_of, source=source))
 
     async def recent(
         self, place: ConversationKey, author: str, limit: int
     ) -> Sequence[Conversation]:
         """See the port."""
-        return await self._read(partial(reads.recent, place=place, author=author, limit=limit))
+        return await self._read(partial(queries.recent, place=place, author=author, limit=limit))
 
     async def watermarks(self, platform: str) -> Sequence[Watermark]:
         """See the port."""

@@ -1,4 +1,4 @@
-"""The transitions of a turn: waiting → running → concluded → done (and back: `bot.store.changes`).
+"""The transitions of a turn: waiting → running → concluded → done (and back: `bot.store.edits`).
 
 Invariants: only the newest attempt moves a turn on (the fence); a claim binds the questions in the
 platform's order and reserves the reply's index at once; a reply is in the history exactly when its
@@ -10,18 +10,11 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 
-from bot.domain import (
-    Change,
-    Claim,
-    Conclusion,
-    ConversationKey,
-    Effect,
-    Fence,
-    Question,
-)
-from bot.errors import LostOwnership
-from bot.quarantine import LONE_DEATHS, SUSPECT
-from bot.store import changes, rows
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import LostOwnership
+from bot.domain.inbox import Change, Effect
+from bot.domain.turns import LONE_DEATHS, SUSPECT, Claim, Fence, Question, TurnResult
+from bot.store import edits, rows
 
 
 def claim(db: sqlite3.Connection, conversation: int, now: float) -> Claim | None:
@@ -136,7 +129,7 @@ def shown(
     )
     if db.execute("SELECT 1 FROM tombstones WHERE source = ?", (source,)).fetchone() is None:
         return True
-    changes.erase(db, source, with_reply=False, now=now)
+    edits.erase(db, source, with_reply=False, now=now)
     return False
 
 
@@ -164,7 +157,7 @@ def _lost(fence: Fence) -> LostOwnership:
 
 
 # ── the end ───────────────────────────────────────────────────────────────────────────────────
-def conclude(db: sqlite3.Connection, fence: Fence, conclusion: Conclusion, now: float) -> None:
+def conclude(db: sqlite3.Connection, fence: Fence, conclusion: TurnResult, now: float) -> None:
     """See `Store.conclude`. `now` is in Unix seconds."""
     values = _values(conclusion) | {"turn": fence.turn, "attempt": fence.attempt, "now": now}
     ended = db.execute(
@@ -186,7 +179,7 @@ def conclude(db: sqlite3.Connection, fence: Fence, conclusion: Conclusion, now: 
     )
 
 
-def _values(conclusion: Conclusion) -> dict[str, object]:
+def _values(conclusion: TurnResult) -> dict[str, object]:
     usage = conclusion.usage
     return {
         "outcome": conclusion.outcome.value,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from bot.domain import Asked, Conversation, ConversationKey, Watermark
+from bot.domain.conversations import Conversation, ConversationKey
+from bot.domain.inbox import Asked, Watermark
 from bot.store import rows
 
 

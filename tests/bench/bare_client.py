@@ -20,8 +20,8 @@ from typing import Any
 
 from tests.bench.api_streams import CHUNKS, STREAMS, cpu_seconds, ours, schedules
 from tests.bench.table import show
-from tests.harness import ROOT
 from tests.sims.model import ModelSim
+from tests.support.harness import ROOT
 
 ALONE = 20  # questions one after another: the time to the first token without a queue
 ROUNDS = 2  # the smallest counts: other processes only add

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 from adapters.discord.render import DiscordRenderer
 from adapters.slack.render import SlackRenderer
-from bot.ports import Renderer
-from bot.reply.document import Document
+from bot.ports.platform import Renderer
+from bot.replies.paging.document import Document
 from tests.bench.table import show
-from tests.replies import ANSWERS, chunked
-from tests.worst import CASES
+from tests.support.replies import ANSWERS, chunked
+from tests.support.worst_documents import CASES
 
 ROUNDS = 3
 GROWTH = 160  # characters between two frames: a second of 40 tokens

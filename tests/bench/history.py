@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from bot.clock import SystemClock
-from bot.domain import Address, Author, ConversationKey, Incoming
+from bot.common.clock import SystemClock
+from bot.domain.conversations import Author, ConversationKey
+from bot.domain.inbox import Address, Incoming
 from bot.store.migrate import migrate
 from bot.store.sqlite import SqliteStore
 from tests.bench.table import show

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.harness import BotProcess
 from tests.sims.discord.client import DiscordSim
 from tests.sims.kit import SimProcess
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.stage import DiscordStage, Place, SlackStage, Stage
+from tests.support.harness import BotProcess
+from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef
 
 CONVERSATIONS = (1, 10, 100)
 TOKENS = 120
@@ -84,7 +84,7 @@ async def _round(stage: Stage, model: ModelSim, count: int) -> Figures:
             for n in range(count)
         )
     )
-    asked: list[tuple[Place, float]] = []
+    asked: list[tuple[ThreadRef, float]] = []
     for n in range(count):
         place = await stage.mention(f"question {n:03d}")
         asked.append((place, await stage.asked_at(place)))
@@ -105,7 +105,7 @@ async def _round(stage: Stage, model: ModelSim, count: int) -> Figures:
     return Figures(to_model, to_screen, await stage.throttled(), incomplete)
 
 
-async def _whole(stage: Stage, place: Place, ended: str) -> bool:
+async def _whole(stage: Stage, place: ThreadRef, ended: str) -> bool:
     seen = await stage.seen(place)
     return bool(seen) and ended in seen[-1].text and not seen[-1].working
 

@@ -14,14 +14,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, cast
 
-from bot.clock import SystemClock
-from bot.domain import ChatRequest, Message, Role
-from bot.llm.breaker import Breaker
-from bot.llm.fallback import Chain
+from bot.common.clock import SystemClock
+from bot.domain.conversations import Message, Role
+from bot.domain.model import ChatRequest
+from bot.llm.chain import Chain
+from bot.llm.circuit_breaker import Breaker
 from bot.llm.huggingface import HuggingFaceModel
 from bot.llm.openai import OpenAIModel, make_client
-from bot.llm.patience import Limits
-from bot.ports import ChatModel
+from bot.llm.stream_timeout import StreamTimeouts
+from bot.ports.model import ChatModel
 from tests.bench.table import show
 from tests.sims.model import Answer, ModelSim
 
@@ -38,8 +39,8 @@ class Bench:
 
     def __init__(self, base_url: str) -> None:
         self.client = make_client(api_key="key", base_url=base_url)
-        model = OpenAIModel(model="sim", client=self.client, limits=Limits())
-        face = HuggingFaceModel(model="sim", token="hf", base_url=base_url, limits=Limits())
+        model = OpenAIModel(model="sim", client=self.client, limits=StreamTimeouts())
+        face = HuggingFaceModel(model="sim", token="hf", base_url=base_url, limits=StreamTimeouts())
         chain = Chain(
             [model],
             breakers=[Breaker("sim", now=time.monotonic)],

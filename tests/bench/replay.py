@@ -13,23 +13,23 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from adapters.discord import wire
-from adapters.slack import web
+from adapters.discord import rest
+from adapters.slack import api
 from adapters.slack.streams import MOST_CHARACTERS
 from adapters.slack.surface import SCOPES
-from bot.domain import Fence, PageRecord
-from bot.errors import Throttled
-from bot.frames import Action, Control, FileRules, Frame, Limit, Request, Shown
-from bot.ports import Clock
-from bot.reply.pacer import Pacer
-from bot.reply.plan import carried_out, plan_by_edits
-from bot.reply.publisher import Publisher
-from bot.reply.streams import plan_by_streams
+from bot.domain.errors import Throttled
+from bot.domain.replies import Action, Control, FileRules, Frame, Limit, Request, Shown
+from bot.domain.turns import Fence, PageRecord
+from bot.ports.clock import Clock
+from bot.replies.plan import carried_out, plan_by_edits
+from bot.replies.publisher import Publisher
+from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.stream_plan import plan_by_streams
 from tests.bench import age, bound
 from tests.bench.age import Aged, Version, aged, percentile
 from tests.bench.table import show
-from tests.clock import ManualClock
-from tests.surfaces import FakeLedger, Measured
+from tests.support.clock import ManualClock
+from tests.support.surfaces import FakeLedger, Measured
 
 TOKENS, RATE, JITTER = 800, 40.0, 0.5
 ASKED_BEFORE = 1.0  # seconds from a question to its first token
@@ -47,7 +47,7 @@ class Windows:
 
     def take(self, now: float, scopes: Sequence[str]) -> None:
         """Raises Throttled. As in the simulators the global scope is asked first."""
-        for scope in sorted(scopes, key=lambda scope: scope != wire.GLOBAL):
+        for scope in sorted(scopes, key=lambda scope: scope != rest.GLOBAL):
             limit = self._limits(scope)
             if limit is None:
                 continue
@@ -120,12 +120,12 @@ class Platform:
 
 
 def discord() -> Platform:
-    kinds = {"channel": bound.DISCORD_CHANNEL, wire.GLOBAL: bound.DISCORD_GLOBAL}
+    kinds = {"channel": bound.DISCORD_CHANNEL, rest.GLOBAL: bound.DISCORD_GLOBAL}
     return Platform(
         name="discord",
-        budgets=wire.limits,
+        budgets=rest.limits,
         limits=lambda scope: kinds.get(scope.partition(":")[0]),
-        scopes=lambda reply, action: wire.messages_in(str(reply)),
+        scopes=lambda reply, action: rest.messages_in(str(reply)),
         measure=2_000,
     )
 
@@ -133,19 +133,19 @@ def discord() -> Platform:
 def slack(channels: int, *, streams: bool = True) -> Platform:
     """Posts are held to their workspace's window only: a channel's tokens are no window."""
     kinds = {
-        web.EDITS: (bound.SLACK_UPDATES, bound.SLACK_SECONDS),
-        web.POSTS: (300, 60.0),
-        web.STARTS: (bound.SLACK_STREAMS, bound.SLACK_SECONDS),
-        web.APPENDS: (bound.SLACK_APPENDS, bound.SLACK_SECONDS),
-        web.STOPS: (bound.SLACK_STREAMS, bound.SLACK_SECONDS),
+        api.EDITS: (bound.SLACK_UPDATES, bound.SLACK_SECONDS),
+        api.POSTS: (300, 60.0),
+        api.STARTS: (bound.SLACK_STREAMS, bound.SLACK_SECONDS),
+        api.APPENDS: (bound.SLACK_APPENDS, bound.SLACK_SECONDS),
+        api.STOPS: (bound.SLACK_STREAMS, bound.SLACK_SECONDS),
     }
 
     def scopes(reply: int, action: Action) -> tuple[str, ...]:
         posts = action is Action.POST
-        return web.post_scopes(f"C{reply % channels}") if posts else SCOPES[action]
+        return api.post_scopes(f"C{reply % channels}") if posts else SCOPES[action]
 
     name = "slack" if streams else "slack by edits"
-    return Platform(name, web.limits, kinds.get, scopes, 12_000, streams)
+    return Platform(name, api.limits, kinds.get, scopes, 12_000, streams)
 
 
 @dataclass(frozen=True)

@@ -23,16 +23,16 @@ import aiohttp
 
 from tests.bench import age, bound
 from tests.bench.age import Aged, aged, percentile
+from tests.bench.platforms import Rooms, rooms
 from tests.bench.reachable import reachable
-from tests.bench.rooms import Rooms, rooms
 from tests.bench.table import show
-from tests.harness import ROOT, BotProcess
 from tests.sims.discord.client import DiscordSim
 from tests.sims.kit import SimProcess
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.model.play import Record
 from tests.sims.slack.client import SlackSim
+from tests.support.harness import ROOT, BotProcess
 
 TOKENS, RATE, JITTER = 800, 40.0, 0.5
 FIRST_TOKEN = 2.0  # seconds until the model's first token: threads are made meanwhile

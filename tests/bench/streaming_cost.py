@@ -15,20 +15,22 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, cast
 
-from adapters.discord import wire
-from bot.clock import SystemClock
-from bot.domain import ChatRequest, Fence, Message, Role
-from bot.frames import Control
-from bot.garbage import collecting
+from adapters.discord import rest
+from bot.common.clock import SystemClock
+from bot.common.gc_tuning import collecting
+from bot.domain.conversations import Message, Role
+from bot.domain.model import ChatRequest
+from bot.domain.replies import Control
+from bot.domain.turns import Fence
 from bot.llm.openai import OpenAIModel, make_client
-from bot.llm.patience import Limits
-from bot.reply.pacer import Pacer
-from bot.reply.publisher import Publisher
+from bot.llm.stream_timeout import StreamTimeouts
+from bot.replies.publisher import Publisher
+from bot.replies.ratelimit.limiter import Pacer
 from tests.bench import age
 from tests.bench.table import show
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.surfaces import FakeLedger, FakeSurface
+from tests.support.surfaces import FakeLedger, FakeSurface
 
 # (streams at once, chunks each, chunks a second): the goal's own, and a smaller one.
 SHAPES = ((100, 100, 25.0), (1_000, 60, 10.0))
@@ -43,9 +45,9 @@ class Bench:
 
     def __init__(self, base_url: str) -> None:
         self.client = make_client(api_key="key", base_url=base_url)
-        self._model = OpenAIModel(model="sim", client=self.client, limits=Limits())
+        self._model = OpenAIModel(model="sim", client=self.client, limits=StreamTimeouts())
         self._clock = SystemClock()
-        self.grants = Pacer(wire.limits, self._clock)
+        self.grants = Pacer(rest.limits, self._clock)
 
     async def bare(self, _number: int) -> None:
         """Read bytes and look at none."""
@@ -60,7 +62,7 @@ class Bench:
     async def ours(self, number: int) -> None:
         """Read deltas and publish them."""
         surface = FakeSurface(grants=self.grants, clock=self._clock)
-        surface.scopes = wire.messages_in(str(number))
+        surface.scopes = rest.messages_in(str(number))
         publisher = Publisher(
             surface=surface,
             ledger=FakeLedger(),

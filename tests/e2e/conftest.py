@@ -10,12 +10,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from tests.browser import CHROMIUM, FLAGS, House, Visitor
-from tests.harness import BotProcess
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.stage import DiscordStage, SlackStage, Stage
+from tests.support.browser import CHROMIUM, FLAGS, House, Visitor
+from tests.support.harness import BotProcess
+from tests.support.scenes import DiscordStage, SlackStage, Stage
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser import House, Visitor, needs_browser
+from tests.support.browser import House, Visitor, needs_browser
 
 Visit = Callable[..., Awaitable[Visitor]]
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), needs_browser]

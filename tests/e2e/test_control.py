@@ -6,10 +6,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.harness import BotProcess
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.stage import Place, Seen, Stage, at_rest, ever_said
+from tests.support.harness import BotProcess
+from tests.support.scenes import Seen, Stage, ThreadRef, at_rest, ever_said
 
 STORY = "Once there was a thread. " * 12  # about 60 tokens
 HELD = 20  # tokens after which a story that is to be interrupted waits
@@ -19,7 +19,7 @@ async def until(check: Callable[[], Awaitable[Any]], stage: Stage, seconds: floa
     return await stage.sim.until(check, seconds)
 
 
-async def whole(stage: Stage, place: Place, *texts: str) -> list[Seen]:
+async def whole(stage: Stage, place: ThreadRef, *texts: str) -> list[Seen]:
     """The bot's messages in a thread, once each is at its end and contains its text."""
 
     async def check() -> list[Seen] | None:
@@ -32,12 +32,12 @@ async def whole(stage: Stage, place: Place, *texts: str) -> list[Seen]:
     return found
 
 
-async def writes(stage: Stage, place: Place, text: str) -> None:
+async def writes(stage: Stage, place: ThreadRef, text: str) -> None:
     """A message says it, or said it before: what is on the screen for a moment is not missed."""
     await until(lambda: ever_said(stage, place, text), stage)
 
 
-async def told(stage: Stage, place: Place, text: str) -> None:
+async def told(stage: Stage, place: ThreadRef, text: str) -> None:
     """A command's answer: in the thread, or only for the person who asked."""
 
     async def check() -> bool:
@@ -318,7 +318,7 @@ async def test_reset_and_its_undo_in_words(stage: Stage, model: ModelSim, bot: B
         assert await asked_for(model, "third") == ["first", "Yes.", "second", "Yes.", "third"]
 
 
-async def whole_reply(stage: Stage, place: Place, count: int) -> None:
+async def whole_reply(stage: Stage, place: ThreadRef, count: int) -> None:
     """So many answers of the model are at their end; a command's answer is none."""
 
     async def check() -> bool:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bot import texts
-from tests.harness import BotProcess
+from bot.domain import texts
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.stage import Place, Seen, Stage, at_rest, ever_said
+from tests.support.harness import BotProcess
+from tests.support.scenes import Seen, Stage, ThreadRef, at_rest, ever_said
 
 STORY = "Once there was a thread. " * 12  # about 60 tokens: several seconds at 20 tokens/s
 
@@ -22,7 +22,7 @@ async def until(check: Callable[[], Awaitable[Any]], stage: Stage, seconds: floa
     return await stage.sim.until(check, seconds)
 
 
-async def whole(stage: Stage, place: Place, text: str, count: int = 1) -> list[Seen]:
+async def whole(stage: Stage, place: ThreadRef, text: str, count: int = 1) -> list[Seen]:
     """The bot's messages in a thread, once the newest contains `text` and nothing is in work."""
 
     async def check() -> list[Seen] | None:
@@ -390,10 +390,10 @@ async def test_more_turns_than_allowed_wait_visibly(
 
 
 # ── small words of the scenes ─────────────────────────────────────────────────────────────────
-async def answered(stage: Stage, place: Place, text: str) -> bool:
+async def answered(stage: Stage, place: ThreadRef, text: str) -> bool:
     return await ever_said(stage, place, text)
 
 
-async def told(stage: Stage, place: Place, text: str) -> bool:
+async def told(stage: Stage, place: ThreadRef, text: str) -> bool:
     """A command's answer: in the thread, or only for the person who asked."""
     return await answered(stage, place, text) or any(text in t for t in await stage.whispers())

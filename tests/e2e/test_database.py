@@ -19,14 +19,14 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests import harness
-from tests.harness import BotProcess
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.stage import DiscordStage, Place, SlackStage, Stage, at_rest
-from tests.store_kit import judge, look
+from tests.support import harness
+from tests.support.harness import BotProcess
+from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef, at_rest
+from tests.support.store_kit import judge, look
 
 STORY = "Once upon a time there was a thread that went on and on and on."
 
@@ -115,7 +115,7 @@ async def until(
         raise AssertionError(f"not within {seconds} s: {what}") from error
 
 
-async def shows(stage: Stage, place: Place, text: str, *, ended: bool = True) -> None:
+async def shows(stage: Stage, place: ThreadRef, text: str, *, ended: bool = True) -> None:
     """Wait until the newest message there has `text`, and nothing is being written if `ended`."""
 
     async def check() -> bool:
@@ -319,7 +319,7 @@ async def test_a_backup_while_a_reply_streams_and_its_restore(
         assert len(await stage.seen(writing)) == 1
 
 
-async def _count(stage: Stage, place: Place, count: int) -> bool:
+async def _count(stage: Stage, place: ThreadRef, count: int) -> bool:
     return len(await stage.seen(place)) == count
 
 

@@ -1,4 +1,4 @@
-"""Many conversations on a bad day: every trouble of `tests.kills.weather`, judged as the kills are.
+"""Virtual users under fault injection, judged as the kills are.
 
 A short run is part of every test run. `make soak` goes on for `SOAK_SECONDS` on each platform
 (15 minutes when it is not set), with a new seed every few minutes; `FAULT_SEED` plays one again.
@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills.crowd import Outcome, run
-from tests.kills.nursery import Nursery
+from tests.kills.process_pool import ProcessPool
+from tests.kills.virtual_users import Outcome, run
 
 SHORT = 10.0  # seconds in which people begin conversations; what they began is ended afterwards
 ROUND = 240.0  # seconds of one seed in a soak
 
 
 @pytest.fixture
-async def nursery() -> AsyncIterator[Nursery]:
-    async with Nursery() as nursery:
+async def nursery() -> AsyncIterator[ProcessPool]:
+    async with ProcessPool() as nursery:
         yield nursery
 
 
@@ -37,7 +37,7 @@ def accept(outcome: Outcome, figures: Callable[[object], None]) -> None:
 @pytest.mark.timeout(240)  # an outcome may be a while in coming
 @pytest.mark.parametrize("platform", ["discord", "slack"])
 async def test_bad_weather_loses_doubles_and_cuts_nothing(
-    platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
+    platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """Every question one outcome in its place, whatever platform, model and machine did."""
     seed = int(os.environ.get("FAULT_SEED") or 1)
@@ -50,7 +50,7 @@ async def test_bad_weather_loses_doubles_and_cuts_nothing(
 @pytest.mark.soak
 @pytest.mark.parametrize("platform", ["discord", "slack", "slack by edits"])
 async def test_bad_weather_for_as_long_as_one_likes(
-    platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
+    platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """Round after round, each with a seed of its own, which is printed."""
     seconds = float(os.environ.get("SOAK_SECONDS") or 900)

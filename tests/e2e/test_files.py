@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.harness import BotProcess
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer, tokenize
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.stage import DiscordStage, Place, Seen, SlackStage, Stage, ever_said
+from tests.support.harness import BotProcess
+from tests.support.scenes import DiscordStage, Seen, SlackStage, Stage, ThreadRef, ever_said
 
 LINES = {"discord": 200, "slack": 1_000}  # three pages or more on both
 # Where a file goes up: what the request says that brings it to the platform, and what shares it.
@@ -57,7 +57,7 @@ def answer_of(stage: Stage) -> str:
     return f"Here it is:\n\n```python\n{code_of(stage)}```\n\nThat is the end of it."
 
 
-async def ended(stage: Stage, place: Place, text: str, seconds: float = 60) -> list[Seen]:
+async def ended(stage: Stage, place: ThreadRef, text: str, seconds: float = 60) -> list[Seen]:
     """The bot's messages, once the newest contains `text` and nothing is in work."""
 
     async def check() -> list[Seen] | None:
@@ -68,7 +68,7 @@ async def ended(stage: Stage, place: Place, text: str, seconds: float = 60) -> l
     return found
 
 
-async def check_whole(stage: Stage, place: Place) -> list[Seen]:
+async def check_whole(stage: Stage, place: ThreadRef) -> list[Seen]:
     seen = await ended(stage, place, "That is the end of it.")
     assert await stage.files(place) == [("code.py", code_of(stage).encode())]
     assert [message.text.strip()[:10] for message in seen] == [
@@ -136,7 +136,7 @@ async def test_a_kill_during_the_upload_while_the_model_writes_leaves_one_file(
         assert len(await model.streams()) == 2
 
 
-async def killed_while_it_writes(stage: Stage, bot: BotProcess, moment: int) -> Place:
+async def killed_while_it_writes(stage: Stage, bot: BotProcess, moment: int) -> ThreadRef:
     """Ask, and wait for the bot's death at that moment of the upload."""
     match, body, at = UPLOADS[stage.name][moment]
     if isinstance(stage, SlackStage):

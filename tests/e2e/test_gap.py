@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.harness import BotProcess
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.stage import Place, Stage, at_rest
-from tests.store_kit import look
+from tests.support.harness import BotProcess
+from tests.support.scenes import Stage, ThreadRef, at_rest
+from tests.support.store_kit import look
 
 
 async def until(check: Callable[[], Awaitable[Any]], stage: Stage, seconds: float = 40) -> Any:
     return await stage.sim.until(check, seconds)
 
 
-async def answered(stage: Stage, place: Place, text: str, count: int = 1) -> None:
+async def answered(stage: Stage, place: ThreadRef, text: str, count: int = 1) -> None:
     """Wait until the bot's newest message in a place has `text`; it has `count` there then."""
 
     async def check() -> bool:

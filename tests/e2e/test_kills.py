@@ -1,7 +1,7 @@
 """The bot dies by SIGKILL at any moment, and nobody notices but by a pause.
 
 The moments come from a recorded run (`tests.kills.points`), and what people saw is judged by
-`tests.judge`. Here a sample runs; `make soak` tries every one. `KILL_SECONDS` ends a soak early.
+`tests.support.judge`. A sample runs here, all of them in `make soak`; `KILL_SECONDS` ends it early.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import pytest
 
 from tests.kills.campaign import Report, campaign
 from tests.kills.control import Control
-from tests.kills.nursery import Nursery
 from tests.kills.points import On, Point, points_of, record
-from tests.kills.scene import Scene
+from tests.kills.process_pool import ProcessPool
+from tests.kills.script import Scene
 from tests.kills.world import new_world
 from tests.sims.kit import SimProcess
 
@@ -85,8 +85,8 @@ def changes_of_mind(platform: str) -> list[Point]:
 
 
 @pytest.fixture
-async def nursery() -> AsyncIterator[Nursery]:
-    async with Nursery() as nursery:
+async def nursery() -> AsyncIterator[ProcessPool]:
+    async with ProcessPool() as nursery:
         yield nursery
 
 
@@ -103,7 +103,7 @@ def accept(report: Report, figures: Callable[[object], None]) -> None:
 
 
 async def test_kills_at_the_classic_traps_lose_double_and_cut_nothing(
-    platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
+    platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """Every question one whole answer in its place, the history right, no sign of work left."""
     kills = [[trap] for trap in traps(platform)]
@@ -116,7 +116,7 @@ async def test_kills_at_the_classic_traps_lose_double_and_cut_nothing(
 
 @pytest.mark.parametrize("platform", ["discord", "slack"])  # `make soak` has the third
 async def test_kills_while_people_change_their_minds_lose_nothing_that_they_did(
-    platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
+    platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """A retry, a stop, an edit, a deletion and an undo are done once, whatever dies in between."""
     kills = [[point] for point in changes_of_mind(platform)]
@@ -124,7 +124,7 @@ async def test_kills_while_people_change_their_minds_lose_nothing_that_they_did(
 
 
 async def test_a_post_that_was_on_its_way_when_the_bot_died_is_not_made_twice(
-    platform: str, nursery: Nursery, tmp_path: Path
+    platform: str, nursery: ProcessPool, tmp_path: Path
 ) -> None:
     """The platform carries it out when the next life has already looked for it."""
     async with new_world(platform, nursery, tmp_path) as world:
@@ -160,7 +160,7 @@ async def carried_out(sim: SimProcess, platform: str) -> bool:
 
 @pytest.mark.parametrize("scenery", [Scene, Control])
 async def test_a_run_without_a_kill_passes_every_moment_that_is_to_be_tried(
-    platform: str, scenery: type[Scene], nursery: Nursery, tmp_path: Path
+    platform: str, scenery: type[Scene], nursery: ProcessPool, tmp_path: Path
 ) -> None:
     """The recorded run is itself right, and has each kind of moment."""
     recording = await record(platform, nursery, tmp_path, scenery)
@@ -179,7 +179,7 @@ async def test_a_run_without_a_kill_passes_every_moment_that_is_to_be_tried(
 async def test_a_kill_at_every_moment_loses_doubles_and_cuts_nothing(
     platform: str,
     scenery: type[Scene],
-    nursery: Nursery,
+    nursery: ProcessPool,
     tmp_path: Path,
     figures: Callable[[object], None],
 ) -> None:
@@ -195,7 +195,7 @@ async def test_a_kill_at_every_moment_loses_doubles_and_cuts_nothing(
 async def test_a_second_and_a_third_kill_lose_double_and_cut_nothing(
     platform: str,
     scenery: type[Scene],
-    nursery: Nursery,
+    nursery: ProcessPool,
     tmp_path: Path,
     figures: Callable[[object], None],
 ) -> None:

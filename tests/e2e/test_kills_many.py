@@ -12,20 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from bot import texts
-from tests.evidence import Asked
-from tests.kills.nursery import Nursery
-from tests.kills.scene import Scene
+from bot.domain import texts
+from tests.kills.process_pool import ProcessPool
+from tests.kills.script import Scene
 from tests.kills.world import World, new_world
 from tests.sims.slack.client import SlackSim
+from tests.support.transcript import Asked
 
 PLATFORMS = ["discord", "slack"]
 ENDS = "SELECT outcome, error, count(*) FROM turns GROUP BY outcome, error ORDER BY outcome"
 
 
 @pytest.fixture
-async def nursery() -> AsyncIterator[Nursery]:
-    async with Nursery() as nursery:
+async def nursery() -> AsyncIterator[ProcessPool]:
+    async with ProcessPool() as nursery:
         yield nursery
 
 
@@ -95,7 +95,7 @@ async def killed_from_outside(world: World, *, questions: int, words: int, pause
 
 
 async def test_many_deaths_give_up_the_one_question_that_kills_and_no_other(
-    nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
+    nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """On each platform twenty are answered beside it, and twelve through six kills from outside.
 
@@ -122,7 +122,7 @@ async def test_many_deaths_give_up_the_one_question_that_kills_and_no_other(
 
 @pytest.mark.parametrize("platform", ["slack", "slack by edits"])
 async def test_after_three_kills_the_ends_are_shown_as_soon_as_slack_takes_them(
-    platform: str, nursery: Nursery, tmp_path: Path, figures: Callable[[object], None]
+    platform: str, nursery: ProcessPool, tmp_path: Path, figures: Callable[[object], None]
 ) -> None:
     """A spent budget answers 429 with a second to wait, again and again; then it is free."""
     spent = {"status": 429, "headers": {"Retry-After": "1"}, "times": 10_000}
@@ -157,7 +157,7 @@ async def test_after_three_kills_the_ends_are_shown_as_soon_as_slack_takes_them(
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("pause", [0.7, 2.5, 4.0])
 async def test_six_kills_of_any_rhythm_give_nothing_up(
-    platform: str, pause: float, nursery: Nursery, tmp_path: Path
+    platform: str, pause: float, nursery: ProcessPool, tmp_path: Path
 ) -> None:
     async with new_world(platform, nursery, tmp_path) as world:
         await killed_from_outside(world, questions=12, words=120, pause=pause)
@@ -165,6 +165,8 @@ async def test_six_kills_of_any_rhythm_give_nothing_up(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("platform", PLATFORMS)
-async def test_one_that_kills_among_sixty(platform: str, nursery: Nursery, tmp_path: Path) -> None:
+async def test_one_that_kills_among_sixty(
+    platform: str, nursery: ProcessPool, tmp_path: Path
+) -> None:
     async with new_world(platform, nursery, tmp_path, PLANTED="poison") as world:
         await one_kills(world, 60)

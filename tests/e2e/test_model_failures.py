@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.context import UNSAID
-from bot.llm.breaker import FAILURES
-from tests.harness import BotProcess
+from bot.llm.circuit_breaker import FAILURES
+from bot.turns.context import UNSAID
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.stage import Place, Seen, Stage, at_rest
+from tests.support.harness import BotProcess
+from tests.support.scenes import Seen, Stage, ThreadRef, at_rest
 
 HALF = "Half of the answer is here, and the rest of it is missing."
 FIRST_TOKEN, BETWEEN_TOKENS = 4.0, 2.0  # seconds; room for a machine that is busy
@@ -86,7 +86,7 @@ GROUPS = (
 )
 
 
-async def whole(stage: Stage, place: Place, text: str, count: int = 1) -> Seen:
+async def whole(stage: Stage, place: ThreadRef, text: str, count: int = 1) -> Seen:
     """The newest message in a thread, once it contains `text` and nothing is being written."""
 
     async def check() -> Seen | None:

@@ -15,15 +15,15 @@ from typing import Self
 import aiohttp
 import pytest
 
-from tests.forks import SWITCH
-from tests.harness import ROOT, BotProcess
 from tests.sims.discord import constants as d
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
 from tests.sims.slack import ids as s
 from tests.sims.slack.client import SlackSim
-from tests.stage import DiscordStage, Place, SlackStage, Stage
+from tests.support.fork_server import SWITCH
+from tests.support.harness import ROOT, BotProcess
+from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def settings_of(model: ModelSim, *stages: Stage, **more: str) -> dict[str, str]:
     return {**merged, **more}
 
 
-async def whole(stage: Stage, place: Place, text: str) -> None:
+async def whole(stage: Stage, place: ThreadRef, text: str) -> None:
     """Until the bot's newest message there says `text` and nothing of it is being written."""
 
     async def check() -> bool:
@@ -184,7 +184,7 @@ async def test_discord_forum_post_that_a_person_began(
         thread = post["thread"] if isinstance(post, dict) else post
         await discord.sim.say(d.ALICE, thread, "I like ed")
         await discord.sim.mention("settle it", channel=thread)
-        await whole(discord, Place(d.FORUM, thread, thread), "settle it")
+        await whole(discord, ThreadRef(d.FORUM, thread, thread), "settle it")
         told = str((await model.last("settle it")).body["messages"])
         assert "I like vi" in told
         assert "I like ed" in told
@@ -196,7 +196,7 @@ async def test_discord_without_thread_permission_answers_in_a_reply_chain(
     await discord.sim.set_permissions(d.CHANNEL, deny=["create_public_threads"])
     async with BotProcess(tmp_path, settings_of(model, discord)):
         question = await discord.mention("no threads here")
-        chain = Place(d.CHANNEL, d.CHANNEL, question.question)
+        chain = ThreadRef(d.CHANNEL, d.CHANNEL, question.question)
         await whole(discord, chain, "no threads here")
         (reply,) = await discord.sim.messages(d.CHANNEL, author=d.BOT)
         assert reply["reply_to"] == question.question

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Request, Route, expect
 
-from tests.browser import House, Visitor, needs_browser
 from tests.sims.model.answers import Answer
+from tests.support.browser import House, Visitor, needs_browser
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]

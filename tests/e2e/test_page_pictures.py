@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.browser import PHONE, House, Tab, Visitor, needs_browser
 from tests.sims.model.answers import Answer
+from tests.support.browser import PHONE, House, Tab, Visitor, needs_browser
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]

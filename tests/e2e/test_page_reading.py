@@ -10,8 +10,8 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, Route, expect
 
-from tests.browser import PHONE, House, Tab, Visitor, needs_browser
 from tests.sims.model.answers import Answer
+from tests.support.browser import PHONE, House, Tab, Visitor, needs_browser
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="session")]
 Visit = Callable[..., Awaitable[Visitor]]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills.nursery import Nursery
 from tests.kills.points import On, Point, trial
-from tests.kills.scene import PATIENCE
+from tests.kills.process_pool import ProcessPool
+from tests.kills.script import PATIENCE
 
 POST = {"discord": r"POST .*/channels/\d+/messages", "slack": r"POST /api/chat\.postMessage"}
 
@@ -46,13 +46,15 @@ def cases(platform: str) -> list[Case]:
 
 
 @pytest.fixture
-async def nursery() -> AsyncIterator[Nursery]:
-    async with Nursery() as nursery:
+async def nursery() -> AsyncIterator[ProcessPool]:
+    async with ProcessPool() as nursery:
         yield nursery
 
 
 @pytest.mark.parametrize("platform", ["discord", "slack"])
-async def test_every_planted_bug_is_caught(platform: str, nursery: Nursery, tmp_path: Path) -> None:
+async def test_every_planted_bug_is_caught(
+    platform: str, nursery: ProcessPool, tmp_path: Path
+) -> None:
     """And what only gives the fence something to do is not taken for a bug."""
     tried = cases(platform)
     async with asyncio.TaskGroup() as group:

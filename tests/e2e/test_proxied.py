@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import BotProcess
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.stage import DiscordStage
+from tests.support.harness import BotProcess
+from tests.support.scenes import DiscordStage
 
 BOT = f"<@{c.BOT}>"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.harness import BotProcess
 from tests.sims.model.client import ModelSim
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
-from tests.stage import SlackStage
+from tests.support.harness import BotProcess
+from tests.support.scenes import SlackStage
 
 
 async def test_the_alert_a_forward_and_a_channels_name_reach_the_model(

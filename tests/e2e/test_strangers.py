@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import BotProcess
 from tests.sims.model.client import ModelSim
-from tests.web_kit import HTTP_TOKENS, TOKENS, Person, until
+from tests.support.harness import BotProcess
+from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, until
 
 # Fences whose lexers hold the interpreter: short ones for hours, and some of listed languages.
 HOSTILE = "\n\n".join(

@@ -9,13 +9,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.harness import BotProcess, free_port
-from tests.kills.nursery import Nursery
-from tests.kills.world import Keeper
+from tests.kills.process_pool import ProcessPool
+from tests.kills.world import RestartingBot
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.stage import DiscordStage, Place, SlackStage, Stage
+from tests.support.harness import BotProcess, free_port
+from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def health(port: int) -> dict[str, Any]:
         return {}
 
 
-async def answered(stage: Stage, place: Place, text: str) -> None:
+async def answered(stage: Stage, place: ThreadRef, text: str) -> None:
     async def check() -> bool:
         return any(text in seen.text and not seen.working for seen in await stage.seen(place))
 
@@ -65,8 +65,8 @@ async def test_a_platform_that_fails_is_started_again_while_the_other_is_answere
         "HTTP_PORT": str(port),
         "PLANTED": "discord_breaks",
     }
-    async with Nursery() as nursery:
-        bot = Keeper(nursery, tmp_path, settings)
+    async with ProcessPool() as nursery:
+        bot = RestartingBot(nursery, tmp_path, settings)
         await bot.start()
 
         async def says(key: str, text: str) -> bool:

@@ -7,13 +7,13 @@ import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from adapters.console.client import ConsoleAdapter
+from adapters.console.adapter import ConsoleAdapter
 from adapters.console.lines import make_private
-from bot import texts
 from bot.app import open_core
-from bot.clock import SystemClock
-from bot.ports import Adapter
-from bot.settings import load
+from bot.common.clock import SystemClock
+from bot.config.settings import load
+from bot.domain import texts
+from bot.ports.platform import Adapter
 
 
 class Lines:

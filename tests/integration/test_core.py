@@ -1,7 +1,7 @@
 """The core on a real database: what a message, a command and a failing model come to.
 
-The platform is the strict surface of `tests.surfaces`, the model is scripted; everything between is
-the product's own.
+The platform is the strict surface of `tests.support.surfaces` and the model is scripted; everything
+between is the product.
 """
 
 from __future__ import annotations
@@ -16,17 +16,8 @@ from typing import Any
 
 import pytest
 
-from bot import commands, texts
-from bot.conclusions import MAX_FAILURES, MAX_SHOWINGS
-from bot.domain import (
-    Address,
-    Command,
-    Delta,
-    Reasoning,
-    Receipt,
-    Usage,
-)
-from bot.errors import (
+from bot.domain import texts
+from bot.domain.errors import (
     ContentRefused,
     ContextTooLong,
     CutOff,
@@ -42,9 +33,13 @@ from bot.errors import (
     TimedOut,
     UnknownModel,
 )
-from bot.frames import Control
-from tests.core_kit import World, until, world_at, world_of
-from tests.store_kit import ANN, ANSWER, BEN, key, look, opened, said
+from bot.domain.inbox import Address, Command, Receipt
+from bot.domain.model import Delta, Reasoning, Usage
+from bot.domain.replies import Control
+from bot.inbox import commands
+from bot.turns.outcome import MAX_FAILURES, MAX_SHOWINGS
+from tests.support.core_kit import World, until, world_at, world_of
+from tests.support.store_kit import ANN, ANSWER, BEN, key, look, opened, said
 
 
 @pytest.fixture
@@ -115,7 +110,7 @@ async def test_slow_reading_of_an_old_thread_is_given_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The acknowledgement has its limit: the question counts, the history is done without."""
-    monkeypatch.setattr("bot.intake.BACKLOG_SECONDS", 0.05)
+    monkeypatch.setattr("bot.inbox.inbox.BACKLOG_SECONDS", 0.05)
     world.adapter.slow_backlog = True
     receipt = await world.intake.receive(replace(said(3, "which?"), in_old_thread=True))
     assert receipt is Receipt.QUESTION

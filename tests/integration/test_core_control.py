@@ -13,14 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from bot import texts
-from bot.context import UNSAID
-from bot.domain import Address, Change, ConversationKey, Delta, Effect, Outcome, Receipt
-from bot.errors import CutOff, Overloaded, StoreUnavailable
-from bot.frames import Control
-from tests.core_kit import CHANNEL, World, until, world_at
-from tests.store_kit import BEN, claimed, key, look, opened, said
-from tests.surfaces import Platform
+from bot.domain import texts
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import CutOff, Overloaded, StoreUnavailable
+from bot.domain.inbox import Address, Change, Effect, Receipt
+from bot.domain.model import Delta
+from bot.domain.replies import Control
+from bot.domain.turns import Outcome
+from bot.turns.context import UNSAID
+from tests.support.core_kit import CHANNEL, World, until, world_at
+from tests.support.store_kit import BEN, claimed, key, look, opened, said
+from tests.support.surfaces import Platform
 
 STOP_REASON = Delta(finish_reason="stop")
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from bot import texts
-from bot.context import UNSAID
-from bot.domain import Address, Delta, Receipt
-from bot.errors import ContextTooLong, StoreUnavailable
-from tests.core_kit import World, until, world_of
-from tests.store_kit import BEN, key, look, opened, said
+from bot.domain import texts
+from bot.domain.errors import ContextTooLong, StoreUnavailable
+from bot.domain.inbox import Address, Receipt
+from bot.domain.model import Delta
+from bot.turns.context import UNSAID
+from tests.support.core_kit import World, until, world_of
+from tests.support.store_kit import BEN, key, look, opened, said
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ async def test_a_history_with_a_damaged_page_ends_its_question_with_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What does not need the page goes on: the question is stored, others are answered."""
-    monkeypatch.setattr("bot.scheduler.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("bot.turns.scheduler.RETRY_SECONDS", 0.01)
     path = tmp_path / "threadline.db"
     async with opened(path) as store:
         world = world_of(path, store)
@@ -150,7 +151,7 @@ async def test_a_reply_that_fails_in_an_unforeseen_way_is_not_taken_for_one_whos
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried again, and answered."""
-    monkeypatch.setattr("bot.scheduler.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("bot.turns.scheduler.RETRY_SECONDS", 0.01)
     world.adapter.faults.append(ZeroDivisionError())
     world.model.hold = asyncio.Event()
     world.model.pieces = (Delta("Hello"), Delta("."), Delta(finish_reason="stop"))

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from bot import texts
-from bot.domain import Choice, ConversationKey
-from tests.discord_kit import RecordingInbox, adapter_for, received, running
+from bot.domain import texts
+from bot.domain.conversations import ConversationKey
+from bot.domain.inbox import Choice
 from tests.sims.discord import constants as c
 from tests.sims.discord.local import LocalDiscord
+from tests.support.discord_kit import RecordingInbox, adapter_for, received, running
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from adapters.discord.client import DiscordAdapter
-from bot.clock import SystemClock
-from bot.domain import Address
-from bot.reply.pacer import Pacer
-from tests.discord_kit import RecordingInbox, received, running, until
+from adapters.discord.adapter import DiscordAdapter
+from bot.common.clock import SystemClock
+from bot.domain.inbox import Address
+from bot.replies.ratelimit.limiter import Pacer
 from tests.fixtures.discord_payloads import DISPATCHES
-from tests.mutations import changed
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
+from tests.support.discord_kit import RecordingInbox, received, running, until
+from tests.support.mutations import changed
 
 SHARE = 800  # changed dispatches sent over one connection
 BATCH = 100

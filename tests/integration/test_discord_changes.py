@@ -6,13 +6,24 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from adapters.discord.client import DiscordAdapter
-from bot.domain import Answer, ConversationKey, PageRecord
-from bot.errors import Gone, StoreUnavailable
-from bot.frames import Control, Shown
-from tests.discord_kit import RecordingInbox, asked, claim, frame, received, running, show, until
+from adapters.discord.adapter import DiscordAdapter
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import Gone, StoreUnavailable
+from bot.domain.inbox import CommandReply
+from bot.domain.replies import Control, Shown
+from bot.domain.turns import PageRecord
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
+from tests.support.discord_kit import (
+    RecordingInbox,
+    asked,
+    claim,
+    frame,
+    received,
+    running,
+    show,
+    until,
+)
 
 GUILD, CHANNEL = str(c.GUILD), str(c.CHANNEL)
 
@@ -119,7 +130,7 @@ async def test_deletions_come_with_their_source_whoever_wrote_the_message(
     message = await sim.mention("question")
     surface = adapter.surface(claim(asked(message)))
     await surface.open()
-    shown = await show(surface, Shown(), frame("Answer", final=True))
+    shown = await show(surface, Shown(), frame("CommandReply", final=True))
     await surface.close()
     page = int(shown.pages[0].message_id)
     private = await sim.dm(c.ALICE, "hello")
@@ -256,12 +267,12 @@ async def test_a_button_says_which_turn_it_means_and_its_success_needs_no_words(
         shown = await show(surface, Shown(), frame("Half", final=True, controls=both))
         await surface.close()
     page = await sim.message(int(shown.pages[0].message_id))
-    inbox.answer = Answer("")
+    inbox.answer = CommandReply("")
     async with running(sim, inbox):
         for button in page["components"][0]["components"]:
             await acknowledged(sim, await sim.click(c.BOB, page["id"], button["custom_id"]))
         await until(lambda: len(inbox.commands) == 2)
-        inbox.answer = Answer("Too late.")
+        inbox.answer = CommandReply("Too late.")
         click = await sim.click(
             c.BOB, page["id"], page["components"][0]["components"][0]["custom_id"]
         )

@@ -10,14 +10,19 @@ import pytest
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from adapters.discord.client import DiscordAdapter
+from adapters.discord.adapter import DiscordAdapter
 from adapters.discord.doctor import permissions
-from bot import texts
-from bot.clock import SystemClock
-from bot.domain import Answer, Choice, ConversationKey, Verdict
-from bot.errors import CannotStart, StoreUnavailable
-from bot.frames import Control, Shown
-from tests.discord_kit import (
+from bot.common.clock import SystemClock
+from bot.domain import texts
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import CannotStart, StoreUnavailable
+from bot.domain.health import Verdict
+from bot.domain.inbox import Choice, CommandReply
+from bot.domain.replies import Control, Shown
+from tests.sims.discord import constants as c
+from tests.sims.discord.client import DiscordSim
+from tests.sims.discord.local import LocalDiscord
+from tests.support.discord_kit import (
     RecordingInbox,
     adapter_for,
     asked,
@@ -28,9 +33,6 @@ from tests.discord_kit import (
     show,
     until,
 )
-from tests.sims.discord import constants as c
-from tests.sims.discord.client import DiscordSim
-from tests.sims.discord.local import LocalDiscord
 
 EPHEMERAL = 1 << 6
 IN_CHANNEL = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), "")
@@ -157,7 +159,7 @@ async def test_reset_in_a_channel_without_conversations_says_so(
 async def test_model_and_help_reach_the_core(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    inbox.answer = Answer(f"`x` <@{c.BOB}> @everyone\n#### Deep")
+    inbox.answer = CommandReply(f"`x` <@{c.BOB}> @everyone\n#### Deep")
     options = {"name": "openai:large"}
     answer = await told(sim, await sim.slash(c.ALICE, c.CHANNEL, "model", options))
     await told(sim, await sim.slash(c.ALICE, c.CHANNEL, "help"))
@@ -173,7 +175,7 @@ async def test_commands_are_acknowledged_before_the_core_has_answered(
     gate = asyncio.Event()
     carried_out = inbox.command
 
-    async def slow(command: Any) -> Answer:
+    async def slow(command: Any) -> CommandReply:
         await gate.wait()
         return await carried_out(command)
 
@@ -246,7 +248,7 @@ async def test_an_answer_to_a_written_command_stands_below_it(
     message = await sim.mention("model")
     choice = Choice("Start over", "reset", IN_CHANNEL)
     long = "\n".join(["a line"] * 500)
-    await adapter.say(await received(inbox, message), Answer(long, (choice,)))
+    await adapter.say(await received(inbox, message), CommandReply(long, (choice,)))
     [said] = await sim.messages(author=c.BOT)
     assert (said["reply_to"], said["notified"]) == (message, [])
     assert len(said["content"]) <= 2_000 and said["content"].endswith("a line…")

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from adapters.discord.client import DiscordAdapter
-from bot.clock import SystemClock
-from bot.domain import PageRecord
-from bot.errors import FilesRefused, Gone, Unsettled
-from bot.frames import Control, File, FileRules, Frame, Shown
-from bot.reply.document import Document
-from bot.reply.pacer import Pacer
-from tests.discord_kit import RecordingInbox, claim, received, running, show
-from tests.replies import frame_of
+from adapters.discord.adapter import DiscordAdapter
+from bot.common.clock import SystemClock
+from bot.domain.errors import FilesRefused, Gone, Unsettled
+from bot.domain.replies import Control, File, FileRules, Frame, Shown
+from bot.domain.turns import PageRecord
+from bot.replies.paging.document import Document
+from bot.replies.ratelimit.limiter import Pacer
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
+from tests.support.discord_kit import RecordingInbox, claim, received, running, show
+from tests.support.replies import frame_of
 
 CODE = "".join(f"line_{number} = {number}  # @everyone <@{c.BOB}>\n" for number in range(300))
 REPLY = f"Here it is:\n\n```python\n{CODE}```\n\nRun it, @everyone."

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from adapters.discord.wire import Waits
-from bot.domain import Address, Asked, Conversation, ConversationKey, Visibility, Watermark
-from bot.errors import StoreUnavailable
-from tests.discord_kit import RecordingInbox, received, running, until
+from adapters.discord.rest import Waits
+from bot.domain.conversations import Conversation, ConversationKey, Visibility
+from bot.domain.errors import StoreUnavailable
+from bot.domain.inbox import Address, Asked, Watermark
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
+from tests.support.discord_kit import RecordingInbox, received, running, until
 
 GUILD = str(c.GUILD)
 

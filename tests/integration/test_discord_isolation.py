@@ -16,18 +16,11 @@ from typing import Any
 
 import pytest
 
-from bot import texts
-from tests.discord_kit import until
-from tests.isolation_kit import (
-    API,
-    SECONDS,
-    TROUBLES,
-    WHOLE,
-    Rig,
-    bot_on,
-)
+from bot.domain import texts
 from tests.sims.discord import constants as c
 from tests.sims.discord.local import LocalDiscord
+from tests.support.discord_kit import until
+from tests.support.isolation_kit import API, SECONDS, TROUBLES, WHOLE, Rig, bot_on
 
 NOT_ALLOWED = frozenset({"403", "404"})  # Discord's word that something is not there for us
 

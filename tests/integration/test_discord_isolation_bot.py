@@ -17,11 +17,17 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from bot.domain import Answer, Verdict
-from bot.errors import CannotStart
-from bot.frames import Control, Shown
-from bot.reply.pacer import Pacer
-from tests.discord_kit import (
+from bot.domain.errors import CannotStart
+from bot.domain.health import Verdict
+from bot.domain.inbox import CommandReply
+from bot.domain.replies import Control, Shown
+from bot.replies.ratelimit.limiter import Pacer
+from tests.integration.test_discord_isolation import OF_THE_WHOLE_BOT, SCENES
+from tests.sims.discord import constants as c
+from tests.sims.discord.limits import Throttle
+from tests.sims.discord.local import LocalDiscord
+from tests.sims.kit import Fault
+from tests.support.discord_kit import (
     RecordingInbox,
     adapter_for,
     claim,
@@ -31,8 +37,7 @@ from tests.discord_kit import (
     show,
     until,
 )
-from tests.integration.test_discord_isolation import OF_THE_WHOLE_BOT, SCENES
-from tests.isolation_kit import (
+from tests.support.isolation_kit import (
     API,
     FOR_EVER,
     LONG,
@@ -44,10 +49,6 @@ from tests.isolation_kit import (
     bot_on,
     limits,
 )
-from tests.sims.discord import constants as c
-from tests.sims.discord.limits import Throttle
-from tests.sims.discord.local import LocalDiscord
-from tests.sims.kit import Fault
 
 AT_THE_START = {
     "GET /users/@me": r"/users/@me",
@@ -151,7 +152,7 @@ async def test_what_was_pressed_counts_whatever_the_answers_meet(
 ) -> None:
     """It is carried out once, others are served, and the next one is answered as always."""
     method, path = route.partition(" ")[0], OF_INTERACTIONS[route]
-    inbox = RecordingInbox(answer=Answer("Done."))
+    inbox = RecordingInbox(answer=CommandReply("Done."))
     with capture_logs() as logs:
         async with running(sim, inbox, waits=WAITS) as adapter:
             registered = sim.simulator.application.registered

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from adapters.discord.client import DiscordAdapter
-from bot.domain import Address, ConversationKey, Incoming, Visibility
-from bot.errors import StoreUnavailable
-from tests.discord_kit import RecordingInbox, received, running, until
+from adapters.discord.adapter import DiscordAdapter
+from bot.domain.conversations import ConversationKey, Visibility
+from bot.domain.errors import StoreUnavailable
+from bot.domain.inbox import Address, Incoming
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
+from tests.support.discord_kit import RecordingInbox, received, running, until
 
 GUILD, CHANNEL, BOT = str(c.GUILD), str(c.CHANNEL), f"<@{c.BOT}>"
 

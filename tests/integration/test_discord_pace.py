@@ -7,21 +7,21 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from adapters.discord import wire
-from bot.clock import SystemClock
-from bot.errors import Throttled
-from bot.frames import Limit, Priority, Shown
-from bot.reply.pacer import Pacer
-from tests.discord_kit import RecordingInbox, claim, frame, received, running, show
+from adapters.discord import rest
+from bot.common.clock import SystemClock
+from bot.domain.errors import Throttled
+from bot.domain.replies import Limit, Priority, Shown
+from bot.replies.ratelimit.limiter import Pacer
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
+from tests.support.discord_kit import RecordingInbox, claim, frame, received, running, show
 
 # Discord's 5 per 5 s, five times as fast.
 COUNT, SECONDS = 5, 1.0
 
 
 def limits(scope: str) -> Limit | None:
-    return Limit(COUNT, SECONDS) if scope.startswith("channel:") else wire.limits(scope)
+    return Limit(COUNT, SECONDS) if scope.startswith("channel:") else rest.limits(scope)
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from adapters.discord.client import DiscordAdapter
-from bot.domain import Address
-from tests.discord_kit import RecordingInbox, received, running, until
+from adapters.discord.adapter import DiscordAdapter
+from bot.domain.inbox import Address
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
+from tests.support.discord_kit import RecordingInbox, received, running, until
 
 BOT = f"<@{c.BOT}>"
 

@@ -8,23 +8,16 @@ from typing import Any
 
 import pytest
 
-from adapters.discord.client import DiscordAdapter
-from adapters.discord.wire import Waits
-from bot.clock import SystemClock
-from bot.domain import ConversationKey, PageRecord
-from bot.errors import Gone, Refused, Throttled, Unsettled
-from bot.frames import Control, Frame, Shown
-from tests.discord_kit import (
-    RecordingInbox,
-    asked,
-    claim,
-    frame,
-    received,
-    running,
-    show,
-)
+from adapters.discord.adapter import DiscordAdapter
+from adapters.discord.rest import Waits
+from bot.common.clock import SystemClock
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import Gone, Refused, Throttled, Unsettled
+from bot.domain.replies import Control, Frame, Shown
+from bot.domain.turns import PageRecord
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
+from tests.support.discord_kit import RecordingInbox, asked, claim, frame, received, running, show
 
 STOP = (Control.STOP,)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.forks import SWITCH, fork
-from tests.harness import command
-from tests.store_kit import look
+from tests.support.fork_server import SWITCH, fork
+from tests.support.harness import command
+from tests.support.store_kit import look
 
 SILENT = (subprocess.DEVNULL,) * 3
 

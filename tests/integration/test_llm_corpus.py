@@ -11,25 +11,35 @@ from typing import Any, cast
 import pytest
 import pytest_asyncio
 
-from bot import errors, texts
-from bot.domain import ChatRequest, Delta, Message, Role, Usage
-from bot.errors import ModelError
-from bot.llm.body import read_body
-from bot.llm.breaker import FAILURES, Breaker
+from bot.domain import errors, texts
+from bot.domain.conversations import Message, Role
+from bot.domain.errors import ModelError
+from bot.domain.model import ChatRequest, Delta, Usage
+from bot.llm.chain import Chain
 from bot.llm.chunks import DONE
+from bot.llm.circuit_breaker import FAILURES, Breaker
 from bot.llm.compatible import CompatibleModel
-from bot.llm.fallback import Chain
 from bot.llm.huggingface import HuggingFaceModel
 from bot.llm.openai import OpenAIModel, make_client
-from bot.llm.parting import Parting
-from bot.llm.patience import Limits
-from bot.llm.thinking import Habit
-from bot.ports import ChatModel
-from tests.provider_corpus import Replay, Shape, Split, at_random, replaying, shapes, single, whole
+from bot.llm.reasoning_split import ReasoningSplitter
+from bot.llm.response_body import read_body
+from bot.llm.stream_timeout import StreamTimeouts
+from bot.llm.think_tags import TagQuirk
+from bot.ports.model import ChatModel
+from tests.support.provider_corpus import (
+    Replay,
+    Shape,
+    Split,
+    at_random,
+    replaying,
+    shapes,
+    single,
+    whole,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-LIMITS = Limits(first_token=30.0, between_tokens=30.0)
+LIMITS = StreamTimeouts(first_token=30.0, between_tokens=30.0)
 SHAPES = shapes()
 Make = Callable[[str], CompatibleModel]
 SYSTEM = Message(Role.SYSTEM, "Be kind.")
@@ -205,7 +215,7 @@ async def parted(body: bytes, cut: int) -> tuple[str, str]:
         for piece in (body[:cut], body[cut:]):
             yield piece
 
-    parting, reason = Parting(Habit()), ""
+    parting, reason = ReasoningSplitter(TagQuirk()), ""
     deltas = []
     async for delta in read_body(reads()):
         if delta is not DONE:

@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 import pytest_asyncio
 
-from bot import texts
-from bot.domain import ChatRequest, Delta, Message, Role, Usage, Verdict
-from bot.errors import (
+from bot.domain import texts
+from bot.domain.conversations import Message, Role
+from bot.domain.errors import (
     ContentRefused,
     ContextTooLong,
     CutOff,
@@ -26,17 +26,19 @@ from bot.errors import (
     UnknownModel,
     Unreachable,
 )
+from bot.domain.health import Verdict
+from bot.domain.model import ChatRequest, Delta, Usage
 from bot.llm.huggingface import HuggingFaceModel
 from bot.llm.openai import OpenAIModel, make_client
-from bot.llm.patience import Limits
-from bot.ports import ChatModel
+from bot.llm.stream_timeout import StreamTimeouts
+from bot.ports.model import ChatModel
 from tests.sims.model import Answer, ModelSim, count_tokens
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Make = Callable[..., ChatModel]
 HELLO = ChatRequest(messages=(Message(role=Role.USER, content="hello"),))
-WIDE = Limits(first_token=20.0, between_tokens=20.0)
+WIDE = StreamTimeouts(first_token=20.0, between_tokens=20.0)
 TOKENS = ["The ", "answer ", "is ", "42."]
 
 
@@ -58,7 +60,9 @@ async def make(request: pytest.FixtureRequest, sim: ModelSim) -> AsyncIterator[M
     """Makes models of one provider that speak to the server."""
     made: list[ChatModel] = []
 
-    def build(*, model: str = "sim", limits: Limits = WIDE, base_url: str | None = None) -> Any:
+    def build(
+        *, model: str = "sim", limits: StreamTimeouts = WIDE, base_url: str | None = None
+    ) -> Any:
         url = base_url or sim.base_url
         if request.param == "openai":
             client = make_client(api_key="right", base_url=url)
@@ -227,7 +231,7 @@ async def test_reasoning_keeps_a_stream_alive(sim: ModelSim, make: Make, form: s
     """It takes far longer than the limit to the first token; the pauses are what counts."""
     await sim.dialect(reasoning=form)
     await sim.say("Yes.", reasoning="one two three four five six", rate=12)
-    model = make(limits=Limits(first_token=0.4, between_tokens=0.4))
+    model = make(limits=StreamTimeouts(first_token=0.4, between_tokens=0.4))
     assert text(await answer(model)) == "Yes."
     await sim.say("Yes.", reasoning="one two three", breaks="stall", at=2)
     with pytest.raises(TimedOut) as failed:
@@ -361,7 +365,7 @@ async def test_a_whole_text_without_a_finish_reason_is_cut_off(
 ) -> None:
     """All tokens came, but nobody said that they are all."""
     await sim.say(TOKENS, breaks=how, at=4, rate=50)
-    came, error = await failing(make(limits=Limits(20.0, 0.2)))
+    came, error = await failing(make(limits=StreamTimeouts(20.0, 0.2)))
     assert text(came) == "".join(TOKENS)
     assert isinstance(error, TimedOut if how == "stall" else CutOff)
 
@@ -383,7 +387,7 @@ async def test_no_first_token_is_a_timeout(
     connection is closed at once."""
     await sim.dialect(**dialect)
     await sim.say("late", **pace)
-    came, error = await failing(make(limits=Limits(0.3, 20.0, loading=0.6)))
+    came, error = await failing(make(limits=StreamTimeouts(0.3, 20.0, loading=0.6)))
     assert isinstance(error, TimedOut) and not error.started
     assert all(delta.loading for delta in came)
     assert (await sim.ended(seconds=1)).outcome == "gone"
@@ -396,7 +400,7 @@ async def test_a_stall_between_tokens_is_a_timeout(
     """Comments do not keep it alive; what came is kept."""
     await sim.dialect(**dialect)
     await sim.say(TOKENS, breaks="stall", at=2)
-    came, error = await failing(make(limits=Limits(20.0, 0.3)))
+    came, error = await failing(make(limits=StreamTimeouts(20.0, 0.3)))
     assert isinstance(error, TimedOut) and error.started
     assert text(came) == "The answer "
     assert (await sim.ended(seconds=1)).outcome == "gone"
@@ -406,7 +410,7 @@ async def test_a_slow_but_steady_model_is_not_cut(sim: ModelSim, make: Make) -> 
     """The whole answer may take longer than both limits; so may a consumer's own work."""
     await sim.say(TOKENS, rate=5, first_delay=0.2)
     taken = []
-    async for delta in make(limits=Limits(1.5, 0.5)).stream(HELLO):
+    async for delta in make(limits=StreamTimeouts(1.5, 0.5)).stream(HELLO):
         taken.append(delta)
         if len(taken) == 2:
             await asyncio.sleep(0.6)

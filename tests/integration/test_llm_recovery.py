@@ -9,16 +9,18 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bot import texts
-from bot.domain import ChatRequest, Delta, Message, Role, Verdict
-from bot.errors import CutOff, ModelError, TimedOut, Unreachable
-from bot.llm.breaker import FAILURES
+from bot.config.settings import load
+from bot.domain import texts
+from bot.domain.conversations import Message, Role
+from bot.domain.errors import CutOff, ModelError, TimedOut, Unreachable
+from bot.domain.health import Verdict
+from bot.domain.model import ChatRequest, Delta
+from bot.llm.circuit_breaker import FAILURES
 from bot.llm.openai import OpenAIModel, make_client
-from bot.llm.patience import Limits
 from bot.llm.registry import build_models
-from bot.ports import ChatModel
-from bot.settings import load
-from tests.provider_corpus import ANSWER, Replay, Shape, replaying, shapes
+from bot.llm.stream_timeout import StreamTimeouts
+from bot.ports.model import ChatModel
+from tests.support.provider_corpus import ANSWER, Replay, Shape, replaying, shapes
 
 HELLO = ChatRequest((Message(Role.USER, "Hello!"),))
 SHAPES = {shape.name: shape for shape in shapes()}
@@ -74,7 +76,7 @@ async def test_answers_that_one_restart_cuts_are_one_failure() -> None:
 # ── cold models ───────────────────────────────────────────────────────────────────────────────
 @asynccontextmanager
 async def slow(
-    limits: Limits, *, pieces: int, pause: float, said: bytes, headers_first: bool = True
+    limits: StreamTimeouts, *, pieces: int, pause: float, said: bytes, headers_first: bool = True
 ) -> AsyncIterator[ChatModel]:
     """A server that says `said` so often, with a pause before each, and then answers."""
 
@@ -105,7 +107,7 @@ async def slow(
 
 async def test_a_server_that_gives_signs_of_life_is_given_time() -> None:
     """Comments come for longer than the limit to the first token; people hear of it."""
-    limits = Limits(first_token=0.4, between_tokens=20.0, loading=20.0)
+    limits = StreamTimeouts(first_token=0.4, between_tokens=20.0, loading=20.0)
     async with slow(limits, pieces=8, pause=0.1, said=b": keep-alive\n\n") as model:
         deltas = [delta async for delta in model.stream(HELLO)]
     assert "".join(delta.text for delta in deltas) == "Hello there."
@@ -114,7 +116,7 @@ async def test_a_server_that_gives_signs_of_life_is_given_time() -> None:
 
 async def test_a_silent_local_server_is_said_to_be_loading() -> None:
     """Ollama writes nothing at all until the model is there."""
-    limits = Limits(first_token=20.0, between_tokens=20.0, loading_note=0.05)
+    limits = StreamTimeouts(first_token=20.0, between_tokens=20.0, loading_note=0.05)
     async with slow(limits, pieces=1, pause=0.3, said=b"", headers_first=False) as model:
         deltas = [delta async for delta in model.stream(HELLO)]
     assert deltas[0] == Delta(loading=True)
@@ -122,7 +124,7 @@ async def test_a_silent_local_server_is_said_to_be_loading() -> None:
 
 
 async def test_signs_of_life_are_bounded() -> None:
-    limits = Limits(first_token=0.2, between_tokens=20.0, loading=0.5)
+    limits = StreamTimeouts(first_token=0.2, between_tokens=20.0, loading=0.5)
     async with slow(limits, pieces=100, pause=0.05, said=b": keep-alive\n\n") as model:
         with pytest.raises(TimedOut) as failed:
             await text(model)
@@ -167,7 +169,7 @@ async def test_doctor_reads_the_answer_to_its_end(name: str, advice: str) -> Non
     async with replaying() as replay:
         replay.arrange(SHAPES[name], lambda body: [body])
         client = make_client(api_key="k", base_url=replay.url)
-        model = OpenAIModel(model="m", client=client, limits=Limits())
+        model = OpenAIModel(model="m", client=client, limits=StreamTimeouts())
         finding = await model.check()
         await model.aclose()
     assert finding.verdict is Verdict.FAILED and advice in finding.advice

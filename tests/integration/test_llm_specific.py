@@ -13,20 +13,21 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from bot.domain import ChatRequest, Delta, Message, Role
-from bot.errors import CutOff, KeyRefused, ModelFailed, Overloaded, RateLimited
+from bot.config.settings import load
+from bot.domain.conversations import Message, Role
+from bot.domain.errors import CutOff, KeyRefused, ModelFailed, Overloaded, RateLimited
+from bot.domain.model import ChatRequest, Delta
 from bot.llm.huggingface import ROUTER_URL, Endpoint, HuggingFaceModel
 from bot.llm.openai import OPENAI_URL, OpenAIModel, make_client
-from bot.llm.patience import Limits
 from bot.llm.registry import Models, build_models
-from bot.ports import ChatModel
-from bot.settings import load
+from bot.llm.stream_timeout import StreamTimeouts
+from bot.ports.model import ChatModel
 from tests.sims.model import ModelSim
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HELLO = ChatRequest(messages=(Message(role=Role.USER, content="hello"),))
-WIDE = Limits(first_token=20.0, between_tokens=20.0)
+WIDE = StreamTimeouts(first_token=20.0, between_tokens=20.0)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -169,7 +170,7 @@ FIRST_REQUEST = """
 import asyncio, socket, sys
 from bot.domain import ChatRequest, Message, Role
 from bot.llm.huggingface import HuggingFaceModel
-from bot.llm.patience import Limits
+from bot.llm.stream_timeout import StreamTimeouts
 
 asked, resolve = [], socket.getaddrinfo
 def watched(host, *rest, **more):
@@ -178,7 +179,8 @@ def watched(host, *rest, **more):
 socket.getaddrinfo = watched
 
 async def main():
-    model = HuggingFaceModel(model="org/sim:x", token=None, base_url=sys.argv[1], limits=Limits())
+    limits = StreamTimeouts()
+    model = HuggingFaceModel(model="org/sim:x", token=None, base_url=sys.argv[1], limits=limits)
     request = ChatRequest((Message(role=Role.USER, content="hello"),))
     return "".join([delta.text async for delta in model.stream(request)])
 

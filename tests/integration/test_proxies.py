@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from adapters.discord.client import DiscordAdapter
-from adapters.slack.client import SlackAdapter
-from bot import proxies
-from bot.clock import SystemClock
-from bot.domain import Verdict
-from bot.errors import CannotStart
-from tests.connect_proxy import Proxy, connect_proxy
-from tests.discord_kit import RecordingInbox, adapter_for, received, running
+from adapters.discord.adapter import DiscordAdapter
+from adapters.slack.adapter import SlackAdapter
+from bot.common import proxies
+from bot.common.clock import SystemClock
+from bot.domain.errors import CannotStart
+from bot.domain.health import Verdict
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
+from tests.support.connect_proxy import Proxy, connect_proxy
+from tests.support.discord_kit import RecordingInbox, adapter_for, received, running
 
 REST, GATEWAY = "discord.test", "gateway.discord.test"
 

@@ -10,16 +10,16 @@ from typing import Any, cast
 
 import pytest
 
-from bot.clock import SystemClock
-from bot.domain import Address, Asked, Incoming, Watermark
-from bot.errors import Gone, Refused, StoreUnavailable, Throttled, Unsettled
-from bot.intake import Intake
-from bot.last_questions import LastQuestions
-from bot.marks import Spot
-from bot.recovery import ATTEMPTS, Keeper, Reads
+from bot.catchup.backfill import ATTEMPTS, BackfillQueue, WatermarkSaver
+from bot.catchup.recheck import LastQuestions
+from bot.catchup.watermarks import ChannelRef
+from bot.common.clock import SystemClock
+from bot.domain.errors import Gone, Refused, StoreUnavailable, Throttled, Unsettled
+from bot.domain.inbox import Address, Asked, Incoming, Watermark
+from bot.inbox.inbox import DurableInbox
 from bot.store.sqlite import SqliteStore
-from tests.clock import ManualClock
-from tests.store_kit import BEN, answered, claimed, key, look, opened, said
+from tests.support.clock import ManualClock
+from tests.support.store_kit import BEN, answered, claimed, key, look, opened, said
 
 HOUR = 3_600.0
 
@@ -64,7 +64,7 @@ class Core:
         self.scheduler, self.commands = Woken(), Commands()
         self.edits = Edits()
         parts: Any = {"scheduler": self.scheduler, "commands": self.commands, "changes": self.edits}
-        self.intake = Intake(
+        self.intake = DurableInbox(
             store=store,
             models=(),
             adapters={"sim": cast(Any, Mute())},
@@ -221,7 +221,7 @@ async def test_last_questions_are_looked_at_where_no_read_brought_them_and_nothi
         looked.append(asked.message_id)
 
     last = LastQuestions(platform="sim", inbox=core.intake, look=look_at)
-    reads = Reads(SystemClock())
+    reads = BackfillQueue(SystemClock())
     before = await last.before("w1", reads)
     assert [asked.message_id for asked in before] == ["m3", "m2", "m1"]
     last.seen(said(1).source)
@@ -246,13 +246,13 @@ async def test_stored_watermarks_never_go_back_and_the_floor_takes_over(core: Co
 
 async def test_a_keeper_stores_in_batches_and_at_its_end(core: Core) -> None:
     clock = ManualClock()
-    keeper = Keeper(platform="sim", lag=0, inbox=core.intake, clock=clock)
+    keeper = WatermarkSaver(platform="sim", lag=0, inbox=core.intake, clock=clock)
     await keeper.loaded()
     keeper.marks.begin("w1", 1)
     keeper.marks.whole("w1")
     for position in range(2, 50):
-        keeper.seen(Spot("w1", "c1"), position)
-        keeper.decided(Spot("w1", "c1"), position)
+        keeper.seen(ChannelRef("w1", "c1"), position)
+        keeper.decided(ChannelRef("w1", "c1"), position)
     assert await core.intake.watermarks("sim") == []
     await keeper.aclose()
     assert await core.intake.watermarks("sim") == [Watermark("sim", "w1", "", 49)]
@@ -260,7 +260,7 @@ async def test_a_keeper_stores_in_batches_and_at_its_end(core: Core) -> None:
 
 # ── reads ─────────────────────────────────────────────────────────────────────────────────────
 async def test_reads_are_carried_out_by_rank_and_go_on_while_there_is_more() -> None:
-    reads, order = Reads(SystemClock()), []
+    reads, order = BackfillQueue(SystemClock()), []
     pages = {"long": 3, "first": 1, "last": 1}
 
     def page(name: str) -> Any:
@@ -280,7 +280,7 @@ async def test_reads_are_carried_out_by_rank_and_go_on_while_there_is_more() -> 
 @pytest.mark.parametrize("error", [Unsettled("?"), StoreUnavailable("full"), Throttled(3.0)])
 async def test_a_read_that_fails_is_tried_again_for_a_while(error: Exception) -> None:
     clock = ManualClock()
-    reads, tries = Reads(clock), 0
+    reads, tries = BackfillQueue(clock), 0
 
     async def work() -> bool:
         nonlocal tries
@@ -296,7 +296,7 @@ async def test_a_read_that_fails_is_tried_again_for_a_while(error: Exception) ->
 
 @pytest.mark.parametrize("error", [Gone("no such channel"), Refused("never")])
 async def test_what_may_not_be_read_is_skipped_at_once(error: Exception) -> None:
-    reads = Reads(SystemClock())
+    reads = BackfillQueue(SystemClock())
 
     async def work() -> bool:
         raise error
@@ -305,7 +305,7 @@ async def test_what_may_not_be_read_is_skipped_at_once(error: Exception) -> None
 
 
 async def test_a_bug_in_one_read_leaves_the_others_alone() -> None:
-    reads = Reads(SystemClock())
+    reads = BackfillQueue(SystemClock())
 
     async def broken() -> bool:
         raise KeyError("ts")

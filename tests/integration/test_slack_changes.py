@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from adapters.slack.client import SlackAdapter
-from bot.domain import Answer, PageRecord
-from bot.errors import Gone
-from bot.frames import Control, Frame, Page, Shown
-from tests.integration.slack_world import FakeInbox, claim, key, running, until
+from adapters.slack.adapter import SlackAdapter
+from bot.domain.errors import Gone
+from bot.domain.inbox import CommandReply
+from bot.domain.replies import Control, Frame, Page, Shown
+from bot.domain.turns import PageRecord
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.slack_kit import FakeInbox, claim, key, running, until
 
 
 @pytest.fixture
@@ -233,13 +234,13 @@ async def test_a_button_says_which_turn_it_means_and_its_success_needs_no_words(
         shown = await show(surface, Shown(), frame("Half", final=True, controls=both))
         await surface.close()
     page = shown.pages[0].message_id
-    inbox.answer = Answer("")
+    inbox.answer = CommandReply("")
     inbox.connections.clear()
     async with running(sim, inbox):
         for control in both:
             result = await sim.click(ids.BOB, ids.GENERAL, page, f"threadline_{control.value}")
             assert result["acked"]
-        inbox.answer = Answer("Too late.")
+        inbox.answer = CommandReply("Too late.")
         await sim.click(ids.BOB, ids.GENERAL, page, "threadline_retry")
 
         async def told() -> bool:

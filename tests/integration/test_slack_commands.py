@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from bot import texts
-from bot.domain import Answer, Choice
-from bot.frames import Control, Frame, Page, Shown
-from tests.integration.slack_world import FakeInbox, claim, key, running, until
+from bot.domain import texts
+from bot.domain.inbox import Choice, CommandReply
+from bot.domain.replies import Control, Frame, Page, Shown
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.slack_kit import FakeInbox, claim, key, running, until
 
 ROOT = "1700000000.000100"
 
@@ -178,7 +178,7 @@ async def test_a_words_answer_is_shown_to_its_writer_where_they_can_see_it(
         inside = await sim.say(ids.ALICE, ids.GENERAL, "reset", mention=True, thread_ts=root)
         await until(lambda: len(inbox.received) == 2)
         for incoming in sorted(inbox.received, key=lambda one: one.position):
-            await adapter.say(incoming, Answer(f"Done: <!here> {incoming.message_id}"))
+            await adapter.say(incoming, CommandReply(f"Done: <!here> {incoming.message_id}"))
         first, second = await whispered(sim, 2)
     assert (first.get("thread_ts"), second["thread_ts"]) == (None, root)
     assert inside in second["shown"]

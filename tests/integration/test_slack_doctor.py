@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from adapters.slack import manifest_path, new_app_link
-from adapters.slack.client import SlackAdapter
-from bot.clock import SystemClock
-from bot.domain import Finding, Verdict
-from tests.integration.slack_world import socket_adapter
+from adapters.slack.adapter import SlackAdapter
+from bot.common.clock import SystemClock
+from bot.domain.health import Finding, Verdict
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.slack_kit import socket_adapter
 
 
 @pytest.fixture

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from adapters.slack.client import SlackAdapter
+from adapters.slack.adapter import SlackAdapter
 from adapters.slack.files import upload_name
-from bot.domain import PageRecord
-from bot.errors import FilesRefused, Gone, Unsettled
-from bot.frames import Control, File, Frame, Shown
-from bot.reply.document import Document
-from tests.integration.slack_world import FakeInbox, claim, running
-from tests.replies import frame_of
+from bot.domain.errors import FilesRefused, Gone, Unsettled
+from bot.domain.replies import Control, File, Frame, Shown
+from bot.domain.turns import PageRecord
+from bot.replies.paging.document import Document
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.replies import frame_of
+from tests.support.slack_kit import FakeInbox, claim, running
 
 CODE = "".join(f"line_{number} = {number}  # <!channel> & <@{ids.BOB}>\n" for number in range(900))
 REPLY = f"Here it is:\n\n```python\n{CODE}```\n\nRun it."

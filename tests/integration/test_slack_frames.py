@@ -10,10 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from adapters.slack import socket
-from tests.integration.slack_isolation import JumpClock
-from tests.integration.slack_world import FakeInbox, running, socket_adapter, until
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.slack_isolation import JumpClock
+from tests.support.slack_kit import FakeInbox, running, socket_adapter, until
 
 PAYLOADS: tuple[Any, ...] = (None, [], "text", 7, {}, {"type": None}, {"event": None})
 TYPES: tuple[Any, ...] = ("events_api", "interactive", "slash_commands", "brand_new", "", None, 7)

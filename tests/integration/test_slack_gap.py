@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from adapters.slack.events import position
-from bot.domain import Asked, Conversation, ConversationKey, Watermark
-from bot.errors import StoreUnavailable
-from tests.integration.slack_world import FakeInbox, running, until
+from bot.domain.conversations import Conversation, ConversationKey
+from bot.domain.errors import StoreUnavailable
+from bot.domain.inbox import Asked, Watermark
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.slack_kit import FakeInbox, running, until
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ async def test_long_histories_are_read_page_by_page_and_brought_in_order(
     sim: SlackSim, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch, without: list[str]
 ) -> None:
     """In a channel the newest page comes first, in a thread the oldest; even without a cursor."""
-    monkeypatch.setattr("adapters.slack.gap.PAGE", 20)
+    monkeypatch.setattr("adapters.slack.backfill.PAGE", 20)
     questions = [f"q{n}" for n in range(50)]
     for text in questions:
         root = await sim.say(ids.ALICE, ids.GENERAL, text, mention=True)
@@ -193,7 +194,7 @@ async def test_a_read_that_ends_after_a_short_loss_lets_no_watermark_pass_what_w
 async def test_after_a_long_one_everything_is_read(
     sim: SlackSim, inbox: FakeInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.slack.gap.SHORT_OUTAGE", 0.0)
+    monkeypatch.setattr("adapters.slack.backfill.SHORT_OUTAGE", 0.0)
     await sim.online()
     async with running(sim, inbox):
         await until(lambda: inbox.marks[ids.TEAM, ""].position)

@@ -15,13 +15,13 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from adapters.slack.client import SlackAdapter
-from bot.clock import SystemClock
-from bot.errors import CannotStart
-from tests.integration.slack_world import FakeInbox, until
+from adapters.slack.adapter import SlackAdapter
+from bot.common.clock import SystemClock
+from bot.domain.errors import CannotStart
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.sims.slack.delivery import signed
+from tests.support.slack_kit import FakeInbox, until
 
 
 @pytest.fixture

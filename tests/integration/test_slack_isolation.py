@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.slack.answers import Answer
-from adapters.slack.web import WebApi, limits, new_session, web_client
-from bot.errors import PlatformError
-from bot.reply.pacer import Pacer
-from tests.integration.slack_isolation import (
+from adapters.slack.api import WebApi, limits, new_session, web_client
+from adapters.slack.responses import Response
+from bot.domain.errors import PlatformError
+from bot.replies.ratelimit.limiter import Pacer
+from tests.sims.slack import ids
+from tests.sims.slack.client import SlackSim
+from tests.sims.slack.web import METHODS
+from tests.support.slack_isolation import (
     AFTER,
     CODE,
     FEW,
@@ -34,9 +37,6 @@ from tests.integration.slack_isolation import (
     World,
     world_at,
 )
-from tests.sims.slack import ids
-from tests.sims.slack.client import SlackSim
-from tests.sims.slack.web import METHODS
 
 TABLE = Path("docs/isolation-slack.md")
 SEED = 7  # of the Slack that is played; its answers are noisy
@@ -313,7 +313,7 @@ async def at_the_edge(world: World, trouble: str) -> None:
             return_exceptions=True,
         )
     cases.extend((method, trouble) for method in METHODS)
-    odd = [one for one in answers if not isinstance(one, Answer | PlatformError)]
+    odd = [one for one in answers if not isinstance(one, Response | PlatformError)]
     assert odd == []
 
 

@@ -18,13 +18,13 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from adapters.slack.client import SlackAdapter
-from bot.clock import SystemClock
-from tests.integration.slack_world import FakeInbox, running, until
-from tests.mutations import mutations
+from adapters.slack.adapter import SlackAdapter
+from bot.common.clock import SystemClock
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.sims.slack.delivery import signed
+from tests.support.mutations import mutations
+from tests.support.slack_kit import FakeInbox, running, until
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
 EVERY = 61  # one of so many changes

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from adapters.slack.client import SlackAdapter
-from bot.clock import SystemClock
-from bot.domain import Watermark
-from tests.integration.slack_world import FakeInbox, running, until
+from adapters.slack.adapter import SlackAdapter
+from bot.common.clock import SystemClock
+from bot.domain.inbox import Watermark
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.slack_kit import FakeInbox, running, until
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
 SHOWN: dict[str, Any] = json.loads((FIXTURES / "shown.json").read_text())

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from bot.domain import Address, Receipt, Visibility
-from bot.errors import CannotStart
-from tests.integration.slack_world import FakeInbox, claim, key, running, socket_adapter, until
+from bot.domain.conversations import Visibility
+from bot.domain.errors import CannotStart
+from bot.domain.inbox import Address, Receipt
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.slack_kit import FakeInbox, claim, key, running, socket_adapter, until
 
 
 @pytest.fixture

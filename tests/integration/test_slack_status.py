@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from adapters.slack.client import SlackAdapter
+from adapters.slack.adapter import SlackAdapter
 from adapters.slack.status import CLEAR_SECONDS, SESSIONS
-from bot.domain import Conversation
-from tests.integration.slack_isolation import JumpClock
-from tests.integration.slack_world import FakeInbox, claim, key, running
+from bot.domain.conversations import Conversation
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.slack_isolation import JumpClock
+from tests.support.slack_kit import FakeInbox, claim, key, running
 
 CHANNEL = ids.GENERAL
 

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
+from adapters.slack.adapter import SlackAdapter
 from adapters.slack.blocks import identity
-from adapters.slack.client import SlackAdapter
 from adapters.slack.streams import MOST_CHARACTERS
 from adapters.slack.surface import SlackSurface
-from bot.domain import PageRecord
-from bot.errors import Unsettled
-from bot.frames import Action, Control, Frame, Page, Shown
-from bot.reply.document import Document
-from tests.integration.slack_world import FakeInbox, claim, running
-from tests.pings import pings
+from bot.domain.errors import Unsettled
+from bot.domain.replies import Action, Control, Frame, Page, Shown
+from bot.domain.turns import PageRecord
+from bot.replies.paging.document import Document
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.pings import pings
+from tests.support.slack_kit import FakeInbox, claim, running
 
 
 @pytest.fixture

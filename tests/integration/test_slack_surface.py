@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from adapters.slack.adapter import SlackAdapter
 from adapters.slack.blocks import identity
-from adapters.slack.client import SlackAdapter
-from bot.domain import Conclusion, Outcome, PageRecord
-from bot.errors import Gone, Refused, Throttled, Unsettled
-from bot.frames import Action, Control, Frame, Page, Request, Shown
-from tests.integration.slack_world import FakeInbox, claim, running
+from bot.domain.errors import Gone, Refused, Throttled, Unsettled
+from bot.domain.replies import Action, Control, Frame, Page, Request, Shown
+from bot.domain.turns import Outcome, PageRecord, TurnResult
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
+from tests.support.slack_kit import FakeInbox, claim, running
 
-ANSWERED = Conclusion(outcome=Outcome.ANSWERED, content="hello", display="hello")
+ANSWERED = TurnResult(outcome=Outcome.ANSWERED, content="hello", display="hello")
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain import Accepted, Address, Author, Receipt, Visibility
+from bot.domain.conversations import Author, Visibility
+from bot.domain.inbox import Accepted, Address, Receipt
 from bot.store.sqlite import SqliteStore
-from tests.store_kit import ANN, BEN, answered, claimed, judge, key, look, opened, said
+from tests.support.store_kit import ANN, BEN, answered, claimed, judge, key, look, opened, said
 
 
 @pytest.fixture

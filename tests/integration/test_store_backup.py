@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain import Address, Receipt, Watermark
-from bot.errors import MigrationError, StoreError, StoreUnavailable
+from bot.domain.errors import MigrationError, StoreError, StoreUnavailable
+from bot.domain.inbox import Address, Receipt, Watermark
 from bot.store.backup import backup, restore
 from bot.store.migrate import MIGRATIONS
-from tests.store_kit import answered, judge, look, opened, said
+from tests.support.store_kit import answered, judge, look, opened, said
 
 
 @pytest.fixture

@@ -10,12 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain import Address, Change, Claim, Effect, Fence, Outcome, PageRecord, Receipt
-from bot.errors import CommandDone, LostOwnership
-from bot.store.changes import TOMBSTONE_SECONDS
+from bot.domain.errors import CommandDone, LostOwnership
+from bot.domain.inbox import Address, Change, Effect, Receipt
+from bot.domain.turns import Claim, Fence, Outcome, PageRecord
+from bot.store.edits import TOMBSTONE_SECONDS
 from bot.store.sqlite import SqliteStore
-from tests.clock import ManualClock
-from tests.store_kit import ANN, ANSWER, BEN, answered, claimed, judge, key, look, opened, said
+from tests.support.clock import ManualClock
+from tests.support.store_kit import (
+    ANN,
+    ANSWER,
+    BEN,
+    answered,
+    claimed,
+    judge,
+    key,
+    look,
+    opened,
+    said,
+)
 
 CUT = replace(ANSWER, outcome=Outcome.CUT_OFF)
 STEPS: dict[str, Callable[[SqliteStore, Fence], Awaitable[None]]] = {
@@ -70,7 +82,7 @@ async def test_a_reopened_turn_keeps_its_pages_and_its_place_but_not_its_reply(
     store: SqliteStore, path: Path
 ) -> None:
     before = await asked_and_answered(store, 1)
-    assert await store.reopen(key(), None) == Change(Effect.AGAIN, 1, 1)
+    assert await store.reopen(key(), None) == Change(Effect.REOPENED, 1, 1)
     assert await history(store) == ["q1"]
     assert await store.unfinished("sim") == [1]
     after = await claimed(store, 1)
@@ -94,7 +106,7 @@ async def test_whoever_held_the_turn_before_it_was_reopened_is_stale(store: Sqli
 async def test_attempts_are_counted_anew_each_time_a_turn_is_reopened(store: SqliteStore) -> None:
     await asked_and_answered(store, 1)
     for _ in range(5):
-        assert (await store.reopen(key(), None)).effect is Effect.AGAIN
+        assert (await store.reopen(key(), None)).effect is Effect.REOPENED
         assert (await claimed(store, 1)).tries == 1
         again = await claimed(store, 1)
         assert again.tries == 2
@@ -111,10 +123,10 @@ async def test_only_the_newest_turn_that_is_done_is_reopened(store: SqliteStore)
     await store.conclude(claim.fence, ANSWER)
     await store.finish(claim.fence)
     await store.accept(said(2))
-    assert await store.reopen(key(), 1) == Change(Effect.OLDER, 1, 1)
+    assert await store.reopen(key(), 1) == Change(Effect.SUPERSEDED, 1, 1)
     await answered(store, 1)
-    assert (await store.reopen(key(), 1)).effect is Effect.OLDER
-    assert (await store.reopen(key(), 2)).effect is Effect.AGAIN
+    assert (await store.reopen(key(), 1)).effect is Effect.SUPERSEDED
+    assert (await store.reopen(key(), 2)).effect is Effect.REOPENED
 
 
 async def test_turn_whose_end_is_being_shown_is_reopened_and_not_finished_by_the_old_attempt(
@@ -123,7 +135,7 @@ async def test_turn_whose_end_is_being_shown_is_reopened_and_not_finished_by_the
     await store.accept(said(1))
     claim = await claimed(store, 1)
     await store.conclude(claim.fence, ANSWER)
-    assert (await store.reopen(key(), 1)).effect is Effect.AGAIN
+    assert (await store.reopen(key(), 1)).effect is Effect.REOPENED
     await all_refused(store, claim.fence)
     assert (await claimed(store, 1)).conclusion is None
 
@@ -139,7 +151,7 @@ async def test_a_turn_of_another_conversation_is_not_reopened(store: SqliteStore
 async def test_what_was_reset_is_not_reopened(store: SqliteStore) -> None:
     await asked_and_answered(store, 1)
     await store.reset(key())
-    assert (await store.reopen(key(), None)).effect is Effect.OLDER
+    assert (await store.reopen(key(), None)).effect is Effect.SUPERSEDED
 
 
 # ── on from there ─────────────────────────────────────────────────────────────────────────────
@@ -147,7 +159,7 @@ async def test_going_on_asks_below_the_last_page(store: SqliteStore) -> None:
     await store.accept(said(1, "q1", route={"way": "here"}))
     await answered(store, 1, CUT)
     change = await store.go_on(key(), 1, BEN, "Go on.")
-    assert change == Change(Effect.AGAIN, 1, 2)
+    assert change == Change(Effect.REOPENED, 1, 2)
     claim = await claimed(store, 1)
     (question,) = claim.questions
     assert (question.text, question.author, question.route) == ("Go on.", BEN, {"way": "here"})
@@ -157,13 +169,13 @@ async def test_going_on_asks_below_the_last_page(store: SqliteStore) -> None:
 
 async def test_going_on_twice_asks_once(store: SqliteStore, path: Path) -> None:
     await asked_and_answered(store, 1)
-    assert (await store.go_on(key(), 1, ANN, "Go on.")).effect is Effect.AGAIN
-    assert (await store.go_on(key(), 1, ANN, "Go on.")).effect is Effect.OLDER
+    assert (await store.go_on(key(), 1, ANN, "Go on.")).effect is Effect.REOPENED
+    assert (await store.go_on(key(), 1, ANN, "Go on.")).effect is Effect.SUPERSEDED
     assert (await store.go_on(key(), None, ANN, "Go on.")).effect is Effect.BUSY
     await answered(store, 1)
-    assert (await store.go_on(key(), 1, ANN, "Go on.")).effect is Effect.OLDER
+    assert (await store.go_on(key(), 1, ANN, "Go on.")).effect is Effect.SUPERSEDED
     assert look(path, "SELECT count(*) FROM messages WHERE content = 'Go on.'") == [(1,)]
-    assert (await store.go_on(key(), None, ANN, "Go on.")).effect is Effect.AGAIN
+    assert (await store.go_on(key(), None, ANN, "Go on.")).effect is Effect.REOPENED
 
 
 async def test_where_nothing_was_said_there_is_nothing_to_go_on_from(store: SqliteStore) -> None:
@@ -193,7 +205,7 @@ async def test_the_same_text_is_no_edit(store: SqliteStore) -> None:
 
 async def test_edit_of_a_waiting_question_changes_only_its_text(store: SqliteStore) -> None:
     await store.accept(said(1, "q1"))
-    assert (await store.edit(source(1), "better", 9.0)).effect is Effect.KEPT
+    assert (await store.edit(source(1), "better", 9.0)).effect is Effect.STORED
     assert [q.text for q in (await claimed(store, 1)).questions] == ["better"]
 
 
@@ -208,7 +220,7 @@ async def test_edit_of_the_newest_turns_question_opens_it_again(
         await store.conclude(claim.fence, ANSWER)
     if state == "done":
         await store.finish(claim.fence)
-    assert await store.edit(source(1), "better", 9.0) == Change(Effect.AGAIN, 1, 1)
+    assert await store.edit(source(1), "better", 9.0) == Change(Effect.REOPENED, 1, 1)
     await all_refused(store, claim.fence)
     again = await claimed(store, 1)
     assert [q.text for q in again.questions] == ["better"]
@@ -219,7 +231,7 @@ async def test_edit_of_the_newest_turns_question_opens_it_again(
 async def test_edit_of_an_older_question_is_kept_for_later_turns(store: SqliteStore) -> None:
     await asked_and_answered(store, 1)
     await asked_and_answered(store, 2)
-    assert (await store.edit(source(1), "better", 9.0)).effect is Effect.OLDER
+    assert (await store.edit(source(1), "better", 9.0)).effect is Effect.SUPERSEDED
     assert await store.unfinished("sim") == []
     assert await history(store) == ["better", "Forty-two.", "q2", "Forty-two."]
 
@@ -227,13 +239,13 @@ async def test_edit_of_an_older_question_is_kept_for_later_turns(store: SqliteSt
 async def test_edit_while_a_newer_question_waits_is_kept_for_it(store: SqliteStore) -> None:
     await asked_and_answered(store, 1)
     await store.accept(said(2))
-    assert (await store.edit(source(1), "better", 9.0)).effect is Effect.OLDER
+    assert (await store.edit(source(1), "better", 9.0)).effect is Effect.SUPERSEDED
 
 
 async def test_edit_of_history_asks_nothing(store: SqliteStore) -> None:
     await asked_and_answered(store, 1)
     await store.accept(said(2, "aside", address=Address.ASIDE))
-    assert (await store.edit(source(2), "an aside", 9.0)).effect is Effect.KEPT
+    assert (await store.edit(source(2), "an aside", 9.0)).effect is Effect.STORED
 
 
 async def test_what_was_read_as_edited_is_not_changed_by_that_edit_or_an_older_one(
@@ -245,7 +257,7 @@ async def test_what_was_read_as_edited_is_not_changed_by_that_edit_or_an_older_o
         assert (await store.edit(source(1), text, edited_at)).effect is Effect.SAME
     assert (await store.edit(source(1), "third", 11.0)).effect is Effect.SAME
     assert (await store.edit(source(1), "late", 10.0)).effect is Effect.SAME
-    assert (await store.edit(source(1), "fourth", 12.0)).effect is Effect.KEPT
+    assert (await store.edit(source(1), "fourth", 12.0)).effect is Effect.STORED
     assert [q.text for q in (await claimed(store, 1)).questions] == ["fourth"]
 
 
@@ -263,7 +275,7 @@ async def test_question_that_waited_when_it_was_reset_is_not_opened_by_an_edit(
     await store.accept(said(1, "q1"))
     await store.reset(key())
     await store.undo_reset(key(), None)
-    assert (await store.edit(source(1), "better", 9.0)).effect is Effect.KEPT
+    assert (await store.edit(source(1), "better", 9.0)).effect is Effect.STORED
 
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
@@ -284,7 +296,7 @@ async def test_deleted_question_is_in_no_later_request_and_does_not_come_back(
     store: SqliteStore,
 ) -> None:
     await asked_and_answered(store, 1)
-    assert (await store.erase(source(1), with_reply=False)).effect is Effect.KEPT
+    assert (await store.erase(source(1), with_reply=False)).effect is Effect.STORED
     assert (await store.accept(said(1, "q1"))).receipt is Receipt.KNOWN
     assert (await store.edit(source(1), "q1 again", 9.0)).effect is Effect.SAME
     assert (await store.erase(source(1), with_reply=False)).effect is Effect.SAME
@@ -344,7 +356,7 @@ async def test_running_turn_goes_on_without_one_of_its_questions(store: SqliteSt
     for number in (1, 2):
         await store.accept(said(number, f"q{number}"))
     claim = await claimed(store, 1)
-    assert (await store.erase(source(1), with_reply=True)).effect is Effect.AGAIN
+    assert (await store.erase(source(1), with_reply=True)).effect is Effect.REOPENED
     await all_refused(store, claim.fence)
     again = await claimed(store, 1)
     assert [q.text for q in again.asked] == ["q2"]
@@ -374,7 +386,7 @@ async def test_reply_goes_with_its_question_where_that_is_set(
         await store.conclude(claim.fence, ANSWER)
     if state == "done":
         await store.finish(claim.fence)
-    assert await store.erase(source(1), with_reply=True) == Change(Effect.AGAIN, 1, 1)
+    assert await store.erase(source(1), with_reply=True) == Change(Effect.REOPENED, 1, 1)
     await all_refused(store, claim.fence)
     taken = await claimed(store, 1)
     assert taken.conclusion is not None
@@ -389,9 +401,9 @@ async def test_reply_goes_with_its_question_where_that_is_set(
 
 async def test_reply_to_several_questions_goes_with_the_last_of_them(store: SqliteStore) -> None:
     await asked_and_answered(store, 1, 2)
-    assert (await store.erase(source(1), with_reply=True)).effect is Effect.KEPT
+    assert (await store.erase(source(1), with_reply=True)).effect is Effect.STORED
     assert await history(store) == ["q2", "Forty-two."]
-    assert (await store.erase(source(2), with_reply=True)).effect is Effect.AGAIN
+    assert (await store.erase(source(2), with_reply=True)).effect is Effect.REOPENED
     assert await history(store) == []
 
 
@@ -400,10 +412,10 @@ async def test_deleted_page_takes_the_reply_out_of_the_history(
     store: SqliteStore, path: Path
 ) -> None:
     await asked_and_answered(store, 1)
-    assert (await store.erase("sim/w1/c1/r1", with_reply=False)).effect is Effect.KEPT
+    assert (await store.erase("sim/w1/c1/r1", with_reply=False)).effect is Effect.STORED
     assert await history(store) == ["q1"]
     assert states(path) == [("done", "answered")]
-    assert (await store.reopen(key(), None)).effect is Effect.AGAIN
+    assert (await store.reopen(key(), None)).effect is Effect.REOPENED
     assert (await claimed(store, 1)).pages == ()
 
 
@@ -414,7 +426,7 @@ async def test_deleted_page_of_several_takes_the_others_too(store: SqliteStore) 
         await store.shown(claim.fence, page, channel="c1", message_id=f"r{page}")
     await store.conclude(claim.fence, ANSWER)
     await store.finish(claim.fence)
-    assert (await store.erase("sim/w1/c1/r1", with_reply=False)).effect is Effect.AGAIN
+    assert (await store.erase("sim/w1/c1/r1", with_reply=False)).effect is Effect.REOPENED
     assert [page.message_id for page in (await claimed(store, 1)).pages] == ["r0", "r2"]
 
 
@@ -422,7 +434,7 @@ async def test_page_deleted_while_the_reply_is_written_ends_the_turn(store: Sqli
     await store.accept(said(1))
     claim = await claimed(store, 1)
     await store.shown(claim.fence, 0, channel="c1", message_id="r0")
-    assert (await store.erase("sim/w1/c1/r0", with_reply=False)).effect is Effect.AGAIN
+    assert (await store.erase("sim/w1/c1/r0", with_reply=False)).effect is Effect.REOPENED
     await all_refused(store, claim.fence)
     taken = await claimed(store, 1)
     assert taken.conclusion is not None
@@ -435,7 +447,7 @@ async def test_older_reply_is_taken_back_while_the_newest_turn_runs(store: Sqlit
     await asked_and_answered(store, 1)
     await store.accept(said(2))
     newest = await claimed(store, 1)
-    assert await store.erase(source(1), with_reply=True) == Change(Effect.AGAIN, 1, 1)
+    assert await store.erase(source(1), with_reply=True) == Change(Effect.REOPENED, 1, 1)
     await store.conclude(newest.fence, ANSWER)
     await store.finish(newest.fence)
     taken = await claimed(store, 1)

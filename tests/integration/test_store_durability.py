@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain import Receipt
-from bot.errors import LostOwnership, StoreError, StoreUnavailable
+from bot.domain.errors import LostOwnership, StoreError, StoreUnavailable
+from bot.domain.inbox import Receipt
 from bot.store.sqlite import SqliteStore
-from tests.store_kit import ANSWER, answered, claimed, judge, key, look, opened, said
+from tests.support.store_kit import ANSWER, answered, claimed, judge, key, look, opened, said
 
 ROOT = Path(__file__).parents[2]
 # Accepts and answers without an end, four at a time; prints what was acknowledged.
@@ -26,7 +26,7 @@ BUSY = """
 import asyncio, sys
 from itertools import count
 from pathlib import Path
-from tests.store_kit import answered, key, opened, said
+from tests.support.store_kit import answered, key, opened, said
 
 async def talk(store, numbers, thread):
     for number in numbers:
@@ -48,7 +48,7 @@ asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from tests.store_kit import opened
+from tests.support.store_kit import opened
 
 async def main():
     async with opened(Path(sys.argv[1])):

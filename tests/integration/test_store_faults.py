@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from bot.domain import Health, Receipt
-from bot.errors import MigrationError, StoreUnavailable
-from bot.store.check import check_at_start
+from bot.domain.errors import MigrationError, StoreUnavailable
+from bot.domain.health import Health
+from bot.domain.inbox import Receipt
 from bot.store.connection import open_writer
+from bot.store.health import TRY_SECONDS
+from bot.store.integrity import check_at_start
 from bot.store.sqlite import SqliteStore
-from bot.store.watch import TRY_SECONDS
-from tests.clock import ManualClock
-from tests.store_kit import answered, judge, key, look, opened, said
+from tests.support.clock import ManualClock
+from tests.support.store_kit import answered, judge, key, look, opened, said
 
 
 @pytest.fixture

@@ -12,16 +12,17 @@ from sqlite3 import connect
 
 import pytest
 
-from bot.domain import Author, ConversationKey, Outcome, Role, Visibility
-from bot.errors import LostOwnership, RecordHeld
-from bot.records import NewConversation, Place
+from bot.domain.conversations import Author, ConversationKey, Role, Visibility
+from bot.domain.errors import LostOwnership, RecordHeld
+from bot.domain.records import NewConversation, RecordScope
+from bot.domain.turns import Outcome
 from bot.store.library import SqliteLibrary
 from bot.store.sqlite import SqliteStore
-from tests.store_kit import ANSWER, answered, claimed, judge, key, look, opened, said
+from tests.support.store_kit import ANSWER, answered, claimed, judge, key, look, opened, said
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 ALICE = Author("alice", "alice")
-MINE = Place("web", "alice")
+MINE = RecordScope("web", "alice")
 
 
 class World:
@@ -112,7 +113,7 @@ async def test_lists_are_of_one_owner_or_one_channel_page_by_page(world: World) 
     await world.store.accept(said(1, where=key("t1", platform="slack")))
     uids = [record.uid for record in made[::-1]]
 
-    async def pages(place: Place) -> list[str]:
+    async def pages(place: RecordScope) -> list[str]:
         seen: list[str] = []
         while found := await world.library.conversations(
             place, before=seen[-1] if seen else None, limit=2
@@ -121,17 +122,17 @@ async def test_lists_are_of_one_owner_or_one_channel_page_by_page(world: World) 
         return seen
 
     assert await pages(MINE) == uids
-    assert await pages(Place("web", "alice", "general")) == uids[::2]
-    assert await pages(Place("web", "carol")) == []
+    assert await pages(RecordScope("web", "alice", "general")) == uids[::2]
+    assert await pages(RecordScope("web", "carol")) == []
 
 
 async def test_only_its_owner_finds_changes_and_deletes_it(world: World) -> None:
     record = await world.library.create(new())
-    theirs = Place("web", "bob")
+    theirs = RecordScope("web", "bob")
     assert await world.library.find(record.uid, theirs) is None
     assert await world.library.update(record.uid, theirs, name="x") is None
     assert await world.library.delete(record.uid, theirs) is None
-    assert await world.library.find(record.uid, Place("web", "alice", "general")) is None
+    assert await world.library.find(record.uid, RecordScope("web", "alice", "general")) is None
     assert await world.library.find(record.uid, MINE) == record
 
 
@@ -181,7 +182,7 @@ async def test_public_are_only_those_that_were_never_private(world: World) -> No
 # ── threads ───────────────────────────────────────────────────────────────────────────────────
 async def test_a_thread_shows_its_first_question_and_how_much_followed(world: World) -> None:
     record = await world.library.create(new(channel="general"))
-    place = Place("web", "alice", "general")
+    place = RecordScope("web", "alice", "general")
     assert await world.library.threads(place, before=None, limit=9) == []
     where = record.conversation.key
     await world.store.accept(said(1, "first", where=where))
@@ -282,7 +283,7 @@ async def test_a_role_changes_only_where_no_turn_relies_on_it(world: World) -> N
 
 async def test_every_list_is_a_look_up_in_an_index(world: World) -> None:
     """Whatever grows (conversations, messages, turns) is never scanned."""
-    from bot.store import listing
+    from bot.store import views
 
     plans: list[str] = []
 
@@ -301,24 +302,24 @@ async def test_every_list_is_a_look_up_in_an_index(world: World) -> None:
     number = accepted.conversation or 0
     await answered(world.store, number)
     uid = await world.uid(number)
-    place = Place("sim", "w1", "c1")
+    place = RecordScope("sim", "w1", "c1")
 
     def read_all(db: object) -> None:
         from typing import Any, cast
 
         asked = cast(Any, Explaining(db))
-        listing.find(asked, uid, place)
-        listing.public(asked, uid)
-        listing.conversations(asked, place, None, 5)
-        listing.conversations(asked, Place("sim", "w1"), uid, 5)
-        listing.public_conversations(asked, "sim", None, 5)
-        listing.threads(asked, place, None, 5)
-        listing.thread(asked, uid, place)
-        listing.messages(asked, number, -1, 5)
-        listing.latest(asked, number, 5)
-        listing.asked(asked, "sim/w1/c1/m1")
-        listing.replies(asked, number, 5)
-        listing.reply(asked, 1)
+        views.find(asked, uid, place)
+        views.public(asked, uid)
+        views.conversations(asked, place, None, 5)
+        views.conversations(asked, RecordScope("sim", "w1"), uid, 5)
+        views.public_conversations(asked, "sim", None, 5)
+        views.threads(asked, place, None, 5)
+        views.thread(asked, uid, place)
+        views.messages(asked, number, -1, 5)
+        views.latest(asked, number, 5)
+        views.asked(asked, "sim/w1/c1/m1")
+        views.replies(asked, number, 5)
+        views.reply(asked, 1)
 
     await world.store._read(read_all)
     assert plans

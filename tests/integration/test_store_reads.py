@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from bot.clock import SystemClock
-from bot.domain import Address, Watermark
-from bot.errors import CommandDone
-from bot.store import conversations, reads, turns, watermarks
+from bot.common.clock import SystemClock
+from bot.domain.errors import CommandDone
+from bot.domain.inbox import Address, Watermark
+from bot.store import conversations, queries, turns, watermarks
 from bot.store.accept import accept
 from bot.store.conversations import COMMAND_SECONDS
 from bot.store.migrate import migrate
 from bot.store.sqlite import SqliteStore
-from tests.clock import ManualClock
-from tests.store_kit import ANN, ANSWER, BEN, answered, claimed, key, opened, said
+from tests.support.clock import ManualClock
+from tests.support.store_kit import ANN, ANSWER, BEN, answered, claimed, key, opened, said
 
 
 @pytest.fixture
@@ -214,11 +214,11 @@ def _use_everything(db: sqlite3.Connection) -> None:
     conversations.choose_model(db, key(), "m", 1.0)
     conversations.record_command(db, "s", 1.0)
     turns.stop(db, key(), None)
-    reads.unfinished(db, "sim")
-    reads.history(db, 1, 1, 9, 20)
-    reads.find(db, key())
-    reads.conversation_of(db, "s")
-    reads.recent(db, key(), "U1", 5)
+    queries.unfinished(db, "sim")
+    queries.history(db, 1, 1, 9, 20)
+    queries.find(db, key())
+    queries.conversation_of(db, "s")
+    queries.recent(db, key(), "U1", 5)
     watermarks.move(db, [Watermark("sim", "w1", "c1", 1), Watermark("sim", "w1", "", 2)])
     watermarks.read(db, "sim")
     watermarks.active(db, "sim", 5)
@@ -237,7 +237,7 @@ def test_history_uses_the_index_of_its_epoch(tmp_path: Path) -> None:
         db.row_factory = sqlite3.Row
         statements: list[str] = []
         db.set_trace_callback(statements.append)
-        reads.history(db, 1, 1, 9, 20)
+        queries.history(db, 1, 1, 9, 20)
         db.set_trace_callback(None)
         (plan,) = _plan(db, statements[0])
     assert "USING INDEX messages_history (conversation_id=? AND epoch=? AND idx<?)" in plan

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain import Address, Conclusion, Fence, Outcome, PageRecord, Receipt
-from bot.errors import LostOwnership
+from bot.domain.errors import LostOwnership
+from bot.domain.inbox import Address, Receipt
+from bot.domain.turns import Fence, Outcome, PageRecord, TurnResult
 from bot.store.sqlite import SqliteStore
-from tests.store_kit import ANSWER, BEN, answered, claimed, judge, key, look, opened, said
+from tests.support.store_kit import ANSWER, BEN, answered, claimed, judge, key, look, opened, said
 
 STEPS: dict[str, Callable[[SqliteStore, Fence], Awaitable[None]]] = {
     "intend": lambda store, fence: store.intend(fence, 0),
@@ -209,7 +210,7 @@ async def test_a_page_that_is_posted_anew_is_only_intended_until_it_is_shown(
 # ── the end ───────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("outcome", Outcome)
 async def test_every_outcome_is_kept_as_it_was(store: SqliteStore, outcome: Outcome) -> None:
-    conclusion = Conclusion(outcome, content="", display="*Sorry.*", error="TimedOut")
+    conclusion = TurnResult(outcome, content="", display="*Sorry.*", error="TimedOut")
     await store.accept(said(1))
     await store.conclude((await claimed(store, 1)).fence, conclusion)
     assert (await claimed(store, 1)).conclusion == conclusion
@@ -228,7 +229,7 @@ async def test_the_reply_enters_the_history_at_its_reserved_index(store: SqliteS
 
 async def test_an_empty_reply_leaves_no_message_and_its_index_unused(store: SqliteStore) -> None:
     await store.accept(said(1))
-    await answered(store, 1, Conclusion(Outcome.FAILED, content="", display="*Sorry.*"))
+    await answered(store, 1, TurnResult(Outcome.FAILED, content="", display="*Sorry.*"))
     await store.accept(said(2))
     claim = await claimed(store, 1)
     rows = await store.history(1, epoch=1, before=claim.reply_index, limit=9)

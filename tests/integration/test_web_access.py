@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 from yarl import URL
 
-from bot.domain import ConversationKey, Visibility
+from bot.domain.conversations import ConversationKey, Visibility
 from tests.sims.model.client import ModelSim
-from tests.store_kit import said
-from tests.web_kit import HTTP_TOKENS, TOKENS, Person, Site, received, serving, until
+from tests.support.store_kit import said
+from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, Site, received, serving, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bot.context import UNSAID
+from bot.turns.context import UNSAID
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.web_kit import Person, Site, received, serving, until
+from tests.support.web_kit import Person, Site, received, serving, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

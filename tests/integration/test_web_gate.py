@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from adapters.web.gate import RESERVED_DESCRIPTORS, Limits
+from adapters.web.connections import RESERVED_DESCRIPTORS, ConnectionLimits
 from adapters.web.limits import BODY_BYTES, FREE_BYTES, BodyLimit, LentBodies
 from adapters.web.server import HttpServer, listen
-from bot.domain import Health
+from bot.domain.health import Health
 
 HOST = b"Host: 127.0.0.1\r\n"
 HEALTHZ = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -80,7 +80,7 @@ async def site(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving(limits: Limits) -> AsyncIterator[Server]:
+async def serving(limits: ConnectionLimits) -> AsyncIterator[Server]:
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     server = HttpServer(
         host="127.0.0.1",
@@ -104,7 +104,7 @@ async def serving(limits: Limits) -> AsyncIterator[Server]:
 
 async def test_a_head_that_does_not_come_is_not_waited_for() -> None:
     """Neither for its first byte nor for its end, however its bytes trickle."""
-    async with serving(Limits(head_seconds=0.2, body_seconds=LONG)) as server:
+    async with serving(ConnectionLimits(head_seconds=0.2, body_seconds=LONG)) as server:
         for begun in (b"", b"GET / HT", b"GET / HTTP/1.1\r\n" + HOST + b"X: "):
             reader, _ = await server.connect(begun)
             assert await rest(reader) == b""
@@ -122,7 +122,7 @@ async def test_a_head_that_does_not_come_is_not_waited_for() -> None:
 
 
 async def test_a_body_that_does_not_come_is_answered_408() -> None:
-    async with serving(Limits(head_seconds=LONG, body_seconds=0.2)) as server:
+    async with serving(ConnectionLimits(head_seconds=LONG, body_seconds=0.2)) as server:
         for framing in (
             b"Content-Length: 10\r\n\r\n123",
             b"Transfer-Encoding: chunked\r\n\r\n5\r\n1",
@@ -134,7 +134,7 @@ async def test_a_body_that_does_not_come_is_answered_408() -> None:
 
 async def test_an_answer_may_take_longer_than_its_question() -> None:
     """The limits in time are for requests only."""
-    async with serving(Limits(head_seconds=0.2, body_seconds=0.2)) as server:
+    async with serving(ConnectionLimits(head_seconds=0.2, body_seconds=0.2)) as server:
         stream, _ = await server.connect(b"GET /stream HTTP/1.1\r\n" + HOST + b"\r\n")
         assert b"200" in await stream.readline()
         late, _ = await server.connect()
@@ -147,7 +147,7 @@ async def test_an_answer_may_take_longer_than_its_question() -> None:
 
 
 async def test_a_client_that_takes_nothing_is_left() -> None:
-    async with serving(Limits(write_seconds=0.2)) as server:
+    async with serving(ConnectionLimits(write_seconds=0.2)) as server:
         _, writer = await server.connect(b"GET /endless HTTP/1.1\r\n" + HOST + b"\r\n")
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         loop = asyncio.get_running_loop()
@@ -160,7 +160,7 @@ async def test_a_client_that_takes_nothing_is_left() -> None:
 
 async def test_a_new_connection_takes_the_place_of_the_one_that_waited_longest() -> None:
     """So silent strangers lock no client out, and those with a request are not closed."""
-    async with serving(Limits(connections=20, head_seconds=LONG)) as server:
+    async with serving(ConnectionLimits(connections=20, head_seconds=LONG)) as server:
         stream, _ = await server.connect(b"GET /stream HTTP/1.1\r\n" + HOST + b"\r\n")
         assert b"200" in await stream.readline()
         silent = [await server.connect() for _ in range(60)]
@@ -172,7 +172,7 @@ async def test_a_new_connection_takes_the_place_of_the_one_that_waited_longest()
 
 
 async def test_connections_that_all_have_a_request_are_not_closed_for_others() -> None:
-    async with serving(Limits(connections=5)) as server:
+    async with serving(ConnectionLimits(connections=5)) as server:
         streams = []
         for _ in range(5):
             reader, _ = await server.connect(b"GET /stream HTTP/1.1\r\n" + HOST + b"\r\n")
@@ -185,7 +185,7 @@ async def test_connections_that_all_have_a_request_are_not_closed_for_others() -
 @pytest.mark.parametrize("descriptors", [64, 256, 1_024, 65_536])
 def test_descriptors_remain_for_everything_else(descriptors: int) -> None:
     """What is accepted in one go before it is counted included."""
-    limits = Limits.within(descriptors, models=200)
+    limits = ConnectionLimits.within(descriptors, models=200)
     assert 8 <= limits.connections < descriptors
     assert limits.per_address <= limits.connections
     assert limits.connections + limits.backlog <= max(
@@ -195,7 +195,7 @@ def test_descriptors_remain_for_everything_else(descriptors: int) -> None:
 
 async def test_a_request_has_one_length() -> None:
     """Content-Length beside Transfer-Encoding: whatever stands before us may read the other one."""
-    async with serving(Limits()) as server:
+    async with serving(ConnectionLimits()) as server:
         for path in (b"/", b"/lent", b"/healthz"):
             both = b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
             answer = await server.answer(b"POST " + path + b" HTTP/1.1\r\n" + HOST + both)
@@ -205,7 +205,7 @@ async def test_a_request_has_one_length() -> None:
 
 async def test_too_much_of_a_body_ends_the_connection() -> None:
     """Announced or not; the answer comes first where one is possible."""
-    async with serving(Limits(request_bytes=3 * BODY_BYTES)) as server:
+    async with serving(ConnectionLimits(request_bytes=3 * BODY_BYTES)) as server:
         head = b"POST / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n"
         large = head + f"Content-Length: {BODY_BYTES + 1}\r\n\r\n".encode()
         assert (await server.answer(large)).startswith(b"HTTP/1.1 413")
@@ -220,7 +220,7 @@ async def test_too_much_of_a_body_ends_the_connection() -> None:
 
 
 async def test_a_lent_route_gets_its_requests() -> None:
-    async with serving(Limits()) as server:
+    async with serving(ConnectionLimits()) as server:
         head = b"POST /lent HTTP/1.1\r\nConnection: close\r\n" + HOST
         answer = await server.answer(head + b"Content-Length: 3\r\n\r\nabc")
         assert answer.endswith(b"\r\n\r\n3")
@@ -268,7 +268,7 @@ async def test_bodies_of_unknown_senders_hold_little_together() -> None:
     ],
 )
 async def test_healthz_answers_under_its_names_and_any_address(host: bytes, status: int) -> None:
-    async with serving(Limits()) as server:
+    async with serving(ConnectionLimits()) as server:
         head = b"GET /healthz HTTP/1.1\r\nConnection: close\r\nHost: " + host + b"\r\n\r\n"
         assert (await server.answer(head)).startswith(f"HTTP/1.1 {status}".encode())
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.web_kit import HTTP_TOKENS, TOKENS, Site, serving
+from tests.support.web_kit import HTTP_TOKENS, TOKENS, Site, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -15,7 +15,7 @@ import pytest_asyncio
 from adapters.web.hub import KEPT_EVENTS
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.web_kit import Person, Said, Site, received, serving, until
+from tests.support.web_kit import Person, Said, Site, received, serving, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness import BotProcess
 from tests.sims.model.client import ModelSim
-from tests.web_kit import HTTP_TOKENS, TOKENS, Person, until
+from tests.support.harness import BotProcess
+from tests.support.web_kit import HTTP_TOKENS, TOKENS, Person, until
 
 # As they stand there; `localhost:8000` and the id of the conversation are ours.
 CURL_LINES = r"""

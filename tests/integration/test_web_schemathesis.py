@@ -18,7 +18,7 @@ from schemathesis.engine import from_schema
 from schemathesis.engine.events import EngineFinished, FatalError, NonFatalError, ScenarioFinished
 from schemathesis.engine.recorder import ScenarioRecorder
 
-from tests.web_kit import HTTP_TOKENS, TOKENS, in_thread
+from tests.support.web_kit import HTTP_TOKENS, TOKENS, in_thread
 
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20261121"))
 OPERATIONS = 15

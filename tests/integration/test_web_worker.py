@@ -16,10 +16,17 @@ import pytest
 from adapters.web.highlighter import MOST_COLOURED, Highlighter, plain
 from adapters.web.languages import NAMES, lexer_names
 from adapters.web.render import GrowingHtml, html_of
-from bot.worker import Limits, TaskFailed, TaskTooCostly, Worker, WorkerBusy, WorkerFailed
+from bot.sandbox.worker import (
+    TaskFailed,
+    TaskTooCostly,
+    Worker,
+    WorkerBusy,
+    WorkerFailed,
+    WorkerLimits,
+)
 
-HERE = "tests.worker_tasks"
-SHORT = Limits(cpu_seconds=0.2, seconds=20.0, output_bytes=10_000)
+HERE = "tests.support.worker_tasks"
+SHORT = WorkerLimits(cpu_seconds=0.2, seconds=20.0, output_bytes=10_000)
 # Each once held the interpreter for hours, or is one that such a text could reach.
 HOSTILE = {
     "rita": "Say: " * 21 + "x",
@@ -36,7 +43,7 @@ HOSTILE = {
 
 
 @contextlib.contextmanager
-def worker(task: str, limits: Limits = SHORT) -> Iterator[Worker]:
+def worker(task: str, limits: WorkerLimits = SHORT) -> Iterator[Worker]:
     running = Worker(f"{HERE}:{task}", limits)
     try:
         yield running
@@ -46,7 +53,7 @@ def worker(task: str, limits: Limits = SHORT) -> Iterator[Worker]:
 
 @pytest.fixture(scope="module")
 def highlighter() -> Iterator[Highlighter]:
-    running = Highlighter(limits=Limits(cpu_seconds=0.3, seconds=20.0))
+    running = Highlighter(limits=WorkerLimits(cpu_seconds=0.3, seconds=20.0))
     try:
         yield running
     finally:
@@ -74,12 +81,12 @@ def test_a_task_that_is_too_costly_is_killed_and_the_next_one_is_done() -> None:
 
 
 def test_a_task_that_sleeps_is_not_waited_for() -> None:
-    with worker("misbehave", Limits(seconds=0.3)) as running, pytest.raises(TaskTooCostly):
+    with worker("misbehave", WorkerLimits(seconds=0.3)) as running, pytest.raises(TaskTooCostly):
         running.run(b"sleep")
 
 
 def test_large_inputs_and_outputs_come_whole() -> None:
-    with worker("misbehave", Limits(seconds=20, output_bytes=3_000_000)) as running:
+    with worker("misbehave", WorkerLimits(seconds=20, output_bytes=3_000_000)) as running:
         large = os.urandom(2_000_000)
         assert running.run(large) == large
 
@@ -97,7 +104,7 @@ def test_the_child_sees_no_setting_of_ours_and_writes_no_file(
 
 
 def test_who_comes_while_it_is_occupied_waits_no_longer_than_the_limit() -> None:
-    with worker("misbehave", Limits(seconds=0.5)) as running:
+    with worker("misbehave", WorkerLimits(seconds=0.5)) as running:
         running.run(b"echo")
         other = threading.Thread(target=lambda: _ignore(running, b"sleep"))
         other.start()
@@ -124,7 +131,7 @@ def test_a_child_that_left_is_replaced_without_a_failure() -> None:
 
 
 def test_closing_ends_what_is_running() -> None:
-    running = Worker(f"{HERE}:misbehave", Limits(seconds=60.0))
+    running = Worker(f"{HERE}:misbehave", WorkerLimits(seconds=60.0))
     running.run(b"echo")
     thread = threading.Thread(target=lambda: _ignore(running, b"sleep"))
     thread.start()
@@ -163,7 +170,9 @@ def test_a_hostile_block_costs_its_own_colours_only(
 def test_a_lexer_that_was_too_costly_rests(highlighter: Highlighter) -> None:
     """For a while: who sends such blocks one after the other gets no worker each time."""
     times = [0.0]
-    resting = Highlighter(limits=Limits(cpu_seconds=0.2, seconds=20.0), monotonic=lambda: times[0])
+    resting = Highlighter(
+        limits=WorkerLimits(cpu_seconds=0.2, seconds=20.0), monotonic=lambda: times[0]
+    )
     try:
         assert "<span" in resting.colour("echo a", "bash")
         assert "<span" not in resting.colour(HOSTILE["bash"], "bash")
@@ -189,9 +198,9 @@ def test_every_listed_name_is_a_lexer() -> None:
 
 async def test_the_loop_goes_on_while_a_block_is_coloured(highlighter: Highlighter) -> None:
     """And names are resolved: the loop's own pool is not what waits."""
-    from adapters.web.rendering import Rendering
+    from adapters.web.html_pool import Rendering
 
-    rendering = Rendering(Highlighter(limits=Limits(cpu_seconds=0.2, seconds=20.0)))
+    rendering = Rendering(Highlighter(limits=WorkerLimits(cpu_seconds=0.2, seconds=20.0)))
     texts = [f"```c\n{HOSTILE['c']}{number}\n```" for number in range(4)]
     working = asyncio.gather(*(rendering.run(html_of, text, rendering.colour) for text in texts))
     loop = asyncio.get_running_loop()

@@ -45,8 +45,8 @@ def drop_final_edit() -> None:
     """The last edit of a reply, or the close of its stream, is taken for done and not sent."""
     from adapters.discord.surface import DiscordSurface
     from adapters.slack.surface import SlackSurface
-    from bot.frames import Action
-    from bot.reply.plan import carried_out
+    from bot.domain.replies import Action
+    from bot.replies.plan import carried_out
 
     def without_the_last(kind: Any) -> None:
         perform = kind.perform
@@ -66,7 +66,7 @@ def find_nothing() -> None:
     """Whatever earlier attempts left is not found again."""
     from adapters.discord.surface import DiscordSurface
     from adapters.slack.surface import SlackSurface
-    from bot.frames import Shown
+    from bot.domain.replies import Shown
 
     async def recover(self: Any, pages: Any) -> Shown:
         del self, pages
@@ -83,8 +83,8 @@ def two_attempts() -> None:
     be found, and nothing but time can keep two attempts from posting it.) The first attempt comes
     to its end when the second does, so that both write as much as they are let.
     """
-    from bot.scheduler import Interrupt, Scheduler
     from bot.store.sqlite import SqliteStore
+    from bot.turns.scheduler import Interrupt, Scheduler
 
     run, shown, conclude = Scheduler._run, SqliteStore.shown, SqliteStore.conclude
     first_page: dict[int, asyncio.Event] = {}
@@ -146,7 +146,7 @@ def forget_the_fence() -> None:
 
 
 def _without_complaint(transition: Callable[..., None]) -> Callable[..., None]:
-    from bot.errors import LostOwnership
+    from bot.domain.errors import LostOwnership
 
     def quietly(*arguments: Any, **values: Any) -> None:
         with contextlib.suppress(LostOwnership):
@@ -157,7 +157,7 @@ def _without_complaint(transition: Callable[..., None]) -> Callable[..., None]:
 
 def poison() -> None:
     """A question with this word kills the process, a moment after the model was asked."""
-    from bot.turn import _Attempt
+    from bot.turns.runner import _Attempt
 
     ask = _Attempt._ask
 
@@ -172,7 +172,7 @@ def poison() -> None:
 
 def discord_breaks() -> None:
     """Discord's adapter fails in an unforeseen way as long as there is a file `break`."""
-    from adapters.discord.client import DiscordAdapter
+    from adapters.discord.adapter import DiscordAdapter
 
     run = DiscordAdapter.run
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.kills.nursery import Nursery
 from tests.kills.points import Point, Trial, trial
-from tests.kills.scene import NotWithin, Scene
+from tests.kills.process_pool import ProcessPool
+from tests.kills.script import NotWithin, Scene
 
 # A run mostly waits: for the platform's limits, the model's pace and quiet.
 AT_ONCE = 4
@@ -57,7 +57,7 @@ class Report:
 async def campaign(
     kills: Sequence[Sequence[Point]],
     platform: str,
-    nursery: Nursery,
+    nursery: ProcessPool,
     folder: Path,
     *,
     scenery: type[Scene] = Scene,

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from tests.evidence import Asked
-from tests.kills.scene import NotWithin, Scene
-from tests.stage import Place
+from tests.kills.script import NotWithin, Scene
+from tests.support.scenes import ThreadRef
+from tests.support.transcript import Asked
 
 SLOW = 8.0  # tokens a second: one to be stopped takes longer than a death and a new start
 PRESSES = 6  # of one button, until somebody gives up
@@ -26,7 +26,7 @@ class Acts(Scene):
     settings: ClassVar[Mapping[str, str]] = {"DELETE_REPLY_WITH_QUESTION": "true"}
 
     # ── words after a mention ─────────────────────────────────────────────────────────────────
-    async def word(self, place: Place, word: str) -> str:
+    async def word(self, place: ThreadRef, word: str) -> str:
         """Say it, and wait until it is recorded; gives the message's id."""
         said = str(await self.world.stage.mention_in(place, word))
         self.commands.append(said)
@@ -51,7 +51,7 @@ class Acts(Scene):
         self.change(asked, ends="stopped")
         await self.over(asked)
 
-    async def undo(self, place: Place) -> None:
+    async def undo(self, place: ThreadRef) -> None:
         """Take the last reset back: what was said before it counts again."""
         await self.word(place, "undo")
         where = self.world.location(place)

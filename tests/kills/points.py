@@ -15,12 +15,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from tests.evidence import Verdict
-from tests.kills.nursery import Nursery
-from tests.kills.scene import PATIENCE, Scene
+from tests.kills.instrumented import NOTHING
+from tests.kills.process_pool import ProcessPool
+from tests.kills.script import PATIENCE, Scene
 from tests.kills.world import Life, World, new_world
-from tests.kills.wrapped import NOTHING
 from tests.sims.kit import STAGES
+from tests.support.transcript import Verdict
 
 _IDS = re.compile(r"\d{6,}")
 # They are answered when the connection ends: when the bot is dead already.
@@ -114,7 +114,7 @@ class Trial:
 
 
 async def record(
-    platform: str, nursery: Nursery, folder: Path, scenery: type[Scene] = Scene
+    platform: str, nursery: ProcessPool, folder: Path, scenery: type[Scene] = Scene
 ) -> Recording:
     """Play the scene without a kill."""
     commits = folder / "commits"
@@ -135,7 +135,7 @@ async def record(
 async def trial(
     points: Sequence[Point],
     platform: str,
-    nursery: Nursery,
+    nursery: ProcessPool,
     folder: Path,
     *,
     scenery: type[Scene] = Scene,

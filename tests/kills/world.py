@@ -18,9 +18,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from tests.evidence import Post
-from tests.harness import ROOT
-from tests.kills.nursery import Nursery
+from tests.kills.process_pool import ProcessPool
 from tests.sims.discord import constants as d
 from tests.sims.discord.client import DiscordSim
 from tests.sims.discord.sim import DiscordSimulator
@@ -30,7 +28,9 @@ from tests.sims.model.server import ModelServer
 from tests.sims.slack import ids as s
 from tests.sims.slack.client import SlackSim
 from tests.sims.slack.sim import SlackServer
-from tests.stage import DiscordStage, Place, SlackStage, Stage
+from tests.support.harness import ROOT
+from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef
+from tests.support.transcript import Post
 
 SYSTEM_PROMPT = "Be brief."
 # Slack's second and third retry come after so many seconds times 60 and 300.
@@ -57,19 +57,19 @@ Aim = Callable[[int], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What is done to the bot from one start to its end: see `tests.kills.wrapped`."""
+    """What is done to the bot from one start to its end: see `tests.kills.instrumented`."""
 
     watch: Mapping[str, str]
     aim: Aim | None = None
 
 
-class Keeper:
+class RestartingBot:
     """Runs the bot, and starts it again at once when it was killed.
 
     `autopsy` is awaited between a death and the next start.
     """
 
-    def __init__(self, nursery: Nursery, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, nursery: ProcessPool, folder: Path, environ: Mapping[str, str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._nursery = nursery
@@ -145,7 +145,7 @@ class World:
 
     stage: Stage
     model: ModelSim
-    bot: Keeper
+    bot: RestartingBot
 
     def look(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Rows of the database as they are now; none before it is made."""
@@ -165,7 +165,7 @@ class World:
         elif isinstance(sim, SlackSim):
             await sim.connected()
 
-    def location(self, place: Place) -> str:
+    def location(self, place: ThreadRef) -> str:
         """Where the replies of a place stand, as in `Post.where`."""
         if self.stage.name == "discord":
             return str(place.thread)
@@ -204,7 +204,7 @@ class World:
 
 @asynccontextmanager
 async def new_world(
-    platform: str, nursery: Nursery, folder: Path, **settings: str
+    platform: str, nursery: ProcessPool, folder: Path, **settings: str
 ) -> AsyncIterator[World]:
     """Fresh simulators and no database yet; the bot is not started.
 
@@ -229,7 +229,7 @@ async def new_world(
             "CONTEXT_TOKENS": "1000000",
             **settings,
         }
-        world = World(stage, model, Keeper(nursery, folder, environ))
+        world = World(stage, model, RestartingBot(nursery, folder, environ))
         try:
             yield world
         finally:

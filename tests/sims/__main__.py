@@ -14,11 +14,11 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tests.harness import BotProcess
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.stage import DiscordStage, Place, SlackStage, Stage
+from tests.support.harness import BotProcess
+from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef
 
 HELP = """\
 Write a line: it mentions the bot in the channel, and the next ones go on in its thread.
@@ -36,7 +36,7 @@ class Desk:
     def __init__(self, stages: dict[str, Stage], bot: BotProcess | None) -> None:
         self._stages, self._bot = stages, bot
         self._stage = next(iter(stages.values()))
-        self._place: Place | None = None
+        self._place: ThreadRef | None = None
         self._shown: dict[object, str] = {}
 
     @property

@@ -28,7 +28,7 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
-from tests.forks import spawn
+from tests.support.fork_server import spawn
 
 STAGES = ("received", "applied", "answered")
 

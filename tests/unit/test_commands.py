@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bot.commands import parse
-from bot.domain import Address, Author, ConversationKey, Incoming
+from bot.domain.conversations import Author, ConversationKey
+from bot.domain.inbox import Address, Incoming
+from bot.inbox.commands import parse
 
 MODELS = ("openai:gpt-5", "echo")
 

@@ -9,18 +9,10 @@ from zoneinfo import ZoneInfo
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bot.context import (
-    LEAST_TOKENS,
-    UNSAID,
-    ContextWindow,
-    Windows,
-    count_tokens,
-    message_tokens,
-    shortened,
-    today,
-)
-from bot.domain import Author, Message, Role
-from bot.errors import ContextTooLong
+from bot.domain.conversations import Author, Message, Role
+from bot.domain.errors import ContextTooLong
+from bot.domain.tokens import count_tokens, message_tokens
+from bot.turns.context import LEAST_TOKENS, UNSAID, ContextWindow, Windows, shortened, today
 from tests.sims.model.validate import validate
 
 ANN, BEN = Author("1", "Ann"), Author("2", "Ben")

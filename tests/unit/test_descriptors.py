@@ -9,7 +9,7 @@ import pytest
 
 CODE = """
 import resource
-from bot.descriptors import raise_limit
+from bot.common.descriptors import raise_limit
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 print(raise_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """

@@ -15,13 +15,14 @@ import discord
 import pytest
 
 from adapters import discord as discord_adapter
-from adapters.discord import contents
+from adapters.discord import content
 from adapters.discord.events import address_of, incoming, is_command, me_in, place_of, said
 from adapters.discord.text import Names, for_model, title
-from bot.context import named
-from bot.domain import Address, Author, Incoming, Message, Role
-from bot.excerpts import EXCERPTS_CHARACTERS
-from bot.names import one_line
+from bot.domain.conversations import Author, Message, Role
+from bot.domain.excerpts import EXCERPTS_CHARACTERS
+from bot.domain.inbox import Address, Incoming
+from bot.domain.names import one_line
+from bot.turns.context import named
 from tests.fixtures.discord_payloads import DISPATCHES
 from tests.sims.discord import constants as c
 from tests.unit.test_discord_mutations import Fed
@@ -113,7 +114,7 @@ async def test_a_forward_is_told_with_all_that_is_in_it(client: Fed) -> None:
 
 
 async def test_a_card_that_is_not_shown_is_not_told(client: Fed) -> None:
-    got = asked(client, "message_embeds", flags=contents.SUPPRESS_EMBEDS)
+    got = asked(client, "message_embeds", flags=content.SUPPRESS_EMBEDS)
     assert got.text == "https://news.example/1"
 
 
@@ -168,7 +169,7 @@ async def test_nested_components_end_somewhere(client: Fed) -> None:
     deep: dict[str, Any] = {"type": 10, "content": "bottom"}
     for _ in range(200):
         deep = {"type": 17, "components": [deep, {"type": 10, "content": "x"}]}
-    assert contents.component_text({"components": [deep]}, str).count("x") <= 200
+    assert content.component_text({"components": [deep]}, str).count("x") <= 200
 
 
 # ── what is asked about ───────────────────────────────────────────────────────────────────────

@@ -8,7 +8,7 @@ from typing import Any
 import discord
 import pytest
 
-from adapters.discord.client import intents
+from adapters.discord.adapter import intents
 from adapters.discord.events import (
     Kind,
     Me,
@@ -21,7 +21,8 @@ from adapters.discord.events import (
 )
 from adapters.discord.state import State
 from adapters.discord.text import Names, for_model, title
-from bot.domain import Address, Incoming, Visibility
+from bot.domain.conversations import Visibility
+from bot.domain.inbox import Address, Incoming
 from tests.fixtures.discord_payloads import (
     BOB,
     BOT,

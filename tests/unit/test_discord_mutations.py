@@ -15,23 +15,23 @@ import discord
 import pytest
 import structlog
 
-from adapters.discord.changes import is_spoken
-from adapters.discord.client import intents
+from adapters.discord.adapter import intents
+from adapters.discord.edits import is_spoken
 from adapters.discord.events import Me, address_of, incoming, me_in, place_of, said
-from adapters.discord.fitting import Unfit
 from adapters.discord.gateway import mended
+from adapters.discord.history import READ_AT_ONCE, read_page
+from adapters.discord.payload_fitting import Unfit
 from adapters.discord.places import read_place
-from adapters.discord.reading import READ_AT_ONCE, read_page
+from adapters.discord.rest import RestApi
 from adapters.discord.state import State
-from adapters.discord.wire import Wire
-from bot.clock import SystemClock
-from bot.domain import Address, Incoming
-from bot.errors import PlatformError, Unsettled
-from bot.ports import Inbox
-from bot.reply.pacer import Pacer
+from bot.common.clock import SystemClock
+from bot.domain.errors import PlatformError, Unsettled
+from bot.domain.inbox import Address, Incoming
+from bot.ports.inbox import Inbox
+from bot.replies.ratelimit.limiter import Pacer
 from tests.fixtures.discord_payloads import DISPATCHES
-from tests.mutations import changed
 from tests.sims.discord import constants as c
+from tests.support.mutations import changed
 
 
 class Fed(discord.Client):
@@ -94,9 +94,9 @@ async def client() -> AsyncIterator[Fed]:
     await asyncio.sleep(0)
 
 
-def wire_of(client: discord.Client) -> Wire:
+def wire_of(client: discord.Client) -> RestApi:
     """The way to REST, without a limit."""
-    wire = Wire(grants=Pacer(lambda _scope: None, SystemClock()), clock=SystemClock())
+    wire = RestApi(grants=Pacer(lambda _scope: None, SystemClock()), clock=SystemClock())
     wire.connect(client, cast(Inbox, None))
     return wire
 

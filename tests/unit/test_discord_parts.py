@@ -12,7 +12,7 @@ import discord
 import pytest
 from discord.http import HTTPClient, Route
 
-from adapters.discord import gateway, http, state, wire
+from adapters.discord import gateway, http, rest, state
 from adapters.discord.buttons import (
     CHOICE,
     MAX_CUSTOM_ID,
@@ -20,12 +20,14 @@ from adapters.discord.buttons import (
     choice_of,
     choice_view,
 )
-from adapters.discord.commands import clipped, compared
 from adapters.discord.doctor import _guild, permissions
+from adapters.discord.interactions import clipped, compared
 from adapters.discord.render import DiscordRenderer, size
-from bot.domain import Choice, ConversationKey, Verdict
-from bot.errors import Gone, PlatformError, Refused, Throttled, Unsettled
-from tests.clock import ManualClock
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
+from bot.domain.health import Verdict
+from bot.domain.inbox import Choice
+from tests.support.clock import ManualClock
 
 SNOWFLAKE = "18446744073709551615"  # the largest there can be
 
@@ -103,7 +105,7 @@ async def test_the_librarys_errors_become_ours(
         raise error
 
     with pytest.raises(PlatformError) as caught:
-        await wire.attempt(fails())
+        await rest.attempt(fails())
     assert type(caught.value) is expected
     assert caught.value.__cause__ is error
 
@@ -150,7 +152,7 @@ def test_a_refusal_of_any_shape_is_a_refusal(odd: Any) -> None:
     for data in ({"code": odd}, {"message": odd}, {"errors": odd}, odd):
         error = http.error_of(discord.NotFound, answer(404), data)
         assert isinstance(error, discord.NotFound) and isinstance(error.code, int)
-        assert isinstance(wire.of_http(error), Gone)
+        assert isinstance(rest.of_http(error), Gone)
 
 
 # ── budgets ───────────────────────────────────────────────────────────────────────────────────
@@ -161,28 +163,28 @@ def test_a_refusal_of_any_shape_is_a_refusal(odd: Any) -> None:
             Route(
                 "PATCH", "/channels/{channel_id}/messages/{message_id}", channel_id=5, message_id=6
             ),
-            wire.messages_in("5"),
+            rest.messages_in("5"),
         ),
-        (Route("POST", "/channels/{channel_id}/messages", channel_id=5), wire.messages_in("5")),
+        (Route("POST", "/channels/{channel_id}/messages", channel_id=5), rest.messages_in("5")),
         (
             Route(
                 "DELETE", "/channels/{channel_id}/messages/{message_id}", channel_id=5, message_id=6
             ),
-            wire.deletions_in("5"),
+            rest.deletions_in("5"),
         ),
-        (Route("POST", "/channels/{channel_id}/typing", channel_id=5), wire.typing_in("5")),
-        (Route("GET", "/channels/{channel_id}/messages", channel_id=5), wire.at("history", 5)),
+        (Route("POST", "/channels/{channel_id}/typing", channel_id=5), rest.typing_in("5")),
+        (Route("GET", "/channels/{channel_id}/messages", channel_id=5), rest.at("history", 5)),
         (
             Route("PUT", "/applications/{application_id}/commands", application_id=3),
-            wire.at("commands"),
+            rest.at("commands"),
         ),
-        (Route("GET", "/users/@me"), ("GET /users/@me", wire.GLOBAL)),
+        (Route("GET", "/users/@me"), ("GET /users/@me", rest.GLOBAL)),
     ],
 )
 def test_a_route_has_the_budget_that_its_request_costs(
     route: Route, scopes: tuple[str, ...]
 ) -> None:
-    assert (http.scope_of(route), wire.GLOBAL) == scopes
+    assert (http.scope_of(route), rest.GLOBAL) == scopes
 
 
 @pytest.mark.parametrize(
@@ -207,9 +209,9 @@ def test_a_429_closes_everything_only_where_discord_says_so(
 
 
 def test_every_budget_has_its_limit() -> None:
-    for scope in (*wire.messages_in("1"), *wire.deletions_in("1"), *wire.typing_in("1")):
-        assert wire.limits(scope) is not None
-    assert wire.limits("thread:1") is None
+    for scope in (*rest.messages_in("1"), *rest.deletions_in("1"), *rest.typing_in("1")):
+        assert rest.limits(scope) is not None
+    assert rest.limits("thread:1") is None
 
 
 class Counted:
@@ -234,7 +236,7 @@ async def test_invalid_requests_slow_down_long_before_they_ban_the_address() -> 
         client._counted(403, {})
     assert grants.closed == []
     client._counted(401, {})
-    assert grants.closed == [(http.SLOW_SECONDS, (wire.GLOBAL,))]
+    assert grants.closed == [(http.SLOW_SECONDS, (rest.GLOBAL,))]
     assert client.token_refused.is_set()
     await clock.advance(http.INVALID_SECONDS)
     client._counted(403, {})
@@ -292,7 +294,7 @@ def test_the_parsers_are_looked_up_where_they_are_guarded() -> None:
 
 def test_an_answers_id_is_one_or_none() -> None:
     for good in (5, "5"):
-        assert wire.id_in({"id": good}) == "5"
+        assert rest.id_in({"id": good}) == "5"
     for odd in (None, "", "²", "9" * 40, -1, True, [], {}):
-        assert wire.id_in({"id": odd}) is None
-    assert [wire.id_in(odd) for odd in (None, [], "5")] == [None] * 3
+        assert rest.id_in({"id": odd}) is None
+    assert [rest.id_in(odd) for odd in (None, [], "5")] == [None] * 3

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from adapters.discord import plans as discord_plans
-from adapters.discord.plans import Newest, not_shown
-from adapters.slack import plans as slack_plans
-from adapters.slack.plans import MOST_SILENT, goes_on, places, stamp
-from bot.domain import Conversation, ConversationKey
+from adapters.discord import backfill_plan as discord_plans
+from adapters.discord.backfill_plan import Newest, not_shown
+from adapters.slack import backfill_plan as slack_plans
+from adapters.slack.backfill_plan import MOST_SILENT, goes_on, places, stamp
+from bot.domain.conversations import Conversation, ConversationKey
 
 SECOND = 1 << 22  # of a snowflake, roughly: a millisecond is one step
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bot import garbage
-from tests.clock import ManualClock
+from bot.common import gc_tuning
+from tests.support.clock import ManualClock
 
 
 @pytest.fixture
@@ -30,14 +30,14 @@ def full() -> Iterator[list[float]]:
 async def test_a_full_collection_waits_until_nobody_is_answered(full: list[float]) -> None:
     """While somebody is answered none comes, however many objects are made; then one does."""
     clock, busy = ManualClock(), [True]
-    async with garbage.collecting(lambda: bool(busy), clock):
+    async with gc_tuning.collecting(lambda: bool(busy), clock):
         kept = [[n] for n in range(300_000)]
-        await clock.advance(garbage.EVERY_SECONDS + garbage.LOOK_SECONDS)
+        await clock.advance(gc_tuning.EVERY_SECONDS + gc_tuning.LOOK_SECONDS)
         assert full == []
         busy.clear()
-        await clock.advance(garbage.LOOK_SECONDS)
+        await clock.advance(gc_tuning.LOOK_SECONDS)
         assert len(full) == 1
-        await clock.advance(garbage.EVERY_SECONDS / 2)
+        await clock.advance(gc_tuning.EVERY_SECONDS / 2)
         assert len(full) == 1
     assert len(kept) == 300_000
 
@@ -45,15 +45,15 @@ async def test_a_full_collection_waits_until_nobody_is_answered(full: list[float
 async def test_a_full_collection_does_not_wait_for_ever(full: list[float]) -> None:
     """A bot that is never idle is not left to grow."""
     clock = ManualClock()
-    async with garbage.collecting(lambda: True, clock):
-        await clock.advance(garbage.LATEST_SECONDS + garbage.LOOK_SECONDS)
+    async with gc_tuning.collecting(lambda: True, clock):
+        await clock.advance(gc_tuning.LATEST_SECONDS + gc_tuning.LOOK_SECONDS)
         assert len(full) == 1
 
 
 async def test_afterwards_the_interpreter_is_as_it_was() -> None:
     """Whoever runs the bot inside of something else gets its own collector back."""
     before = gc.get_threshold()
-    async with garbage.collecting(lambda: False, ManualClock()):
+    async with gc_tuning.collecting(lambda: False, ManualClock()):
         assert gc.get_threshold() != before
     await asyncio.sleep(0)
     assert gc.get_threshold() == before

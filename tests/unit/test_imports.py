@@ -57,7 +57,9 @@ def test_importing_every_module_does_nothing() -> None:
     run(WATCH, *MODULES)
 
 
-@pytest.mark.parametrize("module", ["bot.__main__", "bot.app", "bot.turn", "bot.store.sqlite"])
+@pytest.mark.parametrize(
+    "module", ["bot.__main__", "bot.app", "bot.turns.runner", "bot.store.sqlite"]
+)
 def test_platforms_and_providers_are_imported_only_when_configured(module: str) -> None:
     """Their imports take most of a start."""
     loaded = run(f"import {module}, sys; print(sorted(sys.modules))")

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 
 import pytest
 
-from bot.errors import (
+from bot.domain.errors import (
     ContentRefused,
     ContextTooLong,
     CutOff,
@@ -18,7 +18,7 @@ from bot.errors import (
     RateLimited,
     Unreachable,
 )
-from bot.llm.breaker import (
+from bot.llm.circuit_breaker import (
     AT_ONCE,
     FAILURES,
     FIRST_REST,
@@ -27,7 +27,7 @@ from bot.llm.breaker import (
     Breaker,
     Call,
 )
-from tests.clock import ManualClock
+from tests.support.clock import ManualClock
 
 
 @pytest.fixture

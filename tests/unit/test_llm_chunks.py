@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain import Delta, Usage
+from bot.domain.model import Delta, Usage
 from bot.llm.chunks import DONE, NOTHING, ErrorEvent, Malformed, read_chunk
 
 

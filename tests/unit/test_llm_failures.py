@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.errors import (
+from bot.domain.errors import (
     ContentRefused,
     ContextTooLong,
     CutOff,
@@ -21,7 +21,7 @@ from bot.errors import (
     UnknownModel,
     WrongAddress,
 )
-from bot.llm.failures import failure, in_stream
+from bot.llm.errors import failure, in_stream
 from bot.llm.report import Report, retry_after
 
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
-from bot.domain import ChatRequest, Delta, Finding, Message, Role, Verdict
-from bot.errors import (
+from bot.domain.conversations import Message, Role
+from bot.domain.errors import (
     ContentRefused,
     ContextTooLong,
     CutOff,
@@ -21,10 +21,12 @@ from bot.errors import (
     TimedOut,
     UnknownModel,
 )
-from bot.llm.breaker import FAILURES, FIRST_REST, Breaker
-from bot.llm.fallback import LOADING_PAUSE, MAX_ROUNDS, Chain
-from bot.llm.patience import LOADING_SECONDS
-from bot.ports import ChatModel
+from bot.domain.health import Finding, Verdict
+from bot.domain.model import ChatRequest, Delta
+from bot.llm.chain import LOADING_PAUSE, MAX_ROUNDS, Chain
+from bot.llm.circuit_breaker import FAILURES, FIRST_REST, Breaker
+from bot.llm.stream_timeout import LOADING_SECONDS
+from bot.ports.model import ChatModel
 
 REQUEST = ChatRequest(messages=(Message(role=Role.USER, content="hello"),))
 ANSWER = (Delta("yes"), Delta(finish_reason="stop"))

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain import Delta
-from bot.llm.parting import Parting
+from bot.domain.model import Delta
+from bot.llm.reasoning_split import ReasoningSplitter
 from bot.llm.special_tokens import TOKENS
-from bot.llm.thinking import Habit
+from bot.llm.think_tags import TagQuirk
 
 CHANNELS = "<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>{}"
 
@@ -65,7 +65,7 @@ ANSWERS = [
 
 
 def parted(pieces: list[str], *, cut: bool = False) -> tuple[str, str]:
-    parting = Parting(Habit())
+    parting = ReasoningSplitter(TagQuirk())
     deltas = [*(parting.take(Delta(piece)) for piece in pieces), parting.flush(cut=cut)]
     text = "".join(delta.text for delta in deltas)
     return "".join(delta.reasoning for delta in deltas), text.strip()

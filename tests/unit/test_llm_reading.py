@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
-from bot.domain import Delta, Usage
-from bot.errors import CutOff, ModelError, ModelFailed, TimedOut
-from bot.llm import finish
-from bot.llm.patience import Limits, OutOfPatience, Patience
-from bot.llm.reading import Reader
-from bot.llm.thinking import Habit
+from bot.domain.errors import CutOff, ModelError, ModelFailed, TimedOut
+from bot.domain.model import Delta, Usage
+from bot.llm import finish_reasons
+from bot.llm.stream_reader import Reader
+from bot.llm.stream_timeout import StreamTimedOut, StreamTimeout, StreamTimeouts
+from bot.llm.think_tags import TagQuirk
 
-QUICK = Limits(first_token=0.2, between_tokens=0.1)
+QUICK = StreamTimeouts(first_token=0.2, between_tokens=0.1)
 
 
 async def forever() -> None:
@@ -22,7 +22,7 @@ async def forever() -> None:
     await asyncio.Event().wait()
 
 
-def make_reader(limits: Limits = QUICK, habit: Habit | None = None) -> Reader:
+def make_reader(limits: StreamTimeouts = QUICK, habit: TagQuirk | None = None) -> Reader:
     """A reader whose transport breaks with OSError."""
 
     def translate(error: Exception, started: bool) -> ModelError:
@@ -33,7 +33,7 @@ def make_reader(limits: Limits = QUICK, habit: Habit | None = None) -> Reader:
         limits=limits,
         broken=(OSError,),
         translate=translate,
-        habit=habit or Habit(),
+        habit=habit or TagQuirk(),
     )
 
 
@@ -63,37 +63,37 @@ async def read(reader: Reader, steps: Iterable[Delta | Exception | float]) -> li
 # ── patience ──────────────────────────────────────────────────────────────────────────────────
 async def test_the_first_token_has_a_limit_over_all_waits() -> None:
     """Waits without a token share it: headers, comments and roles do not extend it."""
-    with Patience(Limits(first_token=0.3, between_tokens=9)) as patience:
+    with StreamTimeout(StreamTimeouts(first_token=0.3, between_tokens=9)) as patience:
         await patience.wait(asyncio.sleep(0.1))
-        with pytest.raises(OutOfPatience):
+        with pytest.raises(StreamTimedOut):
             await patience.wait(asyncio.sleep(0.29))
         assert not patience.started
 
 
 async def test_each_token_begins_a_new_limit() -> None:
     """Many tokens together may take longer than the limit."""
-    with Patience(Limits(first_token=0.3, between_tokens=0.3)) as patience:
+    with StreamTimeout(StreamTimeouts(first_token=0.3, between_tokens=0.3)) as patience:
         for _ in range(4):
             await patience.wait(asyncio.sleep(0.1))
             patience.token()
-        with pytest.raises(OutOfPatience):
+        with pytest.raises(StreamTimedOut):
             await patience.wait(forever())
         assert patience.started
 
 
 async def test_the_limit_between_tokens_may_be_the_shorter_one() -> None:
     """It counts from the token on, not from where the limit to the first token would end."""
-    with Patience(Limits(first_token=30, between_tokens=0.1)) as patience:
+    with StreamTimeout(StreamTimeouts(first_token=30, between_tokens=0.1)) as patience:
         await patience.wait(asyncio.sleep(0.01))
         patience.token()
         async with asyncio.timeout(5):
-            with pytest.raises(OutOfPatience):
+            with pytest.raises(StreamTimedOut):
                 await patience.wait(forever())
 
 
 async def test_the_consumers_time_does_not_count() -> None:
     """The limit runs while the model is waited for, not while its text is worked on."""
-    with Patience(Limits(first_token=9, between_tokens=0.1)) as patience:
+    with StreamTimeout(StreamTimeouts(first_token=9, between_tokens=0.1)) as patience:
         await patience.wait(asyncio.sleep(0))
         patience.token()
         await asyncio.sleep(0.15)
@@ -104,7 +104,7 @@ async def test_another_cancellation_is_not_taken_for_the_limit() -> None:
     """A stopped turn is cancelled, and nothing turns that into an error."""
 
     async def wait() -> None:
-        with Patience(Limits(9, 9)) as patience:
+        with StreamTimeout(StreamTimeouts(9, 9)) as patience:
             await patience.wait(forever())
 
     task = asyncio.create_task(wait())
@@ -116,7 +116,7 @@ async def test_another_cancellation_is_not_taken_for_the_limit() -> None:
 
 async def test_the_limit_leaves_the_task_as_it_was() -> None:
     """After it the task is not half cancelled: it can go on to the next model."""
-    with Patience(QUICK) as patience, pytest.raises(OutOfPatience):
+    with StreamTimeout(QUICK) as patience, pytest.raises(StreamTimedOut):
         await patience.wait(forever())
     task = asyncio.current_task()
     assert task is not None and task.cancelling() == 0
@@ -125,7 +125,7 @@ async def test_the_limit_leaves_the_task_as_it_was() -> None:
 
 async def test_no_timer_is_left_behind() -> None:
     """A limit that was not reached fires into nothing."""
-    with Patience(QUICK) as patience:
+    with StreamTimeout(QUICK) as patience:
         await patience.wait(asyncio.sleep(0))
     await asyncio.sleep(0.25)
     task = asyncio.current_task()
@@ -158,7 +158,7 @@ async def test_what_breaks_after_the_finish_reason_is_nobodys_concern() -> None:
 async def test_a_finish_reason_on_every_chunk_does_not_end_the_answer() -> None:
     """The end is that of the body; what breaks before it is a cut then, once that is known."""
     steps = [Delta("b", "", "stop"), 0.05, Delta("c", "", "stop"), 0.05, Delta("d", "", "stop")]
-    habit = Habit()
+    habit = TagQuirk()
     got = await read(make_reader(habit=habit), steps)
     assert "".join(delta.text for delta in got) == "bcd"
     with pytest.raises(CutOff):
@@ -236,7 +236,7 @@ async def test_a_piece_that_may_become_a_tag_is_a_sign_of_life() -> None:
 
 
 async def test_a_closing_tag_alone_is_remembered_for_the_next_answer() -> None:
-    habit = Habit()
+    habit = TagQuirk()
     steps = [Delta("hm\n"), Delta("</think>"), Delta("\n\nYes."), Delta(finish_reason="stop")]
     await read(make_reader(habit=habit), steps)
     got = await read(make_reader(habit=habit), steps)
@@ -276,14 +276,14 @@ async def test_what_follows_done_is_not_of_this_answer() -> None:
 @pytest.mark.parametrize(
     ("reason", "means"),
     [
-        ("endoftext", finish.STOP),  # AI21
-        ("endTurn", finish.STOP),
-        ("maxTokens", finish.LENGTH),
-        ("FinishReason.MAX_TOKENS", finish.LENGTH),
-        ("MODEL_ARMOR", finish.FILTERED),
-        ("output_blocked_by_safety", finish.FILTERED),
+        ("endoftext", finish_reasons.STOP),  # AI21
+        ("endTurn", finish_reasons.STOP),
+        ("maxTokens", finish_reasons.LENGTH),
+        ("FinishReason.MAX_TOKENS", finish_reasons.LENGTH),
+        ("MODEL_ARMOR", finish_reasons.FILTERED),
+        ("output_blocked_by_safety", finish_reasons.FILTERED),
         ("success_maybe", ModelFailed),
     ],
 )
 def test_a_finish_reason_in_another_spelling(reason: str, means: object) -> None:
-    assert finish.meaning(reason) == means
+    assert finish_reasons.meaning(reason) == means

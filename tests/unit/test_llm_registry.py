@@ -7,17 +7,19 @@ import sys
 
 import pytest
 
-from bot.domain import ChatRequest, Message, Role, Verdict
-from bot.errors import SettingsError
+from bot.config.settings import load
+from bot.domain.conversations import Message, Role
+from bot.domain.errors import SettingsError
+from bot.domain.health import Verdict
+from bot.domain.model import ChatRequest
 from bot.llm.addresses import host_and_port, is_local
 from bot.llm.echo import EchoModel
 from bot.llm.registry import build_models
-from bot.settings import load
 
 CHECK = """
 import sys
 from bot.llm.registry import build_models
-from bot.settings import load
+from bot.config.settings import load
 models = build_models(load({environ!r}, None))
 print(models.default.name)
 print(*sorted({{"openai", "huggingface_hub", "aiohttp", "discord"}} & set(sys.modules)))

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.llm.thinking import TAGS, Habit, Splitter
+from bot.llm.think_tags import TAGS, TagQuirk, ThinkTagParser
 
 
 def split(
-    pieces: list[str], *, finish: str = "stop", habit: Habit | None = None
+    pieces: list[str], *, finish: str = "stop", habit: TagQuirk | None = None
 ) -> tuple[str, str]:
     """The reasoning and the text of an answer that comes in these pieces."""
-    splitter = Splitter(habit or Habit())
+    splitter = ThinkTagParser(habit or TagQuirk())
     told = []
     for piece in pieces:
         told.append(("", piece) if splitter.settled else splitter.feed(piece))
@@ -24,8 +24,8 @@ def split(
     return "".join(reasoning for reasoning, _ in told), "".join(text for _, text in told)
 
 
-def unopened() -> Habit:
-    habit = Habit()
+def unopened() -> TagQuirk:
+    habit = TagQuirk()
     habit.unopened = True
     return habit
 
@@ -78,8 +78,8 @@ def test_any_chunking_gives_the_same(answer: str, cuts: list[int], assumed: bool
     ends = [0, *sorted(min(cut, len(answer)) for cut in cuts), len(answer)]
     pieces = [answer[a:b] for a, b in pairwise(ends)]
 
-    def habit() -> Habit:
-        return unopened() if assumed else Habit()
+    def habit() -> TagQuirk:
+        return unopened() if assumed else TagQuirk()
 
     assert split(pieces, habit=habit()) == split([answer], habit=habit())
 
@@ -87,7 +87,7 @@ def test_any_chunking_gives_the_same(answer: str, cuts: list[int], assumed: bool
 @given(answer=_BITS, assumed=st.booleans())
 def test_an_answer_that_is_whole_loses_no_word(answer: str, assumed: bool) -> None:
     """What is neither a tag nor a blank is in the reasoning or in the text."""
-    reasoning, text = split([answer], habit=unopened() if assumed else Habit())
+    reasoning, text = split([answer], habit=unopened() if assumed else TagQuirk())
     for word in ("Hm.", "`", "🙂"):
         assert (reasoning + text).count(word) >= answer.count(word)
 
@@ -108,12 +108,12 @@ def test_reasoning_that_was_cut_off_is_no_answer(finish: str) -> None:
 
 def test_an_opening_tag_in_the_prompt_is_learned_from_its_closing_tag() -> None:
     """The piece with the tag begins a line; quoted inside a line it means nothing."""
-    habit = Habit()
+    habit = TagQuirk()
     for before, piece in (("`", "</think>"), ("the ", "tag </think>"), ("", "a </think>")):
         habit.notice(before, piece)
         assert not habit.unopened
     for before, piece in (("done.\n", "</think>"), ("", "</think>\n"), ("x", "\n</think>\n\nHi")):
-        habit = Habit()
+        habit = TagQuirk()
         habit.notice(before, piece)
         assert habit.unopened
         assert split(["Hm.\n", "</thi", "nk>\n\nHi"], habit=habit) == ("Hm.\n", "Hi")
@@ -138,7 +138,7 @@ def test_a_model_that_opens_its_tags_after_all_is_believed() -> None:
 
 def test_text_is_not_held_longer_than_it_can_be_a_tag() -> None:
     """The first piece that is none goes out at once, with all before it."""
-    splitter = Splitter(Habit())
+    splitter = ThinkTagParser(TagQuirk())
     assert splitter.feed("<th") == ("", "")
     assert splitter.feed("ere") == ("", "<there")
     assert splitter.settled

@@ -14,8 +14,8 @@ import structlog
 from aiohttp import ClientConnectionResetError, ServerDisconnectedError
 from discord.errors import ConnectionClosed
 
-from bot import logs
-from bot.logs import one_line_for_a_lost_connection
+from bot.common import logs
+from bot.common.logs import one_line_for_a_lost_connection
 
 
 class Closed:
@@ -60,7 +60,7 @@ def test_a_lost_connection_is_a_warning_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("name", "error"), [("some_library", KeyError("a bug")), ("bot.turn", OSError("ours"))]
+    ("name", "error"), [("some_library", KeyError("a bug")), ("bot.turns.runner", OSError("ours"))]
 )
 def test_what_is_broken_keeps_its_traceback(
     name: str, error: Exception, told: pytest.LogCaptureFixture

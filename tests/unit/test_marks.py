@@ -6,15 +6,15 @@ import random
 
 import pytest
 
-from bot.domain import Watermark
-from bot.marks import Marks, Spot
+from bot.catchup.watermarks import ChannelRef, WatermarkTracker
+from bot.domain.inbox import Watermark
 
-A, B = Spot("w", "a"), Spot("w", "b")
+A, B = ChannelRef("w", "a"), ChannelRef("w", "b")
 LAG = 10
 
 
-def whole(floor: int = 0) -> Marks:
-    marks = Marks("sim", lag=LAG)
+def whole(floor: int = 0) -> WatermarkTracker:
+    marks = WatermarkTracker("sim", lag=LAG)
     marks.begin("w", floor)
     marks.whole("w")
     return marks
@@ -107,7 +107,7 @@ def test_what_could_not_be_stored_is_among_the_next_changes() -> None:
 
 
 def test_what_was_stored_counts_and_nothing_goes_back() -> None:
-    marks = Marks("sim", lag=LAG)
+    marks = WatermarkTracker("sim", lag=LAG)
     assert not marks.known("w")
     marks.load([Watermark("sim", "w", "", 40), Watermark("sim", "w", "a", 70)])
     assert marks.known("w")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import MigrationError, StoreUnavailable
+from bot.domain.errors import MigrationError, StoreUnavailable
 from bot.store import migrate as runner
 from bot.store.migrate import APPLICATION_ID, MIGRATIONS, load, migrate, status
 

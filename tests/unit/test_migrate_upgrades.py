@@ -1,6 +1,6 @@
 """Every schema that was ever released comes up to date, with its data, to the same schema.
 
-After a new migration: run `python -m tests.store_kit` once, and commit the fixture it writes.
+After a new migration, run `python -m tests.support.store_kit` once and commit its fixture.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import CommandDone
+from bot.domain.errors import CommandDone
 from bot.store.migrate import MIGRATIONS, load, migrate, status
-from tests.store_kit import ANSWER, FIXTURES, claimed, judge, key, look, opened
+from tests.support.store_kit import ANSWER, FIXTURES, claimed, judge, key, look, opened
 
 SCHEMA = (
     "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name"

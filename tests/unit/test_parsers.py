@@ -14,15 +14,16 @@ from adapters.discord import text as discord_text
 from adapters.slack import text as slack_text
 from adapters.slack.render import harmless
 from adapters.web.templates import parse, said_so, write_handlebars, write_tags
-from bot import excerpts, thoughts
-from bot.domain import Role
-from bot.errors import TemplateError
+from bot.domain import excerpts
+from bot.domain.conversations import Role
+from bot.domain.errors import TemplateError
 from bot.llm.sse import EventDecoder
-from bot.llm.thinking import Habit, Splitter
-from bot.reply.filenames import file_name
-from bot.reply.mend import close_open
+from bot.llm.think_tags import TagQuirk, ThinkTagParser
+from bot.replies.markdown.mend import close_open
+from bot.replies.paging.file_names import file_name
+from bot.turns import reasoning
+from tests.support.worst_documents import CASES
 from tests.unit.test_patterns import over_the_limit
-from tests.worst import CASES
 
 # Each takes some milliseconds for the longest text; one that is quadratic takes a second or more.
 CPU_SECONDS = 0.4
@@ -63,7 +64,7 @@ def _decode(text: str) -> None:
 
 
 def _split(text: str) -> None:
-    splitter = Splitter(Habit())
+    splitter = ThinkTagParser(TagQuirk())
     for piece in _pieces(text):
         splitter.feed(piece)
     splitter.flush("stop")
@@ -80,9 +81,9 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "slack: what may not ping": harmless,
     "web: templates written and read": _templates,
     "web: templates": _read_as_template,
-    "reasoning, shown": thoughts.quoted,
-    "reasoning, taken out": thoughts.unquoted,
-    "reasoning, parted": thoughts.parted,
+    "reasoning, shown": reasoning.quoted,
+    "reasoning, taken out": reasoning.unquoted,
+    "reasoning, parted": reasoning.parted,
     "excerpts": lambda text: excerpts.excerpt("Embed", text),
     "a code block's file name": lambda text: file_name("", text),
     "a code block's info": lambda text: file_name(text, "x"),

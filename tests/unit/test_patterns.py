@@ -22,7 +22,7 @@ import pytest
 
 from bot.llm import token_counts
 from bot.llm.refusals import RULES
-from tests.pumps import pumped
+from tests.support.pumps import pumped
 
 ROOT = Path(__file__).parents[2]
 SIZE = 50_000
@@ -43,7 +43,7 @@ SIZES = {
     "bot/llm/refusals.py": 4_000,
     "bot/llm/token_counts.py": 4_000,
     "bot/llm/learned.py": 4_000,
-    "bot/reply/fences.py:_OPENING": 2_000,  # a page's own head
+    "bot/replies/markdown/fences.py:_OPENING": 2_000,  # a page's own head
 }
 # Over the migrations' own files: no text of people, models or platforms.
 TRUSTED = {"bot/store/migrate.py"}

@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
-from bot.domain import Author
-from bot.errors import LostOwnership, StoreUnavailable
-from bot.persistence import PAUSES, Apologies, until_stored
-from tests.clock import ManualClock, settle
-from tests.store_kit import BEN, key, said
+from bot.common.retry import PAUSES, retry_while_unavailable
+from bot.domain.conversations import Author
+from bot.domain.errors import LostOwnership, StoreUnavailable
+from bot.inbox.apologies import Apologies
+from tests.support.clock import ManualClock, settle
+from tests.support.store_kit import BEN, key, said
 
 
 class Failing:
@@ -28,7 +29,7 @@ class Failing:
 
 async def test_it_is_tried_again_with_growing_pauses_for_as_long_as_it_takes() -> None:
     clock, failing = ManualClock(), Failing(times=20)
-    task = asyncio.create_task(until_stored(failing, clock.sleep))
+    task = asyncio.create_task(retry_while_unavailable(failing, clock.sleep))
     await settle()
     for tries, pause in enumerate((*PAUSES, *[PAUSES[-1]] * 14), start=1):
         assert failing.tries == tries
@@ -41,8 +42,8 @@ async def test_it_is_tried_again_with_growing_pauses_for_as_long_as_it_takes() -
 async def test_another_error_and_a_cancellation_end_it() -> None:
     clock = ManualClock()
     with pytest.raises(LostOwnership):
-        await until_stored(Failing(1, LostOwnership("a newer attempt")), clock.sleep)
-    task = asyncio.create_task(until_stored(Failing(1), clock.sleep))
+        await retry_while_unavailable(Failing(1, LostOwnership("a newer attempt")), clock.sleep)
+    task = asyncio.create_task(retry_while_unavailable(Failing(1), clock.sleep))
     await settle()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

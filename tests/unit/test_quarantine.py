@@ -15,13 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain import Claim, Conclusion, Death, Outcome
-from bot.errors import LostOwnership, StoreUnavailable
-from bot.quarantine import LONE_DEATHS
-from bot.scheduler import Interrupt, Scheduler
-from bot.store import lives
+from bot.domain.errors import LostOwnership, StoreUnavailable
+from bot.domain.turns import LONE_DEATHS, Claim, Death, Outcome, TurnResult
+from bot.store import process
 from bot.store.sqlite import SqliteStore
-from tests.store_kit import key, look, said
+from bot.turns.scheduler import Interrupt, Scheduler
+from tests.support.store_kit import key, look, said
 
 SCALE = 200.0
 OUTCOMES = "SELECT outcome, count(*) FROM turns GROUP BY outcome ORDER BY outcome"
@@ -110,7 +109,7 @@ class Machine:
                 if not given_up:
                     await self._answer(thread)
                 outcome = Outcome.FAILED if given_up else Outcome.ANSWERED
-                await store.conclude(claim.fence, Conclusion(outcome, "x", "x"))
+                await store.conclude(claim.fence, TurnResult(outcome, "x", "x"))
             await store.finish(claim.fence)
         except LostOwnership:
             pass
@@ -263,14 +262,14 @@ async def test_deaths_count_though_the_disk_was_full_at_every_start(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are no failures of the turns, which would be given up after four."""
-    begin, full = lives.begin, True
+    begin, full = process.begin, True
 
     def begin_when_there_is_room(db: sqlite3.Connection) -> Death | None:
         if full:
             raise sqlite3.OperationalError("database or disk is full")
         return begin(db)
 
-    monkeypatch.setattr(lives, "begin", begin_when_there_is_room)
+    monkeypatch.setattr(process, "begin", begin_when_there_is_room)
     await start(machine, threads(1))
     for number in range(5):
         full = True

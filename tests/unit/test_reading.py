@@ -16,11 +16,11 @@ from adapters.discord.render import DiscordRenderer
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.render import SlackRenderer
 from adapters.web.render import GrowingHtml, html_of
-from bot.reply.mend import mend
-from bot.reply.plan import Render
-from tests.readers import Reader, missing, on_discord, on_page, on_slack, squeezed
-from tests.replies import ANSWERS, BEYOND_COMMONMARK, chunked, frames, quickly
-from tests.surfaces import Measured
+from bot.replies.markdown.mend import mend
+from bot.replies.plan import Render
+from tests.support.replies import ANSWERS, BEYOND_COMMONMARK, chunked, frames, quickly
+from tests.support.surfaces import Measured
+from tests.support.visible_text import Reader, missing, on_discord, on_page, on_slack, squeezed
 
 DISCORD, SLACK, TERMINAL = DiscordRenderer(), SlackRenderer(), ConsoleRenderer()
 SURFACES: dict[str, tuple[Render, Reader, str]] = {

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from bot.frames import Action, Limit, Pace, Priority, Request
-from bot.reply.budget import MARGIN
-from bot.reply.pacer import Pacer
-from bot.reply.rules import ENOUGH
-from bot.reply.stakes import NEXT, TYPICAL, Forecast, Stake
-from tests.clock import ManualClock, settle
+from bot.domain.replies import Action, Limit, Pace, Priority, Request, Stake
+from bot.replies.ratelimit.forecast import NEXT, TYPICAL, Forecast
+from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.policy import ENOUGH
+from bot.replies.ratelimit.window import MARGIN
+from tests.support.clock import ManualClock, settle
 
 LIMITS = {
     "edit": Limit(10, 60.0, pace=Pace.FORECAST),

@@ -8,11 +8,11 @@ import time
 import pytest
 import regex
 
-from bot.frames import Page
-from bot.reply.ages import MOST_MARKS, Ages
-from bot.reply.document import Document
-from tests.replies import ANSWERS, check_final, frame_of, frames, whole
-from tests.surfaces import Escaping, Measured, utf16
+from bot.domain.replies import Page
+from bot.replies.ages import MOST_MARKS, Ages
+from bot.replies.paging.document import Document
+from tests.support.replies import ANSWERS, check_final, frame_of, frames, whole
+from tests.support.surfaces import Escaping, Measured, utf16
 
 
 def texts(text: str, limit: int) -> list[str]:

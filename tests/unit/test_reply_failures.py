@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from bot.errors import Gone, LostOwnership, Refused, StoreUnavailable, Throttled, Unsettled
-from bot.frames import Action, Request
-from bot.reply.book import GRACE
-from tests.clock import settle
-from tests.reply_stage import Stage
-from tests.surfaces import Measured, other_tasks
+from bot.domain.errors import Gone, LostOwnership, Refused, StoreUnavailable, Throttled, Unsettled
+from bot.domain.replies import Action, Request
+from bot.replies.ledger import GRACE
+from tests.support.clock import settle
+from tests.support.reply_rig import Stage
+from tests.support.surfaces import Measured, other_tasks
 
 
 # ── failures ──────────────────────────────────────────────────────────────────────────────────

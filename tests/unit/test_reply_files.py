@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from bot.frames import FileRules, Frame, Page
-from bot.reply.document import Document
-from bot.reply.filenames import LONGEST, file_name
-from tests.replies import (
+from bot.domain.replies import FileRules, Frame, Page
+from bot.replies.paging.document import Document
+from bot.replies.paging.file_names import LONGEST, file_name
+from tests.support.replies import (
     ANSWERS,
     check_final,
     check_growth,
@@ -21,7 +21,7 @@ from tests.replies import (
     quickly,
     whole,
 )
-from tests.surfaces import Escaping, Measured, utf16
+from tests.support.surfaces import Escaping, Measured, utf16
 
 RULES = FileRules(from_pages=3, most_bytes=10**6)
 RENDERERS = [Measured(300), Measured(260, utf16), Escaping(340)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bot.errors import Unsettled
-from bot.frames import Action, Control, File, FileRules, Frame, Page, Shown, ShownPage
-from bot.reply.plan import carried_out, controls_of, plan_by_edits, visible_end
-from tests.clock import settle
-from tests.reply_stage import Stage
-from tests.surfaces import Measured
+from bot.domain.errors import Unsettled
+from bot.domain.replies import Action, Control, File, FileRules, Frame, Page, Shown, ShownPage
+from bot.replies.plan import carried_out, controls_of, plan_by_edits, visible_end
+from tests.support.clock import settle
+from tests.support.reply_rig import Stage
+from tests.support.surfaces import Measured
 
 CODE = "".join(f"line_{number} = {number}\n" for number in range(60))
 FENCED = f"```python\n{CODE}```"

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.frames import Frame
-from bot.reply.inline import START
-from bot.reply.mend import close_open, mend
-from tests.replies import (
+from bot.domain.replies import Frame
+from bot.replies.markdown.inline import START
+from bot.replies.markdown.mend import close_open, mend
+from tests.support.replies import (
     ANSWERS,
     BEYOND_COMMONMARK,
     anything,
@@ -20,7 +20,7 @@ from tests.replies import (
     raw_in,
     visible,
 )
-from tests.surfaces import Measured
+from tests.support.surfaces import Measured
 
 
 def shown(text: str) -> str:

@@ -10,13 +10,12 @@ from functools import partial
 
 import pytest
 
-from bot.frames import Action, Limit, Pace, Priority, Request
-from bot.reply.budget import MARGIN, PENALTY, Bucket
-from bot.reply.pacer import Pacer
-from bot.reply.stakes import Stake
-from bot.reply.waiting import Offer, WaitingRoom
-from tests.clock import ManualClock, settle
-from tests.surfaces import other_tasks
+from bot.domain.replies import Action, Limit, Pace, Priority, Request, Stake
+from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.queue import Offer, WaitingRoom
+from bot.replies.ratelimit.window import MARGIN, PENALTY, Bucket
+from tests.support.clock import ManualClock, settle
+from tests.support.surfaces import other_tasks
 
 FIVE = Limit(5, 5.0, spacing=1.0)
 BURST = Limit(5, 5.0)

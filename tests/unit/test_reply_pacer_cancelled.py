@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.frames import Action, Limit, Priority, Request
-from bot.reply.pacer import Pacer
-from tests.clock import ManualClock, settle
+from bot.domain.replies import Action, Limit, Priority, Request
+from bot.replies.ratelimit.limiter import Pacer
+from tests.support.clock import ManualClock, settle
 
 INTERIM = (Priority.INTERIM, 0.0)
 

@@ -7,11 +7,11 @@ import random
 
 import pytest
 
-from bot.frames import Action, Limit, Pace, Priority, Request
-from bot.reply.budget import MARGIN
-from bot.reply.pacer import Pacer
-from tests.clock import ManualClock, settle
-from tests.surfaces import other_tasks
+from bot.domain.replies import Action, Limit, Pace, Priority, Request
+from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.window import MARGIN
+from tests.support.clock import ManualClock, settle
+from tests.support.surfaces import other_tasks
 
 MINUTE = Limit(10, 60.0, pace=Pace.FORECAST)
 RTT = 0.1

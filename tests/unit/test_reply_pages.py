@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.replies import (
+from tests.support.replies import (
     ANSWERS,
     anything,
     check_final,
@@ -17,7 +17,7 @@ from tests.replies import (
     quickly,
     whole,
 )
-from tests.surfaces import Escaping, Measured, utf16
+from tests.support.surfaces import Escaping, Measured, utf16
 
 RENDERERS = [Measured(2_000), Measured(300), Measured(120, utf16), Escaping(260)]
 names = [f"{type(renderer).__name__}-{renderer.limit}" for renderer in RENDERERS]

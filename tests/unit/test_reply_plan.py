@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bot.frames import Action, Control, Frame, Page, Request, Shown, ShownPage
-from bot.reply.plan import (
+from bot.domain.replies import Action, Control, Frame, Page, Request, Shown, ShownPage
+from bot.replies.plan import (
     carried_out,
     controls_of,
     forgotten,

@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from bot.domain import PageRecord
-from bot.errors import Unsettled
-from bot.frames import Action, Control, Limit, Priority
-from bot.reply.delivery import LANDED
-from bot.reply.publisher import Publisher
-from tests.clock import settle
-from tests.reply_stage import FENCE, Stage
-from tests.surfaces import FakeLedger, FakeSurface, Measured, Platform, other_tasks
+from bot.domain.errors import Unsettled
+from bot.domain.replies import Action, Control, Limit, Priority
+from bot.domain.turns import PageRecord
+from bot.replies.delivery import LANDED
+from bot.replies.publisher import Publisher
+from tests.support.clock import settle
+from tests.support.reply_rig import FENCE, Stage
+from tests.support.surfaces import FakeLedger, FakeSurface, Measured, Platform, other_tasks
 
 
 # ── the way it goes ───────────────────────────────────────────────────────────────────────────

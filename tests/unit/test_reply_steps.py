@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from bot.reply.document import Document
-from tests.surfaces import Measured
-from tests.worst import CASES
+from bot.replies.paging.document import Document
+from tests.support.surfaces import Measured
+from tests.support.worst_documents import CASES
 
 UNKIND = (
     "one word",

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.frames import Action, Control, Frame, Page, Request, Shown
-from bot.reply.document import Document
-from bot.reply.plan import carried_out
-from bot.reply.streams import plan_by_streams
-from tests.surfaces import Measured
+from bot.domain.replies import Action, Control, Frame, Page, Request, Shown
+from bot.replies.paging.document import Document
+from bot.replies.plan import carried_out
+from bot.replies.stream_plan import plan_by_streams
+from tests.support.surfaces import Measured
 
 
 def scopes(action: Action, _page: int) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ from collections import defaultdict
 
 import pytest
 
-from bot.clock import SystemClock
-from bot.domain import Claim, Conversation, ConversationKey, Fence, Outcome
-from bot.errors import StoreUnavailable
-from bot.scheduler import Interrupt, Scheduler
+from bot.common.clock import SystemClock
+from bot.domain.conversations import Conversation, ConversationKey
+from bot.domain.errors import StoreUnavailable
+from bot.domain.turns import Claim, Fence, Outcome
+from bot.turns.scheduler import Interrupt, Scheduler
 
 
 class Waiting:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain import Reasoning
-from bot.errors import SettingsError
-from bot.llm.patience import LOADING_SECONDS
+from bot.config.settings import Settings, SlackMode, load, unknown_names
+from bot.domain.errors import SettingsError
+from bot.domain.model import Reasoning
 from bot.llm.registry import FIRST_TOKEN_SECONDS
-from bot.settings import Settings, SlackMode, load, unknown_names
+from bot.llm.stream_timeout import LOADING_SECONDS
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,20 +15,21 @@ from slack_sdk.errors import SlackApiError
 
 import adapters.slack
 from adapters.slack import manifest, manifest_path, new_app_link
-from adapters.slack.blocks import Bodies, chosen
-from adapters.slack.commands import SHORTCUT, SLASHES, button, shortcut, slash
-from adapters.slack.faults import GONE, LONGEST_RETRY_AFTER, NO_RETRY_AFTER, translated
+from adapters.slack.api import limits, post_scopes
+from adapters.slack.blocks import MessageBuilder, chosen
+from adapters.slack.errors import GONE, LONGEST_RETRY_AFTER, NO_RETRY_AFTER, translated
+from adapters.slack.handshake import is_socket_url
 from adapters.slack.http import PATH
-from adapters.slack.listeners import PROMPTS, Listeners, Trouble
+from adapters.slack.interactions import SHORTCUT, SLASHES, button, shortcut, slash
+from adapters.slack.listeners import PROMPTS, ConnectionProblem, Listeners
 from adapters.slack.lookups import MOST, Lookups
 from adapters.slack.mrkdwn import Mrkdwn
-from adapters.slack.needs import EVENTS, SCOPES
-from adapters.slack.start import is_socket_url
-from adapters.slack.web import limits, post_scopes
-from bot.clock import SystemClock
-from bot.domain import Answer, Choice, ConversationKey
-from bot.errors import Gone, Refused, Throttled, Unsettled
-from bot.frames import Control
+from adapters.slack.scopes import EVENTS, SCOPES
+from bot.common.clock import SystemClock
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import Gone, Refused, Throttled, Unsettled
+from bot.domain.inbox import Choice, CommandReply
+from bot.domain.replies import Control
 from tests.sims.slack.manifests import mistakes
 
 SOURCE = Path(adapters.slack.__file__).parent
@@ -88,7 +89,7 @@ def listeners() -> Listeners:
         bodies=nothing,
         commands=nothing,
         prefix="",
-        trouble=Trouble(),
+        trouble=ConnectionProblem(),
     )
 
 
@@ -169,7 +170,7 @@ def test_budgets_are_within_slacks() -> None:
 # ── buttons and payloads ──────────────────────────────────────────────────────────────────────
 def test_a_choice_carries_its_conversation_and_argument() -> None:
     choice = Choice("x" * 300, "model", KEY, "openai:a|b")
-    body = Bodies(Mrkdwn()).answer(Answer("Which?", (choice,)))
+    body = MessageBuilder(Mrkdwn()).answer(CommandReply("Which?", (choice,)))
     section = body["blocks"][1]
     assert len(section["text"]["text"]) <= 75
     assert section["accessory"]["action_id"] == "threadline_model"
@@ -182,7 +183,7 @@ def test_a_value_that_names_no_conversation_is_none(value: str) -> None:
 
 
 def test_an_interim_page_notifies_with_its_beginning_and_a_whole_one_with_all() -> None:
-    bodies, text = Bodies(Mrkdwn()), "word " * 200
+    bodies, text = MessageBuilder(Mrkdwn()), "word " * 200
     short = bodies.page(text, complete=False, controls=(), turn=1)["text"]
     whole = bodies.page(text, complete=True, controls=(), turn=1)["text"]
     assert len(short) <= 300
@@ -193,7 +194,7 @@ def test_an_interim_page_notifies_with_its_beginning_and_a_whole_one_with_all() 
 @pytest.mark.parametrize("text", ["", " \n"])
 def test_a_page_without_text_is_still_valid(text: str) -> None:
     """Slack refuses an empty block."""
-    body = Bodies(Mrkdwn()).page(text, complete=False, controls=(Control.STOP,), turn=1)
+    body = MessageBuilder(Mrkdwn()).page(text, complete=False, controls=(Control.STOP,), turn=1)
     assert body["text"]
     assert body["blocks"][0]["text"]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from adapters.slack import content, events, rich
+from adapters.slack import block_kit, content, events
 from adapters.slack.events import Identity
-from bot.domain import Address
-from bot.excerpts import EXCERPT_CHARACTERS, EXCERPTS_CHARACTERS
+from bot.domain.excerpts import EXCERPT_CHARACTERS, EXCERPTS_CHARACTERS
+from bot.domain.inbox import Address
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
 SHOWN: dict[str, Any] = json.loads((FIXTURES / "shown.json").read_text())
@@ -152,12 +152,12 @@ def test_nesting_has_an_end() -> None:
     assert list(content.unusable(message)) == []
 
 
-@pytest.mark.parametrize("kind", sorted(rich._BLOCKS))
+@pytest.mark.parametrize("kind", sorted(block_kit._BLOCKS))
 def test_blocks_without_their_fields_show_nothing_wrong(kind: str) -> None:
     odd: list[Any] = [None, 1, "x", [None, 1, [2]], {"type": 1}, [{"type": []}]]
     keys = ("text", "elements", "fields", "accessory", "rows", "title", "columns", "style")
     for value in odd:
-        assert isinstance(rich.of_block({"type": kind} | dict.fromkeys(keys, value)), str)
+        assert isinstance(block_kit.of_block({"type": kind} | dict.fromkeys(keys, value)), str)
 
 
 def test_the_sender_of_a_bots_post_is_named() -> None:

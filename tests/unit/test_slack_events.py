@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from adapters.slack import events, text
 from adapters.slack.events import Identity
-from bot.domain import Address, ConversationKey, Incoming, Visibility
+from bot.domain.conversations import ConversationKey, Visibility
+from bot.domain.inbox import Address, Incoming
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
 MESSAGES: dict[str, Any] = json.loads((FIXTURES / "messages.json").read_text())

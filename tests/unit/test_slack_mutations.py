@@ -16,24 +16,24 @@ import structlog
 from slack_bolt.async_app import AsyncApp
 
 from adapters.slack import events
-from adapters.slack.blocks import Bodies
-from adapters.slack.client import SlackAdapter
-from adapters.slack.commands import Commands
+from adapters.slack.adapter import SlackAdapter
+from adapters.slack.api import new_session
+from adapters.slack.backfill import LAG
+from adapters.slack.backfill_plan import goes_on, places, to_read
+from adapters.slack.blocks import MessageBuilder
 from adapters.slack.envelopes import dispatch, tidied
 from adapters.slack.events import Identity
-from adapters.slack.gap import LAG
-from adapters.slack.listeners import Listeners, Trouble
+from adapters.slack.interactions import Commands
+from adapters.slack.listeners import ConnectionProblem, Listeners
 from adapters.slack.mrkdwn import Mrkdwn
-from adapters.slack.plans import goes_on, places, to_read
-from adapters.slack.web import new_session
 from adapters.slack.workspace import Workspace
-from bot.clock import SystemClock
-from bot.domain import ConversationKey
-from bot.errors import Gone
-from bot.recovery import Keeper
-from bot.remembered import Remembered
-from tests.integration.slack_world import FakeInbox
-from tests.mutations import Mutation, mutations
+from bot.catchup.backfill import WatermarkSaver
+from bot.common.caches import Remembered
+from bot.common.clock import SystemClock
+from bot.domain.conversations import ConversationKey
+from bot.domain.errors import Gone
+from tests.support.mutations import Mutation, mutations
+from tests.support.slack_kit import FakeInbox
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
 FILES = ("messages", "no_messages", "other_events", "interactions")
@@ -68,14 +68,14 @@ class Slack:
 
     def __init__(self, session: Any) -> None:
         clock, api = SystemClock(), Silent(session)
-        self.inbox, self.trouble = FakeInbox(), Trouble()
+        self.inbox, self.trouble = FakeInbox(), ConnectionProblem()
         self.workspace = Workspace(me=ME, api=api, clock=clock)  # type: ignore[arg-type]
-        self.keeper = Keeper(platform="slack", lag=LAG, inbox=self.inbox, clock=clock)
+        self.keeper = WatermarkSaver(platform="slack", lag=LAG, inbox=self.inbox, clock=clock)
         self.listeners = Listeners(
             workspace=self.workspace,
             inbox=self.inbox,
             keeper=self.keeper,
-            bodies=Bodies(Mrkdwn()),
+            bodies=MessageBuilder(Mrkdwn()),
             commands=Commands(inbox=self.inbox, workspace=self.workspace, models=["echo"]),
             prefix="",
             trouble=self.trouble,

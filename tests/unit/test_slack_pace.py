@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from adapters.slack.api import CHANNELS_THROTTLED, POSTS, PostThrottles
 from adapters.slack.pace import AT_START, START_STEP, UNKNOWN_SECONDS, ReadPace
-from adapters.slack.web import CHANNELS_THROTTLED, POSTS, PostThrottles
-from tests.clock import ManualClock
+from tests.support.clock import ManualClock
 
 
 async def reads_within(seconds: float, starts: int) -> int:

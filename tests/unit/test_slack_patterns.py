@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import adapters.slack
-from adapters.slack import content, payloads, render, rich, text
+from adapters.slack import block_kit, content, payloads, render, text
 from adapters.slack.mrkdwn import Mrkdwn
 
 LENGTH = 50_000
@@ -78,7 +78,7 @@ STEPS: dict[str, Callable[[str], Any]] = {
     "unescaped": text.unescaped,
     "harmless": render.harmless,
     "ts": lambda given: payloads.ts({"ts": given}),
-    "cell": lambda given: rich.of_block(
+    "cell": lambda given: block_kit.of_block(
         {"type": "table", "rows": [[{"type": "raw_text", "text": given}]]}
     ),
     "own": lambda given: content.own({"text": given, "blocks": [rich_text(given)]}),

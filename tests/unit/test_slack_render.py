@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.slack.mrkdwn import MOST, Mrkdwn
 from adapters.slack.render import BREAK, LIMIT, SlackRenderer, units
-from tests.pings import pings
+from tests.support.pings import pings
 
 RENDERER = SlackRenderer()
 MRKDWN = Mrkdwn()

@@ -8,9 +8,9 @@ from collections import Counter
 
 import pytest
 
-from bot.errors import QueueFull
-from bot.slots import Slots
-from tests.clock import settle
+from bot.domain.errors import QueueFull
+from bot.turns.slots import Slots
+from tests.support.clock import settle
 
 
 class Hall:

@@ -9,12 +9,13 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.domain import Address, Claim, Conclusion, Effect, Outcome
-from bot.errors import LostOwnership
-from bot.store import again, changes, conversations, reads, turns
+from bot.domain.errors import LostOwnership
+from bot.domain.inbox import Address, Effect
+from bot.domain.turns import Claim, Outcome, TurnResult
+from bot.store import conversations, edits, queries, retries, turns
 from bot.store.accept import accept
 from bot.store.migrate import MIGRATIONS, load
-from tests.store_kit import ANN, judge, key, said
+from tests.support.store_kit import ANN, judge, key, said
 
 SCHEMA = "".join(file.sql for file in load(MIGRATIONS))
 NUMBERS = st.integers(1, 8)
@@ -51,12 +52,12 @@ class Random:
         db, now = self.db, self.now
         return {
             "say": lambda n, how: accept(db, said(n, f"q{n}", address=how), (), now),
-            "edit": lambda n: changes.edit(db, said(n).source, f"edit {now}", now),
-            "erase": lambda n: changes.erase(db, said(n).source, False, now),
-            "erase with reply": lambda n: changes.erase(db, said(n).source, True, now),
-            "erase page": lambda n: changes.erase(db, f"sim/w1/c1/r{n}", False, now),
-            "reopen": lambda: self.asked_again(again.reopen(db, key(), None).effect),
-            "go on": lambda: again.go_on(db, key(), None, ANN, "Go on.", now),
+            "edit": lambda n: edits.edit(db, said(n).source, f"edit {now}", now),
+            "erase": lambda n: edits.erase(db, said(n).source, False, now),
+            "erase with reply": lambda n: edits.erase(db, said(n).source, True, now),
+            "erase page": lambda n: edits.erase(db, f"sim/w1/c1/r{n}", False, now),
+            "reopen": lambda: self.asked_again(retries.reopen(db, key(), None).effect),
+            "go on": lambda: retries.go_on(db, key(), None, ANN, "Go on.", now),
             "reset": lambda: conversations.reset(db, key(), now),
             "undo": lambda: conversations.undo_reset(db, key(), None, now),
             "claim": self.take,
@@ -67,7 +68,7 @@ class Random:
 
     def asked_again(self, effect: Effect) -> None:
         held = self.db.execute("SELECT 1 FROM turns WHERE state = 'running'").fetchone()
-        assert effect is not Effect.AGAIN or held is not None
+        assert effect is not Effect.REOPENED or held is not None
 
     def take(self) -> None:
         self.claim = turns.claim(self.db, 1, self.now) or self.claim
@@ -82,7 +83,7 @@ class Random:
 
     def conclude(self) -> None:
         if self.claim is not None:
-            end = Conclusion(Outcome.ANSWERED, "Yes.", "Yes.")
+            end = TurnResult(Outcome.ANSWERED, "Yes.", "Yes.")
             turns.conclude(self.db, self.claim.fence, end, self.now)
 
     def finish(self) -> None:
@@ -93,10 +94,10 @@ class Random:
         """Whatever is left can be claimed and brought to its end, turn by turn."""
         while (claim := turns.claim(self.db, 1, self.now)) is not None:
             if claim.conclusion is None:
-                end = Conclusion(Outcome.ANSWERED, "Yes.", "Yes.")
+                end = TurnResult(Outcome.ANSWERED, "Yes.", "Yes.")
                 turns.conclude(self.db, claim.fence, end, self.now)
             turns.finish(self.db, claim.fence, self.now)
-        assert reads.unfinished(self.db, "sim") == []
+        assert queries.unfinished(self.db, "sim") == []
         judge(self.db)
 
 

@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bot.domain import Address, Conclusion, Fence, Incoming, Outcome, Receipt
-from bot.errors import LostOwnership
-from bot.store import conversations, reads, turns
+from bot.domain.errors import LostOwnership
+from bot.domain.inbox import Address, Incoming, Receipt
+from bot.domain.turns import Fence, Outcome, TurnResult
+from bot.store import conversations, queries, turns
 from bot.store.accept import accept
 from bot.store.migrate import MIGRATIONS, load
-from tests.store_kit import judge, key, said
+from tests.support.store_kit import judge, key, said
 
 T = TypeVar("T")
 THREADS = st.sampled_from(["a", "b"])
@@ -176,7 +177,7 @@ class Transitions(RuleBasedStateMachine):
     def conclude(self, data: st.DataObject, content: str, outcome: Outcome) -> None:
         thread, held = self.pick_held(data)
         fence = Fence(held.turn, held.attempt)
-        conclusion = Conclusion(outcome, content, display=content)
+        conclusion = TurnResult(outcome, content, display=content)
         if held.concluded:
             self.refused(lambda: turns.conclude(self.db, fence, conclusion, 1.0))
             return
@@ -205,7 +206,7 @@ class Transitions(RuleBasedStateMachine):
             lambda: turns.intend(self.db, fence, 0),
             lambda: turns.shown(self.db, fence, 0, "c1", "late", 1.0),
             lambda: turns.removed(self.db, fence, 0),
-            lambda: turns.conclude(self.db, fence, Conclusion(Outcome.FAILED, "x", "x"), 1.0),
+            lambda: turns.conclude(self.db, fence, TurnResult(Outcome.FAILED, "x", "x"), 1.0),
             lambda: turns.finish(self.db, fence, 1.0),
         ]
         self.refused(data.draw(st.sampled_from(late)))
@@ -246,7 +247,7 @@ class Transitions(RuleBasedStateMachine):
     def the_history_of_every_epoch_is_as_the_model_says(self) -> None:
         for thread in self.threads.values():
             for epoch in range(1, thread.epoch + 1):
-                rows = reads.history(self.db, thread.id, epoch, 10**9, 10**9)
+                rows = queries.history(self.db, thread.id, epoch, 10**9, 10**9)
                 assert {row.index: row.content for row in rows} == thread.history.get(epoch, {})
                 assert [row.index for row in rows] == sorted(
                     (row.index for row in rows), reverse=True
@@ -255,7 +256,7 @@ class Transitions(RuleBasedStateMachine):
     @invariant()
     def what_is_left_to_do_is_known(self) -> None:
         left = {t.id for t in self.threads.values() if t.held is not None or t.questions}
-        assert set(reads.unfinished(self.db, "sim")) == left
+        assert set(queries.unfinished(self.db, "sim")) == left
 
 
 TestTransitions = Transitions.TestCase

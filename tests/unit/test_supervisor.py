@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from bot.domain import Health
-from bot.errors import CannotStart
-from bot.supervisor import FIRST_REFUSED, LAST_PAUSE, Part, Supervisor
-from tests.clock import ManualClock, settle
+from bot.common.supervisor import FIRST_REFUSED, LAST_PAUSE, Part, Supervisor
+from bot.domain.errors import CannotStart
+from bot.domain.health import Health
+from tests.support.clock import ManualClock, settle
 
 REFUSED = CannotStart("Discord refused DISCORD_TOKEN: copy it again.")
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from bot import logs, texts
-from bot.errors import ModelError, RateLimited
+from bot.common import logs
+from bot.domain import texts
+from bot.domain.errors import ModelError, RateLimited
 
 
 @pytest.mark.parametrize(

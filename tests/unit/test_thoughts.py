@@ -9,10 +9,10 @@ from markdown_it import MarkdownIt
 
 from adapters.discord.render import DiscordRenderer
 from adapters.slack.render import SlackRenderer
-from bot import texts
-from bot.domain import Reasoning
-from bot.reply.mend import close_open
-from bot.thoughts import (
+from bot.domain import texts
+from bot.domain.model import Reasoning
+from bot.replies.markdown.mend import close_open
+from bot.turns.reasoning import (
     MOST_CHARACTERS,
     MOST_LINES,
     NOTE_AFTER,

@@ -6,8 +6,8 @@ import asyncio
 
 from structlog.testing import capture_logs
 
-from adapters.web.guesses import FORGET_SECONDS, FREE, MOST_ADDRESSES, MOST_DELAYED, Guesses
-from tests.clock import ManualClock
+from adapters.web.wrong_tokens import FORGET_SECONDS, FREE, MOST_ADDRESSES, MOST_DELAYED, Guesses
+from tests.support.clock import ManualClock
 
 
 class Clock(ManualClock):

@@ -13,7 +13,7 @@ from pygments.formatters.html import HtmlFormatter
 from pygments.lexers import find_lexer_class
 
 from adapters.web.languages import COSTLY, FUZZED, OPTIONS
-from tests.pumps import of_tokens, pumped, tokens_of
+from tests.support.pumps import of_tokens, pumped, tokens_of
 from tests.unit.test_patterns import over_the_limit
 
 SIZE = 2_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from adapters.web.auth import LOCAL_USER, Access, is_loopback, is_wildcard
-from bot.errors import SettingsError
-from bot.settings import load
+from bot.config.settings import load
+from bot.domain.errors import SettingsError
 
 
 def test_tokens_are_read_by_name_and_kept_secret() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from adapters.web.hub import KEPT_CHARACTERS, KEPT_EVENTS, Feed
-from adapters.web.sizes import first, newest, read_newest
+from adapters.web.page_size import first, newest, read_newest
 
 
 @pytest.mark.parametrize(

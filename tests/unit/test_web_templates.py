@@ -21,8 +21,8 @@ from adapters.web.templates import (
     write_handlebars,
     write_tags,
 )
-from bot.domain import Role
-from bot.errors import TemplateError
+from bot.domain.conversations import Role
+from bot.domain.errors import TemplateError
 
 HANDLEBARS = """\
 {{#message role="user"}}

@@ -1,0 +1,171 @@
+"""The terminal as a platform: a line is a message, and named conversations live on in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import TextIO
+
+from adapters.console.lines import LineReader
+from adapters.console.surface import ConsoleSurface, PipeSurface, limits, renderer_for
+from bot.domain import texts
+from bot.domain.conversations import Author, ConversationKey
+from bot.domain.errors import StoreUnavailable
+from bot.domain.health import Finding, Health
+from bot.domain.inbox import Address, Command, CommandReply, Incoming, Receipt
+from bot.domain.turns import Claim
+from bot.ports.clock import Clock
+from bot.ports.inbox import Inbox
+from bot.ports.platform import Surface
+from bot.replies.ratelimit.limiter import Pacer
+
+NAME = "console"
+
+
+class ConsoleAdapter:
+    """One conversation between the person at the keyboard, or a pipe, and the bot."""
+
+    def __init__(
+        self,
+        *,
+        conversation: str,
+        lines: LineReader,
+        clock: Clock,
+        out: TextIO = sys.stdout,
+        piped: bool = False,
+    ) -> None:
+        self._key = ConversationKey(NAME, "local", "terminal", conversation)
+        self._author = Author(id="local", name=_user_name())
+        self._lines, self._clock, self._piped = lines, clock, piped
+        self._out = _Written(out)
+        self.turn: int | None = None  # of the newest reply
+        self._pacer = Pacer(limits, clock)
+        self._answered = asyncio.Event()
+        # Two messages of one conversation never share a number, not even across restarts.
+        self._numbers = count(time.time_ns() // 1_000)
+
+    @property
+    def name(self) -> str:
+        """The platform's word."""
+        return NAME
+
+    async def run(self, inbox: Inbox) -> None:
+        """Read lines until the end of input; the reply to one is awaited before the next."""
+        await inbox.connected(NAME)
+        async for line in self._lines:
+            with self._interrupts(inbox):
+                await self._take(inbox, line)
+
+    def surface(self, claim: Claim) -> Surface:
+        """The terminal itself."""
+        self.turn, self._out.text = claim.fence.turn, ""
+        kind = PipeSurface if self._piped else ConsoleSurface
+        return kind(claim, out=self._out, grants=self._pacer, on_close=self._answered.set)
+
+    def finish(self, content: str) -> None:
+        """Write what is left of the newest answer, in a pipe, by the rules of its beginning."""
+        written, text = self._out.text, renderer_for(self._out).render(content)
+        rest = text[len(written) :] if text.startswith(written) else f"\n{text}"
+        self._out.write(rest + "\n" if written or text else "")
+        self._out.flush()
+
+    async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
+        """Nobody else speaks here."""
+        return ()
+
+    async def say(self, incoming: Incoming, answer: CommandReply) -> None:
+        """Print a command's answer; without words the reply is the answer, and is awaited."""
+        if not answer.text:
+            return
+        self._out.write(answer.text + "\n")
+        self._out.flush()
+        self._answered.set()
+
+    async def check(self) -> Sequence[Finding]:
+        """There is nothing to connect to."""
+        return ()
+
+    def health(self) -> Health:
+        """Always there."""
+        return Health(ok=True)
+
+    async def _take(self, inbox: Inbox, line: str) -> None:
+        if not line.strip():
+            return
+        self._answered.clear()
+        try:
+            receipt = await inbox.receive(self._incoming(line))
+        except StoreUnavailable:
+            if self._piped:
+                raise
+            self._out.write(texts.STORE_DOWN + "\n")
+            return
+        if receipt in (Receipt.QUESTION, Receipt.COMMAND):
+            await self._answered.wait()
+
+    def _incoming(self, line: str) -> Incoming:
+        number = next(self._numbers)
+        return Incoming(
+            key=self._key,
+            channel=self._key.thread,
+            message_id=str(number),
+            position=number,
+            author=self._author,
+            text=line.strip(),
+            address=Address.DIRECT,
+            sent_at=self._clock.time(),
+        )
+
+    @contextlib.contextmanager
+    def _interrupts(self, inbox: Inbox) -> Iterator[None]:
+        """While a reply is written, Ctrl-C stops the reply, not the program.
+
+        Installed for each line: prompt_toolkit has a handler of its own while it reads one, and
+        removes whichever is there afterwards.
+        """
+        loop, stops = asyncio.get_running_loop(), set[asyncio.Task[CommandReply]]()
+        stop = Command(name="stop", key=self._key, author=self._author)
+
+        def interrupted() -> None:
+            task = asyncio.ensure_future(inbox.command(stop))
+            stops.add(task)
+            task.add_done_callback(stops.discard)
+
+        loop.add_signal_handler(signal.SIGINT, interrupted)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+
+
+class _Written:
+    """A text stream that remembers what was written since `text` was emptied."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out, self.text = out, ""
+
+    def write(self, text: str) -> None:
+        """Write and remember."""
+        self.text += text
+        self._out.write(text)
+
+    def flush(self) -> None:
+        """Let it out."""
+        self._out.flush()
+
+    def isatty(self) -> bool:
+        """As the stream says."""
+        return self._out.isatty()
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a user database
+        return "you"

@@ -1,0 +1,255 @@
+"""Inline Markdown in Discord's dialect: emphasis, code, links, and text that stays text.
+
+Plain text in the models' Markdown stays plain text on Discord, and nothing in it is a mention.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from bot.replies.markdown.dialect import make_parser
+
+ZERO_WIDTH = "\u200b"
+# Rendered texts of this many blocks are kept: a streamed page is rendered again and again, and
+# only its last block differs.
+CACHED = 512
+
+# So many brackets without their partners are no links; the parser would look for the partner of
+# each to the end of the text.
+MOST_UNCLOSED = 40
+
+# Discord reads these as markup where CommonMark does not: two underscores underline inside words
+# too, `**` and `~~` need no flanking, `||` hides text. An address must stay as it is.
+# A backslash is taken for an escape before everything but ASCII letters, digits and blanks.
+_DIALECT = re.compile(
+    r"(?P<url>https?://[^\s<>]+)|\\(?=[^0-9A-Za-z\s])|\\$|\*|`|__|_(?![0-9A-Za-z])|~~|\|\|"
+)
+_TICKS = re.compile("`+")
+_SUBTEXT = re.compile(r"^-(?=# )", re.MULTILINE)
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+# A person, a role, a channel; @everyone and @here.
+_MENTION = re.compile(r"(?P<url>https?://[^\s<>]+)|<(?=@[!&]?\d|#\d)|@(?=everyone|here)")
+_TASK = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
+
+
+class Style(Enum):
+    """What may be around an inline text: nothing, our own bold, or a code block."""
+
+    FULL = "full"
+    INSIDE_BOLD = "inside bold"
+    PLAIN = "plain"
+
+
+class Inline:
+    """Renders the inline content of blocks with `parser`, which brings no state of its own."""
+
+    def __init__(self, parser: MarkdownIt) -> None:
+        self._parser = parser
+        self._linkless = make_parser(spoilers=True)
+        self._linkless.disable(["link", "image", "text_join"])
+        self._cached = lru_cache(CACHED)(self._render)
+
+    def render(self, content: str, style: Style, env: Mapping[str, Any]) -> str:
+        """Discord's text for the source of one block."""
+        if env.get("references"):  # what a `[word]` means is then said elsewhere on the page
+            return self._render(content, style, env)
+        return self._cached(content, style)
+
+    def _render(self, content: str, style: Style, env: Mapping[str, Any] | None = None) -> str:
+        tokens: list[Token] = []
+        parser = self._linkless if _unclosed(content) > MOST_UNCLOSED else self._parser
+        parser.inline.parse(content, parser, dict(env or {}), tokens)
+        tokens = [token for token in tokens if token.type != "text" or token.content]
+        if style is Style.PLAIN:
+            return _plain(tokens)
+        writer = _Writer(style)
+        writer.write(tokens)
+        return writer.text()
+
+
+def _unclosed(content: str) -> int:
+    """At least how many brackets of links lack their partners."""
+    links = content.count("](")
+    return max(content.count("[") - content.count("]"), links - content.count(")"))
+
+
+def task(text: str) -> str:
+    """A list item's text, with a box for `[ ]` and `[x]`."""
+    box = _TASK.get(text[:4])
+    return box + text[4:] if box else text
+
+
+def neutral(text: str) -> str:
+    """`text` in which every mention stays readable, and is none."""
+    return _MENTION.sub(lambda found: found["url"] or found[0] + ZERO_WIDTH, text)
+
+
+def literal(text: str) -> str:
+    """`text` so that Discord shows it as it is."""
+    escaped = _DIALECT.sub(
+        lambda found: found["url"] or "".join(f"\\{mark}" for mark in found[0]), text
+    )
+    return _SUBTEXT.sub(r"\\-", escaped)
+
+
+def code(content: str) -> str:
+    """A code span, with one or two backticks around it: three would begin a block.
+
+    Where the code has runs of both lengths it is shown as text, letter for letter.
+    """
+    content = content.replace("\n", " ")
+    runs = {len(run) for run in _TICKS.findall(content)}
+    if not content.strip():
+        return content
+    marks = next((mark for mark in ("`", "``") if len(mark) not in runs), None)
+    if marks is None:
+        return neutral(literal(content))
+    apart = " " if content[0] == "`" or content[-1] == "`" or marks == "``" else ""
+    return f"{marks}{apart}{content}{apart}{marks}"
+
+
+def link(text: str, href: str) -> str:
+    """A link without a preview, or the address beside the text where Discord makes no link of it.
+
+    Discord accepts web addresses only, and none under a text that looks like another address.
+    """
+    address = href.removeprefix("mailto:")
+    if urlsplit(href).scheme not in ("http", "https"):
+        return text if not address or text in ("", address) else f"{text} ({address})"
+    bare = f"<{href}>"
+    if not text.strip() or _same_address(text, href):
+        return bare
+    return f"{text} ({bare})" if "://" in text else f"[{text}]({bare})"
+
+
+def _same_address(text: str, href: str) -> bool:
+    return text.replace("\\", "").rstrip("/") in (
+        href.rstrip("/"),
+        href.partition("://")[2].rstrip("/"),
+    )
+
+
+class _Writer:
+    """Writes tokens; parts that are code are kept apart, since nothing in them is a mention."""
+
+    def __init__(self, style: Style) -> None:
+        self._parts: list[tuple[bool, str]] = []
+        self._bold = style is Style.INSIDE_BOLD
+        self._drops_strong = self._bold
+        self._emphasis: list[str] = []
+
+    def text(self) -> str:
+        """Everything written, with mentions made harmless outside code."""
+        out: list[str] = []
+        plain: list[str] = []
+        for is_code, part in [*self._parts, (True, "")]:
+            if not is_code:
+                plain.append(part)
+                continue
+            out.append(neutral("".join(plain)))
+            out.append(part)
+            plain = []
+        return "".join(out)
+
+    def write(self, tokens: Sequence[Token]) -> None:
+        """Append all tokens."""
+        n = 0
+        while n < len(tokens):
+            if tokens[n].type == "link_open":
+                n = self._link(tokens, n)
+            else:
+                self._one(tokens, n)
+            n += 1
+
+    def _put(self, text: str, *, code: bool = False) -> None:
+        self._parts.append((code, text))
+
+    def _one(self, tokens: Sequence[Token], n: int) -> None:
+        token = tokens[n]
+        match token.type:
+            case "text":
+                self._put(literal(token.content))
+            case "text_special":
+                escape = token.info == "escape" and token.markup != token.content
+                self._put(token.markup if escape else literal(token.content))
+            case "softbreak" | "hardbreak":
+                self._put("\n")
+            case "code_inline" | "math_inline":
+                self._put(code(token.content), code=True)
+            case "spoiler_open" | "spoiler_close":
+                self._put("||")
+            case "image":
+                self._put(link(literal(token.content), str(token.attrs.get("src", ""))))
+            case "s_open" | "s_close":
+                self._put("~~")
+            case "strong_open" | "strong_close":
+                self._strong(token)
+            case "em_open":
+                self._open_emphasis(tokens, n)
+            case "em_close":
+                self._put(self._emphasis.pop())
+
+    def _strong(self, token: Token) -> None:
+        if not self._drops_strong:
+            self._bold = token.nesting > 0
+            self._put("**")
+
+    def _open_emphasis(self, tokens: Sequence[Token], n: int) -> None:
+        """`*` works inside words; `_` where a run of three stars would be read otherwise."""
+        opens_strong = n + 1 < len(tokens) and tokens[n + 1].type == "strong_open"
+        closes_strong = tokens[n - 1].type == "strong_close" if n else False
+        mark = "_" if self._bold or opens_strong or closes_strong else "*"
+        self._emphasis.append(mark)
+        self._put(mark)
+
+    def _link(self, tokens: Sequence[Token], start: int) -> int:
+        """Write the link that begins at `start`; the index of its last token."""
+        end = next(n for n in range(start, len(tokens)) if tokens[n].type == "link_close")
+        href = str(tokens[start].attrs.get("href", ""))
+        inside = _Writer(Style.INSIDE_BOLD if self._bold else Style.FULL)
+        inside.write([_without_image(token) for token in tokens[start + 1 : end]])
+        is_code = any(part for part, _ in inside._parts)
+        self._put(link(inside.text(), href), code=is_code)
+        return end
+
+
+def _without_image(token: Token) -> Token:
+    """A picture inside a link is its description."""
+    if token.type != "image":
+        return token
+    return Token("text", "", 0, content=token.content or "image")
+
+
+def _plain(tokens: Sequence[Token]) -> str:
+    """The text without any markup, in one line, for a code block."""
+    out: list[str] = []
+    hrefs: list[str] = []
+    for token in tokens:
+        if token.type in ("text", "text_special", "code_inline", "math_inline", "image"):
+            out.append(token.content)
+        elif token.type in ("softbreak", "hardbreak"):
+            out.append(" ")
+        elif token.type == "link_open":
+            hrefs.append(str(token.attrs.get("href", "")))
+            out.append("\0")
+        elif token.type == "link_close":
+            _close_plain_link(out, hrefs.pop())
+    return _BREAK.sub(" ", "".join(out)).replace("\n", " ").strip()
+
+
+def _close_plain_link(out: list[str], href: str) -> None:
+    start = len(out) - 1 - out[::-1].index("\0")
+    text = "".join(out[start + 1 :])
+    del out[start:]
+    address = href.removeprefix("mailto:")
+    out.append(text if not text or text == address else f"{text} ({address})")
+    if not text:
+        out.append(address)

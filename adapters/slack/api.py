@@ -1,0 +1,263 @@
+"""The Web API of one workspace: every request is paced, limited in time, and its failure ours.
+
+Nothing is sent again here: after a lost answer nobody knows whether a post was carried out, and
+who sent it decides (Unsettled).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import structlog
+from slack_sdk.web.async_client import AsyncWebClient
+
+from adapters.slack.errors import DEAD_TOKEN, seconds_of, translated
+from adapters.slack.responses import Response
+from adapters.slack.token import TokenWatch
+from bot.common.caches import Remembered
+from bot.common.proxies import http_proxy_for
+from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
+from bot.domain.replies import Limit, Pace, Priority
+from bot.ports.clock import Clock
+from bot.ports.platform import Grants
+
+log = structlog.stdlib.get_logger(__name__)
+
+SLACK_API = "https://slack.com/api/"
+# A request that takes longer is given up, in seconds; Slack usually answers within one.
+REQUEST_SECONDS = 10.0
+
+# ── budgets ───────────────────────────────────────────────────────────────────────────────────
+# docs.slack.dev/apis/web-api/rate-limits: calls a minute for each method in a workspace, given as
+# "20+", "50+", "100+"; a little is left for what our clock and Slack's see differently.
+_MINUTE = 60.0
+TIER_2, TIER_3, TIER_4 = 19, 49, 98
+_COUNTS = {
+    "chat.delete": TIER_3,
+    "conversations.replies": TIER_3,
+    "conversations.info": TIER_3,
+    "conversations.history": TIER_3,
+    "users.conversations": TIER_3,
+    "users.info": TIER_4,
+    "chat.postEphemeral": TIER_4,
+    "assistant.threads.setStatus": TIER_3,
+    "assistant.threads.setSuggestedPrompts": TIER_3,
+    "agents.sessions.setStatus": TIER_3,
+    "files.getUploadURLExternal": TIER_4,
+    "files.completeUploadExternal": TIER_4,
+    "files.delete": TIER_3,
+}
+POSTS, EDITS, DELETIONS = "chat.postMessage", "chat.update", "chat.delete"
+STARTS, APPENDS, STOPS = "chat.startStream", "chat.appendStream", "chat.stopStream"
+UPLOADS, COMPLETIONS = "files.getUploadURLExternal", "files.completeUploadExternal"
+FILE_DELETIONS = "files.delete"
+# So many channels whose posts are refused at once are the workspace's limit. Our guess.
+CHANNELS_THROTTLED = 3
+# What a reply costs beyond these, ten a second, nobody sees.
+_SPACING = 0.1
+_LIMITS = {
+    # "several hundred messages per minute" in a workspace, for each channel "1 per second".
+    POSTS: Limit(count=280, seconds=_MINUTE, pace=Pace.NONE),
+    EDITS: Limit(count=TIER_3, seconds=_MINUTE, spacing=_SPACING, pace=Pace.FORECAST),
+    STARTS: Limit(count=TIER_2, seconds=_MINUTE, pace=Pace.NONE),
+    APPENDS: Limit(count=TIER_4, seconds=_MINUTE, spacing=_SPACING, pace=Pace.FORECAST, then=EDITS),
+    STOPS: Limit(count=TIER_2, seconds=_MINUTE, spacing=_SPACING, pace=Pace.NONE),
+}
+
+
+def post_scopes(channel: str) -> tuple[str, ...]:
+    """The budgets of a post: the channel's, and the workspace's."""
+    return (f"{POSTS}:{channel}", POSTS)
+
+
+class PostThrottles:
+    """Which budget a 429 of a post is about; Slack does not say, and the channel's is the tighter.
+
+    Only when several channels are refused at the same time it must be the workspace's.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until: dict[str, float] = {}
+
+    def refused(self, channel: str, seconds: float) -> tuple[str, ...]:
+        """The scopes that are closed, now that a post was refused there for so long."""
+        now = self._clock.monotonic()
+        self._until = {known: until for known, until in self._until.items() if until > now}
+        self._until[channel] = now + seconds
+        scopes = post_scopes(channel)
+        return scopes if len(self._until) >= CHANNELS_THROTTLED else scopes[:1]
+
+
+def limits(scope: str) -> Limit:
+    """The budget of a scope, for the pacer, which knows from it how to spread interim requests."""
+    if scope in _LIMITS:
+        return _LIMITS[scope]
+    if scope.startswith(f"{POSTS}:"):
+        return Limit(count=3, seconds=3.15, pace=Pace.NONE)  # with short bursts
+    return Limit(count=_COUNTS.get(scope, TIER_2), seconds=_MINUTE)
+
+
+# ── the client ────────────────────────────────────────────────────────────────────────────────
+def web_client(token: str, api_url: str | None, session: aiohttp.ClientSession) -> AsyncWebClient:
+    """slack_sdk's client on our session; it retries nothing by itself."""
+    base = api_url or SLACK_API
+    client = AsyncWebClient(
+        token=token, base_url=base, session=session, retry_handlers=[], logger=quiet_log()
+    )
+    client.proxy = http_proxy_for(base)  # slack_sdk takes HTTPS_PROXY for every address
+    return client
+
+
+def quiet_log() -> logging.Logger:
+    """Slack's libraries log every text at DEBUG, and build those lines when no level is set."""
+    quiet = logging.getLogger("slack_libraries")
+    quiet.setLevel(logging.ERROR)
+    if not quiet.filters:
+        quiet.addFilter(_without_traceback)
+    return quiet
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """They log what they catch with its traceback, at every attempt: one line says as much."""
+    record.exc_info = record.exc_text = None
+    return True
+
+
+def new_session(seconds: float = REQUEST_SECONDS) -> aiohttp.ClientSession:
+    """The connections to Slack, each request limited in time; the caller closes it."""
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds))
+
+
+class WebApi:
+    """Slack's methods, with their failures translated and their budgets kept.
+
+    `watches` says whether a refused token is checked with auth.test; not where it is no bot's.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: AsyncWebClient,
+        session: aiohttp.ClientSession,
+        grants: Grants,
+        clock: Clock,
+        watches: bool = True,
+    ) -> None:
+        self.client, self.grants = client, grants
+        self.session, self.clock = session, clock
+        self.own_deletions = Remembered()  # "channel/ts": Slack tells of them as of anybody's
+        self.token = TokenWatch(ask=self._auth_test, clock=clock) if watches else None
+        self._posts = PostThrottles(clock)
+
+    async def write(self, method: str, scopes: tuple[str, ...] = (), **fields: Any) -> Response:
+        """Call a method that takes JSON, at once: its budget was taken by the caller.
+
+        Raises Throttled, Gone, Refused or Unsettled.
+        """
+        body = {name: value for name, value in fields.items() if value is not None}
+        if method == DELETIONS:
+            self.own_deletions.add(f"{fields['channel']}/{fields['ts']}")
+        try:
+            return await self._call(method, scopes or (method,), json=body)
+        except Throttled as error:
+            if method != POSTS:
+                raise
+            closed = self._posts.refused(str(fields["channel"]), error.retry_after)
+            raise Throttled(error.retry_after, closed) from error
+
+    async def write_form(self, method: str, **fields: Any) -> Response:
+        """`write` for a method that takes no JSON."""
+        return await self._call(method, (method,), data=fields)
+
+    async def upload(self, url: str, data: bytes) -> None:
+        """Send a file to where Slack wants it. Raises Throttled, Refused or Unsettled."""
+        await self._post(url, (UPLOADS,), data=data)
+
+    async def read(self, method: str, **fields: Any) -> Response:
+        """Call a method that takes a query, at once. Raises as `write` does."""
+        query = {name: value for name, value in fields.items() if value is not None}
+        return await self._call(method, (method,), http_verb="GET", params=query)
+
+    async def paced_write(
+        self, method: str, *, priority: Priority = Priority.CONTROL, **fields: Any
+    ) -> Response:
+        """`write`, when the budget allows."""
+        scopes = post_scopes(fields["channel"]) if method == POSTS else (method,)
+        return await self._paced(lambda: self.write(method, scopes, **fields), scopes, priority)
+
+    async def paced_read(
+        self, method: str, *, priority: Priority = Priority.CONTROL, **fields: Any
+    ) -> Response:
+        """`read`, when the budget allows."""
+        return await self._paced(lambda: self.read(method, **fields), (method,), priority)
+
+    async def respond(self, url: str, **fields: Any) -> None:
+        """Answer an interaction at its `response_url`, which has no budget but five uses."""
+        await self._post(url, (), json=fields)
+
+    async def _paced(
+        self, send: Callable[[], Awaitable[Response]], scopes: tuple[str, ...], priority: Priority
+    ) -> Response:
+        await self.grants.spend(*scopes, priority=priority)
+        try:
+            return await send()
+        except Throttled as error:
+            self.grants.throttled(error.retry_after, *error.scopes)
+            self.grants.refund(*scopes)
+            raise
+
+    async def _call(self, method: str, scopes: tuple[str, ...], **request: Any) -> Response:
+        if self.token is not None and method != "auth.test":
+            await self.token.check()
+        try:
+            return await self._answer(method, scopes, **request)
+        except Gone as error:
+            if self.token is None or method == "auth.test" or str(error) not in DEAD_TOKEN:
+                raise
+            raise await self.token.judge(error) from error
+
+    async def _answer(self, method: str, scopes: tuple[str, ...], **request: Any) -> Response:
+        try:
+            response = await self.client.api_call(method, **request)
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            if not isinstance(response.data, dict):
+                raise Unsettled(f"Slack answered with no object: {response.data!r:.80}")
+            return Response(response.data, headers)
+        except PlatformError:
+            raise
+        except Exception as error:
+            # The edge to slack_sdk, which reads answers unguarded: a list, null or deeply nested
+            # JSON raises AttributeError, TypeError, RecursionError …
+            raise _at_the_edge(error, scopes) from error
+
+    async def _post(self, url: str, scopes: tuple[str, ...], **body: Any) -> None:
+        """POST to an address that Slack gave, and that may be anything."""
+        try:
+            async with self.session.post(url, proxy=http_proxy_for(url), **body) as response:
+                status, wait = response.status, response.headers.get("Retry-After")
+        except Exception as error:
+            # The edge to aiohttp: addresses that are none raise ValueError, TypeError and others.
+            raise _at_the_edge(error) from error
+        where = urlsplit(url).path.strip("/").partition("/")[0]
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise Throttled(seconds_of(wait), scopes)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise Unsettled(f"{where}: {status}")
+        if status != HTTPStatus.OK:
+            raise Refused(f"{where}: {status}")
+
+    async def _auth_test(self) -> Response:
+        return await self.read("auth.test")
+
+
+def _at_the_edge(error: Exception, scopes: tuple[str, ...] = ()) -> PlatformError:
+    failure = translated(error, scopes)
+    if type(error).__module__ == "builtins" and not isinstance(error, OSError):
+        log.warning("Slack's answer cannot be read", error=repr(error)[:300])
+    return failure

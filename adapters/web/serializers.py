@@ -1,0 +1,181 @@
+"""How conversations, messages and replies look in JSON: one function for each shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from adapters.web.highlighter import Colour
+from adapters.web.hub import Live
+from adapters.web.render import html_of, html_of_person
+from bot.domain.conversations import Role
+from bot.domain.records import ConversationRecord, MessageRecord, ReplyRecord, ThreadRecord
+from bot.domain.turns import Outcome, TurnResult
+from bot.turns.outcome import controls_for
+
+BOT_NAME = "Threadline"
+_STATES = {
+    Outcome.ANSWERED: "done",
+    Outcome.CUT_OFF: "cut_off",
+    Outcome.FAILED: "failed",
+    Outcome.STOPPED: "stopped",
+    Outcome.RESET: "stopped",
+    Outcome.GONE: "failed",
+}
+
+
+def timestamp(seconds: float) -> str:
+    """Unix seconds as `2023-12-04T17:28:52.678004Z`."""
+    return f"{timestamp_bare(seconds)}Z"
+
+
+def timestamp_bare(seconds: float) -> str:
+    """Unix seconds as `2023-12-04T17:28:52.678004`: UTC, though it does not say so."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+# ── the API ───────────────────────────────────────────────────────────────────────────────────
+def message(message: MessageRecord, at: Callable[[float], str] = timestamp) -> dict[str, Any]:
+    """A message in a conversation; `at` writes its time."""
+    return {
+        "id": message.uid,
+        "author": message.role.value,
+        "content": message.content,
+        "created_at": at(message.created_at),
+    }
+
+
+def conversation(
+    record: ConversationRecord,
+    messages: Sequence[MessageRecord],
+    at: Callable[[float], str] = timestamp,
+) -> dict[str, Any]:
+    """A conversation with its messages; `at` writes the times."""
+    return {
+        "id": record.uid,
+        "messages": [message(entry, at) for entry in messages],
+        "created_at": at(record.conversation.created_at),
+    }
+
+
+def details(record: ConversationRecord, messages: Sequence[MessageRecord]) -> dict[str, Any]:
+    """A conversation with all that is kept of it."""
+    known = record.conversation
+    return {
+        **conversation(record, messages),
+        "name": known.name,
+        "model": known.model,
+        "user_id": known.began_by.id if known.began_by else known.key.workspace,
+        "updated_at": timestamp(known.updated_at),
+    }
+
+
+def message_record(message: MessageRecord, conversation: str) -> dict[str, Any]:
+    """A message as a record; `conversation` is the public id."""
+    return {
+        "id": message.uid,
+        "role": message.role.value,
+        "content": message.content,
+        "index": message.index,
+        "conversation_id": conversation,
+        "created_at": timestamp(message.created_at),
+    }
+
+
+# ── the page ──────────────────────────────────────────────────────────────────────────────────
+def page_message(message: MessageRecord, colour: Colour) -> dict[str, Any]:
+    """A message of a person, or one that was put there as a record."""
+    assistant = message.role is Role.ASSISTANT
+    author = message.author.name if message.author else ""
+    content = message.content
+    return {
+        "id": message.uid,
+        "role": message.role.value,
+        "author": BOT_NAME if assistant else author,
+        "html": html_of(content, colour) if assistant else html_of_person(content),
+        "text": content,
+        "created_at": timestamp(message.created_at),
+        "state": "queued" if message.waiting else "done",
+        "turn": message.turn,
+        "epoch": message.epoch,
+        "model": None,
+        "input_tokens": None,
+        "output_tokens": None,
+        "seconds": None,
+    }
+
+
+def page_reply(reply: ReplyRecord, live: Live | None, colour: Colour) -> dict[str, Any]:
+    """A reply from the database; while it is written, as far as it has come."""
+    if reply.outcome is None:
+        return page_live(live) if live is not None else _page_begun(reply)
+    return {
+        **_page_begun(reply),
+        "html": html_of(reply.display, colour),
+        "text": reply.content or reply.display,
+        "state": _STATES[reply.outcome],
+        "model": reply.model,
+        "input_tokens": reply.usage.input_tokens if reply.usage else None,
+        "output_tokens": reply.usage.output_tokens if reply.usage else None,
+        "seconds": None if reply.seconds is None else round(reply.seconds, 3),
+        "controls": _controls(reply.outcome, reply),
+    }
+
+
+def _controls(outcome: Outcome, reply: ReplyRecord) -> list[str]:
+    """What may be done with it, as under a reply on every platform."""
+    end = TurnResult(
+        outcome=outcome,
+        content=reply.content,
+        display=reply.display,
+        finish_reason=reply.finish_reason,
+    )
+    return [control.value for control in controls_for(end)]
+
+
+def page_live(live: Live) -> dict[str, Any]:
+    """A reply that is being written."""
+    return {
+        **_page_empty(live.turn, live.begun_at),
+        "html": live.html(),
+        "text": live.text,
+        "state": live.state,
+        "note": not live.source,  # a word of ours stands where the answer will
+    }
+
+
+def _page_begun(reply: ReplyRecord) -> dict[str, Any]:
+    return _page_empty(reply.turn, reply.created_at)
+
+
+def _page_empty(turn: int, begun_at: float) -> dict[str, Any]:
+    return {
+        "id": f"turn-{turn}",
+        "role": Role.ASSISTANT.value,
+        "author": BOT_NAME,
+        "html": "",
+        "text": "",
+        "created_at": timestamp(begun_at),
+        "state": "writing",
+        "model": None,
+        "input_tokens": None,
+        "output_tokens": None,
+        "seconds": None,
+    }
+
+
+def page_thread(thread: ThreadRecord, colour: Colour) -> dict[str, Any]:
+    """A thread as a line of the channel."""
+    conversation = thread.record.conversation
+    return {
+        "id": thread.record.uid,
+        "name": conversation.name,
+        "model": conversation.model,
+        "created_at": timestamp(conversation.created_at),
+        "updated_at": timestamp(conversation.updated_at),
+        "root": page_message(thread.root, colour),
+        "replies": thread.replies,
+        "epoch": conversation.epoch,
+        "busy": thread.record.busy,
+    }

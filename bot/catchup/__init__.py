@@ -1,0 +1,1 @@
+"""Catches up on messages, edits and deletions that were missed while disconnected."""

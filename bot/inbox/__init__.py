@@ -1,0 +1,1 @@
+"""The inbox: stores messages, commands and edits before they are acknowledged."""

@@ -1,0 +1,1 @@
+"""Replies: one growing Markdown document, published page by page."""

@@ -1,0 +1,153 @@
+"""The dialect's blocks, as rules of markdown-it: tables, formulas, fenced Markdown, definitions."""
+
+from __future__ import annotations
+
+import re
+
+from markdown_it.ruler import RuleOptionsType
+from markdown_it.rules_block import StateBlock, reference
+
+from bot.replies.markdown.fences import Nesting, nests
+from bot.replies.markdown.math import block_length
+from bot.replies.markdown.table_rows import alignments, cells_of, count
+
+MOST_CELLS = 20_000
+"""Empty cells that short rows of one table are completed with: few bytes could make many."""
+
+INTERRUPTS: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+_FENCE = re.compile(r"(`{3,}+|~{3,}+)[ \t]*+([^`\n]*+)")
+
+
+def definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A definition, which is shown as text too: a list of sources often defines what no link uses,
+    and a link may be on another page. A footnote defines nothing.
+    """
+    at = state.bMarks[start] + state.tShift[start]
+    if state.src.startswith("[^", at) or not reference(state, start, end, silent):
+        return False
+    if not silent:
+        lines = range(start, state.line)
+        state.push("paragraph_open", "p", 1).map = [start, state.line]
+        inline = state.push("inline", "", 0)
+        inline.content = "\\" + "\n".join(_line(state, number) for number in lines)
+        inline.map, inline.children = [start, state.line], []
+        state.push("paragraph_close", "p", -1)
+    return True
+
+
+def _line(state: StateBlock, number: int) -> str:
+    """A line without the marks and the indentation of its containers."""
+    return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]]
+
+
+def _first(state: StateBlock, number: int) -> str:
+    """The first character of a line, a line feed for an empty one: most lines need no more."""
+    at = state.bMarks[number] + state.tShift[number]
+    return state.src[at] if at < state.eMarks[number] else "\n"
+
+
+def formula_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A formula on lines of its own."""
+    if _first(state, start) not in "$\\" or state.is_code_block(start):
+        return False
+
+    def line(number: int) -> str | None:
+        inside = number < end and state.sCount[number] >= state.blkIndent
+        return _line(state, number) if inside else None
+
+    length, ended = block_length(line, start)
+    if not length or silent:
+        return length > 0
+    token = state.push("math_block", "", 0)
+    token.content = state.getLines(start, start + length, state.blkIndent, False)
+    token.map = [start, start + length]
+    token.meta = {"ended": ended}
+    state.line = start + length
+    return True
+
+
+def nested_fence(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A fence whose language is Markdown; all others are markdown-it's."""
+    if _first(state, start) not in "`~":
+        return False
+    opening = _FENCE.fullmatch(_line(state, start))
+    if opening is None or not nests(opening[2]) or state.is_code_block(start):
+        return False
+    if silent:
+        return True
+    nesting, number, ended = Nesting.of(opening[2], opening[1]), start + 1, False
+    while number < end and not ended:
+        if state.sCount[number] < state.blkIndent and _line(state, number):
+            break
+        indent = " " * max(0, state.sCount[number] - state.blkIndent)
+        following = _line(state, number + 1) if number + 1 < end else None
+        ended = nesting.take(indent + _line(state, number), following)
+        number += 1
+    token = state.push("fence", "code", 0)
+    token.info, token.markup = opening[2], opening[1]
+    token.content = state.getLines(start + 1, number - ended, state.sCount[start], True)
+    token.map = [start, number]
+    token.meta = {"ended": ended, "doubtful": ended and nesting.doubtful}
+    state.line = number
+    return True
+
+
+def pipe_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """GFM's table, with the cells of `rows`."""
+    if start + 2 > end or _first(state, start + 1) not in "|-:":
+        return False
+    if state.is_code_block(start) or state.is_code_block(start + 1):
+        return False
+    if state.sCount[start + 1] < state.blkIndent or "|" not in _line(state, start):
+        return False
+    aligned = alignments(_line(state, start + 1))
+    if aligned is None or count(_line(state, start), len(aligned)) != len(aligned):
+        return False
+    if silent:
+        return True
+    table = state.push("table_open", "table", 1)
+    state.push("thead_open", "thead", 1).map = [start, start + 1]
+    _row(state, start, aligned, "th")
+    state.push("thead_close", "thead", -1)
+    last = _body(state, start + 2, end, aligned)
+    state.push("table_close", "table", -1)
+    table.map = [start, last]
+    state.line = last
+    return True
+
+
+def _body(state: StateBlock, first: int, end: int, aligned: list[str]) -> int:
+    """The rows below the header; the line behind them."""
+    rules = state.md.block.ruler.getRules("blockquote")  # what may interrupt a quote ends a table
+    kind, state.parentType = state.parentType, "table"
+    number, missing = first, 0
+    while number < end and state.sCount[number] >= state.blkIndent and _line(state, number).strip():
+        if any(rule(state, number, end, True) for rule in rules) or state.is_code_block(number):
+            break
+        if number == first:
+            body = state.push("tbody_open", "tbody", 1)
+        missing += _row(state, number, aligned, "td")
+        number += 1
+        if missing > MOST_CELLS:
+            break
+    if number > first:
+        body.map = [first, number]
+        state.push("tbody_close", "tbody", -1)
+    state.parentType = kind
+    return number
+
+
+def _row(state: StateBlock, number: int, aligned: list[str], tag: str) -> int:
+    """One row; how many cells it lacks."""
+    cells = cells_of(_line(state, number), len(aligned))
+    missing = len(aligned) - len(cells)
+    state.push("tr_open", "tr", 1).map = [number, number + 1]
+    for alignment, cell in zip(aligned, cells + [""] * missing, strict=True):
+        token = state.push(f"{tag}_open", tag, 1)
+        if alignment:
+            token.attrs = {"style": f"text-align:{alignment}"}
+        inline = state.push("inline", "", 0)
+        inline.map, inline.content, inline.children = [number, number + 1], cell, []
+        state.push(f"{tag}_close", tag, -1)
+    state.push("tr_close", "tr", -1)
+    return missing

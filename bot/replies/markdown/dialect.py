@@ -1,0 +1,223 @@
+"""The Markdown that models write, and the one factory of parsers for it.
+
+CommonMark with tables and strikethrough, and what CommonMark gets wrong for people who read
+answers: emphasis beside wide punctuation (`flanking`), pipes in code (`rows`), Markdown in fences
+(`fences`), formulas (`maths`), and `<…>`, of which only web and mail addresses are links. HTML is
+text. Every renderer parses with it, so a reply means the same on all surfaces.
+
+Tokens beyond markdown-it's: `math_inline`, `math_block`, and on demand `spoiler_open`/`_close`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.rules_inline import StateInline
+from markdown_it.rules_inline.image import image
+from markdown_it.rules_inline.link import link
+from markdown_it.rules_inline.state_inline import Delimiter
+
+from bot.replies.markdown.block_rules import (
+    INTERRUPTS,
+    definition,
+    formula_block,
+    nested_fence,
+    pipe_table,
+)
+from bot.replies.markdown.flanking import LONGEST_RUN, flanks
+from bot.replies.markdown.inline import CodeRuns
+from bot.replies.markdown.math import formula_end
+
+MOST_TEXTS = 8
+"""Texts whose brackets are remembered: one, and the descriptions of its pictures."""
+
+MOST_DELIMITERS = 1_000
+"""Delimiters of emphasis in one text: more of them are text, as pairing them takes long."""
+
+MOST_LINKS = 2_000
+"""Pairs of brackets in one text that may be links: with more of them, none is."""
+
+ADDRESS = re.compile(r"<((?:https?://|mailto:)[^<>\x00-\x20]++)>", re.IGNORECASE)
+MAIL = re.compile(r"<([\w.!#$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+)>")
+SPOILER = re.compile(r"\|\|(?![|\s])(?:(?!\|\|)[^\n]){1,1000}(?<![|\s\\])\|\|(?!\|)")
+_BRACKET = re.compile(r"\\.|`+|[\[\]]", re.DOTALL)
+
+
+def make_parser(
+    options: Mapping[str, Any] | None = None,
+    *,
+    renderer: type[RendererHTML] = RendererHTML,
+    spoilers: bool = False,
+) -> MarkdownIt:
+    """A parser of the dialect; `options` are markdown-it's own."""
+    parser = MarkdownIt("commonmark", {"html": False, **(options or {})}, renderer_cls=renderer)
+    parser.enable("strikethrough")
+    parser.disable(["html_block", "html_inline"])
+    inline, block = parser.inline.ruler, parser.block.ruler
+    inline.before("escape", "formula", _formula)
+    inline.at("emphasis", _emphasis)
+    inline.at("strikethrough", _strikethrough)
+    inline.at("autolink", _autolink)
+    inline.at("link", _link)
+    inline.at("image", _image)
+    block.before("code", "pipe_table", pipe_table, {"alt": ["paragraph", "reference"]})
+    block.before("fence", "nested_fence", nested_fence, INTERRUPTS)
+    block.before("fence", "formula_block", formula_block, INTERRUPTS)
+    block.at("reference", definition)
+    if spoilers:
+        inline.before("emphasis", "spoiler", _spoiler)
+        parser.inline.add_terminator_char("|")
+    return parser
+
+
+# ── inline ────────────────────────────────────────────────────────────────────────────────────
+def _run(state: StateInline) -> int:
+    """The length of the run of equal characters at the position."""
+    rest = state.src[state.pos : state.posMax]
+    return len(rest) - len(rest.lstrip(rest[0]))
+
+
+def _emphasis(state: StateInline, silent: bool) -> bool:
+    if silent or state.src[state.pos] not in "*_":
+        return False
+    length = _run(state)
+    _push_run(state, length, 1, length)
+    return True
+
+
+def _strikethrough(state: StateInline, silent: bool) -> bool:
+    if silent or state.src[state.pos] != "~" or (length := _run(state)) < 2:
+        return False
+    if length != 2:
+        return _text(state, length)
+    _push_run(state, 2, 2, 0)  # 0: the rule of three is none of its
+    return True
+
+
+def _push_run(state: StateInline, length: int, width: int, counts: int) -> None:
+    """A run of delimiters, as tokens of `width` marks each."""
+    start, end = state.pos, state.pos + length
+    opens, closes = flanks(state.src, start, end, state.posMax)
+    many = length > LONGEST_RUN or len(state.delimiters) + length > MOST_DELIMITERS
+    if many or not (opens or closes):
+        _text(state, length)
+        return
+    for at in range(start, end, width):
+        token = state.push("text", "", 0)
+        token.content = state.src[at : at + width]
+        marker = ord(state.src[start])
+        last = len(state.tokens) - 1
+        state.delimiters.append(Delimiter(marker, counts, last, -1, opens, closes))
+    state.pos = end
+
+
+def _text(state: StateInline, length: int) -> bool:
+    state.append_pending(state.src[state.pos : state.pos + length])
+    state.pos += length
+    return True
+
+
+def _autolink(state: StateInline, silent: bool) -> bool:
+    """`<https://…>`, `<mailto:…>` and `<me@example.org>`; all other `<…>` is text."""
+    if state.src[state.pos] != "<":
+        return False
+    web = ADDRESS.match(state.src, state.pos, state.posMax)
+    found = web or MAIL.match(state.src, state.pos, state.posMax)
+    if found is None:
+        return False
+    href = state.md.normalizeLink(found[1] if web else f"mailto:{found[1]}")
+    if not state.md.validateLink(href):
+        return False
+    if not silent:
+        token = state.push("link_open", "a", 1)
+        token.attrs = {"href": href}
+        token.markup, token.info = "autolink", "auto"
+        state.push("text", "", 0).content = state.md.normalizeLinkText(found[1])
+        token = state.push("link_close", "a", -1)
+        token.markup, token.info = "autolink", "auto"
+    state.pos = found.end()
+    return True
+
+
+def _formula(state: StateInline, silent: bool) -> bool:
+    if state.src[state.pos] not in "$\\":
+        return False
+    end = formula_end(state.src, state.pos, state.posMax)
+    if end is None:
+        return False
+    if not silent:
+        state.push("math_inline", "", 0).content = state.src[state.pos : end]
+    state.pos = end
+    return True
+
+
+def _spoiler(state: StateInline, silent: bool) -> bool:
+    """Discord's `||hidden||`: a pair that hugs its text, on one line, not inside words."""
+    if state.src[state.pos] != "|":
+        return False
+    found = SPOILER.match(state.src, state.pos, state.posMax)
+    if found is None or not _apart(state.src, found.start(), found.end()):
+        return False
+    if not silent:
+        last = state.posMax
+        state.pos, state.posMax = found.start() + 2, found.end() - 2
+        state.push("spoiler_open", "", 1)
+        state.md.inline.tokenize(state)
+        state.push("spoiler_close", "", -1)
+        state.posMax = last
+    state.pos = found.end()
+    return True
+
+
+def _apart(text: str, start: int, end: int) -> bool:
+    """Whether neither side touches an ASCII word: `a||b||c` is code."""
+    sides = text[start - 1 : start] + text[end : end + 1]
+    return not any(side.isascii() and side.isalnum() for side in sides)
+
+
+# ── links ─────────────────────────────────────────────────────────────────────────────────────
+def _link(state: StateInline, silent: bool) -> bool:
+    return state.src[state.pos] == "[" and _may_link(state, state.pos) and link(state, silent)
+
+
+def _image(state: StateInline, silent: bool) -> bool:
+    if not state.src.startswith("![", state.pos):
+        return False
+    return _may_link(state, state.pos + 1) and image(state, silent)
+
+
+def _may_link(state: StateInline, at: int) -> bool:
+    """Whether a bracket has a partner that an address may follow: markdown-it would look for it
+    from every bracket to the end of the text.
+    """
+    partners = state.env.setdefault("partners", {})
+    found = partners.get(state.src)
+    if found is None:
+        if len(partners) >= MOST_TEXTS:
+            partners.clear()
+        found = partners[state.src] = _partners(state.src)
+    end = found.get(at)
+    if end is None:
+        return False
+    return state.src.startswith("(", end + 1) or bool(state.env.get("references"))
+
+
+def _partners(text: str) -> dict[int, int]:
+    """The closing bracket of each bracket that may be a link's."""
+    found: dict[int, int] = {}
+    waiting: list[int] = []
+    at, runs = 0, CodeRuns(text)
+    while (sign := _BRACKET.search(text, at)) is not None:
+        at = sign.end()
+        if sign[0][0] == "`":
+            partner = runs.partner(at, len(sign[0]))
+            at = at if partner is None else partner + len(sign[0])
+        elif sign[0] == "[":
+            waiting.append(sign.start())
+        elif sign[0] == "]" and waiting:
+            found[waiting.pop()] = sign.start()
+    return found if len(found) <= MOST_LINKS else {}

@@ -1,0 +1,1 @@
+"""Splits a growing reply into pages."""

@@ -1,0 +1,1 @@
+"""The rate limiter: which request of an account goes next, and when."""

@@ -1,1 +1,0 @@
-"""Where a reply is shown: pages, mended frames, the pacer, the publisher."""

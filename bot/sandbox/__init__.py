@@ -1,0 +1,1 @@
+"""Runs parsers of untrusted bytes in a limited child process."""

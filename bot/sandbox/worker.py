@@ -1,0 +1,190 @@
+"""A limited worker: runs one function over untrusted bytes in a child process that can be killed.
+
+For parsers without a known bound of time and memory. Invariant: a task that exceeds a limit costs
+its own result and the child; the interpreter, the event loop and other tasks never wait for it
+longer than `WorkerLimits.seconds`. The child inherits no secret: its environment is empty.
+
+WorkerFailed
+├── TaskFailed    the function raised, or its output is too large
+├── TaskTooCostly the task ran into its limit of CPU time, memory or time, and the child was killed
+└── WorkerBusy    other tasks occupied the worker for the whole time limit
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from bot.domain.errors import ThreadlineError
+from bot.sandbox import child
+from bot.sandbox.child import HEADER, READY, Status
+
+STARTUP_SECONDS = 20.0
+"""How long the child may take to import the function's module on a busy machine."""
+
+_ROOT = str(Path(__file__).parents[2])
+_CHUNK = 65_536
+
+
+class WorkerFailed(ThreadlineError):
+    """A task has no result."""
+
+
+class TaskFailed(WorkerFailed):
+    """The function raised an error for this input, or its output is larger than allowed."""
+
+
+class TaskTooCostly(WorkerFailed):
+    """The task ran into a limit; the child was killed, and the next task starts another."""
+
+
+class WorkerBusy(WorkerFailed):
+    """Other tasks occupied the worker for the whole time limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """What one task may use. CPU time is what counts; `seconds` is for a child that sleeps."""
+
+    cpu_seconds: float = 0.5
+    seconds: float = 5.0
+    memory_bytes: int = 512 * 1024 * 1024  # of address space, the interpreter's included
+    output_bytes: int = 4 * 1024 * 1024
+
+
+class Worker:
+    """Runs `task` ("package.module:function", bytes to bytes) in a child that is started lazily.
+
+    `run` blocks, so call it from a thread of your own pool: the event loop's default pool also
+    resolves host names. One task runs at a time; the child exits after a minute without one.
+    """
+
+    def __init__(self, task: str, limits: WorkerLimits | None = None) -> None:
+        self._task, self._limits = task, limits or WorkerLimits()
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+        self._closed = False
+
+    def run(self, data: bytes) -> bytes:
+        """The function's result for `data`. Raises WorkerFailed."""
+        if not self._lock.acquire(timeout=self._limits.seconds):
+            raise WorkerBusy("the worker is occupied")
+        try:
+            return self._run(data)
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Kill the child; a task that is running fails."""
+        self._closed = True
+        child = self._child
+        if child is not None:
+            child.kill()  # a thread that waits for it gets an error at once and releases the lock
+        with self._lock:
+            if self._child is not None:
+                self._child.end()
+                self._child = None
+
+    def _run(self, data: bytes) -> bytes:
+        child = self._living()
+        try:
+            status, result = child.ask(data, self._limits)
+        except (OSError, EOFError) as error:
+            child.end()
+            self._child = None
+            raise TaskTooCostly(f"the worker ended: {error}") from error
+        if status is not Status.DONE:
+            raise TaskFailed(result.decode("utf-8", "replace"))
+        return result
+
+    def _living(self) -> _Child:
+        """The child, or another one where it has left or was killed."""
+        if self._closed:
+            raise WorkerFailed("the worker is closed")
+        if self._child is not None and self._child.has_ended():
+            self._child.end()
+            self._child = None
+        if self._child is None:
+            self._child = _Child(self._task, self._limits)
+        return self._child
+
+
+class _Child:
+    """The process and its two pipes, which never block."""
+
+    def __init__(self, task: str, limits: WorkerLimits) -> None:
+        words = [str(value) for value in astuple(limits)]
+        self._process = subprocess.Popen(  # noqa: S603 - our own module, no word of a user
+            [sys.executable, "-m", child.__name__, task, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=_ROOT,
+            env={"PYTHONPATH": os.pathsep.join([_ROOT, *sys.path])},
+            start_new_session=True,  # Ctrl-C in the terminal is for the bot alone
+        )
+        assert self._process.stdin is not None  # noqa: S101 - for the type checker
+        assert self._process.stdout is not None  # noqa: S101
+        self._write, self._read = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._write, False)
+        os.set_blocking(self._read, False)
+        try:
+            self._receive(len(READY), time.monotonic() + STARTUP_SECONDS)
+        except (OSError, EOFError) as error:
+            self.end()
+            raise WorkerFailed(f"the worker cannot start: {error!r}") from error
+
+    def ask(self, data: bytes, limits: WorkerLimits) -> tuple[Status, bytes]:
+        """One task; raises OSError or EOFError when the child ended or the time is over."""
+        deadline = time.monotonic() + limits.seconds
+        self._send(HEADER.pack(0, len(data)) + data, deadline)
+        status, size = HEADER.unpack(self._receive(HEADER.size, deadline))
+        if size > limits.output_bytes:
+            raise OSError("the output is too large")
+        return Status(status), self._receive(size, deadline)
+
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL)
+
+    def end(self) -> None:
+        """Kill, reap and close."""
+        self.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        left = memoryview(data)
+        while left:
+            self._wait(self._write, select.POLLOUT, deadline)
+            left = left[os.write(self._write, left[:_CHUNK]) :]
+
+    def _receive(self, size: int, deadline: float) -> bytes:
+        parts = bytearray()
+        while len(parts) < size:
+            self._wait(self._read, select.POLLIN, deadline)
+            part = os.read(self._read, min(_CHUNK, size - len(parts)))
+            if not part:
+                raise EOFError("the child ended")
+            parts += part
+        return bytes(parts)
+
+    def _wait(self, descriptor: int, event: int, deadline: float) -> None:
+        poll = select.poll()  # unlike select, it takes descriptors above 1024
+        poll.register(descriptor, event)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1_000):
+            raise TimeoutError("the time is over")

@@ -1,0 +1,220 @@
+"""The transitions of what people change afterwards: a question edited or deleted, a reply deleted.
+
+Invariants: whoever holds a turn that is opened again, or whose reply is taken back, is stale in the
+same transaction; what was erased is nowhere in the database any more, and its source stays, so that
+a late redelivery does not bring it back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from bot.domain.inbox import Change, Effect
+from bot.store import rows
+from bot.store.accept import name_of
+
+# How long the deletion of a message that was never stored is remembered, in seconds. Slack delivers
+# an event again for six minutes; what Discord's recovery reads afterwards has no deleted messages.
+TOMBSTONE_SECONDS = 3_600.0
+
+_TURN = "SELECT * FROM turns WHERE id = ?"
+
+
+# ── edits ─────────────────────────────────────────────────────────────────────────────────────
+def edit(db: sqlite3.Connection, source: str, text: str, edited_at: float) -> Change:
+    """See `Store.edit`. `edited_at` is in Unix seconds."""
+    message = _message(db, source)
+    if message is None:
+        return Change(Effect.UNKNOWN)
+    turn, text = _turn(db, message["turn_id"]), rows.storable(text)
+    known = message["edited_at"]
+    if message["erased_at"] is not None or (known is not None and edited_at <= known):
+        # An older edit, delivered late; or the same one, read with a person's other name in it.
+        return _change(Effect.SAME, message)
+    if text == message["content"]:
+        db.execute("UPDATE messages SET edited_at = ? WHERE id = ?", (edited_at, message["id"]))
+        return _change(Effect.SAME, message)
+    db.execute(
+        "UPDATE messages SET content = ?, edited_at = ? WHERE id = ?",
+        (text, edited_at, message["id"]),
+    )
+    _rename(db, message, text)
+    if turn is None or turn["reply_idx"] is None:  # no question, or no attempt at it yet
+        return _change(Effect.STORED, message)
+    if not is_newest(db, turn):
+        return _change(Effect.SUPERSEDED, message)
+    open_again(db, turn)
+    return _change(Effect.REOPENED, message)
+
+
+# ── deletions ─────────────────────────────────────────────────────────────────────────────────
+def erase(db: sqlite3.Connection, source: str, with_reply: bool, now: float) -> Change:
+    """See `Store.erase`. `now` is in Unix seconds."""
+    message = _message(db, source)
+    if message is not None:
+        return _erase_message(db, message, with_reply, now)
+    page = db.execute(
+        "SELECT * FROM pages WHERE source = ? ORDER BY turn_id DESC LIMIT 1", (source,)
+    ).fetchone()
+    if page is not None:
+        return _erase_page(db, page, now)
+    db.execute("DELETE FROM tombstones WHERE erased_at < ?", (now - TOMBSTONE_SECONDS,))
+    db.execute("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", (source, now))
+    return Change(Effect.UNKNOWN)
+
+
+def _erase_message(
+    db: sqlite3.Connection, message: sqlite3.Row, with_reply: bool, now: float
+) -> Change:
+    if message["erased_at"] is not None:
+        return _change(_erased_again(db, message, with_reply, now), message)
+    db.execute(
+        "UPDATE messages SET content = '', parts = NULL, route = '{}', unusable = '[]',"
+        " erased_at = ? WHERE id = ?",
+        (now, message["id"]),
+    )
+    _rename(db, message, "")
+    turn = _turn(db, message["turn_id"])
+    effect = Effect.STORED if turn is None else _without_question(db, turn, with_reply, now)
+    return _change(effect, message)
+
+
+def _erased_again(
+    db: sqlite3.Connection, message: sqlite3.Row, with_reply: bool, now: float
+) -> Effect:
+    """What was kept of an answered question's reply may be wanted away only now."""
+    turn = _turn(db, message["turn_id"])
+    if not with_reply or turn is None or turn["state"] == "waiting" or _left(db, turn):
+        return Effect.SAME
+    shown = db.execute("SELECT 1 FROM pages WHERE turn_id = ?", (turn["id"],)).fetchone()
+    return Effect.SAME if shown is None else _take_back(db, turn, now)
+
+
+def _left(db: sqlite3.Connection, turn: sqlite3.Row) -> int:
+    """How many of a turn's questions are still there."""
+    (left,) = db.execute(
+        "SELECT count(*) FROM messages WHERE turn_id = ? AND kind = 'question'"
+        " AND erased_at IS NULL",
+        (turn["id"],),
+    ).fetchone()
+    return int(left)
+
+
+def _without_question(
+    db: sqlite3.Connection, turn: sqlite3.Row, with_reply: bool, now: float
+) -> Effect:
+    """What becomes of a turn one of whose questions is gone."""
+    left = _left(db, turn)
+    if turn["state"] == "waiting":
+        if not left:
+            _end_waiting(db, turn, now)
+        return Effect.STORED
+    if left:
+        if turn["state"] != "running":
+            return Effect.STORED
+        open_again(db, turn)
+        return Effect.REOPENED
+    if with_reply:
+        return _take_back(db, turn, now)
+    return Effect.STOP if turn["state"] == "running" else Effect.STORED
+
+
+def _end_waiting(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> None:
+    """Nothing is left to ask; its questions keep their place in the order."""
+    (last,) = db.execute(
+        "SELECT max(position) FROM messages WHERE turn_id = ?", (turn["id"],)
+    ).fetchone()
+    rows.bind(db, turn["conversation_id"], until=last)
+    db.execute(
+        "UPDATE turns SET state = 'done', outcome = 'stopped', concluded_at = ?, finished_at = ?"
+        " WHERE id = ?",
+        (now, now, turn["id"]),
+    )
+
+
+def _erase_page(db: sqlite3.Connection, page: sqlite3.Row, now: float) -> Change:
+    """A message of a reply was deleted: the reply as a whole is taken back."""
+    db.execute(
+        "DELETE FROM pages WHERE turn_id = ? AND number = ?", (page["turn_id"], page["number"])
+    )
+    turn = db.execute(_TURN, (page["turn_id"],)).fetchone()
+    return Change(_take_back(db, turn, now), turn["conversation_id"], turn["id"])
+
+
+def _take_back(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> Effect:
+    """Forget a reply, and let the next claim remove from the platform what is shown of it."""
+    db.execute("DELETE FROM messages WHERE turn_id = ? AND kind = 'reply'", (turn["id"],))
+    db.execute("UPDATE turns SET content = '', display = '' WHERE id = ?", (turn["id"],))
+    shown = db.execute("SELECT 1 FROM pages WHERE turn_id = ?", (turn["id"],)).fetchone()
+    if turn["state"] == "done" and shown is None:
+        return Effect.STORED
+    db.execute(
+        "UPDATE turns SET state = 'concluded', outcome = coalesce(outcome, 'stopped'),"
+        " attempt = attempt + 1, opened = attempt + 1, failures = 0, held = 0,"
+        " concluded_at = coalesce(concluded_at, ?), finished_at = NULL WHERE id = ?",
+        (now, turn["id"]),
+    )
+    return Effect.REOPENED
+
+
+# ── shared ────────────────────────────────────────────────────────────────────────────────────
+def is_newest(db: sqlite3.Connection, turn: sqlite3.Row) -> bool:
+    """Whether no turn came after this one, and its conversation was not started over since."""
+    found = db.execute(
+        "SELECT 1 FROM conversations WHERE id = :conversation AND epoch = :epoch"
+        " AND NOT EXISTS (SELECT 1 FROM turns WHERE conversation_id = :conversation"
+        "  AND id > :turn)",
+        {"conversation": turn["conversation_id"], "epoch": turn["epoch"], "turn": turn["id"]},
+    )
+    return found.fetchone() is not None
+
+
+def open_again(db: sqlite3.Connection, turn: sqlite3.Row) -> None:
+    """Back to running, without an outcome and without a reply in the history.
+
+    Its pages and its reply's index stay, so that the next attempt writes in place.
+    """
+    db.execute(
+        "UPDATE turns SET state = 'running', attempt = attempt + 1, opened = attempt + 1,"
+        " failures = 0, held = 0, stopping = 0,"
+        " outcome = NULL, error = NULL, display = NULL, content = NULL,"
+        " finish_reason = NULL, input_tokens = NULL, output_tokens = NULL, first_token_at = NULL,"
+        " concluded_at = NULL, finished_at = NULL WHERE id = ?",
+        (turn["id"],),
+    )
+    db.execute("DELETE FROM messages WHERE turn_id = ? AND kind = 'reply'", (turn["id"],))
+
+
+def _message(db: sqlite3.Connection, source: str) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = db.execute(
+        "SELECT * FROM messages WHERE source = ?", (source,)
+    ).fetchone()
+    return row
+
+
+def _turn(db: sqlite3.Connection, turn: int | None) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = db.execute(_TURN, (turn,)).fetchone()
+    return row
+
+
+def _change(effect: Effect, message: sqlite3.Row) -> Change:
+    return Change(effect, message["conversation_id"], message["turn_id"] or 0)
+
+
+def _rename(db: sqlite3.Connection, message: sqlite3.Row, text: str) -> None:
+    """A conversation that has its name from this message gets it from the new text.
+
+    With none left it is named by the first question that is still there.
+    """
+    before = name_of(message["content"])
+    if not text:
+        row = db.execute(
+            "SELECT content FROM messages WHERE conversation_id = ? AND kind = 'question'"
+            " AND erased_at IS NULL AND id <> ? ORDER BY position LIMIT 1",
+            (message["conversation_id"], message["id"]),
+        ).fetchone()
+        text = row["content"] if row is not None else ""
+    db.execute(
+        "UPDATE conversations SET name = ? WHERE id = ? AND name = ?",
+        (name_of(text), message["conversation_id"], before),
+    )

@@ -1,0 +1,61 @@
+"""SQLite's errors as ours: whatever the database refuses arrives as one sentence that says what."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+
+from bot.domain.errors import StoreUnavailable
+
+# Primary result codes (https://www.sqlite.org/rescode.html); the extended ones share the low byte.
+_SENTENCES = MappingProxyType(
+    {
+        sqlite3.SQLITE_BUSY: "is locked by another program: close what else has it open.",
+        sqlite3.SQLITE_LOCKED: "is locked by another program: close what else has it open.",
+        sqlite3.SQLITE_FULL: "cannot grow, the disk is full: free some space.",
+        sqlite3.SQLITE_READONLY: "is read-only: let this user write the file and its directory.",
+        sqlite3.SQLITE_PERM: "may not be opened: let this user write the file and its directory.",
+        sqlite3.SQLITE_CANTOPEN: (
+            "cannot be opened: its directory must exist, and this user must be able to write there."
+        ),
+        sqlite3.SQLITE_CORRUPT: (
+            "is damaged: restore a backup with `python -m bot restore FILE`; it keeps this file."
+        ),
+        sqlite3.SQLITE_NOTADB: "is not an SQLite database: name another file in DATABASE_URL.",
+        sqlite3.SQLITE_IOERR: "cannot be read or written: the disk reports an error.",
+    }
+)
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """SQLite's result code without its extension; SQLITE_ERROR where the error carries none."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF
+
+
+def unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:
+    """The error for people: names the file and, where it is known, what to do."""
+    sentence = _SENTENCES.get(primary_code(error), f"failed: {error}.")
+    return StoreUnavailable(f"The database {path} {sentence}")
+
+
+def damaged(path: Path) -> str:
+    """The sentence for a database in which a check found damage."""
+    return f"The database {path} {_SENTENCES[sqlite3.SQLITE_CORRUPT]}"
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Raise StoreUnavailable in place of what the database could not do.
+
+    A violated constraint or a wrong use of the library is a bug of ours and passes unchanged.
+    """
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise
+    except sqlite3.Error as exc:
+        raise unavailable(path, exc) from exc

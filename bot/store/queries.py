@@ -1,0 +1,65 @@
+"""What the core reads: each a look-up in an index, whose cost does not grow with the history."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from bot.domain.conversations import Conversation, ConversationKey, Message
+from bot.store import rows
+
+
+def unfinished(db: sqlite3.Connection, platform: str) -> list[int]:
+    """See `Store.unfinished`."""
+    # CROSS JOIN keeps this order: from the few unfinished turns, not from all conversations.
+    found = db.execute(
+        "SELECT conversation_id FROM turns"
+        " CROSS JOIN conversations ON conversations.id = conversation_id"
+        " WHERE state <> 'done' AND platform = ? GROUP BY conversation_id ORDER BY min(turns.id)",
+        (platform,),
+    )
+    return [row["conversation_id"] for row in found]
+
+
+def history(
+    db: sqlite3.Connection, conversation: int, epoch: int, before: int, limit: int
+) -> list[Message]:
+    """See `Store.history`. What was erased is left out."""
+    found = db.execute(
+        "SELECT role, content, author_id, author_name, idx, id, created_at FROM messages"
+        " WHERE conversation_id = ? AND epoch = ? AND idx < ? AND erased_at IS NULL"
+        " ORDER BY idx DESC LIMIT ?",
+        (conversation, epoch, before, limit),
+    )
+    return [rows.message_from(row) for row in found]
+
+
+def find(db: sqlite3.Connection, key: ConversationKey) -> Conversation | None:
+    """See `Store.find`."""
+    row = rows.find(db, key)
+    return None if row is None else rows.conversation_from(row)
+
+
+def conversation_of(db: sqlite3.Connection, source: str) -> Conversation | None:
+    """See `Store.conversation_of`. A person's message goes before a page of ours."""
+    row = db.execute(
+        "SELECT conversations.* FROM conversations WHERE id = coalesce("
+        " (SELECT conversation_id FROM messages WHERE source = :source),"
+        " (SELECT conversation_id FROM pages JOIN turns ON turns.id = turn_id"
+        "  WHERE source = :source ORDER BY turn_id DESC LIMIT 1))",
+        {"source": source},
+    ).fetchone()
+    return None if row is None else rows.conversation_from(row)
+
+
+def recent(
+    db: sqlite3.Connection, place: ConversationKey, author: str, limit: int
+) -> list[Conversation]:
+    """See `Store.recent`. Walks the channel's conversations, newest first, up to `limit` hits."""
+    found = db.execute(
+        "SELECT * FROM conversations WHERE platform = ? AND workspace = ? AND channel = ?"
+        " AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id"
+        "  AND author_id = ? AND messages.epoch = conversations.epoch)"
+        " ORDER BY updated_at DESC, id DESC LIMIT ?",
+        (place.platform, place.workspace, place.channel, author, limit),
+    )
+    return [rows.conversation_from(row) for row in found]

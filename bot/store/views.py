@@ -1,0 +1,237 @@
+"""What programs and the page read: records with their public ids, each list by an index."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from bot.domain.conversations import ConversationKey, Role
+from bot.domain.model import Usage
+from bot.domain.records import (
+    ConversationRecord,
+    MessageRecord,
+    RecordScope,
+    ReplyRecord,
+    ThreadRecord,
+)
+from bot.domain.turns import Outcome
+from bot.store import rows
+
+# Nothing more is said in a concluded turn: its end is on its way to the place of the reply.
+_BUSY = (
+    "EXISTS (SELECT 1 FROM turns WHERE conversation_id = conversations.id"
+    " AND state <> 'done' AND state <> 'concluded') AS busy"
+)
+_CONVERSATION = f"SELECT conversations.*, {_BUSY} FROM conversations"  # noqa: S608 - our words
+_BEFORE = (
+    " AND id < coalesce((SELECT id FROM conversations WHERE uid = :before), 1 << 62)"
+    " ORDER BY id DESC LIMIT :limit"
+)
+_MESSAGE = (
+    "SELECT uid, role, kind, messages.content, idx, author_id, author_name, messages.epoch,"
+    " messages.created_at, turn_id, state FROM messages LEFT JOIN turns ON turns.id = turn_id"
+)
+_REPLY = (
+    "SELECT turns.*, messages.uid FROM turns"
+    " LEFT JOIN messages ON messages.turn_id = turns.id AND kind = 'reply'"
+)
+
+
+# ── conversations ─────────────────────────────────────────────────────────────────────────────
+def find(db: sqlite3.Connection, uid: str, place: RecordScope) -> ConversationRecord | None:
+    """See `Library.find`."""
+    row = db.execute(
+        f"{_CONVERSATION} WHERE uid = ? AND platform = ? AND workspace = ?"
+        " AND coalesce(channel = ?, 1)",
+        (uid, place.platform, place.workspace, place.channel),
+    ).fetchone()
+    return None if row is None else _record(row)
+
+
+def by_key(db: sqlite3.Connection, key: ConversationKey) -> ConversationRecord:
+    """The conversation with this key, which is there."""
+    row = db.execute(
+        f"{_CONVERSATION} WHERE platform = ? AND workspace = ? AND channel = ? AND thread = ?",
+        (key.platform, key.workspace, key.channel, key.thread),
+    ).fetchone()
+    return _record(row)
+
+
+def public(db: sqlite3.Connection, uid: str) -> ConversationRecord | None:
+    """See `Library.public`."""
+    row = db.execute(f"{_CONVERSATION} WHERE uid = ? AND visibility = 'public'", (uid,)).fetchone()
+    return None if row is None else _record(row)
+
+
+def conversations(
+    db: sqlite3.Connection, place: RecordScope, before: str | None, limit: int
+) -> list[ConversationRecord]:
+    """See `Library.conversations`."""
+    return [_record(row) for row in _of_place(db, place, before, limit)]
+
+
+def public_conversations(
+    db: sqlite3.Connection, platform: str, before: str | None, limit: int
+) -> list[ConversationRecord]:
+    """See `Library.public_conversations`."""
+    found = db.execute(
+        f"{_CONVERSATION} WHERE platform = :platform AND visibility = 'public' {_BEFORE}",
+        {"platform": platform, "before": before, "limit": limit},
+    )
+    return [_record(row) for row in found]
+
+
+def _of_place(
+    db: sqlite3.Connection, place: RecordScope, before: str | None, limit: int, more: str = ""
+) -> list[sqlite3.Row]:
+    channel = "" if place.channel is None else "AND channel = :channel"
+    return db.execute(
+        f"{_CONVERSATION} WHERE platform = :platform AND workspace = :workspace"
+        f" {channel} {more} {_BEFORE}",
+        {
+            "platform": place.platform,
+            "workspace": place.workspace,
+            "channel": place.channel,
+            "before": before,
+            "limit": limit,
+        },
+    ).fetchall()
+
+
+# ── threads ───────────────────────────────────────────────────────────────────────────────────
+def threads(
+    db: sqlite3.Connection, place: RecordScope, before: str | None, limit: int
+) -> list[ThreadRecord]:
+    """See `Library.threads`."""
+    said = "AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)"
+    found = [_thread(db, row) for row in _of_place(db, place, before, limit, said)]
+    return [thread for thread in found if thread is not None]
+
+
+def thread(db: sqlite3.Connection, uid: str, place: RecordScope) -> ThreadRecord | None:
+    """See `Library.thread`."""
+    row = db.execute(
+        f"{_CONVERSATION} WHERE uid = ? AND platform = ? AND workspace = ?",
+        (uid, place.platform, place.workspace),
+    ).fetchone()
+    return None if row is None else _thread(db, row)
+
+
+def _thread(db: sqlite3.Connection, row: sqlite3.Row) -> ThreadRecord | None:
+    """The line of a thread: its first question, and how many messages and replies came after."""
+    root = db.execute(
+        f"{_MESSAGE} WHERE messages.conversation_id = ? AND kind = 'question'"
+        " ORDER BY idx IS NULL, idx, position LIMIT 1",
+        (row["id"],),
+    ).fetchone()
+    if root is None:
+        return None
+    (asked,) = db.execute(
+        "SELECT count(*) FROM messages WHERE conversation_id = ? AND kind = 'question'",
+        (row["id"],),
+    ).fetchone()
+    (answered,) = db.execute(
+        "SELECT count(*) FROM turns WHERE conversation_id = ? AND outcome IS NOT NULL",
+        (row["id"],),
+    ).fetchone()
+    return ThreadRecord(_record(row), _message(root), asked - 1 + answered)
+
+
+# ── messages and replies ──────────────────────────────────────────────────────────────────────
+def messages(
+    db: sqlite3.Connection, conversation: int, after: int, limit: int
+) -> list[MessageRecord]:
+    """See `Library.messages`."""
+    found = db.execute(
+        f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx > ? AND erased_at IS NULL"
+        " ORDER BY idx LIMIT ?",
+        (conversation, after, limit),
+    ).fetchall()
+    if len(found) < limit:
+        found += _unbound(db, conversation)[: limit - len(found)]
+    return [_message(row) for row in found]
+
+
+def latest(db: sqlite3.Connection, conversation: int, limit: int) -> list[MessageRecord]:
+    """See `Library.latest`."""
+    found = db.execute(
+        f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx IS NOT NULL"
+        " AND erased_at IS NULL ORDER BY idx DESC LIMIT ?",
+        (conversation, limit),
+    ).fetchall()
+    return [_message(row) for row in [*reversed(found), *_unbound(db, conversation)]]
+
+
+def _unbound(db: sqlite3.Connection, conversation: int) -> list[sqlite3.Row]:
+    return db.execute(
+        f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx IS NULL AND erased_at IS NULL"
+        " ORDER BY position, messages.id",
+        (conversation,),
+    ).fetchall()
+
+
+def asked(db: sqlite3.Connection, source: str) -> MessageRecord | None:
+    """See `Library.asked`."""
+    row = db.execute(f"{_MESSAGE} WHERE source = ?", (source,)).fetchone()
+    return None if row is None else _message(row)
+
+
+def message(db: sqlite3.Connection, number: int) -> MessageRecord:
+    """The message with this number, which is there."""
+    return _message(db.execute(f"{_MESSAGE} WHERE messages.id = ?", (number,)).fetchone())
+
+
+def replies(db: sqlite3.Connection, conversation: int, limit: int) -> list[ReplyRecord]:
+    """See `Library.replies`. Those that were erased are left out."""
+    found = db.execute(
+        f"{_REPLY} WHERE turns.conversation_id = ? AND reply_idx IS NOT NULL"
+        " AND erased_at IS NULL ORDER BY turns.id DESC LIMIT ?",
+        (conversation, limit),
+    ).fetchall()
+    return [_reply(row) for row in reversed(found)]
+
+
+def reply(db: sqlite3.Connection, turn: int) -> ReplyRecord | None:
+    """See `Library.reply`."""
+    row = db.execute(f"{_REPLY} WHERE turns.id = ?", (turn,)).fetchone()
+    return None if row is None else _reply(row)
+
+
+# ── from rows ─────────────────────────────────────────────────────────────────────────────────
+def _record(row: sqlite3.Row) -> ConversationRecord:
+    return ConversationRecord(row["uid"], rows.conversation_from(row), bool(row["busy"]))
+
+
+def _message(row: sqlite3.Row) -> MessageRecord:
+    return MessageRecord(
+        uid=row["uid"],
+        role=Role(row["role"]),
+        content=row["content"],
+        index=row["idx"],
+        created_at=row["created_at"],
+        author=rows.author_from(row["author_id"], row["author_name"]),
+        turn=row["turn_id"],
+        waiting=row["state"] == "waiting",
+        is_reply=row["kind"] == "reply",
+        epoch=row["epoch"],
+    )
+
+
+def _reply(row: sqlite3.Row) -> ReplyRecord:
+    counted = row["input_tokens"] is not None
+    begun, ended = row["claimed_at"], row["concluded_at"]
+    return ReplyRecord(
+        turn=row["id"],
+        conversation=row["conversation_id"],
+        index=row["reply_idx"],
+        created_at=begun or row["created_at"],
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        error=row["error"],
+        display=row["display"] or "",
+        content=row["content"] or "",
+        model=row["model"],
+        usage=Usage(row["input_tokens"], row["output_tokens"]) if counted else None,
+        finish_reason=row["finish_reason"],
+        seconds=max(0.0, ended - begun) if begun and ended else None,
+        concluded_at=ended,
+        uid=row["uid"],
+    )

@@ -1,0 +1,1 @@
+"""Turns: which runs next, what the model is asked, and how each one ends."""

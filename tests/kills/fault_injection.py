@@ -1,0 +1,191 @@
+"""Trouble from a seed: what platforms, models, networks and machines do to a bot on a bad day."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from tests.kills.world import World
+from tests.sims.discord.client import DiscordSim
+from tests.sims.model.answers import Answer
+from tests.sims.slack.client import SlackSim
+
+# Seconds between two troubles, at the least and at the most.
+BETWEEN = (0.2, 1.2)
+# What is asked of each platform while people talk.
+DISCORD_PATHS = (
+    "POST /api/v10/channels",
+    "PATCH /api/v10/channels",
+    "DELETE /api/v10/channels",
+    "GET /api/v10/channels",
+    "/threads",
+    "/typing",
+)
+SLACK_PATHS = (
+    "chat.postMessage",
+    "chat.startStream",
+    "chat.appendStream",
+    "chat.stopStream",
+    "chat.update",
+    "chat.delete",
+    "setStatus",
+    "conversations.",
+    "users.info",
+    "apps.connections.open",
+)
+# What is under way for longer than that when a process dies, a new one does not wait for. Seconds.
+LATEST = 2.0
+MODEL_FAULTS = ("rate_limited", "overloaded", "server_error")
+BREAKS = ("cut", "fin", "end", "error", "garbage")
+
+
+class FaultInjector:
+    """Troubles, one after the other, until it is cancelled; `counts` is what was done."""
+
+    def __init__(self, world: World, dice: random.Random, said: Sequence[Any]) -> None:
+        self._world, self._dice, self._said = world, dice, said
+        self.counts: Counter[str] = Counter()
+        sim = world.stage.sim
+        own: tuple[tuple[int, Callable[[], Awaitable[str]]], ...]
+        if isinstance(sim, DiscordSim):
+            own = ((6, self._discord_fault), (3, self._gateway))
+        else:
+            own = ((6, self._slack_fault), (3, self._sockets), (1, self._late_acknowledgements))
+        self._kinds = (
+            *own,
+            (4, self._redelivery),
+            (2, self._model_fault),
+            (1, self._model_break),
+            (1, self._slow_network),
+            (1, self._kill),
+        )
+
+    async def blow(self) -> None:
+        """Trouble without end."""
+        weights = [weight for weight, _ in self._kinds]
+        while True:
+            await asyncio.sleep(self._dice.uniform(*BETWEEN))
+            ((_, trouble),) = self._dice.choices(self._kinds, weights)
+            self.counts[await trouble()] += 1
+
+    async def calm(self) -> None:
+        """Nothing is wrong any more."""
+        for sim in (self._world.stage.sim, self._world.model):
+            await sim.call("clear")
+            await sim.call("rtt", seconds=0.0)
+        sim = self._world.stage.sim
+        if isinstance(sim, DiscordSim | SlackSim):
+            await sim.online()
+        if isinstance(sim, SlackSim):
+            await sim.delivery(ack_seconds=2.0)
+
+    # ── requests ──────────────────────────────────────────────────────────────────────────────
+    async def _discord_fault(self) -> str:
+        wait = round(self._dice.uniform(0.1, 0.8), 3)
+        limited = {
+            "status": 429,
+            "body": {
+                "message": "You are being rate limited.",
+                "retry_after": wait,
+                "global": False,
+            },
+            "headers": {"Via": "1.1 google", "Retry-After": "1", "X-RateLimit-Scope": "shared"},
+        }
+        return await self._fault(DISCORD_PATHS, limited)
+
+    async def _slack_fault(self) -> str:
+        limited = {
+            "status": 429,
+            "body": {"ok": False, "error": "ratelimited"},
+            "headers": {"Retry-After": "1"},
+        }
+        return await self._fault(SLACK_PATHS, limited)
+
+    async def _fault(self, paths: Sequence[str], limited: dict[str, Any]) -> str:
+        """The next request or two of a kind: refused, failed, dropped or late."""
+        dice = self._dice
+        after = {"after": dice.random() < 0.5}
+        done = " after it was carried out" if after["after"] else ""
+        name, fault = dice.choice(
+            [
+                ("a platform's 429", limited),
+                (f"a platform's 5xx{done}", {"status": dice.choice((500, 502, 503)), **after}),
+                (f"a platform's dropped connection{done}", {"drop": True, **after}),
+                ("a platform's late answer", {"delay": dice.uniform(0.3, LATEST)}),
+            ]
+        )
+        await self._world.stage.sim.call(
+            "fault", match=dice.choice(paths), times=dice.choice((1, 1, 2)), **fault
+        )
+        return name
+
+    async def _slow_network(self) -> str:
+        for sim in (self._world.stage.sim, self._world.model):
+            await sim.call("rtt", seconds=self._dice.choice((0.0, 0.05, 0.2)))
+        return "another round-trip time"
+
+    # ── the model ─────────────────────────────────────────────────────────────────────────────
+    async def _model_fault(self) -> str:
+        fault = self._dice.choice(MODEL_FAULTS)
+        await self._world.model.script(Answer(fault=fault, times=1, retry_after=1))
+        return "a model's 429 or 5xx"
+
+    async def _model_break(self) -> str:
+        """The next answer, whichever it is, goes wrong in its first words: they are no words."""
+        how = self._dice.choice(BREAKS)
+        await self._world.model.script(Answer(text="Hm. Well, ", breaks=how, at=2, times=1))
+        return "a model's broken stream"
+
+    # ── events ────────────────────────────────────────────────────────────────────────────────
+    async def _gateway(self) -> str:
+        sim = self._world.stage.sim
+        assert isinstance(sim, DiscordSim)
+        if self._dice.random() < 0.3:
+            await sim.offline(forget=self._dice.random() < 0.5)
+            await asyncio.sleep(self._dice.uniform(0.2, 1.5))
+            await sim.online()
+            return "an outage of the gateway"
+        how = self._dice.choice(("op7", 4000, "invalid_session"))
+        await sim.disconnect(how, resumable=self._dice.random() < 0.5)
+        return "a disconnect"
+
+    async def _sockets(self) -> str:
+        sim = self._world.stage.sim
+        assert isinstance(sim, SlackSim)
+        match self._dice.randrange(3):
+            case 0:
+                await sim.offline()
+                await asyncio.sleep(self._dice.uniform(0.2, 1.5))
+                await sim.online()
+                return "an outage of Socket Mode"
+            case 1:
+                await sim.drop()
+            case _:
+                await sim.disconnect(grace=self._dice.uniform(0.1, 1.0))
+        return "a disconnect"
+
+    async def _late_acknowledgements(self) -> str:
+        sim = self._world.stage.sim
+        assert isinstance(sim, SlackSim)
+        await sim.delivery(ack_seconds=self._dice.choice((0.02, 0.1, 2.0)))
+        return "another patience for acknowledgements"
+
+    async def _redelivery(self) -> str:
+        """Something that was said before is announced once more, late and out of order."""
+        if not self._said:
+            return "nothing"
+        said, sim = self._dice.choice(self._said), self._world.stage.sim
+        if isinstance(sim, DiscordSim):
+            await sim.deliver_again(said)
+        else:
+            assert isinstance(sim, SlackSim)
+            await sim.deliver_again(said, same_event_id=self._dice.random() < 0.5)
+        return "a redelivery"
+
+    # ── the machine ───────────────────────────────────────────────────────────────────────────
+    async def _kill(self) -> str:
+        await self._world.bot.kill()
+        return "a kill"

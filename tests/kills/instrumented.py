@@ -1,0 +1,137 @@
+"""The bot under watch: `python -m tests.kills.instrumented run` is `python -m bot run`, observed.
+
+The environment says what is done to it, and nothing of that is in the product:
+
+- `COMMITS_LOG`: a file that gets one line for each commit, with its label (see `label_of`);
+- `KILL_COMMIT`: "before accept 2" is SIGKILL before the commit with that transition that comes
+  after two others with it ("after": once it has reached the disk);
+- `SLOW_COMMITS`: "SEED MOST" makes commits take up to so many seconds;
+- `PLANTED`: a bug of `tests.kills.bugs`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import re
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.kills import bugs
+
+# What a statement says about the transition that it is part of; the first that fits counts.
+_SIGNS: tuple[tuple[str, str], ...] = (
+    ("again", r"UPDATE turns SET state = '(running|concluded)'.*opened = attempt \+ 1"),
+    ("stop", r"UPDATE turns SET stopping = 1"),
+    ("edit", r"UPDATE messages SET content = '.+', edited_at"),
+    ("erase", r"UPDATE messages SET content = '', parts = NULL"),
+    ("undo", r"UPDATE messages SET epoch"),
+    ("claim", r"UPDATE turns SET (state = 'running'|attempt = attempt \+ 1)"),
+    ("conclude", r"UPDATE turns SET state = 'concluded'"),
+    ("finish", r"UPDATE turns SET state = 'done', finished_at"),
+    ("accept", r"INSERT INTO messages.*'question'"),
+    ("intend", r"INSERT OR REPLACE INTO pages.*'intended'"),
+    ("shown", r"INSERT OR REPLACE INTO pages.*'shown'"),
+    ("removed", r"DELETE FROM pages"),
+    ("reset", r"UPDATE conversations SET epoch = epoch \+ 1"),
+    ("command", r"INSERT INTO commands"),
+    ("migrate", r"INSERT INTO migrations"),
+    ("watermark", r"(INSERT|UPDATE).*watermark"),
+)
+_WRITES = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|REPLACE)\b[^(]*?\b(?:INTO|FROM|UPDATE)?\s+(\w+)")
+NOTHING = "nothing"  # a transaction that wrote nothing, such as a question that is known
+
+
+def label_of(statements: Sequence[str]) -> str:
+    """The transitions of one commit, such as "accept" or "conclude+shown"."""
+    found = set()
+    for statement in statements:
+        known = (name for name, sign in _SIGNS if re.search(sign, statement, re.DOTALL))
+        name = next(known, None)
+        if name is not None:
+            found.add(name)
+    if found:
+        return "+".join(sorted(found))
+    writes = {match[1] for text in statements if (match := _WRITES.match(text))}
+    return "+".join(f"write-{table}" for table in sorted(writes)) or NOTHING
+
+
+class Watch:
+    """What is done at every commit of this process, on whichever connection."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._log = environ.get("COMMITS_LOG", "")
+        self._when, self._label, skip = (environ.get("KILL_COMMIT") or "never - 0").split()
+        self._left = int(skip)
+        seed, most = (environ.get("SLOW_COMMITS") or "0 0").split()
+        self._dice, self._slowest = random.Random(seed), float(most)
+
+    def before(self, label: str) -> None:
+        if self._slowest and label != NOTHING:
+            time.sleep(self._slowest * self._dice.random() ** 3)
+        self._perhaps("before", label)
+
+    def after(self, label: str) -> None:
+        if self._log:
+            with Path(self._log).open("a", encoding="utf-8") as log:
+                log.write(f"{label}\n")
+        self._perhaps("after", label)
+
+    def _perhaps(self, when: str, label: str) -> None:
+        if when != self._when or self._label not in label.split("+"):
+            return
+        self._left -= 1
+        if self._left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _Watched(sqlite3.Connection):
+    """A connection whose statements SQLite traces, so that each commit has a label."""
+
+    watch: Watch
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._statements: list[str] = []
+        self.set_trace_callback(self._trace)
+
+    def _trace(self, statement: str) -> None:
+        """SQLite tells of every statement before it begins to run."""
+        if statement.startswith("BEGIN"):
+            self._statements.clear()
+        elif statement.startswith("COMMIT"):
+            self.watch.before(label_of(self._statements))
+        else:
+            self._statements.append(statement)
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        cursor = super().execute(sql, *parameters)
+        if sql.startswith("COMMIT"):
+            self.watch.after(label_of(self._statements))
+        return cursor
+
+
+def observe(environ: Mapping[str, str]) -> None:
+    """Watch every connection that is opened from now on, and plant a bug if one is named."""
+    watched = type("Watched", (_Watched,), {"watch": Watch(environ)})
+    connect = sqlite3.connect
+    sqlite3.connect = functools.partial(connect, factory=watched)  # type: ignore[assignment]
+    if environ.get("PLANTED"):
+        bugs.plant(environ["PLANTED"])
+
+
+def main(arguments: Sequence[str]) -> int:
+    from bot.__main__ import main as run
+
+    observe(os.environ)
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

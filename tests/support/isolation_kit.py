@@ -1,0 +1,231 @@
+"""Troubles of single requests, and a bot in this process that meets them.
+
+Time runs as usual while a trouble lasts, and other conversations must be served meanwhile. When it
+is over, time runs fast, so that even a limit of 300 s passes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from structlog.processors import format_exc_info
+from structlog.testing import capture_logs
+
+from adapters.discord.adapter import DiscordAdapter
+from adapters.discord.rest import Waits
+from bot.app import open_core
+from bot.config.settings import Settings
+from bot.domain.replies import Limit
+from bot.ports.platform import Adapter
+from bot.replies.ratelimit.limiter import Pacer
+from tests.sims.discord import constants as c
+from tests.sims.discord.limits import Throttle
+from tests.sims.discord.local import LocalDiscord
+from tests.sims.kit import Fault
+
+LONG = 300.0  # seconds that a limit lasts
+SECONDS = 40.0  # real ones: the limit for other conversations, and for all of them afterwards
+WHOLE = "of this conversation."  # how an echoed answer ends
+API = "/api/v10"
+FOR_EVER = 1_000_000
+
+# Short, so that waiting in vain costs a test little.
+WAITS = Waits(
+    login=0.5,
+    answer=1.0,
+    read=1.0,
+    thread=0.3,
+    interaction=0.5,
+    removal=0.3,
+    again=0.3,
+    upkeep=0.3,
+    longest=0.6,
+)
+
+HTML = {"Content-Type": "text/html"}
+PAGE = "<html><body>502 Bad Gateway</body></html>"
+
+
+def _answer(status: int, code: int = 0, **more: Any) -> dict[str, Any]:
+    return {"status": status, "body": {"message": f"{status}", "code": code}, **more}
+
+
+TROUBLES: Mapping[str, dict[str, Any]] = {
+    "429 user": {"scope": "user"},
+    "429 shared": {"scope": "shared"},
+    "500": _answer(500),
+    "502 HTML": {"status": 502, "body": PAGE, "headers": HTML},
+    "503": _answer(503),
+    "no answer": {"delay": 3_600.0},
+    "dropped": {"drop": True},
+    "dropped after": {"drop": True, "after": True},
+    "401": _answer(401),
+    "403": _answer(403),
+    "404": _answer(404),
+    "200 HTML": {"status": 200, "body": PAGE, "headers": HTML, "after": True},
+    "fields missing": {"status": 200, "body": {}, "after": True},
+    "another type": {"status": 200, "body": ["odd"], "after": True},
+    "id missing": {"remove": ["id", "*.id"]},
+    "id null": {"put": {"id": None, "*.id": None}},
+    "id of another type": {"put": {"id": {"a": 1}, "*.id": ["a"]}},
+    "author missing": {"remove": ["author", "*.author"]},
+    "type of another type": {"put": {"type": "odd", "*.type": {}}},
+}
+
+
+class WarpClock:
+    """Real time that can be pushed forward; who sleeps until then wakes up."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+        self._jumped = asyncio.Event()
+
+    def time(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._ahead
+
+    async def sleep(self, seconds: float) -> None:
+        until = self.monotonic() + seconds
+        while (left := until - self.monotonic()) > 0:
+            jumped = self._jumped
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await jumped.wait()
+
+    def jump(self, seconds: float) -> None:
+        """So much time has passed."""
+        self._ahead += seconds
+        self._jumped.set()
+        self._jumped = asyncio.Event()
+
+
+def limits(scope: str) -> Limit | None:
+    """Budgets that no test here uses up: those of Discord have tests of their own."""
+    return Limit(10_000, 1.0) if scope == "global" else None
+
+
+@dataclass
+class Rig:
+    """A running bot and its simulator."""
+
+    sim: LocalDiscord
+    adapter: DiscordAdapter
+    clock: WarpClock
+    pacer: Pacer
+    logs: list[Any]
+    unhandled: list[dict[str, Any]] = field(default_factory=list)
+
+    # ── troubles ──────────────────────────────────────────────────────────────────────────────
+    def arm(self, pattern: str, trouble: Mapping[str, Any]) -> Callable[[], None]:
+        """Trouble on what matches "METHOD /path" (without the prefix); gives its end."""
+        scope = trouble.get("scope")
+        if scope is not None:
+            throttles = self.sim.simulator.limits.throttles
+            throttle = Throttle(pattern, time.monotonic() + LONG, scope)
+            throttles.append(throttle)
+            return lambda: throttles.remove(throttle)
+        method, _, path = pattern.partition(" ")
+        faults = self.sim.simulator.faults
+        fault = Fault(pattern=f"{method} {API}{path}", times=FOR_EVER, **trouble)
+        faults.append(fault)
+        return lambda: faults.remove(fault)
+
+    async def pass_time(self, ended: asyncio.Future[Any]) -> None:
+        """Time runs fast until `ended` is done, but not while a request is on its way."""
+        deadline = time.monotonic() + SECONDS
+        self.clock.jump(LONG + 1)
+        while not ended.done() and time.monotonic() < deadline:
+            made = len(self.sim.simulator.record)
+            await asyncio.wait({ended}, timeout=0.05)
+            if made == len(self.sim.simulator.record) and not self.sim.simulator.busy:
+                self.clock.jump(4.0)
+
+    # ── what people see ───────────────────────────────────────────────────────────────────────
+    async def shown(self, *places: int) -> str:
+        """All that the bot shows in these places."""
+        texts = []
+        for place in places:
+            if place in self.sim.simulator.world.channels:
+                texts += [m["content"] for m in await self.sim.messages(place, author=c.BOT)]
+        return "\n".join(texts)
+
+    async def whole(self, question: int, *places: int) -> None:
+        """Wait for the whole answer in the question's thread or one of `places`."""
+
+        async def there() -> bool:
+            return WHOLE in await self.shown(question, *places)
+
+        await self.sim.until(there, SECONDS)
+
+    async def bystander(self) -> None:
+        """A person in another channel asks, and gets the whole answer."""
+        channel = await self.sim.add_channel("quiet")
+        await self.whole(await self.sim.mention("hello", channel=channel), channel)
+
+    # ── afterwards ────────────────────────────────────────────────────────────────────────────
+    def used(self) -> set[str]:
+        """The requests that the bot has made, as the simulator's routes."""
+        routes = {route: _pattern(route) for route in self.sim.simulator.routes}
+        made = {f"{entry.method} {entry.path}" for entry in self.sim.simulator.record}
+        found = made & routes.keys()  # `/users/@me` is no `/users/{user}`
+        for what in made - found:
+            found |= {route for route, pattern in routes.items() if pattern.fullmatch(what)}
+        return {route.replace(API, "") for route in found if API in route}
+
+    def assert_clean(self) -> None:
+        """Nothing was raised that was not handled."""
+        odd = [x for x in self.logs if "exception" in x or "could not be handled" in x["event"]]
+        assert not odd, odd[0].get("exception", odd[0])
+        assert self.unhandled == []
+
+
+def _pattern(route: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(route)))
+
+
+@asynccontextmanager
+async def bot_on(sim: LocalDiscord, folder: Path, **options: Any) -> AsyncIterator[Rig]:
+    """The adapter with the real core, an echoing model and a database, connected."""
+    settings = Settings(
+        database_url=f"sqlite:///{folder}/threadline.db",
+        delete_reply_with_question=True,
+    )
+    clock, adapters = WarpClock(), dict[str, Adapter]()
+    pacer = Pacer(limits, clock)
+    adapter = DiscordAdapter(
+        token=c.SIM_TOKEN,
+        api_url=sim.api_url,
+        gateway_url=sim.gateway_url,
+        clock=clock,
+        grants=pacer,
+        waits=WAITS,
+        **options,
+    )
+    adapters["discord"] = adapter
+    with capture_logs(processors=[format_exc_info]) as logs:
+        rig = Rig(sim, adapter, clock, pacer, logs)
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: rig.unhandled.append(context))
+        async with open_core(settings, adapters, clock) as core:
+            task = asyncio.create_task(adapter.run(core.intake))
+            try:
+                await sim.wait_ready()
+                yield rig
+                await core.scheduler.drain(0.0)
+            finally:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+                await core.intake.aclose()
+
+
+Check = Callable[[], Awaitable[None]]

@@ -1,0 +1,160 @@
+"""The corpus of `tests/fixtures/providers/`, and a server that replays it byte by byte.
+
+Each file is one shape of one provider: TOML between two lines of `+++` says what it must become,
+and below stands the response as it goes over the wire. Ours, written from documentation, reports
+and source code; none is a recording. The fields:
+
+`request`: `max_tokens`, `temperature`, `system` (whether there is a system prompt).
+`text`, `reasoning`, `finish`, `usage`: what comes. `error`, `window`, `retry_after`: the failure.
+`learned`: the response is a refusal that teaches this; the next one is an answer, and its request
+is as `then` says: `absent` names, `equal` values, `below` values, `roles` of the messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import tomllib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+CORPUS = Path(__file__).parents[1] / "fixtures" / "providers"
+Split = Callable[[bytes], Iterable[bytes]]
+
+ANSWER = b"""data: {"choices":[{"index":0,"delta":{"content":"Hello there."},"finish_reason":null}]}
+
+data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}
+
+data: [DONE]
+
+"""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One file."""
+
+    name: str
+    status: str
+    headers: dict[str, str]
+    body: bytes
+    text: str = ""
+    reasoning: str = ""
+    finish: str | None = None
+    usage: tuple[int, ...] | None = None
+    error: str | None = None
+    window: int | None = None
+    retry_after: float | None = None
+    learned: str = ""
+    then: dict[str, Any] = field(default_factory=dict)
+    request: dict[str, Any] = field(default_factory=dict)
+
+
+def shapes() -> list[Shape]:
+    """All of the corpus, by name."""
+    return [_read(path) for path in sorted(CORPUS.glob("*.http"))]
+
+
+def _read(path: Path) -> Shape:
+    _, facts, wire = path.read_bytes().split(b"+++\n", 2)
+    head, _, body = wire.partition(b"\n\n")
+    status, *lines = head.decode().splitlines()
+    headers = dict(line.split(": ", 1) for line in lines)
+    expected = tomllib.loads(facts.decode())
+    if "usage" in expected:
+        expected["usage"] = tuple(expected["usage"])
+    return Shape(path.stem, status, headers, body, **expected)
+
+
+# ── ways to cut bytes ─────────────────────────────────────────────────────────────────────────
+def whole(body: bytes) -> Iterable[bytes]:
+    """All at once."""
+    return [body]
+
+
+def single(body: bytes) -> Iterable[bytes]:
+    """Each byte alone."""
+    return (body[i : i + 1] for i in range(len(body)))
+
+
+def at_random(seed: int) -> Split:
+    """In pieces of one to forty bytes."""
+
+    def split(body: bytes) -> Iterable[bytes]:
+        dice, at = random.Random(seed), 0
+        while at < len(body):
+            size = dice.randint(1, 40)
+            yield body[at : at + size]
+            at += size
+
+    return split
+
+
+# ── the server ────────────────────────────────────────────────────────────────────────────────
+class Replay:
+    """Answers each request with the next of `responses`; the last one answers all that follow.
+
+    Where `choose` is set, it gives the response to a request's body instead.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.responses: Sequence[Shape] = ()
+        self.choose: Callable[[dict[str, Any]], Shape] | None = None
+        self.split: Split = whole
+        self.url = ""
+
+    def arrange(self, shape: Shape, split: Split) -> None:
+        """Play a shape; where it teaches something, an answer follows."""
+        self.requests.clear()
+        again = Shape("", "HTTP/1.1 200 OK", {"content-type": "text/event-stream"}, ANSWER)
+        self.responses = [shape, again] if shape.learned and not _answers(shape) else [shape]
+        self.split = split
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, one request."""
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+            length = int(head.split("content-length:")[1].split("\r\n")[0])
+            self.requests.append(json.loads(await reader.readexactly(length)))
+            await self._write(self._response(), writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client has left
+        finally:
+            writer.close()
+
+    def _response(self) -> Shape:
+        if self.choose is not None:
+            return self.choose(self.requests[-1])
+        return self.responses[min(len(self.requests), len(self.responses)) - 1]
+
+    async def _write(self, shape: Shape, writer: asyncio.StreamWriter) -> None:
+        headers = {**shape.headers, "transfer-encoding": "chunked", "connection": "close"}
+        lines = [shape.status, *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        writer.write("\r\n".join(lines).encode())
+        for piece in self.split(shape.body):
+            writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            await asyncio.sleep(0)  # so that the client reads it alone, mostly
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+
+def _answers(shape: Shape) -> bool:
+    return shape.status.split()[1] == "200"
+
+
+@asynccontextmanager
+async def replaying() -> AsyncIterator[Replay]:
+    """A server on a free port."""
+    replay = Replay()
+    server = await asyncio.start_server(replay.serve, "127.0.0.1", 0)
+    replay.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    try:
+        yield replay
+    finally:
+        server.close()
+        await server.wait_closed()

@@ -1,0 +1,452 @@
+"""One way to play a scene on any platform: people speak, the bot's messages are looked at.
+
+A `Stage` is a simulator seen through the words of the design (mention, thread, reply), so that one
+scenario runs on Discord and on Slack.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from tests.sims.discord import constants as d
+from tests.sims.discord.client import DiscordSim
+from tests.sims.kit import SimProcess
+from tests.sims.slack import ids as s
+from tests.sims.slack.client import SlackSim
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRef:
+    """A thread: `channel` and `thread` are the simulator's own ids; `question` began it."""
+
+    channel: Any
+    thread: Any
+    question: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A message of the bot as people see it; `past` is every text that it ever had, oldest first,
+    and `stoppable` tells that the platform itself offers to stop it.
+    """
+
+    id: Any
+    text: str
+    past: tuple[str, ...]
+    times: tuple[float, ...]
+    notified: tuple[Any, ...]
+    buttons: tuple[str, ...]
+    stoppable: bool = False
+
+    @property
+    def versions(self) -> int:
+        """How often it was written."""
+        return len(self.past)
+
+    @property
+    def working(self) -> bool:
+        """Whether it can be stopped, and so is not at its end."""
+        return self.stoppable or any("stop" in button for button in self.buttons)
+
+    def button(self, control: str) -> str | None:
+        """The id of its button for a control, if it has one."""
+        return next((button for button in self.buttons if control in button), None)
+
+
+class Stage(Protocol):
+    """What a scene needs of a platform."""
+
+    name: str
+    limit: int
+    channels: list[Any]
+
+    @property
+    def sim(self) -> SimProcess: ...
+
+    def settings(self) -> Mapping[str, str]: ...
+    async def widen(self, channels: int) -> None: ...
+    async def mention(
+        self, text: str, *, user: str = "alice", channel: Any = None
+    ) -> ThreadRef: ...
+    async def say(self, place: ThreadRef, text: str, *, user: str = "alice") -> Any: ...
+    async def mention_in(self, place: ThreadRef, text: str) -> Any: ...
+    async def attach(self, text: str) -> ThreadRef: ...
+    async def direct(self, text: str) -> ThreadRef: ...
+    async def redeliver(self, place: ThreadRef) -> None: ...
+    async def asked_at(self, place: ThreadRef) -> float: ...
+    async def seen(self, place: ThreadRef) -> list[Seen]: ...
+    async def files(self, place: ThreadRef) -> list[tuple[str, bytes]]: ...
+    async def forbid_files(self) -> None: ...
+    async def whispers(self) -> list[str]: ...
+    async def throttled(self) -> int: ...
+    async def signs_of_work(self) -> list[Any]: ...
+    async def press(self, place: ThreadRef, control: str, *, user: str = "alice") -> None: ...
+    async def press_stop(self, place: ThreadRef) -> None: ...
+    async def edit(
+        self, place: ThreadRef, message: Any, text: str, *, mention: bool = False
+    ) -> None: ...
+    async def delete(self, place: ThreadRef, message: Any) -> None: ...
+    async def delete_root(self, place: ThreadRef) -> None: ...
+    async def undo_offer(self, place: ThreadRef) -> Callable[[], Awaitable[Any]] | None: ...
+    async def other_bot(self, text: str) -> ThreadRef: ...
+    async def close(self, place: ThreadRef) -> None: ...
+
+
+class DiscordStage:
+    """Discord."""
+
+    name = "discord"
+    limit = 2_000
+    people: Mapping[str, int] = {"alice": d.ALICE, "bob": d.BOB}
+
+    def __init__(self, sim: DiscordSim) -> None:
+        self._sim = sim
+        self.channels: list[Any] = [d.CHANNEL, d.CHANNEL_2]
+
+    @property
+    def sim(self) -> DiscordSim:
+        return self._sim
+
+    def settings(self) -> Mapping[str, str]:
+        return {
+            "DISCORD_TOKEN": d.SIM_TOKEN,
+            "DISCORD_API_URL": self.sim.api_url,
+            "DISCORD_GATEWAY_URL": self.sim.gateway_url,
+        }
+
+    async def widen(self, channels: int) -> None:
+        """Threads are channels of their own here."""
+
+    async def mention(self, text: str, *, user: str = "alice", channel: Any = None) -> ThreadRef:
+        where = channel or d.CHANNEL
+        message = await self.sim.mention(text, user=self.people[user], channel=where)
+        return ThreadRef(where, message, message)
+
+    async def say(self, place: ThreadRef, text: str, *, user: str = "alice") -> Any:
+        return await self._write(place, text, user)
+
+    async def _write(self, place: ThreadRef, text: str, user: str = "alice", **more: Any) -> Any:
+        """In the thread; where none could be made, as a reply to the bot's newest message."""
+
+        async def there() -> bool:
+            return bool(await self._chain(place)) or await self._is_there(place.thread)
+
+        await self.sim.until(there, 60)
+        chain = await self._chain(place)
+        if not chain:
+            with contextlib.suppress(AssertionError):  # a late thread was removed at this moment
+                return await self.sim.say(self.people[user], place.thread, text, **more)
+            chain = await self.sim.until(lambda: self._chain(place), 60)
+        return await self.sim.say(
+            self.people[user], place.channel, text, reply_to=chain[-1]["id"], ping=True, **more
+        )
+
+    async def _is_there(self, channel: Any) -> bool:
+        with contextlib.suppress(AssertionError):
+            return (await self.sim.channel(channel))["deleted"] is None
+        return False
+
+    async def _chain(self, place: ThreadRef) -> list[Any]:
+        """The bot's messages in the reply chain that takes a thread's place, oldest first."""
+        if place.thread != place.question or await self._is_there(place.thread):
+            return []
+        ids, own = {place.question}, []
+        for message in await self.sim.messages(place.channel):
+            if message["reply_to"] in ids:
+                ids.add(message["id"])
+                own += [message] if message["author"] == d.BOT else []
+        return own
+
+    async def mention_in(self, place: ThreadRef, text: str) -> Any:
+        return await self._write(place, text, mention=True)
+
+    async def attach(self, text: str) -> ThreadRef:
+        image = {"filename": "cat.png", "content_type": "image/png", "size": 2_000}
+        message = await self.sim.mention(text, attachments=[image])
+        return ThreadRef(d.CHANNEL, message, message)
+
+    async def direct(self, text: str) -> ThreadRef:
+        sent = await self.sim.dm(d.ALICE, text)
+        return ThreadRef(sent["channel"], sent["channel"], sent["message"])
+
+    async def redeliver(self, place: ThreadRef) -> None:
+        await self.sim.deliver_again(place.question)
+
+    async def asked_at(self, place: ThreadRef) -> float:
+        return float((await self.sim.message(place.question))["at"])
+
+    async def seen(self, place: ThreadRef) -> list[Seen]:
+        messages = await self._chain(place)
+        with contextlib.suppress(AssertionError):  # the thread is not there, or not yet
+            messages = messages or await self.sim.messages(place.thread, author=d.BOT)
+        return [
+            Seen(
+                id=message["id"],
+                text=message["content"],
+                past=tuple(version["content"] for version in message["versions"]),
+                times=tuple(version["at"] for version in message["versions"]),
+                notified=tuple(message["notified"]),
+                buttons=tuple(
+                    part["custom_id"]
+                    for row in message["components"]
+                    for part in row.get("components", [])
+                ),
+            )
+            for message in messages
+        ]
+
+    async def files(self, place: ThreadRef) -> list[tuple[str, bytes]]:
+        """The files that the bot's messages show, with the names that people see."""
+        return [
+            (message["attachments"][0]["filename"], await self.sim.file(message))
+            for message in await self.sim.messages(place.thread, author=d.BOT)
+            if message["attachments"]
+        ]
+
+    async def forbid_files(self) -> None:
+        await self.sim.set_permissions(d.CHANNEL, deny=("attach_files",))
+
+    async def whispers(self) -> list[str]:
+        found = (await self.sim.state())["interactions"]
+        answers = [answer["data"] for x in found for answer in x["answers"]]
+        return [answer["content"] for answer in answers if answer.get("content")]
+
+    async def throttled(self) -> int:
+        return int((await self.sim.state())["limited"])
+
+    async def signs_of_work(self) -> list[Any]:
+        """Typing that no message of the bot has ended: Discord shows it for 10 s."""
+        left = []
+        for entry in (await self.sim.state())["typing"]:
+            posts = await self.sim.messages(entry["channel"], author=d.BOT)
+            ended = any(post["at"] >= entry["at"] for post in posts)
+            if not ended and entry["at"] > time.time() - 10:
+                left.append(entry)
+        return left
+
+    async def press_stop(self, place: ThreadRef) -> None:
+        await self.press(place, "stop")
+
+    async def press(self, place: ThreadRef, control: str, *, user: str = "alice") -> None:
+        message, button = offered(await self.seen(place), control)
+        await self.sim.click(self.people[user], message.id, button)
+
+    async def edit(
+        self, place: ThreadRef, message: Any, text: str, *, mention: bool = False
+    ) -> None:
+        await self.sim.edit(message, f"<@{d.BOT}> {text}" if mention else text)
+
+    async def delete(self, place: ThreadRef, message: Any) -> None:
+        await self.sim.delete(message)
+
+    async def delete_root(self, place: ThreadRef) -> None:
+        """What a thread hangs on is the thread itself here."""
+        await self.sim.delete_thread(place.thread)
+
+    async def undo_offer(self, place: ThreadRef) -> Callable[[], Awaitable[Any]] | None:
+        for message in await self.seen(place):
+            if (button := message.button(":undo:")) is not None:
+                return partial(self.sim.click, d.ALICE, message.id, button)
+        return None
+
+    async def other_bot(self, text: str) -> ThreadRef:
+        """Another bot begins a thread, mentioning ours."""
+        message = await self.sim.mention(text, user=d.OTHER_BOT)
+        await self.sim.start_thread(d.OTHER_BOT, message, "another bot's")
+        return ThreadRef(d.CHANNEL, message, message)
+
+    async def close(self, place: ThreadRef) -> None:
+        """The bot may no longer write in the place."""
+        await self.sim.set_permissions(d.CHANNEL, deny=("view_channel", "send_messages_in_threads"))
+
+
+class SlackStage:
+    """Slack, in Socket Mode."""
+
+    name = "slack"
+    limit = 12_000
+    people: Mapping[str, str] = {"alice": s.ALICE, "bob": s.BOB}
+
+    def __init__(self, sim: SlackSim) -> None:
+        self._sim = sim
+        self.channels: list[Any] = [s.GENERAL]
+
+    @property
+    def sim(self) -> SlackSim:
+        return self._sim
+
+    def settings(self) -> Mapping[str, str]:
+        return {
+            "SLACK_BOT_TOKEN": s.BOT_TOKEN,
+            "SLACK_APP_TOKEN": s.APP_TOKEN,
+            "SLACK_API_URL": self.sim.api_url,
+        }
+
+    async def widen(self, channels: int) -> None:
+        """A channel takes one post a second, whatever its threads."""
+        while len(self.channels) < channels:
+            self.channels.append(await self.sim.add_channel(f"team-{len(self.channels)}"))
+
+    async def mention(self, text: str, *, user: str = "alice", channel: Any = None) -> ThreadRef:
+        where = channel or s.GENERAL
+        ts = await self.sim.say(self.people[user], where, text, mention=True)
+        return ThreadRef(where, ts, ts)
+
+    async def say(self, place: ThreadRef, text: str, *, user: str = "alice") -> Any:
+        return await self.sim.say(self.people[user], place.channel, text, thread_ts=place.thread)
+
+    async def mention_in(self, place: ThreadRef, text: str) -> Any:
+        return await self.sim.say(
+            s.ALICE, place.channel, text, thread_ts=place.thread, mention=True
+        )
+
+    async def attach(self, text: str) -> ThreadRef:
+        files = [("cat.png", "image/png", b"\x89PNG....")]
+        ts = await self.sim.say(s.ALICE, s.GENERAL, text, mention=True, files=files)
+        return ThreadRef(s.GENERAL, ts, ts)
+
+    async def direct(self, text: str) -> ThreadRef:
+        channel = await self.sim.open_direct(s.ALICE)
+        ts = await self.sim.say(s.ALICE, channel, text)
+        return ThreadRef(channel, ts, ts)
+
+    async def redeliver(self, place: ThreadRef) -> None:
+        await self.sim.deliver_again(place.question, same_event_id=False)
+
+    async def asked_at(self, place: ThreadRef) -> float:
+        sent = await self.sim.deliveries()
+        return float(min(event["sent"] for event in sent if event["ts"] == place.question))
+
+    async def seen(self, place: ThreadRef) -> list[Seen]:
+        messages = await self.sim.thread(place.channel, place.thread)
+        processing = await self._processing(place)
+        return [
+            Seen(
+                stoppable=processing and message is messages[-1],
+                id=message["ts"],
+                text=without_labels(message),
+                past=tuple(version["shown"] for version in message["versions"]),
+                times=tuple(version["at"] for version in message["versions"]),
+                notified=tuple(message["pings"]),
+                buttons=tuple(
+                    element["action_id"]
+                    for block in message.get("blocks") or []
+                    if block["type"] == "actions"
+                    for element in block["elements"]
+                ),
+            )
+            for message in messages
+            if message.get("bot_id") == s.BOT
+        ]
+
+    async def files(self, place: ThreadRef) -> list[tuple[str, bytes]]:
+        """The files that the bot's messages show, with the names that people see."""
+        return [
+            (file["title"], await self.sim.file(file))
+            for message in await self.sim.thread(place.channel, place.thread)
+            if message.get("bot_id") == s.BOT
+            for file in message.get("files", ())
+        ]
+
+    async def forbid_files(self) -> None:
+        await self.sim.scopes([scope for scope in s.SCOPES if scope != "files:write"])
+
+    async def whispers(self) -> list[str]:
+        return [message["shown"] for message in await self.sim.ephemeral()]
+
+    async def throttled(self) -> int:
+        return sum((await self.sim.state())["ratelimited"].values())
+
+    async def signs_of_work(self) -> list[Any]:
+        state = await self.sim.state()
+        return [
+            *(status for status in state["statuses"] if status.get("status")),
+            *(session for session in state["sessions"] if session["status"] == "processing"),
+            *state["streaming"],
+        ]
+
+    async def press_stop(self, place: ThreadRef) -> None:
+        await self.press(place, "stop")
+
+    async def press(self, place: ThreadRef, control: str, *, user: str = "alice") -> None:
+        """A button of ours; to stop, Slack's own where it shows one."""
+        if control == "stop" and await self._processing(place):
+            await self.sim.stop_agent(self.people[user], place.channel, place.thread)
+            return
+        message, button = offered(await self.seen(place), control)
+        await self.sim.click(self.people[user], place.channel, message.id, button)
+
+    async def _processing(self, place: ThreadRef) -> bool:
+        return any(
+            (session["channel"], session["thread_ts"], session["status"])
+            == (place.channel, place.thread, "processing")
+            for session in (await self.sim.state())["sessions"]
+        )
+
+    async def edit(
+        self, place: ThreadRef, message: Any, text: str, *, mention: bool = False
+    ) -> None:
+        await self.sim.edit(place.channel, message, text, mention=mention)
+
+    async def delete(self, place: ThreadRef, message: Any) -> None:
+        await self.sim.delete(place.channel, message)
+
+    async def delete_root(self, place: ThreadRef) -> None:
+        """The message that the thread is under."""
+        await self.sim.delete(place.channel, place.thread)
+
+    async def undo_offer(self, place: ThreadRef) -> Callable[[], Awaitable[Any]] | None:
+        for message in await self.sim.ephemeral():
+            if "threadline_undo" in str(message["blocks"]):
+                ts = message["ts"]
+                return partial(self.sim.click, s.ALICE, place.channel, ts, "threadline_undo")
+        return None
+
+    async def other_bot(self, text: str) -> ThreadRef:
+        """Another bot begins a thread, mentioning ours."""
+        ts = await self.sim.say(s.OTHER_BOT_USER, s.GENERAL, text, mention=True)
+        return ThreadRef(s.GENERAL, ts, ts)
+
+    async def close(self, place: ThreadRef) -> None:
+        """The bot may no longer write in the place."""
+        await self.sim.remove_from_channel(place.channel)
+
+
+async def ever_said(stage: Stage, place: ThreadRef, text: str) -> bool:
+    """Whether a message that is there says `text`, or said it in an earlier version."""
+    return any(text in past for message in await stage.seen(place) for past in message.past)
+
+
+async def at_rest(stage: Stage) -> None:
+    """Wait until no sign of work is left; a status is cleared right after the last text is shown.
+
+    Shorter than the ten seconds after which Discord takes typing away by itself.
+    """
+
+    async def nothing_left() -> bool:
+        return await stage.signs_of_work() == []
+
+    await stage.sim.until(nothing_left, 8)
+
+
+def without_labels(message: Mapping[str, Any]) -> str:
+    """What a Slack message says, without the words on its buttons."""
+    blocks = [block for block in message.get("blocks") or [] if block["type"] == "actions"]
+    labels = [element["text"]["text"] for block in blocks for element in block["elements"]]
+    lines = str(message["shown"]).split("\n")
+    while lines and lines[-1] in labels:
+        lines.pop()
+    return "\n".join(lines)
+
+
+def offered(seen: Sequence[Seen], control: str) -> tuple[Seen, str]:
+    """The newest message that offers a control, and the button's id."""
+    for message in reversed(seen):
+        if (button := message.button(control)) is not None:
+            return message, button
+    raise AssertionError(f"no message offers {control!r}: {[m.buttons for m in seen]}")

@@ -1,0 +1,200 @@
+"""What the tests of the store share: messages to accept, a look into the file, and its judge.
+
+`python -m tests.support.store_kit` writes the newest schema's fixture (see test_migrate_upgrades).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, closing
+from pathlib import Path
+from typing import Any
+
+from bot.common.clock import SystemClock
+from bot.domain.conversations import Author, ConversationKey, Visibility
+from bot.domain.inbox import Address, Incoming
+from bot.domain.model import Usage
+from bot.domain.turns import Claim, Outcome, TurnResult
+from bot.store.migrate import APPLICATION_ID, MIGRATIONS, load
+from bot.store.sqlite import SqliteStore
+from tests.support.clock import ManualClock
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "store"
+ANN, BEN = Author("U1", "Ann"), Author("U2", "Ben")
+ANSWER = TurnResult(
+    outcome=Outcome.ANSWERED,
+    content="Forty-two.",
+    display="Forty-two.\n\n*note*",
+    model="echo",
+    finish_reason="stop",
+    usage=Usage(12, 3),
+)
+
+
+def key(thread: str = "t1", channel: str = "c1", platform: str = "sim") -> ConversationKey:
+    return ConversationKey(platform, "w1", channel, thread)
+
+
+def said(
+    number: int,
+    text: str = "why?",
+    *,
+    where: ConversationKey | None = None,
+    address: Address = Address.MENTION,
+    author: Author = ANN,
+    visibility: Visibility = Visibility.PRIVATE,
+    route: Mapping[str, str] | None = None,
+    unusable: tuple[str, ...] = (),
+) -> Incoming:
+    """Message `number` of a channel; the number is its id and its place in the order."""
+    where = where or key()
+    return Incoming(
+        key=where,
+        channel=where.channel,
+        message_id=f"m{number}",
+        position=number,
+        author=author,
+        text=text,
+        address=address,
+        sent_at=float(number),
+        visibility=visibility,
+        route=route or {},
+        unusable=unusable,
+    )
+
+
+def opened(path: Path, **options: Any) -> AbstractAsyncContextManager[SqliteStore]:
+    return SqliteStore.open(path, clock=SystemClock(), **options)
+
+
+async def claimed(store: SqliteStore, conversation: int | None) -> Claim:
+    """The next turn of a conversation that has one."""
+    assert conversation is not None
+    claim = await store.claim(conversation)
+    assert claim is not None
+    return claim
+
+
+async def answered(
+    store: SqliteStore, conversation: int | None, conclusion: TurnResult = ANSWER
+) -> Claim:
+    """A whole turn, or what an earlier attempt left of it, to its end, shown on one page."""
+    claim = await claimed(store, conversation)
+    await store.intend(claim.fence, 0)
+    await store.shown(claim.fence, 0, channel="c1", message_id=f"r{claim.fence.turn}")
+    if claim.conclusion is None:
+        await store.conclude(claim.fence, conclusion)
+    await store.finish(claim.fence)
+    return claim
+
+
+def look(path: Path, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """Rows as another program would see them."""
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(sql, parameters).fetchall()
+
+
+def judge(db: sqlite3.Connection) -> None:
+    """What must be true of every database at every moment, whatever the transitions were."""
+    _indexes_are_dense_and_unique(db)
+    _rows_agree(db)
+    assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    assert db.execute("PRAGMA foreign_key_check").fetchone() is None
+
+
+def _indexes_are_dense_and_unique(db: sqlite3.Connection) -> None:
+    for conversation, following in db.execute("SELECT id, next_index FROM conversations"):
+        # A reply's index counts from the claim on, also when nothing was kept of the reply.
+        given = db.execute(
+            "SELECT idx FROM messages WHERE conversation_id = ? AND kind <> 'reply'"
+            " AND idx IS NOT NULL UNION ALL"
+            " SELECT reply_idx FROM turns WHERE conversation_id = ? AND reply_idx IS NOT NULL",
+            (conversation, conversation),
+        )
+        assert sorted(row[0] for row in given) == list(range(following))
+
+
+def _rows_agree(db: sqlite3.Connection) -> None:
+    contradictions = {
+        "a question without its one turn": """
+            SELECT messages.id FROM messages LEFT JOIN turns
+            ON turns.id = turn_id AND turns.conversation_id = messages.conversation_id
+            AND turns.epoch = messages.epoch WHERE kind = 'question' AND turns.id IS NULL""",
+        "a turn without a question": """
+            SELECT id FROM turns WHERE NOT EXISTS
+            (SELECT 1 FROM messages WHERE turn_id = turns.id AND kind = 'question')""",
+        "two waiting turns, or two held ones (a reply that is taken back does not count)": """
+            SELECT conversation_id FROM turns
+            WHERE state IN ('waiting', 'running') OR (state = 'concluded' AND display <> '')
+            GROUP BY conversation_id, state = 'waiting' HAVING count(*) > 1""",
+        "a bound turn with an unbound question, or the other way round": """
+            SELECT messages.id FROM messages JOIN turns ON turns.id = turn_id
+            WHERE (state = 'waiting') <> (idx IS NULL)""",
+        "an unbound message of an epoch that is over": """
+            SELECT messages.id FROM messages
+            JOIN conversations ON conversations.id = conversation_id
+            WHERE idx IS NULL AND messages.epoch <> conversations.epoch""",
+        "a reply that is not as its turn says": """
+            SELECT messages.id FROM messages JOIN turns ON turns.id = turn_id WHERE kind = 'reply'
+            AND (idx IS NOT reply_idx OR messages.content IS NOT turns.content
+                 OR messages.epoch <> turns.epoch)""",
+        "content that was not kept": """
+            SELECT id FROM turns WHERE content <> '' AND NOT EXISTS
+            (SELECT 1 FROM messages WHERE turn_id = turns.id AND kind = 'reply')""",
+        "what was erased": """
+            SELECT id FROM messages WHERE erased_at IS NOT NULL
+            AND (content <> '' OR coalesce(parts, '') <> '' OR coalesce(route, '{}') <> '{}')""",
+        "a turn that was opened again after its newest attempt": """
+            SELECT id FROM turns WHERE opened > attempt""",
+        "a reply before its question": """
+            SELECT messages.id FROM messages JOIN turns ON turns.id = turn_id
+            WHERE kind = 'question' AND idx >= reply_idx""",
+    }
+    for what, sql in contradictions.items():
+        assert db.execute(sql).fetchall() == [], what
+
+
+# ── the fixture of a schema ───────────────────────────────────────────────────────────────────
+async def _talk(path: Path) -> None:
+    """A little of everything: answered, running with a page, concluded, waiting, reset."""
+    async with SqliteStore.open(path, clock=ManualClock()) as store:
+        done = await store.accept(said(2, route={"a": "b"}, unusable=("image",)), [said(1, "so")])
+        await answered(store, done.conversation)
+        await store.accept(said(3, "and?", address=Address.FOLLOW_UP, author=BEN))
+        running = await claimed(store, done.conversation)
+        await store.intend(running.fence, 0)
+        await store.shown(running.fence, 0, channel="c1", message_id="r3")
+        await store.intend(running.fence, 1)
+        await store.accept(said(4, "well?", address=Address.FOLLOW_UP))
+        over = await store.accept(said(5, where=key("t2")))
+        concluded = await claimed(store, over.conversation)
+        await store.conclude(concluded.fence, ANSWER)
+        await store.accept(said(6, where=key("t3")))
+        await store.reset(key("t3"))
+        await store.choose_model(key("t3"), "openai:gpt-5")
+        await store.record_command("sim/w1/c1/m7")
+
+
+def dump(path: Path) -> str:
+    """The database as a script, with the mark in its header, which SQLite's own dump leaves out."""
+    with closing(sqlite3.connect(path)) as db:
+        return "\n".join([*db.iterdump(), f"PRAGMA application_id = {APPLICATION_ID};", ""])
+
+
+def main() -> None:
+    newest = load(MIGRATIONS)[-1].name
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "fixture.db"
+        asyncio.run(_talk(path))
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("UPDATE migrations SET applied_at = 1000")
+        (FIXTURES / f"{newest}.sql").write_text(dump(path), encoding="utf-8")
+    sys.stdout.write(f"{FIXTURES / newest}.sql\n")
+
+
+if __name__ == "__main__":
+    main()

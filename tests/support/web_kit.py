@@ -1,0 +1,211 @@
+"""The web adapter as it runs, inside a test's own loop: real sockets, database, core and model.
+
+`Site` is the running server, `Person` a client with a token; `in_thread` serves for tests that
+are not coroutines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+from bot import app
+from bot.common.clock import SystemClock
+from bot.config.settings import load
+from bot.ports.platform import Adapter
+from tests.sims.model.client import ModelSim
+
+TOKENS = {"alice": "alice-token-of-16", "bob": "bob-token-of-16-too"}
+HTTP_TOKENS = ",".join(f"{name}:{token}" for name, token in TOKENS.items())
+
+
+class Site:
+    """A server on a free port; `settings` as in the environment. Use `serving`."""
+
+    def __init__(self, core: app.Core, url: str) -> None:
+        self.core, self.url = core, url
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def person(self, token: str | None = None) -> Person:
+        """A client; use it as an async context manager."""
+        return Person(self.url, token)
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    folder: Path, model: ModelSim | None = None, **settings: str
+) -> AsyncIterator[Site]:
+    """The site on the database in `folder`; answers come from `model`, else from echo."""
+    environ = {
+        "HTTP_PORT": "0",
+        "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}",
+        "SYSTEM_PROMPT": "Be brief.",
+        **({"LLM": "openai:sim", "OPENAI_BASE_URL": model.base_url} if model else {}),
+        **settings,
+    }
+    known = load(environ, None)
+    known.require_consistent()
+    clock, adapters = SystemClock(), dict[str, Adapter]()
+    listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    async with app.open_core(known, adapters, clock) as core:
+        adapters["web"] = app.web_adapter(known, core, clock)
+        server = app.http_server(known, core, adapters, listening.set_result)
+        tasks = [
+            asyncio.create_task(adapters["web"].run(core.intake)),
+            asyncio.create_task(server.run()),
+        ]
+        try:
+            yield Site(core, await asyncio.wait_for(listening, 20))
+        finally:
+            await core.scheduler.drain(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One server-sent event."""
+
+    name: str
+    data: dict[str, Any]
+    id: str | None = None
+
+
+class Person:
+    """Requests of one user, as a browser or a program sends them."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self.url = url
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    async def __aenter__(self) -> Self:
+        self.http = aiohttp.ClientSession(
+            base_url=self.url,
+            headers=self._headers,
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(total=30),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.http.close()
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, **options: Any
+    ) -> tuple[int, Any]:
+        """Status and JSON (None when there is no body)."""
+        async with self.http.request(method, path, json=body, **options) as response:
+            text = await response.text()
+            return response.status, json.loads(text) if text else None
+
+    async def get(self, path: str, **options: Any) -> Any:
+        """The JSON of a request that succeeds."""
+        status, body = await self.ask("GET", path, **options)
+        assert status == 200, (status, body)
+        return body
+
+    async def post(self, path: str, body: Any = None, status: int = 200) -> Any:
+        """The JSON of a request that succeeds with `status`."""
+        got, answer = await self.ask("POST", path, body)
+        assert got == status, (got, answer)
+        return answer
+
+    # ── the page ──────────────────────────────────────────────────────────────────────────────
+    async def say(self, text: str, thread: str | None = None) -> dict[str, Any]:
+        """A message in the page."""
+        message = {"text": text, "thread": thread, "client_id": str(uuid.uuid4())}
+        sent: dict[str, Any] = await self.post("/app/messages", message)
+        return sent
+
+    async def replies(self, thread: str) -> list[dict[str, Any]]:
+        """What the assistant said in a thread."""
+        messages = (await self.get(f"/app/threads/{thread}"))["messages"]
+        return [message for message in messages if message["role"] == "assistant"]
+
+    # ── streams ───────────────────────────────────────────────────────────────────────────────
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, method: str, path: str, body: Any = None, **headers: str
+    ) -> AsyncIterator[AsyncIterator[Said]]:
+        """The server-sent events of a response, as they come."""
+        async with self.http.request(method, path, json=body, headers=headers) as response:
+            assert response.status == 200, await response.text()
+            assert response.content_type == "text/event-stream"
+            yield events(response)
+
+    def completion(
+        self, conversation: str, message: str
+    ) -> contextlib.AbstractAsyncContextManager[AsyncIterator[Said]]:
+        """A streamed completion."""
+        body = {"message": message, "stream": True}
+        return self.stream("POST", f"/conversation/completion/{conversation}", body)
+
+
+async def events(response: aiohttp.ClientResponse) -> AsyncIterator[Said]:
+    """The events of a stream; comments are left out."""
+    fields: dict[str, str] = {}
+    async for line in response.content:
+        text = line.decode().rstrip("\n")
+        if text and not text.startswith(":"):
+            name, _, value = text.partition(": ")
+            fields[name] = value
+        elif not text and fields:
+            data = json.loads(fields.get("data", "{}"))
+            yield Said(fields.get("event", "message"), data, fields.get("id"))
+            fields = {}
+
+
+async def until(check: Callable[[], Awaitable[Any]], seconds: float = 10.0) -> Any:
+    """Await `check()` until it gives something true, which is returned."""
+    deadline = time.monotonic() + seconds
+    while not (result := await check()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {check}"
+        await asyncio.sleep(0.01)
+    return result
+
+
+async def received(source: AsyncIterator[Said], name: str, **fields: Any) -> Said:
+    """The next event of that name whose data has these fields."""
+    async with asyncio.timeout(10):
+        async for event in source:
+            if event.name == name and all(event.data.get(k) == v for k, v in fields.items()):
+                return event
+    raise AssertionError(f"the stream ended without {name!r}")
+
+
+@contextlib.contextmanager
+def in_thread(folder: Path, settings: Mapping[str, str]) -> Iterator[str]:
+    """The address of a site that runs in a thread of its own, with a model that answers at once."""
+    ready: list[str] = []
+    begun, over = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with ModelSim() as model:
+            await model.pace(rate=0, first_delay=0.0)
+            async with serving(folder, model, **settings) as site:
+                ready.append(site.url)
+                begun.set()
+                await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        assert begun.wait(30), "the site did not start"
+        yield ready[0]
+    finally:
+        over.set()
+        thread.join(30)
