@@ -15,7 +15,7 @@ from tests.bench.replay import Outcome, Platform, discord, least, replay, slack
 from tests.bench.table import show
 
 SECONDS = 180.0  # new replies arrive for so long
-RATE, JITTER = 20.0, 0.5  # tokens a second, and how unevenly they come, in gaps
+RATE, JITTER = 10.0, 0.5  # tokens a second, and how unevenly they come, in gaps
 SPREAD = 0.8  # standard deviation of the logarithm of a reply's length
 SHORTEST, LONGEST = 2.0, 60.0  # seconds
 BURST_SHARE, BURST_SECONDS = 0.1, 2.0  # arrivals that bring others with them, and how soon
