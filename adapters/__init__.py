@@ -1,1 +1,1 @@
-"""Platforms: each turns its events into `Incoming` values and gives surfaces."""
+"""The platforms. Each adapter turns its events into `Incoming` values and provides surfaces."""

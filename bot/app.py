@@ -98,7 +98,7 @@ async def run(settings: Settings, *, listening: Callable[[str], None] | None = N
         if settings.serves_web:
             adapters["web"] = web_adapter(settings, core, clock)
         if settings.serves_web and not settings.serves_site:
-            log.info("the page and the API are closed: HTTP_TOKENS opens them")
+            log.info("the page and the API are refuse_all: HTTP_TOKENS opens them")
         for part in parts(settings, core, adapters, supervisor, listening):
             supervisor.add(part)
         log.info("running", platforms=sorted(adapters), model=",".join(settings.llm_chain))
@@ -213,7 +213,7 @@ async def open_core(
     clock: Clock,
     is_down: Callable[[str], bool] = lambda _platform: False,
 ) -> AsyncIterator[Core]:
-    """The core around the database and the models, closed in the right order."""
+    """The core around the database and the models, refuse_all in the right order."""
     async with (
         contextlib.aclosing(build_models(settings)) as models,
         SqliteStore.open(settings.database_path, clock=clock) as store,
@@ -393,7 +393,7 @@ def http_server(
     healths: Callable[[], Mapping[str, Health]] | None = None,
 ) -> HttpServer:
     """The one HTTP port: the site of the web adapter, and the routes that others lend it."""
-    from adapters.web.auth import closed
+    from adapters.web.auth import refuse_all
     from adapters.web.connections import ConnectionLimits
     from adapters.web.server import HttpServer
 
@@ -410,7 +410,7 @@ def http_server(
             **(healths() if healths else {n: each.health() for n, each in adapters.items()}),
         },
         apps=apps,
-        site=site if settings.serves_site else closed,
+        site=site if settings.serves_site else refuse_all,
         listening=listening,
         hosts=settings.web_hosts,
         limits=ConnectionLimits.within(

@@ -10,18 +10,18 @@ from typing import Any
 
 import discord
 import structlog
+from cachetools import TTLCache
 
 from adapters.discord import rest as w
 from adapters.discord.events import DIRECT_MESSAGES
 from adapters.discord.rest import RestApi, code_of
-from bot.common.caches import Lately
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError
 
 log = structlog.stdlib.get_logger(__name__)
 
-# How long it is remembered that a person is, or is not, in one of the servers. Seconds.
-MEMBER_SECONDS = 600.0
+# Seconds for which a membership, or its absence, is cached, and the most that are: about 1 MB.
+MEMBER_SECONDS, MOST_KNOWN = 600.0, 10_000
 PUBLIC_THREADS, PRIVATE_THREAD = (10, 11), 12  # documented types of channels
 
 
@@ -30,8 +30,10 @@ class Servers:
 
     def __init__(self, *, wire: RestApi, ids: frozenset[str] = frozenset()) -> None:
         self._wire, self._ids = wire, ids
-        self._members = Lately(MEMBER_SECONDS, wire.clock)
-        self._strangers = Lately(MEMBER_SECONDS, wire.clock)
+        # Whether a user is a member of an allowed server.
+        self._members: TTLCache[str, bool] = TTLCache(
+            MOST_KNOWN, MEMBER_SECONDS, wire.clock.monotonic
+        )
 
     def serve(self, guild: object) -> bool:
         """Whether people of this server may use the bot."""
@@ -44,11 +46,11 @@ class Servers:
         """
         if not self._ids or guild not in (None, DIRECT_MESSAGES):
             return self.serve(guild)
-        if str(user) in self._members or str(user) in self._strangers:
-            return str(user) in self._members
-        found = any([await self._is_member(int(server), user) for server in sorted(self._ids)])
-        (self._members if found else self._strangers).add(str(user))
-        return found
+        known = self._members.get(str(user))
+        if known is None:
+            servers = [await self._is_member(int(server), user) for server in sorted(self._ids)]
+            known = self._members[str(user)] = any(servers)
+        return known
 
     async def _is_member(self, guild: int, user: int) -> bool:
         try:

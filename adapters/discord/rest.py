@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 import discord
 import structlog
+from cachetools import LRUCache, TTLCache
 from discord.http import handle_message_parameters
 from discord.utils import MISSING
 
 from adapters.discord.background import Upkeep
 from adapters.discord.http import GLOBAL, Limited, wait_of
 from adapters.discord.payloads import identity
-from bot.common.caches import Lately, Remembered
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Limit, Pace, Priority
@@ -79,6 +79,8 @@ NO_PLACE = frozenset({UNKNOWN_CHANNEL, 10004, UNKNOWN_MESSAGE})
 
 # How long a channel that refused a file is not tried again, in seconds.
 FILES_AGAIN = 600.0
+# Ids kept of each kind, about 1 MB: far more than can be under way at once.
+MOST_REMEMBERED = 10_000
 # Documented is 10 MiB for each file where nobody pays for more; a multipart body adds to that.
 MOST_FILE_BYTES = 10_000_000
 
@@ -187,9 +189,14 @@ class RestApi:
         self.grants, self.clock = grants, clock
         self.waits = waits or Waits()
         self.inbox: Inbox | None = None
-        self.own_deletions = Remembered()  # ids we deleted; Discord sends events for these too
-        self.without_files = Lately(FILES_AGAIN, clock)  # channels that refused one
-        self.chained = Remembered()  # threads whose replies are in the channel: see threads.py
+        # Ids we deleted; Discord sends delete events for these too.
+        self.own_deletions: LRUCache[str, bool] = LRUCache(MOST_REMEMBERED)
+        # Channels that refused a file.
+        self.without_files: TTLCache[str, bool] = TTLCache(
+            MOST_REMEMBERED, FILES_AGAIN, clock.monotonic
+        )
+        # Threads whose replies are in the channel: see threads.py.
+        self.chained: LRUCache[str, bool] = LRUCache(MOST_REMEMBERED)
         self.upkeep = Upkeep(clock=clock, pause=self.waits.upkeep, longest=self.waits.longest)
         self._client: discord.Client | None = None
         self._logged_in = asyncio.Event()

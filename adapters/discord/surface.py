@@ -173,7 +173,7 @@ class DiscordSurface:
             if not files.refused(request, error):
                 raise
             if code_of(error) == w.NO_PERMISSION:
-                self._wire.without_files.add(self._key.channel)
+                self._wire.without_files[self._key.channel] = True
             raise FilesRefused(str(error)) from error
 
     async def _opened(self, request: Request, shown: Shown) -> Shown:
@@ -218,7 +218,7 @@ class DiscordSurface:
         if await threads.appeared(self._wire, self._key.thread):
             self._mode = Mode.THREAD
         else:
-            self._wire.chained.add(self._key.thread)
+            self._wire.chained[self._key.thread] = True
 
     async def _sent(self, request: Request) -> str:
         return await self._wire.send(
@@ -248,7 +248,7 @@ class DiscordSurface:
         The end of the turn never waits for it.
         """
         message = request.message_id or "0"
-        self._wire.own_deletions.add(message)
+        self._wire.own_deletions[message] = True
         try:
             await self._delete(message)
         except PlatformError as error:

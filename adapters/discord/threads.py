@@ -53,7 +53,7 @@ async def appeared(wire: RestApi, thread: str) -> bool:
 
 async def give_up(wire: RestApi, thread: str) -> None:
     """The reply is in the channel: a thread that is there, or appears, is not its place."""
-    wire.chained.add(thread)
+    wire.chained[thread] = True
     known = (await wire.client()).get_channel(int(thread))
     if isinstance(known, discord.Thread):
         remove_late(wire, known)
@@ -71,7 +71,7 @@ def remove_late(wire: RestApi, thread: discord.Thread) -> None:
     if not thread.permissions_for(me).manage_threads:
         log.info("a thread came too late for its reply, and stays", thread=thread.id)
         return
-    wire.own_deletions.add(str(thread.id))
+    wire.own_deletions[str(thread.id)] = True
     wire.upkeep.add(
         f"removing the late thread {thread.id}",
         lambda: wire.ask(w.at("removal", thread.id), lambda c: c.http.delete_channel(thread.id)),

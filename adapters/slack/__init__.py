@@ -1,4 +1,4 @@
-"""Slack: Socket Mode or HTTP, threads, direct messages and the agent pane."""
+"""The Slack adapter: Socket Mode or HTTP; channels, direct messages and the agent pane."""
 
 from adapters.slack.manifests import manifest, manifest_path, new_app_link
 

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import structlog
+from cachetools import TTLCache
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from starlette.types import ASGIApp
@@ -39,7 +40,6 @@ from adapters.slack.surface import SlackSurface
 from adapters.slack.workspace import Workspace
 from bot.catchup.backfill import WatermarkSaver
 from bot.common import proxies
-from bot.common.caches import Lately
 from bot.domain.errors import CannotStart, Unsettled
 from bot.domain.health import Finding, Health, Verdict
 from bot.domain.inbox import CommandReply, Incoming
@@ -55,6 +55,7 @@ log = structlog.stdlib.get_logger(__name__)
 REFUSED_SECONDS = 60.0
 # How long a channel in which a file was refused is not tried again, in seconds.
 FILES_AGAIN = 600.0
+MOST_CHANNELS = 10_000
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -93,7 +94,9 @@ class SlackAdapter:
         request_seconds: float = REQUEST_SECONDS,
     ) -> None:
         self._files = FileRules.from_setting(file_from_messages, MOST_BYTES)
-        self._without_files = Lately(FILES_AGAIN, clock)
+        self._without_files: TTLCache[str, bool] = TTLCache(
+            MOST_CHANNELS, FILES_AGAIN, clock.monotonic
+        )
         self._tokens = Tokens(bot_token, app_token, signing_secret, api_url)
         self._prefix, self._models, self._clock = command_prefix, tuple(models), clock
         self._http = HttpEvents(signing_secret) if signing_secret and not app_token else None

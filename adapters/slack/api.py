@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
+from cachetools import LRUCache
 from slack_sdk.web.async_client import AsyncWebClient
 
 from adapters.slack.errors import DEAD_TOKEN, seconds_of, translated
 from adapters.slack.responses import Response
 from adapters.slack.token import TokenWatch
-from bot.common.caches import Remembered
 from bot.common.proxies import http_proxy_for
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Limit, Pace, Priority
@@ -29,6 +29,8 @@ from bot.ports.platform import Grants
 log = structlog.stdlib.get_logger(__name__)
 
 SLACK_API = "https://slack.com/api/"
+# Deleted messages to remember, about 1 MB: far more than can be under way at once.
+MOST_REMEMBERED = 10_000
 # A request that takes longer is given up, in seconds; Slack usually answers within one.
 REQUEST_SECONDS = 10.0
 
@@ -151,7 +153,8 @@ class WebApi:
     ) -> None:
         self.client, self.grants = client, grants
         self.session, self.clock = session, clock
-        self.own_deletions = Remembered()  # "channel/ts": Slack tells of them as of anybody's
+        # "channel/ts" of messages we deleted; Slack sends delete events for these too.
+        self.own_deletions: LRUCache[str, bool] = LRUCache(MOST_REMEMBERED)
         self.token = TokenWatch(ask=self._auth_test, clock=clock) if watches else None
         self._posts = PostThrottles(clock)
 
@@ -162,7 +165,7 @@ class WebApi:
         """
         body = {name: value for name, value in fields.items() if value is not None}
         if method == DELETIONS:
-            self.own_deletions.add(f"{fields['channel']}/{fields['ts']}")
+            self.own_deletions[f"{fields['channel']}/{fields['ts']}"] = True
         try:
             return await self._call(method, scopes or (method,), json=body)
         except Throttled as error:

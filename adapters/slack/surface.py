@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +35,6 @@ from adapters.slack.render import SlackRenderer
 from adapters.slack.responses import Response
 from adapters.slack.status import Status
 from adapters.slack.streams import MOST_CHARACTERS, OPEN, Streams, appended_first
-from bot.common.caches import Lately
 from bot.domain.errors import FilesRefused, Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Action, FileRules, Frame, Request, Shown, ShownPage
 from bot.domain.turns import Claim, PageRecord
@@ -76,7 +75,7 @@ class SlackSurface:
         status: Status,
         clock: Clock,
         rules: FileRules | None,
-        without_files: Lately,
+        without_files: MutableMapping[str, bool],
     ) -> None:
         key = claim.conversation.key
         self._turn, self._me, self._api, self._bodies = claim.fence.turn, me, api, bodies
@@ -232,14 +231,14 @@ class SlackSurface:
         try:
             return await self._files.share(request, str(self._body(request)["text"]))
         except FilesRefused:
-            self._without_files.add(self._channel)
+            self._without_files[self._channel] = True
             raise
         except Throttled as error:
             uploads = {UPLOADS, COMPLETIONS}.intersection(error.scopes)
             if error.retry_after < FILES_MAY_WAIT or not uploads:
                 raise
             self.grants.throttled(error.retry_after, *error.scopes)
-            self._without_files.add(EVERYWHERE)
+            self._without_files[EVERYWHERE] = True
             raise FilesRefused(f"files are throttled for {error.retry_after:g} s") from error
 
     def _body(self, request: Request) -> dict[str, Any]:

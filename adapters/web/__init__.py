@@ -1,1 +1,1 @@
-"""HTTP: health, and the routes that other adapters lend it."""
+"""The web adapter: the page, the HTTP API, and the port with /healthz."""

@@ -1,4 +1,4 @@
-"""The web as a platform: users talk in the page's channel, and programs in conversations."""
+"""The web adapter: users write in the page's channel, programs in conversations of the API."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from starlette.types import ASGIApp
 
 from adapters.web.auth import Access
 from adapters.web.chat import CHANNEL, PLATFORM, ChatService
-from adapters.web.html_pool import Rendering
-from adapters.web.hub import Hub, Live
-from adapters.web.limits import Streams
+from adapters.web.html_pool import HtmlPool
+from adapters.web.hub import Hub, LiveReply
+from adapters.web.limits import StreamSlots
 from adapters.web.site import build_site
 from adapters.web.surface import WebSurface, limits
 from adapters.web.workspace import Workspace
-from adapters.web.wrong_tokens import Guesses
+from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot.domain.conversations import Role
 from bot.domain.health import Finding, Health
 from bot.domain.inbox import CommandReply, Incoming
@@ -28,9 +28,9 @@ from bot.replies.ratelimit.limiter import Pacer
 
 
 class WebAdapter:
-    """The page and the API. `hosts` are the names that it answers under besides loopback's.
+    """The page and the API. `hosts` are host names to accept beside the loopback ones.
 
-    `opening` is already said where a thread of the page begins; `most_streams` is per user.
+    `opening` starts each thread of the page; `most_streams` is a limit per user.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class WebAdapter:
     ) -> None:
         self._clock, self._hub = clock, Hub()
         self._pacer = Pacer(limits, clock)
-        self._rendering = Rendering()
-        self._talk = ChatService(
+        self._rendering = HtmlPool()
+        self._chat = ChatService(
             library=library, hub=self._hub, clock=clock, rendering=self._rendering
         )
-        streams = Streams(most_streams)
+        streams = StreamSlots(most_streams)
         self._workspace = Workspace(
-            talk=self._talk,
+            chat=self._chat,
             streams=streams,
             models=models,
             default_model=default_model,
@@ -62,42 +62,42 @@ class WebAdapter:
             opening=opening,
         )
         self.site: ASGIApp = build_site(
-            talk=self._talk,
+            chat=self._chat,
             workspace=self._workspace,
             streams=streams,
             access=access,
             models=models,
             hosts=hosts,
             any_address=any_address,
-            guesses=Guesses(clock),
+            guesses=WrongTokenThrottle(clock),
         )
 
     @property
     def name(self) -> str:
-        """The platform's word."""
+        """The platform's name in conversation keys."""
         return PLATFORM
 
     async def run(self, inbox: Inbox) -> None:
-        """Let the site's requests in until cancelled; then every stream ends."""
-        self._talk.inbox = inbox
+        """Accept requests until cancelled; then end every stream."""
+        self._chat.inbox = inbox
         try:
             await inbox.connected(PLATFORM)
             await asyncio.get_running_loop().create_future()
         finally:
-            self._talk.inbox = None
+            self._chat.inbox = None
             self._hub.close()
             self._rendering.close()
 
     def surface(self, claim: Claim) -> Surface:
-        """The reply in the hub; only threads of the page's channel are the page's."""
+        """The surface of a reply in the hub; the page shows only its own channel's threads."""
         key = claim.conversation.key
-        live = Live(
+        live = LiveReply(
             turn=claim.fence.turn,
             conversation=claim.conversation.id,
             user=key.workspace,
             thread=key.thread if key.channel == CHANNEL else None,
             begun_at=self._clock.time(),
-            colour=self._rendering.colour,
+            highlight=self._rendering.highlight,
         )
         return WebSurface(
             claim,
@@ -109,17 +109,17 @@ class WebAdapter:
         )
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """Nothing is said here that is not known already."""
+        """Empty: the web has no messages from before the conversation."""
         return ()
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Hand a command's answer to the request that waits for it."""
-        self._talk.answered(incoming.message_id, answer)
+        """Hand a command's reply to the request that waits for it."""
+        self._chat.answered(incoming.message_id, answer)
 
     async def check(self) -> Sequence[Finding]:
-        """There is nothing to connect to."""
+        """Nothing to check: there is no connection."""
         return ()
 
     def health(self) -> Health:
-        """Whether requests are let in."""
-        return Health(ok=self._talk.inbox is not None)
+        """Whether the adapter accepts requests."""
+        return Health(ok=self._chat.inbox is not None)

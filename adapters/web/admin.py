@@ -1,6 +1,6 @@
-"""What administrators may read: conversations of public channels, on whatever platform.
+"""Administrators' access to conversations of public channels, on every platform.
 
-Invariant: never a private channel or a direct message, and each reading is in the log.
+Invariant: never a private channel or a direct message, and each access is logged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from adapters.web import models, serializers
 from adapters.web.auth import Access, User
 from adapters.web.conversations import MOST_MESSAGES, NO_SUCH_CONVERSATION, Before, Limit
-from adapters.web.openapi import add
+from adapters.web.openapi import add_route
 from adapters.web.page_size import message_size, read_newest
 from bot.domain.conversations import Conversation
 from bot.ports.library import Library
@@ -24,7 +24,7 @@ log = structlog.stdlib.get_logger(__name__)
 ADMINS_ONLY = "Only administrators may read these: those named web:NAME in ADMINS."
 
 
-class Admin:
+class AdminRoutes:
     """The routes under /admin."""
 
     def __init__(self, *, library: Library) -> None:
@@ -34,8 +34,8 @@ class Admin:
         """The routes."""
         router = APIRouter(prefix="/admin/conversation", tags=["administration"])
         read = models.PublicConversation
-        add(router, "GET", "", self.all, gives=list[models.PublicSummary])
-        add(router, "GET", "/{conversation_id}", self.read, gives=read, refuses=(404,))
+        add_route(router, "GET", "", self.all, gives=list[models.PublicSummary])
+        add_route(router, "GET", "/{conversation_id}", self.read, gives=read, refuses=(404,))
         return router
 
     async def all(
@@ -46,7 +46,7 @@ class Admin:
         before: Before = None,
         limit: Limit = 100,
     ) -> list[dict[str, Any]]:
-        """The conversations of a platform's public channels, the newest first."""
+        """List the conversations of a platform's public channels, newest first."""
         _require_admin(request, user)
         log.info("an administrator lists public conversations", admin=user, platform=platform)
         found = await self._library.public_conversations(
@@ -63,7 +63,7 @@ class Admin:
         ]
 
     async def read(self, request: Request, user: User, conversation_id: UUID) -> dict[str, Any]:
-        """One of them, with its messages."""
+        """Return one of these conversations with its messages."""
         _require_admin(request, user)
         record = await self._library.public(str(conversation_id))
         if record is None:

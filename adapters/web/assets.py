@@ -1,4 +1,4 @@
-"""The files that the browser loads: all of them ship with Threadline."""
+"""The files that the browser loads; all of them ship with Threadline."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from adapters.web.auth import SECURITY_HEADERS
 
 PAGE = Path(__file__).parent / "page"
 DOCS = Path(__file__).parent / "docs"
-# A browser asks each time whether a file has changed: after an update the page is the new one.
+# Browsers revalidate each file, so that an update takes effect immediately.
 REVALIDATE = {"Cache-Control": "no-cache"}
-# In the page no text becomes markup but through the one policy that makes inert documents of it.
+# In the page, only the one Trusted Types policy that builds inert documents turns text into markup.
 PAGE_POLICY = (
     SECURITY_HEADERS["Content-Security-Policy"]
     + "; require-trusted-types-for 'script'; trusted-types threadline-inert"
@@ -38,7 +38,7 @@ def page_routes() -> list[BaseRoute]:
 
 
 def docs_routes() -> list[BaseRoute]:
-    """`/docs`: the API's description as a page of our own."""
+    """`/docs`: our own page for the API description."""
     return [
         Route("/docs", _docs, methods=["GET"], include_in_schema=False),
         Mount("/docs", _Files(directory=DOCS)),

@@ -1,7 +1,7 @@
-"""Who asks, and from where: bearer tokens, and the guard against other sites' pages.
+"""Authentication: bearer tokens, and protection against requests of other sites' pages.
 
-Invariant: nothing behind the guard runs for a request that another site's page could have made in
-somebody's browser, under our own name (Origin) or under a name that was rebound to us (Host).
+Invariant: nothing behind the guard runs for a request that another site's page could have made
+in a person's browser, under our name (Origin) or under a name rebound to us (Host).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.web.limits import RETRY_SECONDS
-from adapters.web.wrong_tokens import Guesses
+from adapters.web.wrong_tokens import WrongTokenThrottle
 
 LOCAL_USER = "local"
-"""Who everybody on this machine is, as long as no tokens are set."""
+"""The user name of everyone on this machine while no tokens are set."""
 
 SECURITY_HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
@@ -43,7 +43,7 @@ FORWARDED = re.compile(
     r"|x-(forwarded|original|envoy|azure|arr|amz|appengine|proxy).*"
     r"|(cf|fly|fastly|akamai|tailscale|ngrok|proxy)-.*"
 )
-"""Headers that a proxy or tunnel adds: who sends them through it may be anywhere."""
+"""Headers added by proxies and tunnels: the client behind one can be anywhere."""
 
 OPEN_PATHS = ("/", "/docs", "/openapi.json")
 NO_SUCH_PAGE = (
@@ -52,7 +52,7 @@ NO_SUCH_PAGE = (
     '<p><a href="/">Open Threadline</a></p></html>'
 )
 OPEN_FOLDERS = ("/static/", "/docs/")
-"""What has no secret, and what a link on another site may lead to."""
+"""Paths without secrets, to which links on other sites may lead."""
 
 UNKNOWN_TOKEN = "Send a token that this server knows: “Authorization: Bearer …”."  # noqa: S105
 TOO_MANY_GUESSES = "Too many wrong tokens came from your address: wait a little."
@@ -61,12 +61,12 @@ FOREIGN_ORIGIN = "Pages of other sites may not use this server."
 THROUGH_PROXY = (
     "Without HTTP_TOKENS this server answers only programs on its own machine, not through a proxy."
 )
-CLOSED = "The page and the API are closed here: set HTTP_TOKENS to open them."
+CLOSED = "The page and the API are refuse_all here: set HTTP_TOKENS to open them."
 
 
 # ── who ───────────────────────────────────────────────────────────────────────────────────────
 class Access:
-    """The people who may ask. `tokens` are by name; without any, everybody is LOCAL_USER."""
+    """The users. `tokens` are by name; without tokens everyone is LOCAL_USER."""
 
     def __init__(self, tokens: Mapping[str, str], admins: Iterable[str] = ()) -> None:
         self._digests = [(name, _digest(token)) for name, token in tokens.items()]
@@ -74,11 +74,11 @@ class Access:
 
     @property
     def needs_token(self) -> bool:
-        """Whether nobody gets in without one."""
+        """Whether every request needs a token."""
         return bool(self._digests)
 
     def user_of(self, token: str | None) -> str | None:
-        """Whose token it is. Every one is compared, each in constant time."""
+        """The user of a token. Compares all tokens, each in constant time."""
         if not self._digests:
             return LOCAL_USER
         given = _digest(token or "")
@@ -99,29 +99,29 @@ _BEARER = HTTPBearer(
 )
 
 
-async def signed_in(
+async def require_user(
     request: Request,
     _described: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
 ) -> str:
-    """The user who asks, as the doorkeeper found out."""
+    """The authenticated user of a request."""
     user: str = request.state.user
     return user
 
 
-User = Annotated[str, Security(signed_in)]
+User = Annotated[str, Security(require_user)]
 
 
-class Doorkeeper:
-    """An ASGI app behind the check of the token, which comes before a byte of the body is read.
+class TokenCheck:
+    """An ASGI app that checks the token before it reads any byte of the body.
 
-    Wrong tokens are logged, without the token, and answered more slowly the more there were.
+    Logs wrong tokens, without the token, and slows down repeated attempts.
     """
 
-    def __init__(self, app: ASGIApp, *, access: Access, guesses: Guesses) -> None:
+    def __init__(self, app: ASGIApp, *, access: Access, guesses: WrongTokenThrottle) -> None:
         self._app, self._access, self._guesses = app, access, guesses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 401 or 429, or let the request through with its user in `state`."""
+        """Answer 401 or 429, or pass the request on with its user in `state`."""
         headers = Headers(scope=scope)
         if is_open(scope["path"]):
             await self._app(scope, receive, send)
@@ -136,7 +136,7 @@ class Doorkeeper:
             {"error": UNKNOWN_TOKEN}, 401, headers={"WWW-Authenticate": "Bearer"}
         )
         if not given and headers.get("sec-fetch-mode") == "navigate":
-            refusal = HTMLResponse(NO_SUCH_PAGE, 404)  # somebody typed an address into a browser
+            refusal = HTMLResponse(NO_SUCH_PAGE, 404)  # a person typed the address into a browser
         if given and not await self._guesses.wrong((scope.get("client") or ("", 0))[0]):
             wait = {"Retry-After": str(RETRY_SECONDS)}
             refusal = JSONResponse({"error": TOO_MANY_GUESSES}, 429, headers=wait)
@@ -144,24 +144,24 @@ class Doorkeeper:
 
 
 def is_open(path: str) -> bool:
-    """Whether it is one of the files that need no token."""
+    """Whether the path is a file that needs no token."""
     return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
 
 
 def _bearer(authorization: str) -> str:
-    """The token of the header, or nothing."""
+    """The token in the header, or ""."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
 # ── from where ────────────────────────────────────────────────────────────────────────────────
-class Guard:
-    """An ASGI app behind the checks of Host and Origin, with the security headers on answers.
+class OriginCheck:
+    """An ASGI app that checks Host and Origin and adds security headers to responses.
 
-    `hosts` are names and addresses that it answers under besides those of this machine's loopback;
-    a proxy may serve its pages under them on another port or scheme than Host tells. `any_address`
-    also allows every IP address: a name can be rebound to us, an address cannot.
-    `local` refuses what came through a proxy: no token says who sent it.
+    `hosts` are accepted names and addresses in addition to the loopback ones; a proxy may serve
+    them on another port or scheme than Host says. `any_address` also accepts every IP address:
+    a name can be rebound to us, an address cannot. `local` refuses requests through a proxy,
+    because no token identifies their sender.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class Guard:
         self._proxied = frozenset(host for host in self._hosts if not is_loopback(host))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 403, or let the request through."""
+        """Answer 403, or pass the request on."""
         refusal = self._refusal(Headers(scope=scope), scope["path"])
 
         async def secured(message: Message) -> None:
@@ -201,7 +201,7 @@ class Guard:
         return None
 
     def _is_ours(self, origin: str, host: str) -> bool:
-        """Whether it is the origin that was asked, or the one of the proxy in front of it."""
+        """Whether the origin is the requested one, or that of the proxy in front."""
         scheme, _, netloc = origin.lower().partition("://")
         if scheme not in ("http", "https"):
             return False
@@ -215,15 +215,16 @@ class Guard:
         return self._any_address and _address(host) is not None
 
 
-async def closed(scope: Scope, receive: Receive, send: Send) -> None:
-    """The ASGI app in place of the site where the port is for a platform's events only."""
+async def refuse_all(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI app that replaces the site if the port serves only a platform's events."""
     await JSONResponse({"error": CLOSED}, 403)(scope, receive, send)
 
 
 def _is_our_page(headers: Headers, path: str) -> bool:
-    """Whether a browser says that no page of another site made this request.
+    """Whether the browser confirms that no other site's page made this request.
 
-    A link may lead to the page: that is a navigation, and what it loads is asked for by the page.
+    Links may lead to the page: they are navigations, and the page itself requests what it
+    loads.
     """
     if headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
         return True
@@ -231,7 +232,7 @@ def _is_our_page(headers: Headers, path: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine itself can be reached, or reach us, under this name or address."""
+    """Whether this name or address reaches only this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True  # RFC 6761: such names never leave the machine
     address = _address(host)
@@ -239,16 +240,16 @@ def is_loopback(host: str) -> bool:
 
 
 def is_wildcard(host: str) -> bool:
-    """Whether listening there is listening on every address of the machine."""
+    """Whether listening on this host listens on every address of the machine."""
     address = _address(host)
     return address is not None and address.is_unspecified
 
 
 def _hostname(authority: str) -> str | None:
-    """The name in a Host header, without the port; None when it is none."""
+    """The host name in a Host header without its port, or None if it is invalid."""
     try:
         parts = urlsplit(f"//{authority}")
-        _ = parts.port  # raises for what is none
+        _ = parts.port  # raises ValueError if invalid
     except ValueError:
         return None
     only = parts.netloc == authority and parts.username is None

@@ -1,7 +1,7 @@
-"""Asking and following the answer, for the page and for programs alike.
+"""Asks questions and follows their answers, for the page and the API.
 
-Invariant: a question goes through the inbox as on every platform; whoever waits for its answer may
-leave at any moment, and nothing is cancelled by that.
+Invariant: every question goes through the inbox, as on every platform. A client that
+disconnects cancels nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from adapters.web.html_pool import Rendering
+from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub
 from adapters.web.serializers import page_message
 from adapters.web.templates import Said
@@ -28,36 +28,36 @@ from bot.turns.reasoning import unquoted
 
 PLATFORM = "web"
 CHANNEL = "general"
-"""The page's channel."""
+"""The channel that the page shows."""
 
 API_CHANNEL = "api"
-"""Where conversations are that programs make."""
+"""The channel of conversations created through the API."""
 
 ANSWER_SECONDS = 10.0
-"""How long a command may take: it waits for the database, never for a model."""
+"""Seconds to wait for a command's reply: it depends on the database, never on a model."""
 
 NOT_READY = "Threadline is starting or stopping: ask again in a moment."
 GONE = "This conversation was deleted meanwhile."
 
 
-def place_of(user: str, channel: str | None = None) -> RecordScope:
-    """A user's own conversations."""
+def user_scope(user: str, channel: str | None = None) -> RecordScope:
+    """The scope of a user's own conversations."""
     return RecordScope(PLATFORM, user, channel)
 
 
 class ChatService:
-    """Questions of users, and what becomes of them. `inbox` is set while the adapter runs."""
+    """Users' questions and their answers. `inbox` is set while the adapter runs."""
 
-    def __init__(self, *, library: Library, hub: Hub, clock: Clock, rendering: Rendering) -> None:
+    def __init__(self, *, library: Library, hub: Hub, clock: Clock, rendering: HtmlPool) -> None:
         self.library, self.hub, self.clock = library, hub, clock
         self.rendering = rendering
         self.inbox: Inbox | None = None
         self._answers: dict[str, asyncio.Future[CommandReply]] = {}
-        # Two messages never share a position, not even across restarts.
+        # Positions are unique, even across restarts.
         self._positions = count(int(clock.time() * 1_000_000))
 
     def require_inbox(self) -> Inbox:
-        """The inbox; raises 503 before the adapter runs and after it has stopped."""
+        """The inbox. Raises HTTPException 503 while the adapter is not running."""
         if self.inbox is None:
             raise HTTPException(503, NOT_READY, headers={"Retry-After": "1"})
         return self.inbox
@@ -66,7 +66,7 @@ class ChatService:
     def incoming(
         self, record: ConversationRecord, user: str, text: str, message_id: str, address: Address
     ) -> Incoming:
-        """A user's message in a conversation that is there."""
+        """A user's message in an existing conversation."""
         key = record.conversation.key
         return Incoming(
             key=key,
@@ -80,9 +80,10 @@ class ChatService:
         )
 
     async def ask(self, record: ConversationRecord, user: str, text: str) -> int:
-        """Ask a question, whatever its words; the turn that answers it. Raises 404 when it is gone.
+        """Ask a question and return the id of the turn that answers it.
 
-        As a follow-up it is never taken for a command: a program means what it says.
+        The text is never parsed as a command: programs mean what they say. Raises HTTPException
+        404 if the conversation is gone.
         """
         incoming = self.incoming(record, user, text, str(uuid.uuid4()), Address.FOLLOW_UP)
         await self.require_inbox().receive(incoming)
@@ -90,34 +91,35 @@ class ChatService:
         if asked is None or asked.turn is None:
             raise HTTPException(404, GONE)
         if record.conversation.key.channel == CHANNEL:
-            message = await self.rendering.run(page_message, asked, self.rendering.colour)
+            message = await self.rendering.run(page_message, asked, self.rendering.highlight)
             self.tell_message(user, record.uid, message, None)
         return asked.turn
 
     def tell_changed(self, user: str, record: ConversationRecord) -> None:
-        """A program changed a conversation: where it is one of the page's, that reads it anew."""
+        """Refresh the page after a program changed one of its conversations."""
         if record.conversation.key.channel == CHANNEL:
             self.hub.feed(user).push("refresh", dict)
 
     def tell_message(
         self, user: str, thread: str, message: Mapping[str, Any], client_id: str | None
     ) -> None:
-        """Tell the page of a message in one of its threads, whoever sent it.
+        """Push a message to the page's threads, whoever sent it.
 
-        `client_id` lets the tab that sent it know that it arrived, whatever is first.
+        `client_id` tells the sending tab which of its messages arrived, even if the event
+        overtakes the response.
         """
         shape = {"thread": thread, **message, "client_id": client_id}
         size = len(message["text"]) + len(message["html"])
         self.hub.feed(user).push("message", lambda: shape, size=size)
 
     async def complete(self, record: ConversationRecord, user: str, text: str) -> ReplyRecord:
-        """Ask a question, and wait for the answer."""
+        """Ask a question and wait for the answer."""
         return await self.outcome(await self.ask(record, user, text))
 
     async def begin(
         self, user: str, *, name: str = "", model: str | None = None, opening: Said = ()
     ) -> ConversationRecord:
-        """A new conversation of a program, with what is already said in it."""
+        """Create a conversation for a program, with the messages of `opening`."""
         uid = str(uuid.uuid4())
         return await self.library.create(
             NewConversation(
@@ -131,7 +133,8 @@ class ChatService:
         )
 
     async def command(self, incoming: Incoming) -> tuple[Receipt, CommandReply | None]:
-        """Send a message that may be a command; its answer, if it was one and was new."""
+        """Send a message that may be a command. Returns the command's reply if it was a new
+        command."""
         waiting: asyncio.Future[CommandReply] = asyncio.get_running_loop().create_future()
         self._answers[incoming.message_id] = waiting
         try:
@@ -144,14 +147,14 @@ class ChatService:
             self._answers.pop(incoming.message_id, None)
 
     def answered(self, message_id: str, answer: CommandReply) -> None:
-        """The command that came as this message has its answer."""
+        """Deliver the reply to the command sent as `message_id`."""
         waiting = self._answers.get(message_id)
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
     # ── following ─────────────────────────────────────────────────────────────────────────────
     async def follow(self, turn: int) -> AsyncIterator[str]:
-        """The model's words as they come, and the rest of them when the reply was concluded."""
+        """Yields the model's text as it streams, and the rest once the reply is concluded."""
         seen = ""
         with self.hub.listening(turn) as woken:
             while not self.hub.closing:
@@ -169,7 +172,7 @@ class ChatService:
                 await woken.wait()
 
     async def outcome(self, turn: int) -> ReplyRecord:
-        """The reply, once it was concluded. Raises 404 when it never will be, 503 at a stop."""
+        """The concluded reply. Raises HTTPException 404 if it was deleted, 503 while stopping."""
         with self.hub.listening(turn) as woken:
             while not self.hub.closing:
                 woken.clear()
@@ -180,7 +183,8 @@ class ChatService:
         raise HTTPException(503, NOT_READY, headers={"Retry-After": "1"})
 
     async def ended(self, turn: int) -> ReplyRecord | None:
-        """The reply if it was concluded, None if not yet. Raises 404 when its turn is gone."""
+        """The concluded reply, or None while it runs. Raises HTTPException 404 if its turn is
+        gone."""
         reply = await self.library.reply(turn)
         if reply is None:
             raise HTTPException(404, GONE)

@@ -1,4 +1,4 @@
-"""Routes that take what there is to say in one request: prompts, whole conversations, templates."""
+"""Routes that take a whole task in one request: prompts, conversations, templates."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from fastapi import APIRouter
 
 from adapters.web import models
 from adapters.web.auth import User
-from adapters.web.chat import PLATFORM, ChatService, place_of
-from adapters.web.limits import Streams
-from adapters.web.openapi import ASKING, add, wrong
+from adapters.web.chat import PLATFORM, ChatService, user_scope
+from adapters.web.limits import StreamSlots
+from adapters.web.openapi import ASKING, add_route, field_error
 from adapters.web.results import answer
 from adapters.web.templates import (
     Said,
     Template,
     parse,
-    said_so,
+    template_of,
     write_handlebars,
     write_tags,
 )
@@ -25,20 +25,20 @@ from bot.domain.errors import TemplateError
 from bot.domain.records import ConversationRecord, NewConversation
 
 CHAT_CHANNEL = "chat"
-"""Where conversations are whose ids programs made up themselves."""
+"""The channel of conversations whose ids clients chose."""
 
 
-class OneShot:
+class CompatRoutes:
     """The routes under /api."""
 
-    def __init__(self, *, talk: ChatService, streams: Streams) -> None:
-        self._talk, self._library, self._streams = talk, talk.library, streams
+    def __init__(self, *, chat: ChatService, streams: StreamSlots) -> None:
+        self._chat, self._library, self._streams = chat, chat.library, streams
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(prefix="/api", tags=["one request"])
-        add(router, "POST", "/chat", self.chat, gives=models.ChatAnswer, refuses=ASKING)
-        add(
+        add_route(router, "POST", "/chat", self.chat, gives=models.ChatAnswer, refuses=ASKING)
+        add_route(
             router,
             "POST",
             "/conversational",
@@ -46,21 +46,21 @@ class OneShot:
             gives=models.ConversationalAnswer,
             refuses=ASKING,
         )
-        add(router, "POST", "/template", self.template, gives=models.TemplateAnswer)
+        add_route(router, "POST", "/template", self.template, gives=models.TemplateAnswer)
         return router
 
     async def chat(self, user: User, prompt: models.Prompt) -> models.ChatAnswer:
-        """Answer a prompt; with an id it goes on with that conversation, which may be new."""
+        """Answer a prompt; an id continues that conversation, or starts it."""
         with self._streams.hold(user):
             record = await self._conversation(user, prompt)
-            said = answer(await self._talk.complete(record, user, prompt.prompt))
+            said = answer(await self._chat.complete(record, user, prompt.prompt))
         message = models.AssistantMessage(role="assistant", content=said["content"])
         return models.ChatAnswer(assistantMessage=message)
 
     async def _conversation(self, user: str, prompt: models.Prompt) -> ConversationRecord:
         if prompt.id is None:
-            return await self._talk.begin(user)
-        known = await self._library.find(prompt.id.lower(), place_of(user))
+            return await self._chat.begin(user)
+        known = await self._library.find(prompt.id.lower(), user_scope(user))
         if known is not None:
             return known
         return await self._library.create(
@@ -75,11 +75,11 @@ class OneShot:
     async def conversational(
         self, user: User, asked: models.Conversational
     ) -> models.ConversationalAnswer:
-        """Go on with a conversation that the request brings along, pair by pair."""
+        """Continue a conversation that the request contains, in pairs."""
         inputs = asked.inputs
         with self._streams.hold(user):
-            record = await self._talk.begin(user, name=inputs.text, opening=_pairs(inputs))
-            said = answer(await self._talk.complete(record, user, inputs.text))["content"]
+            record = await self._chat.begin(user, name=inputs.text, opening=_pairs(inputs))
+            said = answer(await self._chat.complete(record, user, inputs.text))["content"]
         history = models.ConversationalHistory(
             past_user_inputs=[*inputs.past_user_inputs, inputs.text],
             generated_responses=[*inputs.generated_responses, said],
@@ -90,7 +90,7 @@ class OneShot:
     async def template(
         self, _user: User, asked: models.TemplateText | models.TemplateMessages
     ) -> models.TemplateAnswer:
-        """Read a template, or messages, fill in the input, and write it in both notations."""
+        """Parse a template or messages, fill in the input, and write both notations."""
         template = _template(asked)
         if asked.input is not None:
             template = _filled(template, asked.input)
@@ -105,13 +105,13 @@ class OneShot:
 
 
 def _pairs(inputs: models.ConversationalInputs) -> Said:
-    """What was said before, in order. Raises 422 where the lists do not fit together."""
+    """The earlier messages in order. Raises HTTPException 422 if the lists do not match."""
     people, answers = inputs.past_user_inputs, inputs.generated_responses
     if len(people) != len(answers):
         problem = (
             f"{len(people)} past_user_inputs need as many generated_responses, not {len(answers)}"
         )
-        raise wrong(("body", "inputs", "generated_responses"), problem, "unequal_lists")
+        raise field_error(("body", "inputs", "generated_responses"), problem, "unequal_lists")
     said: list[tuple[Role, str]] = []
     for person, assistant in zip(people, answers, strict=True):
         said += [(Role.USER, person), (Role.ASSISTANT, assistant)]
@@ -119,17 +119,17 @@ def _pairs(inputs: models.ConversationalInputs) -> Said:
 
 
 def _filled(template: Template, given: str) -> Template:
-    """The template with its input. Raises 422 where that becomes too long."""
+    """The template with its input. Raises HTTPException 422 if that is too long."""
     try:
         return template.render(given)
     except TemplateError as error:
-        raise wrong(("body", "input"), str(error.problem), "too_long") from error
+        raise field_error(("body", "input"), str(error.problem), "too_long") from error
 
 
 def _template(asked: models.TemplateText | models.TemplateMessages) -> Template:
     if isinstance(asked, models.TemplateMessages):
-        return said_so((Role(one.role), one.content) for one in asked.messages)
+        return template_of((Role(one.role), one.content) for one in asked.messages)
     try:
         return parse(asked.template)
     except TemplateError as error:
-        raise wrong(("body", "template"), str(error), "template") from error
+        raise field_error(("body", "template"), str(error), "template") from error

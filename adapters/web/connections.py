@@ -1,8 +1,8 @@
-"""Connections to the HTTP port: how many there may be, and how long one may keep us waiting.
+"""Limits on connections to the HTTP port: their number, and how long each may stay silent.
 
-Invariant: whatever strangers do with their connections, descriptors remain for the platforms, the
-model and the database, and a new connection is answered: the one that has kept us waiting longest
-makes room for it. uvicorn has no time limit for a request's head or body of its own.
+Invariant: strangers' connections always leave descriptors for the platforms, the model and the
+database. A new connection is always accepted: the one that has been silent longest makes room
+for it. uvicorn has no time limits for request heads and bodies.
 """
 
 from __future__ import annotations
@@ -17,31 +17,32 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 RESERVED_DESCRIPTORS = 128
-"""For the platforms' sockets, the database, workers and files, beside one for each request to a
-model."""
+"""Descriptors for platform sockets, the database, workers and files, in addition to one per model
+request."""
 
 MOST_CONNECTIONS = 4_096
-"""More than a team's open pages and programs; about 100 MB when all of them are in use."""
+"""More than a team's open pages and programs need; about 100 MB if all are in use."""
 
 
 MOST_BACKLOG = 2_048
-"""Connections that wait to be accepted: uvicorn's own default."""
+"""The accept backlog, uvicorn's default."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What connections may cost. Times are in seconds."""
+    """Limits of connections, times in seconds."""
 
     connections: int = MOST_CONNECTIONS
-    per_address: int = MOST_CONNECTIONS // 4  # of a loopback address, as many as there are at all
+    # a loopback address may open as many as there are in total
+    per_address: int = MOST_CONNECTIONS // 4
     head_seconds: float = 10.0
     body_seconds: float = 30.0
-    write_seconds: float = 60.0  # a client that takes nothing of what we send
-    request_bytes: int = 4 * 1_048_576  # of one request, heads and chunk marks included
+    write_seconds: float = 60.0  # for a client that reads nothing
+    request_bytes: int = 4 * 1_048_576  # one request, including its head and chunk markers
 
     @property
     def backlog(self) -> int:
-        """How many connections are accepted in one go, before any of them is counted."""
+        """The number of connections accepted in one batch, before any of them is counted."""
         return max(8, min(MOST_BACKLOG, self.connections // 4))
 
     @classmethod
@@ -52,16 +53,16 @@ class ConnectionLimits:
         return cls(connections=most, per_address=max(most // 4, 8))
 
 
-class Gate:
-    """The connections that are open. Those that wait for a request can be closed for others."""
+class ConnectionGate:
+    """The open connections. Those without a running request may be closed in favor of others."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self._open: Counter[str] = Counter()
-        self._waiting: dict[Connection, None] = {}  # the one that has waited longest is first
+        self._waiting: dict[Connection, None] = {}  # longest waiting first
 
     def admit(self, connection: Connection, address: str) -> bool:
-        """Count it in, where there is room for it or can be made."""
+        """Count the connection if there is room, or if room can be made."""
         mine = self._open[address] >= self.limits.per_address and not _is_loopback(address)
         full = self._open.total() >= self.limits.connections
         if (mine or full) and not self._make_room(address if mine else None):
@@ -70,18 +71,18 @@ class Gate:
         return True
 
     def left(self, connection: Connection, address: str) -> None:
-        """It is closed."""
+        """Remove a closed connection."""
         self._waiting.pop(connection, None)
         self._open[address] -= 1
         if self._open[address] <= 0:
             del self._open[address]
 
     def waits(self, connection: Connection) -> None:
-        """It has no request under way."""
+        """Mark the connection as waiting for a request."""
         self._waiting[connection] = None
 
     def works(self, connection: Connection) -> None:
-        """Its request is whole and is being answered."""
+        """Mark the connection as busy: its request is complete and being answered."""
         self._waiting.pop(connection, None)
 
     def _make_room(self, address: str | None) -> bool:
@@ -93,9 +94,9 @@ class Gate:
 
 
 class Connection(H11Protocol):
-    """uvicorn's connection with the gate's limits. Pass `gate` by `functools.partial`."""
+    """uvicorn's connection with the gate's limits. Pass `gate` through `functools.partial`."""
 
-    def __init__(self, *arguments: Any, gate: Gate, **options: Any) -> None:
+    def __init__(self, *arguments: Any, gate: ConnectionGate, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._gate = gate
         self._timer: asyncio.TimerHandle | None = None
@@ -107,7 +108,7 @@ class Connection(H11Protocol):
 
     # ── what the transport calls ──────────────────────────────────────────────────────────────
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Let it in, or close it at once."""
+        """Admit the connection or close it."""
         super().connection_made(transport)
         self.address = self.client[0] if self.client else ""
         self._admitted = self._gate.admit(self, self.address)
@@ -117,7 +118,7 @@ class Connection(H11Protocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Release the connection's timers and its slot."""
         super().connection_lost(exc)
         for timer in (self._timer, self._writing):
             if timer is not None:
@@ -125,7 +126,7 @@ class Connection(H11Protocol):
         self._leave()
 
     def data_received(self, data: bytes) -> None:
-        """Take in part of a request, as long as it is not too much of one."""
+        """Receive a part of a request, up to its size limit."""
         self._bytes += len(data)
         if self._bytes > self._gate.limits.request_bytes:
             self.drop()
@@ -134,18 +135,18 @@ class Connection(H11Protocol):
         self._look()
 
     def on_response_complete(self) -> None:
-        """The next request, or the rest of this one, has its time from now on."""
+        """Restart the time limit for the next request, or for the rest of this one."""
         super().on_response_complete()
         self._bytes = 0
         self._look()
 
     def pause_writing(self) -> None:
-        """The client does not take what we send; it has some time to begin again."""
+        """Start the time limit for a client that does not read."""
         super().pause_writing()
         self._writing = self.loop.call_later(self._gate.limits.write_seconds, self.drop)
 
     def resume_writing(self) -> None:
-        """It takes it again."""
+        """Stop that time limit."""
         super().resume_writing()
         if self._writing is not None:
             self._writing.cancel()
@@ -153,11 +154,11 @@ class Connection(H11Protocol):
 
     # ── what we add ───────────────────────────────────────────────────────────────────────────
     def drop(self) -> None:
-        """Close it without an answer, and without waiting for what is not yet sent."""
+        """Close the connection without an answer, dropping unsent data."""
         self.transport.abort()
 
     def evict(self) -> None:
-        """Close it for another one, which takes its place at once."""
+        """Close the connection so that another one takes its slot."""
         self._leave()
         self.drop()
 
@@ -167,7 +168,7 @@ class Connection(H11Protocol):
             self._gate.left(self, self.address)
 
     def _body_is_late(self) -> None:
-        """Say so where no answer has begun."""
+        """Answer 408 if no response has started."""
         if self.conn.our_state is h11.SEND_RESPONSE and not self.transport.is_closing():
             self.cycle.disconnected = True
             head = h11.Response(
@@ -180,13 +181,13 @@ class Connection(H11Protocol):
             self.drop()
 
     def _linger(self) -> None:
-        """Limit the time in which the last bytes must have gone to a client that takes none."""
+        """Limit the time for a closing connection to flush its last bytes."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self.loop.call_later(self._gate.limits.write_seconds, self.drop)
 
     def _look(self) -> None:
-        """Limit the time of what the connection waits for now, from that on."""
+        """Restart the time limit when the connection's stage changes."""
         if self.transport.is_closing():
             self._linger()
             return
@@ -209,7 +210,7 @@ class Connection(H11Protocol):
 
 
 def _is_loopback(address: str) -> bool:
-    """Whether it is this machine's own: a proxy here speaks for everybody."""
+    """Whether the address is this machine's: a local proxy represents many clients."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

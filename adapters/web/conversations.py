@@ -1,6 +1,6 @@
-"""Conversations for programs: made, asked, read, changed and deleted, each user their own.
+"""Conversations for programs: create, ask, read, change and delete one's own.
 
-The paths and shapes are those of small chat backends that people already have clients for.
+Paths and schemas follow small chat backends for which clients exist.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from adapters.web import models, serializers
 from adapters.web.auth import User
-from adapters.web.chat import ChatService, place_of
-from adapters.web.limits import Streams
-from adapters.web.openapi import ASKING, add, wrong
+from adapters.web.chat import ChatService, user_scope
+from adapters.web.limits import StreamSlots
+from adapters.web.openapi import ASKING, add_route, field_error
 from adapters.web.page_size import MOST_CHARACTERS, first, message_size, read_newest
 from adapters.web.results import answer, answer_events
 from adapters.web.sse import EventStream
@@ -26,8 +26,8 @@ from bot.domain.errors import TemplateError
 from bot.domain.records import UNCHANGED, ConversationRecord, MessageRecord
 
 MOST_MESSAGES = 1_000
-"""The newest messages of a conversation that come with it, as long as they have MOST_CHARACTERS at
-most; the others by its list of messages."""
+"""The newest messages returned with a conversation, up to MOST_CHARACTERS; list its messages to
+read the others."""
 
 NO_SUCH_CONVERSATION = "You have no such conversation."
 NO_SUCH_MESSAGE = "There is no such message in this conversation."
@@ -45,20 +45,20 @@ Before = Annotated[UUID | None, Query(description="the id of the last one that w
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-class Conversations:
-    """The routes under /conversation. `offered` are the models that may be chosen."""
+class ConversationRoutes:
+    """The routes under /conversation. `offered` are the available models."""
 
-    def __init__(self, *, talk: ChatService, streams: Streams, offered: Sequence[str]) -> None:
-        self._talk, self._library, self._streams = talk, talk.library, streams
+    def __init__(self, *, chat: ChatService, streams: StreamSlots, offered: Sequence[str]) -> None:
+        self._chat, self._library, self._streams = chat, chat.library, streams
         self._offered = tuple(offered)
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(prefix="/conversation", tags=["conversations"])
         details = models.ConversationDetails
-        add(router, "POST", "", self.create, gives=models.Conversation)
-        add(router, "GET", "", self.all, gives=list[models.Conversation])
-        add(
+        add_route(router, "POST", "", self.create, gives=models.Conversation)
+        add_route(router, "GET", "", self.all, gives=list[models.Conversation])
+        add_route(
             router,
             "POST",
             "/completion/{conversation_id}",
@@ -68,17 +68,17 @@ class Conversations:
             streams={EventStream.media_type: _ANSWER_EVENTS},
         )
         one = "/{conversation_id}"
-        add(router, "GET", one, self.read, gives=details, refuses=(404,))
-        add(router, "PATCH", one, self.change, gives=details, refuses=(404,))
-        add(router, "DELETE", one, self.delete, status=204, refuses=(404,))
+        add_route(router, "GET", one, self.read, gives=details, refuses=(404,))
+        add_route(router, "PATCH", one, self.change, gives=details, refuses=(404,))
+        add_route(router, "DELETE", one, self.delete, status=204, refuses=(404,))
         return router
 
     # ── the routes ────────────────────────────────────────────────────────────────────────────
     async def create(self, user: User, new: models.NewConversation | None = None) -> dict[str, Any]:
-        """Begin a conversation."""
+        """Start a conversation."""
         wanted = new or models.NewConversation()
         self._require_offered(wanted.model)
-        record = await self._talk.begin(
+        record = await self._chat.begin(
             user, name=wanted.name or "", model=wanted.model, opening=_opening(wanted)
         )
         return serializers.conversation(record, await self._messages(record))
@@ -91,9 +91,10 @@ class Conversations:
         before: Before = None,
         limit: Limit = 100,
     ) -> list[dict[str, Any]]:
-        """Your conversations, the newest first; the header `Link` has the next page's address."""
+        """List your conversations, newest first; the `Link` header has the address of the next
+        page."""
         found = await self._library.conversations(
-            place_of(user), before=str(before) if before else None, limit=limit
+            user_scope(user), before=str(before) if before else None, limit=limit
         )
         listed: list[dict[str, Any]] = []
         left = MOST_CHARACTERS
@@ -109,51 +110,52 @@ class Conversations:
         return listed
 
     async def complete(self, user: User, conversation_id: UUID, question: models.Question) -> Any:
-        """Ask, and get the answer: as one message, or streamed as it is written.
+        """Ask a question and get the answer, as one message or as a stream.
 
-        Streamed, each event's data is `{"content": "…"}` with new words; at the end comes the event
-        `done` with the whole message, or `error` with `{"error": "…", "status": 502}`.
+        The data of each streamed event is `{"content": "…"}` with new text. The last event
+        is `done` with the whole message, or `error` with `{"error": "…", "status": 502}`.
         """
         with contextlib.ExitStack() as place:
             place.enter_context(self._streams.hold(user))
             record = await self.own(user, conversation_id)
-            turn = await self._talk.ask(record, user, question.message)
+            turn = await self._chat.ask(record, user, question.message)
             if not question.streams:
-                return answer(await self._talk.outcome(turn))
-            return EventStream(answer_events(self._talk, turn), place.pop_all())
+                return answer(await self._chat.outcome(turn))
+            return EventStream(answer_events(self._chat, turn), place.pop_all())
 
     async def read(self, user: User, conversation_id: UUID) -> dict[str, Any]:
-        """One conversation, with its messages, its name, its model and whose it is."""
+        """Return one conversation with its messages, name, model and owner."""
         record = await self.own(user, conversation_id)
         return serializers.details(record, await self._messages(record))
 
     async def change(
         self, user: User, conversation_id: UUID, change: models.ConversationChange
     ) -> dict[str, Any]:
-        """Rename it, or choose its model from the next answer on."""
+        """Rename the conversation, or choose its model from the next answer on."""
         self._require_offered(change.model)
         record = await self._library.update(
             str(conversation_id),
-            place_of(user),
+            user_scope(user),
             name=change.name or UNCHANGED,
             model=change.model if "model" in change.model_fields_set else UNCHANGED,
         )
         if record is None:
             raise HTTPException(404, NO_SUCH_CONVERSATION)
-        self._talk.tell_changed(user, record)
+        self._chat.tell_changed(user, record)
         return serializers.details(record, await self._messages(record))
 
     async def delete(self, user: User, conversation_id: UUID) -> None:
-        """Delete it, with all that was said; an answer that is being written ends."""
+        """Delete the conversation with all its messages; a running answer stops."""
         record = await self.own(user, conversation_id)
-        await self._library.delete(record.uid, place_of(user))
-        self._talk.hub.wake_all()
-        self._talk.tell_changed(user, record)
+        await self._library.delete(record.uid, user_scope(user))
+        self._chat.hub.wake_all()
+        self._chat.tell_changed(user, record)
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────
     async def own(self, user: str, conversation_id: UUID) -> ConversationRecord:
-        """The user's own conversation. Raises 404, also where it is another's."""
-        record = await self._library.find(str(conversation_id), place_of(user))
+        """The user's own conversation. Raises HTTPException 404 if it is missing or another
+        user's."""
+        record = await self._library.find(str(conversation_id), user_scope(user))
         if record is None:
             raise HTTPException(404, NO_SUCH_CONVERSATION)
         return record
@@ -172,23 +174,23 @@ class Conversations:
         if model is not None and model not in self._offered:
             names = ", ".join(self._offered) or "none: leave it out, or null"
             problem = f"this model is not offered here; choose one of: {names}"
-            raise wrong(("body", "model"), problem)
+            raise field_error(("body", "model"), problem)
 
 
-class Records:
+class RecordRoutes:
     """The routes of a conversation's messages as records."""
 
-    def __init__(self, *, conversations: Conversations, talk: ChatService) -> None:
-        self._conversations, self._talk, self._library = conversations, talk, talk.library
+    def __init__(self, *, conversations: ConversationRoutes, chat: ChatService) -> None:
+        self._conversations, self._chat, self._library = conversations, chat, chat.library
 
     def router(self) -> APIRouter:
         """The routes."""
         router = APIRouter(prefix="/conversation/{conversation_id}/messages", tags=["messages"])
         record, one = models.Record, "/{message_id}"
-        add(router, "GET", "", self.all, gives=list[models.Record], refuses=(404,))
-        add(router, "POST", "", self.add, gives=record, status=201, refuses=(404,))
-        add(router, "PATCH", one, self.change, gives=record, refuses=(404, 409))
-        add(router, "DELETE", one, self.delete, status=204, refuses=(404, 409))
+        add_route(router, "GET", "", self.all, gives=list[models.Record], refuses=(404,))
+        add_route(router, "POST", "", self.add, gives=record, status=201, refuses=(404,))
+        add_route(router, "PATCH", one, self.change, gives=record, refuses=(404, 409))
+        add_route(router, "DELETE", one, self.delete, status=204, refuses=(404, 409))
         return router
 
     async def all(
@@ -198,7 +200,7 @@ class Records:
         after: Annotated[int, Query(ge=-1, le=2**31, description="the last index read")] = -1,
         limit: Limit = 200,
     ) -> list[dict[str, Any]]:
-        """The messages in index order; questions that are not yet taken up come last."""
+        """List the messages by index; questions that are still waiting come last."""
         record = await self._conversations.own(user, conversation_id)
         found = await self._library.messages(record.conversation.id, after=after, limit=limit)
         return [serializers.message_record(one, record.uid) for one in first(found, message_size)]
@@ -206,7 +208,7 @@ class Records:
     async def add(
         self, user: User, conversation_id: UUID, message: models.NewMessage
     ) -> dict[str, Any]:
-        """Put a message at the end. It asks nothing; the next question finds it there."""
+        """Append a message without asking; the next question includes it."""
         record = await self._conversations.own(user, conversation_id)
         author = Author(id=user, name=user) if message.role == "user" else None
         added = await self._library.add(
@@ -217,7 +219,7 @@ class Records:
     async def change(
         self, user: User, conversation_id: UUID, message_id: UUID, change: models.RecordChange
     ) -> dict[str, Any]:
-        """Change a message's content, or the role of one that was put there."""
+        """Change a message's content, or the role of a message added as a record."""
         record = await self._conversations.own(user, conversation_id)
         changed = await self._library.change(
             record.conversation.id,
@@ -228,23 +230,24 @@ class Records:
         return self._changed(user, changed, record)
 
     async def delete(self, user: User, conversation_id: UUID, message_id: UUID) -> None:
-        """Take a message out of the conversation; its index is not given again."""
+        """Delete a message; its index is not reused."""
         record = await self._conversations.own(user, conversation_id)
         if not await self._library.erase(record.conversation.id, str(message_id)):
             raise HTTPException(404, NO_SUCH_MESSAGE)
-        self._talk.tell_changed(user, record)
+        self._chat.tell_changed(user, record)
 
     def _changed(
         self, user: str, message: MessageRecord | None, record: ConversationRecord
     ) -> dict[str, Any]:
         if message is None:
             raise HTTPException(404, NO_SUCH_MESSAGE)
-        self._talk.tell_changed(user, record)
+        self._chat.tell_changed(user, record)
         return serializers.message_record(message, record.uid)
 
 
 def _opening(new: models.NewConversation) -> Said:
-    """What is already said. Raises 422 that names the field, and the place in a template."""
+    """The opening messages. Raises HTTPException 422 naming the field, and the line of a
+    template."""
     said = tuple((Role(message.role), message.content) for message in new.messages or ())
     if new.template is None:
         return said
@@ -252,5 +255,5 @@ def _opening(new: models.NewConversation) -> Said:
         template = parse(new.template)
         opening = template.opening() if new.input is None else template.messages(new.input)
     except TemplateError as error:
-        raise wrong(("body", "template"), str(error), "template") from error
+        raise field_error(("body", "template"), str(error), "template") from error
     return (*said, *opening)

@@ -1,4 +1,4 @@
-"""Colours one code block: what the highlighter's worker process runs."""
+"""Highlights one code block; runs in the highlighter's worker process."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import json
 from functools import cache
 from typing import Any
 
-from pygments import highlight
+import pygments
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexers import find_lexer_class
 
 from adapters.web.languages import NAMES, OPTIONS
 
 
-def colour(task: bytes) -> bytes:
-    """The HTML of `{"lexer": NAME, "code": …}`; ValueError for a lexer that is not listed."""
+def run(task: bytes) -> bytes:
+    """The HTML of `{"lexer": NAME, "code": …}`. Raises ValueError for a lexer that is not
+    listed."""
     asked = json.loads(task)
-    html = highlight(asked["code"], _lexer(asked["lexer"]), HtmlFormatter(nowrap=True))
+    html = pygments.highlight(asked["code"], _lexer(asked["lexer"]), HtmlFormatter(nowrap=True))
     return str(html).encode("utf-8", "surrogatepass")
 
 

@@ -1,49 +1,52 @@
-"""Colours for code blocks, from a worker process: a hostile block costs its own colours only.
+"""Highlights code blocks in a worker process: a hostile block loses only its own colors.
 
-Invariant: a lexer never runs in this process. Pygments' lexers are regular expressions that may
-backtrack for hours, which in this process would hold the interpreter: every platform, the page,
-and the handling of signals.
+Invariant: no lexer runs in this process. Pygments' lexers are regular expressions that may
+backtrack for hours, which would block the interpreter: every platform, the page and signal
+handling.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import blake2b
 from html import escape
+
+from cachetools import LRUCache
 
 from adapters.web import highlight_task
 from adapters.web.languages import lexer_names
 from bot.sandbox.worker import TaskTooCostly, Worker, WorkerBusy, WorkerFailed, WorkerLimits
 
-MOST_COLOURED = 20_000
-"""Characters of a code block that get colours: Pygments reads about a million in a second."""
+MOST_HIGHLIGHTED = 20_000
+"""Characters of a code block to highlight at most: Pygments reads about a million a second."""
 
 KEPT_BYTES = 8 * 1024 * 1024
-"""Colours that are remembered: a growing reply is rendered many times, a page by every tab."""
+"""Cached results: a growing reply is rendered many times, and a page by every tab."""
 
 REST_SECONDS = 10.0
-"""How long no block is coloured with a lexer after one that was too costly for it."""
+"""Seconds for which a lexer is not used after a block that cost it too much."""
 
 LIMITS = WorkerLimits(cpu_seconds=0.5, seconds=5.0, output_bytes=4 * 1024 * 1024)
-"""20,000 characters take 0.05 s; the longest output is about 60 bytes for each of them."""
+"""20,000 characters take 0.05 s; the longest output is about 60 bytes per character."""
 
-Colour = Callable[[str, str], str]
-"""From code and the word behind its fence to HTML."""
+Highlight = Callable[[str, str], str]
+"""Turns code and the word after its fence into HTML."""
 
 
 def plain(code: str, _language: str) -> str:
-    """The code without colours."""
+    """The code without colors."""
     return escape(code)
 
 
 class Highlighter:
-    """Colours code with the lexers of `languages`, else leaves it plain; on any thread.
+    """Highlights code with the lexers of `languages`, or leaves it plain; callable from any
+    thread.
 
-    `colour` blocks while the worker works: call it from a thread, never on the loop.
+    `highlight` blocks while the worker runs: call it on a thread, never in the event loop.
     """
 
     def __init__(
@@ -52,17 +55,17 @@ class Highlighter:
         limits: WorkerLimits = LIMITS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._worker = Worker(f"{highlight_task.__name__}:{highlight_task.colour.__name__}", limits)
+        self._worker = Worker(f"{highlight_task.__name__}:{highlight_task.run.__name__}", limits)
         self._monotonic = monotonic
-        self._resting: dict[str, float] = {}  # by lexer, until when
-        self._known: OrderedDict[bytes, str] = OrderedDict()
-        self._kept = 0
+        self._resting: dict[str, float] = {}  # by lexer: the time until which it is not used
+        self._known: LRUCache[bytes, str] = LRUCache(KEPT_BYTES, getsizeof=len)
         self._lock = threading.Lock()
 
-    def colour(self, code: str, language: str) -> str:
-        """The code as HTML, with colours where its language is listed and the worker allows it."""
+    def highlight(self, code: str, language: str) -> str:
+        """The code as HTML, with colors if its language is listed and the worker finishes in
+        time."""
         lexer = lexer_names().get(language.lower())
-        if lexer is None or len(code) > MOST_COLOURED or not code.strip():
+        if lexer is None or len(code) > MOST_HIGHLIGHTED or not code.strip():
             return escape(code)
         key = _digest(lexer, code)
         with self._lock:
@@ -70,17 +73,18 @@ class Highlighter:
         if known is not None:
             return known
         try:
-            html = self._coloured(code, lexer)
+            html = self._run(code, lexer)
         except WorkerBusy:
-            return escape(code)  # not remembered: another time it may be free
-        self._keep(key, html)
+            return escape(code)  # not cached: the worker may be free next time
+        with self._lock, contextlib.suppress(ValueError):  # too long to keep
+            self._known[key] = html
         return html
 
     def close(self) -> None:
-        """End the worker: a block that is being coloured stays plain."""
+        """Stop the worker; a block still in work stays plain."""
         self._worker.close()
 
-    def _coloured(self, code: str, lexer: str) -> str:
+    def _run(self, code: str, lexer: str) -> str:
         now = self._monotonic()
         if self._resting.get(lexer, now) > now:
             return escape(code)
@@ -94,13 +98,6 @@ class Highlighter:
         except WorkerFailed:
             pass
         return escape(code)
-
-    def _keep(self, key: bytes, html: str) -> None:
-        with self._lock:
-            self._kept += len(html) - len(self._known.pop(key, ""))
-            self._known[key] = html
-            while self._kept > KEPT_BYTES and len(self._known) > 1:
-                self._kept -= len(self._known.popitem(last=False)[1])
 
 
 def _digest(lexer: str, code: str) -> bytes:

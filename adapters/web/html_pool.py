@@ -1,7 +1,7 @@
-"""Where HTML is made: threads of its own, and the highlighter's worker.
+"""Renders HTML on its own threads, with the highlighter's worker process.
 
-Invariant: rendering never occupies the loop's default pool, which also resolves host names for the
-platforms and the model.
+Invariant: rendering never occupies the event loop's default pool, which also resolves host
+names for the platforms and the model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fastapi import HTTPException
 from adapters.web.highlighter import Highlighter
 
 THREADS = 2
-"""One text that takes long leaves the other thread to everybody else."""
+"""Two threads: one slow text leaves the other thread free."""
 
 STOPPING = "Threadline is stopping: ask again in a moment."
 
@@ -25,24 +25,24 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Rendering:
-    """Runs what renders. `colour` colours code, and is for these threads only."""
+class HtmlPool:
+    """Runs rendering functions. `highlight` highlights code; call it on these threads only."""
 
     def __init__(self, highlighter: Highlighter | None = None) -> None:
         self._highlighter = highlighter or Highlighter()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="rendering")
         self._closed = False
-        self.colour = self._highlighter.colour
+        self.highlight = self._highlighter.highlight
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `function` on a rendering thread. Raises 503 while the server stops."""
+        """Call `function` on a rendering thread. Raises HTTPException 503 while stopping."""
         if self._closed:
             raise HTTPException(503, STOPPING, headers={"Retry-After": "1"})
         call = partial(function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def close(self) -> None:
-        """End the threads and the worker; what is being coloured stays plain."""
+        """Stop the threads and the worker; code still in work stays plain."""
         self._closed = True
         self._highlighter.close()
         self._threads.shutdown(wait=False)

@@ -1,7 +1,7 @@
-"""Replies while they are written, and each user's events: in memory, for whoever looks on.
+"""Running replies and each user's events, in memory.
 
-Invariant: nobody who writes waits for anybody who reads. A reader that is slow sees fewer states
-of a reply, never a wrong one; what is missed here is in the database.
+Invariant: writers never wait for readers. A slow reader sees fewer states of a reply, never a
+wrong one; what it misses is in the database.
 """
 
 from __future__ import annotations
@@ -16,22 +16,24 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.web.highlighter import Colour, plain
+from fastapi.sse import format_sse_event
+
+from adapters.web.highlighter import Highlight, plain
 from adapters.web.render import GrowingHtml
 from bot.domain import texts
 
 _QUEUED = texts.note(texts.QUEUED)
 
 KEPT_EVENTS = 500
-"""Events a user's page can catch up on after a lost connection; beyond them it reads all anew."""
+"""Events kept for a page that reconnects; a page that missed more reloads everything."""
 
 KEPT_CHARACTERS = 4_000_000
-"""Text that those events keep alive, for the same reason."""
+"""Characters kept in those events, for the same reason."""
 
 
 @dataclass(slots=True, eq=False)
-class Live:
-    """One reply at this moment. `thread` is the public id that the page knows it under, if any."""
+class LiveReply:
+    """One running reply. `thread` is its public id on the page, if it has one."""
 
     turn: int
     conversation: int
@@ -41,26 +43,26 @@ class Live:
     source: str = ""
     note: str = ""
     version: int = 0
-    colour: Colour = plain
+    highlight: Highlight = plain
     _growing: GrowingHtml = field(init=False)
     _html: tuple[int, str] = (-1, "")
     _rendering: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._growing = GrowingHtml(self.colour)
+        self._growing = GrowingHtml(self.highlight)
 
     @property
     def state(self) -> str:
-        """As the page names it."""
+        """The state's name on the page."""
         return "queued" if self.note == _QUEUED and not self.source else "writing"
 
     @property
     def text(self) -> str:
-        """What is shown: the reply, or the note in its place."""
+        """The displayed text: the reply, or the note in its place."""
         return self.source or self.note
 
     def html(self) -> str:
-        """The HTML of what is shown, rendered once for every reader; on any thread."""
+        """The displayed text as HTML, rendered once for all readers; callable from any thread."""
         with self._rendering:
             if self._html[0] != self.version:
                 self._html = (self.version, self._growing.html(self.text))
@@ -69,7 +71,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; `data` is called when it is sent, on any thread: what nobody reads is free."""
+    """One event. `data` runs on any thread when it is sent, so unread events cost nothing."""
 
     number: int
     name: str
@@ -77,18 +79,18 @@ class Event:
     size: int = 0
 
     def encoded(self, epoch: str) -> bytes:
-        """As server-sent events are written."""
+        """The event in the format of server-sent events."""
         data = json.dumps(self.data(), ensure_ascii=False, separators=(",", ":"))
-        return f"id: {epoch}-{self.number}\nevent: {self.name}\ndata: {data}\n\n".encode()
+        return format_sse_event(data_str=data, event=self.name, id=f"{epoch}-{self.number}")
 
 
 class Feed:
-    """One user's events, the newest that fit; of a growing reply only the newest state."""
+    """One user's most recent events; of a growing reply only the newest state."""
 
     def __init__(self) -> None:
-        self._events: dict[int, Event] = {}  # in the order of their numbers
+        self._events: dict[int, Event] = {}  # ordered by number
         self._by_key: dict[str, int] = {}
-        self._lost = 0  # the newest number that was dropped for want of room
+        self._lost = 0  # the newest number dropped to make room
         self._characters = 0
         self.number = 0
         self.readers: set[asyncio.Event] = set()
@@ -101,7 +103,7 @@ class Feed:
         key: str | None = None,
         size: int = 0,
     ) -> None:
-        """Add an event of `size` characters; it replaces the last one with the same `key`."""
+        """Add an event of `size` characters. It replaces the last one with the same `key`."""
         self.number += 1
         if key is not None:
             self._forget(self._by_key.get(key, 0))
@@ -116,7 +118,7 @@ class Feed:
             reader.set()
 
     def since(self, number: int) -> list[Event] | None:
-        """The events after `number`; None when some of them are not kept any more."""
+        """The events after `number`, or None if some of them were dropped."""
         if number < self._lost or number > self.number:
             return None
         newer: list[Event] = []
@@ -138,47 +140,47 @@ class Feed:
 
 
 class Hub:
-    """Where replies are written and read. `epoch` names this process in the ids of events."""
+    """Connects the writers and readers of replies. `epoch` identifies this process in event ids."""
 
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(4)
         self.closing = False
-        self._live: dict[int, Live] = {}
-        self._writing: dict[int, Live] = {}  # by conversation: it has one turn at a time
+        self._live: dict[int, LiveReply] = {}
+        self._writing: dict[int, LiveReply] = {}  # by conversation, which has one turn at a time
         self._listeners: dict[int, set[asyncio.Event]] = {}
         self._feeds: defaultdict[str, Feed] = defaultdict(Feed)
 
     # ── replies ───────────────────────────────────────────────────────────────────────────────
-    def begin(self, live: Live) -> None:
-        """A reply is worked on; an earlier attempt's text counts no more."""
+    def begin(self, live: LiveReply) -> None:
+        """Start a reply; the text of an earlier attempt is dropped."""
         self._live[live.turn] = self._writing[live.conversation] = live
         self.wake(live.turn)
 
-    def write(self, live: Live, *, source: str, note: str) -> None:
-        """The reply's whole text so far."""
+    def write(self, live: LiveReply, *, source: str, note: str) -> None:
+        """Set the reply's whole text so far."""
         live.source, live.note = source, note
         live.version += 1
         self.wake(live.turn)
 
-    def end(self, live: Live) -> None:
-        """Nothing more is written: the rest is in the database."""
+    def end(self, live: LiveReply) -> None:
+        """End the reply: the database has the rest."""
         if self._live.get(live.turn) is live:
             del self._live[live.turn]
         if self._writing.get(live.conversation) is live:
             del self._writing[live.conversation]
         self.wake(live.turn)
 
-    def live(self, turn: int) -> Live | None:
-        """The reply, while it is written."""
+    def live(self, turn: int) -> LiveReply | None:
+        """The reply of this turn while it runs."""
         return self._live.get(turn)
 
-    def writing(self, conversation: int) -> Live | None:
-        """The conversation's reply that is written now."""
+    def writing(self, conversation: int) -> LiveReply | None:
+        """The running reply of this conversation."""
         return self._writing.get(conversation)
 
     @contextlib.contextmanager
     def listening(self, turn: int) -> Iterator[asyncio.Event]:
-        """An event that is set whenever something becomes of the turn."""
+        """An asyncio.Event that is set on every change of the turn."""
         woken = asyncio.Event()
         listeners = self._listeners.setdefault(turn, set())
         listeners.add(woken)
@@ -190,26 +192,26 @@ class Hub:
                 self._listeners.pop(turn, None)
 
     def wake(self, turn: int) -> None:
-        """Tell those who listen for this turn to look again."""
+        """Notify the listeners of this turn."""
         for woken in self._listeners.get(turn, ()):
             woken.set()
 
     def wake_all(self) -> None:
-        """Tell everybody to look again: a conversation was deleted, with its turns."""
+        """Notify all listeners: a conversation was deleted with its turns."""
         for turn in self._listeners:
             self.wake(turn)
 
     # ── events ────────────────────────────────────────────────────────────────────────────────
     def feed(self, user: str) -> Feed:
-        """The user's events."""
+        """The user's feed of events."""
         return self._feeds[user]
 
     def newest(self, user: str) -> str:
-        """The id of the user's newest event: a snapshot that is read now contains its effects."""
+        """The id of the newest event. A snapshot read after this call includes its effects."""
         return f"{self.epoch}-{self.feed(user).number}"
 
     def close(self) -> None:
-        """The server stops: every stream ends, and its reader connects to the next process."""
+        """End every stream, so that its reader connects to the next process."""
         self.closing = True
         for feed in self._feeds.values():
             for reader in feed.readers:

@@ -1,7 +1,8 @@
-"""Which languages are coloured: lexers that were fuzzed, by their names in Pygments.
+"""The languages to highlight: lexers that passed fuzzing, by their Pygments names.
 
-Others may backtrack for hours over a few characters, or call any lexer that a text names (`http`,
-`org`, `wikitext`). To add one, add its name to FUZZED: the tests try every name there.
+Other lexers may backtrack for hours over a few characters, or call any lexer that a text
+names (`http`, `org`, `wikitext`). To add one, add its name to FUZZED; the tests try every
+name there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from functools import cache
 
 from pygments.lexers import get_all_lexers
 
-# In these no repetitive input of 2,000 characters took more than 0.15 s.
+# No repetitive input of 2,000 characters took these more than 0.15 s.
 FUZZED = frozenset({
     "Ada", "ApacheConf", "Batchfile", "C#", "Clojure", "CMake", "COBOL", "Common Lisp", "Crystal",
     "CSS", "Cython", "D", "Dart", "Delphi", "Diff", "Django/Jinja", "Elixir", "Elm", "EmacsLisp",
@@ -27,7 +28,8 @@ FUZZED = frozenset({
     "Zig",
 })  # fmt: skip
 
-# In these some input does: only the worker's limits end it. They are here because people use them.
+# Some input takes these longer, and only the worker's limits end it. They are here because people
+# use them.
 COSTLY = frozenset({
     "Arduino", "Bash", "Bash Session", "C", "C++", "CUDA", "Docker", "Java", "Objective-C",
     "Perl", "Python console session", "Terraform",
@@ -35,7 +37,7 @@ COSTLY = frozenset({
 
 NAMES = FUZZED | COSTLY
 
-# Lexers that colour a block inside a text with any lexer that the text names, unless told not to.
+# Lexers that highlight a block inside a text with any lexer the text names, unless told not to.
 OPTIONS: Mapping[str, Mapping[str, bool]] = {
     "Markdown": {"handlecodeblocks": False},
 }
@@ -43,6 +45,6 @@ OPTIONS: Mapping[str, Mapping[str, bool]] = {
 
 @cache
 def lexer_names() -> Mapping[str, str]:
-    """The lexer's name by each alias that may stand behind a fence; no lexer is imported."""
+    """The lexer's name by each alias that may follow a fence; imports no lexer."""
     known = get_all_lexers(plugins=False)
     return {alias: name for name, aliases, _, _ in known if name in NAMES for alias in aliases}

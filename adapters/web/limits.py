@@ -1,4 +1,4 @@
-"""How much one request may bring, and how many streams one person may hold open."""
+"""Limits on the size of a request, and on the open streams per user."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_BYTES = 1_048_576
-"""A whole past conversation fits; more than a model's context of text does not."""
+"""Bytes of a request body: enough for a long conversation, and more text than a model's context
+holds."""
 
 MESSAGE_CHARACTERS = 64_000
-"""One message: about the default context (16,000 tokens of four characters)."""
+"""Characters of one message: about the default context (16,000 tokens of four characters)."""
 
 NAME_CHARACTERS = 80
-"""A conversation's name: a line in a list."""
+"""Characters of a conversation's name, which is one line in a list."""
 
 RETRY_SECONDS = 5
-"""When to ask again after 429: an answer takes about so long."""
+"""Seconds to wait after 429: about the time that one answer takes."""
 
 LENT_BYTES = 64 * BODY_BYTES
-"""All bodies together that routes of other adapters may hold: they read one before they know whose
-it is. A platform sends some thousand bytes each time."""
+"""Bytes that request bodies of other adapters' routes may hold in total: these routes read a body
+before they know its sender. Platforms send a few kilobytes per request."""
 
 FREE_BYTES = 16_384
-"""Of each such body not counted: a platform's usual event is never refused for what others send."""
+"""Bytes of each such body that do not count, so that ordinary events always get through."""
 
 TOO_MANY = "You have too many answers and pages open at once: close some, or ask again soon."
 
@@ -38,14 +39,15 @@ UNCLEAR_LENGTH = "A request has either a Content-Length or a Transfer-Encoding."
 BUSY = "Too much is being received at once: ask again soon."
 
 
-class OneLength:
-    """An ASGI app that refuses requests with two lengths: a proxy may have believed the other."""
+class UnambiguousLength:
+    """An ASGI app that refuses requests with two lengths, because a proxy may have used the other
+    one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 400 and close, or let the request through."""
+        """Answer 400 and close, or pass the request on."""
         headers = Headers(scope=scope)
         if "content-length" in headers and "transfer-encoding" in headers:
             close = {"Connection": "close"}
@@ -54,21 +56,21 @@ class OneLength:
         await self._app(scope, receive, send)
 
 
-class LentBodies:
-    """What the bodies of unknown senders hold together; more than `most` bytes are refused."""
+class SharedBodyBudget:
+    """Limits the memory of bodies from unknown senders to `most` bytes in total."""
 
     def __init__(self, most: int = LENT_BYTES) -> None:
         self.left = most
 
     def around(self, app: ASGIApp) -> ASGIApp:
-        """The app, with its requests' bodies counted until they are answered."""
+        """The app with its request bodies counted until they are answered."""
         return _Counted(app, self)
 
 
 class _Counted:
-    """An object, since Starlette takes a function for a handler of requests."""
+    """An object, because Starlette takes a function for a request handler."""
 
-    def __init__(self, app: ASGIApp, bodies: LentBodies) -> None:
+    def __init__(self, app: ASGIApp, bodies: SharedBodyBudget) -> None:
         self._app, self._bodies = app, bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,13 +94,17 @@ class _Counted:
 
 
 class BodyLimit:
-    """An ASGI app whose requests bring at most BODY_BYTES; longer ones are answered with 413."""
+    """An ASGI app that answers 413 to request bodies over BODY_BYTES.
+
+    Starlette's own limit answers in plain text, where programs expect our JSON.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse what says that it is too long, and stop reading what turns out to be."""
+        """Refuse a body that announces too many bytes, and stop reading one that exceeds the
+        limit."""
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdecimal() and int(announced) > BODY_BYTES:
             await JSONResponse({"error": TOO_LONG}, 413)(scope, receive, send)
@@ -116,21 +122,21 @@ class BodyLimit:
         await self._app(scope, counted, send)
 
 
-class Streams:
-    """Counts the answers and event streams that each user waits for; at most `most` at once."""
+class StreamSlots:
+    """Counts each user's open streams, up to `most`."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._open: Counter[str] = Counter()
 
     def require_free(self, user: str) -> None:
-        """Raise 429 when this user may open no more."""
+        """Raise HTTPException 429 if the user may not open another stream."""
         if self._open[user] >= self._most:
             raise HTTPException(429, TOO_MANY, headers={"Retry-After": str(RETRY_SECONDS)})
 
     @contextlib.contextmanager
     def hold(self, user: str) -> Iterator[None]:
-        """One of the user's places, for as long as the context lasts. Raises 429."""
+        """Hold one of the user's streams during the context. Raises HTTPException 429."""
         self.require_free(user)
         self._open[user] += 1
         try:

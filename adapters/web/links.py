@@ -1,7 +1,7 @@
-"""Bare web addresses as links: in what a person wrote, and in the text of an answer.
+"""Bare web addresses as links, in people's messages and in answers.
 
-An address ends before a blank, a quote mark or wide punctuation (`https://例え.jp。`), and without
-the punctuation that a sentence puts behind it.
+An address ends at a blank, a quotation mark or wide punctuation (`https://例え.jp。`), and
+excludes punctuation of the surrounding sentence.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from markdown_it.token import Token
 REL = "noopener noreferrer nofollow"
 
 LONGEST = 2_000
-"""Characters of an address; no browser takes a longer one."""
+"""Characters of an address at most; browsers accept no longer one."""
 
 _WIDE = "\u3000-\u303f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\u2018-\u201f"
 _ADDRESS = re.compile(
     rf"(?<![A-Za-z0-9])https?://(?=[^\s<>\"{_WIDE}]{{3}})[^\s<>\"`|\\{_WIDE}]{{1,{LONGEST}}}",
     re.IGNORECASE,
 )
-# Behind an ASCII word, a script without spaces goes on with the sentence; behind a slash it is
-# part of the address (`https://ja.wikipedia.org/wiki/日本`).
+# After an ASCII word, a script without spaces continues the sentence; after a slash it is part of
+# the address (`https://ja.wikipedia.org/wiki/日本`).
 _SENTENCE = re.compile(
     r"(https?://[!-~]+?[A-Za-z0-9/])(?=[\u0e00-\u0e7f\u3040-\u9fff\uac00-\ud7a3])", re.IGNORECASE
 )
@@ -33,14 +33,14 @@ _PAIRS = {")": "(", "]": "[", "}": "{"}
 
 
 def addresses(text: str) -> Iterator[tuple[int, int]]:
-    """Where each address begins and ends."""
+    """The start and end of each address."""
     for found in _ADDRESS.finditer(text):
         end = found.start() + len(_trimmed(found[0]))
         if end > found.start() + len("https://"):
             yield found.start(), end
 
 
-def linked(text: str) -> str:
+def link_addresses(text: str) -> str:
     """`text` as HTML, with its addresses as links."""
     parts, at = [], 0
     for start, end in addresses(text):
@@ -53,15 +53,16 @@ def linked(text: str) -> str:
     return "".join([*parts, escape(text[at:])])
 
 
-def leads_somewhere(href: str) -> bool:
-    """Whether it has a scheme: `./README.md` would lead into this server."""
+def is_absolute(href: str) -> bool:
+    """Whether the address has a scheme: `./README.md` would link into this server."""
     return _SCHEME.match(href) is not None
 
 
-def named(tokens: Sequence[Token]) -> list[Token]:
-    """Inline tokens in which every link has words and leads somewhere.
+def repair_links(tokens: Sequence[Token]) -> list[Token]:
+    """Inline tokens in which every link has text and a usable target.
 
-    A link without words shows its address; one that leads nowhere is its words, with the address.
+    A link without text shows its address; a link without a usable target becomes its text,
+    with the address.
     """
     found: list[Token] = []
     hrefs: list[str] = []
@@ -73,7 +74,7 @@ def named(tokens: Sequence[Token]) -> list[Token]:
             continue
         href = hrefs.pop() if token.nesting < 0 else hrefs[-1]
         empty = token.nesting < 0 and before is not None and before.type == "link_open"
-        if leads_somewhere(href):
+        if is_absolute(href):
             found += [Token("text", "", 0, content=href)] * empty
             found.append(token)
         elif token.nesting < 0 and href:
@@ -81,8 +82,8 @@ def named(tokens: Sequence[Token]) -> list[Token]:
     return found
 
 
-def with_links(tokens: Sequence[Token]) -> list[Token]:
-    """Inline tokens, with links for the bare addresses of their texts."""
+def add_links(tokens: Sequence[Token]) -> list[Token]:
+    """Inline tokens, with links for the bare addresses in their texts."""
     found: list[Token] = []
     depth = 0
     for token in tokens:

@@ -1,4 +1,4 @@
-"""What programs send and get, as their OpenAPI description shows it: the shapes of the API."""
+"""The schemas of the API's requests and responses, as OpenAPI describes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adapters.web.limits import MESSAGE_CHARACTERS, NAME_CHARACTERS
 RoleName = Literal["system", "user", "assistant"]
 Text = Annotated[str, Field(min_length=1, max_length=MESSAGE_CHARACTERS)]
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS)]
-MOST_OPENING = 1_000  # messages that a conversation may begin with
+MOST_OPENING = 1_000  # messages at the start of a conversation
 
 _AT = "UTC, such as 2023-12-04T17:28:52.678004Z"
 _AT_BARE = "UTC without saying so, such as 2023-12-04T17:28:52.678004"
@@ -26,7 +26,7 @@ class Error(BaseModel):
 
 
 class Problem(BaseModel):
-    """What is wrong with one field. `loc` is where it is, from the outside in."""
+    """The problem with one field. `loc` is its path from the outside in."""
 
     loc: list[str | int]
     msg: str
@@ -34,7 +34,7 @@ class Problem(BaseModel):
 
 
 class Invalid(BaseModel):
-    """A request that cannot be understood: the first problem as a sentence, and all by field."""
+    """An invalid request: the first problem as a sentence, and all problems by field."""
 
     error: str
     detail: list[Problem]
@@ -59,7 +59,7 @@ class Conversation(BaseModel):
 
 
 class ConversationDetails(Conversation):
-    """A conversation with all that is kept of it. `model` is null where it has the default."""
+    """A conversation with all its fields. `model` is null for the default."""
 
     name: str
     model: str | None
@@ -68,7 +68,7 @@ class ConversationDetails(Conversation):
 
 
 class PublicConversation(ConversationDetails):
-    """A conversation of a public channel, with the place where it is."""
+    """A conversation of a public channel, with its location."""
 
     platform: str
     workspace: str
@@ -76,7 +76,7 @@ class PublicConversation(ConversationDetails):
 
 
 class PublicSummary(BaseModel):
-    """A conversation of a public channel, without what was said in it."""
+    """A conversation of a public channel, without its messages."""
 
     id: UUID
     platform: str
@@ -87,17 +87,17 @@ class PublicSummary(BaseModel):
 
 
 class NewMessage(BaseModel):
-    """A message to be kept as a record; it asks nothing."""
+    """A message to store as a record; it asks nothing."""
 
     role: RoleName
     content: Text
 
 
 class NewConversation(BaseModel):
-    """How a conversation begins. `messages`, or a `template`, are already said in it.
+    """A new conversation, optionally starting with `messages` or a `template`.
 
-    A template's input is filled with `input`; without it, the input must stand alone in the
-    template's last message, and the first question takes its place.
+    `input` fills a template. Without it, the placeholder must stand alone in the template's
+    last message, and the first question replaces it.
     """
 
     name: Name | None = None
@@ -108,27 +108,27 @@ class NewConversation(BaseModel):
 
 
 class ConversationChange(BaseModel):
-    """What is to be changed; what is left out stays. A `model` of null is the default again."""
+    """The fields to change; omitted ones stay. A `model` of null restores the default."""
 
     name: Name | None = None
     model: str | None = None
 
 
 class Question(BaseModel):
-    """A message to the assistant, and whether the answer is to be streamed."""
+    """A question to the assistant, and whether to stream the answer."""
 
     message: Text
     stream: StrictBool | Literal["true", "false"] = False
 
     @property
     def streams(self) -> bool:
-        """Whether the answer is to be streamed."""
+        """Whether to stream the answer."""
         return self.stream in (True, "true")
 
 
 # ── messages as records ───────────────────────────────────────────────────────────────────────
 class Record(BaseModel):
-    """A message as a record. `index` is null until the question is taken up."""
+    """A message as a record. `index` is null until a turn takes the question."""
 
     id: UUID
     role: RoleName
@@ -139,7 +139,7 @@ class Record(BaseModel):
 
 
 class RecordChange(BaseModel):
-    """What is to be changed; what is left out, or null, stays."""
+    """The fields to change; omitted or null ones stay."""
 
     role: RoleName | None = None
     content: Text | None = None
@@ -147,14 +147,14 @@ class RecordChange(BaseModel):
 
 # ── one call, one answer ──────────────────────────────────────────────────────────────────────
 class Prompt(BaseModel):
-    """A prompt; with an `id` it goes on with the conversation of that id, of any form."""
+    """A prompt; an `id` of any form continues the conversation with that id."""
 
     prompt: Text
     id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
 class AssistantMessage(BaseModel):
-    """What the assistant says."""
+    """The assistant's message."""
 
     role: Literal["assistant"]
     content: str
@@ -167,7 +167,7 @@ class ChatAnswer(BaseModel):
 
 
 class ConversationalInputs(BaseModel):
-    """What was said before, pairwise, and what is said now."""
+    """Earlier messages in pairs, and the new one."""
 
     past_user_inputs: Annotated[list[Text], Field(max_length=MOST_OPENING // 2)] = []
     generated_responses: Annotated[list[Text], Field(max_length=MOST_OPENING // 2)] = []
@@ -181,7 +181,7 @@ class Conversational(BaseModel):
 
 
 class ConversationalHistory(BaseModel):
-    """The conversation with the new text and its answer at the end."""
+    """The conversation, ending with the new text and its answer."""
 
     past_user_inputs: list[str]
     generated_responses: list[str]
@@ -195,7 +195,7 @@ class ConversationalOption(BaseModel):
 
 
 class ConversationalAnswer(BaseModel):
-    """The answers; there is one."""
+    """The answers; always one."""
 
     options: list[ConversationalOption]
 
@@ -223,7 +223,7 @@ class CompletionMessage(BaseModel):
 
 
 class TemplateAnswer(BaseModel):
-    """The conversation in every form. What is not filled is empty in `messages`."""
+    """The conversation in every notation. Unfilled placeholders are empty in `messages`."""
 
     messages: list[CompletionMessage]
     handlebars: str

@@ -1,4 +1,4 @@
-"""How routes are added with their description: what they answer, also besides success."""
+"""Adds routes with the OpenAPI description of their responses, including errors."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _SENTENCES = {
     404: "There is no such thing among this user's own.",
     409: "It cannot be done at this moment; the sentence says why.",
     413: "The request is too long, for the server or for the model.",
-    429: "Too many wrong tokens came, or this user waits for too many answers at once.",
+    429: "Too many field_error tokens came, or this user waits for too many answers at once.",
     502: "The model failed.",
     503: "The model or the database cannot be reached now.",
     504: "The model took too long.",
 }
 EVERYWHERE = (400, 401, 403, 413, 422, 429, 503)
 ASKING = (404, 409, 502, 504)
-"""Besides: where a model is asked."""
+"""Additional errors of routes that ask a model."""
 
 
-def add(
+def add_route(
     router: APIRouter,
     method: str,
     path: str,
@@ -41,10 +41,10 @@ def add(
     refuses: tuple[int, ...] = (),
     streams: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add a route. `gives` is the shape of its success, which has `status`.
+    """Add a route. `gives` is the schema of its success, which has `status`.
 
-    `refuses` are its error statuses besides those of EVERYWHERE; `streams` are other media types
-    that its success may have, with their shapes.
+    `refuses` are error statuses in addition to EVERYWHERE; `streams` are other media types of
+    the success, with their schemas.
     """
     described = _responses(*refuses)
     if streams is not None:
@@ -63,7 +63,10 @@ def _responses(*statuses: int) -> _Responses:
     described: _Responses = {}
     for status in sorted({*EVERYWHERE, *statuses}):
         if status == 422:
-            described[422] = {"model": Invalid | Error, "description": "A field is wrong; which."}
+            described[422] = {
+                "model": Invalid | Error,
+                "description": "A field is field_error; which.",
+            }
             continue
         described[status] = {"model": Error, "description": _SENTENCES[status]}
         if status in (429, 503):
@@ -71,8 +74,8 @@ def _responses(*statuses: int) -> _Responses:
     return described
 
 
-def wrong(
+def field_error(
     place: tuple[str, ...], problem: str, kind: str = "value_error"
 ) -> RequestValidationError:
-    """A 422 for what a schema cannot say: the field, a sentence, and what kind of rule it is."""
+    """A 422 for a rule that no schema expresses: field, sentence and kind of rule."""
     return RequestValidationError([{"loc": place, "msg": problem, "type": kind}])

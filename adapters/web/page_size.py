@@ -1,4 +1,4 @@
-"""How much one answer holds: the newest entries that fit, in characters as well as in number."""
+"""Size limit of list responses: the newest entries that fit, by characters and by number."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TypeVar
 from bot.domain.records import MessageRecord
 
 MOST_CHARACTERS = 4_000_000
-"""Text in one answer: 16 bytes for each in JSON at worst. A model's context has a tenth of it."""
+"""Characters of text in one response: at most 16 bytes each in JSON, and ten times a model's
+context."""
 
-_FIRST, _FACTOR = 64, 4  # few long entries are read first, and more of them if they turn out short
+_FIRST, _FACTOR = 64, 4  # reads few entries first, more if they are short
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ def message_size(message: MessageRecord) -> int:
 
 
 def newest(entries: Sequence[T], size: Callable[[T], int], left: int = MOST_CHARACTERS) -> list[T]:
-    """The last entries that have at most `left` characters; the last one always."""
+    """The last entries with at most `left` characters in total, and at least one."""
     for count, entry in enumerate(reversed(entries)):
         left -= size(entry)
         if left < 0:
@@ -30,7 +31,7 @@ def newest(entries: Sequence[T], size: Callable[[T], int], left: int = MOST_CHAR
 
 
 def first(entries: Sequence[T], size: Callable[[T], int], left: int = MOST_CHARACTERS) -> list[T]:
-    """The first entries that have at most `left` characters; the first one always."""
+    """The first entries with at most `left` characters in total, and at least one."""
     return newest(entries[::-1], size, left)[::-1]
 
 
@@ -41,7 +42,7 @@ async def read_newest(
     most: int,
     left: int = MOST_CHARACTERS,
 ) -> list[T]:
-    """At most `most` of the newest entries, which `read` gives so many of, oldest first."""
+    """Up to `most` of the newest entries, oldest first. `read(n)` returns the n newest."""
     limit = min(_FIRST, most)
     while True:
         found = await read(limit)

@@ -1,7 +1,7 @@
-"""Markdown as HTML that is safe in a page with a strict Content-Security-Policy.
+"""Markdown as HTML that is safe under a strict Content-Security-Policy.
 
-Invariant: what people and models write becomes text, links and the few elements of Markdown: no
-HTML of theirs, no script, no inline style, no request to another server.
+Invariant: people's and models' text becomes text, links and Markdown's few elements: no HTML
+of theirs, no script, no inline style, no request to another server.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 
-from adapters.web.highlighter import MOST_COLOURED, Colour, plain
-from adapters.web.links import REL, leads_somewhere, linked, named, with_links
+from adapters.web.highlighter import MOST_HIGHLIGHTED, Highlight, plain
+from adapters.web.links import REL, add_links, is_absolute, link_addresses, repair_links
 from bot.replies.markdown.dialect import make_parser
 
 KEPT_TEXTS = 256
-"""Messages whose HTML is remembered: every tab and every reload asks for the same ones."""
+"""Cached messages: every tab and every reload renders the same ones."""
 
 MOST_GROWING = 2_000
-"""Characters of a code block that has colours while it grows: each frame colours it anew."""
+"""Characters of a growing code block to highlight at most: each frame highlights it again."""
 
-# A message stands inside a page that has a first and a second heading already.
+# Messages are part of a page that has first and second level headings already.
 HEADING_OFFSET = 2
 
 
 class _Html(RendererHTML):
-    """markdown-it's renderer, without inline styles and images, with links that open apart."""
+    """markdown-it's renderer without inline styles and images; links open in a new tab."""
 
     def fence(
         self,
@@ -43,9 +43,9 @@ class _Html(RendererHTML):
     ) -> str:
         token = tokens[idx]
         words = token.info.split()
-        short = len(token.content) <= env.get("coloured", MOST_COLOURED)
-        colour = env.get("colour", plain) if short else plain
-        return _code(token.content, words[0] if words else "", colour)
+        short = len(token.content) <= env.get("highlighted", MOST_HIGHLIGHTED)
+        highlight = env.get("highlight", plain) if short else plain
+        return _code(token.content, words[0] if words else "", highlight)
 
     def code_block(
         self,
@@ -63,13 +63,14 @@ class _Html(RendererHTML):
         options: OptionsDict,
         env: MutableMapping[str, Any],
     ) -> str:
-        """A link in its place: loading it would tell another server who reads what, and when."""
+        """A link instead of the image: loading it would tell another server who reads what, and
+        when."""
         token = tokens[idx]
         text = escape(self.renderInlineAsText(token.children, options, env) or "image")
-        if token.meta.get("linked"):
+        if token.meta.get("link_addresses"):
             return text
         address = escape(str(token.attrs.get("src", "")))
-        if not leads_somewhere(str(token.attrs.get("src", ""))):
+        if not is_absolute(str(token.attrs.get("src", ""))):
             return f"{text} ({address})" if address else text
         return f'<a href="{address}" target="_blank" rel="{REL}">{text}</a>'
 
@@ -80,7 +81,7 @@ class _Html(RendererHTML):
         options: OptionsDict,
         env: MutableMapping[str, Any],
     ) -> str:
-        """The source, letter for letter."""
+        """The exact source."""
         return escape(tokens[idx].content)
 
     def math_block(
@@ -90,7 +91,7 @@ class _Html(RendererHTML):
         options: OptionsDict,
         env: MutableMapping[str, Any],
     ) -> str:
-        """The same, on the lines that it was written on."""
+        """The exact source, on its own lines."""
         return f"<p>{escape(tokens[idx].content).replace(chr(10), '<br />' + chr(10))}</p>\n"
 
     def table_open(
@@ -117,38 +118,38 @@ _BREAK = re.compile(r"<br\s{0,4}/?>", re.IGNORECASE)
 
 
 @lru_cache(maxsize=KEPT_TEXTS)
-def html_of(markdown: str, colour: Colour = plain) -> str:
-    """What the model wrote, as HTML."""
-    html: str = _parser().render(markdown, {"colour": colour})
+def html_of(markdown: str, highlight: Highlight = plain) -> str:
+    """A model's text as HTML."""
+    html: str = _parser().render(markdown, {"highlight": highlight})
     return html
 
 
 @lru_cache(maxsize=KEPT_TEXTS)
 def html_of_person(text: str) -> str:
-    """What a person wrote: text as it is, with its line breaks and indentation, and no Markdown.
+    """A person's text as HTML: verbatim, with line breaks and indentation, without Markdown.
 
-    The page keeps the blanks of a `plain` paragraph.
+    The page preserves white space in `plain` paragraphs.
     """
-    return f'<p class="plain">{linked(text)}</p>\n'
+    return f'<p class="plain">{link_addresses(text)}</p>\n'
 
 
 class GrowingHtml:
-    """The HTML of a text that grows: blocks that are whole are not rendered again.
+    """The HTML of a growing text; complete blocks are not rendered again.
 
-    A definition of a link below its use takes effect only when the whole text is rendered.
+    A link definition below its use takes effect only when the whole text is rendered.
     """
 
-    def __init__(self, colour: Colour = plain) -> None:
+    def __init__(self, highlight: Highlight = plain) -> None:
         self._source, self._done, self._html = "", 0, ""
-        self._colour = colour
-        self._env: dict[str, Any] = {"colour": colour}
+        self._highlight = highlight
+        self._env: dict[str, Any] = {"highlight": highlight}
 
     def html(self, source: str) -> str:
-        """The HTML of `source`, a continuation of the last one or another text altogether."""
-        if "\r" in source:  # a line's end to markdown-it, and it would change where lines are
+        """The HTML of `source`: a continuation of the last one, or any other text."""
+        if "\r" in source:  # markdown-it takes it for a line end, which would shift line numbers
             source = source.replace("\r\n", "\n").replace("\r", "\n")
         if not source.startswith(self._source[: self._done]):
-            self._done, self._html, self._env = 0, "", {"colour": self._colour}
+            self._done, self._html, self._env = 0, "", {"highlight": self._highlight}
         self._source = source
         parser = _parser()
         tail = source[self._done :]
@@ -159,7 +160,7 @@ class GrowingHtml:
             self._html += parser.renderer.render(tokens[:index], parser.options, self._env)
             self._done += _offset(tail, line)
             tokens = tokens[index:]
-        growing = self._env | {"coloured": MOST_GROWING}
+        growing = self._env | {"highlighted": MOST_GROWING}
         return self._html + str(parser.renderer.render(tokens, parser.options, growing))
 
 
@@ -172,7 +173,8 @@ def _parser() -> MarkdownIt:
 
 
 def _fit_page(state: Any) -> None:
-    """Headings below the page's own, classes for styles, links that open apart."""
+    """Shift headings below the page's own, replace styles by classes, and make links open in a
+    new tab."""
     in_cell = began_item = False
     for token in state.tokens:
         _fit(token)
@@ -188,14 +190,14 @@ def _fit_page(state: Any) -> None:
 
 
 def _show_box(token: Token) -> None:
-    """`[ ]` and `[x]`, which begin a task, as boxes."""
+    """Turn `[ ]` and `[x]` at the start of a task into checkboxes."""
     if token.type == "text" and (box := _BOXES.get(token.content[:4])):
         token.content = box + token.content[4:]
 
 
 def _children(children: list[Token], *, in_cell: bool) -> list[Token]:
-    """Inline tokens, with links for bare addresses, and line breaks for `<br>` in a cell."""
-    found = with_links(named(children))
+    """Inline tokens with links for bare addresses, and line breaks for `<br>` in a cell."""
+    found = add_links(repair_links(children))
     if in_cell:
         found = [part for token in found for part in _broken(token)]
     depth = 0
@@ -203,12 +205,12 @@ def _children(children: list[Token], *, in_cell: bool) -> list[Token]:
         _fit(child)
         depth += child.nesting if child.type.startswith("link_") else 0
         if child.type == "image" and depth:
-            child.meta["linked"] = True  # a link cannot stand in a link
+            child.meta["link_addresses"] = True  # links do not nest
     return found
 
 
 def _broken(token: Token) -> Iterator[Token]:
-    """A text with line breaks where a table's cell has `<br>`: it cannot have other ones."""
+    """A text with line breaks for `<br>`, the only line breaks that a table cell can have."""
     pieces = _BREAK.split(token.content) if token.type == "text" else [""]
     if len(pieces) == 1:
         yield token
@@ -229,18 +231,19 @@ def _fit(token: Token) -> None:
         token.attrs["class"] = style.replace("text-align:", "align-")
 
 
-def _code(code: str, language: str, colour: Colour) -> str:
+def _code(code: str, language: str, highlight: Highlight) -> str:
     return (
         f'<pre class="code" data-language="{escape(language)}" tabindex="0">'
-        f'<code class="highlight">{colour(code, language)}</code></pre>\n'
+        f'<code class="highlight">{highlight(code, language)}</code></pre>\n'
     )
 
 
 def _last_block(tokens: Sequence[Token], *, whole_lines: int) -> tuple[int, int] | None:
-    """Where the last certain block begins (token, line): what is before it cannot change any more.
+    """The start (token, line) of the last certain block; text before it cannot change.
 
-    A block is certain once its first two lines are whole. Until then it may turn out to be text
-    of the block above: `*` is a list's item and `*em*` is not, `|-|` makes a table, `|-|x` none.
+    A block is certain once its first two lines are complete. Until then it may turn out to
+    continue the block above: `*` starts a list item and `*em*` does not, `|-|` starts a
+    table, `|-|x` does not.
     """
     for index in range(len(tokens) - 1, 0, -1):
         token = tokens[index]
@@ -252,7 +255,7 @@ def _last_block(tokens: Sequence[Token], *, whole_lines: int) -> tuple[int, int]
 
 
 def _offset(text: str, line: int) -> int:
-    """Where a line begins."""
+    """The offset at which a line starts."""
     at = 0
     for _ in range(line):
         at = text.index("\n", at) + 1

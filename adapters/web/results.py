@@ -1,6 +1,6 @@
-"""What a concluded turn is to a program: its answer, or an error with our sentence.
+"""The result of a concluded turn for a program: the answer, or an error with our sentence.
 
-Invariant: no word of a provider's error gets out; what it said is in the log, with the turn's id.
+Invariant: a provider's words never reach the client; the log has them, with the turn's id.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bot.domain.errors import StoreUnavailable
 from bot.domain.records import ReplyRecord
 from bot.domain.turns import Outcome
 
-# By the class of the failure (`Conclusion.error`): which side it is on, and whether to try again.
+# HTTP status by the reason of the failure.
 _STATUSES: Mapping[str | None, int] = {
     "RateLimited": 503,
     "Overloaded": 503,
@@ -29,12 +29,12 @@ _STATUSES: Mapping[str | None, int] = {
     "ContextTooLong": 413,
     "ContentRefused": 422,
 }
-_FAILED = 502  # a key, a model's name, a broken stream: the model's side, whatever it is
+_FAILED = 502  # the model failed in any other way: key, model name, broken stream
 _ENDED = {Outcome.STOPPED: 409, Outcome.RESET: 409, Outcome.GONE: 404}
 
 
 def failure(reply: ReplyRecord) -> HTTPException | None:
-    """Why a concluded reply is no whole answer; None when it is one."""
+    """The error of a concluded reply, or None if it is a complete answer."""
     outcome = reply.outcome
     if outcome is Outcome.ANSWERED or (outcome is Outcome.STOPPED and reply.content):
         return None
@@ -50,7 +50,7 @@ def _sentence(reply: ReplyRecord) -> str:
 
 
 def answer(reply: ReplyRecord) -> dict[str, str]:
-    """The assistant's message. Raises the failure where there is none."""
+    """The assistant's message. Raises the reply's failure if there is no answer."""
     error = failure(reply)
     if error is not None:
         raise error
@@ -62,12 +62,12 @@ def answer(reply: ReplyRecord) -> dict[str, str]:
     }
 
 
-async def answer_events(talk: ChatService, turn: int) -> AsyncIterator[bytes]:
-    """The answer as server-sent events: its words as they come, then `done` or `error`."""
+async def answer_events(chat: ChatService, turn: int) -> AsyncIterator[bytes]:
+    """The answer as server-sent events: text as it streams, then `done` or `error`."""
     try:
-        async for words in talk.follow(turn):
+        async for words in chat.follow(turn):
             yield event({"content": words})
-        yield event(answer(await talk.outcome(turn)), "done")
+        yield event(answer(await chat.outcome(turn)), "done")
     except HTTPException as error:
         yield event({"error": error.detail, "status": error.status_code}, "error")
     except StoreUnavailable:

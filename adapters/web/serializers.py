@@ -1,4 +1,4 @@
-"""How conversations, messages and replies look in JSON: one function for each shape."""
+"""The JSON forms of conversations, messages and replies, one function each."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from adapters.web.highlighter import Colour
-from adapters.web.hub import Live
+from adapters.web.highlighter import Highlight
+from adapters.web.hub import LiveReply
 from adapters.web.render import html_of, html_of_person
 from bot.domain.conversations import Role
 from bot.domain.records import ConversationRecord, MessageRecord, ReplyRecord, ThreadRecord
@@ -31,13 +31,13 @@ def timestamp(seconds: float) -> str:
 
 
 def timestamp_bare(seconds: float) -> str:
-    """Unix seconds as `2023-12-04T17:28:52.678004`: UTC, though it does not say so."""
+    """Unix seconds as `2023-12-04T17:28:52.678004`: UTC without a suffix."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
 # ── the API ───────────────────────────────────────────────────────────────────────────────────
 def message(message: MessageRecord, at: Callable[[float], str] = timestamp) -> dict[str, Any]:
-    """A message in a conversation; `at` writes its time."""
+    """A message of a conversation; `at` formats its time."""
     return {
         "id": message.uid,
         "author": message.role.value,
@@ -51,7 +51,7 @@ def conversation(
     messages: Sequence[MessageRecord],
     at: Callable[[float], str] = timestamp,
 ) -> dict[str, Any]:
-    """A conversation with its messages; `at` writes the times."""
+    """A conversation with its messages; `at` formats the times."""
     return {
         "id": record.uid,
         "messages": [message(entry, at) for entry in messages],
@@ -60,7 +60,7 @@ def conversation(
 
 
 def details(record: ConversationRecord, messages: Sequence[MessageRecord]) -> dict[str, Any]:
-    """A conversation with all that is kept of it."""
+    """A conversation with all of its fields."""
     known = record.conversation
     return {
         **conversation(record, messages),
@@ -84,8 +84,8 @@ def message_record(message: MessageRecord, conversation: str) -> dict[str, Any]:
 
 
 # ── the page ──────────────────────────────────────────────────────────────────────────────────
-def page_message(message: MessageRecord, colour: Colour) -> dict[str, Any]:
-    """A message of a person, or one that was put there as a record."""
+def page_message(message: MessageRecord, highlight: Highlight) -> dict[str, Any]:
+    """A person's message, or one added as a record."""
     assistant = message.role is Role.ASSISTANT
     author = message.author.name if message.author else ""
     content = message.content
@@ -93,7 +93,7 @@ def page_message(message: MessageRecord, colour: Colour) -> dict[str, Any]:
         "id": message.uid,
         "role": message.role.value,
         "author": BOT_NAME if assistant else author,
-        "html": html_of(content, colour) if assistant else html_of_person(content),
+        "html": html_of(content, highlight) if assistant else html_of_person(content),
         "text": content,
         "created_at": timestamp(message.created_at),
         "state": "queued" if message.waiting else "done",
@@ -106,13 +106,13 @@ def page_message(message: MessageRecord, colour: Colour) -> dict[str, Any]:
     }
 
 
-def page_reply(reply: ReplyRecord, live: Live | None, colour: Colour) -> dict[str, Any]:
-    """A reply from the database; while it is written, as far as it has come."""
+def page_reply(reply: ReplyRecord, live: LiveReply | None, highlight: Highlight) -> dict[str, Any]:
+    """A reply from the database, or the live one while it is being written."""
     if reply.outcome is None:
         return page_live(live) if live is not None else _page_begun(reply)
     return {
         **_page_begun(reply),
-        "html": html_of(reply.display, colour),
+        "html": html_of(reply.display, highlight),
         "text": reply.content or reply.display,
         "state": _STATES[reply.outcome],
         "model": reply.model,
@@ -124,7 +124,7 @@ def page_reply(reply: ReplyRecord, live: Live | None, colour: Colour) -> dict[st
 
 
 def _controls(outcome: Outcome, reply: ReplyRecord) -> list[str]:
-    """What may be done with it, as under a reply on every platform."""
+    """The reply's controls, as under replies on every platform."""
     end = TurnResult(
         outcome=outcome,
         content=reply.content,
@@ -134,14 +134,14 @@ def _controls(outcome: Outcome, reply: ReplyRecord) -> list[str]:
     return [control.value for control in controls_for(end)]
 
 
-def page_live(live: Live) -> dict[str, Any]:
-    """A reply that is being written."""
+def page_live(live: LiveReply) -> dict[str, Any]:
+    """A running reply."""
     return {
         **_page_empty(live.turn, live.begun_at),
         "html": live.html(),
         "text": live.text,
         "state": live.state,
-        "note": not live.source,  # a word of ours stands where the answer will
+        "note": not live.source,  # our note stands in for the answer
     }
 
 
@@ -165,8 +165,8 @@ def _page_empty(turn: int, begun_at: float) -> dict[str, Any]:
     }
 
 
-def page_thread(thread: ThreadRecord, colour: Colour) -> dict[str, Any]:
-    """A thread as a line of the channel."""
+def page_thread(thread: ThreadRecord, highlight: Highlight) -> dict[str, Any]:
+    """A thread as one line of the channel."""
     conversation = thread.record.conversation
     return {
         "id": thread.record.uid,
@@ -174,7 +174,7 @@ def page_thread(thread: ThreadRecord, colour: Colour) -> dict[str, Any]:
         "model": conversation.model,
         "created_at": timestamp(conversation.created_at),
         "updated_at": timestamp(conversation.updated_at),
-        "root": page_message(thread.root, colour),
+        "root": page_message(thread.root, highlight),
         "replies": thread.replies,
         "epoch": conversation.epoch,
         "busy": thread.record.busy,

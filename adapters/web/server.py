@@ -1,4 +1,4 @@
-"""The bot's one HTTP port, in its own loop: /healthz, routes that adapters lend it, the site."""
+"""The bot's HTTP port: /healthz, routes of the adapters, and the site."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters.web.auth import Guard
-from adapters.web.connections import Connection, ConnectionLimits, Gate
-from adapters.web.limits import LentBodies, OneLength
+from adapters.web.auth import OriginCheck
+from adapters.web.connections import Connection, ConnectionGate, ConnectionLimits
+from adapters.web.limits import SharedBodyBudget, UnambiguousLength
 from bot.domain.errors import CannotStart
 from bot.domain.health import Health
 
@@ -28,10 +28,12 @@ _ADVICE = {
 
 
 class HttpServer:
-    """Serves until cancelled. `health` names each part; `apps` are ASGI apps by exact path.
+    """Serves until cancelled. `health` gives each component's health; `apps` are ASGI apps by
+    exact path.
 
-    `site` has every other path; `listening` is called with the address once it answers there.
-    `hosts` are names that /healthz answers under, besides this machine's and any address.
+    `site` serves every other path; `listening` is called with the address once the port
+    answers. `hosts` are names to accept for /healthz, in addition to this machine's and any
+    address.
     """
 
     def __init__(
@@ -49,18 +51,18 @@ class HttpServer:
         self._limits = limits or ConnectionLimits()
         self._host, self._port = host, port
         self._listening = listening
-        lent = LentBodies()
+        lent = SharedBodyBudget()
         routes: Sequence[BaseRoute] = [
-            Route("/healthz", Guard(_Healthz(health), hosts=hosts, any_address=True)),
+            Route("/healthz", OriginCheck(_Healthz(health), hosts=hosts, any_address=True)),
             *(Route(path, lent.around(app)) for path, app in apps.items()),
         ]
         starlette = Starlette(routes=routes)
         if site is not None:
             starlette.router.default = site  # a Mount would not match a path with a line break
-        self._app = OneLength(starlette)
+        self._app = UnambiguousLength(starlette)
 
     async def run(self) -> None:
-        """Listen; raises CannotStart when the address cannot be had."""
+        """Listen. Raises CannotStart if the address is not available."""
         listener = listen(self._host, self._port, self._limits.backlog)
         server = _Server(
             uvicorn.Config(
@@ -71,7 +73,7 @@ class HttpServer:
                 access_log=False,
                 lifespan="off",
                 timeout_graceful_shutdown=5,
-                http=partial(Connection, gate=Gate(self._limits)),  # type: ignore[arg-type]
+                http=partial(Connection, gate=ConnectionGate(self._limits)),  # type: ignore[arg-type]
                 ws="none",
                 backlog=self._limits.backlog,
             ),
@@ -81,19 +83,19 @@ class HttpServer:
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
-            server.should_exit = True  # answers what is under way, then closes its sockets
+            server.should_exit = True  # finishes running requests, then closes the sockets
             await serving
             raise
 
 
 class _Healthz:
-    """`GET /healthz`: whether each part works."""
+    """`GET /healthz`: the health of each component."""
 
     def __init__(self, health: Callable[[], Mapping[str, Health]]) -> None:
         self._health = health
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 200 when everything works, else 503."""
+        """Answer 200 if every component works, else 503."""
         await self._answer(scope["method"])(scope, receive, send)
 
     def _answer(self, method: str) -> Response:
@@ -109,10 +111,10 @@ class _Healthz:
 
 
 def listen(host: str, port: int, backlog: int) -> socket.socket:
-    """The listening socket. uvicorn would end the process where it cannot be had.
+    """The listening socket. uvicorn would end the process if the address is not available.
 
-    asyncio turns Nagle's algorithm off only where a socket names its protocol; with it the first
-    words of a stream would wait 40 ms for the client's acknowledgement of the headers.
+    asyncio disables Nagle's algorithm only for sockets that name their protocol. With it, the
+    first text of a stream would wait 40 ms for the client to acknowledge the headers.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -125,7 +127,7 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Signals belong to the bot, which drains before it stops serving."""
+    """Leaves signals to the bot, which drains before it stops serving."""
 
     def __init__(self, config: uvicorn.Config, listening: Callable[[str], None] | None) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""The site: every route behind the guard, errors in one shape, and one OpenAPI description."""
+"""The site: all routes behind the guard, one error format and one OpenAPI description."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
-from adapters.web.admin import Admin
+from adapters.web.admin import AdminRoutes
 from adapters.web.assets import docs_routes, page_routes
-from adapters.web.auth import NO_SUCH_PAGE, Access, Doorkeeper, Guard
+from adapters.web.auth import NO_SUCH_PAGE, Access, OriginCheck, TokenCheck
 from adapters.web.chat import ChatService
-from adapters.web.compat import OneShot
-from adapters.web.conversations import Conversations, Records
-from adapters.web.limits import BodyLimit, Streams
+from adapters.web.compat import CompatRoutes
+from adapters.web.conversations import ConversationRoutes, RecordRoutes
+from adapters.web.limits import BodyLimit, StreamSlots
 from adapters.web.workspace import Workspace
-from adapters.web.wrong_tokens import Guesses
+from adapters.web.wrong_tokens import WrongTokenThrottle
 from bot import __version__
 from bot.domain import texts
 from bot.domain.errors import RecordHeld, StoreUnavailable
@@ -30,16 +30,16 @@ DESCRIPTION = "Conversations with Threadline, for programs. The workspace in the
 
 def build_site(
     *,
-    talk: ChatService,
+    chat: ChatService,
     workspace: Workspace,
-    streams: Streams,
+    streams: StreamSlots,
     access: Access,
     models: Sequence[str],
     hosts: Sequence[str],
     any_address: bool,
-    guesses: Guesses,
+    guesses: WrongTokenThrottle,
 ) -> ASGIApp:
-    """The ASGI app of the page and the API; see `Guard` for `hosts` and `any_address`."""
+    """The ASGI app of the page and the API; `OriginCheck` explains `hosts` and `any_address`."""
     app = FastAPI(
         title="Threadline",
         version=__version__,
@@ -47,7 +47,7 @@ def build_site(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        # The log has what is needed; nothing of a request leaves this machine.
+        # Our log has what we need, and no request data leaves this machine.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.access = access
@@ -56,19 +56,19 @@ def build_site(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StoreUnavailable, _store_down)
     app.add_exception_handler(RecordHeld, _held)
-    conversations = Conversations(talk=talk, streams=streams, offered=models)
+    conversations = ConversationRoutes(chat=chat, streams=streams, offered=models)
     app.include_router(conversations.router())
-    app.include_router(Records(conversations=conversations, talk=talk).router())
-    app.include_router(OneShot(talk=talk, streams=streams).router())
-    app.include_router(Admin(library=talk.library).router())
+    app.include_router(RecordRoutes(conversations=conversations, chat=chat).router())
+    app.include_router(CompatRoutes(chat=chat, streams=streams).router())
+    app.include_router(AdminRoutes(library=chat.library).router())
     app.include_router(workspace.router())
     app.router.routes.extend([*page_routes(), *docs_routes()])
-    door = Doorkeeper(BodyLimit(app), access=access, guesses=guesses)
-    return Guard(door, hosts=hosts, any_address=any_address, local=not access.needs_token)
+    door = TokenCheck(BodyLimit(app), access=access, guesses=guesses)
+    return OriginCheck(door, hosts=hosts, any_address=any_address, local=not access.needs_token)
 
 
 def _describe_models(app: FastAPI, models: Sequence[str]) -> None:
-    """Name the models that may be chosen in the description, which is made when it is read."""
+    """Add the available models to the OpenAPI description, which is built when first read."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -88,14 +88,14 @@ async def _refused(request: Request, error: Exception) -> Response:
     if error.status_code == 404 and "text/html" in request.headers.get("Accept", ""):
         return HTMLResponse(
             NO_SUCH_PAGE, 404, headers
-        )  # a browser: programs ask for JSON or anything
+        )  # a browser: programs accept JSON or anything
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_allowed(request)))
     return JSONResponse({"error": error.detail}, error.status_code, headers)
 
 
 def _allowed(request: Request) -> set[str]:
-    """The methods that the path takes: each of them is a route of its own."""
+    """The methods of a path: each is its own route."""
     routes = (route for route in request.app.routes if isinstance(route, Route))
     there = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
     return {method for route in there for method in route.methods or ()}
@@ -108,7 +108,7 @@ async def _invalid(_request: Request, error: Exception) -> Response:
         for problem in error.errors()
     ]
     first = detail[0]
-    # A number instead of a name is the place in a body that is no JSON.
+    # For a body that is not JSON, the location is a number instead of a field name.
     named = [part for part in first["loc"][1:] if first["type"] != "json_invalid"]
     where = ".".join(str(part) for part in named) or str(first["loc"][0])
     return JSONResponse({"error": f"{where}: {first['msg']}", "detail": detail}, 422)

@@ -1,43 +1,44 @@
-"""A reply in the hub: its whole source, at once and without a limit to its length."""
+"""The surface of a reply in the hub: the whole source, of any length."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
-from adapters.web.hub import Hub, Live
+from adapters.web.hub import Hub, LiveReply
 from bot.domain.errors import StoreUnavailable, Unsettled
 from bot.domain.replies import Action, Frame, Limit, Request, Shown, ShownPage
 from bot.domain.turns import Claim, PageRecord
 from bot.ports.platform import Grants
 from bot.replies.plan import carried_out
 
-NO_LIMIT = sys.maxsize  # one page keeps the whole reply in one piece
+NO_LIMIT = sys.maxsize  # the whole reply fits on one page
 
 
 def limits(_scope: str) -> Limit | None:
-    """The hub takes whatever comes: readers take from it as much as they can."""
+    """No limits: readers take from the hub at their own speed."""
     return None
 
 
 class PlainRenderer:
-    """Markdown as it is: readers render it, or want it so."""
+    """Leaves Markdown as it is: readers render it, or want the source."""
 
     limit = NO_LIMIT
 
     def render(self, markdown: str) -> str:
-        """The text itself."""
+        """The text, unchanged."""
         return markdown
 
     def measure(self, markdown: str) -> int:
-        """Characters; nothing is ever cut."""
+        """The length in characters."""
         return len(markdown)
 
 
 class WebSurface:
-    """Brings a reply to the hub.
+    """Writes a reply to the hub.
 
-    `told` is awaited when it begins and when its end is stored, `grew` called when text came.
+    `told` is awaited when the reply starts and when its end is stored; `grew` is called for
+    each new text.
     """
 
     def __init__(
@@ -45,10 +46,10 @@ class WebSurface:
         claim: Claim,
         *,
         hub: Hub,
-        live: Live,
+        live: LiveReply,
         grants: Grants,
-        told: Callable[[Live], Awaitable[None]],
-        grew: Callable[[Live], None],
+        told: Callable[[LiveReply], Awaitable[None]],
+        grew: Callable[[LiveReply], None],
     ) -> None:
         self._channel = claim.conversation.key.channel
         self._hub, self._live, self._grants = hub, live, grants
@@ -57,37 +58,37 @@ class WebSurface:
 
     @property
     def renderer(self) -> PlainRenderer:
-        """Plain Markdown."""
+        """The renderer, which changes nothing."""
         return self._renderer
 
     @property
     def says_working(self) -> bool:
-        """No: the page asks the reply."""
+        """False: the page reads the state from the reply."""
         return False
 
     @property
     def files(self) -> None:
-        """None: the page shows the code itself."""
+        """None: the page shows code inline."""
 
     @property
     def grants(self) -> Grants:
-        """A budget without limits."""
+        """The rate limiter, which has no limits here."""
         return self._grants
 
     async def open(self) -> None:
-        """Show that it is being worked on."""
+        """Show that the reply is being worked on."""
         self._hub.begin(self._live)
         await self._tell()
 
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
-        """What an earlier process showed: the same message, with a text that nobody has."""
+        """The message of an earlier process, with unknown text."""
         return Shown(tuple(ShownPage(page.number, self._id, self._channel, None) for page in pages))
 
     def plan(self, shown: Shown, frame: Frame) -> Request | None:
-        """The newest text, then the end of it.
+        """The newest text, then its end.
 
-        The reply has its id from the turn, so there is nothing to post: every request is an edit,
-        and the first text waits for no entry in the ledger.
+        The message id comes from the turn, so nothing needs to be posted: every request is an
+        edit, and the first text does not wait for the ledger.
         """
         text = _text(frame)
         page = shown.pages[0] if shown.pages else None
@@ -106,7 +107,7 @@ class WebSurface:
         )
 
     async def perform(self, request: Request, shown: Shown) -> Shown:
-        """Tell those who look on."""
+        """Write the text to the hub and notify readers."""
         new = carried_out(shown, request, message_id=self._id, channel=self._channel)
         if not request.final:
             written = request.end > 0
@@ -122,7 +123,7 @@ class WebSurface:
         return Shown(new.pages, closed=True)
 
     async def close(self) -> None:
-        """The next attempt, or the database, has the rest."""
+        """End the live reply; the next attempt or the database has the rest."""
         self._hub.end(self._live)
 
     @property
@@ -137,5 +138,5 @@ class WebSurface:
 
 
 def _text(frame: Frame) -> str:
-    """The whole reply: as it was written, else (a note of ours) as the pages have it."""
+    """The whole reply as written, or the text of its pages for a note."""
     return frame.source or "\n\n".join(page.text for page in frame.pages)

@@ -1,7 +1,7 @@
-"""The events of one open tab, as a stream that resumes where it was.
+"""The event stream of one open tab, which resumes where the connection was lost.
 
-Invariant: rendering never holds the loop, and rarely takes over a tenth of a tab's time: a long
-reply is shown less often, and always in its newest state.
+Invariant: rendering never blocks the event loop and rarely takes over a tenth of a tab's time.
+A long reply updates less often, always with its newest state.
 """
 
 from __future__ import annotations
@@ -10,39 +10,41 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 
-from adapters.web.html_pool import Rendering
+from fastapi.sse import format_sse_event
+
+from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Event, Hub
 
 UPDATE_SECONDS = 0.05
-"""A page is told at most so often: 20 times a second reads as a steady flow."""
+"""Seconds between updates of a page: 20 a second look like a steady flow."""
 
 PAUSES, LONGEST_PAUSE = 10, 0.5
-"""After an update the tab waits so many times as long as rendering it took of a core, or so many
-seconds: whoever reads along does not notice, and the end of a reply is not late."""
+"""The pause after an update: this multiple of its rendering time, up to the longest pause in
+seconds. Readers do not notice it, and the end of a reply is not late."""
 
 KEEP_ALIVE_SECONDS = 15.0
-"""Proxies close what is silent for a minute, some after 30 s."""
+"""Seconds: some proxies close connections that are silent for 30 s."""
 
 
 async def tab_events(
-    hub: Hub, user: str, last: str | None, rendering: Rendering
+    hub: Hub, user: str, last: str | None, rendering: HtmlPool
 ) -> AsyncIterator[bytes]:
-    """What happens to `user` from now on, or after the event with the id `last`."""
+    """Yields the events of `user` from now on, or after the event with id `last`."""
     feed, number = hub.feed(user), _number(hub, last)
     newer = feed.since(number) if number is not None else None
     if newer is None:
-        # A name of its own for those who come for the first time: they have just read all.
+        # A new client gets `ready`: it has just read everything.
         name, newer, number = ("ready" if last is None else "refresh"), [], feed.number
-        yield f"id: {hub.epoch}-{number}\nevent: {name}\ndata: {{}}\n\n".encode()
+        yield format_sse_event(data_str="{}", event=name, id=f"{hub.epoch}-{number}")
     woken = asyncio.Event()
     feed.readers.add(woken)
     try:
         while not hub.closing:
             woken.clear()
             newer = feed.since(number or 0)
-            if newer is None:  # more came than is kept: the reader was too slow
+            if newer is None:  # the reader was too slow; the feed dropped events
                 number = feed.number
-                yield f"id: {hub.epoch}-{number}\nevent: refresh\ndata: {{}}\n\n".encode()
+                yield format_sse_event(data_str="{}", event="refresh", id=f"{hub.epoch}-{number}")
             elif newer:
                 number = newer[-1].number
                 data, took = await rendering.run(_encoded, newer, hub.epoch)
@@ -55,14 +57,14 @@ async def tab_events(
 
 
 def _encoded(events: Sequence[Event], epoch: str) -> tuple[bytes, float]:
-    """The events as they are sent, and how many seconds of a core that took."""
+    """The encoded events, and the CPU seconds that took."""
     began = time.thread_time()
     data = b"".join(event.encoded(epoch) for event in events)
     return data, time.thread_time() - began
 
 
 async def _quiet(woken: asyncio.Event) -> bytes:
-    """Wait for something new; a comment when nothing comes for a while."""
+    """Wait for an event; return a comment if there is none for a while."""
     try:
         async with asyncio.timeout(KEEP_ALIVE_SECONDS):
             await woken.wait()
@@ -72,6 +74,6 @@ async def _quiet(woken: asyncio.Event) -> bytes:
 
 
 def _number(hub: Hub, event_id: str | None) -> int | None:
-    """The number in an event's id, if it is of this process."""
+    """The number in an event id of this process, else None."""
     epoch, _, number = (event_id or "").rpartition("-")
     return int(number) if epoch == hub.epoch and number.isdecimal() and number.isascii() else None

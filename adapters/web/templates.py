@@ -1,9 +1,9 @@
-"""Conversation templates: read in two notations, filled with what a person says, written back.
+"""Conversation templates: parsed from two notations, filled with input, written back.
 
 Handlebars:  {{#message role="user"}} … {{input}} … {{/message}}   (a backslash: \\{{ is text)
-Tags:        <message role="user"> … {user} … </message>           (as in Python: {{ is a brace)
+Tags:  <message role="user"> … {user} … </message>   (as in Python: {{ is a brace)
 
-Invariant: what is written in either notation reads back as the same messages.
+Invariant: a template written in either notation parses back to the same messages.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from bot.domain.errors import TemplateError
 Said = tuple[tuple[Role, str], ...]
 INDENT = "    "
 MOST_FILLED = 400_000
-"""Characters of all messages together once the input is in its places: several times what a model
-reads. A few bytes of a place, times a long input, would otherwise take all memory."""
+"""Characters of all filled messages together, several times what a model reads. Otherwise a few
+placeholder bytes times a long input could use all memory."""
 
 _ROLES = {role.value: role for role in Role}
-_INPUT_NAMES = ("input", "user")  # what a person says, in either notation
+_INPUT_NAMES = ("input", "user")  # the person's input, in either notation
 
 
 class Slot(Enum):
-    """A place in a message that is filled later."""
+    """A placeholder in a message."""
 
     INPUT = "input"
 
@@ -40,7 +40,7 @@ Part = str | Slot
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One message: text, and the places where the input goes."""
+    """One message: text and placeholders."""
 
     role: Role
     parts: tuple[Part, ...]
@@ -52,22 +52,23 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A conversation with places for what a person says."""
+    """A conversation with placeholders for the input."""
 
     blocks: tuple[Block, ...]
 
     @property
     def takes_input(self) -> bool:
-        """Whether a message has a place for the input."""
+        """Whether a message has a placeholder."""
         return any(Slot.INPUT in block.parts for block in self.blocks)
 
     def render(self, given: str) -> Template:
-        """The same conversation with the input in its place. Raises TemplateError: too long."""
+        """The same conversation with the input filled in. Raises TemplateError if that is too
+        long."""
         self._require_room(given)
-        return said_so((block.role, block.text(given)) for block in self.blocks)
+        return template_of((block.role, block.text(given)) for block in self.blocks)
 
     def messages(self, given: str = "") -> Said:
-        """Roles and texts, with the input in its place. Raises TemplateError: too long."""
+        """Roles and texts with the input filled in. Raises TemplateError if that is too long."""
         self._require_room(given)
         return tuple((block.role, block.text(given)) for block in self.blocks)
 
@@ -80,9 +81,9 @@ class Template:
             raise TemplateError(problem, line=1, column=1)
 
     def opening(self) -> Said:
-        """What is said before the first question; the question itself is the last block's input.
+        """The messages before the first question, which replaces the last block's placeholder.
 
-        Raises TemplateError where the input stands anywhere else.
+        Raises TemplateError if a placeholder stands anywhere else.
         """
         before = self.blocks[:-1] if self.blocks[-1].parts == (Slot.INPUT,) else self.blocks
         if any(Slot.INPUT in block.parts for block in before):
@@ -92,13 +93,13 @@ class Template:
         return tuple((block.role, block.text("")) for block in before)
 
 
-def said_so(messages: Iterable[tuple[Role, str]]) -> Template:
-    """Messages as a template without places."""
+def template_of(messages: Iterable[tuple[Role, str]]) -> Template:
+    """Messages as a template without placeholders."""
     return Template(tuple(Block(role, _joined([text.strip()])) for role, text in messages))
 
 
 def parse(text: str) -> Template:
-    """Read a template in either notation. Raises TemplateError with the place."""
+    """Parse a template in either notation. Raises TemplateError with the line."""
     notation = _notation(text)
     blocks: list[Block] = []
     opened, at = None, 0
@@ -122,12 +123,12 @@ def parse(text: str) -> Template:
 
 
 def write_handlebars(template: Template) -> str:
-    """In the notation with {{#message}}."""
+    """The template in the notation with {{#message}}."""
     return _written(template, _Handlebars())
 
 
 def write_tags(template: Template) -> str:
-    """In the notation with <message>."""
+    """The template in the notation with <message>."""
     return _written(template, _Tags())
 
 
@@ -140,7 +141,7 @@ class _Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """Something of the notation's own, from `start` to `end`; `role` as an opening one says."""
+    """A markup token from `start` to `end`; `role` is that of an opening tag."""
 
     kind: _Kind
     start: int
@@ -159,10 +160,11 @@ class _Notation(Protocol):
 
 
 class _Handlebars:
-    """The last two braces of a row begin a tag; after an odd number of backslashes none does."""
+    """The last two braces of a run open a tag, unless an odd number of backslashes precedes
+    them."""
 
     head, foot = '{{{{#message role="{}"}}}}', "{{/message}}"
-    _BRACES = re.compile(r"\{{2,}")  # backslashes are counted apart: `\\*` before it is quadratic
+    _BRACES = re.compile(r"\{{2,}")  # counts backslashes separately: `\\*` before it is quadratic
     _OPEN = re.compile(r"""#message\s+role=(?:"([^"]*)"|'([^']*)')""")
 
     def tokens(self, text: str) -> Iterator[_Token]:
@@ -190,7 +192,8 @@ class _Handlebars:
         for braces in self._BRACES.finditer(raw):
             slashes = _slashes(raw, braces.start())
             parts.append(raw[at : braces.start() - slashes + slashes // 2])
-            if slashes % 2 or braces.end() > last:  # the latter: before the closing tag's own
+            # the latter: before the closing tag's own braces
+            if slashes % 2 or braces.end() > last:
                 parts.append(braces[0])
                 at = braces.end()
             else:
@@ -201,7 +204,7 @@ class _Handlebars:
     def escaped(self, text: str, *, before_slot: bool) -> str:
         if not before_slot:
             return self._BRACES.sub(_escape, text)
-        end = len(text.rstrip("{"))  # the slot's own braces follow: the row is no text of its own
+        end = len(text.rstrip("{"))  # the placeholder's own braces follow, so this run is not text
         slashes = "\\" * _slashes(text, end)
         return self._BRACES.sub(_escape, text[:end]) + slashes + text[end:]
 
@@ -210,7 +213,7 @@ class _Handlebars:
 
 
 def _slashes(text: str, end: int) -> int:
-    """How many backslashes stand before `end`."""
+    """The number of backslashes before `end`."""
     at = end
     while at and text[at - 1] == "\\":
         at -= 1
@@ -218,7 +221,7 @@ def _slashes(text: str, end: int) -> int:
 
 
 def _escape(braces: re.Match[str]) -> str:
-    """A row of braces as text: twice the backslashes before it, and one more."""
+    """A run of braces as text: twice the backslashes before it, plus one."""
     return "\\" * (_slashes(braces.string, braces.start()) + 1) + braces[0]
 
 
@@ -270,7 +273,7 @@ class _Tags:
 
 
 def _notation(text: str) -> _Notation:
-    """The one whose message begins first."""
+    """The notation whose message starts first."""
     found = re.search(r"\{\{\s*#message|<message\b", text)
     if found is None:
         problem = (
@@ -303,7 +306,7 @@ def _error(text: str, place: int, problem: str) -> TemplateError:
 
 
 def _dedented(raw: str) -> str:
-    """Without the indentation of its first line, which is the template's own, not the text's."""
+    """The text without the indentation of its first line, which belongs to the template."""
     lines = raw.split("\n")
     first = next((line for line in lines[1:] if line.strip()), "")
     indent = "" if lines[0].strip() else first[: len(first) - len(first.lstrip(" \t"))]
@@ -311,7 +314,7 @@ def _dedented(raw: str) -> str:
 
 
 def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
-    """The parts with neighbouring texts as one, and without empty ones."""
+    """The parts without empty ones, and with adjacent texts joined."""
     joined: list[Part] = []
     for _, run in groupby(parts, key=type):
         neighbours = list(run)

@@ -1,7 +1,7 @@
-"""The endpoints of the page: a channel, its threads, and the events that keep every tab in step.
+"""The page's endpoints: a channel, its threads, and the events that keep tabs in sync.
 
-Invariant: the page learns nothing from an event that it could not read anew: after any loss it
-loads its threads again and has lost nothing.
+Invariant: every event's content can also be read again. After any loss the page reloads its
+threads and has lost nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pydantic import BaseModel, Field, model_validator
 
 from adapters.web import serializers
 from adapters.web.auth import User
-from adapters.web.chat import CHANNEL, PLATFORM, ChatService, place_of
-from adapters.web.hub import Live
-from adapters.web.limits import MESSAGE_CHARACTERS, Streams
+from adapters.web.chat import CHANNEL, PLATFORM, ChatService, user_scope
+from adapters.web.hub import LiveReply
+from adapters.web.limits import MESSAGE_CHARACTERS, StreamSlots
 from adapters.web.page_size import first, message_size, newest, read_newest
 from adapters.web.sse import EventStream
 from adapters.web.tabs import tab_events
@@ -51,11 +51,11 @@ DESCRIPTIONS: Mapping[str, str] = {
     commands.HELP: "what I can do",
 }
 _MENTION = re.compile(r"(?<![\w@])@threadline\b[,:]?", re.IGNORECASE)
-_NUMBER = re.compile(r"[0-9]{0,18}")  # what a column of the database can hold
+_NUMBER = re.compile(r"[0-9]{0,18}")  # the range of the database column
 
 
 class NewMessage(BaseModel):
-    """What a person wrote. The same `client_id` again changes nothing."""
+    """A person's message. The same `client_id` again changes nothing."""
 
     text: str = Field(min_length=1, max_length=MESSAGE_CHARACTERS)
     thread: uuid.UUID | None = None
@@ -63,7 +63,7 @@ class NewMessage(BaseModel):
 
 
 class NewCommand(BaseModel):
-    """A command of a button."""
+    """A button's command."""
 
     thread: uuid.UUID | None = None
     name: str = Field(pattern=f"^({'|'.join(commands.NAMES)})$")
@@ -72,33 +72,33 @@ class NewCommand(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """Only a model has a name; everything else is named by its number."""
+        """Only models have names; numbers identify everything else."""
         if self.name != commands.MODEL and not _NUMBER.fullmatch(self.argument.strip()):
             raise ValueError("argument: write the number of a turn or of an epoch, or nothing")
         return self
 
 
 class Workspace:
-    """The page's side of the adapter. `opening` is already said where a thread begins."""
+    """The page's part of the adapter. `opening` starts each thread."""
 
     def __init__(
         self,
         *,
-        talk: ChatService,
-        streams: Streams,
+        chat: ChatService,
+        streams: StreamSlots,
         models: Sequence[str],
         default_model: str,
         needs_token: bool,
         opening: tuple[tuple[Role, str], ...] = (),
     ) -> None:
-        self._talk, self._library, self._hub = talk, talk.library, talk.hub
-        self._rendering, self._colour = talk.rendering, talk.rendering.colour
+        self._chat, self._library, self._hub = chat, chat.library, chat.hub
+        self._rendering, self._highlight = chat.rendering, chat.rendering.highlight
         self._streams, self._needs_token = streams, needs_token
         self._models, self._default_model = tuple(models), default_model
         self._opening = opening
 
     def router(self) -> APIRouter:
-        """The routes; they are the page's own and no part of the API's description."""
+        """The routes, which belong to the page and not to the API description."""
         router = APIRouter(prefix="/app", include_in_schema=False)
         router.add_api_route("/session", self.session, methods=["GET"])
         router.add_api_route("/threads", self.threads, methods=["GET"])
@@ -110,7 +110,7 @@ class Workspace:
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
     async def session(self, user: User) -> dict[str, Any]:
-        """Who is there, and what may be chosen."""
+        """The user and the available choices."""
         return {
             "user": user,
             "needs_token": self._needs_token,
@@ -128,12 +128,12 @@ class Workspace:
         before: Annotated[str | None, Query(max_length=64)] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> dict[str, Any]:
-        """The channel's threads, the newest last."""
-        place, newest = place_of(user, CHANNEL), self._hub.newest(user)
+        """The channel's threads, newest last."""
+        place, newest = user_scope(user, CHANNEL), self._hub.newest(user)
         found = await self._library.threads(place, before=before, limit=limit)
         shown = first(found, thread_size)
         lines = await self._rendering.run(
-            lambda: [serializers.page_thread(thread, self._colour) for thread in reversed(shown)]
+            lambda: [serializers.page_thread(thread, self._highlight) for thread in reversed(shown)]
         )
         more = len(found) == limit or len(shown) < len(found)
         return {
@@ -143,8 +143,8 @@ class Workspace:
         }
 
     async def thread(self, user: User, thread: uuid.UUID) -> dict[str, Any]:
-        """One thread with its messages, and with the reply that is being written."""
-        newest = self._hub.newest(user)  # before reading: what is read is at least that new
+        """One thread with its messages and its running reply."""
+        newest = self._hub.newest(user)  # taken before reading: the data is at least as new
         record = await self._record(user, thread)
         conversation = record.conversation
         return {
@@ -157,8 +157,7 @@ class Workspace:
         }
 
     async def _messages(self, conversation: int) -> list[dict[str, Any]]:
-        # Replies first: one that is concluded in between is then shown as it was, and its event
-        # follows.
+        # Replies first: one that is concluded in between appears as it was, and its event follows.
         replies = await read_newest(
             lambda limit: self._library.replies(conversation, limit=limit),
             reply_size,
@@ -174,15 +173,15 @@ class Workspace:
     def _entries(
         self, messages: Sequence[MessageRecord], replies: Sequence[ReplyRecord]
     ) -> list[dict[str, Any]]:
-        """In index order. Rendering takes its time, so it is done beside the loop."""
+        """Messages by index, rendered off the event loop."""
         entries = [
             *(
-                (m.index, serializers.page_message(m, self._colour))
+                (m.index, serializers.page_message(m, self._highlight))
                 for m in messages
                 if not m.is_reply
             ),
             *(
-                (r.index, serializers.page_reply(r, self._hub.live(r.turn), self._colour))
+                (r.index, serializers.page_reply(r, self._hub.live(r.turn), self._highlight))
                 for r in replies
             ),
         ]
@@ -191,24 +190,24 @@ class Workspace:
         return newest(shown, lambda shape: len(shape["text"]) + len(shape["html"]))
 
     async def _record(self, user: str, thread: uuid.UUID) -> ConversationRecord:
-        record = await self._library.find(str(thread), place_of(user, CHANNEL))
+        record = await self._library.find(str(thread), user_scope(user, CHANNEL))
         if record is None:
             raise HTTPException(404, NO_SUCH_THREAD)
         return record
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────
     async def send(self, user: User, message: NewMessage) -> dict[str, Any]:
-        """A message: a question, or a command's word."""
+        """Post a message: a question or a command word."""
         text, mentioned = _without_mention(message.text)
         if message.thread is not None:
             record = await self._record(user, message.thread)
             address = Address.DIRECT
         elif mentioned or text.startswith("/"):
-            record = _thread_to_be(user, message.client_id, self._talk.clock.time())
+            record = _thread_to_be(user, message.client_id, self._chat.clock.time())
             address = Address.MENTION
         else:
             raise _needs_mention(message.text)
-        incoming = self._talk.incoming(record, user, text, str(message.client_id), address)
+        incoming = self._chat.incoming(record, user, text, str(message.client_id), address)
         if message.thread is None and commands.parse(incoming, self._models) is None:
             if not mentioned:
                 raise _needs_mention(message.text)
@@ -227,16 +226,16 @@ class Workspace:
         )
 
     async def _receive(self, user: str, incoming: Incoming) -> dict[str, Any]:
-        receipt, answer = await self._talk.command(incoming)
-        thread = await self._library.thread(incoming.key.thread, place_of(user, CHANNEL))
+        receipt, answer = await self._chat.command(incoming)
+        thread = await self._library.thread(incoming.key.thread, user_scope(user, CHANNEL))
         asked = None
         if receipt is Receipt.QUESTION or receipt is Receipt.KNOWN:
             asked = await self._library.asked(incoming.source)
         message = None
         if asked is not None:
-            message = await self._rendering.run(serializers.page_message, asked, self._colour)
+            message = await self._rendering.run(serializers.page_message, asked, self._highlight)
         if receipt is Receipt.QUESTION and message is not None:
-            self._talk.tell_message(user, incoming.key.thread, message, incoming.message_id)
+            self._chat.tell_message(user, incoming.key.thread, message, incoming.message_id)
         if answer is not None and answer.text:
             self._tell_notice(user, thread, answer.text, incoming.message_id)
         self._tell_thread(user, thread)
@@ -248,9 +247,9 @@ class Workspace:
         }
 
     async def command(self, user: User, command: NewCommand) -> dict[str, Any]:
-        """A command of a button."""
+        """Press a button."""
         thread = "" if command.thread is None else str(command.thread)
-        answer = await self._talk.require_inbox().command(
+        answer = await self._chat.require_inbox().command(
             Command(
                 name=command.name,
                 argument=command.argument.strip(),
@@ -258,20 +257,20 @@ class Workspace:
                 author=Author(id=user, name=user),
             )
         )
-        found = await self._library.thread(thread, place_of(user, CHANNEL))
+        found = await self._library.thread(thread, user_scope(user, CHANNEL))
         client_id = str(command.client_id) if command.client_id else None
-        if command.name != commands.STOP and answer.text:  # the reply itself shows that
+        if command.name != commands.STOP and answer.text:  # the reply itself shows the effect
             self._tell_notice(user, found, answer.text, client_id)
         self._tell_thread(user, found)
         return {"answer": answer.text}
 
     # ── telling every tab ─────────────────────────────────────────────────────────────────────
-    async def told(self, live: Live) -> None:
-        """A reply began, or its end is stored."""
+    async def told(self, live: LiveReply) -> None:
+        """A reply started, or its end is stored."""
         if live.thread is None:
             return
         reply = await self._library.reply(live.turn)
-        thread = await self._library.thread(live.thread, place_of(live.user, CHANNEL))
+        thread = await self._library.thread(live.thread, user_scope(live.user, CHANNEL))
         if reply is None or thread is None:
             return
         if reply.outcome is None:
@@ -281,15 +280,15 @@ class Workspace:
                 "reply",
                 lambda: {
                     "thread": live.thread,
-                    **serializers.page_reply(reply, None, self._colour),
+                    **serializers.page_reply(reply, None, self._highlight),
                 },
                 key=f"reply-{live.turn}",
                 size=reply_size(reply),
             )
         self._tell_thread(live.user, thread)
 
-    def tell_live(self, live: Live) -> None:
-        """The reply has new text; it is rendered when the event is sent."""
+    def tell_live(self, live: LiveReply) -> None:
+        """The reply has new text, which is rendered when the event is sent."""
         if live.thread is not None:
             self._hub.feed(live.user).push(
                 "reply",
@@ -301,7 +300,7 @@ class Workspace:
         if thread is not None:
             self._hub.feed(user).push(
                 "thread",
-                lambda: serializers.page_thread(thread, self._colour),
+                lambda: serializers.page_thread(thread, self._highlight),
                 key=f"thread-{thread.record.uid}",
                 size=thread_size(thread),
             )
@@ -309,7 +308,8 @@ class Workspace:
     def _tell_notice(
         self, user: str, thread: ThreadRecord | None, text: str, client_id: str | None
     ) -> None:
-        """`client_id` lets the tab that asked know its own: it has the answer already."""
+        """`client_id` lets the asking tab recognize its own message: it has the response
+        already."""
         uid = thread.record.uid if thread else None
         shape = {"thread": uid, "text": text, "client_id": client_id}
         self._hub.feed(user).push("notice", lambda: shape, size=len(text))
@@ -321,7 +321,7 @@ class Workspace:
         last_event_id: Annotated[str | None, Header(max_length=64)] = None,
         after: Annotated[str | None, Query(max_length=64)] = None,
     ) -> EventStream:
-        """What happens from now on, or from the event with that id on."""
+        """The events from now on, or after the event with that id."""
         return EventStream(
             tab_events(self._hub, user, last_event_id or after, self._rendering),
             self._streams.hold(user),
@@ -330,18 +330,18 @@ class Workspace:
 
 # ── sizes ─────────────────────────────────────────────────────────────────────────────────────
 def thread_size(thread: ThreadRecord) -> int:
-    """Characters of its line in the channel."""
+    """Characters of the thread's line in the channel."""
     return message_size(thread.root)
 
 
 def reply_size(reply: ReplyRecord) -> int:
-    """Characters of a reply: as text and as it is shown."""
+    """Characters of a reply, both as text and as displayed."""
     return len(reply.content) + len(reply.display)
 
 
 # ── texts and keys ────────────────────────────────────────────────────────────────────────────
 def _without_mention(text: str) -> tuple[str, bool]:
-    """The text for the model, and whether the bot was mentioned in it."""
+    """The text for the model, and whether it mentioned the bot."""
     rest, count = _MENTION.subn("", text)
     return rest.strip(), count > 0
 

@@ -1,12 +1,13 @@
-"""What is to be done about a database that fails for a while: go on trying, and tell people.
+"""Retry policy: pauses that grow, and waiting for a database that is temporarily unavailable.
 
-Invariant: nothing that was acknowledged is given up because the database fails.
+Invariant: an acknowledged message is never given up because the database fails.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
@@ -17,22 +18,39 @@ log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
-PAUSES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds between tries; the last one goes on."""
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses between attempts, in seconds: `first`, then doubled up to `longest`."""
+
+    first: float
+    longest: float
+
+    def after(self, failures: int) -> float:
+        """The pause after `failures` failures in a row, counted from 1."""
+        doublings = min(failures - 1, 30)  # a float overflows far beyond any real pause
+        return min(self.first * 2.0 ** max(doublings, 0), self.longest)
+
+    def __iter__(self) -> Iterator[float]:
+        """The pauses of one row of attempts; without end."""
+        return map(self.after, itertools.count(1))
+
+
+DATABASE = Backoff(first=0.25, longest=8.0)
 
 
 async def retry_while_unavailable(
-    what: Callable[[], Awaitable[T]], sleep: Callable[[float], Awaitable[None]]
+    operation: Callable[[], Awaitable[T]], sleep: Callable[[float], Awaitable[None]]
 ) -> T:
-    """The result of `what`, tried again for as long as the database fails.
+    """The result of `operation`, retried for as long as it raises StoreUnavailable.
 
-    For what must not be lost with the attempt at a turn; whoever wants it to end cancels it. The
-    store itself tells the log of the failure, once for all.
+    For work that must outlive one attempt at a turn; the caller ends it by cancelling. The store
+    itself logs the outage once.
     """
-    for tries in itertools.count():
+    pauses = iter(DATABASE)
+    while True:
         try:
-            return await what()
+            return await operation()
         except StoreUnavailable as error:
-            log.debug("trying the database again", error=str(error), tries=tries)
-        await sleep(PAUSES[min(tries, len(PAUSES) - 1)])
-    raise AssertionError("unreachable")
+            log.debug("retrying the database", error=str(error))
+        await sleep(next(pauses))

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bot.common.retry import PAUSES
+from bot.common.retry import Backoff
 from bot.domain.errors import StoreUnavailable, Throttled, Unsettled
 from bot.domain.replies import Action, Request, Shown
 from bot.domain.turns import Fence, PageRecord
@@ -23,6 +23,8 @@ from bot.replies.ledger import Ledger, LedgerWriter
 from bot.replies.plan import carried_out, forgotten
 
 log = structlog.stdlib.get_logger(__name__)
+
+BACKOFF = Backoff(first=0.25, longest=8.0)
 
 T = TypeVar("T")
 
@@ -237,7 +239,7 @@ class Delivery:
             self._failing_since = now
         elif now - self._failing_since > self._patience:
             raise Unsettled(f"the platform fails since {self._patience:g} s") from error
-        pause = PAUSES[min(self._failures, len(PAUSES) - 1)]
         self._failures += 1
+        pause = BACKOFF.after(self._failures)
         log.warning("a request failed, trying again", error=repr(error), failures=self._failures)
         await self._clock.sleep(max(pause, at_least))

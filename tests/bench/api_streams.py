@@ -22,7 +22,8 @@ import aiohttp
 
 from tests.bench.table import show
 from tests.sims.model import Answer, ModelSim
-from tests.support.harness import ROOT, BotProcess, free_port
+from tests.support.harness import ROOT, BotProcess
+from tests.support.ports import free_port
 
 STREAMS, CHUNKS, RATE = 100, 80, 25.0
 FIRST_DELAY = 1.0  # seconds: all questions are stored, and all requests made, meanwhile

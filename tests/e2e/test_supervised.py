@@ -14,7 +14,8 @@ from tests.kills.world import RestartingBot
 from tests.sims.discord.client import DiscordSim
 from tests.sims.model.client import ModelSim
 from tests.sims.slack.client import SlackSim
-from tests.support.harness import BotProcess, free_port
+from tests.support.harness import BotProcess
+from tests.support.ports import free_port
 from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -20,6 +20,8 @@ from bot.llm.openai import OpenAIModel, make_client
 from bot.llm.registry import build_models
 from bot.llm.stream_timeout import StreamTimeouts
 from bot.ports.model import ChatModel
+from bot.turns.probe import probe_request
+from tests.support.ports import free_port
 from tests.support.provider_corpus import ANSWER, Replay, Shape, replaying, shapes
 
 HELLO = ChatRequest((Message(Role.USER, "Hello!"),))
@@ -34,13 +36,8 @@ async def text(model: ChatModel) -> str:
 def chain_at(url: str, **settings: str) -> ChatModel:
     """The default model, as the settings make it."""
     environ = {"LLM": "openai:m", "OPENAI_BASE_URL": url, **settings}
-    return build_models(load(environ, None)).default
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    known = load(environ, None)
+    return build_models(known, probe=probe_request(known, time.time())).default
 
 
 async def test_the_first_question_after_the_servers_start_is_answered() -> None:
@@ -107,8 +104,8 @@ async def slow(
 
 async def test_a_server_that_gives_signs_of_life_is_given_time() -> None:
     """Comments come for longer than the limit to the first token; people hear of it."""
-    limits = StreamTimeouts(first_token=0.4, between_tokens=20.0, loading=20.0)
-    async with slow(limits, pieces=8, pause=0.1, said=b": keep-alive\n\n") as model:
+    limits = StreamTimeouts(first_token=1.5, between_tokens=20.0, loading=20.0)
+    async with slow(limits, pieces=8, pause=0.25, said=b": keep-alive\n\n") as model:
         deltas = [delta async for delta in model.stream(HELLO)]
     assert "".join(delta.text for delta in deltas) == "Hello there."
     assert [delta for delta in deltas if delta.loading] == [Delta(loading=True)]

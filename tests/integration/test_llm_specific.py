@@ -168,7 +168,8 @@ async def test_the_provider_goes_out_with_the_model(sim: ModelSim) -> None:
 
 FIRST_REQUEST = """
 import asyncio, socket, sys
-from bot.domain import ChatRequest, Message, Role
+from bot.domain.conversations import Message, Role
+from bot.domain.model import ChatRequest
 from bot.llm.huggingface import HuggingFaceModel
 from bot.llm.stream_timeout import StreamTimeouts
 

@@ -33,10 +33,10 @@ def _folder(copy: Path) -> None:
 
 
 def talk(path: Path, *numbers: int) -> None:
-    asyncio.run(_talk(path, *numbers))
+    asyncio.run(_chat(path, *numbers))
 
 
-async def _talk(path: Path, *numbers: int) -> None:
+async def _chat(path: Path, *numbers: int) -> None:
     async with opened(path) as store:
         for number in numbers:
             accepted = await store.accept(said(number, f"question {number}"))
@@ -220,7 +220,7 @@ def test_what_a_killed_bot_had_not_brought_into_its_file_is_kept_with_it(
 
 
 async def test_a_restore_is_refused_while_a_bot_has_the_database(path: Path, copy: Path) -> None:
-    await _talk(path, 1)
+    await _chat(path, 1)
     backup(path, copy)
     async with opened(path) as store:
         with pytest.raises(StoreError, match=r"in use by another Threadline \(process \d+\)"):

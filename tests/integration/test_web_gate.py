@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from adapters.web.connections import RESERVED_DESCRIPTORS, ConnectionLimits
-from adapters.web.limits import BODY_BYTES, FREE_BYTES, BodyLimit, LentBodies
+from adapters.web.limits import BODY_BYTES, FREE_BYTES, BodyLimit, SharedBodyBudget
 from adapters.web.server import HttpServer, listen
 from bot.domain.health import Health
 
@@ -228,7 +228,7 @@ async def test_a_lent_route_gets_its_requests() -> None:
 
 async def test_bodies_of_unknown_senders_hold_little_together() -> None:
     """A platform's route reads the body before it can check the signature."""
-    bodies = LentBodies(most=100)
+    bodies = SharedBodyBudget(most=100)
     size = FREE_BYTES + 60
     waiting = asyncio.Event()
     sent: list[int] = []

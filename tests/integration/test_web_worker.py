@@ -1,4 +1,4 @@
-"""The limited worker and the colours that come from it: a hostile block costs its own colours."""
+"""The limited worker and the colors that come from it: a hostile block costs its own colors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.web.highlighter import MOST_COLOURED, Highlighter, plain
+from adapters.web.highlighter import MOST_HIGHLIGHTED, Highlighter, plain
 from adapters.web.languages import NAMES, lexer_names
 from adapters.web.render import GrowingHtml, html_of
 from bot.sandbox.worker import (
@@ -144,27 +144,25 @@ def test_closing_ends_what_is_running() -> None:
         running.run(b"echo")
 
 
-# ── colours ───────────────────────────────────────────────────────────────────────────────────
-def test_code_is_coloured_in_its_language(highlighter: Highlighter) -> None:
-    colour = highlighter.colour
-    assert '<span class="n">x</span>' in html_of("```python\nx = 1\n```", colour)
-    assert '<span class="n">x</span>' in GrowingHtml(colour).html("```Python\nx = 1\n")
-    assert colour("<b>", "nolanguage") == colour("<b>", "") == "&lt;b&gt;"
-    assert "<span" not in colour("x = 1\n" * MOST_COLOURED, "python")
-    assert "&lt;b&gt;" in colour("'<b>'", "python")
+# ── colors ───────────────────────────────────────────────────────────────────────────────────
+def test_code_is_highlighted_in_its_language(highlighter: Highlighter) -> None:
+    highlight = highlighter.highlight
+    assert '<span class="n">x</span>' in html_of("```python\nx = 1\n```", highlight)
+    assert '<span class="n">x</span>' in GrowingHtml(highlight).html("```Python\nx = 1\n")
+    assert highlight("<b>", "nolanguage") == highlight("<b>", "") == "&lt;b&gt;"
+    assert "<span" not in highlight("x = 1\n" * MOST_HIGHLIGHTED, "python")
+    assert "&lt;b&gt;" in highlight("'<b>'", "python")
 
 
 @pytest.mark.parametrize("language", HOSTILE)
-def test_a_hostile_block_costs_its_own_colours_only(
-    highlighter: Highlighter, language: str
-) -> None:
-    """It is shown as it is, in bounded time of this process; the next block has colours."""
+def test_a_hostile_block_costs_its_own_colors_only(highlighter: Highlighter, language: str) -> None:
+    """It is shown as it is, in bounded time of this process; the next block has colors."""
     code = HOSTILE[language]
     began = time.thread_time()
-    html = html_of(f"~~~~{language}\n{code}\n~~~~", highlighter.colour)
+    html = html_of(f"~~~~{language}\n{code}\n~~~~", highlighter.highlight)
     assert time.thread_time() - began < 1
     assert "data-language" in html
-    assert "<span" in highlighter.colour(f"x = {language!r}", "python")
+    assert "<span" in highlighter.highlight(f"x = {language!r}", "python")
 
 
 def test_a_lexer_that_was_too_costly_rests(highlighter: Highlighter) -> None:
@@ -174,35 +172,35 @@ def test_a_lexer_that_was_too_costly_rests(highlighter: Highlighter) -> None:
         limits=WorkerLimits(cpu_seconds=0.2, seconds=20.0), monotonic=lambda: times[0]
     )
     try:
-        assert "<span" in resting.colour("echo a", "bash")
-        assert "<span" not in resting.colour(HOSTILE["bash"], "bash")
-        assert "<span" not in resting.colour("echo b", "bash")
-        assert "<span" in resting.colour("x = 1", "python")
+        assert "<span" in resting.highlight("echo a", "bash")
+        assert "<span" not in resting.highlight(HOSTILE["bash"], "bash")
+        assert "<span" not in resting.highlight("echo b", "bash")
+        assert "<span" in resting.highlight("x = 1", "python")
         times[0] = 60.0
-        assert "<span" in resting.colour("echo c", "bash")
+        assert "<span" in resting.highlight("echo c", "bash")
     finally:
         resting.close()
 
 
-def test_what_was_coloured_is_remembered_without_a_worker(highlighter: Highlighter) -> None:
+def test_what_was_highlighted_is_remembered_without_a_worker(highlighter: Highlighter) -> None:
     closing = Highlighter()
-    coloured = closing.colour("x = 2", "python")
+    highlighted = closing.highlight("x = 2", "python")
     closing.close()
-    assert closing.colour("x = 2", "python") == coloured
-    assert closing.colour("x = 3", "python") == plain("x = 3", "python")
+    assert closing.highlight("x = 2", "python") == highlighted
+    assert closing.highlight("x = 3", "python") == plain("x = 3", "python")
 
 
 def test_every_listed_name_is_a_lexer() -> None:
     assert set(lexer_names().values()) == NAMES
 
 
-async def test_the_loop_goes_on_while_a_block_is_coloured(highlighter: Highlighter) -> None:
+async def test_the_loop_goes_on_while_a_block_is_highlighted(highlighter: Highlighter) -> None:
     """And names are resolved: the loop's own pool is not what waits."""
-    from adapters.web.html_pool import Rendering
+    from adapters.web.html_pool import HtmlPool
 
-    rendering = Rendering(Highlighter(limits=WorkerLimits(cpu_seconds=0.2, seconds=20.0)))
+    rendering = HtmlPool(Highlighter(limits=WorkerLimits(cpu_seconds=0.2, seconds=20.0)))
     texts = [f"```c\n{HOSTILE['c']}{number}\n```" for number in range(4)]
-    working = asyncio.gather(*(rendering.run(html_of, text, rendering.colour) for text in texts))
+    working = asyncio.gather(*(rendering.run(html_of, text, rendering.highlight) for text in texts))
     loop = asyncio.get_running_loop()
     await loop.getaddrinfo("127.0.0.1", 80)
     assert not working.done()

@@ -115,11 +115,11 @@ class VirtualUsers(Acts):
         while time.monotonic() < self._until and self.begun < MOST:
             self.begun += 1
             try:
-                await self._talk()
+                await self._chat()
             except NotWithin as error:
                 self.breaches.append(f"late: {error}")
 
-    async def _talk(self) -> None:
+    async def _chat(self) -> None:
         """One conversation of a few questions, and of what people do beside asking."""
         direct = self.world.stage.name == "slack" and self._dice.random() < DIRECT
         user = "alice" if direct else self._dice.choice(("alice", "bob"))

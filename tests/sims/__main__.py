@@ -96,7 +96,7 @@ async def main() -> None:
         print("\n".join(f"{name}={value}" for name, value in environ.items()), end="\n\n")
         async with _bot(environ, wanted=not options.no_bot) as bot:
             print(HELP)
-            await _talk(Desk(stages, bot))
+            await _chat(Desk(stages, bot))
 
 
 @contextlib.asynccontextmanager
@@ -109,7 +109,7 @@ async def _bot(environ: dict[str, str], *, wanted: bool) -> AsyncIterator[BotPro
             yield bot
 
 
-async def _talk(desk: Desk) -> None:
+async def _chat(desk: Desk) -> None:
     watching = asyncio.create_task(desk.watch())
     try:
         while True:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,17 +15,11 @@ from typing import Any, Self
 import aiohttp
 
 from tests.support.fork_server import Child, spawn
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 # Importing discord.py, Bolt and openai takes a second or two on an idle core.
 START_SECONDS = 40.0
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def command(*words: str, folder: Path, environ: Mapping[str, str]) -> tuple[int, str, str]:

@@ -159,7 +159,7 @@ def _rows_agree(db: sqlite3.Connection) -> None:
 
 
 # ── the fixture of a schema ───────────────────────────────────────────────────────────────────
-async def _talk(path: Path) -> None:
+async def _chat(path: Path) -> None:
     """A little of everything: answered, running with a page, concluded, waiting, reset."""
     async with SqliteStore.open(path, clock=ManualClock()) as store:
         done = await store.accept(said(2, route={"a": "b"}, unusable=("image",)), [said(1, "so")])
@@ -189,7 +189,7 @@ def main() -> None:
     newest = load(MIGRATIONS)[-1].name
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fixture.db"
-        asyncio.run(_talk(path))
+        asyncio.run(_chat(path))
         with closing(sqlite3.connect(path)) as db, db:
             db.execute("UPDATE migrations SET applied_at = 1000")
         (FIXTURES / f"{newest}.sql").write_text(dump(path), encoding="utf-8")

@@ -63,18 +63,18 @@ async def read(reader: Reader, steps: Iterable[Delta | Exception | float]) -> li
 # ── patience ──────────────────────────────────────────────────────────────────────────────────
 async def test_the_first_token_has_a_limit_over_all_waits() -> None:
     """Waits without a token share it: headers, comments and roles do not extend it."""
-    with StreamTimeout(StreamTimeouts(first_token=0.3, between_tokens=9)) as patience:
-        await patience.wait(asyncio.sleep(0.1))
+    with StreamTimeout(StreamTimeouts(first_token=1.0, between_tokens=9)) as patience:
+        await patience.wait(asyncio.sleep(0.3))
         with pytest.raises(StreamTimedOut):
-            await patience.wait(asyncio.sleep(0.29))
+            await patience.wait(asyncio.sleep(0.95))
         assert not patience.started
 
 
 async def test_each_token_begins_a_new_limit() -> None:
     """Many tokens together may take longer than the limit."""
-    with StreamTimeout(StreamTimeouts(first_token=0.3, between_tokens=0.3)) as patience:
+    with StreamTimeout(StreamTimeouts(first_token=1.0, between_tokens=1.0)) as patience:
         for _ in range(4):
-            await patience.wait(asyncio.sleep(0.1))
+            await patience.wait(asyncio.sleep(0.3))
             patience.token()
         with pytest.raises(StreamTimedOut):
             await patience.wait(forever())
@@ -93,10 +93,10 @@ async def test_the_limit_between_tokens_may_be_the_shorter_one() -> None:
 
 async def test_the_consumers_time_does_not_count() -> None:
     """The limit runs while the model is waited for, not while its text is worked on."""
-    with StreamTimeout(StreamTimeouts(first_token=9, between_tokens=0.1)) as patience:
+    with StreamTimeout(StreamTimeouts(first_token=9, between_tokens=1.0)) as patience:
         await patience.wait(asyncio.sleep(0))
         patience.token()
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(1.1)
         assert await patience.wait(asyncio.sleep(0, "in time")) == "in time"
 
 

@@ -13,7 +13,7 @@ import pytest
 from adapters.discord import text as discord_text
 from adapters.slack import text as slack_text
 from adapters.slack.render import harmless
-from adapters.web.templates import parse, said_so, write_handlebars, write_tags
+from adapters.web.templates import parse, template_of, write_handlebars, write_tags
 from bot.domain import excerpts
 from bot.domain.conversations import Role
 from bot.domain.errors import TemplateError
@@ -40,7 +40,7 @@ TEXTS = CASES | MORE
 
 
 def _templates(text: str) -> None:
-    said = said_so([(Role.USER, text)])
+    said = template_of([(Role.USER, text)])
     assert parse(write_tags(said)) == parse(write_handlebars(said)) == said
 
 

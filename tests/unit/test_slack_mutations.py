@@ -28,7 +28,6 @@ from adapters.slack.listeners import ConnectionProblem, Listeners
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.workspace import Workspace
 from bot.catchup.backfill import WatermarkSaver
-from bot.common.caches import Remembered
 from bot.common.clock import SystemClock
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone
@@ -52,7 +51,7 @@ class Silent:
 
     def __init__(self, session: Any) -> None:
         self.session = session
-        self.own_deletions = Remembered()
+        self.own_deletions: dict[str, bool] = {}
 
     async def paced_read(self, method: str, **_: Any) -> Any:
         raise Gone("channel_not_found")

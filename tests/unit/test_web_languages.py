@@ -1,4 +1,4 @@
-"""The lexers that may colour code: each is tried with what its own rules like least."""
+"""The lexers that may highlight code: each is tried with what its own rules like least."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ def _lexer(name: str) -> Any:
     return found(stripnl=False, ensurenl=False, **OPTIONS.get(name, {}))
 
 
-def _colour(lexer: Any, text: str) -> None:
+def _highlight(lexer: Any, text: str) -> None:
     highlight(text, lexer, HtmlFormatter(nowrap=True))
 
 
 def slow(name: str, most: int) -> list[str]:
     lexer = _lexer(name)
     texts = inputs(lexer, most) if hasattr(lexer, "_tokens") else [*COMMON]
-    tasks = [functools.partial(_colour, lexer, text) for text in texts]
+    tasks = [functools.partial(_highlight, lexer, text) for text in texts]
     return [texts[number][:40] for number in over_the_limit(tasks, CPU_SECONDS, most=1)]
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_a_sample_of_repetitive_inputs_is_coloured_at_once(part: int) -> None:
+def test_a_sample_of_repetitive_inputs_is_highlighted_at_once(part: int) -> None:
     """By every lexer of the list; `make soak` tries many more for each."""
     names = sorted(FUZZED)[part::4]
     assert {name: found for name in names if (found := slow(name, 5))} == {}
@@ -70,7 +70,7 @@ def test_a_sample_of_repetitive_inputs_is_coloured_at_once(part: int) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", sorted(FUZZED))
-def test_repetitive_inputs_are_coloured_at_once(name: str) -> None:
+def test_repetitive_inputs_are_highlighted_at_once(name: str) -> None:
     assert slow(name, 400) == []
 
 
@@ -81,7 +81,7 @@ def test_the_trial_finds_a_lexer_that_backtracks() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FUZZED | COSTLY))
-def test_no_listed_lexer_colours_with_a_lexer_that_a_text_names(
+def test_no_listed_lexer_colors_with_a_lexer_that_a_text_names(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A block within a block, a mail's type, a notebook's magic: `rita` would come in by these."""
@@ -98,5 +98,5 @@ def test_no_listed_lexer_colours_with_a_lexer_that_a_text_names(
         monkeypatch.setattr(module, "get_lexer_by_name", never, raising=False)
         monkeypatch.setattr(module, "get_lexer_for_mimetype", never, raising=False)
     text = "```rita\nx\n```\n~~~ rita\nx\n~~~\n.. code:: rita\n\n   x\n%%rita\nx\n<rita>x</rita>\n"
-    _colour(_lexer(name), text)
+    _highlight(_lexer(name), text)
     assert asked == []

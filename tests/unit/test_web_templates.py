@@ -17,7 +17,7 @@ from adapters.web.templates import (
     Slot,
     Template,
     parse,
-    said_so,
+    template_of,
     write_handlebars,
     write_tags,
 )
@@ -67,7 +67,7 @@ def test_a_filled_template_is_written_with_the_input_in_its_place() -> None:
     filled = parse(HANDLEBARS).render("Can you explain why ?")
     assert write_tags(filled) == TAGS.replace("{user}", "Can you explain why ?")
     assert not filled.takes_input
-    assert write_tags(said_so(MESSAGES)) == write_tags(filled)
+    assert write_tags(template_of(MESSAGES)) == write_tags(filled)
 
 
 def test_what_was_read_is_written_back_as_it_was() -> None:

@@ -6,7 +6,13 @@ import asyncio
 
 from structlog.testing import capture_logs
 
-from adapters.web.wrong_tokens import FORGET_SECONDS, FREE, MOST_ADDRESSES, MOST_DELAYED, Guesses
+from adapters.web.wrong_tokens import (
+    FORGET_SECONDS,
+    FREE,
+    MOST_ADDRESSES,
+    MOST_DELAYED,
+    WrongTokenThrottle,
+)
 from tests.support.clock import ManualClock
 
 
@@ -27,7 +33,7 @@ class Clock(ManualClock):
 async def test_guesses_are_slower_the_more_there_were() -> None:
     """By address, up to a limit, and forgotten after a while."""
     clock = Clock()
-    guesses = Guesses(clock)
+    guesses = WrongTokenThrottle(clock)
     for _ in range(FREE):
         assert await guesses.wrong("1.2.3.4")
     assert clock.asked == []
@@ -45,7 +51,7 @@ async def test_guesses_are_slower_the_more_there_were() -> None:
 async def test_no_more_than_a_few_wait_at_one_time() -> None:
     """Each holds a connection; more are refused at once."""
     clock = Clock()
-    guesses = Guesses(clock)
+    guesses = WrongTokenThrottle(clock)
     for _ in range(FREE):
         await guesses.wrong("a")
     clock.over.clear()
@@ -59,7 +65,7 @@ async def test_no_more_than_a_few_wait_at_one_time() -> None:
 
 
 async def test_they_are_logged_seldom_and_counted_in_bounded_memory() -> None:
-    guesses = Guesses(Clock())
+    guesses = WrongTokenThrottle(Clock())
     with capture_logs() as lines:
         for _ in range(100):
             await guesses.wrong("1.2.3.4")

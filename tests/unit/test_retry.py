@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
-from bot.common.retry import PAUSES, retry_while_unavailable
+from bot.common.retry import DATABASE, Backoff, retry_while_unavailable
 from bot.domain.conversations import Author
 from bot.domain.errors import LostOwnership, StoreUnavailable
 from bot.inbox.apologies import Apologies
@@ -31,12 +32,18 @@ async def test_it_is_tried_again_with_growing_pauses_for_as_long_as_it_takes() -
     clock, failing = ManualClock(), Failing(times=20)
     task = asyncio.create_task(retry_while_unavailable(failing, clock.sleep))
     await settle()
-    for tries, pause in enumerate((*PAUSES, *[PAUSES[-1]] * 14), start=1):
+    for tries, pause in enumerate(itertools.islice(DATABASE, 20), start=1):
         assert failing.tries == tries
         await clock.advance(pause - 0.001)
         assert failing.tries == tries
         await clock.advance(0.001)
     assert await task == 42
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    backoff = Backoff(first=0.5, longest=3.0)
+    assert [*itertools.islice(backoff, 5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
+    assert backoff.after(10_000) == 3.0
 
 
 async def test_another_error_and_a_cancellation_end_it() -> None:
