@@ -23,7 +23,7 @@ from bot.domain.turns import Claim
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.platform import Surface
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 NAME = "console"
 
@@ -45,7 +45,7 @@ class ConsoleAdapter:
         self._lines, self._clock, self._piped = lines, clock, piped
         self._out = _Written(out)
         self.turn: int | None = None  # of the newest reply
-        self._pacer = Pacer(limits, clock)
+        self._rate_limiter = AccountRateLimiter(limits, clock)
         self._answered = asyncio.Event()
         # Two messages of one conversation never share a number, not even across restarts.
         self._numbers = count(time.time_ns() // 1_000)
@@ -66,7 +66,9 @@ class ConsoleAdapter:
         """The terminal itself."""
         self.turn, self._out.text = claim.fence.turn, ""
         kind = PipeSurface if self._piped else ConsoleSurface
-        return kind(claim, out=self._out, grants=self._pacer, on_close=self._answered.set)
+        return kind(
+            claim, out=self._out, rate_limiter=self._rate_limiter, on_close=self._answered.set
+        )
 
     def finish(self, content: str) -> None:
         """Write what is left of the newest answer, in a pipe, by the rules of its beginning."""

@@ -10,7 +10,7 @@ from typing import Protocol
 from adapters.console.styles import styled
 from bot.domain.replies import Frame, Limit, Request, Shown
 from bot.domain.turns import Claim, PageRecord
-from bot.ports.platform import Grants
+from bot.ports.platform import RateLimiter
 from bot.replies.plan import Render, carried_out, plan_by_appends
 
 # A terminal has no limit to a message; one page keeps the whole reply in one piece.
@@ -72,10 +72,10 @@ class ConsoleSurface:
     """Writes to `out` as the reply grows, and calls `on_close` when it has ended."""
 
     def __init__(
-        self, claim: Claim, *, out: Output, grants: Grants, on_close: Callable[[], None]
+        self, claim: Claim, *, out: Output, rate_limiter: RateLimiter, on_close: Callable[[], None]
     ) -> None:
         self._message_id = f"reply-{claim.fence.turn}"
-        self._out, self._grants, self._on_close = out, grants, on_close
+        self._out, self._rate_limiter, self._on_close = out, rate_limiter, on_close
         self._renderer = renderer_for(out)
 
     @property
@@ -93,9 +93,9 @@ class ConsoleSurface:
         """None: a terminal has room for all code."""
 
     @property
-    def grants(self) -> Grants:
+    def rate_limiter(self) -> RateLimiter:
         """A budget without limits."""
-        return self._grants
+        return self._rate_limiter
 
     async def open(self) -> None:
         """The place is the line below the question."""

@@ -47,8 +47,8 @@ from bot.domain.replies import FileRules
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
-from bot.ports.platform import Grants, Surface
-from bot.replies.ratelimit.limiter import Pacer
+from bot.ports.platform import RateLimiter, Surface
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -63,7 +63,7 @@ BAD_TOKEN, BAD_INTENTS = 4004, 4014  # documented close codes of the gateway
 class DiscordAdapter:
     """`bot.ports.Adapter` for Discord; one account.
 
-    `models` are what /model offers. `grants` is the account's budget; by default a pacer with
+    `models` are what /model offers. `rate_limiter` is the account's budget; by default it has
     Discord's limits. `api_url` and `gateway_url` point to a compatible server. Code that takes
     `file_from_messages` messages or more goes up as a file (0: never). `servers` are the ids of the
     guilds that may use the bot (none: all).
@@ -77,7 +77,7 @@ class DiscordAdapter:
         api_url: str | None = None,
         gateway_url: str | None = None,
         models: Sequence[str] = (),
-        grants: Grants | None = None,
+        rate_limiter: RateLimiter | None = None,
         file_from_messages: int = 0,
         servers: frozenset[str] = frozenset(),
         waits: w.Waits | None = None,
@@ -87,7 +87,11 @@ class DiscordAdapter:
         self._api_url, self._gateway_url = api_url, gateway_url
         self._clock = clock
         self._renderer = DiscordRenderer()
-        self._wire = RestApi(grants=grants or Pacer(w.limits, clock), clock=clock, waits=waits)
+        self._wire = RestApi(
+            rate_limiter=rate_limiter or AccountRateLimiter(w.limits, clock),
+            clock=clock,
+            waits=waits,
+        )
         self._servers = Servers(wire=self._wire, ids=servers)
         self._desk = InteractionHandler(
             wire=self._wire, renderer=self._renderer, models=models, servers=self._servers
@@ -197,7 +201,7 @@ class DiscordAdapter:
 
     def _client_for_checks(self) -> discord.Client:
         client = discord.Client(intents=intents(), proxy=http_proxy_for(Route.BASE))
-        installed_in(client, grants=self._wire.grants, clock=self._clock)
+        installed_in(client, rate_limiter=self._wire.rate_limiter, clock=self._clock)
         return client
 
 
@@ -215,7 +219,7 @@ class ThreadlineClient(discord.Client):
             max_messages=None,
             proxy=http_proxy_for(Route.BASE),
         )
-        self.rest = installed_in(self, grants=wire.grants, clock=wire.clock)
+        self.rest = installed_in(self, rate_limiter=wire.rate_limiter, clock=wire.clock)
         self.http.ws_connect = self._open_socket  # type: ignore[method-assign]
         self._clock = wire.clock
         self.wire, self.desk = wire, desk

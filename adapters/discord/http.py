@@ -2,7 +2,7 @@
 
 discord.py waits inside a request for its bucket, and raises RateLimited before it sends anything
 when the bucket's window ends later than `max_ratelimit_timeout`, even with requests left. Here the
-pacer alone decides when to send: each answer's headers tell it how much of the window is left.
+rate limiter alone decides when to send: each answer's headers say how much of the window is left.
 A 429 names the budget that it closes: that route in that channel (or guild), or everything where
 Discord says that it is global or bans the address.
 """
@@ -24,7 +24,7 @@ import structlog
 from discord.http import HTTPClient, Route
 
 from bot.ports.clock import Clock
-from bot.ports.platform import Grants
+from bot.ports.platform import RateLimiter
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -82,15 +82,15 @@ class Limited(discord.HTTPException):
 
 
 class Http(HTTPClient):
-    """`discord.http.HTTPClient` that tells `grants` what Discord says of its limits.
+    """`discord.http.HTTPClient` that tells `rate_limiter` what Discord says of its limits.
 
     `token_refused` is set by an answer that refuses the token.
     """
 
-    def __init__(self, *, of: HTTPClient, grants: Grants, clock: Clock) -> None:
+    def __init__(self, *, of: HTTPClient, rate_limiter: RateLimiter, clock: Clock) -> None:
         super().__init__(of.loop, of.connector, proxy=of.proxy, proxy_auth=of.proxy_auth)
         self.http_trace = of.http_trace
-        self._grants, self._clock = grants, clock
+        self._rate_limiter, self._clock = rate_limiter, clock
         self._invalid: deque[float] = deque(maxlen=MOST_INVALID)
         self.token_refused = asyncio.Event()
 
@@ -148,7 +148,7 @@ class Http(HTTPClient):
         reset_after = number(headers.get("X-RateLimit-Reset-After"))
         if remaining is not None and reset_after is not None:
             wait = min(reset_after, MOST_WAIT)
-            self._grants.observed(scope, remaining=int(remaining), reset_after=wait)
+            self._rate_limiter.observed(scope, remaining=int(remaining), reset_after=wait)
 
     def _counted(self, status: int, headers: Mapping[str, str]) -> None:
         """Count invalid requests, and slow down long before they would ban the address.
@@ -163,13 +163,13 @@ class Http(HTTPClient):
         now = self._clock.monotonic()
         full = len(self._invalid) == MOST_INVALID
         if full and now - self._invalid[0] < INVALID_SECONDS:
-            self._grants.throttled(SLOW_SECONDS, GLOBAL)
+            self._rate_limiter.throttled(SLOW_SECONDS, GLOBAL)
         self._invalid.append(now)
 
 
-def installed_in(client: discord.Client, *, grants: Grants, clock: Clock) -> Http:
+def installed_in(client: discord.Client, *, rate_limiter: RateLimiter, clock: Clock) -> Http:
     """Replace the REST client of a new client, before anything else has a reference to it."""
-    http = Http(of=client.http, grants=grants, clock=clock)
+    http = Http(of=client.http, rate_limiter=rate_limiter, clock=clock)
     client.http = client._connection.http = http
     return http
 

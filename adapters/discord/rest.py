@@ -26,15 +26,15 @@ from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Limit, Pace, Priority
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
-from bot.ports.platform import Grants
+from bot.ports.platform import RateLimiter
 
 log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
 # Discord publishes none of the first two; what third parties report is that sending and editing
-# share 5 per 5 s in a channel (a thread is a channel of its own). No spacing beyond that: the pacer
-# spreads edits evenly, and a final text may use what room there is.
+# share 5 per 5 s in a channel (a thread is a channel of its own). The rate limiter spreads
+# edits evenly; a final text may use whatever is free.
 MESSAGES = Limit(count=5, seconds=5.0)
 DELETIONS = Limit(count=5, seconds=1.0)
 TYPING = Limit(count=5, seconds=5.0)
@@ -43,7 +43,7 @@ TYPING = Limit(count=5, seconds=5.0)
 READS = Limit(count=5, seconds=5.0, pace=Pace.NONE)
 # Documented are 50; four of them are left to what discord.py sends for a login or a session, and
 # to requests that a busy machine lets arrive closer together than they were sent.
-EVERYTHING = Limit(count=46, seconds=1.0)
+EVERYTHING = Limit(count=46, seconds=1.0, pace=Pace.NONE)
 LIMITS = {
     "channel": MESSAGES,
     "delete": DELETIONS,
@@ -126,7 +126,7 @@ def typing_in(channel: str) -> tuple[str, str]:
 
 
 def limits(scope: str) -> Limit | None:
-    """The budget of a scope, for the pacer; None for one that only Discord's answers close."""
+    """The limit of a scope; None for a scope that only Discord's answers close."""
     return LIMITS.get(scope.partition(":")[0])
 
 
@@ -185,8 +185,10 @@ def code_of(error: BaseException) -> int:
 class RestApi:
     """What surfaces and commands share while the adapter runs: the client, the budget, the core."""
 
-    def __init__(self, *, grants: Grants, clock: Clock, waits: Waits | None = None) -> None:
-        self.grants, self.clock = grants, clock
+    def __init__(
+        self, *, rate_limiter: RateLimiter, clock: Clock, waits: Waits | None = None
+    ) -> None:
+        self.rate_limiter, self.clock = rate_limiter, clock
         self.waits = waits or Waits()
         self.inbox: Inbox | None = None
         # Ids we deleted; Discord sends delete events for these too.
@@ -234,23 +236,23 @@ class RestApi:
     ) -> T:
         """Carry out a request, its wait for the budget included in `within` seconds.
 
-        Without `scopes` its budget is spent already. A 429 is told to the pacer. Raises Throttled
-        at once where the platform takes it only later than that.
+        Without `scopes` its budget is spent already. The rate limiter learns of a 429. Raises
+        Throttled immediately if the platform would accept the request only after that time.
         """
         client, seconds = await self.client(), within or self.waits.answer
-        closed = [scope for scope in scopes if self.grants.delay(scope) > seconds]
+        closed = [scope for scope in scopes if self.rate_limiter.delay(scope) > seconds]
         if closed:
-            raise Throttled(self.grants.delay(*closed), tuple(closed))
+            raise Throttled(self.rate_limiter.delay(*closed), tuple(closed))
 
         async def paced() -> T:
-            await self.grants.spend(*scopes, priority=priority)
+            await self.rate_limiter.spend(*scopes, priority=priority)
             return await request(client)
 
         try:
             return await attempt(paced(), within=seconds)
         except Throttled as error:
-            self.grants.throttled(error.retry_after, *(error.scopes or scopes[:1]))
-            self.grants.refund(*scopes)
+            self.rate_limiter.throttled(error.retry_after, *(error.scopes or scopes[:1]))
+            self.rate_limiter.refund(*scopes)
             raise
 
     async def send(self, channel: str, text: str, **parts: Any) -> str:

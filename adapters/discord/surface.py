@@ -25,7 +25,7 @@ from bot.domain import texts
 from bot.domain.errors import FilesRefused, Gone, PlatformError, Refused, Throttled
 from bot.domain.replies import Action, FileRules, Frame, Priority, Request, Shown, ShownPage
 from bot.domain.turns import Claim, PageRecord, Question
-from bot.ports.platform import Grants, Renderer
+from bot.ports.platform import RateLimiter, Renderer
 from bot.replies.plan import carried_out, forgotten, plan_by_edits, remembering
 
 log = structlog.stdlib.get_logger(__name__)
@@ -66,9 +66,9 @@ class DiscordSurface:
         return None if self._key.channel in self._wire.without_files else self._rules
 
     @property
-    def grants(self) -> Grants:
+    def rate_limiter(self) -> RateLimiter:
         """The budget of the account."""
-        return self._wire.grants
+        return self._wire.rate_limiter
 
     # ── the place ─────────────────────────────────────────────────────────────────────────────
     @property
@@ -161,7 +161,10 @@ class DiscordSurface:
 
     def _scopes(self, action: Action, _page: int) -> tuple[str, ...]:
         deletions = w.deletions_in(self._place)
-        if action is Action.REMOVE and self.grants.delay(*deletions) < self._wire.waits.removal:
+        if (
+            action is Action.REMOVE
+            and self.rate_limiter.delay(*deletions) < self._wire.waits.removal
+        ):
             return deletions
         return w.messages_in(self._place)
 
@@ -265,7 +268,7 @@ class DiscordSurface:
     async def _delete(self, message: str) -> None:
         """Delete it now; the budget is spent, or was closed when this was planned."""
         place, deletions = int(self._place), w.deletions_in(self._place)
-        closed = self.grants.delay(*deletions)
+        closed = self.rate_limiter.delay(*deletions)
         if closed > self._wire.waits.removal:
             raise Throttled(closed, deletions[:1])
         await self._wire.ask(

@@ -108,7 +108,11 @@ async def open_connection(app_token: str, api: WebApi) -> Response:
     """apps.connections.open with the app-level token. Raises a PlatformError."""
     client = web_client(app_token, api.client.base_url, api.session)
     own = WebApi(
-        client=client, session=api.session, grants=api.grants, clock=api.clock, watches=False
+        client=client,
+        session=api.session,
+        rate_limiter=api.rate_limiter,
+        clock=api.clock,
+        watches=False,
     )
     return await own.write("apps.connections.open")
 

@@ -17,7 +17,7 @@ import structlog
 from adapters.slack.api import WebApi
 from bot.domain.conversations import Conversation
 from bot.domain.errors import PlatformError, Throttled, Unsettled
-from bot.domain.replies import Action, Priority, Request, Stake
+from bot.domain.replies import Action, Priority, Request, Reservation
 from bot.ports.clock import Clock
 from bot.replies.delivery import LANDED
 
@@ -122,7 +122,7 @@ class Status:
     ) -> None:
         self._board, self._api, self._thread, self._clock = board, api, thread, clock
         self._landed = clock.monotonic() + LANDED if left_over else 0.0
-        self._stake = Stake(over=True)  # holds one request for clearing it
+        self._reservation = Reservation(over=True)  # holds one request for clearing it
         self._showing: asyncio.Task[None] | None = None
         self._urgency = Priority.FINAL
         # The methods by which a status may be set now.
@@ -192,7 +192,7 @@ class Status:
         except TimeoutError:
             log.warning("a status could not be cleared", thread=self._thread)
         finally:
-            self._api.grants.leave(self._stake)
+            self._api.rate_limiter.release(self._reservation)
 
     async def _stop_showing(self) -> None:
         if self._showing is None:
@@ -245,8 +245,8 @@ class Status:
         try:
             await self._api.write(method, channel_id=channel, thread_ts=thread, status=status)
         except Throttled as error:
-            self._api.grants.throttled(error.retry_after, *error.scopes)
-            self._api.grants.refund(method)
+            self._api.rate_limiter.throttled(error.retry_after, *error.scopes)
+            self._api.rate_limiter.refund(method)
             raise
 
     async def _granted(self, method: str, *, clears: bool) -> None:
@@ -254,4 +254,6 @@ class Status:
         keeps = () if clears else (method,)
         request = Request(Action.EDIT, 0, (method,), keeps=keeps)
         priority = self._urgency if clears else Priority.FIRST
-        await self._api.grants.grant(lambda: request, lambda: (priority, 0.0), self._stake)
+        await self._api.rate_limiter.acquire(
+            lambda: request, lambda: (priority, 0.0), self._reservation
+        )

@@ -39,7 +39,7 @@ from bot.domain.errors import FilesRefused, Gone, PlatformError, Refused, Thrott
 from bot.domain.replies import Action, FileRules, Frame, Request, Shown, ShownPage
 from bot.domain.turns import Claim, PageRecord
 from bot.ports.clock import Clock
-from bot.ports.platform import Grants
+from bot.ports.platform import RateLimiter
 from bot.replies.plan import carried_out, remembering, removal_of_last
 from bot.replies.stream_plan import plan_by_streams
 
@@ -117,9 +117,9 @@ class SlackSurface:
         return self._channel in self._without_files or EVERYWHERE in self._without_files
 
     @property
-    def grants(self) -> Grants:
+    def rate_limiter(self) -> RateLimiter:
         """The budget of the workspace."""
-        return self._api.grants
+        return self._api.rate_limiter
 
     async def open(self) -> None:
         """Show that the bot is thinking, unless it has; the thread exists by itself."""
@@ -237,7 +237,7 @@ class SlackSurface:
             uploads = {UPLOADS, COMPLETIONS}.intersection(error.scopes)
             if error.retry_after < FILES_MAY_WAIT or not uploads:
                 raise
-            self.grants.throttled(error.retry_after, *error.scopes)
+            self.rate_limiter.throttled(error.retry_after, *error.scopes)
             self._without_files[EVERYWHERE] = True
             raise FilesRefused(f"files are throttled for {error.retry_after:g} s") from error
 

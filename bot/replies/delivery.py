@@ -95,7 +95,7 @@ class Delivery:
         """Send one granted request; afterwards `shown` is what is known to be on the screen.
 
         Raises Gone, Refused and LostOwnership, and Unsettled when patience is at its end. A 429
-        is told to the pacer.
+        is told to the rate limiter.
         """
         if request.action.posts:
             await self.book.intend(request.page)
@@ -110,8 +110,8 @@ class Delivery:
             # A 429 that names no scope is taken for one of the narrowest: a wrong guess costs one
             # more 429, and closing a budget that others share would silence them.
             scopes = error.scopes or request.scopes[:1]
-            self._surface.grants.throttled(error.retry_after, *scopes)
-            self._surface.grants.refund(*request.scopes)
+            self._surface.rate_limiter.throttled(error.retry_after, *scopes)
+            self._surface.rate_limiter.refund(*request.scopes)
         except Unsettled as error:
             if request.action is not Action.REMOVE:  # there or not, it is to be removed again
                 self._doubt(request.page)
@@ -223,7 +223,7 @@ class Delivery:
                 result: T = task.result()
             except Throttled as error:
                 if error.scopes:  # without, it would be all of the account's
-                    self._surface.grants.throttled(error.retry_after, *error.scopes)
+                    self._surface.rate_limiter.throttled(error.retry_after, *error.scopes)
                 await self._failed(error, at_least=error.retry_after)
             except (Unsettled, StoreUnavailable) as error:  # what is found is looked up there
                 await self._failed(error)

@@ -15,7 +15,7 @@ from typing import Self
 import structlog
 
 from bot.domain.errors import FilesRefused, Refused
-from bot.domain.replies import Action, Control, Frame, Page, Priority, Request, Shown, Stake
+from bot.domain.replies import Action, Control, Frame, Page, Priority, Request, Reservation, Shown
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
 from bot.ports.platform import Surface
@@ -78,7 +78,7 @@ class Publisher:
         self._offer: asyncio.Task[Request | None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.Future[None] | None = None
-        self._stake = Stake(over=True)
+        self._reservation = Reservation(over=True)
         self._delivery = Delivery(
             surface=surface,
             ledger=ledger,
@@ -97,7 +97,7 @@ class Publisher:
         if self.gone or not text:
             return
         if len(self._document) == 0:
-            self._surface.grants.begin(self._stake)
+            self._surface.rate_limiter.begin(self._reservation)
         self._document.write(text)
         self._ages.wrote(len(self._document), self._clock.monotonic())
         self._changed.set()
@@ -181,7 +181,7 @@ class Publisher:
     # ── its life ──────────────────────────────────────────────────────────────────────────────
     async def __aenter__(self) -> Self:
         self._end = asyncio.get_running_loop().create_future()
-        self._stake = self._surface.grants.expect()
+        self._reservation = self._surface.rate_limiter.reserve()
         self._task = asyncio.create_task(self._run(), name="publisher")
         self._task.add_done_callback(self._ended)
         return self
@@ -197,7 +197,7 @@ class Publisher:
         try:
             await asyncio.wait({self._task})
         finally:
-            self._surface.grants.leave(self._stake)
+            self._surface.rate_limiter.release(self._reservation)
             over = kind is None or not issubclass(kind, asyncio.CancelledError)
             await self._delivery.close(
                 self._close_limit if over else min(self._close_limit, HANDOVER_LIMIT)
@@ -263,7 +263,7 @@ class Publisher:
             self._offer = None
 
     async def _grant(self) -> Request | None:
-        return await self._surface.grants.grant(self._plan, self._rank, self._stake)
+        return await self._surface.rate_limiter.acquire(self._plan, self._rank, self._reservation)
 
     async def _intend(self) -> None:
         """Have the next page in the ledger already, so that a grant is used at once."""
@@ -306,7 +306,7 @@ class Publisher:
             self.whole_at = self._clock.monotonic()
             end.set_result(None)
 
-    # ── for the pacer ─────────────────────────────────────────────────────────────────────────
+    # ── for the rate limiter ─────────────────────────────────────────────────────────────────────
     def _plan(self) -> Request | None:
         request = self._surface.plan(self._delivery.shown, self._frame())
         if self._refused is not None and request == self._refused[0]:

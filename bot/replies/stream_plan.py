@@ -41,7 +41,7 @@ def plan_by_streams(
     New pages stream where `may_stream`, which says that the platform itself has a stop for what is
     being written, as long as their stable text has at most `most` characters
     and is not `overdue` (by the page's number). Whether a stream can be had, and when its budget is
-    used up, the pacer says (`Request.otherwise`).
+    used up, the rate limiter says (`Request.otherwise`).
     """
     there = {page.number: page for page in shown.pages}
     surplus = surplus_of(shown, frame)

@@ -1,4 +1,4 @@
-"""The publisher and the pacer alone, on a simulated clock: what the policy itself loses.
+"""The publisher and the rate limiter alone, on a simulated clock: what the policy itself loses.
 
 Invariant: nothing here depends on the machine, so figures are exact and the same every time. The
 platform applies a request half a round trip after it was granted and holds it to the simulators'
@@ -23,13 +23,15 @@ from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
 from bot.replies.plan import carried_out, plan_by_edits
 from bot.replies.publisher import Publisher
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.replies.stream_plan import plan_by_streams
 from tests.bench import age, bound
 from tests.bench.age import Aged, Version, aged, percentile
 from tests.bench.table import show
 from tests.support.clock import ManualClock
 from tests.support.surfaces import FakeLedger, Measured
+
+MakeLimiter = Callable[[Callable[[str], Limit | None], Clock], AccountRateLimiter]
 
 TOKENS, RATE, JITTER = 800, 40.0, 0.5
 ASKED_BEFORE = 1.0  # seconds from a question to its first token
@@ -63,7 +65,7 @@ class Windows:
 class Surface:
     """A platform that edits, and where `streams` also appends, in simulated time."""
 
-    grants: Pacer
+    rate_limiter: AccountRateLimiter
     clock: ManualClock
     windows: Windows
     scopes: Callable[[Action, int], tuple[str, ...]]
@@ -172,15 +174,15 @@ async def replay(
     traces: Sequence[tuple[float, ...]],
     rtt: float = 0.0,
     *,
-    pacer: Callable[[Callable[[str], Limit | None], Clock], Pacer] = Pacer,
+    make_limiter: MakeLimiter = AccountRateLimiter,
 ) -> Outcome:
     """Play replies whose tokens are written at these times; each is asked a second before."""
     clock = ManualClock()
     windows = Windows(platform.limits)
-    grants = pacer(platform.budgets, clock)
+    rate_limiter = make_limiter(platform.budgets, clock)
     surfaces = [
         Surface(
-            grants=grants,
+            rate_limiter=rate_limiter,
             clock=clock,
             windows=windows,
             scopes=_scopes(platform, number),
@@ -278,7 +280,7 @@ async def report(cases: Sequence[tuple[Platform, int, float]]) -> None:
     """Print a row for each."""
     rows = [_row(await replay(case[0], together(case[1]), case[2]), *case) for case in cases]
     show(
-        "The publisher and the pacer on a simulated clock (seconds)",
+        "The publisher and the rate limiter on a simulated clock (seconds)",
         (
             "",
             *["age", "p95", "bound", "ratio"],

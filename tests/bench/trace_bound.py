@@ -9,7 +9,6 @@ the price of the whole budget, is below the sum of ages of every schedule that k
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +33,7 @@ COUNTS = {
 }
 PARTS = 4  # overlapping minutes begin this often in a minute
 PART_SECONDS = SLACK_SECONDS / PARTS
-STEPS = 60  # of the search for the prices that give the highest bound
+STEPS = 30  # of the search for the prices that give the highest bound
 FIRST_PRICE = 0.1  # square seconds: a request that makes text 0.45 s fresher is worth that
 
 Spent = tuple[str, int]  # a method and a part of a minute
@@ -173,10 +172,8 @@ class _Schedule:
         self._came[edited][shown] = (before, state, key)
         return cost
 
-    def _with_price(
-        self, cost: float, method: str, parts: set[int]
-    ) -> tuple[float, Spent | None]:
-        key = min(((method, part) for part in parts), key=lambda key: self._price(key))
+    def _with_price(self, cost: float, method: str, parts: set[int]) -> tuple[float, Spent | None]:
+        key = min(((method, part) for part in parts), key=self._price)
         return cost + self._price(key), key
 
     def _price(self, key: Spent) -> float:

@@ -15,7 +15,7 @@ import pytest
 from adapters.discord.adapter import DiscordAdapter
 from bot.common.clock import SystemClock
 from bot.domain.inbox import Address
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.fixtures.discord_payloads import DISPATCHES
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
@@ -40,8 +40,8 @@ def inbox() -> RecordingInbox:
 
 @pytest.fixture
 async def adapter(sim: DiscordSim, inbox: RecordingInbox) -> AsyncIterator[DiscordAdapter]:
-    unlimited = Pacer(lambda scope: None, SystemClock())
-    async with running(sim, inbox, grants=unlimited) as adapter:
+    unlimited = AccountRateLimiter(lambda scope: None, SystemClock())
+    async with running(sim, inbox, rate_limiter=unlimited) as adapter:
         yield adapter
 
 

@@ -11,7 +11,7 @@ from adapters.discord import rest
 from bot.common.clock import SystemClock
 from bot.domain.errors import Throttled
 from bot.domain.replies import Limit, Priority, Shown
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.sims.discord import constants as c
 from tests.sims.discord.client import DiscordSim
 from tests.support.discord_kit import RecordingInbox, claim, frame, received, running, show
@@ -36,7 +36,9 @@ async def test_an_even_pace_of_edits_loses_nothing_to_the_librarys_limiter(
 ) -> None:
     """The edit that takes the bucket's last token returns when it refills: just in time."""
     inbox, edits = RecordingInbox(), 10
-    async with running(sim, inbox, grants=Pacer(limits, SystemClock())) as adapter:
+    async with running(
+        sim, inbox, rate_limiter=AccountRateLimiter(limits, SystemClock())
+    ) as adapter:
         message = await sim.mention("question")
         surface = adapter.surface(claim(await received(inbox, message)))
         await surface.open()
@@ -44,7 +46,7 @@ async def test_an_even_pace_of_edits_loses_nothing_to_the_librarys_limiter(
         begun = time.monotonic()
         for n in range(edits):
             current, wanted = shown, frame(f"text {n}")
-            request = await surface.grants.grant(
+            request = await surface.rate_limiter.acquire(
                 lambda current=current, wanted=wanted: surface.plan(current, wanted),  # type: ignore[misc]
                 lambda: (Priority.INTERIM, 0.0),
             )
@@ -60,9 +62,9 @@ async def test_a_429_slows_the_pacer_and_loses_nothing(
     sim: DiscordSim,
 ) -> None:
     """The platform allows less than we think: the reply waits, and we learn of it."""
-    inbox, pacer = RecordingInbox(), Pacer(limits, SystemClock())
+    inbox, rate_limiter = RecordingInbox(), AccountRateLimiter(limits, SystemClock())
     await sim.set_limits(buckets={"message": [2, 0.4]})
-    async with running(sim, inbox, grants=pacer) as adapter:
+    async with running(sim, inbox, rate_limiter=rate_limiter) as adapter:
         message = await sim.mention("question")
         place = f"channel:{message}"
         surface = adapter.surface(claim(await received(inbox, message)))
@@ -74,8 +76,8 @@ async def test_a_429_slows_the_pacer_and_loses_nothing(
         await sim.call("fault", match=path, status=429, body=body, headers=headers)
         with pytest.raises(Throttled) as refused:
             await show(surface, shown, frame("the whole text", final=True))
-        pacer.throttled(refused.value.retry_after, *refused.value.scopes)
+        rate_limiter.throttled(refused.value.retry_after, *refused.value.scopes)
         await show(surface, shown, frame("the whole text", final=True))
         await surface.close()
-        assert pacer.counters.throttled[place] == 1
+        assert rate_limiter.counters.throttled[place] == 1
     assert [m["content"] for m in await sim.messages(message, author=c.BOT)] == ["the whole text"]

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from adapters.slack.api import WebApi, limits, new_session, web_client
 from adapters.slack.responses import Response
 from bot.domain.errors import PlatformError
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.sims.slack.web import METHODS
@@ -305,8 +305,8 @@ async def at_the_edge(world: World, trouble: str) -> None:
     await world.sim.call("fault", match="/api/", **TROUBLES[trouble] | {"times": 10_000})
     async with new_session(0.3) as session:
         client = web_client(ids.BOT_TOKEN, world.sim.api_url, session)
-        grants = Pacer(limits, world.clock)
-        api = WebApi(client=client, session=session, grants=grants, clock=world.clock)
+        rate_limiter = AccountRateLimiter(limits, world.clock)
+        api = WebApi(client=client, session=session, rate_limiter=rate_limiter, clock=world.clock)
         answers = await asyncio.gather(
             *(api.read(method, channel="C1", ts="1.000001") for method in METHODS),
             *(api.write(method, channel="C1", ts="1.000001") for method in METHODS),

@@ -24,7 +24,7 @@ from bot.app import open_core
 from bot.config.settings import Settings
 from bot.domain.replies import Limit
 from bot.ports.platform import Adapter
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.sims.discord import constants as c
 from tests.sims.discord.limits import Throttle
 from tests.sims.discord.local import LocalDiscord
@@ -120,7 +120,7 @@ class Rig:
     sim: LocalDiscord
     adapter: DiscordAdapter
     clock: WarpClock
-    pacer: Pacer
+    rate_limiter: AccountRateLimiter
     logs: list[Any]
     unhandled: list[dict[str, Any]] = field(default_factory=list)
 
@@ -200,19 +200,19 @@ async def bot_on(sim: LocalDiscord, folder: Path, **options: Any) -> AsyncIterat
         delete_reply_with_question=True,
     )
     clock, adapters = WarpClock(), dict[str, Adapter]()
-    pacer = Pacer(limits, clock)
+    rate_limiter = AccountRateLimiter(limits, clock)
     adapter = DiscordAdapter(
         token=c.SIM_TOKEN,
         api_url=sim.api_url,
         gateway_url=sim.gateway_url,
         clock=clock,
-        grants=pacer,
+        rate_limiter=rate_limiter,
         waits=WAITS,
         **options,
     )
     adapters["discord"] = adapter
     with capture_logs(processors=[format_exc_info]) as logs:
-        rig = Rig(sim, adapter, clock, pacer, logs)
+        rig = Rig(sim, adapter, clock, rate_limiter, logs)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: rig.unhandled.append(context))
         async with open_core(settings, adapters, clock) as core:

@@ -28,7 +28,7 @@ from bot.common.clock import SystemClock
 from bot.domain.errors import PlatformError, Unsettled
 from bot.domain.inbox import Address, Incoming
 from bot.ports.inbox import Inbox
-from bot.replies.ratelimit.limiter import Pacer
+from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.fixtures.discord_payloads import DISPATCHES
 from tests.sims.discord import constants as c
 from tests.support.mutations import changed
@@ -96,7 +96,9 @@ async def client() -> AsyncIterator[Fed]:
 
 def wire_of(client: discord.Client) -> RestApi:
     """The way to REST, without a limit."""
-    wire = RestApi(grants=Pacer(lambda _scope: None, SystemClock()), clock=SystemClock())
+    wire = RestApi(
+        rate_limiter=AccountRateLimiter(lambda _scope: None, SystemClock()), clock=SystemClock()
+    )
     wire.connect(client, cast(Inbox, None))
     return wire
 

@@ -215,7 +215,7 @@ def test_every_budget_has_its_limit() -> None:
 
 
 class Counted:
-    """Grants that remember what was closed."""
+    """RateLimiter that remember what was closed."""
 
     def __init__(self) -> None:
         self.closed: list[tuple[float, tuple[str, ...]]] = []
@@ -226,21 +226,23 @@ class Counted:
 
 async def test_invalid_requests_slow_down_long_before_they_ban_the_address() -> None:
     """Limits that are shared with others do not count, nor what is ten minutes old."""
-    grants: Any = Counted()
+    rate_limiter: Any = Counted()
     clock = ManualClock()
-    client = http.Http(of=HTTPClient(asyncio.get_running_loop()), grants=grants, clock=clock)
+    client = http.Http(
+        of=HTTPClient(asyncio.get_running_loop()), rate_limiter=rate_limiter, clock=clock
+    )
     for _ in range(2 * http.MOST_INVALID):
         client._counted(429, {"X-RateLimit-Scope": "shared"})
         client._counted(404, {})
     for _ in range(http.MOST_INVALID):
         client._counted(403, {})
-    assert grants.closed == []
+    assert rate_limiter.closed == []
     client._counted(401, {})
-    assert grants.closed == [(http.SLOW_SECONDS, (rest.GLOBAL,))]
+    assert rate_limiter.closed == [(http.SLOW_SECONDS, (rest.GLOBAL,))]
     assert client.token_refused.is_set()
     await clock.advance(http.INVALID_SECONDS)
     client._counted(403, {})
-    assert len(grants.closed) == 1
+    assert len(rate_limiter.closed) == 1
 
 
 # ── commands and doctor ───────────────────────────────────────────────────────────────────────

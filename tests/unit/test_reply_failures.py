@@ -31,7 +31,7 @@ async def test_throttled_loses_nothing() -> None:
         assert stage.reading == ["Hello world, again"]
         reply.finish()
         await stage.whole(reply)
-    assert stage.pacer.counters.throttled == {"channel:1": 1}
+    assert stage.rate_limiter.counters.throttled == {"channel:1": 1}
 
 
 async def test_an_edit_of_unknown_outcome() -> None:

@@ -34,7 +34,7 @@ async def test_first_text_at_once_then_an_even_pace_then_the_whole() -> None:
     assert reply.text.endswith("w29")
     assert stage.surface.most_in_flight == 1
     assert (stage.surface.opened, stage.surface.closed) == (1, 1)
-    assert stage.pacer.counters.granted == {
+    assert stage.rate_limiter.counters.granted == {
         Priority.FIRST: 1,
         Priority.INTERIM: 2,
         Priority.FINAL: 1,
@@ -148,7 +148,9 @@ async def test_controls() -> None:
 async def test_the_age_orders_the_edits_of_two_replies() -> None:
     """Of two replies that share a budget, the one with the older unseen text is edited first."""
     stage = Stage(lambda scope: Limit(1, 1.0) if scope == "global" else None)
-    other = FakeSurface(grants=stage.pacer, clock=stage.clock, platform=stage.surface.platform)
+    other = FakeSurface(
+        rate_limiter=stage.rate_limiter, clock=stage.clock, platform=stage.surface.platform
+    )
     first = stage.publisher()
     second = Publisher(surface=other, ledger=FakeLedger(), fence=FENCE, clock=stage.clock)
     async with first, second:
@@ -290,7 +292,7 @@ async def test_leaving_early_leaves_nothing_behind() -> None:
     assert task.cancelled()
     assert stage.reading == ["one"]
     assert stage.surface.closed == 1
-    assert stage.pacer.waiting == 0
+    assert stage.rate_limiter.waiting == 0
     assert not other_tasks()
 
 
