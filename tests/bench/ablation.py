@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from bot.domain.replies import Limit, Pace, Request, Reservation
+from bot.domain.replies import Limit, Pace, Request
 from bot.ports.clock import Clock
 from bot.replies.ratelimit.forecast import Forecast
 from bot.replies.ratelimit.limiter import AccountRateLimiter
@@ -30,15 +30,6 @@ SIMULTANEOUS = (
     (slack(10), 100),
     (slack(10, streams=False), 10),
 )
-
-
-class NoLearning(Forecast):
-    """Every reply is expected to take the typical time of the start."""
-
-    def end(self, reservation: Reservation, now: float) -> None:
-        typical = self.typical
-        super().end(reservation, now)
-        self.typical = typical
 
 
 class NoArrivals(Forecast):
@@ -126,7 +117,6 @@ VARIANTS: dict[str, MakeLimiter] = {
     "an even pace instead of the forecast": with_limits(
         lambda limit: replace(limit, pace=min(limit.pace, Pace.EVEN, key=_plainness))
     ),
-    "no learning of lengths": with_forecast(NoLearning),
     "nothing left for arrivals": with_forecast(NoArrivals),
     "arrivals are not counted": with_forecast(NoMemory),
     "no reservations": with_policy(NoReservations),

@@ -22,7 +22,7 @@ from adapters.discord.adapter import DiscordAdapter
 from adapters.discord.rest import Waits
 from bot.app import open_core
 from bot.config.settings import Settings
-from bot.domain.replies import Limit
+from bot.domain.replies import Limit, Pace
 from bot.ports.platform import Adapter
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.sims.discord import constants as c
@@ -110,7 +110,7 @@ class WarpClock:
 
 def limits(scope: str) -> Limit | None:
     """Budgets that no test here uses up: those of Discord have tests of their own."""
-    return Limit(10_000, 1.0) if scope == "global" else None
+    return Limit(10_000, 1.0, pace=Pace.NONE) if scope == "global" else None
 
 
 @dataclass

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.replies import Action, Limit, Pace, Priority, Request, Reservation
-from bot.replies.ratelimit.forecast import ARRIVALS, TYPICAL, Forecast
+from bot.replies.ratelimit.forecast import ARRIVALS, MEMORY, TYPICAL, Forecast
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.replies.ratelimit.policy import ENOUGH
 from tests.support.clock import ManualClock, settle
@@ -173,16 +173,18 @@ async def test_who_leaves_gives_back_what_was_kept() -> None:
     assert task.done()
 
 
-def test_what_is_typical_is_learned() -> None:
-    """Replies of a minute make the next ones be expected so long; abandoned ones teach nothing."""
+def test_ended_replies_leave_budget_for_more_of_them() -> None:
+    """Abandoned replies do not; and the memory of ended ones fades."""
     forecast = Forecast()
-    for number in range(60):
+    quiet = forecast.horizon(0.0, 60.0)
+    for _ in range(10):
         reservation = forecast.expect()
-        forecast.begin(reservation, 100.0 * number)
-        forecast.end(reservation, 100.0 * number + 60.0)
+        forecast.begin(reservation, 0.0)
+        forecast.end(reservation, 10.0)
         forecast.forget(forecast.expect())
-    assert forecast.typical == pytest.approx(60.0, rel=0.05)
     assert forecast.replies == 0
+    assert forecast.horizon(10.0, 60.0) == pytest.approx(quiet + TYPICAL * 10 * 60.0 / MEMORY)
+    assert forecast.horizon(10.0 + 10 * MEMORY, 60.0) == pytest.approx(quiet, rel=0.01)
 
 
 def test_a_reply_that_goes_on_is_expected_to_go_on() -> None:

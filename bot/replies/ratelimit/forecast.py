@@ -11,10 +11,7 @@ import math
 from bot.domain.replies import Reservation
 
 TYPICAL = 20.0
-"""Seconds for which a reply grows, until ended replies say otherwise: about 500 words."""
-
-LEARNING = 0.1
-"""Weight of one reply in the running mean of lengths."""
+"""Seconds for which a reply is expected to grow: about 500 words."""
 
 BEYOND = 1 / 6
 """A reply older than the typical length is expected to grow for this part of its age again:
@@ -29,10 +26,9 @@ grows for much longer than typical."""
 
 
 class Forecast:
-    """Learns from the replies of one account; times in seconds of the monotonic clock."""
+    """Counts the replies of one account; times in seconds of the monotonic clock."""
 
     def __init__(self) -> None:
-        self.typical = TYPICAL
         self.coming = 0  # replies without text
         self.growing = 0
         self._began = 0.0  # sum of the times at which the growing replies began
@@ -58,17 +54,16 @@ class Forecast:
             self._began += now
 
     def end(self, reservation: Reservation, now: float) -> None:
-        """Learn from a reply whose text is complete."""
+        """Count a reply whose text is complete towards the rate of arrivals."""
         if reservation.over:
             return
         self.forget(reservation)
         if reservation.began is not None:
-            self.typical += LEARNING * (now - reservation.began - self.typical)
             self._ended = self._recent(now) + 1
             self._faded_at = now
 
     def forget(self, reservation: Reservation) -> None:
-        """Stop counting a reply without learning from its length."""
+        """Stop counting a reply."""
         if reservation.over:
             return
         reservation.over = True
@@ -85,13 +80,13 @@ class Forecast:
         text yet or will arrive within `window` seconds.
         """
         others = self.coming + (ARRIVALS + self._recent(now) / MEMORY) * window
-        return self._remaining(now) + others * self.typical / max(1, self.growing)
+        return self._remaining(now) + others * TYPICAL / max(1, self.growing)
 
     def _remaining(self, now: float) -> float:
         if not self.growing:
-            return self.typical
+            return TYPICAL
         age = max(0.0, now - self._began / self.growing)
-        return max(self.typical - age, BEYOND * age)
+        return max(TYPICAL - age, BEYOND * age)
 
     def _recent(self, now: float) -> float:
         return self._ended * math.exp((self._faded_at - now) / MEMORY)

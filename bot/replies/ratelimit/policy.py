@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bot.domain.replies import Pace, Priority, Request, Reservation
-from bot.replies.ratelimit.forecast import Forecast
+from bot.replies.ratelimit.forecast import TYPICAL, Forecast
 from bot.replies.ratelimit.queue import BEGIN, RESERVE, Waiter
 from bot.replies.ratelimit.window import SlidingWindow
 
@@ -141,7 +141,7 @@ class AdmissionPolicy:
         admitted = max(1, min(waiting, *(self._left(kept, now) for kept in keeps)))
         left = self._left(scope, now) + self._extra(scope, now) - admitted * (scope in keeps)
         each = 1 + max(0.0, left) / (self._growing[scope] + admitted)
-        return 0.0 if each >= ENOUGH else self._forecast.typical / (each + 1)
+        return 0.0 if each >= ENOUGH else TYPICAL / (each + 1)
 
     def _left(self, scope: str, now: float) -> float:
         window = self._window(scope)
