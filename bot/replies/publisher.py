@@ -19,11 +19,11 @@ from bot.domain.replies import Action, Control, Frame, Page, Priority, Request, 
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
 from bot.ports.platform import Surface
-from bot.replies.ages import Ages
 from bot.replies.delivery import Delivery
 from bot.replies.ledger import Ledger
 from bot.replies.paging.document import Document
 from bot.replies.plan import carried_out, visible_end
+from bot.replies.unseen_text import UnseenText
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -72,7 +72,7 @@ class Publisher:
         self._document.controls = controls
         self._note = ""
         self._noted_at = 0.0
-        self._ages = Ages()
+        self._unseen = UnseenText()
         self._changed = asyncio.Event()
         self._refused: tuple[Request, Refused] | None = None
         self._offer: asyncio.Task[Request | None] | None = None
@@ -99,7 +99,7 @@ class Publisher:
         if len(self._document) == 0:
             self._surface.rate_limiter.begin(self._reservation)
         self._document.write(text)
-        self._ages.wrote(len(self._document), self._clock.monotonic())
+        self._unseen.text_written(len(self._document), self._clock.monotonic())
         self._changed.set()
 
     def note(self, text: str) -> None:
@@ -122,7 +122,7 @@ class Publisher:
         self._document.finish(text)
         self._refused = None
         self._document.controls = controls
-        self._ages.wrote(len(self._document), self._clock.monotonic())
+        self._unseen.text_written(len(self._document), self._clock.monotonic())
         if self._end is not None and self._end.done():
             self._end = asyncio.get_running_loop().create_future()
         self._changed.set()
@@ -293,7 +293,7 @@ class Publisher:
 
     def _saw(self) -> None:
         seen = visible_end(self._delivery.shown)
-        self._ages.saw(seen)
+        self._unseen.text_shown(seen)
         if seen and self.first_visible_at is None:
             self.first_visible_at = self._clock.monotonic()
 
@@ -324,7 +324,7 @@ class Publisher:
         return Frame((page,), final=False, controls=frame.controls)
 
     def _rank(self) -> tuple[Priority, float]:
-        oldest = self._ages.oldest(self._clock.monotonic())
+        oldest = self._unseen.oldest(self._clock.monotonic())
         if self._document.final:
             return Priority.FINAL, oldest
         if len(self._document) == 0:

@@ -324,4 +324,4 @@ async def test_writing_is_cheap() -> None:
             reply.write("word ")
         assert reply._document.frame == frames
         assert reply.text == "word " * 10_000
-        assert len(reply._ages._marks) <= 1_024
+        assert len(reply._unseen._marks) <= 1_024
