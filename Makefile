@@ -8,10 +8,10 @@ STAMP := $(VENV)/.installed
 # More than a machine of two cores has: a scene waits for most of its time.
 PYTEST := $(BIN)/python -m pytest -n 6 --dist worksteal
 
-.PHONY: help setup run chat test lint check doctor bench soak lock pictures sims clean
+.PHONY: help setup run chat test lint lint-js check doctor bench soak lock pictures sims clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 setup: $(STAMP) ## create .venv with pinned, hashed dependencies (quick when nothing changed)
 
@@ -38,6 +38,13 @@ lint: setup ## format, lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	@$(MAKE) --no-print-directory lint-js
+
+lint-js: ## types and lint of the page's JavaScript (needs npm)
+	@if command -v npx >/dev/null; then \
+		cd adapters/web && npx --yes --package=typescript@7.0.2 -- tsc -p jsconfig.json && \
+		npx --yes --package=@biomejs/biome@2.6.8 -- biome lint --error-on-warnings page/*.js docs/*.js; \
+	else echo "npm is not installed: the page's JavaScript was not checked."; fi
 
 check: lint ## lint, and the tests with coverage
 	$(PYTEST) --cov --cov-report=term:skip-covered

@@ -1,6 +1,6 @@
 """The command line: `python -m bot …`, installed as `threadline`.
 
-Exit codes: 0 done, 1 a failure, 2 a wrong setting or a wrong command line.
+Exit codes: 0 success, 1 failure, 2 invalid settings or command line.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from bot.config.settings import Settings, load, unknown_names
 from bot.domain.errors import SettingsError, ThreadlineError
 from bot.domain.health import Finding, Verdict
 
-FAILURE, WRONG_SETTING = 1, 2
-MARKS = {Verdict.OK: "ok  ", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL"}
+FAILURE, INVALID_SETTING = 1, 2
+LABELS = {Verdict.OK: "ok  ", Verdict.WARNING: "warn", Verdict.FAILED: "FAIL"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; every failure is one line on stderr."""
+    """Run one command and return its exit code; each failure is one line on stderr."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.does is None:
+    if options.run is None:
         parser.print_help()
-        return WRONG_SETTING
+        return INVALID_SETTING
     proxies.keep_loopback_direct(os.environ)
     try:
         _warn_of_unknown_names()
         settings = load(os.environ)
-        return int(options.does(settings, options) or 0)
+        return int(options.run(settings, options) or 0)
     except SettingsError as error:
         for setting, problem in error.problems:
             print(f"threadline: {setting}: {problem}", file=sys.stderr)
-        return WRONG_SETTING
+        return INVALID_SETTING
     except ThreadlineError as error:
         print(f"threadline: {error}", file=sys.stderr)
         return FAILURE
@@ -46,37 +46,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _warn_of_unknown_names() -> None:
-    """A misspelled setting would otherwise be ignored in silence."""
+    """Otherwise a misspelled setting would be ignored silently."""
     for name, other in unknown_names(os.environ).items():
         hint = f"did you mean {other}?" if other else ".env.example lists all settings"
-        print(f"threadline: {name} is no setting and is ignored: {hint}", file=sys.stderr)
+        print(f"threadline: {name} is not a setting and is ignored: {hint}", file=sys.stderr)
 
 
 def _run(settings: Settings, _options: argparse.Namespace) -> None:
     from bot import app
 
     settings.require_consistent()
-    app.configure_logs(settings if settings.has_platform else _quiet(settings))
+    _configure_logs(settings if settings.has_platform else _quiet(settings))
 
     def listening(address: str) -> None:
         if not settings.has_platform:
-            print(f"Threadline is at {address}", app.connect_hint(settings), sep="\n", flush=True)
+            print(f"Threadline is at {address}", _connect_hint(settings), sep="\n", flush=True)
 
     asyncio.run(app.run(settings, listening=listening))
+
+
+def _connect_hint(settings: Settings) -> str:
+    """One line: how to connect a platform and a model."""
+    return (
+        f"No platform is connected, and {','.join(settings.llm_chain)} answers. Set LLM, and "
+        "DISCORD_TOKEN or SLACK_BOT_TOKEN with SLACK_APP_TOKEN, in .env (.env.example explains "
+        "them); `make chat` opens a chat in the terminal, also while the bot runs."
+    )
 
 
 def _chat(settings: Settings, options: argparse.Namespace) -> None:
     from bot import app
 
-    app.configure_logs(_quiet(settings))
+    _configure_logs(_quiet(settings))
     asyncio.run(app.chat(settings, options.name))
 
 
 def _quiet(settings: Settings) -> Settings:
-    """In a conversation the log speaks up only when something is wrong, unless it is asked to."""
+    """Settings that log only warnings and errors, unless LOG_LEVEL is set."""
     if "log_level" in settings.model_fields_set:
         return settings
     return settings.model_copy(update={"log_level": "WARNING"})
+
+
+def _configure_logs(settings: Settings) -> None:
+    """Log to stderr, without the secrets of the settings."""
+    from bot.common import logs
+
+    logs.configure(level=settings.log_level, form=settings.log_format, secrets=settings.secrets())
 
 
 def _migrate(settings: Settings, _options: argparse.Namespace) -> None:
@@ -98,27 +114,27 @@ def _restore(settings: Settings, options: argparse.Namespace) -> None:
     from bot.store.backup import restore
 
     kept = restore(settings.database_path, options.file)
-    was = "" if kept is None else f"; what was there is kept as {kept}"
-    print(f"restored {options.file} to {settings.database_path}{was}")
+    note = "" if kept is None else f"; the previous database is kept as {kept}"
+    print(f"restored {options.file} to {settings.database_path}{note}")
 
 
 def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
     from bot import app
 
-    app.configure_logs(settings)
+    _configure_logs(settings)
 
-    async def examine() -> int:
+    async def print_findings() -> int:
         failed = False
         async for finding in app.doctor(settings):
-            print(_line(finding), flush=True)
+            print(_format(finding), flush=True)
             failed = failed or finding.verdict is Verdict.FAILED
         return FAILURE if failed else 0
 
-    return asyncio.run(examine())
+    return asyncio.run(print_findings())
 
 
-def _line(finding: Finding) -> str:
-    line = f"{MARKS[finding.verdict]}  {finding.subject}: {finding.detail}"
+def _format(finding: Finding) -> str:
+    line = f"{LABELS[finding.verdict]}  {finding.subject}: {finding.detail}"
     return f"{line}\n      → {finding.advice}" if finding.advice else line
 
 
@@ -129,32 +145,28 @@ def _version(_settings: Settings, _options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="threadline",
-        description="The assistant that a team hosts itself in Discord and Slack.",
+        description="A self-hosted assistant for Discord and Slack.",
         epilog="Settings come from the environment and .env; .env.example explains each.",
     )
     parser.add_argument("--version", action="version", version=f"threadline {__version__}")
-    parser.set_defaults(does=None)
+    parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    def add(name: str, does: Callable[..., int | None], text: str) -> argparse.ArgumentParser:
+    def add(name: str, run: Callable[..., int | None], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
-        command.set_defaults(does=does)
+        command.set_defaults(run=run)
         return command
 
-    add(
-        "run", _run, "serve every platform whose token is set; the page in the browser when none is"
-    )
-    chat = add("chat", _chat, "talk in the terminal; a name keeps several conversations apart")
+    add("run", _run, "serve every platform whose token is set, or the web page if none is")
+    chat = add("chat", _chat, "chat in the terminal; each NAME is a separate conversation")
     chat.add_argument("name", nargs="?", default="main", metavar="NAME", help="default: main")
-    add("migrate", _migrate, "bring the database's schema up to date (run does it too)")
+    add("migrate", _migrate, "update the database schema (`run` does so, too)")
     backup = add("backup", _backup, "copy the database to a file, also while the bot runs")
     backup.add_argument("file", type=Path, metavar="FILE", help="a new file")
     backup.add_argument("--force", action="store_true", help="overwrite FILE if it exists")
-    restore = add(
-        "restore", _restore, "put a backup in the database's place; the bot must be stopped"
-    )
-    restore.add_argument("file", type=Path, metavar="FILE", help="a file that `backup` made")
-    add("doctor", _doctor, "try tokens, intents, permissions, scopes and the model, with advice")
+    restore = add("restore", _restore, "replace the database with a backup; stop the bot first")
+    restore.add_argument("file", type=Path, metavar="FILE", help="a file written by `backup`")
+    add("doctor", _doctor, "check tokens, intents, permissions, scopes and models, with advice")
     add("version", _version, "print the version")
     return parser
 

@@ -1,4 +1,4 @@
-"""The terminal as a platform: a line is a message, and named conversations live on in the store."""
+"""The terminal as a platform: a line is a message, and the store keeps named conversations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAME = "console"
 
 
 class ConsoleAdapter:
-    """One conversation between the person at the keyboard, or a pipe, and the bot."""
+    """One conversation between the bot and the person at the keyboard, or a pipe."""
 
     def __init__(
         self,
@@ -43,27 +43,27 @@ class ConsoleAdapter:
         self._key = ConversationKey(NAME, "local", "terminal", conversation)
         self._author = Author(id="local", name=_user_name())
         self._lines, self._clock, self._piped = lines, clock, piped
-        self._out = _Written(out)
-        self.turn: int | None = None  # of the newest reply
+        self._out = _RecordingOutput(out)
+        self.turn: int | None = None  # the newest reply's
         self._rate_limiter = AccountRateLimiter(limits, clock)
         self._answered = asyncio.Event()
-        # Two messages of one conversation never share a number, not even across restarts.
+        # Messages of one conversation never share a number, even across restarts.
         self._numbers = count(time.time_ns() // 1_000)
 
     @property
     def name(self) -> str:
-        """The platform's word."""
+        """The platform's word in conversation keys."""
         return NAME
 
     async def run(self, inbox: Inbox) -> None:
-        """Read lines until the end of input; the reply to one is awaited before the next."""
+        """Read lines until the end of input, each after the reply to the previous one."""
         await inbox.connected(NAME)
         async for line in self._lines:
             with self._interrupts(inbox):
-                await self._take(inbox, line)
+                await self._handle_line(inbox, line)
 
     def surface(self, claim: Claim) -> Surface:
-        """The terminal itself."""
+        """The terminal or pipe, for this turn's reply."""
         self.turn, self._out.text = claim.fence.turn, ""
         kind = PipeSurface if self._piped else ConsoleSurface
         return kind(
@@ -71,18 +71,18 @@ class ConsoleAdapter:
         )
 
     def finish(self, content: str) -> None:
-        """Write what is left of the newest answer, in a pipe, by the rules of its beginning."""
+        """In a pipe, write the rest of the newest answer, rendered like its beginning."""
         written, text = self._out.text, renderer_for(self._out).render(content)
         rest = text[len(written) :] if text.startswith(written) else f"\n{text}"
         self._out.write(rest + "\n" if written or text else "")
         self._out.flush()
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """Nobody else speaks here."""
+        """Empty: the terminal has no other people."""
         return ()
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Print a command's answer; without words the reply is the answer, and is awaited."""
+        """Print a command's answer; one without text is followed by a reply, which is awaited."""
         if not answer.text:
             return
         self._out.write(answer.text + "\n")
@@ -90,14 +90,14 @@ class ConsoleAdapter:
         self._answered.set()
 
     async def check(self) -> Sequence[Finding]:
-        """There is nothing to connect to."""
+        """Empty: the terminal needs no connection."""
         return ()
 
     def health(self) -> Health:
-        """Always there."""
+        """Always healthy."""
         return Health(ok=True)
 
-    async def _take(self, inbox: Inbox, line: str) -> None:
+    async def _handle_line(self, inbox: Inbox, line: str) -> None:
         if not line.strip():
             return
         self._answered.clear()
@@ -126,43 +126,40 @@ class ConsoleAdapter:
 
     @contextlib.contextmanager
     def _interrupts(self, inbox: Inbox) -> Iterator[None]:
-        """While a reply is written, Ctrl-C stops the reply, not the program.
+        """While a reply is written, make Ctrl-C stop the reply instead of the program.
 
-        Installed for each line: prompt_toolkit has a handler of its own while it reads one, and
-        removes whichever is there afterwards.
+        Installed for each line, because prompt_toolkit installs a handler of its own to read a line
+        and afterwards removes any handler.
         """
         loop, stops = asyncio.get_running_loop(), set[asyncio.Task[CommandReply]]()
         stop = Command(name="stop", key=self._key, author=self._author)
 
-        def interrupted() -> None:
+        def stop_reply() -> None:
             task = asyncio.ensure_future(inbox.command(stop))
             stops.add(task)
             task.add_done_callback(stops.discard)
 
-        loop.add_signal_handler(signal.SIGINT, interrupted)
+        loop.add_signal_handler(signal.SIGINT, stop_reply)
         try:
             yield
         finally:
             loop.remove_signal_handler(signal.SIGINT)
 
 
-class _Written:
-    """A text stream that remembers what was written since `text` was emptied."""
+class _RecordingOutput:
+    """A text stream that records in `text` what it writes."""
 
     def __init__(self, out: TextIO) -> None:
         self._out, self.text = out, ""
 
     def write(self, text: str) -> None:
-        """Write and remember."""
         self.text += text
         self._out.write(text)
 
     def flush(self) -> None:
-        """Let it out."""
         self._out.flush()
 
     def isatty(self) -> bool:
-        """As the stream says."""
         return self._out.isatty()
 
 

@@ -1,4 +1,4 @@
-"""Lines from the keyboard with editing and history, or from a pipe as they come."""
+"""Reads lines from the keyboard, with editing and history, or everything from a pipe."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from typing import Protocol, TextIO
 
 
 class LineReader(Protocol):
-    """Where the person's lines come from, until the end of input."""
+    """The person's lines until the end of input."""
 
     def __aiter__(self) -> AsyncIterator[str]:
-        """The lines, without their ends."""
+        """The lines, without line feeds."""
         ...
 
 
 class PipedLines:
-    """Lines of a file or a pipe. All of it is one question, as `echo` and `cat` mean it."""
+    """The input of a file or pipe as one question, as `echo` and `cat` mean it."""
 
     def __init__(self, source: TextIO = sys.stdin) -> None:
         self._source = source
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        """The whole input once."""
+        """The whole input, once."""
         text = await asyncio.to_thread(self._source.read)
         if text.strip():
             yield text
 
 
 class KeyboardLines:
-    """A prompt with line editing; its history is kept in the file `history`."""
+    """A prompt with line editing, completion of `words`, and a history in the file `history`."""
 
     def __init__(self, *, history: Path, words: tuple[str, ...]) -> None:
         self._history, self._words = history, words
 
     async def __aiter__(self) -> AsyncIterator[str]:
         """Lines until Ctrl-D, or Ctrl-C on an empty line."""
-        from prompt_toolkit import PromptSession  # 0.2 s that a pipe need not pay
+        from prompt_toolkit import PromptSession  # takes 0.2 s, which a pipe need not spend
         from prompt_toolkit.completion import WordCompleter
         from prompt_toolkit.history import FileHistory
 
@@ -59,6 +59,6 @@ class KeyboardLines:
 
 
 def make_private(path: Path) -> None:
-    """Make the file, or take the others' rights to it away: it has what the person asked."""
+    """Make a file that only its owner can read: it contains the person's questions."""
     path.touch(mode=0o600)
     path.chmod(0o600)

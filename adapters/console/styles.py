@@ -1,19 +1,19 @@
-"""Emphasis in a terminal: bold, italic and struck text instead of its marks.
+"""Renders emphasis for a terminal: bold, italic and struck-through text instead of its marks.
 
-Code, headings, lists and tables stay as the Markdown that they are, which people read there every
-day. Invariant: later text never changes the output for earlier text.
+Code, headings, lists and tables stay Markdown, which people read in terminals every day. Invariant:
+later text never changes the output for earlier text.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-from bot.replies.markdown.inline import Span, read
-from bot.replies.paging.pieces import Piece, pieces
+from bot.replies.markdown.inline import Span, parse_inline
+from bot.replies.markdown.segments import Segment, split_segments
 
-KEPT = 512  # pieces of replies; a growing one differs in its last piece only
+CACHED_SEGMENTS = 512  # a growing reply changes only its last segment
 
-# How a terminal switches each on and off (ECMA-48, Select Graphic Rendition).
+# Sequences that switch a style on and off (ECMA-48, Select Graphic Rendition).
 _STYLES = {
     "**": ("\x1b[1m", "\x1b[22m"),
     "__": ("\x1b[1m", "\x1b[22m"),
@@ -23,29 +23,30 @@ _STYLES = {
 }
 
 
-def styled(markdown: str) -> str:
-    """`markdown` with its emphasis as a terminal shows it."""
-    return "".join(map(_piece, pieces(markdown)))
+def style_emphasis(markdown: str) -> str:
+    """`markdown` with terminal sequences in place of emphasis marks."""
+    return "".join(map(_render_segment, split_segments(markdown)))
 
 
-def _piece(piece: Piece) -> str:
-    return piece.text if piece.code else _styled(piece.text)
+def _render_segment(segment: Segment) -> str:
+    return segment.text if segment.code else _style_text(segment.text)
 
 
-@lru_cache(KEPT)
-def _styled(text: str) -> str:
+@lru_cache(CACHED_SEGMENTS)
+def _style_text(text: str) -> str:
     edits: dict[int, tuple[int, str]] = {}
-    for span in read(text, ended=True).spans:
+    for span in parse_inline(text, ended=True).spans:
         edits.update(_edits(span))
     parts, at = [], 0
     for start in sorted(edits):
-        end, instead = edits[start]
-        parts += [text[at:start], instead]
+        end, sequence = edits[start]
+        parts += [text[at:start], sequence]
         at = end
     return "".join([*parts, text[at:]])
 
 
 def _edits(span: Span) -> dict[int, tuple[int, str]]:
+    """Replacements of the marks of one span: start → (end, sequence)."""
     style = _STYLES.get(span.delimiter)
     if style is None:
         return {}

@@ -1,4 +1,4 @@
-"""A reply in the terminal: what is written cannot be edited, so only stable text goes out."""
+"""A reply in the terminal, which cannot edit its output, so it shows stable text only."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from adapters.console.styles import styled
+from adapters.console.styles import style_emphasis
 from bot.domain.replies import Frame, Limit, Request, Shown
 from bot.domain.turns import Claim, PageRecord
 from bot.ports.platform import RateLimiter
-from bot.replies.plan import Render, carried_out, plan_by_appends
+from bot.replies.plan import Render, apply_request, plan_by_appends
 
-# A terminal has no limit to a message; one page keeps the whole reply in one piece.
+# A terminal limits no message, so a reply is one page.
 NO_LIMIT = sys.maxsize
 
-# Control characters, overrides and isolates of the writing direction, halves of characters.
+# Control characters, overrides and isolates of the writing direction, half surrogate pairs.
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]"
 )
 
 
 def limits(_scope: str) -> Limit | None:
-    """A terminal takes whatever comes."""
+    """No limits."""
     return None
 
 
 class ConsoleRenderer:
-    """Markdown as it is, which people read every day; in a terminal, with its emphasis shown."""
+    """Markdown as it is; `style` may add terminal sequences."""
 
     limit = NO_LIMIT
 
@@ -36,40 +36,40 @@ class ConsoleRenderer:
         self._style = style
 
     def render(self, markdown: str) -> str:
-        """The text itself, without what could take over the terminal or turn its lines around.
+        """The text without characters that could control the terminal or reverse its lines.
 
-        Joiners, no-break and ideographic spaces are letters of many languages, and stay.
+        Joiners, no-break and ideographic spaces stay: many languages need them.
         """
         return self._style(_UNSAFE.sub("", markdown))
 
     def measure(self, markdown: str) -> int:
-        """Characters; nothing is ever cut."""
+        """Characters."""
         return len(markdown)
 
 
 class Output(Protocol):
-    """Where text goes."""
+    """A text stream."""
 
     def write(self, text: str, /) -> object:
-        """Write it."""
+        """Write `text`."""
         ...
 
     def flush(self) -> None:
-        """Let it out."""
+        """Flush the stream's buffer."""
         ...
 
     def isatty(self) -> bool:
-        """Whether a person sees it, in a terminal."""
+        """Whether this is a terminal, with a person in front of it."""
         ...
 
 
 def renderer_for(out: Output) -> ConsoleRenderer:
-    """With emphasis where a person looks at it, without where a program reads it."""
-    return ConsoleRenderer(styled) if out.isatty() else ConsoleRenderer()
+    """A renderer with terminal emphasis for people, without it for programs."""
+    return ConsoleRenderer(style_emphasis) if out.isatty() else ConsoleRenderer()
 
 
 class ConsoleSurface:
-    """Writes to `out` as the reply grows, and calls `on_close` when it has ended."""
+    """Writes the growing reply to `out`, and calls `on_close` at its end."""
 
     def __init__(
         self, claim: Claim, *, out: Output, rate_limiter: RateLimiter, on_close: Callable[[], None]
@@ -80,17 +80,17 @@ class ConsoleSurface:
 
     @property
     def renderer(self) -> ConsoleRenderer:
-        """Plain Markdown."""
+        """The terminal's form of Markdown."""
         return self._renderer
 
     @property
     def says_working(self) -> bool:
-        """No: who sits there waits, or presses Ctrl-C."""
+        """False: the terminal shows no sign of work."""
         return False
 
     @property
     def files(self) -> None:
-        """None: a terminal has room for all code."""
+        """None: a terminal has room for any code."""
 
     @property
     def rate_limiter(self) -> RateLimiter:
@@ -98,43 +98,43 @@ class ConsoleSurface:
         return self._rate_limiter
 
     async def open(self) -> None:
-        """The place is the line below the question."""
+        """The reply's place is the line below the question."""
 
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
-        """What an earlier process wrote is not on this terminal: the reply is written anew."""
+        """Nothing: an earlier process wrote to another terminal, so the reply starts over."""
         return Shown()
 
     def plan(self, shown: Shown, frame: Frame) -> Request | None:
-        """The next piece of stable text."""
+        """The next part of the stable text."""
         return plan_by_appends(
             shown, frame, render=self._renderer.render, scopes=lambda action, page: ()
         )
 
     async def perform(self, request: Request, shown: Shown) -> Shown:
-        """Write it."""
+        """Write the request's text."""
         self._out.write(request.text)
         self._out.flush()
-        return carried_out(shown, request, message_id=self._message_id)
+        return apply_request(shown, request, message_id=self._message_id)
 
     async def close(self) -> None:
-        """The answer's last line ends."""
+        """End the answer's last line."""
         self._out.write("\n")
         self._out.flush()
         self._on_close()
 
 
 class PipeSurface(ConsoleSurface):
-    """Writes the model's own words as they come; the end, which may be a failure's, is held back.
+    """Writes the model's text as it arrives, but not the reply's end, which may report a failure.
 
-    The pipe carries the answer alone: `ConsoleAdapter.finish` writes the rest of it.
+    A pipe carries the answer only; `ConsoleAdapter.finish` writes the rest of it.
     """
 
     async def perform(self, request: Request, shown: Shown) -> Shown:
-        """Write it, but for what comes with the reply's end."""
+        """Write the request's text, unless it is the reply's end."""
         if request.final:
-            return carried_out(shown, request, message_id=self._message_id)
+            return apply_request(shown, request, message_id=self._message_id)
         return await super().perform(request, shown)
 
     async def close(self) -> None:
-        """The answer's last line ends with what is left of it."""
+        """Nothing to write: `ConsoleAdapter.finish` ends the last line."""
         self._on_close()

@@ -1,6 +1,6 @@
-"""Who may use the bot, and who sees which conversation: asked of Discord each time.
+"""Access control: which guilds may use the bot, and who can read which conversation.
 
-What cannot be found out is not allowed.
+Discord is asked every time; access that cannot be confirmed is denied.
 """
 
 from __future__ import annotations
@@ -12,122 +12,125 @@ import discord
 import structlog
 from cachetools import TTLCache
 
-from adapters.discord import rest as w
-from adapters.discord.events import DIRECT_MESSAGES
-from adapters.discord.rest import RestApi, code_of
+from adapters.discord.channels import DIRECT_MESSAGES
+from adapters.discord.rest import UNKNOWN_CHANNEL, RestApi, request_scopes
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Seconds for which a membership, or its absence, is cached, and the most that are: about 1 MB.
-MEMBER_SECONDS, MOST_KNOWN = 600.0, 10_000
-PUBLIC_THREADS, PRIVATE_THREAD = (10, 11), 12  # documented types of channels
+# How long a membership (or its absence) is cached, in seconds, and how many are: about 1 MB.
+MEMBER_SECONDS, MAX_CACHED_MEMBERS = 600.0, 10_000
+PUBLIC_THREADS, PRIVATE_THREAD = (10, 11), 12  # documented channel types
 
 
-class Servers:
-    """The servers that may use the bot; all may when `ids` is empty."""
+class AllowedGuilds:
+    """The guilds that may use the bot: those in `ids`, or all if `ids` is empty."""
 
-    def __init__(self, *, wire: RestApi, ids: frozenset[str] = frozenset()) -> None:
-        self._wire, self._ids = wire, ids
-        # Whether a user is a member of an allowed server.
+    def __init__(self, *, rest: RestApi, ids: frozenset[str] = frozenset()) -> None:
+        self._rest, self._ids = rest, ids
+        # By user id: whether the user is a member of an allowed guild.
         self._members: TTLCache[str, bool] = TTLCache(
-            MOST_KNOWN, MEMBER_SECONDS, wire.clock.monotonic
+            MAX_CACHED_MEMBERS, MEMBER_SECONDS, rest.clock.monotonic
         )
 
-    def serve(self, guild: object) -> bool:
-        """Whether people of this server may use the bot."""
+    def allows(self, guild: object) -> bool:
+        """Whether the members of this guild may use the bot."""
         return not self._ids or str(guild) in self._ids
 
-    async def serve_person(self, guild: object, user: int) -> bool:
-        """Whether a person may use the bot there; in a direct message, if they are in a server.
+    async def allows_user(self, guild: object, user: int) -> bool:
+        """Whether a user may use the bot in `guild`; in a direct message, any allowed guild counts.
 
-        Raises a PlatformError when that cannot be found out now.
+        Raises a PlatformError if Discord cannot say so now.
         """
         if not self._ids or guild not in (None, DIRECT_MESSAGES):
-            return self.serve(guild)
+            return self.allows(guild)
         known = self._members.get(str(user))
         if known is None:
-            servers = [await self._is_member(int(server), user) for server in sorted(self._ids)]
-            known = self._members[str(user)] = any(servers)
+            memberships = [await self._is_member(int(id_), user) for id_ in sorted(self._ids)]
+            known = self._members[str(user)] = any(memberships)
         return known
 
     async def _is_member(self, guild: int, user: int) -> bool:
         try:
-            await self._wire.ask(
-                w.at("member", guild), lambda client: client.http.get_member(guild, user)
+            await self._rest.request(
+                request_scopes("member", guild),
+                lambda client: client.http.get_member(guild, user),
             )
         except Gone:
             return False
         return True
 
 
-async def sees(wire: RestApi, interaction: discord.Interaction[Any], key: ConversationKey) -> bool:
-    """Whether the person of an interaction can read a conversation now."""
+async def can_read(
+    rest: RestApi, interaction: discord.Interaction[Any], key: ConversationKey
+) -> bool:
+    """Whether the user of an interaction can read a conversation now."""
     if key.workspace == DIRECT_MESSAGES:
         return str(interaction.channel_id) == key.channel
     try:
-        return await _sees(wire, interaction.user, key)
+        return await _can_read_in_guild(rest, interaction.user, key)
     except PlatformError as error:
-        log.warning("access to a conversation is not known", key=str(key), error=str(error))
+        log.warning("access to a conversation is unknown", key=str(key), error=str(error))
         return False
 
 
-async def _sees(wire: RestApi, person: discord.Member | discord.User, key: ConversationKey) -> bool:
-    guild = (await wire.client()).get_guild(int(key.workspace))
+async def _can_read_in_guild(
+    rest: RestApi, user: discord.Member | discord.User, key: ConversationKey
+) -> bool:
+    guild = (await rest.client()).get_guild(int(key.workspace))
     channel = guild.get_channel(int(key.channel)) if guild is not None else None
-    if channel is None or not isinstance(person, discord.Member) or person.guild != guild:
+    if channel is None or not isinstance(user, discord.Member) or user.guild != guild:
         return False
-    may = channel.permissions_for(person)
-    if not may.view_channel:
+    granted = channel.permissions_for(user)
+    if not granted.view_channel:
         return False
     if not key.thread:
         return True
-    kind = await _kind_of_thread(wire, channel.guild, int(key.thread))
-    if kind is None:
-        return await _is_message(wire, channel.id, int(key.thread))
-    if kind in PUBLIC_THREADS:
+    thread_type = await _thread_type(rest, channel.guild, int(key.thread))
+    if thread_type is None:  # a reply chain: its key is the id of the first message
+        return await _message_exists(rest, channel.id, int(key.thread))
+    if thread_type in PUBLIC_THREADS:
         return True
-    return kind == PRIVATE_THREAD and (
-        may.manage_threads or await _is_in(wire, int(key.thread), person.id)
+    return thread_type == PRIVATE_THREAD and (
+        granted.manage_threads or await _is_thread_member(rest, int(key.thread), user.id)
     )
 
 
-async def _kind_of_thread(wire: RestApi, guild: discord.Guild, thread: int) -> int | None:
-    """Discord's number for the kind of a thread; None where no thread has this id."""
-    known = guild.get_thread(thread)
-    if known is not None:
-        return int(known.type.value)
+async def _thread_type(rest: RestApi, guild: discord.Guild, thread: int) -> int | None:
+    """Discord's channel type of a thread, -1 if the response has none; None without a thread."""
+    cached = guild.get_thread(thread)
+    if cached is not None:
+        return int(cached.type.value)
     try:
-        answer: Any = await wire.ask(
-            w.at("place", thread), lambda client: client.http.get_channel(thread)
+        response: Any = await rest.request(
+            request_scopes("get-channel", thread), lambda client: client.http.get_channel(thread)
         )
     except Gone as error:
-        if code_of(error) == w.UNKNOWN_CHANNEL:
+        if error.code == UNKNOWN_CHANNEL:
             return None
         raise
-    kind = answer.get("type") if isinstance(answer, Mapping) else None
-    return kind if isinstance(kind, int) else -1
+    found = response.get("type") if isinstance(response, Mapping) else None
+    return found if isinstance(found, int) else -1
 
 
-async def _is_message(wire: RestApi, channel: int, message: int) -> bool:
-    """Whether it is a message in the channel, below which a reply chain may be.
-
-    A private thread that was deleted is none.
-    """
+async def _message_exists(rest: RestApi, channel: int, message: int) -> bool:
+    """Whether the channel has this message: the id of a deleted private thread is no message."""
     try:
-        await wire.ask(
-            w.at("message", channel), lambda client: client.http.get_message(channel, message)
+        await rest.request(
+            request_scopes("message", channel),
+            lambda client: client.http.get_message(channel, message),
         )
     except Gone:
         return False
     return True
 
 
-async def _is_in(wire: RestApi, thread: int, user: int) -> bool:
+async def _is_thread_member(rest: RestApi, thread: int, user: int) -> bool:
     try:
-        await wire.ask(
-            w.at("member", thread), lambda client: client.http.get_thread_member(thread, user)
+        await rest.request(
+            request_scopes("member", thread),
+            lambda client: client.http.get_thread_member(thread, user),
         )
     except Gone:
         return False

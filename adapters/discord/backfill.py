@@ -1,395 +1,309 @@
-"""What was said while no events came, read from Discord at every new session.
+"""Catches up with Discord: finds and reads what was said between two sessions.
 
-Discord acknowledges nothing, so this is how "stored before acknowledged" is kept here: READY tells
-the newest message of every channel and active thread, and what is behind its watermark is read. A
-session that was resumed needs nothing: Discord sends again what it missed.
+Discord expects no acknowledgement of events, so only these reads bring back a message that was not
+stored. READY and GUILD_CREATE name the newest message of every channel and active
+thread, and the bot reads those that are ahead of their watermark. A resumed session needs no reads:
+Discord sends the events that it missed.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import discord
 import structlog
 
-from adapters.discord import rest as w
-from adapters.discord.backfill_plan import Newest, not_shown, to_read
+from adapters.discord.backfill_plan import ChannelState, group_archived, select_unread
+from adapters.discord.channels import (
+    DIRECT_MESSAGES,
+    PLATFORM,
+    ChannelContext,
+    ChannelKind,
+    channel_context,
+    fetch_channel_context,
+)
 from adapters.discord.edits import EditListener
-from adapters.discord.events import DIRECT_MESSAGES, PLATFORM, ChannelContext, Kind, place_of
-from adapters.discord.history import READ_AT_ONCE, read_page
-from adapters.discord.payload_fitting import fitted
-from adapters.discord.payload_shapes import THREAD
-from adapters.discord.places import read_place
-from adapters.discord.recheck import Look
-from adapters.discord.rest import RestApi, id_in
-from bot.catchup.backfill import LATER_SECONDS, BackfillQueue, WatermarkSaver
-from bot.catchup.recheck import LastQuestions
-from bot.catchup.watermarks import ChannelRef
+from adapters.discord.history import PAGE_SIZE, read_page
+from adapters.discord.payload_schemas import THREAD
+from adapters.discord.payload_validation import validate
+from adapters.discord.recheck import report_changes
+from adapters.discord.rest import RestApi, id_in, request_scopes
+from bot.catchup.backfill import Backfill
+from bot.catchup.watermark_saver import WatermarkSaver
+from bot.catchup.watermarks import WatermarkTracker
 from bot.domain.conversations import Conversation
 from bot.domain.errors import PlatformError, StoreUnavailable, Unsettled
 from bot.domain.inbox import Incoming
 from bot.domain.replies import Priority
-from bot.ports.inbox import Inbox
+from bot.ports.history import ChannelRef, History, HistoryPage
+from bot.ports.inbox import CatchUpInbox
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Between channels of a guild the order of arrival is the order of the ids only roughly.
-LAG = 60_000 << 22  # a minute, in snowflakes
-# A thread in which nobody spoke for so long is not looked for among the archived ones. Seconds.
+# How far the guild's watermark stays behind its newest message, in snowflakes: events of different
+# channels arrive only roughly in the order of their ids. One minute; the time is above 22 bits.
+LAG = 60_000 << 22
+# Threads without a message for this long are not looked up among the archived ones, in seconds.
 ARCHIVED_SECONDS = 14 * 86_400.0
 
-Channel = (
-    discord.TextChannel
-    | discord.VoiceChannel
-    | discord.StageChannel
-    | discord.Thread
-    | discord.DMChannel
-    | discord.PartialMessageable
-)
-InGuild = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
-Understood = Callable[[discord.Message, ChannelContext], Awaitable[Incoming | None]]
+GuildChannel = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread
+Parent = discord.TextChannel | discord.ForumChannel
+Rank = tuple[float, ...]
+Translate = Callable[[discord.Message, ChannelContext], Awaitable[Incoming | None]]
 
 
-@dataclass(slots=True)
-class _Reading:
-    """One place as it is being read, up to `until`, or (0) to its end."""
-
-    spot: ChannelRef
-    place: ChannelContext
-    channel: Channel
-    until: int = 0
-
-
-@dataclass(slots=True)
-class _Archive:
-    """A channel's archived threads, the latest archived first."""
-
-    parent: discord.TextChannel | discord.ForumChannel
-    threads: list[discord.Thread] = field(default_factory=list)
-
-
-# ── carrying out ──────────────────────────────────────────────────────────────────────────────
-class Gap:
-    """Reads what the client missed. `understood` translates a message; `take` accepts it as if
-    it had arrived live.
-    """
+class DiscordBackfill:
+    """Decides when to read; `translate` turns a message into an Incoming, None if irrelevant."""
 
     def __init__(
         self,
         *,
-        wire: RestApi,
-        inbox: Inbox,
-        keeper: WatermarkSaver,
-        understood: Understood,
-        changes: EditListener,
-        take: Callable[[discord.Message], Awaitable[None]],
+        rest: RestApi,
+        inbox: CatchUpInbox,
+        saver: WatermarkSaver,
+        translate: Translate,
+        edits: EditListener,
     ) -> None:
-        self._wire, self._inbox, self._keeper = wire, inbox, keeper
-        self._take = take
-        self._marks = keeper.marks
-        self._understood = understood
-        look = Look(wire=wire, changes=changes)
-        self._last = LastQuestions(platform=PLATFORM, inbox=inbox, look=look)
-        self._reads = BackfillQueue(wire.clock)
-        self._again: set[ChannelRef] = set()
-        self._pauses: dict[int, float] = {}  # before the next try, of messages that are tried now
-        self._conversations: asyncio.Task[Sequence[Conversation]] | None = None
+        self._rest, self._tracker = rest, saver.tracker
+        self._channels = ChannelReader(rest, translate)
+        self._backfill = Backfill(
+            platform=PLATFORM,
+            inbox=inbox,
+            saver=saver,
+            clock=rest.clock,
+            report_changes=partial(report_changes, rest, edits),
+        )
 
-    async def session(self) -> None:
-        """A new session: what was said between it and the last one is not coming by itself."""
-        earlier, self._reads = self._reads, BackfillQueue(self._wire.clock)
-        self._again.clear()
-        self._conversations = None
-        self._marks.interrupted()
-        self._reads.begin(self._direct_messages(), name="gap: direct messages")
-        await earlier.aclose()
+    async def start_session(self) -> None:
+        """Catch up on direct messages; `start_guild` follows for each guild."""
+        await self._backfill.restart()
+        self._backfill.start(DirectMessages(self._channels))
 
-    def guild(self, guild: discord.Guild) -> None:
-        """A guild is there, with the newest message of each of its places."""
-        self._marks.interrupted(str(guild.id))
-        # At once: what arrives from now on moves a channel's newest message, and is not missed.
-        newest = {str(place.id): place.last_message_id or 0 for place in _talked_in(guild)}
-        self._reads.begin(self._guild(guild, newest), name=f"gap: guild {guild.id}")
+    def start_guild(self, guild: discord.Guild) -> None:
+        """Catch up on a guild whose channels have just arrived."""
+        self._backfill.start(GuildChannels(guild, self._channels, self._tracker))
 
-    def again(self, message: discord.Message) -> None:
-        """A message could not be stored: it is brought again, by reading its place."""
-        place = place_of(message.channel)
-        if place is None or not isinstance(message.channel, Channel):
-            pause = self._pauses.pop(message.id, self._wire.waits.again)
-            self._reads.begin(self._take_later(message, pause), name="gap: again")
-            return
-        reading = _Reading(_spot(place), place, message.channel)
-        if reading.spot not in self._again:  # once for all that fail meanwhile
-            self._again.add(reading.spot)
-            self._reads.begin(self._read_later(reading, self._wire.waits.again), name="gap: again")
+    def retry(self, ref: ChannelRef) -> None:
+        """Read a channel again after a pause, to bring back a message that could not be stored."""
+        self._backfill.reread(self._channels.history_at(ref), self._rest.timeouts.again)
 
-    async def read_again(self, client: discord.Client, guild: int | None, channel: int) -> None:
-        """A message of this channel could not be read: hold its watermark, and read the channel.
-
-        Raises a PlatformError when the channel is not known and cannot be asked for.
-        """
-        place = place_of(client.get_channel(channel)) or await read_place(self._wire, channel)
-        if place is None:
-            return
-        where = client.get_partial_messageable(channel, guild_id=guild)
-        reading = _Reading(_spot(place), place, where)
-        self._marks.unread(reading.spot)
-        self._reads.begin(self._read_later(reading, 0.0), name="gap: unreadable")
+    def reread(self, client: discord.Client, guild: int | None, channel: int) -> None:
+        """Read a channel again, because an event of a message in it was unreadable."""
+        context = channel_context(client.get_channel(channel))
+        ref = _ref_in(context) if context is not None else _ref(guild, channel)
+        self._tracker.hold(ref)
+        self._backfill.reread(self._channels.history_at(ref), 0.0)
 
     async def aclose(self) -> None:
-        """Give up; the watermarks say what is left."""
-        await self._reads.aclose()
+        """Stop all reads."""
+        await self._backfill.aclose()
 
-    # ── places ────────────────────────────────────────────────────────────────────────────────
-    async def _guild(self, guild: discord.Guild, newest: Mapping[str, int]) -> None:
-        await self._keeper.loaded()
-        workspace = str(guild.id)
-        if not self._marks.known(workspace):  # new here: its past is nobody's question to us
-            await self._begin(workspace, max(newest.values(), default=0))
-            return
-        conversations = await self._active()
-        asked = await self._last.before(workspace, self._reads)
-        known = {c.key.thread for c in conversations if c.key.workspace == workspace}
-        channels = {str(channel.id): channel for channel in _talked_in(guild)}
-        places = [
-            Newest(id_, newest.get(id_, 0), _is_thread(channel), id_ in known)
-            for id_, channel in channels.items()
-        ]
-        ended = [
-            self._read(_reading(channels[place.channel], place.last), place.rank)
-            for place in to_read(places, lambda id_: self._marks.of(ChannelRef(workspace, id_)))
-            if _readable(channels[place.channel])
-        ]
-        theirs = [c for c in conversations if c.key.workspace == workspace]
-        ended += [
-            self._archived(guild, channel, missing)
-            for channel, missing in not_shown(theirs, channels, self._since()).items()
-        ]
-        await self._close(workspace, ended)
-        await self._last.look_at(asked, self._reads)
 
-    async def _direct_messages(self) -> None:
-        """Those that are known: Discord tells a bot about no other."""
-        await self._keeper.loaded()
-        if not self._marks.known(DIRECT_MESSAGES):
-            now = discord.utils.time_snowflake(discord.utils.utcnow())
-            await self._begin(DIRECT_MESSAGES, now)
-            return
-        conversations = await self._active()
-        asked = await self._last.before(DIRECT_MESSAGES, self._reads)
-        client = await self._wire.client()
-        ended = []
-        for conversation in conversations:
-            key = conversation.key
-            if key.workspace == DIRECT_MESSAGES:
-                channel = client.get_partial_messageable(int(key.channel))
-                place = ChannelContext(Kind.DIRECT, DIRECT_MESSAGES, key.channel)
-                reading = _Reading(_spot(place), place, channel)
-                ended.append(self._read(reading, (0, -conversation.updated_at)))
-        await self._close(DIRECT_MESSAGES, ended)
-        await self._last.look_at(asked, self._reads)
+# ── channels ──────────────────────────────────────────────────────────────────────────────────
+class ChannelReader:
+    """Reads and translates the messages of single channels."""
 
-    async def _archived(
-        self, guild: discord.Guild, channel: str, missing: Sequence[Conversation]
-    ) -> bool:
-        """Threads that were archived meanwhile: one is read, of several the list tells which."""
-        parent = guild.get_channel(int(channel))
-        if not isinstance(parent, discord.TextChannel | discord.ForumChannel):
-            return True
-        if not _readable(parent):
-            return True
-        if len(missing) == 1:
-            return await self._read(await self._stored(missing[0]), _rank(missing[0]))
-        archive = _Archive(parent)
-        listed = self._reads.add(
-            f"archived threads of {channel}", _rank(missing[0]), lambda: self._list(archive)
+    def __init__(self, rest: RestApi, translate: Translate) -> None:
+        self.rest, self._translate = rest, translate
+        self._limits: Any = {"priority": Priority.BACKGROUND, "within": rest.timeouts.read}
+
+    def history_of(self, context: ChannelContext, rank: Rank, until: int = 0) -> History:
+        """The messages of a channel up to the id `until`, or to its end."""
+        return History(_ref_in(context), rank, partial(self._read_page, context, until))
+
+    def history_at(self, ref: ChannelRef) -> History:
+        """All messages of a channel; if it is not cached, Discord is asked to describe it first."""
+        return History(ref, (0,), partial(self._read_unknown, ref))
+
+    async def list_archived(self, channel: int, before: str | None) -> Sequence[Any]:
+        """A page of a channel's archived threads as JSON, the latest archived first.
+
+        `before` is a time of archiving. Raises a PlatformError.
+        """
+        response: Any = await self.rest.request(
+            request_scopes("archive", channel),
+            lambda client: client.http.get_public_archived_threads(
+                channel, before=before, limit=PAGE_SIZE
+            ),
+            **self._limits,
         )
-        if not await listed:
-            return False
-        ended = [
-            self._read(_reading(thread, thread.last_message_id or 0), (1,))
-            for thread in archive.threads
-            if (thread.last_message_id or 0)
-            > self._marks.of(ChannelRef(str(guild.id), str(thread.id)))
-        ]
-        return all(await asyncio.gather(*ended))
+        threads = response.get("threads") if isinstance(response, Mapping) else None
+        if not isinstance(threads, list):
+            raise Unsettled("the archived threads are not a list")
+        return threads
 
-    async def _stored(self, conversation: Conversation) -> _Reading:
-        key = conversation.key
-        client = await self._wire.client()
-        place = ChannelContext(
-            Kind.THREAD, key.workspace, key.channel, key.thread, visibility=conversation.visibility
+    async def _read_unknown(self, ref: ChannelRef, after: int) -> HistoryPage:
+        channel = int(ref.channel)
+        cached = channel_context((await self.rest.client()).get_channel(channel))
+        context = cached or await fetch_channel_context(self.rest, channel, **self._limits)
+        if context is None:
+            return HistoryPage()  # no conversation is possible there
+        return await self._read_page(context, 0, after)
+
+    async def _read_page(self, context: ChannelContext, until: int, after: int) -> HistoryPage:
+        client, channel = await self.rest.client(), int(context.id)
+        guild = None if context.guild == DIRECT_MESSAGES else int(context.guild)
+        where = client.get_partial_messageable(channel, guild_id=guild)
+        page = await read_page(self.rest, where, channel, after=after, **self._limits)
+        translated = [await self._translate_one(message, context) for message in page.messages]
+        reached = max(page.newest, 0 if page.full else until)
+        more = page.full and (not until or reached < until)
+        return HistoryPage(
+            messages=[message for message in translated if message is not None],
+            reached=reached,
+            next=partial(self._read_page, context, until, reached) if more else None,
         )
-        channel = client.get_partial_messageable(int(key.thread), guild_id=int(key.workspace))
-        return _Reading(_spot(place), place, channel)
 
-    async def _begin(self, workspace: str, position: int) -> None:
-        self._marks.begin(workspace, position)
-        self._marks.whole(workspace)
-        await self._keeper.save()  # at once: without it the next start would be the first again
-
-    async def _close(self, workspace: str, ended: Iterable[Awaitable[bool]]) -> None:
-        whole = all(await asyncio.gather(*ended))
-        self._marks.whole(workspace)
-        self._keeper.save_soon()
-        log.info("caught up", guild=workspace, whole=whole)
-
-    async def _active(self) -> Sequence[Conversation]:
-        """The latest conversations; asked for once a session."""
-        if self._conversations is None:
-            self._conversations = self._reads.begin(self._last_active(), name="gap: conversations")
-        return await asyncio.shield(self._conversations)
-
-    async def _last_active(self) -> Sequence[Conversation]:
-        """For as long as it takes: the database may fail."""
-        while True:
-            found = await self._reads.get(
-                "conversations", (-1,), lambda: self._inbox.active(PLATFORM)
-            )
-            if found is not None:
-                return found
-            await self._wire.clock.sleep(LATER_SECONDS)
-
-    def _since(self) -> float:
-        return self._wire.clock.time() - ARCHIVED_SECONDS
-
-    # ── requests ──────────────────────────────────────────────────────────────────────────────
-    async def _read(self, reading: _Reading, rank: tuple[float, ...]) -> bool:
-        """Read a place to its end; whether that was possible, or is not permitted for good."""
-        spot = reading.spot
-        done = await self._reads.add(f"channel {spot.channel}", rank, lambda: self._page(reading))
-        if done:
-            self._marks.found(spot)
-            self._marks.closed(spot)
-        else:
-            self._marks.unread(spot)
-            self._reads.begin(self._read_later(reading, LATER_SECONDS), name="gap: later")
-        self._keeper.save_soon()
-        return done
-
-    async def _page(self, reading: _Reading) -> bool:
-        """The next hundred messages of a place; whether there are more."""
-        after = self._marks.of(reading.spot)
-        page = await read_page(
-            self._wire,
-            reading.channel,
-            reading.channel.id,
-            after=after,
-            priority=Priority.BACKGROUND,
-            within=self._wire.waits.read,
-        )
-        read = [await self._translate(message, reading.place) for message in page.messages]
-        found = [message for message in read if message is not None]
-        await self._inbox.missed(found)
-        for message in found:
-            self._last.seen(message.source)
-        reached = max(page.newest, 0 if page.full else reading.until)
-        self._marks.read(reading.spot, reached)
-        self._keeper.save_soon()
-        return page.full and (not reading.until or reached < reading.until)
-
-    async def _translate(self, message: discord.Message, place: ChannelContext) -> Incoming | None:
+    async def _translate_one(
+        self, message: discord.Message, context: ChannelContext
+    ) -> Incoming | None:
         try:
-            return await self._understood(message, place)
+            return await self._translate(message, context)
         except (PlatformError, StoreUnavailable):
-            raise  # it passes, and the page is read again
+            raise  # temporary: the page is read again
         except Exception as error:  # noqa: BLE001
-            # A message's boundary: whatever is odd in it, the others of its page are taken in.
-            log.error("a message cannot be taken in", id=message.id, error=repr(error))
+            # The boundary of one message: the rest of its page is still accepted.
+            log.error("a message cannot be translated", id=message.id, error=repr(error))
             return None
 
-    async def _list(self, archive: _Archive) -> bool:
-        """The next hundred archived threads; whether more were archived since the gap began."""
-        parent = archive.parent
-        before = archive.threads[-1].archive_timestamp.isoformat() if archive.threads else None
-        answer: Any = await self._wire.ask(
-            w.at("archive", parent.id),
-            lambda client: client.http.get_public_archived_threads(
-                parent.id, before=before, limit=READ_AT_ONCE
-            ),
-            priority=Priority.BACKGROUND,
-            within=self._wire.waits.read,
+
+class DirectMessages:
+    """A HistoryReader for known direct messages; Discord names no others."""
+
+    def __init__(self, channels: ChannelReader) -> None:
+        self._channels = channels
+        self.workspace = DIRECT_MESSAGES
+        self.newest = discord.utils.time_snowflake(discord.utils.utcnow())
+
+    async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
+        """Every one with a conversation, because nothing tells which have news."""
+        return [
+            self._channels.history_of(
+                _context_of(conversation, ChannelKind.DIRECT), _rank(conversation)
+            )
+            for conversation in conversations
+            if conversation.key.workspace == DIRECT_MESSAGES
+        ]
+
+
+class GuildChannels:
+    """A HistoryReader for a guild."""
+
+    def __init__(
+        self, guild: discord.Guild, channels: ChannelReader, tracker: WatermarkTracker
+    ) -> None:
+        self._guild, self._channels, self._tracker = guild, channels, tracker
+        self.workspace = str(guild.id)
+        # A snapshot: live messages move `last_message_id`, and they are not missed.
+        self._newest = {str(c.id): c.last_message_id or 0 for c in _message_channels(guild)}
+        self.newest = max(self._newest.values(), default=0)
+
+    async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
+        """Channels and active threads with news, and known threads that are archived."""
+        own = [c for c in conversations if c.key.workspace == self.workspace]
+        known = {conversation.key.thread for conversation in own}
+        channels = {str(channel.id): channel for channel in _message_channels(self._guild)}
+        states = [
+            ChannelState(id_, self._newest.get(id_, 0), isinstance(c, discord.Thread), id_ in known)
+            for id_, c in channels.items()
+        ]
+        histories = [
+            self._history(channels[state.channel], state.rank, state.newest)
+            for state in select_unread(states, self._watermark)
+            if _is_readable(channels[state.channel])
+        ]
+        since = self._channels.rest.clock.time() - ARCHIVED_SECONDS
+        for channel, archived in group_archived(own, channels, since).items():
+            parent = self._guild.get_channel(int(channel))
+            if isinstance(parent, Parent) and _is_readable(parent):
+                histories.append(self._archived(parent, archived))
+        return histories
+
+    def _archived(self, parent: Parent, conversations: Sequence[Conversation]) -> History:
+        """A single archived thread, or for several the list that tells which have news."""
+        newest = conversations[0]
+        if len(conversations) == 1:
+            return self._channels.history_of(_context_of(newest, ChannelKind.THREAD), _rank(newest))
+        ref = ChannelRef(self.workspace, f"{parent.id}/archived")
+        return History(ref, _rank(newest), lambda _: self._read_archived(parent, None))
+
+    async def _read_archived(self, parent: Parent, before: str | None) -> HistoryPage:
+        """Archived threads with news, up to those that were archived before the gap."""
+        listed = await self._channels.list_archived(parent.id, before)
+        threads = [thread for data in listed if (thread := _parse_thread(parent, data)) is not None]
+        following = None
+        if len(listed) == PAGE_SIZE and threads:
+            archived_at = threads[-1].archive_timestamp
+            if archived_at > discord.utils.snowflake_time(self._watermark("")):
+                following = partial(self._read_archived, parent, archived_at.isoformat())
+        newest = [(thread, thread.last_message_id or 0) for thread in threads]
+        unread = [(t, last) for t, last in newest if last > self._watermark(str(t.id))]
+        return HistoryPage(
+            threads=[self._history(t, (1,), last) for t, last in unread], next=following
         )
-        listed = answer.get("threads") if isinstance(answer, Mapping) else None
-        if not isinstance(listed, list):
-            raise Unsettled("a list of archived threads is none")
-        read = (_thread_of(parent, data) for data in listed)
-        found = [thread for thread in read if thread is not None]
-        began = discord.utils.snowflake_time(self._marks.of(ChannelRef(str(parent.guild.id), "")))
-        archive.threads += found
-        full = len(listed) == READ_AT_ONCE and bool(found)
-        return full and found[-1].archive_timestamp > began
 
-    async def _take_later(self, message: discord.Message, pause: float) -> None:
-        """Its place could not be found out: nothing can be read there, so it is taken in again."""
-        await self._wire.clock.sleep(pause)
-        self._pauses[message.id] = min(2 * pause, self._wire.waits.longest)
-        try:
-            await self._take(message)
-        finally:
-            self._pauses.pop(message.id, None)
+    def _history(self, channel: GuildChannel, rank: Rank, until: int) -> History:
+        context = channel_context(channel)
+        assert context is not None  # noqa: S101 - each of these types has a context
+        return self._channels.history_of(context, rank, until)
 
-    async def _read_later(self, reading: _Reading, seconds: float) -> None:
-        await self._wire.clock.sleep(seconds)
-        self._again.discard(reading.spot)
-        await self._read(reading, (0,))
+    def _watermark(self, channel: str) -> int:
+        return self._tracker.position_of(ChannelRef(self.workspace, channel))
+
+
+def ref_of(message: discord.Message) -> ChannelRef:
+    """The channel of a message, cached or not."""
+    guild = message.guild.id if message.guild else getattr(message.channel, "guild_id", None)
+    return _ref(guild, message.channel.id)
+
+
+def _ref(guild: int | None, channel: int) -> ChannelRef:
+    return ChannelRef(str(guild or DIRECT_MESSAGES), str(channel))
+
+
+def _ref_in(context: ChannelContext) -> ChannelRef:
+    return ChannelRef(context.guild, context.id)
+
+
+def _context_of(conversation: Conversation, kind: ChannelKind) -> ChannelContext:
+    key, visibility = conversation.key, conversation.visibility
+    return ChannelContext(kind, key.workspace, key.channel, key.thread, visibility=visibility)
+
+
+def _rank(conversation: Conversation) -> Rank:
+    return (0, -conversation.updated_at)
 
 
 # ── discord.py's objects ──────────────────────────────────────────────────────────────────────
-def _talked_in(guild: discord.Guild) -> Iterator[InGuild]:
+def _message_channels(guild: discord.Guild) -> Iterator[GuildChannel]:
     yield from guild.threads
     yield from guild.text_channels
     yield from guild.voice_channels
     yield from guild.stage_channels
 
 
-def _is_thread(channel: InGuild) -> bool:
-    return isinstance(channel, discord.Thread)
+def _is_readable(channel: GuildChannel | discord.ForumChannel) -> bool:
+    """Whether the bot may read a channel, without a request: Discord bans bots for many refusals.
 
-
-def _readable(channel: InGuild | discord.ForumChannel) -> bool:
-    """A permission that is missing costs no request: Discord bans who is refused too often.
-
-    Without Read Message History it would not even refuse, but give an empty list.
+    Without the Read Message History permission, Discord would return an empty list.
     """
     if channel.guild.me is None:
-        return True  # not known; the request will tell
-    may = channel.permissions_for(channel.guild.me)
-    if may.view_channel and may.read_message_history:
+        return True  # unknown: the request will tell
+    permissions = channel.permissions_for(channel.guild.me)
+    if permissions.view_channel and permissions.read_message_history:
         return True
-    log.warning("skipped: its history may not be read", channel=channel.id)
+    log.warning("skipped a channel: no permission to read its history", channel=channel.id)
     return False
 
 
-def _reading(channel: InGuild, until: int) -> _Reading:
-    place = place_of(channel)
-    assert place is not None  # noqa: S101 - all of these are places
-    return _Reading(_spot(place), place, channel, until)
-
-
-def spot_of(message: discord.Message) -> ChannelRef:
-    """Where a message stands, whether its channel is in the cache or not."""
-    guild = message.guild.id if message.guild else getattr(message.channel, "guild_id", None)
-    return ChannelRef(str(guild or DIRECT_MESSAGES), str(message.channel.id))
-
-
-def _spot(place: ChannelContext) -> ChannelRef:
-    return ChannelRef(place.guild, place.own)
-
-
-def _thread_of(parent: discord.TextChannel | discord.ForumChannel, data: Any) -> Any:
-    """An archived thread from Discord's JSON; None when it does not say which it is."""
+def _parse_thread(parent: Parent, data: Any) -> discord.Thread | None:
+    """A thread from Discord's JSON; None if discord.py cannot parse it."""
     try:
-        known: Any = fitted(data, THREAD)
+        known: Any = validate(data, THREAD)
         return discord.Thread(guild=parent.guild, state=parent._state, data=known)
     except Exception as error:  # noqa: BLE001
-        # A thread's boundary: whatever is odd in it, the others of the list are read.
-        log.error("an archived thread cannot be read", id=id_in(data), error=repr(error))
+        # The boundary of one thread: the rest of the list is still read.
+        log.error("an archived thread cannot be parsed", id=id_in(data), error=repr(error))
         return None
-
-
-def _rank(conversation: Conversation) -> tuple[float, ...]:
-    return (0, -conversation.updated_at)

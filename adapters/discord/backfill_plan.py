@@ -1,4 +1,4 @@
-"""What is to be read of Discord after a time without events, and in which order: pure."""
+"""Decides which channels of a guild to read after a gap, and in which order. Pure."""
 
 from __future__ import annotations
 
@@ -11,35 +11,43 @@ from bot.domain.conversations import Conversation
 
 
 @dataclass(frozen=True, slots=True)
-class Newest:
-    """A place's newest message; `known`: a conversation of ours is there."""
+class ChannelState:
+    """A channel or active thread with the id of its newest message, 0 if it has none.
+
+    `known`: the bot has a conversation in it.
+    """
 
     channel: str
-    last: int
+    newest: int
     thread: bool = False
     known: bool = False
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """Our threads first, then other threads, then channels; the newest of each first."""
+        """The bot's threads first, then other threads, then channels; the newest first in each."""
         group = 0 if self.known else 1 if self.thread else 2
-        return (group, -discord.utils.snowflake_time(self.last).timestamp())
+        return (group, -discord.utils.snowflake_time(self.newest).timestamp())
 
 
-def to_read(places: Iterable[Newest], mark: Callable[[str], int]) -> list[Newest]:
-    """The places with something behind their watermark, in the order of reading."""
-    changed = (place for place in places if place.last > mark(place.channel))
-    return sorted(changed, key=lambda place: place.rank)
+def select_unread(
+    channels: Iterable[ChannelState], watermark: Callable[[str], int]
+) -> list[ChannelState]:
+    """The channels with messages behind their watermark, in reading order."""
+    unread = (channel for channel in channels if channel.newest > watermark(channel.channel))
+    return sorted(unread, key=lambda channel: channel.rank)
 
 
-def not_shown(
-    conversations: Sequence[Conversation], shown: Iterable[str], since: float
+def group_archived(
+    conversations: Sequence[Conversation], active: Iterable[str], since: float
 ) -> Mapping[str, list[Conversation]]:
-    """Threads that are no longer active though people spoke in them since, by their channel."""
-    there = set(shown)
-    found: dict[str, list[Conversation]] = {}
+    """Conversations in threads that are no longer active, by parent channel.
+
+    Leaves out conversations without a message after `since`, in Unix seconds.
+    """
+    active_ids = set(active)
+    archived: dict[str, list[Conversation]] = {}
     for conversation in conversations:
         key = conversation.key
-        if key.thread and key.thread not in there and conversation.updated_at > since:
-            found.setdefault(key.channel, []).append(conversation)
-    return found
+        if key.thread and key.thread not in active_ids and conversation.updated_at > since:
+            archived.setdefault(key.channel, []).append(conversation)
+    return archived

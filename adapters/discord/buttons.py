@@ -1,6 +1,6 @@
-"""Buttons whose `custom_id` says everything, so that they work after a restart.
+"""Buttons whose `custom_id` carries their whole meaning, so that they work after a restart.
 
-A control's id also names its turn and page: by it a page is found again after a crash.
+A control's id also names its turn and page, which identifies the page after a crash.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Choice
 from bot.domain.replies import Control
 
-MAX_CUSTOM_ID = 100  # documented
-MAX_LABEL = 80  # documented
-MOST_BUTTONS = 25  # five rows of five
+# Documented: https://docs.discord.com/developers/components/reference#button
+MAX_CUSTOM_ID, MAX_LABEL = 100, 80
+MAX_BUTTONS = 25  # documented: five rows of five
 
 LABELS = {Control.STOP: "Stop", Control.RETRY: "Try again", Control.CONTINUE: "Go on"}
 
@@ -32,65 +32,66 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Which page of which turn a message is."""
+class PageId:
+    """The turn and page that a message shows."""
 
     turn: int
     page: int
 
 
-def identity_of(message: discord.Message) -> Identity | None:
-    """What a message's buttons say that it is."""
+def page_id_of(message: discord.Message) -> PageId | None:
+    """The page that a message's buttons name."""
     for row in message.components:
         for item in getattr(row, "children", ()):
             found = CONTROL.fullmatch(getattr(item, "custom_id", None) or "")
             if found is not None:
-                return Identity(int(found["turn"]), int(found["page"]))
+                return PageId(int(found["turn"]), int(found["page"]))
     return None
 
 
-def control_view(controls: Sequence[Control], of: Identity) -> discord.ui.View:
-    """The buttons under a page."""
+def control_view(controls: Sequence[Control], page: PageId) -> discord.ui.View:
+    """The control buttons under a page."""
     return _view(
         discord.ui.Button(
             label=LABELS[control],
             style=ButtonStyle.secondary,
-            custom_id=f"threadline:{control.value}:{of.turn}:{of.page}",
+            custom_id=f"threadline:{control.value}:{page.turn}:{page.page}",
         )
         for control in controls
     )
 
 
 def choice_view(choices: Sequence[Choice]) -> discord.ui.View | None:
-    """A button for each choice whose id has room for it; None when none is left."""
+    """A button for each choice whose id is short enough; None without any."""
     ids = [(choice, choice_id(choice)) for choice in choices]
-    fitting = [(choice, id_) for choice, id_ in ids if len(id_) <= MAX_CUSTOM_ID]
-    if not fitting:
+    valid = [(choice, id_) for choice, id_ in ids if len(id_) <= MAX_CUSTOM_ID]
+    if not valid:
         return None
     return _view(
         discord.ui.Button(
-            label=_label(choice.label), style=ButtonStyle.secondary, custom_id=custom_id
+            label=_shorten_label(choice.label), style=ButtonStyle.secondary, custom_id=custom_id
         )
-        for choice, custom_id in fitting[:MOST_BUTTONS]
+        for choice, custom_id in valid[:MAX_BUTTONS]
     )
 
 
 def choice_id(choice: Choice) -> str:
-    """A choice as a button's id."""
+    """A button's id for a choice."""
     key = choice.key
-    guild = key.workspace if not key.workspace.isdigit() else packed(key.workspace)
-    place = f"{guild}:{packed(key.channel)}:{packed(key.thread)}"
-    return f"threadline-do:{choice.command}:{place}:{choice.argument}"
+    guild = key.workspace if not key.workspace.isdigit() else to_base36(key.workspace)
+    conversation = f"{guild}:{to_base36(key.channel)}:{to_base36(key.thread)}"
+    return f"threadline-do:{choice.command}:{conversation}:{choice.argument}"
 
 
-def choice_of(found: re.Match[str], platform: str) -> Choice:
-    """The choice that a button's id says (its label is gone)."""
-    guild = found["guild"] if found["guild"] == "@me" else _unpacked(found["guild"])
-    key = ConversationKey(platform, guild, _unpacked(found["channel"]), _unpacked(found["thread"]))
-    return Choice("", found["command"], key, found["argument"])
+def parse_choice(match: re.Match[str], platform: str) -> Choice:
+    """The choice in a button's id, matched by `CHOICE`; the id does not contain its label."""
+    guild = match["guild"] if match["guild"] == "@me" else _from_base36(match["guild"])
+    channel, thread = _from_base36(match["channel"]), _from_base36(match["thread"])
+    key = ConversationKey(platform, guild, channel, thread)
+    return Choice("", match["command"], key, match["argument"])
 
 
-def packed(snowflake: str) -> str:
+def to_base36(snowflake: str) -> str:
     """A snowflake in 13 characters instead of 19."""
     number, out = int(snowflake or 0), ""
     while number:
@@ -99,16 +100,16 @@ def packed(snowflake: str) -> str:
     return out
 
 
-def _unpacked(text: str) -> str:
+def _from_base36(text: str) -> str:
     return str(int(text, 36)) if text else ""
 
 
-def _label(text: str) -> str:
+def _shorten_label(text: str) -> str:
     return text if len(text) <= MAX_LABEL else text[: MAX_LABEL - 1] + "…"
 
 
 def _view(buttons: Iterable[discord.ui.Button[discord.ui.View]]) -> discord.ui.View:
-    """A view that discord.py does not keep: it would keep one for every message ever sent.
+    """A stopped view: discord.py would otherwise keep one in memory for every message sent.
 
     Clicks reach the `DynamicItem` whose pattern matches, with or without a view.
     """

@@ -1,7 +1,7 @@
-"""What people see in a Discord message beside its text, as labelled and bounded text for the model.
+"""Everything a Discord message shows in addition to its text, as labelled and truncate model input.
 
-Pure, and from the payload as Discord sent it: discord.py drops part of it. Every field may be
-missing or of another type; such a field is left out.
+Pure. Reads the raw payload, since discord.py drops parts of it. Any field may be missing or have
+another type and is then left out.
 
 https://docs.discord.com/developers/resources/message and /components/reference
 """
@@ -11,192 +11,197 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from adapters.discord.payloads import identity, part, parts, snapshots, whole, words
-from bot.domain.excerpts import bounded, excerpt, joined
+from adapters.discord.payloads import (
+    forwarded_messages,
+    get_int,
+    get_object,
+    get_objects,
+    get_text,
+    read_id,
+)
+from bot.domain.excerpts import excerpt, join_excerpts, truncate
 
-Said = Callable[[str], str]
-"""From Discord's markup to text for the model."""
+Converter = Callable[[str], str]
+"""Converts Discord's markup to text for the model."""
 
-SUPPRESS_EMBEDS = 1 << 2  # a message's flag: its embeds are not shown
-# Embeds that Discord makes of a link in the text, and how much of one is told.
-FIELD = ("name", "value")
+SUPPRESS_EMBEDS = 1 << 2  # message flag
+# Types of the embeds that Discord generates for a link, and how much of each the model reads.
 UNFURLED, UNFURLED_CHARACTERS = frozenset({"link", "article", "video", "gifv", "image"}), 600
-DEEPEST, MOST_PIECES = 12, 200  # of components, which nest
+MAX_COMPONENT_DEPTH, MAX_COMPONENTS = 12, 200
+MAX_FORWARD_DEPTH = 3
 
-DEEPEST_FORWARD = 3  # of forwards in forwards
-
-BUTTON, SELECTS = 2, frozenset({3, 5, 6, 7, 8})
+BUTTON, SELECTS = 2, frozenset({3, 5, 6, 7, 8})  # documented component types
 COMPONENT_TEXTS = ("title", "content", "text", "label", "name", "description")
-AN_IMAGE = "(an image)"  # without a description
+UNDESCRIBED_IMAGE = "(an image)"
 
 
-def shown(raw: Any, said: Said, depth: int = 0) -> list[str]:
-    """Everything that a message shows beside its text, in the order in which it is seen.
+def visible_parts(raw: Any, convert: Converter, depth: int = 0) -> list[str]:
+    """Everything a message shows in addition to its text, in display order.
 
-    `depth` is how many forwards it is in.
+    `depth` counts the forwards around it.
     """
-    forwarded = snapshots(raw) if depth < DEEPEST_FORWARD else ()
+    forwarded = forwarded_messages(raw) if depth < MAX_FORWARD_DEPTH else ()
     found = [
-        *(excerpt("Attachment", text) for text in _attachments(raw, said)),
-        *(excerpt("Sticker", words(sticker, "name")) for sticker in _stickers(raw)),
-        *_embeds(raw, said),
-        excerpt("Components", component_text(raw, said)),
-        excerpt("Poll", _poll(raw, said)),
+        *(excerpt("Attachment", text) for text in _attachments(raw, convert)),
+        *(excerpt("Sticker", get_text(sticker, "name")) for sticker in _stickers(raw)),
+        *_embeds(raw, convert),
+        excerpt("Components", component_text(raw, convert)),
+        excerpt("Poll", _poll(raw, convert)),
         excerpt("Activity invitation", _activity(raw)),
-        *(excerpt("Forwarded message", whole_text(one, said, depth + 1)) for one in forwarded),
+        *(excerpt("Forwarded message", full_text(one, convert, depth + 1)) for one in forwarded),
     ]
     return [text for text in found if text]
 
 
-def whole_text(raw: Any, said: Said, depth: int = 0) -> str:
-    """A message's text and everything else that it shows, for a quotation."""
-    components = component_text(raw, said)
+def full_text(raw: Any, convert: Converter, depth: int = 0) -> str:
+    """A message's text and everything else it shows, for quoting."""
+    components = component_text(raw, convert)
     labelled = excerpt("Components", components)
-    rest = [components if text == labelled else text for text in shown(raw, said, depth)]
-    return joined([said(words(raw, "content")), *rest])
+    rest = [components if text == labelled else text for text in visible_parts(raw, convert, depth)]
+    return join_excerpts([convert(get_text(raw, "content")), *rest])
 
 
-def bare_files(raw: Any) -> bool:
-    """Whether a message shows nothing but files and stickers without a description."""
-    described = any(words(file, "description") for file in parts(raw, "attachments"))
+def has_only_bare_files(raw: Any) -> bool:
+    """Whether a message shows only stickers and files without descriptions."""
+    described = any(get_text(file, "description") for file in get_objects(raw, "attachments"))
     rest = {"attachments": None, "sticker_items": None, "stickers": None}
-    return not described and not shown({**raw, **rest}, str)
+    return not described and not visible_parts({**raw, **rest}, str)
 
 
-def kinds(raw: Any) -> Iterator[str]:
-    """The kinds of attachments that the bot cannot read, those of forwarded messages included."""
-    for holder in (raw, *snapshots(raw)):
-        yield from (_kind(file) for file in parts(holder, "attachments"))
+def attachment_kinds(raw: Any) -> Iterator[str]:
+    """The kinds of the message's attachments, including forwarded ones; the bot cannot read any."""
+    for holder in (raw, *forwarded_messages(raw)):
+        yield from (_kind(file) for file in get_objects(holder, "attachments"))
         yield from ("sticker" for _ in _stickers(holder))
 
 
 def _kind(file: Mapping[str, Any]) -> str:
     if file.get("waveform") is not None and file.get("duration_secs") is not None:
         return "voice message"
-    kind = words(file, "content_type").partition("/")[0]
+    kind = get_text(file, "content_type").partition("/")[0]
     return {"image": "image", "video": "video", "audio": "audio file"}.get(kind, "file")
 
 
-def mentioned(raw: Any) -> Iterator[tuple[int, str]]:
-    """People whom a message and what it forwards mention, and what they are called."""
-    for holder in (raw, *snapshots(raw)):
-        for person in parts(holder, "mentions"):
-            user = identity(person, "id")
-            nick = words(part(person, "member"), "nick")
-            name = nick or words(person, "global_name") or words(person, "username")
+def mentioned_users(raw: Any) -> Iterator[tuple[int, str]]:
+    """Ids and display names of the users that a message and its forwards mention."""
+    for holder in (raw, *forwarded_messages(raw)):
+        for person in get_objects(holder, "mentions"):
+            user = read_id(person, "id")
+            nick = get_text(get_object(person, "member"), "nick")
+            name = nick or get_text(person, "global_name") or get_text(person, "username")
             if user is not None and name:
                 yield user, name
 
 
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────
-def _attachments(raw: Any, said: Said) -> Iterator[str]:
-    for file in parts(raw, "attachments"):
-        name = words(file, "title") or words(file, "filename")
-        description = said(words(file, "description"))
+def _attachments(raw: Any, convert: Converter) -> Iterator[str]:
+    for file in get_objects(raw, "attachments"):
+        name = get_text(file, "title") or get_text(file, "filename")
+        description = convert(get_text(file, "description"))
         yield "\n".join(filter(None, (name, description and f"Description: {description}")))
 
 
 def _stickers(raw: Any) -> list[Mapping[str, Any]]:
-    return list(parts(raw, "sticker_items") or parts(raw, "stickers"))
+    return list(get_objects(raw, "sticker_items") or get_objects(raw, "stickers"))
 
 
-def _poll(raw: Any, said: Said) -> str:
-    poll = part(raw, "poll")
+def _poll(raw: Any, convert: Converter) -> str:
+    poll = get_object(raw, "poll")
     counts = {
-        whole(count, "id"): whole(count, "count")
-        for count in parts(part(poll, "results"), "answer_counts")
+        get_int(count, "id"): get_int(count, "count")
+        for count in get_objects(get_object(poll, "results"), "answer_counts")
     }
-    lines = [said(words(part(poll, "question"), "text"))]
-    for answer in parts(poll, "answers"):
-        media = part(answer, "poll_media")
-        text = said(words(media, "text")) or words(part(media, "emoji"), "name")
-        votes = counts.get(whole(answer, "answer_id"))
+    lines = [convert(get_text(get_object(poll, "question"), "text"))]
+    for answer in get_objects(poll, "answers"):
+        media = get_object(answer, "poll_media")
+        text = convert(get_text(media, "text")) or get_text(get_object(media, "emoji"), "name")
+        votes = counts.get(get_int(answer, "answer_id"))
         lines.append(f"- {text}" + (f" ({votes} votes)" if votes is not None else ""))
     return "\n".join(line for line in lines if line)
 
 
 def _activity(raw: Any) -> str:
-    """An invitation to a game or an activity."""
-    if not part(raw, "activity"):
+    """The game or activity that the message invites to."""
+    if not get_object(raw, "activity"):
         return ""
-    return words(part(raw, "application"), "name") or "an activity"
+    return get_text(get_object(raw, "application"), "name") or "an activity"
 
 
 # ── embeds ────────────────────────────────────────────────────────────────────────────────────
-def _embeds(raw: Any, said: Said) -> Iterator[str]:
-    if whole(raw, "flags") & SUPPRESS_EMBEDS:
+def _embeds(raw: Any, convert: Converter) -> Iterator[str]:
+    if get_int(raw, "flags") & SUPPRESS_EMBEDS:
         return
-    content = words(raw, "content")
-    for embed in parts(raw, "embeds"):
-        text = _embed(embed, said, content)
-        unfurled = words(embed, "type") in UNFURLED
-        yield excerpt("Embed", bounded(text, UNFURLED_CHARACTERS) if unfurled else text)
+    content = get_text(raw, "content")
+    for embed in get_objects(raw, "embeds"):
+        text = _embed(embed, convert, content)
+        unfurled = get_text(embed, "type") in UNFURLED
+        yield excerpt("Embed", truncate(text, UNFURLED_CHARACTERS) if unfurled else text)
 
 
-def _embed(embed: Mapping[str, Any], said: Said, content: str) -> str:
-    url = words(embed, "url")
-    title = said(words(embed, "title"))
+def _embed(embed: Mapping[str, Any], convert: Converter, content: str) -> str:
+    url = get_text(embed, "url")
+    title = convert(get_text(embed, "title"))
     if title and url and url not in content:
         title = f"{title} ({url})"
     lines = [
-        words(part(embed, "provider"), "name"),
-        said(words(part(embed, "author"), "name")),
+        get_text(get_object(embed, "provider"), "name"),
+        convert(get_text(get_object(embed, "author"), "name")),
         title,
-        said(words(embed, "description")),
-        *(_field(field, said) for field in parts(embed, "fields")),
-        *(_image(part(embed, name), said) for name in ("image", "thumbnail", "video")),
-        said(words(part(embed, "footer"), "text")),
+        convert(get_text(embed, "description")),
+        *(_field(field, convert) for field in get_objects(embed, "fields")),
+        *(_image(get_object(embed, name), convert) for name in ("image", "thumbnail", "video")),
+        convert(get_text(get_object(embed, "footer"), "text")),
     ]
     text = "\n\n".join(line for line in lines if line)
-    pictured = any(part(embed, name) for name in ("image", "thumbnail", "video"))
-    linked = bool(url) and url in content  # the link itself says as much
-    return text or (AN_IMAGE if pictured and not linked else "")
+    pictured = any(get_object(embed, name) for name in ("image", "thumbnail", "video"))
+    linked = bool(url) and url in content  # then the link in the text stands for the image
+    return text or (UNDESCRIBED_IMAGE if pictured and not linked else "")
 
 
-def _field(field: Mapping[str, Any], said: Said) -> str:
-    """Authors of embeds fill a name or value that they want empty with zero-width spaces."""
-    pair = (said(words(field, name)).strip("\u200b\u200c\u200d\u2060\ufeff") for name in FIELD)
-    return ": ".join(filter(None, pair))
+def _field(field: Mapping[str, Any], convert: Converter) -> str:
+    """A field's name and value; bots leave either blank by using zero-width spaces."""
+    texts = (convert(get_text(field, key)) for key in ("name", "value"))
+    return ": ".join(filter(None, (text.strip("\u200b\u200c\u200d\u2060\ufeff") for text in texts)))
 
 
-def _image(media: Mapping[str, Any], said: Said) -> str:
-    description = said(words(media, "description"))
+def _image(media: Mapping[str, Any], convert: Converter) -> str:
+    description = convert(get_text(media, "description"))
     return f"Image: {description}" if description else ""
 
 
 # ── components ────────────────────────────────────────────────────────────────────────────────
-def component_text(raw: Any, said: Said) -> str:
-    """The texts, descriptions and labels of components, nested as they may be."""
+def component_text(raw: Any, convert: Converter) -> str:
+    """The texts, descriptions and labels of a message's nested components."""
     pieces: list[str] = []
-    for component in parts(raw, "components"):
-        _walk(component, said, pieces, 0)
+    for component in get_objects(raw, "components"):
+        _walk(component, convert, pieces, 0)
     return "\n\n".join(pieces)
 
 
-def _walk(component: Mapping[str, Any], said: Said, pieces: list[str], depth: int) -> None:
-    if depth > DEEPEST or len(pieces) > MOST_PIECES:
+def _walk(component: Mapping[str, Any], convert: Converter, pieces: list[str], depth: int) -> None:
+    if depth > MAX_COMPONENT_DEPTH or len(pieces) > MAX_COMPONENTS:
         return
-    text = _component(component, said)
+    text = _component(component, convert)
     if text:
         pieces.append(text)
-    inner = [*parts(component, "components"), *parts(component, "items")]
-    inner += [part(component, "accessory"), part(component, "component")]
+    inner = [*get_objects(component, "components"), *get_objects(component, "items")]
+    inner += [get_object(component, "accessory"), get_object(component, "component")]
     for child in inner:
         if child:
-            _walk(child, said, pieces, depth + 1)
+            _walk(child, convert, pieces, depth + 1)
 
 
-def _component(component: Mapping[str, Any], said: Said) -> str:
-    kind = whole(component, "type")
+def _component(component: Mapping[str, Any], convert: Converter) -> str:
+    kind = get_int(component, "type")
     if kind == BUTTON:
-        label = words(component, "label") or words(part(component, "emoji"), "name")
+        label = get_text(component, "label") or get_text(get_object(component, "emoji"), "name")
         return f"[{label}]" if label else ""
     if kind in SELECTS:
-        chosen = (one for one in parts(component, "options") if one.get("default") is True)
-        label = ", ".join(filter(None, (words(one, "label") for one in chosen)))
-        label = label or words(component, "placeholder")
+        chosen = (one for one in get_objects(component, "options") if one.get("default") is True)
+        label = ", ".join(filter(None, (get_text(one, "label") for one in chosen)))
+        label = label or get_text(component, "placeholder")
         return f"[{label}]" if label else ""
-    if part(component, "media"):
-        return _image(component, said) or AN_IMAGE
-    texts = (words(component, name) for name in COMPONENT_TEXTS)
-    return "\n".join(said(text) for text in texts if text)
+    if get_object(component, "media"):
+        return _image(component, convert) or UNDESCRIBED_IMAGE
+    texts = (get_text(component, name) for name in COMPONENT_TEXTS)
+    return "\n".join(convert(text) for text in texts if text)

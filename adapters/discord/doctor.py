@@ -1,4 +1,4 @@
-"""What `doctor` tries on Discord: every point with a real call, and what to do about it."""
+"""Discord's checks for `threadline doctor`: each makes a real API call and reports what to fix."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import discord
 
-from adapters.discord.interactions import DESCRIPTIONS
 from adapters.discord.rest import attempt
+from bot.domain import texts
 from bot.domain.errors import PlatformError
 from bot.domain.health import Finding, Verdict
 
@@ -18,46 +18,45 @@ INTENT_ADVICE = (
     f"at {PORTAL} open your application, choose “Bot” and turn on “Message Content Intent” "
     "under “Privileged Gateway Intents”."
 )
-# What each permission is for; Discord's own words for it are made from the names.
+# Permissions and what the bot uses each for. Findings name them as Discord's settings page does.
 NEEDED = {
     "view_channel": "to see messages",
     "send_messages": "to answer",
     "send_messages_in_threads": "to answer in threads",
     "create_public_threads": "to open a thread for each conversation",
-    "read_message_history": "to read a thread in which it is mentioned, and to go on after a crash",
+    "read_message_history": "to read a thread where it is mentioned, and to resume after a crash",
 }
-# Without it everything works, and something is less good.
-WANTED = {"attach_files": "to send very long code as a file: without it, it comes as text"}
+OPTIONAL = {"attach_files": "to send very long code as a file instead of text"}
 PUBLIC_ADVICE = (
     f"at {PORTAL} open your application, choose “Bot” and turn off “Public Bot”, or list your own "
     "servers in DISCORD_GUILDS."
 )
-# The longest that logging in, and one check, may take. Seconds.
+# Time limits for logging in and for one check, in seconds.
 LOGIN_SECONDS, CHECK_SECONDS = 30.0, 30.0
-MOST_GUILDS = 200  # what one request gives
+MAX_GUILDS = 200  # documented: the most that one request returns
 
 
 def permissions() -> discord.Permissions:
-    """All that the bot needs, and what it can use."""
-    return discord.Permissions(**dict.fromkeys(NEEDED | WANTED, True))
+    """The required and the optional permissions."""
+    return discord.Permissions(**dict.fromkeys(NEEDED | OPTIONAL, True))
 
 
-def invite(application: int) -> str:
-    """The link that brings the bot into a guild with these permissions and its commands."""
+def invite_url(application: int) -> str:
+    """The link that adds the bot and its commands to a guild with these permissions."""
     return discord.utils.oauth_url(
         application, permissions=permissions(), scopes=("bot", "applications.commands")
     )
 
 
 class Doctor:
-    """Checks one account; `client` makes a client that is not connected yet."""
+    """Checks one account; `make_client` returns a client that is not connected yet."""
 
-    def __init__(self, *, token: str, client: Callable[[], discord.Client]) -> None:
-        self._token, self._make = token, client
+    def __init__(self, *, token: str, make_client: Callable[[], discord.Client]) -> None:
+        self._token, self._make_client = token, make_client
 
     async def findings(self) -> Sequence[Finding]:
-        """Everything that was found; raises nothing."""
-        async with self._make() as client:
+        """The results of all checks; raises no PlatformError."""
+        async with self._make_client() as client:
             try:
                 await attempt(client.login(self._token), within=LOGIN_SECONDS)
             except PlatformError as error:
@@ -66,11 +65,11 @@ class Doctor:
                 return [_failed("Discord", f"cannot be reached: {error}", "check the network")]
             found = [_ok("Discord token", f"logged in as {client.user}"), _intent(client)]
             found += _public(client)
-            found += await self._tried("Discord guilds", client, _guilds)
-            found += await self._tried("Discord commands", client, _commands)
+            found += await self._run("Discord guilds", client, _guilds)
+            found += await self._run("Discord commands", client, _commands)
             return found
 
-    async def _tried(
+    async def _run(
         self,
         subject: str,
         client: discord.Client,
@@ -91,7 +90,7 @@ def _intent(client: discord.Client) -> Finding:
 
 
 def _public(client: discord.Client) -> list[Finding]:
-    """Anybody may add a public bot to a server of theirs, and spend the owner's money there."""
+    """Warns about a public bot: anyone can add it to a guild and use it at the owner's expense."""
     subject, application = "Discord bot", client.application
     if application is None or not application.bot_public:
         return [_ok(subject, "private: only its owner can add it to a server")]
@@ -100,21 +99,21 @@ def _public(client: discord.Client) -> list[Finding]:
 
 
 async def _guilds(client: discord.Client) -> Iterable[Finding]:
-    guilds = await attempt(client.http.get_guilds(limit=MOST_GUILDS))
-    link = invite(client.application_id or 0)
+    guilds = await attempt(client.http.get_guilds(limit=MAX_GUILDS))
+    link = invite_url(client.application_id or 0)
     if not guilds:
         return [Finding("Discord guilds", Verdict.WARNING, "none", f"invite the bot: {link}")]
     return [_guild(guild, link) for guild in guilds]
 
 
 def _guild(guild: Mapping[str, Any], link: str) -> Finding:
-    """The permissions in a guild as a whole; a channel may take some of them back."""
+    """Checks the guild-wide permissions; overwrites of a channel are not checked."""
     subject = f"Discord guild {guild['name']}"
-    has = discord.Permissions(int(guild["permissions"]))
+    granted = discord.Permissions(int(guild["permissions"]))
     missing = {
         name: why
-        for name, why in (NEEDED | WANTED).items()
-        if not (has.administrator or getattr(has, name))
+        for name, why in (NEEDED | OPTIONAL).items()
+        if not (granted.administrator or getattr(granted, name))
     }
     if not missing:
         return _ok(subject, "all permissions")
@@ -124,12 +123,12 @@ def _guild(guild: Mapping[str, Any], link: str) -> Finding:
 
 
 async def _commands(client: discord.Client) -> Iterable[Finding]:
-    there = await attempt(client.http.get_global_commands(client.application_id or 0))
-    missing = sorted(DESCRIPTIONS.keys() - {command["name"] for command in there})
+    registered = await attempt(client.http.get_global_commands(client.application_id or 0))
+    missing = sorted(texts.SLASH_COMMANDS.keys() - {command["name"] for command in registered})
     if not missing:
         return [_ok("Discord commands", "registered")]
     names = ", ".join(f"/{name}" for name in missing)
-    advice = "they are registered when the bot starts: start it once"
+    advice = "start the bot once: it registers them when it starts"
     return [Finding("Discord commands", Verdict.WARNING, f"not registered: {names}", advice)]
 
 

@@ -1,7 +1,7 @@
-"""From discord.py's objects to `Incoming` values: who is addressed, where, and what was said.
+"""From discord.py's messages to `Incoming` values: whether the bot is addressed, and what was said.
 
-Pure. Discord's own rule of who is mentioned is not ours: a mention is the bot's user, its managed
-role, or a reply to one of its messages, and never @everyone.
+Pure. The bot counts as mentioned by its user, its managed role, or a reply to one of its messages,
+but never by @everyone.
 """
 
 from __future__ import annotations
@@ -13,194 +13,115 @@ from enum import Enum
 import discord
 from discord import MessageType
 
-from adapters.discord.content import bare_files, kinds, shown, whole_text
+from adapters.discord.channels import ChannelContext, ChannelKind
+from adapters.discord.content import attachment_kinds, full_text, has_only_bare_files, visible_parts
 from adapters.discord.mention_names import names_in
 from adapters.discord.state import persona_of, raw_of
-from adapters.discord.text import for_model, title
-from bot.domain.conversations import Author, ConversationKey, Visibility
-from bot.domain.excerpts import excerpt, joined
+from adapters.discord.text import thread_title, to_model_text
+from bot.domain.conversations import Author, ConversationKey
+from bot.domain.excerpts import excerpt, join_excerpts
 from bot.domain.inbox import Address, Incoming
 from bot.domain.names import one_line
 from bot.inbox import commands
 
-PLATFORM = "discord"
-DIRECT_MESSAGES = "@me"  # Discord's own word where other places have a guild
-# Everything else is the platform speaking: joins, pins, a thread's empty first message.
-SPOKEN = (MessageType.default, MessageType.reply)
-# So much of a message that is in the conversation already says which one is meant.
+# All other types are system messages: joins, pins, a thread's empty first message.
+USER_MESSAGE_TYPES = (MessageType.default, MessageType.reply)
+# How much of a referenced message is quote if the conversation already contains it.
 REFERENCE_CHARACTERS = 300
 
 
-class Kind(Enum):
-    """What replies can be made of in a place."""
-
-    DIRECT = "direct"
-    CHANNEL = "channel"  # threads can be made
-    CHAT = "chat"  # they cannot: voice and stage chats, or no permission
-    THREAD = "thread"  # forum posts too
-
-
-class Mode(Enum):
+class ReplyMode(Enum):
     """Where a reply goes; stored in a question's route."""
 
-    THREAD = "thread"  # in the thread on the mention, which is made for it
-    HERE = "here"  # in the thread or direct message where the question was asked
-    CHAIN = "chain"  # below the question, as a reply to it
+    THREAD = "thread"  # in the thread on the mention, created for the reply
+    HERE = "here"  # in the thread or direct message of the question
+    CHAIN = "chain"  # in the channel, as a reply to the question
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelContext:
-    """Where something was written. `channel` is a thread's parent; `title` is a forum post's."""
-
-    kind: Kind
-    guild: str
-    channel: str
-    thread: str = ""
-    title: str = ""
-    visibility: Visibility = Visibility.PRIVATE
-
-    @property
-    def own(self) -> str:
-        """The id of the channel or thread itself, as Discord counts: a thread is a channel."""
-        return self.thread or self.channel
-
-    def key(self, message: str = "") -> ConversationKey:
-        """The conversation here; in a channel, the one that `message` begins."""
-        thread = message if self.kind in (Kind.CHANNEL, Kind.CHAT) else self.thread
-        return ConversationKey(PLATFORM, self.guild, self.channel, thread)
-
-    def source(self, message: int) -> str:
-        """A message here, as `Incoming.source` says it."""
-        return f"{PLATFORM}/{self.guild}/{self.own}/{message}"
-
-
-@dataclass(frozen=True, slots=True)
-class Me:
-    """The bot: its user's id, and in a guild its managed role's."""
+class BotIdentity:
+    """The bot's user id and, in a guild, the id of its managed role."""
 
     user: int
     role: int | None = None
 
     @property
     def ids(self) -> frozenset[int]:
-        """All that mentions it."""
+        """Every id whose mention addresses the bot."""
         return frozenset(i for i in (self.user, self.role) if i is not None)
 
 
-# ── places ────────────────────────────────────────────────────────────────────────────────────
-def place_of(channel: object) -> ChannelContext | None:
-    """The place that a channel is; None when it must be fetched first, or is no place to talk."""
-    if isinstance(channel, discord.DMChannel):
-        return ChannelContext(Kind.DIRECT, DIRECT_MESSAGES, str(channel.id))
-    if isinstance(channel, discord.Thread):
-        return _thread(channel)
-    if isinstance(channel, discord.TextChannel | discord.VoiceChannel | discord.StageChannel):
-        kind = Kind.CHANNEL if _takes_threads(channel) else Kind.CHAT
-        return ChannelContext(
-            kind, str(channel.guild.id), str(channel.id), visibility=_seen_by(channel)
-        )
-    return None
+# ── who is addressed ──────────────────────────────────────────────────────────────────────────
+def bot_identity(message: discord.Message, user: int) -> BotIdentity:
+    """The bot's ids in the message's guild; `user` is its user id."""
+    role = message.guild.self_role if message.guild is not None else None
+    return BotIdentity(user, role.id if role is not None else None)
 
 
-def _thread(thread: discord.Thread) -> ChannelContext:
-    parent = thread.parent
-    private = thread.is_private() or parent is None
-    return ChannelContext(
-        Kind.THREAD,
-        str(thread.guild.id),
-        str(thread.parent_id),
-        str(thread.id),
-        title=thread.name if isinstance(parent, discord.ForumChannel) else "",
-        visibility=Visibility.PRIVATE if private or parent is None else _seen_by(parent),
+def is_from_person(message: discord.Message) -> bool:
+    """Whether a person wrote this, not a bot, a webhook or Discord itself.
+
+    A webhook's message with a persona counts as that person's.
+    """
+    if persona_of(message) is not None:
+        return True
+    return (
+        message.type in USER_MESSAGE_TYPES and not message.author.bot and message.webhook_id is None
     )
 
 
-def _takes_threads(
-    channel: discord.TextChannel | discord.VoiceChannel | discord.StageChannel,
-) -> bool:
-    """Only text channels; announcement threads would be another kind, made by those who publish.
-
-    A permission that is missing costs no request: Discord bans who is refused too often.
-    """
-    if not isinstance(channel, discord.TextChannel) or channel.is_news():
-        return False
-    if channel.guild.me is None:
-        return True
-    may = channel.permissions_for(channel.guild.me)
-    return may.create_public_threads and may.send_messages_in_threads
-
-
-def _seen_by(channel: discord.abc.GuildChannel) -> Visibility:
-    everyone = channel.guild.get_role(channel.guild.id)
-    if everyone is None or not channel.permissions_for(everyone).view_channel:
-        return Visibility.PRIVATE
-    return Visibility.PUBLIC
-
-
-# ── who is addressed ──────────────────────────────────────────────────────────────────────────
-def me_in(message: discord.Message, user: int) -> Me:
-    """The bot, as the message's guild knows it."""
-    role = message.guild.self_role if message.guild is not None else None
-    return Me(user, role.id if role is not None else None)
-
-
-def is_spoken(message: discord.Message) -> bool:
-    """Whether a person said something: bots, webhooks and the platform itself do not count."""
-    if persona_of(message) is not None:
-        return True
-    return message.type in SPOKEN and not message.author.bot and message.webhook_id is None
-
-
-def answers_us(message: discord.Message, me: Me) -> int | None:
-    """The message of ours that this one is a reply to."""
+def replied_bot_message(message: discord.Message, bot: BotIdentity) -> int | None:
+    """The id of the bot's message that this one replies to."""
     referenced = _referenced(message)
     if message.type is not MessageType.reply or referenced is None:
         return None
-    return referenced.id if referenced.author.id == me.user else None
+    return referenced.id if referenced.author.id == bot.user else None
 
 
-def address_of(message: discord.Message, place: ChannelContext, me: Me) -> Address | None:
-    """How a person's message addresses the bot; None when it is none of our business."""
-    if place.kind is Kind.DIRECT:
+def address_of(
+    message: discord.Message, context: ChannelContext, bot: BotIdentity
+) -> Address | None:
+    """How a person's message addresses the bot; None if it does not concern the bot."""
+    if context.kind is ChannelKind.DIRECT:
         return Address.DIRECT
     named = {user.id for user in message.mentions} | {role.id for role in message.role_mentions}
-    if named & me.ids or answers_us(message, me) is not None:
+    if named & bot.ids or replied_bot_message(message, bot) is not None:
         return Address.MENTION
-    if place.kind is not Kind.THREAD:
+    if context.kind is not ChannelKind.THREAD:
         return None
     others = named - {message.author.id, int(author_of(message).id)}
     return Address.ASIDE if others or message.mention_everyone else Address.FOLLOW_UP
 
 
 # ── what was said ─────────────────────────────────────────────────────────────────────────────
-def incoming(
+def to_incoming(
     message: discord.Message,
-    place: ChannelContext,
-    me: Me,
+    context: ChannelContext,
+    bot: BotIdentity,
     address: Address,
     key: ConversationKey | None = None,
 ) -> Incoming:
-    """The value of a person's message; `key` is the conversation that its reply chain began."""
-    text, unusable = _asked(message, place, me, key)
+    """A person's message for the core; `key` is the conversation that its reply chain continues."""
+    text, unusable = _question_text(message, context, bot, key)
     return Incoming(
-        key=key or place.key(str(message.id)),
-        channel=place.own,
+        key=key or context.key(str(message.id)),
+        channel=context.id,
         message_id=str(message.id),
         position=message.id,
         author=author_of(message),
         text=text,
         address=address,
         sent_at=discord.utils.snowflake_time(message.id).timestamp(),
-        visibility=place.visibility,
-        route=_route(place, key, message, me),
+        visibility=context.visibility,
+        route=_route(context, key, message, bot),
         unusable=unusable,
-        in_old_thread=place.kind is Kind.THREAD and address is Address.MENTION,
+        in_old_thread=context.kind is ChannelKind.THREAD and address is Address.MENTION,
         edited_at=message.edited_at.timestamp() if message.edited_at is not None else None,
     )
 
 
 def author_of(message: discord.Message) -> Author:
-    """Who speaks in a message: a webhook's may stand for a person."""
+    """A message's author: for a webhook's message with a persona, that person."""
     persona = persona_of(message)
     if persona is not None:
         return persona
@@ -208,61 +129,64 @@ def author_of(message: discord.Message) -> Author:
 
 
 def name_of(message: discord.Message) -> str:
-    """The name that people see above a message."""
+    """The author's display name, on one line."""
     return one_line(message.author.display_name)
 
 
-def said(message: discord.Message, place: ChannelContext, me: Me) -> str:
-    """A message's text for the model: a forum post's title, the text, what else people see."""
-    opens_post = place.title and str(message.id) == place.thread
-    say = _saying(message, me)
-    heading = f"# {one_line(place.title)}" if opens_post else ""
-    return joined([heading, say(message.content), *shown(raw_of(message), say)])
+def message_text(message: discord.Message, context: ChannelContext, bot: BotIdentity) -> str:
+    """A message for the model: a forum post's title, the text, and everything else it shows."""
+    opens_post = context.title and str(message.id) == context.thread
+    convert = _converter(message, bot)
+    heading = f"# {one_line(context.title)}" if opens_post else ""
+    parts = visible_parts(raw_of(message), convert)
+    return join_excerpts([heading, convert(message.content), *parts])
 
 
-def _asked(
-    message: discord.Message, place: ChannelContext, me: Me, key: ConversationKey | None
+def _question_text(
+    message: discord.Message, context: ChannelContext, bot: BotIdentity, key: ConversationKey | None
 ) -> tuple[str, tuple[str, ...]]:
-    """What a person asks, with what it refers to; and what of it cannot be read.
+    """A question with the message it refers to; and the kinds of attachments it cannot include.
 
-    A command stands alone, and so do files: without a word about them there is nothing to ask.
+    A command's text is the command alone. Files without any words about them leave the text empty.
     """
-    raw, unusable = raw_of(message), tuple(kinds(raw_of(message)))
-    words = _saying(message, me)(message.content)
+    raw, unusable = raw_of(message), tuple(attachment_kinds(raw_of(message)))
+    words = _converter(message, bot)(message.content)
     if is_command(words):
         return words, unusable
-    about, more = _asked_about(message, place, me, key)
-    text = said(message, place, me)
-    if not words and unusable and bare_files(raw) and not about and not place.title:
+    quote, quoted_attachments = _quote_referenced(message, context, bot, key)
+    text = message_text(message, context, bot)
+    if not words and unusable and has_only_bare_files(raw) and not quote and not context.title:
         text = ""
-    return joined([about, text]), unusable + more
+    return join_excerpts([quote, text]), unusable + quoted_attachments
 
 
-def _saying(message: discord.Message, me: Me) -> Callable[[str], str]:
-    names = names_in(message, me.ids)
-    return lambda content: for_model(content, names)
+def _converter(message: discord.Message, bot: BotIdentity) -> Callable[[str], str]:
+    names = names_in(message, bot.ids)
+    return lambda content: to_model_text(content, names)
 
 
-def resolved_starter(message: discord.Message) -> discord.Message | None:
-    """The message that a thread was started on: what stands in the thread for it is empty."""
+def thread_starter(message: discord.Message) -> discord.Message | None:
+    """The message a thread was started on; its placeholder in the thread is empty."""
     if message.type is not MessageType.thread_starter_message:
         return None
     return _referenced(message)
 
 
 def _route(
-    place: ChannelContext, key: ConversationKey | None, message: discord.Message, me: Me
+    context: ChannelContext, key: ConversationKey | None, message: discord.Message, bot: BotIdentity
 ) -> dict[str, str]:
-    mode = _mode(place, key)
-    if mode is not Mode.THREAD:
+    mode = _reply_mode(context, key)
+    if mode is not ReplyMode.THREAD:
         return {"mode": mode.value}
-    return {"mode": mode.value, "title": title(_saying(message, me)(message.content))}
+    title = thread_title(_converter(message, bot)(message.content))
+    return {"mode": mode.value, "title": title}
 
 
-def _mode(place: ChannelContext, key: ConversationKey | None) -> Mode:
-    if place.kind in (Kind.DIRECT, Kind.THREAD):
-        return Mode.HERE
-    return Mode.CHAIN if place.kind is Kind.CHAT or key is not None else Mode.THREAD
+def _reply_mode(context: ChannelContext, key: ConversationKey | None) -> ReplyMode:
+    if not context.starts_conversations:
+        return ReplyMode.HERE
+    chained = context.kind is ChannelKind.CHAT or key is not None
+    return ReplyMode.CHAIN if chained else ReplyMode.THREAD
 
 
 def _referenced(message: discord.Message) -> discord.Message | None:
@@ -271,30 +195,30 @@ def _referenced(message: discord.Message) -> discord.Message | None:
 
 
 # ── references ────────────────────────────────────────────────────────────────────────────────
-def _asked_about(
-    message: discord.Message, place: ChannelContext, me: Me, key: ConversationKey | None
+def _quote_referenced(
+    message: discord.Message, context: ChannelContext, bot: BotIdentity, key: ConversationKey | None
 ) -> tuple[str, tuple[str, ...]]:
-    """The message that a person replies to, as far as the model needs it; and its unread files.
+    """A quote of the message that a person replies to, and the kinds of its attachments.
 
-    A message of the conversation is quoted by its beginning, so that the model knows which one is
-    meant. Other messages are quoted whole: bots' messages are not part of the history.
+    A message in the conversation is quote by its beginning, which identifies it. Any other,
+    including other bots' messages, is missing from the history and therefore quote whole.
     """
     referenced = _referenced(message)
     if referenced is None or message.type is not MessageType.reply:
         return "", ()
-    own = referenced.author.id == me.user
-    inside = place.kind in (Kind.DIRECT, Kind.THREAD)
-    if own and not inside and key is not None:
-        return "", ()  # the reply chain goes on
-    say = _saying(referenced, me)
-    text = whole_text({**raw_of(referenced), "content": referenced.content}, say)
-    if own or (inside and is_spoken(referenced)):
-        return excerpt(f"In reply to {name_of(referenced)}", beginning(text)), ()
-    return excerpt(f"{name_of(referenced)} wrote", text), tuple(kinds(raw_of(referenced)))
+    by_bot = referenced.author.id == bot.user
+    inside = not context.starts_conversations
+    if by_bot and not inside and key is not None:
+        return "", ()  # the reply chain continues
+    convert = _converter(referenced, bot)
+    text = full_text({**raw_of(referenced), "content": referenced.content}, convert)
+    if by_bot or (inside and is_from_person(referenced)):
+        return excerpt(f"In reply to {name_of(referenced)}", _first_words(text)), ()
+    quote = excerpt(f"{name_of(referenced)} wrote", text)
+    return quote, tuple(attachment_kinds(raw_of(referenced)))
 
 
-def beginning(text: str) -> str:
-    """The first words of a message, enough to know it by."""
+def _first_words(text: str) -> str:
     if len(text) <= REFERENCE_CHARACTERS:
         return text
     words, _, _ = text[:REFERENCE_CHARACTERS].rpartition(" ")

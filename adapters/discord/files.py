@@ -1,6 +1,6 @@
-"""Files in messages of Discord: the parts of a request, and which refusals concern the file alone.
+"""Uploads: the file parameters of a request, and which refusals concern only the file.
 
-An upload needs a permission of its own, so it may be refused where text is not: the reply goes on.
+Uploading needs its own permission, so Discord may refuse a file where it accepts text.
 """
 
 from __future__ import annotations
@@ -10,34 +10,34 @@ from typing import Any
 
 import discord
 
-from adapters.discord.rest import NO_PERMISSION, code_of
+from adapters.discord.rest import NO_PERMISSION
 from bot.domain.errors import Gone, Refused
 from bot.domain.replies import Request, ShownPage
 
 
-def attached(request: Request) -> dict[str, Any]:
-    """What `send` takes to post the file of a request."""
+def post_params(request: Request) -> dict[str, Any]:
+    """Parameters of `RestApi.send` that attach the request's file."""
     return {} if request.file is None else {"file": _upload(request)}
 
 
-def replaced(request: Request, old: ShownPage | None) -> dict[str, Any]:
-    """What `edit` takes, so that the message has the file of a request and no other.
+def edit_params(request: Request, old: ShownPage | None) -> dict[str, Any]:
+    """Parameters of `RestApi.edit` that make the request's file the message's only one.
 
-    Nothing when it is known to have it: a file that is not named goes up only once.
+    Empty if the message is known to have that file, so that it is uploaded only once.
     """
     if old is not None and old.text is not None and old.file == request.file:
         return {}
     return {"attachments": [] if request.file is None else [_upload(request)]}
 
 
-def refused(request: Request, error: Gone | Refused) -> bool:
-    """Whether it may be the file that was refused, and text would be taken."""
-    lacking = isinstance(error, Refused) or code_of(error) == NO_PERMISSION
+def may_concern_file(request: Request, error: Gone | Refused) -> bool:
+    """Whether Discord may have refused only the file and would accept text."""
+    lacking = isinstance(error, Refused) or error.code == NO_PERMISSION
     return request.file is not None and lacking
 
 
 def _upload(request: Request) -> discord.File:
-    """A new one for each attempt: the library closes it."""
+    """A new file object for each attempt: discord.py closes it."""
     if request.file is None:
         raise ValueError("the request has no file")
     return discord.File(io.BytesIO(request.file.data), filename=request.file.name)

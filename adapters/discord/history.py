@@ -1,4 +1,4 @@
-"""Reading a channel's messages: one that discord.py cannot read costs itself, not its page."""
+"""Reads messages through REST; one that discord.py cannot parse does not spoil its page."""
 
 from __future__ import annotations
 
@@ -8,27 +8,25 @@ from typing import Any
 import discord
 import structlog
 
-from adapters.discord import rest as w
-from adapters.discord.payload_fitting import place_of_error, shape_of
-from adapters.discord.rest import RestApi, id_in
+from adapters.discord.payload_validation import error_location, outline
+from adapters.discord.rest import RestApi, id_in, request_scopes
 from bot.domain.errors import Unsettled
 from bot.domain.replies import Priority
 
 log = structlog.stdlib.get_logger(__name__)
 
-READ_AT_ONCE = 100  # documented: the most messages, or archived threads, of one request
+PAGE_SIZE = 100  # documented: the most messages, or archived threads, per request
 
+# What the bot reads of every message; discord.py omits attributes that the payload lacks.
 NEEDED = ("author", "type", "content", "mentions", "role_mentions", "components")
-
-Place = discord.abc.Messageable
 
 
 @dataclass(frozen=True, slots=True)
-class HistoryPage:
-    """What one request gave: the messages that can be read, oldest first.
+class MessagePage:
+    """The result of one request: the messages that can be parsed, oldest first.
 
-    `newest` is the last id of all that came, readable or not (0 for none); `full`: there may be
-    more behind it.
+    `newest` is the highest id in the response, parsed or not (0 if it is empty); if `full`, more
+    messages may follow it.
     """
 
     messages: tuple[discord.Message, ...]
@@ -37,63 +35,60 @@ class HistoryPage:
 
 
 async def read_page(
-    wire: RestApi,
-    channel: Place,
-    id_: int,
+    rest: RestApi,
+    channel: discord.abc.Messageable,
+    channel_id: int,
     *,
     after: int | None = None,
     before: int | None = None,
     priority: Priority = Priority.CONTROL,
     within: float | None = None,
-) -> HistoryPage:
-    """Up to a hundred messages of `channel` (whose id is `id_`). Raises a PlatformError."""
-    answer: Any = await wire.ask(
-        w.at("history", id_),
-        lambda client: client.http.logs_from(id_, READ_AT_ONCE, before=before, after=after),
+) -> MessagePage:
+    """Up to `PAGE_SIZE` messages between two ids, in at most `within` seconds.
+
+    Raises a PlatformError.
+    """
+    response: Any = await rest.request(
+        request_scopes("history", channel_id),
+        lambda client: client.http.logs_from(channel_id, PAGE_SIZE, before=before, after=after),
         priority=priority,
         within=within,
     )
-    if not isinstance(answer, list):
-        raise Unsettled("a channel's history is no list")
-    ids = ((id_in(data), data) for data in answer)
+    if not isinstance(response, list):
+        raise Unsettled("a channel's history is not a list")
+    ids = ((id_in(data), data) for data in response)
     found = sorted(((int(n), data) for n, data in ids if n), key=lambda entry: entry[0])
-    if answer and not found:  # then nothing says how far it was read
+    if response and not found:  # the page does not tell how far it reaches
         raise Unsettled("a channel's history has no ids")
-    client = await wire.client()
-    read = (message_of(client, channel, data) for _, data in found)
+    client = await rest.client()
+    parsed = (parse_message(client, channel, data) for _, data in found)
     newest = found[-1][0] if found else 0
-    full = len(answer) >= READ_AT_ONCE and newest > (after or 0)
-    return HistoryPage(tuple(m for m in read if m is not None), newest, full)
-
-
-async def read_message(
-    wire: RestApi, channel: Place, id_: int, message: int, *, priority: Priority
-) -> discord.Message | None:
-    """One message; None when discord.py cannot read it. Raises a PlatformError."""
-    data = await read_raw_message(wire, id_, message, priority=priority)
-    return message_of(await wire.client(), channel, data)
+    full = len(response) >= PAGE_SIZE and newest > (after or 0)
+    return MessagePage(tuple(m for m in parsed if m is not None), newest, full)
 
 
 async def read_raw_message(
-    wire: RestApi, channel: int, message: int, *, priority: Priority = Priority.CONTROL
+    rest: RestApi, channel_id: int, message: int, *, priority: Priority = Priority.CONTROL
 ) -> Any:
-    """One message as Discord sends it. Raises a PlatformError."""
-    return await wire.ask(
-        w.at("message", channel),
-        lambda client: client.http.get_message(channel, message),
+    """The JSON of one message. Raises a PlatformError."""
+    return await rest.request(
+        request_scopes("message", channel_id),
+        lambda client: client.http.get_message(channel_id, message),
         priority=priority,
     )
 
 
-def message_of(client: discord.Client, channel: Place, data: Any) -> discord.Message | None:
-    """A message from Discord's JSON; None when discord.py cannot read it."""
+def parse_message(
+    client: discord.Client, channel: discord.abc.Messageable, data: Any
+) -> discord.Message | None:
+    """A message from Discord's JSON; None if discord.py cannot parse it."""
     try:
         message = client._connection.create_message(channel=channel, data=data)  # type: ignore[arg-type]
-        if not all(hasattr(message, name) for name in NEEDED):  # it leaves out what is missing
+        if not all(hasattr(message, name) for name in NEEDED):
             raise AttributeError(f"one of {NEEDED} is missing")
         return message
     except Exception as error:  # noqa: BLE001
-        # A message's boundary: whatever is odd in it, the others of its page are read.
-        error_at, shape = place_of_error(error), shape_of(data)
-        log.warning("a message cannot be read", id=id_in(data), error=error_at, shape=shape)
+        # The boundary of one message: the rest of its page is still read.
+        error_at, shape = error_location(error), outline(data)
+        log.warning("a message cannot be parsed", id=id_in(data), error=error_at, shape=shape)
         return None

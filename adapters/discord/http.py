@@ -1,10 +1,10 @@
-"""discord.py's REST client without its own limiter: one attempt for each request, and no waiting.
+"""discord.py's REST client without its rate limiter: each request is sent once, immediately.
 
-discord.py waits inside a request for its bucket, and raises RateLimited before it sends anything
-when the bucket's window ends later than `max_ratelimit_timeout`, even with requests left. Here the
-rate limiter alone decides when to send: each answer's headers say how much of the window is left.
-A 429 names the budget that it closes: that route in that channel (or guild), or everything where
-Discord says that it is global or bans the address.
+discord.py waits for its bucket inside a request, and raises RateLimited without sending anything if
+the bucket's window ends later than `max_ratelimit_timeout`, even with requests left. Here only the
+bot's rate limiter decides when to send, and every response's headers tell it what is left of the
+window. A 429 blocks one scope: the route in that channel or guild, or everything if Discord says
+that the limit is global or bans the address.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 GLOBAL = "global"
 
-# The names of budgets, by route; any other route is its own. A scope ends in Discord's "major
-# parameter": the channel or guild for which Discord counts a limit.
+# Short names of routes; any other route is named by its template. A scope is a name and Discord's
+# "major parameter": the channel or guild for which Discord counts the limit.
 # https://docs.discord.com/developers/topics/rate-limits
-KINDS = {
+ROUTE_NAMES = {
     "POST /channels/{channel_id}/messages": "channel",
     "PATCH /channels/{channel_id}/messages/{message_id}": "channel",
     "DELETE /channels/{channel_id}/messages/{message_id}": "delete",
@@ -41,9 +41,9 @@ KINDS = {
     "GET /channels/{channel_id}/messages/{message_id}": "message",
     "POST /channels/{channel_id}/messages/{message_id}/threads": "thread",
     "POST /channels/{channel_id}/typing": "typing",
-    "GET /channels/{channel_id}": "place",
-    "PATCH /channels/{channel_id}": "change",
-    "DELETE /channels/{channel_id}": "removal",
+    "GET /channels/{channel_id}": "get-channel",
+    "PATCH /channels/{channel_id}": "edit-channel",
+    "DELETE /channels/{channel_id}": "delete-channel",
     "GET /channels/{channel_id}/threads/archived/public": "archive",
     "GET /channels/{channel_id}/thread-members/{user_id}": "member",
     "GET /guilds/{guild_id}/members/{member_id}": "member",
@@ -51,47 +51,46 @@ KINDS = {
     "PUT /applications/{application_id}/commands": "commands",
 }
 
-# Seconds until any request without an answer is abandoned. Callers have shorter limits, except
-# for edits: one that is cut off early may still overtake a later one. A file needs time for its
-# bytes on a slow line (80 kB/s).
-NO_ANSWER = 60.0
-NO_ANSWER_TO_FILE = 180.0
-# Waits for a 429 that does not say how long, and for a ban of the address that does not.
-UNKNOWN_WAIT = 5.0
-UNKNOWN_BAN = 60.0
-MOST_WAIT = 3600.0  # no report is longer; a number that is cannot be meant
+# Seconds until a request without a response is abandoned. Callers have shorter timeouts, except for
+# edits: one abandoned early could overtake a later one. An upload needs longer (80 kB/s assumed).
+RESPONSE_SECONDS = 60.0
+UPLOAD_SECONDS = 180.0
+# Waits after a 429 and after a ban of the address that do not say how long to wait, in seconds.
+DEFAULT_RETRY_AFTER = 5.0
+DEFAULT_BAN = 60.0
+MAX_RETRY_AFTER = 3600.0  # longer than any public report; a larger number is taken for an error
 
-# Documented: 10,000 invalid requests (401, 403, 429) in ten minutes ban the address. From this many
-# on we send once a second at most, which cannot reach the limit.
+# Documented: 10,000 invalid requests (401, 403, 429) in ten minutes ban the address. After
+# MAX_INVALID, requests are sent at most once a second, which cannot reach the limit.
 INVALID_SECONDS = 600.0
-MOST_INVALID = 1_000
+MAX_INVALID = 1_000
 SLOW_SECONDS = 1.0
 
 
-class OddAnswer(Exception):
-    """A successful answer that is no JSON, such as a proxy's page."""
+class UnreadableResponse(Exception):
+    """A successful response that is not JSON, such as a proxy's page."""
 
 
-class Limited(discord.HTTPException):
-    """A 429: the wait in seconds, and the budget that it concerns."""
+class TooManyRequests(discord.HTTPException):
+    """A 429, with the wait in seconds and the scope that it blocks."""
 
     def __init__(self, response: aiohttp.ClientResponse, data: Any, scope: str) -> None:
         super().__init__(response, data if isinstance(data, dict) else str(data))
         self.scope = scope
-        self.retry_after = wait_of(response.headers, data)
+        self.retry_after = retry_after_in(response.headers, data)
 
 
 class Http(HTTPClient):
-    """`discord.http.HTTPClient` that tells `rate_limiter` what Discord says of its limits.
+    """`discord.http.HTTPClient` that reports Discord's rate limit headers to `rate_limiter`.
 
-    `token_refused` is set by an answer that refuses the token.
+    A 401 sets `token_refused`.
     """
 
     def __init__(self, *, of: HTTPClient, rate_limiter: RateLimiter, clock: Clock) -> None:
         super().__init__(of.loop, of.connector, proxy=of.proxy, proxy_auth=of.proxy_auth)
         self.http_trace = of.http_trace
         self._rate_limiter, self._clock = rate_limiter, clock
-        self._invalid: deque[float] = deque(maxlen=MOST_INVALID)
+        self._invalid: deque[float] = deque(maxlen=MAX_INVALID)
         self.token_refused = asyncio.Event()
 
     async def request(
@@ -102,16 +101,19 @@ class Http(HTTPClient):
         form: Iterable[dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Send a request once. Raises discord.HTTPException, OddAnswer, or what the network did."""
+        """Send a request once.
+
+        Raises discord.HTTPException, UnreadableResponse, or any error of the network.
+        """
         options = self._options(kwargs)
         if form:
             options["data"] = _form(form)
-        # The session is discord.py's own and made by its login.
+        # discord.py creates its session at login and keeps it in a private attribute.
         session: aiohttp.ClientSession = vars(self)["_HTTPClient__session"]
-        async with asyncio.timeout(NO_ANSWER_TO_FILE if files else NO_ANSWER):
+        async with asyncio.timeout(UPLOAD_SECONDS if files else RESPONSE_SECONDS):
             async with session.request(route.method, route.url, **options) as response:
-                data = _data(response, await response.text(encoding="utf-8", errors="replace"))
-        return self._judged(route, response, data)
+                data = _parse(response, await response.text(encoding="utf-8", errors="replace"))
+        return self._data_or_raise(route, response, data)
 
     def _options(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         headers = {"User-Agent": self.user_agent}
@@ -122,38 +124,39 @@ class Http(HTTPClient):
             headers["X-Audit-Log-Reason"] = quote(reason, safe="/ ")
         return kwargs | {"headers": headers, "proxy": self.proxy, "proxy_auth": self.proxy_auth}
 
-    def _judged(self, route: Route, response: aiohttp.ClientResponse, data: Any) -> Any:
-        """The data of a successful answer."""
-        status, scope = response.status, scope_of(route)
-        self._counted(status, response.headers)
+    def _data_or_raise(self, route: Route, response: aiohttp.ClientResponse, data: Any) -> Any:
+        status, scope = response.status, route_scope(route)
+        self._count_invalid(status, response.headers)
         if status == 429:
-            raise self._limited(response, data, scope)
-        self._observed(response.headers, scope)
+            raise self._throttled(response, data, scope)
+        self._report_limits(response.headers, scope)
         if 200 <= status < 300:
             if isinstance(data, str) and data:
-                raise OddAnswer(f"{route.method} {route.path}: no JSON")
+                raise UnreadableResponse(f"{route.method} {route.path}: not JSON")
             return data
         kind = {403: discord.Forbidden, 404: discord.NotFound}.get(status, discord.HTTPException)
-        raise error_of(discord.DiscordServerError if status >= 500 else kind, response, data)
+        raise to_exception(discord.DiscordServerError if status >= 500 else kind, response, data)
 
-    def _limited(self, response: aiohttp.ClientResponse, data: Any, scope: str) -> Limited:
-        error: Limited = error_of(
-            Limited, response, data, GLOBAL if is_global(response, data) else scope
+    def _throttled(
+        self, response: aiohttp.ClientResponse, data: Any, scope: str
+    ) -> TooManyRequests:
+        error: TooManyRequests = to_exception(
+            TooManyRequests, response, data, GLOBAL if is_global(response, data) else scope
         )
         log.warning("Discord throttles", scope=error.scope, seconds=error.retry_after)
         return error
 
-    def _observed(self, headers: Mapping[str, str], scope: str) -> None:
+    def _report_limits(self, headers: Mapping[str, str], scope: str) -> None:
         remaining = number(headers.get("X-RateLimit-Remaining"))
         reset_after = number(headers.get("X-RateLimit-Reset-After"))
         if remaining is not None and reset_after is not None:
-            wait = min(reset_after, MOST_WAIT)
+            wait = min(reset_after, MAX_RETRY_AFTER)
             self._rate_limiter.observed(scope, remaining=int(remaining), reset_after=wait)
 
-    def _counted(self, status: int, headers: Mapping[str, str]) -> None:
-        """Count invalid requests, and slow down long before they would ban the address.
+    def _count_invalid(self, status: int, headers: Mapping[str, str]) -> None:
+        """Count invalid requests and slow down long before Discord bans the address.
 
-        Documented: a 429 whose scope is `shared` does not count.
+        Documented: a 429 with the scope `shared` does not count.
         """
         if status == 401:
             self.token_refused.set()
@@ -161,56 +164,56 @@ class Http(HTTPClient):
         if status not in (401, 403, 429) or shared:
             return
         now = self._clock.monotonic()
-        full = len(self._invalid) == MOST_INVALID
+        full = len(self._invalid) == MAX_INVALID
         if full and now - self._invalid[0] < INVALID_SECONDS:
             self._rate_limiter.throttled(SLOW_SECONDS, GLOBAL)
         self._invalid.append(now)
 
 
-def installed_in(client: discord.Client, *, rate_limiter: RateLimiter, clock: Clock) -> Http:
-    """Replace the REST client of a new client, before anything else has a reference to it."""
+def install_http(client: discord.Client, *, rate_limiter: RateLimiter, clock: Clock) -> Http:
+    """Replace a new client's REST client before anything else refers to it."""
     http = Http(of=client.http, rate_limiter=rate_limiter, clock=clock)
     client.http = client._connection.http = http
     return http
 
 
-def scope_of(route: Route) -> str:
-    """The budget of a route: its kind, and what Discord counts it for."""
-    what = f"{route.method} {route.path}"
-    major = route.channel_id or route.guild_id or ""
-    return f"{KINDS.get(what, what)}:{major}" if major else KINDS.get(what, what)
+def route_scope(route: Route) -> str:
+    """The rate limit scope of a route: its name and its major parameter."""
+    template = f"{route.method} {route.path}"
+    name, major = ROUTE_NAMES.get(template, template), route.channel_id or route.guild_id
+    return f"{name}:{major}" if major else name
 
 
-_ABOUT_A_BUCKET = ("X-RateLimit-Scope", "X-RateLimit-Bucket", "X-RateLimit-Remaining")
+_BUCKET_HEADERS = ("X-RateLimit-Scope", "X-RateLimit-Bucket", "X-RateLimit-Remaining")
 
 
 def is_global(response: aiohttp.ClientResponse, data: Any) -> bool:
-    """Whether a 429 concerns everything: Discord says so, or the address is banned.
+    """Whether a 429 blocks all requests: Discord says so, or the address is banned.
 
-    A ban comes from Discord's edge: as a page, or without Via, and without a word about a bucket.
+    A ban comes from Discord's edge: without bucket headers, and as HTML or without a Via header.
     """
-    headers, said = response.headers, data if isinstance(data, dict) else {}
-    if headers.get("X-RateLimit-Global", "").lower() == "true" or said.get("global") is True:
+    headers, fields = response.headers, data if isinstance(data, dict) else {}
+    if headers.get("X-RateLimit-Global", "").lower() == "true" or fields.get("global") is True:
         return True
     if headers.get("X-RateLimit-Scope") == "global":
         return True
-    if any(headers.get(name) for name in _ABOUT_A_BUCKET):
+    if any(headers.get(name) for name in _BUCKET_HEADERS):
         return False
     return not isinstance(data, dict) or not headers.get("Via")
 
 
-def wait_of(headers: Mapping[str, str], data: Any) -> float:
-    """How long a 429 asks to wait, in seconds; the body is more exact than the headers."""
-    said = data.get("retry_after") if isinstance(data, dict) else None
-    for value in (said, headers.get("Retry-After"), headers.get("X-RateLimit-Reset-After")):
+def retry_after_in(headers: Mapping[str, str], data: Any) -> float:
+    """How long a 429 says to wait, in seconds; the body is more precise than the headers."""
+    in_body = data.get("retry_after") if isinstance(data, dict) else None
+    for value in (in_body, headers.get("Retry-After"), headers.get("X-RateLimit-Reset-After")):
         wait = number(value)
         if wait is not None:
-            return min(wait, MOST_WAIT)
-    return UNKNOWN_WAIT if isinstance(data, dict) else UNKNOWN_BAN
+            return min(wait, MAX_RETRY_AFTER)
+    return DEFAULT_RETRY_AFTER if isinstance(data, dict) else DEFAULT_BAN
 
 
 def number(value: object) -> float | None:
-    """A finite number that is not negative, from whatever stands in its place; else None."""
+    """A value or numeral as a finite, non-negative number; None if it is none."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     with contextlib.suppress(ValueError, OverflowError):
@@ -219,24 +222,23 @@ def number(value: object) -> float | None:
     return None
 
 
-def error_of(kind: type[Any], response: aiohttp.ClientResponse, data: Any, *more: Any) -> Any:
-    """discord.py's exception for an answer, whatever the types of the answer's fields are."""
-    known = data if isinstance(data, dict) else {}
-    code = known.get("code")
-    message = known.get("message")
-    plain = {
+def to_exception(kind: type[Any], response: aiohttp.ClientResponse, data: Any, *more: Any) -> Any:
+    """discord.py's exception for an error response, whatever types the response's fields have."""
+    fields = data if isinstance(data, dict) else {}
+    code, message = fields.get("code"), fields.get("message")
+    valid = {
         "code": code if isinstance(code, int) and not isinstance(code, bool) else 0,
         "message": message if isinstance(message, str) else "",
-        "retry_after": known.get("retry_after"),
+        "retry_after": fields.get("retry_after"),
     }
-    if isinstance(known.get("errors"), dict):
-        with contextlib.suppress(Exception):  # its reader expects one shape
-            return kind(response, plain | {"errors": known["errors"]}, *more)
-    return kind(response, plain if isinstance(data, dict) else str(data)[:500], *more)
+    if isinstance(fields.get("errors"), dict):
+        with contextlib.suppress(Exception):  # discord.py's parser raises on unexpected structures
+            return kind(response, valid | {"errors": fields["errors"]}, *more)
+    return kind(response, valid if isinstance(data, dict) else str(data)[:500], *more)
 
 
-def _data(response: aiohttp.ClientResponse, text: str) -> Any:
-    """The JSON of an answer, or its text; a proxy may have added a charset to its type."""
+def _parse(response: aiohttp.ClientResponse, text: str) -> Any:
+    """A response's JSON, else its text; proxies may append a charset to the content type."""
     if response.headers.get("Content-Type", "").startswith("application/json"):
         with contextlib.suppress(ValueError):
             return json.loads(text)
@@ -244,7 +246,7 @@ def _data(response: aiohttp.ClientResponse, text: str) -> Any:
 
 
 def _form(form: Iterable[dict[str, Any]]) -> aiohttp.FormData:
-    # Discord does not take the escapes that `quote_fields` makes of the brackets in names.
+    # Discord rejects field names whose brackets are percent-encoded.
     data = aiohttp.FormData(quote_fields=False)
     for part in form:
         data.add_field(**part)

@@ -1,6 +1,6 @@
-"""Inline Markdown in Discord's dialect: emphasis, code, links, and text that stays text.
+"""Renders inline Markdown in Discord's dialect: emphasis, code, links and escaped text.
 
-Plain text in the models' Markdown stays plain text on Discord, and nothing in it is a mention.
+Invariant: text that is plain in the models' Markdown is plain on Discord and mentions no one.
 """
 
 from __future__ import annotations
@@ -18,92 +18,93 @@ from markdown_it.token import Token
 from bot.replies.markdown.dialect import make_parser
 
 ZERO_WIDTH = "\u200b"
-# Rendered texts of this many blocks are kept: a streamed page is rendered again and again, and
-# only its last block differs.
-CACHED = 512
+# How many rendered blocks are cached: a streamed page is rendered for every edit, and only its last
+# block differs.
+MAX_CACHED_BLOCKS = 512
 
-# So many brackets without their partners are no links; the parser would look for the partner of
-# each to the end of the text.
-MOST_UNCLOSED = 40
+# With more unmatched brackets, links are not parsed: for each bracket the parser would search the
+# rest of the text.
+MAX_UNMATCHED_BRACKETS = 40
 
-# Discord reads these as markup where CommonMark does not: two underscores underline inside words
-# too, `**` and `~~` need no flanking, `||` hides text. An address must stay as it is.
-# A backslash is taken for an escape before everything but ASCII letters, digits and blanks.
+# Discord reads these as markup where CommonMark does not: two underscores underline even inside
+# words, `**` and `~~` need no flanking, `||` hides text. URLs must stay unchanged. A backslash is
+# an escape before everything but ASCII letters, digits and whitespace.
 _DIALECT = re.compile(
     r"(?P<url>https?://[^\s<>]+)|\\(?=[^0-9A-Za-z\s])|\\$|\*|`|__|_(?![0-9A-Za-z])|~~|\|\|"
 )
 _TICKS = re.compile("`+")
 _SUBTEXT = re.compile(r"^-(?=# )", re.MULTILINE)
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-# A person, a role, a channel; @everyone and @here.
+# Mentions of a user, a role or a channel; @everyone and @here.
 _MENTION = re.compile(r"(?P<url>https?://[^\s<>]+)|<(?=@[!&]?\d|#\d)|@(?=everyone|here)")
 _TASK = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
 
 
 class Style(Enum):
-    """What may be around an inline text: nothing, our own bold, or a code block."""
+    """The context of an inline text: none, bold added by the renderer, or a code block."""
 
     FULL = "full"
     INSIDE_BOLD = "inside bold"
     PLAIN = "plain"
 
 
-class Inline:
-    """Renders the inline content of blocks with `parser`, which brings no state of its own."""
+class InlineRenderer:
+    """Renders the inline content of blocks with `parser`, which must be stateless."""
 
     def __init__(self, parser: MarkdownIt) -> None:
         self._parser = parser
         self._linkless = make_parser(spoilers=True)
         self._linkless.disable(["link", "image", "text_join"])
-        self._cached = lru_cache(CACHED)(self._render)
+        self._render_cached = lru_cache(MAX_CACHED_BLOCKS)(self._render)
 
     def render(self, content: str, style: Style, env: Mapping[str, Any]) -> str:
-        """Discord's text for the source of one block."""
-        if env.get("references"):  # what a `[word]` means is then said elsewhere on the page
+        """One block's inline source in Discord's dialect."""
+        if env.get("references"):  # `[word]` depends on a definition elsewhere on the page
             return self._render(content, style, env)
-        return self._cached(content, style)
+        return self._render_cached(content, style)
 
     def _render(self, content: str, style: Style, env: Mapping[str, Any] | None = None) -> str:
         tokens: list[Token] = []
-        parser = self._linkless if _unclosed(content) > MOST_UNCLOSED else self._parser
+        linkless = _unmatched_brackets(content) > MAX_UNMATCHED_BRACKETS
+        parser = self._linkless if linkless else self._parser
         parser.inline.parse(content, parser, dict(env or {}), tokens)
         tokens = [token for token in tokens if token.type != "text" or token.content]
         if style is Style.PLAIN:
-            return _plain(tokens)
+            return _plain_text(tokens)
         writer = _Writer(style)
         writer.write(tokens)
         return writer.text()
 
 
-def _unclosed(content: str) -> int:
-    """At least how many brackets of links lack their partners."""
+def _unmatched_brackets(content: str) -> int:
+    """A lower bound of the number of unmatched brackets of links."""
     links = content.count("](")
     return max(content.count("[") - content.count("]"), links - content.count(")"))
 
 
-def task(text: str) -> str:
-    """A list item's text, with a box for `[ ]` and `[x]`."""
+def add_checkbox(text: str) -> str:
+    """A list item's text with a box in place of `[ ]` or `[x]`."""
     box = _TASK.get(text[:4])
     return box + text[4:] if box else text
 
 
-def neutral(text: str) -> str:
-    """`text` in which every mention stays readable, and is none."""
+def defuse_mentions(text: str) -> str:
+    """Adds invisible characters so that mentions stay readable but notify no one."""
     return _MENTION.sub(lambda found: found["url"] or found[0] + ZERO_WIDTH, text)
 
 
-def literal(text: str) -> str:
-    """`text` so that Discord shows it as it is."""
+def escape(text: str) -> str:
+    """Escapes `text` so that Discord shows it verbatim."""
     escaped = _DIALECT.sub(
         lambda found: found["url"] or "".join(f"\\{mark}" for mark in found[0]), text
     )
     return _SUBTEXT.sub(r"\\-", escaped)
 
 
-def code(content: str) -> str:
-    """A code span, with one or two backticks around it: three would begin a block.
+def code_span(content: str) -> str:
+    """A code span in one or two backticks, since three would begin a block.
 
-    Where the code has runs of both lengths it is shown as text, letter for letter.
+    Code that contains runs of both lengths becomes escaped text.
     """
     content = content.replace("\n", " ")
     runs = {len(run) for run in _TICKS.findall(content)}
@@ -111,15 +112,15 @@ def code(content: str) -> str:
         return content
     marks = next((mark for mark in ("`", "``") if len(mark) not in runs), None)
     if marks is None:
-        return neutral(literal(content))
+        return defuse_mentions(escape(content))
     apart = " " if content[0] == "`" or content[-1] == "`" or marks == "``" else ""
     return f"{marks}{apart}{content}{apart}{marks}"
 
 
 def link(text: str, href: str) -> str:
-    """A link without a preview, or the address beside the text where Discord makes no link of it.
+    """A link without a preview, or the text and the address if Discord would not link them.
 
-    Discord accepts web addresses only, and none under a text that looks like another address.
+    Discord links only web addresses, and none whose text looks like another address.
     """
     address = href.removeprefix("mailto:")
     if urlsplit(href).scheme not in ("http", "https"):
@@ -138,7 +139,7 @@ def _same_address(text: str, href: str) -> bool:
 
 
 class _Writer:
-    """Writes tokens; parts that are code are kept apart, since nothing in them is a mention."""
+    """Writes tokens; keeps code apart, where Discord recognizes no mentions."""
 
     def __init__(self, style: Style) -> None:
         self._parts: list[tuple[bool, str]] = []
@@ -147,14 +148,14 @@ class _Writer:
         self._emphasis: list[str] = []
 
     def text(self) -> str:
-        """Everything written, with mentions made harmless outside code."""
+        """Everything written, with mentions defused outside code."""
         out: list[str] = []
         plain: list[str] = []
         for is_code, part in [*self._parts, (True, "")]:
             if not is_code:
                 plain.append(part)
                 continue
-            out.append(neutral("".join(plain)))
+            out.append(defuse_mentions("".join(plain)))
             out.append(part)
             plain = []
         return "".join(out)
@@ -166,28 +167,28 @@ class _Writer:
             if tokens[n].type == "link_open":
                 n = self._link(tokens, n)
             else:
-                self._one(tokens, n)
+                self._write_token(tokens, n)
             n += 1
 
     def _put(self, text: str, *, code: bool = False) -> None:
         self._parts.append((code, text))
 
-    def _one(self, tokens: Sequence[Token], n: int) -> None:
+    def _write_token(self, tokens: Sequence[Token], n: int) -> None:
         token = tokens[n]
         match token.type:
             case "text":
-                self._put(literal(token.content))
+                self._put(escape(token.content))
             case "text_special":
-                escape = token.info == "escape" and token.markup != token.content
-                self._put(token.markup if escape else literal(token.content))
+                escaped = token.info == "escape" and token.markup != token.content
+                self._put(token.markup if escaped else escape(token.content))
             case "softbreak" | "hardbreak":
                 self._put("\n")
             case "code_inline" | "math_inline":
-                self._put(code(token.content), code=True)
+                self._put(code_span(token.content), code=True)
             case "spoiler_open" | "spoiler_close":
                 self._put("||")
             case "image":
-                self._put(link(literal(token.content), str(token.attrs.get("src", ""))))
+                self._put(link(escape(token.content), str(token.attrs.get("src", ""))))
             case "s_open" | "s_close":
                 self._put("~~")
             case "strong_open" | "strong_close":
@@ -203,7 +204,7 @@ class _Writer:
             self._put("**")
 
     def _open_emphasis(self, tokens: Sequence[Token], n: int) -> None:
-        """`*` works inside words; `_` where a run of three stars would be read otherwise."""
+        """Writes `*`, which works inside words, or `_` to avoid an ambiguous run of three stars."""
         opens_strong = n + 1 < len(tokens) and tokens[n + 1].type == "strong_open"
         closes_strong = tokens[n - 1].type == "strong_close" if n else False
         mark = "_" if self._bold or opens_strong or closes_strong else "*"
@@ -211,25 +212,25 @@ class _Writer:
         self._put(mark)
 
     def _link(self, tokens: Sequence[Token], start: int) -> int:
-        """Write the link that begins at `start`; the index of its last token."""
+        """Write the link that begins at `start`; returns the index of its last token."""
         end = next(n for n in range(start, len(tokens)) if tokens[n].type == "link_close")
         href = str(tokens[start].attrs.get("href", ""))
         inside = _Writer(Style.INSIDE_BOLD if self._bold else Style.FULL)
-        inside.write([_without_image(token) for token in tokens[start + 1 : end]])
+        inside.write([_replace_image(token) for token in tokens[start + 1 : end]])
         is_code = any(part for part, _ in inside._parts)
         self._put(link(inside.text(), href), code=is_code)
         return end
 
 
-def _without_image(token: Token) -> Token:
-    """A picture inside a link is its description."""
+def _replace_image(token: Token) -> Token:
+    """Replaces an image inside a link by its description."""
     if token.type != "image":
         return token
     return Token("text", "", 0, content=token.content or "image")
 
 
-def _plain(tokens: Sequence[Token]) -> str:
-    """The text without any markup, in one line, for a code block."""
+def _plain_text(tokens: Sequence[Token]) -> str:
+    """The text without markup, on one line, for a code block."""
     out: list[str] = []
     hrefs: list[str] = []
     for token in tokens:

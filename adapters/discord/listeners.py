@@ -1,150 +1,154 @@
-"""What the gateway tells, message by message, into the core's inbox.
+"""Passes the gateway's messages to the core's inbox.
 
-A message is stored before anything is made of it, and no watermark passes it before that; one that
-could not be stored is said to be so, or brought again.
+A message is stored before anything is done with it, and no watermark passes it before that. If it
+cannot be stored, its author may be told, and the backfill reads it again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 import discord
 import structlog
 
-from adapters.discord.access import Servers
-from adapters.discord.backfill import Gap, spot_of
-from adapters.discord.edits import EditListener
-from adapters.discord.events import (
+from adapters.discord.access import AllowedGuilds
+from adapters.discord.backfill import DiscordBackfill, ref_of
+from adapters.discord.channels import (
     DIRECT_MESSAGES,
     PLATFORM,
     ChannelContext,
-    Kind,
-    Me,
-    address_of,
-    answers_us,
-    author_of,
-    incoming,
-    is_spoken,
-    me_in,
-    name_of,
-    place_of,
-    resolved_starter,
-    said,
+    channel_context,
+    fetch_channel_context,
 )
-from adapters.discord.history import message_of, read_page, read_raw_message
-from adapters.discord.payloads import identity
-from adapters.discord.places import read_place
-from adapters.discord.proxied import Original, Proxied
-from adapters.discord.rest import UNKNOWN_MESSAGE, RestApi, code_of
-from adapters.discord.state import Message
-from bot.catchup.backfill import WatermarkSaver
-from bot.catchup.watermarks import ChannelRef
+from adapters.discord.edits import EditListener
+from adapters.discord.events import (
+    BotIdentity,
+    address_of,
+    author_of,
+    bot_identity,
+    is_from_person,
+    name_of,
+    replied_bot_message,
+    to_incoming,
+)
+from adapters.discord.history import parse_message, read_raw_message
+from adapters.discord.payloads import read_id
+from adapters.discord.proxied_messages import Original, ProxiedMessages
+from adapters.discord.rest import UNKNOWN_MESSAGE, RestApi
+from adapters.discord.state import RawMessage
+from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain import texts
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError, StoreUnavailable
 from bot.domain.inbox import Address, CommandReply, Incoming
+from bot.ports.history import ChannelRef
 from bot.ports.inbox import Inbox
 
 log = structlog.stdlib.get_logger(__name__)
 
 CREATED = "MESSAGE_CREATE"
-_IDS = ("channel_id", "id")
+_IDS = ("guild_id", "channel_id", "id")
 
 
-class Listener:
-    """Takes messages of one client to `inbox`; `say` answers where a message was written."""
+class MessageListener:
+    """Passes one client's messages to `inbox`; `say` replies to a message in its channel."""
 
     def __init__(
         self,
         *,
-        wire: RestApi,
+        rest: RestApi,
         inbox: Inbox,
         say: Callable[[Incoming, CommandReply], Awaitable[None]],
-        keeper: WatermarkSaver,
-        servers: Servers,
+        watermarks: WatermarkSaver,
+        guilds: AllowedGuilds,
     ) -> None:
-        self._wire, self._inbox, self._say = wire, inbox, say
-        self._keeper, self._servers = keeper, servers
-        self._proxied = Proxied()
-        self.changes = EditListener(
-            wire=wire,
+        self._rest, self._inbox, self._say = rest, inbox, say
+        self._watermarks, self._guilds = watermarks, guilds
+        self._proxied = ProxiedMessages()
+        self.edits = EditListener(
+            rest=rest,
             inbox=inbox,
-            place=self._place,
-            understood=self.understood,
+            find_context=self._find_context,
+            translate=self.translate,
             proxied=self._proxied,
         )
-        self.gap = Gap(
-            wire=wire,
+        self.backfill = DiscordBackfill(
+            rest=rest,
             inbox=inbox,
-            keeper=keeper,
-            understood=self._understood_later,
-            changes=self.changes,
-            take=self.message,
+            saver=watermarks,
+            translate=self._translate_missed,
+            edits=self.edits,
         )
-        self._at_work: set[asyncio.Task[object]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     async def connected(self) -> None:
-        """A new session has begun: go on with what was begun, and read what was missed."""
-        await self.gap.session()
+        """Handle a new session: read what was missed and resume unfinished turns."""
+        await self.backfill.start_session()
         await self._inbox.connected(PLATFORM)
 
     def guild(self, guild: discord.Guild) -> None:
-        """A guild is there: read what was missed, if it may use the bot."""
-        if self._servers.serve(guild.id):
-            self.gap.guild(guild)
+        """Handle a guild that has become available: read what was missed if it may use the bot."""
+        if self._guilds.allows(guild.id):
+            self.backfill.start_guild(guild)
         else:
             log.warning("ignored: not in DISCORD_GUILDS", guild=guild.id, name=guild.name)
 
     async def message(self, message: discord.Message) -> None:
-        """Take in one message."""
+        """Accept a message, or have it read again later."""
         self._track()
-        spot = spot_of(message)
-        self._keeper.seen(spot, message.id)
-        if await self._taken_in(message):
-            self._keeper.decided(spot, message.id)
+        ref = ref_of(message)
+        self._watermarks.mark_seen(ref, message.id)
+        if await self._accept(message):
+            self._watermarks.mark_decided(ref, message.id)
         else:
-            self.gap.again(message)
+            self.backfill.retry(ref)
 
     def _track(self) -> None:
-        """The running task takes something in: see `done_within`."""
+        """Make `done_within` wait for the current task."""
         task = asyncio.current_task()
         if task is not None:
-            self._at_work.add(task)
-            task.add_done_callback(self._at_work.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def lost(self, event: str, payload: object) -> None:
-        """A message came in a form that leaves open what it is: read it again, through REST."""
+    async def done_within(self, seconds: float) -> None:
+        """Wait up to `seconds` for the messages that are being accepted."""
+        others = self._tasks - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others, timeout=seconds)
+
+    # ── messages that cannot be parsed ────────────────────────────────────────────────────────
+    async def unreadable(self, event: str, payload: object) -> None:
+        """Read a message from REST whose `event` lacks decisive fields, and handle it."""
         self._track()
-        client = await self._wire.client()
-        guild, channel, message = (identity(payload, name) for name in ("guild_id", *_IDS))
+        client = await self._rest.client()
+        guild, channel, message = (read_id(payload, name) for name in _IDS)
         if channel is None or (message is None and event != CREATED):
-            return  # it is in the log
+            return  # the event has been logged
+        ref = ChannelRef(str(guild or DIRECT_MESSAGES), str(channel))
         try:
             if message is None:
-                await self.gap.read_again(client, guild, channel)
+                self.backfill.reread(client, guild, channel)
                 return
             if event == CREATED:
-                self._keeper.seen(ChannelRef(str(guild or DIRECT_MESSAGES), str(channel)), message)
+                self._watermarks.mark_seen(ref, message)
             found = await self._read_again(client, guild, channel, message, payload)
         except Gone as error:
-            log.info("a message is not there any more", id=message, error=repr(error))
+            log.info("a message no longer exists", id=message, error=repr(error))
             found = None
         except PlatformError as error:
             log.warning("a message could not be read again", id=message, error=repr(error))
             if event == CREATED and client.get_channel(channel) is not None:
-                await self.gap.read_again(client, guild, channel)
+                self.backfill.reread(client, guild, channel)
             return
         if found is None:
-            self._keeper.decided(
-                ChannelRef(str(guild or DIRECT_MESSAGES), str(channel)), message or 0
-            )
+            self._watermarks.mark_decided(ref, message or 0)
         elif event == CREATED:
             await self.message(found)
         else:
-            await self.changes.edited(found)
+            await self.edits.edited(found)
 
     async def _read_again(
         self,
@@ -154,158 +158,118 @@ class Listener:
         message: int,
         payload: object,
     ) -> discord.Message | None:
-        """The message as REST has it; where that cannot be read either, what is clear of it."""
-        raw = await read_raw_message(self._wire, channel, message)
-        known = client.get_channel(channel)
-        where: Any = known or client.get_partial_messageable(channel, guild_id=guild)
-        return message_of(client, where, raw) or message_of(client, where, payload)
+        """The message from REST or, if that cannot be parsed either, what the event says of it."""
+        raw = await read_raw_message(self._rest, channel, message)
+        cached = client.get_channel(channel)
+        where: Any = cached or client.get_partial_messageable(channel, guild_id=guild)
+        return parse_message(client, where, raw) or parse_message(client, where, payload)
 
-    async def _taken_in(self, message: discord.Message) -> bool:
-        """Whether it was accepted, or is of no use."""
+    # ── accepting ─────────────────────────────────────────────────────────────────────────────
+    async def _accept(self, message: discord.Message) -> bool:
+        """Store a message if it concerns the bot; returns False if it must be read again."""
         if message.webhook_id is not None:
-            await self._adopt(message, await self._original_of(message))
-        if not is_spoken(message):
+            await self._adopt(message, await self._wait_for_original(message))
+        if not is_from_person(message):
             return True
-        self._proxied.wrote(message, author_of(message))
+        self._proxied.remember(message, author_of(message))
         try:
-            place = await self._place(message.channel)
+            context = await self._find_context(message.channel)
         except PlatformError as error:
-            log.warning("a message's channel is not known", id=message.id, error=repr(error))
+            log.warning("a message's channel is unknown", id=message.id, error=repr(error))
             return isinstance(error, Gone)
         try:
-            understood = await self.understood(message, place) if place is not None else None
+            incoming = await self.translate(message, context) if context is not None else None
         except StoreUnavailable as error:
-            log.error("a message's conversation cannot be read", id=message.id, error=str(error))
+            log.error("cannot look up a message's conversation", id=message.id, error=str(error))
             return False
         except PlatformError as error:
-            log.warning("a message cannot be taken in now", id=message.id, error=repr(error))
+            log.warning("cannot accept a message now", id=message.id, error=repr(error))
             return False
-        return understood is None or await self._receive(understood)
-
-    async def _original_of(self, message: discord.Message) -> Original | None:
-        """As `Proxied.original_of`; who stops us does not wait for a deletion that may not come."""
-        task = asyncio.current_task()
-        self._at_work -= {task}
-        original = await self._proxied.original_of(message)
-        if task is not None:
-            self._at_work.add(task)
-        return original
-
-    async def _adopt(self, message: discord.Message, original: Original | None) -> None:
-        """A webhook's message that takes the place of `original` is that person's from now on."""
-        if original is None or not isinstance(message, Message):
-            return
-        message.persona = replace(original.author, name=name_of(message))
-        await self.changes.replaced(message.guild.id if message.guild else None, original)
-
-    async def _understood_later(
-        self, message: discord.Message, place: ChannelContext
-    ) -> Incoming | None:
-        """As `understood`, of a message that was missed, and perhaps its original's deletion."""
-        original = self._proxied.match(message) if message.webhook_id is not None else None
-        if original is not None and await self._is_deleted(original):
-            original.taken = True
-            await self._adopt(message, original)
-        return await self.understood(message, place)
-
-    async def _is_deleted(self, original: Original) -> bool:
-        try:
-            await read_raw_message(self._wire, original.channel, original.id)
-        except Gone as error:
-            return code_of(error) == UNKNOWN_MESSAGE
-        return False
-
-    async def understood(
-        self, message: discord.Message, place: ChannelContext, otherwise: Address | None = None
-    ) -> Incoming | None:
-        """A message as the core knows it; None when it is none of our business.
-
-        `otherwise` is how one that does not address the bot counts, if it is to count.
-        """
-        user = (await self._wire.client()).user
-        if user is None or not is_spoken(message):
-            return None
-        me = me_in(message, user.id)
-        address = address_of(message, place, me) or otherwise
-        if address is None:
-            return None
-        if not await self._servers.serve_person(place.guild, message.author.id):
-            return None
-        return incoming(message, place, me, address, await self._chain(message, place, me))
-
-    async def done_within(self, seconds: float) -> None:
-        """Wait for the messages that are being taken in."""
-        others = self._at_work - {asyncio.current_task()}
-        if others:
-            await asyncio.wait(others, timeout=seconds)
+        return incoming is None or await self._receive(incoming)
 
     async def _receive(self, message: Incoming) -> bool:
-        """Whether it was accepted; when it was not, its author may be told, and it comes again."""
+        """Store a message; if that fails, returns False and may apologize to its author."""
         try:
             await self._inbox.receive(message)
         except StoreUnavailable as error:
             log.error("a message could not be stored", source=message.source, error=str(error))
             if await self._inbox.apology_due(message):
-                await self._apologise(message)
+                await self._apologize(message)
             return False
         return True
 
-    async def _apologise(self, message: Incoming) -> None:
+    async def _apologize(self, message: Incoming) -> None:
         try:
             await self._say(message, CommandReply(texts.NOT_STORED))
         except PlatformError as error:
-            log.warning("the failure could not be told", error=repr(error))
+            log.warning("could not apologize for a failure", error=repr(error))
 
-    async def _place(self, channel: object) -> ChannelContext | None:
-        """Where a message was written; a thread that is not in the cache is fetched.
+    # ── proxied messages ──────────────────────────────────────────────────────────────────────
+    async def _wait_for_original(self, message: discord.Message) -> Original | None:
+        """`ProxiedMessages.wait_for_original`, for which `done_within` does not wait."""
+        task = asyncio.current_task()
+        self._tasks -= {task}
+        original = await self._proxied.wait_for_original(message)
+        if task is not None:
+            self._tasks.add(task)
+        return original
 
-        Raises a PlatformError when that fails.
+    async def _adopt(self, message: discord.Message, original: Original | None) -> None:
+        """Make a webhook's message the message of the original's author."""
+        if original is None or not isinstance(message, RawMessage):
+            return
+        message.persona = replace(original.author, name=name_of(message))
+        await self.edits.replaced(message.guild.id if message.guild else None, original)
+
+    async def _translate_missed(
+        self, message: discord.Message, context: ChannelContext
+    ) -> Incoming | None:
+        """`translate` for a missed message, whose original's deletion may have been missed too."""
+        original = self._proxied.match(message) if message.webhook_id is not None else None
+        if original is not None and await self._is_deleted(original):
+            original.replaced = True
+            await self._adopt(message, original)
+        return await self.translate(message, context)
+
+    async def _is_deleted(self, original: Original) -> bool:
+        try:
+            await read_raw_message(self._rest, original.channel, original.id)
+        except Gone as error:
+            return error.code == UNKNOWN_MESSAGE
+        return False
+
+    # ── translating ───────────────────────────────────────────────────────────────────────────
+    async def translate(
+        self, message: discord.Message, context: ChannelContext, default: Address | None = None
+    ) -> Incoming | None:
+        """A message for the core; None if it does not concern the bot.
+
+        `default` is the address of a message that does not address the bot itself.
         """
-        place = place_of(channel)
-        if place is not None or not isinstance(channel, discord.PartialMessageable):
-            return place
-        return await read_place(self._wire, channel.id)
-
-    async def _chain(
-        self, message: discord.Message, place: ChannelContext, me: Me
-    ) -> ConversationKey | None:
-        """The conversation that a reply to one of our messages in a channel goes on with."""
-        answered = answers_us(message, me)
-        if answered is None or place.kind in (Kind.THREAD, Kind.DIRECT):
+        user = (await self._rest.client()).user
+        if user is None or not is_from_person(message):
             return None
-        return await self._inbox.conversation_of(place.source(answered))
+        bot = bot_identity(message, user.id)
+        address = address_of(message, context, bot) or default
+        if address is None:
+            return None
+        if not await self._guilds.allows_user(context.guild, message.author.id):
+            return None
+        key = await self._chained_conversation(message, context, bot)
+        return to_incoming(message, context, bot, address, key)
 
-    # ── what was said before ──────────────────────────────────────────────────────────────────
-    async def backlog(self, question: Incoming) -> Sequence[Incoming]:
-        """Up to a hundred messages before `question` in its thread, oldest first; one request."""
-        client, thread = await self._wire.client(), int(question.channel)
-        place = place_of(client.get_channel(thread)) or await read_place(self._wire, thread)
-        if place is None or place.kind is not Kind.THREAD or client.user is None:
-            return ()
-        guild = int(question.key.workspace)
-        channel = client.get_partial_messageable(thread, guild_id=guild)
-        page = await read_page(self._wire, channel, thread, before=int(question.message_id))
-        user = client.user.id
-        found = (_read_before(message, place, user) for message in page.messages)
-        return [entry for entry in found if entry is not None]
+    async def _find_context(self, channel: object) -> ChannelContext | None:
+        """The context of a message's channel; raises a PlatformError if fetching it fails."""
+        context = channel_context(channel)
+        if context is not None or not isinstance(channel, discord.PartialMessageable):
+            return context
+        return await fetch_channel_context(self._rest, channel.id)
 
-
-def _read_before(message: discord.Message, place: ChannelContext, user: int) -> Incoming | None:
-    try:
-        return _said_before(message, place, user)
-    except Exception as error:  # noqa: BLE001
-        # A message's boundary: whatever is odd in it, the others are history.
-        log.error("an old message cannot be read", id=message.id, error=repr(error))
-        return None
-
-
-def _said_before(message: discord.Message, place: ChannelContext, user: int) -> Incoming | None:
-    """A person's message of an old thread, or what the thread was started on, by anybody."""
-    me, starter = me_in(message, user), resolved_starter(message)
-    if starter is not None:
-        entry = incoming(starter, place, me, Address.FOLLOW_UP)
-        return replace(entry, channel=place.channel, text=said(starter, place, me))
-    if not is_spoken(message):
-        return None
-    entry = incoming(message, place, me, Address.FOLLOW_UP)
-    return replace(entry, text=entry.text or said(message, place, me))
+    async def _chained_conversation(
+        self, message: discord.Message, context: ChannelContext, bot: BotIdentity
+    ) -> ConversationKey | None:
+        """The conversation that a reply to one of the bot's messages in a channel continues."""
+        replied = replied_bot_message(message, bot)
+        if replied is None or not context.starts_conversations:
+            return None
+        return await self._inbox.conversation_of(context.source(replied))

@@ -1,4 +1,4 @@
-"""What the ids in a message are called."""
+"""Display names of the users, roles and channels that a message mentions."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from collections.abc import Callable, Iterator, Mapping
 
 import discord
 
-from adapters.discord.content import mentioned
+from adapters.discord.content import mentioned_users
 from adapters.discord.state import raw_of
 from adapters.discord.text import Names
 from bot.domain.names import one_line
 
 
-class _Known(Mapping[int, str]):
-    """Names that came with a message, and those that its guild knows."""
+class _NameLookup(Mapping[int, str]):
+    """Names that came with the message, then those in the guild's cache."""
 
-    def __init__(self, told: Mapping[int, str], find: Callable[[int], str | None]) -> None:
-        self._told, self._find = told, find
+    def __init__(self, sent: Mapping[int, str], find: Callable[[int], str | None]) -> None:
+        self._sent, self._find = sent, find
 
     def __getitem__(self, key: int) -> str:
-        name = self._told.get(key) or self._find(key)
+        name = self._sent.get(key) or self._find(key)
         if name is None:
             raise KeyError(key)
         return one_line(name)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._told)
+        return iter(self._sent)
 
     def __len__(self) -> int:
-        return len(self._told)
+        return len(self._sent)
 
 
 def names_in(message: discord.Message, own: frozenset[int]) -> Names:
-    """The names in a message and in all that it shows; `own` are the bot's ids."""
-    users = dict(mentioned(raw_of(message)))
+    """Names for every id in a message and its forwards; `own` are the bot's ids."""
+    users = dict(mentioned_users(raw_of(message)))
     users |= {user.id: user.display_name for user in message.mentions}
     guild = message.guild
     if guild is None:
-        return Names(users=_Known(users, lambda _: None), own=own)
+        return Names(users=_NameLookup(users, lambda _: None), own=own)
 
     def member(key: int) -> str | None:
         found = guild.get_member(key)
@@ -52,8 +52,8 @@ def names_in(message: discord.Message, own: frozenset[int]) -> Names:
         return found.name if found is not None else None
 
     return Names(
-        users=_Known(users, member),
-        roles=_Known({}, role),
-        channels=_Known({}, channel),
+        users=_NameLookup(users, member),
+        roles=_NameLookup({}, role),
+        channels=_NameLookup({}, channel),
         own=own,
     )

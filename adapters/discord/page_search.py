@@ -1,6 +1,6 @@
-"""Finding pages that were posted although the ledger does not know their messages.
+"""Finds pages that a crashed attempt posted without recording their message ids.
 
-A message that says by its buttons, or by the ledger, that it is something else is never taken.
+A message that the ledger or its buttons assign to anything else is never taken for such a page.
 """
 
 from __future__ import annotations
@@ -9,75 +9,78 @@ from collections.abc import Mapping, Sequence, Set
 
 import discord
 
-from adapters.discord.buttons import identity_of
-from adapters.discord.events import SPOKEN
-from adapters.discord.history import HistoryPage, read_page
-from adapters.discord.payloads import answers_command
+from adapters.discord.buttons import page_id_of
+from adapters.discord.events import USER_MESSAGE_TYPES
+from adapters.discord.history import MessagePage, read_page
+from adapters.discord.payloads import is_command_response
 from adapters.discord.rest import RestApi
 from adapters.discord.state import raw_of
 from bot.domain.replies import Priority
 from bot.domain.turns import Claim
 
-MOST_READS = 5  # of a channel where much was said since
+MAX_READS = 5  # requests of 100 messages each, in a busy channel
 
 
-class Search:
-    """Looks through `place` after the turn's last question; `in_chain`: pages reply to it.
+class PageSearch:
+    """Searches `channel` from the turn's last question on.
 
-    `taken` are the messages of pages that are known.
+    If `in_chain`, pages are replies to a question. `known` are the ids of messages that show other
+    pages.
     """
 
     def __init__(
-        self, *, wire: RestApi, claim: Claim, place: str, in_chain: bool, taken: Set[str]
+        self, *, rest: RestApi, claim: Claim, channel: str, in_chain: bool, known: Set[str]
     ) -> None:
-        self._wire, self._claim, self._place, self._in_chain = wire, claim, place, in_chain
+        self._rest, self._claim, self._channel = rest, claim, channel
+        self._in_chain = in_chain
         self._questions = {question.message_id for question in claim.questions}
-        self._taken = {page.message_id for page in claim.pages} | taken
+        self._known = {page.message_id for page in claim.pages} | known
 
     async def find(self, lost: Set[int]) -> Mapping[int, discord.Message]:
-        """The messages of the pages `lost`, as far as they are there, by page."""
+        """Messages by page number, for those of the pages `lost` that were posted."""
         found: dict[int, discord.Message] = {}
-        plain: list[discord.Message] = []
+        without_buttons: list[discord.Message] = []
         after = max(int(question) for question in self._questions)
-        for _ in range(MOST_READS):
-            read = await self._read(after)
-            await self._sort(read.messages, lost, found, plain)
-            if not read.full or lost <= found.keys():
+        for _ in range(MAX_READS):
+            history = await self._read(after)
+            await self._sort(history.messages, lost, found, without_buttons)
+            if not history.full or lost <= found.keys():
                 break
-            after = read.newest
-        return found | dict(zip(sorted(lost - found.keys()), plain, strict=False))
+            after = history.newest
+        return found | dict(zip(sorted(lost - found.keys()), without_buttons, strict=False))
 
-    async def _read(self, after: int) -> HistoryPage:
+    async def _read(self, after: int) -> MessagePage:
         """Up to a hundred messages, oldest first."""
-        client, place = await self._wire.client(), int(self._place)
-        channel = client.get_partial_messageable(place)
-        return await read_page(self._wire, channel, place, after=after, priority=Priority.FIRST)
+        client, id_ = await self._rest.client(), int(self._channel)
+        channel = client.get_partial_messageable(id_)
+        return await read_page(self._rest, channel, id_, after=after, priority=Priority.FIRST)
 
     async def _sort(
         self,
-        read: Sequence[discord.Message],
+        messages: Sequence[discord.Message],
         lost: Set[int],
         found: dict[int, discord.Message],
-        plain: list[discord.Message],
+        without_buttons: list[discord.Message],
     ) -> None:
-        me = (await self._wire.client()).user
-        for message in read:
-            if me is None or message.author.id != me.id or str(message.id) in self._taken:
+        me = (await self._rest.client()).user
+        for message in messages:
+            if me is None or message.author.id != me.id or str(message.id) in self._known:
                 continue
-            identity = identity_of(message)
-            if identity is not None:
-                if identity.turn == self._claim.fence.turn and identity.page in lost:
-                    found.setdefault(identity.page, message)
-            elif await self._may_be_page(message):
-                plain.append(message)
+            page_id = page_id_of(message)
+            if page_id is not None:
+                if page_id.turn == self._claim.fence.turn and page_id.page in lost:
+                    found.setdefault(page_id.page, message)
+            elif await self._can_be_page(message):
+                without_buttons.append(message)
 
-    async def _may_be_page(self, message: discord.Message) -> bool:
-        """Whether a message without buttons can be nothing but a page of this turn."""
-        if message.type not in SPOKEN or answers_command(raw_of(message)):
+    async def _can_be_page(self, message: discord.Message) -> bool:
+        """Whether a message without buttons can only be a page of this turn."""
+        if message.type not in USER_MESSAGE_TYPES or is_command_response(raw_of(message)):
             return False
-        refers_to = message.reference.message_id if message.reference is not None else None
-        expected = str(refers_to) in self._questions if self._in_chain else refers_to is None
+        reply_to = message.reference.message_id if message.reference is not None else None
+        expected = str(reply_to) in self._questions if self._in_chain else reply_to is None
         if not expected:
             return False
         guild = self._claim.conversation.key.workspace
-        return await self._wire.known(f"discord/{guild}/{self._place}/{message.id}") is None
+        source = f"discord/{guild}/{self._channel}/{message.id}"
+        return await self._rest.conversation_of(source) is None

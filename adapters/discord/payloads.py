@@ -1,7 +1,7 @@
-"""From a message as Discord sent it to one that discord.py can always parse.
+"""Reading Discord's raw payloads, and repairing messages so that discord.py can always parse them.
 
-Pure. Invariant: a person's message is never lost because a field that this bot can do without is
-missing or of another type; only without an id, a channel or an author there is no message.
+Pure. Invariant: a person's message is never lost because an unneeded field is missing or has
+another type. Only a message without an id, a channel or an author is invalid.
 """
 
 from __future__ import annotations
@@ -11,40 +11,46 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from adapters.discord.payload_fitting import JSON, REQUIRED, Unfit, fitted, snowflake
-from adapters.discord.payload_shapes import MESSAGE, UNNAMED, USER
+from adapters.discord.payload_schemas import MESSAGE, UNNAMED, USER
+from adapters.discord.payload_validation import (
+    JSON,
+    REQUIRED,
+    InvalidPayload,
+    snowflake,
+    validate,
+)
 
-DEFAULT, REPLY = 0, 19
+DEFAULT, REPLY = 0, 19  # documented message types
 _USERS = re.compile(r"<@!?([0-9]{1,20})>")
 _ROLES = re.compile(r"<@&([0-9]{1,20})>")
-# What decides whether, where and by whom something was asked. Discord sends all of it.
-_DECIDING = {
-    name: replace(MESSAGE[name], otherwise=REQUIRED)
+# The fields that decide whether, where and by whom a question was asked; Discord sends all of them.
+_DECISIVE = {
+    name: replace(MESSAGE[name], default=REQUIRED)
     for name in ("id", "channel_id", "author", "content", "type", "mentions", "mention_roles")
 }
 
 
-def message(raw: Any) -> JSON:
-    """The fields of a message that discord.py is to parse; raises Unfit."""
-    found = fitted(raw, MESSAGE)
-    found.setdefault("type", _type(found))
+def repair_message(raw: Any) -> JSON:
+    """The fields of a message that discord.py parses; raises InvalidPayload."""
+    found = validate(raw, MESSAGE)
+    found.setdefault("type", _guess_type(found))
     if "mentions" not in found:
         found["mentions"] = [
-            fitted({"id": user, "username": UNNAMED}, USER)
+            validate({"id": user, "username": UNNAMED}, USER)
             for user in _ids(_USERS, found["content"])
         ]
     found.setdefault("mention_roles", _ids(_ROLES, found["content"]))
-    _refer(found, raw)
+    _add_referenced(found, raw)
     return found
 
 
-def certain(raw: Any) -> None:
-    """Raise Unfit unless all that decides whose question a message is can be read."""
-    fitted(raw, _DECIDING)
+def require_decisive_fields(raw: Any) -> None:
+    """Raise InvalidPayload unless the fields that decide whose question this is are all valid."""
+    validate(raw, _DECISIVE)
 
 
-def _type(found: JSON) -> int:
-    """A partial update may leave it out; a reply is known by what it refers to."""
+def _guess_type(found: JSON) -> int:
+    """The type of a partial update without one: a message with a reference is a reply."""
     reference = found.get("message_reference")
     return REPLY if reference is not None and reference["type"] == 0 else DEFAULT
 
@@ -56,64 +62,64 @@ def _ids(pattern: re.Pattern[str], content: str) -> list[str]:
 def _is_id(value: str) -> bool:
     try:
         snowflake(value)
-    except Unfit:
+    except InvalidPayload:
         return False
     return True
 
 
-def _refer(found: JSON, raw: Mapping[str, Any]) -> None:
-    """The message that this one refers to, as it was sent: its own parsing fits it again."""
+def _add_referenced(found: JSON, raw: Mapping[str, Any]) -> None:
+    """Adds the raw referenced message if it is valid; its own `RawMessage` repairs it."""
     if "message_reference" not in found or "referenced_message" not in raw:
         return
     referenced = raw["referenced_message"]
     if referenced is not None:
         try:
-            message({**referenced, "referenced_message": None})
-        except (Unfit, TypeError):
+            repair_message({**referenced, "referenced_message": None})
+        except (InvalidPayload, TypeError):
             return
         referenced = {key: referenced[key] for key in referenced if key != "referenced_message"}
     found["referenced_message"] = referenced
 
 
-# ── reading what was sent ─────────────────────────────────────────────────────────────────────
-def part(raw: Any, name: str) -> Mapping[str, Any]:
-    """An object in `raw`; an empty one where there is none."""
+# ── reading fields ────────────────────────────────────────────────────────────────────────────
+def get_object(raw: Any, name: str) -> Mapping[str, Any]:
+    """The object in a field; empty if there is none."""
     value = raw.get(name) if isinstance(raw, Mapping) else None
     return value if isinstance(value, Mapping) else {}
 
 
-def parts(raw: Any, name: str) -> Sequence[Mapping[str, Any]]:
-    """The objects of a list in `raw`."""
+def get_objects(raw: Any, name: str) -> Sequence[Mapping[str, Any]]:
+    """The objects in a list field; empty if there are none."""
     value = raw.get(name) if isinstance(raw, Mapping) else None
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
-def words(raw: Any, name: str) -> str:
-    """A string in `raw`, without space around it."""
+def get_text(raw: Any, name: str) -> str:
+    """The string in a field, stripped; empty if there is none."""
     value = raw.get(name) if isinstance(raw, Mapping) else None
     return value.strip() if isinstance(value, str) else ""
 
 
-def whole(raw: Any, name: str) -> int:
-    """A number in `raw`; 0 where there is none."""
+def get_int(raw: Any, name: str) -> int:
+    """The integer in a field; 0 if there is none."""
     value = raw.get(name) if isinstance(raw, Mapping) else None
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def identity(raw: Any, name: str) -> int | None:
-    """An id in `raw`."""
+def read_id(raw: Any, name: str) -> int | None:
+    """The snowflake in a field; None if there is none."""
     try:
         return int(snowflake(raw[name]))
-    except (Unfit, KeyError, TypeError):
+    except (InvalidPayload, KeyError, TypeError):
         return None
 
 
-def snapshots(raw: Any) -> Iterator[Mapping[str, Any]]:
-    """The messages that a forward carries."""
-    for snapshot in parts(raw, "message_snapshots"):
-        yield part(snapshot, "message")
+def forwarded_messages(raw: Any) -> Iterator[Mapping[str, Any]]:
+    """The messages that a forward contains."""
+    for snapshot in get_objects(raw, "message_snapshots"):
+        yield get_object(snapshot, "message")
 
 
-def answers_command(raw: Any) -> bool:
-    """Whether a message is what an application answered to a command or a button."""
-    return bool(part(raw, "interaction_metadata") or part(raw, "interaction"))
+def is_command_response(raw: Any) -> bool:
+    """Whether an application sent this message in response to a command or a button."""
+    return bool(get_object(raw, "interaction_metadata") or get_object(raw, "interaction"))

@@ -1,46 +1,35 @@
-"""A question as it is now: Discord sends no edit and no deletion again."""
+"""Reads a question again, because Discord resends neither edits nor deletions."""
 
 from __future__ import annotations
 
-import discord
+from typing import Any
 
-from adapters.discord import rest as w
+from adapters.discord.channels import DIRECT_MESSAGES
 from adapters.discord.edits import EditListener
-from adapters.discord.events import DIRECT_MESSAGES
-from adapters.discord.history import read_message
-from adapters.discord.rest import RestApi, code_of
+from adapters.discord.history import parse_message, read_raw_message
+from adapters.discord.rest import UNKNOWN_MESSAGE, RestApi
 from bot.domain.errors import Gone
 from bot.domain.inbox import Asked
 from bot.domain.replies import Priority
 
 
-class Look:
-    """Brings what became of a question to `changes`."""
-
-    def __init__(self, *, wire: RestApi, changes: EditListener) -> None:
-        self._wire, self._changes = wire, changes
-
-    async def __call__(self, asked: Asked) -> None:
-        """Bring it as it is now, or that it is not there any more."""
-        guild = None if asked.key.workspace == DIRECT_MESSAGES else int(asked.key.workspace)
-        channel, message = int(asked.channel), int(asked.message_id)
-        place = await self._place(channel, guild)
-        try:
-            found = await read_message(
-                self._wire, place, channel, message, priority=Priority.BACKGROUND
-            )
-        except Gone as error:
-            if code_of(error) != w.UNKNOWN_MESSAGE:
-                raise
-            await self._changes.deleted(guild, channel, [message])
-        else:
-            if found is not None:
-                await self._changes.edited(found)
-
-    async def _place(self, channel: int, guild: int | None) -> discord.abc.Messageable:
-        """From the cache where it is there: what is said about it needs no request then."""
-        client = await self._wire.client()
-        known = client.get_channel(channel)
-        if isinstance(known, discord.abc.Messageable):
-            return known
-        return client.get_partial_messageable(channel, guild_id=guild)
+async def report_changes(rest: RestApi, edits: EditListener, question: Asked) -> None:
+    """`bot.ports.history.ReportChanges` for Discord."""
+    workspace = question.key.workspace
+    guild = None if workspace == DIRECT_MESSAGES else int(workspace)
+    channel, message = int(question.channel), int(question.message_id)
+    client = await rest.client()
+    try:
+        raw = await read_raw_message(rest, channel, message, priority=Priority.BACKGROUND)
+    except Gone as error:
+        if error.code != UNKNOWN_MESSAGE:
+            raise
+        await edits.deleted(guild, channel, [message])
+        return
+    # A cached channel saves the request that would tell what it is.
+    where: Any = client.get_channel(channel) or client.get_partial_messageable(
+        channel, guild_id=guild
+    )
+    found = parse_message(client, where, raw)
+    if found is not None:
+        await edits.edited(found)

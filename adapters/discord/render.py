@@ -1,10 +1,10 @@
-"""From the models' Markdown (`bot.replies.markdown.dialect`) to Discord's own dialect of it; pure.
+"""Renders the models' Markdown (`bot.replies.markdown.dialect`) in Discord's dialect. Pure.
 
-What Discord cannot show is shown as something that it can: tables as aligned code blocks, deep
-headings as bold lines, pictures as links. Nothing that the model writes is a mention.
+Elements that Discord lacks are replaced: tables by aligned code blocks, deep headings by bold
+lines, images by links. Nothing that the model writes becomes a mention.
 
-Discord counts a message's characters as code points (2,000 of them). A renderer that counts UTF-16
-units is never wrong by that: no text has fewer of them.
+Discord limits a message to 2,000 code points. The renderer counts UTF-16 units, of which a text
+never has fewer.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any
 
 from markdown_it.tree import SyntaxTreeNode
 
-from adapters.discord.inline_markdown import Inline, Style, code, task
+from adapters.discord.inline_markdown import InlineRenderer, Style, add_checkbox, code_span
 from bot.replies.markdown.dialect import make_parser
-from bot.replies.markdown.fences import nests
+from bot.replies.markdown.fences import contains_markdown
 
 LIMIT = 2_000  # documented: the most characters of a message's content
 DEEPEST_HEADING = 3  # Discord knows #, ## and ###
 RULE = "─" * 10  # Discord has no horizontal rule
 
-# What Discord takes for a code block's language; anything else would become its first line.
+# Discord accepts these names of code block languages; any other would become the first line.
 _LANGUAGE = re.compile(r"[A-Za-z0-9_+\-.#]+")
-# A line that begins with it is never indented: Discord shows the indentation of a code block's
-# lines, and knows a quote at the beginning of a line only. The parser lets no NUL through.
+# Marks lines that lists must not indent: Discord would show the indentation in a code block, and
+# recognizes a quote only at the start of a line. The parser's output never contains NUL.
 _FLUSH = "\0"
 _BLOCKS_OF_CODE = ("fence", "code_block", "table", "math_block")
 _FENCE_LINE = re.compile(r"^([ \t]*)(`{3,})(?=[^`\n]*$)", re.MULTILINE)
@@ -39,23 +39,23 @@ class DiscordRenderer:
 
     def __init__(self) -> None:
         self._parser = make_parser(spoilers=True)
-        # Inline text is parsed block by block, with a memory; escapes are wanted as they stand.
+        # InlineRenderer parses inline text, block by block and cached, and needs separate escapes.
         self._parser.disable(["inline", "text_join"])
-        self._inline = Inline(self._parser)
+        self._inline = InlineRenderer(self._parser)
 
     @property
     def limit(self) -> int:
-        """2,000, the most that one message takes."""
+        """The limit of a message, 2,000."""
         return LIMIT
 
     def render(self, markdown: str) -> str:
-        """Discord's text."""
+        """Text in Discord's dialect."""
         env: dict[str, Any] = {}
         tree = SyntaxTreeNode(self._parser.parse(markdown, env))
         return _Page(self._inline, env, markdown).render(tree)
 
     def measure(self, markdown: str) -> int:
-        """The size of `render(markdown)`."""
+        """The size of `render(markdown)` in UTF-16 units."""
         return size(self.render(markdown))
 
 
@@ -65,9 +65,9 @@ def size(text: str) -> int:
 
 
 class _Page:
-    """One rendering: its parser's environment and its source."""
+    """One page's rendering, with the parser's environment and the source."""
 
-    def __init__(self, inline: Inline, env: Mapping[str, Any], source: str) -> None:
+    def __init__(self, inline: InlineRenderer, env: Mapping[str, Any], source: str) -> None:
         self._inline, self._env = inline, env
         self._lines = source.splitlines()
 
@@ -75,7 +75,7 @@ class _Page:
         return self._blocks(tree.children).replace(_FLUSH, "").strip("\n")
 
     def _blocks(self, nodes: Sequence[SyntaxTreeNode]) -> str:
-        """Blocks below each other, with a blank line where the source has one and it helps."""
+        """The blocks' text, with blank lines where the source has them, except around code."""
         out: list[str] = []
         above: SyntaxTreeNode | None = None
         for node in nodes:
@@ -136,16 +136,16 @@ class _Page:
         )
 
     def _item(self, item: SyntaxTreeNode, marker: str) -> str:
-        """One item. A blank line would end Discord's list, so there is none inside."""
+        """One item, without blank lines, which would end Discord's list."""
         text = "\n".join(filter(None, map(self._block, item.children)))
         lines = [line for line in text.split("\n") if line.strip() or line.startswith(_FLUSH)]
         if not lines or lines[0].startswith(_FLUSH):
             lines.insert(0, "")
-        indented = [_indented(line, len(marker)) for line in lines[1:]]
-        return "\n".join([(marker + task(lines[0])).rstrip(), *indented])
+        indented = [_indent(line, len(marker)) for line in lines[1:]]
+        return "\n".join([(marker + add_checkbox(lines[0])).rstrip(), *indented])
 
     def _quote(self, node: SyntaxTreeNode) -> str:
-        """A quote; Discord has one level of them."""
+        """A quote; Discord has only one level."""
         lines = self._blocks(node.children).split("\n")
         bare = (line.removeprefix(_FLUSH).removeprefix("> ") for line in lines)
         return "\n".join(f"{_FLUSH}> {line}" for line in bare)
@@ -156,21 +156,21 @@ class _Page:
         return [[self._text(cell, Style.PLAIN) for cell in row.children] for row in rows]
 
 
-def _indented(line: str, width: int) -> str:
+def _indent(line: str, width: int) -> str:
     return line if line.startswith(_FLUSH) else " " * width + line
 
 
 def _code_block(content: str, info: str = "") -> str:
-    """A fenced block; one without content would be shown as its backticks.
+    """A fenced block, with a space if it is empty: Discord would show only the backticks.
 
-    Discord ends a block at the first three backticks, wherever they are. In Markdown, fences are
-    written with tildes instead; a line of other code that has three stands between two blocks.
-    Nothing invisible is put into what people copy.
+    Discord ends a block at the first three backticks anywhere in it. So fences in Markdown code
+    become tildes, and any other line with three backticks is shown between two blocks. Invisible
+    characters are no option: people copy the code.
     """
     language = info.split(maxsplit=1)[0] if info.strip() else ""
     if not _LANGUAGE.fullmatch(language):
         language = ""
-    if nests(info):
+    if contains_markdown(info):
         content = _FENCE_LINE.sub(lambda fence: fence[1] + "~" * len(fence[2]), content)
     shown: list[str] = []
     inside = False
@@ -178,7 +178,7 @@ def _code_block(content: str, info: str = "") -> str:
         if ("```" in line) is inside:
             shown.append("```" if inside else f"```{language}")
             inside = not inside
-        shown.append(line if inside else code(line))
+        shown.append(line if inside else code_span(line))
     return "\n".join(_FLUSH + line for line in [*shown, *["```"] * inside])
 
 
@@ -198,22 +198,26 @@ def _table_lines(
     rows: Sequence[Sequence[str]], widths: Sequence[int], alignments: Sequence[str]
 ) -> Iterator[str]:
     for row in rows:
-        cells = [_padded(*cell) for cell in zip(row, widths, alignments, strict=True)]
+        cells = [_pad(*cell) for cell in zip(row, widths, alignments, strict=True)]
         yield " | ".join(cells).rstrip()
 
 
-def _padded(cell: str, width: int, alignment: str) -> str:
+def _pad(cell: str, width: int, alignment: str) -> str:
     missing = width - _columns(cell)
     left = {"right": missing, "center": missing // 2}.get(alignment, 0)
     return " " * left + cell + " " * (missing - left)
 
 
 def _columns(text: str) -> int:
-    """How many columns of a fixed-width font a text takes."""
+    """The width of a text in columns of a fixed-width font."""
     return sum(map(_column, text))
 
 
 def _column(character: str) -> int:
-    if unicodedata.combining(character) or unicodedata.category(character) in ("Cf", "Mn", "Me"):
+    if unicodedata.combining(character) or unicodedata.category(character) in (
+        "Cf",
+        "Mn",
+        "Me",
+    ):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -1,8 +1,7 @@
-"""The one way to Discord's REST: requests that are paced, limited in time, and fail as ours do.
+"""Discord's REST API: requests are rate limited, time out, and fail with a PlatformError.
 
-Whatever an answer looks like, what leaves here is a PlatformError: an answer that discord.py cannot
-read leaves its request's outcome unknown, as no answer does. Requests of a reply's pages are paced
-by its publisher; all others by `RestApi.ask`.
+A response that discord.py cannot parse is Unsettled, like a missing one: the request may have been
+executed. The publisher paces the requests for a reply's pages; `RestApi.request` paces all others.
 """
 
 from __future__ import annotations
@@ -18,31 +17,32 @@ from cachetools import LRUCache, TTLCache
 from discord.http import handle_message_parameters
 from discord.utils import MISSING
 
-from adapters.discord.background import Upkeep
-from adapters.discord.http import GLOBAL, Limited, wait_of
-from adapters.discord.payloads import identity
+from adapters.discord.background import BackgroundTasks
+from adapters.discord.http import GLOBAL, TooManyRequests, retry_after_in
+from adapters.discord.payloads import read_id
+from bot.common.retry import Backoff
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Limit, Pace, Priority
 from bot.ports.clock import Clock
-from bot.ports.inbox import Inbox
+from bot.ports.inbox import CommandInbox
 from bot.ports.platform import RateLimiter
 
 log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
-# Discord publishes none of the first two; what third parties report is that sending and editing
-# share 5 per 5 s in a channel (a thread is a channel of its own). The rate limiter spreads
-# edits evenly; a final text may use whatever is free.
+# Discord does not publish the first three. Third parties report 5 messages per 5 s in a channel or
+# thread, shared by posts and edits. They need no minimum interval: the rate limiter spreads edits
+# evenly, and a reply's final text may use all that is left.
 MESSAGES = Limit(count=5, seconds=5.0)
 DELETIONS = Limit(count=5, seconds=1.0)
 TYPING = Limit(count=5, seconds=5.0)
-# Reading a channel, and one message of it, each: the least that bots' authors report. For every
-# other route only the headers of its answers tell how many are left (adapters/discord/http.py).
+# Reading a channel's history, and one message of it: the lowest limits that bot authors report. For
+# every other route only the response headers tell what is left (adapters/discord/http.py).
 READS = Limit(count=5, seconds=5.0, pace=Pace.NONE)
-# Documented are 50; four of them are left to what discord.py sends for a login or a session, and
-# to requests that a busy machine lets arrive closer together than they were sent.
+# Documented: 50. Four are reserved for discord.py's own requests at login and for a new session,
+# and for requests that arrive closer together than they were sent.
 EVERYTHING = Limit(count=46, seconds=1.0, pace=Pace.NONE)
 LIMITS = {
     "channel": MESSAGES,
@@ -53,45 +53,43 @@ LIMITS = {
     GLOBAL: EVERYTHING,
 }
 
-UNKNOWN_CHANNEL = 10003
-UNKNOWN_MESSAGE = 10008
-NO_PERMISSION = 50013
-# The codes with which Discord says that a place, a message or a permission is not there (any more).
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes#json
+UNKNOWN_CHANNEL = "10003"
+UNKNOWN_GUILD = "10004"
+UNKNOWN_MESSAGE = "10008"
+NO_ACCESS = "50001"
+NO_PERMISSION = "50013"
+ARCHIVED = "50083"  # the thread is archived, or locked
+CANNOT_REFER = "160002"  # replying needs the permission to read the message history
+THREAD_EXISTS = "160004"
+# A channel, message or permission is missing.
 GONE = frozenset(
     {
-        UNKNOWN_CHANNEL,
-        10004,  # unknown guild
-        UNKNOWN_MESSAGE,
-        50001,  # missing access
-        50007,  # this person takes no direct messages
-        50008,  # no place for text
-        NO_PERMISSION,
-        50083,  # the thread is archived, or locked
-        160005,  # the thread is locked
+        *(UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE, NO_ACCESS, NO_PERMISSION, ARCHIVED),
+        "50007",  # the user accepts no direct messages
+        "50008",  # the channel takes no text messages
+        "160005",  # the thread is locked
     }
 )
-ARCHIVED = 50083
-THREAD_EXISTS = 160004
-CANNOT_REFER = 160002  # a reply needs the permission to read the history
-# With these the place that a thread was to be made in is not there: no reply belongs in it either.
-NO_PLACE = frozenset({UNKNOWN_CHANNEL, 10004, UNKNOWN_MESSAGE})
+# The channel or message for a new thread is missing; then there is no place for a reply either.
+NO_PLACE = frozenset({UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE})
 
-# How long a channel that refused a file is not tried again, in seconds.
-FILES_AGAIN = 600.0
-# Ids kept of each kind, about 1 MB: far more than can be under way at once.
-MOST_REMEMBERED = 10_000
-# Documented is 10 MiB for each file where nobody pays for more; a multipart body adds to that.
-MOST_FILE_BYTES = 10_000_000
+# How long a channel that refused a file gets none, in seconds.
+NO_FILES_SECONDS = 600.0
+# Ids cached of each kind, about 1 MB: far more than are in use at the same time.
+MAX_CACHED_IDS = 10_000
+# Documented: 10 MiB per file without a subscription; this leaves room for the multipart body.
+MAX_FILE_BYTES = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
-    """How long the adapter waits, in seconds: for answers, by who waits for them, and for retries.
+class Timeouts:
+    """Time limits of requests by purpose, and pauses between retries, in seconds.
 
-    `thread` is a person who waits for a first sign; `interaction` is Discord's own limit for the
-    first response; `again` is the pause before a message that could not be taken in is tried again,
-    doubled up to `longest`; `upkeep` the same for background work.
+    `thread` limits creating a thread, while a person waits for a first sign; `interaction` is
+    Discord's documented limit for the first response. `again` is the first pause before a failed
+    message is accepted again, `background` the first one before background work is retried; both
+    double up to `longest`.
     """
 
     login: float = 30.0
@@ -101,39 +99,39 @@ class Waits:
     interaction: float = 3.0
     removal: float = 5.0
     again: float = 15.0
-    upkeep: float = 30.0
+    background: float = 30.0
     longest: float = 600.0
 
 
-def at(kind: str, major: object = "") -> tuple[str, str]:
-    """The budgets of one request: its route's in a channel (or guild), and the account's."""
-    return f"{kind}:{major}" if major else kind, GLOBAL
+def request_scopes(route: str, major: object = "") -> tuple[str, str]:
+    """The rate limits of a request: its route's in a channel or guild, and the account's."""
+    return f"{route}:{major}" if major else route, GLOBAL
 
 
-def messages_in(channel: str) -> tuple[str, str]:
-    """The budgets of sending or editing one message."""
-    return at("channel", channel)
+def message_scopes(channel: str) -> tuple[str, str]:
+    """The rate limits of posting or editing a message."""
+    return request_scopes("channel", channel)
 
 
-def deletions_in(channel: str) -> tuple[str, str]:
-    """The budgets of deleting one message."""
-    return at("delete", channel)
+def deletion_scopes(channel: str) -> tuple[str, str]:
+    """The rate limits of deleting a message."""
+    return request_scopes("delete", channel)
 
 
-def typing_in(channel: str) -> tuple[str, str]:
-    """The budgets of one sign of typing."""
-    return at("typing", channel)
+def typing_scopes(channel: str) -> tuple[str, str]:
+    """The rate limits of showing the typing indicator."""
+    return request_scopes("typing", channel)
 
 
 def limits(scope: str) -> Limit | None:
-    """The limit of a scope; None for a scope that only Discord's answers close."""
+    """The limit of a scope; None if only Discord's response headers contain it."""
     return LIMITS.get(scope.partition(":")[0])
 
 
 async def attempt(request: Awaitable[T], *, within: float | None = None) -> T:
-    """The result of a request of discord.py, abandoned after `within` seconds.
+    """The result of discord.py's request, abandoned after `within` seconds.
 
-    Raises a PlatformError, whatever the answer was.
+    Raises only PlatformErrors.
     """
     try:
         async with asyncio.timeout(within):
@@ -141,124 +139,121 @@ async def attempt(request: Awaitable[T], *, within: float | None = None) -> T:
     except PlatformError:
         raise
     except discord.HTTPException as error:
-        raise of_http(error) from error
+        raise translate_error(error) from error
     except Exception as error:
-        # The edge: the network, a session that was closed while we waited, an answer that is no
-        # JSON, or KeyError and its like for a field that discord.py misses. None of them says
-        # whether the request was carried out.
-        said = _said(error)
-        log.info("a request to Discord has no readable answer", error=said)
-        raise Unsettled(said) from error
+        # The edge: a network error, a session closed in the meantime, a response that is not JSON
+        # or lacks a field that discord.py reads (KeyError and the like). After none of them is it
+        # known whether Discord executed the request.
+        description = _describe(error)
+        log.info("no readable response to a request to Discord", error=description)
+        raise Unsettled(description) from error
 
 
-def _said(error: Exception) -> str:
-    """The network's trouble in its own words; of anything else the type tells more."""
+def _describe(error: Exception) -> str:
+    """An OSError's message; any other error is clearer with its type."""
     return str(error) if isinstance(error, OSError) and str(error) else repr(error)
 
 
-def of_http(error: discord.HTTPException) -> PlatformError:
-    """Our error for an answer of Discord's."""
-    said = f"{error.status}, {error.code}: {error.text}"
-    if isinstance(error, Limited):
+def translate_error(error: discord.HTTPException) -> PlatformError:
+    """The PlatformError for an error response."""
+    description, code = f"{error.status}, {error.code}: {error.text}", str(error.code or "")
+    if isinstance(error, TooManyRequests):
         return Throttled(error.retry_after, (error.scope,))
     if error.status == 429:
-        return Throttled(wait_of(error.response.headers, {}))
-    if error.code in GONE:
-        return Gone(said)
-    if error.status in (401, 408) or error.status >= 500 or is_page(error):
-        return Unsettled(said)  # a token is looked at on its own: adapters/discord/token.py
-    return Gone(said) if error.status in (403, 404) else Refused(said)
+        return Throttled(retry_after_in(error.response.headers, {}))
+    if code in GONE:
+        return Gone(description, code=code)
+    # A 401 is no refusal of this request: TokenWatch checks the token.
+    if error.status in (401, 408) or error.status >= 500 or is_foreign(error):
+        return Unsettled(description, code=code)
+    return (Gone if error.status in (403, 404) else Refused)(description, code=code)
 
 
-def is_page(error: discord.HTTPException) -> bool:
-    """Whether a refusal is not Discord's own but a page of something in between."""
+def is_foreign(error: discord.HTTPException) -> bool:
+    """Whether an error response is not JSON, so a proxy sent it rather than Discord."""
     kind = error.response.headers.get("Content-Type", "")
     return bool(kind) and not kind.startswith("application/json")
 
 
-def code_of(error: BaseException) -> int:
-    """Discord's own code of a translated error, 0 when there is none."""
-    cause = error.__cause__
-    return cause.code if isinstance(cause, discord.HTTPException) else 0
-
-
 class RestApi:
-    """What surfaces and commands share while the adapter runs: the client, the budget, the core."""
+    """Requests, and the state that the running adapter's parts share."""
 
     def __init__(
-        self, *, rate_limiter: RateLimiter, clock: Clock, waits: Waits | None = None
+        self, *, rate_limiter: RateLimiter, clock: Clock, timeouts: Timeouts | None = None
     ) -> None:
         self.rate_limiter, self.clock = rate_limiter, clock
-        self.waits = waits or Waits()
-        self.inbox: Inbox | None = None
+        self.timeouts = timeouts or Timeouts()
+        self.inbox: CommandInbox | None = None
         # Ids we deleted; Discord sends delete events for these too.
-        self.own_deletions: LRUCache[str, bool] = LRUCache(MOST_REMEMBERED)
+        self.own_deletions: LRUCache[str, bool] = LRUCache(MAX_CACHED_IDS)
         # Channels that refused a file.
         self.without_files: TTLCache[str, bool] = TTLCache(
-            MOST_REMEMBERED, FILES_AGAIN, clock.monotonic
+            MAX_CACHED_IDS, NO_FILES_SECONDS, clock.monotonic
         )
-        # Threads whose replies are in the channel: see threads.py.
-        self.chained: LRUCache[str, bool] = LRUCache(MOST_REMEMBERED)
-        self.upkeep = Upkeep(clock=clock, pause=self.waits.upkeep, longest=self.waits.longest)
+        # Threads whose replies went to the channel instead: see threads.py.
+        self.abandoned_threads: LRUCache[str, bool] = LRUCache(MAX_CACHED_IDS)
+        backoff = Backoff(self.timeouts.background, self.timeouts.longest)
+        self.background = BackgroundTasks(clock=clock, backoff=backoff)
         self._client: discord.Client | None = None
         self._logged_in = asyncio.Event()
 
-    def connect(self, client: discord.Client, inbox: Inbox) -> None:
-        """`client` has logged in: its REST works from now on."""
+    def connect(self, client: discord.Client, inbox: CommandInbox) -> None:
+        """Use `client`, which has logged in, from now on."""
         self._client, self.inbox = client, inbox
         self._logged_in.set()
 
     def disconnect(self) -> None:
-        """The client was closed; whoever asks for it waits for the next one."""
+        """Forget the closed client; requests wait for the next one."""
         self._client, self.inbox = None, None
         self._logged_in.clear()
 
     async def client(self) -> discord.Client:
-        """The client, as soon as it has logged in; callers limit the wait."""
+        """The client, once it has logged in; callers limit the wait."""
         while self._client is None:
             await self._logged_in.wait()
         return self._client
 
-    async def known(self, source: str) -> ConversationKey | None:
-        """The conversation of a platform message; Unsettled when the core is not there."""
+    async def conversation_of(self, source: str) -> ConversationKey | None:
+        """The conversation of a platform message; Unsettled while the adapter is not running."""
         if self.inbox is None:
             raise Unsettled("the adapter is not running")
         return await self.inbox.conversation_of(source)
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────
-    async def ask(
+    async def request(
         self,
         scopes: tuple[str, ...],
-        request: Callable[[discord.Client], Awaitable[T]],
+        send: Callable[[discord.Client], Awaitable[T]],
         *,
         within: float | None = None,
         priority: Priority = Priority.CONTROL,
     ) -> T:
-        """Carry out a request, its wait for the budget included in `within` seconds.
+        """Send a request within `within` seconds, including its wait for the rate limits `scopes`.
 
-        Without `scopes` its budget is spent already. The rate limiter learns of a 429. Raises
-        Throttled immediately if the platform would accept the request only after that time.
+        Without `scopes`, the caller has acquired them. Reports a 429 to the rate limiter. Raises
+        Throttled immediately if a scope stays blocked for longer than `within`.
         """
-        client, seconds = await self.client(), within or self.waits.answer
-        closed = [scope for scope in scopes if self.rate_limiter.delay(scope) > seconds]
-        if closed:
-            raise Throttled(self.rate_limiter.delay(*closed), tuple(closed))
+        client, seconds = await self.client(), within or self.timeouts.answer
+        blocked = [scope for scope in scopes if self.rate_limiter.delay(scope) > seconds]
+        if blocked:
+            raise Throttled(self.rate_limiter.delay(*blocked), tuple(blocked))
 
-        async def paced() -> T:
+        async def send_paced() -> T:
             await self.rate_limiter.spend(*scopes, priority=priority)
-            return await request(client)
+            return await send(client)
 
         try:
-            return await attempt(paced(), within=seconds)
+            return await attempt(send_paced(), within=seconds)
         except Throttled as error:
             self.rate_limiter.throttled(error.retry_after, *(error.scopes or scopes[:1]))
             self.rate_limiter.refund(*scopes)
             raise
 
     async def send(self, channel: str, text: str, **parts: Any) -> str:
-        """Post a message whose budget is spent; its id. Unsettled when the answer has none.
+        """Post a message, whose scopes the caller has acquired, and return its id.
 
-        Only the id is read: an odd field elsewhere must not make a post look like a failure.
+        Reads only the id of the response, so that an invalid field elsewhere is no failure. Raises
+        Unsettled if there is no id.
         """
         client = await self.client()
         reference = parts.pop("reference", None)
@@ -272,14 +267,14 @@ class RestApi:
             mention_author=False,
             **parts,
         ) as params:
-            answer = await attempt(client.http.send_message(int(channel), params=params))
-        message = id_in(answer)
+            response = await attempt(client.http.send_message(int(channel), params=params))
+        message = id_in(response)
         if message is None:
-            raise Unsettled("a message was posted, and its answer does not say which")
+            raise Unsettled("the response to a posted message has no id")
         return message
 
     async def edit(self, channel: str, message: str, **parts: Any) -> None:
-        """Edit a message whose budget is spent; what the answer says does not matter."""
+        """Edit a message, whose scopes the caller has acquired; ignores the response's content."""
         client = await self.client()
         with handle_message_parameters(
             previous_allowed_mentions=client.allowed_mentions, **parts
@@ -287,7 +282,7 @@ class RestApi:
             await attempt(client.http.edit_message(int(channel), int(message), params=params))
 
 
-def id_in(answer: object) -> str | None:
-    """The id of what an answer describes; None when it has none."""
-    found = identity(answer, "id")
+def id_in(response: object) -> str | None:
+    """The `id` field of a response's object; None if it has none."""
+    found = read_id(response, "id")
     return None if found is None else str(found)

@@ -1,10 +1,8 @@
-"""discord.py's cache and parsers, so that an event it cannot parse costs that event alone.
+"""discord.py's cache and parsers, made safe: an event that cannot be parsed affects only itself.
 
-Invariant: no parser raises. A payload is fitted to its shape first; one that cannot be fitted, or
-that discord.py cannot parse even so, is logged with its name and shape, and dropped. A message is
-not dropped: where it was written is told, so that it is read again.
-
-Relies on members of discord.py that are not documented; a test names them (`PRIVATE`).
+Invariant: no parser raises. Payloads are validated first. One that is invalid, or that discord.py
+still cannot parse, is logged by its name and structure and dropped. A message is not dropped but
+dispatched as `message_unreadable`, so that it is read from REST.
 """
 
 from __future__ import annotations
@@ -18,8 +16,14 @@ import structlog
 from discord.state import ConnectionState
 
 from adapters.discord import payloads
-from adapters.discord.payload_fitting import JSON, Unfit, fitted, place_of_error, shape_of
-from adapters.discord.payload_shapes import SHAPES
+from adapters.discord.payload_schemas import SCHEMAS
+from adapters.discord.payload_validation import (
+    JSON,
+    InvalidPayload,
+    error_location,
+    outline,
+    validate,
+)
 from bot.domain.conversations import Author
 
 log = structlog.stdlib.get_logger(__name__)
@@ -29,93 +33,93 @@ PRIVATE = {
     ConnectionState: ("_get_guild", "_get_guild_channel", "create_message", "parse_ready"),
     discord.Guild: ("_remove_channel", "_resolve_channel"),
 }
-"""The undocumented members of discord.py that this module uses."""
+"""Undocumented members of discord.py that this module uses; a test checks for them."""
 
 Parser = Callable[[Any], None]
 
 
-class Message(discord.Message):
-    """A message with its payload as Discord sent it: discord.py drops part of what people see.
+class RawMessage(discord.Message):
+    """A message with its raw payload, since discord.py drops parts that people see.
 
-    `persona` is set on a webhook's message that stands for a person's (see `proxied`).
+    `persona` is set on a webhook's message that stands for a person's: see `proxied_messages`.
     """
 
     __slots__ = ("persona", "raw")
 
     def __init__(self, *, state: Any, channel: Any, data: Any) -> None:
-        super().__init__(state=state, channel=channel, data=payloads.message(data))  # type: ignore[arg-type]
+        repaired: Any = payloads.repair_message(data)
+        super().__init__(state=state, channel=channel, data=repaired)
         self.raw: JSON = data
         self.persona: Author | None = None
 
 
 def raw_of(message: discord.Message) -> JSON:
-    """A message's payload, as far as it is known."""
-    return message.raw if isinstance(message, Message) else {}
+    """A message's raw payload; empty if it is unknown."""
+    return message.raw if isinstance(message, RawMessage) else {}
 
 
 def persona_of(message: discord.Message) -> Author | None:
-    """The person for whom a webhook's message stands."""
-    return message.persona if isinstance(message, Message) else None
+    """The person that a webhook's message stands for."""
+    return message.persona if isinstance(message, RawMessage) else None
 
 
-class State(ConnectionState[Any]):
-    """discord.py's state.
+class SafeState(ConnectionState[Any]):
+    """discord.py's state with parsers that never raise.
 
-    It dispatches `message_changed`, and `message_lost` with the payload of a message that is to be
+    Dispatches `message_edited`, and `message_unreadable` with the payload of a message that must be
     read again.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.parsers = {name: self._guarded(name, parse) for name, parse in self.parsers.items()}
+        self.parsers = {name: self._guard(name, parse) for name, parse in self.parsers.items()}
 
-    def _guarded(self, name: str, parse: Parser) -> Parser:
-        """`parse`, for a payload that fits, and without any error."""
+    def _guard(self, name: str, parse: Parser) -> Parser:
+        """A parser that validates the payload first and logs any error."""
 
         @functools.wraps(parse)
         def guarded(data: Any) -> None:
             try:
-                parse(self._fitted(name, data))
+                parse(self._validate(name, data))
             except Exception as error:  # noqa: BLE001 - the boundary of each event
                 log.warning(
-                    "an event could not be read",
+                    "an event could not be parsed",
                     discord_event=name,
-                    shape=shape_of(data),
-                    error=place_of_error(error),
+                    structure=outline(data),
+                    error=error_location(error),
                 )
-                self._recover(name, data)
+                self._compensate(name, data)
 
         return guarded
 
-    def _fitted(self, name: str, data: Any) -> Any:
-        shape = SHAPES.get(name)
-        return data if shape is None else fitted(data, shape)  # messages fit themselves
+    def _validate(self, name: str, data: Any) -> Any:
+        schema = SCHEMAS.get(name)  # none for messages, which RawMessage repairs
+        return data if schema is None else validate(data, schema)
 
-    def _recover(self, name: str, data: Any) -> None:
-        """Make up for an event that was not taken in."""
+    def _compensate(self, name: str, data: Any) -> None:
+        """Recover from an event that could not be parsed."""
         if name in ("MESSAGE_CREATE", "MESSAGE_UPDATE"):
-            self.dispatch("message_lost", name, data)
+            self.dispatch("message_unreadable", name, data)
         elif name == "CHANNEL_UPDATE":
             self._forget_channel(data)
         elif name == "READY":
-            # The session is there all the same, and its events come.
-            self.dispatch("connect")
+            self.dispatch("connect")  # the session has begun and its events follow
 
     def _forget_channel(self, data: Any) -> None:
-        """A channel that was changed in an unknown way is fetched when it is needed."""
-        guild = self._get_guild(payloads.identity(data, "guild_id"))
-        channel = payloads.identity(data, "id")
+        """Remove a channel with unknown changes from the cache: it is fetched when needed."""
+        guild = self._get_guild(payloads.read_id(data, "guild_id"))
+        channel = payloads.read_id(data, "id")
         known = guild.get_channel(channel) if guild is not None and channel is not None else None
         if guild is not None and known is not None:
             guild._remove_channel(known)
 
-    # ── discord.py's own ──────────────────────────────────────────────────────────────────────
+    # ── overrides ─────────────────────────────────────────────────────────────────────────────
     def create_message(self, *, channel: Any, data: Any) -> discord.Message:
-        """Every message that comes from REST."""
-        return Message(state=self, channel=channel, data=data)
+        """Parse a message from REST."""
+        return RawMessage(state=self, channel=channel, data=data)
 
     def parse_ready(self, data: Any) -> None:
-        """As discord.py does; the user is also known from the login."""
+        """Keep the user known from the login if READY has none."""
         user = self.user
         try:
             super().parse_ready(data)
@@ -123,36 +127,36 @@ class State(ConnectionState[Any]):
             self.user = self.user or user
 
     def parse_message_create(self, data: Any) -> None:
-        """Without discord.py's cache of messages, which is off."""
-        payloads.certain(data)
+        """Dispatch the message without caching it."""
+        payloads.require_decisive_fields(data)
         message = self._message(data)
         self.dispatch("message", message)
         if hasattr(message.channel, "last_message_id"):
             message.channel.last_message_id = message.id
 
     def parse_message_update(self, data: Any) -> None:
-        """Only what people edited: nothing is cached that anything else would change."""
+        """Dispatch only edits; no message is cached that other updates would change."""
         if isinstance(data, dict) and data.get("edited_timestamp") is None:
             return  # a preview, a pin, a thread
-        payloads.certain(data)
-        self.dispatch("message_changed", self._message(data))
+        payloads.require_decisive_fields(data)
+        self.dispatch("message_edited", self._message(data))
 
-    def _message(self, data: Any) -> Message:
-        return Message(state=self, channel=self.where(data), data=data)
+    def _message(self, data: Any) -> RawMessage:
+        return RawMessage(state=self, channel=self.channel_of(data), data=data)
 
-    def where(self, data: Any) -> Any:
-        """The channel of a message; one of a guild even where the guild's id is missing."""
-        channel = payloads.identity(data, "channel_id")
+    def channel_of(self, data: Any) -> Any:
+        """A message's channel, also if a guild message lacks the guild's id."""
+        channel = payloads.read_id(data, "channel_id")
         if channel is None:
-            raise Unfit("channel_id")
-        guild = payloads.identity(data, "guild_id")
+            raise InvalidPayload("channel_id")
+        guild = payloads.read_id(data, "guild_id")
         if guild is not None:
             ids: Any = {"channel_id": channel, "guild_id": guild}
             return self._get_guild_channel(ids)[0]
         known = self.get_channel(channel)
         if known is not None:
             return known
-        if "guild_id" in data or "member" in data:  # not a direct message: REST knows where
+        if "guild_id" in data or "member" in data:  # a guild channel that must be fetched
             return discord.PartialMessageable(state=self, id=channel)
         direct: Any = {"channel_id": channel}
         return self._get_guild_channel(direct)[0]

@@ -1,7 +1,7 @@
-"""From what people wrote on Discord to what the model reads: names for ids, no mention of the bot.
+"""Converts people's Discord markup to text for the model: names for ids, without the bot's mention.
 
-Code stays as it was written. Every expression here takes linear time: no repetition can give back
-what it took (`++`, `*+`) where the next one could take the same characters.
+Code is left unchanged. Every pattern takes linear time: a repetition is possessive (`++`, `*+`)
+wherever the next one could match the same characters.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bot.domain.excerpts import EXCERPT_CHARACTERS, bounded
+from bot.domain.excerpts import EXCERPT_CHARACTERS, truncate
 
-MAX_TITLE = 100  # documented: the most characters of a thread's name
-# A title comes from the first lines; the rest is not searched.
-TITLE_SOURCE = 2_000
+MAX_THREAD_NAME = 100  # documented, in characters
+# How much of a question is searched for a thread's name.
+TITLE_SOURCE_CHARACTERS = 2_000
 
 _LINK = re.compile(
     r"!?+\[(?P<text>[^\[\]\n]{0,300}+)\]\(<?+(?P<href>[^()\s<>]{0,500}+)>?+[^()\n]{0,300}+\)"
 )
-# What is markup at the beginning of a line, and anywhere; an underscore inside a word is none.
+# Markup at the start of a line, and anywhere; an underscore inside a word is text.
 _MARKS = re.compile(r"^\s*+(?:```\w*+|[>#]++\s|[-*+]\s|\d{1,9}+[.)]\s)|[`*~|]|(?<!\w)_|_(?!\w)")
 _FENCE, _SPAN = "```", re.compile(r"``(?:[^`]|`(?!`))++``|`[^`\n]++`")
 _MARKUP = re.compile(
@@ -32,7 +32,7 @@ _MARKUP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What ids are called where the text was written, and which of them are the bot."""
+    """Names by id where a text was written, and which ids are the bot's."""
 
     users: Mapping[int, str] = field(default_factory=dict)
     roles: Mapping[int, str] = field(default_factory=dict)
@@ -40,22 +40,22 @@ class Names:
     own: frozenset[int] = frozenset()  # the bot's user and its managed role
 
 
-def for_model(content: str, names: Names) -> str:
-    """`content` with names for ids; the bot's own mention is removed, wherever it is."""
-    parts = _code_apart(bounded(content, EXCERPT_CHARACTERS))
-    parts[::2] = [_named(_without_own(part, names.own), names) for part in parts[::2]]
+def to_model_text(content: str, names: Names) -> str:
+    """Replaces ids by names and removes the bot's own mention, everywhere outside code."""
+    parts = _split_at_code(truncate(content, EXCERPT_CHARACTERS))
+    parts[::2] = [_insert_names(_strip_own(part, names.own), names) for part in parts[::2]]
     return "".join(parts).strip()
 
 
-def _code_apart(content: str) -> list[str]:
-    """Prose and code by turns, beginning and ending with prose (which may be empty)."""
+def _split_at_code(content: str) -> list[str]:
+    """Alternating prose and code, starting and ending with (possibly empty) prose."""
     pieces, parts = content.split(_FENCE), [""]
     last = len(pieces) - 1
     for number, piece in enumerate(pieces):
         if number % 2 and number < last:  # between two fences
             parts += [_FENCE + piece + _FENCE, ""]
             continue
-        prose = _FENCE + piece if number % 2 else piece  # a fence without an end is prose
+        prose = _FENCE + piece if number % 2 else piece  # an unclosed fence is prose
         at = 0
         for span in _SPAN.finditer(prose):
             parts[-1] += prose[at : span.start()]
@@ -65,23 +65,23 @@ def _code_apart(content: str) -> list[str]:
     return parts
 
 
-def title(text: str) -> str:
-    """A thread's name for a question: its first line without markup; may be empty."""
-    plain = _LINK.sub(lambda found: found["text"] or found["href"], text[:TITLE_SOURCE])
+def thread_title(text: str) -> str:
+    """A thread's name for a question: its first line with words, without markup; may be empty."""
+    plain = _LINK.sub(lambda found: found["text"] or found["href"], text[:TITLE_SOURCE_CHARACTERS])
     lines = (" ".join(_MARKS.sub("", line).split()) for line in plain.splitlines())
-    return shortened(next((line for line in lines if re.search(r"\w", line)), ""))
+    return shorten_thread_name(next((line for line in lines if re.search(r"\w", line)), ""))
 
 
-def shortened(name: str) -> str:
-    """`name` within a thread name's limit, cut between words where that is possible."""
-    if len(name) <= MAX_TITLE:
+def shorten_thread_name(name: str) -> str:
+    """Cuts a name to Discord's limit, between words if possible."""
+    if len(name) <= MAX_THREAD_NAME:
         return name
-    cut = name[: MAX_TITLE - 1]
+    cut = name[: MAX_THREAD_NAME - 1]
     words, space, _ = cut.rpartition(" ")
-    return (words if space and len(words) > MAX_TITLE // 2 else cut).rstrip() + "…"
+    return (words if space and len(words) > MAX_THREAD_NAME // 2 else cut).rstrip() + "…"
 
 
-def _without_own(text: str, own: frozenset[int]) -> str:
+def _strip_own(text: str, own: frozenset[int]) -> str:
     if not own:
         return text
     mention = rf"<@[!&]?+(?:{'|'.join(map(str, sorted(own)))})>"
@@ -91,7 +91,7 @@ def _without_own(text: str, own: frozenset[int]) -> str:
     return re.sub(rf"{mention}[ \t]*+", "", text)
 
 
-def _named(text: str, names: Names) -> str:
+def _insert_names(text: str, names: Names) -> str:
     return _MARKUP.sub(lambda found: _name(found, names), text)
 
 

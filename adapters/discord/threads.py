@@ -1,7 +1,8 @@
-"""Threads of replies: made in time, or not at all; one that appears too late is removed or adopted.
+"""Threads for replies: created within a few seconds, or replaced by a reply chain in the channel.
 
-A thread has its starter's id, so a conversation's key is the same in its thread and in the reply
-chain that takes the thread's place: what people write in either belongs to it.
+A thread has the id of the message it was started on, so a conversation has the same key in its
+thread and in a reply chain: messages in either belong to it. A thread that appears too late is
+used if its reply has not begun, and deleted otherwise.
 """
 
 from __future__ import annotations
@@ -11,77 +12,78 @@ from typing import Literal
 import discord
 import structlog
 
-from adapters.discord import rest as w
-from adapters.discord.rest import RestApi, code_of
-from adapters.discord.text import shortened
+from adapters.discord.rest import NO_PLACE, THREAD_EXISTS, RestApi, request_scopes
+from adapters.discord.text import shorten_thread_name
 from bot.domain.errors import Gone, PlatformError
 from bot.domain.replies import Priority
 from bot.domain.turns import Claim, Question
 
 log = structlog.stdlib.get_logger(__name__)
 
-ARCHIVE_MINUTES: Literal[1440] = 1440  # where the channel has no default of its own
+ARCHIVE_MINUTES: Literal[1440] = 1440  # if the channel has no default
 
 
-async def is_made(wire: RestApi, claim: Claim) -> bool:
-    """Whether the reply has a thread; where it can have none within a few seconds, it has none.
+async def ensure_thread(rest: RestApi, claim: Claim) -> bool:
+    """Create the reply's thread if needed; returns False if that fails within a few seconds.
 
-    Raises Gone when the place of the question is not there any more.
+    Raises Gone if the question's channel or message no longer exists.
     """
     thread = claim.conversation.key.thread
     if any(page.channel == thread for page in claim.pages):
         return True  # an earlier attempt posted there
     try:
-        await _make(wire, claim)
+        await _create(rest, claim)
     except PlatformError as error:
-        code = code_of(error)
-        if code == w.THREAD_EXISTS:
+        code = error.code
+        if code == THREAD_EXISTS:
             return True
-        if isinstance(error, Gone) and code in w.NO_PLACE:
+        if isinstance(error, Gone) and code in NO_PLACE:
             raise
-        if await _is_there(wire, claim):
+        if await _exists(rest, claim):
             return True
-        log.info("no thread can be had here, replying in the channel", error=str(error))
+        log.info("cannot create a thread, replying in the channel", error=str(error))
         return False
     return True
 
 
-async def appeared(wire: RestApi, thread: str) -> bool:
-    """Whether a thread whose creation had no answer exists, as far as the gateway has told."""
-    return isinstance((await wire.client()).get_channel(int(thread)), discord.Thread)
+async def is_cached(rest: RestApi, thread: str) -> bool:
+    """Whether the gateway has announced a thread, even if its creation had no response."""
+    return isinstance((await rest.client()).get_channel(int(thread)), discord.Thread)
 
 
-async def give_up(wire: RestApi, thread: str) -> None:
-    """The reply is in the channel: a thread that is there, or appears, is not its place."""
-    wire.chained[thread] = True
-    known = (await wire.client()).get_channel(int(thread))
-    if isinstance(known, discord.Thread):
-        remove_late(wire, known)
+async def abandon_thread(rest: RestApi, thread: str) -> None:
+    """Keep the reply in the channel: delete its thread if it exists or appears later."""
+    rest.abandoned_threads[thread] = True
+    cached = (await rest.client()).get_channel(int(thread))
+    if isinstance(cached, discord.Thread):
+        remove_late_thread(rest, cached)
 
 
-def remove_late(wire: RestApi, thread: discord.Thread) -> None:
-    """A thread was made: ours, after its reply had begun in the channel, is litter.
+def remove_late_thread(rest: RestApi, thread: discord.Thread) -> None:
+    """Delete a new thread of the bot's whose reply has already begun in the channel.
 
-    Deleting needs a permission that the bot does without; then the thread stays, and what people
-    write in it belongs to the conversation that it was made for.
+    The bot does not require the permission for that. Without it the thread stays, and messages in
+    it belong to the same conversation.
     """
     me = thread.guild.me
-    if me is None or str(thread.id) not in wire.chained or thread.owner_id != me.id:
+    if me is None or str(thread.id) not in rest.abandoned_threads or thread.owner_id != me.id:
         return
     if not thread.permissions_for(me).manage_threads:
-        log.info("a thread came too late for its reply, and stays", thread=thread.id)
+        log.info("no permission to delete a thread that came too late", thread=thread.id)
         return
-    wire.own_deletions[str(thread.id)] = True
-    wire.upkeep.add(
+    rest.own_deletions[str(thread.id)] = True
+    rest.background.add(
         f"removing the late thread {thread.id}",
-        lambda: wire.ask(w.at("removal", thread.id), lambda c: c.http.delete_channel(thread.id)),
+        lambda: rest.request(
+            request_scopes("delete-channel", thread.id), lambda c: c.http.delete_channel(thread.id)
+        ),
     )
 
 
-async def _make(wire: RestApi, claim: Claim) -> None:
+async def _create(rest: RestApi, claim: Claim) -> None:
     key = claim.conversation.key
 
-    async def request(client: discord.Client) -> object:
+    async def start_thread(client: discord.Client) -> object:
         channel = client.get_channel(int(key.channel))
         minutes = (
             channel.default_auto_archive_duration
@@ -95,22 +97,22 @@ async def _make(wire: RestApi, claim: Claim) -> None:
             auto_archive_duration=minutes,
         )
 
-    scopes = w.at("thread", key.channel)
-    await wire.ask(scopes, request, within=wire.waits.thread, priority=Priority.FIRST)
+    scopes, seconds = request_scopes("thread", key.channel), rest.timeouts.thread
+    await rest.request(scopes, start_thread, within=seconds, priority=Priority.FIRST)
 
 
-async def _is_there(wire: RestApi, claim: Claim) -> bool:
-    """Whether the thread exists although its creation failed: an earlier attempt's, or this one."""
+async def _exists(rest: RestApi, claim: Claim) -> bool:
+    """Whether the thread exists although creating it failed, perhaps from an earlier attempt."""
     thread = claim.conversation.key.thread
-    if await appeared(wire, thread):
+    if await is_cached(rest, thread):
         return True
     if claim.fence.attempt == 1 and not claim.pages:
         return False
     try:
-        await wire.ask(
-            w.at("place", thread),
+        await rest.request(
+            request_scopes("get-channel", thread),
             lambda client: client.http.get_channel(int(thread)),
-            within=wire.waits.thread,
+            within=rest.timeouts.thread,
             priority=Priority.FIRST,
         )
     except PlatformError:
@@ -119,4 +121,5 @@ async def _is_there(wire: RestApi, claim: Claim) -> bool:
 
 
 def _name(question: Question) -> str:
-    return question.route.get("title") or shortened(f"Conversation with {question.author.name}")
+    fallback = f"Conversation with {question.author.name}"
+    return question.route.get("title") or shorten_thread_name(fallback)

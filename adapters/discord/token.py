@@ -1,6 +1,6 @@
-"""Whether Discord still takes the token: one refusal is looked into, and nothing is asked in vain.
+"""Checks whether Discord still accepts the token, so that a revoked one stops all requests.
 
-A single route may answer 401 for reasons of its own; a token that was reset is refused everywhere.
+One route may respond 401 for reasons of its own; a revoked token is refused everywhere.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from discord.http import Route
 from adapters.discord.http import Http
 from bot.ports.clock import Clock
 
-# The least time between two looks: invalid requests are counted.
-LOOK_SECONDS = 30.0
+# Pause between two checks, in seconds: Discord counts invalid requests.
+CHECK_SECONDS = 30.0
 
 
 class TokenWatch:
-    """Closes `client` once its token is refused for good; `revoked` says so."""
+    """Closes `client` and sets `revoked` once Discord refuses its token."""
 
     def __init__(self, *, client: discord.Client, http: Http, clock: Clock) -> None:
         self._client, self._http, self._clock = client, http, clock
         self._task: asyncio.Task[None] | None = None
         self.revoked = False
 
-    def begin(self) -> None:
-        """Watch from now on, until `aclose`."""
+    def start(self) -> None:
+        """Watch until `aclose`."""
         self._task = asyncio.create_task(self._watch(), name="token")
 
     async def aclose(self) -> None:
-        """End watching."""
+        """Stop watching."""
         if self._task is None:
             return
-        if not self.revoked:  # else it closes the client, which must not be cut off
+        if not self.revoked:  # otherwise the task is closing the client and must finish
             self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -45,13 +45,13 @@ class TokenWatch:
                 self.revoked = True
                 await self._client.close()
                 return
-            await self._clock.sleep(LOOK_SECONDS)
+            await self._clock.sleep(CHECK_SECONDS)
 
     async def _is_refused(self) -> bool:
         try:
             await self._http.request(Route("GET", "/users/@me"))
         except discord.HTTPException as error:
             return error.status == 401
-        except Exception:  # noqa: BLE001 - no answer, or an odd one, says nothing of the token
+        except Exception:  # noqa: BLE001 - no response, or an unreadable one, says nothing
             return False
         return False

@@ -1,6 +1,6 @@
-"""The Slack adapter: one workspace's events to the core, and the core's replies to it.
+"""The Slack adapter: passes one workspace's events to the core and shows the core's replies.
 
-What a turn needs later is in the conversation's key, so nothing here must survive a restart.
+A turn's data is in its conversation key and route, so the adapter has no state to persist.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import structlog
 from cachetools import TTLCache
 from slack_bolt.async_app import AsyncApp
-from slack_bolt.authorization import AuthorizeResult
 from starlette.types import ASGIApp
 
 from adapters.slack import doctor, handshake
@@ -21,24 +20,24 @@ from adapters.slack.api import (
     REQUEST_SECONDS,
     SLACK_API,
     WebApi,
-    limits,
+    limit_for,
     new_session,
-    quiet_log,
     web_client,
 )
-from adapters.slack.backfill import LAG, Gap
+from adapters.slack.backfill import LAG, SlackBackfill
 from adapters.slack.blocks import MessageBuilder
-from adapters.slack.events import PLATFORM, Identity
-from adapters.slack.files import MOST_BYTES
+from adapters.slack.bolt import create_app
+from adapters.slack.events import PLATFORM
+from adapters.slack.files import MAX_BYTES
 from adapters.slack.http import PATH, HttpEvents
-from adapters.slack.interactions import Commands
+from adapters.slack.interactions import InteractionHandler
 from adapters.slack.listeners import ConnectionProblem, Listeners
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.socket import SocketMode
-from adapters.slack.status import Statuses
+from adapters.slack.status import StatusRegistry
 from adapters.slack.surface import SlackSurface
 from adapters.slack.workspace import Workspace
-from bot.catchup.backfill import WatermarkSaver
+from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common import proxies
 from bot.domain.errors import CannotStart, Unsettled
 from bot.domain.health import Finding, Health, Verdict
@@ -51,18 +50,18 @@ from bot.replies.ratelimit.limiter import AccountRateLimiter
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Between attempts to connect while Slack refuses the app-level token, in seconds.
+# The pause between attempts to connect while Slack refuses the app-level token, in seconds.
 REFUSED_SECONDS = 60.0
-# How long a channel in which a file was refused is not tried again, in seconds.
-FILES_AGAIN = 600.0
-MOST_CHANNELS = 10_000
+# How long a channel gets no files after Slack refused one there, in seconds.
+NO_FILES_SECONDS = 600.0
+MAX_CHANNELS = 10_000
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Tokens:
-    """How the adapter presents itself; one of `app` and `signing_secret` decides the mode.
+    """The adapter's credentials: `app` selects Socket Mode, `signing_secret` alone HTTP.
 
-    Without a repr, so that no log shows them.
+    They have no repr, so that no log shows them.
     """
 
     bot: str
@@ -72,12 +71,12 @@ class Tokens:
 
 
 class SlackAdapter:
-    """`bot.ports.Adapter` for a workspace.
+    """`bot.ports.platform.Adapter` for one workspace.
 
-    With `app_token` events come by Socket Mode; with `signing_secret` they come by HTTP, to the
-    ASGI apps in `http_apps`, which whoever owns the port serves. `api_url` is the Web API's base.
-    Code that takes `file_from_messages` messages or more goes up as a file (0: never). A request
-    is given up after `request_seconds`.
+    With `app_token`, events arrive through Socket Mode; with `signing_secret`, they arrive through
+    the ASGI apps in `http_apps`, which the caller must serve. `api_url` is the base URL of the Web
+    API. Code blocks that need `file_from_messages` messages or more are uploaded as files (0:
+    never). `request_seconds` is the timeout of a request.
     """
 
     def __init__(
@@ -93,119 +92,98 @@ class SlackAdapter:
         file_from_messages: int = 0,
         request_seconds: float = REQUEST_SECONDS,
     ) -> None:
-        self._files = FileRules.from_setting(file_from_messages, MOST_BYTES)
-        self._without_files: TTLCache[str, bool] = TTLCache(
-            MOST_CHANNELS, FILES_AGAIN, clock.monotonic
+        self._files = FileRules.from_setting(file_from_messages, MAX_BYTES)
+        self._channels_without_files: TTLCache[str, bool] = TTLCache(
+            MAX_CHANNELS, NO_FILES_SECONDS, clock.monotonic
         )
         self._tokens = Tokens(bot_token, app_token, signing_secret, api_url)
         self._prefix, self._models, self._clock = command_prefix, tuple(models), clock
         self._http = HttpEvents(signing_secret) if signing_secret and not app_token else None
         self._socket: SocketMode | None = None
-        self._bodies = MessageBuilder(Mrkdwn())
-        self._trouble = ConnectionProblem()
-        self._app_trouble = ""  # what Slack says against the app-level token
+        self._builder = MessageBuilder(Mrkdwn())
+        self._problem = ConnectionProblem()
+        self._app_token_problem = ""
         self._request_seconds = request_seconds
-        self._here: Workspace | None = None
-        self._board: Statuses | None = None
+        self._connected_workspace: Workspace | None = None
+        self._status_registry: StatusRegistry | None = None
 
     @property
     def name(self) -> str:
-        """The platform's word in conversation keys."""
+        """The platform's name in conversation keys."""
         return PLATFORM
 
     @property
     def http_apps(self) -> Mapping[str, ASGIApp]:
-        """What is to be served over HTTP, by exact path; nothing in Socket Mode."""
+        """The ASGI apps to serve, by exact path; none in Socket Mode."""
         return {PATH: self._http} if self._http is not None else {}
 
     # ── running ───────────────────────────────────────────────────────────────────────────────
     async def run(self, inbox: Inbox) -> None:
-        """Serve events until cancelled; raises CannotStart when Slack refuses a token."""
+        """Serve events until cancelled. Raises CannotStart if Slack refuses a token."""
         if not (self._tokens.app or self._tokens.signing_secret):
             raise CannotStart("Set SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP).")
         async with AsyncExitStack() as closing:
             api = await self._open_api(closing)
-            me = await handshake.identity(api, self._clock)
-            self._here = Workspace(me=me, api=api, clock=self._clock)
-            closing.push_async_callback(self._here.aclose)
-            keeper = WatermarkSaver(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
-            closing.push_async_callback(keeper.aclose)
-            self._board = Statuses(api=api, clock=self._clock)
-            closing.push_async_callback(self._board.aclose)
-            gap = Gap(
-                workspace=self._here,
+            me = await handshake.fetch_identity(api, self._clock)
+            workspace = Workspace(me=me, api=api, clock=self._clock)
+            self._connected_workspace = workspace
+            closing.push_async_callback(workspace.aclose)
+            saver = WatermarkSaver(platform=PLATFORM, lag=LAG, inbox=inbox, clock=self._clock)
+            closing.push_async_callback(saver.aclose)
+            self._status_registry = StatusRegistry(api=api, clock=self._clock)
+            closing.push_async_callback(self._status_registry.aclose)
+            backfill = SlackBackfill(
+                workspace=workspace,
                 inbox=inbox,
-                keeper=keeper,
+                saver=saver,
                 clock=self._clock,
-                on_active=self._board.sweep,
+                on_conversations=self._status_registry.sweep,
             )
-            closing.push_async_callback(gap.aclose)
-            listeners = self._listeners(inbox, self._here, keeper)
+            closing.push_async_callback(backfill.aclose)
+            listeners = self._listeners(inbox, workspace, saver)
             closing.push_async_callback(listeners.aclose)
-            await self._serve(inbox, self._app(me, api, listeners), api, gap)
+            app = create_app(
+                me=me,
+                bot_token=self._tokens.bot,
+                signing_secret=self._tokens.signing_secret,
+                client=web_client("", self._tokens.api_url, api.session),
+            )
+            listeners.register(app)
+            await self._serve(inbox, app, api, backfill)
 
     async def _open_api(self, closing: AsyncExitStack) -> WebApi:
         session = await closing.enter_async_context(new_session(self._request_seconds))
         client = web_client(self._tokens.bot, self._tokens.api_url, session)
-        rate_limiter = AccountRateLimiter(limits, self._clock)
+        rate_limiter = AccountRateLimiter(limit_for, self._clock)
         return WebApi(client=client, session=session, rate_limiter=rate_limiter, clock=self._clock)
 
-    def _listeners(self, inbox: Inbox, workspace: Workspace, keeper: WatermarkSaver) -> Listeners:
+    def _listeners(self, inbox: Inbox, workspace: Workspace, saver: WatermarkSaver) -> Listeners:
         return Listeners(
             workspace=workspace,
             inbox=inbox,
-            keeper=keeper,
-            bodies=self._bodies,
-            commands=Commands(inbox=inbox, workspace=workspace, models=self._models),
+            saver=saver,
+            builder=self._builder,
+            interactions=InteractionHandler(inbox=inbox, workspace=workspace, models=self._models),
             prefix=self._prefix,
-            trouble=self._trouble,
+            problem=self._problem,
         )
 
-    def _app(self, me: Identity, api: WebApi, listeners: Listeners) -> AsyncApp:
-        """Bolt's app, without the habits that lose events (see `listeners`).
-
-        It asks Slack nothing about an event's token, which would lose the event when Slack fails,
-        and its filter of the bot's own events would drop a person's deletion of our message.
-        """
-        result = AuthorizeResult(
-            enterprise_id=None,
-            team_id=me.team,
-            bot_id=me.bot,
-            bot_user_id=me.user,
-            bot_token=self._tokens.bot,
-        )
-
-        async def authorize() -> AuthorizeResult:
-            return result
-
-        app = AsyncApp(
-            name="threadline",
-            client=web_client("", self._tokens.api_url, api.session),
-            authorize=authorize,
-            signing_secret=self._tokens.signing_secret or "",
-            process_before_response=True,
-            ignoring_self_events_enabled=False,
-            attaching_function_token_enabled=False,
-            attaching_conversation_kwargs_enabled=False,
-            logger=quiet_log(),
-        )
-        listeners.register(app)
-        return app
-
-    async def _serve(self, inbox: Inbox, app: AsyncApp, api: WebApi, gap: Gap) -> None:
+    async def _serve(
+        self, inbox: Inbox, app: AsyncApp, api: WebApi, backfill: SlackBackfill
+    ) -> None:
         async def connected() -> None:
-            await gap.connected()
+            await backfill.connected()
             await inbox.connected(PLATFORM)
 
         if self._tokens.app is not None:
-            url = await handshake.socket_url(self._tokens.app, api, self._clock)
+            url = await handshake.fetch_socket_url(self._tokens.app, api, self._clock)
             self._socket = SocketMode(
                 app=app,
                 app_token=self._tokens.app,
                 url=url,
-                new_url=lambda: self._new_url(api),
+                new_url=lambda: self._fetch_new_url(api),
                 on_hello=connected,
-                on_lost=gap.lost,
+                on_lost=backfill.connection_lost,
                 connect_seconds=self._request_seconds,
             )
             await self._socket.serve()
@@ -217,67 +195,70 @@ class SlackAdapter:
             finally:
                 self._http.app = None
 
-    async def _new_url(self, api: WebApi) -> str:
-        """Another address for Socket Mode: a refusal while the bot runs is no reason to end it."""
+    async def _fetch_new_url(self, api: WebApi) -> str:
+        """Another address for Socket Mode; a refusal while the bot runs does not stop it."""
         while True:
             try:
-                url = await handshake.socket_url(self._tokens.app or "", api, self._clock)
+                url = await handshake.fetch_socket_url(self._tokens.app or "", api, self._clock)
             except CannotStart as error:
-                if not self._app_trouble:
+                if not self._app_token_problem:
                     log.error("no socket mode connection", reason=str(error))
-                self._app_trouble = str(error)
+                self._app_token_problem = str(error)
                 await self._clock.sleep(REFUSED_SECONDS)
             else:
-                self._app_trouble = ""
+                self._app_token_problem = ""
                 return url
 
-    # ── what the core asks for ────────────────────────────────────────────────────────────────
+    # ── requests of the core ──────────────────────────────────────────────────────────────────
     @property
     def _workspace(self) -> Workspace:
-        if self._here is None:
+        if self._connected_workspace is None:
             raise Unsettled("Slack is not connected yet")
-        return self._here
+        return self._connected_workspace
 
     @property
-    def _statuses(self) -> Statuses:
-        if self._board is None:
+    def _statuses(self) -> StatusRegistry:
+        if self._status_registry is None:
             raise Unsettled("Slack is not connected yet")
-        return self._board
+        return self._status_registry
 
     def surface(self, claim: Claim) -> SlackSurface:
         """The surface of a turn's reply."""
-        here, key = self._workspace, claim.conversation.key
+        workspace, key = self._workspace, claim.conversation.key
         return SlackSurface(
             claim=claim,
-            me=here.me,
-            api=here.api,
-            bodies=self._bodies,
-            status=self._statuses.of((key.channel, key.thread), left_over=claim.fence.attempt > 1),
+            me=workspace.me,
+            api=workspace.api,
+            builder=self._builder,
+            status=self._statuses.status(
+                (key.channel, key.thread), left_over=claim.fence.attempt > 1
+            ),
             clock=self._clock,
             rules=self._files,
-            without_files=self._without_files,
+            channels_without_files=self._channels_without_files,
         )
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """What people said in the thread before; raises a PlatformError."""
+        """Earlier messages of people in the thread. Raises a PlatformError."""
         return await self._workspace.backlog(incoming)
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Show a command's answer to the person who wrote it; raises a PlatformError.
+        """Show a command's reply to its author alone. Raises a PlatformError.
 
-        In the thread where they did, if it has replies: Slack shows nothing private in one without.
+        It appears in the thread only if the thread has replies: otherwise Slack shows no private
+        messages there.
         """
         if not answer.text:
             return
         thread = incoming.key.thread if incoming.key.thread != incoming.message_id else None
-        await self._workspace.whisper(
+        await self._workspace.post_ephemeral(
             channel=incoming.channel,
             user=incoming.author.id,
             thread=thread,
-            body=self._bodies.answer(answer),
+            body=self._builder.command_reply(answer),
         )
 
-    # ── how it is ─────────────────────────────────────────────────────────────────────────────
+    # ── health ────────────────────────────────────────────────────────────────────────────────
     def health(self) -> Health:
         """Whether events can arrive."""
         by_socket = self._tokens.app is not None
@@ -290,27 +271,28 @@ class SlackAdapter:
             "mode": "socket" if by_socket else "http",
             "connected": "yes" if connected else "no",
         }
-        trouble = self._trouble.text or self._app_trouble or self._token_trouble()
-        if trouble:
-            details["trouble"] = trouble
-        return Health(ok=connected and not trouble, details=details)
+        problem = self._problem.text or self._app_token_problem or self._bot_token_problem()
+        if problem:
+            details["trouble"] = problem
+        return Health(ok=connected and not problem, details=details)
 
-    def _token_trouble(self) -> str:
-        watch = self._here.api.token if self._here is not None else None
-        return f"Slack refuses SLACK_BOT_TOKEN ({watch.dead})" if watch and watch.dead else ""
+    def _bot_token_problem(self) -> str:
+        workspace = self._connected_workspace
+        refusal = workspace.api.token.refusal if workspace and workspace.api.token else ""
+        return f"Slack refuses SLACK_BOT_TOKEN ({refusal})" if refusal else ""
 
     async def check(self) -> Sequence[Finding]:
-        """Try the tokens and scopes with real calls, for `doctor`."""
-        way = proxies.finding("Slack", self._tokens.api_url or SLACK_API)
+        """Check the tokens and scopes with real calls, for `doctor`."""
+        proxy = proxies.check_route("Slack", self._tokens.api_url or SLACK_API)
         async with AsyncExitStack() as closing:
             try:
                 api = await self._open_api(closing)
             except CannotStart as error:
-                return [Finding("Slack", Verdict.FAILED, str(error)), way]
-            found = await doctor.check(
+                return [Finding("Slack", Verdict.FAILED, str(error)), proxy]
+            findings = await doctor.check(
                 api=api,
                 app_token=self._tokens.app,
                 signing_secret=self._tokens.signing_secret,
                 prefix=self._prefix,
             )
-            return [*found, way]
+            return [*findings, proxy]

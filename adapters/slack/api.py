@@ -1,7 +1,7 @@
-"""The Web API of one workspace: every request is paced, limited in time, and its failure ours.
+"""The Web API of one workspace, with rate limits, timeouts and translated errors.
 
-Nothing is sent again here: after a lost answer nobody knows whether a post was carried out, and
-who sent it decides (Unsettled).
+This module never retries: after a lost response it is unknown whether Slack carried out the
+request, so the caller decides (Unsettled).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import structlog
 from cachetools import LRUCache
 from slack_sdk.web.async_client import AsyncWebClient
 
-from adapters.slack.errors import DEAD_TOKEN, seconds_of, translated
+from adapters.slack.errors import DEAD_TOKEN, parse_retry_after, translate_error
 from adapters.slack.responses import Response
 from adapters.slack.token import TokenWatch
 from bot.common.proxies import http_proxy_for
@@ -29,14 +29,14 @@ from bot.ports.platform import RateLimiter
 log = structlog.stdlib.get_logger(__name__)
 
 SLACK_API = "https://slack.com/api/"
-# Deleted messages to remember, about 1 MB: far more than can be under way at once.
-MOST_REMEMBERED = 10_000
-# A request that takes longer is given up, in seconds; Slack usually answers within one.
+# Deletions to remember, about 1 MB: far more than can be in flight at the same time.
+MAX_DELETIONS = 10_000
+# The timeout of a request, in seconds; Slack usually answers within one.
 REQUEST_SECONDS = 10.0
 
-# ── budgets ───────────────────────────────────────────────────────────────────────────────────
+# ── rate limits ───────────────────────────────────────────────────────────────────────────────
 # docs.slack.dev/apis/web-api/rate-limits: calls a minute for each method in a workspace, given as
-# "20+", "50+", "100+"; a little is left for what our clock and Slack's see differently.
+# "20+", "50+", "100+". One or two fewer, because our clock and Slack's differ.
 _MINUTE = 60.0
 TIER_2, TIER_3, TIER_4 = 19, 49, 98
 _COUNTS = {
@@ -58,7 +58,7 @@ POSTS, EDITS, DELETIONS = "chat.postMessage", "chat.update", "chat.delete"
 STARTS, APPENDS, STOPS = "chat.startStream", "chat.appendStream", "chat.stopStream"
 UPLOADS, COMPLETIONS = "files.getUploadURLExternal", "files.completeUploadExternal"
 FILE_DELETIONS = "files.delete"
-# So many channels whose posts are refused at once are the workspace's limit. Our guess.
+# 429s in this many channels at the same time are taken for the workspace's limit. A guess.
 CHANNELS_THROTTLED = 3
 _LIMITS = {
     # "several hundred messages per minute" in a workspace, for each channel "1 per second".
@@ -71,22 +71,23 @@ _LIMITS = {
 
 
 def post_scopes(channel: str) -> tuple[str, ...]:
-    """The budgets of a post: the channel's, and the workspace's."""
+    """The scopes of a post: the channel's rate limit and the workspace's."""
     return (f"{POSTS}:{channel}", POSTS)
 
 
 class PostThrottles:
-    """Which budget a 429 of a post is about; Slack does not say, and the channel's is the tighter.
+    """Decides which rate limit a 429 for a post belongs to, since Slack does not say.
 
-    Only when several channels are refused at the same time it must be the workspace's.
+    It is the channel's, the tighter one, unless posts in several channels are refused at the same
+    time: then it must be the workspace's.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._until: dict[str, float] = {}
 
-    def refused(self, channel: str, seconds: float) -> tuple[str, ...]:
-        """The scopes that are closed, now that a post was refused there for so long."""
+    def record(self, channel: str, seconds: float) -> tuple[str, ...]:
+        """Record a 429 in `channel` for `seconds`; returns the scopes that are exhausted."""
         now = self._clock.monotonic()
         self._until = {known: until for known, until in self._until.items() if until > now}
         self._until[channel] = now + seconds
@@ -94,28 +95,28 @@ class PostThrottles:
         return scopes if len(self._until) >= CHANNELS_THROTTLED else scopes[:1]
 
 
-def limits(scope: str) -> Limit:
-    """The limit of a scope, and how the rate limiter spreads its interim requests."""
+def limit_for(scope: str) -> Limit:
+    """The rate limit of a scope, and how to spread interim requests over it."""
     if scope in _LIMITS:
         return _LIMITS[scope]
     if scope.startswith(f"{POSTS}:"):
-        return Limit(count=3, seconds=3.15, pace=Pace.NONE)  # with short bursts
+        return Limit(count=3, seconds=3.15, pace=Pace.NONE)  # Slack allows short bursts
     return Limit(count=_COUNTS.get(scope, TIER_2), seconds=_MINUTE)
 
 
 # ── the client ────────────────────────────────────────────────────────────────────────────────
 def web_client(token: str, api_url: str | None, session: aiohttp.ClientSession) -> AsyncWebClient:
-    """slack_sdk's client on our session; it retries nothing by itself."""
+    """slack_sdk's client on our session, without automatic retries."""
     base = api_url or SLACK_API
     client = AsyncWebClient(
-        token=token, base_url=base, session=session, retry_handlers=[], logger=quiet_log()
+        token=token, base_url=base, session=session, retry_handlers=[], logger=quiet_logger()
     )
-    client.proxy = http_proxy_for(base)  # slack_sdk takes HTTPS_PROXY for every address
+    client.proxy = http_proxy_for(base)  # slack_sdk would use HTTPS_PROXY for every address
     return client
 
 
-def quiet_log() -> logging.Logger:
-    """Slack's libraries log every text at DEBUG, and build those lines when no level is set."""
+def quiet_logger() -> logging.Logger:
+    """A logger for Slack's libraries, which log every message text at DEBUG by default."""
     quiet = logging.getLogger("slack_libraries")
     quiet.setLevel(logging.ERROR)
     if not quiet.filters:
@@ -124,20 +125,20 @@ def quiet_log() -> logging.Logger:
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
-    """They log what they catch with its traceback, at every attempt: one line says as much."""
+    """Drop the traceback: the libraries log one for every failed attempt."""
     record.exc_info = record.exc_text = None
     return True
 
 
 def new_session(seconds: float = REQUEST_SECONDS) -> aiohttp.ClientSession:
-    """The connections to Slack, each request limited in time; the caller closes it."""
+    """A session with a timeout of `seconds` per request; the caller closes it."""
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds))
 
 
 class WebApi:
-    """Slack's methods, with their failures translated and their budgets kept.
+    """Calls Slack's methods with one token.
 
-    `watches` says whether a refused token is checked with auth.test; not where it is no bot's.
+    `watch_token`: check a refused token with auth.test, which works with bot tokens only.
     """
 
     def __init__(
@@ -147,17 +148,17 @@ class WebApi:
         session: aiohttp.ClientSession,
         rate_limiter: RateLimiter,
         clock: Clock,
-        watches: bool = True,
+        watch_token: bool = True,
     ) -> None:
         self.client, self.rate_limiter = client, rate_limiter
         self.session, self.clock = session, clock
         # "channel/ts" of messages we deleted; Slack sends delete events for these too.
-        self.own_deletions: LRUCache[str, bool] = LRUCache(MOST_REMEMBERED)
-        self.token = TokenWatch(ask=self._auth_test, clock=clock) if watches else None
-        self._posts = PostThrottles(clock)
+        self.own_deletions: LRUCache[str, bool] = LRUCache(MAX_DELETIONS)
+        self.token = TokenWatch(auth_test=self._auth_test, clock=clock) if watch_token else None
+        self._post_throttles = PostThrottles(clock)
 
     async def write(self, method: str, scopes: tuple[str, ...] = (), **fields: Any) -> Response:
-        """Call a method that takes JSON, at once: its budget was taken by the caller.
+        """Call a method that takes JSON, immediately: the caller has acquired `scopes`.
 
         Raises Throttled, Gone, Refused or Unsettled.
         """
@@ -169,37 +170,37 @@ class WebApi:
         except Throttled as error:
             if method != POSTS:
                 raise
-            closed = self._posts.refused(str(fields["channel"]), error.retry_after)
-            raise Throttled(error.retry_after, closed) from error
+            exhausted = self._post_throttles.record(str(fields["channel"]), error.retry_after)
+            raise Throttled(error.retry_after, exhausted) from error
 
     async def write_form(self, method: str, **fields: Any) -> Response:
         """`write` for a method that takes no JSON."""
         return await self._call(method, (method,), data=fields)
 
     async def upload(self, url: str, data: bytes) -> None:
-        """Send a file to where Slack wants it. Raises Throttled, Refused or Unsettled."""
+        """Send a file to an upload URL. Raises Throttled, Refused or Unsettled."""
         await self._post(url, (UPLOADS,), data=data)
 
     async def read(self, method: str, **fields: Any) -> Response:
-        """Call a method that takes a query, at once. Raises as `write` does."""
+        """Call a method that takes a query string, immediately. Raises like `write`."""
         query = {name: value for name, value in fields.items() if value is not None}
         return await self._call(method, (method,), http_verb="GET", params=query)
 
     async def paced_write(
         self, method: str, *, priority: Priority = Priority.CONTROL, **fields: Any
     ) -> Response:
-        """`write`, when the budget allows."""
+        """`write`, once the rate limit allows it."""
         scopes = post_scopes(fields["channel"]) if method == POSTS else (method,)
         return await self._paced(lambda: self.write(method, scopes, **fields), scopes, priority)
 
     async def paced_read(
         self, method: str, *, priority: Priority = Priority.CONTROL, **fields: Any
     ) -> Response:
-        """`read`, when the budget allows."""
+        """`read`, once the rate limit allows it."""
         return await self._paced(lambda: self.read(method, **fields), (method,), priority)
 
     async def respond(self, url: str, **fields: Any) -> None:
-        """Answer an interaction at its `response_url`, which has no budget but five uses."""
+        """Answer an interaction at its `response_url`: no rate limit, but five uses at most."""
         await self._post(url, (), json=fields)
 
     async def _paced(
@@ -217,13 +218,13 @@ class WebApi:
         if self.token is not None and method != "auth.test":
             await self.token.check()
         try:
-            return await self._answer(method, scopes, **request)
+            return await self._send(method, scopes, **request)
         except Gone as error:
-            if self.token is None or method == "auth.test" or str(error) not in DEAD_TOKEN:
+            if self.token is None or method == "auth.test" or error.code not in DEAD_TOKEN:
                 raise
-            raise await self.token.judge(error) from error
+            raise await self.token.verify(error) from error
 
-    async def _answer(self, method: str, scopes: tuple[str, ...], **request: Any) -> Response:
+    async def _send(self, method: str, scopes: tuple[str, ...], **request: Any) -> Response:
         try:
             response = await self.client.api_call(method, **request)
             headers = {name.lower(): value for name, value in response.headers.items()}
@@ -233,21 +234,21 @@ class WebApi:
         except PlatformError:
             raise
         except Exception as error:
-            # The edge to slack_sdk, which reads answers unguarded: a list, null or deeply nested
-            # JSON raises AttributeError, TypeError, RecursionError …
-            raise _at_the_edge(error, scopes) from error
+            # slack_sdk does not validate responses: a list, null or deeply nested JSON raises
+            # AttributeError, TypeError, RecursionError …
+            raise _translate_and_log(error, scopes) from error
 
     async def _post(self, url: str, scopes: tuple[str, ...], **body: Any) -> None:
-        """POST to an address that Slack gave, and that may be anything."""
+        """POST to a URL from one of Slack's payloads; it may be invalid."""
         try:
             async with self.session.post(url, proxy=http_proxy_for(url), **body) as response:
                 status, wait = response.status, response.headers.get("Retry-After")
         except Exception as error:
-            # The edge to aiohttp: addresses that are none raise ValueError, TypeError and others.
-            raise _at_the_edge(error) from error
+            # aiohttp raises ValueError, TypeError and others for invalid URLs.
+            raise _translate_and_log(error) from error
         where = urlsplit(url).path.strip("/").partition("/")[0]
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise Throttled(seconds_of(wait), scopes)
+            raise Throttled(parse_retry_after(wait), scopes)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Unsettled(f"{where}: {status}")
         if status != HTTPStatus.OK:
@@ -257,8 +258,8 @@ class WebApi:
         return await self.read("auth.test")
 
 
-def _at_the_edge(error: Exception, scopes: tuple[str, ...] = ()) -> PlatformError:
-    failure = translated(error, scopes)
+def _translate_and_log(error: Exception, scopes: tuple[str, ...] = ()) -> PlatformError:
+    failure = translate_error(error, scopes)
     if type(error).__module__ == "builtins" and not isinstance(error, OSError):
-        log.warning("Slack's answer cannot be read", error=repr(error)[:300])
+        log.warning("cannot read Slack's response", error=repr(error)[:300])
     return failure

@@ -1,20 +1,17 @@
-"""What was said while nothing arrived, read from Slack: at every start, and after a long outage.
+"""Catches up with Slack: at every start, and after the connection was lost for some minutes.
 
-Slack delivers again what was not acknowledged, the last time after some six minutes. So a short
-loss of the connection costs no reads: the watermarks only wait until the last of it must be here.
+Slack redelivers an event that was not acknowledged, the last time after about six minutes. So after
+a short loss nothing needs to be read: the watermarks only wait until all redeliveries are here.
 
-A channel's watermark waits for all of its threads, and each costs a request. So a thread that was
-read has a watermark of its own, the channel's follows the lowest of those that were not, and these
-come in that order: a bot that dies again and again while it reads still gets to each.
+Slack does not tell which channels have news, so each is read once; in a channel, the root of each
+thread tells the thread's last reply.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -23,79 +20,68 @@ from adapters.slack.backfill_plan import (
     PAGE,
     ChannelPlan,
     Message,
-    goes_on,
     newest_of,
+    next_page_pays,
     oldest_of,
-    places,
+    plan_channels,
     stamp,
-    to_read,
+    unread_threads,
 )
 from adapters.slack.edits import EditListener
 from adapters.slack.events import PLATFORM, position
 from adapters.slack.pace import ReadPace
-from adapters.slack.recheck import Look
+from adapters.slack.recheck import report_changes
 from adapters.slack.responses import Response, latest_reply
 from adapters.slack.workspace import Workspace
-from bot.catchup.backfill import LATER_SECONDS, BackfillQueue, WatermarkSaver
-from bot.catchup.recheck import LastQuestions
-from bot.catchup.watermarks import ChannelRef
+from bot.catchup.backfill import Backfill
+from bot.catchup.watermark_saver import WatermarkSaver
 from bot.domain.conversations import Conversation
+from bot.domain.errors import Gone, Refused
 from bot.domain.inbox import Incoming
 from bot.domain.replies import Priority
 from bot.ports.clock import Clock
+from bot.ports.history import ChannelRef, History, HistoryPage
 from bot.ports.inbox import Inbox
 
 log = structlog.stdlib.get_logger(__name__)
 
-LAG = 60_000_000  # between channels the order of arrival is the order of ts only roughly: a minute
-# Slack tries at once, after one minute and after five more; what it sent at the beginning of an
-# outage comes again if that was over before the last try. A minute is left for noticing. Seconds.
-SHORT_OUTAGE = 240.0
-REDELIVERED = 420.0  # after this nothing of before an outage comes by itself any more
-# Threads in which nobody spoke for so long are not looked at by themselves. Seconds.
+# How far the workspace's watermark stays behind its newest message, in microseconds: events of
+# different channels arrive only roughly in the order of their ts. One minute.
+LAG = 60_000_000
+# Slack retries immediately, after one minute and after five more. An event from the beginning of an
+# outage still arrives if the outage ends before the last retry; a minute is left for noticing that.
+# https://docs.slack.dev/apis/events-api/
+SHORT_OUTAGE = 240.0  # seconds
+REDELIVERY_SECONDS = 420.0  # after this, no earlier event is redelivered
+# Threads without a message for this long are not read unless their channel shows news in them.
 KNOWN_SECONDS = 14 * 86_400.0
-NAMES_SECONDS = 5.0  # for people's names; nobody waits for an acknowledgement here
+# The wait for people's names, in seconds: no acknowledgement depends on it, as one does for events.
+NAMES_SECONDS = 5.0
 
 
-@dataclass(slots=True)
-class _History:
-    """A channel as it is being read, the newest first.
+@dataclass(frozen=True, slots=True)
+class _Pages:
+    """The pages of a channel so far, newest message first.
 
-    Where the next page begins is told by `cursor`, or else by `before`, the oldest ts so far.
+    `cursor` tells where the next page begins, or without one `before`, the oldest ts so far.
     """
 
-    place: ChannelPlan
-    after: int
-    read: list[Message] = field(default_factory=list)
+    messages: tuple[Message, ...] = ()
     cursor: str | None = None
     before: str | None = None
-    whole: bool = False
+
+    def add(self, answer: Response) -> _Pages:
+        """Raises Unsettled if Slack has more messages but does not say where."""
+        page, cursor = answer.messages(), _next_cursor(answer, self.cursor)
+        lost = answer.has_more and cursor is None
+        before = oldest_of(page, self.before) if lost else self.before
+        return replace(self, messages=(*self.messages, *page), cursor=cursor, before=before)
 
 
-@dataclass(slots=True)
-class _Thread:
-    """A thread as it is being read, the oldest first.
+class SlackBackfill:
+    """Decides when to read a workspace, and is the HistoryReader that reads it.
 
-    `unread` has the watermarks of all threads of the channel that are still to be read, by root.
-    """
-
-    place: ChannelPlan
-    root: str
-    until: int
-    unread: dict[str, int]
-    cursor: str | None = None
-
-    @property
-    def after(self) -> int:
-        """How far it was read."""
-        return self.unread[self.root]
-
-
-# ── carrying out ──────────────────────────────────────────────────────────────────────────────
-class Gap:
-    """Reads what one workspace missed.
-
-    `on_active` is told once, at the start, in which conversations people talked last.
+    `on_conversations` receives the latest conversations once, when the first reads begin.
     """
 
     def __init__(
@@ -103,243 +89,173 @@ class Gap:
         *,
         workspace: Workspace,
         inbox: Inbox,
-        keeper: WatermarkSaver,
+        saver: WatermarkSaver,
         clock: Clock,
-        on_active: Callable[[Sequence[Conversation]], None] = lambda _conversations: None,
+        on_conversations: Callable[[Sequence[Conversation]], None],
     ) -> None:
-        self._workspace, self._inbox, self._keeper = workspace, inbox, keeper
-        self._marks, self._clock = keeper.marks, clock
-        self._team = workspace.me.team
-        look = Look(workspace=workspace, changes=EditListener(workspace=workspace, inbox=inbox))
-        self._last = LastQuestions(platform=PLATFORM, inbox=inbox, look=look)
-        self._reads = BackfillQueue(clock)
+        self._slack, self._tracker, self._clock = workspace, saver.tracker, clock
         self._pace = ReadPace(clock)
-        self._recovering: asyncio.Task[Any] | None = None
-        self._settling: asyncio.Task[Any] | None = None
+        self._on_conversations: Callable[[Sequence[Conversation]], None] | None = on_conversations
+        edits = EditListener(workspace=workspace, inbox=inbox)
+        self._backfill = Backfill(
+            platform=PLATFORM,
+            inbox=inbox,
+            saver=saver,
+            clock=clock,
+            report_changes=partial(report_changes, workspace, edits),
+        )
+        self.workspace = workspace.me.team
+        self.newest = 0  # when the reads began; 0 before the first connection
         self._lost_at: float | None = None
-        self._on_active: Callable[[Sequence[Conversation]], None] | None = on_active
 
-    def lost(self) -> None:
-        """No connection any more."""
-        self._marks.interrupted(self._team)
+    def connection_lost(self) -> None:
+        """Stop the watermarks, because events no longer arrive."""
+        self._tracker.open_gap(self.workspace)
         self._lost_at = self._lost_at or self._clock.monotonic()
 
     async def connected(self) -> None:
-        """Events arrive again, or for the first time since the start."""
+        """Catch up, because events arrive for the first time or again."""
         outage = 0.0 if self._lost_at is None else self._clock.monotonic() - self._lost_at
         self._lost_at = None
-        self._marks.interrupted(self._team)
-        if self._recovering is None or outage >= SHORT_OUTAGE:
-            earlier, self._reads = self._reads, BackfillQueue(self._clock)
-            self._settling = None
-            self._recovering = self._reads.begin(self._recover(), name="gap")
-            await earlier.aclose()
+        if self.newest and outage < SHORT_OUTAGE:
+            self._backfill.close_later(self.workspace, REDELIVERY_SECONDS)
             return
-        if self._settling is not None:
-            self._settling.cancel()
-        self._settling = self._reads.begin(self._settle(), name="gap: redelivery")
-
-    @property
-    def _undisturbed(self) -> bool:
-        """Whether nothing may come late: what a read found says nothing of a loss since it began,
-        of which Slack delivers the messages again.
-        """
-        return self._lost_at is None and (self._settling is None or self._settling.done())
+        self.newest = int(self._clock.time() * 1_000_000)
+        await self._backfill.restart()
+        self._backfill.start(self)
 
     async def aclose(self) -> None:
-        """Give up; the watermarks say what is left."""
-        await self._reads.aclose()
+        """Stop all reads."""
+        await self._backfill.aclose()
 
-    async def _settle(self) -> None:
-        """Let watermarks go on when nothing of before comes any more."""
-        await self._clock.sleep(REDELIVERED)
-        if self._recovering is not None:
-            await asyncio.wait((self._recovering,))
-        self._marks.whole(self._team)
-        self._keeper.save_soon()
+    # ── channels and threads ──────────────────────────────────────────────────────────────────
+    async def find_histories(self, conversations: Sequence[Conversation]) -> Sequence[History]:
+        """All channels that the bot is in; if it may not list them, those with a conversation."""
+        if self._on_conversations is not None:
+            self._on_conversations(conversations)
+            self._on_conversations = None
+        try:
+            channels = await self._list_channels()
+        except (Gone, Refused) as error:
+            log.warning("the channels cannot be listed", error=str(error))
+            channels = []
+        known = dict.fromkeys(conversation.key.channel for conversation in conversations)
+        channels = channels or [{"id": id_, "kind": ""} for id_ in known]
+        return [
+            History(self._ref(plan.id), plan.rank, partial(self._read_channel, plan, _Pages()))
+            for plan in plan_channels(channels, conversations, self._clock.time() - KNOWN_SECONDS)
+        ]
 
-    async def _recover(self) -> None:
-        until = int(self._clock.time() * 1_000_000)
-        await self._keeper.loaded()
-        if not self._marks.known(self._team):  # its past is nobody's question to us
-            self._marks.begin(self._team, until)
-            await self._keeper.save()  # at once: without it the next start would be the first again
-        else:
-            while not await self._read_all(until):
-                await self._clock.sleep(LATER_SECONDS)
-        if self._undisturbed:
-            self._marks.whole(self._team)
-        self._keeper.save_soon()
-
-    async def _read_all(self, until: int) -> bool:
-        conversations = await self._reads.get(
-            "conversations", (-1,), lambda: self._inbox.active(PLATFORM)
-        )
-        if conversations is None:
-            return False
-        if self._on_active is not None:  # once, for what an earlier process left
-            self._on_active(conversations)
-            self._on_active = None
-        asked = await self._last.before(self._team, self._reads)
-        channels = await self._channels(conversations)
-        found = places(channels, conversations, self._clock.time() - KNOWN_SECONDS)
-        ended = await asyncio.gather(*(self._read(place, until) for place in found))
-        log.info("caught up", workspace=self._team, channels=len(found), whole=all(ended))
-        await self._last.look_at(asked, self._reads)
-        return True
-
-    async def _channels(self, conversations: Sequence[Conversation]) -> Sequence[Message]:
-        """Those the bot is in; where that may not be asked, those with a conversation."""
+    async def _list_channels(self) -> list[Message]:
         found: list[Message] = []
-        listing: dict[str, str | None] = {"cursor": None}
-
-        async def page() -> bool:
-            answer = await self._workspace.api.paced_read(
+        cursor: str | None = None
+        while True:
+            answer = await self._slack.api.paced_read(
                 "users.conversations",
                 priority=Priority.FIRST,
                 types="public_channel,private_channel,mpim,im",
                 exclude_archived="true",
                 limit=PAGE,
-                cursor=listing["cursor"],
+                cursor=cursor,
             )
             found.extend(one for one in answer.items("channels") if payloads.ident(one, "id"))
-            listing["cursor"] = _next(answer, listing["cursor"])
-            return listing["cursor"] is not None
+            cursor = _next_cursor(answer, cursor)
+            if cursor is None:
+                return found
 
-        await self._reads.add("channels", (-1,), page)
-        known = dict.fromkeys(conversation.key.channel for conversation in conversations)
-        return found or [{"id": id_, "kind": ""} for id_ in known]
-
-    async def _read(self, place: ChannelPlan, until: int) -> bool:
-        """Read a channel with its threads; whether that was possible, or is never to be."""
-        spot = ChannelRef(self._team, place.id)
-        history = _History(place, self._marks.of(spot))
-        done = await self._reads.add(
-            f"channel {place.id}", place.rank, lambda: self._history_page(history)
+    async def _read_channel(self, plan: ChannelPlan, pages: _Pages, after: int) -> HistoryPage:
+        """The next page of a channel, the newest first; the last one returns all messages."""
+        await self._pace.wait()
+        answer = await self._slack.api.paced_read(
+            "conversations.history",
+            priority=Priority.FIRST,
+            channel=plan.id,
+            oldest=stamp(min((after, *(root - 1 for root in plan.roots)))),
+            limit=PAGE,
+            latest=pages.before,
+            cursor=pages.cursor,
         )
-        if done and history.whole:
-            done = all(await asyncio.gather(*self._threads(history, until)))
-        if not done:
-            self._marks.unread(spot)
-            self._reads.begin(self._read_later(place, until), name="gap: later")
-        else:
-            self._marks.found(spot)
-            if history.whole:
-                self._marks.read(spot, min(until, _reached(history)))
-        if self._undisturbed:
-            self._marks.closed(spot)
-        self._keeper.save_soon()
-        return done
+        pages = pages.add(answer)
+        more, read = pages.cursor is not None or answer.has_more, pages.messages
+        if more and read and next_page_pays(read, after, plan.roots):
+            return HistoryPage(next=partial(self._read_channel, plan, pages, after))
+        reached = min(self.newest, _newest_in(read, after))
+        unread = [m for m in reversed(read) if position(m["ts"]) > after]
+        return HistoryPage(
+            messages=await self._translate(plan, unread),
+            reached=reached,
+            threads=self._threads(plan, read, after, reached),
+        )
 
-    async def _read_later(self, place: ChannelPlan, until: int) -> None:
-        await self._clock.sleep(LATER_SECONDS)
-        await self._read(place, until)
+    def _threads(
+        self, plan: ChannelPlan, read: Sequence[Message], after: int, until: int
+    ) -> list[History]:
+        """The threads with news: the one read the longest ago first, then the latest reply.
 
-    def _threads(self, history: _History, until: int) -> list[asyncio.Future[bool]]:
-        """Reads the threads with new messages: longest unread first, then latest activity."""
-        place, known = history.place, frozenset(history.place.roots)
-        until = min(until, _reached(history))
-        unread: dict[str, int] = {}
-        jobs = []
-        for root, latest in to_read(history.read, history.after, known).items():
-            mark = self._marks.of(self._spot(place, stamp(root)))
-            after = max(history.after, mark, root)
-            if history.after < latest <= after:
-                continue
-            thread = _Thread(place, stamp(root), until, unread)
-            unread[thread.root] = after
-            rank = (0 if root in known else 1, after / 1e6, -latest / 1e6)
-            what = f"thread {place.id}/{thread.root}"
-            jobs.append(self._reads.add(what, rank, partial(self._thread_page, thread)))
-        return jobs
+        Otherwise a bot that dies again and again would never get to some of them.
+        """
+        histories, known = [], frozenset(plan.roots)
+        for root, latest in unread_threads(read, after, known).items():
+            ref = self._ref(f"{plan.id}/{stamp(root)}")
+            start = max(after, root, self._tracker.position_of(ref))
+            if after < latest <= start:
+                continue  # an earlier process read these replies
+            rank = (0 if root in known else 1, start / 1e6, -latest / 1e6)
+            read_after = partial(self._read_thread, plan, stamp(root), until, None)
+            histories.append(History(ref, rank, read_after, start))
+        return histories
 
-    def _spot(self, place: ChannelPlan, root: str) -> ChannelRef:
-        """Where the watermark of a thread is kept."""
-        return ChannelRef(self._team, f"{place.id}/{root}")
-
-    # ── requests ──────────────────────────────────────────────────────────────────────────────
-    async def _history_page(self, history: _History) -> bool:
-        """The next page of a channel; with the last one, what was said in it is brought."""
-        place = history.place
-        oldest = min((history.after, *(root - 1 for root in place.roots)))
-        if not history.whole:
-            await self._pace.wait()
-            answer = await self._workspace.api.paced_read(
-                "conversations.history",
-                priority=Priority.FIRST,
-                channel=place.id,
-                oldest=stamp(oldest),
-                limit=PAGE,
-                latest=history.before,
-                cursor=history.cursor,
-            )
-            page, history.cursor = answer.messages(), _next(answer, history.cursor)
-            if answer.has_more and history.cursor is None:
-                history.before = oldest_of(page, history.before)
-            history.read += page
-            more = history.cursor is not None or answer.has_more
-            if more and history.read and goes_on(history.read, history.after, place.roots):
-                return True
-            history.whole = True
-        said = [m for m in reversed(history.read) if position(m["ts"]) > history.after]
-        await self._bring(place, said)
-        return False
-
-    async def _thread_page(self, thread: _Thread) -> bool:
-        """The next page of a thread; its root comes with each."""
-        answer = await self._workspace.api.paced_read(
+    async def _read_thread(
+        self, plan: ChannelPlan, root: str, until: int, cursor: str | None, after: int
+    ) -> HistoryPage:
+        """The next page of a thread, the oldest first; Slack sends the root with each."""
+        answer = await self._slack.api.paced_read(
             "conversations.replies",
             priority=Priority.BACKGROUND,
-            channel=thread.place.id,
-            ts=thread.root,
-            oldest=stamp(thread.after),
+            channel=plan.id,
+            ts=root,
+            oldest=stamp(after),
             limit=PAGE,
-            cursor=thread.cursor,
+            cursor=cursor,
         )
-        found = [m for m in answer.messages() if m["ts"] != thread.root]
-        await self._bring(thread.place, found)
-        thread.cursor = _next(answer, thread.cursor)
-        if thread.cursor is not None:
-            return True
-        if answer.has_more:
-            thread.unread[thread.root] = newest_of(found, thread.after)
-            return True
-        self._thread_ended(thread)
-        return False
+        replies = [message for message in answer.messages() if message["ts"] != root]
+        cursor, reached, following = _next_cursor(answer, cursor), 0, None
+        if cursor is not None:
+            following = partial(self._read_thread, plan, root, until, cursor, after)
+        elif answer.has_more:
+            newest = newest_of(replies, after)
+            following = partial(self._read_thread, plan, root, until, None, newest)
+        else:
+            reached = until
+        messages = await self._translate(plan, replies)
+        return HistoryPage(messages=messages, reached=reached, next=following)
 
-    def _thread_ended(self, thread: _Thread) -> None:
-        del thread.unread[thread.root]
-        self._marks.read(self._spot(thread.place, thread.root), thread.until)
-        if thread.unread:
-            lowest = min(thread.until, *thread.unread.values())
-            self._marks.read(ChannelRef(self._team, thread.place.id), lowest)
-        self._keeper.save_soon()
-
-    async def _bring(self, place: ChannelPlan, messages: Iterable[Message]) -> None:
-        """To the core, as if they had come as events."""
-        understood: list[Incoming] = []
+    async def _translate(self, plan: ChannelPlan, messages: Iterable[Message]) -> list[Incoming]:
+        """Translate messages as if they had arrived as events, and drop irrelevant ones."""
+        translated: list[Incoming] = []
         for message in messages:
-            event = {**message, "type": "message", "channel": place.id, "channel_type": place.kind}
+            event = {**message, "type": "message", "channel": plan.id, "channel_type": plan.kind}
             try:
-                incoming = await self._workspace.incoming({"event": event}, NAMES_SECONDS)
+                incoming = await self._slack.incoming({"event": event}, NAMES_SECONDS)
             except Exception as error:  # noqa: BLE001 - the boundary of one message of a page
                 log.warning("a message cannot be read", ts=message["ts"], error=repr(error)[:300])
                 continue
             if incoming is not None:
-                understood.append(incoming)
-        await self._inbox.missed(understood)
-        for incoming in understood:
-            self._last.seen(incoming.source)
+                translated.append(incoming)
+        return translated
+
+    def _ref(self, channel: str) -> ChannelRef:
+        return ChannelRef(self.workspace, channel)
 
 
-def _reached(history: _History) -> int:
-    """The newest message of the channel, in a thread or not."""
-    newest = [position(latest_reply(m) or m["ts"]) for m in history.read]
-    newest += [position(m["ts"]) for m in history.read]
-    return max(newest, default=history.after)
+def _newest_in(messages: Sequence[Message], after: int) -> int:
+    """The position of the newest message or reply, at least `after`."""
+    newest = [position(latest_reply(m) or m["ts"]) for m in messages]
+    newest += [position(m["ts"]) for m in messages]
+    return max(newest, default=after)
 
 
-def _next(answer: Response, before: str | None) -> str | None:
-    """Where to read on; a cursor that leads to the same page again leads nowhere."""
-    cursor = answer.next_cursor
-    return cursor if cursor != before else None
+def _next_cursor(answer: Response, cursor: str | None) -> str | None:
+    """The next page's cursor; None at the end, or if Slack repeats `cursor`."""
+    following = answer.next_cursor
+    return following if following != cursor else None

@@ -1,4 +1,4 @@
-"""What is to be read of Slack after a time without events, and in which order: pure."""
+"""Decides which channels and threads of Slack to read after a gap, and in which order. Pure."""
 
 from __future__ import annotations
 
@@ -17,17 +17,22 @@ from bot.domain.errors import Unsettled
 
 log = structlog.stdlib.get_logger(__name__)
 
-PAGE = 999  # the most that one request gives, of messages and of channels
-# Direct messages without a conversation here: somebody may have written there for the first time,
-# and nothing tells which. So many are read, the newest first.
-MOST_SILENT = 100
+# Slack's maximum per request, for messages and for channels.
+# https://docs.slack.dev/reference/methods/conversations.history
+PAGE = 999
+# Direct messages without a conversation are read too, because someone may have written there for
+# the first time and nothing else tells. This many are read, those created last first.
+MAX_SILENT = 100
 
 Message = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelPlan:
-    """A channel that the bot is in; `roots` are its threads that are known, the newest first."""
+    """A channel that the bot is in. `roots` are the positions of its known threads.
+
+    `talked_at` and `created` are in Unix seconds, 0 if unknown.
+    """
 
     id: str
     kind: str
@@ -37,31 +42,31 @@ class ChannelPlan:
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """Where people talked with the bot last comes first."""
+        """Channels with the latest conversations first, then the youngest."""
         return (0, -self.talked_at) if self.talked_at else (2, -self.created)
 
 
-def places(
+def plan_channels(
     channels: Iterable[Message], conversations: Sequence[Conversation], since: float
 ) -> list[ChannelPlan]:
-    """The channels to read; `since` is how old a thread's last word may be, in Unix seconds."""
-    talked: dict[str, list[Conversation]] = {}
+    """The channels to read; a thread is known if it has a message after `since` (Unix seconds)."""
+    by_channel: dict[str, list[Conversation]] = {}
     for conversation in conversations:
-        talked.setdefault(conversation.key.channel, []).append(conversation)
-    found = [_place(channel, talked.get(channel["id"], ()), since) for channel in channels]
-    silent = [place for place in found if place.kind == DIRECT and not place.talked_at]
-    left_out = set(sorted(silent, key=lambda place: place.rank)[MOST_SILENT:])
-    if left_out:
-        log.warning("not all silent direct messages are looked at", left_out=len(left_out))
-    return sorted((p for p in found if p not in left_out), key=lambda place: place.rank)
+        by_channel.setdefault(conversation.key.channel, []).append(conversation)
+    plans = [_plan(channel, by_channel.get(channel["id"], ()), since) for channel in channels]
+    silent = [plan for plan in plans if plan.kind == DIRECT and not plan.talked_at]
+    skipped = set(sorted(silent, key=lambda plan: plan.rank)[MAX_SILENT:])
+    if skipped:
+        log.warning("skipped direct messages without a conversation", channels=len(skipped))
+    return sorted((p for p in plans if p not in skipped), key=lambda plan: plan.rank)
 
 
-def _place(channel: Message, talked: Sequence[Conversation], since: float) -> ChannelPlan:
+def _plan(channel: Message, conversations: Sequence[Conversation], since: float) -> ChannelPlan:
     return ChannelPlan(
         id=str(channel["id"]),
         kind=str(channel["kind"] if "kind" in channel else kind_of(channel)),
-        roots=tuple(position(c.key.thread) for c in talked if c.updated_at > since),
-        talked_at=max((c.updated_at for c in talked), default=0.0),
+        roots=tuple(position(c.key.thread) for c in conversations if c.updated_at > since),
+        talked_at=max((c.updated_at for c in conversations), default=0.0),
         created=_seconds(channel.get("created")),
     )
 
@@ -70,13 +75,15 @@ def _seconds(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def goes_on(read: Sequence[Message], after: int, roots: Sequence[int], page: int = PAGE) -> bool:
-    """Whether the next page of a channel's history is worth its request.
+def next_page_pays(
+    read: Sequence[Message], after: int, roots: Sequence[int], page: int = PAGE
+) -> bool:
+    """Whether the next page of a channel's history is worth its request; `read` is newest first.
 
-    It is when what was missed is not whole. It also is when the next pages are likely to show that
-    more known threads have nothing new than there are pages: each of these threads, unseen, would
-    cost a request of its own. How far a page reaches, and how many threads have nothing new, is
-    judged by what was read.
+    It is if `read` does not reach back to `after`. It also is if further pages are likely to show
+    more known threads without news than they cost requests, because each thread that no page shows
+    costs a request. The estimate uses the length in time of the pages so far, and their share of
+    threads without news.
     """
     newest, oldest = position(read[0]["ts"]), position(read[-1]["ts"])
     if oldest > after:
@@ -85,43 +92,44 @@ def goes_on(read: Sequence[Message], after: int, roots: Sequence[int], page: int
     replies = {position(m["ts"]): position(latest_reply(m) or m["ts"]) for m in read}
     shown = [replies[root] for root in roots if root in replies]
     quiet = (sum(latest <= after for latest in shown) + 1) / (len(shown) + 1)
-    reach = max(1.0, (newest - oldest) / len(read) * page)
+    page_span = max(1.0, (newest - oldest) / len(read) * page)
     return any(
-        count * quiet > ceil((oldest - root) / reach) for count, root in enumerate(hidden, 1)
+        count * quiet > ceil((oldest - root) / page_span) for count, root in enumerate(hidden, 1)
     )
 
 
-def to_read(read: Sequence[Message], after: int, roots: Iterable[int]) -> dict[int, int]:
-    """The threads with something after `after`: their root, and their last reply as far as known.
+def unread_threads(read: Sequence[Message], after: int, roots: Iterable[int]) -> dict[int, int]:
+    """The threads to read: the position of each root, with that of its last reply.
 
-    Known ones that the history did not reach may have something.
+    These are threads whose root shows a reply after `after`, and known ones whose root `read` does
+    not reach, for which `after` stands for the unknown last reply.
     """
     oldest = position(read[-1]["ts"]) if read else after
-    seen = {position(m["ts"]): m for m in read}
-    changed = {
+    messages = {position(m["ts"]): m for m in read}
+    with_news = {
         root: position(latest)
-        for root, message in seen.items()
+        for root, message in messages.items()
         if (latest := latest_reply(message)) and position(latest) > max(after, root)
     }
-    return changed | {root: after for root in roots if root < oldest and root not in seen}
+    return with_news | {root: after for root in roots if root < oldest and root not in messages}
 
 
 def oldest_of(page: Sequence[Message], before: str | None) -> str:
-    """Where to read on in a channel where Slack has more, and gives no cursor: before this ts.
+    """The ts at which the next page of a channel ends, if Slack has more but sends no cursor.
 
-    Raises Unsettled when the page is not older than `before`, where it should have begun.
+    Raises Unsettled if the page is empty or not older than `before`, which would repeat it forever.
     """
     found = min((str(m["ts"]) for m in page), key=position, default=None)
     if found is None or (before is not None and position(found) >= position(before)):
-        raise Unsettled("Slack has more messages, and does not say where")
+        raise Unsettled("Slack has more messages but does not say where")
     return found
 
 
 def newest_of(page: Sequence[Message], after: int) -> int:
-    """The same in a thread, whose pages come the other way round: after this position."""
+    """The position after which the next page of a thread begins; like `oldest_of`, newest last."""
     found = max((position(m["ts"]) for m in page), default=after)
     if found <= after:
-        raise Unsettled("Slack has more replies, and does not say where")
+        raise Unsettled("Slack has more replies but does not say where")
     return found
 
 

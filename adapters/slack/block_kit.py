@@ -1,31 +1,31 @@
-"""From Block Kit to text in Slack's stored form, where names are still ids: pure.
+"""Converts Block Kit to text in Slack's stored form, where names are still ids. Pure.
 
-`text.for_model` translates it afterwards. Blocks and elements that are unknown here still give the
-words in them. See docs.slack.dev/reference/block-kit/blocks.
+`text.for_model` converts the result for the model. Blocks and elements of unknown types yield the
+words that they contain. See docs.slack.dev/reference/block-kit/blocks.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from adapters.slack import payloads
-from adapters.slack.payloads import Payload, items, label, table, text
+from adapters.slack import payloads, stored_text
+from adapters.slack.payloads import Payload, items, label, mapping, text
+from adapters.slack.stored_text import escape
 
-MOST_DEPTH = 12
-"""Levels of nesting that are read: Slack's own clients make six."""
+MAX_DEPTH = 12
+"""Levels of nesting to read; Slack's own clients create six."""
 
-MOST_ROWS = 500
-"""Rows read of a table; an excerpt has no room for more."""
+MAX_ROWS = 500
+"""Rows of a table to read; an excerpt has no room for more."""
 
-MOST_WORDS = 1_000
-"""Texts read of a block that is unknown here."""
+MAX_TEXTS = 1_000
+"""Texts to read in a block of unknown type."""
 
-# What people see of a block or element that is unknown here, in the order in which it is shown.
+# The visible fields of a block or element of unknown type, in display order.
 # fmt: off
-_SHOWN = (
+_VISIBLE = (
     "rich_text_title", "title", "subtitle", "heading", "author_name", "provider_name", "label",
     "text", "fields", "description", "body", "markdown", "content", "summary", "message",
     "placeholder", "hint", "name", "display_text", "url", "element", "elements", "items",
@@ -35,35 +35,30 @@ _SHOWN = (
     "actions", "alt_text", "fallback", "caption", "footer",
 )
 # fmt: on
-_UNSEEN = frozenset({"confirm", "metadata", "state", "style", "filter"})  # or not until a click
-_PIPE = re.compile(r"<([^<>|]*)\|([^<>]*)>|\|")
+# Fields that are invisible, at least until a click.
+_HIDDEN = frozenset({"confirm", "metadata", "state", "style", "filter"})
 
 
-def escaped(literal: str) -> str:
-    """Text that is meant literally, in Slack's stored form."""
-    return literal.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def blocks_text(blocks: Iterable[Payload]) -> str:
+    """The visible text of several blocks, each starting on a new line."""
+    return "\n".join(filter(None, (block_text(block) for block in blocks)))
 
 
-def of_blocks(blocks: Iterable[Payload]) -> str:
-    """All that the blocks show, each on lines of its own."""
-    return "\n".join(filter(None, (of_block(block) for block in blocks)))
-
-
-def of_block(block: Payload, depth: int = 0) -> str:
-    """What one block shows."""
-    if depth > MOST_DEPTH:
+def block_text(block: Payload, depth: int = 0) -> str:
+    """The visible text of one block."""
+    if depth > MAX_DEPTH:
         return ""
-    read = _BLOCKS.get(text(block, "type"), _anything)
+    read = _BLOCKS.get(text(block, "type"), _unknown_block)
     return read(block, depth).strip("\n")
 
 
 def is_rich_text(block: Payload) -> bool:
-    """Whether clients made this block of what a person typed."""
+    """Whether a client created this block from what a person typed."""
     return text(block, "type") == "rich_text"
 
 
 def is_table(block: Payload) -> bool:
-    """Whether it is a table."""
+    """Whether the block is a table."""
     return text(block, "type") in ("table", "data_table")
 
 
@@ -75,7 +70,7 @@ def _rich_text(block: Payload, depth: int) -> str:
 
 def _section(element: Payload, depth: int) -> str:
     kind = text(element, "type")
-    if depth > MOST_DEPTH:
+    if depth > MAX_DEPTH:
         return ""
     if kind == "rich_text_list":
         return "\n".join(_list(element, depth))
@@ -101,23 +96,23 @@ def _list(element: Payload, depth: int) -> Iterator[str]:
 def _inline(element: Payload, depth: int) -> str:
     kind = text(element, "type")
     if kind == "text":
-        words = escaped(text(element, "text"))
-        code = table(element, "style").get("code") is True
+        words = escape(text(element, "text"))
+        code = mapping(element, "style").get("code") is True
         return f"`{words}`" if code and words.strip() else words
     if kind == "link":
-        return _link(text(element, "url"), text(element, "text"))
+        return stored_text.link(text(element, "url"), text(element, "text"))
     if kind == "emoji":
-        return _emoji(element)
+        return stored_text.emoji(text(element, "name"), text(element, "unicode"))
     if kind == "date":
         return _date(element)
     if kind == "color":
-        return escaped(text(element, "value"))
+        return escape(text(element, "value"))
     if kind == "team":
         return "@team"
     if kind in _MENTIONS:
         prefix, key = _MENTIONS[kind]
         return f"<{prefix}{target}>" if (target := payloads.ident(element, key)) else ""
-    return _anything(element, depth)
+    return _unknown_block(element, depth)
 
 
 _MENTIONS = {
@@ -128,44 +123,26 @@ _MENTIONS = {
 }
 
 
-def _link(url: str, shown: str) -> str:
-    target = escaped(url).replace("|", "%7C")
-    if not target:
-        return escaped(shown)
-    return f"<{target}|{escaped(shown)}>" if shown else f"<{target}>"
-
-
-def _emoji(element: Payload) -> str:
-    """The character, or of a workspace's own emoji its name."""
-    try:
-        codes = [int(code, 16) for code in text(element, "unicode").split("-") if code]
-        character = "".join(map(chr, codes))
-        character.encode()
-    except (ValueError, OverflowError):
-        character = ""
-    return character or f":{text(element, 'name')}:"
-
-
 def _date(element: Payload) -> str:
     stamp = element.get("timestamp")
-    seconds = stamp if isinstance(stamp, int) and not isinstance(stamp, bool) else ""
-    return f"<!date^{seconds}^x|{escaped(text(element, 'fallback'))}>"
+    seconds = stamp if isinstance(stamp, int) and not isinstance(stamp, bool) else None
+    return stored_text.date(seconds, text(element, "fallback"))
 
 
 # ── other blocks ──────────────────────────────────────────────────────────────────────────────
-def _nothing(_block: Payload, _depth: int) -> str:
+def _no_text(_block: Payload, _depth: int) -> str:
     return ""
 
 
 def _section_block(block: Payload, depth: int) -> str:
     parts = [label(block, "text"), *(label({"x": one}, "x") for one in items(block, "fields"))]
-    parts.append(of_block(table(block, "accessory"), depth + 1))
+    parts.append(block_text(mapping(block, "accessory"), depth + 1))
     return "\n".join(filter(None, parts))
 
 
-def _row(block: Payload, depth: int) -> str:
-    """Elements beside each other: of a context, or buttons."""
-    parts = (of_block(one, depth + 1) for one in items(block, "elements"))
+def _inline_elements(block: Payload, depth: int) -> str:
+    """Elements that Slack shows side by side: a context, or buttons."""
+    parts = (block_text(one, depth + 1) for one in items(block, "elements"))
     return " ".join(filter(None, parts))
 
 
@@ -190,17 +167,12 @@ def _file(block: Payload, _depth: int) -> str:
 
 
 def _markdown_table(block: Payload, depth: int) -> str:
-    """A Markdown table; the first row is its head."""
-    rows = [_cells(row, depth) for row in _rows(block)[:MOST_ROWS]]
-    head = [[label(column, "label") or label(column, "name")] for column in items(block, "columns")]
-    if head and all(cell for (cell,) in head):
-        rows.insert(0, [_in_cell(cell) for (cell,) in head])
-    width = max(map(len, rows), default=0)
-    if not width:
-        return ""
-    lines = [f"| {' | '.join(row + [''] * (width - len(row)))} |" for row in rows]
-    lines.insert(1, "|" + " --- |" * width)
-    return "\n".join(lines)
+    """A Markdown table; its header is the columns' labels, or else the first row."""
+    rows = [_cells(row, depth) for row in _rows(block)[:MAX_ROWS]]
+    header = [label(column, "label") or label(column, "name") for column in items(block, "columns")]
+    if header and all(header):
+        rows.insert(0, header)
+    return stored_text.markdown_table(rows)
 
 
 def _rows(block: Payload) -> list[Any]:
@@ -211,32 +183,20 @@ def _rows(block: Payload) -> list[Any]:
 def _cells(row: Any, depth: int) -> list[str]:
     if isinstance(row, Mapping):
         row = row.get("cells")
-    return [_in_cell(_cell(one, depth)) for one in row] if isinstance(row, list) else []
+    return [_cell(one, depth) for one in row] if isinstance(row, list) else []
 
 
 def _cell(cell: Any, depth: int) -> str:
     if isinstance(cell, bool) or not isinstance(cell, str | int | float | Mapping):
         return ""
     if not isinstance(cell, Mapping):
-        return escaped(str(cell))
+        return escape(str(cell))
     if text(cell, "type") == "rich_text":
         return _rich_text(cell, depth)
     if text(cell, "type").startswith("raw_"):
         value = cell.get("text", cell.get("value", cell.get("number")))
         return _cell(value, depth) if not isinstance(value, Mapping) else label(cell, "text")
-    return of_block(cell, depth + 1)
-
-
-def _in_cell(stored: str) -> str:
-    """Text on one line, with its pipes escaped, but for those of Slack's control sequences."""
-    line = " ".join(stored.split())
-    return _PIPE.sub(_piped, line)
-
-
-def _piped(match: re.Match[str]) -> str:
-    if match[1] is None:
-        return r"\|"
-    return f"<{match[1]}|{match[2].replace('|', chr(92) + '|')}>"
+    return block_text(cell, depth + 1)
 
 
 def _number(element: Payload, key: str) -> int:
@@ -245,10 +205,10 @@ def _number(element: Payload, key: str) -> int:
 
 
 # ── charts ────────────────────────────────────────────────────────────────────────────────────
-def _chart_block(block: Payload, _depth: int) -> str:
-    """A chart's numbers, a line for each slice of a pie or each line of a graph."""
-    chart = table(block, "chart")
-    axes = table(chart, "axis_config")
+def _chart(block: Payload, _depth: int) -> str:
+    """A chart's numbers: one line for each pie slice or each series."""
+    chart = mapping(block, "chart")
+    axes = mapping(chart, "axis_config")
     lines = [label(block, "title"), *(text(axes, name) for name in ("x_label", "y_label"))]
     lines += [_point(segment) for segment in items(chart, "segments")]
     for series in items(chart, "series"):
@@ -262,40 +222,40 @@ def _point(point: Payload) -> str:
     return " ".join(filter(None, (label(point, "label"), value)))
 
 
-# ── anything else ─────────────────────────────────────────────────────────────────────────────
-def _anything(block: Payload, depth: int) -> str:
-    """The words in a block that is not known here."""
-    return "\n".join(dict.fromkeys(islice(_words(block, depth + 1), MOST_WORDS)))
+# ── unknown blocks ────────────────────────────────────────────────────────────────────────────
+def _unknown_block(block: Payload, depth: int) -> str:
+    """The words in a block of unknown type."""
+    return "\n".join(dict.fromkeys(islice(_texts(block, depth + 1), MAX_TEXTS)))
 
 
-def _words(value: Any, depth: int) -> Iterator[str]:
-    if depth > MOST_DEPTH:
+def _texts(value: Any, depth: int) -> Iterator[str]:
+    if depth > MAX_DEPTH:
         return
     if isinstance(value, list):
         for one in value:
-            yield from _words(one, depth + 1)
+            yield from _texts(one, depth + 1)
     elif isinstance(value, Mapping):
         if text(value, "type") in _BLOCKS and depth > 1:
-            yield from filter(None, [of_block(value, depth)])
+            yield from filter(None, [block_text(value, depth)])
             return
-        for key in _SHOWN:
+        for key in _VISIBLE:
             found = value.get(key)
             if isinstance(found, str) and found.strip():
-                yield found if key != "url" else f"<{escaped(found)}>"
+                yield found if key != "url" else f"<{escape(found)}>"
             elif isinstance(found, list | Mapping):
-                yield from _words(found, depth + 1)
-        yield from _elsewhere(value, depth)
+                yield from _texts(found, depth + 1)
+        yield from _texts_under_unknown_keys(value, depth)
     elif isinstance(value, str) and value.strip():
         yield value
 
 
-def _elsewhere(value: Payload, depth: int) -> Iterator[str]:
-    """The words in objects under names that are not known; a bare string may be an id."""
+def _texts_under_unknown_keys(value: Payload, depth: int) -> Iterator[str]:
+    """The texts of nested objects only: a bare string under an unknown key may be an id."""
     for key, found in value.items():
-        if key in _SHOWN or key in _UNSEEN:
+        if key in _VISIBLE or key in _HIDDEN:
             continue
         for one in payloads.objects(found if isinstance(found, list) else [found]):
-            yield from _words(one, depth + 1)
+            yield from _texts(one, depth + 1)
 
 
 _BLOCKS: Mapping[str, Callable[[Payload, int], str]] = {
@@ -309,17 +269,17 @@ _BLOCKS: Mapping[str, Callable[[Payload, int], str]] = {
     "markdown": _text_object,
     "mrkdwn": _text_object,
     "plain_text": _text_object,
-    "context": _row,
-    "actions": _row,
-    "context_actions": _row,
+    "context": _inline_elements,
+    "actions": _inline_elements,
+    "context_actions": _inline_elements,
     "button": _button,
     "workflow_button": _button,
     "icon_button": _button,
-    "feedback_buttons": _nothing,
-    "divider": _nothing,
+    "feedback_buttons": _no_text,
+    "divider": _no_text,
     "image": _image,
     "file": _file,
     "table": _markdown_table,
     "data_table": _markdown_table,
-    "data_visualization": _chart_block,
+    "data_visualization": _chart,
 }

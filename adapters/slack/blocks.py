@@ -1,6 +1,6 @@
-"""What our messages are made of: a `markdown` block, buttons, and `text` for those who see neither.
+"""Builds the bot's messages: a `markdown` block, buttons, and a plain `text` as the fallback.
 
-A button carries all that pressing it needs, so that it works after a restart.
+A button carries everything that its handler needs, so it works after a restart.
 """
 
 from __future__ import annotations
@@ -11,70 +11,70 @@ from typing import Any
 
 from adapters.slack.markdown import BREAK
 from adapters.slack.mrkdwn import Mrkdwn
-from adapters.slack.payloads import table
-from adapters.slack.render import harmless
+from adapters.slack.payloads import mapping
+from adapters.slack.render import defuse_mentions
 from bot.domain.conversations import ConversationKey
 from bot.domain.inbox import Choice, CommandReply
 from bot.domain.replies import Control
 
-ACTION = "threadline_"  # what our action_ids begin with; the rest is the command's name
+ACTION = "threadline_"  # the prefix of our action_ids; the command's name follows
 METADATA = "threadline_reply"
-# Notifications show the beginning only; it is converted for every edit, so it is kept short.
-NOTIFICATION = 300
-# A screen reader reads `text` instead of the blocks, so a page that is complete has all that fits.
-WHOLE = 3_000
+# Characters of `text`. Notifications show only its beginning, and every edit converts it again, so
+# it is short while a page grows. Screen readers read it instead of the blocks, so it is longer once
+# the page is complete.
+INTERIM_TEXT, COMPLETE_TEXT = 300, 3_000
 LABELS = {Control.STOP: "Stop", Control.RETRY: "Try again", Control.CONTINUE: "Go on"}
-MOST_LABEL = 75  # characters of a button, and of our words beside one
+MAX_LABEL = 75  # characters of a button's label, and of the text beside a button
 CHOOSE = {"reset": "Start over", "model": "Use it here"}
 
 Json = dict[str, Any]
 
 
 class MessageBuilder:
-    """Makes `text` and `blocks`."""
+    """Builds the `text` and `blocks` of messages."""
 
     def __init__(self, mrkdwn: Mrkdwn) -> None:
         self._mrkdwn = mrkdwn
 
     def page(self, text: str, *, complete: bool, controls: Sequence[Control], turn: int) -> Json:
-        """A page of a reply; `text` is rendered, `complete` says that it will not change soon."""
-        most = WHOLE if complete else NOTIFICATION
+        """A page of a reply, from rendered `text`; `complete` if it will not change soon."""
+        limit = COMPLETE_TEXT if complete else INTERIM_TEXT
         blocks = [_markdown(text), *self.controls(controls, turn)]
-        return {"text": self._mrkdwn.short(text, most) or BREAK, "blocks": blocks}
+        return {"text": self._mrkdwn.summarize(text, limit) or BREAK, "blocks": blocks}
 
     def controls(self, controls: Sequence[Control], turn: int) -> list[Json]:
-        """The buttons below a reply, as blocks; none without controls."""
+        """The blocks with the buttons below a reply."""
         if not controls:
             return []
         buttons = [_button(control.value, LABELS[control], {"t": turn}) for control in controls]
         return [{"type": "actions", "elements": buttons}]
 
-    def answer(self, answer: CommandReply) -> Json:
-        """A command's answer, each choice on a line of its own."""
-        text = harmless(answer.text)
-        blocks = [_markdown(text), *(_choice(choice) for choice in answer.choices)]
-        return {"text": self._mrkdwn.short(text), "blocks": blocks}
+    def command_reply(self, reply: CommandReply) -> Json:
+        """The reply to a command, with each choice on a separate line."""
+        text = defuse_mentions(reply.text)
+        blocks = [_markdown(text), *(_choice(choice) for choice in reply.choices)]
+        return {"text": self._mrkdwn.summarize(text), "blocks": blocks}
 
 
 def identity(turn: int, page: int) -> Json:
-    """The metadata by which a page is found again."""
+    """The metadata that identifies a page of a reply after a crash."""
     return {"event_type": METADATA, "event_payload": {"turn": turn, "page": page}}
 
 
-def identified(message: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The turn and page of a message of ours, if it says so."""
-    metadata = table(message, "metadata")
-    payload = table(metadata, "event_payload")
+def read_identity(message: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The turn and page in a message's metadata, if there are any."""
+    metadata = mapping(message, "metadata")
+    payload = mapping(metadata, "event_payload")
     turn, page = payload.get("turn"), payload.get("page")
     if metadata.get("event_type") != METADATA or type(turn) is not int or type(page) is not int:
         return None
     return turn, page
 
 
-def chosen(value: str) -> tuple[ConversationKey | None, str]:
-    """The conversation and the argument that a button carries.
+def parse_button_value(value: str) -> tuple[ConversationKey | None, str]:
+    """The conversation and the argument in a button's value.
 
-    A button of a reply carries its turn as the argument, and no conversation.
+    A reply's button carries its turn as the argument, and no conversation.
     """
     try:
         carried = json.loads(value or "{}")
@@ -93,16 +93,16 @@ def _button(command: str, label: str, carried: Mapping[str, Any]) -> Json:
     button = {
         "type": "button",
         "action_id": ACTION + command,
-        "text": {"type": "plain_text", "text": label[:MOST_LABEL]},
+        "text": {"type": "plain_text", "text": label[:MAX_LABEL]},
         "value": json.dumps(carried, separators=(",", ":")),
     }
     return button | ({"style": "danger"} if command == Control.STOP else {})
 
 
 def _choice(choice: Choice) -> Json:
-    """A line with its button: an action_id may occur once in a block only.
+    """A conversation's name with a button, or just a button if the choice is an action.
 
-    What is no conversation to choose but something to do is a button alone.
+    Each choice is a separate block, because an action_id may occur only once in a block.
     """
     name = choice.label.strip() or "A conversation"
     carried = {"k": str(choice.key), "a": choice.argument}
@@ -110,6 +110,6 @@ def _choice(choice: Choice) -> Json:
         return {"type": "actions", "elements": [_button(choice.command, name, carried)]}
     return {
         "type": "section",
-        "text": {"type": "plain_text", "text": name[:MOST_LABEL]},
+        "text": {"type": "plain_text", "text": name[:MAX_LABEL]},
         "accessory": _button(choice.command, CHOOSE[choice.command], carried),
     }

@@ -1,7 +1,7 @@
-"""All that a message shows, as text for the model: pure.
+"""Converts everything that a message shows to text for the model. Pure.
 
-What its author wrote comes first and as it is; forwards, tables, embeds and files follow, labelled
-and bounded, so that the model never takes them for the author's words.
+The author's own text comes first, unchanged. Forwarded messages, tables, embeds and files follow,
+labelled and limited in length, so that the model never takes them for the author's words.
 """
 
 from __future__ import annotations
@@ -10,56 +10,56 @@ import re
 from collections.abc import Iterator, Mapping
 
 from adapters.slack import block_kit
-from adapters.slack.payloads import Payload, ident, items, label, objects, table, text
-from adapters.slack.text import for_model, name, unescaped
-from bot.domain.excerpts import excerpt, joined
+from adapters.slack.payloads import Payload, ident, items, label, mapping, objects, text
+from adapters.slack.text import for_model, name, unescape
+from bot.domain.excerpts import excerpt, join_excerpts
 
-MOST_PARTS = 50
-"""Attachments, files or blocks of one message that are read: Slack takes 50 blocks."""
+MAX_PARTS = 50
+"""Attachments, files or blocks of one message to read; Slack allows 50 blocks."""
 
-MOST_DEPTH = 3
-"""Forwards of forwards that are read."""
+MAX_DEPTH = 3
+"""Levels of forwarded messages to read."""
 
 _WORD = re.compile(r"\w+")
 _LINKED = ("is_msg_unfurl", "is_reply_unfurl", "is_thread_root_unfurl")
-_NO_PREVIEW = "[no preview available]"  # the fallback of attachments that are made of blocks
-_GONE = frozenset({"tombstone", "hidden_by_limit"})  # files that people no longer see
+_NO_PREVIEW = "[no preview available]"  # the fallback of attachments that consist of blocks
+_REMOVED = frozenset({"tombstone", "hidden_by_limit"})  # modes of files that people no longer see
 
 
-def own(message: Payload) -> str:
+def author_text(message: Payload) -> str:
     """What the author wrote, in Slack's stored form.
 
-    Clients send it twice, as `text` and as `rich_text`; the blocks count where `text` is empty, or
-    only hints at them.
+    Clients send it twice, as `text` and as `rich_text` blocks. The blocks count if `text` is empty
+    or a mere summary of them.
     """
     written = text(message, "text")
-    blocks = block_kit.of_blocks(filter(block_kit.is_rich_text, _blocks(message)))
+    blocks = block_kit.blocks_text(filter(block_kit.is_rich_text, _blocks(message)))
     if not _says_more(blocks, written):
         return written
     return blocks if not _says_more(written, blocks) else f"{written}\n{blocks}"
 
 
-def said(message: Payload, names: Mapping[str, str], me: str = "") -> str:
-    """The whole message; the mention of the bot (`me`) is removed from what the author wrote."""
-    written = for_model(own(message), names, me)
-    return "\n\n".join(filter(None, (written, joined(_shown(message, names, 0)))))
+def message_text(message: Payload, names: Mapping[str, str], me: str = "") -> str:
+    """The whole message, without the author's mention of the bot (`me`)."""
+    written = for_model(author_text(message), names, me)
+    return "\n\n".join(filter(None, (written, join_excerpts(_excerpts(message, names, 0)))))
 
 
 def quotation(message: Payload, names: Mapping[str, str]) -> str:
-    """The message as another author's words: "NAME wrote:" and a quote."""
-    return excerpt(f"{sender(message, names)} wrote", said(message, names))
+    """The message quote under the heading "NAME wrote:"."""
+    return excerpt(f"{bot_name(message, names)} wrote", message_text(message, names))
 
 
-def sender(message: Payload, names: Mapping[str, str]) -> str:
+def bot_name(message: Payload, names: Mapping[str, str]) -> str:
     """The name under which a bot or workflow posts."""
-    profile = table(message, "bot_profile")
+    profile = mapping(message, "bot_profile")
     known = names.get(ident(message, "user"), "")
     shown = (text(message, "username"), text(profile, "name"), known)
     return next(filter(None, map(name, shown)), "A bot")
 
 
-class Wanted(Mapping[str, str]):
-    """Stands for the names, and knows none: it notes which are asked for."""
+class NameRequests(Mapping[str, str]):
+    """An empty mapping of names that records which ids are looked up."""
 
     def __init__(self) -> None:
         self._ids: dict[str, None] = {}
@@ -76,26 +76,26 @@ class Wanted(Mapping[str, str]):
 
 
 def ids_in(message: Payload, me: str = "") -> tuple[str, ...]:
-    """The people and channels whose names `said` needs, each once."""
-    wanted = Wanted()
-    said(message, wanted, me)
-    return tuple(wanted)
+    """The ids of the people and channels whose names `message_text` needs, each once."""
+    requests = NameRequests()
+    message_text(message, requests, me)
+    return tuple(requests)
 
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────
 def unusable(message: Payload, depth: int = 0) -> Iterator[str]:
-    """What the files of a message are, those that it forwards included, but not texts read here."""
+    """The kinds of the files that the model cannot read, forwarded ones included."""
     for file in _files(message):
-        if not _is_whole(file):
+        if not _is_fully_shown(file):
             yield _file_kind(file)
-    if depth < MOST_DEPTH:
-        for attachment in items(message, "attachments")[:MOST_PARTS]:
+    if depth < MAX_DEPTH:
+        for attachment in items(message, "attachments")[:MAX_PARTS]:
             yield from unusable(attachment, depth + 1)
 
 
 def _files(message: Payload) -> list[Payload]:
-    found = items(message, "files")[:MOST_PARTS]
-    return [file for file in found if text(file, "mode") not in _GONE]
+    found = items(message, "files")[:MAX_PARTS]
+    return [file for file in found if text(file, "mode") not in _REMOVED]
 
 
 def _file_kind(file: Payload) -> str:
@@ -105,8 +105,8 @@ def _file_kind(file: Payload) -> str:
     return "image" if mimetype.startswith("image/") else "file"
 
 
-def _is_whole(file: Payload) -> bool:
-    """Whether all that the file says is in the message."""
+def _is_fully_shown(file: Payload) -> bool:
+    """Whether the message contains the file's whole text."""
     if text(file, "plain_text") or _transcript(file):
         return True
     cut = file.get("preview_is_truncated") or file.get("lines_more") or file.get("is_truncated")
@@ -114,11 +114,11 @@ def _is_whole(file: Payload) -> bool:
 
 
 def _transcript(file: Payload) -> str:
-    return text(table(table(file, "transcription"), "preview"), "content")
+    return text(mapping(mapping(file, "transcription"), "preview"), "content")
 
 
-def _file(file: Payload) -> str:
-    """A file by its title, with as much of its text as Slack shows below it."""
+def _file_excerpt(file: Payload) -> str:
+    """A file's title and kind, and the part of its text that Slack shows."""
     title = name(text(file, "title") or text(file, "name"))
     kind = name(text(file, "pretty_type"))
     head = f"{title} ({kind})" if title and kind else title or kind
@@ -134,25 +134,25 @@ def _file(file: Payload) -> str:
     return excerpt("Attachment", "\n".join(filter(None, parts)))
 
 
-# ── what else is shown ────────────────────────────────────────────────────────────────────────
-def _shown(message: Payload, names: Mapping[str, str], depth: int) -> Iterator[str]:
-    """Each labelled part of a message but its own words."""
-    written = own(message)
+# ── tables, embeds and attachments ────────────────────────────────────────────────────────────
+def _excerpts(message: Payload, names: Mapping[str, str], depth: int) -> Iterator[str]:
+    """Each labelled part of a message besides the author's text."""
+    written = author_text(message)
     for block in _blocks(message):
         if block_kit.is_table(block):
-            yield excerpt("Table", for_model(block_kit.of_block(block), names))
+            yield excerpt("Table", for_model(block_kit.block_text(block), names))
         elif not block_kit.is_rich_text(block):
-            yield excerpt("Embed", for_model(_news(block, written), names))
-    for attachment in items(message, "attachments")[:MOST_PARTS]:
+            yield excerpt("Embed", for_model(_unless_repeated(block, written), names))
+    for attachment in items(message, "attachments")[:MAX_PARTS]:
         yield _attachment(attachment, names, depth)
     for file in _files(message):
-        yield _file(file)
-    if (room := table(message, "room")) and not written:
+        yield _file_excerpt(file)
+    if (room := mapping(message, "room")) and not written:
         yield excerpt("Huddle", name(text(room, "name")) or "a huddle was started here")
 
 
 def _attachment(attachment: Payload, names: Mapping[str, str], depth: int) -> str:
-    if depth >= MOST_DEPTH:
+    if depth >= MAX_DEPTH:
         return ""
     forwarded = attachment.get("is_share") is True
     linked = any(attachment.get(kind) is True for kind in _LINKED)
@@ -164,7 +164,7 @@ def _attachment(attachment: Payload, names: Mapping[str, str], depth: int) -> st
     else:
         title = "Table" if _is_only_table(attachment) else "Embed"
     heading = () if forwarded or linked else (name(author),)
-    return excerpt(title, _inside(attachment, heading, names, depth))
+    return excerpt(title, _attachment_body(attachment, heading, names, depth))
 
 
 def _author(attachment: Payload, names: Mapping[str, str]) -> str:
@@ -175,20 +175,24 @@ def _author(attachment: Payload, names: Mapping[str, str]) -> str:
 
 def _is_only_table(attachment: Payload) -> bool:
     blocks = _blocks(attachment)
-    return bool(blocks) and all(map(block_kit.is_table, blocks)) and not _lines(attachment)
+    return bool(blocks) and all(map(block_kit.is_table, blocks)) and not _title_lines(attachment)
 
 
-def _inside(
+def _attachment_body(
     attachment: Payload, heading: tuple[str, ...], names: Mapping[str, str], depth: int
 ) -> str:
-    """What an attachment shows, from its top to its bottom."""
-    written, lines = own(attachment), _lines(attachment)
-    blocks = [_news(one, written) for one in _blocks(attachment) if not block_kit.is_rich_text(one)]
+    """An attachment's visible text, from top to bottom."""
+    written, lines = author_text(attachment), _title_lines(attachment)
+    blocks = [
+        _unless_repeated(one, written)
+        for one in _blocks(attachment)
+        if not block_kit.is_rich_text(one)
+    ]
     stored = [*lines, written, *blocks]
     parts = [*heading, for_model("\n".join(filter(None, stored)), names)]
     parts += [_attachment(one, names, depth + 1) for one in items(attachment, "attachments")]
-    parts += map(_file, _files(attachment))
-    parts += [for_model("\n".join(_below(attachment)), names)]
+    parts += map(_file_excerpt, _files(attachment))
+    parts += [for_model("\n".join(_footer_lines(attachment)), names)]
     if any(parts[len(heading) :]):
         return "\n".join(filter(None, parts))
     fallback = text(attachment, "fallback")
@@ -198,20 +202,20 @@ def _inside(
     return "\n".join(filter(None, (*heading, shown)))
 
 
-def _lines(attachment: Payload) -> list[str]:
-    """What stands above the text."""
+def _title_lines(attachment: Payload) -> list[str]:
+    """The lines above the text."""
     title, link = text(attachment, "title"), text(attachment, "title_link")
     heading = f"<{link}|{title}>" if title and link.startswith(("http://", "https://")) else title
     found = (text(attachment, "service_name"), text(attachment, "pretext"), heading)
     return [line for line in found if line]
 
 
-def _below(attachment: Payload) -> Iterator[str]:
-    """What stands below the text."""
-    for field in items(attachment, "fields")[:MOST_PARTS]:
+def _footer_lines(attachment: Payload) -> Iterator[str]:
+    """The lines below the text."""
+    for field in items(attachment, "fields")[:MAX_PARTS]:
         parts = (text(field, "title"), text(field, "value"))
         yield ": ".join(filter(None, parts))
-    for action in items(attachment, "actions")[:MOST_PARTS]:
+    for action in items(attachment, "actions")[:MAX_PARTS]:
         if shown := label(action, "text"):
             yield f"[{shown}]"
     if footer := text(attachment, "footer"):
@@ -219,16 +223,16 @@ def _below(attachment: Payload) -> Iterator[str]:
 
 
 def _blocks(message: Payload) -> list[Payload]:
-    """The blocks of a message, or of a forwarded one, which has them one level deeper."""
+    """A message's blocks; a forwarded message has them one level deeper."""
     found = items(message, "blocks")
     for forwarded in items(message, "message_blocks"):
-        found += objects(table(forwarded, "message").get("blocks"))
-    return found[:MOST_PARTS]
+        found += objects(mapping(forwarded, "message").get("blocks"))
+    return found[:MAX_PARTS]
 
 
-def _news(block: Payload, written: str) -> str:
-    """What a block shows, unless `written` says all of it, as the `text` of an app's post does."""
-    stored = block_kit.of_block(block)
+def _unless_repeated(block: Payload, written: str) -> str:
+    """A block's text; "" if `written` has all its words, as the `text` of an app's post does."""
+    stored = block_kit.block_text(block)
     if block_kit.is_table(block):
         return stored
     words, new = _new_words(stored, written)
@@ -236,9 +240,9 @@ def _news(block: Payload, written: str) -> str:
 
 
 def _says_more(stored: str, than: str) -> bool:
-    """Whether `stored` is more than another form of the same words.
+    """Whether `stored` is more than another form of the same text.
 
-    Forms of one text differ in a word or two: labels, the numbers of a list, the form of a date.
+    Two forms of one text differ in a word or two: labels, list numbers, the format of a date.
     """
     words, new = _new_words(stored, than)
     return new > 2 or 3 * new > words if words else bool(stored.strip()) and not than.strip()
@@ -250,4 +254,4 @@ def _new_words(stored: str, than: str) -> tuple[int, int]:
 
 
 def _words(stored: str) -> set[str]:
-    return set(_WORD.findall(unescaped(stored).lower()))
+    return set(_WORD.findall(unescape(stored).lower()))

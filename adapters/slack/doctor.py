@@ -1,7 +1,7 @@
-"""What `doctor` finds of Slack: tokens, scopes and channels by real calls, each with its remedy.
+"""Slack's part of `doctor`: checks tokens, scopes and channels with real calls, with advice.
 
-A bot token cannot read its app's event subscriptions or commands: of those the finding says where
-to look, and never that they are in order.
+A bot token cannot read its app's event subscriptions or commands, so for those the finding says
+where to look.
 """
 
 from __future__ import annotations
@@ -25,24 +25,26 @@ REINSTALL = "then install the app into the workspace again"
 async def check(
     *, api: WebApi, app_token: str | None, signing_secret: str | None, prefix: str
 ) -> Sequence[Finding]:
-    """All findings; raises nothing."""
+    """All findings. Raises nothing."""
     manifest = "manifest-socket.json" if app_token else "manifest-http.json"
     findings: list[Finding] = []
     try:
-        answer = await api.read("auth.test")
+        response = await api.read("auth.test")
     except PlatformError as error:
-        findings.append(_refused("SLACK_BOT_TOKEN", error, handshake.bot_token_advice(str(error))))
+        findings.append(
+            _failed_request("SLACK_BOT_TOKEN", error, handshake.bot_token_advice(error.code))
+        )
         if isinstance(error, Gone | Refused):
             findings.append(_new_app("socket" if app_token else "http", prefix))
     else:
-        findings += [_bot(answer), *_scopes(answer.headers), await _channels(api)]
+        findings += [_bot(response), *_scopes(response.headers), await _channels(api)]
     findings.append(await _socket(api, app_token) if app_token else _http(signing_secret))
     findings += [_events(manifest), _commands(manifest, prefix)]
     return findings
 
 
 def _new_app(mode: str, prefix: str) -> Finding:
-    """The app may not exist yet."""
+    """How to create the app, in case it does not exist yet."""
     return Finding(
         "Slack app",
         Verdict.WARNING,
@@ -51,8 +53,8 @@ def _new_app(mode: str, prefix: str) -> Finding:
     )
 
 
-def _refused(subject: str, error: PlatformError, advice: str) -> Finding:
-    """What Slack refused; a failure on the way there says nothing of the token."""
+def _failed_request(subject: str, error: PlatformError, advice: str) -> Finding:
+    """A finding for a failed request; a network failure says nothing about the token."""
     if isinstance(error, Throttled):
         detail = f"Slack takes no more requests for {error.retry_after:.0f} s"
         return Finding(subject, Verdict.WARNING, detail, "try again then")
@@ -62,8 +64,8 @@ def _refused(subject: str, error: PlatformError, advice: str) -> Finding:
     return Finding(subject, Verdict.FAILED, f"Slack says {error}", advice)
 
 
-def _bot(answer: Response) -> Finding:
-    data = answer.data
+def _bot(response: Response) -> Finding:
+    data = response.data
     if not data.get("bot_id"):
         detail = "this is a person's token, not a bot's"
         return Finding("SLACK_BOT_TOKEN", Verdict.FAILED, detail, handshake.COPY_XOXB)
@@ -72,7 +74,7 @@ def _bot(answer: Response) -> Finding:
 
 
 def _scopes(headers: Mapping[str, str]) -> list[Finding]:
-    """One finding for each scope that is missing; Slack names the token's in a header."""
+    """A finding for each missing scope; a response header lists the token's scopes."""
     granted = {scope.strip() for scope in headers.get("x-oauth-scopes", "").split(",")} - {""}
     if not granted:
         advice = "compare the app's page “OAuth & Permissions” with the manifest"
@@ -93,14 +95,14 @@ def _scopes(headers: Mapping[str, str]) -> list[Finding]:
 
 
 async def _channels(api: WebApi) -> Finding:
-    """Whether the bot is where people can mention it."""
+    """Whether the bot is in any channel, where people can mention it."""
     try:
-        answer = await api.read(
+        response = await api.read(
             "users.conversations", types="public_channel,private_channel", limit=200
         )
-        channels = answer.items("channels")
+        channels = response.items("channels")
     except PlatformError as error:
-        return _refused("Slack channels", error, "add the scopes that are missing")
+        return _failed_request("Slack channels", error, "add the scopes that are missing")
     if not channels:
         advice = "write /invite @the-bot in a channel; direct messages work without"
         return Finding("Slack channels", Verdict.WARNING, "the bot is in none", advice)
@@ -111,12 +113,12 @@ async def _socket(api: WebApi, app_token: str) -> Finding:
     try:
         await handshake.open_connection(app_token, api)
     except PlatformError as error:
-        return _refused("SLACK_APP_TOKEN", error, handshake.app_token_advice(str(error)))
-    return Finding("SLACK_APP_TOKEN", Verdict.OK, "Socket Mode gives a connection")
+        return _failed_request("SLACK_APP_TOKEN", error, handshake.app_token_advice(error.code))
+    return Finding("SLACK_APP_TOKEN", Verdict.OK, "Socket Mode works")
 
 
 def _http(signing_secret: str | None) -> Finding:
-    """A signing secret cannot be tried from here: only Slack signs with it."""
+    """Whether the signing secret looks valid; only a request from Slack can prove it."""
     if not _SECRET.fullmatch(signing_secret or ""):
         advice = "copy the Signing Secret from the app's page “Basic Information”"
         detail = "it is not 32 hexadecimal digits"
@@ -126,7 +128,8 @@ def _http(signing_secret: str | None) -> Finding:
         "“Event Subscriptions”, “Interactivity & Shortcuts” and “Slash Commands”: "
         "Slack says “Verified” on the first when the secret is right"
     )
-    return Finding("SLACK_SIGNING_SECRET", Verdict.WARNING, "it looks right; Slack tells", advice)
+    detail = "it looks right; only Slack can confirm it"
+    return Finding("SLACK_SIGNING_SECRET", Verdict.WARNING, detail, advice)
 
 
 def _events(manifest: str) -> Finding:

@@ -1,8 +1,8 @@
-"""Entry point for every delivery from Slack: Bolt gets only fields it can read; nothing raises.
+"""The entry point for every delivery from Slack. Nothing here raises.
 
-Bolt looks into many fields before a listener runs, and raises where one is of another type; such an
-event would come again and again, and never be read. This module drops those fields. What a person
-asked is still found, and what is of no use is acknowledged.
+Bolt reads many fields before it calls a listener, and raises if one has an unexpected type; Slack
+would then redeliver the event, and it would never be read. This module drops such fields, so that
+a person's question is still found, and acknowledges deliveries that have no listener.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
-from adapters.slack.payloads import Payload, items, objects, table, text
+from adapters.slack.payloads import Payload, items, mapping, objects, text
 
 log = structlog.stdlib.get_logger(__name__)
 
-_NAMED = (str, dict)  # an id, or an object that has it
-# What Bolt reads, and the types that it can take (slack_bolt/request/internals.py).
+_NAMED = (str, dict)  # an id, or an object that contains one
+# The fields that Bolt reads, and the types that it accepts (slack_bolt/request/internals.py).
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "action_id": (str,),
     "assistant_thread": (dict,),
@@ -51,35 +51,35 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "view": (dict,),
 }
 _LISTS = frozenset({"authorizations", "actions", "response_urls"})
-_DEPTH = 6  # Bolt looks no deeper than event → message → user
+_MAX_DEPTH = 6  # Bolt reads no deeper than event → message → user
 _MESSAGE = ("user", "channel", "ts")
 
 
 async def dispatch(app: AsyncApp, body: Any, headers: Mapping[str, str]) -> BoltResponse:
-    """Bolt's answer to a payload whose origin is proven; raises nothing.
+    """Bolt's response to a payload that is known to come from Slack.
 
-    What no listener is for is acknowledged: Bolt would answer 404, and it would come again. Bolt's
-    name for payloads that need no signature is "socket_mode".
+    A payload without a listener is acknowledged: Bolt would answer 404, and Slack would redeliver
+    it. The mode "socket_mode" makes Bolt skip the signature check.
     """
     try:
-        tidy = tidied(body)
-        if not _is_listened_to(tidy):
-            _note(tidy)
+        payload = sanitize(body)
+        if not _has_listener(payload):
+            _log_ignored(payload)
             return BoltResponse(status=200, body="")
-        request = AsyncBoltRequest(body=tidy, headers=dict(headers), mode="socket_mode")
+        request = AsyncBoltRequest(body=payload, headers=dict(headers), mode="socket_mode")
         return await app.async_dispatch(request)
     except Exception:
-        # The outermost boundary of a delivery: whatever Bolt met, the next delivery is served, and
-        # Slack would bring the same again.
-        log.exception("a delivery could not be read", shape=shape(body))
+        # The outermost boundary of a delivery: one unreadable payload must not affect the next,
+        # and a redelivery would fail the same way.
+        log.exception("cannot read a delivery", types=field_types(body))
         return BoltResponse(status=200, body="")
 
 
-def _is_listened_to(body: Payload) -> bool:
-    """Whether Bolt or a listener answers it, and the fields are there by which Bolt knows it."""
+def _has_listener(body: Payload) -> bool:
+    """Whether Bolt or a listener handles `body`, and it has the fields by which Bolt routes it."""
     match text(body, "type"):
         case "event_callback":
-            return bool(text(table(body, "event"), "type"))
+            return bool(text(mapping(body, "event"), "type"))
         case "block_actions":
             return bool(items(body, "actions"))
         case "message_action":
@@ -89,49 +89,49 @@ def _is_listened_to(body: Payload) -> bool:
     return bool(text(body, "command"))
 
 
-def _note(body: Payload) -> None:
+def _log_ignored(body: Payload) -> None:
     kind = text(body, "type")
     if kind == "app_rate_limited":
         log.warning("Slack drops events: more than 30,000 within an hour")
     elif body.get("ssl_check") is None:
-        log.debug("a delivery that is of no use", kind=kind)
+        log.debug("ignored a delivery", kind=kind)
 
 
-def tidied(body: Any) -> dict[str, Any]:
-    """`body` without the fields that Bolt could not read; its missing types are found out."""
+def sanitize(body: Any) -> dict[str, Any]:
+    """`body` without the fields that Bolt cannot read, and with missing types inferred."""
     if not isinstance(body, Mapping):
         return {}
-    tidy = _tidied(body, 0)
-    event = tidy.get("event")
+    payload = _sanitize(body, 0)
+    event = payload.get("event")
     if isinstance(event, dict):
-        tidy.setdefault("type", "event_callback")
+        payload.setdefault("type", "event_callback")
         if "type" not in event and all(name in event for name in _MESSAGE):
             event["type"] = "message"
-    if not tidy.get("actions"):
-        tidy.pop("actions", None)
-    return tidy
+    if not payload.get("actions"):
+        payload.pop("actions", None)
+    return payload
 
 
-def _tidied(value: Payload, depth: int) -> dict[str, Any]:
-    tidy: dict[str, Any] = {}
+def _sanitize(value: Payload, depth: int) -> dict[str, Any]:
+    result: dict[str, Any] = {}
     for name, one in value.items():
         if name in _LISTS:
-            tidy[name] = [_tidied(item, depth + 1) for item in objects(one)]
+            result[name] = [_sanitize(item, depth + 1) for item in objects(one)]
         elif name not in _TYPES:
-            tidy[name] = one
-        elif isinstance(one, dict) and dict in _TYPES[name] and depth < _DEPTH:
-            tidy[name] = _tidied(one, depth + 1)
+            result[name] = one
+        elif isinstance(one, dict) and dict in _TYPES[name] and depth < _MAX_DEPTH:
+            result[name] = _sanitize(one, depth + 1)
         elif isinstance(one, _TYPES[name]):
-            tidy[name] = one
-    if "actions" in tidy:
-        tidy["actions"] = [item for item in tidy["actions"] if text(item, "action_id")]
-    return tidy
+            result[name] = one
+    if "actions" in result:
+        result["actions"] = [item for item in result["actions"] if text(item, "action_id")]
+    return result
 
 
-def shape(value: Any, depth: int = 0) -> Any:
-    """The names and types of a payload, for the log: what is in it may be private."""
-    if isinstance(value, Mapping) and depth < _DEPTH:
-        return {str(name): shape(one, depth + 1) for name, one in list(value.items())[:50]}
-    if isinstance(value, list) and depth < _DEPTH:
-        return [shape(one, depth + 1) for one in value[:3]]
+def field_types(value: Any, depth: int = 0) -> Any:
+    """A payload's field names and types, for the log: its values may be private."""
+    if isinstance(value, Mapping) and depth < _MAX_DEPTH:
+        return {str(name): field_types(one, depth + 1) for name, one in list(value.items())[:50]}
+    if isinstance(value, list) and depth < _MAX_DEPTH:
+        return [field_types(one, depth + 1) for one in value[:3]]
     return type(value).__name__

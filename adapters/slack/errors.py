@@ -1,9 +1,9 @@
-"""Failures of Slack, slack_sdk and the network as ours, once, at the edge.
+"""Translates failures of Slack, slack_sdk and the network to `bot.domain.errors`.
 
-The names are those on the pages of the methods used here (docs.slack.dev/reference/methods). A
-name that is not listed is Refused: Slack took the request, and will not take the same one again.
-What is no answer of the Web API at all (a proxy's page, an empty body, JSON of another shape, an
-exception that slack_sdk did not foresee) is Unsettled: the request may have been carried out.
+The error codes are those that docs.slack.dev/reference/methods lists for the methods used here. An
+unlisted code becomes Refused: Slack received the request and would refuse it again. Anything that
+is no Web API response (a proxy's page, an empty body, unexpected JSON, an exception inside
+slack_sdk) becomes Unsettled: Slack may have carried out the request.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from slack_sdk.errors import SlackApiError
 
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 
-# The token is good for nothing any more, if auth.test says the same.
+# The token is no longer valid, if auth.test agrees.
 DEAD_TOKEN = frozenset(
     {"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"}
 )
@@ -65,10 +65,8 @@ UNSETTLED = frozenset(
     }
 )
 THROTTLED = frozenset({"message_limit_exceeded", "rate_limited", "ratelimited"})
-
-
-# What Slack will not show, whatever happens: another text may do. Any other name that is not listed
-# here may be Slack's trouble of today (see `SlackSurface.perform`).
+# Slack refuses this content for good; different text may be accepted. Any other unlisted code may
+# be a temporary problem at Slack (see `SlackSurface.perform`).
 CONTENT = frozenset(
     {
         "attachment_payload_limit_exceeded",
@@ -89,44 +87,44 @@ CONTENT = frozenset(
     }
 )
 
-# docs.slack.dev/apis/web-api/rate-limits: Retry-After comes with every 429, in whole seconds. Where
-# it does not, or is no number, we guess that much …
-NO_RETRY_AFTER = 3.0
-# … and believe it for this long at most: the longest that was reported is below a minute, and one
-# try each five minutes costs nothing where it is true.
-LONGEST_RETRY_AFTER = 300.0
+# docs.slack.dev/apis/web-api/rate-limits: every 429 carries Retry-After in whole seconds. This is
+# the default if the header is missing or no number, in seconds.
+DEFAULT_RETRY_AFTER = 3.0
+# The upper limit in seconds: the longest reported value is below a minute, and one attempt every
+# five minutes does no harm if a longer one is real.
+MAX_RETRY_AFTER = 300.0
 
 
-def translated(error: Exception, scopes: tuple[str, ...] = ()) -> PlatformError:
-    """A failure as Throttled (in `scopes`), Gone, Refused or Unsettled."""
+def translate_error(error: Exception, scopes: tuple[str, ...] = ()) -> PlatformError:
+    """`error` as Throttled (in `scopes`), Gone, Refused or Unsettled."""
     if isinstance(error, PlatformError):
         return error
     if not isinstance(error, SlackApiError):
-        said = str(error) or type(error).__name__  # a repr has addresses of objects
-        return Unsettled(f"no answer from Slack: {said:.300}")
+        reason = str(error) or type(error).__name__  # a repr has addresses of objects
+        return Unsettled(f"no answer from Slack: {reason:.300}")
     name, status, headers = _parts(error)
     if status == 429 or name in THROTTLED:
-        return Throttled(seconds_of(headers.get("Retry-After")), scopes)
+        return Throttled(parse_retry_after(headers.get("Retry-After")), scopes)
     if status >= 500 or name in UNSETTLED or not name:
-        return Unsettled(f"Slack failed: {name or status}")
-    return Gone(name) if name in GONE else Refused(name)
+        return Unsettled(f"Slack failed: {name or status}", code=name)
+    return (Gone if name in GONE else Refused)(code=name)
 
 
-def seconds_of(retry_after: str | None) -> float:
-    """How long to wait, by the value of a Retry-After header."""
+def parse_retry_after(retry_after: str | None) -> float:
+    """The seconds to wait, from the value of a Retry-After header."""
     try:
         seconds = float(retry_after or "nan")
     except ValueError:
         seconds = math.nan
     if math.isnan(seconds):
-        return NO_RETRY_AFTER
-    return min(max(1.0, seconds), LONGEST_RETRY_AFTER)
+        return DEFAULT_RETRY_AFTER
+    return min(max(1.0, seconds), MAX_RETRY_AFTER)
 
 
 def _parts(error: SlackApiError) -> tuple[str, int, Mapping[str, str]]:
-    """Slack's word for it, the HTTP status, and the headers.
+    """Slack's error code, the HTTP status, and the headers.
 
-    slack_sdk gives its own response, or aiohttp's when the body was no JSON.
+    The error holds slack_sdk's own response, or aiohttp's if the body was no JSON.
     """
     response: Any = error.response
     status = getattr(response, "status_code", None) or getattr(response, "status", None) or 0

@@ -1,10 +1,10 @@
-"""From Slack's event payloads to `Incoming`: pure. What is no question and no history is None.
+"""Converts Slack's event payloads to `Incoming`. Pure.
 
-Nothing here raises, whatever a payload lacks or has instead; what a person said is taken as far as
-it can be understood.
+Nothing here raises, even if fields are missing or malformed: as much of a person's message is read
+as possible.
 
-The key against answering twice is (workspace, channel, ts): a mention comes as `app_mention` and
-as `message`, and both give the same value but for what only `message` knows (the channel's kind).
+(workspace, channel, ts) identifies a message. Slack sends a mention both as `app_mention` and as
+`message`; both yield the same value, except that only `message` has the channel's kind.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 from adapters.slack import content, payloads
 from adapters.slack import text as slack_text
-from adapters.slack.payloads import Payload, ident, table
+from adapters.slack.payloads import Payload, ident, mapping
 from adapters.slack.payloads import text as text_at
 from bot.domain.conversations import Author, ConversationKey, Visibility
 from bot.domain.inbox import Address, Incoming
 
 PLATFORM = "slack"
-# Subtypes of what people say; every other subtype reports something. "" is a plain message.
-SAID = frozenset({"", "file_share", "thread_broadcast", "me_message"})
+# The subtypes of people's messages; every other subtype is a report. "" is a plain message.
+PERSON_SUBTYPES = frozenset({"", "file_share", "thread_broadcast", "me_message"})
 SLACKBOT = "USLACKBOT"  # has no bot_id
 DIRECT = "im"
 KINDS = frozenset({"channel", "group", "im", "mpim"})
@@ -29,7 +29,7 @@ KINDS = frozenset({"channel", "group", "im", "mpim"})
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the bot is in one workspace, as auth.test says."""
+    """The bot's ids and name in one workspace, from auth.test."""
 
     team: str
     user: str
@@ -38,66 +38,51 @@ class Identity:
 
 
 def workspace_of(body: Payload, default: str) -> str:
-    """The installation's workspace: `event.team` is the author's, in Slack Connect another one."""
+    """The id of the workspace where the app is installed.
+
+    `event.team` is the author's workspace, which may be another one in Slack Connect.
+    """
     authorizations = payloads.items(body, "authorizations")
     return (ident(authorizations[0], "team_id") if authorizations else "") or default
 
 
 def subtype(event: Payload) -> str:
-    """Its subtype; "" is a plain message."""
+    """The event's subtype; "" for a plain message."""
     return text_at(event, "subtype")
 
 
-def ts_of(event: Payload) -> str:
-    """The message's ts; of a new message the event's own time is the same."""
+def message_ts(event: Payload) -> str:
+    """The message's ts, or the event's, which is the same for a new message."""
     found = payloads.ts(event)
-    if found or subtype(event) not in SAID or text_at(event, "type") != "message":
+    if found or subtype(event) not in PERSON_SUBTYPES or text_at(event, "type") != "message":
         return found
     return payloads.ts(event, "event_ts")
 
 
-def is_said(event: Payload, me: Identity) -> bool:
-    """Whether a `message` or `app_mention` event is something that a person said.
+def is_from_person(event: Payload, me: Identity) -> bool:
+    """Whether a `message` or `app_mention` event is a message that a person wrote.
 
-    Modern bots have a `bot_id` and no subtype, so the `bot_id` decides.
+    Modern bots post with a `bot_id` and no subtype, so the `bot_id` decides.
     """
     return (
         text_at(event, "type") in ("message", "app_mention")
-        and subtype(event) in SAID
+        and subtype(event) in PERSON_SUBTYPES
         and not event.get("bot_id")
         and not event.get("hidden")
         and ident(event, "user") not in ("", me.user, SLACKBOT)
-        and bool(ident(event, "channel") and ts_of(event))
+        and bool(ident(event, "channel") and message_ts(event))
     )
 
 
 def ids_in(event: Payload, me: Identity) -> tuple[str, ...]:
-    """The people and channels whose names the text needs; its author first."""
+    """The ids whose names the message's text needs, the author's first."""
     return tuple(dict.fromkeys((ident(event, "user"), *content.ids_in(event, me.user))))
 
 
-def read(
-    body: Payload, me: Identity, names: Mapping[str, str], kind: str | None = None
-) -> Incoming | None:
-    """The event as a message to the bot; None when it is none of our business.
-
-    `names` are people's by id, as far as they are known. `kind` is the channel's (`channel`,
-    `group`, `im`, `mpim`) where the event itself does not say: app_mention never does.
-    """
-    event = table(body, "event")
-    if not is_said(event, me):
-        return None
-    kind = channel_kind(event) or kind or ""
-    address = address_of(event, kind, me)
-    if address is None:
-        return None
-    return message(event, me, names, workspace_of(body, me.team), kind, address)
-
-
 def channel_kind(event: Payload) -> str:
-    """What the event says of its channel; "" when it does not, as app_mention.
+    """The channel's kind in the event; "" if it has none, as in app_mention.
 
-    The id of a direct message begins with D, so one is known whatever the event lacks.
+    A direct message is recognized without it: its channel's id begins with D.
     """
     if ident(event, "channel").startswith("D"):
         return DIRECT
@@ -113,8 +98,8 @@ def message(
     kind: str,
     address: Address,
 ) -> Incoming:
-    """A person's message as `Incoming`, whatever it is for."""
-    channel, ts, user = ident(event, "channel"), ts_of(event), ident(event, "user")
+    """A person's message as `Incoming`."""
+    channel, ts, user = ident(event, "channel"), message_ts(event), ident(event, "user")
     thread = thread_of(event)
     return Incoming(
         key=ConversationKey(PLATFORM, workspace, channel, thread),
@@ -122,7 +107,7 @@ def message(
         message_id=ts,
         position=position(ts),
         author=Author(user, slack_text.name(names.get(user) or "") or user),
-        text=content.said(event, names, me.user),
+        text=content.message_text(event, names, me.user),
         address=address,
         sent_at=position(ts) / 1e6,
         visibility=Visibility.PUBLIC if kind == "channel" else Visibility.PRIVATE,
@@ -134,50 +119,53 @@ def message(
 
 
 def thread_of(event: Payload) -> str:
-    """The ts of the message that its thread is under; its own, outside threads."""
-    return payloads.ts(event, "thread_ts") or ts_of(event)
+    """The ts of the thread's root message; the message's own ts outside threads."""
+    return payloads.ts(event, "thread_ts") or message_ts(event)
 
 
 def edited_ts(message: Payload) -> str:
-    """When a message was edited last, as Slack says it; "" when it never was, or is a bot's."""
-    return "" if message.get("bot_id") else payloads.ts(table(message, "edited"))
+    """The ts of a message's last edit; "" if it was never edited, or is a bot's message."""
+    return "" if message.get("bot_id") else payloads.ts(mapping(message, "edited"))
 
 
 def history(data: Payload) -> list[Payload]:
-    """The messages of a page of history; one without a place in the order costs only itself."""
+    """The messages of a page of history, except those without a valid ts."""
     return [
-        _with_known_reply(message)
+        _without_invalid_reply(message)
         for message in payloads.items(data, "messages")
         if payloads.ts(message)
     ]
 
 
-def _with_known_reply(message: Payload) -> Payload:
+def _without_invalid_reply(message: Payload) -> Payload:
     if "latest_reply" not in message or payloads.ts(message, "latest_reply"):
         return message
     return {name: value for name, value in message.items() if name != "latest_reply"}
 
 
 def position(ts: str) -> int:
-    """A `ts` ("1700000000.000123") in microseconds; exact, where a float would not be."""
+    """A `ts` ("1700000000.000123") in microseconds, without a float's rounding."""
     seconds, _, micros = ts.partition(".")
     return int(seconds) * 1_000_000 + int((micros + "000000")[:6])
 
 
 def address_of(event: Payload, kind: str, me: Identity) -> Address | None:
-    """How what a person said addresses the bot; None in a channel when it does not at all."""
+    """How a person's message addresses the bot; None if it does not."""
     if kind == DIRECT:
         return Address.DIRECT
-    text = content.own(event)  # what is forwarded or quoted calls no one
-    if text_at(event, "type") == "app_mention" or me.user in slack_text.people(text):
+    text = content.author_text(event)  # mentions in forwarded or quoted text do not count
+    if text_at(event, "type") == "app_mention" or me.user in slack_text.mentioned_users(text):
         return Address.MENTION
-    if thread_of(event) == ts_of(event):
-        return None  # people talk to each other
-    return Address.ASIDE if slack_text.calls_others(text, me.user) else Address.FOLLOW_UP
+    if thread_of(event) == message_ts(event):
+        return None  # people talking to each other
+    return Address.ASIDE if slack_text.mentions_others(text, me.user) else Address.FOLLOW_UP
 
 
 def _route(event: Payload, channel: str, thread: str, kind: str) -> dict[str, str]:
-    """What a reply needs; native streams want the user's own team, in Slack Connect another one."""
+    """The addressing data of a reply.
+
+    Native streams need the user's own team, which may be another one in Slack Connect.
+    """
     teams = (ident(event, key) for key in ("user_team", "source_team", "team"))
     return {
         "channel": channel,

@@ -1,8 +1,9 @@
-"""Files of one reply in Slack: uploaded, shared in the thread, found again, and deleted.
+"""Uploads the files of one reply to its Slack thread, finds them again and deletes them.
 
-Slack shares a file some time after it has said yes, tells no ts, and takes no metadata with it: the
-file's name carries the identity (turn, page) and a digest, and the thread is read until the message
-is there. A file is completed once; after a lost answer it is looked for before it goes up again.
+Slack shares a file some time after files.completeUploadExternal, without telling the message's ts
+and without metadata. So the file's name carries the identity (turn, page) and a digest, and the
+thread is read until the message appears. A file is completed once: after a lost response, it is
+looked for before it is uploaded again.
 """
 
 from __future__ import annotations
@@ -10,49 +11,58 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from adapters.slack.api import COMPLETIONS, FILE_DELETIONS, UPLOADS, WebApi
-from adapters.slack.render import harmless
-from bot.domain.errors import FilesRefused, Gone, PlatformError, Refused, Unsettled
+from adapters.slack.render import defuse_mentions
+from adapters.slack.reply_thread import ReplyThread
+from bot.common.retry import Backoff
+from bot.domain.errors import FilesRefused, Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import File, Frame, Request, Shown, ShownPage
 from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 
-MOST_BYTES = 10_000_000
-"""Slack takes 1 GB; this much goes up within the time limit of a request."""
+MAX_BYTES = 10_000_000
+"""Slack allows 1 GB; this much can be uploaded within the timeout of a request."""
 
 SHARE_SECONDS = 10.0
-"""How long a shared file may take to appear: Slack looks into it first, usually for a second."""
+"""How long a shared file may take to appear; Slack usually needs a second to scan it."""
 
-UPLOAD_TRIES = 3
-"""So many failed uploads in one reply, and the code goes as text: people wait for the rest."""
+MAX_UPLOAD_FAILURES = 3
+"""After this many failed uploads in one reply, code is sent as text: people wait for the rest."""
 
-PAUSES = (0.2, 0.5, 1.0, 2.0)
-"""Seconds between looks into the thread; the last is repeated."""
+MAX_WAIT = 10.0
+"""Code is sent as text if Slack accepts files only after this many seconds."""
+
+SCOPES = (UPLOADS, COMPLETIONS)
+"""The rate limits that sharing a file uses."""
+
+ALL_CHANNELS = ""
+"""Among the channels without files: Slack accepts no files at all at the moment."""
+
+SEARCH_PAUSES = Backoff(first=0.2, longest=2.0)
+"""Between reads of the thread."""
 
 DIGITS = 8
-"""Hexadecimal digits of the digest: two texts of one page that share them are not to be feared."""
+"""Hexadecimal digits of the digest: enough to tell the versions of one page apart."""
 
 _NAME = re.compile(rf"\A.*-(?P<turn>\d+)-(?P<page>\d+)-[0-9a-f]{{{DIGITS}}}\.[^.]+")
 
-Messages = Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
-
 
 def upload_name(turn: int, page: int, file: File) -> str:
-    """What the file is called when people save it; its title is the plain name."""
+    """The name under which people save the file; its title in Slack is `file.name`."""
     digest = hashlib.sha256(file.name.encode() + b"\0" + file.data).hexdigest()[:DIGITS]
     stem, _, ending = file.name.rpartition(".")
     return f"{stem}-{turn}-{page}-{digest}.{ending}"
 
 
-def file_of(message: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The file that a message of ours shares, if it is a page of a reply."""
+def shared_file(message: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The file in one of the bot's messages, if it is a page of a reply."""
     files = message.get("files")
     for file in files if isinstance(files, list) else ():
         if isinstance(file, dict) and _NAME.fullmatch(str(file.get("name"))) and file.get("id"):
@@ -60,19 +70,22 @@ def file_of(message: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None
 
 
-def identified(message: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The turn and page of a message with a file, by the file's name."""
-    file = file_of(message)
+def read_identity(message: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The turn and page in the name of a message's file."""
+    file = shared_file(message)
     found = _NAME.fullmatch(str(file["name"])) if file is not None else None
     return (int(found["turn"]), int(found["page"])) if found is not None else None
 
 
-def recognised(shown: Shown, frame: Frame, turn: int, render: Callable[[str], str]) -> Shown:
-    """`shown`, with the pages known whose file, found again, is the one that they should have."""
-    return replace(shown, pages=tuple(_known(page, frame, turn, render) for page in shown.pages))
+def match_known_files(shown: Shown, frame: Frame, turn: int, render: Callable[[str], str]) -> Shown:
+    """`shown`, in which each page whose file has the right content is marked as up to date."""
+    pages = (_match_file(page, frame, turn, render) for page in shown.pages)
+    return replace(shown, pages=tuple(pages))
 
 
-def _known(page: ShownPage, frame: Frame, turn: int, render: Callable[[str], str]) -> ShownPage:
+def _match_file(
+    page: ShownPage, frame: Frame, turn: int, render: Callable[[str], str]
+) -> ShownPage:
     wanted = frame.pages[page.number] if page.number < len(frame.pages) else None
     if page.text is not None or page.file is None or wanted is None or wanted.file is None:
         return page
@@ -81,9 +94,11 @@ def _known(page: ShownPage, frame: Frame, turn: int, render: Callable[[str], str
     return replace(page, text=render(wanted.text), file=wanted.file, end=wanted.end, sealed=True)
 
 
-class Files:
-    """The files of one turn; `messages` reads what the bot wrote in the thread, and `remove`
-    removes a message (by its ts) with its file.
+class ReplyFiles:
+    """The files of one turn's reply in `thread`.
+
+    `channels_without_files` is shared by all turns: it has the channels in which Slack refused a
+    file, for some minutes.
     """
 
     def __init__(
@@ -91,70 +106,83 @@ class Files:
         *,
         api: WebApi,
         clock: Clock,
-        channel: str,
-        thread: str,
+        thread: ReplyThread,
         turn: int,
-        messages: Messages,
-        remove: Callable[[str], Awaitable[None]],
+        channels_without_files: MutableMapping[str, bool],
         seconds: float = SHARE_SECONDS,
     ) -> None:
-        self._api, self._clock = api, clock
-        self._messages, self._remove = messages, remove
-        self._channel, self._thread, self._turn = channel, thread, turn
-        self._seconds = seconds
+        self._api, self._clock, self._thread, self._turn = api, clock, thread, turn
+        self._channels_without_files, self._seconds = channels_without_files, seconds
         self._ids: dict[str, str] = {}  # by the message's ts
-        self._doubtful: set[int] = set()  # pages that may yet appear
-        self._unfinished: set[int] = set()  # of which an upload failed before anything was shown
+        self._maybe_shared: set[int] = set()  # pages whose file may still appear
+        self._not_completed: set[int] = set()  # pages whose upload began and was never shown
         self._failures = 0
 
-    def doubt(self, page: int) -> None:
-        """An earlier attempt may have shared this page: it is looked for before it goes up."""
-        if page not in self._unfinished:
-            self._doubtful.add(page)
+    @property
+    def accepted(self) -> bool:
+        """Whether Slack has not refused a file in this channel in the last minutes."""
+        channels = self._channels_without_files
+        return self._thread.channel not in channels and ALL_CHANNELS not in channels
 
-    def is_doubtful(self, page: int) -> bool:
-        """Whether the page may have been shared, so that it is not to be given up unseen."""
-        return page in self._doubtful
+    def mark_maybe_shared(self, page: int) -> None:
+        """Look for this page's file before uploading it: an earlier attempt may have shared it."""
+        if page not in self._not_completed:
+            self._maybe_shared.add(page)
 
-    def found(self, message: Mapping[str, Any]) -> File | None:
-        """The file that a message shares, by its name alone; it is remembered for `forget`."""
-        file = file_of(message)
+    def register(self, message: Mapping[str, Any]) -> File | None:
+        """The file in a message, known by its name alone; its id is kept for `delete`."""
+        file = shared_file(message)
         if file is None:
             return None
         self._ids[str(message["ts"])] = str(file["id"])
         return File(str(file["name"]), "")
 
     async def share(self, request: Request, comment: str) -> str:
-        """Show the file of a request below `comment`; the ts of the message.
+        """Share the request's file with `comment` above it; returns the message's ts.
 
-        Raises FilesRefused when Slack takes no file, or fails at it again and again; else as
-        `Surface.perform`.
+        Raises FilesRefused if Slack refuses the file or repeatedly fails to take it, and otherwise
+        what `Surface.perform` raises.
         """
+        if not self.accepted and request.page not in self._maybe_shared:
+            raise FilesRefused("Slack accepts no files here at the moment")
+        try:
+            return await self._share(request, comment)
+        except FilesRefused:
+            self._channels_without_files[self._thread.channel] = True
+            raise
+        except Throttled as error:
+            if error.retry_after < MAX_WAIT or set(SCOPES).isdisjoint(error.scopes):
+                raise
+            self._api.rate_limiter.throttled(error.retry_after, *error.scopes)
+            self._channels_without_files[ALL_CHANNELS] = True
+            raise FilesRefused(f"files are throttled for {error.retry_after:g} s") from error
+
+    async def _share(self, request: Request, comment: str) -> str:
         if request.file is None:
             raise ValueError("the request has no file")
         name = upload_name(self._turn, request.page, request.file)
-        within = self._seconds if request.page in self._doubtful else 0.0
-        there = await self._look_for(name, request.page, within)  # Gone, when the thread is
-        if there is not None:
-            return there
-        if request.page not in self._doubtful:
-            self._unfinished.add(request.page)
+        within = self._seconds if request.page in self._maybe_shared else 0.0
+        found = await self._find(name, request.page, within)  # raises Gone without the thread
+        if found is not None:
+            return found
+        if request.page not in self._maybe_shared:
+            self._not_completed.add(request.page)
         file_id = await self._upload(name, request.file.data)
-        self._unfinished.discard(request.page)
-        self.doubt(request.page)
+        self._not_completed.discard(request.page)
+        self.mark_maybe_shared(request.page)
         await self._complete(file_id, request, comment)
         try:
-            ts = await self._look_for(name, request.page, self._seconds)
+            ts = await self._find(name, request.page, self._seconds)
         except Gone:
-            await self._delete(file_id)  # wherever Slack has shown it without its thread
+            await self._delete(file_id)  # Slack may have shared it outside the deleted thread
             raise
         if ts is None:
             raise Unsettled("a shared file has not appeared in its thread")
-        self._doubtful.discard(request.page)
+        self._maybe_shared.discard(request.page)
         return ts
 
-    async def forget(self, ts: str) -> None:
-        """The message is removed: delete its file, which would stay among the workspace's."""
+    async def delete(self, ts: str) -> None:
+        """Delete the file of a removed message, which would stay in the workspace."""
         file_id = self._ids.pop(ts, None)
         if file_id is not None:
             await self._delete(file_id)
@@ -162,14 +190,14 @@ class Files:
     # ── the steps ─────────────────────────────────────────────────────────────────────────────
     async def _upload(self, name: str, data: bytes) -> str:
         try:
-            answer = await self._api.write_form(UPLOADS, filename=name, length=len(data))
-            url, file_id = answer.text("upload_url"), answer.text("file_id")
+            response = await self._api.write_form(UPLOADS, filename=name, length=len(data))
+            url, file_id = response.text("upload_url"), response.text("file_id")
             await self._api.upload(url, data)
         except (Gone, Refused) as error:
-            raise _of_file(error) from error
-        except Unsettled as error:  # nothing is shown before it is completed
+            raise _as_files_refused(error) from error
+        except Unsettled as error:  # Slack shows nothing before the upload is completed
             self._failures += 1
-            if self._failures >= UPLOAD_TRIES:
+            if self._failures >= MAX_UPLOAD_FAILURES:
                 raise FilesRefused(f"the upload failed {self._failures} times") from error
             raise
         return file_id
@@ -179,49 +207,48 @@ class Files:
         try:
             await self._api.write_form(
                 COMPLETIONS,
-                files=json.dumps([{"id": file_id, "title": harmless(title)}]),
-                channel_id=self._channel,
-                thread_ts=self._thread,
+                files=json.dumps([{"id": file_id, "title": defuse_mentions(title)}]),
+                channel_id=self._thread.channel,
+                thread_ts=self._thread.root,
                 initial_comment=comment,
             )
         except (Gone, Refused) as error:
-            raise _of_file(error) from error
+            raise _as_files_refused(error) from error
 
-    async def _look_for(self, name: str, page: int, seconds: float) -> str | None:
-        """The message with the file of this name, if it is there within so many seconds.
+    async def _find(self, name: str, page: int, seconds: float) -> str | None:
+        """The ts of the message with the file `name`, if it appears within `seconds`.
 
-        Another file of this page is an earlier text's, and goes. Raises Gone when the thread is.
+        Deletes files left by an earlier version of this page. Raises Gone without the thread.
         """
-        until, looks = self._clock.monotonic() + seconds, 0
-        while True:
-            there = await self._among(await self._messages(), name, page)
-            pause = PAUSES[min(looks, len(PAUSES) - 1)]
-            if there is not None or self._clock.monotonic() + pause > until:
-                return there
+        until = self._clock.monotonic() + seconds
+        for pause in SEARCH_PAUSES:
+            found = await self._select(await self._thread.own_messages(), name, page)
+            if found is not None or self._clock.monotonic() + pause > until:
+                return found
             await self._clock.sleep(pause)
-            looks += 1
+        return None
 
-    async def _among(
+    async def _select(
         self, messages: Sequence[Mapping[str, Any]], name: str, page: int
     ) -> str | None:
-        there = None
+        found = None
         for message in messages:
-            file, ts = self.found(message), str(message["ts"])
-            if file is not None and file.name == name and there is None:
-                there = ts
-            elif identified(message) == (self._turn, page):
-                await self._remove(ts)
-        return there
+            file, ts = self.register(message), str(message["ts"])
+            if file is not None and file.name == name and found is None:
+                found = ts
+            elif read_identity(message) == (self._turn, page) and await self._thread.delete(ts):
+                await self.delete(ts)
+        return found
 
     async def _delete(self, file_id: str) -> None:
         try:
             await self._api.paced_write(FILE_DELETIONS, file=file_id)
         except PlatformError as error:
-            log.warning("a file could not be deleted", file=file_id, error=repr(error))
+            log.warning("could not delete a file", file=file_id, error=repr(error))
 
 
-def _of_file(error: Gone | Refused) -> Gone | Refused:
-    """A refusal of the file alone as FilesRefused; what concerns the place stays as it is."""
-    if isinstance(error, Gone) and str(error) != "missing_scope":
+def _as_files_refused(error: Gone | Refused) -> Gone | Refused:
+    """A refusal of the file as FilesRefused; an error that concerns the channel is unchanged."""
+    if isinstance(error, Gone) and error.code != "missing_scope":
         return error
-    return FilesRefused(str(error))
+    return FilesRefused(str(error), code=error.code)

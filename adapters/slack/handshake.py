@@ -1,8 +1,8 @@
-"""What must be known before events are served: who the bot is, and where Socket Mode connects.
+"""Requests before events are served: the bot's identity and the address for Socket Mode.
 
-A token that is refused twice ends the start with one sentence that says what to do; everything else
-is tried again, with growing pauses: a Slack that cannot be reached, one that throttles, and answers
-that are no answers. A bot that starts before its network is no mistake.
+A token that Slack refuses twice ends the start with a sentence that says what to do. All other
+failures (no connection, rate limits, invalid responses) are retried with growing pauses, since a
+bot may start before its network is up.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from adapters.slack.api import WebApi, web_client
 from adapters.slack.errors import TOKEN_ERRORS
 from adapters.slack.events import Identity
 from adapters.slack.responses import Response
+from bot.common.retry import Backoff
 from bot.domain.errors import CannotStart, Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.ports.clock import Clock
 
@@ -26,12 +27,12 @@ log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
-# Between attempts to reach Slack, in seconds: doubled each time, up to the last.
-FIRST_RETRY, LAST_RETRY = 1.0, 30.0
-# What a person has to mend, in the words of auth.test and apps.connections.open; so many refusals
-# in a row are believed. Any other word may be Slack's trouble of today.
+# Pauses between attempts to reach Slack.
+RETRIES = Backoff(first=1.0, longest=30.0)
+# Error codes of auth.test and apps.connections.open that only a person can resolve; they end the
+# start when they occur MAX_FATAL times in a row. Any other code may be temporary.
 FATAL = TOKEN_ERRORS | {"forbidden_team", "invalid_app", "missing_scope", "socket_mode_not_enabled"}
-BELIEVED = 2
+MAX_FATAL = 2
 
 COPY_XOXB = (
     "copy the Bot User OAuth Token (xoxb-…) from the app's page “OAuth & Permissions” "
@@ -49,91 +50,91 @@ _BOT_ADVICE = {"account_inactive": INSTALL, "token_revoked": INSTALL, "token_exp
 
 
 def bot_token_advice(error: str) -> str:
-    """What to do about a refused bot token."""
+    """How to fix a refused bot token."""
     return _BOT_ADVICE.get(error, COPY_XOXB)
 
 
 def app_token_advice(error: str) -> str:
-    """What to do about a refused app-level token."""
+    """How to fix a refused app-level token."""
     return _APP_ADVICE.get(error, MAKE_XAPP)
 
 
-async def identity(api: WebApi, clock: Clock) -> Identity:
-    """Who the bot is; waits as long as Slack cannot be reached. Raises CannotStart."""
+async def fetch_identity(api: WebApi, clock: Clock) -> Identity:
+    """The bot's identity; waits until Slack can be reached. Raises CannotStart."""
 
-    async def ask() -> Identity:
-        answer = await api.read("auth.test")
-        team, me = answer.text("team_id"), answer.text("user_id")
-        if "bot_id" not in answer.data and not str(api.client.token).startswith("xoxb-"):
+    async def fetch() -> Identity:
+        response = await api.read("auth.test")
+        team, me = response.text("team_id"), response.text("user_id")
+        if "bot_id" not in response.data and not str(api.client.token).startswith("xoxb-"):
             raise CannotStart(f"SLACK_BOT_TOKEN is not a bot's token: {COPY_XOXB}.")
-        log.info("slack workspace", team=answer.data.get("team"), bot=answer.data.get("user"))
-        name = slack_text.name(payloads.text(answer.data, "user"))
-        return Identity(team, me, answer.text("bot_id"), name)
+        log.info("slack workspace", team=response.data.get("team"), bot=response.data.get("user"))
+        name = slack_text.name(payloads.text(response.data, "user"))
+        return Identity(team, me, response.text("bot_id"), name)
 
     try:
-        return await reached(ask, clock)
+        return await retry_until_reached(fetch, clock)
     except (Gone, Refused) as error:
         raise CannotStart(
-            f"Slack refuses SLACK_BOT_TOKEN ({error}): {bot_token_advice(str(error))}."
+            f"Slack refuses SLACK_BOT_TOKEN ({error}): {bot_token_advice(error.code)}."
         ) from error
 
 
-async def socket_url(app_token: str, api: WebApi, clock: Clock) -> str:
-    """The address of one Socket Mode connection; waits likewise. Raises CannotStart."""
+async def fetch_socket_url(app_token: str, api: WebApi, clock: Clock) -> str:
+    """The address for one Socket Mode connection; waits and raises like `fetch_identity`."""
 
-    async def ask() -> str:
+    async def fetch() -> str:
         url = (await open_connection(app_token, api)).text("url")
         if not is_socket_url(url):
-            raise Unsettled("Slack's answer has no address of a web socket")
+            raise Unsettled("Slack's response has no WebSocket address")
         return url
 
     try:
-        return await reached(ask, clock)
+        return await retry_until_reached(fetch, clock)
     except (Gone, Refused) as error:
         raise CannotStart(
-            f"Slack refuses SLACK_APP_TOKEN ({error}): {app_token_advice(str(error))}."
+            f"Slack refuses SLACK_APP_TOKEN ({error}): {app_token_advice(error.code)}."
         ) from error
 
 
 def is_socket_url(url: str) -> bool:
-    """Whether Socket Mode can connect to it."""
+    """Whether `url` is a valid WebSocket address."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # no address at all, or no port
+    except ValueError:  # an invalid address or port
         return False
 
 
 async def open_connection(app_token: str, api: WebApi) -> Response:
-    """apps.connections.open with the app-level token. Raises a PlatformError."""
+    """Call apps.connections.open with the app-level token. Raises a PlatformError."""
     client = web_client(app_token, api.client.base_url, api.session)
-    own = WebApi(
+    app_api = WebApi(
         client=client,
         session=api.session,
         rate_limiter=api.rate_limiter,
         clock=api.clock,
-        watches=False,
+        watch_token=False,
     )
-    return await own.write("apps.connections.open")
+    return await app_api.write("apps.connections.open")
 
 
-async def reached(call: Callable[[], Awaitable[T]], clock: Clock) -> T:
-    """What `call` gives in the end.
+async def retry_until_reached(call: Callable[[], Awaitable[T]], clock: Clock) -> T:
+    """The result of `call`, retried until Slack answers.
 
-    Raises CannotStart, and Gone or Refused when Slack says twice what a person has to mend.
+    Raises CannotStart, and Gone or Refused once a fatal error code has occurred twice in a row.
     """
-    wait, refusals = FIRST_RETRY, 0
+    pauses, refusals = iter(RETRIES), 0
     while True:
         try:
             return await call()
         except CannotStart:
             raise
         except PlatformError as error:
-            fatal = isinstance(error, Gone | Refused) and str(error) in FATAL
+            fatal = isinstance(error, Gone | Refused) and error.code in FATAL
             refusals = refusals + 1 if fatal else 0
-            if refusals >= BELIEVED:
+            if refusals >= MAX_FATAL:
                 raise
-            pause = max(wait, error.retry_after if isinstance(error, Throttled) else 0.0)
-            log.warning("Slack cannot be reached", error=str(error), again_in=pause)
+            retry_after = error.retry_after if isinstance(error, Throttled) else 0.0
+            pause = max(next(pauses), retry_after)
+            log.warning("cannot reach Slack", error=str(error), retry_in=pause)
         await clock.sleep(pause)
-        wait = min(wait * 2, LAST_RETRY)

@@ -1,6 +1,6 @@
-"""Slack's requests over HTTP as one ASGI app: events, commands and interactivity on one path.
+"""One ASGI app for all of Slack's HTTP requests: events, commands and interactivity.
 
-The signature is checked first: nothing of a request that Slack did not sign is parsed.
+The signature is checked before anything is parsed.
 """
 
 from __future__ import annotations
@@ -23,31 +23,30 @@ log = structlog.stdlib.get_logger(__name__)
 
 PATH = "/slack/events"
 # Slack's largest payloads (an interaction with the message it is on) are below 200 kB.
-MOST_BYTES = 1_000_000
-RETRIES = ("x-slack-retry-num", "x-slack-retry-reason")
-# Of a header that is a number.
-MOST_DIGITS = 20
+MAX_BYTES = 1_000_000
+RETRY_HEADERS = ("x-slack-retry-num", "x-slack-retry-reason")
+MAX_DIGITS = 20  # of a number in a header
 
 
 class HttpEvents:
-    """The ASGI app; `app` is Bolt's, None until the bot is ready (Slack then tries again)."""
+    """The ASGI app. `app` is Bolt's, or None until the bot is ready: Slack then retries."""
 
     def __init__(self, signing_secret: str) -> None:
         self._verifier = SignatureVerifier(signing_secret)
         self.app: AsyncApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        response = await self._answer(Request(scope, receive))
+        """Handle one request."""
+        response = await self._handle(Request(scope, receive))
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _handle(self, request: Request) -> Response:
         if request.method != "POST":
             return Response(status_code=405, headers={"Allow": "POST"})
         if self.app is None:
             return Response(status_code=503)
         try:
-            body = await _body(request)
+            body = await _read_body(request)
         except ClientDisconnect:
             return Response(status_code=400)
         if body is None:
@@ -55,44 +54,44 @@ class HttpEvents:
         if not self._is_signed(body, request):
             return Response(status_code=401)
         try:
-            payload = parsed(body, request.headers.get("content-type", ""))
+            payload = parse_body(body, request.headers.get("content-type", ""))
         except (ValueError, RecursionError):  # no UTF-8, no JSON, or JSON that is nested too deeply
-            log.warning("a delivery could not be parsed", size=len(body))
+            log.warning("cannot parse a delivery", size=len(body))
             return Response(status_code=400)
-        headers = {name: request.headers[name] for name in RETRIES if name in request.headers}
+        headers = {name: request.headers[name] for name in RETRY_HEADERS if name in request.headers}
         return to_starlette_response(await dispatch(self.app, payload, headers))
 
     def _is_signed(self, body: bytes, request: Request) -> bool:
-        """Whether Slack signed it, within the last five minutes; both headers are ASCII."""
+        """Whether Slack signed the request within the last five minutes."""
         timestamp = request.headers.get("x-slack-request-timestamp", "")
         signature = request.headers.get("x-slack-signature", "")
         if not (timestamp.isascii() and timestamp.isdigit() and signature.isascii()):
             return False
-        if len(timestamp) > MOST_DIGITS:
+        if len(timestamp) > MAX_DIGITS:
             return False
         try:
             return self._verifier.is_valid(body, timestamp, signature)
-        except ValueError:  # a body that is no text
+        except ValueError:  # the body is no text
             return False
 
 
-async def _body(request: Request) -> bytes | None:
-    """The body; None when it is too long. What says so itself is not read at all."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and len(announced) <= MOST_DIGITS and int(announced) > MOST_BYTES:
+async def _read_body(request: Request) -> bytes | None:
+    """The body; None if it is too long, without reading it if its Content-Length says so."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and len(length) <= MAX_DIGITS and int(length) > MAX_BYTES:
         return None
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BYTES:
+        if len(body) > MAX_BYTES:
             return None
     return bytes(body)
 
 
-def parsed(body: bytes, content_type: str) -> Any:
-    """The payload of a request: JSON, a form, or a form with JSON in it.
+def parse_body(body: bytes, content_type: str) -> Any:
+    """The payload of a request: JSON, a form, or a form that contains JSON.
 
-    Bolt's own parser loses a slash command that has the word "payload" in its text. Raises
+    Bolt's parser would lose a slash command whose text contains the word "payload". Raises
     ValueError and RecursionError.
     """
     text = body.decode()

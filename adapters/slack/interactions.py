@@ -1,7 +1,8 @@
-"""Slash commands, the message shortcut and buttons: read from Slack's payloads, and carried out.
+"""Reads slash commands, the message shortcut and buttons from payloads, and executes them.
 
-Slack wants an acknowledgement within 3 s and never sends an interaction twice, so the work is done
-first and acknowledged with its answer; what takes long is answered at the `response_url` later.
+Slack expects an acknowledgement within 3 s and never resends an interaction. So the command runs
+first and the acknowledgement carries its reply; a slow one is answered later at the
+`response_url`.
 """
 
 from __future__ import annotations
@@ -11,28 +12,27 @@ from dataclasses import dataclass, replace
 
 from adapters.slack import payloads
 from adapters.slack import text as slack_text
-from adapters.slack.blocks import ACTION, chosen
-from adapters.slack.payloads import Payload, ident, items, table, text
+from adapters.slack.blocks import ACTION, parse_button_value
+from adapters.slack.payloads import Payload, ident, items, mapping, text
 from adapters.slack.workspace import Workspace
 from bot.domain import texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Choice, Command, CommandReply
-from bot.ports.inbox import Inbox
+from bot.ports.inbox import CommandInbox
 
 RESET, MODEL, HELP = "reset", "model", "help"
 SLASHES = (RESET, MODEL, HELP)
 SHORTCUT = "threadline_reset"
-NO_SUCH_COMMAND = "I do not know this command. `/help` lists those I know."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interaction:
-    """A command as somebody used it.
+    """One use of a command by a person.
 
-    `message` is the ts of the message that a shortcut or button is on, `thread` its thread's, which
-    has replies already when `in_thread` (Slack shows nothing private in one without); `key` is the
-    conversation where the button names it.
+    `message` is the ts of the message with the shortcut or button, and `thread` the ts of its
+    thread, which already has replies if `in_thread` (Slack shows no private messages in a thread
+    without). `key` is the conversation, if the button names one.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Interaction:
     in_thread: bool = False
     key: ConversationKey | None = None
     response_url: str = ""
-    ephemeral: bool = False  # the button is in a message that only this person sees
+    ephemeral: bool = False  # the button is in a message that only this person can see
 
 
 # ── reading payloads ──────────────────────────────────────────────────────────────────────────
-def slash(body: Payload, prefix: str) -> Interaction | None:
-    """A slash command; None when it is not one of ours."""
+def parse_slash_command(body: Payload, prefix: str) -> Interaction | None:
+    """A slash command; None if it is not one of ours."""
     command = text(body, "command")
     name = command.removeprefix("/").removeprefix(prefix)
     user, channel = ident(body, "user_id"), ident(body, "channel_id")
@@ -66,12 +66,12 @@ def slash(body: Payload, prefix: str) -> Interaction | None:
     )
 
 
-def shortcut(body: Payload) -> Interaction | None:
-    """The shortcut on a message; None when it is not ours."""
+def parse_shortcut(body: Payload) -> Interaction | None:
+    """The shortcut on a message; None if it is not ours."""
     if text(body, "type") != "message_action" or text(body, "callback_id") != SHORTCUT:
         return None
-    message, user = table(body, "message"), table(body, "user")
-    channel = ident(table(body, "channel"), "id")
+    message, user = mapping(body, "message"), mapping(body, "user")
+    channel = ident(mapping(body, "channel"), "id")
     ts = payloads.ts(body, "message_ts") or payloads.ts(message)
     thread = payloads.ts(message, "thread_ts")
     if not ident(user, "id") or not channel or not ts:
@@ -88,14 +88,14 @@ def shortcut(body: Payload) -> Interaction | None:
     )
 
 
-def button(body: Payload) -> Interaction | None:
-    """A button of ours that was pressed; None when it is not ours."""
+def parse_button(body: Payload) -> Interaction | None:
+    """A pressed button; None if it is not ours."""
     action = next(iter(items(body, "actions")), {})
-    container, user = table(body, "container"), table(body, "user")
+    container, user = mapping(body, "container"), mapping(body, "user")
     action_id, channel = text(action, "action_id"), ident(container, "channel_id")
     if not action_id.startswith(ACTION) or not channel or not ident(user, "id"):
         return None
-    key, argument = chosen(text(action, "value"))
+    key, argument = parse_button_value(text(action, "value"))
     ts, thread = payloads.ts(container, "message_ts"), payloads.ts(container, "thread_ts")
     return Interaction(
         name=action_id.removeprefix(ACTION),
@@ -117,58 +117,61 @@ def _name(user: Payload) -> str:
     return next(filter(None, map(slack_text.name, names)), ident(user, "id"))
 
 
-# ── carrying out ──────────────────────────────────────────────────────────────────────────────
-class Commands:
-    """Carries uses out through the inbox. `models` are the names that people may choose."""
+# ── execution ─────────────────────────────────────────────────────────────────────────────────
+class InteractionHandler:
+    """Executes interactions through the inbox. `models` are the names that people may choose."""
 
-    def __init__(self, *, inbox: Inbox, workspace: Workspace, models: Sequence[str]) -> None:
+    def __init__(self, *, inbox: CommandInbox, workspace: Workspace, models: Sequence[str]) -> None:
         self._inbox, self._workspace, self._models = inbox, workspace, tuple(models)
 
-    async def run(self, use: Interaction) -> CommandReply:
-        """What to say to the person."""
+    async def run(self, interaction: Interaction) -> CommandReply:
+        """Execute `interaction`; returns the reply to the person."""
         try:
-            if use.message:
-                return await self._in_conversation(use)
-            return await self._in_place(use)
+            if interaction.message:
+                return await self._run_in_conversation(interaction)
+            return await self._run_in_channel(interaction)
         except StoreUnavailable:
             return CommandReply(texts.STORE_DOWN)
 
-    async def _in_conversation(self, use: Interaction) -> CommandReply:
-        key = use.key if use.key is not None else await self._conversation(use)
+    async def _run_in_conversation(self, interaction: Interaction) -> CommandReply:
+        key = interaction.key or await self._find_conversation(interaction)
         if key.workspace != self._workspace.me.team:
-            return CommandReply(NO_SUCH_COMMAND)
-        return await self._command(use, key)
+            return CommandReply(texts.NO_SUCH_COMMAND)
+        return await self._send_command(interaction, key)
 
-    async def _conversation(self, use: Interaction) -> ConversationKey:
-        """The conversation of a message: the store's word, or else the thread that it is in."""
-        here = self._workspace.key(use.channel, use.thread)
-        source = f"{here.platform}/{here.workspace}/{use.channel}/{use.message}"
+    async def _find_conversation(self, interaction: Interaction) -> ConversationKey:
+        """The conversation that the store knows for the message, or else the message's thread."""
+        here = self._workspace.key(interaction.channel, interaction.thread)
+        source = f"{here.platform}/{here.workspace}/{interaction.channel}/{interaction.message}"
         return await self._inbox.conversation_of(source) or here
 
-    async def _in_place(self, use: Interaction) -> CommandReply:
-        """A slash command, which cannot be used in a thread: the threads of its place are offered.
+    async def _run_in_channel(self, interaction: Interaction) -> CommandReply:
+        """Offer the channel's threads, since Slack allows no slash commands in threads.
 
-        Help needs none, nor does a look at the models or the refusal of a model.
+        Help, the list of models and the refusal of an unknown model need no thread.
         """
-        place = self._workspace.key(use.channel)
-        if use.name == HELP or (use.name == MODEL and use.argument not in self._models):
-            return await self._command(use, place)
-        found = await self._inbox.recent(place, use.user)
-        if not found:
+        channel, name = self._workspace.key(interaction.channel), interaction.name
+        if name == HELP or (name == MODEL and interaction.argument not in self._models):
+            return await self._send_command(interaction, channel)
+        recent = await self._inbox.recent(channel, interaction.user)
+        if not recent:
             return CommandReply(texts.NO_RECENT)
-        return CommandReply(_question(use), tuple(_offer(choice, use) for choice in found))
+        choices = tuple(_with_command(choice, interaction) for choice in recent)
+        return CommandReply(_question(interaction), choices)
 
-    async def _command(self, use: Interaction, key: ConversationKey) -> CommandReply:
-        author = Author(use.user, use.user_name)
-        command = Command(name=use.name, argument=use.argument, key=key, author=author)
-        return await self._inbox.command(command)
+    async def _send_command(self, interaction: Interaction, key: ConversationKey) -> CommandReply:
+        author = Author(interaction.user, interaction.user_name)
+        return await self._inbox.command(
+            Command(name=interaction.name, argument=interaction.argument, key=key, author=author)
+        )
 
 
-def _question(use: Interaction) -> str:
-    if use.name == MODEL:
-        return f"Which conversation should use `{use.argument}`?"
+def _question(interaction: Interaction) -> str:
+    if interaction.name == MODEL:
+        return f"Which conversation should use `{interaction.argument}`?"
     return texts.WHICH_THREAD
 
 
-def _offer(choice: Choice, use: Interaction) -> Choice:
-    return replace(choice, command=use.name, argument=use.argument if use.name == MODEL else "")
+def _with_command(choice: Choice, interaction: Interaction) -> Choice:
+    argument = interaction.argument if interaction.name == MODEL else ""
+    return replace(choice, command=interaction.name, argument=argument)

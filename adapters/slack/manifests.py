@@ -1,4 +1,4 @@
-"""The app's manifest, and the link by which Slack creates the app from it."""
+"""The app's manifest, and the link with which Slack creates the app from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEW_APP = "https://api.slack.com/apps?new_app=1&manifest_json="
 
 
 def manifest_path(mode: str) -> Path:
-    """The manifest's file for `socket` or `http` mode."""
+    """The path of the manifest for `socket` or `http` mode."""
     return Path(__file__).with_name(f"manifest-{mode}.json")
 
 
@@ -27,6 +27,6 @@ def manifest(mode: str, *, prefix: str = "", base_url: str = PLACEHOLDER) -> dic
 
 
 def new_app_link(mode: str, *, prefix: str = "", base_url: str = PLACEHOLDER) -> str:
-    """The address that opens Slack's "create an app" with the manifest filled in."""
-    made = manifest(mode, prefix=prefix, base_url=base_url)
-    return NEW_APP + quote(json.dumps(made, separators=(",", ":")), safe="")
+    """The link that opens Slack's "create an app" with the manifest filled in."""
+    content = manifest(mode, prefix=prefix, base_url=base_url)
+    return NEW_APP + quote(json.dumps(content, separators=(",", ":")), safe="")

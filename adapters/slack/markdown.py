@@ -1,12 +1,12 @@
-"""The models' Markdown for Slack's `markdown` block, which has a parser of its own.
+"""Adapts Markdown to the parser of Slack's `markdown` block.
 
-What Slack shows was observed in its web client by the authors of slack-markdown-parser
+The authors of slack-markdown-parser observed how Slack's web client parses it
 (https://github.com/darkgaldragon/slack-markdown-parser, docs/spec.md and
 docs/slack-nested-modifier-findings.md, 2026): emphasis and code that touch Chinese, Japanese or
-Korean text are fragile, and stand with a zero-width space outside; emphasis with code in it wants a
-visible space; `<foo>` is taken for a control sequence; formulas and HTML have no form. Where
-CommonMark's flanking rule would refuse emphasis, a hair space stands outside, which is a space to
-every parser. How Slack reads pipes in a table's code is our guess: as GFM does.
+Korean text often fail and need a zero-width space outside; emphasis that contains code needs a
+visible space; `<foo>` is parsed as a control sequence; formulas and HTML are not supported. Where
+CommonMark's flanking rule would reject emphasis, this module adds a hair space, which every parser
+treats as a space. That Slack reads pipes in a table's code like GFM is a guess.
 
 Invariants: code keeps its characters; later text never changes the output for earlier text, so a
 stream can append it.
@@ -19,52 +19,52 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from bot.replies.markdown.dialect import ADDRESS, MAIL
-from bot.replies.markdown.flanking import Flanks, flanks, is_mark, is_wide, strict_flanks
-from bot.replies.markdown.inline import Span, read
-from bot.replies.markdown.math import block_length
-from bot.replies.markdown.table_rows import alignments, count, escaped
-from bot.replies.paging.pieces import Piece, pieces
+from bot.replies.markdown.flanking import Flanks, commonmark_flanks, flanks, is_punctuation, is_wide
+from bot.replies.markdown.inline import Span, parse_inline
+from bot.replies.markdown.math import formula_block_length
+from bot.replies.markdown.segments import Segment, split_segments
+from bot.replies.markdown.table_rows import alignments, count_header_cells, escape_for_gfm
 
 BREAK = "\u200b"
 HAIR_SPACE = "\u200a"
-KEPT = 512  # pieces of replies; a growing one differs in its last piece only
+CACHED_PIECES = 512  # only the last piece of a growing reply changes
 
-# Without any of these nothing is changed: to look for them is all that most English answers cost.
+# Text without any of these needs no change, so most English answers cost only this search.
 _SIGNS = ("$", "|", "<", "~", "\\", "```m", "```M", "```gfm", "```rmd", "```Rmd", "```qmd")
 _TOUCHING = re.compile(r"""[*`~_]["'(\[]?[^\x00-\x7f]|(?<=[^\x00-\x7f])["')\]]?[*`~_]""")
 _PATTERN = re.compile(r"[\d/(]\*|\*[\d/.)\]]|[)\]}]\*[(\[{]")
 _ANGLE = re.compile(r"<(?=[A-Za-z/!?])")
-_MARKS = re.compile(r"\\.|\*+|~+", re.DOTALL)  # an escaped mark is none
+_MARKS = re.compile(r"\\.|\*+|~+", re.DOTALL)  # an escaped mark does not count
 _PREFIX = re.compile(r"(?:[ \t>]|(?:[-*+]|\d{1,9}[.)])[ \t])*+")
 _FENCE_LINE = re.compile(r"`{3,}+(?=[^`\n]*+\n?$)")
 
 
 def for_slack(markdown: str) -> str:
-    """`markdown` so that Slack shows what it means."""
+    """`markdown` rewritten so that Slack displays it as intended."""
     if not _may_change(markdown):
         return markdown
-    return "".join(map(_piece, pieces(markdown)))
+    return "".join(map(_rewrite_piece, split_segments(markdown)))
 
 
 def _may_change(text: str) -> bool:
-    """Whether there is anything to look at closely."""
+    """Whether `text` has anything that may need a change."""
     if any(sign in text for sign in _SIGNS) or _PATTERN.search(text) is not None:
         return True
     return not text.isascii() and _TOUCHING.search(text) is not None
 
 
-def _piece(piece: Piece) -> str:
+def _rewrite_piece(piece: Segment) -> str:
     if piece.code:
-        return _flat_fence(piece) if piece.nested else piece.text
-    return _rewritten(piece.text)
+        return _flatten_fence(piece) if piece.nested else piece.text
+    return _rewrite(piece.text)
 
 
-def _flat_fence(piece: Piece) -> str:
-    """Markdown in a fence: inner fences are written with tildes, so that none ends the block."""
+def _flatten_fence(piece: Segment) -> str:
+    """Markdown in a fence, its inner fences replaced by tildes, so that none ends the block."""
     first, *lines = piece.text.splitlines(keepends=True)
     opening = re.sub(r"(\w) [+~_\d]+$", r"\1", first.rstrip("\n")) + "\n" * first.endswith("\n")
     if "```" not in first:
-        return "".join([opening, *lines])  # tildes outside: no backtick ends the block
+        return "".join([opening, *lines])  # the fence has tildes, so no backtick ends the block
     closing = [re.sub(r"`{4,}", "```", line) for line in lines[-1:] if piece.ended]
     inner = lines[: len(lines) - len(closing)]
     return "".join([opening, *(_FENCE_LINE.sub(_tildes, line) for line in inner), *closing])
@@ -74,8 +74,8 @@ def _tildes(found: re.Match[str]) -> str:
     return "~" * len(found[0])
 
 
-@lru_cache(KEPT)
-def _rewritten(text: str) -> str:
+@lru_cache(CACHED_PIECES)
+def _rewrite(text: str) -> str:
     if not _may_change(text):
         return text
     lines = text.splitlines(keepends=True)
@@ -84,11 +84,13 @@ def _rewritten(text: str) -> str:
 
 # ── blocks ────────────────────────────────────────────────────────────────────────────────────
 def _table(lines: list[str]) -> list[str] | None:
-    """A table's rows for a parser that divides them at every pipe; None when there is none."""
+    """A table's lines for a parser that splits rows at every pipe; None if there is no table."""
     for number in range(1, len(lines)):
         prefix = _prefix(lines[number - 1])
         columns = alignments(lines[number][_prefix(lines[number], "> \t") :])
-        if columns and count(lines[number - 1][prefix:].strip(), len(columns)) == len(columns):
+        if columns and count_header_cells(lines[number - 1][prefix:].strip(), len(columns)) == len(
+            columns
+        ):
             rows = [lines[number - 1], *lines[number + 1 :]]
             shown = [_row(row, len(columns)) for row in rows]
             return [*_paragraph(lines[: number - 1]), shown[0], lines[number], *shown[1:]]
@@ -102,18 +104,18 @@ def _prefix(line: str, marks: str = "") -> int:
     return found.end() if found else 0
 
 
-@lru_cache(4 * KEPT)
+@lru_cache(4 * CACHED_PIECES)
 def _row(line: str, columns: int) -> str:
     at = _prefix(line)
     end = len(line.rstrip("\n"))
-    row = escaped(line[at:end], columns)
+    row = escape_for_gfm(line[at:end], columns)
     if _may_change(row.replace("|", " ")):
         row = _inline(row)
     return line[:at] + row + line[end:]
 
 
 def _paragraph(lines: list[str]) -> list[str]:
-    """Text with its formulas; one of several lines becomes a block of code."""
+    """Text in which each formula of several lines becomes a code block."""
     shown: list[str] = []
     begin = at = 0
 
@@ -121,16 +123,17 @@ def _paragraph(lines: list[str]) -> list[str]:
         return lines[number][_prefix(lines[number]) :] if number < len(lines) else None
 
     while at < len(lines):
-        length, _ = block_length(line, at)
+        length, _ = formula_block_length(line, at)
         if length:
             prefix = re.sub(r"[^ \t>]", " ", lines[at][: _prefix(lines[at])])
-            shown += [_inline("".join(lines[begin:at])), *_block(lines[at : at + length], prefix)]
+            block = _code_block(lines[at : at + length], prefix)
+            shown += [_inline("".join(lines[begin:at])), *block]
             begin = at + length
         at += max(length, 1)
     return [*shown, _inline("".join(lines[begin:]))]
 
 
-def _block(lines: list[str], prefix: str) -> list[str]:
+def _code_block(lines: list[str], prefix: str) -> list[str]:
     end = "" if lines[-1].endswith("\n") else "\n"
     first = lines[0][: _prefix(lines[0])]
     rest = lines[0][len(first) :]
@@ -139,12 +142,12 @@ def _block(lines: list[str], prefix: str) -> list[str]:
 
 # ── inline ────────────────────────────────────────────────────────────────────────────────────
 def _inline(text: str) -> str:
-    spans = read(text, ended=True).spans
+    spans = parse_inline(text, ended=True).spans
     opaque = sorted(
         (span for span in spans if span.formula or span.delimiter.startswith("`")),
         key=lambda span: span.start,
     )
-    edits: dict[int, tuple[int, str]] = {}  # offset → (end, what stands there instead)
+    edits: dict[int, tuple[int, str]] = {}  # start offset → (end offset, replacement)
     for span in spans:
         edits.update(_boundaries(text, span))
     gaps = list(_gaps(opaque, len(text)))
@@ -154,21 +157,21 @@ def _inline(text: str) -> str:
     for span in opaque:
         if span.formula:
             edits.update(_formula(text, span))
-    return _edited(text, edits)
+    return _apply_edits(text, edits)
 
 
-def _edited(text: str, edits: dict[int, tuple[int, str]]) -> str:
+def _apply_edits(text: str, edits: dict[int, tuple[int, str]]) -> str:
     parts, at = [], 0
     for start in sorted(edits):
-        end, instead = edits[start]
+        end, replacement = edits[start]
         if start >= at:
-            parts += [text[at:start], instead]
+            parts += [text[at:start], replacement]
             at = max(end, start)
     return "".join([*parts, text[at:]])
 
 
 def _gaps(opaque: list[Span], end: int) -> Iterator[tuple[int, int]]:
-    """The ranges outside of code and formulas."""
+    """The ranges outside code and formulas."""
     at = 0
     for span in opaque:
         yield at, span.start
@@ -177,7 +180,7 @@ def _gaps(opaque: list[Span], end: int) -> Iterator[tuple[int, int]]:
 
 
 def _formula(text: str, span: Span) -> dict[int, tuple[int, str]]:
-    """Its source in code, letter for letter."""
+    """A formula's source as code, unchanged."""
     content = text[span.start : span.end].replace("\n", " ")
     if "`" in content:
         return {}
@@ -187,7 +190,7 @@ def _formula(text: str, span: Span) -> dict[int, tuple[int, str]]:
 
 
 def _boundaries(text: str, span: Span) -> dict[int, tuple[int, str]]:
-    """A space outside of emphasis and code that touches text without spaces."""
+    """Spaces around emphasis and code that touch a script without spaces."""
     if not span.delimiter or span.delimiter[0] == "|":
         return {}
     mark, start, end = span.delimiter[0], span.start, span.end
@@ -208,7 +211,7 @@ def _boundaries(text: str, span: Span) -> dict[int, tuple[int, str]]:
 
 
 def _mark(char: str) -> bool:
-    return bool(char) and is_mark(char)
+    return bool(char) and is_punctuation(char)
 
 
 def _space(neighbor: str, visible: bool) -> str:
@@ -218,7 +221,7 @@ def _space(neighbor: str, visible: bool) -> str:
 
 
 def _angles(text: str, start: int, end: int) -> dict[int, tuple[int, str]]:
-    """`<…>` that is no address: neither a tag nor a control sequence."""
+    """Breaks every `<…>` except addresses, so that Slack sees no tag or control sequence."""
     found = {}
     for angle in _ANGLE.finditer(text, start, end):
         at = angle.start()
@@ -231,9 +234,9 @@ def _angles(text: str, start: int, end: int) -> dict[int, tuple[int, str]]:
 def _stray_marks(
     text: str, gaps: list[tuple[int, int]], spans: list[Span]
 ) -> dict[int, tuple[int, str]]:
-    """Marks that are text but would be emphasis for Slack (`2**3**4`, `~a and b~`) stand apart.
+    """Hair spaces around literal marks that Slack would read as emphasis (`2**3**4`, `~a and b~`).
 
-    A hair space says so to every parser; whether Slack knows backslashes is not documented.
+    Every parser then reads them as text; Slack does not document whether it supports backslashes.
     """
     used = {span.start for span in spans if span.delimiter}
     used |= {span.end - 1 for span in spans if span.delimiter}
@@ -241,18 +244,18 @@ def _stray_marks(
     opened = False
     for run in (run for start, end in gaps for run in _MARKS.finditer(text, start, end)):
         begin, end = run.span()
-        strict = strict_flanks(text, begin, end)
+        strict = commonmark_flanks(text, begin, end)
         if not used.isdisjoint(range(begin, end)):
             continue
         if run[0] == "~":
             if strict.closes and opened:
                 found[begin] = (begin, HAIR_SPACE)
             opened = opened or strict.opens
-        elif run[0][0] == "*" and _refused(strict, flanks(text, begin, end)):
+        elif run[0][0] == "*" and _only_slack_parses(strict, flanks(text, begin, end)):
             found[begin] = (begin, HAIR_SPACE)
             found[end] = (end, HAIR_SPACE)
     return found
 
 
-def _refused(strict: Flanks, ours: Flanks) -> bool:
-    return (strict.opens and not ours.opens) or (strict.closes and not ours.closes)
+def _only_slack_parses(slack: Flanks, dialect: Flanks) -> bool:
+    return (slack.opens and not dialect.opens) or (slack.closes and not dialect.closes)

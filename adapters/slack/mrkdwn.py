@@ -1,6 +1,8 @@
-"""Markdown → Slack's mrkdwn, for the `text` that notifications, screen readers and search use.
+"""Converts Markdown to Slack's mrkdwn, for the `text` that notifications, screen readers and search
+use.
 
-Every `&`, `<` and `>` is escaped exactly once; the only control sequences are links that we made.
+Every `&`, `<` and `>` is escaped exactly once; the only control sequences are the links that this
+module writes.
 """
 
 from __future__ import annotations
@@ -10,50 +12,50 @@ from itertools import groupby
 
 from markdown_it.tree import SyntaxTreeNode
 
+from adapters.slack import stored_text
 from adapters.slack.markdown import BREAK
-from adapters.slack.render import harmless, units
+from adapters.slack.render import defuse_mentions, utf16_length
+from adapters.slack.stored_text import escape
 from bot.replies.markdown.dialect import make_parser
 
 # chat.update refuses a `text` over 4,000 (`msg_too_long`).
-MOST = 3_900
-# The parser's time grows with the square of the brackets, and others cost 10 µs each: a text with
-# more of them than prose or code ever has stays as it is written. So it takes no 10 ms.
-MOST_BRACKETS, _MARKED, MOST_MARKS = 200, "*_~`<|&", 600
+MAX_UNITS = 3_900
+# The parsing time grows with the square of the number of brackets, and other marks cost 10 µs each.
+# Text with more of them than prose or code ever has is not converted, so that no text takes 10 ms.
+MAX_BRACKETS, _MARKED, MAX_MARKS = 200, "*_~`<|&", 600
 LINKED = ("http://", "https://", "mailto:")
 _MARKS = {"strong": "*", "em": "_", "s": "~"}
 _BULLETS = ("•", "◦", "▪")
 
 
 class Mrkdwn:
-    """Converts; holds a parser, which keeps nothing between texts."""
+    """The converter. Its parser keeps no state between texts."""
 
     def __init__(self) -> None:
         self._parser = make_parser()
 
-    def short(self, markdown: str, most: int = MOST) -> str:
-        """The beginning of `markdown` as mrkdwn, at most `most` UTF-16 units long.
+    def summarize(self, markdown: str, limit: int = MAX_UNITS) -> str:
+        """The beginning of `markdown` as mrkdwn, in at most `limit` UTF-16 units.
 
-        Only that beginning is read: parsing costs about 3 µs for each character.
+        Only the beginning is parsed, since parsing takes about 3 µs per character.
         """
-        part = markdown[:most]
+        part = markdown[:limit]
         text = self.convert(part)
-        while (size := units(text) + 1) > most:
-            part = part[: min(len(part) - 1, len(part) * most // size)]
+        while (size := utf16_length(text) + 1) > limit:
+            part = part[: min(len(part) - 1, len(part) * limit // size)]
             text = self.convert(part)
         return text if len(part) == len(markdown) else text + "…"
 
     def convert(self, markdown: str) -> str:
-        """All of it; parsing decodes and joins, so what could call people is broken last."""
-        plain = markdown.replace(f"<{BREAK}", "<")  # `escaped` is enough here, but for calls
-        if markdown.count("[") > MOST_BRACKETS or sum(map(markdown.count, _MARKED)) > MOST_MARKS:
-            return escaped(harmless(plain))
-        tree = SyntaxTreeNode(self._parser.parse(harmless(plain)))
-        return harmless(_blocks(tree.children, depth=0).strip("\n"))
+        """All of `markdown` as mrkdwn.
 
-
-def escaped(text: str) -> str:
-    """`text` with Slack's three entities."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        Mentions are defused again at the end, because parsing decodes entities and joins text.
+        """
+        plain = markdown.replace(f"<{BREAK}", "<")  # `escape` suffices here, except for mentions
+        if markdown.count("[") > MAX_BRACKETS or sum(map(markdown.count, _MARKED)) > MAX_MARKS:
+            return escape(defuse_mentions(plain))
+        tree = SyntaxTreeNode(self._parser.parse(defuse_mentions(plain)))
+        return defuse_mentions(_blocks(tree.children, depth=0).strip("\n"))
 
 
 def _blocks(nodes: Iterable[SyntaxTreeNode], depth: int, gap: str = "\n\n") -> str:
@@ -63,11 +65,12 @@ def _blocks(nodes: Iterable[SyntaxTreeNode], depth: int, gap: str = "\n\n") -> s
 def _block(node: SyntaxTreeNode, depth: int) -> str:
     match node.type:
         case "heading":
-            return f"*{escaped(_plain(node).strip())}*" if _plain(node).strip() else ""
+            title = _plain_text(node).strip()
+            return f"*{escape(title)}*" if title else ""
         case "fence" | "code_block":
             return _code(node.content)
         case "blockquote":
-            return _prefixed(_blocks(node.children, depth), "> ", "> ")
+            return _prefix_lines(_blocks(node.children, depth), "> ", "> ")
         case "bullet_list" | "ordered_list":
             return _list(node, depth)
         case "table":
@@ -81,15 +84,15 @@ def _block(node: SyntaxTreeNode, depth: int) -> str:
 
 
 def _code(content: str) -> str:
-    # Slack ends a code block at the first three backticks: lines that have them stand outside.
+    # Slack ends a code block at the first three backticks, so lines that contain them go outside.
     parts: list[str] = []
     for ticks, lines in groupby(content.rstrip("\n").split("\n"), lambda line: "```" in line):
-        text = escaped("\n".join(lines))
+        text = escape("\n".join(lines))
         parts.append(text if ticks else f"```\n{text}\n```")
     return "\n".join(parts)
 
 
-def _prefixed(text: str, first: str, others: str) -> str:
+def _prefix_lines(text: str, first: str, others: str) -> str:
     lines = text.split("\n")
     return "\n".join([first + lines[0], *(others + line if line else line for line in lines[1:])])
 
@@ -100,13 +103,13 @@ def _list(node: SyntaxTreeNode, depth: int) -> str:
     items = []
     for number, item in enumerate(node.children, start):
         mark = f"{bullet} " if node.type == "bullet_list" else f"{number}. "
-        items.append(_prefixed(_blocks(item.children, depth + 1, "\n"), mark, "    "))
+        items.append(_prefix_lines(_blocks(item.children, depth + 1, "\n"), mark, "    "))
     return "\n".join(items)
 
 
 def _table(node: SyntaxTreeNode) -> str:
-    """Columns of equal width in a code block: mrkdwn has no tables."""
-    rows = [[_plain(cell).strip() for cell in row.children] for row in _rows(node)]
+    """A table as aligned columns in a code block, since mrkdwn has no tables."""
+    rows = [[_plain_text(cell).strip() for cell in row.children] for row in _rows(node)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=False)]
     lines = [_row(row, widths) for row in rows]
     lines.insert(1, "-+-".join("-" * width for width in widths))
@@ -125,24 +128,24 @@ def _row(cells: list[str], widths: list[int]) -> str:
 def _inline(node: SyntaxTreeNode) -> str:
     match node.type:
         case "inline":
-            return _joined(node.children)
+            return _join(node.children)
         case "strong" | "em" | "s":
-            inner = _joined(node.children)
+            inner = _join(node.children)
             return f"{_MARKS[node.type]}{inner}{_MARKS[node.type]}" if inner.strip() else inner
         case "code_inline" | "math_inline":
-            return f"`{escaped(node.content)}`"
+            return f"`{escape(node.content)}`"
         case "link":
-            return _link(str(node.attrs.get("href", "")), _plain(node))
+            return _link(str(node.attrs.get("href", "")), _plain_text(node))
         case "image":
             return _link(str(node.attrs.get("src", "")), node.content)
         case "softbreak" | "hardbreak":
             return "\n"
         case _:
-            return escaped(node.content)
+            return escape(node.content)
 
 
-def _joined(nodes: Sequence[SyntaxTreeNode]) -> str:
-    """The nodes in a row; a mark inside a word needs a boundary, which may be invisible."""
+def _join(nodes: Sequence[SyntaxTreeNode]) -> str:
+    """Adjacent nodes as text; a mark inside a word gets an invisible boundary."""
     text, was_marked = "", False
     for node in nodes:
         shown = _inline(node)
@@ -155,18 +158,17 @@ def _joined(nodes: Sequence[SyntaxTreeNode]) -> str:
 
 
 def _link(url: str, label: str) -> str:
-    """A link that only http, https and mail may be: `[x](!channel)` would ping."""
+    """A link with a web or mail address; other targets could notify people: `[x](!channel)`."""
     label = label.replace("\n", " ")
     if not url.lower().startswith(LINKED):
-        return escaped(f"{label} ({url})" if url and url != label else label)
-    target = escaped(url.replace("|", "%7C"))
-    return f"<{target}|{escaped(label)}>" if label.strip() and label != url else f"<{target}>"
+        return escape(f"{label} ({url})" if url and url != label else label)
+    return stored_text.link(url, label if label.strip() and label != url else "")
 
 
-def _plain(node: SyntaxTreeNode) -> str:
-    """The words alone."""
+def _plain_text(node: SyntaxTreeNode) -> str:
+    """The node's text without formatting."""
     if node.type in ("softbreak", "hardbreak"):
         return " "
     if node.type in ("text", "text_special", "code_inline", "math_inline", "image"):
         return node.content
-    return "".join(_plain(child) for child in node.children)
+    return "".join(_plain_text(child) for child in node.children)

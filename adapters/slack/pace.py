@@ -1,8 +1,8 @@
-"""The pace of a process's first reads: it may be the third within this minute.
+"""Limits the rate of a process's first reads.
 
-What earlier processes read within the last minute counts in Slack, and nothing here knows of it. So
-a process begins with a few reads and goes on at a pace below that of Tier 3; after a minute its own
-count is the truth.
+Slack still counts what earlier processes read in the last minute, and this process cannot know it.
+So it begins with a few reads and continues below the rate of Tier 3, until its own count is
+complete.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 from bot.ports.clock import Clock
 
 UNKNOWN_SECONDS = 60.0
-"""How long a request counts in Slack, in seconds."""
+"""How long Slack counts a request, in seconds."""
 
 AT_START = 2
-"""Reads at once: the channels where people talked last."""
+"""Reads without a pause: the channels with the latest conversations."""
 
 START_STEP = 1.5
-"""Seconds between further ones: 40 a minute, so that five starts within it stay below 50."""
+"""Seconds between further reads: 40 a minute, so that five starts in it stay below 50."""
 
 
 class ReadPace:
-    """Spreads the first channels that a process reads: it may have been started again and again."""
+    """Spreads the channel reads of a process's first minute."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -29,7 +29,7 @@ class ReadPace:
         self._next = 0.0
 
     async def wait(self) -> None:
-        """Until the next read may be sent."""
+        """Return when the next read may be sent."""
         now = self._clock.monotonic()
         if now >= self._until:
             return

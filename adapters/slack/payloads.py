@@ -1,4 +1,4 @@
-"""Fields of what Slack sends, read so that no missing, null or unexpected value raises: pure."""
+"""Reads fields of Slack's payloads; no missing, null or unexpected value raises. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 Payload = Mapping[str, Any]
 
-# Ids are letters and digits; they become parts of keys, so nothing else may be in them.
+# Ids become parts of conversation keys, so no other character may be in them.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # 11 digits of seconds reach the year 5138, and their microseconds fit SQLite's integers.
 _TS = re.compile(r"[0-9]{1,11}(?:\.[0-9]{1,9})?")
 
 
 def text(payload: Payload, key: str) -> str:
-    """The string at `key`; "" when there is none."""
+    """The string at `key`; "" if there is none."""
     value = payload.get(key)
     return value if isinstance(value, str) else ""
 
@@ -27,19 +27,19 @@ def label(payload: Payload, key: str) -> str:
 
 
 def ident(payload: Payload, key: str) -> str:
-    """The id at `key`; "" when there is none."""
+    """The id at `key`; "" if there is none."""
     value = text(payload, key)
     return value if _ID.fullmatch(value) else ""
 
 
 def ts(payload: Payload, key: str = "ts") -> str:
-    """The timestamp at `key`; "" when there is none."""
+    """The timestamp at `key`; "" if there is none."""
     value = text(payload, key)
     return value if _TS.fullmatch(value) else ""
 
 
-def table(payload: Payload, key: str) -> Payload:
-    """The object at `key`; empty when there is none."""
+def mapping(payload: Payload, key: str) -> Payload:
+    """The object at `key`; empty if there is none."""
     value = payload.get(key)
     return value if isinstance(value, Mapping) else {}
 
@@ -50,5 +50,5 @@ def items(payload: Payload, key: str) -> list[Payload]:
 
 
 def objects(value: Any) -> list[Payload]:
-    """The objects in `value`, when it is an array."""
+    """The objects in `value` if it is an array, else none."""
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []

@@ -1,6 +1,4 @@
-"""A question as it is now: what is edited or deleted while nothing arrives comes as events that
-Slack gives up, too.
-"""
+"""Reads a question again, because Slack gives up events of edits and deletions after a while."""
 
 from __future__ import annotations
 
@@ -13,41 +11,38 @@ from bot.domain.errors import Gone
 from bot.domain.inbox import Asked
 from bot.domain.replies import Priority
 
-NOT_THERE = "thread_not_found"  # Slack's word for a message without replies that was deleted
+# Slack's error for a deleted message that had no replies.
+# https://docs.slack.dev/reference/methods/conversations.replies#errors
+NOT_FOUND = "thread_not_found"
 
 
-class Look:
-    """Brings what became of a question to `changes`, as the event that was missed would have."""
+async def report_changes(workspace: Workspace, edits: EditListener, question: Asked) -> None:
+    """`bot.ports.history.ReportChanges` for Slack."""
+    message = await _read(workspace, question)
+    event: dict[str, Any] = {"type": "message", "channel": question.channel}
+    if message is None:
+        event |= {"subtype": DELETED, "deleted_ts": question.message_id}
+    else:
+        event |= {"subtype": CHANGED, "message": message}
+    await edits.handle({"event": event})
 
-    def __init__(self, *, workspace: Workspace, changes: EditListener) -> None:
-        self._workspace, self._changes = workspace, changes
 
-    async def __call__(self, asked: Asked) -> None:
-        """Bring it as it is now, or that it is not there any more."""
-        message = await self._message(asked)
-        event: dict[str, Any] = {"type": "message", "channel": asked.channel}
-        if message is None:
-            event |= {"subtype": DELETED, "deleted_ts": asked.message_id}
-        else:
-            event |= {"subtype": CHANGED, "message": message}
-        await self._changes.take_in({"event": event})
-
-    async def _message(self, asked: Asked) -> dict[str, Any] | None:
-        """The question as it is now, in a thread or not; None when it is not there any more."""
-        try:
-            answer = await self._workspace.api.paced_read(
-                "conversations.replies",
-                priority=Priority.BACKGROUND,
-                channel=asked.channel,
-                ts=asked.key.thread,
-                oldest=asked.message_id,
-                latest=asked.message_id,
-                inclusive="true",
-                limit=2,  # the root comes with it
-            )
-        except Gone as error:
-            if str(error) != NOT_THERE:
-                raise
-            return None
-        found = payloads.items(answer.data, "messages")
-        return next((dict(m) for m in found if events.ts_of(m) == asked.message_id), None)
+async def _read(workspace: Workspace, question: Asked) -> dict[str, Any] | None:
+    """The message of a question, in a thread or not; None if it was deleted."""
+    try:
+        answer = await workspace.api.paced_read(
+            "conversations.replies",
+            priority=Priority.BACKGROUND,
+            channel=question.channel,
+            ts=question.key.thread,
+            oldest=question.message_id,
+            latest=question.message_id,
+            inclusive="true",
+            limit=2,  # the thread's root comes with it
+        )
+    except Gone as error:
+        if error.code != NOT_FOUND:
+            raise
+        return None
+    found = payloads.items(answer.data, "messages")
+    return next((dict(m) for m in found if events.message_ts(m) == question.message_id), None)

@@ -1,10 +1,9 @@
-"""The Markdown that a `markdown` block shows: what Slack needs (`markdown`), and no calls; pure.
+"""Renders Markdown for Slack's `markdown` block, without mentions that notify people. Pure.
 
-Slack renders CommonMark with tables, code and links in that block by itself, takes 12,000
-characters of it (mrkdwn `text` takes 4,000 in chat.update, a section 3,000) and speaks the same
-language in native streams: one form serves edits, streams and recovery. What Slack would take for
-a call of people (`<!channel>`, `<@U…>`, `@here`) is broken by a zero-width space: it stays readable
-everywhere, in code too, and pings nobody.
+The block displays CommonMark with tables, code and links, and takes 12,000 characters (mrkdwn
+`text` takes 4,000 in chat.update, a section 3,000). Native streams use the same Markdown, so one
+form serves edits, streams and recovery. A zero-width space breaks anything that Slack would read as
+a mention (`<!channel>`, `<@U…>`, `@here`), in code as well: it stays readable and notifies no one.
 """
 
 from __future__ import annotations
@@ -14,52 +13,53 @@ from html import unescape
 
 from adapters.slack.markdown import BREAK, for_slack
 
-# All markdown blocks of a message together take 12,000 (docs.slack.dev/reference/block-kit/blocks/
-# markdown-block). How Slack counts a character is not published; UTF-16 units are the largest of
-# the usual ways, and the rest is margin.
+# All markdown blocks of a message together may have 12,000 characters (docs.slack.dev/reference/
+# block-kit/blocks/markdown-block). Slack does not say how it counts them; UTF-16 code units give
+# the largest of the usual counts, and the rest is a margin.
 LIMIT = 11_500
 
-_EVERYBODY = r"(?:channel|here|everyone|group)"
-# A user's id begins with U or W and a bot's with B; Java's `<@NonNull T>` is nobody's, and the
-# "@here" of an address ("a@here.org", "example.org/@here") is no call. Any sign may be escaped.
-_CALL = re.compile(
-    rf"(?P<less><)(?=\\?!(?i:{_EVERYBODY}|subteam)|\\?@[UWB][A-Za-z0-9])"
-    rf"|(?<![A-Za-z0-9/])(?P<at>\\?@)(?=[*_~`]{{0,6}}(?i:{_EVERYBODY})(?![A-Za-z0-9]))"
+_EVERYONE = r"(?:channel|here|everyone|group)"
+# A user's id begins with U or W and a bot's with B, unlike Java's `<@NonNull T>`. The "@here" in an
+# address ("a@here.org", "example.org/@here") is no mention. Any character may be escaped.
+_MENTION = re.compile(
+    rf"(?P<less><)(?=\\?!(?i:{_EVERYONE}|subteam)|\\?@[UWB][A-Za-z0-9])"
+    rf"|(?<![A-Za-z0-9/])(?P<at>\\?@)(?=[*_~`]{{0,6}}(?i:{_EVERYONE})(?![A-Za-z0-9]))"
 )
-# Every character may be written as an entity ("&#97;", "&commat;"), escaped any number of times.
+# Any character may be an entity ("&#97;", "&commat;"), and its "&" may be escaped repeatedly.
 _ENTITY = re.compile(
     r"&(?:amp;)*+(?:#0*+(?P<decimal>[0-9]{1,7}+)|#[xX]0*+(?P<hexadecimal>[0-9a-fA-F]{1,6}+)"
     r"|(?P<name>[A-Za-z][A-Za-z0-9]{1,31}+));?"
 )
 ROUNDS = 3
-"""How often entities are decoded: Slack does it once for Markdown, and once for its own form."""
+"""How often entities are decoded: Slack decodes once for Markdown and once for its stored form."""
 
 
-def harmless(markdown: str) -> str:
-    """`markdown` with every call of people broken; doing it twice changes nothing more."""
-    if not any(sign in markdown for sign in "@!&"):  # no call is without; the search takes 60 ns a
-        return markdown  # character, and this is asked for every piece of a reply
+def defuse_mentions(markdown: str) -> str:
+    """`markdown` in which no mention notifies anyone. Idempotent."""
+    # Every mention has one of these. The search below takes 60 ns per character, for each piece.
+    if not any(sign in markdown for sign in "@!&"):
+        return markdown
     decoded = markdown
     for _ in range(ROUNDS if "&" in markdown else 0):
         decoded = _ENTITY.sub(_character, decoded)
-    if not _CALL.search(decoded):
+    if not _MENTION.search(decoded):
         return markdown
     if decoded == markdown:
-        return _CALL.sub(lambda match: match.group() + BREAK, markdown)
-    return _broken(markdown, _places_of_calls(markdown))
+        return _MENTION.sub(lambda match: match.group() + BREAK, markdown)
+    return _insert_breaks(markdown, _mention_offsets(markdown))
 
 
-def _places_of_calls(markdown: str) -> list[int]:
-    """Where the sign of each call ends, in a text with entities."""
+def _mention_offsets(markdown: str) -> list[int]:
+    """The offset behind the first character of each mention, in text with entities."""
     decoded, ends = markdown, list(range(1, len(markdown) + 1))
     for _ in range(ROUNDS):
-        decoded, inner = _decoded(decoded)
+        decoded, inner = _decode_entities(decoded)
         ends = [ends[end - 1] for end in inner]
-    return [ends[match.end() - 1] for match in _CALL.finditer(decoded)]
+    return [ends[match.end() - 1] for match in _MENTION.finditer(decoded)]
 
 
-def _decoded(text: str) -> tuple[str, list[int]]:
-    """`text` with its entities decoded, and where in `text` each character ends."""
+def _decode_entities(text: str) -> tuple[str, list[int]]:
+    """`text` with its entities decoded, and the offset in `text` behind each character."""
     parts: list[str] = []
     ends: list[int] = []
     done = 0
@@ -74,7 +74,7 @@ def _decoded(text: str) -> tuple[str, list[int]]:
 
 
 def _character(match: re.Match[str]) -> str:
-    """What an entity stands for; itself when it stands for nothing."""
+    """The character for an entity; an unknown entity is unchanged."""
     if name := match["name"]:
         found = unescape(f"&{name};")
         return match.group() if found == f"&{name};" else found
@@ -83,31 +83,31 @@ def _character(match: re.Match[str]) -> str:
     return chr(code) if known else match.group()
 
 
-def _broken(text: str, places: list[int]) -> str:
+def _insert_breaks(text: str, offsets: list[int]) -> str:
     parts, done = [], 0
-    for place in places:
-        parts += [text[done:place], BREAK]
-        done = place
+    for offset in offsets:
+        parts += [text[done:offset], BREAK]
+        done = offset
     return "".join([*parts, text[done:]])
 
 
-def units(text: str) -> int:
-    """The length in UTF-16 code units."""
+def utf16_length(text: str) -> int:
+    """The length of `text` in UTF-16 code units."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 class SlackRenderer:
-    """`bot.ports.Renderer` for `markdown` blocks."""
+    """`bot.ports.platform.Renderer` for `markdown` blocks."""
 
     @property
     def limit(self) -> int:
-        """The most that one message takes, in UTF-16 code units."""
+        """The maximum length of one message, in UTF-16 code units."""
         return LIMIT
 
     def render(self, markdown: str) -> str:
         """The text of the `markdown` block."""
-        return harmless(for_slack(markdown))
+        return defuse_mentions(for_slack(markdown))
 
     def measure(self, markdown: str) -> int:
-        """The size of `render(markdown)`."""
-        return units(self.render(markdown))
+        """The length of `render(markdown)`."""
+        return utf16_length(self.render(markdown))

@@ -1,7 +1,7 @@
-"""What Slack answered, read with suspicion: any field may be missing, null or of another type.
+"""Responses of the Web API, in which any field may be missing, null or of another type.
 
-A field that a request cannot do without raises Unsettled, as if the answer had been lost: Slack may
-have carried the request out. Everything else is read as absent.
+An unusable required field raises Unsettled, like a lost response: Slack may have carried out the
+request. An unusable optional field counts as absent.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adapters.slack import payloads
 from bot.domain.errors import Unsettled
 
 _TS = re.compile(r"\d{1,12}\.\d{1,6}")
@@ -18,66 +19,61 @@ _TS = re.compile(r"\d{1,12}\.\d{1,6}")
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The body's JSON, and the headers in lower case."""
+    """A response's JSON object, and its headers with lower-case names."""
 
     data: Mapping[str, Any]
     headers: Mapping[str, str]
 
     def text(self, name: str) -> str:
-        """A text that must be there. Raises Unsettled."""
+        """A required text. Raises Unsettled."""
         value = self.data.get(name)
         if not isinstance(value, str) or not value:
-            raise Unsettled(f"Slack's answer has no usable {name}: {value!r:.80}")
+            raise Unsettled(f"Slack's response has no usable {name}: {value!r:.80}")
         return value
 
     def ts(self, name: str = "ts") -> str:
-        """A message's ts that must be there. Raises Unsettled."""
+        """The required ts of a message. Raises Unsettled."""
         value = self.text(name)
         if not is_ts(value):
-            raise Unsettled(f"Slack's answer has no usable {name}: {value!r:.80}")
+            raise Unsettled(f"Slack's response has no usable {name}: {value!r:.80}")
         return value
 
     def mapping(self, name: str) -> Mapping[str, Any]:
-        """An object; empty where there is none."""
-        return mapping(self.data.get(name))
+        """An optional object; empty if absent."""
+        return payloads.mapping(self.data, name)
 
     def items(self, name: str) -> Sequence[Mapping[str, Any]]:
-        """The objects of a list that must be there. Raises Unsettled.
+        """The objects of a required list. Raises Unsettled.
 
-        An absent list is not an empty one: a channel that was not read must not count as read.
+        A missing list is not an empty one: a channel that was not read must not count as read.
         """
         value = self.data.get(name)
         if not isinstance(value, list):
-            raise Unsettled(f"Slack's answer has no list of {name}: {value!r:.80}")
-        return [item for item in value if isinstance(item, dict)]
+            raise Unsettled(f"Slack's response has no list of {name}: {value!r:.80}")
+        return payloads.objects(value)
 
     def messages(self) -> Sequence[Mapping[str, Any]]:
-        """The messages of a page, without those that have no ts. Raises Unsettled."""
+        """The messages of a page, except those without a ts. Raises Unsettled."""
         return [message for message in self.items("messages") if is_ts(message.get("ts"))]
 
     @property
     def has_more(self) -> bool:
-        """Whether Slack says that this is not the last page."""
+        """Whether another page follows."""
         return self.data.get("has_more") is True
 
     @property
     def next_cursor(self) -> str | None:
-        """Where the next page begins; None on the last one."""
+        """The cursor of the next page; None on the last page."""
         value = self.mapping("response_metadata").get("next_cursor")
         return value if isinstance(value, str) and value else None
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
-    """The value where it is an object, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
 def is_ts(value: Any) -> bool:
-    """Whether it is a ts as Slack writes them ("1700000000.000123")."""
+    """Whether `value` is a ts in Slack's format ("1700000000.000123")."""
     return isinstance(value, str) and _TS.fullmatch(value) is not None
 
 
 def latest_reply(message: Mapping[str, Any]) -> str | None:
-    """The ts of a root's last reply, if the root says so."""
+    """The ts of a thread's last reply, if its root message has it."""
     value = message.get("latest_reply")
     return value if is_ts(value) else None

@@ -1,8 +1,8 @@
-"""What the Slack app must be allowed and subscribed to; the manifests say the same, by a test."""
+"""The scopes and event subscriptions of the Slack app. A test compares them to the manifests."""
 
 from __future__ import annotations
 
-# Scope → what fails without it.
+# Scope → the consequence of its absence.
 SCOPES = {
     "app_mentions:read": "mentions do not arrive",
     "assistant:write": "the app is no agent: no agent pane, no status, no suggested prompts",
@@ -16,13 +16,13 @@ SCOPES = {
     "groups:read": "private channels are unknown",
     "im:history": "direct messages do not arrive",
     "im:read": "direct messages are unknown",
-    "metadata.message:read": "after a crash, replies that were begun are not found again",
+    "metadata.message:read": "unfinished replies are not found again after a crash",
     "mpim:history": "messages in group direct messages do not arrive",
     "mpim:read": "group direct messages are unknown",
     "users:read": "the model sees ids instead of people's names",
 }
 
-# Where the bot is: said in the log, so that who runs it sees why it fell silent.
+# Events about the bot's channels. They are logged, so that the operator sees why the bot is silent.
 MEMBERSHIP = (
     "channel_archive",
     "channel_deleted",
@@ -35,7 +35,7 @@ MEMBERSHIP = (
     "member_joined_channel",
     "member_left_channel",
 )
-# With these of them nothing can be written there any more.
+# After these events, the bot can no longer write in the channel.
 LEAVING = frozenset(
     {
         "channel_archive",

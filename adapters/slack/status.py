@@ -1,9 +1,9 @@
-"""The sign that the bot is at work in a thread: set while it thinks, always cleared.
+"""The status that Slack shows in a thread while the bot works on a reply.
 
-It is a courtesy: no reply and no question waits for it, and its failures are only noted in the log.
-It is set only where the budget has room to clear it, too. What a turn cannot clear within a moment
-is cleared behind it, unless the thread's next turn takes over; what a process leaves is cleared by
-the next one.
+A status is a courtesy: no reply and no question waits for it, and its failures are only logged. It
+is set only when the rate limit leaves room to clear it as well. If a turn cannot clear its status
+within two seconds, a background task does, or the thread's next turn takes the status over. A
+status that a dead process left is cleared by the next process.
 """
 
 from __future__ import annotations
@@ -15,89 +15,116 @@ from collections.abc import Iterator, Sequence
 import structlog
 
 from adapters.slack.api import WebApi
+from bot.common.retry import Backoff
 from bot.domain.conversations import Conversation
-from bot.domain.errors import PlatformError, Throttled, Unsettled
+from bot.domain.errors import PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Action, Priority, Request, Reservation
 from bot.ports.clock import Clock
-from bot.replies.delivery import LANDED
+from bot.replies.delivery import IN_FLIGHT_SECONDS
 
 log = structlog.stdlib.get_logger(__name__)
 
 THREADS, SESSIONS = "assistant.threads.setStatus", "agents.sessions.setStatus"
 SHOWN = {THREADS: "is thinking…", SESSIONS: "processing"}
 CLEARED = {THREADS: "", SESSIONS: "active"}
-# How long setting may wait, for its budget too, in seconds.
+# How long setting a status may take, including the wait for the rate limit, in seconds.
 SHOW_SECONDS = 3.0
-# And how long a turn waits for clearing, which goes on behind it for as long as that: a session's
-# status does not go away by itself, and Slack may refuse it for five minutes.
-CLEAR_SECONDS, BEHIND_SECONDS = 2.0, 900.0
-# Pauses after a failure of unknown outcome, in seconds, doubled each time up to the last.
-RETRY_SECONDS, LAST_RETRY = 1.0, 30.0
-# At shutdown, for all that is being cleared together, in seconds.
-LEAVING_SECONDS = 2.0
-# Where a process that died may have left a status: the threads in which something was said within
-# so many seconds before the last word anywhere, and so many at most.
-LEFT_SECONDS, MOST_LEFT = 900.0, 100
+# How long a turn waits for clearing, and how long clearing continues in the background, in seconds:
+# Slack never clears a session's status on its own, and may refuse requests for five minutes.
+CLEAR_SECONDS, BACKGROUND_SECONDS = 2.0, 900.0
+# Pauses after a failure of unknown outcome.
+RETRIES = Backoff(first=1.0, longest=30.0)
+# How long a shutdown waits for all statuses that are being cleared, in seconds.
+SHUTDOWN_SECONDS = 2.0
+# A dead process may have left a status in any thread of the last day, since processes may die one
+# after another before they cleared it. One thread is swept every 1.5 s: about 40 of the 49 requests
+# a minute, so that new turns can still show a status. A thread that takes a minute waits no longer.
+SWEPT_AGE, SWEEP_INTERVAL, SWEEP_TIMEOUT = 86_400.0, 1.5, 60.0
+MAX_REFUSALS = 20  # in a row end the sweep: the app is probably no agent
 
 Thread = tuple[str, str]  # a channel, and a root's ts
 Clearing = tuple["Status", "asyncio.Task[None]"]
 
 
-class Statuses:
-    """The statuses of one workspace that are being cleared, by thread."""
+class StatusRegistry:
+    """The statuses of one workspace that are shown or being cleared, by thread."""
 
     def __init__(self, *, api: WebApi, clock: Clock) -> None:
         self._api, self._clock = api, clock
         self._clearing: dict[Thread, Clearing] = {}
         self._live: dict[Thread, Status] = {}
+        self._sweeping: asyncio.Task[None] | None = None
 
-    def of(self, thread: Thread, *, left_over: bool) -> Status:
-        """A turn's status; `left_over` says that a process that died may have left one."""
+    def status(self, thread: Thread, *, left_over: bool) -> Status:
+        """A turn's status; `left_over` if a process that died may have set one."""
         return Status(
-            board=self, api=self._api, thread=thread, left_over=left_over, clock=self._clock
+            registry=self, api=self._api, thread=thread, left_over=left_over, clock=self._clock
         )
 
-    def began(self, thread: Thread, status: Status) -> None:
-        """A turn shows its status there."""
+    def register(self, thread: Thread, status: Status) -> None:
+        """Record that a turn shows `status` in `thread`."""
         self._live[thread] = status
 
-    def end(self, thread: Thread, status: Status) -> asyncio.Task[None]:
-        """Clear it; gives the task that does."""
+    def start_clearing(self, thread: Thread, status: Status) -> asyncio.Task[None]:
+        """Start the task that clears `status`; it replaces an earlier one in the same thread."""
         if self._live.get(thread) is status:
             del self._live[thread]
         earlier = self._clearing.pop(thread, None)
-        task = asyncio.create_task(self._end(status, earlier), name="slack status")
+        task = asyncio.create_task(self._clear(status, earlier), name="slack status")
         self._clearing[thread] = (status, task)
         task.add_done_callback(lambda _: self._forget(thread, status))
         return task
 
-    async def take_over(self, thread: Thread, status: Status) -> None:
-        """Give up clearing for an earlier turn: the later one sets, and clears, what that left."""
+    async def hand_over(self, thread: Thread, status: Status) -> None:
+        """Stop clearing for an earlier turn in `thread`: `status` will clear that one too."""
         earlier = self._clearing.pop(thread, None)
         if earlier is not None:
-            await _give_up(earlier, status)
+            await _hand_over(earlier, status)
 
     def sweep(self, conversations: Sequence[Conversation]) -> None:
-        """Clear what an earlier process may have left, in the threads where it was at work last."""
-        newest = max((one.updated_at for one in conversations), default=0.0)
-        late = [one for one in conversations if one.updated_at >= newest - LEFT_SECONDS]
-        for conversation in late[:MOST_LEFT]:
-            thread = (conversation.key.channel, conversation.key.thread)
-            if thread not in self._live and thread not in self._clearing:
-                self.end(thread, self.of(thread, left_over=True).only_session())
+        """Clear in the background what earlier processes left; `conversations` newest first."""
+        oldest = self._clock.time() - SWEPT_AGE
+        threads = [
+            (one.key.channel, one.key.thread) for one in conversations if one.updated_at >= oldest
+        ]
+        self._sweeping = asyncio.create_task(self._sweep(threads), name="slack status sweep")
+
+    async def _sweep(self, threads: Sequence[Thread]) -> None:
+        await self._clock.sleep(
+            IN_FLIGHT_SECONDS
+        )  # a dead process's last request may still be on its way
+        refusals = 0
+        for thread in threads:
+            left_over = self.status(thread, left_over=False).assume_session()
+            current = self._current(thread)
+            if current is not None:
+                current.inherit(left_over)
+                continue
+            await asyncio.wait({self.start_clearing(thread, left_over)}, timeout=SWEEP_TIMEOUT)
+            refusals = refusals + 1 if left_over.refused else 0
+            if refusals >= MAX_REFUSALS:
+                return
+            await self._clock.sleep(SWEEP_INTERVAL)
+
+    def _current(self, thread: Thread) -> Status | None:
+        clearing = self._clearing.get(thread)
+        return self._live.get(thread) or (clearing[0] if clearing else None)
 
     async def aclose(self) -> None:
-        """Give up what cannot be cleared in a moment: the next process does it."""
+        """Cancel the clearing that takes longer than a moment; the next process does it."""
+        sweeping = [] if self._sweeping is None else [self._sweeping]
+        for task in sweeping:
+            task.cancel()
         tasks = [task for _, task in self._clearing.values()]
         if tasks:
-            await asyncio.wait(tasks, timeout=LEAVING_SECONDS)
+            await asyncio.wait(tasks, timeout=SHUTDOWN_SECONDS)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*sweeping, *tasks, return_exceptions=True)
 
-    async def _end(self, status: Status, earlier: Clearing | None) -> None:
+    async def _clear(self, status: Status, earlier: Clearing | None) -> None:
         if earlier is not None:
-            await _give_up(earlier, status)
+            await _hand_over(earlier, status)
         await status.finish()
 
     def _forget(self, thread: Thread, status: Status) -> None:
@@ -105,7 +132,7 @@ class Statuses:
             del self._clearing[thread]
 
 
-async def _give_up(earlier: Clearing, later: Status) -> None:
+async def _hand_over(earlier: Clearing, later: Status) -> None:
     status, task = earlier
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -113,84 +140,93 @@ async def _give_up(earlier: Clearing, later: Status) -> None:
 
 
 class Status:
-    """One turn's status: the agent session's, which offers Slack's own stop button, or where the
-    app is no agent, words under the thread.
+    """One turn's status: the agent session's, which comes with Slack's own stop button, or words
+    under the thread if the app is no agent.
     """
 
     def __init__(
-        self, *, board: Statuses, api: WebApi, thread: Thread, left_over: bool, clock: Clock
+        self,
+        *,
+        registry: StatusRegistry,
+        api: WebApi,
+        thread: Thread,
+        left_over: bool,
+        clock: Clock,
     ) -> None:
-        self._board, self._api, self._thread, self._clock = board, api, thread, clock
-        self._landed = clock.monotonic() + LANDED if left_over else 0.0
+        self._registry, self._api, self._thread, self._clock = registry, api, thread, clock
+        self._landed_at = clock.monotonic() + IN_FLIGHT_SECONDS if left_over else 0.0
         self._reservation = Reservation(over=True)  # holds one request for clearing it
         self._showing: asyncio.Task[None] | None = None
-        self._urgency = Priority.FINAL
-        # The methods by which a status may be set now.
-        self._set: set[str] = {SESSIONS, THREADS} if left_over else set()
-        self._sure = False  # Slack has answered that it is
+        self._clear_priority = Priority.FINAL
+        # The methods whose status may be set at the moment.
+        self._maybe_set: set[str] = {SESSIONS, THREADS} if left_over else set()
+        self._confirmed = False  # Slack acknowledged the status
+        self.refused = False  # Slack refused to clear the status, not because the thread is gone
 
     @property
     def stoppable(self) -> bool:
-        """Whether Slack offers people to stop what is being written here."""
-        return self._sure and SESSIONS in self._set
+        """Whether Slack shows its own stop button in this thread."""
+        return self._confirmed and SESSIONS in self._maybe_set
 
-    def only_session(self) -> Status:
-        """Of an earlier process: words under the thread go away by themselves; nothing waits."""
-        self._set, self._urgency = {SESSIONS}, Priority.BACKGROUND
+    def assume_session(self) -> Status:
+        """Assume a session status of an earlier process, to clear at background priority.
+
+        Slack removes words under a thread on its own.
+        """
+        self._maybe_set, self._clear_priority = {SESSIONS}, Priority.BACKGROUND
         return self
 
     def inherit(self, earlier: Status) -> None:
-        """What an earlier turn's status has left."""
-        self._set |= earlier._set
-        self._landed = max(self._landed, earlier._landed)
+        """Take over what `earlier` has not cleared."""
+        self._maybe_set |= earlier._maybe_set
+        self._landed_at = max(self._landed_at, earlier._landed_at)
 
     def show(self) -> None:
-        """Set it, in the background."""
+        """Set the status, in the background."""
         if self._showing is None:
-            self._board.began(self._thread, self)
+            self._registry.register(self._thread, self)
             self._showing = asyncio.create_task(self._show(), name="slack status")
 
     @contextlib.contextmanager
-    def replaced(self) -> Iterator[None]:
-        """Around a post, with which Slack clears the words that were set before it."""
-        before = self._showing is None or self._showing.done()
+    def cleared_by_post(self) -> Iterator[None]:
+        """Around a post: Slack then removes the words that were set before it."""
+        set_before = self._showing is None or self._showing.done()
         yield
-        if before:
-            self._gone(THREADS)
+        if set_before:
+            self._discard(THREADS)
 
     @contextlib.contextmanager
-    def ended(self, final: bool) -> Iterator[str | None]:
-        """Around a stream's close, which sets the session's status to what it gives."""
+    def cleared_by_stop(self, final: bool) -> Iterator[str | None]:
+        """Around chat.stopStream; yields the session status to send with it, if any."""
         clears = final and self.stoppable
         yield CLEARED[SESSIONS] if clears else None
         if clears:
-            self._gone(SESSIONS)
+            self._discard(SESSIONS)
 
-    def _gone(self, method: str) -> None:
-        """It is away now; but what a dead process sent may still set it."""
-        if self._clock.monotonic() >= self._landed:
-            self._set.discard(method)
+    def _discard(self, method: str) -> None:
+        """Note that a status is cleared, unless a dead process's request may still set it."""
+        if self._clock.monotonic() >= self._landed_at:
+            self._maybe_set.discard(method)
 
     async def clear(self) -> None:
-        """Take away what may be set; what takes longer goes on behind the turn."""
-        task = self._board.end(self._thread, self)
-        on_its_way = max(self._landed - self._clock.monotonic(), 0.0) if self._set else 0.0
-        await asyncio.wait({task}, timeout=on_its_way + CLEAR_SECONDS)
+        """Clear what may be set; after two seconds, clearing continues in the background."""
+        task = self._registry.start_clearing(self._thread, self)
+        landing = max(self._landed_at - self._clock.monotonic(), 0.0) if self._maybe_set else 0.0
+        await asyncio.wait({task}, timeout=landing + CLEAR_SECONDS)
 
     async def finish(self) -> None:
-        """Clear it, but not before what is on its way has arrived."""
+        """Clear the status once every request that may set it has arrived, and retry failures."""
+        pauses = iter(RETRIES)
         try:
             await self._stop_showing()
-            async with asyncio.timeout(BEHIND_SECONDS):
-                if self._set:
-                    await self._clock.sleep(max(self._landed - self._clock.monotonic(), 0.0))
-                wait = RETRY_SECONDS
-                while self._set:
-                    if not await self._clear(min(self._set)):
-                        await self._clock.sleep(wait)
-                        wait = min(2 * wait, LAST_RETRY)
+            async with asyncio.timeout(BACKGROUND_SECONDS):
+                if self._maybe_set:
+                    await self._clock.sleep(max(self._landed_at - self._clock.monotonic(), 0.0))
+                while self._maybe_set:
+                    if not await self._try_clear(min(self._maybe_set)):
+                        await self._clock.sleep(next(pauses))
         except TimeoutError:
-            log.warning("a status could not be cleared", thread=self._thread)
+            log.warning("could not clear a status", thread=self._thread)
         finally:
             self._api.rate_limiter.release(self._reservation)
 
@@ -198,46 +234,47 @@ class Status:
         if self._showing is None:
             return
         try:
-            if self._set:
+            if self._maybe_set:
                 await asyncio.wait((self._showing,), timeout=SHOW_SECONDS)
         finally:
             self._showing.cancel()
             await asyncio.gather(self._showing, return_exceptions=True)
 
     async def _show(self) -> None:
-        await self._board.take_over(self._thread, self)
+        await self._registry.hand_over(self._thread, self)
         for method in (SESSIONS, THREADS):
-            if await self._shown(method):
+            if await self._try_show(method):
                 return
 
-    async def _shown(self, method: str) -> bool:
-        """Whether it may be set now; what a process that died left stays so when Slack is busy."""
-        before = method in self._set
+    async def _try_show(self, method: str) -> bool:
+        """Whether the status may be set now. A left-over status stays set if Slack throttles."""
+        before = method in self._maybe_set
         try:
             async with asyncio.timeout(SHOW_SECONDS):
-                await self._granted(method, clears=False)
-                self._set.add(method)  # from here on until the answer nobody knows
+                await self._acquire(method, clears=False)
+                self._maybe_set.add(method)  # uncertain until Slack answers
                 await self._write(method, SHOWN[method])
-                self._sure = True
+                self._confirmed = True
         except (PlatformError, TimeoutError) as error:
             log.debug("no status", method=method, error=repr(error))
             unknown = isinstance(error, Unsettled | TimeoutError)
             if not unknown and not (before and isinstance(error, Throttled)):
-                self._set.discard(method)
-        return method in self._set
+                self._maybe_set.discard(method)
+        return method in self._maybe_set
 
-    async def _clear(self, method: str) -> bool:
-        """Whether it is settled, or the budget says when to go on."""
+    async def _try_clear(self, method: str) -> bool:
+        """False if the caller has to pause before the next attempt."""
         try:
-            await self._granted(method, clears=True)
+            await self._acquire(method, clears=True)
             await self._write(method, CLEARED[method])
         except Throttled:
-            return True
+            return True  # `_acquire` waits the next time
         except Unsettled:
             return False
         except PlatformError as error:
             log.debug("no status to clear", method=method, error=repr(error))
-        self._set.discard(method)
+            self.refused = isinstance(error, Refused)
+        self._maybe_set.discard(method)
         return True
 
     async def _write(self, method: str, status: str) -> None:
@@ -249,11 +286,11 @@ class Status:
             self._api.rate_limiter.refund(method)
             raise
 
-    async def _granted(self, method: str, *, clears: bool) -> None:
-        """Wait for the budget; setting keeps one more for clearing."""
+    async def _acquire(self, method: str, *, clears: bool) -> None:
+        """Wait for the rate limit; setting a status also reserves a request for clearing it."""
         keeps = () if clears else (method,)
         request = Request(Action.EDIT, 0, (method,), keeps=keeps)
-        priority = self._urgency if clears else Priority.FIRST
+        priority = self._clear_priority if clears else Priority.FIRST
         await self._api.rate_limiter.acquire(
             lambda: request, lambda: (priority, 0.0), self._reservation
         )

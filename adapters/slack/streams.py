@@ -1,9 +1,9 @@
-"""Native streams of one reply: started, appended to, and closed with what the message keeps.
+"""Native streams of one reply: starts them, appends text and closes them.
 
-A stream dies of age, of length, and by its reader's stop. Then its text stays, and the page goes on
-by edits; only its identity is missing, which the next edit gives it. A stream that cannot be
-started is a post instead, one that cannot grow is closed, and an end that cannot be closed yet is
-appended first.
+Slack ends a stream that is too old or too long, or that a person stopped. Its text stays and the
+page continues by edits, the first of which adds the missing identity. If a stream cannot be
+started, the page is posted instead; if it cannot grow, it is closed; if closing has to wait, the
+last text is appended first.
 """
 
 from __future__ import annotations
@@ -22,86 +22,86 @@ from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Action, Request, Shown
 from bot.domain.turns import Claim
 from bot.ports.clock import Clock
-from bot.replies.plan import carried_out
+from bot.replies.plan import apply_request
 
 log = structlog.stdlib.get_logger(__name__)
 
-# A stream is reported to die at about 300 s and between 11,000 and 12,000 characters, whatever is
-# appended: it is closed before that.
-MOST_SECONDS = 240.0
-MOST_CHARACTERS = 9_000
+# Slack is reported to end a stream after about 300 s or 11,000 to 12,000 characters, so the bot
+# closes it earlier.
+MAX_SECONDS = 240.0
+MAX_CHARACTERS = 9_000
 OVER, STOPPED = "message_not_in_streaming_state", "stopped_by_user"
-OPEN = "streaming_state_conflict"  # what an edit is refused with while the stream is open
+OPEN = "streaming_state_conflict"  # the code that refuses an edit while the stream is open
 
 
 class Streams:
     """The streams of one turn's reply."""
 
     def __init__(
-        self, *, claim: Claim, api: WebApi, bodies: MessageBuilder, status: Status, clock: Clock
+        self, *, claim: Claim, api: WebApi, builder: MessageBuilder, status: Status, clock: Clock
     ) -> None:
         key, question = claim.conversation.key, claim.questions[-1] if claim.questions else None
         self._channel, self._thread, self._turn = key.channel, key.thread, claim.fence.turn
-        self._api, self._bodies, self._status, self._clock = api, bodies, status, clock
+        self._api, self._builder, self._status, self._clock = api, builder, status, clock
         self._recipient = _recipient(question.route if question is not None else {})
-        self._begun: dict[int, float] = {}
-        self.nameless: set[int] = set()  # pages that no stop gave an identity
-        self.stopped = False  # by its reader: the turn learns it from an event
-        self._failed = False  # no further page is begun as a stream
+        self._started_at: dict[int, float] = {}  # by page
+        self.unidentified: set[int] = set()  # pages whose stream ended without an identity
+        self.stopped = False  # by a person; the turn learns it from an event
+        self._failed = False  # no further page starts as a stream
         self._conflicts: set[int] = set()  # pages that Slack would neither close nor edit
 
     @property
-    def possible(self) -> bool:
-        """Whether a page may begin as a stream: only where Slack offers to stop it."""
-        wanted = self._recipient is not None and self._status.stoppable
-        return wanted and not self.stopped and not self._failed
+    def may_start(self) -> bool:
+        """Whether a page may start as a stream: only where Slack shows its stop button."""
+        allowed = self._recipient is not None and self._status.stoppable
+        return allowed and not self.stopped and not self._failed
 
     def overdue(self, page: int) -> bool:
-        """Whether a page's stream is to be closed before Slack does it."""
-        begun = self._begun.get(page)
-        return begun is None or self._clock.monotonic() - begun > MOST_SECONDS
+        """Whether a page's stream is so old that Slack would soon end it."""
+        started_at = self._started_at.get(page)
+        return started_at is None or self._clock.monotonic() - started_at > MAX_SECONDS
 
     async def perform(self, request: Request, shown: Shown) -> Shown:
         """Start, append or close. Raises Throttled, Gone or Unsettled."""
         if request.action is Action.START:
-            return await self._begin(request, shown)
+            return await self._try_start(request, shown)
         try:
             if request.action is Action.APPEND:
                 await self._append(request)
             else:
                 await self._close(request)
         except Refused as error:
-            return self._refused(request, shown, str(error))
-        return carried_out(shown, request)
+            return self._handle_refusal(request, shown, error.code)
+        return apply_request(shown, request)
 
-    def conflict(self, shown: Shown, page: int) -> Shown:
-        """`shown` when an edit is refused because the page is an open stream.
+    def handle_conflict(self, shown: Shown, page: int) -> Shown:
+        """`shown` after Slack refused an edit because the page is an open stream.
 
-        Raises Unsettled when Slack would not close it either: it ends by itself after some minutes.
+        Raises Unsettled if Slack refused to close the stream as well; it ends after some minutes.
         """
         if page in self._conflicts:
             self._conflicts.discard(page)
             raise Unsettled("a stream can neither be closed nor edited")
-        return still_open(shown, page)
+        return with_open_stream(shown, page)
 
-    def _refused(self, request: Request, shown: Shown, reason: str) -> Shown:
-        log.info("the stream is over", page=request.page, reason=reason)
+    def _handle_refusal(self, request: Request, shown: Shown, reason: str) -> Shown:
+        log.info("a stream has ended", page=request.page, reason=reason)
         if reason not in (OVER, STOPPED) and request.action is Action.APPEND:
-            return still_open(shown, request.page)  # closed next, and then edited
+            return with_open_stream(shown, request.page)  # the next request closes it
         if reason not in (OVER, STOPPED):
             self._conflicts.add(request.page)
         self.stopped = self.stopped or reason == STOPPED
-        self.nameless.add(request.page)
-        return over(shown, request.page)
+        self.unidentified.add(request.page)
+        return with_ended_stream(shown, request.page)
 
-    async def _begin(self, request: Request, shown: Shown) -> Shown:
-        """Start, or leave it to a post: whether the place is gone, the post will tell."""
+    async def _try_start(self, request: Request, shown: Shown) -> Shown:
+        """Start a stream; on refusal the page is posted next, which tells if the thread is gone."""
         try:
             return await self._start(request, shown)
         except Throttled:
             raise
         except (Gone, Refused) as error:
-            log.info("no stream: posted and edited instead", reason=str(error))
+            log.info("Slack refused a stream: posting and editing instead", reason=str(error))
             self._failed = True
             return shown
         except PlatformError:
@@ -109,9 +109,9 @@ class Streams:
             raise
 
     async def _start(self, request: Request, shown: Shown) -> Shown:
-        begun = self._clock.monotonic()
-        with self._status.replaced():
-            answer = await self._api.write(
+        started_at = self._clock.monotonic()
+        with self._status.cleared_by_post():
+            response = await self._api.write(
                 STARTS,
                 request.scopes,
                 channel=self._channel,
@@ -119,9 +119,9 @@ class Streams:
                 markdown_text=request.text,
                 **(self._recipient or {}),
             )
-            ts = answer.ts()
-        self._begun[request.page] = begun
-        return carried_out(shown, request, message_id=ts, channel=self._channel)
+            ts = response.ts()
+        self._started_at[request.page] = started_at
+        return apply_request(shown, request, message_id=ts, channel=self._channel)
 
     async def _append(self, request: Request) -> None:
         await self._api.write(
@@ -133,8 +133,8 @@ class Streams:
         )
 
     async def _close(self, request: Request) -> None:
-        """Close it with its last text, its buttons and its identity, and the status with it."""
-        with self._status.ended(request.final) as status:
+        """Close the stream with its last text, buttons and identity, and clear the status."""
+        with self._status.cleared_by_stop(request.final) as status:
             await self._api.write(
                 STOPS,
                 request.scopes,
@@ -143,12 +143,12 @@ class Streams:
                 markdown_text=request.text or None,
                 metadata=identity(self._turn, request.page),
                 session_status=status,
-                blocks=self._bodies.controls(request.controls, self._turn) or None,
+                blocks=self._builder.controls(request.controls, self._turn) or None,
             )
 
 
-def appended_first(close: Request) -> Request:
-    """A final close; where it has no room for long, its text is appended, and it comes later."""
+def with_append_fallback(close: Request) -> Request:
+    """`close`, which if final falls back to appending its text while the rate limit delays it."""
     if not close.final or not close.text.strip():
         return close
     append = replace(
@@ -157,17 +157,17 @@ def appended_first(close: Request) -> Request:
     return replace(close, otherwise=append)
 
 
-def over(shown: Shown, number: int) -> Shown:
-    """`shown` when a page's stream is over, and its text is what was appended."""
-    return _with(shown, number, streaming=False)
+def with_ended_stream(shown: Shown, number: int) -> Shown:
+    """`shown` after a page's stream has ended; its text is the appended text."""
+    return _replace_page(shown, number, streaming=False)
 
 
-def still_open(shown: Shown, number: int) -> Shown:
-    """`shown` when a page turns out to be a stream that nobody closed."""
-    return _with(shown, number, streaming=True, text=None)
+def with_open_stream(shown: Shown, number: int) -> Shown:
+    """`shown` after a page turned out to be an open stream."""
+    return _replace_page(shown, number, streaming=True, text=None)
 
 
-def _with(shown: Shown, number: int, **changes: Any) -> Shown:
+def _replace_page(shown: Shown, number: int, **changes: Any) -> Shown:
     pages = tuple(
         replace(page, **changes) if page.number == number else page for page in shown.pages
     )
@@ -175,7 +175,7 @@ def _with(shown: Shown, number: int, **changes: Any) -> Shown:
 
 
 def _recipient(route: Mapping[str, str]) -> dict[str, str] | None:
-    """For whom it streams: Slack asks for it in channels; None when nobody knows."""
+    """The recipient, which Slack requires in channels; None if unknown."""
     if route.get("kind") == DIRECT:
         return {}
     user, team = route.get("user"), route.get("team")

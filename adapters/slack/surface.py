@@ -1,53 +1,42 @@
-"""Where one reply is shown in Slack: messages in the thread under the question, which grow by
-native streams while those have budget, and are edited in place.
+"""Shows one reply in the question's thread: pages grow by native streams while the rate limit
+allows, and by edits otherwise.
 
-Every page carries its identity (turn, page) as metadata, a stream from its close on, so that it is
-found again after a crash.
+Each page carries its identity (turn, page) as metadata, so that it is found again after a crash; a
+stream gets the metadata when it is closed.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import structlog
-
 from adapters.slack import files
 from adapters.slack.api import (
     APPENDS,
-    COMPLETIONS,
     DELETIONS,
     EDITS,
     POSTS,
     STARTS,
     STOPS,
-    UPLOADS,
     WebApi,
     post_scopes,
 )
-from adapters.slack.blocks import MessageBuilder, identified, identity
+from adapters.slack.blocks import MessageBuilder, identity, read_identity
 from adapters.slack.errors import CONTENT
 from adapters.slack.events import Identity
 from adapters.slack.render import SlackRenderer
-from adapters.slack.responses import Response
+from adapters.slack.reply_thread import ReplyThread
 from adapters.slack.status import Status
-from adapters.slack.streams import MOST_CHARACTERS, OPEN, Streams, appended_first
-from bot.domain.errors import FilesRefused, Gone, PlatformError, Refused, Throttled, Unsettled
+from adapters.slack.streams import MAX_CHARACTERS, OPEN, Streams, with_append_fallback
+from bot.domain.errors import FilesRefused, Gone, Refused, Unsettled
 from bot.domain.replies import Action, FileRules, Frame, Request, Shown, ShownPage
 from bot.domain.turns import Claim, PageRecord
 from bot.ports.clock import Clock
 from bot.ports.platform import RateLimiter
-from bot.replies.plan import carried_out, remembering, removal_of_last
+from bot.replies.plan import apply_request, cache_rendering, removal_request
 from bot.replies.stream_plan import plan_by_streams
 
-log = structlog.stdlib.get_logger(__name__)
-
-# What is read of a thread to find pages again: the most that one request gives, and then more.
-PAGE = 1_000
-EVERYWHERE = ""  # among the channels without files: Slack takes none at all at the moment
 SCOPES = {
     Action.EDIT: (EDITS,),
     Action.START: (STARTS,),
@@ -55,15 +44,11 @@ SCOPES = {
     Action.CLOSE: (STOPS,),
     Action.REMOVE: (DELETIONS,),
 }
-UNEXPLAINED = 2  # so many refusals in a row that nobody understands are tried again
-FILES_MAY_WAIT = 10.0  # a file that Slack takes only after so many seconds goes as text
-# How long asking whether a post went into its thread may take, its budget included.
-CHECK_SECONDS = 5.0
-STRAY_SECONDS = 10.0  # how long a message in the wrong place may wait for its removal's budget
+MAX_UNEXPLAINED = 2  # how many refusals in a row with an unknown error code are retried
 
 
 class SlackSurface:
-    """`bot.ports.Surface` for one turn."""
+    """`bot.ports.platform.Surface` for one turn."""
 
     def __init__(
         self,
@@ -71,59 +56,59 @@ class SlackSurface:
         claim: Claim,
         me: Identity,
         api: WebApi,
-        bodies: MessageBuilder,
+        builder: MessageBuilder,
         status: Status,
         clock: Clock,
         rules: FileRules | None,
-        without_files: MutableMapping[str, bool],
+        channels_without_files: MutableMapping[str, bool],
     ) -> None:
         key = claim.conversation.key
-        self._turn, self._me, self._api, self._bodies = claim.fence.turn, me, api, bodies
-        self._channel, self._thread = key.channel, key.thread
-        self._since = min((question.message_id for question in claim.questions), default=key.thread)
-        self._status, self._thinks = status, claim.conclusion is None
+        self._turn, self._api, self._builder = claim.fence.turn, api, builder
+        self._channel = key.channel
+        self._thread = ReplyThread(
+            api=api,
+            channel=key.channel,
+            root=key.thread,
+            since=min((question.message_id for question in claim.questions), default=key.thread),
+            user=me.user,
+        )
+        self._status, self._shows_status = status, claim.result is None
         self._renderer = SlackRenderer()
-        self._render = remembering(self._renderer.render)
-        self._streams = Streams(claim=claim, api=api, bodies=bodies, status=status, clock=clock)
-        self._rules, self._without_files = rules, without_files
-        self._unexplained = 0
-        self._files = files.Files(
+        self._render = cache_rendering(self._renderer.render)
+        self._streams = Streams(claim=claim, api=api, builder=builder, status=status, clock=clock)
+        self._rules = rules
+        self._unexplained = 0  # refusals in a row with an unknown error code
+        self._files = files.ReplyFiles(
             api=api,
             clock=clock,
-            channel=key.channel,
-            thread=key.thread,
+            thread=self._thread,
             turn=claim.fence.turn,
-            messages=self._own_messages,
-            remove=self._take_back,
+            channels_without_files=channels_without_files,
         )
 
     @property
     def renderer(self) -> SlackRenderer:
-        """Slack's form of Markdown."""
+        """Renders Slack's Markdown."""
         return self._renderer
 
     @property
     def says_working(self) -> bool:
-        """Where the thread has an agent session, whose status has a stop button."""
+        """Whether the thread has an agent session, whose status has a stop button."""
         return self._status.stoppable
 
     @property
     def files(self) -> FileRules | None:
-        """As the settings say, where no file was refused lately."""
-        return None if self._no_files else self._rules
-
-    @property
-    def _no_files(self) -> bool:
-        return self._channel in self._without_files or EVERYWHERE in self._without_files
+        """The configured rules; None where Slack refused a file in the last ten minutes."""
+        return self._rules if self._files.accepted else None
 
     @property
     def rate_limiter(self) -> RateLimiter:
-        """The budget of the workspace."""
+        """The workspace's rate limiter."""
         return self._api.rate_limiter
 
     async def open(self) -> None:
-        """Show that the bot is thinking, unless it has; the thread exists by itself."""
-        if self._thinks:
+        """Show that the bot is thinking, unless the turn already has its result."""
+        if self._shows_status:
             self._status.show()
 
     async def close(self) -> None:
@@ -132,117 +117,99 @@ class SlackSurface:
 
     # ── planning ──────────────────────────────────────────────────────────────────────────────
     def plan(self, shown: Shown, frame: Frame) -> Request | None:
-        """The next request; it changes nothing, but a stream that is overdue depends on the time.
+        """The next request. Pure, except that it depends on the time when a stream is overdue.
 
-        A reply that its reader has stopped grows no more until its end is known. A message's file
-        cannot be edited: such a page, and what is below it, goes and comes again.
+        After a person stopped a stream, the reply does not grow until the turn's result is known.
+        Since Slack cannot edit a message's file, such a page and those below it are removed and
+        posted again.
         """
         if self._streams.stopped and not frame.final:
             return None
-        shown = files.recognised(shown, frame, self._turn, self._render)
-        request = self._planned(shown, frame)
+        shown = files.match_known_files(shown, frame, self._turn, self._render)
+        request = self._plan_page(shown, frame)
         if request is not None and request.action is Action.CLOSE:
-            return appended_first(request)
+            return with_append_fallback(request)
         if request is None or request.action not in (Action.POST, Action.EDIT):
             return request
         old = next((page for page in shown.pages if page.number == request.page), None)
         if old is not None and old.file != request.file:
             below = [page for page in shown.pages if page.number >= request.page]
-            return removal_of_last(below, self._scopes, final=frame.final)
+            return removal_request(below, self._scopes, final=frame.final)
         if request.file is not None:
-            # Where no file is taken, `perform` says so at once, and the code goes as text.
-            return replace(request, scopes=() if self._no_files else (UPLOADS, COMPLETIONS))
+            # Without files, `perform` raises FilesRefused immediately, and the code becomes text.
+            return replace(request, scopes=files.SCOPES if self._files.accepted else ())
         return request
 
-    def _planned(self, shown: Shown, frame: Frame) -> Request | None:
+    def _plan_page(self, shown: Shown, frame: Frame) -> Request | None:
         return plan_by_streams(
             shown,
             frame,
             render=self._render,
             scopes=self._scopes,
-            may_stream=self._streams.possible,
-            most=MOST_CHARACTERS,
+            may_stream=self._streams.may_start,
+            most=MAX_CHARACTERS,
             overdue=self._streams.overdue,
         )
 
     def _scopes(self, action: Action, _page: int) -> tuple[str, ...]:
         return post_scopes(self._channel) if action is Action.POST else SCOPES[action]
 
-    # ── performing ────────────────────────────────────────────────────────────────────────────
+    # ── requests ──────────────────────────────────────────────────────────────────────────────
     async def perform(self, request: Request, shown: Shown) -> Shown:
-        """Send it. Raises Throttled, Gone, Refused or Unsettled.
+        """Send the request. Raises Throttled, Gone, Refused or Unsettled.
 
-        A refusal by a name that says nothing about the text is tried again before it is believed:
-        the reply would be shown as bare words.
+        A refusal whose code does not concern the content is retried first, because after Refused
+        the reply is shown as plain words.
         """
         try:
-            shown = await self._performed(request, shown)
+            shown = await self._send(request, shown)
         except FilesRefused:
             raise
         except Refused as error:
-            self._unexplained += str(error) not in CONTENT
-            if str(error) in CONTENT or self._unexplained > UNEXPLAINED:
+            self._unexplained += error.code not in CONTENT
+            if error.code in CONTENT or self._unexplained > MAX_UNEXPLAINED:
                 raise
-            raise Unsettled(
-                f"Slack refuses a page without a reason that is known: {error}"
-            ) from error
+            raise Unsettled(f"Slack refuses a page with an unknown error code: {error}") from error
         self._unexplained = 0
         return shown
 
-    async def _performed(self, request: Request, shown: Shown) -> Shown:
+    async def _send(self, request: Request, shown: Shown) -> Shown:
         match request.action:
             case Action.POST if request.file is not None:
-                ts = await self._share(request)
-                return carried_out(shown, request, message_id=ts, channel=self._channel)
+                ts = await self._files.share(request, str(self._body(request)["text"]))
+                return apply_request(shown, request, message_id=ts, channel=self._channel)
             case Action.POST:
                 ts = await self._post(request)
-                return carried_out(shown, request, message_id=ts, channel=self._channel)
+                return apply_request(shown, request, message_id=ts, channel=self._channel)
             case Action.REMOVE:
                 await self._remove(request)
             case Action.EDIT:
                 return await self._edit(request, shown)
             case _:
                 return await self._streams.perform(request, shown)
-        return carried_out(shown, request)
+        return apply_request(shown, request)
 
     async def _edit(self, request: Request, shown: Shown) -> Shown:
-        nameless = request.page in self._streams.nameless
+        needs_identity = request.page in self._streams.unidentified
         try:
             await self._api.write(
                 EDITS,
                 request.scopes,
                 channel=self._channel,
                 ts=request.message_id,
-                metadata=identity(self._turn, request.page) if nameless else None,
+                metadata=identity(self._turn, request.page) if needs_identity else None,
                 **self._body(request),
             )
         except Refused as error:
-            if str(error) != OPEN:
+            if error.code != OPEN:
                 raise
-            # An earlier attempt died in the middle of it.
-            return self._streams.conflict(shown, request.page)
-        self._streams.nameless.discard(request.page)
-        return carried_out(shown, request)
-
-    async def _share(self, request: Request) -> str:
-        """The ts of the message with the request's file; raises FilesRefused, too."""
-        if self._no_files and not self._files.is_doubtful(request.page):
-            raise FilesRefused("no file is taken here at the moment")
-        try:
-            return await self._files.share(request, str(self._body(request)["text"]))
-        except FilesRefused:
-            self._without_files[self._channel] = True
-            raise
-        except Throttled as error:
-            uploads = {UPLOADS, COMPLETIONS}.intersection(error.scopes)
-            if error.retry_after < FILES_MAY_WAIT or not uploads:
-                raise
-            self.rate_limiter.throttled(error.retry_after, *error.scopes)
-            self._without_files[EVERYWHERE] = True
-            raise FilesRefused(f"files are throttled for {error.retry_after:g} s") from error
+            # An earlier attempt died while it streamed this page.
+            return self._streams.handle_conflict(shown, request.page)
+        self._streams.unidentified.discard(request.page)
+        return apply_request(shown, request)
 
     def _body(self, request: Request) -> dict[str, Any]:
-        return self._bodies.page(
+        return self._builder.page(
             request.text,
             complete=request.final or request.sealed,
             controls=request.controls,
@@ -250,66 +217,31 @@ class SlackSurface:
         )
 
     async def _post(self, request: Request) -> str:
-        """The new message's ts; no link in it, now or after an edit, shows a preview."""
-        with self._status.replaced():
-            answer = await self._api.write(
+        """Post a page without link previews; returns the new message's ts."""
+        with self._status.cleared_by_post():
+            response = await self._api.write(
                 POSTS,
                 request.scopes,
                 channel=self._channel,
-                thread_ts=self._thread,
+                thread_ts=self._thread.root,
                 unfurl_links=False,
                 unfurl_media=False,
                 metadata=identity(self._turn, request.page),
                 **self._body(request),
             )
-            ts = answer.ts()
-        if await self._strayed(ts, answer):
-            await self._take_back(ts)
-            raise Gone("the message that the thread is under was deleted")
+            ts = response.ts()
+        if await self._thread.is_misplaced(ts, response):
+            await self._thread.delete(ts)
+            raise Gone("the thread's root message was deleted")
         return ts
-
-    async def _strayed(self, ts: str, answer: Response) -> bool:
-        """Whether a post landed in the channel, as a reply to a deleted message does.
-
-        The only sign of it is a message without `thread_ts`; that a field is missing proves
-        nothing, so the thread is asked. Where it does not answer, a message without one has strayed
-        and no message at all has not: what was said in one place is shown nowhere else.
-        """
-        message = answer.mapping("message")
-        if message.get("thread_ts"):
-            return False
-        try:
-            async with asyncio.timeout(CHECK_SECONDS):
-                thread = await self._api.paced_read(
-                    "conversations.replies",
-                    channel=self._channel,
-                    ts=self._thread,
-                    oldest=ts,
-                    inclusive="true",
-                    limit=2,
-                )
-            return bool(message) and ts not in {found["ts"] for found in thread.messages()}
-        except Gone:
-            return True
-        except (PlatformError, TimeoutError):
-            return bool(message)
-
-    async def _take_back(self, ts: str) -> None:
-        try:
-            async with asyncio.timeout(STRAY_SECONDS):
-                await self._api.paced_write(DELETIONS, channel=self._channel, ts=ts)
-        except (PlatformError, TimeoutError) as error:
-            log.warning("a stray message could not be deleted", ts=ts, error=repr(error))
-        else:
-            await self._files.forget(ts)
 
     async def _remove(self, request: Request) -> None:
         try:
             await self._delete(request)
         except Gone as error:
-            if str(error) != "cant_delete_message":
+            if error.code != "cant_delete_message":
                 raise
-            await self._stop_stream(str(request.message_id), request.page)
+            await self._thread.stop_stream(str(request.message_id), self._turn, request.page)
             await self._delete(request)
 
     async def _delete(self, request: Request) -> None:
@@ -318,77 +250,49 @@ class SlackSurface:
                 DELETIONS, request.scopes, channel=self._channel, ts=request.message_id
             )
         except Gone as error:
-            if str(error) != "message_not_found":
+            if error.code != "message_not_found":
                 raise
-        await self._files.forget(str(request.message_id))
+        await self._files.delete(str(request.message_id))
 
-    # ── recovering ────────────────────────────────────────────────────────────────────────────
+    # ── recovery ──────────────────────────────────────────────────────────────────────────────
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
-        """Find what earlier attempts left here. Raises as `perform` does.
+        """Find the messages that earlier attempts left. Raises like `perform`.
 
-        A page that is not the first may be a file: only the thread tells.
+        Any page but the first may be a file, which only the thread shows.
         """
-        ours = {page.number: page.message_id for page in pages if page.message_id}
+        posted = {page.number: page.message_id for page in pages if page.message_id}
         intended = sorted(page.number for page in pages if not page.message_id)
-        held = {}
-        if intended or len(ours) > 1:
-            messages = await self._own_messages()
-            held = {str(message["ts"]): self._files.found(message) for message in messages}
-            await self._find(messages, ours, intended)
-        for number in set(intended) - ours.keys():
-            self._files.doubt(number)
+        shared = {}
+        if intended or len(posted) > 1:
+            messages = await self._thread.own_messages()
+            shared = {str(message["ts"]): self._files.register(message) for message in messages}
+            await self._find(messages, posted, intended)
+        for number in set(intended) - posted.keys():
+            self._files.mark_maybe_shared(number)
         return Shown(
             tuple(
-                ShownPage(number, ts, self._channel, text=None, file=held.get(ts))
-                for number, ts in sorted(ours.items())
+                ShownPage(number, ts, self._channel, text=None, file=shared.get(ts))
+                for number, ts in sorted(posted.items())
             )
         )
 
     async def _find(
-        self, messages: Sequence[Mapping[str, Any]], ours: dict[int, str], intended: list[int]
+        self, messages: Sequence[Mapping[str, Any]], posted: dict[int, str], intended: list[int]
     ) -> None:
-        """Add the messages of intended pages to `ours`; a page that is there twice keeps one."""
+        """Add the messages of intended pages to `posted`, and delete a page's second message."""
         for message in messages:
-            ts, known = str(message["ts"]), identified(message) or files.identified(message)
+            ts, known = str(message["ts"]), read_identity(message) or files.read_identity(message)
             state = message.get("streaming_state")
-            nameless = sorted(set(intended) - ours.keys())
-            if state and known is None and ts not in ours.values() and nameless:
-                # A stream has no metadata until it is closed. Of a conversation one turn runs at a
-                # time, so one without, since its question, is this turn's.
-                known = (self._turn, nameless[0])
-                self._streams.nameless.add(nameless[0])
+            missing = sorted(set(intended) - posted.keys())
+            if state and known is None and ts not in posted.values() and missing:
+                # A stream has no metadata until it is closed. Only one turn runs at a time in a
+                # conversation, so a stream without metadata since the question is this turn's.
+                known = (self._turn, missing[0])
+                self._streams.unidentified.add(missing[0])
             if state == "in_progress" and known is not None:
-                await self._stop_stream(ts, known[1])  # until then no edit is taken
-            if known is None or known[0] != self._turn or ts in ours.values():
+                # Slack accepts no edit of an open stream.
+                await self._thread.stop_stream(ts, self._turn, known[1])
+            if known is None or known[0] != self._turn or ts in posted.values():
                 continue
-            if ours.setdefault(known[1], ts) != ts:
-                await self._take_back(ts)
-
-    async def _own_messages(self) -> list[Mapping[str, Any]]:
-        """What the bot wrote in the thread since the first question, oldest first."""
-        found: list[Mapping[str, Any]] = []
-        cursor: str | None = None
-        while True:
-            before = cursor
-            answer = await self._api.paced_read(
-                "conversations.replies",
-                channel=self._channel,
-                ts=self._thread,
-                oldest=self._since,
-                limit=PAGE,
-                include_all_metadata=True,
-                cursor=cursor,
-            )
-            found += answer.messages()
-            cursor = answer.next_cursor
-            if cursor is None or cursor == before:
-                return [message for message in found if message.get("user") == self._me.user]
-
-    async def _stop_stream(self, ts: str, page: int) -> None:
-        with contextlib.suppress(Gone, Refused):  # it died meanwhile
-            await self._api.paced_write(
-                STOPS,
-                channel=self._channel,
-                ts=ts,
-                metadata=identity(self._turn, page),
-            )
+            if posted.setdefault(known[1], ts) != ts and await self._thread.delete(ts):
+                await self._files.delete(ts)

@@ -1,8 +1,7 @@
-"""Whether the bot token is still good: one odd refusal is not believed, a revoked token is.
+"""Tracks whether Slack still accepts the bot token.
 
-Slack's answer to one request may be wrong. So a refusal of the token is checked with auth.test.
-When that says the same, requests are answered here, without sending them, and auth.test is asked
-again once a minute.
+Slack may refuse a valid token once by mistake, so auth.test verifies every refusal. While auth.test
+refuses the token too, requests fail without being sent, and auth.test is repeated once a minute.
 """
 
 from __future__ import annotations
@@ -18,57 +17,60 @@ from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 
-# How long what auth.test said is believed, in seconds: while the token works, and when it does not.
-GOOD_SECONDS, DEAD_SECONDS = 2.0, 60.0
+# How long an answer of auth.test counts, in seconds: of a valid token, and of a refused one.
+VALID_SECONDS, REFUSED_SECONDS = 2.0, 60.0
 
 
 class TokenWatch:
-    """One bot token. `ask` calls auth.test and raises a PlatformError."""
+    """Watches one bot token. `auth_test` calls auth.test and raises a PlatformError.
 
-    def __init__(self, *, ask: Callable[[], Awaitable[object]], clock: Clock) -> None:
-        self._ask, self._clock = ask, clock
-        self._asked_at = float("-inf")
-        self._asking = asyncio.Lock()
-        self.dead = ""  # Slack's word for it, once it is certain
+    `refusal` is the error code with which auth.test refuses the token, or "".
+    """
+
+    def __init__(self, *, auth_test: Callable[[], Awaitable[object]], clock: Clock) -> None:
+        self._auth_test, self._clock = auth_test, clock
+        self._checked_at = float("-inf")
+        self._checking = asyncio.Lock()
+        self.refusal = ""
 
     async def check(self) -> None:
-        """Raises Gone when the token is known to be refused."""
-        if self.dead:
-            await self._refresh(DEAD_SECONDS)
-        if self.dead:
-            raise Gone(self.dead)
+        """Raises Gone while auth.test refuses the token."""
+        if self.refusal:
+            await self._refresh(REFUSED_SECONDS)
+        if self.refusal:
+            raise Gone(self.refusal)
 
-    async def judge(self, refusal: Gone) -> PlatformError:
-        """What a refusal of the token means: Gone when auth.test says so, too, else Unsettled."""
+    async def verify(self, error: Gone) -> PlatformError:
+        """The error to raise for a refused token: `error` if auth.test agrees, else Unsettled."""
         try:
-            await self._refresh(GOOD_SECONDS)
-        except PlatformError as error:
-            return Unsettled(f"Slack refused the token ({refusal}), and then: {error}")
-        return refusal if self.dead else Unsettled(f"Slack refused the token once ({refusal})")
+            await self._refresh(VALID_SECONDS)
+        except PlatformError as failure:
+            return Unsettled(f"Slack refused the token ({error}), and then: {failure}")
+        return error if self.refusal else Unsettled(f"Slack refused the token once ({error})")
 
-    async def _refresh(self, believed: float) -> None:
-        async with self._asking:
-            if self._clock.monotonic() < self._asked_at + believed:
+    async def _refresh(self, max_age: float) -> None:
+        async with self._checking:
+            if self._clock.monotonic() < self._checked_at + max_age:
                 return
-            before, self.dead = self.dead, await self._refusal()
-            self._asked_at = self._clock.monotonic()
-        if self.dead and not before:
+            before, self.refusal = self.refusal, await self._fetch_refusal()
+            self._checked_at = self._clock.monotonic()
+        if self.refusal and not before:
             log.error(
                 "Slack refuses the bot token: nothing can be answered until the app is installed "
                 "again and SLACK_BOT_TOKEN is replaced",
-                reason=self.dead,
+                reason=self.refusal,
             )
-        elif before and not self.dead:
-            log.info("Slack takes the bot token again")
+        elif before and not self.refusal:
+            log.info("Slack accepts the bot token again")
 
-    async def _refusal(self) -> str:
-        """What auth.test says against the token; "" when nothing. Raises a PlatformError."""
+    async def _fetch_refusal(self) -> str:
+        """The code with which auth.test refuses the token, or "". Raises a PlatformError."""
         try:
-            await self._ask()
+            await self._auth_test()
         except (Gone, Refused) as error:
-            return str(error) if str(error) in DEAD_TOKEN else ""
+            return error.code if error.code in DEAD_TOKEN else ""
         except PlatformError:
-            if not self.dead:
+            if not self.refusal:
                 raise
-            return self.dead  # no news
+            return self.refusal  # still unknown, so nothing changes
         return ""

@@ -13,15 +13,14 @@ from fastapi import APIRouter, HTTPException, Query, Request
 
 from adapters.web import models, serializers
 from adapters.web.auth import Access, User
-from adapters.web.conversations import MOST_MESSAGES, NO_SUCH_CONVERSATION, Before, Limit
+from adapters.web.conversations import MOST_MESSAGES, Before, Limit
 from adapters.web.openapi import add_route
 from adapters.web.page_size import message_size, read_newest
+from bot.domain import http_texts
 from bot.domain.conversations import Conversation
 from bot.ports.library import Library
 
 log = structlog.stdlib.get_logger(__name__)
-
-ADMINS_ONLY = "Only administrators may read these: those named web:NAME in ADMINS."
 
 
 class AdminRoutes:
@@ -67,7 +66,7 @@ class AdminRoutes:
         _require_admin(request, user)
         record = await self._library.public(str(conversation_id))
         if record is None:
-            raise HTTPException(404, NO_SUCH_CONVERSATION)
+            raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)
         key = str(record.conversation.key)
         log.info("an administrator reads a conversation", admin=user, conversation=key)
         said = await read_newest(
@@ -86,4 +85,4 @@ def _place(conversation: Conversation) -> dict[str, str]:
 def _require_admin(request: Request, user: str) -> None:
     access: Access = request.app.state.access
     if not access.is_admin(user):
-        raise HTTPException(403, ADMINS_ONLY)
+        raise HTTPException(403, http_texts.ADMINS_ONLY)

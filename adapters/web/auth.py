@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.web.limits import RETRY_SECONDS
 from adapters.web.wrong_tokens import WrongTokenThrottle
+from bot.domain import http_texts
 
 LOCAL_USER = "local"
 """The user name of everyone on this machine while no tokens are set."""
@@ -53,15 +54,6 @@ NO_SUCH_PAGE = (
 )
 OPEN_FOLDERS = ("/static/", "/docs/")
 """Paths without secrets, to which links on other sites may lead."""
-
-UNKNOWN_TOKEN = "Send a token that this server knows: “Authorization: Bearer …”."  # noqa: S105
-TOO_MANY_GUESSES = "Too many wrong tokens came from your address: wait a little."
-FOREIGN_HOST = "This server does not answer under that name: add it to HTTP_ALLOWED_HOSTS."
-FOREIGN_ORIGIN = "Pages of other sites may not use this server."
-THROUGH_PROXY = (
-    "Without HTTP_TOKENS this server answers only programs on its own machine, not through a proxy."
-)
-CLOSED = "The page and the API are refuse_all here: set HTTP_TOKENS to open them."
 
 
 # ── who ───────────────────────────────────────────────────────────────────────────────────────
@@ -133,13 +125,13 @@ class TokenCheck:
             await self._app(scope, receive, send)
             return
         refusal: Response = JSONResponse(
-            {"error": UNKNOWN_TOKEN}, 401, headers={"WWW-Authenticate": "Bearer"}
+            {"error": http_texts.UNKNOWN_TOKEN}, 401, headers={"WWW-Authenticate": "Bearer"}
         )
         if not given and headers.get("sec-fetch-mode") == "navigate":
             refusal = HTMLResponse(NO_SUCH_PAGE, 404)  # a person typed the address into a browser
         if given and not await self._guesses.wrong((scope.get("client") or ("", 0))[0]):
             wait = {"Retry-After": str(RETRY_SECONDS)}
-            refusal = JSONResponse({"error": TOO_MANY_GUESSES}, 429, headers=wait)
+            refusal = JSONResponse({"error": http_texts.TOO_MANY_GUESSES}, 429, headers=wait)
         await refusal(scope, receive, send)
 
 
@@ -191,13 +183,13 @@ class OriginCheck:
     def _refusal(self, headers: Headers, path: str) -> str | None:
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or not self._known(_hostname(hosts[0])):
-            return FOREIGN_HOST
+            return http_texts.FOREIGN_HOST
         if not all(self._is_ours(origin, hosts[0]) for origin in origins):
-            return FOREIGN_ORIGIN
+            return http_texts.FOREIGN_ORIGIN
         if not _is_our_page(headers, path):
-            return FOREIGN_ORIGIN
+            return http_texts.FOREIGN_ORIGIN
         if self._local and any(map(FORWARDED.fullmatch, headers.keys())):
-            return THROUGH_PROXY
+            return http_texts.THROUGH_PROXY
         return None
 
     def _is_ours(self, origin: str, host: str) -> bool:
@@ -217,7 +209,7 @@ class OriginCheck:
 
 async def refuse_all(scope: Scope, receive: Receive, send: Send) -> None:
     """The ASGI app that replaces the site if the port serves only a platform's events."""
-    await JSONResponse({"error": CLOSED}, 403)(scope, receive, send)
+    await JSONResponse({"error": http_texts.API_CLOSED}, 403)(scope, receive, send)
 
 
 def _is_our_page(headers: Headers, path: str) -> bool:

@@ -18,13 +18,14 @@ from adapters.web.html_pool import HtmlPool
 from adapters.web.hub import Hub
 from adapters.web.serializers import page_message
 from adapters.web.templates import Said
+from bot.domain import http_texts
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.inbox import Address, CommandReply, Incoming, Receipt
 from bot.domain.records import ConversationRecord, NewConversation, RecordScope, ReplyRecord
 from bot.ports.clock import Clock
 from bot.ports.inbox import Inbox
 from bot.ports.library import Library
-from bot.turns.reasoning import unquoted
+from bot.turns.display import strip_reasoning
 
 PLATFORM = "web"
 CHANNEL = "general"
@@ -35,9 +36,6 @@ API_CHANNEL = "api"
 
 ANSWER_SECONDS = 10.0
 """Seconds to wait for a command's reply: it depends on the database, never on a model."""
-
-NOT_READY = "Threadline is starting or stopping: ask again in a moment."
-GONE = "This conversation was deleted meanwhile."
 
 
 def user_scope(user: str, channel: str | None = None) -> RecordScope:
@@ -59,7 +57,7 @@ class ChatService:
     def require_inbox(self) -> Inbox:
         """The inbox. Raises HTTPException 503 while the adapter is not running."""
         if self.inbox is None:
-            raise HTTPException(503, NOT_READY, headers={"Retry-After": "1"})
+            raise HTTPException(503, http_texts.NOT_READY, headers={"Retry-After": "1"})
         return self.inbox
 
     # ── asking ────────────────────────────────────────────────────────────────────────────────
@@ -89,7 +87,7 @@ class ChatService:
         await self.require_inbox().receive(incoming)
         asked = await self.library.asked(incoming.source)
         if asked is None or asked.turn is None:
-            raise HTTPException(404, GONE)
+            raise HTTPException(404, http_texts.CONVERSATION_DELETED)
         if record.conversation.key.channel == CHANNEL:
             message = await self.rendering.run(page_message, asked, self.rendering.highlight)
             self.tell_message(user, record.uid, message, None)
@@ -161,7 +159,7 @@ class ChatService:
                 woken.clear()
                 live = self.hub.live(turn)
                 if live is not None:
-                    text = unquoted(live.source).lstrip()
+                    text = strip_reasoning(live.source).lstrip()
                     if len(text) > len(seen) and text.startswith(seen):
                         piece, seen = text[len(seen) :], text
                         yield piece
@@ -180,12 +178,12 @@ class ChatService:
                 if reply is not None:
                     return reply
                 await woken.wait()
-        raise HTTPException(503, NOT_READY, headers={"Retry-After": "1"})
+        raise HTTPException(503, http_texts.NOT_READY, headers={"Retry-After": "1"})
 
     async def ended(self, turn: int) -> ReplyRecord | None:
         """The concluded reply, or None while it runs. Raises HTTPException 404 if its turn is
         gone."""
         reply = await self.library.reply(turn)
         if reply is None:
-            raise HTTPException(404, GONE)
+            raise HTTPException(404, http_texts.CONVERSATION_DELETED)
         return reply if reply.outcome is not None else None

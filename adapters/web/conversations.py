@@ -21,6 +21,7 @@ from adapters.web.page_size import MOST_CHARACTERS, first, message_size, read_ne
 from adapters.web.results import answer, answer_events
 from adapters.web.sse import EventStream
 from adapters.web.templates import Said, parse
+from bot.domain import http_texts
 from bot.domain.conversations import Author, Role
 from bot.domain.errors import TemplateError
 from bot.domain.records import UNCHANGED, ConversationRecord, MessageRecord
@@ -28,9 +29,6 @@ from bot.domain.records import UNCHANGED, ConversationRecord, MessageRecord
 MOST_MESSAGES = 1_000
 """The newest messages returned with a conversation, up to MOST_CHARACTERS; list its messages to
 read the others."""
-
-NO_SUCH_CONVERSATION = "You have no such conversation."
-NO_SUCH_MESSAGE = "There is no such message in this conversation."
 
 _ANSWER_EVENTS = {
     "type": "object",
@@ -140,7 +138,7 @@ class ConversationRoutes:
             model=change.model if "model" in change.model_fields_set else UNCHANGED,
         )
         if record is None:
-            raise HTTPException(404, NO_SUCH_CONVERSATION)
+            raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)
         self._chat.tell_changed(user, record)
         return serializers.details(record, await self._messages(record))
 
@@ -148,6 +146,8 @@ class ConversationRoutes:
         """Delete the conversation with all its messages; a running answer stops."""
         record = await self.own(user, conversation_id)
         await self._library.delete(record.uid, user_scope(user))
+        if self._chat.inbox is not None:
+            await self._chat.inbox.gone(record.conversation.key)
         self._chat.hub.wake_all()
         self._chat.tell_changed(user, record)
 
@@ -157,7 +157,7 @@ class ConversationRoutes:
         user's."""
         record = await self._library.find(str(conversation_id), user_scope(user))
         if record is None:
-            raise HTTPException(404, NO_SUCH_CONVERSATION)
+            raise HTTPException(404, http_texts.NO_SUCH_CONVERSATION)
         return record
 
     async def _messages(
@@ -172,9 +172,7 @@ class ConversationRoutes:
 
     def _require_offered(self, model: str | None) -> None:
         if model is not None and model not in self._offered:
-            names = ", ".join(self._offered) or "none: leave it out, or null"
-            problem = f"this model is not offered here; choose one of: {names}"
-            raise field_error(("body", "model"), problem)
+            raise field_error(("body", "model"), http_texts.model_not_offered(self._offered))
 
 
 class RecordRoutes:
@@ -233,14 +231,14 @@ class RecordRoutes:
         """Delete a message; its index is not reused."""
         record = await self._conversations.own(user, conversation_id)
         if not await self._library.erase(record.conversation.id, str(message_id)):
-            raise HTTPException(404, NO_SUCH_MESSAGE)
+            raise HTTPException(404, http_texts.NO_SUCH_MESSAGE)
         self._chat.tell_changed(user, record)
 
     def _changed(
         self, user: str, message: MessageRecord | None, record: ConversationRecord
     ) -> dict[str, Any]:
         if message is None:
-            raise HTTPException(404, NO_SUCH_MESSAGE)
+            raise HTTPException(404, http_texts.NO_SUCH_MESSAGE)
         self._chat.tell_changed(user, record)
         return serializers.message_record(message, record.uid)
 

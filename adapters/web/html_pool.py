@@ -15,11 +15,10 @@ from typing import ParamSpec, TypeVar
 from fastapi import HTTPException
 
 from adapters.web.highlighter import Highlighter
+from bot.domain import http_texts
 
 THREADS = 2
 """Two threads: one slow text leaves the other thread free."""
-
-STOPPING = "Threadline is stopping: ask again in a moment."
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,7 +36,7 @@ class HtmlPool:
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` on a rendering thread. Raises HTTPException 503 while stopping."""
         if self._closed:
-            raise HTTPException(503, STOPPING, headers={"Retry-After": "1"})
+            raise HTTPException(503, http_texts.STOPPING, headers={"Retry-After": "1"})
         call = partial(function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 

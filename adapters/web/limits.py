@@ -11,6 +11,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bot.domain import http_texts
+
 BODY_BYTES = 1_048_576
 """Bytes of a request body: enough for a long conversation, and more text than a model's context
 holds."""
@@ -31,13 +33,6 @@ before they know its sender. Platforms send a few kilobytes per request."""
 FREE_BYTES = 16_384
 """Bytes of each such body that do not count, so that ordinary events always get through."""
 
-TOO_MANY = "You have too many answers and pages open at once: close some, or ask again soon."
-
-
-TOO_LONG = f"A request may have {BODY_BYTES:,} bytes at most."
-UNCLEAR_LENGTH = "A request has either a Content-Length or a Transfer-Encoding."
-BUSY = "Too much is being received at once: ask again soon."
-
 
 class UnambiguousLength:
     """An ASGI app that refuses requests with two lengths, because a proxy may have used the other
@@ -51,7 +46,7 @@ class UnambiguousLength:
         headers = Headers(scope=scope)
         if "content-length" in headers and "transfer-encoding" in headers:
             close = {"Connection": "close"}
-            await JSONResponse({"error": UNCLEAR_LENGTH}, 400, close)(scope, receive, send)
+            await JSONResponse({"error": http_texts.TWO_LENGTHS}, 400, close)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -82,7 +77,9 @@ class _Counted:
             size = len(message.get("body", b""))
             free, size = max(free - size, 0), max(size - free, 0)
             if size > self._bodies.left:
-                raise HTTPException(503, BUSY, headers={"Retry-After": str(RETRY_SECONDS)})
+                raise HTTPException(
+                    503, http_texts.RECEIVING_TOO_MUCH, headers={"Retry-After": str(RETRY_SECONDS)}
+                )
             held += size
             self._bodies.left -= size
             return message
@@ -107,7 +104,9 @@ class BodyLimit:
         limit."""
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdecimal() and int(announced) > BODY_BYTES:
-            await JSONResponse({"error": TOO_LONG}, 413)(scope, receive, send)
+            await JSONResponse({"error": http_texts.body_too_long(BODY_BYTES)}, 413)(
+                scope, receive, send
+            )
             return
         left = BODY_BYTES
 
@@ -116,7 +115,7 @@ class BodyLimit:
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                raise HTTPException(413, TOO_LONG)
+                raise HTTPException(413, http_texts.body_too_long(BODY_BYTES))
             return message
 
         await self._app(scope, counted, send)
@@ -132,7 +131,9 @@ class StreamSlots:
     def require_free(self, user: str) -> None:
         """Raise HTTPException 429 if the user may not open another stream."""
         if self._open[user] >= self._most:
-            raise HTTPException(429, TOO_MANY, headers={"Retry-After": str(RETRY_SECONDS)})
+            raise HTTPException(
+                429, http_texts.TOO_MANY_STREAMS, headers={"Retry-After": str(RETRY_SECONDS)}
+            )
 
     @contextlib.contextmanager
     def hold(self, user: str) -> Iterator[None]:

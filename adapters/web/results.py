@@ -15,19 +15,21 @@ from adapters.web.serializers import timestamp
 from adapters.web.sse import event
 from bot.domain import texts
 from bot.domain.errors import StoreUnavailable
+from bot.domain.failures import FailureReason
 from bot.domain.records import ReplyRecord
 from bot.domain.turns import Outcome
+from bot.turns.display import sentence_of
 
-# HTTP status by the reason of the failure.
-_STATUSES: Mapping[str | None, int] = {
-    "RateLimited": 503,
-    "Overloaded": 503,
-    "ModelLoading": 503,
-    "Unreachable": 503,
-    "queue full": 503,
-    "TimedOut": 504,
-    "ContextTooLong": 413,
-    "ContentRefused": 422,
+# Which side a failure is on, and whether to try again.
+_STATUSES: Mapping[FailureReason | None, int] = {
+    FailureReason.RATE_LIMITED: 503,
+    FailureReason.OVERLOADED: 503,
+    FailureReason.MODEL_LOADING: 503,
+    FailureReason.UNREACHABLE: 503,
+    FailureReason.QUEUE_FULL: 503,
+    FailureReason.TIMED_OUT: 504,
+    FailureReason.CONTEXT_TOO_LONG: 413,
+    FailureReason.CONTENT_REFUSED: 422,
 }
 _FAILED = 502  # the model failed in any other way: key, model name, broken stream
 _ENDED = {Outcome.STOPPED: 409, Outcome.RESET: 409, Outcome.GONE: 404}
@@ -40,13 +42,13 @@ def failure(reply: ReplyRecord) -> HTTPException | None:
         return None
     status = _ENDED.get(outcome) if outcome else None
     if status is None:
-        status = _STATUSES.get(reply.error, _FAILED)
+        status = _STATUSES.get(reply.failure, _FAILED)
     headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None
     return HTTPException(status, _sentence(reply), headers)
 
 
 def _sentence(reply: ReplyRecord) -> str:
-    return texts.last_sentence(reply.display) or texts.INTERNAL
+    return sentence_of(reply.display, reply.content) or texts.INTERNAL
 
 
 def answer(reply: ReplyRecord) -> dict[str, str]:

@@ -10,7 +10,7 @@ from bot.domain.errors import StoreUnavailable, Unsettled
 from bot.domain.replies import Action, Frame, Limit, Request, Shown, ShownPage
 from bot.domain.turns import Claim, PageRecord
 from bot.ports.platform import RateLimiter
-from bot.replies.plan import carried_out
+from bot.replies.plan import apply_request
 
 NO_LIMIT = sys.maxsize  # the whole reply fits on one page
 
@@ -108,7 +108,7 @@ class WebSurface:
 
     async def perform(self, request: Request, shown: Shown) -> Shown:
         """Write the text to the hub and notify readers."""
-        new = carried_out(shown, request, message_id=self._id, channel=self._channel)
+        new = apply_request(shown, request, message_id=self._id, channel=self._channel)
         if not request.final:
             written = request.end > 0
             self._hub.write(

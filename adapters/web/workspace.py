@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Header, HTTPException, Query
@@ -24,6 +24,7 @@ from adapters.web.page_size import first, message_size, newest, read_newest
 from adapters.web.sse import EventStream
 from adapters.web.tabs import tab_events
 from bot import __version__
+from bot.domain import http_texts, texts
 from bot.domain.conversations import Author, Conversation, ConversationKey, Role
 from bot.domain.inbox import Address, Command, Incoming, Receipt
 from bot.domain.records import (
@@ -39,17 +40,6 @@ from bot.inbox import commands
 MOST_MESSAGES = 500
 """The newest messages of a thread that the page gets."""
 
-NEEDS_MENTION = "Begin with @threadline: I answer in a thread when I am mentioned."
-NO_SUCH_THREAD = "There is no such thread."
-DESCRIPTIONS: Mapping[str, str] = {
-    commands.RESET: "start over in this thread",
-    commands.UNDO: "take the last start-over back",
-    commands.STOP: "stop the answer that is being written",
-    commands.RETRY: "write the newest answer anew",
-    commands.CONTINUE: "go on with an answer that was stopped or cut off",
-    commands.MODEL: "see or choose the model of this thread",
-    commands.HELP: "what I can do",
-}
 _MENTION = re.compile(r"(?<![\w@])@threadline\b[,:]?", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{0,18}")  # the range of the database column
 
@@ -117,7 +107,7 @@ class Workspace:
             "models": list(self._models),
             "default_model": self._default_model,
             "commands": [
-                {"name": name, "description": DESCRIPTIONS[name]} for name in commands.NAMES
+                {"name": name, "description": texts.PAGE_COMMANDS[name]} for name in commands.NAMES
             ],
             "version": __version__,
         }
@@ -192,7 +182,7 @@ class Workspace:
     async def _record(self, user: str, thread: uuid.UUID) -> ConversationRecord:
         record = await self._library.find(str(thread), user_scope(user, CHANNEL))
         if record is None:
-            raise HTTPException(404, NO_SUCH_THREAD)
+            raise HTTPException(404, http_texts.NO_SUCH_THREAD)
         return record
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────
@@ -353,5 +343,10 @@ def _thread_to_be(user: str, client_id: uuid.UUID, now: float) -> ConversationRe
 
 
 def _needs_mention(text: str) -> RequestValidationError:
-    where = {"loc": ("body", "text"), "msg": NEEDS_MENTION, "type": "mention", "input": text}
+    where = {
+        "loc": ("body", "text"),
+        "msg": http_texts.NEEDS_MENTION,
+        "type": "mention",
+        "input": text,
+    }
     return RequestValidationError([where])

@@ -1,225 +1,188 @@
-"""What makes up for a time without events, on every platform: watermarks kept, reads carried out.
+"""Reads the messages of a gap from the platform and accepts them like live ones.
 
-Invariant: a message is behind the stored watermark only when it was decided, so a process may die
-at any moment and the next start finds what this one did not get to.
+Invariant: a watermark moves over messages that the inbox has accepted, and only then. So the
+process may die at any moment: the next start reads the rest.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import heapq
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
-from bot.catchup.watermarks import ChannelRef, WatermarkTracker
-from bot.domain.errors import Gone, PlatformError, Refused, StoreUnavailable, Throttled
+from bot.catchup.backfill_queue import LATER_SECONDS, BackfillQueue
+from bot.catchup.recheck import EditRecheck
+from bot.catchup.watermark_saver import WatermarkSaver
+from bot.domain.conversations import Conversation
 from bot.ports.clock import Clock
-from bot.ports.inbox import Inbox
+from bot.ports.history import ChannelRef, History, HistoryReader, PageReader, ReportChanges
+from bot.ports.inbox import CatchUpInbox
 
 log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
-# Watermarks are stored so long after the first change: what a crash loses of them costs a read or
-# two at the next start, and a commit a second costs nothing. Seconds.
-SAVE_SECONDS = 1.0
-# Between attempts at something that fails, in seconds, doubled each time.
-FIRST_PAUSE, LAST_PAUSE = 1.0, 30.0
-ATTEMPTS = 7  # about two minutes; afterwards it is given up for now
-LATER_SECONDS = 300.0  # until what was given up is read once more
-# The longest that one request may take, its wait for the budget included: a 429 closes a budget for
-# a minute at most.
-ATTEMPT_SECONDS = 90.0
-AT_ONCE = 4  # reads under way: enough to fill the time that each is on its way
+
+@dataclass(slots=True)
+class _Progress:
+    """How far one history is read."""
+
+    ref: ChannelRef
+    next: PageReader
+    reached: int = 0
+    threads: list[History] = field(default_factory=list)
 
 
-class WatermarkSaver:
-    """The watermarks of one platform, stored in batches. `marks` is told what happens."""
+class Backfill:
+    """Catches up on one platform, in background tasks; live messages never wait for it."""
 
-    def __init__(self, *, platform: str, lag: int, inbox: Inbox, clock: Clock) -> None:
-        self.marks = WatermarkTracker(platform, lag=lag)
+    def __init__(
+        self,
+        *,
+        platform: str,
+        inbox: CatchUpInbox,
+        saver: WatermarkSaver,
+        clock: Clock,
+        report_changes: ReportChanges,
+    ) -> None:
         self._platform, self._inbox, self._clock = platform, inbox, clock
-        self._loading: asyncio.Task[None] | None = None
-        self._saving: asyncio.Task[None] | None = None
+        self._saver, self._tracker = saver, saver.tracker
+        self._recheck = EditRecheck(platform=platform, inbox=inbox, report_changes=report_changes)
+        self._queue = BackfillQueue(clock)
+        self._runs: dict[str, asyncio.Task[None]] = {}
+        self._conversations: asyncio.Task[Sequence[Conversation]] | None = None
+        self._rereads: set[ChannelRef] = set()
 
-    async def loaded(self) -> None:
-        """Return once the stored watermarks are known; tries as long as the database fails."""
-        if self._loading is None:
-            self._loading = asyncio.create_task(self._load(), name="watermarks")
-        await asyncio.shield(self._loading)
+    async def restart(self) -> None:
+        """Drop all reads and open a gap in every workspace; `start` must follow for each."""
+        self._tracker.open_gap()
+        earlier, self._queue = self._queue, BackfillQueue(self._clock)
+        self._conversations = None
+        self._runs.clear()
+        self._rereads.clear()
+        await earlier.aclose()
 
-    def seen(self, spot: ChannelRef, position: int) -> None:
-        """A message arrived."""
-        self.marks.seen(spot, position)
+    def start(self, reader: HistoryReader) -> None:
+        """Catch up on a workspace that may have missed events until now."""
+        workspace = reader.workspace
+        self._tracker.open_gap(workspace)
+        work = self._catch_up(reader, self._tracker.gap(workspace))
+        self._runs[workspace] = self._start_task(work)
 
-    def decided(self, spot: ChannelRef, position: int) -> None:
-        """It was accepted, or is of no use."""
-        self.marks.decided(spot, position)
-        self.save_soon()
+    def close_later(self, workspace: str, seconds: float) -> None:
+        """Close a gap without reads after `seconds`: the platform redelivers its events by then."""
+        self._tracker.open_gap(workspace)
+        self._start_task(self._close_later(workspace, self._tracker.gap(workspace), seconds))
 
-    def save_soon(self) -> None:
-        """See that changes are stored."""
-        if self.marks.dirty and (self._saving is None or self._saving.done()):
-            self._saving = asyncio.create_task(self._save_later(), name="watermarks")
-
-    async def save(self) -> None:
-        """Store what has changed; a failure is logged, and it is tried again with the next."""
-        changes = self.marks.changes()
-        if not changes:
-            return
-        try:
-            await self._inbox.move_watermarks(changes)
-        except StoreUnavailable as error:
-            self.marks.unsaved(changes)
-            log.debug("watermarks could not be stored", error=str(error))
-
-    async def aclose(self) -> None:
-        """Store the last of them."""
-        for task in (self._loading, self._saving):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-        await self.save()
-
-    async def _save_later(self) -> None:
-        while self.marks.dirty:
-            await self._clock.sleep(SAVE_SECONDS)
-            await self.save()
-
-    async def _load(self) -> None:
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                self.marks.load(await self._inbox.watermarks(self._platform))
-                return
-            except StoreUnavailable as error:
-                log.error("watermarks could not be read", error=str(error), again_in=pause)
-            await self._clock.sleep(pause)
-            pause = min(2 * pause, LAST_PAUSE)
-
-
-# ── reads ─────────────────────────────────────────────────────────────────────────────────────
-@dataclass(order=True, slots=True)
-class _Job:
-    rank: tuple[float, ...]
-    number: int
-    what: str = field(compare=False)
-    work: Callable[[], Awaitable[bool]] = field(compare=False)
-    ended: asyncio.Future[bool] = field(compare=False)
-    failures: int = field(default=0, compare=False)
-
-
-class BackfillQueue:
-    """Carries reads out, those of the lowest rank first and a few at once; what fails, again."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._jobs: list[_Job] = []
-        self._numbers = count()
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._serving = 0
-
-    def add(
-        self, what: str, rank: tuple[float, ...], work: Callable[[], Awaitable[bool]]
-    ) -> asyncio.Future[bool]:
-        """Whether it was carried out in the end, or is never to be; False when it was given up.
-
-        `what` is for the log. `work` sends one request, says whether there is more to read, and
-        may raise a PlatformError or StoreUnavailable; it is called until there is no more.
-        """
-        ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._push(_Job(rank, next(self._numbers), what, work, ended))
-        return ended
-
-    def _push(self, job: _Job) -> None:
-        heapq.heappush(self._jobs, job)
-        if self._serving < AT_ONCE:
-            self._serving += 1
-            self.begin(self._serve(), name="reads")
-
-    async def get(
-        self, what: str, rank: tuple[float, ...], work: Callable[[], Awaitable[T]]
-    ) -> T | None:
-        """What `work` gives in the end, or None when it was given up."""
-        results: list[T] = []
-
-        async def once() -> bool:
-            results.append(await work())
-            return False
-
-        await self.add(what, rank, once)
-        return results[0] if results else None
-
-    def begin(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
-        """A task that ends with these reads."""
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    def reread(self, history: History, seconds: float) -> None:
+        """Read a channel again after `seconds`; a second call in the meantime has no effect."""
+        if history.ref not in self._rereads:
+            self._rereads.add(history.ref)
+            gap = self._tracker.gap(history.ref.workspace)
+            self._start_task(self._read_later(history, gap, seconds))
 
     async def aclose(self) -> None:
-        """Give up what is under way and what waits."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for job in self._jobs:
-            job.ended.cancel()
-        self._jobs.clear()
+        """Stop; the stored watermarks tell the next start what is left to read."""
+        await self._queue.aclose()
 
-    async def _serve(self) -> None:
-        while self._jobs:
-            job = heapq.heappop(self._jobs)
-            if await self._carry_out(job):
-                heapq.heappush(self._jobs, job)
-        self._serving -= 1
+    def _start_task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        return self._queue.start(work, name="catch up")
 
-    async def _carry_out(self, job: _Job) -> bool:
-        """One step of it; whether there is more to do at once."""
-        try:
-            async with asyncio.timeout(ATTEMPT_SECONDS):
-                more = await job.work()
-        except (Gone, Refused) as error:
-            log.warning("skipped: it may not be read", what=job.what, error=str(error))
-            return _end(job, carried_out=True)
-        except (PlatformError, StoreUnavailable, TimeoutError) as error:
-            self._put_off(job, error)
-            return False
-        except Exception:
-            # A read's boundary: whatever it was, the other places are read.
-            log.exception("a read failed for good", what=job.what)
-            return _end(job, carried_out=False)
-        job.failures = 0
-        return more or _end(job, carried_out=True)
-
-    def _put_off(self, job: _Job, error: Exception) -> None:
-        """Try it again after a pause, in which others are read, or give it up."""
-        job.failures += 1
-        if job.failures == ATTEMPTS:
-            log.error("given up for now", what=job.what)
-            _end(job, carried_out=False)
+    # ── workspaces ────────────────────────────────────────────────────────────────────────────
+    async def _catch_up(self, reader: HistoryReader, gap: int) -> None:
+        await self._saver.load()
+        if self._tracker.knows(reader.workspace):
+            await self._read_workspace(reader, gap)
             return
-        pause = min(FIRST_PAUSE * 2 ** (job.failures - 1), LAST_PAUSE)
-        wait = max(pause, error.retry_after if isinstance(error, Throttled) else 0.0)
-        log.warning("a read failed", what=job.what, error=repr(error), again_in=wait)
-        self.begin(self._push_after(job, wait), name="reads: pause")
+        self._tracker.start_at(reader.workspace, reader.newest)
+        self._tracker.close_gap(reader.workspace, gap)
+        await self._saver.save()  # immediately, or the next start would again be the first
 
-    async def _push_after(self, job: _Job, seconds: float) -> None:
-        try:
-            await self._clock.sleep(seconds)
-        except asyncio.CancelledError:
-            job.ended.cancel()
-            raise
-        self._push(job)
+    async def _read_workspace(self, reader: HistoryReader, gap: int) -> None:
+        workspace = reader.workspace
+        conversations = await self._load_conversations()
+        questions = await self._recheck.load_questions(workspace, self._queue)
+        histories = await self._queue.fetch(
+            "channels", partial(reader.find_histories, conversations)
+        )
+        complete = await asyncio.gather(*(self._read_channel(one, gap) for one in histories))
+        self._tracker.close_gap(workspace, gap)
+        self._saver.save_soon()
+        log.info("caught up", workspace=workspace, channels=len(complete), complete=all(complete))
+        await self._recheck.schedule(questions, self._queue)
 
+    async def _load_conversations(self) -> Sequence[Conversation]:
+        """The platform's latest conversations, loaded once for all workspaces."""
+        if self._conversations is None:
+            work = self._queue.fetch("conversations", partial(self._inbox.active, self._platform))
+            self._conversations = self._start_task(work)
+        return await asyncio.shield(self._conversations)
 
-def _end(job: _Job, *, carried_out: bool) -> bool:
-    if not job.ended.done():
-        job.ended.set_result(carried_out)
-    return False
+    async def _close_later(self, workspace: str, gap: int, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        if workspace in self._runs:
+            await asyncio.wait((self._runs[workspace],))
+        self._tracker.close_gap(workspace, gap)
+        self._saver.save_soon()
+
+    # ── channels and threads ──────────────────────────────────────────────────────────────────
+    async def _read_channel(self, history: History, gap: int) -> bool:
+        """Read a channel with its threads; False if it must be read again later."""
+        complete = await self._read(history)
+        if complete:
+            self._tracker.release(history.ref)
+            self._tracker.close_channel(history.ref, gap)
+        else:
+            self._tracker.hold(history.ref)
+            self._start_task(self._read_later(history, gap, LATER_SECONDS))
+        self._saver.save_soon()
+        return complete
+
+    async def _read_later(self, history: History, gap: int, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        await self._saver.load()  # without watermarks, it would read the channel's whole past
+        self._rereads.discard(history.ref)
+        await self._read_channel(history, gap)
+
+    async def _read(self, history: History) -> bool:
+        after = max(history.after, self._tracker.position_of(history.ref))
+        progress = _Progress(history.ref, partial(history.read_after, after))
+        step = partial(self._read_page, progress)
+        complete = await self._queue.add(history.ref.channel, history.rank, step)
+        return complete and await self._read_threads(progress)
+
+    async def _read_page(self, progress: _Progress) -> bool:
+        """Read and accept a page; whether another follows. An error leaves `progress` unchanged."""
+        page = await progress.next()
+        await self._inbox.missed(page.messages)
+        for message in page.messages:
+            self._recheck.mark_read(message.source)
+        progress.threads.extend(page.threads)
+        progress.reached = page.reached
+        if not progress.threads:
+            self._advance(progress.ref, page.reached)
+        if page.next is None:
+            return False
+        progress.next = page.next
+        return True
+
+    async def _read_threads(self, progress: _Progress) -> bool:
+        """Read the threads that the pages name; the channel's watermark follows the lowest one."""
+        unread = {thread.ref: thread.after for thread in progress.threads}
+
+        async def read(thread: History) -> bool:
+            complete = await self._read(thread)
+            if complete:
+                unread.pop(thread.ref, None)
+                self._advance(progress.ref, min((progress.reached, *unread.values())))
+            return complete
+
+        return all(await asyncio.gather(*map(read, progress.threads)))
+
+    def _advance(self, ref: ChannelRef, position: int) -> None:
+        self._tracker.advance(ref, position)
+        self._saver.save_soon()

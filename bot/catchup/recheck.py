@@ -1,60 +1,55 @@
-"""The last questions of conversations, looked at after a gap: were they edited, or deleted?
+"""Rechecks the last question of conversations for edits and deletions that were missed.
 
-No platform is sure to send an edit or a deletion again, and one look costs a request. So only the
-few conversations are looked at in which somebody may still care, when all that was missed is read;
-and of those only the ones whose question no read has brought as it is now.
+No platform reliably sends edits and deletions again, and each check costs a request. So only the
+last questions of a few recent conversations are checked, after everything else is read, and only
+those that no read has returned in their current form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-from bot.catchup.backfill import BackfillQueue
+from bot.catchup.backfill_queue import LAST, BackfillQueue
 from bot.domain.inbox import Asked
-from bot.ports.inbox import Inbox
+from bot.ports.history import ReportChanges
+from bot.ports.inbox import CatchUpInbox
 
-LAST = (3.0,)  # the rank of what is looked at when all is read
 
-
-class LastQuestions:
-    """Of one platform. `look` reads one as it is now, tells the core what became of it, and may
-    raise what `BackfillQueue` tries again after.
-    """
+class EditRecheck:
+    """The rechecks of one platform."""
 
     def __init__(
-        self, *, platform: str, inbox: Inbox, look: Callable[[Asked], Awaitable[None]]
+        self, *, platform: str, inbox: CatchUpInbox, report_changes: ReportChanges
     ) -> None:
-        self._platform, self._inbox, self._look = platform, inbox, look
-        self._unseen: set[str] = set()
+        self._platform, self._inbox, self._report_changes = platform, inbox, report_changes
+        self._unread: set[str] = set()
 
-    async def before(self, workspace: str, reads: BackfillQueue) -> list[Asked]:
-        """Those that are known before anything that was missed is read."""
-        found = [asked for asked in await self._last(reads) if asked.key.workspace == workspace]
-        self._unseen.update(asked.source for asked in found)
+    async def load_questions(self, workspace: str, queue: BackfillQueue) -> list[Asked]:
+        """The last questions of a workspace, to be loaded before its missed messages are read."""
+        found = [q for q in await self._load(queue) if q.key.workspace == workspace]
+        self._unread.update(question.source for question in found)
         return found
 
-    def seen(self, source: str) -> None:
-        """A read brought this message as it is now."""
-        self._unseen.discard(source)
+    def mark_read(self, source: str) -> None:
+        """Exclude a message that a read returned in its current form."""
+        self._unread.discard(source)
 
-    async def look_at(self, before: Sequence[Asked], reads: BackfillQueue) -> None:
-        """Look at those that are the last still: the others were followed by what was missed."""
-        unseen = [asked for asked in before if asked.source in self._unseen]
-        self._unseen.difference_update(asked.source for asked in before)
-        if not unseen:
+    async def schedule(self, questions: Sequence[Asked], queue: BackfillQueue) -> None:
+        """Queue a recheck of those questions that are unread and still the last ones."""
+        unread = [question for question in questions if question.source in self._unread]
+        self._unread.difference_update(question.source for question in questions)
+        if not unread:
             return
-        still = set(await self._last(reads))
-        for asked in unseen:
-            if asked in still:
-                reads.add(f"question {asked.source}", LAST, partial(self._look_at, asked))
+        last = set(await self._load(queue))
+        for question in unread:
+            if question in last:
+                queue.add(f"question {question.source}", LAST, partial(self._check, question))
 
-    async def _last(self, reads: BackfillQueue) -> Sequence[Asked]:
-        found = await reads.get(
-            "questions", (-1,), lambda: self._inbox.last_questions(self._platform)
-        )
-        return found or ()
+    async def _load(self, queue: BackfillQueue) -> Sequence[Asked]:
+        request = partial(self._inbox.last_questions, self._platform)
+        return await queue.fetch("last questions", request)
 
-    async def _look_at(self, asked: Asked) -> bool:
-        await self._look(asked)
+    async def _check(self, question: Asked) -> bool:
+        await self._report_changes(question)
         return False

@@ -1,8 +1,9 @@
-"""How far each place was decided, in memory: pure, and told by an adapter message by message.
+"""Tracks in memory how far each channel is decided. Pure; adapters report each message.
 
-Invariant: a watermark passes a message only when it was decided (accepted, or of no use). It never
-passes one that is being taken in, one that failed, or a gap that has not been read yet; and it
-never goes back.
+A message is decided once the inbox has accepted it or it turns out to be irrelevant.
+
+Invariant: a watermark passes decided messages only. It stops before a message that is being
+accepted or failed, and before a gap that is not read yet; and it never moves back.
 """
 
 from __future__ import annotations
@@ -11,37 +12,31 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bot.domain.inbox import Watermark
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelRef:
-    """A channel of a workspace, in the platform's own ids (a thread that is a channel is one)."""
-
-    workspace: str
-    channel: str
+from bot.ports.history import ChannelRef
 
 
 @dataclass(slots=True)
 class _Workspace:
-    """What is known of one workspace; an idle channel leaves nothing here."""
+    """The state of one workspace; an idle channel takes no space in it."""
 
-    floor: int | None = None  # None: nothing was ever decided here
-    newest: int = 0  # the highest position that was decided
-    gap: bool = True  # whether something may have been missed that nobody has read yet
-    closed: set[str] = field(default_factory=set)  # channels that were read although there is a gap
-    rows: dict[str, int] = field(default_factory=dict)  # watermarks above the floor
-    live: dict[str, int] = field(default_factory=dict)  # decided, but beyond a gap or an open one
-    open: dict[str, set[int]] = field(default_factory=dict)  # being taken in, or failed
+    floor: int | None = None  # the watermark of all channels; None until there is one
+    newest: int = 0  # the highest decided position
+    gap: int = 0  # the number of the latest gap
+    gap_open: bool = True
+    closed: set[str] = field(default_factory=set)  # channels that are read, in an open gap
+    watermarks: dict[str, int] = field(default_factory=dict)  # of channels ahead of the floor
+    decided: dict[str, int] = field(default_factory=dict)  # positions that the watermark waits for
+    undecided: dict[str, set[int]] = field(default_factory=dict)
 
-    def low(self, channel: str) -> int:
-        return max(self.floor or 0, self.rows.get(channel, 0))
+    def position_of(self, channel: str) -> int:
+        return max(self.floor or 0, self.watermarks.get(channel, 0))
 
 
 class WatermarkTracker:
-    """All watermarks of one platform.
+    """The watermarks of one platform.
 
-    `lag`, in positions, is how far the workspace's own stays behind the newest message: the order
-    in which messages of different channels arrive is their order only roughly.
+    The workspace's watermark stays `lag` positions behind its newest message, because messages of
+    different channels arrive only roughly in order.
     """
 
     def __init__(self, platform: str, *, lag: int) -> None:
@@ -49,149 +44,164 @@ class WatermarkTracker:
         self._workspaces: dict[str, _Workspace] = {}
         self._dirty: dict[ChannelRef, None] = {}
 
-    # ── what was stored ───────────────────────────────────────────────────────────────────────
+    # ── the store ─────────────────────────────────────────────────────────────────────────────
     def load(self, stored: Iterable[Watermark]) -> None:
-        """Take what the store has; what is known already stays where it is higher."""
+        """Add stored watermarks; a higher one in memory stays."""
         for mark in stored:
-            here = self._here(mark.workspace)
+            state = self._state(mark.workspace)
             if mark.channel:
-                here.rows[mark.channel] = max(here.rows.get(mark.channel, 0), mark.position)
+                known = state.watermarks.get(mark.channel, 0)
+                state.watermarks[mark.channel] = max(known, mark.position)
             else:
-                here.floor = max(here.floor or 0, mark.position)
+                state.floor = max(state.floor or 0, mark.position)
 
-    def changes(self) -> list[Watermark]:
-        """What is to be stored since the last time, a workspace's own after its channels'."""
-        for workspace in dict.fromkeys(spot.workspace for spot in self._dirty):
+    def take_changes(self) -> list[Watermark]:
+        """The watermarks that moved since the last call, each workspace's after its channels'."""
+        for workspace in dict.fromkeys(ref.workspace for ref in self._dirty):
             self._raise_floor(workspace)
-        found = [self._watermark(spot) for spot in self._dirty]
+        changes = [mark for ref in self._dirty if (mark := self._watermark(ref)) is not None]
         self._dirty.clear()
-        marks = [mark for mark in found if mark is not None]
-        return sorted(marks, key=lambda mark: (mark.workspace, not mark.channel))
+        return sorted(changes, key=lambda mark: (mark.workspace, not mark.channel))
 
-    def unsaved(self, marks: Iterable[Watermark]) -> None:
-        """These could not be stored: they are among the next changes."""
-        self._dirty.update(dict.fromkeys(ChannelRef(m.workspace, m.channel) for m in marks))
+    def restore_changes(self, changes: Iterable[Watermark]) -> None:
+        """Return changes that could not be stored to the next `take_changes`."""
+        self._dirty.update(dict.fromkeys(ChannelRef(c.workspace, c.channel) for c in changes))
 
     @property
     def dirty(self) -> bool:
-        """Whether there is something to store."""
+        """Whether there are changes to store."""
         return bool(self._dirty)
 
-    # ── what is asked ─────────────────────────────────────────────────────────────────────────
-    def known(self, workspace: str) -> bool:
-        """Whether anything was ever decided here; else nobody wants its past answered."""
-        return self._here(workspace).floor is not None
+    # ── messages ──────────────────────────────────────────────────────────────────────────────
+    def knows(self, workspace: str) -> bool:
+        """Whether the workspace has a watermark; without one, its past stays unanswered."""
+        return self._state(workspace).floor is not None
 
-    def of(self, spot: ChannelRef) -> int:
-        """The watermark of a channel."""
-        return self._here(spot.workspace).low(spot.channel)
+    def position_of(self, ref: ChannelRef) -> int:
+        """The watermark that applies to a channel: its own or the workspace's."""
+        return self._state(ref.workspace).position_of(ref.channel)
 
-    # ── messages as they arrive ───────────────────────────────────────────────────────────────
-    def seen(self, spot: ChannelRef, position: int) -> None:
-        """A message arrived: nothing passes it until it is decided."""
-        here = self._here(spot.workspace)
-        if position > here.low(spot.channel):
-            here.open.setdefault(spot.channel, set()).add(position)
+    def mark_seen(self, ref: ChannelRef, position: int) -> None:
+        """A message arrived; the watermark stays before it until it is decided."""
+        state = self._state(ref.workspace)
+        if position > state.position_of(ref.channel):
+            state.undecided.setdefault(ref.channel, set()).add(position)
 
-    def decided(self, spot: ChannelRef, position: int) -> None:
-        """It was accepted, or is of no use."""
-        here = self._here(spot.workspace)
-        self._settle(here, spot.channel, {position})
-        here.live[spot.channel] = max(here.live.get(spot.channel, 0), position)
-        here.newest = max(here.newest, position)
-        self._advance(here, spot)
+    def mark_decided(self, ref: ChannelRef, position: int) -> None:
+        """A message was accepted or is irrelevant."""
+        state = self._state(ref.workspace)
+        self._decide(state, ref.channel, {position})
+        state.decided[ref.channel] = max(state.decided.get(ref.channel, 0), position)
+        state.newest = max(state.newest, position)
+        self._follow(state, ref)
 
     # ── gaps ──────────────────────────────────────────────────────────────────────────────────
-    def interrupted(self, workspace: str | None = None) -> None:
-        """Messages may have been missed here, by default everywhere: nothing advances."""
-        for here in [self._here(workspace)] if workspace else self._workspaces.values():
-            here.gap = True
-            here.closed.clear()
+    def open_gap(self, workspace: str | None = None) -> None:
+        """Stop the watermarks of one or all workspaces, because messages may be missed.
 
-    def begin(self, workspace: str, position: int) -> None:
-        """Nothing before `position` is wanted from a workspace that was not known."""
-        here = self._here(workspace)
-        here.floor = max(here.floor or 0, position)
+        A new gap replaces an open one: closing the earlier one no longer has an effect.
+        """
+        for state in [self._state(workspace)] if workspace else self._workspaces.values():
+            state.gap += 1
+            state.gap_open = True
+            state.closed.clear()
+
+    def gap(self, workspace: str) -> int:
+        """The number of the workspace's latest gap, for closing it."""
+        return self._state(workspace).gap
+
+    def start_at(self, workspace: str, position: int) -> None:
+        """Set the first watermark of a workspace: older messages stay unanswered."""
+        state = self._state(workspace)
+        state.floor = max(state.floor or 0, position)
         self._dirty[ChannelRef(workspace, "")] = None
 
-    def read(self, spot: ChannelRef, until: int) -> None:
-        """Everything up to `until` was read from the platform and decided."""
-        here = self._here(spot.workspace)
-        opened = here.open.get(spot.channel, set())
-        self._settle(here, spot.channel, {p for p in opened if p <= until})
-        if until > here.low(spot.channel):
-            here.rows[spot.channel] = until
-            here.newest = max(here.newest, until)
-            self._dirty[spot] = None
+    def advance(self, ref: ChannelRef, position: int) -> None:
+        """Everything in a channel up to `position` was read from the platform and decided."""
+        state = self._state(ref.workspace)
+        undecided = state.undecided.get(ref.channel, set())
+        self._decide(state, ref.channel, {p for p in undecided if p <= position})
+        if position > state.position_of(ref.channel):
+            state.watermarks[ref.channel] = position
+            state.newest = max(state.newest, position)
+            self._dirty[ref] = None
 
-    def closed(self, spot: ChannelRef) -> None:
-        """The channel's gap was read to its end (or cannot be read): it advances again."""
-        here = self._here(spot.workspace)
-        here.closed.add(spot.channel)
-        self._advance(here, spot)
+    def hold(self, ref: ChannelRef) -> None:
+        """Stop a channel's watermark until `release`, because its gap could not be read."""
+        state = self._state(ref.workspace)
+        position = state.position_of(ref.channel) + 1
+        state.undecided.setdefault(ref.channel, set()).add(position)
 
-    def unread(self, spot: ChannelRef) -> None:
-        """The channel's gap could not be read: nothing passes it until it was, others go on."""
-        here = self._here(spot.workspace)
-        here.open.setdefault(spot.channel, set()).add(here.low(spot.channel) + 1)
+    def release(self, ref: ChannelRef) -> None:
+        """Undo `hold`: the channel was read or never can be."""
+        state = self._state(ref.workspace)
+        self._decide(state, ref.channel, {state.position_of(ref.channel) + 1})
+        self._follow(state, ref)
 
-    def found(self, spot: ChannelRef) -> None:
-        """What was `unread` has been read since, or is never to be."""
-        here = self._here(spot.workspace)
-        self._settle(here, spot.channel, {here.low(spot.channel) + 1})
+    def close_channel(self, ref: ChannelRef, gap: int) -> None:
+        """Let a channel's watermark follow live messages again, if `gap` is the latest one."""
+        state = self._state(ref.workspace)
+        if gap == state.gap:
+            state.closed.add(ref.channel)
+            self._follow(state, ref)
 
-    def whole(self, workspace: str) -> None:
-        """Every gap was closed, or is `unread`: the other channels missed nothing."""
-        here = self._here(workspace)
-        here.gap = False
-        here.closed.clear()
-        here.floor = here.floor or 0
-        for channel in list(here.live):
-            self._advance(here, ChannelRef(workspace, channel))
+    def close_gap(self, workspace: str, gap: int) -> None:
+        """Let all watermarks move again, if `gap` is the latest one.
+
+        Call it after each channel with missed messages is read or on hold.
+        """
+        state = self._state(workspace)
+        if gap != state.gap:
+            return
+        state.gap_open = False
+        state.closed.clear()
+        state.floor = state.floor or 0
+        for channel in list(state.decided):
+            self._follow(state, ChannelRef(workspace, channel))
         self._dirty[ChannelRef(workspace, "")] = None
 
-    # ── how they move ─────────────────────────────────────────────────────────────────────────
-    def _here(self, workspace: str) -> _Workspace:
+    # ── moving watermarks ─────────────────────────────────────────────────────────────────────
+    def _state(self, workspace: str) -> _Workspace:
         return self._workspaces.setdefault(workspace, _Workspace())
 
-    def _settle(self, here: _Workspace, channel: str, positions: set[int]) -> None:
-        left = here.open.get(channel)
-        if left is None:
-            return
-        left -= positions
-        if not left:
-            del here.open[channel]
+    def _decide(self, state: _Workspace, channel: str, positions: set[int]) -> None:
+        undecided = state.undecided.get(channel)
+        if undecided is not None:
+            undecided -= positions
+            if not undecided:
+                del state.undecided[channel]
 
-    def _advance(self, here: _Workspace, spot: ChannelRef) -> None:
-        channel = spot.channel
-        if here.gap and channel not in here.closed:
+    def _follow(self, state: _Workspace, ref: ChannelRef) -> None:
+        """Move a channel's watermark to its newest decided message, as far as it may go."""
+        channel = ref.channel
+        if state.gap_open and channel not in state.closed:
             return
-        reached = here.live.get(channel, 0)
-        undecided = here.open.get(channel)
+        reached = state.decided.get(channel, 0)
+        undecided = state.undecided.get(channel)
         if undecided:
             reached = min(reached, min(undecided) - 1)
         else:
-            here.live.pop(channel, None)
-        if reached > here.low(channel):
-            here.rows[channel] = reached
-            self._dirty[spot] = None
+            state.decided.pop(channel, None)
+        if reached > state.position_of(channel):
+            state.watermarks[channel] = reached
+            self._dirty[ref] = None
 
     def _raise_floor(self, workspace: str) -> None:
-        """The workspace's own follows the newest, as far as nothing before it is undecided."""
-        here = self._here(workspace)
-        if here.gap or here.floor is None:
+        """Move the workspace's watermark as far as no channel has an undecided message."""
+        state = self._state(workspace)
+        if state.gap_open or state.floor is None:
             return
-        undecided = [min(positions) - 1 for positions in here.open.values()]
-        reached = min([here.newest - self._lag, *undecided])
-        if reached > here.floor:
-            here.floor = reached
-            here.rows = {c: row for c, row in here.rows.items() if row > reached}
+        limits = [min(positions) - 1 for positions in state.undecided.values()]
+        reached = min([state.newest - self._lag, *limits])
+        if reached > state.floor:
+            state.floor = reached
+            state.watermarks = {c: p for c, p in state.watermarks.items() if p > reached}
             self._dirty[ChannelRef(workspace, "")] = None
 
-    def _watermark(self, spot: ChannelRef) -> Watermark | None:
-        """None for a channel whose workspace's own says it meanwhile."""
-        here = self._here(spot.workspace)
-        position = here.rows.get(spot.channel) if spot.channel else here.floor
+    def _watermark(self, ref: ChannelRef) -> Watermark | None:
+        """None if the workspace's watermark already covers the channel."""
+        state = self._state(ref.workspace)
+        position = state.watermarks.get(ref.channel) if ref.channel else state.floor
         if position is None:
             return None
-        return Watermark(self._platform, spot.workspace, spot.channel, position)
+        return Watermark(self._platform, ref.workspace, ref.channel, position)

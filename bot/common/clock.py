@@ -1,4 +1,4 @@
-"""The system's time behind the Clock port."""
+"""The system clock."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import time
 
 
 class SystemClock:
-    """Real time."""
+    """Implements `bot.ports.clock.Clock`."""
 
     def time(self) -> float:
         """Unix seconds."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds that never go back."""
+        """Seconds from an arbitrary start."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for `seconds`."""
         await asyncio.sleep(seconds)

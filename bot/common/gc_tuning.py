@@ -1,8 +1,8 @@
-"""When the interpreter looks through all its objects for rings that nobody reaches any more.
+"""Schedules full garbage collections for idle moments.
 
-Such a look takes a tenth of a second and more with a thousand replies at once, and comes when most
-is made, which is when most replies are written. Invariant: it comes at a moment at which nobody is
-answered; where there is none for ten minutes it comes all the same, so that memory is bounded.
+A full collection takes a tenth of a second and more with a thousand replies in memory, and would
+otherwise start while most objects are created, which is when most replies are being written.
+Invariant: full collections run while no turn does, or after ten busy minutes, to bound memory.
 """
 
 from __future__ import annotations
@@ -14,29 +14,40 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from bot.ports.clock import Clock
 
-YOUNG, MIDDLE = 1_000, 5
-"""New objects after which the new ones are looked through, and how many such looks make one through
-the last 5,000, which takes a millisecond or a few."""
+YOUNG_THRESHOLD, MIDDLE_THRESHOLD = 1_000, 5
+"""Allocations between two collections of the youngest generation, and how many of those lead to one
+of the last 5,000 objects, which takes a millisecond or a few."""
 
 NEVER = 1_000_000_000
-"""So many of those make one through all objects by itself."""
+"""As the third threshold: CPython starts no full collection."""
 
-LOOK_SECONDS = 10.0
-"""How often a quiet moment is looked for."""
+CHECK_SECONDS = 10.0
+"""Time between two checks for an idle moment."""
 
-EVERY_SECONDS = 60.0
-"""How long after a full look the next one may come: an idle bot has nothing to look for."""
+MIN_INTERVAL_SECONDS = 60.0
+"""Time between two full collections: an idle bot has nothing to collect."""
 
-LATEST_SECONDS = 600.0
-"""How long a full look waits for a quiet moment."""
+MAX_INTERVAL_SECONDS = 600.0
+"""How long a full collection waits for an idle moment."""
+
+
+@contextlib.asynccontextmanager
+async def collect_when_idle(busy: Callable[[], bool], clock: Clock) -> AsyncIterator[None]:
+    """Run full collections only while `busy` is false, as long as the block runs."""
+    with _no_automatic_full_collections():
+        task = asyncio.create_task(_collect_when_idle(busy, clock), name="garbage collection")
+        try:
+            yield
+        finally:
+            task.cancel()
 
 
 @contextlib.contextmanager
-def by_ourselves() -> Iterator[None]:
-    """No full look comes by itself, and what was there before (mostly imports) is in none."""
+def _no_automatic_full_collections() -> Iterator[None]:
+    """Also exempts existing objects, mostly of imported modules, from collections."""
     before = gc.get_threshold()
     gc.freeze()
-    gc.set_threshold(YOUNG, MIDDLE, NEVER)
+    gc.set_threshold(YOUNG_THRESHOLD, MIDDLE_THRESHOLD, NEVER)
     try:
         yield
     finally:
@@ -44,23 +55,11 @@ def by_ourselves() -> Iterator[None]:
         gc.unfreeze()
 
 
-async def collect_quietly(busy: Callable[[], bool], clock: Clock) -> None:
-    """Look through all objects now and then, for ever; `busy` tells whether anybody is answered."""
+async def _collect_when_idle(busy: Callable[[], bool], clock: Clock) -> None:
     last = clock.monotonic()
     while True:
-        await clock.sleep(LOOK_SECONDS)
+        await clock.sleep(CHECK_SECONDS)
         waited = clock.monotonic() - last
-        if waited >= LATEST_SECONDS or (waited >= EVERY_SECONDS and not busy()):
+        if waited >= MAX_INTERVAL_SECONDS or (waited >= MIN_INTERVAL_SECONDS and not busy()):
             gc.collect()
             last = clock.monotonic()
-
-
-@contextlib.asynccontextmanager
-async def collecting(busy: Callable[[], bool], clock: Clock) -> AsyncIterator[None]:
-    """Both of them, as long as the bot runs."""
-    with by_ourselves():
-        task = asyncio.create_task(collect_quietly(busy, clock), name="garbage")
-        try:
-            yield
-        finally:
-            task.cancel()

@@ -1,4 +1,7 @@
-"""Logs: one line an event, as text or JSON, with the turn's id; a secret never gets through."""
+"""Logging: one line per event, as text or JSON, with the turn's id.
+
+Invariant: no line contains a secret, and no text from outside forges a line.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,17 @@ from typing import Any, Literal
 
 import structlog
 
-# Below this length a value is no secret worth hiding, and hiding it would garble the log.
 SHORTEST_SECRET = 6
-OURS = ("bot", "adapters")
+"""Replacing shorter values would garble the log and protect nothing."""
+
+OWN_LOGGERS = ("bot", "adapters")
 
 
 def configure(
     *, level: str, form: Literal["console", "json"], secrets: Iterable[str], stream: Any = None
 ) -> None:
-    """Send our log and the libraries' to `stream` (stderr by default), without `secrets`."""
-    hide = Redactor(secrets)
+    """Send the bot's and the libraries' logs to `stream` (default: stderr), without `secrets`."""
+    redact = Redactor(secrets)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -37,35 +41,38 @@ def configure(
     )
     target = stream or sys.stderr
     handler = logging.StreamHandler(target)
-    handler.addFilter(one_line_for_a_lost_connection)
+    handler.addFilter(shorten_lost_connection)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                hide,
+                redact,
                 *_renderers(form, target),
             ],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)  # libraries speak up only when something is wrong
-    for ours in OURS:
-        logging.getLogger(ours).setLevel(level)
+    root.setLevel(logging.WARNING)  # from libraries, only warnings and errors
+    for name in OWN_LOGGERS:
+        logging.getLogger(name).setLevel(level)
 
 
-def one_line_for_a_lost_connection(record: logging.LogRecord) -> bool:
-    """Make it a warning when a library tells of one: it tries again by itself.
+def shorten_lost_connection(record: logging.LogRecord) -> bool:
+    """A filter that turns a library's error about a lost connection into a one-line warning.
 
-    The libraries do so at ERROR with a traceback, which looks as if something was broken. Always
-    true: it is a filter that drops nothing.
+    The libraries reconnect, but log an ERROR with a traceback, as if something were broken. Always
+    returns True, so no record is dropped.
     """
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-    library = record.name.partition(".")[0] not in (*OURS, "asyncio")  # that tells of our bugs
+    library = record.name.partition(".")[0] not in (
+        *OWN_LOGGERS,
+        "asyncio",
+    )  # asyncio reports our bugs
     if library and error is not None and _is_lost_connection(error):
-        with suppress(TypeError, ValueError):  # a library's bad format is the handler's business
+        with suppress(TypeError, ValueError):  # the handler reports a bad format string
             record.msg, record.args = f"{record.getMessage()}: {error!r}", ()
         record.levelno, record.levelname = logging.WARNING, "WARNING"
         record.exc_info = record.exc_text = None
@@ -74,13 +81,13 @@ def one_line_for_a_lost_connection(record: logging.LogRecord) -> bool:
 
 def _is_lost_connection(error: BaseException) -> bool:
     kind = type(error)
-    # aiohttp has errors that are no ConnectionError, discord.py one for a closed socket.
-    theirs = kind.__module__.startswith("aiohttp.") or kind.__name__ == "ConnectionClosed"
-    return theirs or isinstance(error, ConnectionError | TimeoutError | socket.gaierror)
+    # Not every error of aiohttp is a ConnectionError; discord.py has one for a closed socket.
+    from_library = kind.__module__.startswith("aiohttp.") or kind.__name__ == "ConnectionClosed"
+    return from_library or isinstance(error, ConnectionError | TimeoutError | socket.gaierror)
 
 
 class Redactor:
-    """A processor that takes secrets out of every value, nested ones and tracebacks included."""
+    """A structlog processor that redacts secrets in all values, nested ones and tracebacks."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = tuple(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
@@ -88,7 +95,7 @@ class Redactor:
     def __call__(
         self, _logger: Any, _method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        """Replace the event's values."""
+        """The event without secrets."""
         return {key: self._clean(value) for key, value in event.items()}
 
     def _clean(self, value: Any) -> Any:
@@ -103,45 +110,46 @@ class Redactor:
 
 
 def _renderers(form: str, stream: Any) -> list[Any]:
-    if form == "json":  # which escapes control characters itself
-        return [structlog.processors.JSONRenderer(ensure_ascii=False), _visible]
-    return [printable, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    if form == "json":  # JSON escapes most control characters
+        return [structlog.processors.JSONRenderer(ensure_ascii=False), _escape_json]
+    return [escape_control_characters, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
 
 
 # ── control characters ────────────────────────────────────────────────────────────────────────
-# C0 but tab and newline, DEL, C1, what reorders or hides text, line separators, lone surrogates.
+# C0 except tab and newline, DEL, C1, bidirectional and invisible characters, line separators, and
+# lone surrogates.
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
 
 
-def printable(
+def escape_control_characters(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """A processor that shows control characters instead of sending them to a terminal.
+    """A structlog processor that escapes control characters for the terminal.
 
-    What people and platforms write can stand in any value, and in an error's text. Only an
-    exception has lines, which are indented: no line break forges a line of the log.
+    Text from people and platforms can be in any value and in an error's message. Only tracebacks
+    keep their line breaks, indented, so that no text can forge a log line.
     """
-    lines = {key: _indented(event[key]) for key in ("exception", "stack") if event.get(key)}
-    return {_line(key): _line(value) for key, value in event.items()} | lines
+    lines = {key: _indent(event[key]) for key in ("exception", "stack") if event.get(key)}
+    return {_one_line(key): _one_line(value) for key, value in event.items()} | lines
 
 
-def _line(value: Any) -> Any:
+def _one_line(value: Any) -> Any:
     if value is None or isinstance(value, int | float | bool):
         return value
     text = value if isinstance(value, str) else repr(value)
-    return _shown(text).replace("\n", "\\n")
+    return _escape(text).replace("\n", "\\n")
 
 
-def _indented(text: Any) -> str:
-    return "\n".join(f"    {line}" for line in _shown(str(text)).split("\n"))
+def _indent(text: Any) -> str:
+    return "\n".join(f"    {line}" for line in _escape(str(text)).split("\n"))
 
 
-def _shown(text: str) -> str:
+def _escape(text: str) -> str:
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def _visible(_logger: Any, _method: str, line: str) -> str:
-    """A line of JSON, with what JSON lets through and a terminal does not show as it is."""
+def _escape_json(_logger: Any, _method: str, line: str) -> str:
+    """A line of JSON with the control characters escaped that JSON permits."""
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", line)

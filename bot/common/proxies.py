@@ -1,7 +1,7 @@
 """HTTP proxies from the environment: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
 
-One rule for every connection, in both spellings (lower case first), as the standard library reads
-them. Loopback addresses are never proxied: what runs beside the bot is no proxy's business.
+All connections follow the same rules, and the standard library reads the variables (lower case
+first). Loopback addresses are never proxied.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from bot.domain.errors import CannotStart
 from bot.domain.health import Finding, Verdict
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-# Without the value: it may hold a password.
-NO_ADDRESS = "The proxy in HTTPS_PROXY (or HTTP_PROXY, ALL_PROXY) is no address"
+# Without the value, which may contain a password.
+INVALID_PROXY = "The proxy in HTTPS_PROXY (or HTTP_PROXY, ALL_PROXY) is not a valid address"
 ADVICE = "write it as http://HOST:PORT."
 _SCHEMES = {"https": "https", "wss": "https", "http": "http", "ws": "http"}
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy on the way to `url`, as a URL that may hold its password; None for no proxy."""
+    """The proxy for `url` as a URL, possibly with a password; None for a direct connection."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if not host or is_loopback(host):
@@ -37,20 +37,20 @@ def proxy_for(url: str) -> str | None:
 
 
 def http_proxy_for(url: str) -> str | None:
-    """As `proxy_for`, for clients that know HTTP proxies only; raises CannotStart for another."""
+    """As `proxy_for`, for clients with HTTP proxies only. Raises CannotStart for other proxies."""
     proxy = proxy_for(url)
-    if proxy is not None and not is_address(proxy):
-        raise CannotStart(f"{NO_ADDRESS}: {ADVICE}")
+    if proxy is not None and not is_valid(proxy):
+        raise CannotStart(f"{INVALID_PROXY}: {ADVICE}")
     if proxy is not None and urlsplit(proxy).scheme.lower() not in ("http", "https"):
         raise CannotStart(
-            f"The proxy {shown(proxy)} is no HTTP proxy: set HTTPS_PROXY to an http:// address, "
-            f"or put {urlsplit(url).hostname} into NO_PROXY."
+            f"The proxy {redact(proxy)} is not an HTTP proxy: set HTTPS_PROXY to an http:// "
+            f"address, or add {urlsplit(url).hostname} to NO_PROXY."
         )
     return proxy
 
 
-def is_address(proxy: str) -> bool:
-    """Whether a proxy can be connected to: it has a host, and its port is a port."""
+def is_valid(proxy: str) -> bool:
+    """Whether a proxy's URL has a host and a valid port."""
     try:
         parts = urlsplit(proxy)
         return bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", parts.netloc)
@@ -59,7 +59,7 @@ def is_address(proxy: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
+    """Whether a host name or address is the local machine's."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -67,7 +67,7 @@ def is_loopback(host: str) -> bool:
 
 
 def keep_loopback_direct(environ: MutableMapping[str, str]) -> None:
-    """Tell libraries that read the environment themselves what `proxy_for` knows."""
+    """Add loopback to NO_PROXY for libraries that read the environment without `proxy_for`."""
     excepted = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
     hosts = [host.strip() for host in excepted.split(",") if host.strip()]
     if "*" not in hosts:
@@ -75,16 +75,16 @@ def keep_loopback_direct(environ: MutableMapping[str, str]) -> None:
     environ["no_proxy"] = environ["NO_PROXY"] = ",".join(hosts)
 
 
-def finding(subject: str, url: str) -> Finding:
-    """Which way requests to `url` go, for `doctor`."""
+def check_route(subject: str, url: str) -> Finding:
+    """Whether requests to `url` go through a proxy, for `doctor`."""
     host, proxy = urlsplit(url).hostname or url, proxy_for(url)
-    if proxy is not None and not is_address(proxy):
-        return Finding(f"{subject} network", Verdict.FAILED, NO_ADDRESS, ADVICE)
-    way = f"through the proxy {shown(proxy)}" if proxy else "directly"
+    if proxy is not None and not is_valid(proxy):
+        return Finding(f"{subject} network", Verdict.FAILED, INVALID_PROXY, ADVICE)
+    way = f"through the proxy {redact(proxy)}" if proxy else "directly"
     return Finding(f"{subject} network", Verdict.OK, f"{host} is reached {way}")
 
 
-def shown(proxy: str) -> str:
-    """A proxy's address without its password."""
+def redact(proxy: str) -> str:
+    """A proxy's URL without its password."""
     parts = urlsplit(proxy)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -1,6 +1,6 @@
-"""Retry policy: pauses that grow, and waiting for a database that is temporarily unavailable.
+"""Retry policy: growing pauses, and retries while the database is temporarily unavailable.
 
-Invariant: an acknowledged message is never given up because the database fails.
+Invariant: an acknowledged message is never dropped because the database fails.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Pauses between attempts, in seconds: `first`, then doubled up to `longest`."""
+    """Pauses between attempts, in seconds: `first`, then twice the last one, up to `longest`."""
 
     first: float
     longest: float
 
     def after(self, failures: int) -> float:
-        """The pause after `failures` failures in a row, counted from 1."""
-        doublings = min(failures - 1, 30)  # a float overflows far beyond any real pause
+        """The pause after `failures` consecutive failures, counted from 1."""
+        doublings = min(failures - 1, 30)  # keeps the power within a float
         return min(self.first * 2.0 ** max(doublings, 0), self.longest)
 
     def __iter__(self) -> Iterator[float]:
-        """The pauses of one row of attempts; without end."""
+        """The pauses of one series of attempts; infinite."""
         return map(self.after, itertools.count(1))
 
 
@@ -42,10 +42,9 @@ DATABASE = Backoff(first=0.25, longest=8.0)
 async def retry_while_unavailable(
     operation: Callable[[], Awaitable[T]], sleep: Callable[[float], Awaitable[None]]
 ) -> T:
-    """The result of `operation`, retried for as long as it raises StoreUnavailable.
+    """The result of `operation`, retried as long as it raises StoreUnavailable.
 
-    For work that must outlive one attempt at a turn; the caller ends it by cancelling. The store
-    itself logs the outage once.
+    There is no limit: callers cancel it. The store logs each outage once.
     """
     pauses = iter(DATABASE)
     while True:

@@ -1,8 +1,8 @@
-"""Keeps the parts of the process running, each apart from the others.
+"""Keeps the components of the process running, each independently of the others.
 
-Invariant: a part that fails, or ends, is started again with growing pauses while the others serve;
-/healthz says in plain words which is down and why. Only what is wrong at the start, and leaves
-nothing to serve, ends the process.
+Invariant: a component that fails or returns is restarted after growing pauses while the others
+serve, and /healthz says in plain words which one is down and why. Only a refusal at the start that
+leaves nothing to serve ends the process.
 """
 
 from __future__ import annotations
@@ -14,98 +14,100 @@ from typing import Any
 
 import structlog
 
-from bot.domain import texts
+from bot.common.retry import Backoff
+from bot.domain import http_texts
 from bot.domain.errors import CannotStart
 from bot.domain.health import Health
 from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 
-FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
-"""Seconds between an unforeseen failure and the next start, doubled with each."""
+FAILED = Backoff(first=1.0, longest=60.0)
+"""Pauses after unexpected failures."""
 
-FIRST_REFUSED, LAST_REFUSED = 60.0, 900.0
-"""Seconds after a refusal, such as that of a token: people have to do something about it first."""
+REFUSED = Backoff(first=60.0, longest=900.0)
+"""Pauses after refusals, such as an invalid token, which people have to fix first."""
 
 STEADY_SECONDS = 60.0
-"""A part that ran for so long begins again with the first pause."""
+"""After running this long, a component starts again with the first pause."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Something that runs until it is cancelled. `run` may raise anything.
+class Component:
+    """Something that runs until cancelled. `run` may raise anything.
 
-    `health` says how it is while it runs; `reached` whether it has ever served. A refusal before
-    that ends the process where the part is `needed`, or where no other platform is left.
+    `health` describes it while it runs; `has_served` tells whether it ever worked. A refusal before
+    that ends the process if the component is `required`, or if every platform was refused.
     """
 
     name: str
     run: Callable[[], Coroutine[Any, Any, None]]
-    reached: Callable[[], bool]
+    has_served: Callable[[], bool]
     health: Callable[[], Health] | None = None
-    platform: bool = True
-    needed: bool = False
+    is_platform: bool = True
+    required: bool = False
 
 
 class Supervisor:
-    """Runs parts; `add` them before `run`."""
+    """Runs components; `add` them before `run`."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._parts: dict[str, Part] = {}
-        self._why: dict[str, str] = {}  # why a part failed last, in words for /healthz
+        self._components: dict[str, Component] = {}
+        self._last_failure: dict[str, str] = {}  # in words, for /healthz
         self._down: set[str] = set()
-        self._refused: dict[str, CannotStart] = {}  # those that were refused and never served
+        self._refusals: dict[str, CannotStart] = {}  # of components that never served
 
-    def add(self, part: Part) -> None:
-        """Have it run."""
-        self._parts[part.name] = part
+    def add(self, component: Component) -> None:
+        """Add a component to `run`."""
+        self._components[component.name] = component
 
     def is_down(self, name: str) -> bool:
-        """Whether a part waits for its next start."""
+        """Whether a component waits for its restart."""
         return name in self._down
 
     def health(self) -> Mapping[str, Health]:
-        """How each part is, by its name."""
+        """The health of each component, by name."""
         return {
-            name: self._health(part, part.health)
-            for name, part in self._parts.items()
-            if part.health is not None
+            name: self._health(name, component.health)
+            for name, component in self._components.items()
+            if component.health is not None
         }
 
-    def _health(self, part: Part, health: Callable[[], Health]) -> Health:
-        why = self._why.get(part.name, "")
-        if part.name in self._down:
-            return Health(ok=False, details={"down": why})
+    def _health(self, name: str, health: Callable[[], Health]) -> Health:
+        reason = self._last_failure.get(name, "")
+        if name in self._down:
+            return Health(ok=False, details={"down": reason})
         now = health()
-        return now if now.ok or not why else Health(False, {**now.details, "was_down": why})
+        return now if now.ok or not reason else Health(False, {**now.details, "was_down": reason})
 
     async def run(self) -> None:
-        """Until cancelled. Raises CannotStart where a start is refused and nothing could serve."""
-        keeping = [
-            asyncio.create_task(self._keep(part), name=part.name) for part in self._parts.values()
+        """Run until cancelled. Raises CannotStart if a refusal leaves nothing to serve."""
+        tasks = [
+            asyncio.create_task(self._keep_running(component), name=component.name)
+            for component in self._components.values()
         ]
         try:
-            done, _ = await asyncio.wait(keeping, return_when=asyncio.FIRST_EXCEPTION)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             for task in done:
                 task.result()
         finally:
-            for task in keeping:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*keeping, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _keep(self, part: Part) -> None:
+    async def _keep_running(self, component: Component) -> None:
         failures = 0
         while True:
-            began = self._clock.monotonic()
-            error = await self._once(part)
-            steady = self._clock.monotonic() - began >= STEADY_SECONDS
-            failures = 0 if steady else min(failures + 1, 16)
-            await self._rest(part, error, max(0, failures - 1))
+            started = self._clock.monotonic()
+            error = await self._run_once(component)
+            steady = self._clock.monotonic() - started >= STEADY_SECONDS
+            failures = 0 if steady else failures + 1
+            await self._pause(component, error, failures)
 
-    async def _once(self, part: Part) -> BaseException | None:
-        """Run it in a task of its own, so that whatever it does ends only that; how it ended."""
-        running = asyncio.create_task(part.run(), name=f"{part.name} runs")
+    async def _run_once(self, component: Component) -> BaseException | None:
+        """Run in a separate task, so that nothing it does ends the supervisor; its exception."""
+        running = asyncio.create_task(component.run(), name=f"{component.name} runs")
         try:
             await asyncio.wait({running})
         finally:
@@ -115,28 +117,33 @@ class Supervisor:
             return None
         return running.exception()
 
-    async def _rest(self, part: Part, error: BaseException | None, doublings: int) -> None:
+    async def _pause(
+        self, component: Component, error: BaseException | None, failures: int
+    ) -> None:
+        name = component.name
         if isinstance(error, CannotStart):
-            self._refuse(part, error)
-            pause = min(FIRST_REFUSED * 2**doublings, LAST_REFUSED)
-            why = texts.part_refused(str(error), pause)
-            log.error("refused: trying again later", part=part.name, why=str(error), seconds=pause)
+            self._refuse(component, error)
+            seconds = REFUSED.after(failures)
+            reason = http_texts.part_refused(str(error), seconds)
+            log.error("refused: retrying later", component=name, why=str(error), seconds=seconds)
         else:
-            pause = min(FIRST_PAUSE * 2**doublings, LAST_PAUSE)
-            why = texts.part_failed(type(error).__name__ if error is not None else "", pause)
-            log.error("failed: starting again", part=part.name, seconds=pause, exc_info=error)
-        self._why[part.name] = why
-        self._down.add(part.name)
-        await self._clock.sleep(pause)
-        self._down.discard(part.name)
+            seconds = FAILED.after(failures)
+            reason = http_texts.part_failed(
+                type(error).__name__ if error is not None else "", seconds
+            )
+            log.error("failed: restarting", component=name, seconds=seconds, exc_info=error)
+        self._last_failure[name] = reason
+        self._down.add(name)
+        await self._clock.sleep(seconds)
+        self._down.discard(name)
 
-    def _refuse(self, part: Part, error: CannotStart) -> None:
-        """Raise it where the process is of no use without this part, or without all of them."""
-        if part.reached():
+    def _refuse(self, component: Component, error: CannotStart) -> None:
+        """Raise the refusal if the process is useless without this component."""
+        if component.has_served():
             return
-        if part.needed:
+        if component.required:
             raise error
-        self._refused[part.name] = error
-        platforms = [name for name, each in self._parts.items() if each.platform]
-        if all(name in self._refused for name in platforms):
+        self._refusals[component.name] = error
+        platforms = [name for name, each in self._components.items() if each.is_platform]
+        if all(name in self._refusals for name in platforms):
             raise error

@@ -1,7 +1,7 @@
-"""Reading `.env`, whichever editor, shell or operating system wrote it, and near misses of names.
+"""Reads `.env` from any editor, shell and operating system, and finds misspelled names in it.
 
-Pure but for reading one file. Values that `docker --env-file` and systemd pass on as they stand,
-with quotes and comments, mean the same here as in the file itself.
+`docker --env-file` and systemd pass values on with their quotes and comments. Such a value means
+the same in the environment as in the file.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from dotenv.parser import parse_stream
 
 from bot.domain.errors import SettingsError
 
-# What Windows editors and PowerShell's `>` begin a file with; UTF-32 is never written by one.
+# Windows editors and PowerShell's `>` start a file with one of these; none writes UTF-32.
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
-# Names that other programs use for the same thing; a spelling check would not find all of them.
+# Names that other programs use for these settings; most are too different for a spelling check.
 OTHER_NAMES: Mapping[str, str] = {
     "OPENAI_KEY": "OPENAI_API_KEY",
     "OPENAI_TOKEN": "OPENAI_API_KEY",
@@ -52,8 +52,8 @@ OTHER_NAMES: Mapping[str, str] = {
     "DATABASE": "DATABASE_URL",
     "PROMPT": "SYSTEM_PROMPT",
 }
-# In the environment many programs share the names; only these are certainly meant for us.
-_OURS_ALONE = frozenset(OTHER_NAMES) - {
+# Other programs read the excluded names, too: in the environment they need not be meant for us.
+_UNSHARED = frozenset(OTHER_NAMES) - {
     "OPENAI_API_BASE",
     "SLACK_TOKEN",
     "HUGGINGFACE_TOKEN",
@@ -70,22 +70,22 @@ _COMMENT = re.compile(r"\s#.*\Z", re.DOTALL)
 
 
 def read(path: Path) -> dict[str, str]:
-    """The names and values of a `.env` file; none when it does not exist.
+    """The names and values of a `.env` file; empty if the file does not exist.
 
-    Raises SettingsError, with the line, where the file is no text or a line no NAME=VALUE.
+    Raises SettingsError, with the line number, for undecodable text or a line without NAME=VALUE.
     """
     if not path.is_file():
         return {}
-    text = _decoded(path)
+    text = _decode(path)
     for binding in parse_stream(StringIO(text)):
         if binding.error:
             lead = len(binding.original.string) - len(binding.original.string.lstrip())
             line = binding.original.line + binding.original.string[:lead].count("\n")
-            raise SettingsError(str(path), f"line {line} is no setting: write NAME=VALUE")
+            raise SettingsError(str(path), f"line {line} is not a setting: write NAME=VALUE")
     return {name: value or "" for name, value in dotenv_values(stream=StringIO(text)).items()}
 
 
-def _decoded(path: Path) -> str:
+def _decode(path: Path) -> str:
     data = path.read_bytes()
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
     try:
@@ -96,11 +96,10 @@ def _decoded(path: Path) -> str:
         raise SettingsError(str(path), problem) from None
 
 
-def unquoted(value: str, *, prose: bool = False) -> str:
-    """A value of the environment without what belongs to a `.env` file's own form.
+def unquote(value: str, *, prose: bool = False) -> str:
+    """A value of the environment without `.env` syntax: surrounding quotes, and a comment after it.
 
-    A pair of quotes around it goes, and a comment behind it, which `prose` keeps: there ` #` may
-    be meant.
+    `prose` keeps the comment, because ` #` may be part of the text.
     """
     value = value.strip()
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
@@ -108,24 +107,24 @@ def unquoted(value: str, *, prose: bool = False) -> str:
     return value if prose else _COMMENT.sub("", value)
 
 
-def misspelled(
+def find_misspelled(
     known: Collection[str], file: Iterable[str], environ: Iterable[str]
 ) -> dict[str, str]:
-    """Names that set nothing here, each with the one that is probably meant ("": none is near).
+    """Unknown names, each with the known name that is probably meant ("" if none is similar).
 
-    `file` holds the names of the `.env` file, which is ours, so that every unknown one is told;
-    of the environment's only those that cannot be another program's.
+    All unknown names of the `.env` file count; of the environment, only names that no other program
+    reads.
     """
-    found = {name: meant(name, known) for name in file if name not in known}
+    found = {name: closest_name(name, known) for name in file if name not in known}
     for name in environ:
         upper = name.upper()
-        if name not in known and (upper in known or upper in _OURS_ALONE):
-            found[name] = meant(name, known)
+        if name not in known and (upper in known or upper in _UNSHARED):
+            found[name] = closest_name(name, known)
     return {name: other for name, other in found.items() if other not in environ or not other}
 
 
-def meant(name: str, known: Collection[str]) -> str:
-    """The setting that `name` probably stands for, "" when none is near."""
+def closest_name(name: str, known: Collection[str]) -> str:
+    """The known setting that `name` probably stands for; "" if none is similar."""
     upper = name.upper()
     if upper in known:
         return upper

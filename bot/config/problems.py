@@ -1,11 +1,11 @@
-"""What is wrong with a setting, in a sentence for the one who wrote it; pure."""
+"""Validation errors as sentences for the person who wrote the setting; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
-# What pydantic calls a problem → what is expected instead, with the limits that it names.
+# pydantic's error type → the expected value, with the limits from the error's context.
 _EXPECTED = {
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
@@ -19,14 +19,14 @@ _EXPECTED = {
     "literal_error": "{expected}",
     "enum": "{expected}",
 }
-LONGEST_VALUE = 60
-"""Characters of a wrong value that are repeated: enough to find it again."""
+MAX_VALUE_CHARACTERS = 60
+"""Of a wrong value in its error message: enough to recognize it."""
 
 
-def problem_of(
+def describe_problem(
     error: Mapping[str, Any], values: Mapping[str, str], secret: Collection[str]
 ) -> tuple[str, str]:
-    """The setting's name, and what is wrong with it; the value of a secret one is not repeated."""
+    """The setting's name and its problem, without the value of a `secret` setting."""
     name = str(error["loc"][0])
     expected = _EXPECTED.get(error["type"])
     if expected is None:
@@ -34,8 +34,10 @@ def problem_of(
     wanted = expected.format_map(error.get("ctx", {}))
     if name in secret:
         return name.upper(), f"the value must be {wanted}"
-    return name.upper(), f"{_shown(values[name])} is wrong: it must be {wanted}"
+    return name.upper(), f"{_quote(values[name])} is wrong: it must be {wanted}"
 
 
-def _shown(value: str) -> str:
-    return repr(value if len(value) <= LONGEST_VALUE else value[: LONGEST_VALUE - 1] + "…")
+def _quote(value: str) -> str:
+    return repr(
+        value if len(value) <= MAX_VALUE_CHARACTERS else value[: MAX_VALUE_CHARACTERS - 1] + "…"
+    )

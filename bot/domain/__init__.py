@@ -1,1 +1,1 @@
-"""The values that the whole product shares: frozen, without I/O, naming no platform."""
+"""Values that all packages share: immutable, without I/O, independent of the platforms."""

@@ -1,4 +1,4 @@
-"""Conversations, their people and their messages."""
+"""Conversations, their authors and their messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class ConversationKey:
-    """One thread of one place: what a platform's event is turned into, and the store's key."""
+    """Identifies a conversation: one thread of one channel. Unique in the store."""
 
     platform: str
     workspace: str
@@ -19,7 +19,7 @@ class ConversationKey:
         return f"{self.platform}/{self.workspace}/{self.channel}/{self.thread}"
 
     def within(self, place: ConversationKey) -> bool:
-        """Whether it is in `place`: a thread, a channel ("" as thread), or a whole workspace."""
+        """Whether it is in `place`: a thread, a channel (thread "") or a workspace (both "")."""
         return (
             (self.platform, self.workspace) == (place.platform, place.workspace)
             and place.channel in ("", self.channel)
@@ -28,7 +28,7 @@ class ConversationKey:
 
 
 class Role(StrEnum):
-    """Who speaks, in the words of the chat completions API."""
+    """The role of a message in the chat completions API."""
 
     SYSTEM = "system"
     USER = "user"
@@ -36,7 +36,7 @@ class Role(StrEnum):
 
 
 class Visibility(StrEnum):
-    """Whether anyone of the workspace could read the place. It decides what administrators may."""
+    """Whether everyone in the workspace can read the channel; if not, administrators cannot."""
 
     PUBLIC = "public"
     PRIVATE = "private"
@@ -44,7 +44,7 @@ class Visibility(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """A person: the platform's id, and the name that the model sees."""
+    """A person: `id` is the platform's, `name` is what the model sees."""
 
     id: str
     name: str
@@ -52,7 +52,11 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A stored conversation. `model` is what people chose with /model, or None for the default."""
+    """A stored conversation.
+
+    `model` was chosen with /model; None is the default model. `epoch` counts the resets, from 1.
+    Times are Unix seconds.
+    """
 
     id: int
     key: ConversationKey
@@ -67,7 +71,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One entry of a conversation: what goes to the model."""
+    """One message of a conversation, as the model gets it. `index` orders the messages."""
 
     role: Role
     content: str

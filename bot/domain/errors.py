@@ -1,54 +1,57 @@
 """One error tree. Errors carry data; the sentences that people see are in `bot.domain.texts`.
 
 ThreadlineError
-├── SettingsError              a setting is wrong: named, in one line, exit code 2
-├── AnswerFailed               a question in a pipe was not answered: exit code 1
+├── SettingsError              a setting is wrong: exit code 2
+├── AnswerFailed               a question from a pipe was not answered: exit code 1
 ├── StoreError                 the database
-│   ├── CommandDone            the message that asks for it was taken in before
-│   ├── LostOwnership          a newer attempt holds the turn
+│   ├── CommandDone            the command's message was handled before
+│   ├── LostOwnership          the fence is stale
 │   ├── MigrationError         the schema cannot be brought up to date
 │   ├── InUse                  another process has the database
-│   ├── RecordHeld             a turn holds the record: it cannot be changed so now
+│   ├── RecordHeld             a turn is using the record
 │   └── StoreUnavailable       locked, full, read-only or corrupt
 ├── ModelError                 a language model, translated at the edge of bot.llm
-│   ├── RateLimited            too many requests; carries the wait
+│   ├── RateLimited            429; carries the wait
 │   ├── Overloaded             5xx; carries the wait
-│   │   ├── ModelLoading       the server is up, and reads the model into memory
+│   │   ├── ModelLoading       the server is still loading the model
 │   │   └── Unreachable        no connection; carries the address
 │   ├── KeyRefused             401, 403
-│   │   └── NoCredit           402: the account is used up
+│   │   └── NoCredit           402
 │   ├── UnknownModel           404
-│   ├── WrongAddress           what answers is no model server
-│   ├── ContextTooLong         the request is longer than the model takes; carries the window
-│   ├── ContentRefused         a filter refused the question or the answer
-│   ├── CutOff                 the stream ended before the answer did
-│   ├── TimedOut               no first token, or none for too long
+│   ├── WrongAddress           the server at that address is not a model server
+│   ├── ContextTooLong         the request exceeds the context window; carries the window
+│   ├── ContentRefused         a content filter
+│   ├── CutOff                 the stream ended early
+│   ├── TimedOut               no first token, or no further token, in time
 │   └── ModelFailed            anything else
-├── QueueFull                  no more turns may wait
-├── TemplateError              a conversation template cannot be read: carries the place
-└── PlatformError              a platform, translated at the edge of an adapter
+├── QueueFull                  too many turns are waiting
+├── TemplateError              a conversation template has a syntax error; carries its position
+└── PlatformError              a platform, translated at the edge of an adapter; carries the code
     ├── Throttled              429; carries the wait
-    ├── Gone                   the place or the permission is gone: the turn ends
-    ├── Unsettled              nobody knows whether the request was carried out
-    ├── Refused                the platform will never take this request
-    │   └── FilesRefused       the place takes no files, or not this one: text may do
-    ├── Down                   the platform's adapter does not run: the turn waits for it
+    ├── Gone                   the channel, message or permission is gone: the turn ends
+    ├── Unsettled              it is unknown whether the request was executed
+    ├── Refused                the platform will never accept this request
+    │   └── FilesRefused       the channel does not accept the file: text may work
+    ├── Down                   the platform's adapter is not running: the turn waits for it
     └── CannotStart            a token, an intent or a scope is missing
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
+
+from bot.domain.failures import FailureReason
 
 
 class ThreadlineError(Exception):
-    """Everything that Threadline raises by itself."""
+    """Base class of Threadline's own errors."""
 
 
 class SettingsError(ThreadlineError):
     """A setting is wrong. `setting` is its name in the environment.
 
-    `others` are further wrong settings, each with its problem: people see all of them at once.
+    `others` are further wrong settings with their problems, so that one start reports all of them.
     """
 
     def __init__(
@@ -61,48 +64,55 @@ class SettingsError(ThreadlineError):
 
 
 class AnswerFailed(ThreadlineError):
-    """A question that a program asked through a pipe was not answered, or not to the end."""
+    """A question from a pipe got no complete answer."""
 
 
 class QueueFull(ThreadlineError):
-    """No more turns may wait; `own` tells that the person's own questions are the reason."""
+    """Too many turns are waiting. `own`: too many of them are the same person's."""
 
     def __init__(self, *, own: bool) -> None:
-        super().__init__("too many of one person" if own else "too many of all")
+        super().__init__("too many turns of one person wait" if own else "too many turns wait")
         self.own = own
 
 
 # ── the store ─────────────────────────────────────────────────────────────────────────────────
 class StoreError(ThreadlineError):
-    """The database could not do what was asked."""
+    """The database did not execute an operation."""
 
 
 class CommandDone(StoreError):
-    """The message was carried out before, was deleted, or is stored as something else."""
+    """The command's message was executed or deleted before, or is stored as a question."""
 
 
 class LostOwnership(StoreError):
-    """The turn was claimed anew, or has ended: whoever holds this fence must stop."""
+    """The fence is stale: the turn was claimed again, was reopened, or has ended."""
 
 
 class MigrationError(StoreError):
-    """The schema cannot be brought up to date; the message says what to do."""
+    """The schema cannot be brought up to date. The message says what to do."""
 
 
 class InUse(StoreError):
-    """Another process has the database; the message says which, and what to do."""
+    """Another process has the database. The message says which one, and what to do."""
 
 
 class RecordHeld(StoreError):
-    """A turn holds the record; the message is a sentence for people."""
+    """A turn is using the record. The message is a sentence for people."""
 
 
 class StoreUnavailable(StoreError):
-    """The database is locked, full, read-only or corrupt; the message says which."""
+    """The database is locked, full, read-only, corrupt or closed. The message says which.
+
+    `code` is SQLite's primary result code, None if SQLite did not report the error.
+    """
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class TemplateError(ThreadlineError):
-    """A conversation template cannot be read. `line` and `column` count from 1."""
+    """A conversation template has a syntax error. `line` and `column` count from 1."""
 
     def __init__(self, problem: str, *, line: int, column: int) -> None:
         super().__init__(f"line {line}, column {column}: {problem}")
@@ -111,13 +121,15 @@ class TemplateError(ThreadlineError):
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────
 class ModelError(ThreadlineError):
-    """A language model failed. `model` is its name; the cause is for the log only.
+    """A language model failed. `model` is its name.
 
     `retry_after` is the wait in seconds that the provider asks for, None when it did not say.
-    `said` are the provider's own words, for the log only.
+    `reason` is what the turn's result stores. `provider_message` has the provider's own words, for
+    the log only.
     """
 
-    said = ""
+    reason: ClassVar[FailureReason] = FailureReason.MODEL_FAILED
+    provider_message = ""
 
     def __init__(
         self, message: str = "", *, model: str = "", retry_after: float | None = None
@@ -127,19 +139,27 @@ class ModelError(ThreadlineError):
 
 
 class RateLimited(ModelError):
-    """The provider asks to wait."""
+    """The account sends too many requests."""
+
+    reason = FailureReason.RATE_LIMITED
 
 
 class Overloaded(ModelError):
     """The provider is overloaded."""
 
+    reason = FailureReason.OVERLOADED
+
 
 class ModelLoading(Overloaded):
-    """The server reads the model into memory: it will answer in a while."""
+    """The server is still loading the model."""
+
+    reason = FailureReason.MODEL_LOADING
 
 
 class Unreachable(Overloaded):
     """No connection to the provider. `address` is its host and port."""
+
+    reason = FailureReason.UNREACHABLE
 
     def __init__(
         self,
@@ -156,25 +176,35 @@ class Unreachable(Overloaded):
 class KeyRefused(ModelError):
     """The provider refused the key."""
 
+    reason = FailureReason.KEY_REFUSED
+
 
 class NoCredit(KeyRefused):
     """The account behind the key has no credit left."""
 
+    reason = FailureReason.NO_CREDIT
+
 
 class UnknownModel(ModelError):
-    """The provider does not know the model, or the key may not use it."""
+    """The provider does not have the model, or the key may not use it."""
+
+    reason = FailureReason.UNKNOWN_MODEL
 
 
 class WrongAddress(ModelError):
-    """The address answers with something that is no model's answer, such as a web page."""
+    """The server at the address is not a model server: it sends a web page, for example."""
+
+    reason = FailureReason.WRONG_ADDRESS
 
 
 class ContextTooLong(ModelError):
-    """The request is longer than the model takes.
+    """The request exceeds the model's context window.
 
-    `window` is what the provider says it takes and `asked` what it counted in the request, both in
-    its own tokens; None where it does not say.
+    `window` is the context window and `asked` is the request's size, both in tokens as counted by
+    the provider; None if it does not say.
     """
+
+    reason = FailureReason.CONTEXT_TOO_LONG
 
     def __init__(
         self,
@@ -190,15 +220,21 @@ class ContextTooLong(ModelError):
 
 
 class ContentRefused(ModelError):
-    """The provider's filter refused the question or the answer."""
+    """The provider's content filter rejected the question or the answer."""
+
+    reason = FailureReason.CONTENT_REFUSED
 
 
 class CutOff(ModelError):
     """The stream ended without a finish reason."""
 
+    reason = FailureReason.CUT_OFF
+
 
 class TimedOut(ModelError):
-    """Nothing came for too long. `started` tells whether some text had come before."""
+    """No token arrived in time. `started`: some text had arrived before."""
+
+    reason = FailureReason.TIMED_OUT
 
     def __init__(self, message: str = "", *, model: str = "", started: bool = False) -> None:
         super().__init__(message, model=model)
@@ -206,16 +242,24 @@ class TimedOut(ModelError):
 
 
 class ModelFailed(ModelError):
-    """The provider failed in another way."""
+    """The provider failed for another reason."""
 
 
 # ── platforms ─────────────────────────────────────────────────────────────────────────────────
 class PlatformError(ThreadlineError):
-    """A platform did not do what was asked."""
+    """A request to a platform failed.
+
+    `code` is the platform's own error code: Discord's JSON error code in decimal digits, or the
+    `error` field of Slack's Web API. "" if the platform sent none.
+    """
+
+    def __init__(self, message: str = "", *, code: str = "") -> None:
+        super().__init__(message or code)
+        self.code = code
 
 
 class Throttled(PlatformError):
-    """The platform answered 429. `retry_after` is in seconds; `scopes` are those it concerns."""
+    """HTTP 429. `retry_after` is in seconds; `scopes` are the rate limits that are exhausted."""
 
     def __init__(self, retry_after: float, scopes: tuple[str, ...] = ()) -> None:
         super().__init__(f"wait {retry_after} s")
@@ -224,24 +268,24 @@ class Throttled(PlatformError):
 
 
 class Gone(PlatformError):
-    """The channel, thread, message or permission that the reply needs is gone."""
+    """The channel, thread, message or permission that a request needs is gone."""
 
 
 class Unsettled(PlatformError):
-    """A time limit or a lost connection: the request may or may not have been carried out."""
+    """A timeout or a lost connection: the request may or may not have been executed."""
 
 
 class Refused(PlatformError):
-    """The platform will never take this request: sending it again is useless."""
+    """The platform will never accept this request; do not send it again."""
 
 
 class FilesRefused(Refused):
-    """The place takes no files, or not this one: what it holds can still go as text."""
+    """The channel does not accept files, or not this one; its content can be sent as text."""
 
 
 class Down(PlatformError):
-    """The adapter of the turn's platform does not run now: its next connection takes it up."""
+    """The adapter of the turn's platform is not running; the turn resumes when it reconnects."""
 
 
 class CannotStart(PlatformError):
-    """The adapter cannot run. The message is one sentence that says what to do."""
+    """The adapter cannot start. The message is one sentence that says what to do."""

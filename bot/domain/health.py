@@ -1,4 +1,4 @@
-"""Health of the running parts, and the findings of `doctor`."""
+"""Results of /healthz and of `doctor`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """What `doctor` found of one point."""
+    """The result of one of `doctor`'s checks."""
 
     OK = "ok"
     WARNING = "warning"
@@ -17,7 +17,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One point that `doctor` tried, and what to do about it when it is not in order."""
+    """One of `doctor`'s checks, and `advice` if it did not pass."""
 
     subject: str
     verdict: Verdict
@@ -27,7 +27,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether a part works now, for /healthz."""
+    """Whether a component works now, for /healthz."""
 
     ok: bool
     details: Mapping[str, str] = field(default_factory=dict)

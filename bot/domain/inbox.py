@@ -1,4 +1,4 @@
-"""What reaches the inbox: messages, edits and commands, and what became of each."""
+"""What reaches the inbox (messages, edits, commands), and what the inbox did with it."""
 
 from __future__ import annotations
 
@@ -10,34 +10,29 @@ from bot.domain.conversations import Author, ConversationKey, Visibility
 
 
 class Address(Enum):
-    """How a message addresses the bot, which decides whether it is a question.
+    """How a message addresses the bot, which decides whether it is a question."""
 
-    MENTION begins a conversation or goes on with one; DIRECT (a direct message) does the same;
-    FOLLOW_UP (a message in a thread) is a question only where a conversation is known; ASIDE
-    (it mentions somebody else) is history where a conversation is known, and never a question.
-    """
-
-    MENTION = "mention"
-    DIRECT = "direct"
-    FOLLOW_UP = "follow_up"
-    ASIDE = "aside"
+    MENTION = "mention"  # it mentions the bot: a question; begins or continues a conversation
+    DIRECT = "direct"  # a direct message: the same
+    FOLLOW_UP = "follow_up"  # a message in a thread: a question if the conversation is known
+    ASIDE = "aside"  # it mentions another person: history if the conversation is known
 
     @property
     def begins(self) -> bool:
-        """Whether such a message may begin a conversation."""
+        """Whether such a message begins a conversation if there is none."""
         return self in (Address.MENTION, Address.DIRECT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """A message of a person, as an adapter understood it: text is already meant for the model.
+    """A person's message, as an adapter reports it; `text` is written for the model.
 
-    `channel` and `message_id` are the platform's own (in a thread that is a channel of its own,
-    `channel` is the thread); `position` orders messages as the platform does (a snowflake, or a
-    timestamp in microseconds); `sent_at` is in Unix seconds; `route` is what the adapter needs
-    to answer and is stored with the message; `unusable` names attached things that cannot be used
-    ("image", "file", "voice message"); `edited_at` is when the text was changed last, in Unix
-    seconds, None when it is as it was sent.
+    `channel` and `message_id` are the platform's ids; on Discord, where a thread is a channel,
+    `channel` is the thread. `position` sorts messages in the platform's order: a snowflake, or a
+    timestamp in microseconds. `route` is what the adapter needs for a reply; it is stored with the
+    message. `unusable` names attachments that cannot be read ("image", "voice message").
+
+    `sent_at` and `edited_at` (the last edit, None if never edited) are Unix seconds.
     """
 
     key: ConversationKey
@@ -51,30 +46,30 @@ class Incoming:
     visibility: Visibility = Visibility.PRIVATE
     route: Mapping[str, str] = field(default_factory=dict)
     unusable: tuple[str, ...] = ()
-    in_old_thread: bool = False  # others may have spoken there before: see Adapter.backlog
-    late: bool = False  # missed, and asked too long ago to be answered: history, and an apology
+    in_old_thread: bool = False  # the thread may have earlier messages: see Adapter.backlog
+    late: bool = False  # missed, and now too old to answer: becomes history, with an apology
     edited_at: float | None = None
 
     @property
     def source(self) -> str:
-        """The platform's message, as one string: the key against answering it twice."""
+        """The message's unique key, so that a redelivery is not answered again."""
         key = self.key
         return f"{key.platform}/{key.workspace}/{self.channel}/{self.message_id}"
 
 
 class Receipt(Enum):
-    """What became of an incoming message."""
+    """What the inbox did with an incoming message."""
 
-    QUESTION = "question"  # stored, and a turn will answer it
-    HISTORY = "history"  # stored, and the model will see it with the next question
-    COMMAND = "command"  # it was a command word, and was carried out
-    KNOWN = "known"  # stored before: nothing changed
-    IGNORED = "ignored"  # no conversation of ours: it left no mark
+    QUESTION = "question"  # stored; a turn will answer it
+    HISTORY = "history"  # stored; the model will see it with the next question
+    COMMAND = "command"  # executed: the message was a command word
+    KNOWN = "known"  # nothing: the message had been stored before
+    IGNORED = "ignored"  # nothing: the message belongs to no conversation
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The answer of `Store.accept`; `conversation` is None when the message was ignored."""
+    """The result of `Store.accept`; `conversation` is None if the message was ignored."""
 
     receipt: Receipt
     conversation: int | None = None
@@ -83,9 +78,9 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """The position up to which every message of a channel was decided: accepted, or of no use.
+    """The position up to which all messages of a channel have been handled: stored or ignored.
 
-    With an empty `channel` it counts for every channel of the workspace without a higher one.
+    With "" as `channel` it covers the workspace's channels that have no higher watermark.
     """
 
     platform: str
@@ -95,22 +90,20 @@ class Watermark:
 
 
 class Effect(Enum):
-    """What it means for a turn that something stored was changed, or that it is asked for again."""
+    """What an edit, a deletion, a stop, a retry or a continuation did to a turn."""
 
-    UNKNOWN = "unknown"  # nothing of the kind is stored
-    SAME = "same"  # it is as it was already
-    STORED = "stored"  # stored; no turn has to do anything: later ones will see it
-    REOPENED = (
-        "reopened"  # the turn was opened again: who holds it is stale, and it is to be claimed
-    )
-    STOP = "stop"  # the running turn has nothing left to answer
-    BUSY = "busy"  # the turn is being worked on, or a newer one waits
-    SUPERSEDED = "superseded"  # others came after it: only the newest turn can be opened again
+    UNKNOWN = "unknown"  # nothing: there is no such message or turn
+    SAME = "same"  # nothing: the change was stored before
+    STORED = "stored"  # no turn is affected; later turns will see the change
+    REOPENED = "reopened"  # the current fence holders are stale; the turn must be claimed again
+    STOP = "stop"  # the running turn must stop
+    BUSY = "busy"  # nothing: the turn is still running or waiting
+    SUPERSEDED = "superseded"  # the turn stays as it is: only the newest turn can be reopened
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of a change, and whose conversation and turn it concerns."""
+    """The effect of a change, and the row ids of the conversation and the turn (0: none)."""
 
     effect: Effect
     conversation: int = 0
@@ -119,7 +112,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Where a question is: its conversation, and the platform's own channel and message."""
+    """Where a question is: its conversation, and the platform's channel and message ids."""
 
     key: ConversationKey
     channel: str
@@ -128,16 +121,15 @@ class Asked:
 
     @property
     def source(self) -> str:
-        """As `Incoming.source`."""
+        """See `Incoming.source`."""
         return f"{self.key.platform}/{self.key.workspace}/{self.channel}/{self.message_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command of a person: by slash, button, shortcut, or a mention with its word.
+    """A person's command: a slash command, a button, a shortcut, or a mention with its word.
 
-    `source` is the message (see `Incoming.source`) or the event that it came as, where that may
-    come again; else "".
+    `source` identifies a message (`Incoming.source`) or event that may be redelivered; else "".
     """
 
     name: str
@@ -149,7 +141,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A button that an answer offers: pressing it issues `command` on the conversation `key`."""
+    """A button of a command reply: it issues `command` for the conversation `key`."""
 
     label: str
     command: str
@@ -159,7 +151,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class CommandReply:
-    """What a command says to the person who issued it, with buttons where a choice is left."""
+    """The reply to the person who issued a command, with buttons if there is a choice."""
 
     text: str
     choices: tuple[Choice, ...] = ()

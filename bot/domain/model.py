@@ -1,4 +1,4 @@
-"""A model call: the request, and the deltas of its streamed answer."""
+"""A model call: the request, and the deltas of the streamed answer."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from bot.domain.conversations import Message
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that one model call took, as the provider counted them."""
+    """Tokens of one model call, as counted by the provider."""
 
     input_tokens: int
     output_tokens: int
 
 
-class Reasoning(StrEnum):
-    """What people see of the thoughts that a model streams; no later request contains them."""
+class ReasoningDisplay(StrEnum):
+    """How much of a model's reasoning people see; no later request contains any of it."""
 
-    HIDDEN = "hidden"  # that it thinks
-    SHOWN = "shown"  # the last of them, small, above the answer
+    HIDDEN = "hidden"  # only a note that the model is thinking
+    SHOWN = "shown"  # the last lines, in a quote above the answer
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One model call. `max_tokens` and `temperature` are left to the provider when None."""
+    """One model call. None for `max_tokens` or `temperature` is the provider's default."""
 
     messages: tuple[Message, ...]
     max_tokens: int | None = None
@@ -34,15 +34,15 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """One piece of a streamed answer. The last ones carry the finish reason and the usage.
+    """One piece of a streamed answer; the last pieces have the finish reason and the usage.
 
-    `reasoning` is no part of the answer: it comes before the text, and is not kept with it.
-    `loading` comes before both, where the server still reads the model into memory.
+    `reasoning` comes before the answer's text and is not a part of it. `loading` comes before both
+    while the server loads the model.
     """
 
     text: str = ""
     reasoning: str = ""
     finish_reason: str | None = None
     usage: Usage | None = None
-    model: str | None = None  # who answers, in its first delta: a chain may have fallen over
+    model: str | None = None  # in a model's first delta: a fallback may have answered
     loading: bool = False

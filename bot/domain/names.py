@@ -1,4 +1,4 @@
-"""Names of people and places, as they stand in text for the model."""
+"""Names of people and channels, for the model."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ NAME_CHARACTERS = 80
 """Discord allows 32 characters and Slack 80."""
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_JOINERS = frozenset("\u200c\u200d")  # part of Persian words and of emoji
+_JOINERS = frozenset("\u200c\u200d")  # needed in Persian words and in emoji
 
 
 def one_line(name: str, *, otherwise: str = "unknown") -> str:
-    """`name` on one line and of bounded length, so that it cannot look like another speaker.
+    """`name` on one line of bounded length, so that it cannot imitate another speaker.
 
-    Line breaks and other control characters become spaces; direction marks go, too.
+    Line breaks, control characters and direction marks become spaces. `otherwise` replaces a name
+    without visible characters.
     """
     head = name[: 4 * NAME_CHARACTERS]
     visible = "".join(c if c in _JOINERS or _is_visible(c) else " " for c in head)

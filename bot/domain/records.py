@@ -1,7 +1,4 @@
-"""What is read of conversations and kept of them as records: frozen values with public ids.
-
-The core answers questions without them; the HTTP API, its page and exports are made of them.
-"""
+"""Conversations, messages and replies with public ids, for the HTTP API and its page."""
 
 from __future__ import annotations
 
@@ -9,13 +6,14 @@ import uuid
 from dataclasses import dataclass
 
 from bot.domain.conversations import Author, Conversation, ConversationKey, Role
+from bot.domain.failures import FailureReason
 from bot.domain.model import Usage
 from bot.domain.turns import Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class RecordScope:
-    """Whose conversations: a workspace of a platform, and where given one channel of it."""
+    """The conversations of one workspace, or of one of its channels."""
 
     platform: str
     workspace: str
@@ -24,7 +22,7 @@ class RecordScope:
 
 @dataclass(frozen=True, slots=True)
 class ConversationRecord:
-    """A conversation with its public id. `busy` tells whether a turn waits or runs."""
+    """A conversation with its public id. `busy`: one of its turns is waiting or running."""
 
     uid: str
     conversation: Conversation
@@ -33,11 +31,11 @@ class ConversationRecord:
 
 @dataclass(frozen=True, slots=True)
 class MessageRecord:
-    """One message. `index` is None until a turn takes the question up.
+    """One message. `index` is None until a turn claims the message.
 
-    `waiting` tells whether it is a question that no turn has taken up yet; `turn` is the turn that
-    it asks or answers, None where neither is so; the model sees those of the conversation's newest
-    `epoch`. Times are Unix seconds.
+    `turn` is the turn of a question or a reply, None for other messages. `waiting`: the message is
+    a question whose turn has not been claimed. The model sees the messages of the conversation's
+    current epoch only. `created_at` is in Unix seconds.
     """
 
     uid: str
@@ -54,10 +52,11 @@ class MessageRecord:
 
 @dataclass(frozen=True, slots=True)
 class ReplyRecord:
-    """A turn as its reply is read. What it said is None until it was concluded.
+    """A turn's reply. The fields of its result have their defaults until the turn has ended.
 
-    `uid` is the public id of the message that was kept of it, None where nothing was kept;
-    `display` is the whole reply with our own sentences, `content` the model's words alone.
+    `uid` is the public id of the reply's message in the history, None if it left none. `display` is
+    the whole reply with Threadline's notes, `content` is the model's text only. `seconds` is the
+    time from the claim to the end; `created_at` and `concluded_at` are Unix seconds.
     """
 
     turn: int
@@ -65,7 +64,7 @@ class ReplyRecord:
     index: int | None
     created_at: float
     outcome: Outcome | None = None
-    error: str | None = None
+    failure: FailureReason | None = None
     display: str = ""
     content: str = ""
     model: str | None = None
@@ -78,9 +77,9 @@ class ReplyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewConversation:
-    """A conversation to be made before anybody spoke in it, with what is already said.
+    """A conversation that the API creates.
 
-    `opening` are roles and texts; `model` is None for the default.
+    `opening` has the roles and texts of its first messages; None as `model` is the default.
     """
 
     key: ConversationKey
@@ -92,7 +91,7 @@ class NewConversation:
 
 
 class Unchanged:
-    """The type of UNCHANGED: a field that a change leaves alone."""
+    """The type of UNCHANGED, for fields that an update does not change."""
 
 
 UNCHANGED = Unchanged()
@@ -100,7 +99,7 @@ UNCHANGED = Unchanged()
 
 @dataclass(frozen=True, slots=True)
 class ThreadRecord:
-    """A conversation as a line of a list: its first message, and how many followed."""
+    """An entry in a list of threads: the first question, and the number of later messages."""
 
     record: ConversationRecord
     root: MessageRecord
@@ -111,8 +110,8 @@ _THREAD_IDS = uuid.UUID("6d9a1c53-55c6-4d43-8f0b-6e0a8a0f7d11")
 
 
 def thread_id(user: str, client_id: uuid.UUID) -> str:
-    """The public id of the page's thread that `user` begins with the message `client_id`.
+    """The public id of the thread that `user` begins in the page with message `client_id`.
 
-    It follows from that message, so that sending it again begins no other thread.
+    It is derived from the message, so that sending the message twice begins one thread.
     """
     return str(uuid.uuid5(_THREAD_IDS, f"{user}/{client_id}"))

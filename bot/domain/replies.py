@@ -1,4 +1,4 @@
-"""What a reply looks like, what is shown of it, and the requests between the two: frozen values."""
+"""A reply as it should look, as the platform shows it, and the requests that connect the two."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from enum import Enum, IntEnum, StrEnum
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """Text that goes up as a file; `name` is a plain name, never a path."""
+    """A text to upload as a file; `name` is a plain file name, never a path."""
 
     name: str
     text: str
 
     @property
     def data(self) -> bytes:
-        """The bytes, in UTF-8; half a surrogate pair, which no file can hold, is replaced."""
+        """The text in UTF-8; lone surrogates are replaced."""
         return self.text.encode("utf-8", errors="replace")
 
 
 UNKNOWN_FILE = File("", "")
-"""What a page shows that has some file: nobody knows which (recovery)."""
+"""The file of a recovered page, whose name and content are not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileRules:
-    """When a code block goes up as a file: if it takes `from_pages` pages or more, up to about
-    `most_bytes` bytes (a page more may come). A surface without rules takes no files.
+    """When a code block is uploaded as a file: if it fills at least `from_pages` pages.
+
+    `most_bytes` is the largest file, which may be exceeded by one page of text.
     """
 
     from_pages: int
@@ -34,21 +35,21 @@ class FileRules:
 
     @classmethod
     def from_setting(cls, messages: int, most_bytes: int) -> FileRules | None:
-        """The rules of `FILE_FROM_MESSAGES`, where 0 means never."""
+        """The rules for the setting FILE_FROM_MESSAGES; None if it is 0 (never)."""
         return cls(messages, most_bytes) if messages else None
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One platform message's share of a reply.
+    """The part of a reply that one platform message shows.
 
-    `text` is Markdown that stands on its own (fences closed and reopened, half-written markup
-    mended); `stable` is its longest prefix that no later text can change, for surfaces that can
-    only append; `start` and `end` are the range of the reply's source that it shows.
+    `text` is self-contained Markdown: fences are closed and reopened, unfinished markup is mended.
+    `stable` is its longest prefix that later text cannot change, for surfaces that only append.
+    `start` and `end` are its range in the reply's source.
 
-    A `sealed` page never changes again. A `provisional` one is as full, and shows a part of a code
-    block that has not ended: should the block become a file, this page goes (and so does what was
-    stable of the one where the block begins). With a `file` the text is its caption.
+    A `sealed` page is full and never changes. A `provisional` page is also full, but shows a part
+    of an open code block: if the block becomes a file, the page is removed, and the page where the
+    block begins changes even in its stable part. With a `file`, `text` is the caption.
     """
 
     text: str
@@ -61,12 +62,12 @@ class Page:
 
     @property
     def full(self) -> bool:
-        """Whether what follows is on the next page."""
+        """Whether further text goes to the next page."""
         return self.sealed or self.provisional
 
 
 class Control(StrEnum):
-    """What a person may do with a reply; surfaces show those of the frame as buttons."""
+    """An action that people can take on a reply; surfaces show a frame's controls as buttons."""
 
     STOP = "stop"
     RETRY = "retry"
@@ -75,11 +76,11 @@ class Control(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A reply at one moment. All pages but the last are sealed, or at its end provisional; in a
-    final frame all are sealed.
+    """A reply at one moment.
 
-    `source` is the whole document as it was written, for surfaces that show it in one piece;
-    `whole` tells that the pages come to its end: what is shown beyond them is not needed now.
+    All pages but the last are sealed or, at the end, provisional; all pages of a `final` frame are
+    sealed. `source` is the Markdown document, for surfaces that show it in one piece. `whole`: the
+    pages reach the document's end, so messages beyond them can be removed.
     """
 
     pages: tuple[Page, ...]
@@ -91,10 +92,10 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class ShownPage:
-    """A platform message of ours. `text` is as it was sent; None when nobody knows (recovery).
+    """A message of the reply on the platform.
 
-    `sealed` tells that it is full: what follows is on the next page. One that is `streaming` takes
-    appends only, until it is closed.
+    `text` is the text that was sent, None for a recovered page. `end` is how much of the reply's
+    source it shows; `sealed`: it is full. A `streaming` page takes only appends until it is closed.
     """
 
     number: int
@@ -110,23 +111,23 @@ class ShownPage:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a surface shows of a reply now."""
+    """What the platform shows of a reply now."""
 
     pages: tuple[ShownPage, ...] = ()
     closed: bool = False  # nothing is left to do on the platform
 
 
 class Action(Enum):
-    """What a request does to the platform."""
+    """The kind of a request."""
 
     @property
     def posts(self) -> bool:
-        """Whether there is one message more afterwards."""
+        """Whether it creates a message."""
         return self in (Action.POST, Action.START)
 
     POST = "post"
     EDIT = "edit"
-    START = "start"  # post a page that grows by appends, until it is closed
+    START = "start"  # post a page that takes appends until it is closed
     APPEND = "append"
     REMOVE = "remove"
     CLOSE = "close"
@@ -134,14 +135,15 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request to a platform that brings what is shown closer to a frame.
+    """One request to the platform, which brings what is shown closer to a frame.
 
-    `text` is rendered for the platform, with a `file` its caption; `page` is counted from 0; `end`
-    is how much of the reply's source is on the screen after it, and `sealed` whether the page is
-    full then; `scopes` are the budgets that it costs, the narrowest first. `keeps` are those of
-    which one more request is left for the reply's end from then on (None: the same as before), and
-    `grows` is the budget that what comes next will cost. `otherwise` is what to do where this has
-    no room for long.
+    `text` is rendered for the platform; with a `file` it is the caption. `page` counts from 0.
+    After the request, the page shows the reply's source up to `end`, and is full if `sealed`.
+
+    `scopes` are the rate limits that the request counts against, narrowest first. `keeps` are the
+    limits in which one request stays reserved for the reply's end (None: as before), and `grows` is
+    the limit that the next requests count against. `otherwise` is a request to send instead if this
+    one would have to wait for long.
     """
 
     action: Action
@@ -159,12 +161,12 @@ class Request:
     otherwise: Request | None = None
 
     def costs_as(self, other: Request) -> bool:
-        """Whether both cost the same budgets."""
+        """Whether both count against the same rate limits."""
         return self.scopes == other.scopes and self.keeps == other.keeps
 
 
 class Priority(IntEnum):
-    """The order in which the rate limiter grants requests (invariant 7); lower goes first."""
+    """The order in which the rate limiter admits requests (invariant 7); lower goes first."""
 
     FINAL = 0
     CONTROL = 1

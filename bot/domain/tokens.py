@@ -1,19 +1,19 @@
-"""Offline token estimates."""
+"""Token estimates without a tokenizer."""
 
 from __future__ import annotations
 
 from bot.domain.conversations import Message
 
-# The chat format adds a few tokens to every message (role, separators); 4 is OpenAI's figure.
+# The chat format adds tokens to each message (role, separators); 4 is OpenAI's figure.
 TOKENS_PER_MESSAGE = 4
-# English prose has about 4 characters to a token, code about 3: 3 keeps the estimate on the safe
-# side for both. Other scripts come to about a token for a character, and emoji to two or three.
+# English prose has about 4 characters per token and code about 3, so 3 is safe for both. Other
+# scripts have about one character per token, and an emoji takes two or three tokens.
 ASCII_CHARACTERS_PER_TOKEN = 3
 ASTRAL_TOKENS = 3
 
 
 def count_tokens(text: str) -> int:
-    """An estimate that is rather too high: real tokenizers need tables from the internet."""
+    """An estimate that errs on the high side; real tokenizers need tables from the network."""
     ascii_count = len(text.encode("ascii", "ignore"))
     astral = sum(character > "\uffff" for character in text) if ascii_count < len(text) else 0
     others = len(text) - ascii_count - astral
@@ -21,5 +21,5 @@ def count_tokens(text: str) -> int:
 
 
 def message_tokens(message: Message) -> int:
-    """What one message costs of the budget."""
+    """A message's estimated tokens in a request."""
     return count_tokens(message.content) + TOKENS_PER_MESSAGE

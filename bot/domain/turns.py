@@ -1,4 +1,4 @@
-"""A turn: the questions it answers, the attempt that holds it, and its result."""
+"""A turn: the questions that it answers, the attempt that holds it, and its result."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bot.domain.conversations import Author, Conversation
+from bot.domain.failures import FailureReason
 from bot.domain.model import Usage
 
 
 class Outcome(StrEnum):
-    """How a turn ended; every turn has exactly one."""
+    """How a turn ended; every turn has exactly one outcome."""
 
     ANSWERED = "answered"
-    CUT_OFF = "cut_off"  # text came, and then the model failed
-    FAILED = "failed"  # no text came
+    CUT_OFF = "cut_off"  # the model failed after some text
+    FAILED = "failed"  # there is no text
     STOPPED = "stopped"  # a person stopped it
-    RESET = "reset"  # the conversation was reset meanwhile
-    GONE = "gone"  # the place where the reply belongs is gone
+    RESET = "reset"  # the conversation was reset during the turn
+    GONE = "gone"  # the channel or thread of the reply was deleted, or closed to the bot
 
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """A turn and the attempt that holds it. The store refuses a stale one (LostOwnership)."""
+    """A turn and the attempt that holds it. The store rejects a stale fence: LostOwnership."""
 
     turn: int
     attempt: int
@@ -31,9 +32,10 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A message that a turn answers. `message_id` and `channel` are the platform's.
+    """A message that a turn answers. `channel` and `message_id` are the platform's ids.
 
-    An `erased` one was deleted by people: its text and its route are gone.
+    `erased`: people deleted the message, and its text and route are gone. See `Incoming` for the
+    other fields.
     """
 
     id: int
@@ -44,25 +46,25 @@ class Question:
     route: Mapping[str, str] = field(default_factory=dict)
     unusable: tuple[str, ...] = ()
     sent_at: float = 0.0
-    late: bool = False  # see Incoming.late
+    late: bool = False
     erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PageRecord:
-    """A page in the ledger; `message_id` is None while the page is only intended."""
+    """A page in the ledger; `message_id` is None until the page is known to be posted."""
 
     number: int
     message_id: str | None
-    channel: str = ""  # the platform's channel (or thread) that the message is in
+    channel: str = ""  # the platform's channel or thread of the message
 
 
 @dataclass(frozen=True, slots=True)
 class TurnResult:
-    """A turn's end, stored before its last text is shown, so that a crash cannot lose it.
+    """How a turn ended and what it answered; stored before the final text is shown.
 
-    `content` is what later requests to the model contain (empty: nothing is kept); `display` is
-    the whole reply as Markdown, with our own sentences; `error` names the class of a failure.
+    `content` is the model's text, which enters the history unless it is "". `display` is the whole
+    reply as Markdown, with Threadline's notes. `failure` is set if the reply is not complete.
     """
 
     outcome: Outcome
@@ -71,7 +73,7 @@ class TurnResult:
     model: str | None = None
     finish_reason: str | None = None
     usage: Usage | None = None
-    error: str | None = None
+    failure: FailureReason | None = None
     first_token_at: float | None = None  # Unix seconds
 
 
@@ -79,14 +81,18 @@ class TurnResult:
 class Claim:
     """A turn that this process may work on until its fence is stale.
 
-    `epoch` is the turn's own (the conversation's may be newer); `has_history` tells whether the
-    epoch has messages besides the questions. `pages` are those that earlier attempts intended or
-    posted. `conclusion` is set when an earlier attempt ended the turn but did not get its last
-    text shown: then only showing is left; one with nothing to show takes the reply away. `tries`
-    counts the attempts since the turn was opened (again), `failures` those of them that failed and
-    left the process alive; `deaths` are those of processes that worked on it, `lone_deaths` those
-    that worked on nothing else. `stopping`: people stopped it, and the process died before it was
-    concluded.
+    `epoch` is the epoch of the turn; the conversation may have been reset since. `has_history`: the
+    epoch has messages before the questions. `pages` are the pages that earlier attempts recorded in
+    the ledger.
+
+    `result` is set if an earlier attempt ended the turn, but did not finish showing the reply. Then
+    only that is left to do; an empty `display` means removing the reply's pages. `stopping`: people
+    stopped the turn, and the process died before the turn ended.
+
+    `tries` counts the attempts since the turn was opened or last reopened, this one included.
+    `failures` counts the attempts that failed without ending the process. `deaths` counts the
+    processes that died while they worked on the turn, `lone_deaths` those that worked on nothing
+    else at that time: see `bot.turns.quarantine`.
     """
 
     fence: Fence
@@ -96,7 +102,7 @@ class Claim:
     epoch: int = 1
     has_history: bool = False
     pages: tuple[PageRecord, ...] = ()
-    conclusion: TurnResult | None = None
+    result: TurnResult | None = None
     tries: int = 1
     stopping: bool = False
     failures: int = 0
@@ -105,24 +111,24 @@ class Claim:
 
     @property
     def asked(self) -> tuple[Question, ...]:
-        """The questions that are still there."""
+        """The questions that were not erased."""
         return tuple(question for question in self.questions if not question.erased)
 
 
-SUSPECT = 4
-"""Deaths after which a turn is a suspect: a few may be the machine's, and cost no time."""
+SUSPECT_DEATHS = 4
+"""A turn with this many deaths is a suspect. Fewer may be the machine's fault, and cost no time."""
 
-LONE_FROM = 2
-"""From the death after so many on it counts when a turn had the process to itself."""
+LONE_DEATHS_FROM = 2
+"""A turn's lone deaths are counted only after this many deaths of any kind."""
 
-LONE_DEATHS = 2
-"""So often the process dies with a turn alone before that is given up: one question that nothing
-runs beside costs four deaths, one among many seven."""
+MAX_LONE_DEATHS = 2
+"""A turn with this many lone deaths is given up: after four deaths in all if it always ran alone,
+after seven if it ran among many turns at first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """An unfinished turn of a conversation that processes died with: see `bot.turns.quarantine`."""
+    """An unfinished turn that processes died with, by row ids: see `bot.turns.quarantine`."""
 
     conversation: int
     turn: int
@@ -132,6 +138,6 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """How the process before this one ended, with so many turns in work."""
+    """The death of the previous process, which worked on `running` turns."""
 
     running: int

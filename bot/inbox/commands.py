@@ -1,6 +1,6 @@
-"""Commands, once for every platform: a slash, a button and a mention with the word do the same.
+"""Commands, implemented once for slash commands, buttons and mentions with the command's word.
 
-They overtake the queue: none waits for a turn.
+Invariant: a command never waits for a turn.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from bot.domain import texts
-from bot.domain.conversations import ConversationKey
 from bot.domain.errors import StoreUnavailable
 from bot.domain.inbox import Address, Change, Choice, Command, CommandReply, Effect, Incoming
 from bot.domain.turns import Outcome
@@ -19,22 +18,22 @@ from bot.turns.scheduler import Scheduler
 
 RESET, UNDO, MODEL, HELP = "reset", "undo", "model", "help"
 STOP, RETRY, CONTINUE = "stop", "retry", "continue"
-MOST_DIGITS = 18  # what a column of the database can hold
+MAX_DIGITS = 18  # fits a 64-bit integer column
 NAMES = (RESET, UNDO, STOP, RETRY, CONTINUE, MODEL, HELP)
 
-STORED_WITHIN = 0.5
-"""Seconds for which a stop waits to be stored: a commit takes some milliseconds, and the model's
-request is to end within a second whatever the database does."""
+STOP_STORE_SECONDS = 0.5
+"""How long a stop waits for the database: a commit takes milliseconds, and the model's request must
+end within a second whatever the database does."""
 
 SHOWN_BY_THE_REPLY = CommandReply("")
-"""Nothing is to be said: the reply itself shows what the command did."""
+"""No sentence: the reply itself shows what the command did."""
 
 
 def parse(incoming: Incoming, models: Sequence[str]) -> Command | None:
-    """The command that a message is, if it is one: the bare word, or `model NAME`.
+    """The command in a message, if there is one: the word alone, or `model NAME`.
 
-    Only a message that addresses the bot can be one. `model NAME` counts where NAME is offered or
-    the word came with a slash: a direct message may well begin with the word "model".
+    The message must address the bot. `model NAME` counts if NAME is one of `models` or the word has
+    a slash, because an ordinary direct message may start with the word "model".
     """
     if incoming.address not in (Address.MENTION, Address.DIRECT):
         return None
@@ -53,9 +52,10 @@ def parse(incoming: Incoming, models: Sequence[str]) -> Command | None:
 
 
 class Commands:
-    """Carries commands out. `models` are the names that may be chosen, `default` is in use else.
+    """Executes commands.
 
-    `help_texts` are those of platforms on which `texts.HELP` would be wrong, by platform.
+    `models` are the names that people may choose; `default` is in use otherwise. `help_texts`
+    replace `texts.HELP`, by platform.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class Commands:
         }
 
     async def run(self, command: Command) -> CommandReply:
-        """Do it, and say so in a sentence; an unknown one is answered with the help.
+        """Execute a command and return its reply; an unknown command gets the help text.
 
-        An empty sentence is none: the reply shows what was done. One that came as a message is
-        recorded in the same transaction; raises CommandDone when it was before.
+        The reply is empty if the turn's own reply shows the effect. A command that arrived as a
+        message is recorded in the same transaction; CommandDone is raised for a repetition.
         """
         return await self._known.get(command.name, self._help)(command)
 
@@ -98,20 +98,20 @@ class Commands:
         return CommandReply(texts.RESET_DONE, (Choice(texts.UNDO, UNDO, conversation.key, ended),))
 
     async def _undo(self, command: Command) -> CommandReply:
-        """Take the last reset back; a button says which one, by the epoch that it ended."""
+        """Undo the last reset; a button names the epoch that its reset ended."""
         done = await self._store.undo_reset(command.key, _number(command), source=command.source)
         return CommandReply(texts.NOTHING_TO_UNDO if done is None else texts.UNDO_DONE)
 
-    # ── the newest reply; a button says which one it means, by its turn ───────────────────────
+    # ── the newest reply; a button names its turn ─────────────────────────────────────────────
     async def _stop(self, command: Command) -> CommandReply:
-        """Stored first, so that the stop outlives the process; but not waited for long.
+        """Store the stop, so that it outlives the process, then interrupt the turn.
 
-        Where the database fails the model's request ends all the same. A word is acknowledged only
-        when it is stored: it comes again otherwise.
+        The turn is interrupted even if the database fails. A stop that arrived as a message raises
+        StoreUnavailable then, so that the platform delivers it again.
         """
         turn, stored = _number(command), None
         with suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(STORED_WITHIN):
+            async with asyncio.timeout(STOP_STORE_SECONDS):
                 stored = await self._store.stop(command.key, turn, source=command.source)
         running = self._scheduler.interrupt_at(command.key, Outcome.STOPPED, turn)
         if stored is None and not (running and not command.source):
@@ -122,16 +122,16 @@ class Commands:
 
     async def _retry(self, command: Command) -> CommandReply:
         change = await self._store.reopen(command.key, _number(command), source=command.source)
-        return self._again(command, change, texts.NOTHING_TO_RETRY)
+        return self._wake(command, change, texts.NOTHING_TO_RETRY)
 
     async def _continue(self, command: Command) -> CommandReply:
         turn = _number(command)
-        change = await self._store.go_on(
+        change = await self._store.continue_reply(
             command.key, turn, command.author, texts.GO_ON, source=command.source
         )
-        return self._again(command, change, texts.NOTHING_TO_CONTINUE)
+        return self._wake(command, change, texts.NOTHING_TO_CONTINUE)
 
-    def _again(self, command: Command, change: Change, nothing: str) -> CommandReply:
+    def _wake(self, command: Command, change: Change, nothing: str) -> CommandReply:
         match change.effect:
             case Effect.REOPENED:
                 self._scheduler.wake(change.conversation)
@@ -147,11 +147,11 @@ class Commands:
     async def _model(self, command: Command) -> CommandReply:
         name = command.argument
         if name not in self._models:
-            return await self._told(command, await self._models_told(command))
+            return await self._reply_once(command, await self._describe_models(command))
         chosen = await self._store.choose_model(command.key, name, source=command.source)
         return CommandReply(texts.model_chosen(name) if chosen else texts.MODEL_NEEDS_CONVERSATION)
 
-    async def _models_told(self, command: Command) -> str:
+    async def _describe_models(self, command: Command) -> str:
         if not self._models:
             return texts.NO_MODEL_CHOICES
         if command.argument:
@@ -162,21 +162,16 @@ class Commands:
 
     async def _help(self, command: Command) -> CommandReply:
         text = self._help_texts.get(command.key.platform, texts.HELP)
-        return await self._told(command, text)
+        return await self._reply_once(command, text)
 
-    async def _told(self, command: Command, text: str) -> CommandReply:
-        """What changes nothing is told once, too."""
+    async def _reply_once(self, command: Command, text: str) -> CommandReply:
+        """Reply to a command that changes nothing, once per message."""
         if command.source:
             await self._store.record_command(command.source)
         return CommandReply(text)
 
 
 def _number(command: Command) -> int | None:
-    """The turn or the epoch that a button means; None for a command in words."""
+    """The turn or epoch that a button names; None for a command in words."""
     number = command.argument
-    return int(number) if number.isdecimal() and len(number) <= MOST_DIGITS else None
-
-
-def place_of(key: ConversationKey) -> ConversationKey:
-    """The channel of a conversation, as a key without a thread."""
-    return ConversationKey(key.platform, key.workspace, key.channel, "")
+    return int(number) if number.isdecimal() and len(number) <= MAX_DIGITS else None

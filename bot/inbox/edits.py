@@ -1,7 +1,7 @@
-"""What people do afterwards with what was said: edit it, delete it, take its place away.
+"""Edits and deletions of messages that the inbox has already stored.
 
-Invariant: the database is changed first, and makes whoever works on the old text stale; only then
-is the work interrupted, so that nothing of the old text can be concluded in between.
+Invariant: the database changes first, which makes the running attempt's claim stale; only then is
+the attempt interrupted, so that no result from the old text can be stored in between.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from bot.turns.scheduler import Scheduler
 
 log = structlog.stdlib.get_logger(__name__)
 
-# An edit of a message that is not stored makes it a question only so soon afterwards, in seconds:
-# platforms send the same event when a message that was once edited is pinned, or gets a preview.
-JUST_NOW = 300.0
+RECENT_EDIT_SECONDS = 300.0
+"""An edit of a message that is not stored makes it a question only within this time: platforms send
+the same event when a message that was once edited is pinned or gets a preview."""
 
 
 class EditHandler:
-    """Carries them out. `with_reply`: a reply is deleted with the last of its questions."""
+    """Applies edits and deletions.
+
+    With `with_reply`, deleting a turn's last question also takes its reply back.
+    """
 
     def __init__(
         self, *, store: Store, scheduler: Scheduler, clock: Clock, with_reply: bool
@@ -31,34 +34,34 @@ class EditHandler:
         self._store, self._scheduler, self._clock = store, scheduler, clock
         self._with_reply = with_reply
 
-    async def edited(self, incoming: Incoming, edited_at: float) -> bool:
-        """Keep the new text, and answer it anew where it is the newest question's.
+    async def apply_edit(self, incoming: Incoming, edited_at: float) -> bool:
+        """Store the new text, and reopen the newest turn if it answers this message.
 
-        False when this is no edit but a message that was never stored, and now asks something.
+        False if the message is not stored and now asks a question.
         """
         change = await self._store.edit(incoming.source, incoming.text, edited_at)
         if change.effect is Effect.UNKNOWN:
-            just_now = self._clock.time() - edited_at < JUST_NOW
-            return not (just_now and incoming.address.begins)
-        self._act(change, "edited")
+            is_recent = self._clock.time() - edited_at < RECENT_EDIT_SECONDS
+            return not (is_recent and incoming.address.begins)
+        self._act_on(change, "edited")
         return True
 
-    async def deleted(self, source: str) -> None:
-        """Forget a person's message, or a reply of ours."""
-        self._act(await self._store.erase(source, with_reply=self._with_reply), "deleted")
+    async def apply_deletion(self, source: str) -> None:
+        """Erase a person's message, or take back the reply that the deleted page belonged to."""
+        self._act_on(await self._store.erase(source, with_reply=self._with_reply), "deleted")
 
-    async def replaced(self, source: str) -> None:
-        """Forget a person's message and the reply to it: the same words came as another message."""
-        self._act(await self._store.erase(source, with_reply=True), "replaced")
+    async def apply_replacement(self, source: str) -> None:
+        """Erase a message and its reply: the same text arrived as another message."""
+        self._act_on(await self._store.erase(source, with_reply=True), "replaced")
 
-    def gone(self, place: ConversationKey) -> None:
-        """End what is being written in `place`."""
-        ended = self._scheduler.interrupt_in(place, Outcome.GONE)
-        log.info("a place is gone", place=str(place), turns=ended)
+    def interrupt_within(self, parent: ConversationKey) -> None:
+        """End the turns within a thread, channel or workspace that the bot can no longer reach."""
+        turns = self._scheduler.interrupt_within(parent, Outcome.GONE)
+        log.info("a channel is no longer reachable", channel=str(parent), turns=turns)
 
-    def _act(self, change: Change, what: str) -> None:
+    def _act_on(self, change: Change, event: str) -> None:
         if change.effect not in (Effect.UNKNOWN, Effect.SAME):
-            log.info(f"a message was {what}", turn=change.turn, effect=change.effect.value)
+            log.info(f"a message was {event}", turn=change.turn, effect=change.effect.value)
         if change.effect is Effect.REOPENED:
             self._scheduler.restart(change.conversation, change.turn)
         elif change.effect is Effect.STOP:

@@ -1,1 +1,1 @@
-"""Language models behind one port: providers, chain and circuit breaker."""
+"""Language models: provider clients, stream parsing, fallback and circuit breaking."""

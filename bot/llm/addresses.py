@@ -1,4 +1,4 @@
-"""What a server's address tells: its host for people, and whether it is one of our own; pure."""
+"""Reads a server's URL: a host that is safe to show, and whether the server is local."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LOCAL_ENDINGS = (".local", ".lan", ".internal", ".localhost", ".home.arpa")
 
 
 def host_and_port(url: str) -> str:
-    """Without what else an address may hold: a password, a path with a key."""
+    """The host and port of `url`, without user, password, path and query, which may be secret."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if ":" in host:
@@ -18,9 +18,9 @@ def host_and_port(url: str) -> str:
 
 
 def is_local(url: str) -> bool:
-    """Whether the server is on this machine or in this network, as Ollama and llama.cpp are.
+    """Whether the server runs on this machine or its network, as Ollama and llama.cpp usually do.
 
-    A name without a dot is a container's, or a machine's in the same network.
+    A host name without a dot counts as local: it names a container or a machine on the network.
     """
     host = urlsplit(url).hostname or ""
     try:

@@ -1,4 +1,4 @@
-"""What `doctor` says about a model: a turn's own request is made, and nothing is raised."""
+"""The model check of `doctor`: makes the same request as a turn and reports the result."""
 
 from __future__ import annotations
 
@@ -30,58 +30,57 @@ from bot.ports.model import ChatModel
 log = structlog.stdlib.get_logger(__name__)
 
 QUESTION = Message(role=Role.USER, content="Answer with the word: ready")
-_ALONE = ChatRequest(messages=(QUESTION,))
+_QUESTION_ONLY = ChatRequest(messages=(QUESTION,))
+
+_NO_ANSWER = "The server does not answer: check the network, and {address} if it is set."
+_ADVICE: tuple[tuple[type[ModelError], str], ...] = (  # subclasses before their bases
+    (NoCredit, "The account of {key} has no credit left: check it with the provider."),
+    (KeyRefused, "Check {key}: it must be valid, have credit and be allowed to use the model."),
+    (UnknownModel, "Check the model's name in LLM, and {address} if it is set."),
+    (WrongAddress, "No model server answers there: check {address}, which usually ends in /v1."),
+    (ContextTooLong, "The system prompt plus MAX_OUTPUT_TOKENS exceed the model's context window."),
+    (RateLimited, "The account's rate limit is used up: wait, or raise it with the provider."),
+    (Unreachable, "Nothing answers{at}: is the server running? Check the network, and {address}."),
+    (ModelLoading, "The server is still loading the model: try again in a minute."),
+    (Overloaded, _NO_ANSWER),
+    (TimedOut, _NO_ANSWER),
+    (ModelError, "The log has the provider's own words."),
+)
 
 
-async def try_model(
+async def check_model(
     model: ChatModel,
     probe: ChatRequest | None,
     *,
     key: str,
     address: str,
-    learned: Callable[[], Iterable[str]],
+    workarounds: Callable[[], Iterable[str]],
 ) -> Finding:
-    """Ask `model` for one word. `key` and `address` are the names of its settings.
+    """Ask `model` for one word and read the whole answer, because some failures come at its end.
 
-    `probe` is what a turn would send. The answer is read to its end, because some failures come
-    there.
+    `probe` is the request that a turn would send; None sends the bare question. `key` and `address`
+    are setting names for the advice. `workarounds` describes what the request taught us.
     """
-    begun = time.monotonic()
-    first: float | None = None
+    began = time.monotonic()
+    first_token: float | None = None
     try:
-        async with aclosing(cast(Any, model.stream(probe or _ALONE))) as deltas:
+        async with aclosing(cast(Any, model.stream(probe or _QUESTION_ONLY))) as deltas:
             async for delta in deltas:
-                if first is None and not delta.loading:
-                    first = time.monotonic() - begun
+                if first_token is None and not delta.loading:
+                    first_token = time.monotonic() - began
     except ModelError as error:
-        kind = type(error).__name__
-        log.warning("the model failed its check", model=model.name, error=kind, said=error.said)
-        return Finding(
-            model.name, Verdict.FAILED, f"{kind} ({error})", _advice(error, key, address)
-        )
-    ways = ", ".join(learned())
-    asked = f"; it must be asked {ways}" if ways else ""
-    return Finding(model.name, Verdict.OK, f"answers after {first or 0.0:.1f} s{asked}")
+        return _failed(model.name, error, key, address)
+    needed = ", ".join(workarounds())
+    suffix = f"; needs requests {needed}" if needed else ""
+    return Finding(model.name, Verdict.OK, f"answers after {first_token or 0.0:.1f} s{suffix}")
 
 
-def _advice(error: ModelError, key: str, address: str) -> str:
-    if isinstance(error, NoCredit):
-        return f"The account of {key} has no credit left: look at it at the provider."
-    if isinstance(error, KeyRefused):
-        return f"Check {key}: the key must be valid, have credit and be allowed to use the model."
-    if isinstance(error, UnknownModel):
-        return f"Check the model's name in LLM, and {address} if it is set."
-    if isinstance(error, WrongAddress):
-        return f"No model server answers there: check {address}, which mostly ends in /v1."
-    if isinstance(error, ContextTooLong):
-        return "The system prompt and MAX_OUTPUT_TOKENS are more than the model takes."
-    if isinstance(error, RateLimited):
-        return "The account's rate limit is used up: wait, or raise it at the provider."
-    if isinstance(error, Unreachable):
-        at = f" at {error.address}" if error.address else ""
-        return f"Nothing answers{at}: is the server running? Check the network, and {address}."
-    if isinstance(error, ModelLoading):
-        return "The server is still loading the model: try again in a minute."
-    if isinstance(error, Overloaded | TimedOut):
-        return f"The server does not answer: check the network, and {address} if it is set."
-    return "The log has the provider's own words."
+def _failed(model: str, error: ModelError, key: str, address: str) -> Finding:
+    kind = type(error).__name__
+    log.warning(
+        "the model check failed", model=model, error=kind, provider_message=error.provider_message
+    )
+    template = next(text for error_type, text in _ADVICE if isinstance(error, error_type))
+    at = f" at {error.address}" if isinstance(error, Unreachable) and error.address else ""
+    advice = template.format(key=key, address=address, at=at)
+    return Finding(model, Verdict.FAILED, f"{kind} ({error})", advice)

@@ -1,7 +1,7 @@
-"""Whether a model may be asked: one that keeps failing is left alone for a while.
+"""A circuit breaker for one model: requests to a model that keeps failing are rejected for a while.
 
-Invariant: a model that rests is not asked; after failures in a row one request alone tries it
-again, and whoever comes meanwhile is told the failure that is known already.
+Invariant: while the breaker is open, the model is not asked. When it half-opens after failures in a
+row, one request alone tests the model; all others are rejected with the last known failure.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from logging import INFO, WARNING
 
 import structlog
 
+from bot.common.retry import Backoff
 from bot.domain.errors import (
     ContentRefused,
     ContextTooLong,
@@ -24,125 +25,125 @@ from bot.domain.errors import (
 
 log = structlog.stdlib.get_logger(__name__)
 
-FAILURES = 5
-"""In a row, until a model rests: one question alone, with its three tries, does not reach it."""
+FAILURE_THRESHOLD = 5
+"""Failures in a row that open the breaker: one question with its three tries cannot reach it."""
 
-FIRST_REST, LONGEST_REST = 15.0, 120.0
-"""Seconds of rest; doubled with every try that fails, up to the second, so that the end of a long
-failure is noticed within two minutes."""
+OPEN_SECONDS = Backoff(first=15.0, longest=120.0)
+"""How long the breaker stays open; each failed test doubles it. The maximum lets a recovery be
+noticed within two minutes."""
 
-LONGEST_ASKED_REST = 300.0
-"""Seconds that a provider's Retry-After may keep a model away; some ask for a day."""
+MAX_RETRY_AFTER = 300.0
+"""Seconds: the longest Retry-After that is honored; some providers ask for a day."""
 
-AT_ONCE = 1.0
-"""Seconds: a connection that is refused sooner costs so little that it may be tried each time. So
-the first question after the server's start is answered."""
+INSTANT_REFUSAL = 1.0
+"""Seconds: a connection refused faster than this does not count as a failure, because trying again
+costs almost nothing. So the first question after the server's start is answered."""
 
-# They say something about the request, not about the provider.
-_HEALTHY = (ContentRefused, ContextTooLong)
+# Failures of the request rather than of the provider.
+_REQUEST_ERRORS = (ContentRefused, ContextTooLong)
 
 
 class Call:
-    """One request that was let through."""
+    """One request that the breaker let through."""
 
-    def __init__(self, breaker: Breaker, *, began: float, counted: int) -> None:
+    def __init__(self, breaker: CircuitBreaker, *, began: float, known_failures: int) -> None:
         self._breaker = breaker
         self.began = began
-        self.counted = counted  # failures that the breaker knew then
-        self.started = False
+        self.known_failures = known_failures  # the breaker's total when the request began
+        self._has_token = False
 
-    def token(self) -> None:
-        """Something of the answer came."""
-        if not self.started:
-            self.started = True
-            self._breaker._answering()
+    def record_token(self) -> None:
+        """Tell the breaker that the model answers; only the first token has an effect."""
+        if not self._has_token:
+            self._has_token = True
+            self._breaker._close()
 
 
-class Breaker:
-    """The state of one model; all chains that ask it share it. `now` counts in seconds.
+class CircuitBreaker:
+    """The state of one model, shared by all chains that use it. `now` returns seconds.
 
-    Failures in mid-answer count too: only a whole answer ends a row of them. What failed together
-    failed once: a request that began before the last failure was seen adds nothing to it, so that
-    ten answers cut by one restart of the server are one failure.
+    Only a complete answer resets the failure count; an answer cut off in the middle adds to it.
+    Failures that happened together count once: a request that began before the last counted failure
+    adds nothing, so ten answers cut by one server restart are one failure.
     """
 
     def __init__(self, name: str, *, now: Callable[[], float]) -> None:
         self._name, self._now = name, now
-        self._failures = 0
-        self._counted = 0  # all failures that counted, ever
-        self._error: ModelError = ModelFailed()  # the last one, for those who come while it rests
-        self._until = 0.0  # it rests until then
-        self._rest = 0.0  # how long, after failures in a row; 0 until one try is answered again
-        self._trying: Call | None = None  # the one request that tries it again
+        self._failures = 0  # in a row
+        self._total_failures = 0
+        self._error: ModelError = ModelFailed()  # raised while the breaker is open
+        self._open_until = 0.0
+        self._openings = 0  # after failures in a row; 0 once a test was answered
+        self._test: Call | None = None  # the request that tests a half-open breaker
 
     @contextmanager
     def call(self) -> Iterator[Call]:
-        """Around one request; raises the known failure, without asking, while the model rests."""
-        self._refuse()
-        call = Call(self, began=self._now(), counted=self._counted)
-        if self._rest:
-            self._trying = call
-            log.info("a model that rested is tried again", model=self._name)
+        """Guards one request; raises the last failure, without a request, while open."""
+        self._reject_if_open()
+        call = Call(self, began=self._now(), known_failures=self._total_failures)
+        if self._openings:
+            self._test = call
+            log.info("testing the model again", model=self._name)
         try:
             yield call
-            self._whole()
-        except _HEALTHY:
-            self._whole()
+            self._reset()
+        except _REQUEST_ERRORS:
+            self._reset()
             raise
         except ModelError as error:
-            self._failed(error, call)
+            self._record_failure(error, call)
             raise
         finally:
-            if self._trying is call:  # however it ended, also given up by whoever asked
-                self._trying = None
+            if self._test is call:  # also when the request was cancelled
+                self._test = None
 
-    def _refuse(self) -> None:
-        left = self._until - self._now()
-        if left <= 0 and self._trying is None:
+    def _reject_if_open(self) -> None:
+        remaining = self._open_until - self._now()
+        if remaining <= 0 and self._test is None:
             return
         error = copy(self._error)
-        error.args = (f"it rests: {self._error}",)
+        error.args = (f"circuit breaker open: {self._error}",)
         error.model = self._name
         error.__cause__ = error.__traceback__ = None
         if error.retry_after is not None:
-            error.retry_after = None if self._rest else max(left, 0.0)
+            error.retry_after = None if self._openings else max(remaining, 0.0)
         raise error
 
-    # ── what came of a request ────────────────────────────────────────────────────────────────
-    def _answering(self) -> None:
-        """It answers: everybody may ask again, but one more failure and it rests again."""
-        if self._rest:
+    # ── results of requests ───────────────────────────────────────────────────────────────────
+    def _close(self) -> None:
+        """Let all requests through; the failure count stays, so one more failure reopens."""
+        if self._openings:
             log.info("the model answers again", model=self._name)
-            self._rest, self._until, self._trying = 0.0, 0.0, None
+            self._openings, self._open_until, self._test = 0, 0.0, None
 
-    def _whole(self) -> None:
-        self._answering()
+    def _reset(self) -> None:
+        self._close()
         self._failures = 0
 
-    def _failed(self, error: ModelError, call: Call) -> None:
+    def _record_failure(self, error: ModelError, call: Call) -> None:
         if isinstance(error, ModelLoading):
-            return  # the server is well: the chain waits for it
-        if isinstance(error, Unreachable) and self._now() - call.began < AT_ONCE:
-            if self._trying is call:
-                self._rest = 0.0
+            return  # the server is healthy, and the chain waits for it
+        if isinstance(error, Unreachable) and self._now() - call.began < INSTANT_REFUSAL:
+            if self._test is call:
+                self._openings = 0
             return
-        if call.counted == self._counted:
-            self._counted += 1
+        if call.known_failures == self._total_failures:
+            self._total_failures += 1
             self._failures += 1
         if error.retry_after is not None:
-            # It knows when it takes requests again: no request need try it for the others.
-            self._rest, self._trying = 0.0, None
-            self._leave_alone(min(error.retry_after, LONGEST_ASKED_REST), error)
-        elif self._trying is call or (self._failures >= FAILURES and not self._rest):
-            self._rest = min(2 * self._rest or FIRST_REST, LONGEST_REST)
-            self._leave_alone(self._rest, error)
+            # The provider said when it accepts requests again, so no request needs to test it.
+            self._openings, self._test = 0, None
+            self._open(min(error.retry_after, MAX_RETRY_AFTER), error)
+        elif self._test is call or (self._failures >= FAILURE_THRESHOLD and not self._openings):
+            self._openings += 1
+            self._open(OPEN_SECONDS.after(self._openings), error)
 
-    def _leave_alone(self, seconds: float, error: ModelError) -> None:
+    def _open(self, seconds: float, error: ModelError) -> None:
         self._error = error
-        self._until = max(self._until, self._now() + seconds)
+        self._open_until = max(self._open_until, self._now() + seconds)
         log.log(
-            WARNING if self._rest else INFO,  # a wait that was asked for is everyday business
-            "the model is left alone for a while",
+            WARNING if self._openings else INFO,  # honoring a Retry-After is routine
+            "circuit breaker opened",
             model=self._name,
             seconds=round(seconds, 1),
             error=type(error).__name__,

@@ -1,9 +1,9 @@
-"""Models on Hugging Face: its router, or an endpoint of one's own, through AsyncInferenceClient.
+"""Models of Hugging Face's router or of your own endpoint, through AsyncInferenceClient.
 
-Every request has a client of its own that is closed with it: a long-lived one keeps something of
-each stream for ever. The model's name goes out as it is, provider included (`org/name:provider`):
-the router resolves it, where the client's `provider` argument would make a blocking look-up. The
-client asks; its parser is not used, as it ends at the first chunk of another shape.
+Each request uses its own client and closes it, because a long-lived client leaks part of every
+stream. The model's name is sent unchanged, including its provider (`org/name:provider`): the router
+resolves it, whereas the client's `provider` argument would make a blocking lookup. The client's
+parser is not used, because it stops at the first chunk of an unexpected shape.
 """
 
 from __future__ import annotations
@@ -18,23 +18,21 @@ from huggingface_hub import AsyncInferenceClient, constants, set_async_client_fa
 
 from bot.domain.model import ChatRequest
 from bot.llm.addresses import host_and_port
-from bot.llm.compatible import CompatibleModel
-from bot.llm.learned import LIMIT_NAMES
-from bot.llm.report import Report
+from bot.llm.chat_completions import CONNECT_SECONDS, ChatCompletionsModel, raw_body
+from bot.llm.error_report import ErrorReport
+from bot.llm.server_quirks import LIMIT_NAMES
 from bot.llm.stream_timeout import StreamTimeouts
 
 ROUTER_URL = "https://router.huggingface.co/v1"
-# As for OpenAI: a server that takes no connection is down.
-CONNECT_SECONDS = 10.0
 
-# Where the responses of the request that is being made go; see `_keep`.
+# Where `_capture` puts the responses of the current request.
 _RESPONSES: ContextVar[list[httpx2.Response]] = ContextVar("responses")
 
 
-class Refusal(Exception):
-    """A response with an error status, raised before the library reads it.
+class ErrorResponse(Exception):
+    """A response with an error status, raised before the library parses it.
 
-    The library looks for fields in the body and fails on those of another shape, such as a list.
+    The library looks up fields in the body, and fails on other shapes such as a list.
     """
 
     def __init__(self, response: httpx2.Response) -> None:
@@ -42,8 +40,8 @@ class Refusal(Exception):
         self.response = response
 
 
-class HuggingFaceModel(CompatibleModel):
-    """One model; `base_url` None is the router. Without a token no `Authorization` is sent."""
+class HuggingFaceModel(ChatCompletionsModel):
+    """One model. `base_url` None means the router; without a token no `Authorization` is sent."""
 
     def __init__(
         self,
@@ -51,34 +49,34 @@ class HuggingFaceModel(CompatibleModel):
         model: str,
         token: str | None,
         base_url: str | None,
-        limits: StreamTimeouts,
+        timeouts: StreamTimeouts,
         probe: ChatRequest | None = None,
     ) -> None:
         super().__init__(
             name=f"huggingface:{model}",
             model=model,
-            endpoint=Endpoint(token, base_url or ROUTER_URL),
-            limits=limits,
+            endpoint=HuggingFaceEndpoint(token, base_url or ROUTER_URL),
+            timeouts=timeouts,
             probe=probe,
             limit_names=LIMIT_NAMES[::-1],
         )
 
 
-class Endpoint:
-    """A server that takes Hugging Face's tokens."""
+class HuggingFaceEndpoint:
+    """A server that accepts Hugging Face tokens."""
 
     key_setting, address_setting = "HF_TOKEN", "HF_BASE_URL"
     # The library's own errors and the transport's are OSError or HTTPError.
-    broken = (Refusal, httpx2.HTTPError, OSError)
+    errors: tuple[type[Exception], ...] = (ErrorResponse, httpx2.HTTPError, OSError)
 
     def __init__(self, token: str | None, url: str) -> None:
         self._token, self._url = token, url
         self.address = host_and_port(url)
-        _prepare_library()
+        _configure_library()
 
     @asynccontextmanager
     async def open(self, parameters: Mapping[str, Any]) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """The raw body: the client returns its parser's generator, which is left alone."""
+        """Send the request; ignores the parser that the client returns, and yields the raw body."""
         fields = dict(parameters)
         async with self.client() as client:
             responses: list[httpx2.Response] = []
@@ -86,21 +84,17 @@ class Endpoint:
             await client.chat_completion(
                 fields.pop("messages"),
                 model=fields.pop("model"),
-                stream=True,  # of the client: it does not wait for the whole body
+                stream=True,  # so that the client does not wait for the whole body
                 extra_body=fields,
             )
-            response = responses[-1]
-            packed = response.headers.get("content-encoding", "identity") != "identity"
-            async with aclosing(
-                response.aiter_bytes() if packed else response.aiter_raw()
-            ) as reads:
+            async with aclosing(raw_body(responses[-1])) as reads:
                 yield reads
 
     def client(self) -> AsyncInferenceClient:
         """A client for one request."""
-        # Without a token the client would look for the one that `hf auth login` left on this
-        # machine, refresh it over the network, and send it to whatever server HF_BASE_URL names.
-        # A header that is None is left out.
+        # Without a token, the client would find the one that `hf auth login` stored on this
+        # machine, refresh it over the network, and send it to any server in HF_BASE_URL. A header
+        # with the value None is not sent.
         headers: dict[str, str | None] = {"accept-encoding": "identity"}
         if not self._token:
             headers["authorization"] = None
@@ -111,52 +105,55 @@ class Endpoint:
             timeout=cast(Any, httpx2.Timeout(None, connect=CONNECT_SECONDS)),
         )
 
-    def report(self, error: Exception) -> Report | None:
-        """What the server said."""
-        if not isinstance(error, Refusal):
+    def report(self, error: Exception) -> ErrorReport | None:
+        """The error response that `_capture` raised."""
+        if not isinstance(error, ErrorResponse):
             return None
         response = error.response
-        return Report.of(response.status_code, response.text, response.headers)
+        return ErrorReport.parse(response.status_code, response.text, response.headers)
 
-    def unreachable(self, error: Exception) -> bool:
-        """The client hides a timeout behind an error of its own."""
+    def is_unreachable(self, error: Exception) -> bool:
+        """Whether connecting failed; the client wraps a connect timeout in its own error."""
         return isinstance(error, httpx2.ConnectError) or isinstance(
             error.__cause__, httpx2.ConnectTimeout
         )
 
-    def redirected(self, error: Exception) -> bool:
-        """The client passes the transport's own error on."""
+    def is_redirect_loop(self, error: Exception) -> bool:
+        """Whether the transport gave up on redirects."""
         return isinstance(error, httpx2.TooManyRedirects)
 
     async def aclose(self) -> None:
-        """There is nothing to close: every request closed its own client."""
+        """Nothing to close: every request closes its own client."""
 
 
 # ── the library ───────────────────────────────────────────────────────────────────────────────
-def _prepare_library() -> None:
-    """Keep the library from holding the event loop; both switches are global to it, and official.
+def _configure_library() -> None:
+    """Keep the library from blocking the event loop, through two of its official global switches.
 
-    Telemetry is what HF_HUB_DISABLE_TELEMETRY turns off: to name what runs it, the library would
-    fetch a list from its own site at the first request, synchronously and for up to 3 s. And all
-    requests share one TLS context, because making one takes 20 ms.
+    HF_HUB_DISABLE_TELEMETRY: to describe its caller, the library would fetch a list from its site
+    on the first request, synchronously and for up to 3 s. The client factory: all requests share
+    one TLS context, because building one takes 20 ms.
     """
     constants.HF_HUB_DISABLE_TELEMETRY = True
     context = httpx2.create_ssl_context()
 
     def make() -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
-            verify=context, follow_redirects=True, timeout=None, event_hooks={"response": [_keep]}
+            verify=context,
+            follow_redirects=True,
+            timeout=None,
+            event_hooks={"response": [_capture]},
         )
 
     set_async_client_factory(make)
 
 
-async def _keep(response: httpx2.Response) -> None:
-    """Keep the response, whose bytes we read; raises Refusal for an error status."""
+async def _capture(response: httpx2.Response) -> None:
+    """Store the response so that its raw bytes can be read; raises ErrorResponse on an error."""
     responses = _RESPONSES.get(None)
     if responses is None:
-        return  # of another client in this process: the library has one factory for all
+        return  # a request of other code: the library has one factory for the whole process
     if response.status_code >= 400:
         await response.aread()
-        raise Refusal(response)
+        raise ErrorResponse(response)
     responses.append(response)

@@ -1,4 +1,4 @@
-"""The models that the settings name. Only the providers among them are imported."""
+"""Builds the models that the settings name; imports only the providers among them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bot.common.clock import SystemClock
 from bot.domain.errors import SettingsError
 from bot.domain.model import ChatRequest
 from bot.llm.addresses import is_local
-from bot.llm.chain import Chain
-from bot.llm.circuit_breaker import Breaker
+from bot.llm.circuit_breaker import CircuitBreaker
+from bot.llm.fallback_chain import FallbackChain
 from bot.llm.stream_timeout import LOADING_NOTE_SECONDS, LOADING_SECONDS, StreamTimeouts
 from bot.ports.model import ChatModel
 
@@ -24,19 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """`default` answers unless a conversation chose one of `choices` (by their names)."""
+    """`default` answers unless a conversation chose one of `choices`, keyed by name."""
 
     default: ChatModel
     choices: Mapping[str, ChatModel]
 
     async def aclose(self) -> None:
-        """Close all of them."""
+        """Close all models."""
         for model in (self.default, *self.choices.values()):
             await model.aclose()
 
 
 def build_models(settings: Settings, *, probe: ChatRequest | None = None) -> Models:
-    """Make the models of `LLM` and `MODELS`; raises SettingsError when a key is missing."""
+    """Build the models of `LLM` and `MODELS`; raises SettingsError if a key is missing.
+
+    `probe` is the request that `check` sends.
+    """
     factory = _Factory(settings, probe)
     return Models(
         default=factory.chain(settings.llm_chain),
@@ -45,60 +48,61 @@ def build_models(settings: Settings, *, probe: ChatRequest | None = None) -> Mod
 
 
 FIRST_TOKEN_SECONDS = 60.0
-"""For a server far away: the slowest models think so long before they stream anything."""
+"""The default for remote servers: the slowest models think this long before they stream."""
 
 
 class _Factory:
-    """Makes models by name; those of one server share its client."""
+    """Builds models by name; each model, its circuit breaker and its server's client once."""
 
     def __init__(self, settings: Settings, probe: ChatRequest | None) -> None:
         self._settings = settings
         self._clock = SystemClock()
         self._probe = probe
-        self._breakers: dict[str, Breaker] = {}
+        self._breakers: dict[str, CircuitBreaker] = {}
         self._models: dict[str, ChatModel] = {}
 
-    def chain(self, names: tuple[str, ...]) -> Chain:
-        """The models with these names, first choice first."""
-        return Chain(
+    def chain(self, names: tuple[str, ...]) -> FallbackChain:
+        """A chain of the models with these names, in order of preference."""
+        return FallbackChain(
             [self.model(name) for name in names],
             breakers=[self._breaker(name) for name in names],
             first_token_seconds=self._settings.first_token_seconds or FIRST_TOKEN_SECONDS,
             clock=self._clock,
         )
 
-    def _limits(self, address: str | None) -> StreamTimeouts:
-        """A server of one's own may load a model first, and aborting the request aborts that."""
+    def _timeouts(self, address: str | None) -> StreamTimeouts:
+        """Local servers get time to load a model, because ending the request aborts the loading."""
         local = address is not None and is_local(address)
-        given = self._settings.first_token_seconds
+        configured = self._settings.first_token_seconds
         return StreamTimeouts(
-            first_token=given or (LOADING_SECONDS if local else FIRST_TOKEN_SECONDS),
+            first_token=configured or (LOADING_SECONDS if local else FIRST_TOKEN_SECONDS),
             between_tokens=self._settings.between_tokens_seconds,
             loading_note=LOADING_NOTE_SECONDS if local else None,
         )
 
-    def _breaker(self, name: str) -> Breaker:
-        """One for each name: what one chain learned of a model, another knows."""
-        return self._breakers.setdefault(name, Breaker(name, now=self._clock.monotonic))
+    def _breaker(self, name: str) -> CircuitBreaker:
+        return self._breakers.setdefault(name, CircuitBreaker(name, now=self._clock.monotonic))
 
     def model(self, name: str) -> ChatModel:
-        """The one with this name: what it learned in one chain, it knows in another."""
+        """The model with this name, shared by all chains along with its quirks."""
         if name not in self._models:
-            self._models[name] = self._make(name)
+            self._models[name] = self._build(name)
         return self._models[name]
 
-    def _make(self, name: str) -> ChatModel:
-        """One model, such as `openai:gpt-5`; raises SettingsError for an unknown kind."""
-        kind, _, model = name.partition(":")
-        if kind == "openai":
+    def _build(self, name: str) -> ChatModel:
+        """One model, such as `openai:gpt-5`; raises SettingsError for an unknown provider."""
+        provider, _, model = name.partition(":")
+        if provider == "openai":
             return self._openai(model)
-        if kind == "huggingface":
+        if provider == "huggingface":
             return self._huggingface(model)
-        if kind == "echo":
+        if provider == "echo":
             from bot.llm.echo import EchoModel
 
             return EchoModel()
-        raise SettingsError("LLM", f"{name!r} is no model: write openai:MODEL, huggingface:MODEL")
+        raise SettingsError(
+            "LLM", f"{name!r} is not a model: write openai:MODEL, huggingface:MODEL"
+        )
 
     def _openai(self, model: str) -> ChatModel:
         from bot.llm.openai import OpenAIModel
@@ -106,7 +110,7 @@ class _Factory:
         return OpenAIModel(
             model=model,
             client=self._openai_client,
-            limits=self._limits(self._settings.openai_base_url),
+            timeouts=self._timeouts(self._settings.openai_base_url),
             probe=self._probe,
         )
 
@@ -129,6 +133,6 @@ class _Factory:
             model=model,
             token=token.get_secret_value() if token else None,
             base_url=address,
-            limits=self._limits(address),
+            timeouts=self._timeouts(address),
             probe=self._probe,
         )

@@ -1,8 +1,7 @@
-"""A special token that a server leaves at the end of an answer is no text; pure.
+"""Drops special tokens that a server leaves at the end of an answer.
 
-Invariant: only what ends the whole answer is dropped. A token further on is text, and so is one at
-the end that is spoken about: in code, after a quotation mark, after a word and a blank, after a
-colon.
+Invariant: only tokens that end the whole answer are dropped. Earlier tokens are text, and so is a
+token at the end that the answer mentions: in code, or after a quotation mark, a word or a colon.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ TOKENS = (
     "<|end▁of▁sentence|>",
     "<|end_of_role|>",
     "<|im_sep|>",
-    "<|user|>",  # GLM stops with it
+    "<|user|>",  # GLM ends its answers with it
     "<|observation|>",
     "<|endofprompt|>",
     "<|eos|>",
@@ -37,55 +36,55 @@ TOKENS = (
     "<EOT>",
 )
 _LONGEST = max(map(len, TOKENS))
-_SEEN = 400
-"""Characters before the token that are kept: its line, and what stands before it."""
+_CONTEXT = 400
+"""Characters kept from before the token, to judge whether the answer mentions it."""
 
 _OPENING_QUOTES = frozenset("\"'“‘«„「『(`[")
 _SENTENCE_ENDS = frozenset('.!?…。！？؟)]*_`"”»」』')
 
 
-class TrailingTokens:
-    """Holds back what may be such a token: `feed` it pieces, then `flush`."""
+class TrailingTokenFilter:
+    """Holds back a possible token at the end: call `feed` for each piece, then `flush`."""
 
     def __init__(self) -> None:
         self._held = ""
-        self._seen = ""
+        self._before = ""  # the last text that was returned
 
     def feed(self, piece: str) -> str:
-        """What is text of the answer, whatever follows."""
+        """The text that is certain so far."""
         if not self._held and "<" not in piece:
-            self._seen = (self._seen + piece)[-_SEEN:]
+            self._before = (self._before + piece)[-_CONTEXT:]
             return piece
         text = self._held + piece
-        end = _held_from(text)
-        said, self._held = text[:end], text[end:]
-        self._seen = (self._seen + said)[-_SEEN:]
-        return said
+        end = _trailing_start(text)
+        certain, self._held = text[:end], text[end:]
+        self._before = (self._before + certain)[-_CONTEXT:]
+        return certain
 
     def flush(self, cut: bool) -> str:
-        """The end; an answer that its limit cut ends with no token of the server's."""
+        """The held text unless it is a trailing token; the server adds none to a `cut` answer."""
         held, self._held = self._held, ""
-        whole = _held_from(held + "\n") == 0 and held.rstrip().endswith(TOKENS)
-        return held if cut or not whole or self._spoken_about(held) else ""
+        complete = _trailing_start(held + "\n") == 0 and held.rstrip().endswith(TOKENS)
+        return held if cut or not complete or self._is_mentioned(held) else ""
 
-    def _spoken_about(self, token: str) -> bool:
-        seen, line = self._seen, self._seen.rpartition("\n")[2]
-        if line.count("`") % 2 or ("<s>" in seen and token.startswith("</s>")):
+    def _is_mentioned(self, token: str) -> bool:
+        before, line = self._before, self._before.rpartition("\n")[2]
+        if line.count("`") % 2 or ("<s>" in before and token.startswith("</s>")):
             return True
-        last = seen.rstrip()[-1:]
-        if seen == seen.rstrip():
+        last = before.rstrip()[-1:]
+        if before == before.rstrip():
             return last != "" and last in _OPENING_QUOTES
-        if seen.endswith("\n"):
+        if before.endswith("\n"):
             return last in (":", "：")
         return last not in _SENTENCE_ENDS
 
 
-def _held_from(text: str) -> int:
-    """Where the tokens at the end begin, the last of which may be incomplete."""
+def _trailing_start(text: str) -> int:
+    """Where the tokens at the end of `text` begin; the last one may be incomplete."""
     end = len(text)
     at = text.rfind("<", max(0, end - _LONGEST))
     if at >= 0 and any(token.startswith(text[at:]) for token in TOKENS):
         end = at
-    while (bare := text[:end].rstrip()).endswith(TOKENS):
-        end = len(bare) - len(next(token for token in TOKENS if bare.endswith(token)))
+    while (stripped := text[:end].rstrip()).endswith(TOKENS):
+        end = len(stripped) - len(next(token for token in TOKENS if stripped.endswith(token)))
     return end

@@ -1,39 +1,39 @@
-"""Server-sent events from bytes that are cut anywhere; pure, and bounded in memory."""
+"""Decodes server-sent events from arbitrarily split bytes, with bounded memory."""
 
 from __future__ import annotations
 
 import json
 
-# One event is one token with its frame (0.3 kB), or a usage chunk; a megabyte is no event.
+# An event is one token with its framing (0.3 kB), or a usage chunk.
 MAX_EVENT_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = (b"data", b"event", b"id", b"retry", b":")
 
 
 class EventTooLong(ValueError):
-    """An event is longer than `MAX_EVENT_BYTES`: this is no event stream."""
+    """An event exceeds `MAX_EVENT_BYTES`: this is not an event stream."""
 
 
 class EventDecoder:
-    """Feed it bytes as they come; it gives back the data of every event that is complete.
+    """Takes bytes as they arrive and returns the data of every complete event.
 
-    Lines end in LF, CRLF or CR; comments and fields other than `data` are ignored, with two
-    exceptions, both of them errors. Older llama.cpp and gpustack send a line `error: {…}`, and an
-    event may be named `error`: either comes back as an object with an `error`.
+    Lines end in LF, CRLF or CR. Comments and fields other than `data` are ignored, except for two
+    kinds of errors, which come back as an object with an `error`: the line `error: {…}` of older
+    llama.cpp and gpustack, and an event named `error`.
     """
 
     def __init__(self) -> None:
-        self._rest = b""  # the line that is not complete yet
-        self._data: list[bytes] = []  # the data lines of the event that is not complete yet
-        self._failed = False  # whether that event is named `error`
-        self.recognized = False  # whether there was a line of an event stream
+        self._line = b""  # the incomplete line
+        self._data: list[bytes] = []  # the data lines of the incomplete event
+        self._is_error = False  # the incomplete event is named `error`
+        self.recognized = False  # a line of an event stream has come
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The data of each event that these bytes complete. Raises EventTooLong."""
-        if not (self._rest or self._data or self._failed) and _is_one_event(data):
+        """The data of each event that these bytes complete; raises EventTooLong."""
+        if not (self._line or self._data or self._is_error) and _is_one_event(data):
             self.recognized = True
             return [data[6:-2]]
-        text = self._rest + data
+        text = self._line + data
         if not self.recognized:
             text = text.removeprefix(_BOM)
         held = b""
@@ -42,63 +42,65 @@ class EventDecoder:
             text, held = (text[:-1], b"\r") if text.endswith(b"\r") else (text, b"")
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *lines, rest = text.split(b"\n")
-        self._rest = rest + held
-        if len(self._rest) + sum(map(len, self._data)) > MAX_EVENT_BYTES:
+        self._line = rest + held
+        if len(self._line) + sum(map(len, self._data)) > MAX_EVENT_BYTES:
             raise EventTooLong(f"more than {MAX_EVENT_BYTES} bytes in one event")
-        return self._events(lines)
+        return self._decode(lines)
 
     def flush(self) -> list[bytes]:
-        """What is left at the end: some servers leave out the last empty line."""
-        rest, self._rest = self._rest.rstrip(b"\r"), b""
-        return self._events([rest, b""])
+        """The last event, for servers that omit the final empty line."""
+        line, self._line = self._line.rstrip(b"\r"), b""
+        return self._decode([line, b""])
 
-    def _events(self, lines: list[bytes]) -> list[bytes]:
+    def _decode(self, lines: list[bytes]) -> list[bytes]:
         events = []
         for line in lines:
             if line.startswith(b"data:"):
                 data = line[6:] if line.startswith(b"data: ") else line[5:]
-                if self._data and _ends_before(self._data[-1], data):
-                    events.extend(self._event())
+                if self._data and _is_chunk_boundary(self._data[-1], data):
+                    events.extend(self._end_event())
                 self._data.append(data)
             elif not line:
-                events.extend(self._event())
-                self._failed = False
+                events.extend(self._end_event())
+                self._is_error = False
             elif line.startswith(b"error:"):
-                events.append(_error(line[6:].strip()))
+                events.append(_wrap_error(line[6:].strip()))
             elif line.startswith(b"event:"):
-                self._failed = line[6:].strip() == b"error"
+                self._is_error = line[6:].strip() == b"error"
             if line and not self.recognized:
                 self.recognized = line.startswith((*_FIELDS, b"error:"))
-        return [event for event in events if event]  # an empty one is no event, says the standard
+        return [event for event in events if event]  # the standard ignores events without data
 
-    def _event(self) -> list[bytes]:
-        """The event of the lines so far, if there are any."""
+    def _end_event(self) -> list[bytes]:
+        """The event in the data lines so far, or nothing."""
         if not self._data:
             return []
         data = b"\n".join(self._data)
         self._data.clear()
-        return [_error(data) if self._failed else data]
+        return [_wrap_error(data) if self._is_error else data]
 
 
-def _ends_before(line: bytes, following: bytes) -> bool:
-    """Whether the first of two data lines ends a chunk: some servers send no empty line between
-    two, and no JSON goes on so."""
+def _is_chunk_boundary(line: bytes, following: bytes) -> bool:
+    """Whether a chunk ends between two data lines: some servers omit the empty line there.
+
+    No JSON value continues in this way.
+    """
     begins = following.lstrip().startswith((b"{", b"[DONE]"))
     return begins and line.rstrip().endswith(b"}")
 
 
-def _error(data: bytes) -> bytes:
-    """The data of an event that is an error, with the error under its usual name."""
+def _wrap_error(data: bytes) -> bytes:
+    """The data of an error event, with the error under the usual key."""
     try:
-        found = json.loads(data)
+        error = json.loads(data)
     except (ValueError, RecursionError):
-        found = data.decode("utf-8", "replace")
-    if isinstance(found, dict) and found.get("error"):
+        error = data.decode("utf-8", "replace")
+    if isinstance(error, dict) and error.get("error"):
         return data
-    return json.dumps({"error": found or "an error without words"}).encode()
+    return json.dumps({"error": error or "an error without a message"}).encode()
 
 
 def _is_one_event(data: bytes) -> bool:
-    """Whether these bytes are what nearly all reads are: one event of one line."""
-    ended = data.startswith(b"data: ") and data.endswith(b"\n\n")
-    return ended and 8 < len(data) == data.find(b"\n") + 2 and b"\r" not in data
+    """Whether a read is one event of one line, as nearly all reads are."""
+    complete = data.startswith(b"data: ") and data.endswith(b"\n\n")
+    return complete and 8 < len(data) == data.find(b"\n") + 2 and b"\r" not in data

@@ -1,9 +1,9 @@
-"""Reading one answer, whoever sends it: within limits in time, and whole or an error.
+"""Reads one streamed answer within its time limits, and verifies that it is complete.
 
-An answer is whole when a finish reason has come that is known and normal, or, after some text, when
-`[DONE]` has. A stream that ends before it was cut off, however cleanly it ended; a finish reason
-that is not known is a failure. What follows a finish reason is read as long as the body lasts: the
-usage, and more text where a bridge puts a reason on every chunk.
+An answer is complete once a known, normal finish reason has come, or `[DONE]` after some text. A
+stream that ends earlier was cut off, however cleanly it ended, and an unknown finish reason is a
+failure. After a finish reason, reading continues to the end of the body: the usage may follow, and
+so may more text from bridges that put a finish reason on every chunk.
 """
 
 from __future__ import annotations
@@ -15,157 +15,150 @@ from typing import Final
 
 from bot.domain.errors import CutOff, ModelError, TimedOut
 from bot.domain.model import Delta
-from bot.llm import finish_reasons
-from bot.llm.chunks import ALIVE
-from bot.llm.reasoning_split import ReasoningSplitter
+from bot.llm.chunks import KEEPALIVE
+from bot.llm.finish_reasons import FILTERED, LENGTH, classify_finish_reason
+from bot.llm.reasoning_splitter import ReasoningSplitter
 from bot.llm.stream_timeout import StreamTimedOut, StreamTimeout, StreamTimeouts
-from bot.llm.think_tags import TagQuirk
+from bot.llm.think_tags import StreamQuirks
 
-# After `[DONE]` only the end of the body is due, which lets the connection be used again.
+# After `[DONE]` only the end of the body is missing; reading it lets the connection be reused.
 END_SECONDS = 0.02
 
 LOADING: Final = Delta(loading=True)
 
 
-class Reader:
-    """The state of one answer; `aclose` ends it.
+class StreamReader:
+    """Reads one answer; `aclose` ends it.
 
-    `broken` are the exceptions of the transport and the parser, which `translate` turns into ours
-    (it is told whether a token had come). `habit` is the model's, and lasts from one answer to the
-    next.
+    `translate` turns the transport's and the parser's exceptions (`expected_errors`) into a
+    ModelError; its second argument says whether a token had come. `quirks` persist between a
+    model's answers.
     """
 
     def __init__(
         self,
         *,
         model: str,
-        limits: StreamTimeouts,
-        broken: tuple[type[Exception], ...],
+        timeouts: StreamTimeouts,
+        expected_errors: tuple[type[Exception], ...],
         translate: Callable[[Exception, bool], ModelError],
-        habit: TagQuirk,
+        quirks: StreamQuirks,
     ) -> None:
         self._model = model
-        self._patience = StreamTimeout(limits)
-        self._broken, self._translate = broken, translate
-        self._habit = habit
-        self._parting = ReasoningSplitter(habit)
-        self._pending: asyncio.Task[Delta] | None = None  # what is awaited before the first token
-        self._told = False  # that the model is loading
-        self._named = False
-        self._said = False  # whether some text came
-        self._reason: str | None = None  # finish_reasons.STOP, LENGTH or FILTERED
-        self._failure: ModelError | None = None  # a finish reason that is none of these
-        self._done = self._ended = False  # `[DONE]`, and the end of the body
-
-    @property
-    def started(self) -> bool:
-        """Whether a token came."""
-        return self._patience.started
+        self._timeout = StreamTimeout(timeouts)
+        self._expected_errors, self._translate = expected_errors, translate
+        self._quirks = quirks
+        self._splitter = ReasoningSplitter(quirks)
+        self._pending: asyncio.Task[Delta] | None = None  # the read before the first token
+        self._loading_sent = False
+        self._model_sent = False
+        self._has_text = False
+        self._finish_reason: str | None = None  # STOP, LENGTH or FILTERED
+        self._failure: ModelError | None = None  # from any other finish reason
+        self._done = False  # `[DONE]` has come
 
     async def aclose(self) -> None:
-        """Stop waiting. The source is closed by its owner."""
-        self._patience.__exit__()
+        """Stop waiting; the caller closes the source."""
+        self._timeout.__exit__()
         if self._pending is not None:
             self._pending.cancel()
             await asyncio.wait({self._pending})
             if not self._pending.cancelled():
-                self._pending.exception()  # seen: it failed at that very moment
+                self._pending.exception()  # retrieved, so that asyncio does not log it
 
     async def next(self, source: AsyncIterator[Delta]) -> Delta | None:
-        """The next piece of the stream, `LOADING` once, or None at its end."""
+        """The stream's next delta, `LOADING` at most once, or None at its end."""
         while True:
             if self._failure is not None:
                 raise self._failure
             try:
-                delta = await self._piece(source)
+                delta = await self._read(source)
             except StopAsyncIteration:
-                self._ended = True
                 return None
             except StreamTimedOut as error:
-                if self._over:
+                if self._is_complete:
                     return None
                 raise self._timed_out() from error
-            except self._broken as error:
-                if self._over:
+            except self._expected_errors as error:
+                if self._is_complete:
                     return None
-                raise self._translate(error, self.started) from error
-            if delta is not ALIVE:
+                raise self._translate(error, self._timeout.started) from error
+            if delta is not KEEPALIVE:
                 return delta
-            self._patience.alive()
+            self._timeout.record_keepalive()
 
-    def take(self, delta: Delta) -> Delta:
-        """Note what a delta means; the first one comes back with the model's name.
+    def process(self, delta: Delta) -> Delta:
+        """Record what a delta means; returns it with reasoning separated from text.
 
-        What is reasoning of its text comes back as such, also where that empties the delta: the
-        token counts, whatever it was. After `[DONE]` only the usage is of this answer.
+        The first delta also gets the model's name. A delta that is held back entirely still counts
+        as a token. After `[DONE]`, only the usage belongs to this answer.
         """
         if self._done:
             return Delta(usage=delta.usage)
         if delta.text or delta.reasoning:
-            self._patience.token()
-            if self._reason is not None and delta.text:
-                self._habit.early_finish = True
-        delta = self._parting.take(delta)
-        self._said = self._said or delta.text != ""
+            self._timeout.record_token()
+            if self._finish_reason is not None and delta.text:
+                self._quirks.reason_on_every_chunk = True
+        delta = self._splitter.split(delta)
+        self._has_text = self._has_text or delta.text != ""
         if delta.finish_reason:
-            delta = replace(delta, finish_reason=self._finish(delta.finish_reason))
-        if self._named:
+            delta = replace(delta, finish_reason=self._record_finish(delta.finish_reason))
+        if self._model_sent:
             return delta
-        self._named = True
+        self._model_sent = True
         return replace(delta, model=self._model)
 
-    def done(self) -> None:
-        """The provider said that nothing follows."""
+    def mark_done(self) -> None:
+        """Record `[DONE]`: nothing but the end of the body should follow."""
         self._done = True
-        self._patience.settle(END_SECONDS)
+        self._timeout.limit_rest(END_SECONDS)
 
-    def end(self) -> Delta | None:
-        """The stream has ended: what was held back of it. Raises CutOff when it was not whole."""
+    def finish(self) -> Delta | None:
+        """The held-back rest after the stream's end; raises CutOff if the answer is incomplete."""
         if self._failure is not None:
             raise self._failure
-        rest = self._parting.flush(
-            cut=self._reason in (finish_reasons.LENGTH, finish_reasons.FILTERED)
-        )
-        said = self._said or rest.text != ""
-        if self._reason is None and not (self._done and said):
+        rest = self._splitter.flush(cut=self._finish_reason in (LENGTH, FILTERED))
+        has_text = self._has_text or rest.text != ""
+        if self._finish_reason is None and not (self._done and has_text):
             raise CutOff("the stream ended without a finish reason", model=self._model)
         return rest if rest.text or rest.reasoning else None
 
-    # ── what has come ─────────────────────────────────────────────────────────────────────────
     @property
-    def _over(self) -> bool:
-        """Whether nothing is missing, so that what goes wrong now concerns no one.
+    def _is_complete(self) -> bool:
+        """Whether the answer is complete, so that later errors do not matter.
 
-        Of a server that puts a reason on every chunk, only the end tells that.
+        For servers with a finish reason on every chunk, only `[DONE]` or the end proves it.
         """
-        return self._done or (self._reason is not None and not self._habit.early_finish)
+        return self._done or (
+            self._finish_reason is not None and not self._quirks.reason_on_every_chunk
+        )
 
-    async def _piece(self, source: AsyncIterator[Delta]) -> Delta:
-        if self.started:
-            return await self._patience.wait(anext(source))
+    async def _read(self, source: AsyncIterator[Delta]) -> Delta:
+        if self._timeout.started:
+            return await self._timeout.wait(anext(source))
         if self._pending is None:
-            self._pending = asyncio.create_task(_first(source))
-        timeout = None if self._told else self._patience.until_note
-        done, _ = await self._patience.wait(asyncio.wait({self._pending}, timeout=timeout))
+            self._pending = asyncio.create_task(_read_next(source))
+        timeout = None if self._loading_sent else self._timeout.seconds_until_note
+        done, _ = await self._timeout.wait(asyncio.wait({self._pending}, timeout=timeout))
         if not done:
-            self._told = True
+            self._loading_sent = True
             return LOADING
         pending, self._pending = self._pending, None
         return pending.result()
 
-    def _finish(self, reason: str) -> str | None:
-        what = finish_reasons.meaning(reason)
-        if isinstance(what, str):
-            self._reason = what
-            return what
-        words = f"finish reason {reason[:40]!r}"
-        self._failure = (CutOff if self._said else what)(words, model=self._model)
+    def _record_finish(self, reason: str) -> str | None:
+        meaning = classify_finish_reason(reason)
+        if isinstance(meaning, str):
+            self._finish_reason = meaning
+            return meaning
+        text = f"finish reason {reason[:40]!r}"
+        self._failure = (CutOff if self._has_text else meaning)(text, model=self._model)
         return None
 
     def _timed_out(self) -> TimedOut:
-        what = "no further token" if self.started else "no first token"
-        return TimedOut(what, model=self._model, started=self.started)
+        text = "no further token" if self._timeout.started else "no first token"
+        return TimedOut(text, model=self._model, started=self._timeout.started)
 
 
-async def _first(source: AsyncIterator[Delta]) -> Delta:
+async def _read_next(source: AsyncIterator[Delta]) -> Delta:
     return await anext(source)

@@ -1,22 +1,22 @@
-"""Reasoning that a server leaves in the text between tags, told apart from the answer; pure.
+"""Separates reasoning from the answer where a server leaves it in the text between tags.
 
-Invariant: only what stands between tags at the very beginning of an answer is reasoning; a tag
-further on, or in code, is text. However the text is cut, what comes out is the same, and nothing of
-it is lost: an answer whose tag is never closed is given out as text at its end.
+Invariant: only tags at the very beginning of an answer mark reasoning; later tags, and tags in
+code, are text. The result does not depend on how the text is split into pieces, and nothing is
+lost: if a tag is never closed, the whole answer comes out as text at its end.
 """
 
 from __future__ import annotations
 
 import re
 
-# DeepSeek, Qwen, GLM and most others; models that were asked in a prompt; Gemini's compatible API.
+# DeepSeek, Qwen, GLM and most others; models prompted to think; Gemini's compatible API.
 _NAMES = ("think", "thinking", "thought", "thoughts", "reasoning")
 _OPENING = {f"<{name}>": f"</{name}>" for name in _NAMES} | {
     "[THINK]": "[/THINK]",  # Mistral's Magistral
     "<seed:think>": "</seed:think>",  # ByteDance's Seed
     "◁think▷": "◁/think▷",  # Kimi
     "<|begin_of_thought|>": "<|end_of_thought|>",
-    "<|START_THINKING|>": "<|END_THINKING|>",  # Cohere, which opens the answer too
+    "<|START_THINKING|>": "<|END_THINKING|>",  # Cohere, which also tags the answer
     "<|thinking|>": "<|/thinking|>",
     "<|inner_prefix|>": "<|inner_suffix|>",  # Apertus
     "<longcat_think>": "</longcat_think>",
@@ -24,7 +24,7 @@ _OPENING = {f"<{name}>": f"</{name}>" for name in _NAMES} | {
     "<unused94>": "<unused95>",  # Google's MedGemma
     "<|channel>": "<channel|>",  # Gemma 4
 }
-# Special tokens that begin an answer, where a server leaves them in.
+# Special tokens that some servers leave at the beginning of an answer.
 _BEGINNINGS = (
     "<|START_RESPONSE|>",
     "<|begin_of_solution|>",
@@ -34,118 +34,121 @@ _BEGINNINGS = (
 )
 TAGS = (*_OPENING, *_OPENING.values(), *_BEGINNINGS)
 _LONGEST = max(map(len, TAGS))
-_SPOKEN_ABOUT = re.compile(r" [a-z]")  # "<think> is a tag": after one that opens stands no word
-UNOPENED = "</think>"
-"""What ends reasoning whose opening tag was part of the prompt, in all templates that do that."""
+_MENTION = re.compile(r" [a-z]")  # "<think> is a tag": the model writes about the tag
+CLOSING_ONLY = "</think>"
+"""Ends reasoning whose opening tag was part of the prompt; all such templates use this tag."""
 
 
-class TagQuirk:
-    """What one model's server was found to do: whether its answers begin inside the tags.
+class StreamQuirks:
+    """What earlier answers revealed about how one model's server streams.
 
-    Chat templates of some models put the opening tag into the prompt, so that only the closing one
-    comes. The first such answer cannot be told from text before that; later ones can.
-    `early_finish` tells that a finish reason comes with every chunk, and not with the last alone.
+    `starts_inside_tag`: the chat template puts the opening tag into the prompt, so only the closing
+    tag arrives. The first such answer looks like text until that tag; later ones do not.
+    `reason_on_every_chunk`: every chunk has a finish reason, not just the last.
     """
 
     def __init__(self) -> None:
-        self.unopened = False
-        self.early_finish = False
+        self.starts_inside_tag = False
+        self.reason_on_every_chunk = False
 
-    def notice(self, before: str, text: str) -> None:
-        """See a piece of an answer, and the piece before it, that no tag began."""
-        head, tag, _ = text.partition(UNOPENED)
-        if tag and (before + head)[-1:] in ("", "\n"):  # a line begins with it: nobody quotes it so
-            self.unopened = True
+    def detect_unopened_tag(self, before: str, text: str) -> None:
+        """Look for a closing tag at the start of a line in `text`; `before` precedes `text`."""
+        head, tag, _ = text.partition(CLOSING_ONLY)
+        if tag and (before + head)[-1:] in ("", "\n"):  # a quoted tag would not start the line
+            self.starts_inside_tag = True
 
 
 class ThinkTagParser:
-    """Parts one answer: `feed` it pieces, then `flush`; each gives back (reasoning, text).
+    """Parses one answer: call `feed` for each piece, then `flush`; each returns (reasoning, text).
 
-    Once it is `settled`, all that follows is text, and it need not be asked any more.
+    Once `settled` is true, the rest of the answer is text and needs no more parsing.
     """
 
-    def __init__(self, habit: TagQuirk) -> None:
-        self._habit = habit
-        self._assumed = habit.unopened  # not yet known to be wrong
-        self._held = ""  # too short to be told, or blanks before whatever comes
+    def __init__(self, quirks: StreamQuirks) -> None:
+        self._quirks = quirks
+        self._assumed_open = quirks.starts_inside_tag  # until this answer disproves it
+        self._held = ""  # a possible start of a tag, or blanks
         self._opening = ""  # the tag that began the reasoning
-        self._closing = ""  # the tag that ends the reasoning, while there is some
-        self._thoughts: list[str] = []  # since the tag opened: perhaps it is the answer
-        self._after = False  # blanks between reasoning and answer belong to neither
+        self._closing = ""  # the tag that will end the reasoning; empty outside of reasoning
+        self._reasoning: list[str] = []  # since the opening tag; text if the tag never closes
+        self._after_reasoning = False  # blanks between reasoning and answer are dropped
         self.settled = False
 
     def feed(self, piece: str) -> tuple[str, str]:
-        """What can be told of the answer so far."""
+        """The reasoning and text that are certain so far."""
         self._held += piece
         reasoning, text = [], ""
         while not self.settled:
             if self._closing:
-                reasoning.append(self._think())
+                reasoning.append(self._take_reasoning())
                 if self._closing:
                     break
-            elif not self._begin():
+            elif not self._find_tag():
                 break
         if self.settled:
             text, self._held = self._held, ""
         return "".join(reasoning), text
 
     def flush(self, cut: bool) -> tuple[str, str]:
-        """What was held back, at the end of an answer; one that was `cut` has no answer to lose."""
+        """The held-back rest at the end of the answer.
+
+        If the reasoning never ended, it is the answer, unless a limit `cut` it off.
+        """
         held, self._held, self.settled = self._held, "", True
         if not self._closing:
             return "", held
-        thoughts = "".join((*self._thoughts, held))
-        if self._assumed:
-            # It did not close what it was taken to have opened: it was no such answer.
-            self._habit.unopened = False
-            return "", thoughts
-        if _SPOKEN_ABOUT.match(thoughts):
-            thoughts = self._opening + thoughts
-        return (held, "") if cut else ("", thoughts)
+        reasoning = "".join((*self._reasoning, held))
+        if self._assumed_open:
+            # No closing tag came, so the answer did not start inside a tag.
+            self._quirks.starts_inside_tag = False
+            return "", reasoning
+        if _MENTION.match(reasoning):
+            reasoning = self._opening + reasoning
+        return (held, "") if cut else ("", reasoning)
 
-    def _begin(self) -> bool:
-        """Look for a tag where an answer begins; whether it is known how it goes on."""
-        bare = self._held.lstrip()
-        start = bare[:_LONGEST]
+    def _find_tag(self) -> bool:
+        """Consume a tag at the start of the answer; False if more text is needed to decide."""
+        stripped = self._held.lstrip()
+        start = stripped[:_LONGEST]
         tag = next((tag for tag in TAGS if start.startswith(tag)), None)
         if tag is not None:
-            self._held = bare[len(tag) :]
+            self._held = stripped[len(tag) :]
             self._open(tag) if tag in _OPENING else self._close()
             return True
-        if self._after:
-            self._held = bare
+        if self._after_reasoning:
+            self._held = stripped
         if any(tag.startswith(start) for tag in TAGS):
             return False
-        if self._assumed and not self._after:
-            self._closing = UNOPENED
+        if self._assumed_open and not self._after_reasoning:
+            self._closing = CLOSING_ONLY
         else:
             self.settled = True
         return True
 
     def _open(self, tag: str) -> None:
-        if self._assumed:
-            self._assumed = self._habit.unopened = False  # it does open them
+        if self._assumed_open:
+            self._assumed_open = self._quirks.starts_inside_tag = False
         self._opening, self._closing = tag, _OPENING[tag]
-        self._thoughts.clear()
+        self._reasoning.clear()
 
     def _close(self) -> None:
-        self._closing, self._after, self._assumed = "", True, False
+        self._closing, self._after_reasoning, self._assumed_open = "", True, False
 
-    def _think(self) -> str:
-        """The reasoning in what is held, up to the closing tag or what may become one."""
+    def _take_reasoning(self) -> str:
+        """Consume the reasoning up to the closing tag, or to what may be the start of that tag."""
         held = self._held
         at = held.find(self._closing)
         if at >= 0:
-            thought, self._held = held[:at], held[at + len(self._closing) :]
+            reasoning, self._held = held[:at], held[at + len(self._closing) :]
             self._close()
-            return thought
-        end = len(held) - _begun(held, self._closing)
-        thought, self._held = held[:end], held[end:]
-        self._thoughts.append(thought)
-        return thought
+            return reasoning
+        end = len(held) - partial_tag_length(held, self._closing)
+        reasoning, self._held = held[:end], held[end:]
+        self._reasoning.append(reasoning)
+        return reasoning
 
 
-def _begun(text: str, tag: str) -> int:
-    """How many characters at the end of `text` are the beginning of `tag`."""
-    most = min(len(text), len(tag) - 1)
-    return next((n for n in range(most, 0, -1) if text.endswith(tag[:n])), 0)
+def partial_tag_length(text: str, tag: str) -> int:
+    """How many characters at the end of `text` may be the start of `tag`."""
+    longest = min(len(text), len(tag) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(tag[:n])), 0)

@@ -1,45 +1,45 @@
-"""The numbers in a refusal: the model's window, what was asked, the longest answer; pure."""
+"""Extracts token counts from an error: the model's window, the request's size, the output limit."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.llm.report import Report
+from bot.llm.error_report import ErrorReport
 
 SMALLEST_WINDOW, LARGEST_WINDOW = 128, 100_000_000
-"""Tokens: what is outside was no window, but another number of the sentence."""
+"""Tokens: a number outside this range is not a context window."""
 
 _N = r"(?P<{}>\d(?:[\d_]|,(?=\d)){{0,15}}+)"
-_W, _A, _O = _N.format("window"), _N.format("asked"), _N.format("output")
+_W, _R, _O = _N.format("window"), _N.format("requested"), _N.format("max_output")
 
-# Each with who says it. The first that gives a name counts, so the precise ones stand first.
+# The first match for a group wins, so precise patterns come first. Comments name the servers.
 _PATTERNS = [
     re.compile(pattern, re.IGNORECASE | re.DOTALL)
     for pattern in (
-        rf"context limit: {_A} \+ \d+ > {_W}",  # Anthropic
-        rf"tokens \({_A}\) exceeded .{{0,40}}limit \({_W}\)",  # Cloudflare
-        rf"token count of {_A} exceeds the limit of {_W}",  # GitHub
+        rf"context limit: {_R} \+ \d+ > {_W}",  # Anthropic
+        rf"tokens \({_R}\) exceeded .{{0,40}}limit \({_W}\)",  # Cloudflare
+        rf"token count of {_R} exceeds the limit of {_W}",  # GitHub
         rf"size: {_W} tokens",  # Azure's model catalog
-        rf"token count \({_A}\) exceeds .{{0,60}}\({_W}\)",  # Gemini
-        rf"prompt is too long: {_A} tokens > {_W}",  # Anthropic
-        rf"prompt is too long: {_A}, model maximum context length: {_W}",  # Fireworks
-        rf"input \({_A} tokens\) is longer than .{{0,40}}\({_W}",  # SGLang
-        rf"request \({_A} tokens\) exceeds .{{0,40}}\({_W}",  # llama.cpp
-        rf"requested tokens \({_A}\) exceed context window of {_W}",  # llama-cpp-python
-        rf"contains {_A} tokens.{{0,60}}too large for model with {_W}",  # Mistral
-        rf"prompt length is {_W} but the request contains {_A}",  # xAI
-        rf"cannot exceed {_W} - received {_A}",  # Cohere
-        rf"must be <= {_W}\. Given: {_A} `inputs` tokens",  # TGI
-        rf"token limit: {_W} \(requested: {_A}\)",  # Moonshot
-        rf"limit {_W}, requested {_A}",  # OpenAI's and Groq's rates
-        rf"current length is {_A} while limit is {_W}",  # Cerebras
-        rf"keep the first {_A} tokens .{{0,80}}context length of (only )?{_W}",  # LM Studio
-        rf"{_A} (tokens )?in the messages",  # OpenAI, vLLM
-        rf"(has|contains)( at least)? {_A} input tokens",  # vLLM
-        rf"messages resulted in {_A} tokens",  # OpenAI
-        rf"you requested a total of {_A} tokens",  # SGLang
+        rf"token count \({_R}\) exceeds .{{0,60}}\({_W}\)",  # Gemini
+        rf"prompt is too long: {_R} tokens > {_W}",  # Anthropic
+        rf"prompt is too long: {_R}, model maximum context length: {_W}",  # Fireworks
+        rf"input \({_R} tokens\) is longer than .{{0,40}}\({_W}",  # SGLang
+        rf"request \({_R} tokens\) exceeds .{{0,40}}\({_W}",  # llama.cpp
+        rf"requested tokens \({_R}\) exceed context window of {_W}",  # llama-cpp-python
+        rf"contains {_R} tokens.{{0,60}}too large for model with {_W}",  # Mistral
+        rf"prompt length is {_W} but the request contains {_R}",  # xAI
+        rf"cannot exceed {_W} - received {_R}",  # Cohere
+        rf"must be <= {_W}\. Given: {_R} `inputs` tokens",  # TGI
+        rf"token limit: {_W} \(requested: {_R}\)",  # Moonshot
+        rf"limit {_W}, requested {_R}",  # OpenAI's and Groq's rates
+        rf"current length is {_R} while limit is {_W}",  # Cerebras
+        rf"keep the first {_R} tokens .{{0,80}}context length of (only )?{_W}",  # LM Studio
+        rf"{_R} (tokens )?in the messages",  # OpenAI, vLLM
+        rf"(has|contains)( at least)? {_R} input tokens",  # vLLM
+        rf"messages resulted in {_R} tokens",  # OpenAI
+        rf"you requested a total of {_R} tokens",  # SGLang
         rf"range of input length should be \[\s*\d+\s*,\s*{_W}\s*\]",  # Alibaba
         rf"exceeded model token limit:? {_W}",  # Moonshot
         rf"input.{{0,20}} must be <= {_W}|must be <= {_N.format('window2')}",  # TGI
@@ -49,10 +49,10 @@ _PATTERNS = [
         rf"context (length|size|window|limit)( limit)?( of| is|:)?( only)? \(?{_W}",
         rf"{_W} maximum context length",
         rf"model maximum context length: {_W}",
-        rf"\b(prompt|input|sequence|total|length|tokens)\b[^<>\d]{{0,40}}{_A} ?>=? ?"
+        rf"\b(prompt|input|sequence|total|length|tokens)\b[^<>\d]{{0,40}}{_R} ?>=? ?"
         rf"[^<>\d]{{0,20}}{_W}",
-        rf"has {_A} tokens, but the maximum is {_W}",
-        # the longest answer
+        rf"has {_R} tokens, but the maximum is {_W}",
+        # the output limit
         rf"at most {_O} (completion|output) tokens",  # OpenAI
         rf"max_(completion_|output_|new_)?tokens`? (must|should) be (less than|at most|<=)"
         rf"( or equal to)? `?{_O}",  # Groq, Cohere
@@ -64,7 +64,7 @@ _PATTERNS = [
     )
 ]
 
-_ABOUT_THE_ANSWER = re.compile(
+_ABOUT_OUTPUT = re.compile(
     r"max_(completion_|output_|new_)?tokens|maxoutputtokens|(in|for) the completion|output tokens|"
     r"completion tokens|maximum tokens (value|you requested)",
     re.IGNORECASE,
@@ -72,46 +72,45 @@ _ABOUT_THE_ANSWER = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """In the provider's own tokens; None where it does not say.
+class TokenCounts:
+    """Counts in the provider's own tokens; None where the error has none.
 
-    `asked` may include the answer that was asked for; `output` is the longest answer that it gives;
-    `about_the_answer` tells whether the words speak of the answer's length at all.
+    `requested` may include the requested output; `max_output` is the longest possible answer.
+    `about_output` is true if the error mentions the answer's length at all.
     """
 
     window: int | None = None
-    asked: int | None = None
-    output: int | None = None
-    about_the_answer: bool = False
+    requested: int | None = None
+    max_output: int | None = None
+    about_output: bool = False
 
 
-def counts(report: Report) -> Counts:
-    """What the words of a report say, and the fields that are numbers."""
-    found = dict(_found(report.words))
+def parse_token_counts(report: ErrorReport) -> TokenCounts:
+    """The counts in a report's text and numeric fields."""
+    found = _search(report.text)
     fields = report.numbers or {}
     window = fields.get("n_ctx") or found.get("window") or found.get("window2")  # llama.cpp
     above = found.get("above")
-    return Counts(
+    return TokenCounts(
         window=_plausible(window),
-        asked=fields.get("n_prompt_tokens") or found.get("asked"),
-        output=found.get("output") or (above - 1 if above else None),
-        about_the_answer=_ABOUT_THE_ANSWER.search(f"{report.param} {report.words}") is not None,
+        requested=fields.get("n_prompt_tokens") or found.get("requested"),
+        max_output=found.get("max_output") or (above - 1 if above else None),
+        about_output=_ABOUT_OUTPUT.search(f"{report.param} {report.text}") is not None,
     )
 
 
-def _found(words: str) -> Iterator[tuple[str, int]]:
+def _search(text: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for pattern in _PATTERNS:
-        match = pattern.search(words)
+        match = pattern.search(text)
         if match is not None:
-            for name, text in _numbers(match.groupdict()).items():
-                found.setdefault(name, text)
-    yield from found.items()
+            found = _numbers(match.groupdict()) | found
+    return found
 
 
 def _numbers(groups: Mapping[str, str | None]) -> dict[str, int]:
-    texts = {name: re.sub(r"[,_]", "", text) for name, text in groups.items() if text}
-    return {name: int(text) for name, text in texts.items() if len(text) < 10}
+    digits = {name: re.sub(r"[,_]", "", text) for name, text in groups.items() if text}
+    return {name: int(text) for name, text in digits.items() if len(text) < 10}
 
 
 def _plausible(window: int | None) -> int | None:

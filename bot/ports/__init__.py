@@ -1,1 +1,1 @@
-"""The Protocols between the core and what it runs on."""
+"""The Protocols between the core and its adapters: platforms, models, the database, the clock."""

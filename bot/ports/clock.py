@@ -6,16 +6,16 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time, so that tests can hold it."""
+    """Time, which tests control."""
 
     def time(self) -> float:
-        """Unix seconds, for what is stored."""
+        """The time in Unix seconds, for the database."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never go back, for budgets and limits."""
+        """Seconds that never go backwards, for durations and rate limits."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for `seconds`."""
         ...

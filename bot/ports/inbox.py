@@ -1,4 +1,15 @@
-"""The inbox port: what adapters report to the core."""
+"""The inbox port: what adapters report to the core.
+
+An adapter gets the whole `Inbox`; a class that needs only a part of it asks for that part:
+
+Inbox
+├── MessageInbox    events: messages, edits, deletions
+├── CatchUpInbox    messages that were missed, and the watermarks that tell which
+└── CommandInbox    commands, and the conversations they are about
+
+Every method returns after the database has committed what was reported, and raises StoreUnavailable
+if it cannot.
+"""
 
 from __future__ import annotations
 
@@ -9,82 +20,101 @@ from bot.domain.conversations import Conversation, ConversationKey
 from bot.domain.inbox import Asked, Choice, Command, CommandReply, Incoming, Receipt, Watermark
 
 
-class Inbox(Protocol):
-    """What adapters tell the core. All methods return once the database has it."""
+class ConversationLookup(Protocol):
+    """Finds the conversation of a platform message."""
+
+    async def conversation_of(self, source: str) -> ConversationKey | None:
+        """The conversation of a message (`Incoming.source`) or of a page of a reply, if any."""
+        ...
+
+
+class MessageInbox(ConversationLookup, Protocol):
+    """Messages and what happens to them afterwards, as the platform's events report it."""
 
     async def connected(self, platform: str) -> None:
-        """Events arrive from now on (a start or a new session): unfinished turns go on."""
+        """Events of `platform` arrive from now on: resumes its unfinished turns."""
         ...
 
     async def receive(self, incoming: Incoming) -> Receipt:
-        """Accept a message; only then it may be acknowledged. Raises StoreUnavailable."""
+        """Store a message. Acknowledge it to the platform only after this has returned."""
         ...
 
     async def apology_due(self, incoming: Incoming) -> bool:
-        """Whether to tell its author, now, that it could not be stored; a yes counts as told."""
-        ...
+        """Whether to tell the author that the message could not be stored.
 
-    async def missed(self, messages: Sequence[Incoming]) -> None:
-        """Accept what one place said while its events did not arrive, oldest first.
-
-        As `receive`, but what is older than the settings allow becomes history with an apology, and
-        a conversation's questions are answered together. One that is known and says another text
-        now was edited meanwhile. All come again after StoreUnavailable.
+        Notices are rate-limited; True counts as one that was sent.
         """
         ...
 
-    async def watermarks(self, platform: str) -> Sequence[Watermark]:
-        """How far each place was decided when it was last stored."""
-        ...
-
-    async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
-        """Store that places were decided so far; a watermark never goes back."""
-        ...
-
-    async def active(self, platform: str) -> Sequence[Conversation]:
-        """The platform's conversations in which something was said last, the newest first."""
-        ...
-
-    async def last_questions(self, platform: str) -> Sequence[Asked]:
-        """The last question of the few conversations in which somebody may still change it."""
-        ...
-
-    async def command(self, command: Command) -> CommandReply:
-        """Carry out a command of a slash, a button or a shortcut."""
-        ...
-
     async def edited(self, incoming: Incoming, edited_at: float) -> None:
-        """A message was edited (in Unix seconds); the same text again changes nothing.
+        """A message was edited, at `edited_at` in Unix seconds; the same text changes nothing.
 
-        One that is not stored counts as new where it addresses the bot and was edited just now.
+        A message that is not stored counts as new if it addresses the bot and was edited just now.
         """
         ...
 
     async def deleted(self, source: str) -> None:
-        """A message was deleted: a person's (`Incoming.source`), or a page of ours.
+        """A person deleted a message of theirs (`Incoming.source`) or a page of a reply.
 
-        Messages that the adapter itself deletes are not reported.
+        Adapters do not report the messages that they delete themselves.
         """
         ...
 
     async def replaced(self, source: str) -> None:
-        """A person's message was replaced by another with the same words, which is received too.
+        """Another message replaced this one, with the same text, and is received separately.
 
-        It is forgotten, and a reply to it is taken back.
+        Forgets the message and takes back the reply to it.
         """
         ...
 
     async def gone(self, place: ConversationKey) -> None:
-        """A place can no longer be written to: end what is being written there.
+        """The bot can no longer write in `place`: ends the turns there.
 
-        Without a thread it is a channel, without a channel the whole workspace.
+        Without a thread, `place` is a whole channel; without a channel, a whole workspace.
         """
         ...
 
-    async def conversation_of(self, source: str) -> ConversationKey | None:
-        """The conversation that a platform message (`Incoming.source`, or a page's) belongs to."""
+
+class CatchUpInbox(Protocol):
+    """Messages that were sent while no events arrived, and the watermarks up to which none were."""
+
+    async def missed(self, messages: Sequence[Incoming]) -> None:
+        """Store the messages of one channel that were missed, oldest first.
+
+        As `receive`, except that a question older than the settings allow becomes history with an
+        apology, and that one turn answers all questions of a conversation. A known message with
+        another text counts as edited. After StoreUnavailable, report all of them again.
+        """
+        ...
+
+    async def watermarks(self, platform: str) -> Sequence[Watermark]:
+        """The stored watermarks of `platform`."""
+        ...
+
+    async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
+        """Raise watermarks; a lower position than the stored one changes nothing."""
+        ...
+
+    async def active(self, platform: str) -> Sequence[Conversation]:
+        """The most recently active conversations of `platform`, newest first."""
+        ...
+
+    async def last_questions(self, platform: str) -> Sequence[Asked]:
+        """The last question of each recent conversation, to re-check for edits and deletions."""
+        ...
+
+
+class CommandInbox(ConversationLookup, Protocol):
+    """Commands from slash commands, buttons and shortcuts."""
+
+    async def command(self, command: Command) -> CommandReply:
+        """Execute a command."""
         ...
 
     async def recent(self, place: ConversationKey, author: str) -> Sequence[Choice]:
-        """That person's latest conversations in `place` (its thread is ignored), to reset."""
+        """The author's most recent conversations in the channel of `place`, as reset buttons."""
         ...
+
+
+class Inbox(MessageInbox, CatchUpInbox, CommandInbox, Protocol):
+    """Everything that an adapter reports to the core."""

@@ -1,7 +1,4 @@
-"""The port for reading conversations and keeping them as records: programs and the page use it.
-
-The core answers questions without it; `bot.ports` has what the core itself runs on.
-"""
+"""The library port: conversations as records, which the HTTP API and the page read and change."""
 
 from __future__ import annotations
 
@@ -22,101 +19,105 @@ from bot.domain.records import (
 
 
 class Library(Protocol):
-    """Conversations as records, for programs and the page: read, kept, deleted.
+    """Reads and changes conversations, messages and replies by their public ids.
 
-    Lists are bounded by `limit` and go on before (or after) the last that was seen. All raise
-    StoreUnavailable when the database cannot be written or read.
+    Lists have at most `limit` entries; `before` or `after` the last entry gives the next ones. All
+    methods raise StoreUnavailable if the database cannot be read or written.
     """
 
     async def create(self, new: NewConversation) -> ConversationRecord:
-        """Make a conversation; where its key is known already, that one, unchanged."""
+        """Create a conversation. If one has the same key, return that one unchanged."""
         ...
 
-    async def find(self, uid: str, place: RecordScope) -> ConversationRecord | None:
-        """The conversation with this public id, if it is one of `place`."""
+    async def find(self, uid: str, scope: RecordScope) -> ConversationRecord | None:
+        """The conversation with this public id, if it is in `scope`."""
         ...
 
     async def public(self, uid: str) -> ConversationRecord | None:
-        """The conversation with this public id, if it was never private, on any platform."""
+        """The conversation with this public id, on any platform, if it was never private."""
         ...
 
     async def conversations(
-        self, place: RecordScope, *, before: str | None, limit: int
+        self, scope: RecordScope, *, before: str | None, limit: int
     ) -> Sequence[ConversationRecord]:
-        """Those of `place`, the newest first, made before the one with the public id `before`."""
+        """The conversations in `scope`, newest first, from the one after the public id `before`."""
         ...
 
     async def public_conversations(
         self, platform: str, *, before: str | None, limit: int
     ) -> Sequence[ConversationRecord]:
-        """Those of the platform's public channels, the newest first."""
+        """The platform's public conversations, newest first."""
         ...
 
     async def threads(
-        self, place: RecordScope, *, before: str | None, limit: int
+        self, scope: RecordScope, *, before: str | None, limit: int
     ) -> Sequence[ThreadRecord]:
-        """Those of `place` in which something was said, the newest first."""
+        """The conversations in `scope` that have messages, newest first."""
         ...
 
-    async def thread(self, uid: str, place: RecordScope) -> ThreadRecord | None:
-        """One of them."""
+    async def thread(self, uid: str, scope: RecordScope) -> ThreadRecord | None:
+        """The thread with this public id, if it is in `scope` and has a question."""
         ...
 
     async def messages(
         self, conversation: int, *, after: int, limit: int
     ) -> Sequence[MessageRecord]:
-        """Messages in index order, with an index above `after`; those without one come last."""
+        """Messages with an index above `after`, in index order, then those without an index."""
         ...
 
     async def latest(self, conversation: int, *, limit: int) -> Sequence[MessageRecord]:
-        """The newest messages, in index order."""
+        """The newest messages, in index order; those without an index come last."""
         ...
 
     async def asked(self, source: str) -> MessageRecord | None:
-        """The stored message of a source (`Incoming.source`)."""
+        """The message with this `Incoming.source`."""
         ...
 
     async def replies(self, conversation: int, *, limit: int) -> Sequence[ReplyRecord]:
-        """The newest replies that were begun, in index order."""
+        """The newest replies whose turns have been claimed, in index order, without erased ones."""
         ...
 
     async def reply(self, turn: int) -> ReplyRecord | None:
-        """One turn's reply; None when there is no such turn (any more)."""
+        """The reply of a turn; None if the turn does not exist or was deleted."""
         ...
 
     async def update(
         self,
         uid: str,
-        place: RecordScope,
+        scope: RecordScope,
         *,
         name: str | Unchanged = UNCHANGED,
         model: str | Unchanged | None = UNCHANGED,
     ) -> ConversationRecord | None:
-        """Rename it, or choose its model from the next turn on; None when there is none such."""
+        """Change the name, or the model from the next turn on. None if it does not exist."""
         ...
 
-    async def delete(self, uid: str, place: RecordScope) -> int | None:
-        """Delete it with all that was said, and end its running turn; the conversation's number."""
+    async def delete(self, uid: str, scope: RecordScope) -> int | None:
+        """Delete a conversation with all its messages. Returns its row id; None if it is missing.
+
+        Its turn's claim becomes stale; the caller ends the running turn with `Inbox.gone`.
+        """
         ...
 
     async def add(
         self, conversation: int, role: Role, content: str, author: Author | None
     ) -> MessageRecord | None:
-        """Put a message at the end, asking nothing; None when the conversation is gone."""
+        """Append a message that starts no turn. None if the conversation does not exist."""
         ...
 
     async def change(
         self, conversation: int, uid: str, *, role: Role | None, content: str | None
     ) -> MessageRecord | None:
-        """Change a message (None: leave it so); None when there is none such.
+        """Change a message; None as `role` or `content` keeps it. None if it does not exist.
 
-        Raises RecordHeld while a turn works on it, and where its role is not free to change.
+        Raises RecordHeld while a turn is using the message, and for a new role of a question or a
+        reply.
         """
         ...
 
     async def erase(self, conversation: int, uid: str) -> bool:
-        """Take a message out, and what it said out of the database; whether there was one.
+        """Erase a message's text and hide the message. Returns whether it existed.
 
-        Its index is not given again. Raises RecordHeld while a turn works on it.
+        Its index is not reused. Raises RecordHeld while a turn is using the message.
         """
         ...

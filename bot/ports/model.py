@@ -10,22 +10,22 @@ from bot.domain.model import ChatRequest, Delta
 
 
 class ChatModel(Protocol):
-    """A language model that streams."""
+    """A language model that streams its answers."""
 
     @property
     def name(self) -> str:
-        """As in the settings, such as `openai:gpt-5`."""
+        """The name from the settings, such as `openai:gpt-5`."""
         ...
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """The answer, piece by piece; the last pieces carry finish reason and usage.
+        """Stream the answer; the last pieces have the finish reason and the usage.
 
-        Raises a ModelError. Closing the iterator or cancelling its task ends the request at once.
+        Raises a ModelError. Closing the iterator or cancelling its task aborts the request.
         """
         ...
 
     async def check(self) -> Finding:
-        """Try the key and the model with a real call, for `doctor`; raises nothing."""
+        """Test the key and the model with a real call, for `doctor`. Raises nothing."""
         ...
 
     async def aclose(self) -> None:

@@ -13,19 +13,19 @@ from bot.ports.inbox import Inbox
 
 
 class Renderer(Protocol):
-    """From Markdown to one platform's own form; pure."""
+    """Converts Markdown to a platform's markup; pure."""
 
     @property
     def limit(self) -> int:
-        """The most that one message takes, in the platform's own measure."""
+        """The largest size of one message, in the platform's unit (see `measure`)."""
         ...
 
     def render(self, markdown: str) -> str:
-        """The platform's text. It pings nobody, whatever the Markdown says."""
+        """The platform's markup. It never pings anyone, whatever the Markdown says."""
         ...
 
     def measure(self, markdown: str) -> int:
-        """The size of `render(markdown)` in the platform's own measure."""
+        """The size of `render(markdown)`, in the unit of the platform's limit."""
         ...
 
 
@@ -84,22 +84,23 @@ class RateLimiter(Protocol):
 
 
 class Surface(Protocol):
-    """Where one reply is shown."""
+    """The place on a platform where one reply is shown."""
 
     @property
     def renderer(self) -> Renderer:
-        """The platform's form of Markdown."""
+        """The converter to the platform's markup."""
         ...
 
     @property
     def files(self) -> FileRules | None:
-        """When long code goes up as a file here; None when this place takes none."""
+        """When to upload long code as a file; None if files are off, or not accepted here."""
         ...
 
     @property
     def says_working(self) -> bool:
-        """Whether the platform itself says that the reply is being written, and offers to stop it:
-        then no message of ours needs to.
+        """Whether the platform itself shows that the bot is working, with a way to stop it.
+
+        If not, a first page does both.
         """
         ...
 
@@ -109,65 +110,65 @@ class Surface(Protocol):
         ...
 
     async def open(self) -> None:
-        """Make the place for the reply and show that it is being worked on; may be repeated.
+        """Create the thread if the reply needs one, and show that the bot is working. Idempotent.
 
-        Raises Gone when the place cannot be had.
+        Raises Gone if the reply has no place to be shown.
         """
         ...
 
     async def recover(self, pages: Sequence[PageRecord]) -> Shown:
-        """Find what earlier attempts left on the platform; text of a found page is unknown.
+        """Find the pages that earlier attempts posted; their text is unknown.
 
-        Pages that were only intended are looked for by their identity (turn, page).
+        Searches for pages that are only intended by their identity, which is (turn, page).
         """
         ...
 
     def plan(self, shown: Shown, frame: Frame) -> Request | None:
-        """The next request that brings `shown` closer to `frame`, or None; pure."""
+        """The next request that brings `shown` closer to `frame`; None if there is none. Pure."""
         ...
 
     async def perform(self, request: Request, shown: Shown) -> Shown:
-        """Send it, and return what is shown then.
+        """Send the request, and return what is shown after it.
 
-        Raises Throttled, Gone, Refused (FilesRefused when only the file is not taken), or Unsettled
-        when the outcome is not known.
+        Raises Throttled, Gone, Refused (FilesRefused if only the file was not accepted) or
+        Unsettled.
         """
         ...
 
     async def close(self) -> None:
-        """Clear every sign of work (typing, status); called once, whatever happened."""
+        """Remove the signs that the bot is working (typing, status). Called once, in every case."""
         ...
 
 
 class Adapter(Protocol):
-    """A platform."""
+    """One platform."""
 
     @property
     def name(self) -> str:
-        """The platform's word in conversation keys."""
+        """The platform's name in conversation keys."""
         ...
 
     async def run(self, inbox: Inbox) -> None:
-        """Serve events until cancelled; raises CannotStart when the platform refuses us.
+        """Connect and report events to `inbox` until cancelled. Surfaces work while this runs.
 
-        Surfaces work as long as this runs.
+        Raises CannotStart if the platform refuses the bot.
         """
         ...
 
     def surface(self, claim: Claim) -> Surface:
-        """The surface of a turn's reply, from what the claim tells alone."""
+        """The surface for the turn's reply, built from the claim alone."""
         ...
 
     async def backlog(self, incoming: Incoming) -> Sequence[Incoming]:
-        """What people said in an old thread before they mentioned the bot, oldest first."""
+        """Messages of the thread before `incoming`, oldest first, for the history."""
         ...
 
     async def say(self, incoming: Incoming, answer: CommandReply) -> None:
-        """Show a command's answer where the command was written; one without words is not shown."""
+        """Show a command's reply where the command was written, if it has a text."""
         ...
 
     async def check(self) -> Sequence[Finding]:
-        """Try tokens, intents, permissions, scopes and subscriptions for `doctor`."""
+        """Test tokens, intents, permissions, scopes and subscriptions, for `doctor`."""
         ...
 
     def health(self) -> Health:

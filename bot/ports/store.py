@@ -1,4 +1,4 @@
-"""The store's port: the database as transitions, each one transaction with its precondition."""
+"""The store port: the database as transitions and queries."""
 
 from __future__ import annotations
 
@@ -11,103 +11,132 @@ from bot.domain.turns import Claim, Fence, Suspect, TurnResult
 
 
 class Store(Protocol):
-    """The database as transitions: each is one transaction with its precondition.
+    """The database as transitions, each of which is one transaction, and as queries.
 
-    All of a turn's carry its fence and raise LostOwnership when it is stale; all raise
-    StoreUnavailable when the database cannot be written or read.
+    Methods with a fence raise LostOwnership if it is stale. All raise StoreUnavailable if the
+    database cannot be read or written.
+
+    `source` is the message that issued a command, "" if a redelivery is impossible. The transition
+    records it in the same transaction, and raises CommandDone, changing nothing, if the message was
+    executed before, was deleted, or is stored as a question.
     """
 
+    # ── messages ──────────────────────────────────────────────────────────────────────────────
     async def accept(self, incoming: Incoming, backlog: Sequence[Incoming] = ()) -> Accepted:
-        """Store a message, its conversation and its turn, durably; the same again changes nothing.
+        """Store a message, its conversation and its turn. A known message changes nothing.
 
-        `backlog` becomes history before it when the message begins the conversation.
+        If the message begins the conversation, `backlog` becomes the history before it.
         """
         ...
 
+    async def edit(self, source: str, text: str, edited_at: float) -> Change:
+        """Replace a message's text.
+
+        REOPENED: the newest turn must answer it again. STORED: the message is waiting, or is
+        history. SUPERSEDED: later turns will see the new text. Or SAME, UNKNOWN.
+        """
+        ...
+
+    async def erase(self, source: str, *, with_reply: bool) -> Change:
+        """Erase a message, or take back a reply one of whose pages was deleted.
+
+        A redelivery is not stored again. With `with_reply`, a reply is also taken back when its
+        turn loses its last question.
+
+        REOPENED: the next claim answers without the message, or removes the reply's pages. STOP:
+        the running turn has no questions left. Or STORED, SAME, UNKNOWN; after UNKNOWN a tombstone
+        keeps the message out.
+        """
+        ...
+
+    # ── turns ─────────────────────────────────────────────────────────────────────────────────
     async def claim(self, conversation: int) -> Claim | None:
-        """The conversation's next turn: an unfinished one first, then the waiting one.
+        """Claim the conversation's next turn: an unfinished one, else the waiting one.
 
-        Binds the questions in the platform's order, and reserves the reply's index.
+        The claim of a waiting turn gives its questions their indexes, in the platform's order, and
+        reserves the reply's index.
         """
         ...
 
-    async def hold(self, fence: Fence, *, held: bool = True) -> None:
-        """Work on a turn begins, or ended without a failure of its own.
-
-        A claim says so of every turn that is no suspect.
-        """
-        ...
-
-    async def leave(self) -> None:
-        """The process is about to end as it should: what it works on now counts no death."""
-        ...
-
-    async def suspects(self) -> Sequence[Suspect]:
-        """The unfinished turns that processes died with: see `bot.turns.quarantine`."""
-        ...
-
-    async def unfinished(self, platform: str) -> Sequence[int]:
-        """The platform's conversations that have a turn to work on, oldest first."""
-        ...
-
-    async def record_command(self, source: str) -> None:
-        """The message `source` was a command that changed nothing; raises CommandDone.
-
-        Here and below, `source` is the message that said so, recorded in the same transaction. One
-        that was carried out before, was deleted, or is stored as something else raises CommandDone
-        and changes nothing: what is done is never done again when that message comes again.
-        """
-        ...
-
-    async def intend(self, fence: Fence, page: int) -> None:
+    async def record_intent(self, fence: Fence, page: int) -> None:
         """A page is about to be posted."""
         ...
 
-    async def shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
+    async def record_shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
         """A page was posted, or found again, as message `message_id` in `channel`.
 
-        Raises LostOwnership also when people deleted that message before: the reply is taken back.
+        Raises LostOwnership also if people have already deleted the message, which takes the reply
+        back.
         """
         ...
 
-    async def removed(self, fence: Fence, page: int) -> None:
-        """A page that is no longer needed was removed from the platform."""
+    async def record_removed(self, fence: Fence, page: int) -> None:
+        """A page was removed from the platform, or was never posted."""
         ...
 
-    async def conclude(self, fence: Fence, conclusion: TurnResult) -> None:
-        """The turn's outcome and text are decided; the reply enters the history."""
+    async def conclude(self, fence: Fence, result: TurnResult) -> None:
+        """Store the turn's result; its content enters the history."""
         ...
 
     async def finish(self, fence: Fence) -> None:
-        """Everything of a concluded turn is shown."""
+        """The reply of a concluded turn is completely shown."""
+        ...
+
+    async def unfinished(self, platform: str) -> Sequence[int]:
+        """The platform's conversations that have a turn to claim, oldest first."""
+        ...
+
+    # ── deaths of the process ─────────────────────────────────────────────────────────────────
+    async def hold(self, fence: Fence, *, held: bool = True) -> None:
+        """Mark the turn as held: the process works on it. `held=False` ends that without a failure.
+
+        A claim holds the turn, too, unless the turn is a suspect.
+        """
+        ...
+
+    async def record_shutdown(self) -> None:
+        """The process is ending normally: the turns that it holds count no death."""
+        ...
+
+    async def suspects(self) -> Sequence[Suspect]:
+        """The unfinished turns that are suspects: see `bot.turns.quarantine`."""
+        ...
+
+    # ── commands ──────────────────────────────────────────────────────────────────────────────
+    async def record_command(self, source: str) -> None:
+        """Record a command that changes nothing else."""
         ...
 
     async def reset(self, key: ConversationKey, *, source: str = "") -> Conversation | None:
-        """Begin a new epoch; waiting questions end as reset. None when there is none such."""
+        """Begin a new epoch; waiting questions end as RESET. None if there is no conversation."""
         ...
 
     async def undo_reset(
         self, key: ConversationKey, epoch: int | None, *, source: str = ""
     ) -> Conversation | None:
-        """Look again at what was said before the last reset; what came since follows it, in order.
+        """Bring the messages from before the last reset back, in front of the newer ones.
 
-        Only if that is epoch `epoch`, where given: pressing a button twice undoes one reset. None
-        when there is nothing (more) to bring back.
+        With an `epoch`, only if that is the last one with messages, so that pressing a button twice
+        undoes one reset. None if there is nothing to bring back.
         """
         ...
 
     async def stop(self, key: ConversationKey, turn: int | None, *, source: str = "") -> Change:
-        """End the running turn, if it is `turn` where given: STOP, or UNKNOWN when none runs.
+        """Mark the running turn as stopped, if it is `turn` or `turn` is None: STOP or UNKNOWN.
 
-        Whoever holds it concludes it; if nobody comes to that, the next claim says `stopping`.
+        The holder of the turn concludes it. If the process dies before that, the next claim is
+        `stopping`.
         """
         ...
 
     async def reopen(self, key: ConversationKey, turn: int | None, *, source: str = "") -> Change:
-        """Open the newest turn again, in place: AGAIN, or BUSY, OLDER (not that one), UNKNOWN."""
+        """Reopen `turn`, which must be the newest (None: the newest), to answer it again in place.
+
+        REOPENED, or BUSY, SUPERSEDED, UNKNOWN.
+        """
         ...
 
-    async def go_on(
+    async def continue_reply(
         self,
         key: ConversationKey,
         turn: int | None,
@@ -116,38 +145,27 @@ class Store(Protocol):
         *,
         source: str = "",
     ) -> Change:
-        """Ask `text` below the newest turn's reply, once for each: AGAIN with the turn that waits.
+        """Ask `text` after the reply of `turn`, which must be the newest (None: the newest).
 
-        Or BUSY, OLDER (there is a newer turn than `turn`), UNKNOWN (nothing to go on from).
-        """
-        ...
-
-    async def edit(self, source: str, text: str, edited_at: float) -> Change:
-        """A stored message says something else. AGAIN: the newest turn was opened again for it.
-
-        KEPT (it waits, or is history), OLDER (later turns see it), SAME, UNKNOWN.
-        """
-        ...
-
-    async def erase(self, source: str, *, with_reply: bool) -> Change:
-        """A message, or a page of a reply, was deleted: forget its text, and never take it again.
-
-        AGAIN: the turn is to be claimed, to go on without it or to take its reply away (that of a
-        deleted page; `with_reply` that of a turn whose last question this was). STOP: the running
-        turn has no question left. KEPT, SAME, or UNKNOWN: then a tombstone keeps it out.
+        REOPENED with the new, waiting turn; or BUSY, SUPERSEDED, or UNKNOWN if there is no reply to
+        continue.
         """
         ...
 
     async def choose_model(
         self, key: ConversationKey, model: str | None, *, source: str = ""
     ) -> Conversation | None:
-        """Use another model from the next turn on. None when there is no such conversation."""
+        """Use `model` from the next turn on (None: the default). None without a conversation."""
         ...
 
+    # ── conversations ─────────────────────────────────────────────────────────────────────────
     async def history(
         self, conversation: int, *, epoch: int, before: int, limit: int
     ) -> Sequence[Message]:
-        """Up to `limit` messages of the epoch with an index below `before`, newest first."""
+        """Up to `limit` messages of the epoch with an index below `before`, newest first.
+
+        Erased messages are left out.
+        """
         ...
 
     async def find(self, key: ConversationKey) -> Conversation | None:
@@ -161,27 +179,32 @@ class Store(Protocol):
     async def recent(
         self, place: ConversationKey, author: str, limit: int
     ) -> Sequence[Conversation]:
-        """The newest conversations in a channel in which `author` spoke in this epoch."""
-        ...
-
-    async def watermarks(self, platform: str) -> Sequence[Watermark]:
-        """All watermarks of a platform."""
-        ...
-
-    async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
-        """Raise watermarks; a workspace's own drops those of its channels that are not higher."""
+        """The newest conversations in the channel of `place` whose current epoch `author` is in."""
         ...
 
     async def active(self, platform: str, limit: int) -> Sequence[Conversation]:
-        """Up to `limit` conversations, those in which something was said last first."""
+        """Up to `limit` conversations, the most recently changed first."""
+        ...
+
+    # ── catch-up ──────────────────────────────────────────────────────────────────────────────
+    async def watermarks(self, platform: str) -> Sequence[Watermark]:
+        """All watermarks of the platform."""
+        ...
+
+    async def move_watermarks(self, marks: Sequence[Watermark]) -> None:
+        """Raise watermarks. A workspace's watermark replaces those of channels that are not higher.
+
+        Lower positions than the stored ones change nothing.
+        """
         ...
 
     async def last_questions(self, platform: str, *, since: float, limit: int) -> Sequence[Asked]:
-        """The last question of up to `limit` conversations changed since (Unix seconds), the
-        newest first; none that was erased.
+        """The last question of each conversation that changed after `since` (Unix seconds).
+
+        At most `limit`, newest first; erased questions are left out.
         """
         ...
 
     async def said_since(self, key: ConversationKey, position: int) -> bool:
-        """Whether the conversation has a message of a person after `position`."""
+        """Whether the conversation has a person's message after `position`."""
         ...

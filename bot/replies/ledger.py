@@ -1,7 +1,10 @@
-"""The ledger's side of one reply: which pages are to be posted, and which are shown.
+"""Keeps the store's ledger of one reply's pages: which are about to be posted, which are shown.
 
-Invariant: the ledger follows the screen. While the database is slow or fails that is made up for
-later, by the same steps: a page is found again without them.
+In: from `Delivery`, each page before its post and the pages on the screen after each request. Out:
+`intend`, `shown` and `removed` on the store, which the next attempt reads after a crash.
+
+Invariant: the ledger follows the screen. While the database is slow or fails, a background task
+catches up: a page that was posted is found again even without its entry.
 """
 
 from __future__ import annotations
@@ -16,73 +19,101 @@ from bot.domain.replies import Shown
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
 
-GRACE = 0.05
-"""Seconds that the screen waits for a commit, a few times what one takes: a slower one is made up
-for, and does not hold the next words."""
+COMMIT_WAIT = 0.05
+"""Seconds that a reply waits for a commit, a few times its usual duration. A slower commit goes on
+in the background and does not delay the next words."""
 
 
 class Ledger(Protocol):
     """The part of the store that a reply writes."""
 
-    async def intend(self, fence: Fence, page: int) -> None:
+    async def record_intent(self, fence: Fence, page: int) -> None:
         """A page is about to be posted."""
         ...
 
-    async def shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
+    async def record_shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
         """A page was posted, or found again."""
         ...
 
-    async def removed(self, fence: Fence, page: int) -> None:
+    async def record_removed(self, fence: Fence, page: int) -> None:
         """A page was removed."""
         ...
 
 
 class LedgerWriter:
-    """Keeps it; `shown` gives what is on the screen at that moment."""
+    """Writes the ledger of one reply; `shown` returns what is on the screen at that moment."""
 
     def __init__(
         self, *, ledger: Ledger, fence: Fence, clock: Clock, shown: Callable[[], Shown]
     ) -> None:
         self._ledger, self._fence, self._clock, self._shown = ledger, fence, clock, shown
-        self._recorded: dict[int, tuple[str, str]] = {}
+        self._recorded: dict[int, tuple[str, str]] = {}  # page: (channel, message id)
         self._intended: set[int] = set()
-        self._removed = False  # whether pages that are not shown may leave the ledger …
-        self._tidying = False  # … and those that were only to be posted
-        self._writing: asyncio.Task[None] | None = None  # while the database is slow, or fails
+        self._removes_shown = False  # whether recorded pages not on the screen are removed …
+        self._removes_intended = False  # … and pages that were intended only
+        self._writing: asyncio.Task[None] | None = None  # continues while the database is slow
 
     def load(self, pages: Sequence[PageRecord]) -> None:
-        """What earlier attempts have written."""
+        """Take over the entries of earlier attempts."""
         self._intended.update(page.number for page in pages)
         for page in pages:
             if page.message_id is not None:
                 self._recorded[page.number] = (page.channel, page.message_id)
 
-    async def intend(self, page: int, *, again: bool = False) -> None:
-        """Put a page into the ledger before it is posted; nothing if it is there.
+    async def intend(self, page: int) -> None:
+        """Record that a page is about to be posted, unless the ledger has the page already."""
+        if page not in self._intended:
+            await self._write_intention(page)
 
-        `again` before its message is removed: no message of the ledger's is removed by ourselves,
-        so that one that is was removed by people.
+    async def intend_removal(self, page: int) -> None:
+        """Take the message of a page out of the ledger before the bot removes it.
+
+        So the removal of a message that the ledger names was a person's, never the bot's.
         """
-        if again:
-            await self.written()  # what is still being written could name its message afterwards
-        if again or page not in self._intended:
-            await retry_while_unavailable(
-                lambda: self._ledger.intend(self._fence, page), self._clock.sleep
-            )
-            self._intended.add(page)
+        await self.flush()  # a pending write could name the message afterwards
+        await self._write_intention(page)
 
-    async def record(self, *, removed: bool) -> None:
-        """Bring the ledger to what is shown; pages that were not found stay, until `removed`.
+    async def record_shown(self) -> None:
+        """Record the pages on the screen, but keep entries of pages that were not found.
 
-        It returns after `GRACE` at the latest; what is not written then is written meanwhile.
+        Returns after COMMIT_WAIT at the latest; the rest is written in the background.
         """
-        self._removed = self._removed or removed
         if self._writing is not None:
             if not self._writing.done():
                 return
             self._writing.result()
         if self._changes():
             await self._start_writing()
+
+    async def record(self) -> None:
+        """Like `record_shown`, and from now on remove entries of pages not on the screen."""
+        self._removes_shown = True
+        await self.record_shown()
+
+    async def remove_unposted(self) -> None:
+        """At the end, remove entries of pages that were intended and are not on the screen."""
+        self._removes_intended = True
+        try:
+            await self.record()
+            await self.flush()
+        finally:
+            self._removes_intended = False
+
+    async def flush(self) -> None:
+        """Wait until the ledger matches the screen. Raises LostOwnership."""
+        if self._writing is not None:
+            await asyncio.shield(self._writing)
+
+    @property
+    def writing(self) -> asyncio.Task[None] | None:
+        """The task that catches up with the screen."""
+        return self._writing
+
+    async def _write_intention(self, page: int) -> None:
+        await retry_while_unavailable(
+            lambda: self._ledger.record_intent(self._fence, page), self._clock.sleep
+        )
+        self._intended.add(page)
 
     async def _start_writing(self) -> None:
         tried = asyncio.Event()
@@ -96,57 +127,38 @@ class LedgerWriter:
         writing = asyncio.create_task(
             retry_while_unavailable(write, self._clock.sleep), name="ledger"
         )
-        writing.add_done_callback(_noticed)
+        writing.add_done_callback(_retrieve_error)
         self._writing = writing
         with suppress(TimeoutError):
-            async with asyncio.timeout(GRACE):
+            async with asyncio.timeout(COMMIT_WAIT):
                 await tried.wait()
         if writing.done():
             writing.result()
 
-    async def tidy(self) -> None:
-        """At the end: what was to be posted and is not there leaves the ledger."""
-        self._tidying = True
-        try:
-            await self.record(removed=True)
-            await self.written()
-        finally:
-            self._tidying = False
-
-    async def written(self) -> None:
-        """Wait until the ledger says what is shown. Raises LostOwnership."""
-        if self._writing is not None:
-            await asyncio.shield(self._writing)
-
-    @property
-    def writing(self) -> asyncio.Task[None] | None:
-        """What makes up for a database that failed."""
-        return self._writing
-
     async def _write(self) -> None:
         while changes := self._changes():
-            for number, place in changes.items():
-                if place is None:
-                    await self._ledger.removed(self._fence, number)
+            for number, message in changes.items():
+                if message is None:
+                    await self._ledger.record_removed(self._fence, number)
                     self._recorded.pop(number, None)
                     self._intended.discard(number)
                 else:
-                    channel, message_id = place
-                    await self._ledger.shown(
+                    channel, message_id = message
+                    await self._ledger.record_shown(
                         self._fence, number, channel=channel, message_id=message_id
                     )
-                    self._recorded[number] = place
+                    self._recorded[number] = message
 
     def _changes(self) -> dict[int, tuple[str, str] | None]:
-        """What the ledger does not know yet; None for a page that is gone."""
-        there = {page.number: (page.channel, page.message_id) for page in self._shown().pages}
-        new = {n: place for n, place in there.items() if self._recorded.get(n) != place}
-        known = self._recorded.keys() | (self._intended if self._tidying else set())
-        gone = known - there.keys() if self._removed else ()
-        return {**new, **dict.fromkeys(gone)}
+        """Entries that differ from the screen, by page; None for a page to remove."""
+        visible = {page.number: (page.channel, page.message_id) for page in self._shown().pages}
+        new = {n: message for n, message in visible.items() if self._recorded.get(n) != message}
+        known = self._recorded.keys() | (self._intended if self._removes_intended else set())
+        removed = known - visible.keys() if self._removes_shown else ()
+        return {**new, **dict.fromkeys(removed)}
 
 
-def _noticed(task: asyncio.Task[Any]) -> None:
-    """Whoever records next learns of the error; when nobody does, it is no news."""
+def _retrieve_error(task: asyncio.Task[Any]) -> None:
+    """Prevent asyncio's warning about an error that no later `record` or `flush` raises."""
     if not task.cancelled():
         task.exception()

@@ -1,7 +1,10 @@
-"""The pure planning that surfaces share: from what is shown to what should be, one request.
+"""Plans the next request that brings the screen closer to a frame; pure, shared by surfaces.
 
-Invariant: planning again after the planned request was carried out always comes closer to the
-frame, and gives None once everything is shown; pages are posted in their order.
+In: `Shown` (the screen) and a `Frame` (the reply now), from `Surface.plan`. Out: one `Request` or
+None. Next: the rate limiter grants the request, and `Delivery` sends it.
+
+Invariant: each performed request comes closer to the frame, and the plan is None once everything is
+shown; pages are posted in order.
 """
 
 from __future__ import annotations
@@ -10,71 +13,73 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from bot.domain.replies import Action, Control, Frame, Request, Shown, ShownPage
+from bot.domain.replies import Action, Control, Frame, Page, Request, Shown, ShownPage
 
 Scopes = Callable[[Action, int], tuple[str, ...]]
-"""The budgets that an action on a page (counted from 0) costs."""
+"""Returns the rate limit scopes that an action on a page (counted from 0) costs."""
 
 Render = Callable[[str], str]
 
-AGAIN = "\n\n"
-"""What separates a text that was sent, and cannot be edited, from the one that replaces it."""
+REPLACEMENT_SEPARATOR = "\n\n"
+"""Between a text that was sent and cannot be edited, and the text that replaces it."""
 
 
 def plan_by_edits(shown: Shown, frame: Frame, *, render: Render, scopes: Scopes) -> Request | None:
-    """The next request for a surface whose messages can be edited, or None.
+    """The next request for a surface that can edit its messages, or None.
 
-    The first page that differs comes first: what people read next. A page that shows more than its
-    share is cut back once the next one has that text, so nothing that was read is taken away before
-    it stands elsewhere. A sealed page differs twice at most, so the open page cannot starve. A page
-    of unknown text (`ShownPage.text` is None) is rewritten. Pages that the reply does not need are
-    removed once it is final, and those that this attempt has shown as soon as nothing is behind; an
-    earlier attempt's stay before that: the reply may still grow into them. `render` is asked for
-    every page each time: give one that remembers (`remembering`).
+    - The first page that differs is next: people read it first. A sealed page differs at most
+      twice, so the open page cannot starve.
+    - A page that shows text of the next page loses it once the next page shows it, so no text
+      disappears while people read it.
+    - A page with unknown text (`ShownPage.text` is None) is rewritten.
+    - Surplus pages of this attempt are removed as soon as the frame is whole, those of an earlier
+      attempt when the frame is final: the reply may still grow into them.
+
+    `render` is called for every page each time, so it should cache.
     """
-    there = {page.number: page for page in shown.pages}
-    surplus = surplus_of(shown, frame)
+    visible = {page.number: page for page in shown.pages}
+    surplus = surplus_pages(shown, frame)
     for number, page in enumerate(frame.pages):
-        if holds_up(there, number, frame, surplus):
+        if delays_removals(visible, number, frame, surplus):
             break
-        if waits(there, number, frame):
+        if waits_for_next(visible, number, frame):
             continue
-        request = page_request(there.get(number), number, frame, render(page.text), scopes)
+        request = page_request(visible.get(number), number, frame, render(page.text), scopes)
         if request is not None:
             return request
-    return removal_of_last(surplus, scopes, final=frame.final)
+    return removal_request(surplus, scopes, final=frame.final)
 
 
-def surplus_of(shown: Shown, frame: Frame) -> list[ShownPage]:
-    """The pages that are to be removed now."""
+def surplus_pages(shown: Shown, frame: Frame) -> list[ShownPage]:
+    """The pages to remove now."""
     surplus = [page for page in shown.pages if page.number >= len(frame.pages)]
     if frame.final:
         return surplus
     return [page for page in surplus if frame.whole and page.text is not None]
 
 
-def holds_up(
-    there: Mapping[int, ShownPage], number: int, frame: Frame, surplus: Sequence[ShownPage]
+def delays_removals(
+    visible: Mapping[int, ShownPage], number: int, frame: Frame, surplus: Sequence[ShownPage]
 ) -> bool:
-    """Whether a page changes all the time, so that what is below it would never go."""
-    old = there.get(number)
+    """Whether this is the open page above surplus pages: its edits would delay their removal."""
+    old = visible.get(number)
     is_open = old is not None and old.text is not None and not old.sealed
     return bool(surplus) and not frame.final and number == len(frame.pages) - 1 and is_open
 
 
-def waits(there: Mapping[int, ShownPage], number: int, frame: Frame) -> bool:
-    """Whether a page shows what the next one is to show, and does not yet."""
-    old = there.get(number)
+def waits_for_next(visible: Mapping[int, ShownPage], number: int, frame: Frame) -> bool:
+    """Whether a page shows text of the next page, which is not on the screen yet."""
+    old = visible.get(number)
     over = old is not None and old.text is not None and old.end > frame.pages[number].end
     more = number + 1 < len(frame.pages) or not frame.final
-    return over and more and number + 1 not in there
+    return over and more and number + 1 not in visible
 
 
 def page_request(
     old: ShownPage | None, number: int, frame: Frame, text: str, scopes: Scopes
 ) -> Request | None:
-    """The post or the edit that brings one page to `text`, if it needs one."""
-    controls = controls_of(frame, number)
+    """The post or edit that makes a page show `text`; None if it does, or if `text` is blank."""
+    controls = page_controls(frame, number)
     if old is None:
         if not text.strip():
             return None
@@ -85,7 +90,7 @@ def page_request(
 
 
 def request_for(action: Action, number: int, frame: Frame, text: str, scopes: Scopes) -> Request:
-    """A request about one page, with all that the frame says of it."""
+    """A request for one page of the frame."""
     page = frame.pages[number]
     return Request(
         action=action,
@@ -95,13 +100,13 @@ def request_for(action: Action, number: int, frame: Frame, text: str, scopes: Sc
         end=page.end,
         sealed=page.full,
         final=frame.final,
-        controls=controls_of(frame, number),
+        controls=page_controls(frame, number),
         file=page.file,
     )
 
 
-def removal_of_last(pages: Sequence[ShownPage], scopes: Scopes, *, final: bool) -> Request | None:
-    """The removal of the last one of `pages`, if there are any."""
+def removal_request(pages: Sequence[ShownPage], scopes: Scopes, *, final: bool) -> Request | None:
+    """A request to remove the last of `pages`; None without pages."""
     if not pages:
         return None
     last = max(pages, key=lambda page: page.number)
@@ -120,15 +125,15 @@ def plan_by_appends(
 ) -> Request | None:
     """The next request for a surface that can only append, or None.
 
-    Of an open page the stable text alone is sent; each append carries the new part (`Request.text`
-    is what to add, not the whole page). `ShownPage.text` is all that was sent of a page. The append
-    that completes a page is `sealed`; after the last text of a final frame comes one CLOSE.
-    A final text that is not a continuation of what was sent is sent whole again.
+    Of an open page only the stable text is sent. `Request.text` is the text to append, and
+    `ShownPage.text` everything sent of a page. The append that completes a page is `sealed`; one
+    CLOSE follows the last text of a final frame. A final text that does not continue the text sent
+    is sent again as a whole.
     """
-    there = {page.number: page for page in shown.pages}
+    visible = {page.number: page for page in shown.pages}
     for number, page in enumerate(frame.pages):
         target = render(page.text if page.full else page.stable)
-        old = there.get(number)
+        old = visible.get(number)
         request = _append(old, number, frame, target, scopes)
         if request is not None or not page.full:
             return request
@@ -148,25 +153,26 @@ def _append(
         request = request_for(Action.POST, number, frame, target, scopes)
     else:
         sent = old.text or ""
-        shown = target == sent or sent.endswith(AGAIN + target)
+        shown = target == sent or sent.endswith(REPLACEMENT_SEPARATOR + target)
         if shown and old.sealed == page.full:
             return None
-        added = target[len(sent) :] if target.startswith(sent) else AGAIN + target
-        if not page.full and not target.startswith(sent):
+        continues = target.startswith(sent)
+        if not page.full and not continues:
             return None
+        added = target[len(sent) :] if continues else REPLACEMENT_SEPARATOR + target
         request = replace(
             request_for(Action.APPEND, number, frame, added, scopes), message_id=old.message_id
         )
     if page.full:
         return request
-    return replace(request, end=min(page.end, page.start + len(page.stable)))
+    return replace(request, end=stable_end(page))
 
 
-def controls_of(frame: Frame, number: int) -> tuple[Control, ...]:
-    """The controls under page `number`: a frame's are under its last page that is no file.
+def page_controls(frame: Frame, number: int) -> tuple[Control, ...]:
+    """The controls below page `number`: the frame's, if it is the last page that is not a file.
 
-    A page that is full while the reply goes on will not be the last one: controls would cost it
-    another edit. Nor has every platform buttons beside a file.
+    A full page of a growing reply has none: it will not be the last one, and removing its controls
+    would cost an edit. Not every platform can show buttons beside a file.
     """
     last = len(frame.pages) - 1
     if last > 0 and frame.pages[last].file is not None:
@@ -176,11 +182,8 @@ def controls_of(frame: Frame, number: int) -> tuple[Control, ...]:
     )
 
 
-def visible_end(shown: Shown) -> int:
-    """How much of the reply's source, from its beginning, is on the screen without a gap.
-
-    A page is posted only when those before it show all of their share.
-    """
+def visible_length(shown: Shown) -> int:
+    """Length of the reply's source that is on the screen, from its beginning, without a gap."""
     end = 0
     for page in sorted(shown.pages, key=lambda page: page.number):
         if page.text is None:
@@ -189,12 +192,12 @@ def visible_end(shown: Shown) -> int:
     return end
 
 
-def carried_out(
+def apply_request(
     shown: Shown, request: Request, *, message_id: str = "", channel: str = ""
 ) -> Shown:
-    """What is shown once `request` was carried out; for `Surface.perform`.
+    """The screen after `request` has succeeded, for `Surface.perform`.
 
-    `message_id` and `channel` are those that a POST brought back; for other actions they stay.
+    `message_id` and `channel` come from the platform's answer to a post; other actions keep them.
     """
     old = next((page for page in shown.pages if page.number == request.page), None)
     if request.action is Action.CLOSE and not (old and old.streaming):
@@ -222,20 +225,25 @@ def _streams_after(old: ShownPage | None, request: Request) -> bool:
 
 
 def _text_after(old: ShownPage | None, request: Request) -> str | None:
-    """What a message says; nobody knows what one says whose text was not known before."""
+    """The message's text; unknown after an append to unknown text."""
     if old is None or request.action not in (Action.APPEND, Action.CLOSE):
         return request.text
     return None if old.text is None else old.text + request.text
 
 
-def forgotten(shown: Shown, number: int) -> Shown:
-    """`shown` when nobody knows any more what page `number` says: planning rewrites it."""
+def forget_text(shown: Shown, number: int) -> Shown:
+    """`shown` with the text of page `number` unknown, so that planning rewrites the page."""
     pages = tuple(
         replace(page, text=None) if page.number == number else page for page in shown.pages
     )
     return replace(shown, pages=pages)
 
 
-def remembering(render: Render, *, most: int = 32) -> Render:
-    """`render` with the newest `most` results kept, so that planning again costs nothing."""
+def stable_end(page: Page) -> int:
+    """The source offset at which a page's stable text ends."""
+    return min(page.end, page.start + len(page.stable))
+
+
+def cache_rendering(render: Render, *, most: int = 32) -> Render:
+    """`render` with its latest `most` results cached: planning renders every page each time."""
     return lru_cache(maxsize=most)(render)

@@ -1,7 +1,12 @@
-"""Showing one reply while it grows: what is shown is brought to what should be, request by request.
+"""Publishes one reply while the model writes it.
 
-Invariant: one request in flight, always planned from the newest frame (invariant 6); nobody who
-writes waits for a platform, and leaving the context leaves no task behind.
+In: the model's text, from the turn (`turns/runner.py`). Out: the reply on its surface. On the way a
+text passes `Content` (the reply now), `Document` (as one Markdown text), `Paginator` (in pages),
+`mend` (with complete markup), `Surface.plan` (as the next request, see `plan`), the rate limiter
+(when it may be sent), `Delivery` (sent) and `LedgerWriter` (recorded in the store).
+
+Invariant: one request in flight, always planned from the newest frame (invariant 6). Writing never
+waits for a platform, and leaving the context leaves no task behind.
 """
 
 from __future__ import annotations
@@ -15,42 +20,38 @@ from typing import Self
 import structlog
 
 from bot.domain.errors import FilesRefused, Refused
-from bot.domain.replies import Action, Control, Frame, Page, Priority, Request, Reservation, Shown
+from bot.domain.replies import Action, Control, Priority, Request, Reservation, Shown
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
 from bot.ports.platform import Surface
+from bot.replies.content import Content
 from bot.replies.delivery import Delivery
 from bot.replies.ledger import Ledger
 from bot.replies.paging.document import Document
-from bot.replies.plan import carried_out, visible_end
-from bot.replies.unseen_text import UnseenText
+from bot.replies.plan import apply_request, visible_length
 
 log = structlog.stdlib.get_logger(__name__)
 
 REQUEST_LIMIT = 30.0
-"""Seconds after which a request is abandoned: discord.py alone retries for up to 25 s inside."""
+"""Seconds after which a request is abandoned; discord.py alone retries for up to 25 s inside."""
 
 CLOSE_LIMIT = 90.0
-"""Seconds that clearing the signs of work may take before the turn goes on without it: a budget of
-a minute may be used up."""
+"""Seconds that clearing typing and status may take, because a budget per minute may be exhausted;
+then the turn continues without it."""
 
 HANDOVER_LIMIT = 10.0
-"""The same for a reply that another attempt is to end, and which clears them then."""
-
-STEP_SECONDS = 0.005
-"""So long further steps towards the newest frame are taken at once, half of what any step may take:
-what was written since the offer was made seldom needs more. A text that came in one piece goes on
-in the next turn of the loop."""
+"""The same when another attempt will end the reply, and clear them then."""
 
 PATIENCE = 600.0
-"""Seconds that a platform may fail before the reply is given up; a restart shows it then."""
+"""Seconds that a platform may fail before the reply is given up until a restart."""
 
 
 class Publisher:
     """One reply on one surface; used as `async with Publisher(...) as reply`.
 
-    `pages` are those that earlier attempts left; `controls` are shown while it grows; `limit` is
-    the time limit of a request and `patience` how long failures may last, in seconds.
+    `pages` are the ledger's entries of earlier attempts, `controls` those shown while the reply
+    grows. In seconds: `limit` for one request, `close_limit` for clearing typing and status,
+    `patience` for a failing platform.
     """
 
     def __init__(
@@ -70,12 +71,10 @@ class Publisher:
         self._close_limit = close_limit
         self._document = Document(surface.renderer, surface.files)
         self._document.controls = controls
-        self._note = ""
-        self._noted_at = 0.0
-        self._unseen = UnseenText()
+        self._content = Content(self._document, clock.monotonic)
         self._changed = asyncio.Event()
         self._refused: tuple[Request, Refused] | None = None
-        self._offer: asyncio.Task[Request | None] | None = None
+        self._pending_grant: asyncio.Task[Request | None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.Future[None] | None = None
         self._reservation = Reservation(over=True)
@@ -89,101 +88,98 @@ class Publisher:
             patience=patience,
         )
         self.first_visible_at: float | None = None
-        self.whole_at: float | None = None
+        self.complete_at: float | None = None
 
-    # ── what the turn says ────────────────────────────────────────────────────────────────────
+    # ── for the turn ──────────────────────────────────────────────────────────────────────────
     def write(self, text: str) -> None:
-        """Add to the reply; cheap, and nothing once the reply's place is gone."""
-        if self.gone or not text:
+        """Append `text` to the reply; cheap, and ignored once publishing has failed."""
+        if self.failed or not text:
             return
         if len(self._document) == 0:
             self._surface.rate_limiter.begin(self._reservation)
-        self._document.write(text)
-        self._unseen.text_written(len(self._document), self._clock.monotonic())
+        self._content.write(text)
         self._changed.set()
 
     def note(self, text: str) -> None:
-        """Show `text` as long as nothing of the reply itself can be shown."""
-        self._note, self._noted_at = text, self._clock.monotonic()
+        """Show `text` until something of the reply itself can be shown."""
+        self._content.note(text)
         self._changed.set()
 
-    def sign(self, text: str) -> None:
-        """As `note`, where the platform does not itself say that the reply is being written."""
+    def note_working(self, text: str) -> None:
+        """Like `note`, but only if the platform itself does not show that the bot is working."""
         if not self._surface.says_working:
             self.note(text)
 
     def finish(self, text: str | None = None, *, controls: tuple[Control, ...] = ()) -> None:
-        """The reply is whole; `text`, when given, is all of it, with our own sentences.
+        """Complete the reply; `text`, if given, replaces everything written.
 
-        May be called again when `settled` raised Refused, with a text that the platform may take.
+        When `wait_until_shown` raised Refused, call it again with a simpler text.
         """
-        if self.gone:
+        if self.failed:
             return
-        self._document.finish(text)
+        self._content.finish(text, controls)
         self._refused = None
-        self._document.controls = controls
-        self._unseen.text_written(len(self._document), self._clock.monotonic())
         if self._end is not None and self._end.done():
             self._end = asyncio.get_running_loop().create_future()
         self._changed.set()
-        if self._offer is not None:
-            self._offer.cancel()  # it waits as an interim edit: a final one may have room at once
+        if self._pending_grant is not None:
+            self._pending_grant.cancel()  # an interim edit waits longer than a final one
 
-    async def settled(self) -> None:
-        """Wait until the finished reply is wholly shown.
+    async def wait_until_shown(self) -> None:
+        """Wait until the finished reply is on the screen.
 
-        Raises Gone, LostOwnership, Unsettled when the platform failed for too long, and Refused
-        when it will not take the text: then `finish` may be called with another one.
+        Raises Gone, LostOwnership, Unsettled if the platform failed for too long, and Refused if it
+        does not accept the text; then `finish` may be called with another one.
         """
-        await asyncio.shield(self._ending())
+        await asyncio.shield(self._end_future())
 
     @property
     def text(self) -> str:
-        """What was written so far."""
+        """The Markdown written so far."""
         return self._document.text
 
     @property
     def shown(self) -> Shown:
-        """What is on the screen, as far as it is known."""
+        """The pages known to be on the screen."""
         return self._delivery.shown
 
     @property
-    def gone(self) -> bool:
-        """Whether nothing can be shown any more: writing is in vain."""
+    def failed(self) -> bool:
+        """Whether publishing has ended with an error; further text is ignored."""
         return self._task is not None and self._task.done()
 
     @asynccontextmanager
-    async def while_alive(self) -> AsyncIterator[None]:
-        """Cancel the body at once when nothing can be shown any more, and raise as `settled` does.
+    async def cancel_on_failure(self) -> AsyncIterator[None]:
+        """Cancel the body as soon as publishing fails, and raise as `wait_until_shown` does.
 
-        A model that is silent for minutes would otherwise be waited for in vain.
+        Without it, the turn would wait minutes for a silent model whose text cannot be shown.
         """
         body, publishing = asyncio.current_task(), self._task
         assert body is not None and publishing is not None  # noqa: S101 - entered, in a task
-        over = False
+        cancelled = False
 
         def cancel(_: asyncio.Task[None]) -> None:
-            nonlocal over
-            over = True
+            nonlocal cancelled
+            cancelled = True
             body.cancel()
 
         publishing.add_done_callback(cancel)
         try:
             yield
         except asyncio.CancelledError:
-            if not over or body.uncancel() > 0:
+            if not cancelled or body.uncancel() > 0:
                 raise
-            await self.settled()
+            await self.wait_until_shown()
             raise
         finally:
             publishing.remove_done_callback(cancel)
 
-    # ── its life ──────────────────────────────────────────────────────────────────────────────
+    # ── lifetime ──────────────────────────────────────────────────────────────────────────────
     async def __aenter__(self) -> Self:
         self._end = asyncio.get_running_loop().create_future()
         self._reservation = self._surface.rate_limiter.reserve()
         self._task = asyncio.create_task(self._run(), name="publisher")
-        self._task.add_done_callback(self._ended)
+        self._task.add_done_callback(self._on_end)
         return self
 
     async def __aexit__(
@@ -198,10 +194,9 @@ class Publisher:
             await asyncio.wait({self._task})
         finally:
             self._surface.rate_limiter.release(self._reservation)
-            over = kind is None or not issubclass(kind, asyncio.CancelledError)
-            await self._delivery.close(
-                self._close_limit if over else min(self._close_limit, HANDOVER_LIMIT)
-            )
+            handed_over = kind is not None and issubclass(kind, asyncio.CancelledError)
+            limit = HANDOVER_LIMIT if handed_over else self._close_limit
+            await self._delivery.close(min(limit, self._close_limit))
 
     async def _run(self) -> None:
         await self._delivery.open()
@@ -210,125 +205,109 @@ class Publisher:
         while True:
             await self._step()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        end = self._ending()
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        end = self._end_future()
         if task.cancelled():
             end.cancel()
         elif (error := task.exception()) is not None:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        end = self._ending()
+        end = self._end_future()
         if not end.done():
             end.set_exception(error)
-            end.exception()  # whoever does not wait for the end learns it from `gone`
+            end.exception()  # marked as retrieved, for a turn that reads only `failed`
 
-    def _ending(self) -> asyncio.Future[None]:
+    def _end_future(self) -> asyncio.Future[None]:
         if self._end is None:
-            raise RuntimeError("the publisher was not entered")
+            raise RuntimeError("the publisher is not entered")
         return self._end
 
-    # ── its steps ─────────────────────────────────────────────────────────────────────────────
+    # ── the loop ──────────────────────────────────────────────────────────────────────────────
     async def _step(self) -> None:
         self._changed.clear()
-        request = await self._granted()
+        request = await self._next_request()
         if request is not None:
             return await self._send(request)
         if self._document.behind:
             return await asyncio.sleep(0)
-        if self._document.final:
-            await self._delivery.quiet()
-            await self._delivery.book.written()  # a page that it does not know could be mistaken
-            if await self._delivery.tidy():
-                return None
-            await self._delivery.book.written()
-            if self._changed.is_set():
-                return None
-            self._conclude()
-        await self._changed.wait()
+        if not self._document.final or await self._finish_delivery():
+            await self._changed.wait()
         return None
 
-    async def _granted(self) -> Request | None:
-        """Wait for the budget; None when nothing is to be done or the priority has changed."""
-        await self._intend()
-        self._offer = asyncio.create_task(self._grant())
+    async def _finish_delivery(self) -> bool:
+        """Resolve the end unless something is left to send; returns whether nothing is."""
+        await self._delivery.wait_idle()
+        await self._delivery.ledger.flush()  # else the search could take a posted page for another
+        if await self._delivery.find_stray_pages():
+            return False
+        await self._delivery.ledger.flush()
+        if self._changed.is_set():
+            return False
+        self._resolve_end()
+        return True
+
+    async def _next_request(self) -> Request | None:
+        """Wait until the next request may be sent; None if there is nothing to send."""
+        await self._intend_next_page()
+        self._pending_grant = asyncio.create_task(self._grant())
         try:
-            return await self._offer
+            return await self._pending_grant
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if current is None or current.cancelling() or not self._document.final:
                 raise
             return await self._grant()
         finally:
-            self._offer = None
+            self._pending_grant = None
 
     async def _grant(self) -> Request | None:
-        return await self._surface.rate_limiter.acquire(self._plan, self._rank, self._reservation)
+        return await self._surface.rate_limiter.acquire(
+            self._plan, self._priority, self._reservation
+        )
 
-    async def _intend(self) -> None:
-        """Have the next page in the ledger already, so that a grant is used at once."""
+    async def _intend_next_page(self) -> None:
+        """Write a new page into the ledger early, so that its grant is used immediately."""
         request = self._plan()
         if request is not None and request.action.posts:
-            await self._delivery.book.intend(request.page)
+            await self._delivery.ledger.intend(request.page)
 
     async def _send(self, request: Request) -> None:
         try:
-            await self._delivery.carry_out(request)
+            await self._delivery.send(request)
         except FilesRefused as error:
-            log.warning("a file was refused: its text goes on pages", error=str(error))
-            self._document.without_files()
+            log.warning("a file was refused, showing its code as text", error=str(error))
+            self._document.disable_files()
             self._changed.set()
             return
         except Refused as error:
             log.warning("the platform refused a page", page=request.page, error=str(error))
-            if request.action is Action.REMOVE:  # it stays; the reply's end does not wait for it
-                self._delivery.shown = carried_out(self._delivery.shown, request)
-                self._changed.set()
-                return
-            self._refused = (request, error)
+            if request.action is Action.REMOVE:  # the page stays, and the reply ends anyway
+                self._delivery.shown = apply_request(self._delivery.shown, request)
+            else:
+                self._refused = (request, error)
             self._changed.set()
             return
         self._refused = None
-        self._saw()
-
-    def _saw(self) -> None:
-        seen = visible_end(self._delivery.shown)
-        self._unseen.text_shown(seen)
-        if seen and self.first_visible_at is None:
+        self._content.mark_seen(self._delivery.shown)
+        if visible_length(self._delivery.shown) and self.first_visible_at is None:
             self.first_visible_at = self._clock.monotonic()
 
-    def _conclude(self) -> None:
-        """Nothing is left to send: all is shown, or the platform refused what is left."""
-        end = self._ending()
+    def _resolve_end(self) -> None:
+        """Everything is shown, or the platform refused the rest."""
+        end = self._end_future()
         if self._refused is not None and self._refused[0].final:
             self._fail(self._refused[1])
         elif not end.done():
-            self.whole_at = self._clock.monotonic()
+            self.complete_at = self._clock.monotonic()
             end.set_result(None)
 
-    # ── for the rate limiter ─────────────────────────────────────────────────────────────────────
+    # ── for the rate limiter ──────────────────────────────────────────────────────────────────
     def _plan(self) -> Request | None:
-        request = self._surface.plan(self._delivery.shown, self._frame())
+        request = self._surface.plan(self._delivery.shown, self._content.frame())
         if self._refused is not None and request == self._refused[0]:
             return None
         return request
 
-    def _frame(self) -> Frame:
-        frame = self._document.frame()
-        until = self._clock.monotonic() + STEP_SECONDS
-        while self._document.behind and self._clock.monotonic() < until:
-            frame = self._document.frame()
-        if frame.pages or frame.final or not self._note:
-            return frame
-        page = Page(self._note, "", 0, 0, sealed=False)
-        return Frame((page,), final=False, controls=frame.controls)
-
-    def _rank(self) -> tuple[Priority, float]:
-        oldest = self._unseen.oldest(self._clock.monotonic())
-        if self._document.final:
-            return Priority.FINAL, oldest
-        if len(self._document) == 0:
-            return Priority.INTERIM, self._noted_at
-        if visible_end(self._delivery.shown) == 0:
-            return Priority.FIRST, oldest
-        return Priority.INTERIM, oldest
+    def _priority(self) -> tuple[Priority, float]:
+        return self._content.priority(self._delivery.shown)

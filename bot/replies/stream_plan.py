@@ -1,7 +1,7 @@
-"""Planning for a platform whose messages may grow by appends for a while, and by edits ever after.
+"""Plans requests for a platform whose messages first grow by appends (a stream), then by edits.
 
-Invariant: what was appended is never taken back; a stream is closed before anything else is done
-to its message, and the page goes on by edits from there.
+Invariant: appended text is never taken back. A stream is closed before any other request changes
+its message; from then on edits change the page.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from bot.domain.replies import Action, Frame, Page, Request, Shown, ShownPage
+from bot.domain.replies import Action, Frame, Request, Shown, ShownPage
 from bot.replies.plan import (
     Render,
     Scopes,
-    holds_up,
+    delays_removals,
     page_request,
-    removal_of_last,
+    removal_request,
     request_for,
-    surplus_of,
-    waits,
+    stable_end,
+    surplus_pages,
+    waits_for_next,
 )
 
-HELD_BACK = 80
-"""Characters that are not stable yet, in a reply's beginning, for which it does not wait: it is
-posted and edited instead."""
+MOST_UNSTABLE = 80
+"""Characters at a reply's beginning that may wait to become stable; a longer beginning is posted
+and edited instead of streamed."""
 
 
 def plan_by_streams(
@@ -36,98 +37,92 @@ def plan_by_streams(
     most: int,
     overdue: Callable[[int], bool],
 ) -> Request | None:
-    """The next request, or None; as `plan_by_edits`, but that a page begins as a stream.
+    """The next request, or None; like `plan_by_edits`, but a page begins as a stream.
 
-    New pages stream where `may_stream`, which says that the platform itself has a stop for what is
-    being written, as long as their stable text has at most `most` characters
-    and is not `overdue` (by the page's number). Whether a stream can be had, and when its budget is
-    used up, the rate limiter says (`Request.otherwise`).
+    `may_stream` says that the platform shows its own stop button for streams. A page streams while
+    its stable text has at most `most` characters and `overdue(number)` is false. The rate limiter
+    decides whether the budget allows a stream or an append, else it grants `otherwise`.
     """
-    there = {page.number: page for page in shown.pages}
-    surplus = surplus_of(shown, frame)
-    if may_stream and not frame.final:  # the platform offers by itself what they are for
+    visible = {page.number: page for page in shown.pages}
+    surplus = surplus_pages(shown, frame)
+    if may_stream and not frame.final:  # the platform has a stop button of its own
         frame = replace(frame, controls=())
     for number, page in enumerate(frame.pages):
-        old = there.get(number)
-        if holds_up(there, number, frame, surplus):
+        old = visible.get(number)
+        if delays_removals(visible, number, frame, surplus):
             break
         if old is not None and old.streaming:
-            ended = overdue(number)
-            request = _growing(old, frame, render=render, scopes=scopes, most=most, ended=ended)
+            close = overdue(number)
+            request = _append_or_close(
+                old, frame, render=render, scopes=scopes, most=most, close_now=close
+            )
         elif old is None:
-            request = _opening(number, frame, render, scopes, may_stream)
-        elif waits(there, number, frame):
+            request = _start_or_post(number, frame, render, scopes, may_stream)
+        elif waits_for_next(visible, number, frame):
             continue
         else:
             request = page_request(old, number, frame, render(page.text), scopes)
         if request is not None or (old is not None and old.streaming):
             return request
-    return removal_of_last(surplus, scopes, final=frame.final)
+    return removal_request(surplus, scopes, final=frame.final)
 
 
-def _opening(
+def _start_or_post(
     number: int, frame: Frame, render: Render, scopes: Scopes, may_stream: bool
 ) -> Request | None:
     page = frame.pages[number]
     post = page_request(None, number, frame, render(page.text), scopes)
     if post is None or frame.final or page.full:
         return post
-    post = _by_edits(post, number, scopes)
-    if not may_stream or page.end <= page.start:  # a note of ours goes away again
+    post = _reserve_edit(post, number, scopes)
+    if not may_stream or page.end <= page.start:  # a note is taken away again
         return post
     stable = render(page.stable)
     if not stable.strip():
-        return post if len(page.text) > HELD_BACK else None
+        return post if len(page.text) > MOST_UNSTABLE else None
     return replace(
         request_for(Action.START, number, frame, stable, scopes),
-        end=_stable_end(page),
+        end=stable_end(page),
         keeps=scopes(Action.CLOSE, number),
         grows=scopes(Action.APPEND, number)[0],
         otherwise=post,
     )
 
 
-def _growing(
-    old: ShownPage, frame: Frame, *, render: Render, scopes: Scopes, most: int, ended: bool
+def _append_or_close(
+    old: ShownPage, frame: Frame, *, render: Render, scopes: Scopes, most: int, close_now: bool
 ) -> Request | None:
-    """The next append, or the close that says what an append would."""
+    """The next append, or a close with the same text."""
     number = old.number
     page = frame.pages[number]
     target = render(page.text if page.full else page.stable)
-    goes_on = old.text is not None and target.startswith(old.text) and len(target) <= most
-    added = target[len(old.text or "") :] if goes_on else ""
-    end = page.end if page.full else _stable_end(page)
+    continues = old.text is not None and target.startswith(old.text) and len(target) <= most
+    added = target[len(old.text or "") :] if continues else ""
+    end = page.end if page.full else stable_end(page)
     close = replace(
         request_for(Action.CLOSE, number, frame, added, scopes),
         message_id=old.message_id,
-        end=end if goes_on else old.end,
-        sealed=page.full and goes_on,
+        end=end if continues else old.end,
+        sealed=page.full and continues,
     )
-    if page.full and goes_on:
+    if page.full and continues:
         return replace(close, keeps=(), grows=None)
-    close = _by_edits(close, number, scopes)
-    if not goes_on or ended:
+    close = _reserve_edit(close, number, scopes)
+    if not continues or close_now:
         return close
-    return (
-        replace(
-            close,
-            action=Action.APPEND,
-            scopes=scopes(Action.APPEND, number),
-            keeps=None,
-            grows=None,
-            otherwise=close,
-        )
-        if added.strip()
-        else None
+    if not added.strip():
+        return None
+    return replace(
+        close,
+        action=Action.APPEND,
+        scopes=scopes(Action.APPEND, number),
+        keeps=None,
+        grows=None,
+        otherwise=close,
     )
 
 
-def _by_edits(request: Request, number: int, scopes: Scopes) -> Request:
-    """The same, after which the page goes on by edits; one is kept for its end."""
+def _reserve_edit(request: Request, number: int, scopes: Scopes) -> Request:
+    """`request`, after which edits change the page and one edit is reserved for its end."""
     edits = scopes(Action.EDIT, number)
     return replace(request, keeps=edits, grows=edits[0])
-
-
-def _stable_end(page: Page) -> int:
-    """How far in the source the stable text reaches."""
-    return min(page.end, page.start + len(page.stable))

@@ -1,7 +1,7 @@
-"""The worker's child process: reads tasks from stdin, under limits that the kernel enforces.
+"""The worker's child process: reads tasks from stdin and runs them under limits of the kernel.
 
-Invariant: nothing here is trusted to be quick or small: CPU time by a timer whose signal kills,
-memory by the address space, files by their number and size.
+Invariant: the kernel enforces all limits: CPU time by a timer whose signal kills the process,
+memory by the size of the address space, files by their number and size.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from importlib import import_module
 HEADER = struct.Struct("!BI")  # a status (unused in requests), and how many bytes follow
 READY = b"!"
 IDLE_SECONDS = 60.0
-"""After so long without a task the child exits: an idle bot keeps no memory for it."""
+"""The child exits after this time without a task, to free its memory."""
 
-MOST_DESCRIPTORS = 32
-"""A module that is imported late opens a file or two."""
+MAX_DESCRIPTORS = 32
+"""A late import opens a file or two."""
 
 
 class Status(IntEnum):
-    """What became of a task."""
+    """The result of a task."""
 
     DONE = 0
     FAILED = 1
 
 
 def main() -> None:
-    """Serve until the input ends, or nothing comes for a while."""
+    """Run tasks until stdin ends or no task arrives for `IDLE_SECONDS`."""
     task, cpu, _seconds, memory, output = sys.argv[1:]
     source, sink = _pipes()
     module, _, name = task.partition(":")
@@ -47,12 +47,12 @@ def main() -> None:
         data = _read(source, HEADER.unpack(head)[1])
         if data is None:
             return
-        status, result = _carry_out(function, data, float(cpu), int(output))
+        status, result = _execute(function, data, float(cpu), int(output))
         _write(sink, HEADER.pack(status, len(result)) + result)
 
 
 def _pipes() -> tuple[int, int]:
-    """Input and output; what the function reads or prints itself goes nowhere."""
+    """Copies of stdin and stdout, both of which the function itself finds replaced by /dev/null."""
     source, sink = os.dup(0), os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
@@ -65,17 +65,17 @@ def _limit(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_DESCRIPTORS, MOST_DESCRIPTORS))
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # kills, also in the middle of a C function
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_DESCRIPTORS, MAX_DESCRIPTORS))
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # the default kills, even inside a C function
 
 
-def _carry_out(
+def _execute(
     function: Callable[[bytes], bytes], data: bytes, cpu: float, most: int
 ) -> tuple[Status, bytes]:
     signal.setitimer(signal.ITIMER_PROF, cpu)
     try:
         result = function(data)
-    except Exception as error:  # noqa: BLE001 - whatever a parser raises costs this task alone
+    except Exception as error:  # noqa: BLE001 - a parser may raise anything; only this task fails
         return Status.FAILED, type(error).__name__.encode()
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)

@@ -1,11 +1,11 @@
-"""A limited worker: runs one function over untrusted bytes in a child process that can be killed.
+"""Runs one function over untrusted bytes in a child process with limits.
 
-For parsers without a known bound of time and memory. Invariant: a task that exceeds a limit costs
-its own result and the child; the interpreter, the event loop and other tasks never wait for it
-longer than `WorkerLimits.seconds`. The child inherits no secret: its environment is empty.
+For parsers without a known bound on time and memory. Invariant: a task that exceeds a limit loses
+only its result and the child; no thread or other task waits for it longer than
+`WorkerLimits.seconds`. The child's environment is empty, so it inherits no secret.
 
 WorkerFailed
-├── TaskFailed    the function raised, or its output is too large
+├── TaskFailed    the function raised an error, or its output is too large
 ├── TaskTooCostly the task ran into its limit of CPU time, memory or time, and the child was killed
 └── WorkerBusy    other tasks occupied the worker for the whole time limit
 """
@@ -28,7 +28,7 @@ from bot.sandbox import child
 from bot.sandbox.child import HEADER, READY, Status
 
 STARTUP_SECONDS = 20.0
-"""How long the child may take to import the function's module on a busy machine."""
+"""Limit for importing the function's module in the child, on a busy machine."""
 
 _ROOT = str(Path(__file__).parents[2])
 _CHUNK = 65_536
@@ -43,7 +43,7 @@ class TaskFailed(WorkerFailed):
 
 
 class TaskTooCostly(WorkerFailed):
-    """The task ran into a limit; the child was killed, and the next task starts another."""
+    """The task hit a limit and the child was killed; the next task starts a new child."""
 
 
 class WorkerBusy(WorkerFailed):
@@ -52,19 +52,19 @@ class WorkerBusy(WorkerFailed):
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """What one task may use. CPU time is what counts; `seconds` is for a child that sleeps."""
+    """Limits of one task. `seconds`, of wall-clock time, stops a child that sleeps."""
 
     cpu_seconds: float = 0.5
     seconds: float = 5.0
-    memory_bytes: int = 512 * 1024 * 1024  # of address space, the interpreter's included
+    memory_bytes: int = 512 * 1024 * 1024  # of address space, including the interpreter's
     output_bytes: int = 4 * 1024 * 1024
 
 
 class Worker:
-    """Runs `task` ("package.module:function", bytes to bytes) in a child that is started lazily.
+    """Runs `task` ("package.module:function", bytes to bytes) in a child that starts on demand.
 
-    `run` blocks, so call it from a thread of your own pool: the event loop's default pool also
-    resolves host names. One task runs at a time; the child exits after a minute without one.
+    `run` blocks, so call it from a separate thread pool: the event loop's default pool also
+    resolves host names. One task runs at a time; the child exits after a minute without tasks.
     """
 
     def __init__(self, task: str, limits: WorkerLimits | None = None) -> None:
@@ -83,18 +83,18 @@ class Worker:
             self._lock.release()
 
     def close(self) -> None:
-        """Kill the child; a task that is running fails."""
+        """Kill the child; its running task fails."""
         self._closed = True
         child = self._child
         if child is not None:
-            child.kill()  # a thread that waits for it gets an error at once and releases the lock
+            child.kill()  # `run` then raises in its thread, and releases the lock
         with self._lock:
             if self._child is not None:
                 self._child.end()
                 self._child = None
 
     def _run(self, data: bytes) -> bytes:
-        child = self._living()
+        child = self._live_child()
         try:
             status, result = child.ask(data, self._limits)
         except (OSError, EOFError) as error:
@@ -105,8 +105,8 @@ class Worker:
             raise TaskFailed(result.decode("utf-8", "replace"))
         return result
 
-    def _living(self) -> _Child:
-        """The child, or another one where it has left or was killed."""
+    def _live_child(self) -> _Child:
+        """The child, replaced if it has exited or was killed."""
         if self._closed:
             raise WorkerFailed("the worker is closed")
         if self._child is not None and self._child.has_ended():
@@ -118,18 +118,18 @@ class Worker:
 
 
 class _Child:
-    """The process and its two pipes, which never block."""
+    """The process and its two non-blocking pipes."""
 
     def __init__(self, task: str, limits: WorkerLimits) -> None:
         words = [str(value) for value in astuple(limits)]
-        self._process = subprocess.Popen(  # noqa: S603 - our own module, no word of a user
+        self._process = subprocess.Popen(  # noqa: S603 - only our own arguments
             [sys.executable, "-m", child.__name__, task, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=_ROOT,
             env={"PYTHONPATH": os.pathsep.join([_ROOT, *sys.path])},
-            start_new_session=True,  # Ctrl-C in the terminal is for the bot alone
+            start_new_session=True,  # Ctrl-C in the terminal must not reach the child
         )
         assert self._process.stdin is not None  # noqa: S101 - for the type checker
         assert self._process.stdout is not None  # noqa: S101
@@ -143,7 +143,7 @@ class _Child:
             raise WorkerFailed(f"the worker cannot start: {error!r}") from error
 
     def ask(self, data: bytes, limits: WorkerLimits) -> tuple[Status, bytes]:
-        """One task; raises OSError or EOFError when the child ended or the time is over."""
+        """Run one task. Raises OSError or EOFError if the child exits or exceeds the time limit."""
         deadline = time.monotonic() + limits.seconds
         self._send(HEADER.pack(0, len(data)) + data, deadline)
         status, size = HEADER.unpack(self._receive(HEADER.size, deadline))
@@ -179,12 +179,12 @@ class _Child:
             self._wait(self._read, select.POLLIN, deadline)
             part = os.read(self._read, min(_CHUNK, size - len(parts)))
             if not part:
-                raise EOFError("the child ended")
+                raise EOFError("the child exited")
             parts += part
         return bytes(parts)
 
     def _wait(self, descriptor: int, event: int, deadline: float) -> None:
-        poll = select.poll()  # unlike select, it takes descriptors above 1024
+        poll = select.poll()  # unlike select, it supports descriptors above 1024
         poll.register(descriptor, event)
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1_000):
-            raise TimeoutError("the time is over")
+            raise TimeoutError("the time limit is exceeded")

@@ -1,7 +1,7 @@
-"""Copies of the database: made while a bot works with it, checked, and put in its place again.
+"""Backs up the database while the bot uses it, and restores a backup.
 
-Invariants: a copy appears under its name only when it is whole and checked; the database's own name
-always has a whole database, and what was there before a restore is kept.
+Invariants: a backup gets its name only after it is complete and checked; the database's name always
+refers to a complete database, and a restore keeps the database that it replaces.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from bot.domain.errors import StoreError, StoreUnavailable
-from bot.store.errors import damaged, translated
-from bot.store.integrity import found
-from bot.store.lock import exclusive
+from bot.store.errors import damage_message, translate_errors
+from bot.store.integrity import first_problem
+from bot.store.lock import exclusive_lock
 from bot.store.migrate import MIGRATIONS, status
 
-_SIDECARS = ("-wal", "-shm")  # what belongs to a database that was not closed
+_SIDECARS = ("-wal", "-shm")  # files of a database that was not closed
 
 
 def backup(path: Path, target: Path, *, overwrite: bool = False) -> int:
-    """Copy the database at `path` to the file `target`; its size in bytes.
+    """Copy the database at `path` to the file `target`; returns the size in bytes.
 
-    Safe while a bot works with it: the copy is the database at one moment. It is one file without
-    companions, readable by its owner only. Raises StoreError (`target` exists and may not be
-    overwritten, or cannot be written), MigrationError and StoreUnavailable.
+    Safe while the bot runs: the copy is a snapshot. It is a single file that only its owner can
+    read. Raises StoreError if `target` exists (without `overwrite`) or cannot be written,
+    MigrationError and StoreUnavailable.
     """
-    with _files_of(target):
+    with _translate_os_errors(target):
         if not path.is_file():
             raise StoreError(f"There is no database {path}: DATABASE_URL names the one to back up.")
         if target.exists() and (target.samefile(path) or not overwrite):
             raise StoreError(f"{target} exists: name another file, or overwrite it with --force.")
-        status(path)  # a foreign file is not backed up as if it were ours
-        with _file_beside(target) as fresh:
+        status(path)  # raises MigrationError for another program's database
+        with _temporary_file(target) as fresh:
             _copy(path, fresh)
             if _problem(fresh):
-                raise StoreUnavailable(damaged(path))
+                raise StoreUnavailable(damage_message(path))
             size = fresh.stat().st_size
             fresh.replace(target)
             _flush(target.parent)
@@ -48,18 +48,19 @@ def backup(path: Path, target: Path, *, overwrite: bool = False) -> int:
 
 
 def restore(path: Path, source: Path, *, migrations: Path = MIGRATIONS) -> Path | None:
-    """Put a copy of the backup `source` where the database `path` is; where the old one is kept.
+    """Replace the database at `path` by a copy of the backup `source`.
 
-    None when there was none. Raises StoreError when a bot has the database, or when `source` is no
-    whole backup of ours, MigrationError when it is a newer version's; nothing is changed then.
+    Returns where the old database is kept, None if there was none. Raises StoreError if the bot
+    runs on the database or `source` is not a complete backup, MigrationError if a newer Threadline
+    wrote it; both leave everything unchanged.
     """
-    with _files_of(path), exclusive(path):
+    with _translate_os_errors(path), exclusive_lock(path):
         _require_backup(source, path, migrations)
-        with _file_beside(path) as fresh:
+        with _temporary_file(path) as fresh:
             _copy(source, fresh)
             if _problem(fresh):
                 raise StoreError(f"{source} is damaged: take another backup.")
-            _forget_its_time(fresh)
+            _forget_past_state(fresh)
             kept = _keep(path) if path.exists() else None
             fresh.replace(path)
             _flush(path.parent)
@@ -80,8 +81,8 @@ def _require_backup(source: Path, path: Path, migrations: Path) -> None:
 
 
 @contextmanager
-def _files_of(path: Path) -> Iterator[None]:
-    """The operating system's errors as ours, by the file that they name."""
+def _translate_os_errors(path: Path) -> Iterator[None]:
+    """Raise StoreError, with the name of the file, in place of OSError."""
     try:
         yield
     except OSError as error:
@@ -90,8 +91,8 @@ def _files_of(path: Path) -> Iterator[None]:
 
 # ── copies ────────────────────────────────────────────────────────────────────────────────────
 @contextmanager
-def _file_beside(path: Path) -> Iterator[Path]:
-    """A new file for our user only, in the directory of `path`; removed if it is left there."""
+def _temporary_file(path: Path) -> Iterator[Path]:
+    """A new private file in the directory of `path`; deleted on exit if it was not renamed."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".new")
     os.close(descriptor)
     try:
@@ -102,37 +103,39 @@ def _file_beside(path: Path) -> Iterator[Path]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """SQLite's online backup in one step: it reads one moment, and writers go on meanwhile."""
-    # Not read-only: whoever closes a database last tidies up after itself only if it may write.
+    """Copy a snapshot with SQLite's online backup; writers are not blocked."""
+    # Not read-only: the last connection to close must be able to delete the log.
     uri = f"{source.absolute().as_uri()}?mode=rw"
     with (
-        translated(source),
+        translate_errors(source),
         closing(sqlite3.connect(uri, uri=True, timeout=5.0)) as reading,
         closing(sqlite3.connect(target, isolation_level=None)) as writing,
     ):
         reading.backup(writing)
-        # The copy says that it has a write-ahead log; without one it is a file of its own.
+        # The copy's header says WAL mode; without it the copy is a single file.
         writing.execute("PRAGMA journal_mode = DELETE")
     with target.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def _problem(path: Path) -> str:
-    """What is wrong with a copy; "" when it is whole."""
+    """The first problem of a copy; "" if there is none."""
     with closing(sqlite3.connect(path)) as db:
         try:
-            problem = found(db, "integrity_check")
+            problem = first_problem(db, "integrity_check")
             broken = db.execute("PRAGMA foreign_key_check").fetchone()
         except sqlite3.DatabaseError as error:
             return str(error)
-    return problem or (f"a row of {broken[0]} without what it refers to" if broken else "")
+    return problem or (f"a row of {broken[0]} violates a foreign key" if broken else "")
 
 
-def _forget_its_time(path: Path) -> None:
-    """What was asked since the backup has been answered: it must not look missed. And the process
-    that was running then did not die.
+def _forget_past_state(path: Path) -> None:
+    """Drop the state that is outdated in a backup.
+
+    Without watermarks, questions that were answered since the backup do not count as missed; and
+    the process that ran during the backup did not die.
     """
-    with translated(path), closing(sqlite3.connect(path)) as db, db:
+    with translate_errors(path), closing(sqlite3.connect(path)) as db, db:
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
         if "watermarks" in tables:
             db.execute("DELETE FROM watermarks")
@@ -142,19 +145,19 @@ def _forget_its_time(path: Path) -> None:
 
 # ── the database that is replaced ─────────────────────────────────────────────────────────────
 def _keep(path: Path) -> Path:
-    """Give the old database another name besides its own, with what belongs to it."""
-    _settle(path)
+    """Give the old database and its log a second name; returns that name."""
+    _checkpoint(path)
     kept = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
     for suffix in ("", *_SIDECARS):
         if Path(f"{path}{suffix}").exists():
             _link(Path(f"{path}{suffix}"), Path(f"{kept}{suffix}"))
-    for suffix in _SIDECARS:  # they would be taken for the new database's
+    for suffix in _SIDECARS:  # SQLite would apply them to the new database
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     return kept
 
 
-def _settle(path: Path) -> None:
-    """Bring the log into the database, if that can be done: a damaged one is kept as it is."""
+def _checkpoint(path: Path) -> None:
+    """Write the log into the database if possible; a damaged database is kept as it is."""
     try:
         with closing(sqlite3.connect(path, timeout=1.0)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -163,7 +166,7 @@ def _settle(path: Path) -> None:
 
 
 def _link(old: Path, new: Path) -> None:
-    """A second name; a copy where the file system has no such thing. Never over another file."""
+    """Add a second name, or copy the file on a file system without hard links. Never overwrites."""
     try:
         new.hardlink_to(old)
     except FileExistsError:
@@ -173,7 +176,7 @@ def _link(old: Path, new: Path) -> None:
 
 
 def _flush(directory: Path) -> None:
-    """See that the new name outlives a loss of power."""
+    """Make a rename in `directory` durable."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

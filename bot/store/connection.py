@@ -1,7 +1,7 @@
-"""Connections on threads of their own: one that writes, in shared commits, and a few that read.
+"""SQLite connections, each on a thread: one writes, in group commits, and a few read.
 
-Invariant: a transaction is one function on one hop to the writer's thread. Whoever waits for it
-may be cancelled at any moment: the transaction commits whole or leaves nothing.
+Invariant: a transaction is one function in one call on the writer's thread, so that cancelling its
+caller never leaves a part of it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,21 @@ from typing import Any, Generic, Self, TypeVar
 import aiosqlite
 
 from bot.domain.errors import StoreUnavailable
-from bot.store.errors import translated
+from bot.store.errors import translate_errors
 
 T = TypeVar("T")
 
-# One commit takes at most this many transactions with it: some 3 ms of work, so that the first of
-# a crowd does not wait for the last.
+# The most transactions in one commit: about 3 ms of work, so that the first of a burst does not
+# wait for the last.
 _BATCH = 256
 
 
 class Connection(aiosqlite.Connection):
-    """aiosqlite's connection and thread; what it lacks is running a whole function there."""
+    """An aiosqlite connection that can also run a whole function on its thread.
+
+    Uses aiosqlite's private `_execute`, `_conn` and `_connection`: see the version bound in
+    pyproject.toml.
+    """
 
     def __init__(self, path: Path, connect: Callable[[], sqlite3.Connection]) -> None:
         super().__init__(connect, iter_chunk_size=64)
@@ -36,18 +40,18 @@ class Connection(aiosqlite.Connection):
         self._closing = False
 
     def require_open(self) -> None:
-        """Raise StoreUnavailable once closing has begun: nobody would run what comes then."""
+        """Raise StoreUnavailable once `close` was called: the thread takes no more work."""
         if self._closing or self._connection is None:
             raise StoreUnavailable(f"The database {self.path} is closed.")
 
     async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Call it with the connection on its thread. Raises StoreUnavailable.
+        """Call `function` with the connection, on its thread. Raises StoreUnavailable.
 
-        It runs to its end even when the caller is cancelled meanwhile.
+        Cancelling the caller does not stop the function.
         """
         self.require_open()
         execute: Callable[..., Any] = self._execute
-        with translated(self.path):
+        with translate_errors(self.path):
             result: T = await execute(function, self._conn)
         return result
 
@@ -56,14 +60,14 @@ class Connection(aiosqlite.Connection):
         return self
 
     async def close(self) -> None:
-        """Let what was asked before run to its end, then close."""
+        """Wait for the functions that were passed to `run`, then close."""
         self._closing = True
         await super().close()
 
 
 # ── writing ───────────────────────────────────────────────────────────────────────────────────
 class _Job(Generic[T]):
-    """A transaction that waits for its commit, and afterwards what came of it."""
+    """A transaction in the queue; after its commit, its result or error."""
 
     def __init__(self, transaction: Callable[[sqlite3.Connection], T]) -> None:
         self._transaction = transaction
@@ -72,30 +76,30 @@ class _Job(Generic[T]):
         self.settled = False
 
     def attempt(self, db: sqlite3.Connection) -> None:
-        """Run within a commit that others share: what fails here undoes only this."""
+        """Run inside a group commit: an error rolls back only this transaction."""
         db.execute("SAVEPOINT job")
         try:
             self._results.append(self._transaction(db))
-        except Exception as exc:  # every error belongs to the one who waits for it
-            if not db.in_transaction:  # SQLite undid everything: the disk is full, or fails
+        except Exception as exc:  # raised by result(), in the caller
+            if not db.in_transaction:  # SQLite rolled back all: the disk is full, or failing
                 raise
             db.execute("ROLLBACK TO job")
             self.error = exc
         db.execute("RELEASE job")
 
     def result(self) -> T:
-        """What the transaction returned, once it is on the disk; or its error."""
+        """The transaction's return value, after the commit; raises its error."""
         if self.error is not None:
             raise self.error
         return self._results[0]
 
 
 class Writer:
-    """The one connection that writes.
+    """The one connection that writes, with group commits.
 
-    Transactions that wait at the same moment share one commit, because the flush to the disk is
-    most of what a commit costs (100 at once: 20 ms one by one, 3 ms together). Each caller's hop
-    settles all that wait then, or finds its own settled by an earlier hop.
+    All transactions that are waiting share one commit, because most of a commit's cost is the flush
+    to disk (100 transactions: 20 ms one by one, 3 ms in a group). Each call on the thread commits
+    everything in the queue; an earlier call may have committed the caller's job.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -103,19 +107,19 @@ class Writer:
         self._waiting: deque[_Job[Any]] = deque()  # appended by the loop, taken by the thread
 
     async def run(self, transaction: Callable[[sqlite3.Connection], T]) -> T:
-        """Run it as one transaction; returns after the commit has reached the disk.
+        """Run a transaction; returns its result after the commit has reached the disk.
 
-        Raises what it raises, with nothing changed, or StoreUnavailable.
+        If it raises, it changes nothing. Raises StoreUnavailable if the database fails.
         """
         self._connection.require_open()
         job = _Job(transaction)
         self._waiting.append(job)
         await self._connection.run(partial(self._settle, job))
-        with translated(self._connection.path):
+        with translate_errors(self._connection.path):
             return job.result()
 
     def _settle(self, job: _Job[Any], db: sqlite3.Connection) -> None:
-        while not job.settled:  # more than a batch may stand before it
+        while not job.settled:  # more than one batch may be ahead of it
             size = min(len(self._waiting), _BATCH)
             self._commit(db, [self._waiting.popleft() for _ in range(size)])
 
@@ -125,7 +129,7 @@ class Writer:
             for job in jobs:
                 job.attempt(db)
             db.execute("COMMIT")
-        except Exception as exc:  # noqa: BLE001 - each of them is told below, by result()
+        except Exception as exc:  # noqa: BLE001 - raised by result(), in each caller
             for job in jobs:
                 job.error = exc
         finally:
@@ -137,18 +141,18 @@ class Writer:
 
 @asynccontextmanager
 async def open_writer(path: Path, *, busy_timeout: float) -> AsyncIterator[Writer]:
-    """The writer of the database at `path`, closed at the end.
+    """Open the database at `path` for writing; closes it on exit.
 
-    `busy_timeout` is how many seconds to wait for a lock of another program.
+    `busy_timeout` is how many seconds to wait for another program's lock.
     """
-    with translated(path):
+    with translate_errors(path):
         async with Connection(path, partial(_connect_writer, path, busy_timeout)) as connection:
             yield Writer(connection)
 
 
 def _connect_writer(path: Path, busy_timeout: float) -> sqlite3.Connection:
-    # FULL: every commit is flushed. NORMAL would lose the last acknowledged ones with the power.
-    # secure_delete: what people deleted is overwritten, not only marked as free.
+    # FULL flushes every commit; NORMAL could lose acknowledged commits in a power failure.
+    # secure_delete overwrites what people deleted instead of only marking it as free.
     return _connect(
         path,
         busy_timeout,
@@ -161,22 +165,22 @@ def _connect_writer(path: Path, busy_timeout: float) -> sqlite3.Connection:
 
 # ── reading ───────────────────────────────────────────────────────────────────────────────────
 class Readers:
-    """Connections that only read, taken in turn; a read never waits for a commit."""
+    """Read-only connections, used in turn; in WAL mode a read never waits for a commit."""
 
     def __init__(self, connections: Sequence[Connection]) -> None:
         self._next = itertools.cycle(connections)
 
     async def run(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `read` on one of them. Raises StoreUnavailable."""
+        """Run `read` on the next connection. Raises StoreUnavailable."""
         return await next(self._next).run(read)
 
 
 @asynccontextmanager
 async def open_readers(path: Path, *, count: int, busy_timeout: float) -> AsyncIterator[Readers]:
-    """`count` reading connections to the database at `path`, closed at the end."""
+    """Open `count` read-only connections to the database at `path`; closes them on exit."""
     connect = partial(_connect, path, busy_timeout, "query_only = ON")
     async with AsyncExitStack() as stack:
-        with translated(path):
+        with translate_errors(path):
             connections = [
                 await stack.enter_async_context(Connection(path, connect)) for _ in range(count)
             ]

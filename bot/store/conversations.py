@@ -1,29 +1,22 @@
-"""The transitions of a conversation as a whole: a new epoch and the way back, another model, a
-command done.
+"""Transitions of a whole conversation: reset, undo of a reset, choice of a model.
 
-Invariant: what was said before a reset keeps its epoch and has an index, so that it can be read,
-and brought back, in order.
+Invariant: messages from before a reset keep their epoch and get indexes, so that they can be read,
+and restored, in order.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from typing import TypeVar
 
 from bot.domain.conversations import Conversation, ConversationKey
-from bot.domain.errors import CommandDone
 from bot.store import rows
-
-T = TypeVar("T")
-
-COMMAND_SECONDS = 30 * 86_400.0
-"""How long the record of a command is kept: Slack delivers again for hours, and a gap of weeks is
-read from its watermark on."""
+from bot.store.commands import record_command
 
 
-def reset(db: sqlite3.Connection, key: ConversationKey, now: float) -> Conversation | None:
-    """See `Store.reset`. `now` is in Unix seconds."""
+def reset(
+    db: sqlite3.Connection, now: float, key: ConversationKey, *, source: str = ""
+) -> Conversation | None:
+    record_command(db, now, source)
     row = rows.find(db, key)
     if row is None:
         return None
@@ -40,13 +33,19 @@ def reset(db: sqlite3.Connection, key: ConversationKey, now: float) -> Conversat
 
 
 def undo_reset(
-    db: sqlite3.Connection, key: ConversationKey, epoch: int | None, now: float
+    db: sqlite3.Connection,
+    now: float,
+    key: ConversationKey,
+    epoch: int | None,
+    *,
+    source: str = "",
 ) -> Conversation | None:
-    """See `Store.undo_reset`. `now` is in Unix seconds.
+    """See `Store.undo_reset`.
 
-    The messages move into the epoch that is current, which is no other one than before: a turn that
-    runs meanwhile goes on. Indexes stay, so what was said since stays behind them.
+    The older messages join the current epoch, so a running turn is not interrupted. They keep their
+    indexes, which sort them before the newer messages.
     """
+    record_command(db, now, source)
     row = rows.find(db, key)
     if row is None:
         return None
@@ -67,9 +66,14 @@ def undo_reset(
 
 
 def choose_model(
-    db: sqlite3.Connection, key: ConversationKey, model: str | None, now: float
+    db: sqlite3.Connection,
+    now: float,
+    key: ConversationKey,
+    model: str | None,
+    *,
+    source: str = "",
 ) -> Conversation | None:
-    """See `Store.choose_model`. `now` is in Unix seconds."""
+    record_command(db, now, source)
     row = rows.find(db, key)
     if row is None:
         return None
@@ -77,43 +81,6 @@ def choose_model(
         "UPDATE conversations SET model = ?, updated_at = ? WHERE id = ?", (model, now, row["id"])
     )
     return _read(db, row["id"])
-
-
-def record_command(db: sqlite3.Connection, source: str, now: float) -> None:
-    """See `Store.record_command`. `now` is in Unix seconds.
-
-    Slack sends `app_mention` again for a message that was edited: a stored question is no command.
-    """
-    known = db.execute(
-        "SELECT 1 FROM commands WHERE source = :source"
-        " UNION ALL SELECT 1 FROM tombstones WHERE source = :source"
-        " UNION ALL SELECT 1 FROM messages WHERE source = :source",
-        {"source": source},
-    )
-    if known.fetchone() is not None:
-        raise CommandDone(source)
-    db.execute("INSERT INTO commands (source, done_at) VALUES (?, ?)", (source, now))
-
-
-def forget_old_commands(db: sqlite3.Connection, now: float) -> None:
-    """Drop the records of commands that cannot come again; once a start, since it reads them all.
-
-    A message so old is never delivered or read again: the watermarks are behind it.
-    """
-    db.execute("DELETE FROM commands WHERE done_at < ?", (now - COMMAND_SECONDS,))
-
-
-def recorded(
-    change: Callable[[sqlite3.Connection], T], *, source: str, now: float
-) -> Callable[[sqlite3.Connection], T]:
-    """`change` as one transaction with the record of the command that asked for it, if any did."""
-
-    def transaction(db: sqlite3.Connection) -> T:
-        if source:
-            record_command(db, source, now)
-        return change(db)
-
-    return transaction
 
 
 def _read(db: sqlite3.Connection, conversation: int) -> Conversation:

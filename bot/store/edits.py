@@ -1,8 +1,8 @@
-"""The transitions of what people change afterwards: a question edited or deleted, a reply deleted.
+"""Transitions after people edit or delete a question, or delete a page of a reply.
 
-Invariants: whoever holds a turn that is opened again, or whose reply is taken back, is stale in the
-same transaction; what was erased is nowhere in the database any more, and its source stays, so that
-a late redelivery does not bring it back.
+Invariants: reopening a turn or taking back its reply makes the current fence stale in the same
+transaction; the database keeps nothing of an erased message except its source, so that a late
+redelivery does not store it again.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import sqlite3
 
 from bot.domain.inbox import Change, Effect
 from bot.store import rows
-from bot.store.accept import name_of
+from bot.store.messages import name_of
 
-# How long the deletion of a message that was never stored is remembered, in seconds. Slack delivers
-# an event again for six minutes; what Discord's recovery reads afterwards has no deleted messages.
+# How long the deletion of an unknown message is remembered, in seconds. Slack redelivers an event
+# for six minutes; Discord's history, which a backfill reads, has no deleted messages.
 TOMBSTONE_SECONDS = 3_600.0
 
 _TURN = "SELECT * FROM turns WHERE id = ?"
@@ -22,14 +22,13 @@ _TURN = "SELECT * FROM turns WHERE id = ?"
 
 # ── edits ─────────────────────────────────────────────────────────────────────────────────────
 def edit(db: sqlite3.Connection, source: str, text: str, edited_at: float) -> Change:
-    """See `Store.edit`. `edited_at` is in Unix seconds."""
     message = _message(db, source)
     if message is None:
         return Change(Effect.UNKNOWN)
     turn, text = _turn(db, message["turn_id"]), rows.storable(text)
     known = message["edited_at"]
     if message["erased_at"] is not None or (known is not None and edited_at <= known):
-        # An older edit, delivered late; or the same one, read with a person's other name in it.
+        # An older edit that arrived late, or the same edit with another display name in its text.
         return _change(Effect.SAME, message)
     if text == message["content"]:
         db.execute("UPDATE messages SET edited_at = ? WHERE id = ?", (edited_at, message["id"]))
@@ -43,13 +42,12 @@ def edit(db: sqlite3.Connection, source: str, text: str, edited_at: float) -> Ch
         return _change(Effect.STORED, message)
     if not is_newest(db, turn):
         return _change(Effect.SUPERSEDED, message)
-    open_again(db, turn)
+    reopen_turn(db, turn)
     return _change(Effect.REOPENED, message)
 
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
-def erase(db: sqlite3.Connection, source: str, with_reply: bool, now: float) -> Change:
-    """See `Store.erase`. `now` is in Unix seconds."""
+def erase(db: sqlite3.Connection, now: float, source: str, *, with_reply: bool) -> Change:
     message = _message(db, source)
     if message is not None:
         return _erase_message(db, message, with_reply, now)
@@ -67,7 +65,7 @@ def _erase_message(
     db: sqlite3.Connection, message: sqlite3.Row, with_reply: bool, now: float
 ) -> Change:
     if message["erased_at"] is not None:
-        return _change(_erased_again(db, message, with_reply, now), message)
+        return _change(_erase_again(db, message, with_reply, now), message)
     db.execute(
         "UPDATE messages SET content = '', parts = NULL, route = '{}', unusable = '[]',"
         " erased_at = ? WHERE id = ?",
@@ -75,23 +73,23 @@ def _erase_message(
     )
     _rename(db, message, "")
     turn = _turn(db, message["turn_id"])
-    effect = Effect.STORED if turn is None else _without_question(db, turn, with_reply, now)
+    effect = Effect.STORED if turn is None else _drop_question(db, turn, with_reply, now)
     return _change(effect, message)
 
 
-def _erased_again(
+def _erase_again(
     db: sqlite3.Connection, message: sqlite3.Row, with_reply: bool, now: float
 ) -> Effect:
-    """What was kept of an answered question's reply may be wanted away only now."""
+    """The question was erased before; its reply may have to go only now."""
     turn = _turn(db, message["turn_id"])
-    if not with_reply or turn is None or turn["state"] == "waiting" or _left(db, turn):
+    if not with_reply or turn is None or turn["state"] == "waiting" or _remaining(db, turn):
         return Effect.SAME
     shown = db.execute("SELECT 1 FROM pages WHERE turn_id = ?", (turn["id"],)).fetchone()
     return Effect.SAME if shown is None else _take_back(db, turn, now)
 
 
-def _left(db: sqlite3.Connection, turn: sqlite3.Row) -> int:
-    """How many of a turn's questions are still there."""
+def _remaining(db: sqlite3.Connection, turn: sqlite3.Row) -> int:
+    """How many of the turn's questions are not erased."""
     (left,) = db.execute(
         "SELECT count(*) FROM messages WHERE turn_id = ? AND kind = 'question'"
         " AND erased_at IS NULL",
@@ -100,11 +98,11 @@ def _left(db: sqlite3.Connection, turn: sqlite3.Row) -> int:
     return int(left)
 
 
-def _without_question(
+def _drop_question(
     db: sqlite3.Connection, turn: sqlite3.Row, with_reply: bool, now: float
 ) -> Effect:
-    """What becomes of a turn one of whose questions is gone."""
-    left = _left(db, turn)
+    """Adapt a turn that has just lost a question."""
+    left = _remaining(db, turn)
     if turn["state"] == "waiting":
         if not left:
             _end_waiting(db, turn, now)
@@ -112,7 +110,7 @@ def _without_question(
     if left:
         if turn["state"] != "running":
             return Effect.STORED
-        open_again(db, turn)
+        reopen_turn(db, turn)
         return Effect.REOPENED
     if with_reply:
         return _take_back(db, turn, now)
@@ -120,7 +118,7 @@ def _without_question(
 
 
 def _end_waiting(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> None:
-    """Nothing is left to ask; its questions keep their place in the order."""
+    """End a waiting turn without questions; the erased ones still get their indexes."""
     (last,) = db.execute(
         "SELECT max(position) FROM messages WHERE turn_id = ?", (turn["id"],)
     ).fetchone()
@@ -133,7 +131,7 @@ def _end_waiting(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> None:
 
 
 def _erase_page(db: sqlite3.Connection, page: sqlite3.Row, now: float) -> Change:
-    """A message of a reply was deleted: the reply as a whole is taken back."""
+    """A page was deleted on the platform: take back the whole reply."""
     db.execute(
         "DELETE FROM pages WHERE turn_id = ? AND number = ?", (page["turn_id"], page["number"])
     )
@@ -142,7 +140,7 @@ def _erase_page(db: sqlite3.Connection, page: sqlite3.Row, now: float) -> Change
 
 
 def _take_back(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> Effect:
-    """Forget a reply, and let the next claim remove from the platform what is shown of it."""
+    """Erase the turn's reply; the next claim removes its pages from the platform."""
     db.execute("DELETE FROM messages WHERE turn_id = ? AND kind = 'reply'", (turn["id"],))
     db.execute("UPDATE turns SET content = '', display = '' WHERE id = ?", (turn["id"],))
     shown = db.execute("SELECT 1 FROM pages WHERE turn_id = ?", (turn["id"],)).fetchone()
@@ -159,7 +157,7 @@ def _take_back(db: sqlite3.Connection, turn: sqlite3.Row, now: float) -> Effect:
 
 # ── shared ────────────────────────────────────────────────────────────────────────────────────
 def is_newest(db: sqlite3.Connection, turn: sqlite3.Row) -> bool:
-    """Whether no turn came after this one, and its conversation was not started over since."""
+    """Whether the conversation has no later turn and no later reset."""
     found = db.execute(
         "SELECT 1 FROM conversations WHERE id = :conversation AND epoch = :epoch"
         " AND NOT EXISTS (SELECT 1 FROM turns WHERE conversation_id = :conversation"
@@ -169,10 +167,10 @@ def is_newest(db: sqlite3.Connection, turn: sqlite3.Row) -> bool:
     return found.fetchone() is not None
 
 
-def open_again(db: sqlite3.Connection, turn: sqlite3.Row) -> None:
-    """Back to running, without an outcome and without a reply in the history.
+def reopen_turn(db: sqlite3.Connection, turn: sqlite3.Row) -> None:
+    """Set the turn back to running, and delete its result and its reply in the history.
 
-    Its pages and its reply's index stay, so that the next attempt writes in place.
+    Its pages and the reply's index stay, so that the next attempt rewrites the reply in place.
     """
     db.execute(
         "UPDATE turns SET state = 'running', attempt = attempt + 1, opened = attempt + 1,"
@@ -202,9 +200,9 @@ def _change(effect: Effect, message: sqlite3.Row) -> Change:
 
 
 def _rename(db: sqlite3.Connection, message: sqlite3.Row, text: str) -> None:
-    """A conversation that has its name from this message gets it from the new text.
+    """If this message named the conversation, name it after the new text.
 
-    With none left it is named by the first question that is still there.
+    If the new text is empty, name it after the first question that is left.
     """
     before = name_of(message["content"])
     if not text:

@@ -1,4 +1,4 @@
-"""SQLite's errors as ours: whatever the database refuses arrives as one sentence that says what."""
+"""Translates SQLite's errors into StoreUnavailable, with a sentence for the operator."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ _SENTENCES = MappingProxyType(
 
 
 def primary_code(error: sqlite3.Error) -> int:
-    """SQLite's result code without its extension; SQLITE_ERROR where the error carries none."""
+    """SQLite's primary result code; SQLITE_ERROR if the error has none."""
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return code & 0xFF
 
 
 def unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:
-    """The error for people: names the file and, where it is known, what to do."""
+    """The translated error: names the file and, where known, what to do."""
     sentence = _SENTENCES.get(primary_code(error), f"failed: {error}.")
-    return StoreUnavailable(f"The database {path} {sentence}")
+    return StoreUnavailable(f"The database {path} {sentence}", code=primary_code(error))
 
 
-def damaged(path: Path) -> str:
+def damage_message(path: Path) -> str:
     """The sentence for a database in which a check found damage."""
     return f"The database {path} {_SENTENCES[sqlite3.SQLITE_CORRUPT]}"
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Raise StoreUnavailable in place of what the database could not do.
+def translate_errors(path: Path) -> Iterator[None]:
+    """Raise StoreUnavailable in place of SQLite's errors.
 
-    A violated constraint or a wrong use of the library is a bug of ours and passes unchanged.
+    A violated constraint or a misuse of the library is a bug here, so it passes unchanged.
     """
     try:
         yield

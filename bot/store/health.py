@@ -1,7 +1,6 @@
-"""How the database is: a failure is said once, again every minute, and once more when it is over.
+"""Watches whether the database works; logs the start of a failure, reminders, and its end.
 
-While it fails, a small write is tried every few seconds, so that the end of the failure is noticed
-although nobody asks anything.
+While the database fails, a small write every few seconds notices the end of the failure.
 """
 
 from __future__ import annotations
@@ -19,76 +18,75 @@ import structlog
 from bot.domain.errors import StoreUnavailable
 from bot.domain.health import Health
 from bot.ports.clock import Clock
-from bot.store.errors import primary_code
 
 log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
-TRY_SECONDS = 3.0  # between tries whether it works again; so long it must not have failed
-REMIND_SECONDS = 60.0  # between lines in the log while it fails
+PROBE_SECONDS = 3.0  # between probes; a failure is over when the last one is this long ago
+REMIND_SECONDS = 60.0  # between log lines during a failure
 
-# A page that is damaged stays so: that other pages can be written says nothing about it.
+# Damage lasts until a restart: that other pages can still be written proves nothing.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Runner(Protocol):
-    """Runs a function on a connection: the writer, or the readers."""
+    """Runs a function on a database connection."""
 
     async def run(self, function: Callable[[sqlite3.Connection], T], /) -> T:
-        """Its result. Raises what it raises, or StoreUnavailable."""
+        """Return the function's result. Raises its errors, or StoreUnavailable."""
         ...
 
 
-class Watch:
-    """What was seen of the database at `path`."""
+class HealthMonitor:
+    """The state of the database at `path`, from the operations that failed and succeeded."""
 
     def __init__(self, path: Path, *, clock: Clock) -> None:
         self._path, self._clock = path, clock
         self._failing = asyncio.Event()
-        self._trouble = ""
+        self._problem = ""
         self._damaged = False
         self._since = self._last = self._reminded = 0.0
 
     def health(self) -> Health:
-        """Whether it works now, for /healthz; without the path, which is nobody's business."""
-        if not self._trouble:
+        """Whether the database works now, for /healthz; does not reveal the path."""
+        if not self._problem:
             return Health(ok=True)
-        return Health(ok=False, details={"trouble": self._trouble.replace(f" {self._path}", "")})
+        return Health(ok=False, details={"trouble": self._problem.replace(f" {self._path}", "")})
 
     def failed(self, error: StoreUnavailable) -> None:
-        """It refused something."""
-        if not isinstance(error.__cause__, sqlite3.Error):
-            return  # we have closed it
+        """An operation failed."""
+        if error.code is None:
+            return  # the connection is closed
         now = self._clock.monotonic()
-        if not self._trouble:
+        if not self._problem:
             self._since, self._reminded = now, now - REMIND_SECONDS
         if now - self._reminded >= REMIND_SECONDS:
             self._reminded = now
             log.error("the database fails", error=str(error), seconds=round(now - self._since))
         self._last = now
-        self._damaged = self._damaged or primary_code(error.__cause__) in _DAMAGED
-        self._trouble = str(error)
+        self._damaged = self._damaged or error.code in _DAMAGED
+        self._problem = str(error)
         self._failing.set()
 
     def worked(self) -> None:
-        """Something was written; a disk that is nearly full takes some things and not others."""
-        if not self._trouble or self._damaged:
+        """A write succeeded. On a nearly full disk others may still fail, so one is not enough."""
+        if not self._problem or self._damaged:
             return
-        if self._clock.monotonic() - self._last >= TRY_SECONDS:
+        if self._clock.monotonic() - self._last >= PROBE_SECONDS:
             seconds = round(self._clock.monotonic() - self._since)
             log.info("the database works again", seconds=seconds)
-            self._trouble = ""
+            self._problem = ""
             self._failing.clear()
 
-    def over(self, runner: Runner, *, writes: bool) -> Watched:
-        """The same runner, watched."""
-        return Watched(runner, self, writes=writes)
+    def wrap(self, runner: Runner, *, writes: bool) -> MonitoredRunner:
+        """`runner`, reporting to this monitor."""
+        return MonitoredRunner(runner, self, writes=writes)
 
     @asynccontextmanager
-    async def trying(self, writer: Watched) -> AsyncIterator[None]:
-        """Within it the end of a failure is looked for."""
-        task = asyncio.create_task(self._try(writer), name="database watch")
+    async def probing(self, writer: MonitoredRunner) -> AsyncIterator[None]:
+        """Probe the database during failures, within this context."""
+        task = asyncio.create_task(self._probe(writer), name="database probe")
         try:
             yield
         finally:
@@ -96,32 +94,32 @@ class Watch:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def _try(self, writer: Watched) -> None:
+    async def _probe(self, writer: MonitoredRunner) -> None:
         while True:
             await self._failing.wait()
-            await self._clock.sleep(TRY_SECONDS)
+            await self._clock.sleep(PROBE_SECONDS)
             with contextlib.suppress(StoreUnavailable):
-                await writer.run(_write_something)
+                await writer.run(_write_user_version)
 
 
-class Watched:
-    """A runner whose failures the watch is told of, and its successes where it writes."""
+class MonitoredRunner:
+    """Reports a runner's failures to the monitor, and its successes if it `writes`."""
 
-    def __init__(self, runner: Runner, watch: Watch, *, writes: bool) -> None:
-        self._runner, self._watch, self._writes = runner, watch, writes
+    def __init__(self, runner: Runner, monitor: HealthMonitor, *, writes: bool) -> None:
+        self._runner, self._monitor, self._writes = runner, monitor, writes
 
     async def run(self, function: Callable[[sqlite3.Connection], T], /) -> T:
-        """See `Runner`."""
+        """Run the function; see `Runner`."""
         try:
             result = await self._runner.run(function)
         except StoreUnavailable as error:
-            self._watch.failed(error)
+            self._monitor.failed(error)
             raise
         if self._writes:
-            self._watch.worked()
+            self._monitor.worked()
         return result
 
 
-def _write_something(db: sqlite3.Connection) -> None:
-    """The smallest change that reaches the disk: a number in the header that nothing else uses."""
+def _write_user_version(db: sqlite3.Connection) -> None:
+    """The smallest write that reaches the disk: a header field that Threadline does not use."""
     db.execute("PRAGMA user_version = 0")

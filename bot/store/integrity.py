@@ -1,4 +1,4 @@
-"""Looking for damage: at a start for as long as a start may take, in a copy to the end."""
+"""Checks for damage: with a time limit at a start, without one in backups."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from pathlib import Path
 import structlog
 
 from bot.domain.errors import StoreUnavailable
-from bot.store.errors import damaged, primary_code, translated
+from bot.store.errors import damage_message, primary_code, translate_errors
 
 log = structlog.stdlib.get_logger(__name__)
 
 START_SECONDS = 0.15
-"""About 50 MB that are in memory, measured; a start should take no longer than 0.3 s besides its
-imports. Larger databases are checked to the end by every backup."""
+"""Enough for about 50 MB in the page cache (measured); a start without its imports should take at
+most 0.3 s. Every backup checks larger databases completely."""
 
 
 def check_at_start(path: Path, *, seconds: float = START_SECONDS) -> None:
-    """Raise StoreUnavailable when the database is damaged, as far as that is seen in `seconds`.
+    """Raise StoreUnavailable if a check of at most `seconds` finds damage.
 
-    A file that does not exist, or is blank, is well.
+    A missing or empty file is not damaged.
     """
     if not (path.is_file() and path.stat().st_size):
         return
-    with translated(path), closing(_connect(path)) as db:
+    with translate_errors(path), closing(_connect(path)) as db:
         try:
-            with _interrupted_after(db, seconds):
-                problem = found(db, "quick_check")
+            with _interrupt_after(db, seconds):
+                problem = first_problem(db, "quick_check")
         except sqlite3.OperationalError as error:
             if primary_code(error) != sqlite3.SQLITE_INTERRUPT:
                 raise
-            log.info("the database is too large to be checked at a start; a backup checks it")
+            log.info("the database is too large to check at start; backups check it completely")
             return
     if problem:
         log.error("the database is damaged", problem=problem)
-        raise StoreUnavailable(damaged(path))
+        raise StoreUnavailable(damage_message(path))
 
 
 @contextmanager
-def _interrupted_after(db: sqlite3.Connection, seconds: float) -> Iterator[None]:
+def _interrupt_after(db: sqlite3.Connection, seconds: float) -> Iterator[None]:
     done = threading.Event()
 
     def interrupt() -> None:
         pause = seconds
         while not done.wait(pause):
-            db.interrupt()  # again and again: it does nothing to a statement that has not begun
+            db.interrupt()  # repeatedly: it has no effect before the statement starts
             pause = 0.005
 
     thread = threading.Thread(target=interrupt, name="check limit")
@@ -57,15 +57,15 @@ def _interrupted_after(db: sqlite3.Connection, seconds: float) -> Iterator[None]
         yield
     finally:
         done.set()
-        thread.join()  # it must not meet a closed connection
+        thread.join()  # before the connection closes
 
 
-def found(db: sqlite3.Connection, check: str) -> str:
-    """What `PRAGMA check` finds first, in one line; "" when nothing is wrong."""
+def first_problem(db: sqlite3.Connection, check: str) -> str:
+    """The first problem that PRAGMA `check` finds, on one line; "" if there is none."""
     (answer,) = db.execute(f"PRAGMA {check}(1)").fetchone()
     return "" if answer == "ok" else " ".join(str(answer).split())
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode=rw"  # never makes a file
+    uri = f"{path.absolute().as_uri()}?mode=rw"  # does not create a file
     return sqlite3.connect(uri, uri=True, timeout=5.0, check_same_thread=False)

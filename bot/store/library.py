@@ -1,13 +1,9 @@
-"""The Library port on the store's own connections.
+"""The Library port on the store's connections.
 
-Invariant: what it changes are single transactions of the store's writer; a deleted conversation's
-turn is interrupted only after it is deleted, so that no turn can begin in between.
+Invariant: every change is a single transaction of the store's writer.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable, Sequence
-from functools import partial
 
 from bot.domain.conversations import Author, Role
 from bot.domain.records import (
@@ -16,153 +12,60 @@ from bot.domain.records import (
     MessageRecord,
     NewConversation,
     RecordScope,
-    ReplyRecord,
-    ThreadRecord,
     Unchanged,
 )
-from bot.domain.turns import Outcome
-from bot.ports.clock import Clock
 from bot.store import record_edits, views
-from bot.store.health import Runner
-
-Interrupt = Callable[[int, Outcome], bool]
+from bot.store.operations import Operations, reads, writes, writes_at
 
 
-class SqliteLibrary:
-    """See `bot.ports.library.Library`. `interrupt` ends the running turn of a conversation."""
+class SqliteLibrary(Operations):
+    """Implements `bot.ports.library.Library`."""
 
-    def __init__(
-        self, *, writer: Runner, readers: Runner, clock: Clock, interrupt: Interrupt
-    ) -> None:
-        self._write, self._read = writer.run, readers.run
-        self._clock, self._interrupt = clock, interrupt
+    find = reads(views.find)
+    public = reads(views.public)
+    conversations = reads(views.conversations)
+    public_conversations = reads(views.public_conversations)
+    threads = reads(views.threads)
+    thread = reads(views.thread)
+    messages = reads(views.messages)
+    latest = reads(views.latest)
+    asked = reads(views.asked)
+    replies = reads(views.replies)
+    reply = reads(views.reply)
+    delete = writes(record_edits.delete)
+    erase = writes_at(record_edits.erase)
 
-    # ── reading ───────────────────────────────────────────────────────────────────────────────
-    async def find(self, uid: str, place: RecordScope) -> ConversationRecord | None:
-        """See the port."""
-        return await self._read(partial(views.find, uid=uid, place=place))
-
-    async def public(self, uid: str) -> ConversationRecord | None:
-        """See the port."""
-        return await self._read(partial(views.public, uid=uid))
-
-    async def conversations(
-        self, place: RecordScope, *, before: str | None, limit: int
-    ) -> Sequence[ConversationRecord]:
-        """See the port."""
-        read = partial(views.conversations, place=place, before=before, limit=limit)
-        return await self._read(read)
-
-    async def public_conversations(
-        self, platform: str, *, before: str | None, limit: int
-    ) -> Sequence[ConversationRecord]:
-        """See the port."""
-        return await self._read(
-            partial(views.public_conversations, platform=platform, before=before, limit=limit)
-        )
-
-    async def threads(
-        self, place: RecordScope, *, before: str | None, limit: int
-    ) -> Sequence[ThreadRecord]:
-        """See the port."""
-        return await self._read(partial(views.threads, place=place, before=before, limit=limit))
-
-    async def thread(self, uid: str, place: RecordScope) -> ThreadRecord | None:
-        """See the port."""
-        return await self._read(partial(views.thread, uid=uid, place=place))
-
-    async def messages(
-        self, conversation: int, *, after: int, limit: int
-    ) -> Sequence[MessageRecord]:
-        """See the port."""
-        read = partial(views.messages, conversation=conversation, after=after, limit=limit)
-        return await self._read(read)
-
-    async def latest(self, conversation: int, *, limit: int) -> Sequence[MessageRecord]:
-        """See the port."""
-        return await self._read(partial(views.latest, conversation=conversation, limit=limit))
-
-    async def asked(self, source: str) -> MessageRecord | None:
-        """See the port."""
-        return await self._read(partial(views.asked, source=source))
-
-    async def replies(self, conversation: int, *, limit: int) -> Sequence[ReplyRecord]:
-        """See the port."""
-        return await self._read(partial(views.replies, conversation=conversation, limit=limit))
-
-    async def reply(self, turn: int) -> ReplyRecord | None:
-        """See the port."""
-        return await self._read(partial(views.reply, turn=turn))
-
-    # ── writing ───────────────────────────────────────────────────────────────────────────────
+    # Changes that return the new record: the result is read after the commit.
     async def create(self, new: NewConversation) -> ConversationRecord:
-        """See the port."""
-        key = await self._write(partial(record_edits.create, new=new, now=self._clock.time()))
-        return await self._read(partial(views.by_key, key=key))
+        return await self._by_key(await self._create(new))
 
     async def update(
         self,
         uid: str,
-        place: RecordScope,
+        scope: RecordScope,
         *,
         name: str | Unchanged = UNCHANGED,
         model: str | Unchanged | None = UNCHANGED,
     ) -> ConversationRecord | None:
-        """See the port."""
-        now = self._clock.time()
-        await self._write(
-            partial(record_edits.update, uid=uid, place=place, name=name, model=model, now=now)
-        )
-        return await self.find(uid, place)
-
-    async def delete(self, uid: str, place: RecordScope) -> int | None:
-        """See the port."""
-        conversation = await self._write(partial(record_edits.delete, uid=uid, place=place))
-        if conversation is not None:
-            self._interrupt(conversation, Outcome.GONE)
-        return conversation
+        await self._update(uid, scope, name, model)
+        return await self.find(uid, scope)
 
     async def add(
         self, conversation: int, role: Role, content: str, author: Author | None
     ) -> MessageRecord | None:
-        """See the port."""
-        now = self._clock.time()
-        return await self._message(
-            partial(
-                record_edits.add,
-                conversation=conversation,
-                role=role,
-                content=content,
-                author=author,
-                now=now,
-            )
-        )
+        return await self._message(await self._add(conversation, role, content, author))
 
     async def change(
         self, conversation: int, uid: str, *, role: Role | None, content: str | None
     ) -> MessageRecord | None:
-        """See the port."""
-        now = self._clock.time()
-        return await self._message(
-            partial(
-                record_edits.change,
-                conversation=conversation,
-                uid=uid,
-                role=role,
-                content=content,
-                now=now,
-            )
-        )
+        return await self._message(await self._change(conversation, uid, role, content))
 
-    async def erase(self, conversation: int, uid: str) -> bool:
-        """See the port."""
-        now = self._clock.time()
-        return await self._write(
-            partial(record_edits.erase, conversation=conversation, uid=uid, now=now)
-        )
+    async def _message(self, number: int | None) -> MessageRecord | None:
+        return None if number is None else await self._by_number(number)
 
-    async def _message(self, transition: partial[int | None]) -> MessageRecord | None:
-        number = await self._write(transition)
-        if number is None:
-            return None
-        return await self._read(partial(views.message, number=number))
+    _create = writes_at(record_edits.create)
+    _update = writes_at(record_edits.update)
+    _add = writes_at(record_edits.add)
+    _change = writes_at(record_edits.change)
+    _by_key = reads(views.by_key)
+    _by_number = reads(views.message)

@@ -1,7 +1,7 @@
-"""One process per database: the scheduler of each believes that all turns are its own.
+"""Allows one process per database, because each scheduler assumes that it alone runs turns.
 
-The lock is the operating system's, on a file beside the database: it ends with the process,
-however that ends, and the file itself means nothing and stays.
+The lock is an OS lock on a file next to the database. The OS releases it when the process ends,
+however it ends; the file stays and means nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from bot.domain.errors import InUse, StoreUnavailable
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the database at `path`. Raises InUse when another process does.
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Lock the database at `path`. Symbolic links to one file share its lock.
 
-    StoreUnavailable when the lock file cannot be made. Two names of one file are one database.
+    Raises InUse if another process has it, StoreUnavailable if the lock file cannot be created.
     """
     real = path.resolve()
     descriptor = _open(real.with_name(f"{real.name}.lock"), path)
@@ -35,7 +35,7 @@ def _open(lock: Path, path: Path) -> int:
         return os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as exc:
         raise StoreUnavailable(
-            f"The database {path} cannot be opened: {lock} cannot be made ({exc.strerror})."
+            f"The database {path} cannot be opened: {lock} cannot be created ({exc.strerror})."
         ) from exc
 
 
@@ -48,6 +48,6 @@ def _take(descriptor: int, path: Path) -> None:
             f"The database {path} is in use by another Threadline (process {holder}): "
             "stop it, or name another file in DATABASE_URL."
         ) from exc
-    with suppress(OSError):  # a full disk: the number is for people, the lock needs none
+    with suppress(OSError):  # on a full disk: the process id is informational
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

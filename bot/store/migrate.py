@@ -1,7 +1,7 @@
-"""The schema's history: ordered SQL files, each applied once, whole, together with its ledger row.
+"""Applies the schema's migrations: numbered SQL files, each applied once, in order.
 
-Invariant: a database is always at a state that some release had: a step and its row in the ledger
-are one transaction, and what is in the ledger never changes.
+Invariant: a database always has the schema of some release: a migration and its row in the table
+`migrations` are one transaction, and an applied file never changes.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.domain.errors import MigrationError
-from bot.store.errors import primary_code, translated
+from bot.store.errors import primary_code, translate_errors
 
-# Beside `bot/`: in a checkout, in the container and where the package is installed.
+# Next to `bot/`, in a checkout, in the container and in an installed package.
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
-APPLICATION_ID = 0x54687264  # "Thrd", in the file's header: tells our databases from others
+APPLICATION_ID = 0x54687264  # "Thrd": marks the file's header as Threadline's
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
-_LOCK_SECONDS = 30.0  # how long to wait for another process that is migrating
-# The result codes that say that a file is wrong, or does not fit the data.
+_LOCK_SECONDS = 30.0  # how long to wait for another process's migration
+# Result codes that mean a faulty migration, or one that does not fit the data.
 _WRONG_SQL = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_AUTH)
 _LEDGER = """
 CREATE TABLE IF NOT EXISTS migrations (
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS migrations (
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file. `sql` has newlines as \\n whatever the checkout made of them."""
+    """One file. Line ends in `sql` are \\n, on every platform."""
 
     number: int
     name: str
@@ -45,53 +45,53 @@ class Migration:
 
     @property
     def sha256(self) -> str:
-        """The fingerprint that the ledger keeps."""
+        """The file's checksum, as stored in the table `migrations`."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Names of the migrations that a database has, and of those that it lacks."""
+    """The names of a database's applied and missing migrations."""
 
     applied: tuple[str, ...]
     pending: tuple[str, ...]
 
 
 def load(directory: Path) -> tuple[Migration, ...]:
-    """The files of `directory`, in order; MigrationError when they are not 0001, 0002, …"""
+    """The files of `directory`, in order. Raises MigrationError if they are not 0001, 0002, …"""
     found = tuple(_read(path) for path in sorted(directory.glob("*.sql")))
     if not found:
-        raise MigrationError(f"There are no migrations in {directory}: install Threadline anew.")
+        raise MigrationError(f"There are no migrations in {directory}: reinstall Threadline.")
     for expected, migration in enumerate(found, start=1):
         if migration.number != expected:
             raise MigrationError(
-                f"The migrations in {directory} are not numbered one by one: {migration.name} "
-                f"stands where {expected:04d} belongs. Number them without gaps or repeats."
+                f"The migrations in {directory} are not numbered consecutively: {migration.name} "
+                f"is where {expected:04d} belongs. Number them without gaps or repeats."
             )
     return found
 
 
 def migrate(path: Path, directory: Path = MIGRATIONS) -> list[str]:
-    """Bring the database at `path` up to date, made first when it does not exist.
+    """Bring the database at `path` up to date; creates it if it does not exist.
 
-    Returns the names of what was applied. Several processes may call it at once. Raises
-    MigrationError, which says what to do, or StoreUnavailable; either leaves the file as the last
-    whole migration made it.
+    Returns the names of the applied migrations. Safe to call from several processes. Raises
+    MigrationError, which says what to do, or StoreUnavailable; both leave the database as the last
+    complete migration made it.
     """
     files = load(directory)
-    with suppress(OSError):  # whatever hinders it, SQLite says better
-        path.touch(mode=0o600)  # conversations are for the bot's own user only
-    with translated(path), closing(_connect(path, "rwc")) as db:
+    with suppress(OSError):  # SQLite reports the cause more precisely
+        path.touch(mode=0o600)  # only the bot's user may read conversations
+    with translate_errors(path), closing(_connect(path, "rwc")) as db:
         _refuse_foreign(db, path)
         return [step.name for step in files if _apply(db, path, files, step)]
 
 
 def status(path: Path, directory: Path = MIGRATIONS) -> Status:
-    """What the database has and lacks; changes nothing. Raises as `migrate` does."""
+    """The database's applied and missing migrations; changes nothing. Raises as `migrate` does."""
     files = load(directory)
     if not path.exists():
         return Status((), tuple(step.name for step in files))
-    with translated(path), closing(_connect(path, "ro")) as db:
+    with translate_errors(path), closing(_connect(path, "ro")) as db:
         _refuse_foreign(db, path)
         done = _verified(db, path, files)
     return Status(
@@ -108,7 +108,7 @@ def _read(path: Path) -> Migration:
 
 
 def _statements(sql: str) -> Iterator[str]:
-    """The script's statements: `executescript` would commit the transaction it runs in."""
+    """The script's statements. (`executescript` would commit the transaction that it runs in.)"""
     statement = ""
     for piece in re.split(r"(?<=;)", sql):
         statement += piece
@@ -116,31 +116,31 @@ def _statements(sql: str) -> Iterator[str]:
             yield statement
             statement = ""
     if re.sub(r"--[^\n]*|/\*.*?\*/", "", statement, flags=re.DOTALL).strip():
-        yield statement  # the last one may lack its semicolon
+        yield statement  # the last statement may have no semicolon
 
 
 # ── the database ──────────────────────────────────────────────────────────────────────────────
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    # Foreign keys stay off here: a migration that rebuilds a table needs that, and cannot switch
-    # within its transaction. They are checked before the commit instead.
+    # Foreign keys stay off: a migration that rebuilds a table needs that, and cannot switch them
+    # inside its transaction. They are checked before the commit.
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, timeout=_LOCK_SECONDS, isolation_level=None, uri=True)
 
 
 def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
-    """A blank file is welcome, and so is one of ours; nothing else is touched."""
-    # In this order: another process may make the tables between the two, and its mark with them.
+    """Raise MigrationError unless the file is empty or Threadline's."""
+    # In this order: another process may create the tables, and set the id, between the queries.
     (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     (application,) = db.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION_ID and (application or tables):
         raise MigrationError(
-            f"{path} is a database of another program: name another file in DATABASE_URL."
+            f"{path} is another program's database: name another file in DATABASE_URL."
         )
 
 
 def _apply(db: sqlite3.Connection, path: Path, files: Sequence[Migration], step: Migration) -> bool:
-    """Apply one step unless the ledger has it; tells whether it did."""
-    db.execute("BEGIN IMMEDIATE")  # another process may be at it: the ledger is read under the lock
+    """Apply one migration unless it has been applied; returns whether it did."""
+    db.execute("BEGIN IMMEDIATE")  # lock first: another process may be migrating
     try:
         missing = _verified(db, path, files) < step.number
         if missing:
@@ -159,12 +159,12 @@ def _run(db: sqlite3.Connection, step: Migration) -> None:
     except sqlite3.Error as exc:
         if primary_code(exc) in _WRONG_SQL:
             raise MigrationError(
-                f"{step.name} failed, and nothing was changed: {exc}. Report it, and go on with "
-                "the version that ran before."
+                f"{step.name} failed, and nothing was changed: {exc}. Report it, and keep using "
+                "the previous version."
             ) from exc
         raise
     if broken is not None:
-        raise MigrationError(f"{step.name} leaves rows of {broken[0]} without what they refer to.")
+        raise MigrationError(f"{step.name} leaves rows of {broken[0]} that violate a foreign key.")
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(_LEDGER)
     db.execute(
@@ -174,7 +174,7 @@ def _run(db: sqlite3.Connection, step: Migration) -> None:
 
 
 def _execute(db: sqlite3.Connection, sql: str) -> None:
-    """Run a file's statements; one that would end our transaction is refused as not authorized."""
+    """Run a file's statements; refuses those that would end the surrounding transaction."""
     db.set_authorizer(_refuse_transactions)
     try:
         for statement in _statements(sql):
@@ -188,7 +188,7 @@ def _refuse_transactions(action: int, *_: str | None) -> int:
 
 
 def _verified(db: sqlite3.Connection, path: Path, files: Sequence[Migration]) -> int:
-    """How many of the files the database has; MigrationError when its ledger tells otherwise."""
+    """How many files have been applied. Raises MigrationError if they differ from the table's."""
     rows = _ledger(db)
     if len(rows) > len(files):
         raise MigrationError(
@@ -198,8 +198,8 @@ def _verified(db: sqlite3.Connection, path: Path, files: Sequence[Migration]) ->
     for (number, name, sha256), step in zip(rows, files, strict=False):
         if (number, sha256) != (step.number, step.sha256):
             raise MigrationError(
-                f"{step.name} is not what was applied to {path} as {name}: put the released file "
-                "back, and write what should change as a new migration."
+                f"{step.name} is not what was applied to {path} as {name}: restore the released "
+                "file, and put the change into a new migration."
             )
     return len(rows)
 

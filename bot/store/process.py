@@ -1,18 +1,18 @@
-"""The transitions of the process's own life: what was running when the one before died.
+"""Transitions at the start and the end of the process: which turns a dead process worked on.
 
-Invariant: a turn is held exactly while a process works on it, so that a start finds the held turns
-of a process that died; one that ended as it should holds nothing.
+Invariant: a turn is held only while a process works on it, so a start finds the turns that a dead
+process held; a process that ends normally holds none.
 """
 
 from __future__ import annotations
 
 import sqlite3
 
-from bot.domain.turns import LONE_FROM, SUSPECT, Death, Fence, Suspect
+from bot.domain.turns import LONE_DEATHS_FROM, SUSPECT_DEATHS, Death, Fence, Suspect
 
 
-def begin(db: sqlite3.Connection) -> Death | None:
-    """A process starts: count the death of the one before, if it died. See `Store`."""
+def record_start(db: sqlite3.Connection) -> Death | None:
+    """Record a start. Counts the previous process's death, and returns it, if it died."""
     (alive,) = db.execute("SELECT alive FROM process").fetchone()
     (running,) = db.execute(
         "SELECT count(*) FROM turns WHERE state <> 'done' AND held = 1"
@@ -25,7 +25,7 @@ def begin(db: sqlite3.Connection) -> Death | None:
 
 
 def _count(db: sqlite3.Connection, running: int) -> None:
-    """One with a single turn may be its doing; one with none was no turn's."""
+    """Count a death for the turns that were held; with none held, no turn was the cause."""
     if not running:
         db.execute(
             "UPDATE turns SET lone_deaths = 0 WHERE state <> 'done' AND lone_deaths > 0",
@@ -34,12 +34,11 @@ def _count(db: sqlite3.Connection, running: int) -> None:
     db.execute(
         "UPDATE turns SET lone_deaths = lone_deaths + (:running = 1 AND deaths >= :from),"
         " deaths = deaths + 1 WHERE state <> 'done' AND held = 1",
-        {"running": running, "from": LONE_FROM},
+        {"running": running, "from": LONE_DEATHS_FROM},
     )
 
 
-def leave(db: sqlite3.Connection) -> None:
-    """See `Store.leave`."""
+def record_shutdown(db: sqlite3.Connection) -> None:
     _release(db)
     db.execute("UPDATE process SET alive = 0")
 
@@ -48,8 +47,7 @@ def _release(db: sqlite3.Connection) -> None:
     db.execute("UPDATE turns SET held = 0 WHERE state <> 'done' AND held = 1")
 
 
-def hold(db: sqlite3.Connection, fence: Fence, held: bool) -> None:
-    """See `Store.hold`."""
+def hold(db: sqlite3.Connection, fence: Fence, *, held: bool = True) -> None:
     db.execute(
         "UPDATE turns SET held = ? WHERE id = ? AND attempt = ? AND state <> 'done'",
         (held, fence.turn, fence.attempt),
@@ -57,10 +55,9 @@ def hold(db: sqlite3.Connection, fence: Fence, held: bool) -> None:
 
 
 def suspects(db: sqlite3.Connection) -> list[Suspect]:
-    """See `Store.suspects`."""
     found = db.execute(
         "SELECT conversation_id, id, deaths, lone_deaths FROM turns"
         " WHERE state <> 'done' AND (deaths >= ? OR lone_deaths > 0) ORDER BY id",
-        (SUSPECT,),
+        (SUSPECT_DEATHS,),
     )
     return [Suspect(*row) for row in found]

@@ -1,4 +1,4 @@
-"""What the core reads: each a look-up in an index, whose cost does not grow with the history."""
+"""The core's queries; each uses an index, so its cost does not grow with the history."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from bot.store import rows
 
 
 def unfinished(db: sqlite3.Connection, platform: str) -> list[int]:
-    """See `Store.unfinished`."""
-    # CROSS JOIN keeps this order: from the few unfinished turns, not from all conversations.
+    # CROSS JOIN makes SQLite start from the few unfinished turns instead of all conversations.
     found = db.execute(
         "SELECT conversation_id FROM turns"
         " CROSS JOIN conversations ON conversations.id = conversation_id"
@@ -23,7 +22,6 @@ def unfinished(db: sqlite3.Connection, platform: str) -> list[int]:
 def history(
     db: sqlite3.Connection, conversation: int, epoch: int, before: int, limit: int
 ) -> list[Message]:
-    """See `Store.history`. What was erased is left out."""
     found = db.execute(
         "SELECT role, content, author_id, author_name, idx, id, created_at FROM messages"
         " WHERE conversation_id = ? AND epoch = ? AND idx < ? AND erased_at IS NULL"
@@ -34,13 +32,11 @@ def history(
 
 
 def find(db: sqlite3.Connection, key: ConversationKey) -> Conversation | None:
-    """See `Store.find`."""
     row = rows.find(db, key)
     return None if row is None else rows.conversation_from(row)
 
 
 def conversation_of(db: sqlite3.Connection, source: str) -> Conversation | None:
-    """See `Store.conversation_of`. A person's message goes before a page of ours."""
     row = db.execute(
         "SELECT conversations.* FROM conversations WHERE id = coalesce("
         " (SELECT conversation_id FROM messages WHERE source = :source),"
@@ -54,7 +50,7 @@ def conversation_of(db: sqlite3.Connection, source: str) -> Conversation | None:
 def recent(
     db: sqlite3.Connection, place: ConversationKey, author: str, limit: int
 ) -> list[Conversation]:
-    """See `Store.recent`. Walks the channel's conversations, newest first, up to `limit` hits."""
+    """See `Store.recent`. Scans the channel's conversations, newest first, up to `limit` hits."""
     found = db.execute(
         "SELECT * FROM conversations WHERE platform = ? AND workspace = ? AND channel = ?"
         " AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id"

@@ -1,25 +1,22 @@
-"""The transitions of conversations and messages as records: made, changed, erased by programs.
+"""The library's transitions: API clients create, change and erase conversations and messages.
 
-Invariant: what a turn relies on stays as the turn knows it: a question of an unfinished turn is not
-changed, a reply's text and its turn's agree, an index is given once, also after its message went.
+Invariants: the questions of an unfinished turn do not change; a reply's text equals its turn's; an
+index is never used for a second message.
 """
 
 from __future__ import annotations
 
 import sqlite3
 
+from bot.domain import http_texts
 from bot.domain.conversations import Author, ConversationKey, Role, Visibility
 from bot.domain.errors import RecordHeld
 from bot.domain.records import NewConversation, RecordScope, Unchanged
 from bot.store import rows
-from bot.store.accept import insert_row, name_of
-
-HELD = "This message is being answered right now: wait for the answer, or stop it."
-ROLE_FIXED = "The role of a question or an answer cannot be changed, only its content."
+from bot.store.messages import insert_row, name_of
 
 
-def create(db: sqlite3.Connection, new: NewConversation, now: float) -> ConversationKey:
-    """See `Library.create`. `now` is in Unix seconds."""
+def create(db: sqlite3.Connection, now: float, new: NewConversation) -> ConversationKey:
     key = new.key
     if rows.find(db, key) is not None:
         return key
@@ -40,19 +37,19 @@ def create(db: sqlite3.Connection, new: NewConversation, now: float) -> Conversa
     conversation = insert_row(db, "conversations", values)
     for role, content in new.opening:
         author = new.began_by if role is Role.USER else None
-        add(db, conversation, role, content, author, now)
+        add(db, now, conversation, role, content, author)
     return key
 
 
 def update(
     db: sqlite3.Connection,
+    now: float,
     uid: str,
-    place: RecordScope,
+    scope: RecordScope,
     name: str | Unchanged,
     model: str | Unchanged | None,
-    now: float,
 ) -> bool:
-    """See `Library.update`; whether there is such a conversation."""
+    """See `Library.update`. Whether the conversation exists."""
     changes: dict[str, object] = {"updated_at": now}
     if not isinstance(name, Unchanged):
         changes["name"] = name_of(name)
@@ -60,31 +57,31 @@ def update(
         changes["model"] = model
     assignments = ", ".join(f"{column} = :{column}" for column in changes)
     changed = db.execute(
-        f"UPDATE conversations SET {assignments}"  # noqa: S608 - the words above
+        f"UPDATE conversations SET {assignments}"  # noqa: S608 - column names from above
         " WHERE uid = :uid AND platform = :platform AND workspace = :workspace",
-        {**changes, "uid": uid, "platform": place.platform, "workspace": place.workspace},
+        {**changes, "uid": uid, "platform": scope.platform, "workspace": scope.workspace},
     )
     return changed.rowcount > 0
 
 
-def delete(db: sqlite3.Connection, uid: str, place: RecordScope) -> int | None:
-    """See `Library.delete`. Its turns, messages and pages go with it."""
+def delete(db: sqlite3.Connection, uid: str, scope: RecordScope) -> int | None:
+    """See `Library.delete`. Cascades to turns, messages and pages."""
     found = db.execute(
         "DELETE FROM conversations WHERE uid = ? AND platform = ? AND workspace = ? RETURNING id",
-        (uid, place.platform, place.workspace),
+        (uid, scope.platform, scope.workspace),
     ).fetchall()
     return found[0]["id"] if found else None
 
 
 def add(
     db: sqlite3.Connection,
+    now: float,
     conversation: int,
     role: Role,
     content: str,
     author: Author | None,
-    now: float,
 ) -> int | None:
-    """See `Library.add`; the message's number."""
+    """See `Library.add`. Returns the message's row id."""
     known = db.execute("SELECT epoch FROM conversations WHERE id = ?", (conversation,)).fetchone()
     if known is None:
         return None
@@ -105,18 +102,18 @@ def add(
 
 def change(
     db: sqlite3.Connection,
+    now: float,
     conversation: int,
     uid: str,
     role: Role | None,
     content: str | None,
-    now: float,
 ) -> int | None:
-    """See `Library.change`; the message's number."""
-    row = _free(db, conversation, uid)
+    """See `Library.change`. Returns the message's row id."""
+    row = _editable(db, conversation, uid)
     if row is None:
         return None
     if role is not None and role.value != row["role"] and row["kind"] != "history":
-        raise RecordHeld(ROLE_FIXED)
+        raise RecordHeld(http_texts.ROLE_FIXED)
     text = row["content"] if content is None else rows.storable(content)
     db.execute(
         "UPDATE messages SET content = ?, role = ?, edited_at = ? WHERE id = ?",
@@ -127,9 +124,8 @@ def change(
     return int(row["id"])
 
 
-def erase(db: sqlite3.Connection, conversation: int, uid: str, now: float) -> bool:
-    """See `Library.erase`. `now` is in Unix seconds."""
-    row = _free(db, conversation, uid)
+def erase(db: sqlite3.Connection, now: float, conversation: int, uid: str) -> bool:
+    row = _editable(db, conversation, uid)
     if row is None:
         return False
     db.execute("UPDATE messages SET content = '', erased_at = ? WHERE id = ?", (now, row["id"]))
@@ -138,15 +134,15 @@ def erase(db: sqlite3.Connection, conversation: int, uid: str, now: float) -> bo
     return True
 
 
-def _free(db: sqlite3.Connection, conversation: int, uid: str) -> sqlite3.Row | None:
-    """A message that no turn works on; nothing of a concluded one is read by it any more."""
+def _editable(db: sqlite3.Connection, conversation: int, uid: str) -> sqlite3.Row | None:
+    """The message. Raises RecordHeld if a waiting or running turn uses it."""
     row: sqlite3.Row | None = db.execute(
         "SELECT messages.*, state FROM messages LEFT JOIN turns ON turns.id = turn_id"
         " WHERE uid = ? AND messages.conversation_id = ? AND erased_at IS NULL",
         (uid, conversation),
     ).fetchone()
     if row is not None and row["state"] in ("waiting", "running"):
-        raise RecordHeld(HELD)
+        raise RecordHeld(http_texts.MESSAGE_IN_USE)
     return row
 
 

@@ -1,7 +1,7 @@
-"""The transitions of asking for more: the newest turn once more, or on from where it ended.
+"""Transitions of a retry (answer the newest turn again) and of a continuation (ask for more).
 
-Invariant: only the newest turn of a conversation is opened again, and only when it has ended;
-asking twice for the same changes nothing the second time.
+Invariant: only the newest turn of a conversation is reopened or continued, and only after it has
+ended; repeating the same request changes nothing.
 """
 
 from __future__ import annotations
@@ -11,12 +11,20 @@ import sqlite3
 from bot.domain.conversations import Author, ConversationKey
 from bot.domain.inbox import Change, Effect
 from bot.store import rows
-from bot.store.accept import insert_row, waiting_turn
-from bot.store.edits import is_newest, open_again
+from bot.store.commands import record_command
+from bot.store.edits import is_newest, reopen_turn
+from bot.store.messages import insert_row, waiting_turn
 
 
-def reopen(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> Change:
-    """See `Store.reopen`."""
+def reopen(
+    db: sqlite3.Connection,
+    now: float,
+    key: ConversationKey,
+    turn: int | None,
+    *,
+    source: str = "",
+) -> Change:
+    record_command(db, now, source)
     row = _target(db, key, turn)
     refused = _refused(db, row)
     if refused is not None or row is None:
@@ -27,19 +35,21 @@ def reopen(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> Ch
     )
     if row["reply_idx"] is None or found.fetchone() is None:
         return Change(Effect.UNKNOWN)
-    open_again(db, row)
+    reopen_turn(db, row)
     return Change(Effect.REOPENED, row["conversation_id"], row["id"])
 
 
-def go_on(
+def continue_reply(
     db: sqlite3.Connection,
+    now: float,
     key: ConversationKey,
     turn: int | None,
     author: Author,
     text: str,
-    now: float,
+    *,
+    source: str = "",
 ) -> Change:
-    """See `Store.go_on`. `now` is in Unix seconds."""
+    record_command(db, now, source)
     row = _target(db, key, turn)
     refused = _refused(db, row)
     if refused is not None or row is None:
@@ -64,9 +74,9 @@ def _ask(
     text: str,
     now: float,
 ) -> None:
-    """A question that no message of the platform is behind: it stands where the answer ended.
+    """Add a question that has no platform message: it points at the last page of the reply.
 
-    It is answered on the way that the turn's last question came, below the reply's last page.
+    Its reply takes the route of the continued turn's last question.
     """
     last = db.execute(
         "SELECT * FROM messages WHERE turn_id = ? AND kind = 'question' ORDER BY idx DESC LIMIT 1",
@@ -97,7 +107,7 @@ def _ask(
 
 
 def _target(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> sqlite3.Row | None:
-    """The turn that is meant, or the newest of the conversation."""
+    """The row of `turn`, or of the conversation's newest turn."""
     conversation = rows.find(db, key)
     if conversation is None:
         return None
@@ -110,12 +120,12 @@ def _target(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> s
 
 
 def _refused(db: sqlite3.Connection, turn: sqlite3.Row | None) -> Change | None:
-    """Why a turn cannot be gone back to, or None when it can."""
+    """Why the turn cannot be reopened or continued; None if it can."""
     if turn is None:
         return None
     where = turn["conversation_id"], turn["id"]
     if not is_newest(db, turn):
         return Change(Effect.SUPERSEDED, *where)
-    # One that is concluded shows its end, with the buttons: who presses them must not be told to
-    # wait for what cannot be seen, such as a status that is being cleared.
+    # A concluded turn already shows its buttons, so pressing one must work: what is left to do,
+    # such as clearing a status, is invisible.
     return None if turn["state"] in ("concluded", "done") else Change(Effect.BUSY, *where)

@@ -1,6 +1,6 @@
-"""Between rows and values, and the few statements that several transitions share.
+"""Converts rows to values, and has the statements that several transitions share.
 
-Transitions are plain functions of a connection; `bot.store.connection` gives them a transaction.
+Transitions are plain functions of a connection; `bot.store.connection` runs each in a transaction.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from bot.domain.conversations import (
     Role,
     Visibility,
 )
+from bot.domain.failures import FailureReason
 from bot.domain.model import Usage
 from bot.domain.turns import Outcome, PageRecord, Question, TurnResult
 
-EVERYTHING = 2**63 - 1  # SQLite's largest integer: beyond every position
+EVERYTHING = 2**63 - 1  # SQLite's largest integer: above every position
 
 
 def storable(text: str) -> str:
-    """The text as UTF-8 can hold it.
+    """`text` as valid UTF-8, which SQLite requires.
 
-    JSON may carry halves of a surrogate pair; SQLite takes none. Neighbours are joined, a lone
-    half becomes U+FFFD.
+    JSON may contain lone surrogates: a pair is joined, a single one becomes U+FFFD.
     """
     try:
         text.encode()
@@ -37,7 +37,7 @@ def storable(text: str) -> str:
 
 # ── from rows ─────────────────────────────────────────────────────────────────────────────────
 def conversation_from(row: sqlite3.Row) -> Conversation:
-    """A row of `conversations`."""
+    """From a row of `conversations`."""
     return Conversation(
         id=row["id"],
         key=ConversationKey(row["platform"], row["workspace"], row["channel"], row["thread"]),
@@ -52,19 +52,19 @@ def conversation_from(row: sqlite3.Row) -> Conversation:
 
 
 def author_from(identity: str | None, name: str | None) -> Author | None:
-    """A person, where a row names one."""
+    """The author, if the row has one."""
     return None if identity is None else Author(identity, name or "")
 
 
 def message_from(row: sqlite3.Row) -> Message:
-    """A row with role, content, author_id, author_name, idx, id and created_at."""
+    """From a row of role, content, author_id, author_name, idx, id and created_at."""
     role, content, author_id, author_name, index, identity, created_at = row
     author = author_from(author_id, author_name)
     return Message(Role(role), content, author, index, identity, created_at)
 
 
 def question_from(row: sqlite3.Row) -> Question:
-    """A row of `messages` that is a question."""
+    """From a row of `messages` whose kind is question."""
     return Question(
         id=row["id"],
         channel=row["channel"],
@@ -80,12 +80,12 @@ def question_from(row: sqlite3.Row) -> Question:
 
 
 def page_from(row: sqlite3.Row) -> PageRecord:
-    """A row of `pages`."""
+    """From a row of `pages`."""
     return PageRecord(row["number"], row["message_id"], row["channel"] or "")
 
 
-def conclusion_from(row: sqlite3.Row) -> TurnResult | None:
-    """What a row of `turns` was concluded with; None when it was not yet."""
+def result_from(row: sqlite3.Row) -> TurnResult | None:
+    """From a row of `turns`; None if the turn has not ended."""
     if row["outcome"] is None:
         return None
     counted = row["input_tokens"] is not None
@@ -96,9 +96,19 @@ def conclusion_from(row: sqlite3.Row) -> TurnResult | None:
         model=row["model"],
         finish_reason=row["finish_reason"],
         usage=Usage(row["input_tokens"], row["output_tokens"]) if counted else None,
-        error=row["error"],
+        failure=failure_from(row["error"]),
         first_token_at=row["first_token_at"],
     )
+
+
+def failure_from(stored: str | None) -> FailureReason | None:
+    """From `turns.error`; a class name that only older releases used becomes MODEL_FAILED."""
+    if stored is None:
+        return None
+    try:
+        return FailureReason(stored)
+    except ValueError:
+        return FailureReason.MODEL_FAILED
 
 
 # ── shared statements ─────────────────────────────────────────────────────────────────────────
@@ -113,7 +123,7 @@ def find(db: sqlite3.Connection, key: ConversationKey) -> sqlite3.Row | None:
 
 
 def bind(db: sqlite3.Connection, conversation: int, *, until: int) -> None:
-    """Give indexes, in the platform's order, to messages up to position `until` that have none."""
+    """Give the messages up to position `until` their indexes, in the platform's order."""
     waiting = db.execute(
         "SELECT id FROM messages WHERE conversation_id = ? AND idx IS NULL AND position <= ?"
         " ORDER BY position, id",
@@ -127,7 +137,7 @@ def bind(db: sqlite3.Connection, conversation: int, *, until: int) -> None:
 
 
 def take(db: sqlite3.Connection, conversation: int, count: int) -> int:
-    """Take the next `count` indexes of a conversation; returns the first of them."""
+    """Reserve the conversation's next `count` indexes; returns the first."""
     (after,) = db.execute(
         "UPDATE conversations SET next_index = next_index + ? WHERE id = ? RETURNING next_index",
         (count, conversation),

@@ -1,8 +1,8 @@
-"""The transitions of a turn: waiting → running → concluded → done (and back: `bot.store.edits`).
+"""Transitions of a turn: waiting → running → concluded → done (and back: `bot.store.edits`).
 
-Invariants: only the newest attempt moves a turn on (the fence); a claim binds the questions in the
-platform's order and reserves the reply's index at once; a reply is in the history exactly when its
-turn was concluded with content.
+Invariants: only the newest attempt changes a turn (the fence); a claim gives the questions their
+indexes, in the platform's order, and the next index to the reply; the history has a turn's reply if
+and only if the turn was concluded with content.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import replace
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Change, Effect
-from bot.domain.turns import LONE_DEATHS, SUSPECT, Claim, Fence, Question, TurnResult
+from bot.domain.turns import MAX_LONE_DEATHS, SUSPECT_DEATHS, Claim, Fence, Question, TurnResult
 from bot.store import edits, rows
+from bot.store.commands import record_command
 
 
-def claim(db: sqlite3.Connection, conversation: int, now: float) -> Claim | None:
-    """See `Store.claim`. `now` is in Unix seconds."""
+def claim(db: sqlite3.Connection, now: float, conversation: int) -> Claim | None:
     turn = db.execute(
         "SELECT id, state FROM turns WHERE conversation_id = ? AND state <> 'done'"
         " ORDER BY state = 'waiting', id LIMIT 1",
@@ -30,16 +30,16 @@ def claim(db: sqlite3.Connection, conversation: int, now: float) -> Claim | None
         _start(db, conversation, turn["id"], now)
     else:
         db.execute(
-            # It is still held where the attempt before failed and did not end the process.
+            # A turn that is still held: its last attempt failed without ending the process.
             "UPDATE turns SET attempt = attempt + 1, claimed_at = ?, failures = failures + held,"
             " held = deaths < ? AND lone_deaths = 0 WHERE id = ?",
-            (now, SUSPECT, turn["id"]),
+            (now, SUSPECT_DEATHS, turn["id"]),
         )
     return _claimed(db, turn["id"])
 
 
 def _start(db: sqlite3.Connection, conversation: int, turn: int, now: float) -> None:
-    """Bind what came up to the last question; what was said after it waits for the next turn."""
+    """Bind all messages up to the last question; later ones wait for the next turn."""
     (last,) = db.execute(
         "SELECT max(position) FROM messages WHERE turn_id = ? AND kind = 'question'", (turn,)
     ).fetchone()
@@ -65,7 +65,7 @@ def _claimed(db: sqlite3.Connection, turn: int) -> Claim:
         epoch=row["epoch"],
         has_history=_has_history(db, row),
         pages=tuple(rows.page_from(page) for page in pages),
-        conclusion=rows.conclusion_from(row),
+        result=rows.result_from(row),
         tries=row["attempt"] - row["opened"],
         stopping=bool(row["stopping"]),
         failures=row["failures"],
@@ -75,7 +75,7 @@ def _claimed(db: sqlite3.Connection, turn: int) -> Claim:
 
 
 def _questions(db: sqlite3.Connection, turn: sqlite3.Row) -> tuple[Question, ...]:
-    """What the turn answers; once a person asks for an answer again, nothing is late."""
+    """The turn's questions. None counts as late once a person has asked for the turn again."""
     found = db.execute(
         "SELECT * FROM messages WHERE turn_id = ? AND kind = 'question' ORDER BY idx", (turn["id"],)
     )
@@ -92,8 +92,15 @@ def _has_history(db: sqlite3.Connection, turn: sqlite3.Row) -> bool:
     return found.fetchone() is not None
 
 
-def stop(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> Change:
-    """See `Store.stop`."""
+def stop(
+    db: sqlite3.Connection,
+    now: float,
+    key: ConversationKey,
+    turn: int | None,
+    *,
+    source: str = "",
+) -> Change:
+    record_command(db, now, source)
     row = db.execute(
         "UPDATE turns SET stopping = 1 WHERE state = 'running' AND id = coalesce(?, id)"
         " AND conversation_id = (SELECT id FROM conversations"
@@ -105,8 +112,8 @@ def stop(db: sqlite3.Connection, key: ConversationKey, turn: int | None) -> Chan
 
 
 # ── the ledger of pages ───────────────────────────────────────────────────────────────────────
-def intend(db: sqlite3.Connection, fence: Fence, page: int) -> None:
-    """See `Store.intend`. A page that was shown is forgotten: it is about to be another message."""
+def record_intent(db: sqlite3.Connection, fence: Fence, page: int) -> None:
+    """See `Store.record_intent`. Forgets the page's old message: the new post replaces it."""
     _require(db, fence)
     db.execute(
         "INSERT OR REPLACE INTO pages (turn_id, number, state) VALUES (?, ?, 'intended')",
@@ -114,11 +121,12 @@ def intend(db: sqlite3.Connection, fence: Fence, page: int) -> None:
     )
 
 
-def shown(
-    db: sqlite3.Connection, fence: Fence, page: int, channel: str, message_id: str, now: float
+def record_shown(
+    db: sqlite3.Connection, now: float, fence: Fence, page: int, channel: str, message_id: str
 ) -> bool:
-    """See `Store.shown`. False when people deleted the message before it got here: then the reply
-    is taken back, as if they had done it afterwards, and the fence is stale.
+    """See `Store.record_shown`. Returns False if people have already deleted the message.
+
+    The reply is then taken back, as after any deletion of a page, and the fence is stale.
     """
     place = _require(db, fence)
     source = f"{place['platform']}/{place['workspace']}/{channel}/{message_id}"
@@ -129,18 +137,20 @@ def shown(
     )
     if db.execute("SELECT 1 FROM tombstones WHERE source = ?", (source,)).fetchone() is None:
         return True
-    edits.erase(db, source, with_reply=False, now=now)
+    edits.erase(db, now, source, with_reply=False)
     return False
 
 
-def removed(db: sqlite3.Connection, fence: Fence, page: int) -> None:
-    """See `Store.removed`."""
+def record_removed(db: sqlite3.Connection, fence: Fence, page: int) -> None:
     _require(db, fence)
     db.execute("DELETE FROM pages WHERE turn_id = ? AND number = ?", (fence.turn, page))
 
 
 def _require(db: sqlite3.Connection, fence: Fence) -> sqlite3.Row:
-    """The conversation's row, if the fence holds its turn: pages follow the conclusion too."""
+    """The turn's conversation. Raises LostOwnership if the fence is stale.
+
+    Pages are also posted and removed after the turn was concluded.
+    """
     row: sqlite3.Row | None = db.execute(
         "SELECT platform, workspace FROM turns"
         " JOIN conversations ON conversations.id = turns.conversation_id"
@@ -153,13 +163,12 @@ def _require(db: sqlite3.Connection, fence: Fence) -> sqlite3.Row:
 
 
 def _lost(fence: Fence) -> LostOwnership:
-    return LostOwnership(f"turn {fence.turn} is not attempt {fence.attempt}'s to go on with")
+    return LostOwnership(f"attempt {fence.attempt} no longer holds turn {fence.turn}")
 
 
 # ── the end ───────────────────────────────────────────────────────────────────────────────────
-def conclude(db: sqlite3.Connection, fence: Fence, conclusion: TurnResult, now: float) -> None:
-    """See `Store.conclude`. `now` is in Unix seconds."""
-    values = _values(conclusion) | {"turn": fence.turn, "attempt": fence.attempt, "now": now}
+def conclude(db: sqlite3.Connection, now: float, fence: Fence, result: TurnResult) -> None:
+    values = _values(result) | {"turn": fence.turn, "attempt": fence.attempt, "now": now}
     ended = db.execute(
         "UPDATE turns SET state = 'concluded', concluded_at = :now, outcome = :outcome,"
         " error = :error, display = :display, content = :content, model = :model,"
@@ -170,8 +179,8 @@ def conclude(db: sqlite3.Connection, fence: Fence, conclusion: TurnResult, now: 
     ).rowcount
     if not ended:
         raise _lost(fence)
-    if conclusion.content:
-        _remember(db, values)
+    if result.content:
+        _insert_reply(db, values)
     db.execute(
         "UPDATE conversations SET updated_at = :now"
         " WHERE id = (SELECT conversation_id FROM turns WHERE id = :turn)",
@@ -179,23 +188,23 @@ def conclude(db: sqlite3.Connection, fence: Fence, conclusion: TurnResult, now: 
     )
 
 
-def _values(conclusion: TurnResult) -> dict[str, object]:
-    usage = conclusion.usage
+def _values(result: TurnResult) -> dict[str, object]:
+    usage = result.usage
     return {
-        "outcome": conclusion.outcome.value,
-        "error": None if conclusion.error is None else rows.storable(conclusion.error),
-        "display": rows.storable(conclusion.display),
-        "content": rows.storable(conclusion.content),
-        "model": conclusion.model,
-        "first_token_at": conclusion.first_token_at,
-        "finish_reason": conclusion.finish_reason,
+        "outcome": result.outcome.value,
+        "error": None if result.failure is None else result.failure.value,
+        "display": rows.storable(result.display),
+        "content": rows.storable(result.content),
+        "model": result.model,
+        "first_token_at": result.first_token_at,
+        "finish_reason": result.finish_reason,
         "input": None if usage is None else usage.input_tokens,
         "output": None if usage is None else usage.output_tokens,
     }
 
 
-def _remember(db: sqlite3.Connection, values: dict[str, object]) -> None:
-    """The reply takes the index that was reserved for it, in the epoch of its questions."""
+def _insert_reply(db: sqlite3.Connection, values: dict[str, object]) -> None:
+    """Add the reply to the history, at its reserved index and in the epoch of its questions."""
     db.execute(
         "INSERT INTO messages"
         " (conversation_id, turn_id, epoch, idx, role, kind, content, created_at)"
@@ -205,18 +214,18 @@ def _remember(db: sqlite3.Connection, values: dict[str, object]) -> None:
     )
 
 
-def finish(db: sqlite3.Connection, fence: Fence, now: float) -> None:
-    """See `Store.finish`. `now` is in Unix seconds.
+def finish(db: sqlite3.Connection, now: float, fence: Fence) -> None:
+    """See `Store.finish`. Resets the turn's death counts.
 
-    What it came to its end with is forgotten. One that was given up stays a suspect: should people
-    ask for it again, one more death that it is alone with is enough.
+    A turn that was given up stays a suspect: if people ask for it again, it is given up after one
+    more lone death.
     """
     ended = db.execute(
         "UPDATE turns SET state = 'done', finished_at = :now, held = 0,"
         " deaths = iif(lone_deaths < :most, 0, deaths),"
         " lone_deaths = iif(lone_deaths < :most, 0, :most - 1)"
         " WHERE id = :turn AND attempt = :attempt AND state = 'concluded'",
-        {"now": now, "most": LONE_DEATHS, "turn": fence.turn, "attempt": fence.attempt},
+        {"now": now, "most": MAX_LONE_DEATHS, "turn": fence.turn, "attempt": fence.attempt},
     ).rowcount
     if not ended:
         raise _lost(fence)

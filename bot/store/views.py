@@ -1,4 +1,4 @@
-"""What programs and the page read: records with their public ids, each list by an index."""
+"""The library's queries: records with public ids; each list uses an index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bot.domain.records import (
 from bot.domain.turns import Outcome
 from bot.store import rows
 
-# Nothing more is said in a concluded turn: its end is on its way to the place of the reply.
+# A concluded turn is not busy: the reply is complete, only its last edit is on its way.
 _BUSY = (
     "EXISTS (SELECT 1 FROM turns WHERE conversation_id = conversations.id"
     " AND state <> 'done' AND state <> 'concluded') AS busy"
@@ -37,18 +37,17 @@ _REPLY = (
 
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
-def find(db: sqlite3.Connection, uid: str, place: RecordScope) -> ConversationRecord | None:
-    """See `Library.find`."""
+def find(db: sqlite3.Connection, uid: str, scope: RecordScope) -> ConversationRecord | None:
     row = db.execute(
         f"{_CONVERSATION} WHERE uid = ? AND platform = ? AND workspace = ?"
         " AND coalesce(channel = ?, 1)",
-        (uid, place.platform, place.workspace, place.channel),
+        (uid, scope.platform, scope.workspace, scope.channel),
     ).fetchone()
     return None if row is None else _record(row)
 
 
 def by_key(db: sqlite3.Connection, key: ConversationKey) -> ConversationRecord:
-    """The conversation with this key, which is there."""
+    """The conversation with this key, which must exist."""
     row = db.execute(
         f"{_CONVERSATION} WHERE platform = ? AND workspace = ? AND channel = ? AND thread = ?",
         (key.platform, key.workspace, key.channel, key.thread),
@@ -57,22 +56,19 @@ def by_key(db: sqlite3.Connection, key: ConversationKey) -> ConversationRecord:
 
 
 def public(db: sqlite3.Connection, uid: str) -> ConversationRecord | None:
-    """See `Library.public`."""
     row = db.execute(f"{_CONVERSATION} WHERE uid = ? AND visibility = 'public'", (uid,)).fetchone()
     return None if row is None else _record(row)
 
 
 def conversations(
-    db: sqlite3.Connection, place: RecordScope, before: str | None, limit: int
+    db: sqlite3.Connection, scope: RecordScope, before: str | None, limit: int
 ) -> list[ConversationRecord]:
-    """See `Library.conversations`."""
-    return [_record(row) for row in _of_place(db, place, before, limit)]
+    return [_record(row) for row in _of_scope(db, scope, before, limit)]
 
 
 def public_conversations(
     db: sqlite3.Connection, platform: str, before: str | None, limit: int
 ) -> list[ConversationRecord]:
-    """See `Library.public_conversations`."""
     found = db.execute(
         f"{_CONVERSATION} WHERE platform = :platform AND visibility = 'public' {_BEFORE}",
         {"platform": platform, "before": before, "limit": limit},
@@ -80,17 +76,17 @@ def public_conversations(
     return [_record(row) for row in found]
 
 
-def _of_place(
-    db: sqlite3.Connection, place: RecordScope, before: str | None, limit: int, more: str = ""
+def _of_scope(
+    db: sqlite3.Connection, scope: RecordScope, before: str | None, limit: int, more: str = ""
 ) -> list[sqlite3.Row]:
-    channel = "" if place.channel is None else "AND channel = :channel"
+    channel = "" if scope.channel is None else "AND channel = :channel"
     return db.execute(
         f"{_CONVERSATION} WHERE platform = :platform AND workspace = :workspace"
         f" {channel} {more} {_BEFORE}",
         {
-            "platform": place.platform,
-            "workspace": place.workspace,
-            "channel": place.channel,
+            "platform": scope.platform,
+            "workspace": scope.workspace,
+            "channel": scope.channel,
             "before": before,
             "limit": limit,
         },
@@ -99,25 +95,26 @@ def _of_place(
 
 # ── threads ───────────────────────────────────────────────────────────────────────────────────
 def threads(
-    db: sqlite3.Connection, place: RecordScope, before: str | None, limit: int
+    db: sqlite3.Connection, scope: RecordScope, before: str | None, limit: int
 ) -> list[ThreadRecord]:
-    """See `Library.threads`."""
     said = "AND EXISTS (SELECT 1 FROM messages WHERE conversation_id = conversations.id)"
-    found = [_thread(db, row) for row in _of_place(db, place, before, limit, said)]
+    found = [_thread(db, row) for row in _of_scope(db, scope, before, limit, said)]
     return [thread for thread in found if thread is not None]
 
 
-def thread(db: sqlite3.Connection, uid: str, place: RecordScope) -> ThreadRecord | None:
-    """See `Library.thread`."""
+def thread(db: sqlite3.Connection, uid: str, scope: RecordScope) -> ThreadRecord | None:
     row = db.execute(
         f"{_CONVERSATION} WHERE uid = ? AND platform = ? AND workspace = ?",
-        (uid, place.platform, place.workspace),
+        (uid, scope.platform, scope.workspace),
     ).fetchone()
     return None if row is None else _thread(db, row)
 
 
 def _thread(db: sqlite3.Connection, row: sqlite3.Row) -> ThreadRecord | None:
-    """The line of a thread: its first question, and how many messages and replies came after."""
+    """The thread with its first question and the number of messages after it.
+
+    None if it has no question.
+    """
     root = db.execute(
         f"{_MESSAGE} WHERE messages.conversation_id = ? AND kind = 'question'"
         " ORDER BY idx IS NULL, idx, position LIMIT 1",
@@ -140,7 +137,6 @@ def _thread(db: sqlite3.Connection, row: sqlite3.Row) -> ThreadRecord | None:
 def messages(
     db: sqlite3.Connection, conversation: int, after: int, limit: int
 ) -> list[MessageRecord]:
-    """See `Library.messages`."""
     found = db.execute(
         f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx > ? AND erased_at IS NULL"
         " ORDER BY idx LIMIT ?",
@@ -152,7 +148,6 @@ def messages(
 
 
 def latest(db: sqlite3.Connection, conversation: int, limit: int) -> list[MessageRecord]:
-    """See `Library.latest`."""
     found = db.execute(
         f"{_MESSAGE} WHERE messages.conversation_id = ? AND idx IS NOT NULL"
         " AND erased_at IS NULL ORDER BY idx DESC LIMIT ?",
@@ -170,18 +165,16 @@ def _unbound(db: sqlite3.Connection, conversation: int) -> list[sqlite3.Row]:
 
 
 def asked(db: sqlite3.Connection, source: str) -> MessageRecord | None:
-    """See `Library.asked`."""
     row = db.execute(f"{_MESSAGE} WHERE source = ?", (source,)).fetchone()
     return None if row is None else _message(row)
 
 
 def message(db: sqlite3.Connection, number: int) -> MessageRecord:
-    """The message with this number, which is there."""
+    """The message with this row id, which must exist."""
     return _message(db.execute(f"{_MESSAGE} WHERE messages.id = ?", (number,)).fetchone())
 
 
 def replies(db: sqlite3.Connection, conversation: int, limit: int) -> list[ReplyRecord]:
-    """See `Library.replies`. Those that were erased are left out."""
     found = db.execute(
         f"{_REPLY} WHERE turns.conversation_id = ? AND reply_idx IS NOT NULL"
         " AND erased_at IS NULL ORDER BY turns.id DESC LIMIT ?",
@@ -191,7 +184,6 @@ def replies(db: sqlite3.Connection, conversation: int, limit: int) -> list[Reply
 
 
 def reply(db: sqlite3.Connection, turn: int) -> ReplyRecord | None:
-    """See `Library.reply`."""
     row = db.execute(f"{_REPLY} WHERE turns.id = ?", (turn,)).fetchone()
     return None if row is None else _reply(row)
 
@@ -225,7 +217,7 @@ def _reply(row: sqlite3.Row) -> ReplyRecord:
         index=row["reply_idx"],
         created_at=begun or row["created_at"],
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
-        error=row["error"],
+        failure=rows.failure_from(row["error"]),
         display=row["display"] or "",
         content=row["content"] or "",
         model=row["model"],

@@ -1,12 +1,12 @@
-"""Watermarks and the conversations that a start looks at.
+"""Watermarks, and the conversations that a backfill looks at.
 
-Invariant: a watermark never goes back, whoever writes it and in whatever order.
+Invariant: a watermark never goes down, in whatever order it is written.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from bot.domain.conversations import Conversation, ConversationKey
 from bot.domain.inbox import Asked, Watermark
@@ -14,17 +14,15 @@ from bot.store import rows
 
 
 def read(db: sqlite3.Connection, platform: str) -> list[Watermark]:
-    """See `Store.watermarks`."""
     found = db.execute(
         "SELECT workspace, channel, position FROM watermarks"
-        " WHERE platform = ? AND workspace > ''",  # every workspace has a name
+        " WHERE platform = ? AND workspace > ''",  # every workspace has an id
         (platform,),
     )
     return [Watermark(platform, *row) for row in found]
 
 
-def move(db: sqlite3.Connection, marks: Iterable[Watermark]) -> None:
-    """See `Store.move_watermarks`."""
+def move(db: sqlite3.Connection, marks: Sequence[Watermark]) -> None:
     for mark in marks:
         db.execute(
             "INSERT INTO watermarks (platform, workspace, channel, position) VALUES (?, ?, ?, ?)"
@@ -34,7 +32,7 @@ def move(db: sqlite3.Connection, marks: Iterable[Watermark]) -> None:
         )
         if mark.channel:
             continue
-        db.execute(  # the workspace's own says it for them now
+        db.execute(  # the workspace's watermark covers them now
             "DELETE FROM watermarks WHERE platform = ? AND workspace = ? AND channel > ''"
             " AND position <= ?",
             (mark.platform, mark.workspace, mark.position),
@@ -42,7 +40,6 @@ def move(db: sqlite3.Connection, marks: Iterable[Watermark]) -> None:
 
 
 def active(db: sqlite3.Connection, platform: str, limit: int) -> list[Conversation]:
-    """See `Store.active`."""
     found = db.execute(
         "SELECT * FROM conversations WHERE platform = ? AND updated_at > 0"
         " ORDER BY updated_at DESC LIMIT ?",
@@ -52,12 +49,11 @@ def active(db: sqlite3.Connection, platform: str, limit: int) -> list[Conversati
 
 
 def last_questions(db: sqlite3.Connection, platform: str, since: float, limit: int) -> list[Asked]:
-    """See `Store.last_questions`."""
     found = db.execute(
         "SELECT conversations.*, messages.channel AS place, message_id, position"
         " FROM conversations JOIN messages ON messages.id = coalesce("
         "  (SELECT max(id) FROM messages WHERE conversation_id = conversations.id"
-        "   AND idx IS NULL AND kind = 'question'),"  # it waits for its turn, and for an index
+        "   AND idx IS NULL AND kind = 'question'),"  # its turn waits, so it has no index yet
         "  (SELECT id FROM messages WHERE conversation_id = conversations.id"
         "   AND kind = 'question' ORDER BY idx DESC LIMIT 1))"
         " WHERE platform = ? AND updated_at > ? AND erased_at IS NULL AND message_id IS NOT NULL"
@@ -71,7 +67,7 @@ def last_questions(db: sqlite3.Connection, platform: str, since: float, limit: i
 
 
 def said_since(db: sqlite3.Connection, key: ConversationKey, position: int) -> bool:
-    """See `Store.said_since`. Reads one conversation; asked for missed commands only."""
+    """See `Store.said_since`. Scans one conversation; called for missed commands only."""
     conversation = rows.find(db, key)
     if conversation is None:
         return False

@@ -1,9 +1,9 @@
-"""What the model gets of a conversation: pure, within a token budget that is counted offline.
+"""The messages that a model gets: pure, and within a token budget that is estimated offline.
 
-The oldest whole messages are dropped first, the system prompt never. Of the questions the newest
-that fit are whole; the first that does not keeps its beginning and its end, and older ones are left
-out. What is sent is what the strictest chat templates take: one system message, then people and the
-assistant in turn, people first and last, nothing empty.
+The oldest messages are dropped first, the system prompt never. The newest questions that fit are
+sent completely; the first that does not fit is shortened, and older questions are left out. The
+result suits the strictest chat templates: one system message, then user and assistant in
+alternation, the user first and last, and no empty message.
 """
 
 from __future__ import annotations
@@ -23,27 +23,28 @@ from bot.domain.tokens import (
     message_tokens,
 )
 
-# Stands where a strict template wants words of a person and there are none: before an answer whose
-# question was deleted or is no longer in the window, and for a bare mention. It costs five tokens,
-# which may go beyond the budget: the estimates leave more room than that.
 UNSAID = "…"
-# A question is not cut to fewer tokens than this: so little says nothing. The newest one has as
-# many even where the system prompt has used up the budget.
-LEAST_TOKENS = 100
+"""Stands for a user message that a strict template requires and the history lacks: before an answer
+whose question was deleted or dropped, and for a mention without text. Its five tokens may exceed
+the budget, which the estimates leave room for."""
+
+MIN_QUESTION_TOKENS = 100
+"""A shorter excerpt of a question would be useless. The newest question gets this much even if the
+system prompt has used up the budget."""
 
 
 def today(now: float, zone: tzinfo | None) -> str:
-    """Which day it is at `now`, for the model; `zone` None is the machine's own.
+    """A sentence that tells the model the date at `now`; `zone` None is the machine's time zone.
 
-    The day is enough: with the time of day no provider could keep the prompt in its cache.
+    It leaves out the time of day, which would defeat the provider's prompt cache.
     """
     moment = datetime.fromtimestamp(now, UTC).astimezone(zone)
     day = f"{moment:%A, %B} {moment.day}, {moment.year}"
     return f"Today is {day} ({getattr(zone, 'key', None) or moment.tzname()})."
 
 
-def shortened(text: str, tokens: int) -> str:
-    """The beginning and the end of a text, within so many tokens, with what is missing said."""
+def shorten(text: str, tokens: int) -> str:
+    """The beginning and end of `text` within `tokens`, with a note on the missing part."""
     keep = min(len(text), ASCII_CHARACTERS_PER_TOKEN * tokens)
     while True:
         head, tail = text[: keep - keep // 2], text[len(text) - keep // 2 :]
@@ -55,145 +56,146 @@ def shortened(text: str, tokens: int) -> str:
 
 
 def _fits(message: Message, tokens: int) -> bool:
-    """Whether it costs no more; what is far too long is not counted."""
+    """Whether `message` costs at most `tokens`; skips the count for a far longer message."""
     if len(message.content) > ASCII_CHARACTERS_PER_TOKEN * max(0, tokens):
         return False
     return message_tokens(message) <= tokens
 
 
 class ContextWindow:
-    """Takes messages newest first and says when the budget is used up.
+    """Takes messages newest first until the budget is used up.
 
-    `budget` is in tokens and includes the system prompt; a message whose id is in `questions` is
-    cut where it does not fit. `today` ends what the system says, unless the prompt is switched off.
+    `budget` is in tokens and includes the system prompt. `questions` are the ids of the messages
+    that may be shortened. `today` follows the system prompt, unless that is empty.
     """
 
     def __init__(
         self, *, budget: int, system_prompt: str, questions: frozenset[int], today: str = ""
     ) -> None:
-        said = [text for text in (system_prompt, today if system_prompt else "") if text]
-        self._system = [Message(role=Role.SYSTEM, content=text) for text in said]
+        prompts = [text for text in (system_prompt, today if system_prompt else "") if text]
+        self._system = [Message(role=Role.SYSTEM, content=text) for text in prompts]
         self._left = budget - sum(map(message_tokens, self._system))
         self._questions = questions
         self._newest_first: list[Message] = []
         self._missing = set(questions)
-        self._closed = False  # for history
-        self._full = False  # for questions
-        self._cut = False
+        self._history_full = False
+        self._questions_full = False
+        self._has_shortened = False
 
     def add(self, messages: Iterable[Message]) -> None:
-        """Take older messages, newest first, until one does not fit."""
+        """Add older messages, newest first, until one does not fit."""
         for message in messages:
             if message.id in self._questions:
-                self._ask(message)
-            elif not self._closed and _fits(message, self._left):
-                self._take(message)
+                self._add_question(message)
+            elif not self._history_full and _fits(message, self._left):
+                self._append(message)
             else:
-                self._closed = True
+                self._history_full = True
 
-    def _ask(self, message: Message) -> None:
-        """Take a question, as far as there is room."""
+    def _add_question(self, message: Message) -> None:
+        """Add a question, shortened if there is not enough room."""
         newest = self._missing == self._questions
-        room = max(self._left, LEAST_TOKENS) if newest else self._left
-        if self._full:
+        room = max(self._left, MIN_QUESTION_TOKENS) if newest else self._left
+        if self._questions_full:
             return
         if _fits(message, room):
             self._missing.discard(message.id)
-            self._take(message)
-        elif room >= LEAST_TOKENS:
+            self._append(message)
+        elif room >= MIN_QUESTION_TOKENS:
             self._missing.discard(message.id)
-            text = shortened(message.content, room - TOKENS_PER_MESSAGE)
-            self._take(replace(message, content=text))
-            self._full = self._closed = self._cut = True
+            text = shorten(message.content, room - TOKENS_PER_MESSAGE)
+            self._append(replace(message, content=text))
+            self._questions_full = self._history_full = self._has_shortened = True
         else:
-            self._full = self._closed = True
+            self._questions_full = self._history_full = True
 
-    def _take(self, message: Message) -> None:
+    def _append(self, message: Message) -> None:
         self._left -= message_tokens(message)
         self._newest_first.append(message)
 
     @property
     def full(self) -> bool:
-        """Whether older messages would be dropped."""
-        return self._closed and (self._full or not self._missing)
+        """Whether `add` would drop older messages."""
+        return self._history_full and (self._questions_full or not self._missing)
 
     @property
     def shortened(self) -> bool:
-        """Whether a question was cut, or left out."""
-        return self._cut or bool(self._missing)
+        """Whether a question was shortened or left out."""
+        return self._has_shortened or bool(self._missing)
 
     def messages(self) -> tuple[Message, ...]:
-        """System prompt first, then by index; with names where several people speak."""
-        kept = named(self._newest_first[::-1])
+        """The system prompt, then the messages by index, with names if several people speak."""
+        kept = add_names(self._newest_first[::-1])
         if self._missing:
-            said = f"[Earlier messages left out, as they are too long: {len(self._missing)}]"
-            kept = [Message(Role.USER, said), *kept]
-        return alternating((*self._system[:1], *kept, *self._system[1:]))
+            note = f"[Earlier messages left out, as they are too long: {len(self._missing)}]"
+            kept = [Message(Role.USER, note), *kept]
+        return alternate_roles((*self._system[:1], *kept, *self._system[1:]))
 
 
-def named(messages: Sequence[Message]) -> Sequence[Message]:
-    """In a thread that people share, each person's message carries their name."""
+def add_names(messages: Sequence[Message]) -> Sequence[Message]:
+    """Prefix each person's messages with their name if several people speak."""
     people = {message.author.id for message in messages if message.author is not None}
     if len(people) < 2:
         return messages
-    return [_with_name(message) for message in messages]
+    return [_add_name(message) for message in messages]
 
 
-def _with_name(message: Message) -> Message:
+def _add_name(message: Message) -> Message:
     if message.author is None or message.role is not Role.USER or not message.content:
         return message
     return replace(message, content=f"{one_line(message.author.name)}: {message.content}")
 
 
-class Windows:
-    """The history that each model was found to take, by its name; in memory."""
+class ContextBudgets:
+    """The token budgets that models were found to accept, by model name; kept in memory."""
 
     def __init__(self) -> None:
         self._budgets: dict[str, int] = {}
 
-    def budget(self, model: str, tokens: int) -> int:
-        """The budget for a first request, in our estimate; `tokens` is the settings'."""
+    def get(self, model: str, tokens: int) -> int:
+        """The budget for a first request in estimated tokens; `tokens` is the setting's."""
         return min(tokens, self._budgets.get(model, tokens))
 
     def learn(self, model: str, tokens: int, max_tokens: int | None, error: ContextTooLong) -> int:
-        """The next budget after a request of `tokens`, in our estimate, was too long.
+        """The budget to try after a request of `tokens` estimated tokens was too long.
 
-        A window that the server names is remembered, in our measure: what it counted in the request
-        tells how ours compares. A quarter of it is left for the answer. Without one, half is tried.
+        If the server names its window, the ratio of its token count to our estimate converts the
+        window to a budget, which is remembered; a quarter is left for the answer. Otherwise the
+        budget is half of `tokens`.
         """
         half = tokens // 2
         if error.window is None:
             return half
-        asked = error.asked if error.asked and error.asked > error.window else None
-        measure = tokens / asked if asked else 1.0
+        counted = error.asked if error.asked and error.asked > error.window else None
+        ratio = tokens / counted if counted else 1.0
         room = error.window - min(max_tokens or error.window // 4, error.window // 2)
-        budget = int(room * min(max(measure, 0.5), 4.0))
-        if budget >= tokens:  # by our measure it would have fitted
+        budget = int(room * min(max(ratio, 0.5), 4.0))
+        if budget >= tokens:  # the estimate says that the request would have fit
             budget = half
         self._budgets[model] = min(budget, self._budgets.get(model, budget))
         return budget
 
 
-# ── what strict templates take ────────────────────────────────────────────────────────────────
-def alternating(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The same words, one message for each time that somebody speaks.
+# ── strict chat templates ─────────────────────────────────────────────────────────────────────
+def alternate_roles(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The same text with consecutive messages of one role merged into one.
 
-    Gemma's and Mistral's templates refuse anything else, and no model reads less in it. What the
-    system says later (programs may add that) joins what it says first.
+    Gemma's and Mistral's templates refuse anything else; other models read it just as well.
+    System messages from the middle (programs may add them) are merged into the first.
     """
-    told = [message for message in messages if message.content]
-    system = [message for message in told if message.role is Role.SYSTEM]
-    said = [message for message in told if message.role is not Role.SYSTEM]
-    turns = [_joined(list(group)) for _, group in groupby(said, key=lambda message: message.role)]
+    present = [message for message in messages if message.content]
+    system = [message for message in present if message.role is Role.SYSTEM]
+    others = [message for message in present if message.role is not Role.SYSTEM]
+    turns = [_merge(list(group)) for _, group in groupby(others, key=lambda message: message.role)]
     if not turns or turns[0].role is not Role.USER:
         turns.insert(0, Message(Role.USER, UNSAID))
-    if turns[-1].role is not Role.USER:  # a bare mention: what is asked is what was said
+    if turns[-1].role is not Role.USER:  # a mention without text asks about the history
         turns.append(Message(Role.USER, UNSAID))
-    return (_joined(system), *turns) if system else tuple(turns)
+    return (_merge(system), *turns) if system else tuple(turns)
 
 
-def _joined(messages: Sequence[Message]) -> Message:
-    """As the last of them, with the words of all."""
+def _merge(messages: Sequence[Message]) -> Message:
+    """The last message with the text of all of them."""
     if len(messages) == 1:
         return messages[0]
     return replace(messages[-1], content="\n\n".join(message.content for message in messages))

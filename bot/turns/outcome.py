@@ -1,6 +1,6 @@
-"""How a turn ends: from what a model said, and what happened, to the turn's conclusion; pure.
+"""How a turn ends: from the model's output, and from what interrupted it, to a TurnResult; pure.
 
-Invariant: every way a turn can end is here once, with the sentence that people see of it.
+Invariant: each way for a turn to end is decided here, once, with the sentence that people see.
 """
 
 from __future__ import annotations
@@ -9,41 +9,42 @@ from dataclasses import dataclass, field, replace
 
 from bot.domain import texts
 from bot.domain.errors import ContentRefused, ModelError
+from bot.domain.failures import FailureReason
 from bot.domain.model import Delta, Usage
 from bot.domain.replies import Control
-from bot.domain.turns import LONE_DEATHS, Claim, Outcome, TurnResult
-from bot.replies.markdown.mend import close_open
-from bot.turns.reasoning import Thoughts, parted
+from bot.domain.turns import MAX_LONE_DEATHS, Claim, Outcome, TurnResult
+from bot.turns.display import ReplyParts
+from bot.turns.reasoning import ReasoningView, split_reasoning
 
-# A turn that failed this often in unforeseen ways is given up. `bot.turns.quarantine` finds a turn
-# that ends the process; deploys and deaths that other turns cause do not count.
 MAX_FAILURES = 4
-# What was concluded is tried to be shown far more often: an outage of the platform costs a try
-# every eleven minutes, so this is four hours. Then a sentence of ours takes its place, and what
-# comes after it in the conversation is not held up for ever.
-MAX_SHOWINGS = 24
+"""Unexpected failures after which a turn is given up. Turns that kill the process are the concern
+of `bot.turns.quarantine`; deploys do not count."""
+
+MAX_DISPLAY_FAILURES = 24
+"""Failures to show a stored result after which a sentence replaces it, so that it stops blocking
+its conversation. A platform outage costs a failure every eleven minutes: this is four hours."""
 
 
 @dataclass(slots=True)
-class Draft:
-    """What the model has said so far, in one attempt."""
+class ReplyDraft:
+    """The model's output so far in one attempt, in separate parts. `notice` goes above it."""
 
     notice: str
-    thoughts: Thoughts
+    reasoning: ReasoningView
     text: list[str] = field(default_factory=list)
     model: str | None = None
     finish_reason: str | None = None
     usage: Usage | None = None
     first_token_at: float | None = None
-    shortened: bool = False  # the questions were too long to be sent whole
+    shortened: bool = False  # the questions were too long to be sent completely
 
-    def take(self, delta: Delta, now: float) -> None:
-        """Add what came at `now`, in Unix seconds."""
+    def add(self, delta: Delta, now: float) -> None:
+        """Add a delta that arrived at `now`, in Unix seconds."""
         if delta.model:
             self.model = delta.model
-            self.thoughts.forget()
+            self.reasoning.reset()
         if delta.reasoning and not self.text:
-            self.thoughts.take(delta.reasoning)
+            self.reasoning.add(delta.reasoning)
         if delta.text:
             if self.first_token_at is None:
                 self.first_token_at = now
@@ -53,113 +54,116 @@ class Draft:
 
     @property
     def content(self) -> str:
-        """The answer so far, without what turned out to be reasoning."""
-        return parted("".join(self.text))[1].strip()
+        """The answer so far, without text that turned out to be reasoning."""
+        return split_reasoning("".join(self.text))[1].strip()
 
-    def conclude(
-        self, outcome: Outcome, sentence: str = "", error: str | None = None
+    def to_result(
+        self, outcome: Outcome, sentence: str = "", failure: FailureReason | None = None
     ) -> TurnResult:
-        """The end: the model's words, and a sentence of ours below them."""
-        thought, content = parted("".join(self.text))
+        """The turn's result: the model's answer with our `sentence` below it."""
+        late_reasoning, content = split_reasoning("".join(self.text))
         content = content.strip()
-        parts = (
-            self.notice,
-            self.thoughts.above(thought, content),
-            close_open(content),
-            texts.note(sentence) if sentence else "",
-            texts.note(texts.SHORTENED) if self.shortened and content else "",
+        shortened = texts.SHORTENED if self.shortened and content else ""
+        parts = ReplyParts(
+            notice=self.notice,
+            reasoning=self.reasoning.text(late_reasoning, content),
+            content=content,
+            sentences=tuple(filter(None, (sentence, shortened))),
         )
         return TurnResult(
             outcome=outcome,
             content=content,
-            display="\n\n".join(part for part in parts if part),
+            display=parts.markdown(),
             model=self.model,
             finish_reason=self.finish_reason,
             usage=self.usage,
-            error=error,
+            failure=failure,
             first_token_at=self.first_token_at,
         )
 
 
-def notice_of(claim: Claim) -> str:
-    """What is said before the answer: that it comes late, or what of the question is not read."""
+def notice_for(claim: Claim) -> str:
+    """The sentence above the answer: it is late, or leaves out attachments; "" for neither."""
     kinds = [kind for question in claim.asked for kind in question.unusable]
     late = any(question.late for question in claim.asked)
     sentences = [texts.MISSED_EARLIER] if late else []
     sentences += [texts.unusable(kinds)] if kinds else []
-    return texts.note(" ".join(sentences)) if sentences else ""
+    return " ".join(sentences)
 
 
-def without_model(claim: Claim, draft: Draft) -> TurnResult | None:
-    """The outcome of a turn that needs no model: nothing was asked, or it failed too often."""
-    if claim.epoch != claim.conversation.epoch:
-        # Started over while nobody held the turn: what it would answer is no longer looked at.
-        return draft.conclude(Outcome.RESET, texts.RESET_MEANWHILE)
+def result_without_model(claim: Claim, draft: ReplyDraft) -> TurnResult | None:
+    """The result of a turn that must not ask the model; None if the turn must ask it."""
+    if claim.epoch != claim.conversation.epoch:  # reset while no process held the turn
+        return draft.to_result(Outcome.RESET, texts.RESET_MEANWHILE)
     if not claim.asked:
-        return draft.conclude(Outcome.STOPPED, texts.QUESTION_DELETED)
+        return draft.to_result(Outcome.STOPPED, texts.QUESTION_DELETED)
     if claim.stopping:
-        return draft.conclude(Outcome.STOPPED, texts.STOPPED)
-    if claim.lone_deaths >= LONE_DEATHS:
-        return draft.conclude(Outcome.FAILED, texts.GAVE_UP, "it ends the process")
+        return draft.to_result(Outcome.STOPPED, texts.STOPPED)
+    if claim.lone_deaths >= MAX_LONE_DEATHS:
+        return draft.to_result(Outcome.FAILED, texts.GAVE_UP, FailureReason.ENDS_PROCESS)
     if claim.failures >= MAX_FAILURES:
-        return draft.conclude(Outcome.FAILED, texts.GAVE_UP, "too many attempts")
+        return draft.to_result(Outcome.FAILED, texts.GAVE_UP, FailureReason.TOO_MANY_ATTEMPTS)
     if all(question.late for question in claim.asked):
-        apology = texts.note(texts.MISSED)
-        return TurnResult(outcome=Outcome.FAILED, content="", display=apology, error="missed")
-    asked = any(question.text for question in claim.asked)
-    if asked or (claim.has_history and not draft.notice):
+        apology = ReplyParts(sentences=(texts.MISSED,)).markdown()
+        return TurnResult(
+            outcome=Outcome.FAILED, content="", display=apology, failure=FailureReason.MISSED
+        )
+    has_text = any(question.text for question in claim.asked)
+    if has_text or (claim.has_history and not draft.notice):
         return None
     if draft.notice:
-        return draft.conclude(Outcome.ANSWERED)
+        return draft.to_result(Outcome.ANSWERED)
     return TurnResult(outcome=Outcome.ANSWERED, content="", display=texts.NO_QUESTION)
 
 
-def failed(draft: Draft, error: ModelError) -> TurnResult:
-    """The model failed: what it said stays, with a sentence about the failure."""
+def failed_result(draft: ReplyDraft, error: ModelError) -> TurnResult:
+    """The model failed: its text so far stays, with a sentence about the failure."""
     outcome = Outcome.CUT_OFF if draft.content else Outcome.FAILED
-    return draft.conclude(outcome, texts.model_failure(error), type(error).__name__)
+    return draft.to_result(outcome, texts.model_failure(error), error.reason)
 
 
-def interrupted(draft: Draft, reason: Outcome) -> TurnResult:
-    """Somebody ended it: stopped it, started over, or took its place away."""
+def interrupted_result(draft: ReplyDraft, reason: Outcome) -> TurnResult:
+    """People stopped the turn, reset its conversation, or deleted its channel."""
     if reason is Outcome.GONE:
-        return draft.conclude(reason)
+        return draft.to_result(reason)
     if reason is Outcome.RESET:
-        return draft.conclude(reason, texts.RESET_MEANWHILE)
-    return draft.conclude(reason, texts.STOPPED if draft.content else texts.STOPPED_EARLY)
+        return draft.to_result(reason, texts.RESET_MEANWHILE)
+    return draft.to_result(reason, texts.STOPPED if draft.content else texts.STOPPED_EARLY)
 
 
-def ended(draft: Draft) -> TurnResult:
-    """The model has ended by itself, which is not always an answer."""
+def completed_result(draft: ReplyDraft) -> TurnResult:
+    """The model's stream ended without an error, though not always with an answer."""
     if draft.finish_reason == "content_filter":
-        return failed(draft, ContentRefused())
+        return failed_result(draft, ContentRefused())
     if not draft.content:
         if draft.finish_reason == "length":
-            return draft.conclude(Outcome.FAILED, texts.THOUGHT_TOO_LONG, "length limit")
-        return draft.conclude(Outcome.FAILED, texts.EMPTY_ANSWER, "empty answer")
+            return draft.to_result(
+                Outcome.FAILED, texts.THOUGHT_TOO_LONG, FailureReason.OUTPUT_LIMIT
+            )
+        return draft.to_result(Outcome.FAILED, texts.EMPTY_ANSWER, FailureReason.EMPTY_ANSWER)
     if draft.finish_reason == "length":
-        return draft.conclude(Outcome.ANSWERED, texts.LENGTH_LIMIT)
-    return draft.conclude(Outcome.ANSWERED)
+        return draft.to_result(Outcome.ANSWERED, texts.LENGTH_LIMIT)
+    return draft.to_result(Outcome.ANSWERED)
 
 
-def showable(claim: Claim, conclusion: TurnResult) -> TurnResult:
-    """The end as it is to be shown: a sentence, where showing it fails or ends the process.
+def result_to_show(claim: Claim, result: TurnResult) -> TurnResult:
+    """`result`, or a sentence in its place if showing it failed too often or kills the process.
 
-    The answer stays in the history, and may be asked for once more.
+    The answer stays in the history; people can have it written again.
     """
-    fails = claim.failures >= MAX_SHOWINGS or claim.lone_deaths >= LONE_DEATHS
-    if not fails or claim.conclusion is None or not conclusion.display:
-        return conclusion
-    return replace(conclusion, display=texts.note(texts.NOT_SHOWN))
+    fails = claim.failures >= MAX_DISPLAY_FAILURES or claim.lone_deaths >= MAX_LONE_DEATHS
+    if not fails or claim.result is None or not result.display:
+        return result
+    return replace(result, display=ReplyParts(sentences=(texts.NOT_SHOWN,)).markdown())
 
 
-def controls_for(conclusion: TurnResult) -> tuple[Control, ...]:
-    """What people may do with a finished reply; they ride on its last edit, and cost nothing."""
-    outcome = conclusion.outcome
-    if outcome in (Outcome.RESET, Outcome.GONE) or not conclusion.display:
+def controls_for(result: TurnResult) -> tuple[Control, ...]:
+    """The buttons of a finished reply. They are part of its last edit and cost no request."""
+    outcome = result.outcome
+    if outcome in (Outcome.RESET, Outcome.GONE) or not result.display:
         return ()
-    if not conclusion.content:  # a hint of ours is the same every time
+    if not result.content:  # without the model: asking again gives the same hint
         return () if outcome is Outcome.ANSWERED else (Control.RETRY,)
-    if outcome is Outcome.ANSWERED and conclusion.finish_reason != "length":
+    if outcome is Outcome.ANSWERED and result.finish_reason != "length":
         return (Control.RETRY,)
     return (Control.RETRY, Control.CONTINUE)

@@ -1,11 +1,10 @@
-"""Which turns may run beside which, once the process has died with them.
+"""Decides which turns may run at the same time after the process died with them.
 
-Invariant: the question that ends the process is found and every other one is answered. A turn that
-was running at four deaths is a suspect; suspects run a few at a time. One that was running at
-another death, or that had the process to itself when it died, is examined alone, before anything
-else: when the process dies with nothing else running again, that turn did it and is given up.
-Turns that are not suspects wait only while one is examined alone, and for no longer than its share
-of time.
+Invariant: the turn that kills the process is found, and every other turn is answered. A turn that
+was running at four deaths is a suspect; suspects start a few at a time. A suspect with another
+death, or with one at which nothing else was running, runs in isolation before any other turn
+starts: if the process then dies again with nothing else running, that turn is the cause and is
+given up. Other turns wait only while one is isolated, and at most for its share of time.
 """
 
 from __future__ import annotations
@@ -16,165 +15,167 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from bot.domain.turns import LONE_DEATHS, SUSPECT, Claim, Suspect
+from bot.common.retry import Backoff
+from bot.domain.turns import MAX_LONE_DEATHS, SUSPECT_DEATHS, Claim, Suspect
 from bot.ports.clock import Clock
 
 log = structlog.stdlib.get_logger(__name__)
 
-PRIME = 5
-"""Deaths after which a suspect is examined alone."""
+ISOLATION_DEATHS = 5
+"""Deaths after which a suspect is isolated."""
 
-TOGETHER = 4
-"""Suspects that begin together, the next when one has ended or has run for `ALONE_SECONDS`: one
-death leaves about four to be examined alone."""
+SUSPECTS_AT_ONCE = 4
+"""Suspects that start together; the next starts when one has ended or has run for the first time of
+`ISOLATION`. So one more death leaves about four turns to isolate."""
 
-ALONE_SECONDS = 5.0
-"""For so long nothing begins beside one that is examined alone, twice as long with each of its
-further deaths: what ends the process only after a while is found as well."""
-MOST_ALONE_SECONDS = 480.0
+ISOLATION = Backoff(first=5.0, longest=480.0)
+"""Seconds for which nothing starts beside an isolated turn, doubled with each further death: this
+also finds a turn that kills the process only after a while."""
 
-QUIET_SECONDS = 5.0
-"""Once in its life a process waits so long with nothing running, before it examines a turn that was
-alone at a death: one that is killed from outside dies in that time, too, which acquits the turn."""
+IDLE_SECONDS = 5.0
+"""Once per process, before isolating a turn that died alone, nothing runs for this long. A process
+that something outside kills dies in this time, too, which clears the turn."""
 
-PATIENCE_SECONDS = 10.0
-"""The longest that an examination waits for what runs already to end; it goes on beside it then."""
+WAIT_FOR_OTHERS_SECONDS = 10.0
+"""An isolated turn waits at most this long for running turns to end, then starts beside them."""
 
-_Key = tuple[int, int, int]
+_Rank = tuple[int, int, int]
 
 
 class Quarantine:
-    """Lets turns run: `suspects` are those that the deaths of earlier processes left."""
+    """Admits turns. `suspects` are the turns that earlier processes died with."""
 
     def __init__(self, clock: Clock, suspects: Iterable[Suspect] = ()) -> None:
         self._clock = clock
-        self._primes = {one.conversation: _key(one) for one in suspects if _is_prime(one)}
-        self._due: dict[int, _Key] = {}  # conversations whose turn is to be examined alone, by rank
-        self._alone: int | None = None  # the conversation that is
-        self._together = asyncio.Semaphore(TOGETHER)
+        self._unannounced = {s.conversation: _rank(s) for s in suspects if _needs_isolation(s)}
+        self._to_isolate: dict[int, _Rank] = {}  # conversations; the lowest rank is next
+        self._isolated: int | None = None  # the conversation whose turn is in isolation
+        self._suspect_slots = asyncio.Semaphore(SUSPECTS_AT_ONCE)
         self._running = 0
-        self._was_quiet = False
+        self._was_idle = False
         self._waiters: set[asyncio.Future[None]] = set()
-        self._held_back: set[asyncio.Task[object]] = set()
+        self._waiting_tasks: set[asyncio.Task[object]] = set()
 
     @property
-    def held_back(self) -> frozenset[asyncio.Task[object]]:
-        """The tasks that wait here: they work on nothing."""
-        return frozenset(self._held_back)
+    def waiting_tasks(self) -> frozenset[asyncio.Task[object]]:
+        """The tasks that wait for admission or isolation and do no work."""
+        return frozenset(self._waiting_tasks)
 
-    def expect(self, conversation: int) -> None:
-        """A conversation is about to ask for its turn: others wait where that is examined alone."""
-        if conversation in self._primes:
-            self._due[conversation] = self._primes.pop(conversation)
+    def announce(self, conversation: int) -> None:
+        """A conversation is about to claim a turn; other turns wait if it must be isolated."""
+        if conversation in self._unannounced:
+            self._to_isolate[conversation] = self._unannounced.pop(conversation)
 
     @asynccontextmanager
-    async def admitted(self, conversation: int) -> AsyncIterator[None]:
-        """Wait until nothing is examined alone, unless this is; within, a turn runs."""
-        await self._until(lambda: conversation in self._due or not self._due)
+    async def admission(self, conversation: int) -> AsyncIterator[None]:
+        """Wait until no other conversation's turn is to be isolated; the block runs a turn."""
+        await self._wait_until(lambda: conversation in self._to_isolate or not self._to_isolate)
         self._running += 1
         try:
             yield
         finally:
             self._running -= 1
-            self._pass(conversation)
+            self._end_isolation(conversation)
 
     @asynccontextmanager
-    async def examined(self, claim: Claim) -> AsyncIterator[bool]:
-        """Within `admitted`: wait for its time, if the turn is a suspect, and say whether it is."""
+    async def isolation(self, claim: Claim) -> AsyncIterator[bool]:
+        """Within `admission`: wait as long as a suspect must; whether the turn is a suspect."""
         conversation = claim.conversation.id
         suspect = Suspect(conversation, claim.fence.turn, claim.deaths, claim.lone_deaths)
-        if _is_prime(suspect):
-            async with self._examined_alone(suspect):
+        if _needs_isolation(suspect):
+            async with self._isolate(suspect):
                 yield True
-        elif claim.deaths < SUSPECT or claim.lone_deaths >= LONE_DEATHS:
-            self._pass(conversation)
+        elif claim.deaths < SUSPECT_DEATHS or claim.lone_deaths >= MAX_LONE_DEATHS:
+            self._end_isolation(conversation)
             yield False
         else:
-            self._pass(conversation)
-            async with self._examined_together():
+            self._end_isolation(conversation)
+            async with self._suspect_slot():
                 yield True
 
+    # ── suspects ──────────────────────────────────────────────────────────────────────────────
     @asynccontextmanager
-    async def _examined_together(self) -> AsyncIterator[None]:
-        self._leave()
+    async def _suspect_slot(self) -> AsyncIterator[None]:
+        self._pause()
         try:
-            with self._holding_back():
-                await self._together.acquire()
+            with self._waiting():
+                await self._suspect_slots.acquire()
         finally:
             self._running += 1
-        place = asyncio.create_task(self._keep_place())
+        timer = asyncio.create_task(self._release_slot_later())
         try:
-            await self._until_open()
+            await self._wait_for_isolation()
             yield
-        finally:
-            place.cancel()
-
-    async def _keep_place(self) -> None:
-        try:
-            await self._clock.sleep(ALONE_SECONDS)
-        finally:
-            self._together.release()
-
-    async def _until_open(self) -> None:
-        self._leave()
-        try:
-            await self._until(lambda: not self._due)
-        finally:
-            self._running += 1
-
-    @asynccontextmanager
-    async def _examined_alone(self, suspect: Suspect) -> AsyncIterator[None]:
-        conversation = suspect.conversation
-        self._due[conversation] = _key(suspect)
-        self._leave()
-        try:
-            with self._holding_back():
-                await self._alone_at_last(suspect)
-        finally:
-            self._running += 1
-        log.warning("a turn runs alone: the process died with it", turn=suspect.turn)
-        share = asyncio.create_task(self._share(suspect))
-        try:
-            yield
-        finally:
-            share.cancel()
-            self._pass(conversation)
-
-    async def _alone_at_last(self, suspect: Suspect) -> None:
-        conversation = suspect.conversation
-        await self._until(
-            lambda: self._alone is None and min(self._due, key=self._rank) == conversation
-        )
-        self._alone = conversation
-        timer = asyncio.create_task(self._clock.sleep(PATIENCE_SECONDS))
-        timer.add_done_callback(lambda _: self._notify())
-        try:
-            await self._until(lambda: self._running == 0 or timer.done())
         finally:
             timer.cancel()
-        if suspect.lone_deaths and not self._was_quiet:
-            await self._clock.sleep(QUIET_SECONDS)
-            self._was_quiet = True
 
-    def _rank(self, conversation: int) -> _Key:
-        return self._due[conversation]
+    async def _release_slot_later(self) -> None:
+        try:
+            await self._clock.sleep(ISOLATION.first)
+        finally:
+            self._suspect_slots.release()
 
-    async def _share(self, suspect: Suspect) -> None:
-        """Let others go on after a while: a turn may take long, and that is no crime."""
-        doubled = ALONE_SECONDS * 2 ** max(0, min(suspect.deaths - PRIME, 10))
-        await self._clock.sleep(min(doubled, MOST_ALONE_SECONDS))
-        self._pass(suspect.conversation)
+    async def _wait_for_isolation(self) -> None:
+        self._pause()
+        try:
+            await self._wait_until(lambda: not self._to_isolate)
+        finally:
+            self._running += 1
+
+    # ── isolation ─────────────────────────────────────────────────────────────────────────────
+    @asynccontextmanager
+    async def _isolate(self, suspect: Suspect) -> AsyncIterator[None]:
+        conversation = suspect.conversation
+        self._to_isolate[conversation] = _rank(suspect)
+        self._pause()
+        try:
+            with self._waiting():
+                await self._wait_to_be_alone(suspect)
+        finally:
+            self._running += 1
+        log.warning("isolating a turn: the process died with it", turn=suspect.turn)
+        timer = asyncio.create_task(self._end_isolation_later(suspect))
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._end_isolation(conversation)
+
+    async def _wait_to_be_alone(self, suspect: Suspect) -> None:
+        conversation = suspect.conversation
+        await self._wait_until(
+            lambda: (
+                self._isolated is None
+                and min(self._to_isolate, key=self._to_isolate.__getitem__) == conversation
+            )
+        )
+        self._isolated = conversation
+        timer = asyncio.create_task(self._clock.sleep(WAIT_FOR_OTHERS_SECONDS))
+        timer.add_done_callback(lambda _: self._notify())
+        try:
+            await self._wait_until(lambda: self._running == 0 or timer.done())
+        finally:
+            timer.cancel()
+        if suspect.lone_deaths and not self._was_idle:
+            await self._clock.sleep(IDLE_SECONDS)
+            self._was_idle = True
+
+    async def _end_isolation_later(self, suspect: Suspect) -> None:
+        """Let other turns start after a while: a long turn is not a suspicious one."""
+        await self._clock.sleep(ISOLATION.after(suspect.deaths - ISOLATION_DEATHS + 1))
+        self._end_isolation(suspect.conversation)
 
     # ── waiting ───────────────────────────────────────────────────────────────────────────────
-    def _leave(self) -> None:
+    def _pause(self) -> None:
+        """The current turn waits and does not count as running."""
         self._running -= 1
         self._notify()
 
-    def _pass(self, conversation: int) -> None:
-        """Nothing waits for this conversation's examination (any more)."""
-        self._due.pop(conversation, None)
-        if self._alone == conversation:
-            self._alone = None
+    def _end_isolation(self, conversation: int) -> None:
+        """This conversation's turn no longer keeps others waiting."""
+        self._to_isolate.pop(conversation, None)
+        if self._isolated == conversation:
+            self._isolated = None
         self._notify()
 
     def _notify(self) -> None:
@@ -182,9 +183,9 @@ class Quarantine:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _until(self, true: Callable[[], bool]) -> None:
-        with self._holding_back():
-            while not true():
+    async def _wait_until(self, condition: Callable[[], bool]) -> None:
+        with self._waiting():
+            while not condition():
                 waiter = asyncio.get_running_loop().create_future()
                 self._waiters.add(waiter)
                 try:
@@ -192,32 +193,32 @@ class Quarantine:
                 finally:
                     self._waiters.discard(waiter)
 
-    def _holding_back(self) -> _HeldBack:
-        return _HeldBack(self._held_back)
+    def _waiting(self) -> _WaitingTask:
+        return _WaitingTask(self._waiting_tasks)
 
 
-class _HeldBack:
-    """The current task is in `tasks` as long as this is entered, once or more often."""
+class _WaitingTask:
+    """Keeps the current task in `tasks` while entered; may be nested."""
 
     def __init__(self, tasks: set[asyncio.Task[object]]) -> None:
         self._tasks, self._task = tasks, asyncio.current_task()
-        self._outer = self._task in tasks
+        self._nested = self._task in tasks
 
     def __enter__(self) -> None:
         if self._task is not None:
             self._tasks.add(self._task)
 
     def __exit__(self, *_: object) -> None:
-        if self._task is not None and not self._outer:
+        if self._task is not None and not self._nested:
             self._tasks.discard(self._task)
 
 
-def _is_prime(suspect: Suspect) -> bool:
-    return suspect.lone_deaths < LONE_DEATHS and (
-        suspect.deaths >= PRIME or suspect.lone_deaths > 0
+def _needs_isolation(suspect: Suspect) -> bool:
+    return suspect.lone_deaths < MAX_LONE_DEATHS and (
+        suspect.deaths >= ISOLATION_DEATHS or suspect.lone_deaths > 0
     )
 
 
-def _key(suspect: Suspect) -> _Key:
-    """Who died alone comes last, so that deaths from outside spread over all."""
+def _rank(suspect: Suspect) -> _Rank:
+    """Turns that died alone come last, so that deaths from outside spread over all turns."""
     return suspect.lone_deaths, suspect.deaths, suspect.turn

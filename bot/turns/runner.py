@@ -1,4 +1,4 @@
-"""One turn: context → model → reply → outcome. Its end is stored before its last text is shown."""
+"""One turn: context → model → reply → result, which is stored before its last text is shown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import structlog
 from bot.common.retry import retry_while_unavailable
 from bot.domain import texts
 from bot.domain.errors import ContextTooLong, Gone, LostOwnership, ModelError, QueueFull, Refused
-from bot.domain.model import ChatRequest, Delta, Reasoning
+from bot.domain.failures import FailureReason
+from bot.domain.model import ChatRequest, Delta, ReasoningDisplay
 from bot.domain.replies import Control
 from bot.domain.tokens import message_tokens
 from bot.domain.turns import Claim, Outcome, TurnResult
@@ -22,30 +23,31 @@ from bot.ports.model import ChatModel
 from bot.ports.platform import Surface
 from bot.ports.store import Store
 from bot.replies.publisher import Publisher
-from bot.turns.context import ContextWindow, Windows, today
+from bot.turns.context import ContextBudgets, ContextWindow, today
+from bot.turns.display import ReplyParts
 from bot.turns.outcome import (
-    Draft,
+    ReplyDraft,
+    completed_result,
     controls_for,
-    ended,
-    failed,
-    interrupted,
-    notice_of,
-    showable,
-    without_model,
+    failed_result,
+    interrupted_result,
+    notice_for,
+    result_to_show,
+    result_without_model,
 )
-from bot.turns.reasoning import Thoughts
+from bot.turns.reasoning import ReasoningView
 from bot.turns.scheduler import Interrupt
-from bot.turns.slots import Slots
+from bot.turns.slots import TurnSlots
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Rows of history read at a time: most contexts need one read, and a long one a few.
 HISTORY_ROWS = 50
+"""Messages per read of the history: most contexts need one read, long ones a few."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
-    """What the settings say about answers."""
+    """The settings that concern turns; see `.env.example`."""
 
     system_prompt: str
     context_tokens: int
@@ -54,11 +56,11 @@ class TurnOptions:
     temperature: float | None = None
     max_concurrent: int = 200
     max_queued: int = 2_000
-    reasoning: Reasoning = Reasoning.HIDDEN
+    reasoning: ReasoningDisplay = ReasoningDisplay.HIDDEN
 
 
 class TurnRunner:
-    """Does turns; `surface` makes the place for a reply, `models` are by their names."""
+    """Runs turns. `surface` makes the surface of a reply; `models` are the choices, by name."""
 
     def __init__(
         self,
@@ -72,51 +74,51 @@ class TurnRunner:
     ) -> None:
         self.store, self.surface, self.clock = store, surface, clock
         self.options = options
-        self.slots = Slots(running=options.max_concurrent, queued=options.max_queued)
+        self.slots = TurnSlots(running=options.max_concurrent, queued=options.max_queued)
         self._default_model, self._models = default_model, models
-        self.windows = Windows()
+        self.budgets = ContextBudgets()
 
     async def run(self, claim: Claim, interrupt: Interrupt) -> None:
-        """Answer the claimed questions, whatever happens, with exactly one outcome.
+        """Bring the claimed turn to exactly one outcome.
 
-        Only bugs, StoreUnavailable (a history that cannot be read) and Down get out; a cancelled
-        turn stays unfinished in the store.
+        Raises StoreUnavailable if the history cannot be read, and Down while the platform's adapter
+        does not run. A cancelled turn stays unfinished in the store.
         """
         try:
             await _Attempt(self, claim, interrupt).run()
         except LostOwnership as error:
-            log.info("the attempt is over", reason=str(error))
+            log.info("the attempt lost its turn", reason=str(error))
 
     def model(self, claim: Claim) -> ChatModel:
-        """The conversation's model, or the default where it chose none that is still offered."""
+        """The model chosen for the conversation if it is still offered, else the default."""
         chosen = claim.conversation.model
         return self._models.get(chosen, self._default_model) if chosen else self._default_model
 
 
 class _Attempt:
-    """One attempt at one turn: its state lives here and nowhere else."""
+    """One attempt at one turn, with all of its state."""
 
     def __init__(self, runner: TurnRunner, claim: Claim, interrupt: Interrupt) -> None:
         self._runner, self._claim, self._interrupt = runner, claim, interrupt
         self._store = runner.store
-        self._draft = Draft(notice_of(claim), Thoughts(runner.options.reasoning))
-        self._conclusion = claim.conclusion
+        self._draft = ReplyDraft(notice_for(claim), ReasoningView(runner.options.reasoning))
+        self._result = claim.result
 
     async def run(self) -> None:
-        """From the claim to the last page."""
+        """Run from the claim to the last page."""
         try:
-            conclusion = await self._show()
+            result = await self._show()
         except Gone as error:
-            log.warning("the reply's place is gone", reason=str(error))
-            conclusion = await self._conclude(self._draft.conclude(Outcome.GONE))
+            log.warning("the reply has no channel any more", reason=str(error))
+            result = await self._conclude(self._draft.to_result(Outcome.GONE))
         fence = self._claim.fence
         await retry_while_unavailable(lambda: self._store.finish(fence), self._runner.clock.sleep)
         log.info(
             "turn ended",
-            outcome=conclusion.outcome.value,
+            outcome=result.outcome.value,
             attempt=self._claim.fence.attempt,
-            model=conclusion.model,
-            error=conclusion.error,
+            model=result.model,
+            error=result.failure and result.failure.value,
         )
 
     async def _show(self) -> TurnResult:
@@ -128,86 +130,84 @@ class _Attempt:
             pages=self._claim.pages,
             controls=(Control.STOP,),
         ) as reply:
-            conclusion = self._conclusion
-            if conclusion is None:
-                without = without_model(self._claim, self._draft)
-                conclusion = await self._conclude(without or await self._answer(reply))
-            end = showable(self._claim, conclusion)
-            if end is not conclusion:
+            result = self._result
+            if result is None:
+                without_model = result_without_model(self._claim, self._draft)
+                result = await self._conclude(without_model or await self._answer(reply))
+            shown = result_to_show(self._claim, result)
+            if shown is not result:
                 log.error("the reply cannot be shown", failures=self._claim.failures)
-            await _show_end(reply, end)
-            return conclusion
+            await _show_result(reply, shown)
+            return result
 
-    async def _conclude(self, conclusion: TurnResult) -> TurnResult:
-        """Store the end, unless there is one already: the first counts."""
-        if self._conclusion is None:
-            # The answer is here and nowhere else: a database that fails is waited for.
+    async def _conclude(self, result: TurnResult) -> TurnResult:
+        """Store the turn's result and return it; an earlier result wins."""
+        if self._result is None:
+            # Only this process has the answer, so it waits for a database that fails.
             fence = self._claim.fence
             await retry_while_unavailable(
-                lambda: self._store.conclude(fence, conclusion), self._runner.clock.sleep
+                lambda: self._store.conclude(fence, result), self._runner.clock.sleep
             )
-            self._conclusion = conclusion
-        return self._conclusion
+            self._result = result
+        return self._result
 
     async def _answer(self, reply: Publisher) -> TurnResult:
         draft = self._draft
-        if self._claim.pages and self._claim.tries == 1:  # a person asked for it again
+        if self._claim.pages and self._claim.tries == 1:  # reopened by a person, not by a crash
             reply.note(texts.note(texts.AGAIN))
         try:
-            done = await self._interrupt.guard(self._stream(reply))
+            completed = await self._interrupt.guard(self._stream(reply))
         except QueueFull as error:
             sentence = texts.TOO_MANY_OF_YOURS if error.own else texts.TOO_BUSY
-            return draft.conclude(Outcome.FAILED, sentence, "queue full")
+            return draft.to_result(Outcome.FAILED, sentence, FailureReason.QUEUE_FULL)
         except ModelError as error:
             log.warning(
                 "the model failed",
                 error=repr(error),
                 cause=repr(error.__cause__),
-                said=error.said,
+                provider_message=error.provider_message,
             )
-            return failed(draft, error)
-        if self._interrupt.again:
-            raise LostOwnership("the turn begins anew")
-        if done is None:
-            return interrupted(draft, self._interrupt.reason or Outcome.STOPPED)
-        return ended(draft)
+            return failed_result(draft, error)
+        if self._interrupt.restarting:
+            raise LostOwnership("the turn was reopened")
+        if completed is None:
+            return interrupted_result(draft, self._interrupt.reason or Outcome.STOPPED)
+        return completed_result(draft)
 
     async def _stream(self, reply: Publisher) -> bool:
-        """Bring the model's answer to the reply. True, so that `guard` can tell it from None."""
-        draft = self._draft
-        waits = partial(reply.note, texts.note(texts.QUEUED))
-        async with self._runner.slots.take(_person(self._claim), on_wait=waits):
+        """Stream the model's answer into `reply`. True, so that `guard` can tell it from None."""
+        on_wait = partial(reply.note, texts.note(texts.QUEUED))
+        async with self._runner.slots.take(_person(self._claim), on_wait=on_wait):
             model = self._runner.model(self._claim).name
-            budget = self._runner.windows.budget(model, self._runner.options.context_tokens)
-            request = await self._request(budget)
-            if draft.notice:
-                reply.write(draft.notice + "\n\n")
-            async with reply.while_alive():
-                await self._ask_as_much_as_fits(model, request, reply)
+            budget = self._runner.budgets.get(model, self._runner.options.context_tokens)
+            request = await self._build_request(budget)
+            if opening := ReplyParts(notice=self._draft.notice).opening():
+                reply.write(opening)
+            async with reply.cancel_on_failure():
+                await self._ask_shortening(model, request, reply)
         return True
 
-    async def _ask_as_much_as_fits(
-        self, model: str, request: ChatRequest, reply: Publisher
-    ) -> None:
+    async def _ask_shortening(self, model: str, request: ChatRequest, reply: Publisher) -> None:
+        """Ask the model, with less history for as long as the request is too long."""
         while True:
             try:
                 return await self._ask(request, reply)
             except ContextTooLong as error:
                 shorter = None
                 if not self._draft.text:
-                    shorter = await self._shorter(model, request, error)
+                    shorter = await self._shorten(model, request, error)
                 if shorter is None:
                     raise
                 request = shorter
 
-    async def _shorter(
+    async def _shorten(
         self, model: str, request: ChatRequest, error: ContextTooLong
     ) -> ChatRequest | None:
-        """The request with less history; None when there is none left to leave out."""
-        tokens = _tokens(request)
-        budget = self._runner.windows.learn(model, tokens, request.max_tokens, error)
+        """The request with less history; None if no history is left to drop."""
+        tokens = sum(map(message_tokens, request.messages))
+        budget = self._runner.budgets.learn(model, tokens, request.max_tokens, error)
         while budget > 0:
-            shorter = await self._request(budget)
+            shorter = await self._build_request(budget)
             if shorter.messages != request.messages:
                 log.info("too long for the model: asking again", tokens=tokens, budget=budget)
                 return shorter
@@ -215,22 +215,22 @@ class _Attempt:
         return None
 
     async def _ask(self, request: ChatRequest, reply: Publisher) -> None:
-        thoughts = self._draft.thoughts
+        reasoning = self._draft.reasoning
         async with _deltas(self._runner.model(self._claim), request) as deltas:
             async for delta in deltas:
                 if delta.loading:
                     reply.note(texts.note(texts.LOADING))
                     continue
-                self._draft.take(delta, self._runner.clock.time())
+                self._draft.add(delta, self._runner.clock.time())
                 if delta.reasoning:
                     now = self._runner.clock.monotonic()
-                    thoughts.tell(now, note=reply.note, sign=reply.sign)
+                    reasoning.show_progress(now, note=reply.note, sign=reply.note_working)
                 if delta.text:
-                    if thoughts.pending:
-                        reply.write(thoughts.above() + "\n\n")
+                    if reasoning.pending:
+                        reply.write(ReplyParts(reasoning=reasoning.text()).opening())
                     reply.write(delta.text)
 
-    async def _request(self, budget: int) -> ChatRequest:
+    async def _build_request(self, budget: int) -> ChatRequest:
         options = replace(self._runner.options, context_tokens=budget)
         now = self._runner.clock.time()
         window = await read_context(self._store, self._claim, options, now)
@@ -243,37 +243,32 @@ class _Attempt:
 
 
 def _person(claim: Claim) -> tuple[str, str, str]:
-    """Who asked first: edits, retries and new questions are all that person's."""
+    """The person whose slot the turn takes: the author of its first question, also for retries."""
     key, author = claim.conversation.key, claim.asked[0].author if claim.asked else None
     return key.platform, key.workspace, author.id if author is not None else ""
 
 
-def _tokens(request: ChatRequest) -> int:
-    """What a request costs, by our own estimate."""
-    return sum(map(message_tokens, request.messages))
-
-
-async def _show_end(reply: Publisher, conclusion: TurnResult) -> None:
-    """Show the whole reply; where the platform will not take its form, the bare words."""
-    controls = controls_for(conclusion)
+async def _show_result(reply: Publisher, result: TurnResult) -> None:
+    """Show the whole reply; as plain text if the platform refuses its Markdown."""
+    controls = controls_for(result)
     try:
-        reply.finish(conclusion.display, controls=controls)
-        await reply.settled()
+        reply.finish(result.display, controls=controls)
+        await reply.wait_until_shown()
     except Refused as error:
         log.error("the platform refused the reply", error=str(error))
-        plainly = texts.SHOWN_PLAINLY + "\n\n" + _plain(conclusion.display)
-        reply.finish(plainly, controls=controls)
-        await reply.settled()
+        plain = texts.SHOWN_PLAINLY + "\n\n" + _indent(result.display)
+        reply.finish(plain, controls=controls)
+        await reply.wait_until_shown()
 
 
-def _plain(markdown: str) -> str:
-    """The text as an indented block, which no renderer takes for markup."""
+def _indent(markdown: str) -> str:
+    """The text as an indented code block, in which nothing is markup."""
     return "\n".join("    " + line for line in markdown.splitlines())
 
 
 @asynccontextmanager
 async def _deltas(model: ChatModel, request: ChatRequest) -> AsyncIterator[AsyncIterator[Delta]]:
-    """The model's stream, closed at once when we leave it early."""
+    """The model's stream; leaving the block ends the request immediately."""
     stream = model.stream(request)
     try:
         yield stream
@@ -285,7 +280,7 @@ async def _deltas(model: ChatModel, request: ChatRequest) -> AsyncIterator[Async
 async def read_context(
     store: Store, claim: Claim, options: TurnOptions, now: float
 ) -> ContextWindow:
-    """What the model gets: read newest first, and only as far as the budget goes (invariant 9)."""
+    """The model's context, read newest first until the budget is used up (invariant 9)."""
     before = claim.reply_index
     window = ContextWindow(
         budget=options.context_tokens,

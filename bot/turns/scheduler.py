@@ -1,7 +1,7 @@
 """One turn at a time per conversation; conversations never wait for each other.
 
-A conversation has a task only while it has a turn to work on (invariant 9). Which turns are waiting
-is the store's knowledge: `wake` only says that it is worth looking.
+A conversation has a task only while it has a turn to run (invariant 9). The store knows which turns
+are waiting: `wake` only makes the scheduler look.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bot.common.retry import retry_while_unavailable
+from bot.common.retry import Backoff, retry_while_unavailable
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Down, StoreUnavailable
 from bot.domain.turns import Claim, Outcome, Suspect
@@ -24,34 +24,32 @@ log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
-# After a turn that failed in an unforeseen way, or a database that did not answer: seconds to wait
-# before the next look, doubled with every attempt, so that a lasting fault neither burns CPU nor
-# floods the log.
-RETRY_SECONDS = 1.0
-MOST_RETRY_SECONDS = 60.0
+RETRY = Backoff(first=1.0, longest=60.0)
+"""Pauses after a turn failed unexpectedly or the database did, so that a lasting fault neither
+burns CPU nor floods the log."""
 
 
 class Interrupt:
-    """Ends a turn's work early, on a person's wish; what was shown stays.
+    """Ends one attempt early at a person's request; the text shown so far stays.
 
-    `again` tells that the work is to end without an outcome, because the turn begins anew.
+    With `restarting`, the attempt ends without a result, because the turn was reopened.
     """
 
     def __init__(self, turn: int = 0, key: ConversationKey | None = None) -> None:
         self.turn, self.key = turn, key
         self.reason: Outcome | None = None
-        self.again = False
+        self.restarting = False
         self._work: asyncio.Task[Any] | None = None
 
     def __call__(self, reason: Outcome) -> None:
-        """End it; the first reason counts."""
+        """End the attempt; the first reason counts."""
         if self.reason is None:
             self.reason = reason
             self._cancel()
 
     def restart(self) -> None:
-        """End it to begin anew; what was wished before that is done with."""
-        self.reason, self.again = None, True
+        """End the attempt for a new one; an earlier reason no longer counts."""
+        self.reason, self.restarting = None, True
         self._cancel()
 
     def _cancel(self) -> None:
@@ -59,8 +57,8 @@ class Interrupt:
             self._work.cancel()
 
     async def guard(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """The result of `work`, or None when it was interrupted, even before it began."""
-        if self.again or self.reason is not None:
+        """The result of `work`; None if it was interrupted, even before it started."""
+        if self.restarting or self.reason is not None:
             work.close()
             return None
         task: asyncio.Task[T] = asyncio.create_task(work)
@@ -68,7 +66,7 @@ class Interrupt:
         try:
             return await task
         except asyncio.CancelledError:
-            if not (self.again or self.reason) or _cancelled_from_outside():
+            if not (self.restarting or self.reason) or _is_cancelled_from_outside():
                 raise
             return None
         finally:
@@ -76,7 +74,7 @@ class Interrupt:
 
 
 class Scheduler:
-    """Runs turns: `work(claim, interrupt)` does one, from the claim to its last page."""
+    """Runs turns. `work(claim, interrupt)` runs one, from its claim to its last page."""
 
     def __init__(
         self,
@@ -95,24 +93,24 @@ class Scheduler:
 
     @property
     def busy(self) -> int:
-        """Conversations that have a turn in work."""
+        """The number of conversations with a task."""
         return len(self._tasks)
 
     def wake(self, conversation: int) -> None:
-        """Look for a turn of this conversation; may be called at any time, as often as one likes.
+        """Look for a turn of this conversation; it is safe to call this at any time, repeatedly.
 
-        While draining it does nothing: the turn is in the store for the next start.
+        Does nothing while draining: the turn stays in the store for the next start.
         """
         if self._draining:
             return
         self._woken.add(conversation)
-        self._quarantine.expect(conversation)
+        self._quarantine.announce(conversation)
         if conversation not in self._tasks:
-            task = asyncio.create_task(self._serve(conversation), name=f"turns-{conversation}")
+            task = asyncio.create_task(self._run_turns(conversation), name=f"turns-{conversation}")
             self._tasks[conversation] = task
 
     def interrupt(self, conversation: int, reason: Outcome, turn: int | None = None) -> bool:
-        """End the running turn of a conversation, if it is `turn` where given; whether it runs."""
+        """End the conversation's running turn, or only `turn` if given; whether it was running."""
         running = self._interrupts.get(conversation)
         if running is None or turn not in (None, running.turn):
             return False
@@ -120,32 +118,32 @@ class Scheduler:
         return True
 
     def interrupt_at(self, key: ConversationKey, reason: Outcome, turn: int | None = None) -> bool:
-        """As `interrupt`, for those who must not wait for a database to tell the conversation."""
+        """As `interrupt`, by key: a caller that cannot wait for the database has no number."""
         here = (number for number, running in self._interrupts.items() if running.key == key)
         return any(self.interrupt(number, reason, turn) for number in tuple(here))
 
-    def interrupt_in(self, place: ConversationKey, reason: Outcome) -> int:
-        """End every turn that runs in `place` (see `ConversationKey.within`); how many."""
-        running = [i for i in self._interrupts.values() if i.key and i.key.within(place)]
+    def interrupt_within(self, parent: ConversationKey, reason: Outcome) -> int:
+        """End every running turn within `parent` (see `ConversationKey.within`); how many."""
+        running = [i for i in self._interrupts.values() if i.key and i.key.within(parent)]
         for interrupt in running:
             interrupt(reason)
         return len(running)
 
     def restart(self, conversation: int, turn: int) -> None:
-        """The store opened `turn` again: end the attempt at it that runs, and look for it."""
+        """End the running attempt at `turn`, which the store has reopened, and start another."""
         running = self._interrupts.get(conversation)
         if running is not None and running.turn == turn:
             running.restart()
         self.wake(conversation)
 
     async def drain(self, seconds: float) -> int:
-        """Begin no new turn, and give the running ones `seconds`; how many were handed over.
+        """Start no more turns, and cancel those still running after `seconds`; how many.
 
-        A turn that is handed over stays unfinished in the store, and the next start goes on with
-        it in the same messages.
+        A cancelled turn stays unfinished in the store, and the next start continues it in the same
+        messages.
         """
         self._draining = True
-        idle = self._quarantine.held_back
+        idle = self._quarantine.waiting_tasks
         for task in idle:
             task.cancel()
         late = set(self._tasks.values()) - idle
@@ -157,11 +155,11 @@ class Scheduler:
             await asyncio.wait(late | idle)
         return len(late)
 
-    async def _serve(self, conversation: int) -> None:
+    async def _run_turns(self, conversation: int) -> None:
         try:
             while conversation in self._woken and not self._draining:
                 self._woken.discard(conversation)
-                async with self._quarantine.admitted(conversation):
+                async with self._quarantine.admission(conversation):
                     await self._run_next(conversation)
         finally:
             del self._tasks[conversation]
@@ -169,45 +167,45 @@ class Scheduler:
             self._woken.discard(conversation)
 
     async def _run_next(self, conversation: int) -> None:
-        """Work on the next turn, if there is one; afterwards look again."""
-        attempt = 1
+        """Run the conversation's next turn, if there is one, and wake it for the one after."""
+        failures = 1
         try:
             claim = await retry_while_unavailable(
                 lambda: self._store.claim(conversation), self._clock.sleep
             )
             if claim is None:
                 return
-            attempt = claim.failures + 1
+            failures = claim.failures + 1
             self._woken.add(conversation)
             await self._run(claim)
         except StoreUnavailable as error:
             log.error("the database failed", conversation=conversation, error=str(error))
             self._woken.add(conversation)
-            await self._clock.sleep(_retry_seconds(attempt))
+            await self._clock.sleep(RETRY.after(failures))
         except Exception:
-            # The turn's boundary: whatever it was, the turn stays in the store and is retried.
+            # The turn's boundary: the store still has the turn, so any error is retried.
             log.exception("a turn failed", conversation=conversation)
-            await self._clock.sleep(_retry_seconds(attempt))
+            await self._clock.sleep(RETRY.after(failures))
 
     async def _run(self, claim: Claim) -> None:
-        interrupt = self._interrupt_of(claim)
+        interrupt = self._make_interrupt(claim)
         try:
             with structlog.contextvars.bound_contextvars(
                 turn=claim.fence.turn, conversation=str(claim.conversation.key)
             ):
-                async with self._quarantine.examined(claim) as suspect:
+                async with self._quarantine.isolation(claim) as suspect:
                     if suspect:
                         await self._hold(claim, held=True)
                     await self._attempt(claim, interrupt)
         finally:
-            if not interrupt.again:
+            if not interrupt.restarting:
                 del self._interrupts[claim.conversation.id]
 
     async def _attempt(self, claim: Claim, interrupt: Interrupt) -> None:
         try:
             await self._work(claim, interrupt)
         except Down as error:
-            # At once: what is woken from here on is woken because the platform is there again.
+            # Before the first await: a later wake means that the platform has connected again.
             self._woken.discard(claim.conversation.id)
             log.info("a turn waits for its platform", platform=str(error))
             await self._hold(claim, held=False)
@@ -216,8 +214,8 @@ class Scheduler:
         fence = claim.fence
         await retry_while_unavailable(lambda: self._store.hold(fence, held=held), self._clock.sleep)
 
-    def _interrupt_of(self, claim: Claim) -> Interrupt:
-        """A new one; what was wished between two attempts at one turn is wished of the second."""
+    def _make_interrupt(self, claim: Claim) -> Interrupt:
+        """Creates this attempt's interrupt, carrying over a stop requested between attempts."""
         before = self._interrupts.get(claim.conversation.id)
         interrupt = Interrupt(claim.fence.turn, claim.conversation.key)
         self._interrupts[claim.conversation.id] = interrupt
@@ -226,11 +224,6 @@ class Scheduler:
         return interrupt
 
 
-def _retry_seconds(attempt: int) -> float:
-    doublings = min(attempt - 1, 10)  # far beyond the cap, and no overflow
-    return float(min(RETRY_SECONDS * 2**doublings, MOST_RETRY_SECONDS))
-
-
-def _cancelled_from_outside() -> bool:
+def _is_cancelled_from_outside() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,8 +1,8 @@
-"""How many turns run at once, and who of those that wait is next: people in turn, not turns.
+"""Limits how many turns run concurrently, fairly between people rather than between turns.
 
-Invariant: the last free slot is for a person who has none, so that a first question never waits
-for a second one; of those who wait, the next slot goes to the one who has the fewest. A person may
-fill half of what the queue has left, so that there is always a place for another.
+Invariant: the last free slot is for a person who holds none, so that a first question never waits
+for another person's second. A freed slot goes to the waiting person with the fewest. One person may
+fill half of the remaining queue, so that it always has room for another.
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ from itertools import count
 
 from bot.domain.errors import QueueFull
 
-# A wait shorter than this, in seconds, is not worth a word.
-QUEUE_NOTE_AFTER = 1.0
+QUEUE_NOTE_SECONDS = 1.0
+"""People are not told of a shorter wait."""
 
 
-class Slots:
-    """At most `running` turns at once, and `queued` ones that wait."""
+class TurnSlots:
+    """At most `running` turns run concurrently; at most `queued` more wait."""
 
     def __init__(self, *, running: int, queued: int) -> None:
         self._only_one = running == 1
         self._free, self._queued = running, queued
         self._held: Counter[Hashable] = Counter()
-        self._lines: dict[Hashable, deque[asyncio.Future[None]]] = {}
+        self._waiters: dict[Hashable, deque[asyncio.Future[None]]] = {}
         self._waiting = 0
-        self._served: dict[Hashable, int] = {}  # when they got one last, of those who are here
-        self._grants = count(1)
+        # The latest grant of each person with a slot or a waiter, numbered in order.
+        self._last_grant: dict[Hashable, int] = {}
+        self._grant_numbers = count(1)
 
     @asynccontextmanager
     async def take(self, person: Hashable, on_wait: Callable[[], None]) -> AsyncIterator[None]:
-        """Hold a slot; `on_wait` is called once if that takes noticeably long.
+        """Hold a slot within the block; `on_wait` is called once if getting it takes long.
 
-        Raises QueueFull at once where it would have to wait, and may not.
+        Raises QueueFull immediately if the person would have to wait and the queue has no room.
         """
         if not self._may_take(person):
             self._require_room(person)
@@ -45,7 +46,7 @@ class Slots:
         try:
             yield
         finally:
-            self._give_back(person)
+            self._release(person)
 
     def _may_take(self, person: Hashable) -> bool:
         return self._free > 1 or (self._free == 1 and (self._only_one or not self._held[person]))
@@ -53,61 +54,61 @@ class Slots:
     def _require_room(self, person: Hashable) -> None:
         if self._waiting >= self._queued:
             raise QueueFull(own=False)
-        own = len(self._lines.get(person, ()))
+        own = len(self._waiters.get(person, ()))
         if own >= max(1, self._queued - self._waiting):
             raise QueueFull(own=True)
 
     async def _wait(self, person: Hashable, on_wait: Callable[[], None]) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = asyncio.get_running_loop().call_later(QUEUE_NOTE_AFTER, on_wait)
-        self._lines.setdefault(person, deque()).append(turn)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = asyncio.get_running_loop().call_later(QUEUE_NOTE_SECONDS, on_wait)
+        self._waiters.setdefault(person, deque()).append(waiter)
         self._waiting += 1
         try:
-            await turn
+            await waiter
         except asyncio.CancelledError:
-            if not turn.cancelled():  # it was granted in this very moment
-                self._give_back(person)
-            elif turn in self._lines.get(person, ()):
-                self._leave(person, turn)
+            if not waiter.cancelled():  # granted just before the cancellation
+                self._release(person)
+            elif waiter in self._waiters.get(person, ()):
+                self._remove(person, waiter)
             raise
         finally:
             timer.cancel()
 
-    def _leave(self, person: Hashable, turn: asyncio.Future[None]) -> None:
-        self._lines[person].remove(turn)
+    def _remove(self, person: Hashable, waiter: asyncio.Future[None]) -> None:
+        self._waiters[person].remove(waiter)
         self._waiting -= 1
-        if not self._lines[person]:
-            del self._lines[person]
-        self._forget(person)
+        if not self._waiters[person]:
+            del self._waiters[person]
+        self._forget_if_absent(person)
 
-    def _forget(self, person: Hashable) -> None:
-        if person not in self._held and person not in self._lines:
-            self._served.pop(person, None)
+    def _forget_if_absent(self, person: Hashable) -> None:
+        if person not in self._held and person not in self._waiters:
+            self._last_grant.pop(person, None)
 
     def _grant(self, person: Hashable) -> None:
         self._free -= 1
         self._held[person] += 1
-        self._served[person] = next(self._grants)
+        self._last_grant[person] = next(self._grant_numbers)
 
-    def _give_back(self, person: Hashable) -> None:
+    def _release(self, person: Hashable) -> None:
         self._free += 1
         self._held[person] -= 1
         if not self._held[person]:
             del self._held[person]
-        self._forget(person)
-        while (chosen := self._next()) is not None:
-            turn = self._lines[chosen][0]
-            self._leave(chosen, turn)
-            if turn.done():  # cancelled, and its owner does not know yet
+        self._forget_if_absent(person)
+        while (chosen := self._next_person()) is not None:
+            waiter = self._waiters[chosen][0]
+            self._remove(chosen, waiter)
+            if waiter.done():  # cancelled; its task has not run since
                 continue
             self._grant(chosen)
-            turn.set_result(None)
+            waiter.set_result(None)
 
-    def _next(self) -> Hashable | None:
-        """Who waits and has the fewest slots, of several who got one least lately; None when
-        no one may.
-        """
-        if not self._free or not self._lines:
+    def _next_person(self) -> Hashable | None:
+        """The waiting person with the fewest slots, then with the oldest grant, if one may run."""
+        if not self._free or not self._waiters:
             return None
-        fewest = min(self._lines, key=lambda one: (self._held[one], self._served.get(one, 0)))
+        fewest = min(
+            self._waiters, key=lambda person: (self._held[person], self._last_grant.get(person, 0))
+        )
         return fewest if self._may_take(fewest) else None

@@ -1,8 +1,9 @@
-"""The bot beside a bare `openai` client, against the same server in the same run.
+"""The bot compared with a bare `openai` client, against the same server in the same run.
 
-The peer is a process that asks and reads through the client's own parser, as most programs do, and
-does nothing with the text. Ours stores the question, asks, pages the answer, streams it to a
-program and stores it. The goal is a ratio of 1.2 for the time to the first token and for the CPU.
+The peer is a process that sends requests and reads answers through the client's own parser, as most
+programs do, and ignores the text. The bot stores the question, asks the model, paginates the
+answer, streams it to a program and stores it. The goal is a ratio of at most 1.2 for the time to
+the first token and for the CPU.
 """
 
 from __future__ import annotations
@@ -23,27 +24,26 @@ from tests.bench.table import show
 from tests.sims.model import ModelSim
 from tests.support.harness import ROOT
 
-ALONE = 20  # questions one after another: the time to the first token without a queue
-ROUNDS = 2  # the smallest counts: other processes only add
+ALONE = 20  # sequential questions: the time to the first token without queueing
+ROUNDS = 2  # the smallest result counts: other processes only add to it
 GOAL = 1.2
 PEER = "bare openai client"
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Seconds to the first token of one question alone, and of CPU for 1,000 tokens of many."""
+    """Seconds to the first token of a lone question, and of CPU per 1,000 concurrent tokens."""
 
-    first: float
+    first_token: float
     cpu: float
 
 
-Ask = Callable[[int], Awaitable[float]]  # the seconds until the first token
+Ask = Callable[[int], Awaitable[float]]  # returns the seconds until the first token
 
 
 @contextlib.asynccontextmanager
 async def peer(sim: ModelSim) -> AsyncIterator[tuple[int, Ask]]:
-    """The bare client's process: it takes a number a line, and says how long the first token
-    took."""
+    """The bare client's process: reads one number per line, writes the time to the first token."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -57,7 +57,7 @@ async def peer(sim: ModelSim) -> AsyncIterator[tuple[int, Ask]]:
     waiting: dict[int, asyncio.Future[float]] = {}
     stdin, stdout = process.stdin, process.stdout
 
-    async def hear() -> None:
+    async def read_results() -> None:
         async for line in stdout:
             number, seconds = line.split()
             waiting.pop(int(number)).set_result(float(seconds))
@@ -67,64 +67,66 @@ async def peer(sim: ModelSim) -> AsyncIterator[tuple[int, Ask]]:
         stdin.write(b"%d\n" % k)
         return await answer
 
-    hearing = asyncio.create_task(hear())
+    reading = asyncio.create_task(read_results())
     try:
         yield process.pid, ask
     finally:
-        hearing.cancel()
+        reading.cancel()
         stdin.close()
         await process.wait()
 
 
 async def measure(sim: ModelSim, pid: int, ask: Ask) -> Figures:
-    """One after another, then all at once."""
+    """Ask sequential questions, then `STREAMS` concurrent ones."""
     await sim.pace(rate=200.0, first_delay=0.02)
-    await ask(0)  # whatever the first one imports
-    first = median([await ask(k) for k in range(ALONE)])
+    await ask(0)  # triggers lazy imports
+    first_token = median([await ask(k) for k in range(ALONE)])
     await sim.script(*schedules())
     before = cpu_seconds(pid)
     await asyncio.gather(*(ask(k) for k in range(STREAMS)))
-    return Figures(first, (cpu_seconds(pid) - before) * 1_000 / (STREAMS * CHUNKS))
+    return Figures(first_token, (cpu_seconds(pid) - before) * 1_000 / (STREAMS * CHUNKS))
 
 
 async def run() -> None:
-    """Print a table of the peer and of ours."""
-    found: dict[str, Figures] = {}
+    """Print a table of the peer and the bot."""
+    best: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory() as folder:
         async with contextlib.AsyncExitStack() as stack:
             sim = await stack.enter_async_context(ModelSim())
-            asked: dict[str, tuple[int, Ask]] = {
+            clients: dict[str, tuple[int, Ask]] = {
                 PEER: await stack.enter_async_context(peer(sim)),
             }
             for llm in ("openai:sim", "huggingface:sim"):
-                place = Path(folder) / llm.partition(":")[0]
-                place.mkdir()
-                pid, watch = await stack.enter_async_context(ours(sim, place, llm))
-                asked[llm] = (pid, _first_of(watch))
+                data = Path(folder) / llm.partition(":")[0]
+                data.mkdir()
+                pid, watch = await stack.enter_async_context(ours(sim, data, llm))
+                clients[llm] = (pid, _time_to_first_token(watch))
             for _ in range(ROUNDS):
-                for name, (pid, ask) in asked.items():
+                for name, (pid, ask) in clients.items():
                     new = await measure(sim, pid, ask)
-                    old = found.get(name, new)
-                    found[name] = Figures(min(new.first, old.first), min(new.cpu, old.cpu))
-    bare = found[PEER]
+                    old = best.get(name, new)
+                    best[name] = Figures(
+                        min(new.first_token, old.first_token), min(new.cpu, old.cpu)
+                    )
+    bare = best[PEER]
     show(
-        f"Beside a bare openai client (goal: {GOAL})",
+        f"Compared with a bare openai client (goal: a ratio of at most {GOAL})",
         ("", "first token, ms", "ratio", "CPU of 1,000 tokens, ms", "ratio"),
         [
             (
                 name,
-                f"{1e3 * one.first:.1f}",
-                one.first / bare.first,
+                f"{1e3 * one.first_token:.1f}",
+                one.first_token / bare.first_token,
                 f"{1e3 * one.cpu:.0f}",
                 one.cpu / bare.cpu,
             )
-            for name, one in found.items()
+            for name, one in best.items()
         ],
-        "Ours stores the question and the answer, and streams to a program over HTTP meanwhile.",
+        "The bot also stores the question and the answer, and streams to a program over HTTP.",
     )
 
 
-def _first_of(watch: Callable[[int], Any]) -> Ask:
+def _time_to_first_token(watch: Callable[[int], Any]) -> Ask:
     async def ask(k: int) -> float:
         seen = await watch(k)
         return float(seen.first_byte - seen.asked)
@@ -134,7 +136,7 @@ def _first_of(watch: Callable[[int], Any]) -> Ask:
 
 # ── the peer's process ────────────────────────────────────────────────────────────────────────
 async def consume(base_url: str) -> None:
-    """Ask for each number that comes in a line; ends with the input."""
+    """Ask a question for each number on stdin, until its end."""
     import openai
 
     client = openai.AsyncOpenAI(api_key="key", base_url=base_url)
@@ -147,13 +149,13 @@ async def consume(base_url: str) -> None:
 
 
 async def _consume(client: Any, k: int) -> None:
-    began, first = time.time(), 0.0
+    began, first_token = time.time(), 0.0
     messages = [{"role": "user", "content": f"measure {k}."}]
     stream = await client.chat.completions.create(model="sim", messages=messages, stream=True)
     async for chunk in stream:
-        if not first and chunk.choices and chunk.choices[0].delta.content:
-            first = time.time() - began
-    print(k, first, flush=True)
+        if not first_token and chunk.choices and chunk.choices[0].delta.content:
+            first_token = time.time() - began
+    print(k, first_token, flush=True)
 
 
 if __name__ == "__main__":

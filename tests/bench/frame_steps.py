@@ -1,8 +1,8 @@
-"""How long one step of a reply holds the loop: the longest per document, on both platforms' pages.
+"""How long one step of a reply blocks the event loop: the longest per document and platform.
 
-A step is one call of `Document.frame`. Each document comes at once, and as it grows; the same steps
-are run several times, and of each the least CPU time counts: other
-processes only add.
+A step is one call of `Document.frame`. Each document arrives once in one piece and once in chunks.
+The same steps run several times and the least CPU time of each counts, since other processes only
+add to it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tests.support.replies import ANSWERS, chunked
 from tests.support.worst_documents import CASES
 
 ROUNDS = 3
-GROWTH = 160  # characters between two frames: a second of 40 tokens
+GROWTH = 160  # characters between two frames: one second at 40 tokens per second
 GOAL_MS = 10.0
 
 
 def steps(chunks: list[str], renderer: Renderer) -> Iterator[float]:
-    """Seconds of each step, the steps of the final frame included."""
+    """Seconds of each step, including the steps of the final frame."""
     document = Document(renderer)
     for chunk in chunks:
         document.write(chunk)
@@ -43,19 +43,19 @@ def _frame(document: Document) -> Iterator[float]:
 
 
 def longest(chunks: list[str], make: type[Renderer]) -> tuple[float, float]:
-    """The longest step, and all steps together, in seconds."""
+    """The longest step and the sum of all steps, in seconds."""
     rounds = [list(steps(chunks, make())) for _ in range(ROUNDS)]
     best = [min(each) for each in zip(*rounds, strict=True)]
     return max(best), sum(best)
 
 
 async def quick() -> None:
-    """The realistic answers only."""
+    """Run with the realistic answers only."""
     await run(ANSWERS)
 
 
 async def run(cases: dict[str, str] | None = None) -> None:
-    """Print the table."""
+    """Print the longest step and the total for each document."""
     rows: list[list[object]] = []
     for name, text in (cases or ANSWERS | CASES).items():
         row: list[object] = [name, len(text)]
@@ -64,10 +64,10 @@ async def run(cases: dict[str, str] | None = None) -> None:
                 most, total = longest(chunks, make)
                 row += [f"{most * 1e3:.1f}" + "!" * (most * 1e3 > GOAL_MS), f"{total:.2f}"]
         rows.append(row)
-    head = ("at once ms", "all s", "growing ms", "all s")
+    head = ("one piece ms", "all s", "growing ms", "all s")
     show(
         "The longest step of a reply, Slack's pages and Discord's",
         ("", "chars", *(f"S {name}" for name in head), *(f"D {name}" for name in head)),
         rows,
-        f"Goal: no step over {GOAL_MS:.0f} ms (those over it have a mark).",
+        f"Goal: no step over {GOAL_MS:.0f} ms (longer steps are marked with !).",
     )

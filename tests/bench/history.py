@@ -1,8 +1,8 @@
-"""History reads as the conversation grows: the store's, beside the bare query of the same run.
+"""History reads in conversations of growing size, compared with the bare query in the same run.
 
-The time must not grow with the history (invariant 9). What the store adds to the query is two
-changes of thread and the values it makes of the rows. The second table is the writing side: what
-a crowd of messages at one moment waits for, with the commit that they share.
+The time must not grow with the history (invariant 9). The store adds to the query two thread
+switches and the conversion of rows to values. A second table measures writes: how long concurrent
+messages wait for their group commit.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from tests.bench.table import show
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 READS = 2_000
 ROWS = 20
-CROWDS = (1, 10, 100)
+BATCHES = (1, 10, 100)
 ROUNDS = 20
-TEXT = "A message of the usual length, as people write it in a thread that goes on for a while. "
+TEXT = "A message of the usual length, as people write it in a thread that continues for a while. "
 QUERY = (
     "SELECT role, content, author_id, author_name, idx, id, created_at FROM messages"
     " WHERE conversation_id = 1 AND epoch = 1 AND idx < ? AND erased_at IS NULL"
@@ -58,7 +58,9 @@ async def _measure(path: Path, size: int) -> list[str]:
     bare, through = [], []
     async with SqliteStore.open(path, clock=SystemClock()) as store:
         with closing(sqlite3.connect(path)) as db:
-            for before in befores:  # in turn, so that both meet the same caches and neighbours
+            for (
+                before
+            ) in befores:  # alternating, so that both get the same caches and the same load
                 bare.append(_bare(db, before))
                 through.append(await _through(store, before))
     figures = (*_quantiles(through), *_quantiles(bare))
@@ -78,7 +80,7 @@ async def _through(store: SqliteStore, before: int) -> float:
 
 
 def _build(path: Path, size: int) -> None:
-    """One conversation of `size` messages, half of them replies."""
+    """Create one conversation of `size` messages, half of them replies."""
     migrate(path)
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA synchronous = OFF")
@@ -107,20 +109,20 @@ def _messages(size: int) -> Iterator[tuple[object, ...]]:
 # ── writing ───────────────────────────────────────────────────────────────────────────────────
 async def _accepts(path: Path) -> None:
     async with SqliteStore.open(path, clock=SystemClock()) as store:
-        await _crowd(store, 0, 10)  # the first ones make the file grow
+        await _crowd(store, 0, 10)  # warm-up: the first ones extend the file
         rows = []
-        for crowd in CROWDS:
+        for crowd in BATCHES:
             waits = [
                 wait
                 for n in range(ROUNDS)
                 for wait in await _crowd(store, (crowd + 1) * 100_000 + n * crowd, crowd)
             ]
             rows.append([str(crowd), *(f"{value / 1e3:.2f}" for value in _quantiles(waits))])
-    show("Messages accepted at one moment, durable (ms)", ("at once", "p50", "p99"), rows)
+    show("Messages accepted concurrently, durable (ms)", ("messages", "p50", "p99"), rows)
 
 
 async def _crowd(store: SqliteStore, start: int, count: int) -> list[float]:
-    """How long each of `count` first messages waits, in µs."""
+    """How long each of `count` concurrent first messages waits, in µs."""
 
     async def accept(number: int) -> float:
         began = time.perf_counter()

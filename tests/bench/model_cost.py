@@ -1,7 +1,7 @@
-"""CPU per streamed chunk: our models beside a bare loop over the raw response, in the same run.
+"""CPU per streamed chunk of our models, compared with a bare loop over the raw response.
 
-The server is a process of its own, and its chunks are paced, so that each one is read by itself,
-as chunks of a real model are. Requests are made before the clock starts.
+The server is a separate process and paces its chunks, so that each is read separately, as with a
+real model. Requests are sent before the measurement starts.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any, cast
 from bot.common.clock import SystemClock
 from bot.domain.conversations import Message, Role
 from bot.domain.model import ChatRequest
-from bot.llm.chain import Chain
-from bot.llm.circuit_breaker import Breaker
+from bot.llm.circuit_breaker import CircuitBreaker
+from bot.llm.fallback_chain import FallbackChain
 from bot.llm.huggingface import HuggingFaceModel
 from bot.llm.openai import OpenAIModel, make_client
 from bot.llm.stream_timeout import StreamTimeouts
@@ -26,45 +26,47 @@ from bot.ports.model import ChatModel
 from tests.bench.table import show
 from tests.sims.model import Answer, ModelSim
 
-STREAMS, CHUNKS, RATE = 100, 40, 25.0  # 2,500 chunks/s: each turn of the loop has few of them
-FIRST_DELAY = 1.0  # seconds: all requests are made meanwhile
-ROUNDS = 2  # the smallest of them counts: other processes only add
+STREAMS, CHUNKS, RATE = 100, 40, 25.0  # 2,500 chunks/s: only a few per turn of the loop
+FIRST_DELAY = 1.0  # seconds, in which all requests are sent
+ROUNDS = 2  # the smallest result counts: other processes only add to it
 BARE = "bare loop over the raw response"
 REQUEST = ChatRequest(messages=(Message(role=Role.USER, content="measure"),))
 MESSAGES: list[Any] = [{"role": "user", "content": "measure"}]
 
 
 class Bench:
-    """Ways to read one stream; each returns when the stream has ended."""
+    """Ways to read one stream; each returns at the end of the stream."""
 
     def __init__(self, base_url: str) -> None:
         self.client = make_client(api_key="key", base_url=base_url)
-        model = OpenAIModel(model="sim", client=self.client, limits=StreamTimeouts())
-        face = HuggingFaceModel(model="sim", token="hf", base_url=base_url, limits=StreamTimeouts())
-        chain = Chain(
+        model = OpenAIModel(model="sim", client=self.client, timeouts=StreamTimeouts())
+        huggingface = HuggingFaceModel(
+            model="sim", token="hf", base_url=base_url, timeouts=StreamTimeouts()
+        )
+        chain = FallbackChain(
             [model],
-            breakers=[Breaker("sim", now=time.monotonic)],
+            breakers=[CircuitBreaker("sim", now=time.monotonic)],
             first_token_seconds=60,
             clock=SystemClock(),
         )
-        self.ways: dict[str, Callable[[], Awaitable[None]]] = {
+        self.readers: dict[str, Callable[[], Awaitable[None]]] = {
             BARE: self.bare,
             "bare loop, JSON decoded": self.decoded,
             "openai:MODEL": lambda: drain(model),
             "openai:MODEL in a chain": lambda: drain(chain),
-            "huggingface:MODEL": lambda: drain(face),
-            "huggingface's own client, bare": lambda: self.face(base_url),
+            "huggingface:MODEL": lambda: drain(huggingface),
+            "huggingface's own client": lambda: self.huggingface_client(base_url),
             "openai's own parser": self.parsed,
         }
 
     async def bare(self) -> None:
-        """Read bytes and look at none."""
+        """Read the bytes and ignore them."""
         async with self._raw() as response:
             async for _ in response.iter_bytes():
                 pass
 
     async def decoded(self) -> None:
-        """Read bytes, cut them at line ends and decode what is JSON."""
+        """Read the bytes, split them into lines and decode the JSON."""
         async with self._raw() as response:
             async for data in response.iter_bytes():
                 for line in data.split(b"\n\n"):
@@ -72,15 +74,15 @@ class Bench:
                         json.loads(line[6:])
 
     async def parsed(self) -> None:
-        """What most programs do."""
+        """Use openai's parser, as most programs do."""
         stream = await self.client.chat.completions.create(
             model="sim", messages=MESSAGES, stream=True
         )
         async for _ in stream:
             pass
 
-    async def face(self, base_url: str) -> None:
-        """Hugging Face's client without anything of ours."""
+    async def huggingface_client(self, base_url: str) -> None:
+        """Use Hugging Face's client and its parser."""
         from huggingface_hub import AsyncInferenceClient
 
         async with AsyncInferenceClient(base_url=base_url, api_key="hf") as client:
@@ -95,7 +97,7 @@ class Bench:
 
 
 def schedules() -> list[Answer]:
-    """Uneven, and different for each stream: chunks that come together are read together."""
+    """A different, uneven schedule per stream: chunks that arrive together are read together."""
     return [
         Answer(
             chunks=["token "] * CHUNKS,
@@ -117,30 +119,30 @@ async def drain(model: ChatModel) -> None:
 
 
 async def measure(sim: ModelSim, read: Callable[[], Awaitable[None]]) -> float:
-    """Seconds of CPU per chunk, of `STREAMS` streams from their first tokens to their ends."""
+    """Seconds of CPU per chunk for `STREAMS` streams, from their first tokens to their ends."""
     await sim.script(*schedules())
     gc.collect()
     readers = [asyncio.ensure_future(read()) for _ in range(STREAMS)]
     await asyncio.sleep(FIRST_DELAY - 0.2)
-    begun = time.process_time()
+    began = time.process_time()
     await asyncio.gather(*readers)
-    return (time.process_time() - begun) / (STREAMS * CHUNKS)
+    return (time.process_time() - began) / (STREAMS * CHUNKS)
 
 
 async def run() -> None:
     """Print a table: microseconds of CPU per chunk, and the ratio to the bare loop."""
     async with ModelSim() as sim:
         bench = Bench(sim.base_url)
-        best = dict.fromkeys(bench.ways, float("inf"))
+        best = dict.fromkeys(bench.readers, float("inf"))
         for _ in range(ROUNDS):
-            for name, read in bench.ways.items():
+            for name, read in bench.readers.items():
                 best[name] = min(best[name], await measure(sim, read))
         await bench.client.close()
     show(
-        f"Reading a model's stream: {STREAMS} at once, {RATE:.0f} chunks/s each",
+        f"Reading a model's stream: {STREAMS} concurrent streams, {RATE:.0f} chunks/s each",
         ("", "µs of CPU a chunk", "ratio"),
         [(name, f"{cost * 1e6:.1f}", cost / best[BARE]) for name, cost in best.items()],
-        "The goal for the whole of our streaming is a ratio of at most 2.",
+        "The goal for all of our streaming is a ratio of at most 2.",
     )
 
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 
 from adapters.discord import rest
 from adapters.slack import api
-from adapters.slack.streams import MOST_CHARACTERS
+from adapters.slack.streams import MAX_CHARACTERS
 from adapters.slack.surface import SCOPES
 from bot.domain.errors import Throttled
 from bot.domain.replies import Action, Control, FileRules, Frame, Limit, Request, Shown
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
-from bot.replies.plan import carried_out, plan_by_edits
+from bot.replies.plan import apply_request, plan_by_edits
 from bot.replies.publisher import Publisher
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from bot.replies.stream_plan import plan_by_streams
@@ -29,7 +29,7 @@ from tests.bench import age, bound
 from tests.bench.age import Aged, Version, aged, percentile
 from tests.bench.table import show
 from tests.support.clock import ManualClock
-from tests.support.surfaces import FakeLedger, Measured
+from tests.support.surfaces import FakeLedger, PlainRenderer
 
 MakeLimiter = Callable[[Callable[[str], Limit | None], Clock], AccountRateLimiter]
 
@@ -71,7 +71,7 @@ class Surface:
     scopes: Callable[[Action, int], tuple[str, ...]]
     rtt: float
     streams: bool | None = None
-    renderer: Measured = field(default_factory=Measured)
+    renderer: PlainRenderer = field(default_factory=PlainRenderer)
     files: FileRules | None = None
     says_working: bool = False
     versions: list[Version] = field(default_factory=list)
@@ -94,7 +94,7 @@ class Surface:
             render=self.renderer.render,
             scopes=self.scopes,
             may_stream=self.streams,
-            most=MOST_CHARACTERS,
+            most=MAX_CHARACTERS,
             overdue=lambda _: False,
         )
 
@@ -102,7 +102,7 @@ class Surface:
         await self.clock.sleep(self.rtt / 2)
         now = self.clock.monotonic()
         self.windows.take(now, request.scopes)
-        after = carried_out(shown, request, message_id=f"m{request.page}", channel="c")
+        after = apply_request(shown, request, message_id=f"m{request.page}", channel="c")
         text = next((page.text for page in after.pages if page.number == request.page), "")
         self.versions.append(Version(now, str(request.page), text or ""))
         await self.clock.sleep(self.rtt / 2)
@@ -127,7 +127,7 @@ def discord() -> Platform:
         name="discord",
         budgets=rest.limits,
         limits=lambda scope: kinds.get(scope.partition(":")[0]),
-        scopes=lambda reply, action: rest.messages_in(str(reply)),
+        scopes=lambda reply, action: rest.message_scopes(str(reply)),
         measure=2_000,
     )
 
@@ -147,7 +147,7 @@ def slack(channels: int, *, streams: bool = True) -> Platform:
         return api.post_scopes(f"C{reply % channels}") if posts else SCOPES[action]
 
     name = "slack" if streams else "slack by edits"
-    return Platform(name, api.limits, kinds.get, scopes, 12_000, streams)
+    return Platform(name, api.limit_for, kinds.get, scopes, 12_000, streams)
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ async def replay(
             scopes=_scopes(platform, number),
             rtt=rtt,
             streams=platform.streams,
-            renderer=Measured(platform.measure),
+            renderer=PlainRenderer(platform.measure),
         )
         for number in range(len(traces))
     ]
@@ -246,7 +246,7 @@ async def _reply(
             await clock.sleep(max(0.0, start + at - clock.monotonic()))
             reply.write(text)
         reply.finish()
-        await reply.settled()
+        await reply.wait_until_shown()
 
 
 # ── the table ─────────────────────────────────────────────────────────────────────────────────

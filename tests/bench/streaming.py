@@ -30,7 +30,7 @@ from tests.sims.discord.client import DiscordSim
 from tests.sims.kit import SimProcess
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
-from tests.sims.model.play import Record
+from tests.sims.model.player import Record
 from tests.sims.slack.client import SlackSim
 from tests.support.harness import ROOT, BotProcess
 

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from adapters.discord import rest
 from bot.common.clock import SystemClock
-from bot.common.gc_tuning import collecting
+from bot.common.gc_tuning import collect_when_idle
 from bot.domain.conversations import Message, Role
 from bot.domain.model import ChatRequest
 from bot.domain.replies import Control
@@ -45,7 +45,7 @@ class Bench:
 
     def __init__(self, base_url: str) -> None:
         self.client = make_client(api_key="key", base_url=base_url)
-        self._model = OpenAIModel(model="sim", client=self.client, limits=StreamTimeouts())
+        self._model = OpenAIModel(model="sim", client=self.client, timeouts=StreamTimeouts())
         self._clock = SystemClock()
         self.rate_limiter = AccountRateLimiter(rest.limits, self._clock)
 
@@ -62,7 +62,7 @@ class Bench:
     async def ours(self, number: int) -> None:
         """Read deltas and publish them."""
         surface = FakeSurface(rate_limiter=self.rate_limiter, clock=self._clock)
-        surface.scopes = rest.messages_in(str(number))
+        surface.scopes = rest.message_scopes(str(number))
         publisher = Publisher(
             surface=surface,
             ledger=FakeLedger(),
@@ -74,13 +74,13 @@ class Bench:
             async for delta in deltas:
                 reply.write(delta.text)
             reply.finish()
-            await reply.settled()
+            await reply.wait_until_shown()
 
 
 async def run() -> None:
     """Print the table."""
     rows = []
-    async with ModelSim() as sim, collecting(lambda: True, SystemClock()):
+    async with ModelSim() as sim, collect_when_idle(lambda: True, SystemClock()):
         bench = Bench(sim.base_url)
         for streams, chunks, rate in SHAPES:
             costs: dict[str, float] = {}

@@ -67,7 +67,7 @@ async def test_stop_by_anybody_ends_the_models_request_within_a_second(
         pressed = time.time()
         await stage.press(place, "stop", user="bob")
         ended = await model.ended()
-        assert ended.outcome == "gone"
+        assert ended.outcome == "disconnected"
         assert ended.ended is not None and ended.ended - pressed < 1
         (reply,) = await whole(stage, place, "Stopped.")
         assert reply.text.startswith("Once")
@@ -202,7 +202,7 @@ async def test_editing_an_older_question_changes_later_requests_only(
         await stage.say(place, "second")
         await whole(stage, place, "Yes.", "Yes.")
         await stage.edit(place, place.question, "first", mention=True)
-        await bot.logged("a message was edited")
+        await bot.wait_for_log("a message was edited")
         await stage.say(place, "third")
         await whole(stage, place, "Yes.", "Yes.", "Yes.")
         assert len(await model.streams()) == 3
@@ -222,7 +222,7 @@ async def test_a_deleted_question_is_forgotten_and_does_not_come_back(
         secret = await stage.say(place, "the secret is hunter2")
         await whole(stage, place, "Yes.", "Yes.")
         await stage.delete(place, secret)
-        await bot.logged("a message was deleted")
+        await bot.wait_for_log("a message was deleted")
         await stage.redeliver(place)
         await stage.say(place, "third")
         await whole(stage, place, "Yes.", "Yes.", "Yes.")
@@ -263,7 +263,7 @@ async def test_deleting_the_question_that_is_answered_stops_the_model(
         await writes(stage, place, "Once there")
         await stage.delete(place, secret)
         await whole(stage, place, "Yes.", "Stopped.")
-        assert (await model.last("secret")).outcome == "gone"
+        assert (await model.last("secret")).outcome == "disconnected"
         await at_rest(stage)
 
 
@@ -275,7 +275,7 @@ async def test_a_deleted_reply_is_out_of_the_history(
         place = await stage.mention("hello")
         (reply,) = await whole(stage, place, "Wrong.")
         await stage.delete(place, reply.id)
-        await bot.logged("a message was deleted")
+        await bot.wait_for_log("a message was deleted")
         await stage.say(place, "second")
         await whole(stage, place, "Right.")
         assert await asked_for(model, "second") == ["hello\n\nsecond"]
@@ -337,8 +337,8 @@ async def test_a_place_closed_in_mid_reply_ends_the_turn_once_and_nothing_lands_
         place = await stage.mention("tell me a story")
         await writes(stage, place, "Once there")
         await stage.close(place)
-        assert (await model.ended()).outcome == "gone"
-        await bot.logged("turn ended")
+        assert (await model.ended()).outcome == "disconnected"
+        await bot.wait_for_log("turn ended")
         assert [entry["outcome"] for entry in bot.events("turn ended")] == ["gone"]
         assert len(await model.streams()) == 1
 
@@ -351,8 +351,8 @@ async def test_root_deleted_in_mid_reply_leaves_nothing_in_the_channel(
         place = await stage.mention("tell me a story")
         await writes(stage, place, "Once there")
         await stage.delete_root(place)
-        assert (await model.ended()).outcome == "gone"
-        await bot.logged("turn ended")
+        assert (await model.ended()).outcome == "disconnected"
+        await bot.wait_for_log("turn ended")
         assert len(bot.events("turn ended")) == 1
         assert not bot.events("failed")
 

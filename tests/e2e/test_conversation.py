@@ -210,7 +210,7 @@ async def test_questions_sent_while_it_writes_are_answered_together(
         await until(lambda: answered(stage, place, "Fi"), stage)
         for text in ("one", "two", "and three"):
             await stage.say(place, text)
-        await bot.logged("message", 4)
+        await bot.wait_for_log("message", 4)
         await model.release()
         seen = await whole(stage, place, "All three.", count=2)
         assert len(seen) == 2
@@ -312,7 +312,7 @@ async def test_stop_ends_the_model_call_and_keeps_what_was_shown(
         await stage.press_stop(place)
         (reply,) = await whole(stage, place, "Stopped.")
         assert reply.text.startswith("Once")
-        assert (await model.ended()).outcome == "gone"
+        assert (await model.ended()).outcome == "disconnected"
 
 
 async def test_kill_in_mid_reply_and_restart_ends_the_reply_in_the_same_message(
@@ -348,7 +348,7 @@ async def test_terminate_lets_the_running_reply_finish(
         place = await stage.mention("tell me a story")
         await until(lambda: answered(stage, place, "Once"), stage)
         ending = asyncio.create_task(bot.terminate())
-        await bot.logged("draining")
+        await bot.wait_for_log("draining")
         await model.release()
         assert await ending == 0
         (reply,) = await stage.seen(place)
@@ -365,9 +365,9 @@ async def test_a_second_signal_ends_it_at_once_whichever_it_is(
         place = await stage.mention("tell me a story")
         await until(model.streams, stage)
         bot.process.send_signal(signal.SIGTERM)
-        await bot.logged("draining")
+        await bot.wait_for_log("draining")
         bot.process.send_signal(signal.SIGINT)
-        assert await bot.ended(20) != 0
+        assert await bot.wait_exit(20) != 0
         await model.say("After the restart.")
         await bot.start()
         await whole(stage, place, "After the restart.")

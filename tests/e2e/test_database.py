@@ -26,7 +26,7 @@ from tests.sims.slack.client import SlackSim
 from tests.support import harness
 from tests.support.harness import BotProcess
 from tests.support.scenes import DiscordStage, SlackStage, Stage, ThreadRef, at_rest
-from tests.support.store_kit import judge, look
+from tests.support.store_kit import check_invariants, look
 
 STORY = "Once upon a time there was a thread that went on and on and on."
 
@@ -162,7 +162,7 @@ async def fails_and_recovers(
             return await told(stage) == 1
 
         await until(apologised, stage, "an apology")
-        await bot.logged("a message could not be stored", 2)
+        await bot.wait_for_log("a message could not be stored", 2)
         status, part = await health(bot)
         assert status == 503
         assert words in part["trouble"]
@@ -290,7 +290,7 @@ async def test_a_backup_while_a_reply_streams_and_its_restore(
         assert (code, err) == (0, ""), err
         assert out.startswith(f"backed up {database} to {copy} (")
         with closing(sqlite3.connect(copy)) as db:
-            judge(db)
+            check_invariants(db)
         await model.release("story")
         await shows(stage, writing, STORY)
         await stage.say(first, "and forget the bread")

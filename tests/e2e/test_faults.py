@@ -57,8 +57,8 @@ async def test_bad_weather_for_as_long_as_one_likes(
     deadline = time.monotonic() + seconds
     outcomes: list[Outcome] = []
     while (left := deadline - time.monotonic()) > 0:
-        seed = random.randrange(10**6)
-        folder = tmp_path / str(seed)
+        seed = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
+        folder = tmp_path / f"{seed}-{len(outcomes)}"
         outcomes.append(await run(platform, seed, nursery, folder, seconds=min(left, ROUND)))
         accept(outcomes[-1], figures)
     figures(f"{platform}, {len(outcomes)} seeds: {_sum(outcomes)}")

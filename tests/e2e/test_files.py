@@ -145,7 +145,7 @@ async def killed_while_it_writes(stage: Stage, bot: BotProcess, moment: int) -> 
     await bot.ready()
     await stage.sim.call("kill", pid=bot.pid, stage=at, match=match, body=body)
     place = await stage.mention("write it")
-    await bot.ended()
+    await bot.wait_exit()
     return place
 
 

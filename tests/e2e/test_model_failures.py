@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.llm.circuit_breaker import FAILURES
+from bot.llm.circuit_breaker import FAILURE_THRESHOLD
 from bot.turns.context import UNSAID
 from tests.sims.model.answers import Answer
 from tests.sims.model.client import ModelSim
@@ -124,7 +124,7 @@ async def test_every_failure_has_its_sentence_keeps_what_was_shown_and_ends(
         await at_rest(stage)
         assert await stage.throttled() == 0
         assert not bot.events("a turn failed")
-        assert not bot.events("the model is left alone"), "it would hide what comes after"
+        assert not bot.events("circuit breaker opened"), "it would hide what comes after"
 
 
 def judge(fault: Fault, reply: Seen) -> None:
@@ -162,16 +162,16 @@ async def test_a_model_that_keeps_failing_is_left_alone_and_the_next_answers(
     await model.refuse("unavailable", model="sim", times=None)
     await model.say("From the second.", model="sim-2")
     async with bot:
-        for n in range(FAILURES):  # one after another: what fails together counts once
+        for n in range(FAILURE_THRESHOLD):  # one after another: what fails together counts once
             await whole(stage, await stage.mention(f"question {n}"), "From the second.")
-        await bot.logged("the model is left alone for a while")
+        await bot.wait_for_log("circuit breaker opened")
         asked = len([x for x in await model.streams() if x.body["model"] == "sim"])
-        assert asked == FAILURES
+        assert asked == FAILURE_THRESHOLD
         for n in range(3):
             place = await stage.mention(f"later {n}")
             await whole(stage, place, "From the second.")
         assert len([x for x in await model.streams() if x.body["model"] == "sim"]) == asked
-        assert len(bot.events("the model is left alone")) == 1
+        assert len(bot.events("circuit breaker opened")) == 1
 
 
 async def test_a_server_that_loads_its_model_is_waited_for_in_sight(
@@ -236,7 +236,7 @@ async def test_a_strict_chat_template_takes_whatever_people_do(
         gone = await stage.say(place, "and this is deleted")
         await whole(stage, place, "I received", count=2)
         await stage.delete(place, gone)
-        await bot.logged("a message was deleted")
+        await bot.wait_for_log("a message was deleted")
         await stage.say(place, "slowly")
         await until(lambda: model.streams(match="slowly"), stage, "the third answer to begin")
         for text in ("one", "two", "three"):

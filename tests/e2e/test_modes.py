@@ -156,7 +156,7 @@ async def test_reset_by_slash_in_a_slack_channel_offers_the_threads_there(
 
         async def offered() -> list[dict[str, str]]:
             shown = str(await slack.sim.ephemeral(s.ALICE)) + str(
-                await slack.sim.answers(used["answers"])
+                await slack.sim.responses(used["hook"])
             )
             return [{}] if "about cats" in shown else []
 
@@ -208,7 +208,7 @@ async def test_discord_without_thread_permission_answers_in_a_reply_chain(
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────
 async def test_huggingface_endpoint(discord: DiscordStage, model: ModelSim, tmp_path: Path) -> None:
-    await model.flavour("huggingface")
+    await model.flavor("huggingface")
     await model.say("From a face.")
     environ = settings_of(
         model, discord, LLM="huggingface:org/sim", HF_BASE_URL=model.url, HF_TOKEN="hf_simulated"
@@ -375,7 +375,7 @@ async def test_terminal_talks_to_a_bot_that_runs_already(model: ModelSim, tmp_pa
             await terminal.asks_after("start over")
             await terminal.type("\x04")
             assert await terminal.ended() == 0
-        assert (await model.last("story")).outcome == "gone"
+        assert (await model.last("story")).outcome == "disconnected"
         environ["HTTP_PORT"] = "1"
         code, out, err = await piped("hello", tmp_path, environ)
         assert (code, out) == (1, "")

@@ -89,7 +89,7 @@ async def test_stop_ends_the_reply_where_it_is(visit: Visit, house: House) -> No
     await expect(tab.box).to_be_focused()
 
     async def closed() -> bool:
-        return (await house.model.last("stop this")).outcome == "gone"
+        return (await house.model.last("stop this")).outcome == "disconnected"
 
     await until(closed)
 

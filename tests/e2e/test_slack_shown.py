@@ -1,4 +1,4 @@
-"""What is shown in a Slack thread is in the model's request: the whole way, in one scene."""
+"""Everything that a Slack thread shows is in the model's request, end to end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.harness import BotProcess
 from tests.support.scenes import SlackStage
 
 
-async def test_the_alert_a_forward_and_a_channels_name_reach_the_model(
+async def test_an_alert_a_forwarded_message_and_a_channels_name_reach_the_model(
     model: ModelSim, tmp_path: Path
 ) -> None:
     async with SlackSim() as sim:

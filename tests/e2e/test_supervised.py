@@ -109,7 +109,7 @@ async def test_a_refused_token_of_one_platform_leaves_the_other_serving(
     bot = BotProcess(tmp_path, settings)
     await bot.start()
     await slack.sim.connected()
-    await bot.logged("refused: trying again later")
+    await bot.wait_for_log("refused: retrying later")
     place = await slack.mention("and here?")
     await answered(slack, place, "All is well.")
     parts = (await health(bot.http_port))["parts"]

@@ -1,4 +1,4 @@
-"""The terminal with the whole core behind it: commands in words, and the replies they bring."""
+"""The terminal with the whole core: commands as words, and their replies."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from pathlib import Path
 
 from adapters.console.adapter import ConsoleAdapter
 from adapters.console.lines import make_private
-from bot.app import open_core
 from bot.common.clock import SystemClock
 from bot.config.settings import load
+from bot.core import build_core, open_resources
 from bot.domain import texts
-from bot.ports.platform import Adapter
 
 
 class Lines:
-    """What somebody types, line by line; each reply is awaited by the adapter itself."""
+    """A person's lines; the adapter awaits each reply before the next line."""
 
     def __init__(self, *lines: str) -> None:
         self._lines = lines
@@ -28,7 +27,7 @@ class Lines:
 
 
 class Screen(io.StringIO):
-    """Output that a person looks at."""
+    """Output that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -40,58 +39,58 @@ async def pipe(folder: Path, line: str, out: io.StringIO) -> str:
     console = ConsoleAdapter(
         conversation="main", lines=Lines(line), clock=clock, out=out, piped=True
     )
-    adapters: dict[str, Adapter] = {console.name: console}
     settings = load({"LLM": "echo", "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}"}, None)
-    async with open_core(settings, adapters, clock) as core, asyncio.timeout(20):
-        await console.run(core.intake)
+    async with open_resources(settings, clock) as resources, asyncio.timeout(20):
+        core = build_core(settings, resources, {console.name: console}, clock)
+        await console.run(core.inbox)
         await core.scheduler.drain(5)
         assert console.turn is not None
-        reply = await core.library.reply(console.turn)
+        reply = await resources.store.library().reply(console.turn)
         assert reply is not None
         console.finish(reply.content)
     return out.getvalue()
 
 
-async def test_an_answer_to_a_pipe_is_written_once_and_takes_nothing_over(tmp_path: Path) -> None:
-    """On a screen with its emphasis, in a file without; in both without control characters."""
+async def test_a_piped_answer_is_written_once_without_control_characters(tmp_path: Path) -> None:
+    """With emphasis on a screen, without it in a file."""
     for out, bold in ((Screen(), "\x1b[1mhi\x1b[22m"), (io.StringIO(), "**hi**")):
         said = await pipe(tmp_path, "**hi** \x1b[31mred\u2028 \x07end", out)
         assert said.count(f"{bold} [31mred end") == 1
         assert said.count("I only repeat") == 1
 
 
-async def talk(folder: Path, *lines: str) -> str:
+async def chat(folder: Path, *lines: str) -> str:
     out, clock = io.StringIO(), SystemClock()
     console = ConsoleAdapter(conversation="main", lines=Lines(*lines), clock=clock, out=out)
-    adapters: dict[str, Adapter] = {console.name: console}
     settings = load({"LLM": "echo", "DATABASE_URL": f"sqlite:///{folder / 'threadline.db'}"}, None)
-    async with open_core(settings, adapters, clock) as core, asyncio.timeout(20):
-        await console.run(core.intake)
+    async with open_resources(settings, clock) as resources, asyncio.timeout(20):
+        core = build_core(settings, resources, {console.name: console}, clock)
+        await console.run(core.inbox)
         await core.scheduler.drain(5)
     return out.getvalue()
 
 
-async def test_retry_and_continue_bring_a_reply_before_the_next_line(tmp_path: Path) -> None:
-    said = await talk(tmp_path, "hello there", "/retry", "/continue", "last")
+async def test_retry_and_continue_reply_before_the_next_line(tmp_path: Path) -> None:
+    said = await chat(tmp_path, "hello there", "/retry", "/continue", "last")
     assert said.count("hello there") == 2
     assert said.index(texts.GO_ON) < said.index("last")
 
 
-async def test_reset_and_undo_in_words(tmp_path: Path) -> None:
-    said = await talk(tmp_path, "hello", "/reset", "/undo", "/undo")
+async def test_reset_and_undo_answer_each_line(tmp_path: Path) -> None:
+    said = await chat(tmp_path, "hello", "/reset", "/undo", "/undo")
     answers = [texts.RESET_DONE, texts.UNDO_DONE, texts.NOTHING_TO_UNDO]
     assert [said.index(text) for text in answers] == sorted(said.index(text) for text in answers)
 
 
-async def test_what_cannot_be_done_is_said_and_the_next_line_is_taken(tmp_path: Path) -> None:
-    said = await talk(tmp_path, "/retry", "/stop", "hello")
+async def test_an_impossible_command_is_answered_before_the_next_line(tmp_path: Path) -> None:
+    said = await chat(tmp_path, "/retry", "/stop", "hello")
     assert texts.NOTHING_TO_RETRY in said
     assert texts.NOTHING_TO_STOP in said
     assert "hello" in said
 
 
-def test_only_the_person_can_read_what_they_typed(tmp_path: Path) -> None:
-    """In a new file, and in one of an earlier version."""
+def test_only_the_owner_can_read_the_history(tmp_path: Path) -> None:
+    """A new file and one of an earlier version."""
     for history in (tmp_path / "new", tmp_path / "old"):
         if history.name == "old":
             history.write_text("+hello\n")

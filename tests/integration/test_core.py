@@ -1,7 +1,7 @@
-"""The core on a real database: what a message, a command and a failing model come to.
+"""The core on a real database: messages, commands and failing models, from receipt to reply.
 
 The platform is the strict surface of `tests.support.surfaces` and the model is scripted; everything
-between is the product.
+between them is the product's code.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from bot.domain.errors import (
     UnknownModel,
 )
 from bot.domain.inbox import Address, Command, Receipt
-from bot.domain.model import Delta, Reasoning, Usage
+from bot.domain.model import Delta, ReasoningDisplay, Usage
 from bot.domain.replies import Control
 from bot.inbox import commands
-from bot.turns.outcome import MAX_FAILURES, MAX_SHOWINGS
+from bot.turns.outcome import MAX_DISPLAY_FAILURES, MAX_FAILURES
 from tests.support.core_kit import World, until, world_at, world_of
 from tests.support.store_kit import ANN, ANSWER, BEN, key, look, opened, said
 
@@ -49,7 +49,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 # ── messages ──────────────────────────────────────────────────────────────────────────────────
-async def test_question_is_answered_and_remembered(world: World) -> None:
+async def test_a_question_is_answered_and_kept_in_the_history(world: World) -> None:
     assert await world.ask(1, "first") is Receipt.QUESTION
     assert await world.ask(2, "second", address=Address.FOLLOW_UP) is Receipt.QUESTION
     assert world.shown() == ["Hello.", "Hello."]
@@ -57,18 +57,20 @@ async def test_question_is_answered_and_remembered(world: World) -> None:
     assert world.outcomes() == [("answered", None)] * 2
 
 
-async def test_the_same_message_again_changes_nothing(world: World) -> None:
+async def test_a_repeated_message_changes_nothing(world: World) -> None:
     await world.ask(1)
     assert await world.ask(1) is Receipt.KNOWN
     assert world.shown() == ["Hello."]
 
 
-async def test_unknown_thread_without_a_mention_is_ignored_and_not_blocked(world: World) -> None:
+async def test_a_follow_up_in_an_unknown_thread_is_ignored_but_may_be_a_question_later(
+    world: World,
+) -> None:
     assert await world.ask(1, address=Address.FOLLOW_UP) is Receipt.IGNORED
     assert await world.ask(1, address=Address.MENTION) is Receipt.QUESTION
 
 
-async def test_aside_is_history_for_the_next_question(world: World) -> None:
+async def test_an_aside_is_history_for_the_next_question(world: World) -> None:
     await world.ask(1, "first")
     receipt = await world.ask(2, "Ben, look", address=Address.ASIDE)
     assert receipt is Receipt.HISTORY
@@ -77,61 +79,63 @@ async def test_aside_is_history_for_the_next_question(world: World) -> None:
     assert world.contents() == ["Ann: first", "Hello.", "Ann: Ben, look\n\nBen: now you"]
 
 
-async def test_old_thread_is_read_once_and_becomes_history(world: World) -> None:
+async def test_an_old_thread_is_read_once_and_becomes_history(world: World) -> None:
     world.adapter.old = (said(1, "we could use cats"), said(2, "or dogs", author=BEN))
     question = replace(said(3, "which?"), in_old_thread=True)
-    await world.intake.receive(question)
+    await world.inbox.receive(question)
     await world.idle()
     assert world.contents() == ["Ann: we could use cats\n\nBen: or dogs\n\nAnn: which?"]
-    await world.intake.receive(replace(said(4, "again"), in_old_thread=True))
+    await world.inbox.receive(replace(said(4, "again"), in_old_thread=True))
     await world.idle()
     assert world.adapter.reads == 1
 
 
-async def test_bare_mention_in_an_old_thread_is_about_what_was_said(world: World) -> None:
+async def test_a_mention_without_text_in_an_old_thread_asks_about_its_history(world: World) -> None:
     world.adapter.old = (said(1, "what is 6 x 7?"),)
-    await world.intake.receive(replace(said(2, ""), in_old_thread=True))
+    await world.inbox.receive(replace(said(2, ""), in_old_thread=True))
     await world.idle()
     assert world.contents() == ["what is 6 x 7?"]
     assert world.shown() == ["Hello."]
 
 
 @pytest.mark.parametrize("fault", [PlatformError("no access"), Gone("no such thread")])
-async def test_old_thread_that_cannot_be_read_does_not_stop_the_answer(
+async def test_an_unreadable_old_thread_does_not_prevent_the_answer(
     world: World, fault: Exception
 ) -> None:
     world.adapter.backlog_fault = fault
-    await world.intake.receive(replace(said(3, "which?"), in_old_thread=True))
+    await world.inbox.receive(replace(said(3, "which?"), in_old_thread=True))
     await world.idle()
     assert world.shown() == ["Hello."]
 
 
-async def test_slow_reading_of_an_old_thread_is_given_up(
+async def test_reading_an_old_thread_has_a_time_limit(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The acknowledgement has its limit: the question counts, the history is done without."""
+    """Reading must not delay the acknowledgement: the question is answered without the history."""
     monkeypatch.setattr("bot.inbox.inbox.BACKLOG_SECONDS", 0.05)
     world.adapter.slow_backlog = True
-    receipt = await world.intake.receive(replace(said(3, "which?"), in_old_thread=True))
+    receipt = await world.inbox.receive(replace(said(3, "which?"), in_old_thread=True))
     assert receipt is Receipt.QUESTION
     await world.idle()
     assert world.shown() == ["Hello."]
 
 
-async def test_bare_mention_in_a_channel_gets_a_hint_and_no_model_call(world: World) -> None:
+async def test_a_mention_without_text_in_a_channel_gets_a_hint_and_no_model_call(
+    world: World,
+) -> None:
     await world.ask(1, "")
     assert world.shown() == [texts.NO_QUESTION]
     assert world.model.requests == []
 
 
-async def test_attachment_beside_words_is_named_and_the_words_are_answered(world: World) -> None:
+async def test_text_beside_an_attachment_is_answered_below_a_notice(world: World) -> None:
     await world.ask(1, "what is it?", unusable=("image", "image", "voice message"))
     (shown,) = world.shown()
     assert shown == "_I cannot use images or a voice message yet, only text._\n\nHello."
     assert world.contents() == ["what is it?"]
 
 
-async def test_attachment_alone_gets_the_sentence_and_no_model_call(world: World) -> None:
+async def test_an_attachment_alone_gets_the_notice_and_no_model_call(world: World) -> None:
     await world.ask(1, "", unusable=("file",))
     assert world.shown() == ["_I cannot use a file yet, only text._"]
     assert world.model.requests == []
@@ -153,7 +157,7 @@ SENTENCES = [
 
 
 @pytest.mark.parametrize(("error", "sentence"), SENTENCES, ids=lambda value: type(value).__name__)
-async def test_each_failure_has_its_sentence_and_is_not_kept_as_an_answer(
+async def test_each_failure_shows_a_sentence_and_is_not_kept_as_an_answer(
     world: World, error: ModelError, sentence: str
 ) -> None:
     world.model.pieces = (error,)
@@ -168,7 +172,7 @@ async def test_each_failure_has_its_sentence_and_is_not_kept_as_an_answer(
 
 
 @pytest.mark.parametrize("error", [CutOff(), TimedOut(started=True), Overloaded()])
-async def test_failure_in_mid_answer_keeps_the_text(world: World, error: ModelError) -> None:
+async def test_a_failure_in_mid_answer_keeps_the_text(world: World, error: ModelError) -> None:
     world.model.pieces = (Delta("Half an "), Delta("answer"), error)
     await world.ask(1)
     (shown,) = world.shown()
@@ -178,7 +182,7 @@ async def test_failure_in_mid_answer_keeps_the_text(world: World, error: ModelEr
     assert world.contents() == ["why?", "Half an answer", "go on"]
 
 
-async def test_sentence_after_an_open_code_block_is_not_code(world: World) -> None:
+async def test_a_sentence_after_an_open_code_block_is_not_code(world: World) -> None:
     world.model.pieces = (Delta("```py\nx = 1\n"), CutOff())
     await world.ask(1)
     (shown,) = world.shown()
@@ -194,7 +198,7 @@ async def test_sentence_after_an_open_code_block_is_not_code(world: World) -> No
         ("stop", "  \n", "failed", texts.EMPTY_ANSWER),
     ],
 )
-async def test_ends_that_are_no_plain_stop(
+async def test_unusual_finish_reasons(
     world: World, reason: str, text: str, outcome: str, sentence: str
 ) -> None:
     world.model.pieces = (Delta(text), Delta(finish_reason=reason, usage=Usage(3, 4)))
@@ -209,7 +213,7 @@ STOP = Delta(finish_reason="stop")
 QUOTE = f"> _{texts.THOUGHTS}_\n> "
 
 
-async def test_hidden_reasoning_is_neither_shown_nor_kept_nor_sent_again(world: World) -> None:
+async def test_hidden_reasoning_is_neither_shown_nor_stored_nor_sent_again(world: World) -> None:
     world.model.pieces = (Delta(reasoning="Hm, "), Delta("Yes", "well"), Delta("."), STOP)
     await world.ask(1, "first")
     await world.ask(2, "second")
@@ -221,9 +225,9 @@ async def test_hidden_reasoning_is_neither_shown_nor_kept_nor_sent_again(world: 
     assert world.contents() == ["first", "Yes.", "second"]
 
 
-async def test_shown_reasoning_is_above_the_answer_and_nowhere_else(tmp_path: Path) -> None:
-    """Half a fence in it does not reach the answer; reasoning after the first word is left out."""
-    async with world_at(tmp_path / "t.db", reasoning=Reasoning.SHOWN) as world:
+async def test_shown_reasoning_is_only_above_the_answer(tmp_path: Path) -> None:
+    """An open fence in it does not affect the answer; reasoning after the first word is dropped."""
+    async with world_at(tmp_path / "t.db", reasoning=ReasoningDisplay.SHOWN) as world:
         pieces = (Delta(reasoning="```\nHm"), Delta(reasoning="."), Delta("Yes, ", "x"))
         world.model.pieces = (*pieces, Delta(reasoning="more"), Delta("it is."), STOP)
         await world.ask(1, "first")
@@ -232,35 +236,35 @@ async def test_shown_reasoning_is_above_the_answer_and_nowhere_else(tmp_path: Pa
         assert world.contents() == ["first", "Yes, it is.", "second"]
 
 
-async def test_shown_reasoning_is_on_the_screen_while_the_model_thinks(tmp_path: Path) -> None:
-    async with world_at(tmp_path / "t.db", reasoning=Reasoning.SHOWN) as world:
+async def test_shown_reasoning_appears_while_the_model_thinks(tmp_path: Path) -> None:
+    async with world_at(tmp_path / "t.db", reasoning=ReasoningDisplay.SHOWN) as world:
         world.model.hold = asyncio.Event()
         world.model.pieces = (Delta(reasoning="Hm."), Delta("Yes."), STOP)
-        await world.intake.receive(said(1))
+        await world.inbox.receive(said(1))
         await until(lambda: world.shown() == [f"{QUOTE}Hm."])
         world.model.hold.set()
         await world.idle()
         assert world.shown() == [f"{QUOTE}Hm.\n\nYes."]
 
 
-async def test_thoughts_of_a_model_that_failed_are_not_above_the_answer(tmp_path: Path) -> None:
-    """In a chain the next model's first delta has its name."""
-    async with world_at(tmp_path / "t.db", reasoning=Reasoning.SHOWN) as world:
+async def test_reasoning_of_a_model_that_failed_is_not_above_the_answer(tmp_path: Path) -> None:
+    """In a chain, the first delta of the next model carries its name."""
+    async with world_at(tmp_path / "t.db", reasoning=ReasoningDisplay.SHOWN) as world:
         first = Delta(reasoning="Wrong", model="a:1")
         world.model.pieces = (first, Delta("Yes.", model="b:2"), STOP)
         await world.ask(1)
         assert world.shown() == ["Yes."]
 
 
-@pytest.mark.parametrize("form", Reasoning)
-async def test_reasoning_alone_is_an_empty_answer(tmp_path: Path, form: Reasoning) -> None:
-    """It can be asked again, and leaves nothing in the history."""
+@pytest.mark.parametrize("form", ReasoningDisplay)
+async def test_reasoning_alone_is_an_empty_answer(tmp_path: Path, form: ReasoningDisplay) -> None:
+    """People can retry it, and it leaves nothing in the history."""
     async with world_at(tmp_path / "t.db", reasoning=form) as world:
         world.model.pieces = (Delta(reasoning="Hm."), Delta(finish_reason="stop"))
         await world.ask(1, "first")
         (shown,) = world.shown()
         assert shown.endswith(f"_{texts.EMPTY_ANSWER}_")
-        assert ("Hm." in shown) == (form is Reasoning.SHOWN)
+        assert ("Hm." in shown) == (form is ReasoningDisplay.SHOWN)
         (controls,) = world.adapter.platforms["t1"].controls.values()
         assert controls == (Control.RETRY,)
         assert world.outcomes() == [("failed", "empty answer")]
@@ -268,7 +272,7 @@ async def test_reasoning_alone_is_an_empty_answer(tmp_path: Path, form: Reasonin
         assert world.contents() == ["first\n\nsecond"]
 
 
-async def test_a_limit_that_thinking_used_up_has_its_own_sentence(tmp_path: Path) -> None:
+async def test_reasoning_that_reaches_the_length_limit_shows_a_sentence(tmp_path: Path) -> None:
     async with world_at(tmp_path / "t.db") as world:
         world.model.pieces = (Delta(reasoning="Hm."), Delta(finish_reason="length"))
         await world.ask(1, "first")
@@ -277,32 +281,32 @@ async def test_a_limit_that_thinking_used_up_has_its_own_sentence(tmp_path: Path
 
 
 async def test_people_see_that_the_model_is_loading(tmp_path: Path) -> None:
-    """In the reply's place, until its first word is there."""
+    """A note stands in the reply's place until its first word."""
     async with world_at(tmp_path / "t.db") as world:
         world.model.pieces = (Delta(loading=True), Delta("Yes."), STOP)
         await world.ask(1)
         assert world.shown() == ["Yes."]
 
 
-async def test_failure_while_it_reasons_has_its_sentence_alone(world: World) -> None:
+async def test_a_failure_during_reasoning_shows_only_a_sentence(world: World) -> None:
     world.model.pieces = (Delta(reasoning="Hm."), CutOff())
     await world.ask(1)
     assert world.outcomes() == [("failed", "CutOff")]
     assert world.shown() == [f"_{texts.model_failure(CutOff())}_"]
 
 
-async def test_stop_while_it_reasons_says_that_no_answer_began(world: World) -> None:
+async def test_a_stop_during_reasoning_says_that_no_answer_began(world: World) -> None:
     world.model.hold = asyncio.Event()
     world.model.pieces = (Delta(reasoning="Hm."), Delta("Yes."))
-    await world.intake.receive(said(1))
+    await world.inbox.receive(said(1))
     await until(lambda: bool(world.model.requests))
     await world.command("stop")
     await world.idle()
     assert world.shown() == [f"_{texts.STOPPED_EARLY}_"]
 
 
-async def test_reasoning_without_its_opening_tag_is_not_kept(world: World) -> None:
-    """What was streamed as text before the closing tag came is taken back at the end."""
+async def test_reasoning_without_an_opening_tag_is_not_kept(world: World) -> None:
+    """Text streamed before the closing tag is removed at the end."""
     world.model.pieces = (*map(Delta, ("Hm", ".\n</th", "ink>\n", "\nYes.")), STOP)
     await world.ask(1, "first")
     assert world.shown() == ["Yes."]
@@ -310,7 +314,7 @@ async def test_reasoning_without_its_opening_tag_is_not_kept(world: World) -> No
     assert world.contents() == ["first", "Yes.", "second"]
 
 
-async def test_context_reads_only_as_far_as_the_budget(world: World) -> None:
+async def test_the_history_is_read_only_as_far_as_the_budget(world: World) -> None:
     for number in range(1, 8):
         await world.ask(number, f"{number} " + "x" * 2_400)  # about 800 tokens each
     sent = world.contents()
@@ -319,7 +323,7 @@ async def test_context_reads_only_as_far_as_the_budget(world: World) -> None:
 
 
 # ── commands ──────────────────────────────────────────────────────────────────────────────────
-async def test_reset_word_starts_over_and_says_so(world: World) -> None:
+async def test_the_reset_word_starts_over_and_says_so(world: World) -> None:
     await world.ask(1, "first")
     assert await world.ask(2, "reset") is Receipt.COMMAND
     await until(lambda: world.adapter.said == [texts.RESET_DONE])
@@ -327,7 +331,7 @@ async def test_reset_word_starts_over_and_says_so(world: World) -> None:
     assert world.contents() == ["third"]
 
 
-async def test_redelivered_reset_does_not_wipe_what_came_after(world: World) -> None:
+async def test_a_redelivered_reset_does_not_remove_later_messages(world: World) -> None:
     await world.ask(1, "first")
     await world.ask(2, "reset")
     await world.ask(3, "third")
@@ -337,10 +341,10 @@ async def test_redelivered_reset_does_not_wipe_what_came_after(world: World) -> 
 
 
 @pytest.mark.parametrize("word", [*commands.NAMES, "model other"])
-async def test_command_is_carried_out_and_recorded_in_one_transaction(
+async def test_a_command_is_executed_and_recorded_in_one_transaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
-    """The process dies behind the first commit: the redelivery does nothing a second time."""
+    """The process dies after the first commit, and a redelivery repeats nothing."""
     async with world_at(tmp_path / "threadline.db") as world:
         await world.ask(1, "first")
         write, commits = world.store._write, itertools.count()
@@ -353,9 +357,9 @@ async def test_command_is_carried_out_and_recorded_in_one_transaction(
         with monkeypatch.context() as patch, suppress(StoreUnavailable):
             patch.setattr(world.store, "_write", dies_later)
             patch.setattr(world.scheduler, "wake", lambda conversation: None)
-            await world.intake.receive(said(2, word))
+            await world.inbox.receive(said(2, word))
     async with world_at(tmp_path / "threadline.db") as world:
-        await world.intake.connected("sim")
+        await world.inbox.connected("sim")
         await world.idle()
         before = list(look(world.path, "SELECT * FROM turns"))
         assert await world.ask(2, word) is Receipt.KNOWN
@@ -363,25 +367,25 @@ async def test_command_is_carried_out_and_recorded_in_one_transaction(
         assert world.adapter.said == []
 
 
-async def test_question_that_is_edited_into_a_command_word_is_none(world: World) -> None:
-    """Slack sends app_mention again for a message that was edited: it is known as a question."""
+async def test_a_question_edited_to_a_command_word_executes_nothing(world: World) -> None:
+    """Slack sends app_mention again for an edited message, which is stored as a question."""
     await world.ask(1, "first")
     assert await world.ask(1, "reset") is Receipt.KNOWN
     await world.ask(2, "second")
     assert world.contents() == ["first", "Hello.", "second"]
 
 
-async def test_command_that_comes_twice_at_once_is_carried_out_once(world: World) -> None:
+async def test_a_command_that_arrives_twice_concurrently_is_executed_once(world: World) -> None:
     await world.ask(1, "first")
-    receipts = await asyncio.gather(*(world.intake.receive(said(2, "reset")) for _ in range(5)))
+    receipts = await asyncio.gather(*(world.inbox.receive(said(2, "reset")) for _ in range(5)))
     assert sorted(receipt.value for receipt in receipts) == ["command", *["known"] * 4]
     await until(lambda: len(world.adapter.said) == 1)
 
 
-async def test_command_that_comes_again_is_acknowledged_only_when_it_is_stored(
+async def test_a_repeated_command_is_acknowledged_only_when_the_first_is_stored(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slack announces a mention twice; an acknowledgement of either ends its deliveries."""
+    """Slack sends two events for a mention; acknowledging either ends both deliveries."""
     await world.ask(1, "first")
     stored, write = asyncio.Event(), world.store._write
 
@@ -390,7 +394,7 @@ async def test_command_that_comes_again_is_acknowledged_only_when_it_is_stored(
         return await write(transaction)
 
     monkeypatch.setattr(world.store, "_write", slowly)
-    both = [asyncio.create_task(world.intake.receive(said(2, "reset"))) for _ in range(2)]
+    both = [asyncio.create_task(world.inbox.receive(said(2, "reset"))) for _ in range(2)]
     done, _ = await asyncio.wait(both, timeout=0.1)
     assert not done
     stored.set()
@@ -398,22 +402,22 @@ async def test_command_that_comes_again_is_acknowledged_only_when_it_is_stored(
     assert sorted(receipt.value for receipt in receipts) == ["command", "known"]
 
 
-async def test_answer_to_a_command_that_cannot_be_shown_breaks_nothing(world: World) -> None:
+async def test_a_command_whose_reply_cannot_be_shown_is_still_executed(world: World) -> None:
     await world.ask(1, "first")
     world.adapter.backlog_fault = Gone("no such thread")
     assert await world.ask(2, "reset") is Receipt.COMMAND
-    await world.intake.aclose()
+    await world.inbox.aclose()
     await world.ask(3, "third")
     assert world.contents() == ["third"]
 
 
-async def test_reset_interrupts_the_running_turn_and_overtakes_the_queue(world: World) -> None:
+async def test_reset_interrupts_the_running_turn_and_skips_the_queue(world: World) -> None:
     world.model.hold = asyncio.Event()
     world.model.pieces = (Delta("Never whole"), Delta(" never"), Delta(finish_reason="stop"))
-    await world.intake.receive(said(1, "first"))
+    await world.inbox.receive(said(1, "first"))
     await until(lambda: world.shown() == ["Never whole"])
-    await world.intake.receive(said(2, "second"))
-    answer = await world.intake.command(Command(name="reset", key=key(), author=ANN))
+    await world.inbox.receive(said(2, "second"))
+    answer = await world.inbox.command(Command(name="reset", key=key(), author=ANN))
     assert answer.text == texts.RESET_DONE
     await world.idle()
     assert world.shown() == [f"Never whole\n\n_{texts.RESET_MEANWHILE}_"]
@@ -424,23 +428,23 @@ async def test_reset_interrupts_the_running_turn_and_overtakes_the_queue(world: 
     assert world.contents() == ["third"]
 
 
-async def test_stop_keeps_what_was_shown(world: World) -> None:
+async def test_a_stop_keeps_the_text_shown_so_far(world: World) -> None:
     world.model.hold = asyncio.Event()
     world.model.pieces = (Delta("As far as"), Delta(" this"))
-    await world.intake.receive(said(1, "first"))
+    await world.inbox.receive(said(1, "first"))
     await until(lambda: world.shown() == ["As far as"])
-    answer = await world.intake.command(Command(name="stop", key=key(), author=ANN))
+    answer = await world.inbox.command(Command(name="stop", key=key(), author=ANN))
     assert answer.text == texts.STOP_DONE
     await world.idle()
     assert world.shown() == ["As far as\n\n_Stopped._"]
-    again = await world.intake.command(Command(name="stop", key=key(), author=ANN))
+    again = await world.inbox.command(Command(name="stop", key=key(), author=ANN))
     assert again.text == texts.NOTHING_TO_STOP
 
 
-async def test_model_is_chosen_for_one_conversation(world: World) -> None:
+async def test_a_model_is_chosen_for_one_conversation(world: World) -> None:
     async def choose(argument: str) -> str:
         command = Command(name="model", argument=argument, key=key(), author=ANN)
-        return (await world.intake.command(command)).text
+        return (await world.inbox.command(command)).text
 
     assert await choose("other") == texts.MODEL_NEEDS_CONVERSATION
     await world.ask(1)
@@ -452,25 +456,25 @@ async def test_model_is_chosen_for_one_conversation(world: World) -> None:
     assert [len(world.other.requests), len(world.model.requests)] == [1, 2]
 
 
-async def test_unknown_command_is_answered_with_the_help(world: World) -> None:
-    answer = await world.intake.command(Command(name="dance", key=key(), author=ANN))
+async def test_an_unknown_command_shows_the_help(world: World) -> None:
+    answer = await world.inbox.command(Command(name="dance", key=key(), author=ANN))
     assert answer.text == texts.HELP
 
 
-async def test_recent_conversations_are_offered_with_their_names(world: World) -> None:
+async def test_recent_conversations_are_offered_by_name(world: World) -> None:
     await world.ask(1, "about cats", where=key("t1"))
     await world.ask(2, "about dogs", where=key("t2"), author=BEN)
-    choices = await world.intake.recent(key(""), ANN.id)
+    choices = await world.inbox.recent(key(""), ANN.id)
     assert [(choice.label, choice.command, choice.key) for choice in choices] == [
         ("about cats", "reset", key("t1"))
     ]
 
 
 # ── bad days ──────────────────────────────────────────────────────────────────────────────────
-async def test_place_that_is_gone_ends_the_turn_once_and_the_next_one_works(world: World) -> None:
+async def test_a_deleted_thread_ends_its_turn_and_the_next_turn_works(world: World) -> None:
     world.adapter.faults.append(Gone("the thread was deleted"))
     world.model.hold = asyncio.Event()
-    await world.intake.receive(said(1))
+    await world.inbox.receive(said(1))
     await world.idle()
     assert world.outcomes() == [("gone", None)]
     world.model.hold = None
@@ -479,7 +483,7 @@ async def test_place_that_is_gone_ends_the_turn_once_and_the_next_one_works(worl
     assert world.shown() == ["Hello."]
 
 
-async def test_reply_in_a_form_that_is_refused_is_shown_plainly(world: World) -> None:
+async def test_a_refused_reply_is_shown_as_plain_text(world: World) -> None:
     world.adapter.faults.extend([Refused("invalid_blocks"), Refused("invalid_blocks")])
     await world.ask(1)
     (shown,) = world.shown()
@@ -487,13 +491,13 @@ async def test_reply_in_a_form_that_is_refused_is_shown_plainly(world: World) ->
     assert world.outcomes() == [("answered", None)]
 
 
-async def test_full_queue_has_a_sentence(tmp_path: Path) -> None:
+async def test_a_full_queue_shows_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "threadline.db"
     async with opened(path) as store:
         world = world_of(path, store, max_concurrent=1, max_queued=1)
         world.model.hold = asyncio.Event()
         for number in range(1, 4):
-            await world.intake.receive(said(number, where=key(f"t{number}")))
+            await world.inbox.receive(said(number, where=key(f"t{number}")))
             await asyncio.sleep(0.02)
         await until(lambda: world.shown("t3") == [f"_{texts.TOO_BUSY}_"])
         world.model.hold.set()
@@ -501,8 +505,8 @@ async def test_full_queue_has_a_sentence(tmp_path: Path) -> None:
         assert world.shown("t2") == ["Hello."]
 
 
-async def test_concluded_turn_is_only_shown_after_a_crash(tmp_path: Path) -> None:
-    """The process died between the conclusion and the last page: no model is asked again."""
+async def test_a_stored_result_is_shown_after_a_crash_without_the_model(tmp_path: Path) -> None:
+    """The process died between storing the result and showing the last page."""
     path = tmp_path / "threadline.db"
     async with opened(path) as store:
         world = world_of(path, store)
@@ -514,14 +518,14 @@ async def test_concluded_turn_is_only_shown_after_a_crash(tmp_path: Path) -> Non
         await store.conclude(claim.fence, ended)
     async with opened(path) as store:
         world = world_of(path, store)
-        await world.intake.connected("sim")
+        await world.inbox.connected("sim")
         await world.idle()
         assert world.shown() == ["From before."]
         assert world.model.requests == []
         assert look(path, "SELECT state FROM turns") == [("done",)]
 
 
-async def test_turn_that_keeps_failing_is_given_up_with_a_sentence(tmp_path: Path) -> None:
+async def test_a_turn_that_keeps_failing_is_given_up_with_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "threadline.db"
     async with opened(path) as store:
         accepted = await store.accept(said(1))
@@ -529,16 +533,16 @@ async def test_turn_that_keeps_failing_is_given_up_with_a_sentence(tmp_path: Pat
         for _ in range(MAX_FAILURES):
             assert await store.claim(accepted.conversation) is not None
         world = world_of(path, store)
-        await world.intake.connected("sim")
+        await world.inbox.connected("sim")
         await world.idle()
         assert world.shown() == [f"_{texts.GAVE_UP}_"]
         assert world.model.requests == []
 
 
-async def test_answer_whose_showing_keeps_failing_does_not_hold_its_conversation_up(
+async def test_an_answer_that_cannot_be_shown_does_not_block_its_conversation(
     tmp_path: Path,
 ) -> None:
-    """A sentence takes its place; the answer stays in the history."""
+    """A sentence replaces the answer, which stays in the history."""
     path = tmp_path / "threadline.db"
     async with opened(path) as store:
         accepted = await store.accept(said(1, "first"))
@@ -546,16 +550,16 @@ async def test_answer_whose_showing_keeps_failing_does_not_hold_its_conversation
         claim = await store.claim(accepted.conversation)
         assert claim is not None
         await store.conclude(claim.fence, replace(ANSWER, content="Poison.", display="Poison."))
-        for _ in range(MAX_SHOWINGS - 1):
+        for _ in range(MAX_DISPLAY_FAILURES - 1):
             assert await store.claim(accepted.conversation) is not None
         world = world_of(path, store)
-        await world.intake.connected("sim")
+        await world.inbox.connected("sim")
         await world.ask(2, "second")
         assert world.shown() == [f"_{texts.NOT_SHOWN}_", "Hello."]
         assert world.contents() == ["first", "Poison.", "second"]
 
 
-async def test_turn_that_was_reset_while_nobody_held_it_is_not_answered(tmp_path: Path) -> None:
+async def test_a_turn_that_was_reset_before_its_claim_is_not_answered(tmp_path: Path) -> None:
     path = tmp_path / "threadline.db"
     async with opened(path) as store:
         accepted = await store.accept(said(1))
@@ -563,24 +567,24 @@ async def test_turn_that_was_reset_while_nobody_held_it_is_not_answered(tmp_path
         await store.claim(accepted.conversation)
         await store.reset(key())
         world = world_of(path, store)
-        await world.intake.connected("sim")
+        await world.inbox.connected("sim")
         await world.idle()
         assert world.outcomes() == [("reset", None)]
         assert world.model.requests == []
 
 
-async def test_questions_beyond_the_budget_are_told_to_the_person_and_the_model(
+async def test_questions_beyond_the_budget_are_reported_to_person_and_model(
     tmp_path: Path,
 ) -> None:
-    """Queued behind a running turn; the answer says in one line that it read a part."""
+    """They wait for a running turn; a line below the answer says that only a part was read."""
     path = tmp_path / "threadline.db"
     async with opened(path) as store:
         world = world_of(path, store)
         world.model.hold = asyncio.Event()
-        await world.intake.receive(said(1, "first"))
+        await world.inbox.receive(said(1, "first"))
         await until(lambda: len(world.model.requests) == 1)
         for number in range(2, 40):
-            await world.intake.receive(said(number, f"{number}: " + "long " * 1_000))
+            await world.inbox.receive(said(number, f"{number}: " + "long " * 1_000))
         world.model.hold.set()
         await world.idle()
     request = world.model.requests[-1]

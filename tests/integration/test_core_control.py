@@ -1,6 +1,6 @@
-"""People in control, on the core: stop, retry, continue, undo; edits and deletions.
+"""Stop, retry, continue, undo, edits and deletions: their effect on turns and database.
 
-Who presses and where is the adapters' matter; here is what becomes of the turn and the database.
+The adapters' tests cover the buttons and words themselves.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ def says(world: World, *pieces: str, reason: str = "stop") -> None:
     world.model.pieces = (*(Delta(piece) for piece in pieces), Delta(finish_reason=reason))
 
 
-async def begun(world: World, number: int = 1, text: str = "first") -> None:
-    """Ask, and hold the model once the first piece of its answer has been on the screen."""
+async def start_reply(world: World, number: int = 1, text: str = "first") -> None:
+    """Ask a question; returns once the first piece of its answer is shown, and the model waits."""
     world.model.hold = asyncio.Event()
     platform = world.adapter.platforms.setdefault("t1", Platform())
     before = len(platform.versions)
-    await world.intake.receive(said(number, text))
+    await world.inbox.receive(said(number, text))
     await until(lambda: len(platform.versions) > before)
 
 
-def released(world: World) -> None:
+def release(world: World) -> None:
     if world.model.hold is not None:
         world.model.hold.set()
     world.model.hold = None
@@ -62,20 +62,20 @@ def controls(world: World) -> tuple[Control, ...]:
     return platform.controls[max(platform.texts, key=lambda m: int(m[1:]))]
 
 
-async def edited(world: World, number: int, text: str, at: float | None = None) -> None:
+async def edit(world: World, number: int, text: str, at: float | None = None) -> None:
     incoming = said(number, text, address=Address.FOLLOW_UP)
-    await world.intake.edited(incoming, time.time() if at is None else at)
+    await world.inbox.edited(incoming, time.time() if at is None else at)
 
 
 # ── buttons ───────────────────────────────────────────────────────────────────────────────────
-async def test_a_reply_offers_stop_while_it_grows_and_retry_at_its_end_in_one_edit(
+async def test_a_growing_reply_offers_stop_and_its_last_edit_retry(
     world: World,
 ) -> None:
-    """The buttons of the end ride on the request that shows the last text."""
+    """The last buttons are part of the request that shows the last text."""
     says(world, "Half ", "whole.")
-    await begun(world)
+    await start_reply(world)
     assert controls(world) == (Control.STOP,)
-    released(world)
+    release(world)
     await world.idle()
     assert world.shown() == ["Half whole."]
     assert controls(world) == (Control.RETRY,)
@@ -92,7 +92,7 @@ async def test_a_reply_offers_stop_while_it_grows_and_retry_at_its_end_in_one_ed
         ((Delta(" "), STOP_REASON), (Control.RETRY,)),
     ],
 )
-async def test_what_is_offered_fits_the_end(
+async def test_the_buttons_depend_on_the_outcome(
     world: World, pieces: tuple[Delta, ...], offered: tuple[Control, ...]
 ) -> None:
     world.model.pieces = pieces
@@ -100,15 +100,15 @@ async def test_what_is_offered_fits_the_end(
     assert controls(world) == offered
 
 
-async def test_a_hint_of_ours_offers_nothing(world: World) -> None:
+async def test_a_hint_without_the_model_has_no_buttons(world: World) -> None:
     await world.ask(1, "")
     assert controls(world) == ()
 
 
 # ── stop ──────────────────────────────────────────────────────────────────────────────────────
-async def test_stopped_reply_offers_retry_and_continue(world: World) -> None:
+async def test_a_stopped_reply_offers_retry_and_continue(world: World) -> None:
     says(world, "As far as", " this")
-    await begun(world)
+    await start_reply(world)
     began = time.monotonic()
     assert (await world.command("stop", "1")).text == texts.STOP_DONE
     await world.idle()
@@ -117,19 +117,19 @@ async def test_stopped_reply_offers_retry_and_continue(world: World) -> None:
     assert controls(world) == (Control.RETRY, Control.CONTINUE)
 
 
-async def test_stop_button_of_an_older_reply_stops_no_other(world: World) -> None:
-    """Such a button is left where the bot could not edit its message any more."""
+async def test_the_stop_button_of_an_older_reply_stops_no_other(world: World) -> None:
+    """Such a button remains if the bot could not edit its message."""
     await world.ask(1)
-    says(world, "Goes", " on")
-    await begun(world, 2, "second")
+    says(world, "More", " text")
+    await start_reply(world, 2, "second")
     assert (await world.command("stop", "1")).text == texts.NOTHING_TO_STOP
-    released(world)
+    release(world)
     await world.idle()
-    assert world.shown()[-1] == "Goes on"
+    assert world.shown()[-1] == "More text"
 
 
-async def test_stop_outlives_the_process(tmp_path: Path) -> None:
-    """It died between the stop and the turn's end: the next start asks no model."""
+async def test_a_stop_outlives_the_process(tmp_path: Path) -> None:
+    """The process dies between the stop and the turn's end; the next start asks no model."""
     path = tmp_path / "threadline.db"
     async with opened(path) as store:
         await store.accept(said(1, "first"))
@@ -137,7 +137,7 @@ async def test_stop_outlives_the_process(tmp_path: Path) -> None:
         change = await store.stop(key(), None, source=said(2).source)
         assert (change.effect, change.turn) == (Effect.STOP, 1)
     async with world_at(path) as world:
-        await world.intake.connected("sim")
+        await world.inbox.connected("sim")
         await world.idle()
         assert world.shown() == ["_Stopped._"]
         assert (world.outcomes(), world.model.requests) == ([("stopped", None)], [])
@@ -148,14 +148,14 @@ async def test_stop_outlives_the_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["refuses", "hangs"])
 @pytest.mark.parametrize("how", ["word", "button"])
-async def test_stop_ends_the_models_request_while_the_database_fails(
+async def test_a_stop_ends_the_models_request_even_if_the_database_fails(
     world: World, monkeypatch: pytest.MonkeyPatch, how: str, fault: str
 ) -> None:
-    """A button does; a word too, but it is not acknowledged, so that it comes again."""
+    """A stop word is not acknowledged then, so that it is delivered again."""
     says(world, "As far as", " this")
     ended = asyncio.Event()
     monkeypatch.setattr(world.model, "ended", ended.set)
-    await begun(world)
+    await start_reply(world)
 
     async def fails(*_: object, **__: object) -> Change:
         if fault == "hangs":
@@ -169,40 +169,40 @@ async def test_stop_ends_the_models_request_while_the_database_fails(
             assert (await world.command("stop", "1")).text == texts.STOP_DONE
         else:
             with pytest.raises(StoreUnavailable):
-                await world.intake.receive(said(2, "stop"))
+                await world.inbox.receive(said(2, "stop"))
         await ended.wait()
         assert time.monotonic() - began < 1
     await world.idle()
     assert world.shown() == ["As far as\n\n_Stopped._"]
     if how == "word":
-        assert await world.intake.receive(said(2, "stop")) is Receipt.COMMAND
+        assert await world.inbox.receive(said(2, "stop")) is Receipt.COMMAND
 
 
-async def test_stop_that_comes_again_stops_no_later_reply(world: World) -> None:
+async def test_a_redelivered_stop_stops_no_later_reply(world: World) -> None:
     says(world, "As far as", " this")
-    await begun(world)
-    await world.intake.receive(said(2, "stop"))
+    await start_reply(world)
+    await world.inbox.receive(said(2, "stop"))
     await world.idle()
-    await begun(world, 3, "second")
-    assert await world.intake.receive(said(2, "stop")) is Receipt.KNOWN
-    released(world)
+    await start_reply(world, 3, "second")
+    assert await world.inbox.receive(said(2, "stop")) is Receipt.KNOWN
+    release(world)
     await world.idle()
     assert world.shown()[-1] == "As far as this"
 
 
-async def test_stop_word_overtakes_the_questions_that_wait(world: World) -> None:
+async def test_a_stop_word_does_not_wait_for_queued_questions(world: World) -> None:
     says(world, "As far as", " this")
-    await begun(world)
-    await world.intake.receive(said(2, "second"))
-    assert await world.intake.receive(said(3, "stop")) is Receipt.COMMAND
+    await start_reply(world)
+    await world.inbox.receive(said(2, "second"))
+    assert await world.inbox.receive(said(3, "stop")) is Receipt.COMMAND
     await until(lambda: world.shown()[0] == "As far as\n\n_Stopped._")
-    released(world)
+    release(world)
     await world.idle()
     assert world.shown()[1] == "As far as this"
 
 
 # ── retry ─────────────────────────────────────────────────────────────────────────────────────
-async def test_retry_replaces_the_reply_in_place(world: World) -> None:
+async def test_retry_rewrites_the_reply_in_place(world: World) -> None:
     await world.ask(1, "first")
     message = message_of(world)
     says(world, "Better.")
@@ -215,7 +215,7 @@ async def test_retry_replaces_the_reply_in_place(world: World) -> None:
     assert world.contents() == ["first", "Better.", "second"]
 
 
-async def test_shorter_answer_leaves_no_page_of_the_longer_one(world: World) -> None:
+async def test_a_shorter_answer_removes_the_pages_of_the_longer_one(world: World) -> None:
     says(world, "word " * 1_000)
     await world.ask(1)
     assert len(world.shown()) == 3
@@ -226,8 +226,8 @@ async def test_shorter_answer_leaves_no_page_of_the_longer_one(world: World) -> 
     assert look(world.path, "SELECT count(*) FROM pages") == [(1,)]
 
 
-async def test_retry_as_often_as_one_likes(world: World) -> None:
-    """What is given up after a few attempts is a turn that dies, not one that people repeat."""
+async def test_retry_may_be_repeated(world: World) -> None:
+    """Only attempts that fail count towards giving a turn up."""
     await world.ask(1)
     for number in range(6):
         says(world, f"Answer {number}.")
@@ -235,7 +235,7 @@ async def test_retry_as_often_as_one_likes(world: World) -> None:
         assert world.shown() == [f"Answer {number}."]
 
 
-async def test_retry_of_a_failure_answers(world: World) -> None:
+async def test_retrying_a_failed_turn_answers_it(world: World) -> None:
     world.model.pieces = (Overloaded(),)
     await world.ask(1, "first")
     says(world, "Now.")
@@ -245,12 +245,12 @@ async def test_retry_of_a_failure_answers(world: World) -> None:
     assert world.outcomes() == [("answered", None)]
 
 
-async def test_retry_while_it_writes_or_of_an_older_reply_says_why_not(world: World) -> None:
+async def test_retry_during_a_reply_or_of_an_older_one_says_why_not(world: World) -> None:
     assert (await world.command("retry")).text == texts.NOTHING_TO_RETRY
     says(world, "One", ".")
-    await begun(world)
+    await start_reply(world)
     assert (await world.command("retry", "1")).text == texts.STILL_WRITING
-    released(world)
+    release(world)
     await world.idle()
     await world.ask(2)
     assert (await world.command("retry", "1")).text == texts.NOT_THE_NEWEST
@@ -258,14 +258,14 @@ async def test_retry_while_it_writes_or_of_an_older_reply_says_why_not(world: Wo
     assert (await world.command("retry")).text == texts.NOTHING_TO_RETRY
 
 
-async def test_retry_redelivered_is_done_once(world: World) -> None:
+async def test_a_redelivered_retry_is_executed_once(world: World) -> None:
     await world.ask(1)
     assert await world.ask(2, "retry") is Receipt.COMMAND
     assert await world.ask(2, "retry") is Receipt.KNOWN
     assert len(world.model.requests) == 2
 
 
-async def test_reply_reopened_when_the_process_died_is_written_after_the_start(
+async def test_a_reopened_reply_is_written_after_a_crash(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "threadline.db"
@@ -276,13 +276,13 @@ async def test_reply_reopened_when_the_process_died_is_written_after_the_start(
     async with world_at(path) as world:
         world.adapter.platforms = platforms
         says(world, "After the start.")
-        await world.intake.connected("sim")
+        await world.inbox.connected("sim")
         await world.idle()
         assert world.shown() == ["After the start."]
 
 
 # ── continue ──────────────────────────────────────────────────────────────────────────────────
-async def test_continue_asks_to_go_on_below(world: World) -> None:
+async def test_continue_asks_for_the_rest_below(world: World) -> None:
     says(world, "Half of", reason="length")
     await world.ask(1, "first")
     says(world, " it.")
@@ -292,7 +292,7 @@ async def test_continue_asks_to_go_on_below(world: World) -> None:
     assert len(world.shown()) == 2
 
 
-async def test_continue_pressed_twice_goes_on_once(world: World) -> None:
+async def test_continue_pressed_twice_continues_once(world: World) -> None:
     await world.ask(1)
     answers = [(await world.command("continue", "1")).text for _ in range(2)]
     assert answers == ["", texts.NOT_THE_NEWEST]
@@ -308,24 +308,24 @@ async def test_continue_without_an_answer_says_so(world: World) -> None:
 
 
 # ── edits ─────────────────────────────────────────────────────────────────────────────────────
-async def test_edit_of_the_last_question_replaces_its_reply_in_place(world: World) -> None:
+async def test_editing_the_last_question_rewrites_its_reply_in_place(world: World) -> None:
     await world.ask(1, "frist")
     message = message_of(world)
     says(world, "Better.")
-    await edited(world, 1, "first")
+    await edit(world, 1, "first")
     await world.idle()
     assert world.shown() == ["Better."]
     assert message_of(world) == message
     assert world.contents() == ["first"]
 
 
-async def test_edit_while_the_reply_is_written_begins_it_anew(world: World) -> None:
+async def test_an_edit_during_the_reply_restarts_it(world: World) -> None:
     says(world, "Old", " answer")
-    await begun(world, 1, "frist")
+    await start_reply(world, 1, "frist")
     message = message_of(world)
     world.model.hold = None
     says(world, "New answer")
-    await edited(world, 1, "first")
+    await edit(world, 1, "first")
     await world.idle()
     assert world.shown() == ["New answer"]
     assert message_of(world) == message
@@ -334,10 +334,10 @@ async def test_edit_while_the_reply_is_written_begins_it_anew(world: World) -> N
     assert world.outcomes() == [("answered", None)]
 
 
-async def test_stop_right_after_an_edit_stops_the_new_attempt(world: World) -> None:
-    """Between the two attempts nobody runs: the wish must not fall into the gap."""
+async def test_a_stop_right_after_an_edit_stops_the_new_attempt(world: World) -> None:
+    """No attempt runs in between; the stop must not get lost there."""
     says(world, "Old", " answer")
-    await begun(world, 1, "frist")
+    await start_reply(world, 1, "frist")
     says(world, "New", " answer")
     change = await world.store.edit(said(1).source, "first", time.time())
     world.scheduler.restart(change.conversation, change.turn)
@@ -347,51 +347,51 @@ async def test_stop_right_after_an_edit_stops_the_new_attempt(world: World) -> N
     assert "answer" not in world.shown()[0].replace(texts.STOPPED_EARLY, "")
 
 
-async def test_edit_of_an_older_question_is_seen_by_later_turns_only(world: World) -> None:
+async def test_editing_an_older_question_affects_only_later_turns(world: World) -> None:
     await world.ask(1, "frist")
     await world.ask(2, "second")
-    await edited(world, 1, "first")
+    await edit(world, 1, "first")
     await world.idle()
     assert len(world.model.requests) == 2
     await world.ask(3, "third")
     assert world.contents() == ["first", "Hello.", "second", "Hello.", "third"]
 
 
-async def test_edit_of_a_waiting_question_is_what_is_asked(world: World) -> None:
+async def test_editing_a_waiting_question_changes_the_request(world: World) -> None:
     says(world, "One", ".")
-    await begun(world)
-    await world.intake.receive(said(2, "secnod"))
-    await edited(world, 2, "second")
-    released(world)
+    await start_reply(world)
+    await world.inbox.receive(said(2, "secnod"))
+    await edit(world, 2, "second")
+    release(world)
     await world.idle()
     assert world.contents() == ["first", "One.", "second"]
     assert len(world.shown()) == 2
 
 
-async def test_what_only_looks_like_an_edit_asks_nothing(world: World) -> None:
+async def test_an_edit_event_with_the_same_text_changes_nothing(world: World) -> None:
     await world.ask(1, "first")
-    await edited(world, 1, "first")
+    await edit(world, 1, "first")
     await world.idle()
     assert len(world.model.requests) == 1
 
 
-async def test_mention_that_an_edit_adds_is_a_question_unless_it_is_long_ago(
+async def test_a_recent_edit_that_adds_a_mention_is_a_question(
     world: World,
 ) -> None:
     incoming = said(1, "hello")
-    await world.intake.edited(incoming, time.time() - 3_600)
-    await world.intake.edited(replace(incoming, address=Address.FOLLOW_UP), time.time())
+    await world.inbox.edited(incoming, time.time() - 3_600)
+    await world.inbox.edited(replace(incoming, address=Address.FOLLOW_UP), time.time())
     await world.idle()
     assert world.shown() == []
-    await world.intake.edited(incoming, time.time())
+    await world.inbox.edited(incoming, time.time())
     await world.idle()
     assert world.shown() == ["Hello."]
 
 
 # ── deletions ─────────────────────────────────────────────────────────────────────────────────
-async def test_deleted_question_is_in_no_later_request_and_its_answer_stays(world: World) -> None:
+async def test_a_deleted_question_is_in_no_later_request_but_its_answer_is(world: World) -> None:
     await world.ask(1, "secret")
-    await world.intake.deleted(said(1).source)
+    await world.inbox.deleted(said(1).source)
     assert await world.ask(1, "secret") is Receipt.KNOWN
     await world.ask(2, "second")
     assert world.contents() == [UNSAID, "Hello.", "second"]
@@ -399,34 +399,34 @@ async def test_deleted_question_is_in_no_later_request_and_its_answer_stays(worl
     assert look(world.path, "SELECT 1 FROM messages WHERE content LIKE '%secret%'") == []
 
 
-async def test_deleting_the_question_that_is_being_answered_stops_the_reply(world: World) -> None:
+async def test_deleting_the_question_during_the_reply_stops_it(world: World) -> None:
     says(world, "As far as", " this")
-    await begun(world)
-    await world.intake.deleted(said(1).source)
+    await start_reply(world)
+    await world.inbox.deleted(said(1).source)
     await world.idle()
     assert world.shown() == ["As far as\n\n_Stopped._"]
     assert world.outcomes() == [("stopped", None)]
 
 
-async def test_deleting_one_of_two_questions_answers_the_other_anew(world: World) -> None:
+async def test_deleting_one_of_two_questions_restarts_the_reply_to_the_other(world: World) -> None:
     await world.store.accept(said(1, "first"))
     says(world, "About both", ".")
-    await begun(world, 2, "secret")
+    await start_reply(world, 2, "secret")
     assert world.contents() == ["first\n\nsecret"]
     world.model.hold = None
     says(world, "About the first.")
-    await world.intake.deleted(said(2).source)
+    await world.inbox.deleted(said(2).source)
     await world.idle()
     assert world.contents() == ["first"]
     assert world.shown() == ["About the first."]
 
 
-async def test_reply_goes_with_its_question_where_that_is_set(tmp_path: Path) -> None:
+async def test_a_reply_is_deleted_with_its_question_if_the_setting_says_so(tmp_path: Path) -> None:
     async with world_at(tmp_path / "threadline.db", with_reply=True) as world:
         says(world, "word " * 1_000)
         await world.ask(1, "secret")
         assert len(world.shown()) == 3
-        await world.intake.deleted(said(1).source)
+        await world.inbox.deleted(said(1).source)
         await world.idle()
         assert world.shown() == []
         says(world, "Hello.")
@@ -434,17 +434,17 @@ async def test_reply_goes_with_its_question_where_that_is_set(tmp_path: Path) ->
         assert world.contents() == ["second"]
 
 
-async def test_reply_that_is_being_written_goes_with_its_question(tmp_path: Path) -> None:
+async def test_a_growing_reply_is_deleted_with_its_question(tmp_path: Path) -> None:
     async with world_at(tmp_path / "threadline.db", with_reply=True) as world:
         says(world, "As far as", " this")
-        await begun(world)
-        await world.intake.deleted(said(1).source)
+        await start_reply(world)
+        await world.inbox.deleted(said(1).source)
         await world.idle()
         assert world.shown() == []
         assert world.outcomes() == [("stopped", None)]
 
 
-async def test_deleted_reply_leaves_the_history_and_may_be_asked_for_again(world: World) -> None:
+async def test_a_deleted_reply_leaves_the_history_and_can_be_retried(world: World) -> None:
     await world.ask(1, "first")
     await delete_message(world)
     await world.idle()
@@ -457,22 +457,22 @@ async def test_deleted_reply_leaves_the_history_and_may_be_asked_for_again(world
     assert world.contents() == ["first\n\nsecond"]
 
 
-async def test_deleting_a_reply_that_is_being_written_ends_its_turn(world: World) -> None:
+async def test_deleting_a_growing_reply_ends_its_turn(world: World) -> None:
     says(world, "As far as", " this")
-    await begun(world)
+    await start_reply(world)
     await delete_message(world)
     await world.idle()
     assert world.shown() == []
     assert look(world.path, "SELECT state, content FROM turns") == [("done", "")]
-    released(world)
+    release(world)
     says(world, "Hello.")
     await world.ask(2, "second")
     assert world.contents() == ["first\n\nsecond"]
 
 
-async def test_deletion_that_overtakes_the_ledger_ends_the_turn(world: World) -> None:
-    """The message is on the screen, and deleted, before the database knows that it is a page."""
-    stored = world.store.shown
+async def test_a_deletion_before_the_page_is_stored_ends_the_turn(world: World) -> None:
+    """The message is shown and deleted before the database has stored it as a page."""
+    stored = world.store.record_shown
     deleted = asyncio.Event()
 
     async def slowly(*page: object, **place: str) -> None:
@@ -481,54 +481,54 @@ async def test_deletion_that_overtakes_the_ledger_ends_the_turn(world: World) ->
             deleted.set()
         await stored(*page, **place)  # type: ignore[arg-type]
 
-    world.store.shown = slowly  # type: ignore[method-assign]
+    world.store.record_shown = slowly  # type: ignore[method-assign]
     says(world, "As far as", " this")
-    await begun(world)
+    await start_reply(world)
     await world.idle()
     assert world.shown() == []
     assert look(world.path, "SELECT state, content FROM turns") == [("done", "")]
     assert len(world.model.requests) == 1
 
 
-class Echoing(dict[str, str]):
-    """The texts of a platform that tells of every deletion, also of those that we make."""
+class EchoingTexts(dict[str, str]):
+    """The texts of a platform that reports every deletion, including the bot's."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
-        self._world, self.told = world, list[asyncio.Task[None]]()
+        self._world, self.reports = world, list[asyncio.Task[None]]()
 
     def __delitem__(self, message: str) -> None:
         super().__delitem__(message)
-        telling = self._world.intake.deleted(f"sim/w1/{CHANNEL}/{message}")
-        self.told.append(asyncio.create_task(telling))
+        report = self._world.inbox.deleted(f"sim/w1/{CHANNEL}/{message}")
+        self.reports.append(asyncio.create_task(report))
 
 
-async def test_echo_of_a_page_that_we_removed_ourselves_takes_nothing_back(world: World) -> None:
-    """After a restart no adapter remembers what it deleted, and the event may come again."""
-    echoing = Echoing(world)
-    world.adapter.platforms["t1"] = Platform(texts=echoing)
+async def test_a_delete_event_for_a_page_that_the_bot_removed_changes_nothing(world: World) -> None:
+    """Adapters forget their deletions in a restart, and an event may be repeated."""
+    texts = EchoingTexts(world)
+    world.adapter.platforms["t1"] = Platform(texts=texts)
     says(world, "word " * 1_000)
     await world.ask(1, "first")
     says(world, "Short.")
     await world.command("retry")
     await world.idle()
-    await asyncio.gather(*echoing.told)
-    assert len(echoing.told) == 2
+    await asyncio.gather(*texts.reports)
+    assert len(texts.reports) == 2
     assert world.shown() == ["Short."]
     await world.ask(2, "second")
     assert world.contents() == ["first", "Short.", "second"]
 
 
 async def delete_message(world: World) -> None:
-    """A person deletes the bot's newest message, and the platform says so."""
+    """A person deletes the bot's newest message, and the platform reports it."""
     platform = world.adapter.platforms["t1"]
     message = max(platform.texts, key=lambda m: int(m[1:]))
     del platform.texts[message]
-    await world.intake.deleted(f"sim/w1/{CHANNEL}/{message}")
+    await world.inbox.deleted(f"sim/w1/{CHANNEL}/{message}")
 
 
 # ── reset and undo ────────────────────────────────────────────────────────────────────────────
-async def test_reset_offers_its_undo_which_works_once(world: World) -> None:
+async def test_reset_offers_an_undo_button_that_works_once(world: World) -> None:
     await world.ask(1, "first")
     answer = await world.command("reset")
     (choice,) = answer.choices
@@ -539,7 +539,7 @@ async def test_reset_offers_its_undo_which_works_once(world: World) -> None:
     assert world.contents() == ["first", "Hello.", "second", "Hello.", "third"]
 
 
-async def test_undo_word_takes_the_last_reset_back(world: World) -> None:
+async def test_the_undo_word_undoes_the_last_reset(world: World) -> None:
     await world.ask(1, "first")
     await world.ask(2, "reset")
     assert await world.ask(3, "undo") is Receipt.COMMAND
@@ -553,15 +553,15 @@ async def test_undo_word_takes_the_last_reset_back(world: World) -> None:
     [key(), ConversationKey("sim", "w1", "c1", ""), ConversationKey("sim", "w1", "", "")],
     ids=["thread", "channel", "workspace"],
 )
-async def test_place_that_is_gone_ends_what_is_written_there(
+async def test_a_deleted_channel_ends_the_replies_in_it(
     world: World, place: ConversationKey
 ) -> None:
     says(world, "As far as", " this")
-    await begun(world)
+    await start_reply(world)
     requests = len(world.model.requests)
-    await world.intake.gone(replace(place, workspace="another"))
+    await world.inbox.gone(replace(place, workspace="another"))
     assert world.scheduler.busy == 1
-    await world.intake.gone(place)
+    await world.inbox.gone(place)
     await world.idle()
     assert world.outcomes() == [("gone", None)]
     assert len(world.model.requests) == requests
@@ -569,22 +569,22 @@ async def test_place_that_is_gone_ends_what_is_written_there(
 
 
 # ── people ────────────────────────────────────────────────────────────────────────────────────
-async def test_anybody_in_the_conversation_may_press(world: World) -> None:
+async def test_other_people_in_the_conversation_may_press_buttons(world: World) -> None:
     says(world, "As far as", " this")
-    await begun(world)
-    await world.intake.receive(said(2, "stop", author=BEN))
+    await start_reply(world)
+    await world.inbox.receive(said(2, "stop", author=BEN))
     await world.idle()
     assert world.shown()[0].endswith("_Stopped._")
 
 
-async def test_the_same_person_in_ten_threads_has_ten_conversations_at_once(
+async def test_one_person_may_have_ten_conversations_concurrently(
     world: World,
 ) -> None:
     world.model.hold = asyncio.Event()
     for number in range(10):
-        await world.intake.receive(said(number, f"about {number}", where=key(f"t{number}")))
+        await world.inbox.receive(said(number, f"about {number}", where=key(f"t{number}")))
     await until(lambda: len(world.model.requests) == 10)
-    released(world)
+    release(world)
     await world.idle()
     for number in range(10):
         assert world.shown(f"t{number}") == ["Hello."]

@@ -1,6 +1,6 @@
-"""The core on a database that fails for a while, and with a history that is too long.
+"""The core with a database that fails for a while, and with a history that is too long.
 
-Nothing that it accepted is lost, asked of the model twice, or shown as something else.
+No accepted message is lost, sent to the model twice, or shown wrongly.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.common.retry import Backoff
 from bot.domain import texts
 from bot.domain.errors import ContextTooLong, StoreUnavailable
 from bot.domain.inbox import Address, Receipt
@@ -24,29 +25,29 @@ from tests.support.store_kit import BEN, key, look, opened, said
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """Its database waits for nobody's lock."""
+    """A world whose database does not wait for locks."""
     path = tmp_path / "threadline.db"
     async with opened(path, busy_timeout=0.01) as store:
         world = world_of(path, store)
         yield world
         await world.scheduler.drain(5)
-        await world.intake.aclose()
+        await world.inbox.aclose()
 
 
 @contextmanager
 def locked(world: World) -> Iterator[None]:
-    """Another program holds the database's lock."""
+    """Within the block, another program holds the database's lock."""
     with closing(sqlite3.connect(world.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
 
 
-async def test_an_answer_that_cannot_be_stored_is_kept_until_it_can(world: World) -> None:
-    """The model is asked once, and what is shown meanwhile is its text, not yet its end."""
+async def test_an_answer_that_cannot_be_stored_is_kept_in_memory(world: World) -> None:
+    """The model is asked once; until then its text is shown without the final edit."""
     world.model.hold = asyncio.Event()
     world.model.pieces = (Delta("One answer"), Delta(" only."), Delta(finish_reason="stop"))
-    await world.intake.receive(said(1))
+    await world.inbox.receive(said(1))
     await until(lambda: world.shown() == ["One answer"])
     with locked(world):
         world.model.hold.set()
@@ -62,7 +63,7 @@ async def test_an_answer_that_cannot_be_stored_is_kept_until_it_can(world: World
 
 
 async def test_a_question_accepted_before_the_lock_is_answered_after_it(world: World) -> None:
-    """Its turn cannot be claimed meanwhile, and that costs it no attempt."""
+    """Failing to claim its turn does not count as an attempt."""
     accepted = await world.store.accept(said(1))
     assert accepted.conversation is not None
     with locked(world):
@@ -73,10 +74,10 @@ async def test_a_question_accepted_before_the_lock_is_answered_after_it(world: W
     assert look(world.path, "SELECT attempt, outcome FROM turns") == [(1, "answered")]
 
 
-async def test_unfinished_turns_are_looked_for_until_the_database_answers(
+async def test_unfinished_turns_are_looked_up_until_the_database_answers(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A start that finds it failing would otherwise leave them to the next one."""
+    """Otherwise they would wait for the next start."""
     await world.store.accept(said(1))
     read, failures = world.store.unfinished, [StoreUnavailable("locked")] * 2
 
@@ -86,36 +87,34 @@ async def test_unfinished_turns_are_looked_for_until_the_database_answers(
         return await read(platform)
 
     monkeypatch.setattr(world.store, "unfinished", failing)
-    await world.intake.connected("sim")
+    await world.inbox.connected("sim")
     await world.idle()
     assert world.shown() == ["Hello."]
 
 
-async def test_who_asked_something_is_told_that_it_could_not_be_stored(world: World) -> None:
-    """A mention always; in a thread of the bot's every question, as far as it can be read; what is
-    said to others, or in threads that are not the bot's, never.
-    """
+async def test_authors_of_questions_are_told_that_they_could_not_be_stored(world: World) -> None:
+    """Notices go to authors of mentions and of follow-ups in known threads, not to anyone else."""
     await world.ask(1)
     with locked(world):
         for number, address, due in [
             (2, Address.ASIDE, False),
             (3, Address.FOLLOW_UP, True),
-            (4, Address.MENTION, False),  # told a moment ago
+            (4, Address.MENTION, False),  # had a notice a moment ago
         ]:
             incoming = said(number, address=address)
             with pytest.raises(StoreUnavailable):
-                await world.intake.receive(incoming)
-            assert await world.intake.apology_due(incoming) is due
+                await world.inbox.receive(incoming)
+            assert await world.inbox.apology_due(incoming) is due
     elsewhere = said(5, author=BEN, address=Address.FOLLOW_UP, where=said(5).key)
-    assert await world.intake.apology_due(elsewhere)
+    assert await world.inbox.apology_due(elsewhere)
     assert (await world.ask(4)) is Receipt.QUESTION
 
 
-async def test_a_history_with_a_damaged_page_ends_its_question_with_a_sentence(
+async def test_a_damaged_history_ends_its_turn_with_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What does not need the page goes on: the question is stored, others are answered."""
-    monkeypatch.setattr("bot.turns.scheduler.RETRY_SECONDS", 0.01)
+    """The question is stored, and other conversations are answered."""
+    monkeypatch.setattr("bot.turns.scheduler.RETRY", Backoff(0.01, 0.01))
     path = tmp_path / "threadline.db"
     async with opened(path) as store:
         world = world_of(path, store)
@@ -134,7 +133,7 @@ async def test_a_history_with_a_damaged_page_ends_its_question_with_a_sentence(
 
 
 def _damage_old_messages(path: Path) -> None:
-    """Overwrite the second leaf of their table: a read of the history meets it, nothing else."""
+    """Overwrite the second leaf page of the table, which only a read of the history touches."""
     (root,) = look(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'messages'")[0]
     (size,) = look(path, "PRAGMA page_size")[0]
     with path.open("r+b") as file:
@@ -147,15 +146,15 @@ def _damage_old_messages(path: Path) -> None:
         file.write(b"\xff" * size)
 
 
-async def test_a_reply_that_fails_in_an_unforeseen_way_is_not_taken_for_one_whose_place_is_gone(
+async def test_an_unexpected_failure_is_not_mistaken_for_a_deleted_channel(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is tried again, and answered."""
-    monkeypatch.setattr("bot.turns.scheduler.RETRY_SECONDS", 0.01)
+    """The turn is retried and answered."""
+    monkeypatch.setattr("bot.turns.scheduler.RETRY", Backoff(0.01, 0.01))
     world.adapter.faults.append(ZeroDivisionError())
     world.model.hold = asyncio.Event()
     world.model.pieces = (Delta("Hello"), Delta("."), Delta(finish_reason="stop"))
-    await world.intake.receive(said(1))
+    await world.inbox.receive(said(1))
     await until(lambda: world.adapter.faults == [])
     world.model.hold.set()
     await world.idle()
@@ -165,30 +164,30 @@ async def test_a_reply_that_fails_in_an_unforeseen_way_is_not_taken_for_one_whos
 
 # ── too long for the model ────────────────────────────────────────────────────────────────────
 async def test_a_history_that_is_too_long_for_the_model_is_halved_once(world: World) -> None:
-    """The question stays, the older half goes, and nobody hears of it."""
+    """The older half is dropped without a notice; the question is kept."""
     for number in range(1, 9):
         await world.ask(number, f"{number} " + "x" * 300)
     before = len(world.contents())
-    world.model.limit = before // 2 + 3  # messages, the system prompt among them
+    world.model.limit = before // 2 + 3  # messages, including the system prompt
     await world.ask(9, "9 last")
     assert world.shown()[-1] == "Hello."
     assert world.outcomes()[-1] == ("answered", None)
     long, short = world.contents(-2), world.contents(-1)
-    if short[0] == UNSAID:  # the half begins with an answer
+    if short[0] == UNSAID:  # the kept half starts with an answer
         short = short[1:]
     assert short == long[-len(short) :]
     assert short[-1] == "9 last"
     assert len(long) > len(short) >= 3
 
 
-async def test_a_question_alone_that_is_too_long_is_asked_once_and_told(world: World) -> None:
+async def test_a_question_that_is_too_long_is_sent_once_and_reported(world: World) -> None:
     world.model.pieces = (ContextTooLong(),)
     await world.ask(1)
     assert "too long for the model" in world.shown()[0]
     assert len(world.model.requests) == 1
 
 
-async def test_what_is_too_long_even_alone_is_told(world: World) -> None:
+async def test_a_question_too_long_without_history_is_reported(world: World) -> None:
     for number in range(1, 9):
         await world.ask(number, f"{number} " + "x" * 300)
     asked = len(world.model.requests)
@@ -199,7 +198,7 @@ async def test_what_is_too_long_even_alone_is_told(world: World) -> None:
     assert lengths == sorted(set(lengths), reverse=True) and 3 <= len(lengths) <= 6
 
 
-async def test_nothing_is_asked_again_after_text_was_shown(world: World) -> None:
+async def test_the_model_is_not_asked_again_after_text_was_shown(world: World) -> None:
     await world.ask(1)
     asked = len(world.model.requests)
     world.model.pieces = (Delta("Half"), ContextTooLong())

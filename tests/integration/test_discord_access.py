@@ -1,4 +1,4 @@
-"""Who may use the bot on Discord, and who is shown which conversation, on the real client."""
+"""Which guilds may use the bot, and who is offered which conversation, with the real client."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ async def registered(sim: LocalDiscord) -> None:
     await sim.until(there)
 
 
-async def told(sim: LocalDiscord, interaction: int) -> dict[str, Any]:
-    """The answer to an interaction, once it is there."""
+async def response_to(sim: LocalDiscord, interaction: int) -> dict[str, Any]:
+    """The response to an interaction, once it arrives."""
 
     async def answer() -> Any:
         message = (await sim.interaction(interaction))["message"]
@@ -59,10 +59,10 @@ def ids(message: dict[str, Any]) -> list[str]:
 
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
-async def test_reset_offers_only_what_the_person_can_still_read(
+async def test_reset_offers_only_conversations_that_the_person_can_still_read(
     sim: LocalDiscord, inbox: RecordingInbox
 ) -> None:
-    """Not a private thread that they left, nor one that was deleted: its title is not theirs."""
+    """Neither a private thread that they left nor a deleted one: its title is private."""
     public = await sim.start_thread(c.ALICE, await sim.say(content="x"), "public")
     inside = await sim.private_thread(c.BOB, "inside", c.ALICE)
     outside = await sim.private_thread(c.BOB, "outside", c.ALICE)
@@ -72,71 +72,68 @@ async def test_reset_offers_only_what_the_person_can_still_read(
     async with running(sim, inbox):
         await registered(sim)
         await sim.leave_thread(c.ALICE, outside)
-        answer = await told(sim, await sim.slash(c.ALICE, c.CHANNEL, "reset"))
+        answer = await response_to(sim, await sim.slash(c.ALICE, c.CHANNEL, "reset"))
         assert labels(answer) == ["public", "inside", "chain"]
 
 
-async def test_a_choice_is_checked_again_when_it_is_pressed(
+async def test_a_choice_is_checked_again_when_pressed(
     sim: LocalDiscord, inbox: RecordingInbox
 ) -> None:
-    """The button may be older than the loss of access."""
+    """The person may have lost access since the button was shown."""
     thread = await sim.private_thread(c.BOB, "secret", c.ALICE)
     inbox.choices = [Choice("secret", "reset", key(thread))]
     async with running(sim, inbox):
         await registered(sim)
         interaction = await sim.slash(c.ALICE, c.CHANNEL, "reset")
-        answer = await told(sim, interaction)
+        answer = await response_to(sim, interaction)
         await sim.leave_thread(c.ALICE, thread)
         message = (await sim.interaction(interaction))["message"]
         click = await sim.click(c.ALICE, message, ids(answer)[0])
-        assert (await told(sim, click))["content"] == texts.NO_ACCESS
+        assert (await response_to(sim, click))["content"] == texts.NO_ACCESS
         assert inbox.commands == []
 
 
-async def test_what_cannot_be_found_out_is_not_offered(
+async def test_a_conversation_is_not_offered_if_access_is_unknown(
     sim: LocalDiscord, inbox: RecordingInbox
 ) -> None:
-    """A title is not shown because Discord fails."""
+    """Titles stay hidden while Discord fails."""
     thread = await sim.private_thread(c.BOB, "secret", c.ALICE)
     inbox.choices = [Choice("secret", "reset", key(thread))]
     async with running(sim, inbox):
         await registered(sim)
         await sim.call("fault", match="/thread-members/", status=500, times=99)
-        answer = await told(sim, await sim.slash(c.ALICE, c.CHANNEL, "reset"))
+        answer = await response_to(sim, await sim.slash(c.ALICE, c.CHANNEL, "reset"))
         assert (answer["content"], answer["components"]) == (texts.NO_RECENT, [])
 
 
 # ── servers ───────────────────────────────────────────────────────────────────────────────────
-async def test_servers_that_are_not_listed_are_ignored(
-    sim: LocalDiscord, inbox: RecordingInbox
-) -> None:
-    """Their messages reach nothing, and their commands are told why."""
+async def test_unlisted_guilds_are_ignored(sim: LocalDiscord, inbox: RecordingInbox) -> None:
+    """Their messages have no effect, and their commands get an explanation."""
     other = await sim.add_guild("strangers")
-    async with running(sim, inbox, servers=frozenset({str(c.GUILD)})):
+    async with running(sim, inbox, guilds=frozenset({str(c.GUILD)})):
         await registered(sim)
         ignored = await sim.mention("spend money", channel=other["channel"])
         message = await sim.mention("hello")
         await received(inbox, message)
-        answer = await told(sim, await sim.slash(c.ALICE, other["channel"], "help"))
+        answer = await response_to(sim, await sim.slash(c.ALICE, other["channel"], "help"))
         assert answer["content"] == texts.NOT_SERVED
         assert str(ignored) not in {m.message_id for m in inbox.received}
         assert inbox.commands == []
 
 
-async def test_direct_messages_need_a_listed_server(
+async def test_direct_messages_need_membership_of_a_listed_guild(
     sim: LocalDiscord, inbox: RecordingInbox
 ) -> None:
-    """Members of one are served; a stranger's message is ignored."""
-    async with running(sim, inbox, servers=frozenset({str(c.GUILD)})):
+    """Members are answered; a stranger's message is ignored."""
+    async with running(sim, inbox, guilds=frozenset({str(c.GUILD)})):
         sent = await sim.dm(c.ALICE, "hello")
         await received(inbox, sent["message"])
-    async with running(sim, inbox, servers=frozenset({"1"})):
+    async with running(sim, inbox, guilds=frozenset({"1"})):
         await sim.dm(c.ALICE, "hello from a stranger")
         await sim.wait_idle()
     assert [m.text for m in inbox.received] == ["hello"]
 
 
-def test_every_server_is_served_by_default() -> None:
-    """The setting is optional."""
+def test_every_guild_is_allowed_by_default() -> None:
     adapter = adapter_for(LocalDiscord())
-    assert adapter._servers.serve(123)
+    assert adapter._guilds.allows(123)

@@ -1,4 +1,4 @@
-"""Slash commands, buttons, answers, the start and `doctor` on Discord, on the real client."""
+"""Slash commands, buttons, replies, the start and `doctor`, with the real client."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ async def registered(sim: DiscordSim) -> None:
     await sim.until(there)
 
 
-async def told(sim: DiscordSim, interaction: int) -> dict[str, Any]:
-    """The answer to an interaction, once it is there: content, components, and whether hidden."""
+async def response_to(sim: DiscordSim, interaction: int) -> dict[str, Any]:
+    """The response to an interaction, once it arrives."""
 
     async def answer() -> Any:
         answers = (await sim.interaction(interaction))["answers"]
@@ -79,7 +79,7 @@ def ids(answer: dict[str, Any]) -> list[str]:
 
 
 # ── slash commands ────────────────────────────────────────────────────────────────────────────
-async def test_commands_are_for_guilds_and_the_bots_direct_messages(
+async def test_commands_are_available_in_guilds_and_direct_messages(
     sim: DiscordSim, adapter: DiscordAdapter
 ) -> None:
     [put] = await sim.requests("PUT /api/v10/applications")
@@ -91,7 +91,7 @@ async def test_commands_are_for_guilds_and_the_bots_direct_messages(
     assert [choice["value"] for choice in option["choices"]] == ["openai:small", "openai:large"]
 
 
-async def test_commands_are_registered_again_only_when_they_changed(
+async def test_commands_are_registered_only_if_they_changed(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     async def puts(models: tuple[str, ...]) -> int:
@@ -114,7 +114,7 @@ async def test_reset_in_a_thread_resets_its_conversation(
 ) -> None:
     root = await sim.say(content="hello")
     thread = await sim.start_thread(c.ALICE, root, "talk")
-    answer = await told(sim, await sim.slash(c.ALICE, thread, "reset"))
+    answer = await response_to(sim, await sim.slash(c.ALICE, thread, "reset"))
     assert (answer["content"], answer["hidden"]) == ("Done.", True)
     [command] = inbox.commands
     assert (command.name, command.author.id) == ("reset", str(c.ALICE))
@@ -125,34 +125,34 @@ async def test_reset_in_a_direct_message_resets_it(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     sent = await sim.dm(c.ALICE, "hello")
-    await told(sim, await sim.slash(c.ALICE, sent["channel"], "reset"))
+    await response_to(sim, await sim.slash(c.ALICE, sent["channel"], "reset"))
     assert inbox.commands[0].key == ConversationKey("discord", "@me", str(sent["channel"]), "")
 
 
 async def test_reset_in_a_channel_asks_which_conversation(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Its buttons work after a restart too: their ids say everything."""
+    """Its buttons work after a restart too, since their ids carry everything."""
     made = await sim.start_thread(c.ALICE, await sim.say(content="How?"), "How does this work?")
     thread = ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(made))
     inbox.choices = [Choice("How does this work?", "reset", thread)]
     async with running(sim, inbox):
         await registered(sim)
         interaction = await sim.slash(c.ALICE, c.CHANNEL, "reset")
-        answer = await told(sim, interaction)
+        answer = await response_to(sim, interaction)
     assert (answer["content"], inbox.commands) == (texts.WHICH_THREAD, [])
     assert inbox.asked_recent == [(IN_CHANNEL, str(c.ALICE))]
     message = (await sim.interaction(interaction))["message"]
     async with running(sim, inbox):
         click = await sim.click(c.ALICE, message, ids(answer)[0])
-        assert (await told(sim, click))["content"] == "Done."
+        assert (await response_to(sim, click))["content"] == "Done."
     assert [(command.name, command.key) for command in inbox.commands] == [("reset", thread)]
 
 
 async def test_reset_in_a_channel_without_conversations_says_so(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    answer = await told(sim, await sim.slash(c.ALICE, c.CHANNEL, "reset"))
+    answer = await response_to(sim, await sim.slash(c.ALICE, c.CHANNEL, "reset"))
     assert (answer["content"], answer["components"]) == (texts.NO_RECENT, [])
 
 
@@ -161,15 +161,15 @@ async def test_model_and_help_reach_the_core(
 ) -> None:
     inbox.answer = CommandReply(f"`x` <@{c.BOB}> @everyone\n#### Deep")
     options = {"name": "openai:large"}
-    answer = await told(sim, await sim.slash(c.ALICE, c.CHANNEL, "model", options))
-    await told(sim, await sim.slash(c.ALICE, c.CHANNEL, "help"))
+    answer = await response_to(sim, await sim.slash(c.ALICE, c.CHANNEL, "model", options))
+    await response_to(sim, await sim.slash(c.ALICE, c.CHANNEL, "help"))
     found = [(command.name, command.argument, command.key) for command in inbox.commands]
     assert found == [("model", "openai:large", IN_CHANNEL), ("help", "", IN_CHANNEL)]
     assert answer["content"].endswith("**Deep**")
     assert answer["allowed_mentions"]["parse"] == []
 
 
-async def test_commands_are_acknowledged_before_the_core_has_answered(
+async def test_commands_are_acknowledged_before_the_core_replies(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     gate = asyncio.Event()
@@ -183,19 +183,20 @@ async def test_commands_are_acknowledged_before_the_core_has_answered(
     interaction = await sim.slash(c.ALICE, c.CHANNEL, "help")
 
     async def acknowledged() -> Any:
+        """Whether Discord accepted the acknowledgment, which is due within three seconds."""
         return (await sim.interaction(interaction))["answered"]
 
     assert await sim.until(acknowledged, 2)
     assert len((await sim.interaction(interaction))["answers"]) == 1
     gate.set()
-    assert (await told(sim, interaction))["content"] == "Done."
+    assert (await response_to(sim, interaction))["content"] == "Done."
 
 
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [(StoreUnavailable("locked"), texts.STORE_DOWN), (ZeroDivisionError(), texts.INTERNAL)],
 )
-async def test_a_command_that_fails_is_answered_with_a_sentence(
+async def test_a_failed_command_gets_an_explanation(
     sim: DiscordSim,
     inbox: RecordingInbox,
     adapter: DiscordAdapter,
@@ -203,13 +204,13 @@ async def test_a_command_that_fails_is_answered_with_a_sentence(
     sentence: str,
 ) -> None:
     inbox.error = error
-    answer = await told(sim, await sim.slash(c.ALICE, c.CHANNEL, "help"))
+    answer = await response_to(sim, await sim.slash(c.ALICE, c.CHANNEL, "help"))
     assert answer["content"] == sentence
 
 
 # ── controls ──────────────────────────────────────────────────────────────────────────────────
 async def with_stop(sim: DiscordSim, adapter: DiscordAdapter, message: int) -> dict[str, Any]:
-    """A page with a Stop button under it."""
+    """A page with a Stop button."""
     surface = adapter.surface(claim(asked(message)))
     await surface.open()
     shown = await show(surface, Shown(), frame("Writing", controls=(Control.STOP,)))
@@ -224,7 +225,7 @@ async def test_stop_works_in_a_thread_after_a_restart(
     async with running(sim, inbox) as adapter:
         page = await with_stop(sim, adapter, message)
     async with running(sim, inbox):
-        await told(sim, await sim.click(c.BOB, page["id"], ids(page)[0]))
+        await response_to(sim, await sim.click(c.BOB, page["id"], ids(page)[0]))
     [command] = inbox.commands
     assert (command.name, command.author.id) == ("stop", str(c.BOB))
     assert command.key == asked(message).key
@@ -238,11 +239,11 @@ async def test_stop_in_a_reply_chain_finds_the_conversation_by_its_page(
     page = await with_stop(sim, adapter, message)
     begun = asked(message).key
     inbox.conversations[f"discord/{c.GUILD}/{c.CHANNEL}/{page['id']}"] = begun
-    await told(sim, await sim.click(c.ALICE, page["id"], ids(page)[0]))
+    await response_to(sim, await sim.click(c.ALICE, page["id"], ids(page)[0]))
     assert [command.key for command in inbox.commands] == [begun]
 
 
-async def test_an_answer_to_a_written_command_stands_below_it(
+async def test_a_typed_command_gets_a_reply_to_its_message(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("model")
@@ -256,22 +257,22 @@ async def test_an_answer_to_a_written_command_stands_below_it(
 
 
 # ── the start ─────────────────────────────────────────────────────────────────────────────────
-async def test_a_refused_token_says_where_to_get_one(
+async def test_the_error_for_a_refused_token_says_where_to_get_one(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     with pytest.raises(CannotStart, match=r"DISCORD_TOKEN.*Reset Token"):
         await adapter_for(sim, token="wrong").run(inbox)
 
 
-async def test_a_missing_intent_names_the_switch(sim: DiscordSim, inbox: RecordingInbox) -> None:
+async def test_the_error_for_a_missing_intent_names_the_switch(
+    sim: DiscordSim, inbox: RecordingInbox
+) -> None:
     await sim.grant_intents()
     with pytest.raises(CannotStart, match="turn on “Message Content Intent”"):
         await adapter_for(sim).run(inbox)
 
 
-async def test_a_token_that_is_taken_back_stops_the_adapter(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
+async def test_a_revoked_token_stops_the_adapter(sim: DiscordSim, inbox: RecordingInbox) -> None:
     with pytest.raises(CannotStart, match="no longer accepts"):
         async with running(sim, inbox) as adapter:
             task = next(t for t in asyncio.all_tasks() if "DiscordAdapter.run" in repr(t))
@@ -281,16 +282,14 @@ async def test_a_token_that_is_taken_back_stops_the_adapter(
 
 
 class NoWaiting(SystemClock):
-    """A clock on which pauses between attempts pass at once."""
+    """A clock whose sleeps end immediately."""
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(min(seconds, 0.02))
 
 
-async def test_a_platform_that_cannot_be_reached_is_tried_again(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
-    """Neither REST nor a gateway that is down at the start ends the adapter."""
+async def test_an_unreachable_platform_is_retried(sim: DiscordSim, inbox: RecordingInbox) -> None:
+    """Neither a failing REST API nor a failing gateway ends the adapter at the start."""
     await sim.call("fault", match="GET /api/v10/users/@me", drop=True, times=2)
     await sim.offline()
     clock = NoWaiting()
@@ -318,24 +317,24 @@ async def test_stopping_closes_the_session(sim: DiscordSim, inbox: RecordingInbo
     assert not adapter.health().ok
 
 
-async def test_the_librarys_addresses_are_put_back(sim: DiscordSim, inbox: RecordingInbox) -> None:
-    """They are kept on its classes, which outlive the adapter."""
+async def test_discord_pys_urls_are_restored(sim: DiscordSim, inbox: RecordingInbox) -> None:
+    """They are class attributes, which outlive the adapter."""
     before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
     async with running(sim, inbox):
         assert sim.api_url == Route.BASE
     assert before == (Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY)
 
 
-async def test_only_the_intents_that_are_needed_are_asked_for(
-    sim: DiscordSim, adapter: DiscordAdapter
-) -> None:
+async def test_only_needed_intents_are_requested(sim: DiscordSim, adapter: DiscordAdapter) -> None:
     needed = ("guilds", "guild_messages", "dm_messages", "message_content")
     [session] = (await sim.state())["sessions"]
     assert session["intents"] == sum(c.INTENTS[name] for name in needed)
 
 
 # ── doctor ────────────────────────────────────────────────────────────────────────────────────
-async def test_doctor_finds_everything_in_order(sim: DiscordSim, adapter: DiscordAdapter) -> None:
+async def test_doctor_finds_no_problem_in_a_correct_setup(
+    sim: DiscordSim, adapter: DiscordAdapter
+) -> None:
     findings = await adapter_for(sim).check()
     assert [(f.subject, f.verdict) for f in findings] == [
         ("Discord token", Verdict.OK),
@@ -348,7 +347,7 @@ async def test_doctor_finds_everything_in_order(sim: DiscordSim, adapter: Discor
     ]
 
 
-async def test_doctor_says_what_to_do(sim: DiscordSim) -> None:
+async def test_doctor_gives_advice(sim: DiscordSim) -> None:
     await sim.grant_intents()
     [_, intent, _, _, commands, *_] = await adapter_for(sim).check()
     assert intent.verdict is Verdict.FAILED and "Message Content Intent" in intent.advice
@@ -362,16 +361,16 @@ async def test_doctor_says_what_to_do(sim: DiscordSim) -> None:
     assert f"permissions={permissions().value}" in guilds.advice
 
 
-async def test_doctor_warns_that_strangers_can_add_the_bot(sim: DiscordSim) -> None:
-    """And spend the owner's money in servers of their own."""
+async def test_doctor_warns_about_a_public_bot(sim: DiscordSim) -> None:
+    """Strangers could add it to their guilds and spend the owner's money."""
     await sim.set_application(bot_public=True)
     public = (await adapter_for(sim).check())[2]
     assert public.verdict is Verdict.WARNING
     assert "Public Bot" in public.advice and "DISCORD_GUILDS" in public.advice
 
 
-async def test_doctor_survives_answers_that_miss_fields(sim: DiscordSim) -> None:
-    """Each check costs itself."""
+async def test_doctor_survives_responses_without_fields(sim: DiscordSim) -> None:
+    """Each failure affects only its own check."""
     await sim.call("fault", match="/users/@me/guilds", remove=["*.permissions"], times=99)
     await sim.call("fault", match="/commands", status=200, body={"odd": True}, times=99)
     findings = {f.subject: f.verdict for f in await adapter_for(sim).check()}
@@ -380,17 +379,17 @@ async def test_doctor_survives_answers_that_miss_fields(sim: DiscordSim) -> None
     assert findings["Discord commands"] is not Verdict.OK
 
 
-async def test_doctor_warns_that_long_code_cannot_be_a_file() -> None:
-    """Everything works without the permission, as text."""
+async def test_doctor_warns_if_long_code_cannot_be_a_file() -> None:
+    """Without the permission, code is sent as text."""
     async with LocalDiscord() as sim:
-        for role in sim.simulator.world.guilds[c.GUILD].roles.values():
+        for role in sim.server.state.guilds[c.GUILD].roles.values():
             role.permissions &= ~c.PERMISSIONS["attach_files"]
         guild = (await adapter_for(sim).check())[3]
     assert guild.verdict is Verdict.WARNING
     assert guild.detail.startswith("missing: attach files (")
 
 
-async def test_doctor_survives_a_platform_that_is_down(sim: DiscordSim) -> None:
+async def test_doctor_survives_an_unreachable_platform(sim: DiscordSim) -> None:
     await sim.call("fault", match="GET", drop=True, times=99)
     [finding, *_] = await adapter_for(sim).check()
     assert finding.verdict is Verdict.FAILED and "cannot be reached" in finding.detail

@@ -1,4 +1,4 @@
-"""Long code on Discord: one message with a file, on the real client."""
+"""Long code as a file in one message, with the real client."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REPLY = f"Here it is:\n\n```python\n{CODE}```\n\nRun it, @everyone."
 
 
 def unlimited() -> AccountRateLimiter:
-    """A budget without end: the tests here are about files."""
+    """No rate limits: these tests are about files."""
     return AccountRateLimiter(lambda scope: None, SystemClock())
 
 
@@ -81,7 +81,7 @@ async def files(sim: DiscordSim, place: int) -> list[tuple[str, bytes]]:
 async def test_long_code_streams_as_text_and_ends_as_a_file(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Pages of code are shown at first; then the file is in the place of all but the first."""
+    """Pages of code are shown first; then the file replaces all but the first of them."""
     place, surface = await opened(sim, inbox, adapter)
     document, shown = document_for(surface), Shown()
     for at in range(0, len(REPLY), 700):
@@ -103,10 +103,10 @@ async def test_long_code_streams_as_text_and_ends_as_a_file(
     assert len((await sim.channel(place))["deleted_messages"]) == 2  # code that is in the file now
 
 
-async def test_a_file_pings_nobody_and_shows_no_preview(
+async def test_a_file_pings_no_one_and_shows_no_preview(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Its request is a form; what holds for every message holds for it."""
+    """Its multipart request has the same restrictions as any message."""
     place, surface = await opened(sim, inbox, adapter)
     await show(surface, Shown(), ended(document_for(surface)))
     await surface.close()
@@ -118,10 +118,10 @@ async def test_a_file_pings_nobody_and_shows_no_preview(
     assert all(message["pinged"] == [] for message in await ours(sim, place))
 
 
-async def test_controls_at_the_end_are_above_a_file_that_is_last(
+async def test_final_controls_are_above_a_file_on_the_last_page(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """An edit of a file's message would be for them alone, and not every platform can."""
+    """Adding them to a file's message would need an edit that some platforms lack."""
     place, surface = await opened(sim, inbox, adapter)
     document = document_for(surface)
     document.controls = (Control.RETRY,)
@@ -132,10 +132,10 @@ async def test_controls_at_the_end_are_above_a_file_that_is_last(
     assert len(second["versions"]) == 1
 
 
-async def test_a_page_that_was_removed_can_be_posted_again(
+async def test_a_removed_page_can_be_posted_again(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Discord remembers the nonce of a message that is gone, and refuses it."""
+    """Discord refuses the nonce of a deleted message."""
     place, surface = await opened(sim, inbox, adapter)
     document = document_for(surface, REPLY[:6_000])
     shown = await show(surface, Shown(), frame_of(document))
@@ -152,7 +152,7 @@ async def test_a_page_that_was_removed_can_be_posted_again(
 async def test_a_found_page_gets_the_file_again(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, known: bool
 ) -> None:
-    """Whatever it has: in the same message, whether the ledger knows it or not."""
+    """In the same message, whether or not the ledger knows it."""
     place, surface = await opened(sim, inbox, adapter)
     shown = await show(surface, Shown(), ended(document_for(surface)))
     await surface.close()
@@ -169,10 +169,9 @@ async def test_a_found_page_gets_the_file_again(
     assert await files(sim, place) == [("code.py", CODE.replace("line_7 ", "other ").encode())]
 
 
-async def test_a_file_that_is_not_wanted_any_more_goes(
+async def test_a_file_is_removed_if_the_next_attempt_has_text_there(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """The next attempt has text where the file was."""
     place, surface = await opened(sim, inbox, adapter)
     shown = await show(surface, Shown(), ended(document_for(surface)))
     records = tuple(PageRecord(p.number, p.message_id, str(place)) for p in shown.pages)
@@ -184,10 +183,10 @@ async def test_a_file_that_is_not_wanted_any_more_goes(
     assert len(await ours(sim, place)) == 3
 
 
-async def test_a_lost_answer_makes_no_second_file(
+async def test_a_lost_response_causes_no_second_file(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """The post is looked for, and found by where it is."""
+    """The post is found by its position."""
     place, surface = await opened(sim, inbox, adapter)
     wanted = ended(document_for(surface))
     shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
@@ -208,10 +207,10 @@ async def test_a_lost_answer_makes_no_second_file(
 
 
 # ── refusals ──────────────────────────────────────────────────────────────────────────────────
-async def test_without_the_permission_it_is_text(
+async def test_without_the_permission_code_is_sent_as_text(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """The reply goes on; where it was refused, the next one does not try."""
+    """The reply continues, and the next one in that channel does not try a file."""
     await sim.set_permissions(c.CHANNEL, deny=("attach_files",))
     place, surface = await opened(sim, inbox, adapter)
     document = document_for(surface)
@@ -219,7 +218,7 @@ async def test_without_the_permission_it_is_text(
     shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
     with pytest.raises(FilesRefused):
         await surface.perform(surface.plan(shown, wanted), shown)
-    document.without_files()
+    document.disable_files()
     await show(surface, shown, frame_of(document))
     await surface.close()
     assert await files(sim, place) == []
@@ -231,7 +230,7 @@ async def test_without_the_permission_it_is_text(
     await other.close()
 
 
-async def test_a_place_that_is_gone_is_gone_with_a_file_too(
+async def test_a_missing_channel_is_gone_for_a_file_too(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     place, surface = await opened(sim, inbox, adapter)
@@ -243,10 +242,10 @@ async def test_a_place_that_is_gone_is_gone_with_a_file_too(
     await surface.close()
 
 
-async def test_a_file_that_is_too_large_for_the_place_is_text(
+async def test_a_file_too_large_for_the_channel_becomes_text(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Discord says 413; only this one is refused."""
+    """Discord responds 413, which concerns only this file."""
     _, surface = await opened(sim, inbox, adapter)
     wanted = ended(document_for(surface))
     shown = await surface.perform(surface.plan(Shown(), wanted), Shown())

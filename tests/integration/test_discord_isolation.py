@@ -1,8 +1,8 @@
-"""Each request of the Discord adapter × each trouble: it costs what it concerns, and nothing else.
+"""Each request of the Discord adapter × each fault: only its own channel is affected.
 
-Every row of docs/isolation-discord.md is played here, all troubles of a request at once, each in a
-channel of its own, with the real client and core. Other conversations are answered while the
-troubles last; those that were hit, when they are over.
+Covers every row of docs/isolation-discord.md with the real client and core: all faults of a request
+concurrently, each in its own channel. Other conversations are answered during the faults, the
+affected ones afterwards.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from bot.domain import texts
 from tests.sims.discord import constants as c
 from tests.sims.discord.local import LocalDiscord
 from tests.support.discord_kit import until
-from tests.support.isolation_kit import API, SECONDS, TROUBLES, WHOLE, Rig, bot_on
+from tests.support.isolation_kit import API, FAULTS, SECONDS, WHOLE, Rig, bot_on
 
 NOT_ALLOWED = frozenset({"403", "404"})  # Discord's word that something is not there for us
 
 
 @dataclass(eq=False)
 class Case:
-    """One trouble in one scene."""
+    """One fault in one scenario."""
 
     rig: Rig
     name: str
-    trouble: Mapping[str, Any]
+    fields: Mapping[str, Any]
     pattern: str = ""
     acted: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -39,22 +39,22 @@ class Case:
 
     @property
     def refused(self) -> bool:
-        """Whether Discord says that we may not: then there is nothing to wait for."""
+        """Whether Discord denies access, so that there is nothing to wait for."""
         return self.name in NOT_ALLOWED
 
     def begin(self, pattern: str) -> None:
-        """The trouble is on for "METHOD /path"."""
+        """Start the fault on "METHOD /path"."""
         self.pattern = pattern
-        self._end = self.rig.arm(pattern, self.trouble)
+        self._end = self.rig.arm(pattern, self.fields)
 
     async def over(self) -> None:
-        """Return when the request was met by the trouble, others were served, and it has ended."""
+        """Wait until the fault has hit the request, others were answered, and it has ended."""
         method, _, path = self.pattern.partition(" ")
 
         async def met() -> bool:
             return any(
                 entry.method == method and _matches(f"{API}{path}", entry.path)
-                for entry in self.rig.sim.simulator.record
+                for entry in self.rig.sim.server.record
             )
 
         await self.rig.sim.until(met, SECONDS)
@@ -62,7 +62,7 @@ class Case:
         await self.ended.wait()
 
     def end(self) -> None:
-        """The trouble is over."""
+        """End the fault."""
         self._end()
         self.ended.set()
 
@@ -71,18 +71,18 @@ def _matches(pattern: str, path: str) -> bool:
     return re.fullmatch(pattern, path) is not None
 
 
-Scene = Callable[[Rig, Case], Awaitable[None]]
+Scenario = Callable[[Rig, Case], Awaitable[None]]
 
 
 async def thread_of_people(rig: Rig, channel: int | None = None) -> int:
-    """A thread that Alice began, in a channel of its own."""
+    """A thread that Alice started, in its own channel."""
     where = channel or await rig.sim.add_channel("busy")
     return await rig.sim.start_thread(c.ALICE, await rig.sim.say(channel=where, content="x"), "t")
 
 
-# ── scenes: what makes the request, and what people see ───────────────────────────────────────
+# ── scenarios: what makes the request, and what people see ───────────────────────────────────────
 async def thread(rig: Rig, case: Case) -> None:
-    """The thread is made, or the reply chain takes its place at once."""
+    """The thread is created, or a reply chain replaces it immediately."""
     channel = await rig.sim.add_channel("busy")
     case.begin(rf"POST /channels/{channel}/messages/\d+/threads")
     question = await rig.sim.mention("hello", channel=channel)
@@ -91,7 +91,7 @@ async def thread(rig: Rig, case: Case) -> None:
 
 
 async def post(rig: Rig, case: Case) -> None:
-    """Shown once, afterwards; where we may not write, only the next question is answered."""
+    """The page appears once, afterwards; without access, only the next question is answered."""
     place = await thread_of_people(rig)
     case.begin(f"POST /channels/{place}/messages")
     await rig.sim.mention("hello", channel=place)
@@ -105,7 +105,7 @@ async def post(rig: Rig, case: Case) -> None:
 
 
 async def edit(rig: Rig, case: Case) -> None:
-    """Whole afterwards; where we may not edit, the text stays as it is."""
+    """The page is whole afterwards; without access, its text stays unchanged."""
     place = await thread_of_people(rig)
     case.begin(rf"PATCH /channels/{place}/messages/\d+")
     await rig.sim.mention("hello " * 20, channel=place)
@@ -116,7 +116,7 @@ async def edit(rig: Rig, case: Case) -> None:
 
 
 async def delete(rig: Rig, case: Case) -> None:
-    """The text goes at once, if need be by an edit; the turn's end does not wait for it."""
+    """The text disappears immediately, if need be by an edit, and the turn does not wait."""
     place = await thread_of_people(rig)
     question = await rig.sim.mention("hello", channel=place)
     await rig.whole(place)
@@ -139,7 +139,7 @@ async def delete(rig: Rig, case: Case) -> None:
 
 
 async def typing(rig: Rig, case: Case) -> None:
-    """No sign of typing; the answer comes as always."""
+    """There is no typing indicator, and the answer arrives as usual."""
     place = await thread_of_people(rig)
     case.begin(f"POST /channels/{place}/typing")
     await rig.sim.mention("hello", channel=place)
@@ -148,7 +148,7 @@ async def typing(rig: Rig, case: Case) -> None:
 
 
 async def backlog(rig: Rig, case: Case) -> None:
-    """The answer comes without what was said in the thread before."""
+    """The answer arrives without the thread's earlier messages."""
     place = await thread_of_people(rig)
     await rig.sim.say(channel=place, content="something said before")
     case.begin(f"GET /channels/{place}/messages")
@@ -157,8 +157,8 @@ async def backlog(rig: Rig, case: Case) -> None:
     await case.over()
 
 
-async def looking(rig: Rig, case: Case) -> None:
-    """A post that may be there is looked for until that is known: it is never doubled."""
+async def search(rig: Rig, case: Case) -> None:
+    """A page that may exist is searched until that is certain, so it is never posted twice."""
     place = await thread_of_people(rig)
     await rig.sim.call(
         "fault", match=f"POST {API}/channels/{place}/messages", drop=True, after=True
@@ -178,11 +178,11 @@ async def looking(rig: Rig, case: Case) -> None:
 
 
 async def fetch(rig: Rig, case: Case) -> None:
-    """A message of a thread that is not known waits for the thread; it is not lost."""
+    """A message in an unknown thread waits for the thread and is not lost."""
     place = await thread_of_people(rig)
     await rig.sim.archive(place)
     await rig.sim.wait_idle(0.05)
-    rig.sim.simulator.world.channels[place].archived = False  # the bot was not told
+    rig.sim.server.state.channels[place].archived = False  # the bot was not told
     case.begin(f"GET /channels/{place}")
     await rig.sim.mention("hello", channel=place)
     await case.over()
@@ -192,7 +192,7 @@ async def fetch(rig: Rig, case: Case) -> None:
 
 
 async def unarchive(rig: Rig, case: Case) -> None:
-    """A thread that was archived in mid-answer is opened for the rest, when that is possible."""
+    """A thread archived during a reply is unarchived once that is possible."""
     place = await thread_of_people(rig)
     await rig.sim.mention("hello " * 100, channel=place)
 
@@ -209,7 +209,7 @@ async def unarchive(rig: Rig, case: Case) -> None:
 
 
 async def offered(rig: Rig, channel: int) -> str:
-    """What /reset answers in a channel."""
+    """The reply to /reset in a channel."""
     interaction = await rig.sim.slash(c.ALICE, channel, "reset")
 
     async def answer() -> Any:
@@ -227,7 +227,7 @@ async def offered_again(rig: Rig, channel: int) -> None:
 
 
 async def chain_in(rig: Rig) -> tuple[int, int]:
-    """A channel without threads, and a question that was answered there."""
+    """A channel without threads, with an answered question."""
     channel = await rig.sim.add_channel("busy")
     await rig.sim.set_permissions(channel, deny=("create_public_threads",))
     question = await rig.sim.mention("hello", channel=channel)
@@ -235,8 +235,8 @@ async def chain_in(rig: Rig) -> tuple[int, int]:
     return channel, question
 
 
-async def choice_place(rig: Rig, case: Case) -> None:
-    """/reset offers a conversation only where it is known that the person can read it."""
+async def choice_thread(rig: Rig, case: Case) -> None:
+    """/reset offers a conversation only if the person's access to it is confirmed."""
     channel, question = await chain_in(rig)
     case.begin(f"GET /channels/{question}")
     await offered(rig, channel)
@@ -245,7 +245,7 @@ async def choice_place(rig: Rig, case: Case) -> None:
 
 
 async def choice_message(rig: Rig, case: Case) -> None:
-    """The same, for the message that a reply chain began with."""
+    """The same, for the first message of a reply chain."""
     channel, question = await chain_in(rig)
     case.begin(f"GET /channels/{channel}/messages/{question}")
     await offered(rig, channel)
@@ -254,7 +254,7 @@ async def choice_message(rig: Rig, case: Case) -> None:
 
 
 async def choice_member(rig: Rig, case: Case) -> None:
-    """The same, for the members of a private thread."""
+    """The same, for members of a private thread."""
     channel = await rig.sim.add_channel("busy")
     place = await rig.sim.private_thread(c.ALICE, "private", channel=channel)
     await rig.sim.mention("hello", channel=place)
@@ -276,7 +276,7 @@ async def stranger(rig: Rig, case: Case) -> None:
 
 
 async def late_thread(rig: Rig, case: Case) -> None:
-    """A thread that comes too late is removed where we may, else it stays; the answer is whole."""
+    """A thread that comes too late is removed if permitted; the answer is whole."""
     channel = await rig.sim.add_channel("busy")
     await rig.sim.set_permissions(channel, allow=("manage_threads",))
     await rig.sim.call(
@@ -288,20 +288,20 @@ async def late_thread(rig: Rig, case: Case) -> None:
     await case.over()
 
     async def removed() -> bool:
-        return rig.sim.simulator.world.channels[question].deleted is not None
+        return rig.sim.server.state.channels[question].deleted is not None
 
     if not case.refused:
         await rig.sim.until(removed, SECONDS)
 
 
-SCENES: Mapping[str, tuple[Scene, ...]] = {
+SCENARIOS: Mapping[str, tuple[Scenario, ...]] = {
     "POST /channels/{channel}/messages/{message}/threads": (thread,),
     "POST /channels/{channel}/messages": (post,),
     "PATCH /channels/{channel}/messages/{message}": (edit,),
     "DELETE /channels/{channel}/messages/{message}": (delete,),
     "POST /channels/{channel}/typing": (typing,),
-    "GET /channels/{channel}/messages": (backlog, looking),
-    "GET /channels/{channel}": (fetch, choice_place),
+    "GET /channels/{channel}/messages": (backlog, search),
+    "GET /channels/{channel}": (fetch, choice_thread),
     "PATCH /channels/{channel}": (unarchive,),
     "GET /channels/{channel}/messages/{message}": (choice_message,),
     "GET /channels/{channel}/thread-members/{user}": (choice_member,),
@@ -318,45 +318,45 @@ async def sim() -> AsyncIterator[LocalDiscord]:
         yield sim
 
 
-async def played(rig: Rig, scene: Scene, names: Iterable[str] = TROUBLES) -> None:
-    """Play a scene with these troubles at once, each in a place of its own."""
-    cases = [Case(rig, name, TROUBLES[name]) for name in names]
-    scenes = {case: asyncio.create_task(scene(rig, case)) for case in cases}
-    everything = asyncio.gather(*scenes.values(), return_exceptions=True)
+async def play(rig: Rig, scenario: Scenario, names: Iterable[str] = FAULTS) -> None:
+    """Run a scenario with these faults concurrently, each in its own channel."""
+    cases = [Case(rig, name, FAULTS[name]) for name in names]
+    scenarios = {case: asyncio.create_task(scenario(rig, case)) for case in cases}
+    everything = asyncio.gather(*scenarios.values(), return_exceptions=True)
     failed = {}
     try:
-        await until(lambda: all(x.acted.is_set() or scenes[x].done() for x in cases), SECONDS)
+        await until(lambda: all(x.acted.is_set() or scenarios[x].done() for x in cases), SECONDS)
         await asyncio.gather(*(rig.bystander() for _ in range(3)))
         for case in cases:
             case.end()
         await rig.pass_time(everything)
     finally:
-        for case, task in scenes.items():
+        for case, task in scenarios.items():
             if not task.done():
                 failed[case.name] = "not met" if not case.acted.is_set() else "not whole"
             elif (error := task.exception()) is not None:
                 failed[case.name] = repr(error)
         everything.cancel()
-        await asyncio.wait(scenes.values())
+        await asyncio.wait(scenarios.values())
         assert failed == {}
 
 
-def batches(scene: Scene) -> list[list[str]]:
-    """What can be played at once: all, but where a 429 concerns the whole server."""
-    limits = [name for name in TROUBLES if scene is stranger and name.startswith("429")]
-    return [[name for name in TROUBLES if name not in limits], *([name] for name in limits)]
+def batches(scenario: Scenario) -> list[list[str]]:
+    """Groups of faults that can run concurrently: a 429 for the whole guild runs alone."""
+    limits = [name for name in FAULTS if scenario is stranger and name.startswith("429")]
+    return [[name for name in FAULTS if name not in limits], *([name] for name in limits)]
 
 
-@pytest.mark.parametrize("scene", [s for scenes in SCENES.values() for s in scenes])
-async def test_a_trouble_of_one_request_costs_that_alone(
-    sim: LocalDiscord, tmp_path: Path, scene: Scene
+@pytest.mark.parametrize("scenario", [s for scenarios in SCENARIOS.values() for s in scenarios])
+async def test_a_fault_of_one_request_affects_only_its_channel(
+    sim: LocalDiscord, tmp_path: Path, scenario: Scenario
 ) -> None:
-    """In its own place; others are served meanwhile, and it is whole afterwards."""
-    async with bot_on(sim, tmp_path, servers=frozenset({str(c.GUILD)})) as rig:
-        for names in batches(scene):
-            await played(rig, scene, names)
+    """Other channels are answered during the fault, the affected one afterwards."""
+    async with bot_on(sim, tmp_path, guilds=frozenset({str(c.GUILD)})) as rig:
+        for names in batches(scenario):
+            await play(rig, scenario, names)
     rig.assert_clean()
-    assert rig.used() <= SCENES.keys() | {"GET /users/@me"} | OF_THE_WHOLE_BOT
+    assert rig.used() <= SCENARIOS.keys() | {"GET /users/@me"} | OF_THE_WHOLE_BOT
 
 
 OF_THE_WHOLE_BOT = frozenset(

@@ -1,7 +1,7 @@
-"""Requests of the Discord adapter that belong to no place × each trouble, and failures of all.
+"""Requests outside channels × each fault, and failures of all requests.
 
-The start, the commands' list, interactions, `doctor`, limits that concern everything, a token that
-was reset, and the reads after a lost session.
+The start, the list of commands, interactions, `doctor`, global limits, a revoked token, and reading
+after a lost session.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bot.domain.health import Verdict
 from bot.domain.inbox import CommandReply
 from bot.domain.replies import Control, Shown
 from bot.replies.ratelimit.limiter import AccountRateLimiter
-from tests.integration.test_discord_isolation import OF_THE_WHOLE_BOT, SCENES
+from tests.integration.test_discord_isolation import OF_THE_WHOLE_BOT, SCENARIOS
 from tests.sims.discord import constants as c
 from tests.sims.discord.limits import Throttle
 from tests.sims.discord.local import LocalDiscord
@@ -39,10 +39,10 @@ from tests.support.discord_kit import (
 )
 from tests.support.isolation_kit import (
     API,
-    FOR_EVER,
+    FAULTS,
     LONG,
     SECONDS,
-    TROUBLES,
+    UNLIMITED,
     WAITS,
     Rig,
     WarpClock,
@@ -70,28 +70,28 @@ async def sim() -> AsyncIterator[LocalDiscord]:
         yield sim
 
 
-def arm(sim: LocalDiscord, method: str, path: str, trouble: Mapping[str, Any]) -> None:
-    """Trouble on one request, until `disarm`."""
-    scope = trouble.get("scope")
+def arm(sim: LocalDiscord, method: str, path: str, fields: Mapping[str, Any]) -> None:
+    """Fault one request until `disarm`."""
+    scope = fields.get("scope")
     if scope is None:
-        fault = Fault(pattern=f"{method} {API}{path}", times=FOR_EVER, **trouble)
-        sim.simulator.faults.append(fault)
+        fault = Fault(pattern=f"{method} {API}{path}", times=UNLIMITED, **fields)
+        sim.server.faults.append(fault)
     else:
         until_ = asyncio.get_running_loop().time() + LONG
-        sim.simulator.limits.throttles.append(Throttle(f"{method} {path}", until_, scope))
+        sim.server.limits.throttles.append(Throttle(f"{method} {path}", until_, scope))
 
 
 def disarm(sim: LocalDiscord) -> None:
-    sim.simulator.faults.clear()
-    sim.simulator.limits.throttles.clear()
+    sim.server.faults.clear()
+    sim.server.limits.throttles.clear()
 
 
 def clean(logs: list[Any]) -> bool:
     return not [x for x in logs if "exc_info" in x or "could not be handled" in x["event"]]
 
 
-async def pushed(clock: WarpClock, check: Any) -> Any:
-    """Push time on until `check()` is true."""
+async def advance_until(clock: WarpClock, check: Any) -> Any:
+    """Advance time until `check()` is true."""
 
     def ahead() -> Any:
         clock.jump(5.0)
@@ -102,23 +102,23 @@ async def pushed(clock: WarpClock, check: Any) -> Any:
 
 # ── the start ─────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("route", AT_THE_START)
-async def test_a_start_that_meets_trouble_gets_through(sim: LocalDiscord, route: str) -> None:
-    """Events are served as soon as Discord lets us in; the commands' list delays nothing."""
-    for name in TROUBLES:
+async def test_a_faulty_start_succeeds_eventually(sim: LocalDiscord, route: str) -> None:
+    """Events are handled once Discord accepts the login; the commands delay nothing."""
+    for name in FAULTS:
         with capture_logs() as logs:
             await _started(sim, route, name)
         assert clean(logs), (name, logs)
 
 
 async def _started(sim: LocalDiscord, route: str, name: str) -> None:
-    registered = sim.simulator.application.registered
+    registered = sim.server.application.registered
     registered.clear()
     method, path = route.partition(" ")[0], AT_THE_START[route]
-    arm(sim, method, path, TROUBLES[name])
-    since = len(sim.simulator.record)
+    arm(sim, method, path, FAULTS[name])
+    since = len(sim.server.record)
     inbox, clock = RecordingInbox(), WarpClock()
     adapter = adapter_for(
-        sim, clock=clock, waits=WAITS, rate_limiter=AccountRateLimiter(limits, clock)
+        sim, clock=clock, timeouts=WAITS, rate_limiter=AccountRateLimiter(limits, clock)
     )
     task = asyncio.create_task(adapter.run(inbox))
     try:
@@ -131,10 +131,10 @@ async def _started(sim: LocalDiscord, route: str, name: str) -> None:
             await until(lambda: inbox.connections, SECONDS)
             await received(inbox, await sim.mention(f"during {name}"))
         disarm(sim)
-        await pushed(clock, lambda: inbox.connections)
+        await advance_until(clock, lambda: inbox.connections)
         await received(inbox, await sim.mention(f"after {name}"))
         if "commands" in path and name not in ("403", "404"):
-            await pushed(clock, lambda: registered.get(0))
+            await advance_until(clock, lambda: registered.get(0))
     finally:
         disarm(sim)
         task.cancel()
@@ -143,21 +143,21 @@ async def _started(sim: LocalDiscord, route: str, name: str) -> None:
 
 
 def _was_asked(sim: LocalDiscord, method: str, path: str, since: int) -> bool:
-    made = sim.simulator.record[since:]
+    made = sim.server.record[since:]
     return any(x.method == method and re.fullmatch(f"{API}{path}", x.path) for x in made)
 
 
 # ── interactions ──────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("route", OF_INTERACTIONS)
-async def test_what_was_pressed_counts_whatever_the_answers_meet(
+async def test_a_press_counts_whatever_happens_to_the_responses(
     sim: LocalDiscord, route: str
 ) -> None:
-    """It is carried out once, others are served, and the next one is answered as always."""
+    """The command runs once, others are answered, and the next interaction works as usual."""
     method, path = route.partition(" ")[0], OF_INTERACTIONS[route]
     inbox = RecordingInbox(answer=CommandReply("Done."))
     with capture_logs() as logs:
-        async with running(sim, inbox, waits=WAITS) as adapter:
-            registered = sim.simulator.application.registered
+        async with running(sim, inbox, timeouts=WAITS) as adapter:
+            registered = sim.server.application.registered
             await until(lambda: registered.get(0))
             question = await received(inbox, await sim.mention("question"))
             surface = adapter.surface(claim(question))
@@ -166,10 +166,10 @@ async def test_what_was_pressed_counts_whatever_the_answers_meet(
             await surface.close()
             [reply] = await sim.messages(int(question.message_id), author=c.BOT)
             custom_id = reply["components"][0]["components"][0]["custom_id"]
-            for name, trouble in TROUBLES.items():
+            for name, fields in FAULTS.items():
                 inbox.commands.clear()
-                arm(sim, method, path, trouble)
-                met = len(sim.simulator.record)
+                arm(sim, method, path, fields)
+                met = len(sim.server.record)
                 await sim.click(c.BOB, reply["id"], custom_id)
                 await sim.slash(c.ALICE, c.CHANNEL, "help")
                 await until(lambda: len(inbox.commands) == 2)
@@ -179,36 +179,37 @@ async def test_what_was_pressed_counts_whatever_the_answers_meet(
             await sim.wait_idle(0.1)
             answered = await sim.slash(c.ALICE, c.CHANNEL, "help")
 
-            async def told() -> bool:
+            async def response_to() -> bool:
+                """The response to an interaction, once it arrives."""
                 message = (await sim.interaction(answered))["message"]
                 return message is not None and (await sim.message(message))["content"] == "Done."
 
-            await sim.until(told)
+            await sim.until(response_to)
     assert clean(logs), logs
 
 
 # ── doctor ────────────────────────────────────────────────────────────────────────────────────
-async def test_doctor_tells_of_any_trouble_in_a_sentence(
+async def test_doctor_reports_any_fault_in_a_sentence(
     sim: LocalDiscord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And raises nothing."""
     monkeypatch.setattr("adapters.discord.doctor.CHECK_SECONDS", 0.5)
-    for name, trouble in TROUBLES.items():
+    for name, fields in FAULTS.items():
         disarm(sim)
-        arm(sim, "GET", "/users/@me/guilds", trouble)
-        findings = {f.subject: f for f in await adapter_for(sim, waits=WAITS).check()}
+        arm(sim, "GET", "/users/@me/guilds", fields)
+        findings = {f.subject: f for f in await adapter_for(sim, timeouts=WAITS).check()}
         assert findings["Discord token"].verdict is Verdict.OK, name
         told = [f for subject, f in findings.items() if subject.startswith("Discord guild")]
         assert told or name == "fields missing", name
 
 
 # ── everything ────────────────────────────────────────────────────────────────────────────────
-async def test_a_global_limit_stops_everything_for_as_long_as_it_says(
+async def test_a_global_limit_stops_all_requests_for_its_duration(
     sim: LocalDiscord, tmp_path: Path
 ) -> None:
-    """Nothing is lost by it, and commands are answered meanwhile: they are outside of it."""
+    """It loses nothing, and commands, which it does not cover, still get replies."""
     async with bot_on(sim, tmp_path) as rig:
-        registered = sim.simulator.application.registered
+        registered = sim.server.application.registered
         await until(lambda: registered.get(0))
         channel = await sim.add_channel("busy")
         end = rig.arm(rf"POST /channels/{channel}/messages/\d+/threads", {"scope": "global"})
@@ -217,10 +218,11 @@ async def test_a_global_limit_stops_everything_for_as_long_as_it_says(
         other = await sim.mention("hello", channel=c.CHANNEL)
         interaction = await sim.slash(c.ALICE, c.CHANNEL, "help")
 
-        async def told() -> bool:
+        async def response_to() -> bool:
+            """The response to an interaction, once it arrives."""
             return (await sim.interaction(interaction))["message"] is not None
 
-        await sim.until(told)
+        await sim.until(response_to)
         end()
         both = asyncio.gather(rig.whole(first, channel), rig.whole(other, c.CHANNEL))
         await rig.pass_time(both)
@@ -228,34 +230,34 @@ async def test_a_global_limit_stops_everything_for_as_long_as_it_says(
     rig.assert_clean()
 
 
-async def test_a_token_that_was_reset_ends_the_adapter_with_a_sentence(
+async def test_a_revoked_token_ends_the_adapter_with_advice(
     sim: LocalDiscord, tmp_path: Path
 ) -> None:
-    """It says what to do, health is not ok, and nothing is asked in vain."""
+    """Health is not ok, and hardly any more requests are sent."""
     inbox = RecordingInbox()
-    adapter = adapter_for(sim, waits=WAITS)
+    adapter = adapter_for(sim, timeouts=WAITS)
     task = asyncio.create_task(adapter.run(inbox))
     await until(lambda: inbox.connections)
     question = await received(inbox, await sim.mention("question"))
-    arm(sim, r"(GET|POST|PATCH|PUT|DELETE)", ".*", TROUBLES["401"])
+    arm(sim, r"(GET|POST|PATCH|PUT|DELETE)", ".*", FAULTS["401"])
     surface = adapter.surface(claim(question))
     await surface.open()
     with pytest.raises(CannotStart, match="DISCORD_TOKEN"):
         await asyncio.wait_for(task, SECONDS)
     assert not adapter.health().ok
     await surface.close()
-    refused = sum(entry.status == 401 for entry in sim.simulator.record)
+    refused = sum(entry.status == 401 for entry in sim.server.record)
     assert refused <= 5
 
 
 # ── after a session was lost ──────────────────────────────────────────────────────────────────
-async def test_what_is_read_after_a_loss_meets_trouble_place_by_place(
+async def test_faults_of_the_backfill_affect_single_channels(
     sim: LocalDiscord, tmp_path: Path
 ) -> None:
-    """Each history and each list of archived threads costs its own place, and is read again."""
+    """Each history and each list of archived threads affects its own channel and is read again."""
     async with bot_on(sim, tmp_path) as rig:
         active, archived = {}, {}
-        for name in TROUBLES:
+        for name in FAULTS:
             channel = await sim.add_channel("busy")
             threads = [
                 await sim.start_thread(c.ALICE, await sim.say(channel=channel, content="x"), "t")
@@ -268,14 +270,14 @@ async def test_what_is_read_after_a_loss_meets_trouble_place_by_place(
         await asyncio.gather(*(rig.whole(t) for _, ts in archived.values() for t in ts))
         await sim.wait_idle(0.2)
         await sim.offline()
-        for name, trouble in TROUBLES.items():
+        for name, fields in FAULTS.items():
             channel, threads = archived[name]
             for thread in (active[name], *threads):
                 await sim.say(channel=thread, content="said meanwhile")
             for thread in threads:
                 await sim.archive(thread)
-            rig.arm(f"GET /channels/{active[name]}/messages", trouble)
-            rig.arm(f"GET /channels/{channel}/threads/archived/public", trouble)
+            rig.arm(f"GET /channels/{active[name]}/messages", fields)
+            rig.arm(f"GET /channels/{channel}/threads/archived/public", fields)
         await sim.online()
         reads = asyncio.ensure_future(_all_met(rig, [*active.values()]))
         await rig.pass_time(reads)
@@ -295,7 +297,7 @@ async def _all_met(rig: Rig, threads: list[int]) -> None:
     paths = {f"{API}/channels/{thread}/messages" for thread in threads}
 
     def asked() -> bool:
-        return paths <= {x.path for x in rig.sim.simulator.record if x.method == "GET"}
+        return paths <= {x.path for x in rig.sim.server.record if x.method == "GET"}
 
     await until(asked, SECONDS)
 
@@ -313,9 +315,9 @@ OF_DOCTOR = "GET /users/@me/guilds"
 
 
 def test_every_request_has_its_row_in_the_documentation() -> None:
-    """And every row is played here."""
+    """And this module covers every row."""
     page = Path("docs/isolation-discord.md").read_text(encoding="utf-8")
     rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
-    played = {*SCENES, *AT_THE_START, *OF_INTERACTIONS, READ_AFTER_A_LOSS, OF_DOCTOR}
+    played = {*SCENARIOS, *AT_THE_START, *OF_INTERACTIONS, READ_AFTER_A_LOSS, OF_DOCTOR}
     assert rows == played
     assert {*AT_THE_START, *OF_INTERACTIONS} == OF_THE_WHOLE_BOT

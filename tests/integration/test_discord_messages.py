@@ -1,4 +1,4 @@
-"""Messages on Discord become `Incoming` values, row by row of the design's table."""
+"""Discord messages become `Incoming` values, by the rows of the design's table."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def key(channel: int, thread: int | str) -> ConversationKey:
     return ConversationKey("discord", GUILD, str(channel), str(thread))
 
 
-async def nothing_came(sim: DiscordSim, inbox: RecordingInbox) -> bool:
-    """A message that is answered has overtaken nothing: events come in their order."""
+async def nothing_arrived(sim: DiscordSim, inbox: RecordingInbox) -> bool:
+    """Whether nothing arrived before a later message, since events arrive in order."""
     last = await sim.mention("the last one")
     await received(inbox, last)
     return [message.message_id for message in inbox.received] == [str(last)]
@@ -69,33 +69,33 @@ async def test_the_bots_managed_role_is_a_mention(
     assert (got.address, got.text) == (Address.MENTION, "hello")
 
 
-async def test_everyone_and_other_roles_are_no_mention(
+async def test_everyone_and_other_roles_do_not_mention_the_bot(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     await sim.say(content="@everyone look")
     await sim.say(content="@here look")
     await sim.say(content=f"<@&{c.TEAM_ROLE}> look")
     await sim.say(content="nobody in particular")
-    assert await nothing_came(sim, inbox)
+    assert await nothing_arrived(sim, inbox)
 
 
-async def test_bots_webhooks_and_the_bot_itself_ask_nothing(
+async def test_messages_of_bots_and_webhooks_are_not_questions(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     await sim.mention("as a bot", user=c.OTHER_BOT)
     await sim.mention("as a webhook", webhook=True)
     await sim.mention("as itself", user=c.BOT)
-    assert await nothing_came(sim, inbox)
+    assert await nothing_arrived(sim, inbox)
 
 
-async def test_what_the_platform_itself_says_is_no_question(
+async def test_system_messages_are_not_questions(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Starting a thread updates the message and puts an empty one into the thread."""
+    """Starting a thread updates its message and adds an empty one to the thread."""
     plain = await sim.say(content="no question")
     await sim.start_thread(c.ALICE, plain, "a thread")
     await sim.pin(c.ALICE, plain)
-    assert await nothing_came(sim, inbox)
+    assert await nothing_arrived(sim, inbox)
 
 
 async def test_ids_in_the_text_become_names(
@@ -108,7 +108,7 @@ async def test_ids_in_the_text_become_names(
     assert got.text == "ask @Bob and @team in #random! :wow:"
 
 
-async def test_what_cannot_be_used_is_named(
+async def test_unusable_attachments_are_listed(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     files = [
@@ -119,7 +119,7 @@ async def test_what_cannot_be_used_is_named(
     assert (await received(inbox, message)).unusable == ("image", "file")
 
 
-async def test_a_reply_to_somebody_elses_message_brings_that_message_along(
+async def test_a_reply_to_another_persons_message_quotes_that_message(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     said = await sim.say(c.BOB, content="The sky is green.")
@@ -131,7 +131,7 @@ async def test_a_reply_to_somebody_elses_message_brings_that_message_along(
 
 # ── where threads cannot be made ──────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("channel", [c.VOICE, c.STAGE])
-async def test_the_chats_of_voice_and_stage_channels_use_the_reply_chain(
+async def test_voice_and_stage_chats_use_reply_chains(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, channel: int
 ) -> None:
     message = await sim.mention("hi", channel=channel)
@@ -140,7 +140,7 @@ async def test_the_chats_of_voice_and_stage_channels_use_the_reply_chain(
     assert got.route == {"mode": "chain"}
 
 
-async def test_announcement_channels_use_the_reply_chain(
+async def test_announcement_channels_use_reply_chains(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     news = await sim.add_channel("news", "news")
@@ -150,7 +150,7 @@ async def test_announcement_channels_use_the_reply_chain(
 
 
 @pytest.mark.parametrize("denied", ["create_public_threads", "send_messages_in_threads"])
-async def test_without_permission_for_threads_the_reply_chain_is_used(
+async def test_without_permission_for_threads_reply_chains_are_used(
     sim: DiscordSim, inbox: RecordingInbox, denied: str
 ) -> None:
     await sim.set_permissions(c.CHANNEL, deny=(denied,))
@@ -159,7 +159,7 @@ async def test_without_permission_for_threads_the_reply_chain_is_used(
     assert got.route == {"mode": "chain"}
 
 
-async def test_a_reply_to_our_message_goes_on_with_its_conversation(
+async def test_a_reply_to_the_bots_message_continues_its_conversation(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     begun = key(c.CHANNEL, 4711)
@@ -170,7 +170,7 @@ async def test_a_reply_to_our_message_goes_on_with_its_conversation(
     assert got.route == {"mode": "chain"}
 
 
-async def test_a_reply_to_our_message_of_no_conversation_begins_one(
+async def test_a_reply_to_an_unknown_message_of_the_bot_starts_a_conversation(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     ours = await sim.say(c.BOT, content="Done.")
@@ -181,12 +181,12 @@ async def test_a_reply_to_our_message_of_no_conversation_begins_one(
 
 # ── threads ───────────────────────────────────────────────────────────────────────────────────
 async def started(sim: DiscordSim) -> int:
-    """A thread that people began."""
+    """A thread that a person started."""
     root = await sim.say(c.BOB, content="Let us talk.")
     return await sim.start_thread(c.BOB, root, "talk")
 
 
-async def test_messages_in_a_thread_go_on_with_its_conversation(
+async def test_messages_in_a_thread_continue_its_conversation(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     thread = await started(sim)
@@ -201,10 +201,10 @@ async def test_messages_in_a_thread_go_on_with_its_conversation(
     assert kinds == [Address.FOLLOW_UP, Address.ASIDE, Address.MENTION, Address.ASIDE]
 
 
-async def test_a_mention_in_an_old_thread_brings_what_was_said_before(
+async def test_a_mention_in_an_old_thread_includes_earlier_messages(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """The message that the thread was started on is the first of it; bots are left out."""
+    """The first is the message that the thread was started on; bots' messages are omitted."""
     thread = await started(sim)
     await sim.say(channel=thread, content="I agree.")
     await sim.say(c.OTHER_BOT, thread, "Rain.")
@@ -224,10 +224,10 @@ async def test_a_mention_in_an_old_thread_brings_what_was_said_before(
     assert len(await sim.requests("GET /api/v10/channels")) == before + 1
 
 
-async def test_what_a_bot_began_a_thread_with_is_its_first_entry(
+async def test_a_bots_message_is_the_first_entry_of_a_thread_started_on_it(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """People ask about it; what bots say further on is left out."""
+    """People ask about it; later messages of bots are omitted."""
     alert = await sim.say(c.OTHER_BOT, content="Disk full.")
     thread = await sim.start_thread(c.BOB, alert, "alert")
     await sim.say(c.OTHER_BOT, thread, "Still full.")
@@ -236,7 +236,7 @@ async def test_what_a_bot_began_a_thread_with_is_its_first_entry(
     assert [(m.author.name, m.text) for m in backlog] == [("weather-bot", "Disk full.")]
 
 
-async def test_a_reply_in_a_thread_says_which_message_is_meant(
+async def test_a_reply_in_a_thread_names_the_message_it_refers_to(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     thread = await started(sim)
@@ -270,10 +270,8 @@ async def test_a_forum_posts_title_is_in_its_backlog(
     assert texts == ["# Broken build\n\nsince today"]
 
 
-async def test_a_thread_that_is_not_in_the_cache_is_fetched(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
-    """Archived threads are not told at the start of a session."""
+async def test_an_uncached_thread_is_fetched(sim: DiscordSim, inbox: RecordingInbox) -> None:
+    """A new session does not include archived threads."""
     thread = await started(sim)
     await sim.archive(thread)
     async with running(sim, inbox):
@@ -315,7 +313,7 @@ async def test_a_direct_message_needs_no_mention(
     assert got.source == f"discord/@me/{sent['channel']}/{sent['message']}"
 
 
-async def test_a_channel_that_not_everyone_sees_is_private(
+async def test_a_channel_hidden_from_everyone_is_private(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     hidden = await sim.add_channel("staff")
@@ -328,10 +326,10 @@ async def test_a_channel_that_not_everyone_sees_is_private(
 
 
 # ── the connection ────────────────────────────────────────────────────────────────────────────
-async def test_a_message_is_served_before_the_library_is_ready(
+async def test_messages_are_handled_before_discord_py_is_ready(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """discord.py calls itself ready two seconds after the last guild."""
+    """discord.py becomes ready two seconds after the last guild."""
     async with running(sim, inbox) as adapter:
         begun = time.monotonic()
         await received(inbox, await sim.mention("at once"))
@@ -340,7 +338,7 @@ async def test_a_message_is_served_before_the_library_is_ready(
 
 
 @pytest.mark.parametrize("how", ["op7", 4000])
-async def test_an_interrupted_session_goes_on_where_it_was(
+async def test_an_interrupted_session_is_resumed(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, how: int | str
 ) -> None:
     await sim.disconnect(how)
@@ -349,7 +347,7 @@ async def test_an_interrupted_session_goes_on_where_it_was(
     assert inbox.connections == 1
 
 
-async def test_a_lost_session_is_replaced_and_said_to_be_new(
+async def test_a_lost_session_is_replaced_by_a_new_one(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     await sim.disconnect("invalid_session", resumable=False)
@@ -357,7 +355,7 @@ async def test_a_lost_session_is_replaced_and_said_to_be_new(
     await received(inbox, await sim.mention("back again"))
 
 
-async def test_a_message_that_cannot_be_stored_is_answered_with_a_sentence(
+async def test_the_author_is_told_if_a_message_cannot_be_stored(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     inbox.error = StoreUnavailable("disk full")
@@ -375,7 +373,7 @@ async def test_a_message_that_cannot_be_stored_is_answered_with_a_sentence(
     assert len(await said()) == 1, "told again although none was due"  # type: ignore[arg-type]
 
 
-async def test_a_handler_that_fails_does_not_stop_the_next(
+async def test_a_failing_handler_does_not_stop_the_next(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     inbox.error = ZeroDivisionError()

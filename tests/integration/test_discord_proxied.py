@@ -1,4 +1,4 @@
-"""PluralKit and Tupperbox: what a webhook says for a person is that person's question."""
+"""Proxied messages of PluralKit and Tupperbox: a webhook's message is the person's question."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def source(message: int, channel: int = c.CHANNEL) -> str:
 
 
 @pytest.mark.parametrize("deleted_first", [False, True])
-async def test_the_webhooks_message_takes_the_place_of_the_persons(
+async def test_the_webhooks_message_replaces_the_persons(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, deleted_first: bool
 ) -> None:
     ids = await sim.say_by_proxy(
@@ -51,7 +51,7 @@ async def test_the_webhooks_message_takes_the_place_of_the_persons(
     assert inbox.deletions == ([source(ids["original"])] if deleted_first else [])
 
 
-async def test_a_persona_goes_on_in_a_thread(
+async def test_a_persona_continues_in_a_thread(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     root = await sim.say(c.BOB, content="Let us talk.")
@@ -61,10 +61,10 @@ async def test_a_persona_goes_on_in_a_thread(
     assert (got.address, got.author.name) == (Address.FOLLOW_UP, "Robin")
 
 
-async def test_other_webhooks_ask_nothing(
+async def test_other_webhooks_messages_are_not_questions(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """A webhook asks nothing unless it repeats a deleted message of the same channel."""
+    """Only one that repeats a deleted message of the same channel is."""
     await sim.mention("from a feed", webhook=True)
     stays = await sim.mention("is this mine?")
     await sim.mention("is this mine?", webhook=True, user=c.BOB)
@@ -91,7 +91,7 @@ async def test_one_original_is_replaced_once(
     assert len(inbox.received) == 3
 
 
-async def test_an_edit_through_the_proxy_is_the_persons(
+async def test_an_edit_through_the_proxy_is_the_persons_edit(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     ids = await sim.say_by_proxy(f"{BOT} frist", "Robin")
@@ -106,7 +106,7 @@ async def test_an_edit_through_the_proxy_is_the_persons(
     assert len(inbox.edits) == 1
 
 
-async def test_what_was_replaced_while_away_is_found_by_reading(
+async def test_a_replacement_during_a_lost_session_is_found_by_the_backfill(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     """The session is lost between the person's message and the webhook's."""

@@ -1,4 +1,4 @@
-"""A reply on Discord, from its place to its last page, on the real client."""
+"""Replies on Discord, from the thread to the last page, with the real client."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from adapters.discord.adapter import DiscordAdapter
-from adapters.discord.rest import Waits
+from adapters.discord.rest import Timeouts
 from bot.common.clock import SystemClock
 from bot.domain.conversations import ConversationKey
-from bot.domain.errors import Gone, Refused, Throttled, Unsettled
+from bot.domain.errors import Gone, Unsettled
 from bot.domain.replies import Control, Frame, Shown
 from bot.domain.turns import PageRecord
 from tests.sims.discord import constants as c
@@ -63,7 +63,7 @@ async def test_a_mention_gets_a_thread_named_after_the_question(
     assert await ours(sim, c.CHANNEL) == []
 
 
-async def test_a_mention_without_words_still_names_its_thread(
+async def test_an_empty_mention_has_a_thread_name(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("")
@@ -73,10 +73,10 @@ async def test_a_mention_without_words_still_names_its_thread(
     assert (await sim.channel(message))["name"] == "Conversation with Alice"
 
 
-async def test_a_thread_that_is_there_already_is_used(
+async def test_an_existing_thread_is_used(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Opening again after a crash, or a person's thread on the mention."""
+    """Also when opening again after a crash, or on a mention with a person's thread."""
     message = await sim.mention("question")
     await sim.start_thread(c.BOB, message, "quicker")
     surface = adapter.surface(claim(await received(inbox, message)))
@@ -105,13 +105,13 @@ async def test_typing_is_shown_until_the_first_text(
 
 
 class Hurried(SystemClock):
-    """A clock on which waiting takes no longer than a moment."""
+    """A clock whose sleeps take only a moment."""
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(min(seconds, 0.03))
 
 
-async def test_typing_is_renewed_while_nothing_can_be_shown(
+async def test_typing_is_renewed_while_no_text_can_be_shown(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     async with running(sim, inbox, clock=Hurried()) as adapter:
@@ -132,7 +132,7 @@ async def test_typing_is_renewed_while_nothing_can_be_shown(
         assert await typed() == count
 
 
-async def test_without_permission_for_a_thread_the_reply_is_in_the_channel(
+async def test_without_permission_for_threads_the_reply_is_in_the_channel(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
@@ -153,7 +153,7 @@ async def test_without_permission_for_a_thread_the_reply_is_in_the_channel(
 async def test_a_reply_chain_needs_no_history_permission(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """Without it Discord refuses references; the answer comes without one."""
+    """Without it Discord refuses references, so the reply has none."""
     await sim.set_permissions(c.VOICE, deny=("read_message_history",))
     message = await sim.mention("question", channel=c.VOICE)
     surface = adapter.surface(claim(await received(inbox, message)))
@@ -164,7 +164,7 @@ async def test_a_reply_chain_needs_no_history_permission(
     assert (page["content"], page["reply_to"]) == ("Answer.", None)
 
 
-async def test_what_an_earlier_attempt_posted_in_the_channel_is_gone_on_with_there(
+async def test_a_reply_begun_in_the_channel_continues_there(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
@@ -200,30 +200,10 @@ async def opened(sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
     return message, surface
 
 
-async def test_a_reply_grows_by_edits_and_turns_pages(
+async def test_a_reply_pings_no_one_and_shows_no_previews(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    message, surface = await opened(sim, inbox, adapter)
-    shown = Shown()
-    for wanted in (
-        frame("One", controls=STOP),
-        frame("One two", controls=STOP),
-        frame("One two.", "Thr", controls=STOP),
-        frame("One two.", "Three.", final=True),
-    ):
-        shown = await show(surface, shown, wanted)
-    await surface.close()
-    first, second = await ours(sim, message)
-    assert [v["content"] for v in first["versions"]] == ["One", "One two", "One two."]
-    assert [v["content"] for v in second["versions"]] == ["Thr", "Three."]
-    assert [len(v["components"]) for v in first["versions"]] == [1, 1, 0]
-    assert [len(v["components"]) for v in second["versions"]] == [1, 0]
-
-
-async def test_a_reply_pings_nobody_and_previews_nothing(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
-) -> None:
-    """Also after edits, which must not send flags: those would bring previews back."""
+    """Also after edits, which must not send flags: those would turn previews on."""
     await sim.set_gateway(preview_delay=0.0)
     message, surface = await opened(sim, inbox, adapter)
     text = f"@everyone <@{c.BOB}> <@&{c.TEAM_ROLE}> https://example.org/page"
@@ -238,28 +218,7 @@ async def test_a_reply_pings_nobody_and_previews_nothing(
     assert all(r["body"]["allowed_mentions"]["parse"] == [] for r in (*posts, *patches))
 
 
-async def test_pages_that_are_not_needed_are_removed(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
-) -> None:
-    message, surface = await opened(sim, inbox, adapter)
-    shown = await show(surface, Shown(), frame("One.", "Two.", "Three."))
-    await show(surface, shown, frame("Only this.", final=True))
-    await surface.close()
-    assert await shows(sim, message) == ["Only this."]
-
-
-async def test_a_page_that_somebody_removed_already_is_no_trouble(
-    sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
-) -> None:
-    message, surface = await opened(sim, inbox, adapter)
-    shown = await show(surface, Shown(), frame("One.", "Two."))
-    await sim.delete(int(shown.pages[1].message_id))
-    await show(surface, shown, frame("One.", final=True))
-    await surface.close()
-    assert await shows(sim, message) == ["One."]
-
-
-async def test_an_archived_thread_is_opened_for_an_edit(
+async def test_an_archived_thread_is_unarchived_for_an_edit(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message, surface = await opened(sim, inbox, adapter)
@@ -276,10 +235,6 @@ async def lock(sim: DiscordSim, thread: int, page: int) -> None:
     await sim.lock(thread)
 
 
-async def delete_page(sim: DiscordSim, thread: int, page: int) -> None:
-    await sim.delete(page)
-
-
 async def delete_thread(sim: DiscordSim, thread: int, page: int) -> None:
     await sim.delete_thread(thread)
 
@@ -292,8 +247,8 @@ async def throw_out(sim: DiscordSim, thread: int, page: int) -> None:
     await sim.remove_bot()
 
 
-@pytest.mark.parametrize("what", [lock, delete_page, delete_thread, hide, throw_out])
-async def test_a_place_that_went_away_is_gone(
+@pytest.mark.parametrize("what", [lock, delete_thread, hide, throw_out])
+async def test_a_deleted_thread_is_gone(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter, what: Any
 ) -> None:
     message, surface = await opened(sim, inbox, adapter)
@@ -304,7 +259,7 @@ async def test_a_place_that_went_away_is_gone(
     await surface.close()
 
 
-async def test_a_question_that_was_deleted_has_no_thread(
+async def test_a_deleted_question_gets_no_thread(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message = await sim.mention("question")
@@ -316,34 +271,10 @@ async def test_a_question_that_was_deleted_has_no_thread(
     await surface.close()
 
 
-@pytest.mark.parametrize(
-    ("fault", "error"),
-    [
-        ({"status": 503, "times": 1}, Unsettled),
-        ({"drop": True}, Unsettled),
-        ({"drop": True, "after": True}, Unsettled),
-        ({"status": 400, "body": {"code": 50035, "message": "Invalid Form Body"}}, Refused),
-        ({"status": 429, "headers": {"Retry-After": "9"}}, Throttled),
-    ],
-)
-async def test_failures_are_told_in_our_words(
-    sim: DiscordSim,
-    inbox: RecordingInbox,
-    adapter: DiscordAdapter,
-    fault: dict[str, Any],
-    error: type[Exception],
-) -> None:
-    message, surface = await opened(sim, inbox, adapter)
-    await sim.call("fault", match=f"POST /api/v10/channels/{message}/messages", **fault)
-    with pytest.raises(error):
-        await show(surface, Shown(), frame("Text."))
-    await surface.close()
-
-
-async def test_a_post_that_was_carried_out_unseen_is_not_made_twice(
+async def test_a_post_whose_response_was_lost_is_not_repeated(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
-    """The nonce brings back the message of the first try, and its text is put right."""
+    """The nonce returns the first message, whose text is then corrected."""
     message, surface = await opened(sim, inbox, adapter)
     path = f"POST /api/v10/channels/{message}/messages"
     await sim.call("fault", match=path, drop=True, after=True)
@@ -357,7 +288,7 @@ async def test_a_post_that_was_carried_out_unseen_is_not_made_twice(
 async def test_surfaces_wait_until_the_adapter_has_logged_in(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Turns left by the last run may begin before the platform is reached."""
+    """Turns left by the last run may start before Discord is reached."""
     async with running(sim, inbox) as adapter:
         question = await received(inbox, await sim.mention("question"))
     with pytest.raises(TimeoutError):
@@ -372,7 +303,7 @@ INTENDED = (PageRecord(0, None),)
 async def crashed(
     sim: DiscordSim, adapter: DiscordAdapter, question: Any, left: Frame, turn: int = 7
 ) -> None:
-    """An attempt that posts `left`, of which the ledger hears nothing."""
+    """Runs an attempt that posts `left` without recording it in the ledger."""
     surface = adapter.surface(claim(question, turn=turn))
     await surface.open()
     await show(surface, Shown(), left)
@@ -385,7 +316,7 @@ async def finish_after_restart(
     *texts: str,
     pages: tuple[PageRecord, ...] = INTENDED,
 ) -> None:
-    """The next attempt, which finds what there is and shows `texts`, one on each page."""
+    """Runs the next attempt, which recovers pages and shows `texts`, one on each."""
     surface = adapter.surface(claim(question, attempt=2, pages=pages))
     await surface.open()
     shown = await surface.recover(pages)
@@ -393,24 +324,11 @@ async def finish_after_restart(
     await surface.close()
 
 
-@pytest.mark.parametrize("controls", [STOP, ()], ids=["button", "place"])
-async def test_a_page_that_the_ledger_missed_is_found_in_the_thread(
-    sim: DiscordSim, inbox: RecordingInbox, controls: tuple[Control, ...]
-) -> None:
-    message = await sim.mention("early")
-    question = asked(message)
-    async with running(sim, inbox) as adapter:
-        await crashed(sim, adapter, question, frame("Hal", controls=controls))
-    async with running(sim, inbox) as adapter:
-        await finish_after_restart(adapter, question)
-    assert await shows(sim, message) == ["The whole."]
-
-
 @pytest.mark.parametrize("controls", [STOP, ()], ids=["button", "reference"])
-async def test_a_page_that_the_ledger_missed_is_found_in_the_channel(
+async def test_an_unrecorded_page_is_found_in_the_channel(
     sim: DiscordSim, inbox: RecordingInbox, controls: tuple[Control, ...]
 ) -> None:
-    """Also when by then the permission is there that was missing: it stays where it is."""
+    """Even if the missing permission was granted since: the reply stays in the channel."""
     message = await sim.mention("early")
     other = await sim.mention("another, answered meanwhile")
     question, another = asked(message), asked(other)
@@ -424,7 +342,7 @@ async def test_a_page_that_the_ledger_missed_is_found_in_the_channel(
     assert await shows(sim, c.CHANNEL) == ["Not this one.", "The whole,", "on two pages."]
 
 
-async def test_a_page_that_the_ledger_missed_is_found_in_a_direct_message(
+async def test_an_unrecorded_page_is_found_in_a_direct_message(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     sent = await sim.dm(c.ALICE, "hello")
@@ -437,10 +355,10 @@ async def test_a_page_that_the_ledger_missed_is_found_in_a_direct_message(
     assert await shows(sim, sent["channel"]) == ["The whole."]
 
 
-async def test_messages_that_are_something_else_are_never_taken_for_a_page(
+async def test_other_messages_are_never_taken_for_a_page(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """A page of another turn, an answer to a command, and what the ledger knows."""
+    """A page of another turn, a reply to a command, and messages in the ledger."""
     message = await sim.mention("early")
     question = asked(message)
     async with running(sim, inbox) as adapter:
@@ -459,7 +377,7 @@ async def test_messages_that_are_something_else_are_never_taken_for_a_page(
     ]
 
 
-async def test_a_page_that_the_ledger_knows_is_not_taken_for_another(
+async def test_a_recorded_page_is_not_taken_for_another(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
     message = await sim.mention("early")
@@ -491,7 +409,7 @@ async def test_several_pages_are_found_in_their_order(
     ]
 
 
-async def test_the_surface_keeps_going_over_a_new_session(
+async def test_a_surface_survives_a_new_session(
     sim: DiscordSim, inbox: RecordingInbox, adapter: DiscordAdapter
 ) -> None:
     message, surface = await opened(sim, inbox, adapter)
@@ -506,10 +424,10 @@ async def test_the_surface_keeps_going_over_a_new_session(
 THREADS = r"POST /channels/\d+/messages/\d+/threads"
 
 
-async def test_a_second_mention_gets_a_thread_whatever_the_windows_length(
+async def test_a_second_mention_gets_a_thread_within_a_long_window(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """The window for threads is 300 s long from the first on; requests are left."""
+    """The window for threads lasts 300 s from the first request on, and requests are left."""
     await sim.set_limits(on=True)
     async with running(sim, inbox) as adapter:
         for text in ("first", "second", "third"):
@@ -520,11 +438,9 @@ async def test_a_second_mention_gets_a_thread_whatever_the_windows_length(
         assert (await sim.state())["limited"] == 0
 
 
-async def test_a_throttled_route_is_not_asked_in_vain(
-    sim: DiscordSim, inbox: RecordingInbox
-) -> None:
-    """The reply chain takes over at once; other channels have threads."""
-    async with running(sim, inbox, waits=Waits(thread=1.0)) as adapter:
+async def test_a_throttled_route_gets_no_requests(sim: DiscordSim, inbox: RecordingInbox) -> None:
+    """The reply chain replaces the thread immediately; other channels have threads."""
+    async with running(sim, inbox, timeouts=Timeouts(thread=1.0)) as adapter:
         await sim.throttle(THREADS.replace(r"\d+/messages", f"{c.CHANNEL}/messages"), 300.0)
         for text in ("first", "second"):
             message, surface = await opened(sim, inbox, adapter)
@@ -544,8 +460,8 @@ async def test_a_throttled_route_is_not_asked_in_vain(
 async def test_a_thread_that_appears_before_the_first_text_is_used(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Its creation was given up, and succeeded all the same."""
-    async with running(sim, inbox, waits=Waits(thread=0.2)) as adapter:
+    """Creating it timed out but succeeded."""
+    async with running(sim, inbox, timeouts=Timeouts(thread=0.2)) as adapter:
         await sim.call("fault", match="/threads", delay=0.6)
         message, surface = await opened(sim, inbox, adapter)
 
@@ -562,8 +478,8 @@ async def test_a_thread_that_appears_before_the_first_text_is_used(
 async def test_a_thread_that_appears_too_late_belongs_to_the_conversation(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """Without the permission to delete it, it stays; messages in it have the same key."""
-    async with running(sim, inbox, waits=Waits(thread=0.2)) as adapter:
+    """Without the permission to delete it, it stays, and messages in it have the same key."""
+    async with running(sim, inbox, timeouts=Timeouts(thread=0.2)) as adapter:
         await sim.call("fault", match="/threads", delay=1.0)
         message, surface = await opened(sim, inbox, adapter)
         await show(surface, Shown(), frame("text", final=True))
@@ -578,11 +494,11 @@ async def test_a_thread_that_appears_too_late_belongs_to_the_conversation(
         assert await sim.requests(f"DELETE /api/v10/channels/{message}") == []
 
 
-async def test_a_second_attempt_finds_its_thread_though_none_can_be_made(
+async def test_a_second_attempt_uses_its_thread_if_none_can_be_created(
     sim: DiscordSim, inbox: RecordingInbox
 ) -> None:
-    """A thread with pages of the reply is there: the chain would split it."""
-    async with running(sim, inbox, waits=Waits(thread=0.5)) as adapter:
+    """The thread has pages of the reply, so a reply chain would split it."""
+    async with running(sim, inbox, timeouts=Timeouts(thread=0.5)) as adapter:
         message, surface = await opened(sim, inbox, adapter)
         await surface.close()
         await sim.throttle(THREADS, 300.0)

@@ -1,4 +1,4 @@
-"""A forked process is as good as one that was executed, and leaves nothing behind."""
+"""A forked process behaves like an executed one, and none is left behind."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ SILENT = (subprocess.DEVNULL,) * 3
 
 
 @pytest.mark.parametrize("forked", ["1", "0"])
-async def test_it_has_its_own_words_folder_environment_streams_and_exit_code(
+async def test_a_process_has_separate_arguments_folder_environment_streams_and_exit_code(
     forked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same as without forking."""
     monkeypatch.setenv(SWITCH, forked)
     said = await command("version", folder=tmp_path, environ={})
     assert said == (0, "threadline 0.1.0\n", "")
@@ -33,7 +32,7 @@ async def test_it_has_its_own_words_folder_environment_streams_and_exit_code(
     assert look(tmp_path / "here.db", "SELECT count(*) FROM turns") == [(0,)]
 
 
-async def test_one_that_is_held_begins_when_it_is_told(tmp_path: Path) -> None:
+async def test_a_held_process_starts_with_go(tmp_path: Path) -> None:
     environ = {"DATABASE_URL": "sqlite:///here.db"}
     held = await fork("bot", "migrate", folder=tmp_path, environ=environ, streams=SILENT, held=True)
     killed = await fork(
@@ -48,10 +47,10 @@ async def test_one_that_is_held_begins_when_it_is_told(tmp_path: Path) -> None:
     assert (tmp_path / "here.db").exists()
 
 
-async def test_it_dies_with_the_loop_that_asked_for_it(tmp_path: Path) -> None:
-    """A test that fails before its end leaves no process behind."""
+async def test_a_process_dies_with_the_event_loop_that_forked_it(tmp_path: Path) -> None:
+    """A failing test leaves no process behind."""
 
-    def abandoned() -> int:
+    def start_and_leave() -> int:
         async def start() -> int:
             process = await fork("bot", "run", folder=tmp_path, environ=web, streams=SILENT)
             assert process.returncode is None
@@ -60,9 +59,9 @@ async def test_it_dies_with_the_loop_that_asked_for_it(tmp_path: Path) -> None:
         return asyncio.run(start())
 
     web = {"HTTP_PORT": "0", "DATABASE_URL": "sqlite:///here.db"}
-    pid = await asyncio.to_thread(abandoned)
+    pid = await asyncio.to_thread(start_and_leave)
     async with asyncio.timeout(20):
-        while _there(pid):
+        while _is_running(pid):
             await asyncio.sleep(0.01)
 
 
@@ -70,7 +69,7 @@ def _files(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
-def _there(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

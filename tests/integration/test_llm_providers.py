@@ -1,4 +1,4 @@
-"""What every provider's model must do, with the real clients against the model server."""
+"""Behavior that all providers share, with the real clients against the simulated model server."""
 
 from __future__ import annotations
 
@@ -57,22 +57,24 @@ async def sim(server: ModelSim) -> ModelSim:
 
 @pytest_asyncio.fixture(loop_scope="module", params=["openai", "huggingface"])
 async def make(request: pytest.FixtureRequest, sim: ModelSim) -> AsyncIterator[Make]:
-    """Makes models of one provider that speak to the server."""
-    made: list[ChatModel] = []
+    """Builds models of one provider for the simulated server."""
+    models: list[ChatModel] = []
 
     def build(
-        *, model: str = "sim", limits: StreamTimeouts = WIDE, base_url: str | None = None
+        *, model: str = "sim", timeouts: StreamTimeouts = WIDE, base_url: str | None = None
     ) -> Any:
         url = base_url or sim.base_url
         if request.param == "openai":
             client = make_client(api_key="right", base_url=url)
-            made.append(OpenAIModel(model=model, client=client, limits=limits))
+            models.append(OpenAIModel(model=model, client=client, timeouts=timeouts))
         else:
-            made.append(HuggingFaceModel(model=model, token="right", base_url=url, limits=limits))
-        return made[-1]
+            models.append(
+                HuggingFaceModel(model=model, token="right", base_url=url, timeouts=timeouts)
+            )
+        return models[-1]
 
     yield build
-    for model in made:
+    for model in models:
         await model.aclose()
 
 
@@ -84,45 +86,43 @@ def text(deltas: list[Delta]) -> str:
     return "".join(delta.text for delta in deltas)
 
 
-def thoughts(deltas: list[Delta]) -> str:
+def reasoning(deltas: list[Delta]) -> str:
     return "".join(delta.reasoning for delta in deltas)
 
 
-async def failing(model: ChatModel) -> tuple[list[Delta], ModelError]:
-    """What came before the failure, and the failure."""
-    came: list[Delta] = []
+async def fail(model: ChatModel) -> tuple[list[Delta], ModelError]:
+    """The deltas before the failure, and the failure."""
+    deltas: list[Delta] = []
     with pytest.raises(ModelError) as caught:
         async for delta in model.stream(HELLO):
-            came.append(delta)
-    return came, caught.value
+            deltas.append(delta)
+    return deltas, caught.value
 
 
 # ── an answer ─────────────────────────────────────────────────────────────────────────────────
 async def test_an_answer_streams_with_name_finish_reason_and_usage(
     sim: ModelSim, make: Make
 ) -> None:
-    """Each token is a delta of its own."""
+    """Each token is a separate delta."""
     await sim.say(TOKENS)
     model = make()
     deltas = await answer(model)
     assert [delta.text for delta in deltas if delta.text] == TOKENS
     assert deltas[0].model == model.name and model.name.endswith(":sim")
     assert [delta.finish_reason for delta in deltas if delta.finish_reason] == ["stop"]
-    asked = count_tokens([{"role": "user", "content": "hello"}])
-    assert [delta.usage for delta in deltas if delta.usage] == [Usage(asked, 4)]
+    prompt = count_tokens([{"role": "user", "content": "hello"}])
+    assert [delta.usage for delta in deltas if delta.usage] == [Usage(prompt, 4)]
 
 
-async def test_the_request_on_the_wire_is_role_and_content_in_order(
-    sim: ModelSim, make: Make
-) -> None:
-    """System first, the question last, nothing else in a message, and no limit that is not set."""
-    said = (
+async def test_the_request_has_roles_and_contents_in_order(sim: ModelSim, make: Make) -> None:
+    """Messages have no other fields, and limits that are not set are not sent."""
+    messages = (
         Message(role=Role.SYSTEM, content="be kind"),
         Message(role=Role.USER, content="one", index=4, id=9, created_at=3.0),
         Message(role=Role.ASSISTANT, content="ok"),
         Message(role=Role.USER, content="naïve 🙂\u2028 two"),
     )
-    await answer(make(), ChatRequest(said))
+    await answer(make(), ChatRequest(messages))
     body = (await sim.last()).body
     assert body["messages"] == [
         {"role": "system", "content": "be kind"},
@@ -134,8 +134,8 @@ async def test_the_request_on_the_wire_is_role_and_content_in_order(
     assert not {"temperature", "max_tokens", "max_completion_tokens"} & set(body)
 
 
-async def test_limits_of_the_request_are_sent_and_kept(sim: ModelSim, make: Make) -> None:
-    """The finish reason tells that the answer is not complete."""
+async def test_the_requests_limits_are_sent(sim: ModelSim, make: Make) -> None:
+    """The finish reason says that the answer is incomplete."""
     await sim.say(TOKENS)
     deltas = await answer(make(), ChatRequest(HELLO.messages, max_tokens=2, temperature=0.5))
     assert text(deltas) == "The answer "
@@ -171,12 +171,12 @@ DIALECTS: list[dict[str, Any]] = [
 async def test_every_dialect_gives_the_same_text(
     sim: ModelSim, make: Make, dialect: dict[str, Any]
 ) -> None:
-    """Whatever a compatible server does to the framing; the separators are in real texts too."""
-    said = ["Zwölf ", "🙂\u2028", "\u0085x ", "\u2029\n", "end"]
+    """Compatible servers frame streams differently; real texts contain these separators too."""
+    tokens = ["Zwölf ", "🙂\u2028", "\u0085x ", "\u2029\n", "end"]
     await sim.dialect(**dialect)
-    await sim.say(said, rate=400)
+    await sim.say(tokens, rate=400)
     deltas = await answer(make())
-    assert text(deltas) == "".join(said)
+    assert text(deltas) == "".join(tokens)
     assert [delta.finish_reason for delta in deltas if delta.finish_reason] == ["stop"]
     assert any(delta.usage for delta in deltas) == (dialect.get("usage") != "never")
 
@@ -188,78 +188,81 @@ async def test_reasoning_is_never_text(sim: ModelSim, make: Make, key: str) -> N
     await sim.say("Yes.", reasoning="Let me think")
     deltas = await answer(make())
     assert text(deltas) == "Yes."
-    assert thoughts(deltas) == "Let me think"
+    assert reasoning(deltas) == "Let me think"
     assert deltas[0].reasoning and deltas[0].model
 
 
 @pytest.mark.parametrize("split", [1, 3])
-async def test_reasoning_in_the_text_is_told_from_it(sim: ModelSim, make: Make, split: int) -> None:
-    """Between tags, as servers without a parser for it send it, however the bytes are cut."""
+async def test_reasoning_between_tags_is_separated_from_the_text(
+    sim: ModelSim, make: Make, split: int
+) -> None:
+    """Servers without a reasoning parser send it this way; the bytes may be split anywhere."""
     await sim.dialect(reasoning="tags", split=split)
     await sim.say("Yes: `<think>`.", reasoning="Let me think", rate=400)
     deltas = await answer(make())
     assert text(deltas) == "Yes: `<think>`."
-    assert thoughts(deltas).strip() == "Let me think"
+    assert reasoning(deltas).strip() == "Let me think"
 
 
-async def test_an_opening_tag_in_the_prompt_is_noticed_once(sim: ModelSim, make: Make) -> None:
-    """The first answer cannot be told while it comes; from the second on it is."""
+async def test_an_opening_tag_in_the_prompt_is_detected_after_one_answer(
+    sim: ModelSim, make: Make
+) -> None:
+    """The first answer shows its reasoning as text; later ones separate it."""
     await sim.dialect(reasoning="unopened")
     await sim.say("Yes.", reasoning="Let me think")
     model = make()
     assert text(await answer(model)) == "Let me think\n</think>\n\nYes."
     for _ in range(2):
         deltas = await answer(model)
-        assert (text(deltas), thoughts(deltas)) == ("Yes.", "Let me think\n")
+        assert (text(deltas), reasoning(deltas)) == ("Yes.", "Let me think\n")
     await sim.dialect()
     await sim.say("No tags any more.")
     assert text(await answer(model)) == "No tags any more."
 
 
-@pytest.mark.parametrize(("finish", "said"), [("stop", "It is 42."), ("length", "")])
-async def test_a_tag_that_never_closes_loses_no_answer(
-    sim: ModelSim, make: Make, finish: str, said: str
+@pytest.mark.parametrize(("finish", "content"), [("stop", "It is 42."), ("length", "")])
+async def test_an_unclosed_tag_loses_no_answer(
+    sim: ModelSim, make: Make, finish: str, content: str
 ) -> None:
-    """Reasoning that was cut off is none."""
+    """Reasoning that was cut off is not an answer."""
     await sim.say(["<think>", "It ", "is 42."], finish_reason=finish)
     deltas = await answer(make())
-    assert (text(deltas), thoughts(deltas)) == (said, "It is 42.")
+    assert (text(deltas), reasoning(deltas)) == (content, "It is 42.")
 
 
 @pytest.mark.parametrize("form", ["field", "tags"])
 async def test_reasoning_keeps_a_stream_alive(sim: ModelSim, make: Make, form: str) -> None:
-    """It takes far longer than the limit to the first token; the pauses are what counts."""
+    """It takes far longer than the limit to the first token; only pauses count."""
     await sim.dialect(reasoning=form)
     await sim.say("Yes.", reasoning="one two three four " * 10, rate=20)
-    model = make(limits=StreamTimeouts(first_token=1.5, between_tokens=1.5))
+    model = make(timeouts=StreamTimeouts(first_token=1.5, between_tokens=1.5))
     assert text(await answer(model)) == "Yes."
     await sim.say("Yes.", reasoning="one two three", breaks="stall", at=2)
-    with pytest.raises(TimedOut) as failed:
+    with pytest.raises(TimedOut) as caught:
         await answer(model)
-    assert failed.value.started
+    assert caught.value.started
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
 async def test_a_finish_reason_is_passed_on(sim: ModelSim, make: Make, reason: str) -> None:
-    """An empty answer is a whole one too: the turn knows what to say then."""
+    """An empty answer is complete too: the turn chooses the sentence to show."""
     await sim.say("", finish_reason=reason)
     deltas = await answer(make())
     assert text(deltas) == "" and deltas[0].finish_reason == reason and deltas[0].model
 
 
-async def test_many_answers_at_once_stay_apart(sim: ModelSim, make: Make) -> None:
-    """Each stream has its own text."""
+async def test_concurrent_answers_do_not_mix(sim: ModelSim, make: Make) -> None:
     await sim.pace(rate=100)
     model = make()
-    asked = [
+    requests = [
         ChatRequest((Message(role=Role.USER, content=f"question number {k}"),)) for k in range(30)
     ]
-    answers = await asyncio.gather(*(answer(model, request) for request in asked))
+    answers = await asyncio.gather(*(answer(model, request) for request in requests))
     for k, deltas in enumerate(answers):
         assert text(deltas).endswith(f"the last one says: question number {k}")
 
 
-# ── refusals ──────────────────────────────────────────────────────────────────────────────────
+# ── error responses ───────────────────────────────────────────────────────────────────────────
 REFUSALS: list[tuple[str, type[ModelError]]] = [
     ("rate_limited", RateLimited),
     ("quota", NoCredit),
@@ -277,18 +280,18 @@ REFUSALS: list[tuple[str, type[ModelError]]] = [
 ]
 
 
-@pytest.mark.parametrize("flavour", ["openai", "huggingface"])
+@pytest.mark.parametrize("flavor", ["openai", "huggingface"])
 @pytest.mark.parametrize(("fault", "kind"), REFUSALS)
-async def test_a_refusal_is_translated_once_with_its_cause(
-    sim: ModelSim, make: Make, flavour: str, fault: str, kind: type[ModelError]
+async def test_an_error_response_is_translated_with_its_cause(
+    sim: ModelSim, make: Make, flavor: str, fault: str, kind: type[ModelError]
 ) -> None:
-    """Whoever words it; one request, no text, and a sentence that is ours alone."""
-    await sim.flavour(flavour)
+    """There is one request and no text, and people see only our own sentence."""
+    await sim.flavor(flavor)
     await sim.refuse(fault)
     before = len(await sim.streams())
     model = make()
-    came, error = await failing(model)
-    assert (type(error), error.model, came) == (kind, model.name, [])
+    deltas, error = await fail(model)
+    assert (type(error), error.model, deltas) == (kind, model.name, [])
     assert error.__cause__ is not None
     assert len(await sim.streams(before)) == 1
     sentence = texts.model_failure(error)
@@ -296,40 +299,38 @@ async def test_a_refusal_is_translated_once_with_its_cause(
 
 
 @pytest.mark.parametrize(("header", "wait"), [(7, 7.0), (0.5, 0.5), (None, None), ("no", None)])
-async def test_a_rate_limit_tells_the_wait(
+async def test_a_rate_limit_has_the_providers_wait(
     sim: ModelSim, make: Make, header: Any, wait: float | None
 ) -> None:
-    """In seconds, when the provider said it."""
     await sim.refuse("rate_limited", retry_after=header)
-    _, error = await failing(make())
+    _, error = await fail(make())
     assert isinstance(error, RateLimited) and error.retry_after == wait
 
 
-async def test_the_real_checks_refuse_key_model_and_length(sim: ModelSim, make: Make) -> None:
-    """Not scripted: the server checks the header, the name and the count itself."""
+async def test_the_server_checks_key_model_and_length(sim: ModelSim, make: Make) -> None:
+    """Without a script, it checks the header, the name and the token count."""
     await sim.key("another")
-    assert type((await failing(make()))[1]) is KeyRefused
+    assert type((await fail(make()))[1]) is KeyRefused
     await sim.key("right")
     assert text(await answer(make()))
-    assert type((await failing(make(model="missing")))[1]) is UnknownModel
+    assert type((await fail(make(model="missing")))[1]) is UnknownModel
     await sim.context(5)
-    assert type((await failing(make()))[1]) is ContextTooLong
+    assert type((await fail(make()))[1]) is ContextTooLong
 
 
-async def test_a_server_that_is_not_there_is_unreachable(make: Make) -> None:
-    """People hear where nothing answered."""
+async def test_a_missing_server_is_unreachable(make: Make) -> None:
+    """The sentence for people has the address."""
     model = make(base_url="http://127.0.0.1:1/v1")
-    came, error = await failing(model)
-    assert isinstance(error, Unreachable) and came == []
+    deltas, error = await fail(model)
+    assert isinstance(error, Unreachable) and deltas == []
     assert "at `127.0.0.1:1`: is it running?" in texts.model_failure(error)
 
 
 async def test_a_server_that_closes_every_connection_is_overloaded(
     sim: ModelSim, make: Make
 ) -> None:
-    """Before any answer, more than once."""
     await sim.drop(times=2)
-    assert type((await failing(make()))[1]) is Overloaded
+    assert type((await fail(make()))[1]) is Overloaded
     await sim.call("clear")
 
 
@@ -338,35 +339,35 @@ BREAKS = ["cut", "fin", "end", "error", "bad_json", "garbage"]
 
 
 @pytest.mark.parametrize("how", BREAKS)
-async def test_a_stream_that_breaks_after_text_was_cut_off(
+async def test_a_stream_that_breaks_after_some_text_is_cut_off(
     sim: ModelSim, make: Make, how: str
 ) -> None:
-    """What came before stays, and nothing of the provider's error is text."""
+    """The text so far stays, and the provider's error never becomes text."""
     await sim.say(TOKENS, breaks=how, at=2, rate=50)
-    came, error = await failing(make())
-    assert (type(error), text(came)) == (CutOff, "The answer ")
+    deltas, error = await fail(make())
+    assert (type(error), text(deltas)) == (CutOff, "The answer ")
     assert "internal-detail-42" not in f"{error} {texts.model_failure(error)}"
 
 
 @pytest.mark.parametrize("how", BREAKS)
-async def test_a_stream_that_breaks_before_text_has_no_deltas(
+async def test_a_stream_that_breaks_before_any_text_has_no_deltas(
     sim: ModelSim, make: Make, how: str
 ) -> None:
-    """So that a chain can still fall over."""
+    """So a chain can ask the next model."""
     await sim.break_off(how, at=0)
-    came, error = await failing(make())
-    assert came == []
+    deltas, error = await fail(make())
+    assert deltas == []
     assert isinstance(error, CutOff | Overloaded | ModelFailed)
 
 
 @pytest.mark.parametrize("how", ["cut", "fin", "end", "stall"])
-async def test_a_whole_text_without_a_finish_reason_is_cut_off(
+async def test_a_text_without_a_finish_reason_is_cut_off(
     sim: ModelSim, make: Make, how: str
 ) -> None:
-    """All tokens came, but nobody said that they are all."""
+    """All tokens arrived, but nothing says that the answer is complete."""
     await sim.say(TOKENS, breaks=how, at=4, rate=0)
-    came, error = await failing(make(limits=StreamTimeouts(20.0, 1.0)))
-    assert text(came) == "".join(TOKENS)
+    deltas, error = await fail(make(timeouts=StreamTimeouts(20.0, 1.0)))
+    assert text(deltas) == "".join(TOKENS)
     assert isinstance(error, TimedOut if how == "stall" else CutOff)
 
 
@@ -383,38 +384,40 @@ SLOW_STARTS = [
 async def test_no_first_token_is_a_timeout(
     sim: ModelSim, make: Make, pace: dict[str, Any], dialect: dict[str, Any]
 ) -> None:
-    """Headers, a role and comments are signs of life, but no token: there is a bound to them. The
-    connection is closed at once."""
+    """Headers, a role and comments extend the wait only up to a maximum.
+
+    The timeout closes the connection immediately.
+    """
     await sim.dialect(**dialect)
     await sim.say("late", **pace)
-    came, error = await failing(make(limits=StreamTimeouts(0.3, 20.0, loading=0.6)))
+    deltas, error = await fail(make(timeouts=StreamTimeouts(0.3, 20.0, loading=0.6)))
     assert isinstance(error, TimedOut) and not error.started
-    assert all(delta.loading for delta in came)
-    assert (await sim.ended(seconds=10)).outcome == "gone"
+    assert all(delta.loading for delta in deltas)
+    assert (await sim.ended(seconds=10)).outcome == "disconnected"
 
 
 @pytest.mark.parametrize("dialect", [{}, {"keepalive": 0.02}], ids=str)
 async def test_a_stall_between_tokens_is_a_timeout(
     sim: ModelSim, make: Make, dialect: dict[str, Any]
 ) -> None:
-    """Comments do not keep it alive; what came is kept."""
+    """Comments do not extend it; the text so far is kept."""
     await sim.dialect(**dialect)
     await sim.say(TOKENS, breaks="stall", at=2)
-    came, error = await failing(make(limits=StreamTimeouts(20.0, 1.0)))
+    deltas, error = await fail(make(timeouts=StreamTimeouts(20.0, 1.0)))
     assert isinstance(error, TimedOut) and error.started
-    assert text(came) == "The answer "
-    assert (await sim.ended(seconds=10)).outcome == "gone"
+    assert text(deltas) == "The answer "
+    assert (await sim.ended(seconds=10)).outcome == "disconnected"
 
 
-async def test_a_slow_but_steady_model_is_not_cut(sim: ModelSim, make: Make) -> None:
-    """The whole answer may take longer than both limits; so may a consumer's own work."""
+async def test_a_slow_but_steady_model_does_not_time_out(sim: ModelSim, make: Make) -> None:
+    """The whole answer, and a consumer's own work, may take longer than both limits."""
     await sim.say(TOKENS, rate=2, first_delay=0.2)
-    taken = []
-    async for delta in make(limits=StreamTimeouts(1.5, 1.5)).stream(HELLO):
-        taken.append(delta)
-        if len(taken) == 2:
+    deltas = []
+    async for delta in make(timeouts=StreamTimeouts(1.5, 1.5)).stream(HELLO):
+        deltas.append(delta)
+        if len(deltas) == 2:
             await asyncio.sleep(1.6)
-    assert text(taken) == "".join(TOKENS)
+    assert text(deltas) == "".join(TOKENS)
 
 
 @pytest.mark.parametrize(
@@ -426,10 +429,10 @@ async def test_a_slow_but_steady_model_is_not_cut(sim: ModelSim, make: Make) -> 
     ],
     ids=["before the headers", "before the first token", "between tokens"],
 )
-async def test_a_cancelled_task_closes_the_connection_at_once(
+async def test_cancelling_the_task_closes_the_connection_immediately(
     sim: ModelSim, make: Make, script: Answer
 ) -> None:
-    """The server stops working for us within a second."""
+    """The server notices within a second."""
     before = len(await sim.streams())
     await sim.script(script)
     task = asyncio.create_task(answer(make()))
@@ -444,17 +447,18 @@ async def test_a_cancelled_task_closes_the_connection_at_once(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (await sim.ended(seconds=10)).outcome == "gone"
+    assert (await sim.ended(seconds=10)).outcome == "disconnected"
 
 
-async def test_leaving_the_stream_closes_the_connection_at_once(sim: ModelSim, make: Make) -> None:
-    """A consumer that has enough closes the iterator."""
+async def test_closing_the_iterator_closes_the_connection_immediately(
+    sim: ModelSim, make: Make
+) -> None:
     await sim.say(TOKENS, wait_at=2)
     async with aclosing(cast(Any, make().stream(HELLO))) as deltas:
         async for delta in deltas:
             assert delta.text == "The "
             break
-    assert (await sim.ended(seconds=10)).outcome == "gone"
+    assert (await sim.ended(seconds=10)).outcome == "disconnected"
 
 
 # ── doctor ────────────────────────────────────────────────────────────────────────────────────
@@ -466,13 +470,13 @@ async def test_leaving_the_stream_closes_the_connection_at_once(sim: ModelSim, m
         (lambda sim: sim.refuse("unavailable"), ("network",)),
     ],
 )
-async def test_the_check_says_what_to_do(
+async def test_a_failed_check_advises_what_to_do(
     sim: ModelSim,
     make: Make,
     arrange: Callable[[ModelSim], Awaitable[None]],
     advice: tuple[str, ...],
 ) -> None:
-    """A real call is made; a failure names the setting, and nothing is raised."""
+    """It makes a real call; the advice names the setting, and nothing is raised."""
     finding = await make().check()
     assert finding.verdict is Verdict.OK and finding.subject.endswith(":sim")
     await arrange(sim)

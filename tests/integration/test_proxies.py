@@ -1,4 +1,4 @@
-"""HTTPS_PROXY, HTTP_PROXY and NO_PROXY count for Discord's REST and gateway, Slack and models."""
+"""HTTPS_PROXY, HTTP_PROXY and NO_PROXY apply to Discord's API and gateway, Slack and models."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def proxy(sim: DiscordSim) -> AsyncIterator[Proxy]:
 
 
 def far(sim: DiscordSim) -> dict[str, str]:
-    """The simulator under names that only the proxy knows."""
+    """The simulator under host names that only the proxy can resolve."""
     return {
         "api_url": f"http://{REST}:{sim.port}/api/v10",
         "gateway_url": f"ws://{GATEWAY}:{sim.port}/gateway/",
@@ -71,10 +71,10 @@ async def test_no_proxy_and_loopback_go_directly(
     assert proxy.asked == []
 
 
-async def test_no_proxy_may_name_one_of_discords_hosts(
+async def test_the_proxy_is_chosen_for_each_of_discords_hosts(
     sim: DiscordSim, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The gateway of another name than the API's goes its own way."""
+    """The gateway on loopback is reached directly, and the API through the proxy."""
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     inbox = RecordingInbox()
     local = {"api_url": far(sim)["api_url"], "gateway_url": sim.gateway_url}
@@ -83,7 +83,7 @@ async def test_no_proxy_may_name_one_of_discords_hosts(
     assert proxy.asked and not any("gateway" in line for line in proxy.asked)
 
 
-async def test_doctor_says_which_way_it_went(
+async def test_doctor_reports_the_route(
     sim: DiscordSim, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("http://", "http://user:secret@"))
@@ -95,7 +95,7 @@ async def test_doctor_says_which_way_it_went(
     assert all(finding.verdict is not Verdict.FAILED for finding in findings)
 
 
-async def test_slack_goes_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slack_is_reached_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     async with connect_proxy({}) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         tokens = {"bot_token": "xoxb-x", "clock": SystemClock()}
@@ -109,12 +109,12 @@ async def test_slack_goes_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
         assert way.detail == "slack.test is reached directly" and proxy.asked == []
 
 
-async def test_a_proxy_that_is_not_http_is_named_at_the_start(
+async def test_a_proxy_that_is_not_http_is_refused_at_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
     adapter = DiscordAdapter(token=c.SIM_TOKEN, clock=SystemClock())
-    with pytest.raises(CannotStart, match="no HTTP proxy"):
+    with pytest.raises(CannotStart, match="not an HTTP proxy"):
         await adapter.run(RecordingInbox())
     assert any(f.verdict is Verdict.FAILED for f in await adapter.check())
 
@@ -136,7 +136,7 @@ async def test_a_proxy_that_is_not_http_is_named_at_the_start(
         ("https://a.test", {"HTTPS_PROXY": " http://p:1 "}, "http://p:1"),
     ],
 )
-def test_the_proxy_of_an_address(
+def test_the_proxy_for_an_address(
     monkeypatch: pytest.MonkeyPatch, url: str, environ: dict[str, str], expected: str | None
 ) -> None:
     for name, value in environ.items():
@@ -147,14 +147,16 @@ def test_the_proxy_of_an_address(
 @pytest.mark.parametrize(
     "value", ["http://h:port", "http://[bad", "http://", "http://u:pass@a b:1"]
 )
-async def test_a_proxy_that_is_no_address_is_told_without_its_password(
+async def test_an_invalid_proxy_is_reported_without_its_password(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", value)
-    with pytest.raises(CannotStart, match="no address: write it as http://HOST:PORT") as refusal:
+    with pytest.raises(
+        CannotStart, match="not a valid address: write it as http://HOST:PORT"
+    ) as refusal:
         proxies.http_proxy_for("https://a.test")
     assert "pass" not in str(refusal.value)
-    found = proxies.finding("Slack", "https://a.test")
+    found = proxies.check_route("Slack", "https://a.test")
     assert found.verdict is Verdict.FAILED and "pass" not in found.detail
     for adapter in (
         DiscordAdapter(token=c.SIM_TOKEN, clock=SystemClock()),
@@ -163,7 +165,7 @@ async def test_a_proxy_that_is_no_address_is_told_without_its_password(
         assert any(f.verdict is Verdict.FAILED for f in await adapter.check())
 
 
-def test_libraries_are_told_that_loopback_is_direct() -> None:
+def test_loopback_is_added_to_no_proxy_for_libraries() -> None:
     environ = {"NO_PROXY": "a.test, localhost"}
     proxies.keep_loopback_direct(environ)
     assert environ["no_proxy"] == environ["NO_PROXY"] == "a.test,localhost,127.0.0.1,::1"

@@ -1,4 +1,4 @@
-"""The real discord.py client lives on the simulator, and behaves as the project's facts say."""
+"""The real discord.py client works on the simulator and behaves as the documentation says."""
 
 import asyncio
 import time
@@ -19,14 +19,15 @@ from tests.sims.discord import (
     SIM_TOKEN,
     DiscordSim,
 )
+from tests.sims.discord.library_client import new_client, redirected_to, running
 from tests.sims.discord.local import LocalDiscord
-from tests.sims.discord.real import new_client, pointed_at, running
 
 URL = "https://example.com/a"
 
 
 @pytest.fixture
 async def sim() -> AsyncIterator[LocalDiscord]:
+    """The simulator without rate limits: these tests are about single requests."""
     async with LocalDiscord() as local:
         yield local
 
@@ -49,7 +50,7 @@ async def heard(client: discord.Client, event: str, **options: Any) -> Any:
 
 # ── connecting ────────────────────────────────────────────────────────────────────────────────
 async def test_it_connects_to_a_simulator_in_its_own_process() -> None:
-    """With zlib-stream, and sees the guild, its channels and its own managed role."""
+    """With zlib-stream; it sees the guild, its channels and its managed role."""
     async with DiscordSim() as sim, running(sim, new_client()) as client:
         guild = client.get_guild(GUILD)
         assert guild is not None
@@ -67,9 +68,9 @@ async def test_it_connects_to_a_simulator_in_its_own_process() -> None:
         assert upgrade[0]["query"]["compress"] == "zlib-stream"
 
 
-async def test_a_wrong_token_and_a_missing_intent_end_it(sim: LocalDiscord) -> None:
-    """LoginFailure at the door, PrivilegedIntentsRequired from close 4014."""
-    async with pointed_at(sim):
+async def test_a_wrong_token_and_a_missing_intent_end_the_client(sim: LocalDiscord) -> None:
+    """LoginFailure at the login, PrivilegedIntentsRequired after close code 4014."""
+    async with redirected_to(sim):
         async with new_client() as client:
             with pytest.raises(discord.LoginFailure):
                 await client.start("wrong")
@@ -79,10 +80,10 @@ async def test_a_wrong_token_and_a_missing_intent_end_it(sim: LocalDiscord) -> N
                 await client.start(SIM_TOKEN)
 
 
-async def test_events_come_before_it_is_ready(sim: LocalDiscord) -> None:
-    """`guild_ready_timeout` delays on_ready after the last guild, two seconds by default."""
+async def test_events_arrive_before_the_client_is_ready(sim: LocalDiscord) -> None:
+    """`guild_ready_timeout` delays on_ready by two seconds after the last guild."""
     client = new_client(guild_ready_timeout=0.5)
-    async with pointed_at(sim), client:
+    async with redirected_to(sim), client:
         begun = time.monotonic()
         task = asyncio.create_task(client.start(SIM_TOKEN))
         await sim.wait_ready()
@@ -98,7 +99,7 @@ async def test_events_come_before_it_is_ready(sim: LocalDiscord) -> None:
 async def test_it_resumes_after_op_7_and_misses_nothing(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """What is said between the two connections is replayed; no second IDENTIFY."""
+    """Events between the two connections are replayed without a second IDENTIFY."""
     for how in ("op7", 4000):
         resumed = asyncio.create_task(heard(client, "resumed"))
         message = asyncio.create_task(heard(client, "message"))
@@ -112,10 +113,10 @@ async def test_it_resumes_after_op_7_and_misses_nothing(
     assert state["sessions"][0]["resumes"] == 2
 
 
-async def test_a_lost_session_begins_anew_without_what_was_missed(
+async def test_a_new_session_does_not_replay_missed_events(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """Op 9 leads to IDENTIFY and READY; the channel's last message tells of the gap."""
+    """Op 9 leads to IDENTIFY and READY; only the channel's last message id shows the gap."""
     ready = asyncio.create_task(heard(client, "ready"))
     await asyncio.sleep(0)
     await sim.call("fault", match="/gateway/", delay=0.2)
@@ -130,14 +131,14 @@ async def test_a_lost_session_begins_anew_without_what_was_missed(
     assert found == ["missed"]
 
 
-async def test_part_of_the_shards_can_run(sim: LocalDiscord) -> None:
-    """AutoShardedClient with shard_ids gets the guilds of those shards only."""
+async def test_some_of_the_shards_can_run(sim: LocalDiscord) -> None:
+    """AutoShardedClient with shard_ids gets only the guilds of those shards."""
 
     class Sharded(discord.AutoShardedClient):
         async def before_identify_hook(
             self, shard_id: int | None, *, initial: bool = False
         ) -> None:
-            """Without the five seconds between identifies."""
+            """Skip the five seconds between identifies."""
 
     mine = (GUILD >> 22) % 4
     other = (mine + 1) % 4
@@ -145,7 +146,7 @@ async def test_part_of_the_shards_can_run(sim: LocalDiscord) -> None:
     client = Sharded(
         intents=discord.Intents.default(), shard_count=4, shard_ids=[mine, (mine + 2) % 4]
     )
-    async with pointed_at(sim), client:
+    async with redirected_to(sim), client:
         task = asyncio.create_task(client.start(SIM_TOKEN))
         assert (await heard(client, "guild_available")).id == GUILD
         shards = sorted(x["shard"] for x in (await sim.state())["sessions"])
@@ -157,7 +158,7 @@ async def test_part_of_the_shards_can_run(sim: LocalDiscord) -> None:
 
 # ── messages ──────────────────────────────────────────────────────────────────────────────────
 async def test_a_mention_is_answered_in_a_thread(sim: LocalDiscord, client: discord.Client) -> None:
-    """Thread, first text, edits, a file: all the client's own calls are accepted."""
+    """The thread, the first text, edits and a file are all accepted."""
     waiting = asyncio.create_task(heard(client, "message"))
     await asyncio.sleep(0)
     asked = await sim.mention("a question")
@@ -177,10 +178,10 @@ async def test_a_mention_is_answered_in_a_thread(sim: LocalDiscord, client: disc
     assert again.id == first.id
 
 
-async def test_only_the_bots_own_conventions_are_on_the_wire(
+async def test_requests_contain_only_the_bots_conventions(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """`AllowedMentions.none()` is an empty parse; a nonce of one's own is enforced."""
+    """`AllowedMentions.none()` is an empty parse; the bot's own nonce is enforced."""
     await text_channel(client).send("@everyone", nonce="mine")
     body = (await sim.requests("POST /api/v10/channels"))[-1]["body"]
     assert body["allowed_mentions"] == {"parse": []}
@@ -191,7 +192,7 @@ async def test_only_the_bots_own_conventions_are_on_the_wire(
 async def test_message_edit_brings_previews_back_and_partial_edit_does_not(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """The one sends `flags: 0`, the other no flags."""
+    """The first sends `flags: 0`, the second no flags."""
     message = await text_channel(client).send(URL, suppress_embeds=True)
     partial = text_channel(client).get_partial_message(message.id)
     await partial.edit(content=f"{URL} partial")
@@ -229,7 +230,7 @@ async def _async(value: bool) -> bool:
 async def test_previews_pins_and_threads_are_updates_without_an_edit(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """Raw edit events come for them with edited_at unset; a person's edit sets it."""
+    """Their raw edit events have no edited_at; a person's edit has one."""
     seen: list[discord.RawMessageUpdateEvent] = []
 
     async def on_raw_message_edit(payload: discord.RawMessageUpdateEvent) -> None:
@@ -245,8 +246,10 @@ async def test_previews_pins_and_threads_are_updates_without_an_edit(
     assert [update.message.edited_at is not None for update in seen] == [False] * 3 + [True]
 
 
-async def test_refusals_become_its_exceptions(sim: LocalDiscord, client: discord.Client) -> None:
-    """Codes arrive as they are: too long, no permission, archived, a second thread, gone."""
+async def test_refusals_become_discord_pys_exceptions(
+    sim: LocalDiscord, client: discord.Client
+) -> None:
+    """With Discord's codes: too long, no permission, archived, a second thread, unknown."""
     channel = text_channel(client)
     message = await channel.send("x")
     thread = await message.create_thread(name="a thread")
@@ -271,7 +274,7 @@ async def test_refusals_become_its_exceptions(sim: LocalDiscord, client: discord
 async def test_a_nonce_of_a_deleted_message_raises_not_found(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """So a retry cannot tell a deleted message from one that never was."""
+    """So a retry cannot tell a deleted message from one that never existed."""
     message = await text_channel(client).send("x", nonce="n1")
     await message.delete()
     with pytest.raises(discord.NotFound):
@@ -281,7 +284,7 @@ async def test_a_nonce_of_a_deleted_message_raises_not_found(
 async def test_the_starter_in_history_refers_to_its_message(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """Type 21, empty, with the reference resolved; a forum post's first message is its own."""
+    """It has type 21, no text and a resolved reference; a forum post contains its first message."""
     thread_id = await sim.start_thread(ALICE, await sim.say(content="the topic"), "a thread")
     thread = await client.fetch_channel(thread_id)
     assert isinstance(thread, discord.Thread)
@@ -299,14 +302,14 @@ async def test_the_starter_in_history_refers_to_its_message(
 async def test_missing_history_permission_is_an_empty_history(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """No exception tells it."""
+    """Without any exception."""
     await sim.say(content="x")
     await sim.set_permissions(CHANNEL, deny=("read_message_history",))
     assert [message async for message in text_channel(client).history()] == []
 
 
 async def test_direct_messages(sim: LocalDiscord, client: discord.Client) -> None:
-    """A private message can be answered, and a person written to."""
+    """The bot can reply to a direct message and send one."""
     waiting = asyncio.create_task(heard(client, "message"))
     await asyncio.sleep(0)
     said = await sim.dm(ALICE, "hello")
@@ -326,7 +329,7 @@ async def test_direct_messages(sim: LocalDiscord, client: discord.Client) -> Non
 async def test_commands_are_registered_run_and_answered(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """Deferred and followed up, with an option; a context menu answered at once."""
+    """Deferred with a follow-up and an option; a context menu gets an immediate response."""
     tree = app_commands.CommandTree(client)
 
     @tree.command(name="model", description="Choose")
@@ -354,7 +357,7 @@ async def test_commands_are_registered_run_and_answered(
 
 
 async def test_a_button_works_after_a_restart(sim: LocalDiscord) -> None:
-    """A DynamicItem knows its turn by the custom_id alone, on a message of an earlier process."""
+    """A DynamicItem gets its turn from the custom_id alone, on an earlier process's message."""
 
     class Stop(discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"stop:(?P<turn>\d+)"):
         def __init__(self, turn: int) -> None:
@@ -388,7 +391,7 @@ async def test_a_button_works_after_a_restart(sim: LocalDiscord) -> None:
 async def test_the_last_request_of_a_bucket_returns_when_it_refills(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """It is applied at once, yet its await lasts until the window ends."""
+    """It is applied immediately, but its await lasts until the window ends."""
     await sim.set_limits(buckets={"message": [3, 0.6]})
     message = await text_channel(client).send("0")
     begun = time.monotonic()
@@ -405,7 +408,7 @@ async def test_the_last_request_of_a_bucket_returns_when_it_refills(
 async def test_edits_that_wait_for_the_bucket_are_reordered(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """A later edit can overtake one that waits: so only one is ever in flight."""
+    """A later edit can overtake a waiting one, so the bot keeps only one in flight."""
     await sim.set_limits(buckets={"message": [5, 0.4]})
     message = await text_channel(client).send("start")
     partial = text_channel(client).get_partial_message(message.id)
@@ -422,7 +425,7 @@ async def test_edits_that_wait_for_the_bucket_are_reordered(
 async def test_a_cancelled_edit_makes_the_next_one_wait_twice(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """Cancelled while it sleeps for the bucket: the next is applied a whole window too late."""
+    """If one is cancelled while waiting for the bucket, the next is applied a whole window late."""
     await sim.set_limits(buckets={"message": [2, 0.4]})
     message = await text_channel(client).send("0")
     begun = time.time()
@@ -438,10 +441,10 @@ async def _edited(sim: LocalDiscord, message: int) -> bool:
     return len((await sim.message(message))["versions"]) == 2
 
 
-async def test_a_429_without_via_is_raised_at_once(
+async def test_a_429_without_via_is_raised_immediately(
     sim: LocalDiscord, client: discord.Client
 ) -> None:
-    """With it the client waits and tries again."""
+    """With the header, the client waits and retries."""
     limited = {"message": "limited", "retry_after": 0.1, "global": False}
     fault = {"match": "POST", "status": 429, "body": limited}
     await sim.call("fault", **fault)
@@ -452,8 +455,8 @@ async def test_a_429_without_via_is_raised_at_once(
     assert [m["content"] for m in await sim.messages()] == ["y"]
 
 
-async def test_a_bad_gateway_is_retried_inside(sim: LocalDiscord, client: discord.Client) -> None:
-    """502 is hidden by a wait of a second: one call, two requests."""
+async def test_discord_py_retries_a_bad_gateway(sim: LocalDiscord, client: discord.Client) -> None:
+    """A pause of one second hides the 502: one call, two requests."""
     await sim.call("fault", match="POST", status=502)
     before = len(await sim.requests("POST"))
     begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""The simulated gateway does what Discord's does, and closes whoever breaks its protocol."""
+"""The simulated gateway behaves like Discord's and closes connections that violate its protocol."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,13 +8,14 @@ import pytest
 from tests.sims.discord import ALICE, BOT, BOT_ROLE, CHANNEL, FORUM, GUILD, OTHER_BOT
 from tests.sims.discord import constants as c
 from tests.sims.discord.local import LocalDiscord
-from tests.sims.discord.raw import MESSAGE_CONTENT, USUAL_INTENTS, RawBot
+from tests.sims.discord.raw_client import MESSAGE_CONTENT, USUAL_INTENTS, RawBot
 
 FAST_HEARTBEAT_MS = 100
 
 
 @pytest.fixture
 async def sim() -> AsyncIterator[LocalDiscord]:
+    """The simulator without rate limits: these tests are about single requests."""
     async with LocalDiscord() as running:
         yield running
 
@@ -27,7 +28,7 @@ async def bot(sim: LocalDiscord) -> AsyncIterator[RawBot]:
 
 # ── connecting ────────────────────────────────────────────────────────────────────────────────
 async def test_identify_gives_ready_and_the_guild(bot: RawBot, sim: LocalDiscord) -> None:
-    """READY names the session, where to resume and the application; the guild comes whole."""
+    """READY contains the session, the resume URL and the application; the guild is complete."""
     gateway = await bot.connect()
     assert (await gateway.op(10))["d"]["heartbeat_interval"] == 41_250
     await gateway.identify()
@@ -56,7 +57,9 @@ async def test_identify_gives_ready_and_the_guild(bot: RawBot, sim: LocalDiscord
         ({"shard": [4, 4]}, 4010),
     ],
 )
-async def test_a_wrong_identify_is_closed(bot: RawBot, changes: dict[str, Any], code: int) -> None:
+async def test_an_invalid_identify_is_closed(
+    bot: RawBot, changes: dict[str, Any], code: int
+) -> None:
     """Each with Discord's code: token, intents, privileged intents, shard."""
     gateway = await bot.connect()
     await gateway.identify(**{"intents": USUAL_INTENTS} | changes)
@@ -66,19 +69,19 @@ async def test_a_wrong_identify_is_closed(bot: RawBot, changes: dict[str, Any], 
 async def test_message_content_is_refused_until_it_is_granted(
     bot: RawBot, sim: LocalDiscord
 ) -> None:
-    """Asked for but not granted is 4014; the application's flags show what is granted."""
+    """Without the grant it is 4014; the application's flags show the grant."""
     await sim.grant_intents()
     gateway = await bot.connect()
     await gateway.identify(MESSAGE_CONTENT)
     assert await gateway.close_code() == 4014
-    assert (await bot.ask("GET", "/oauth2/applications/@me")).body["flags"] == 0
+    assert (await bot.request("GET", "/oauth2/applications/@me")).body["flags"] == 0
     await sim.grant_intents("message_content")
     await bot.identified(MESSAGE_CONTENT)
-    assert (await bot.ask("GET", "/applications/@me")).body["flags"] == 1 << 19
+    assert (await bot.request("GET", "/applications/@me")).body["flags"] == 1 << 19
 
 
-async def test_a_broken_protocol_is_closed(bot: RawBot) -> None:
-    """Not identified, identified twice, an unknown op, no JSON, too large, too fast, version."""
+async def test_protocol_violations_are_closed(bot: RawBot) -> None:
+    """No or a second identify, an unknown op, invalid JSON, too large, too fast, the version."""
     gateway = await bot.connect()
     await gateway.say(8, {"guild_id": str(GUILD)})
     assert await gateway.close_code() == 4003
@@ -101,7 +104,7 @@ async def test_a_broken_protocol_is_closed(bot: RawBot) -> None:
 
 
 async def test_zlib_stream_compresses_every_message(bot: RawBot, sim: LocalDiscord) -> None:
-    """One zlib context per connection, each message ended by a sync flush; zstd is refused."""
+    """With one zlib context per connection and a sync flush after each message; zstd is refused."""
     gateway = await bot.connect(compress="zlib-stream")
     await gateway.identify()
     await gateway.until("GUILD_CREATE")
@@ -114,7 +117,7 @@ async def test_zlib_stream_compresses_every_message(bot: RawBot, sim: LocalDisco
 async def test_heartbeats_are_acknowledged_and_a_silent_client_is_closed(
     bot: RawBot, sim: LocalDiscord
 ) -> None:
-    """Without heartbeats the connection is closed with 4009 and its session is over."""
+    """Without heartbeats the connection is closed with 4009 and its session ends."""
     await sim.set_gateway(heartbeat_ms=FAST_HEARTBEAT_MS)
     gateway = await bot.identified()
     await gateway.say(1, gateway.seq)
@@ -126,7 +129,7 @@ async def test_heartbeats_are_acknowledged_and_a_silent_client_is_closed(
 
 
 async def test_heartbeats_may_go_unanswered(bot: RawBot, sim: LocalDiscord) -> None:
-    """On demand the gateway is a zombie that acknowledges nothing."""
+    """A control makes the gateway a zombie that acknowledges nothing."""
     await sim.set_gateway(acknowledges=False)
     gateway = await bot.identified()
     await gateway.say(1, gateway.seq)
@@ -134,8 +137,8 @@ async def test_heartbeats_may_go_unanswered(bot: RawBot, sim: LocalDiscord) -> N
     assert (await gateway.receive())["t"] == "MESSAGE_CREATE"
 
 
-async def test_identify_is_spaced_when_asked(bot: RawBot, sim: LocalDiscord) -> None:
-    """A second IDENTIFY too soon is op 9; identifies are counted against 1,000 a day."""
+async def test_identify_can_require_a_pause(bot: RawBot, sim: LocalDiscord) -> None:
+    """A second IDENTIFY too soon gets op 9; 1,000 identifies are allowed a day."""
     await sim.set_gateway(identify_seconds=60.0)
     await bot.identified()
     gateway = await bot.connect()
@@ -144,13 +147,13 @@ async def test_identify_is_spaced_when_asked(bot: RawBot, sim: LocalDiscord) -> 
     await sim.set_gateway(max_concurrency=2)
     await gateway.identify(shard=[1, 2])
     await gateway.until("READY")
-    limit = (await bot.ask("GET", "/gateway/bot")).body["session_start_limit"]
+    limit = (await bot.request("GET", "/gateway/bot")).body["session_start_limit"]
     assert (limit["total"], limit["remaining"], limit["max_concurrency"]) == (1000, 998, 2)
 
 
 # ── sessions ──────────────────────────────────────────────────────────────────────────────────
 async def test_resume_replays_exactly_what_was_missed(bot: RawBot, sim: LocalDiscord) -> None:
-    """Events while nobody was connected come once, in order, then RESUMED."""
+    """Events during the disconnection arrive once, in order, then RESUMED."""
     gateway = await bot.identified()
     await gateway.socket.close(code=4000)
     said = [await sim.say(content=str(n)) for n in range(3)]
@@ -162,8 +165,8 @@ async def test_resume_replays_exactly_what_was_missed(bot: RawBot, sim: LocalDis
     assert again.seq == gateway.seq + 4
 
 
-async def test_a_wrong_resume_is_refused(bot: RawBot) -> None:
-    """An unknown session is op 9, a sequence from the future 4007, a wrong token 4004."""
+async def test_an_invalid_resume_is_refused(bot: RawBot) -> None:
+    """An unknown session gets op 9, a future sequence 4007, a wrong token 4004."""
     first = await bot.identified()
     gateway = await bot.connect()
     await gateway.resume("nobody", 1)
@@ -175,7 +178,7 @@ async def test_a_wrong_resume_is_refused(bot: RawBot) -> None:
     assert await gateway.close_code() == 4004
 
 
-async def test_a_client_that_says_goodbye_loses_its_session(bot: RawBot) -> None:
+async def test_a_client_that_closes_normally_loses_its_session(bot: RawBot) -> None:
     """Closing with 1000 ends the session; closing with 4000 keeps it."""
     for code, op in ((1000, 9), (4000, 0)):
         first = await bot.identified()
@@ -186,7 +189,7 @@ async def test_a_client_that_says_goodbye_loses_its_session(bot: RawBot) -> None
 
 
 async def test_connections_are_interrupted_on_demand(bot: RawBot, sim: LocalDiscord) -> None:
-    """Op 7, op 9 with both answers, and a close code; a session survives unless it may not."""
+    """Op 7, both forms of op 9, and a close code; a session survives if it may be resumed."""
     gateway = await bot.identified()
     await sim.disconnect("op7")
     assert (await gateway.op(7))["d"] is None
@@ -203,8 +206,10 @@ async def test_connections_are_interrupted_on_demand(bot: RawBot, sim: LocalDisc
     assert (await again.op(9))["d"] is False
 
 
-async def test_what_is_said_while_offline_is_not_delivered(bot: RawBot, sim: LocalDiscord) -> None:
-    """A new session gets no old messages: only `last_message_id` tells that there are some."""
+async def test_messages_sent_while_offline_are_not_delivered(
+    bot: RawBot, sim: LocalDiscord
+) -> None:
+    """A new session gets no old messages: only `last_message_id` shows that there are some."""
     gateway = await bot.identified()
     before = await sim.say(content="before")
     await gateway.until("MESSAGE_CREATE")
@@ -223,12 +228,12 @@ async def test_what_is_said_while_offline_is_not_delivered(bot: RawBot, sim: Loc
     assert last[str(CHANNEL)] == str(missed)
     assert [t["last_message_id"] for t in guild["threads"]] == [str(in_thread)]
     path = f"/channels/{CHANNEL}/messages"
-    found = (await bot.ask("GET", path, after=str(before), limit="100")).body
+    found = (await bot.request("GET", path, after=str(before), limit="100")).body
     assert [message["content"] for message in found] == ["missed"]
 
 
 async def test_a_guild_belongs_to_one_shard(bot: RawBot, sim: LocalDiscord) -> None:
-    """(guild >> 22) % count, direct messages on shard 0."""
+    """It is (guild >> 22) % count; direct messages are on shard 0."""
     number = (GUILD >> 22) % 4
     other = await bot.connect()
     await other.identify(USUAL_INTENTS, shard=[3 if number != 3 else 2, 4])
@@ -248,7 +253,7 @@ async def test_a_guild_belongs_to_one_shard(bot: RawBot, sim: LocalDiscord) -> N
 
 
 # ── which events, and what is in them ─────────────────────────────────────────────────────────
-async def test_intents_filter_what_is_sent(bot: RawBot, sim: LocalDiscord) -> None:
+async def test_intents_filter_events(bot: RawBot, sim: LocalDiscord) -> None:
     """Messages, direct messages, reactions and typing each need their own intent."""
     only_dms = await bot.identified(c.INTENTS["dm_messages"])
     everything = await bot.identified()
@@ -286,12 +291,12 @@ async def test_content_is_blank_without_its_intent(bot: RawBot, sim: LocalDiscor
     ]
     assert messages[0]["attachments"] == []
     await sim.grant_intents()
-    answer = await bot.ask("GET", f"/channels/{CHANNEL}/messages", limit="4")
+    answer = await bot.request("GET", f"/channels/{CHANNEL}/messages", limit="4")
     assert [message["content"] for message in answer.body] == ["mine", "", f"<@{BOT}> hello", ""]
 
 
 async def test_events_of_hidden_channels_are_not_sent(bot: RawBot, sim: LocalDiscord) -> None:
-    """Without View Channel nothing of its messages is told; the change itself is."""
+    """Without View Channel, no messages arrive, but the channel's change does."""
     gateway = await bot.identified()
     await sim.set_permissions(CHANNEL, deny=("view_channel",))
     await gateway.until("CHANNEL_UPDATE")
@@ -304,7 +309,7 @@ async def test_events_of_hidden_channels_are_not_sent(bot: RawBot, sim: LocalDis
 async def test_an_edit_a_preview_a_pin_and_a_thread_all_update_the_message(
     bot: RawBot, sim: LocalDiscord
 ) -> None:
-    """All are MESSAGE_UPDATE with the whole payload; only the edit changes edited_timestamp."""
+    """All send MESSAGE_UPDATE with the whole payload; only an edit changes edited_timestamp."""
     gateway = await bot.identified()
     message = await sim.say(content="see https://example.com")
     created = await gateway.until("MESSAGE_CREATE")
@@ -327,7 +332,7 @@ async def test_an_edit_a_preview_a_pin_and_a_thread_all_update_the_message(
 
 
 async def test_a_thread_begins_with_an_empty_starter(bot: RawBot, sim: LocalDiscord) -> None:
-    """Its id is the message's; the first message in it has type 21 and refers to that one."""
+    """It has the message's id; its first message has type 21 and refers to that message."""
     gateway = await bot.identified()
     message = await sim.say(content="the topic")
     thread = await sim.start_thread(ALICE, message, "a thread")
@@ -345,7 +350,7 @@ async def test_a_thread_begins_with_an_empty_starter(bot: RawBot, sim: LocalDisc
 
 
 async def test_threads_channels_and_guilds_come_and_go(bot: RawBot, sim: LocalDiscord) -> None:
-    """Each change has its event."""
+    """Each change sends its event."""
     gateway = await bot.identified()
     thread = await sim.start_thread(ALICE, await sim.say(content="x"), "a thread")
     await gateway.events()
@@ -372,8 +377,8 @@ async def test_threads_channels_and_guilds_come_and_go(bot: RawBot, sim: LocalDi
     assert (await sim.state())["threads"][0]["names"][-1]["name"] == "renamed"
 
 
-async def test_who_is_mentioned(bot: RawBot, sim: LocalDiscord) -> None:
-    """A mention, the managed role, a reply that pings, one that does not, and @everyone differ."""
+async def test_mentions_by_kind(bot: RawBot, sim: LocalDiscord) -> None:
+    """A mention, the managed role, a reply with and without a ping, and @everyone differ."""
     mine = int((await bot.send(content="mine")).body["id"])
     gateway = await bot.identified()
     await sim.mention("hello")
@@ -397,7 +402,7 @@ async def test_who_is_mentioned(bot: RawBot, sim: LocalDiscord) -> None:
 async def test_other_bots_webhooks_and_repeats_are_delivered(
     bot: RawBot, sim: LocalDiscord
 ) -> None:
-    """A webhook has its own id as author; a delivery can come twice with another sequence."""
+    """A webhook is its own author; a message can be delivered again with another sequence."""
     gateway = await bot.identified()
     message = await sim.say(OTHER_BOT, content="beep")
     await sim.say(OTHER_BOT, content="hook", webhook=True)
@@ -409,8 +414,8 @@ async def test_other_bots_webhooks_and_repeats_are_delivered(
     assert events[1]["webhook_id"] == events[1]["author"]["id"]
 
 
-async def test_deletion_is_told_with_ids_only(bot: RawBot, sim: LocalDiscord) -> None:
-    """And the record keeps what was there."""
+async def test_a_deletion_event_has_only_ids(bot: RawBot, sim: LocalDiscord) -> None:
+    """The record still contains the message."""
     gateway = await bot.identified()
     message = await sim.say(content="gone")
     await sim.delete(message)
@@ -425,8 +430,8 @@ async def test_deletion_is_told_with_ids_only(bot: RawBot, sim: LocalDiscord) ->
     assert channel["messages"] == []
 
 
-async def test_members_are_given_on_request(bot: RawBot) -> None:
-    """Op 8 is answered by GUILD_MEMBERS_CHUNK, by name or by id."""
+async def test_members_are_sent_on_request(bot: RawBot) -> None:
+    """GUILD_MEMBERS_CHUNK responds to op 8, by name or by id."""
     gateway = await bot.identified()
     await gateway.say(8, {"guild_id": str(GUILD), "query": "ali", "limit": 1, "nonce": "n"})
     chunk = await gateway.until("GUILD_MEMBERS_CHUNK")

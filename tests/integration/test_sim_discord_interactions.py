@@ -1,4 +1,4 @@
-"""The simulated Discord's commands, clicks and forms, with the times and orders it insists on."""
+"""The simulated Discord's commands, clicks and forms, with its time limits and their order."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from tests.sims.discord import ALICE, APPLICATION, BOB, CHANNEL, GUILD
 from tests.sims.discord import constants as c
 from tests.sims.discord.local import LocalDiscord
-from tests.sims.discord.raw import Answer, RawBot, RawGateway
+from tests.sims.discord.raw_client import ApiResponse, RawBot, RawGateway
 
 RESET = {"name": "reset", "description": "Start over"}
 MODEL = {
@@ -52,6 +52,7 @@ BUTTONS = [
 
 @pytest.fixture
 async def sim() -> AsyncIterator[LocalDiscord]:
+    """The simulator without rate limits: these tests are about single requests."""
     async with LocalDiscord() as running:
         await running.set_limits(on=False)
         yield running
@@ -60,7 +61,7 @@ async def sim() -> AsyncIterator[LocalDiscord]:
 @pytest.fixture
 async def bot(sim: LocalDiscord) -> AsyncIterator[RawBot]:
     async with RawBot(sim) as raw:
-        await raw.ask("PUT", COMMANDS, [RESET, MODEL, DM_ONLY, GROUP, MENU])
+        await raw.request("PUT", COMMANDS, [RESET, MODEL, DM_ONLY, GROUP, MENU])
         yield raw
 
 
@@ -69,32 +70,32 @@ async def gateway(bot: RawBot) -> RawGateway:
     return await bot.identified()
 
 
-async def answered(bot: RawBot, event: dict[str, Any], type: int, **data: Any) -> Answer:
+async def answered(bot: RawBot, event: dict[str, Any], type: int, **data: Any) -> ApiResponse:
     path = f"/interactions/{event['id']}/{event['token']}/callback"
-    return await bot.ask("POST", path, {"type": type, "data": data}, auth="")
+    return await bot.request("POST", path, {"type": type, "data": data}, auth="")
 
 
 async def original(
     bot: RawBot, event: dict[str, Any], method: str, data: Any = None, which: str = "@original"
-) -> Answer:
+) -> ApiResponse:
     path = f"/webhooks/{APPLICATION}/{event['token']}/messages/{which}"
-    return await bot.ask(method, path, data, auth="")
+    return await bot.request(method, path, data, auth="")
 
 
-async def followup(bot: RawBot, event: dict[str, Any], **fields: Any) -> Answer:
+async def followup(bot: RawBot, event: dict[str, Any], **fields: Any) -> ApiResponse:
     path = f"/webhooks/{APPLICATION}/{event['token']}"
-    return await bot.ask("POST", path, fields, auth="", wait="1")
+    return await bot.request("POST", path, fields, auth="", wait="1")
 
 
 # ── registering ───────────────────────────────────────────────────────────────────────────────
 async def test_a_bulk_overwrite_replaces_all(bot: RawBot, sim: LocalDiscord) -> None:
-    """A command of the same name keeps its id; guilds have their own lists."""
-    before = {x["name"]: x["id"] for x in (await bot.ask("GET", COMMANDS)).body}
-    after = (await bot.ask("PUT", COMMANDS, [RESET])).body
+    """A command with an existing name keeps its id; guilds have their own lists."""
+    before = {x["name"]: x["id"] for x in (await bot.request("GET", COMMANDS)).body}
+    after = (await bot.request("PUT", COMMANDS, [RESET])).body
     assert [(x["name"], x["id"]) for x in after] == [("reset", before["reset"])]
     guild = f"/applications/{APPLICATION}/guilds/{GUILD}/commands"
-    assert (await bot.ask("PUT", guild, [MODEL])).body[0]["guild_id"] == str(GUILD)
-    assert [x["name"] for x in (await bot.ask("GET", COMMANDS)).body] == ["reset"]
+    assert (await bot.request("PUT", guild, [MODEL])).body[0]["guild_id"] == str(GUILD)
+    assert [x["name"] for x in (await bot.request("GET", COMMANDS)).body] == ["reset"]
     state = await sim.state()
     assert [x["name"] for x in state["commands"][str(GUILD)]] == ["model"]
 
@@ -126,26 +127,26 @@ async def test_a_bulk_overwrite_replaces_all(bot: RawBot, sim: LocalDiscord) -> 
         ),
     ],
 )
-async def test_a_wrong_command_is_refused(
+async def test_an_invalid_command_is_refused(
     bot: RawBot, command: dict[str, Any], wrong: list[str]
 ) -> None:
-    """With the field's path, and the commands stay as they were."""
-    answer = await bot.ask("PUT", COMMANDS, [command])
+    """With the field's path, and without changing the registered commands."""
+    answer = await bot.request("PUT", COMMANDS, [command])
     assert (answer.code, answer.wrong) == (50035, wrong)
-    assert len((await bot.ask("GET", COMMANDS)).body) == 5
+    assert len((await bot.request("GET", COMMANDS)).body) == 5
 
 
 async def test_commands_have_one_name_each_and_their_own_application(bot: RawBot) -> None:
     """Duplicates are 50035, more than 100 are 30032, another application is 20012."""
-    assert (await bot.ask("PUT", COMMANDS, [RESET, RESET])).wrong == ["1.name"]
+    assert (await bot.request("PUT", COMMANDS, [RESET, RESET])).wrong == ["1.name"]
     many = [RESET | {"name": f"reset{n}"} for n in range(101)]
-    assert (await bot.ask("PUT", COMMANDS, many)).code == 30032
-    assert (await bot.ask("PUT", "/applications/1/commands", [RESET])).code == 20012
+    assert (await bot.request("PUT", COMMANDS, many)).code == 30032
+    assert (await bot.request("PUT", "/applications/1/commands", [RESET])).code == 20012
 
 
 # ── running ───────────────────────────────────────────────────────────────────────────────────
-async def test_a_command_comes_with_its_options(gateway: RawGateway, sim: LocalDiscord) -> None:
-    """In a guild with the member, in private with the user; subcommands are nested."""
+async def test_a_command_arrives_with_its_options(gateway: RawGateway, sim: LocalDiscord) -> None:
+    """In a guild with the member, in a DM with the user; subcommands are nested."""
     await sim.slash(ALICE, CHANNEL, "model", {"name": "small"})
     event = await gateway.until("INTERACTION_CREATE")
     assert event["data"]["options"] == [{"name": "name", "type": 3, "value": "small"}]
@@ -175,10 +176,10 @@ async def test_a_command_comes_with_its_options(gateway: RawGateway, sim: LocalD
         ("admin kick", {}, "subcommand"),
     ],
 )
-async def test_people_can_run_only_what_is_registered(
+async def test_people_can_run_only_registered_commands(
     bot: RawBot, sim: LocalDiscord, name: str, options: dict[str, Any], why: str
 ) -> None:
-    """Discord's client would not let them: the control says why."""
+    """Discord's client offers no others: the control names the reason."""
     with pytest.raises(AssertionError, match=why):
         await sim.slash(ALICE, CHANNEL, name, options)
 
@@ -193,13 +194,13 @@ async def test_context_menus_carry_their_target(gateway: RawGateway, sim: LocalD
 
 
 # ── answering ─────────────────────────────────────────────────────────────────────────────────
-async def test_an_answer_is_a_message(bot: RawBot, gateway: RawGateway, sim: LocalDiscord) -> None:
-    """Type 20, without any permission to send; the response can be asked for."""
+async def test_a_response_is_a_message(bot: RawBot, gateway: RawGateway, sim: LocalDiscord) -> None:
+    """It has type 20, needs no permission to send, and can be requested with the response."""
     await sim.set_permissions(CHANNEL, deny=("send_messages",))
     interaction = await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
     path = f"/interactions/{event['id']}/{event['token']}/callback?with_response=1"
-    answer = await bot.ask("POST", path, {"type": 4, "data": {"content": "done"}}, auth="")
+    answer = await bot.request("POST", path, {"type": 4, "data": {"content": "done"}}, auth="")
     assert answer.body["resource"]["message"]["content"] == "done"
     assert (await gateway.until("MESSAGE_CREATE"))["type"] == 20
     assert (await original(bot, event, "GET")).body["content"] == "done"
@@ -212,10 +213,10 @@ async def test_an_answer_is_a_message(bot: RawBot, gateway: RawGateway, sim: Loc
     assert (await original(bot, event, "GET")).code == 10008
 
 
-async def test_a_deferred_answer_is_filled_by_the_first_followup(
+async def test_the_first_followup_fills_a_deferred_response(
     bot: RawBot, gateway: RawGateway, sim: LocalDiscord
 ) -> None:
-    """Until then it loads; the next followup is a message of its own."""
+    """Until then it is loading; the next follow-up is another message."""
     await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
     assert (await answered(bot, event, 5)).status == 204
@@ -229,10 +230,10 @@ async def test_a_deferred_answer_is_filled_by_the_first_followup(
     assert (await followup(bot, event, content="")).code == 50006
 
 
-async def test_an_ephemeral_answer_is_for_one_person(
+async def test_an_ephemeral_response_is_for_one_person(
     bot: RawBot, gateway: RawGateway, sim: LocalDiscord
 ) -> None:
-    """It is in no history and no event, cannot be reached as a message, and only they click it."""
+    """No history or event contains it, and only that person can click it."""
     await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
     await answered(bot, event, 4, content="only you", flags=c.EPHEMERAL, components=BUTTONS)
@@ -242,15 +243,15 @@ async def test_an_ephemeral_answer_is_for_one_person(
     message = channel["ephemeral"][0]["id"]
     assert (await bot.patch(CHANNEL, message, content="x")).code == 10008
     assert await gateway.events() == []
-    with pytest.raises(AssertionError, match="somebody else"):
+    with pytest.raises(AssertionError, match="only another user"):
         await sim.click(BOB, message, "stop")
     await sim.click(ALICE, message, "stop")
 
 
-async def test_the_first_answer_is_due_in_time_and_once(
+async def test_the_first_response_is_due_once_within_three_seconds(
     bot: RawBot, gateway: RawGateway, sim: LocalDiscord
 ) -> None:
-    """40060 for a second one, 10062 after three seconds, 10015 for a followup before it."""
+    """A second one is 40060, a late one 10062, a follow-up before it 10015."""
     await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
     assert (await followup(bot, event, content="too early")).code == 10015
@@ -264,8 +265,8 @@ async def test_the_first_answer_is_due_in_time_and_once(
     assert (await sim.interaction(late))["answered"] is None
 
 
-async def test_a_token_ends(bot: RawBot, gateway: RawGateway, sim: LocalDiscord) -> None:
-    """After fifteen minutes it is 401 with 50027; a wrong one always."""
+async def test_a_token_expires(bot: RawBot, gateway: RawGateway, sim: LocalDiscord) -> None:
+    """After fifteen minutes it is 401 with 50027, like any wrong token."""
     await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
     await answered(bot, event, 4, content="done")
@@ -276,10 +277,10 @@ async def test_a_token_ends(bot: RawBot, gateway: RawGateway, sim: LocalDiscord)
     assert (await sim.messages())[0]["content"] == "done"
 
 
-async def test_answers_obey_the_rules_of_messages(
+async def test_responses_are_validated_like_messages(
     bot: RawBot, gateway: RawGateway, sim: LocalDiscord
 ) -> None:
-    """Length, emptiness, kinds; a refused answer leaves the interaction open."""
+    """Length, emptiness, types; a refused response leaves the interaction open."""
     await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
     assert (await answered(bot, event, 4, content="x" * 2001)).wrong == ["content"]
@@ -290,7 +291,7 @@ async def test_answers_obey_the_rules_of_messages(
     assert (await sim.messages())[0]["pinged"] == ["@everyone"]
 
 
-async def test_a_locked_thread_takes_no_answer(
+async def test_a_locked_thread_takes_no_response(
     bot: RawBot, gateway: RawGateway, sim: LocalDiscord
 ) -> None:
     """403 with 50083."""
@@ -304,7 +305,7 @@ async def test_a_locked_thread_takes_no_answer(
 async def test_a_click_carries_its_message(
     bot: RawBot, gateway: RawGateway, sim: LocalDiscord
 ) -> None:
-    """It may update that message, or defer doing so."""
+    """The response may update that message or defer the update."""
     message = int((await bot.send(content="running", components=BUTTONS)).body["id"])
     await sim.click(ALICE, message, "stop")
     event = await gateway.until("INTERACTION_CREATE")
@@ -317,7 +318,7 @@ async def test_a_click_carries_its_message(
 
 
 async def test_a_disabled_button_cannot_be_pressed(bot: RawBot, sim: LocalDiscord) -> None:
-    """Nor one that does not exist, nor one of a deleted message."""
+    """Nor a missing one, nor one of a deleted message."""
     message = int((await bot.send(content="x", components=BUTTONS)).body["id"])
     with pytest.raises(AssertionError, match="disabled"):
         await sim.click(ALICE, message, "no")
@@ -326,10 +327,10 @@ async def test_a_disabled_button_cannot_be_pressed(bot: RawBot, sim: LocalDiscor
         await sim.click(ALICE, message, "stop")
 
 
-async def test_a_form_is_asked_for_and_sent(
+async def test_a_form_is_requested_and_submitted(
     bot: RawBot, gateway: RawGateway, sim: LocalDiscord
 ) -> None:
-    """The form's answer is an interaction of its own."""
+    """The submission is another interaction."""
     asked = await sim.slash(ALICE, CHANNEL, "reset")
     event = await gateway.until("INTERACTION_CREATE")
     with pytest.raises(AssertionError, match="not answered with a form"):
@@ -347,7 +348,7 @@ async def test_a_form_is_asked_for_and_sent(
 async def test_typing_into_an_option_gives_choices(
     bot: RawBot, gateway: RawGateway, sim: LocalDiscord
 ) -> None:
-    """Autocomplete is answered by choices only, which the record shows."""
+    """The only response to autocomplete is a list of choices, which the record shows."""
     interaction = await sim.autocomplete(ALICE, CHANNEL, "model", "name", "sm")
     event = await gateway.until("INTERACTION_CREATE")
     assert (event["type"], event["data"]["options"][0]["focused"]) == (4, True)

@@ -1,4 +1,4 @@
-"""The simulated Discord's rate limits: what is over them is refused and not applied."""
+"""The simulated Discord's rate limits: a request over a limit is refused and not applied."""
 
 import asyncio
 import math
@@ -8,14 +8,15 @@ import discord
 import pytest
 
 from tests.sims.discord import ALICE, CHANNEL, CHANNEL_2
+from tests.sims.discord.library_client import new_client, running
 from tests.sims.discord.limits import DRAWN
 from tests.sims.discord.local import LocalDiscord
-from tests.sims.discord.raw import Answer, RawBot
-from tests.sims.discord.real import new_client, running
+from tests.sims.discord.raw_client import ApiResponse, RawBot
 
 
 @pytest.fixture
 async def sim() -> AsyncIterator[LocalDiscord]:
+    """The simulator without rate limits: these tests are about single requests."""
     async with LocalDiscord() as running:
         yield running
 
@@ -26,14 +27,14 @@ async def bot(sim: LocalDiscord) -> AsyncIterator[RawBot]:
         yield raw
 
 
-async def burst(bot: RawBot, count: int, channel: int = CHANNEL) -> list[Answer]:
+async def burst(bot: RawBot, count: int, channel: int = CHANNEL) -> list[ApiResponse]:
     return [await bot.send(channel, content=str(n)) for n in range(count)]
 
 
 async def test_sending_and_editing_share_five_in_five_seconds(
     bot: RawBot, sim: LocalDiscord
 ) -> None:
-    """The sixth request is refused, whichever of the two it is, and changes nothing."""
+    """The sixth request of either kind is refused and changes nothing."""
     sent = await burst(bot, 3)
     message = sent[0].body["id"]
     edits = [await bot.patch(CHANNEL, message, content=f"edit {n}") for n in range(3)]
@@ -44,7 +45,7 @@ async def test_sending_and_editing_share_five_in_five_seconds(
 
 
 async def test_the_headers_count_down(bot: RawBot) -> None:
-    """Limit, remaining, reset and the same bucket for both routes; the window ends on time."""
+    """Limit, remaining, reset and one bucket for both routes; the window ends on time."""
     answers = await burst(bot, 5)
     answers.append(await bot.patch(CHANNEL, answers[0].body["id"], content="x"))
     headers = [answer.headers for answer in answers]
@@ -56,8 +57,8 @@ async def test_the_headers_count_down(bot: RawBot) -> None:
     assert max(ends) - min(ends) < 0.1
 
 
-async def test_a_refusal_says_how_long(bot: RawBot, sim: LocalDiscord) -> None:
-    """429 with retry_after, the scope and Via; after that time it works."""
+async def test_a_429_names_the_wait(bot: RawBot, sim: LocalDiscord) -> None:
+    """With retry_after, the scope and Via; after that time the request succeeds."""
     await sim.set_limits(buckets={"message": [1, 0.2]})
     await bot.send()
     refused = await bot.send()
@@ -69,8 +70,8 @@ async def test_a_refusal_says_how_long(bot: RawBot, sim: LocalDiscord) -> None:
     assert (await bot.send()).status == 200
 
 
-async def test_a_thread_is_a_channel_of_its_own(bot: RawBot, sim: LocalDiscord) -> None:
-    """Its bucket is not its channel's, nor another channel's."""
+async def test_a_thread_has_its_own_bucket(bot: RawBot, sim: LocalDiscord) -> None:
+    """It is neither its channel's nor another channel's."""
     thread = await sim.start_thread(ALICE, await sim.say(content="x"), "a thread")
     for channel in (CHANNEL, CHANNEL_2, thread):
         answers = await burst(bot, 6, channel)
@@ -78,22 +79,24 @@ async def test_a_thread_is_a_channel_of_its_own(bot: RawBot, sim: LocalDiscord) 
 
 
 async def test_other_routes_have_their_own_buckets(bot: RawBot, sim: LocalDiscord) -> None:
-    """Deleting, typing, reacting and reading do not cost messages."""
+    """Deleting, typing, reacting and reading do not count as messages."""
     ids = [answer.body["id"] for answer in await burst(bot, 5)]
     path = f"/channels/{CHANNEL}"
     emoji = f"{path}/messages/{ids[0]}/reactions/x/@me"
-    assert [(await bot.ask("PUT", emoji)).status for _ in range(2)] == [204, 429]
-    assert [(await bot.ask("POST", f"{path}/typing")).status for _ in range(6)] == [204] * 5 + [429]
-    deleted = [(await bot.ask("DELETE", f"{path}/messages/{x}")).status for x in ids]
+    assert [(await bot.request("PUT", emoji)).status for _ in range(2)] == [204, 429]
+    assert [(await bot.request("POST", f"{path}/typing")).status for _ in range(6)] == [204] * 5 + [
+        429
+    ]
+    deleted = [(await bot.request("DELETE", f"{path}/messages/{x}")).status for x in ids]
     assert deleted == [204] * 5
-    assert (await bot.ask("DELETE", f"{path}/messages/{ids[0]}")).status == 429
-    reads = [(await bot.ask("GET", f"{path}/messages")).status for _ in range(5)]
+    assert (await bot.request("DELETE", f"{path}/messages/{ids[0]}")).status == 429
+    reads = [(await bot.request("GET", f"{path}/messages")).status for _ in range(5)]
     assert reads == [200] * 5
 
 
 async def test_fifty_requests_a_second_in_all(bot: RawBot) -> None:
-    """The next one is refused everywhere, which the header and the body say."""
-    answers = await asyncio.gather(*(bot.ask("GET", "/users/@me") for _ in range(60)))
+    """The next one is refused as global, in the header and the body."""
+    answers = await asyncio.gather(*(bot.request("GET", "/users/@me") for _ in range(60)))
     refused = [answer for answer in answers if answer.status == 429]
     assert len(refused) == 10
     assert refused[0].body["global"] is True
@@ -102,17 +105,17 @@ async def test_fifty_requests_a_second_in_all(bot: RawBot) -> None:
 
 
 async def test_interactions_are_outside_the_global_limit(bot: RawBot, sim: LocalDiscord) -> None:
-    """Their answers arrive when everything else is refused."""
+    """Their responses are accepted while everything else is refused."""
     await sim.set_limits(everywhere=[0, 60.0])
-    assert (await bot.ask("GET", "/users/@me")).status == 429
-    unknown = await bot.ask("POST", "/interactions/1/token/callback", {"type": 5}, auth="")
+    assert (await bot.request("GET", "/users/@me")).status == 429
+    unknown = await bot.request("POST", "/interactions/1/token/callback", {"type": 5}, auth="")
     assert (unknown.status, unknown.code) == (404, 10062)
-    webhook = await bot.ask("PATCH", "/webhooks/1/token/messages/@original", {}, auth="")
+    webhook = await bot.request("PATCH", "/webhooks/1/token/messages/@original", {}, auth="")
     assert webhook.status == 404
 
 
 async def test_old_messages_have_a_cap_on_edits(bot: RawBot, sim: LocalDiscord) -> None:
-    """30046 with 429, for messages older than an hour, counted by channel."""
+    """429 with 30046 for messages older than an hour, counted by channel."""
     await sim.set_limits(buckets={"message": [100, 5.0]})
     young, old = [int(answer.body["id"]) for answer in await burst(bot, 2)]
     await sim.age(old, 3601.0)
@@ -129,25 +132,25 @@ async def test_too_many_invalid_requests_ban_the_address(bot: RawBot, sim: Local
     """401, 403 and 429 count, 404 and 400 do not; a banned address gets 429 without Via."""
     await sim.set_limits(invalid=[3, 600.0], buckets={"message": [1, 60.0]})
     for _ in range(5):
-        await bot.ask("GET", "/channels/1")
-        await bot.ask("POST", f"/channels/{CHANNEL}/messages/1/threads", {"name": ""})
+        await bot.request("GET", "/channels/1")
+        await bot.request("POST", f"/channels/{CHANNEL}/messages/1/threads", {"name": ""})
     await sim.set_permissions(CHANNEL_2, deny=("send_messages",))
-    await bot.ask("GET", "/users/@me", auth="Bot wrong")
+    await bot.request("GET", "/users/@me", auth="Bot wrong")
     await bot.send(CHANNEL_2)
     await bot.send()
     await bot.send()
     assert (await sim.state())["invalid"] == {"401": 1, "403": 1, "429": 1}
-    assert (await bot.ask("GET", "/users/@me")).status == 200
+    assert (await bot.request("GET", "/users/@me")).status == 200
     await bot.send()
-    banned = await bot.ask("GET", "/users/@me")
+    banned = await bot.request("GET", "/users/@me")
     assert banned.status == 429
     assert "Via" not in banned.headers
     assert banned.headers["Content-Type"] == "text/html"
     assert (await sim.state())["banned"] is True
 
 
-async def test_limits_can_be_switched_off(bot: RawBot, sim: LocalDiscord) -> None:
-    """For measurements that are not about them."""
+async def test_limits_can_be_turned_off(bot: RawBot, sim: LocalDiscord) -> None:
+    """For measurements of other things."""
     await sim.set_limits(on=False)
     answers = await asyncio.gather(*(bot.send() for _ in range(80)))
     assert {answer.status for answer in answers} == {200}
@@ -155,8 +158,8 @@ async def test_limits_can_be_switched_off(bot: RawBot, sim: LocalDiscord) -> Non
     assert (await burst(bot, 6))[-1].status == 429
 
 
-async def test_a_round_trip_takes_its_time() -> None:
-    """Half before the request is applied, half after; events travel half of it too."""
+async def test_a_round_trip_takes_the_configured_time() -> None:
+    """Half before the request is applied and half after; events take half of it too."""
     async with LocalDiscord(rtt=0.2) as sim, RawBot(sim) as bot:
         loop = asyncio.get_running_loop()
         gateway = await bot.identified()
@@ -176,18 +179,18 @@ async def test_a_round_trip_takes_its_time() -> None:
 
 
 # ── every route ───────────────────────────────────────────────────────────────────────────────
-async def test_every_answer_carries_its_windows_headers(bot: RawBot, sim: LocalDiscord) -> None:
-    """A thread's window is minutes long from the first request on."""
+async def test_every_response_has_its_windows_headers(bot: RawBot, sim: LocalDiscord) -> None:
+    """A thread's window lasts minutes from the first request on."""
     message = (await bot.send()).body["id"]
     path = f"/channels/{CHANNEL}"
-    made = await bot.ask("POST", f"{path}/messages/{message}/threads", {"name": "a thread"})
+    made = await bot.request("POST", f"{path}/messages/{message}/threads", {"name": "a thread"})
     assert made.headers["X-RateLimit-Limit"] >= "50"
     assert 239 < float(made.headers["X-RateLimit-Reset-After"]) <= 300
     for ask in (
-        bot.ask("GET", path),
-        bot.ask("GET", f"{path}/messages"),
-        bot.ask("GET", "/users/@me"),
-        bot.ask("GET", "/channels/1"),
+        bot.request("GET", path),
+        bot.request("GET", f"{path}/messages"),
+        bot.request("GET", "/users/@me"),
+        bot.request("GET", "/channels/1"),
     ):
         headers = (await ask).headers
         assert {"X-RateLimit-Remaining", "X-RateLimit-Bucket", "Via"} <= headers.keys()
@@ -196,7 +199,7 @@ async def test_every_answer_carries_its_windows_headers(bot: RawBot, sim: LocalD
 
 @pytest.mark.parametrize("scope", ["user", "shared", "global"])
 async def test_one_route_can_be_throttled_alone(bot: RawBot, sim: LocalDiscord, scope: str) -> None:
-    """For as long as it says, in Discord's words; the same route elsewhere works."""
+    """For the given time, with Discord's scope; the same route in other channels works."""
     await sim.throttle(f"POST /channels/{CHANNEL}/messages", 219.0, scope)
     refused = await bot.send()
     assert refused.status == 429
@@ -213,8 +216,8 @@ async def test_one_route_can_be_throttled_alone(bot: RawBot, sim: LocalDiscord, 
     assert invalid == ({} if scope == "shared" else {"429": 1})
 
 
-async def test_what_is_not_published_is_drawn(sim: LocalDiscord) -> None:
-    """The same from the same seed, another Discord from another one, within the reported ranges."""
+async def test_unpublished_limits_are_drawn(sim: LocalDiscord) -> None:
+    """The same seed draws the same limits, within the reported ranges."""
     first, again, other = [await sim.draw_limits(seed) for seed in (1, 1, 2)]
     assert first == again != other
     for family, ((fewest, most), (shortest, longest)) in DRAWN.items():
@@ -223,10 +226,10 @@ async def test_what_is_not_published_is_drawn(sim: LocalDiscord) -> None:
     assert other["message"] == [5, 5.0]
 
 
-async def test_discord_py_raises_before_it_sends_where_a_window_is_long(
+async def test_discord_py_refuses_to_send_within_a_long_window(
     sim: LocalDiscord,
 ) -> None:
-    """Why the product has a client of its own: requests are left, and none is made."""
+    """The reason for the adapter's own client: requests are left, but none is sent."""
     client = new_client(max_ratelimit_timeout=30.0)
     async with running(sim, client):
         channel = client.get_channel(CHANNEL)

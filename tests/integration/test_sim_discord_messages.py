@@ -10,7 +10,7 @@ import pytest
 from tests.sims.discord import ALICE, BOB, CHANNEL, FORUM, OTHER_BOT, TEAM_ROLE, VOICE
 from tests.sims.discord import constants as c
 from tests.sims.discord.local import LocalDiscord
-from tests.sims.discord.raw import RawBot
+from tests.sims.discord.raw_client import RawBot
 
 BUTTON = {"type": 2, "style": 1, "label": "Go", "custom_id": "go"}
 URL = "https://example.com/a"
@@ -18,7 +18,7 @@ URL = "https://example.com/a"
 
 @pytest.fixture
 async def sim() -> AsyncIterator[LocalDiscord]:
-    """Without rate limits: these tests are about single requests."""
+    """The simulator without rate limits: these tests are about single requests."""
     async with LocalDiscord() as running:
         await running.set_limits(on=False)
         yield running
@@ -41,30 +41,30 @@ def text_display(size: int) -> dict[str, Any]:
 # ── the door ──────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("auth", ["", "Bot wrong", f"Bearer {c.SIM_TOKEN}"])
 async def test_the_token_is_needed(bot: RawBot, auth: str) -> None:
-    """401 without it, with another one, and with another scheme."""
-    answer = await bot.ask("GET", "/users/@me", auth=auth)
+    """401 without a token, with another one, and with another scheme."""
+    answer = await bot.request("GET", "/users/@me", auth=auth)
     assert (answer.status, answer.body["message"]) == (401, "401: Unauthorized")
 
 
-async def test_answers_are_exactly_json(bot: RawBot) -> None:
-    """`application/json` without a charset, refusals too; unknown routes are 404."""
+async def test_responses_are_exactly_json(bot: RawBot) -> None:
+    """`application/json` without a charset, also for errors; unknown routes are 404."""
     for path, status in (("/users/@me", 200), ("/channels/1", 404), ("/nothing", 404)):
-        answer = await bot.ask("GET", path)
+        answer = await bot.request("GET", path)
         assert answer.status == status
         assert answer.headers["Content-Type"] == "application/json"
         assert answer.headers["Via"]
 
 
-async def test_a_body_that_is_no_json_is_refused(bot: RawBot) -> None:
-    """50109."""
+async def test_an_invalid_json_body_is_refused(bot: RawBot) -> None:
+    """With 50109."""
     form = aiohttp.FormData({"content": "as a form"})
-    answer = await bot.ask("POST", f"/channels/{CHANNEL}/messages", form=form)
+    answer = await bot.request("POST", f"/channels/{CHANNEL}/messages", form=form)
     assert (answer.status, answer.code) == (400, 50109)
 
 
 # ── limits of a message ───────────────────────────────────────────────────────────────────────
 async def test_content_is_measured_in_code_points(bot: RawBot) -> None:
-    """2,000 fit, whatever they are; one more is refused, in an edit too."""
+    """2,000 of any kind are accepted, one more is refused, in an edit too."""
     whole = await bot.send(content="😀" * 2000)
     assert whole.status == 200
     over = await bot.send(content="x" * 2001)
@@ -75,7 +75,7 @@ async def test_content_is_measured_in_code_points(bot: RawBot) -> None:
 
 @pytest.mark.parametrize("content", ["", " \n\t "])
 async def test_an_empty_message_is_refused(bot: RawBot, content: str) -> None:
-    """50006, blanks alone are nothing; content loses the blanks around it."""
+    """50006, also for whitespace alone; content is stripped."""
     assert (await bot.send(content=content)).code == 50006
     message = await bot.send(content="  text \n")
     assert message.body["content"] == "text"
@@ -97,7 +97,7 @@ async def test_an_empty_message_is_refused(bot: RawBot, content: str) -> None:
 async def test_embeds_have_limits(
     bot: RawBot, embeds: list[dict[str, Any]], wrong: list[str]
 ) -> None:
-    """4,096 in a description, 6,000 in all of a message's embeds, ten of them."""
+    """4,096 in a description, 6,000 in all of a message's embeds, ten embeds."""
     assert (await bot.send(embeds=embeds)).wrong == wrong
     fits = [{"description": "x" * 4096}, {"description": "x" * 1904}]
     assert (await bot.send(embeds=fits)).status == 200
@@ -121,18 +121,18 @@ async def test_embeds_have_limits(
 async def test_components_have_limits(
     bot: RawBot, components: list[dict[str, Any]], wrong: list[str]
 ) -> None:
-    """A custom_id of 1 to 100, unique; buttons in rows; no layout components without the flag."""
+    """A unique custom_id of 1 to 100; buttons in rows; layout components only with the flag."""
     assert (await bot.send(components=components)).wrong == wrong
     assert (await bot.send(components=row(BUTTON | {"custom_id": "x" * 100}))).status == 200
 
 
 async def test_components_v2_stand_alone(bot: RawBot) -> None:
-    """With the flag no content and no embeds, 40 components and 4,000 characters in total."""
+    """With the flag no content or embeds, 40 components and 4,000 characters in total."""
     v2 = {"flags": c.COMPONENTS_V2}
     path = f"/channels/{CHANNEL}/messages"
 
     async def send(components: list[dict[str, Any]], **more: Any) -> Any:
-        return await bot.ask("POST", path, {"components": components, **v2, **more})
+        return await bot.request("POST", path, {"components": components, **v2, **more})
 
     assert (await send([text_display(5)], content="x")).wrong == ["content"]
     assert (await send([text_display(5)], embeds=[{"title": "x"}])).wrong == ["embeds"]
@@ -146,14 +146,14 @@ async def test_components_v2_stand_alone(bot: RawBot) -> None:
 
 
 async def test_files_have_limits(bot: RawBot, sim: LocalDiscord) -> None:
-    """10 MiB each and ten of them; what fits can be fetched from its address without a token."""
+    """10 MiB each and ten of them; accepted files can be fetched without a token."""
 
     async def upload(*sizes: int) -> Any:
         form = aiohttp.FormData(quote_fields=False)
         form.add_field("payload_json", "{}")
         for n, size in enumerate(sizes):
             form.add_field(f"files[{n}]", io.BytesIO(b"x" * size), filename=f"{n}.txt")
-        return await bot.ask("POST", f"/channels/{CHANNEL}/messages", form=form)
+        return await bot.request("POST", f"/channels/{CHANNEL}/messages", form=form)
 
     assert (await upload(c.MAX_FILE + 1)).code == 40005
     assert (await upload(*[1] * 11)).status == 400
@@ -166,7 +166,7 @@ async def test_files_have_limits(bot: RawBot, sim: LocalDiscord) -> None:
 
 
 async def test_an_edit_may_replace_files(bot: RawBot, sim: LocalDiscord) -> None:
-    """New ones need the permission; the list names those that stay, and no list keeps them all."""
+    """New files need the permission; the list names those to keep, without a list all stay."""
     path = f"/channels/{CHANNEL}/messages"
 
     def form(payload: str, *names: str) -> aiohttp.FormData:
@@ -176,31 +176,31 @@ async def test_an_edit_may_replace_files(bot: RawBot, sim: LocalDiscord) -> None
             made.add_field(f"files[{n}]", io.BytesIO(name.encode()), filename=name)
         return made
 
-    message = await bot.ask("POST", path, form=form("{}", "old.txt"))
+    message = await bot.request("POST", path, form=form("{}", "old.txt"))
     where = f"{path}/{message.body['id']}"
-    kept = await bot.ask("PATCH", where, {"content": "caption"})
+    kept = await bot.request("PATCH", where, {"content": "caption"})
     assert [file["filename"] for file in kept.body["attachments"]] == ["old.txt"]
     listed = '{"attachments": [{"id": 0, "filename": "new.txt"}]}'
-    changed = await bot.ask("PATCH", where, form=form(listed, "new.txt"))
+    changed = await bot.request("PATCH", where, form=form(listed, "new.txt"))
     assert [file["filename"] for file in changed.body["attachments"]] == ["new.txt"]
     assert await sim.file(await sim.message(int(message.body["id"]))) == b"new.txt"
     await sim.set_permissions(CHANNEL, deny=("attach_files",))
-    assert (await bot.ask("PATCH", where, form=form(listed, "x.txt"))).code == 50013
-    bare = await bot.ask("PATCH", where, {"attachments": []})
+    assert (await bot.request("PATCH", where, form=form(listed, "x.txt"))).code == 50013
+    bare = await bot.request("PATCH", where, {"attachments": []})
     assert bare.body["attachments"] == []
 
 
-async def test_people_can_claim_large_files(bot: RawBot, sim: LocalDiscord) -> None:
-    """A size is told before anything is fetched: the reader has to look at it."""
+async def test_people_can_announce_large_files(bot: RawBot, sim: LocalDiscord) -> None:
+    """The size is known before the download, so the reader must check it."""
     file = {"filename": "big.bin", "size": 20_000_000, "content_type": "application/x"}
     message = await sim.say(content="look", attachments=[file])
-    answer = await bot.ask("GET", f"/channels/{CHANNEL}/messages/{message}")
+    answer = await bot.request("GET", f"/channels/{CHANNEL}/messages/{message}")
     assert answer.body["attachments"][0]["size"] == 20_000_000
 
 
 # ── sending the same again ────────────────────────────────────────────────────────────────────
 async def test_a_nonce_makes_sending_idempotent(bot: RawBot, sim: LocalDiscord) -> None:
-    """The same enforced nonce gives the first message again, for a few minutes."""
+    """An enforced nonce returns the first message again, for a few minutes."""
     once = await bot.send(content="first", nonce="n1", enforce_nonce=True)
     again = await bot.send(content="second", nonce="n1", enforce_nonce=True)
     assert again.body["id"] == once.body["id"]
@@ -212,26 +212,26 @@ async def test_a_nonce_makes_sending_idempotent(bot: RawBot, sim: LocalDiscord) 
     assert len(await sim.messages(c.CHANNEL_2)) == 1
 
 
-async def test_a_nonce_ends(bot: RawBot, sim: LocalDiscord) -> None:
-    """When it is forgotten the same nonce posts again: it is no lasting key."""
+async def test_a_nonce_expires(bot: RawBot, sim: LocalDiscord) -> None:
+    """A forgotten nonce posts again: it is not a permanent key."""
     await sim.set_limits(nonce_seconds=1e-9)
     await bot.send(nonce="n1", enforce_nonce=True)
     await bot.send(nonce="n1", enforce_nonce=True)
     assert len(await sim.messages()) == 2
 
 
-async def test_a_wrong_nonce_is_refused(bot: RawBot, sim: LocalDiscord) -> None:
-    """Over 25 characters it is a wrong field; when its message was deleted it is 10008."""
+async def test_an_invalid_nonce_is_refused(bot: RawBot, sim: LocalDiscord) -> None:
+    """Over 25 characters it is an invalid field; if its message was deleted, it is 10008."""
     assert (await bot.send(nonce="x" * 26)).wrong == ["nonce"]
     message = await bot.send(nonce="x" * 25, enforce_nonce=True)
-    await bot.ask("DELETE", f"/channels/{CHANNEL}/messages/{message.body['id']}")
+    await bot.request("DELETE", f"/channels/{CHANNEL}/messages/{message.body['id']}")
     answer = await bot.send(nonce="x" * 25, enforce_nonce=True)
     assert (answer.status, answer.code) == (404, 10008)
 
 
 # ── replies ───────────────────────────────────────────────────────────────────────────────────
 async def test_a_reply_names_its_message(bot: RawBot, sim: LocalDiscord) -> None:
-    """Type 19 with the message it answers, which pings unless that is switched off."""
+    """It has type 19 and pings the author of its message unless that is turned off."""
     asked = await sim.say(content="a question")
     answer = await bot.send(message_reference={"message_id": str(asked)})
     assert answer.body["type"] == 19
@@ -243,8 +243,8 @@ async def test_a_reply_names_its_message(bot: RawBot, sim: LocalDiscord) -> None
     assert (await sim.message(int(quiet.body["id"])))["pinged"] == []
 
 
-async def test_a_reply_to_nothing_is_refused(bot: RawBot, sim: LocalDiscord) -> None:
-    """Unless `fail_if_not_exists` is false: then it is an ordinary message."""
+async def test_a_reply_to_a_missing_message_is_refused(bot: RawBot, sim: LocalDiscord) -> None:
+    """If `fail_if_not_exists` is false, it becomes an ordinary message."""
     asked = await sim.say(content="a question")
     await sim.delete(asked)
     reference: dict[str, Any] = {"message_id": str(asked)}
@@ -270,7 +270,7 @@ LOUD = f"@everyone <@{ALICE}> <@&{TEAM_ROLE}> <@{BOB}> `@here <@{c.CAROL}>`"
 async def test_only_allowed_mentions_ping(
     bot: RawBot, sim: LocalDiscord, allowed: dict[str, Any] | None, pinged: list[str]
 ) -> None:
-    """Without `allowed_mentions` everything pings; code never does; an edit is judged anew."""
+    """Without `allowed_mentions` all do, except in code; an edit is checked again."""
     more: dict[str, Any] = {} if allowed is None else {"allowed_mentions": allowed}
     answer = await bot.send(content=LOUD, **more)
     message = await sim.message(int(answer.body["id"]))
@@ -283,7 +283,7 @@ async def test_only_allowed_mentions_ping(
 
 
 async def test_everyone_needs_its_permission(bot: RawBot, sim: LocalDiscord) -> None:
-    """Without Mention Everyone only mentionable roles and people are reached."""
+    """Without Mention Everyone, only mentionable roles and users are pinged."""
     await sim.set_permissions(CHANNEL, deny=("mention_everyone",))
     answer = await bot.send(content=f"@everyone <@&{TEAM_ROLE}> <@&{c.BOT_ROLE}>")
     assert (await sim.message(int(answer.body["id"])))["pinged"] == [f"role:{TEAM_ROLE}"]
@@ -293,13 +293,13 @@ async def test_everyone_needs_its_permission(bot: RawBot, sim: LocalDiscord) -> 
     "allowed", [{"parse": ["users"], "users": [str(ALICE)]}, {"parse": ["nobody"]}]
 )
 async def test_contradictory_mentions_are_refused(bot: RawBot, allowed: dict[str, Any]) -> None:
-    """50035."""
+    """With 50035."""
     assert (await bot.send(allowed_mentions=allowed)).code == 50035
 
 
 # ── previews ──────────────────────────────────────────────────────────────────────────────────
 async def test_links_are_previewed_unless_suppressed(bot: RawBot, sim: LocalDiscord) -> None:
-    """Neither with the flag, nor in <>, nor in code; `flags: 0` in an edit brings them back."""
+    """Not with the flag, in <> or in code; `flags: 0` in an edit restores previews."""
     for content, previews in ((URL, [URL]), (f"<{URL}>", []), (f"`{URL}`", []), ("x", [])):
         answer = await bot.send(content=content)
         assert (await sim.message(int(answer.body["id"])))["previews"] == previews
@@ -310,18 +310,18 @@ async def test_links_are_previewed_unless_suppressed(bot: RawBot, sim: LocalDisc
     versions = (await sim.message(message))["versions"]
     assert [version["previews"] for version in versions] == [[], [], [URL]]
     await sim.wait_idle(quiet=0)
-    answer = await bot.ask("GET", f"/channels/{CHANNEL}/messages/{message}")
+    answer = await bot.request("GET", f"/channels/{CHANNEL}/messages/{message}")
     assert [embed["type"] for embed in answer.body["embeds"]] == ["link"]
 
 
 # ── reading ───────────────────────────────────────────────────────────────────────────────────
 async def test_history_is_paged_newest_first(bot: RawBot, sim: LocalDiscord) -> None:
-    """after gives the next ones after an id, before those just before it, around both sides."""
+    """`after` returns the next messages, `before` the previous ones, `around` both."""
     ids = [await sim.say(content=str(n)) for n in range(7)]
     path = f"/channels/{CHANNEL}/messages"
 
     async def read(**query: Any) -> list[str]:
-        return [m["content"] for m in (await bot.ask("GET", path, **query)).body]
+        return [m["content"] for m in (await bot.request("GET", path, **query)).body]
 
     assert await read(limit=2) == ["6", "5"]
     assert await read(after=str(ids[1]), limit=2) == ["3", "2"]
@@ -329,64 +329,64 @@ async def test_history_is_paged_newest_first(bot: RawBot, sim: LocalDiscord) -> 
     assert await read(around=str(ids[3]), limit=3) == ["4", "3", "2"]
     await sim.delete(ids[6])
     assert await read(limit=1) == ["5"]
-    assert (await bot.ask("GET", path, limit=101)).wrong == ["limit"]
+    assert (await bot.request("GET", path, limit=101)).wrong == ["limit"]
 
 
 async def test_missing_history_permission_is_an_empty_list(bot: RawBot, sim: LocalDiscord) -> None:
-    """No error for the list; one message alone is 50001; replies are refused."""
+    """The list has no error; one message alone is 50001; replies are refused."""
     message = await sim.say(content="x")
     await sim.set_permissions(CHANNEL, deny=("read_message_history",))
     path = f"/channels/{CHANNEL}/messages"
-    assert (await bot.ask("GET", path)).body == []
-    assert (await bot.ask("GET", f"{path}/{message}")).code == 50001
+    assert (await bot.request("GET", path)).body == []
+    assert (await bot.request("GET", f"{path}/{message}")).code == 50001
     assert (await bot.send(message_reference={"message_id": str(message)})).code == 160002
 
 
 # ── who may ───────────────────────────────────────────────────────────────────────────────────
 async def test_permissions_are_enforced(bot: RawBot, sim: LocalDiscord) -> None:
-    """50013 without the permission to send, 50001 where the channel is hidden."""
+    """50013 without the permission to send, 50001 in a hidden channel."""
     await sim.set_permissions(CHANNEL, deny=("send_messages",))
     assert (await bot.send()).code == 50013
-    typing = await bot.ask("POST", f"/channels/{CHANNEL}/typing")
+    typing = await bot.request("POST", f"/channels/{CHANNEL}/typing")
     assert (typing.status, typing.code) == (403, 50013)
     await sim.set_permissions(CHANNEL, deny=("view_channel",))
     for method, path in (("GET", ""), ("GET", "/messages"), ("POST", "/messages")):
-        answer = await bot.ask(method, f"/channels/{CHANNEL}{path}", {"content": "x"})
+        answer = await bot.request(method, f"/channels/{CHANNEL}{path}", {"content": "x"})
         assert (answer.status, answer.code) == (403, 50001)
     assert (await bot.send(VOICE)).status == 200
     assert (await bot.send(FORUM)).code == 50008
     assert (await bot.send(1)).code == 10003
 
 
-async def test_others_messages_are_theirs(bot: RawBot, sim: LocalDiscord) -> None:
-    """50005 for an edit, 50013 for a deletion without Manage Messages; unknown ones are 10008."""
+async def test_other_users_messages_are_protected(bot: RawBot, sim: LocalDiscord) -> None:
+    """50005 for an edit, 50013 for a deletion without Manage Messages, 10008 if unknown."""
     for author in (ALICE, OTHER_BOT):
         message = await sim.say(author, content="x")
         assert (await bot.patch(CHANNEL, message, content="y")).code == 50005
         path = f"/channels/{CHANNEL}/messages/{message}"
-        assert (await bot.ask("DELETE", path)).code == 50013
+        assert (await bot.request("DELETE", path)).code == 50013
     await sim.set_permissions(CHANNEL, allow=("manage_messages",))
-    assert (await bot.ask("DELETE", path)).status == 204
-    assert (await bot.ask("DELETE", path)).code == 10008
+    assert (await bot.request("DELETE", path)).status == 204
+    assert (await bot.request("DELETE", path)).code == 10008
     assert (await bot.patch(CHANNEL, message, content="y")).code == 10008
 
 
-async def test_a_bot_outside_sees_nothing(bot: RawBot, sim: LocalDiscord) -> None:
-    """After being removed the guild and its channels are out of reach."""
+async def test_a_removed_bot_has_no_access(bot: RawBot, sim: LocalDiscord) -> None:
+    """Neither to the guild nor to its channels."""
     await sim.remove_bot()
     assert (await bot.send()).code == 50001
-    assert (await bot.ask("GET", f"/guilds/{c.GUILD}")).code == 50001
-    assert (await bot.ask("GET", "/users/@me/guilds")).body == []
+    assert (await bot.request("GET", f"/guilds/{c.GUILD}")).code == 50001
+    assert (await bot.request("GET", "/users/@me/guilds")).body == []
 
 
 async def test_direct_messages(bot: RawBot, sim: LocalDiscord) -> None:
-    """One channel for a person; bots have none; who closed them is not reached (50007)."""
+    """One channel for each person; bots have none; a person may refuse them (50007)."""
     said = await sim.dm(ALICE, "hello")
-    opened = await bot.ask("POST", "/users/@me/channels", {"recipient_id": str(ALICE)})
+    opened = await bot.request("POST", "/users/@me/channels", {"recipient_id": str(ALICE)})
     assert int(opened.body["id"]) == said["channel"]
     assert opened.body["type"] == 1
     assert (await bot.send(said["channel"])).status == 200
-    other = await bot.ask("POST", "/users/@me/channels", {"recipient_id": str(OTHER_BOT)})
+    other = await bot.request("POST", "/users/@me/channels", {"recipient_id": str(OTHER_BOT)})
     assert other.code == 50007
     await sim.close_dms(ALICE)
     assert (await bot.send(said["channel"])).code == 50007
@@ -394,25 +394,25 @@ async def test_direct_messages(bot: RawBot, sim: LocalDiscord) -> None:
 
 # ── reactions, typing, versions ───────────────────────────────────────────────────────────────
 async def test_reactions_are_counted_once(bot: RawBot, sim: LocalDiscord) -> None:
-    """Adding twice changes nothing; the permission is needed."""
+    """Adding one twice changes nothing; it needs the permission."""
     message = await sim.say(content="x")
     path = f"/channels/{CHANNEL}/messages/{message}/reactions/%F0%9F%91%8D"
     for _ in range(2):
-        assert (await bot.ask("PUT", f"{path}/@me")).status == 204
+        assert (await bot.request("PUT", f"{path}/@me")).status == 204
     assert (await sim.message(message))["reactions"] == {"👍": [c.BOT]}
-    assert [u["id"] for u in (await bot.ask("GET", path)).body] == [str(c.BOT)]
-    await bot.ask("DELETE", f"{path}/@me")
+    assert [u["id"] for u in (await bot.request("GET", path)).body] == [str(c.BOT)]
+    await bot.request("DELETE", f"{path}/@me")
     assert (await sim.message(message))["reactions"] == {}
     await sim.set_permissions(CHANNEL, deny=("add_reactions",))
-    assert (await bot.ask("PUT", f"{path}/@me")).code == 50013
+    assert (await bot.request("PUT", f"{path}/@me")).code == 50013
 
 
 async def test_every_version_is_kept_with_its_time(bot: RawBot, sim: LocalDiscord) -> None:
-    """Content and components of each; `edited` is the last one's time; deletion has its own."""
+    """Its content and components; `edited` is the last one's time; a deletion has its own."""
     answer = await bot.send(content="one", components=row(BUTTON))
     message = int(answer.body["id"])
     await bot.patch(CHANNEL, message, content="two", components=[])
-    await bot.ask("DELETE", f"/channels/{CHANNEL}/messages/{message}")
+    await bot.request("DELETE", f"/channels/{CHANNEL}/messages/{message}")
     found = await sim.message(message)
     assert [v["content"] for v in found["versions"]] == ["one", "two"]
     assert [len(v["components"]) for v in found["versions"]] == [1, 0]
@@ -422,7 +422,7 @@ async def test_every_version_is_kept_with_its_time(bot: RawBot, sim: LocalDiscor
 
 
 async def test_typing_is_recorded(bot: RawBot, sim: LocalDiscord) -> None:
-    """With channel, person and time."""
-    await bot.ask("POST", f"/channels/{CHANNEL}/typing")
+    """With channel, user and time."""
+    await bot.request("POST", f"/channels/{CHANNEL}/typing")
     typing = (await sim.state())["typing"]
     assert [(t["channel"], t["user"]) for t in typing] == [(CHANNEL, c.BOT)]

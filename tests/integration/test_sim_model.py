@@ -1,4 +1,4 @@
-"""The model server is as strict as the real APIs, and what it scripts and records is exact."""
+"""The simulated model server is as strict as the real APIs; its scripts and records are exact."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest_asyncio
 from huggingface_hub.errors import HfHubHTTPError
 
 from tests.sims.model import Answer, ModelSim, count_tokens
-from tests.sims.model.answers import Pace, concrete
+from tests.sims.model.answers import Pace, resolve
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 module_fixture = pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -39,15 +39,15 @@ async def sim(server: ModelSim) -> ModelSim:
 
 @pytest.fixture(autouse=True)
 def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hugging Face's library would ask its own site what to write into the user agent."""
+    """Keep Hugging Face's library from fetching its user agent's details from its own site."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_TELEMETRY", True)
 
 
 @module_fixture
 async def client(server: ModelSim) -> AsyncIterator[openai.AsyncOpenAI]:
-    made = openai.AsyncOpenAI(api_key="right", base_url=server.base_url, max_retries=0)
-    async with made:
-        yield made
+    client = openai.AsyncOpenAI(api_key="right", base_url=server.base_url, max_retries=0)
+    async with client:
+        yield client
 
 
 @module_fixture
@@ -57,14 +57,14 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def post(http: aiohttp.ClientSession, sim: ModelSim, **body: Any) -> tuple[int, bytes]:
-    """The status and the raw bytes of the answer to a body."""
+    """The status and the raw bytes of the response to a body."""
     body = {"model": "sim", "messages": HELLO, **body}
     async with http.post(f"{sim.base_url}/chat/completions", json=body) as response:
         return response.status, await response.read()
 
 
-async def streamed(http: aiohttp.ClientSession, sim: ModelSim, **body: Any) -> bytes:
-    """The raw bytes of a stream that ends well."""
+async def stream(http: aiohttp.ClientSession, sim: ModelSim, **body: Any) -> bytes:
+    """The raw bytes of a stream that ends normally."""
     status, data = await post(http, sim, stream=True, **body)
     assert status == 200, data
     return data
@@ -72,11 +72,11 @@ async def streamed(http: aiohttp.ClientSession, sim: ModelSim, **body: Any) -> b
 
 def chunks(data: bytes) -> list[dict[str, Any]]:
     """The JSON of each event, without `[DONE]`."""
-    found = [line[6:] for line in data.split(b"\n\n") if line.startswith(b"data: {")]
-    return [json.loads(line) for line in found]
+    events = data.split(b"\n\n")
+    return [json.loads(event[6:]) for event in events if event.startswith(b"data: {")]
 
 
-# ── requests that the real API refuses ────────────────────────────────────────────────────────
+# ── requests that the real API rejects ────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     ("body", "param", "code"),
     [
@@ -140,14 +140,14 @@ def chunks(data: bytes) -> list[dict[str, Any]]:
         ({"stream": "yes"}, "stream", "invalid_type"),
     ],
 )
-async def test_a_wrong_request_is_refused_with_the_parameter_and_a_code(
+async def test_an_invalid_request_is_rejected_with_its_parameter_and_a_code(
     sim: ModelSim,
     http: aiohttp.ClientSession,
     body: dict[str, Any],
     param: str | None,
     code: str | None,
 ) -> None:
-    """400 with OpenAI's error object; the record says that the request was refused."""
+    """The response is a 400 with OpenAI's error object; the record has the outcome."""
     status, data = await post(http, sim, **body)
     problem = json.loads(data)["error"]
     assert (status, problem["type"]) == (400, "invalid_request_error")
@@ -166,18 +166,16 @@ async def test_a_wrong_request_is_refused_with_the_parameter_and_a_code(
         ],
     ],
 )
-async def test_a_right_request_is_taken(
+async def test_a_valid_request_is_accepted(
     sim: ModelSim, http: aiohttp.ClientSession, messages: list[dict[str, Any]]
 ) -> None:
-    """Parts, names, developer messages and answered tool calls are no error."""
+    """Content parts, names, developer messages and answered tool calls are valid."""
     status, data = await post(http, sim, messages=messages)
     assert status == 200, data
 
 
-async def test_a_body_that_is_no_json_is_refused(
-    sim: ModelSim, http: aiohttp.ClientSession
-) -> None:
-    """The API answers 400 itself, not the HTTP server 500."""
+async def test_invalid_json_is_rejected(sim: ModelSim, http: aiohttp.ClientSession) -> None:
+    """The API answers with 400; the HTTP server must not answer with 500."""
     async with http.post(f"{sim.base_url}/chat/completions", data=b"{") as response:
         assert response.status == 400
         assert "parse the JSON body" in (await response.json())["error"]["message"]
@@ -192,21 +190,21 @@ STRICT = [
 ]
 
 
-@pytest.mark.parametrize(("said", "words"), STRICT)
-async def test_a_strict_template_refuses_what_does_not_alternate(
-    sim: ModelSim, client: openai.AsyncOpenAI, said: list[tuple[str, str]], words: str
+@pytest.mark.parametrize(("turns", "words"), STRICT)
+async def test_a_strict_template_rejects_roles_that_do_not_alternate(
+    sim: ModelSim, client: openai.AsyncOpenAI, turns: list[tuple[str, str]], words: str
 ) -> None:
     await sim.models("sim", strict=("strict",))
-    messages: Any = [{"role": role, "content": text} for role, text in said]
+    messages: Any = [{"role": role, "content": text} for role, text in turns]
     with pytest.raises(openai.BadRequestError, match=words):
         await client.chat.completions.create(model="strict", messages=messages)
     await client.chat.completions.create(model="sim", messages=messages)
 
 
-async def test_a_reasoning_model_refuses_the_old_limit_and_a_temperature(
+async def test_a_reasoning_model_rejects_the_old_limit_and_a_temperature(
     sim: ModelSim, client: openai.AsyncOpenAI
 ) -> None:
-    """`max_tokens` is for older models only; `max_completion_tokens` is taken by all."""
+    """Only older models accept `max_tokens`; all accept `max_completion_tokens`."""
     await sim.models("sim", reasoning=("thinker",))
     create = client.chat.completions.create
     with pytest.raises(openai.BadRequestError) as caught:
@@ -215,14 +213,14 @@ async def test_a_reasoning_model_refuses_the_old_limit_and_a_temperature(
     with pytest.raises(openai.BadRequestError) as caught:
         await create(model="thinker", messages=HELLO, temperature=0.2)
     assert (caught.value.param, caught.value.code) == ("temperature", "unsupported_value")
-    whole = await create(model="thinker", messages=HELLO, max_completion_tokens=2)
-    assert whole.choices[0].finish_reason == "length"
+    completion = await create(model="thinker", messages=HELLO, max_completion_tokens=2)
+    assert completion.choices[0].finish_reason == "length"
 
 
-async def test_the_key_is_checked_when_one_is_set(
+async def test_the_key_is_checked_if_one_is_set(
     sim: ModelSim, client: openai.AsyncOpenAI, http: aiohttp.ClientSession
 ) -> None:
-    """No header and a wrong key are 401 with different codes, on every route."""
+    """A missing header and a wrong key give 401 with different codes, on every route."""
     await sim.key("right")
     assert (await client.models.retrieve("sim")).id == "sim"
     await sim.key("another")
@@ -246,7 +244,7 @@ async def test_an_unknown_model_is_404(sim: ModelSim, client: openai.AsyncOpenAI
     assert (await client.models.retrieve("org/sim")).id == "org/sim"
 
 
-async def test_an_unknown_path_is_404_in_the_apis_words(
+async def test_an_unknown_path_is_404_with_the_apis_message(
     sim: ModelSim, http: aiohttp.ClientSession
 ) -> None:
     """A base URL without `/v1` is the usual mistake."""
@@ -255,10 +253,10 @@ async def test_an_unknown_path_is_404_in_the_apis_words(
         assert "Invalid URL" in (await response.json())["error"]["message"]
 
 
-async def test_a_request_over_the_context_is_refused(
+async def test_a_request_beyond_the_context_window_is_rejected(
     sim: ModelSim, client: openai.AsyncOpenAI
 ) -> None:
-    """The limit counts all messages; one token less is taken."""
+    """The limit covers all messages; a request of exactly the limit is accepted."""
     long = [{"role": "system", "content": "s" * 40}, {"role": "user", "content": "u" * 400}]
     await sim.context(count_tokens(long) - 1)
     with pytest.raises(openai.BadRequestError, match=f"resulted in {count_tokens(long)}") as caught:
@@ -272,9 +270,9 @@ async def test_a_request_over_the_context_is_refused(
 async def test_a_stream_has_openais_exact_framing(
     sim: ModelSim, http: aiohttp.ClientSession
 ) -> None:
-    """Role first, a chunk for each token, the finish reason, usage when asked for, `[DONE]`."""
+    """The role, a chunk per token, the finish reason, the usage if requested, then `[DONE]`."""
     await sim.say(["Hel", "lo ", "wörld"])
-    data = await streamed(http, sim, stream_options={"include_usage": True})
+    data = await stream(http, sim, stream_options={"include_usage": True})
     events = data.split(b"\n\n")
     assert events[-2:] == [b"data: [DONE]", b""]
     assert all(event.startswith(b"data: {") for event in events[:-2])
@@ -290,9 +288,9 @@ async def test_a_stream_has_openais_exact_framing(
     assert "wörld".encode() in data
 
 
-async def test_usage_comes_only_when_asked_for(sim: ModelSim, http: aiohttp.ClientSession) -> None:
-    """Without `include_usage` no chunk has the key, and none comes without choices."""
-    data = await streamed(http, sim)
+async def test_usage_comes_only_if_requested(sim: ModelSim, http: aiohttp.ClientSession) -> None:
+    """Without `include_usage` no chunk has a `usage` key, and every chunk has choices."""
+    data = await stream(http, sim)
     assert all(each["choices"] and "usage" not in each for each in chunks(data))
 
 
@@ -304,17 +302,19 @@ async def test_the_openai_client_reads_the_stream(
     stream = await client.chat.completions.create(
         model="sim", messages=HELLO, stream=True, stream_options={"include_usage": True}
     )
-    got = [chunk async for chunk in stream]
-    text = "".join(c.choices[0].delta.content or "" for c in got if c.choices)
+    received = [chunk async for chunk in stream]
+    text = "".join(c.choices[0].delta.content or "" for c in received if c.choices)
     assert text == "The answer, with spaces\nand lines."
-    assert got[-2].choices[0].finish_reason == "stop"
-    assert got[-1].usage is not None and got[-1].usage.prompt_tokens == count_tokens(HELLO)
+    assert received[-2].choices[0].finish_reason == "stop"
+    assert received[-1].usage is not None and received[-1].usage.prompt_tokens == count_tokens(
+        HELLO
+    )
 
 
 async def test_the_default_answer_counts_and_repeats(
     sim: ModelSim, client: openai.AsyncOpenAI
 ) -> None:
-    """What a test sees without a script tells which messages arrived."""
+    """Without a script, the answer shows which messages arrived."""
     messages: list[Any] = [{"role": "system", "content": "be kind"}, *HELLO]
     whole = await client.chat.completions.create(model="sim", messages=messages)
     text = whole.choices[0].message.content
@@ -322,18 +322,18 @@ async def test_the_default_answer_counts_and_repeats(
 
 
 async def test_the_token_limit_ends_an_answer(sim: ModelSim, http: aiohttp.ClientSession) -> None:
-    """Both names of the limit count tokens, and the finish reason is `length`."""
+    """Both names of the limit work, and the finish reason is `length`."""
     await sim.say([str(k) for k in range(10)])
     for name in ("max_tokens", "max_completion_tokens"):
-        got = chunks(await streamed(http, sim, **{name: 4}))
+        got = chunks(await stream(http, sim, **{name: 4}))
         assert len(got) == 1 + 4 + 1
         assert got[-1]["choices"][0]["finish_reason"] == "length"
 
 
 async def test_reasoning_comes_before_the_text(sim: ModelSim, http: aiohttp.ClientSession) -> None:
-    """Thoughts have a key of their own, which differs between servers."""
+    """Reasoning has a separate key, whose name differs between servers."""
     await sim.say(["Yes"], reasoning="Let me")
-    deltas = [c["choices"][0]["delta"] for c in chunks(await streamed(http, sim))]
+    deltas = [c["choices"][0]["delta"] for c in chunks(await stream(http, sim))]
     assert deltas[1:4] == [
         {"reasoning_content": "Let"},
         {"reasoning_content": " me"},
@@ -341,28 +341,32 @@ async def test_reasoning_comes_before_the_text(sim: ModelSim, http: aiohttp.Clie
     ]
     await sim.dialect(reasoning_key="reasoning")
     assert {"reasoning": "Let"} in [
-        c["choices"][0]["delta"] for c in chunks(await streamed(http, sim))
+        c["choices"][0]["delta"] for c in chunks(await stream(http, sim))
     ]
 
 
-async def test_reasoning_in_the_text(sim: ModelSim, http: aiohttp.ClientSession) -> None:
-    """Tags are tokens of their own; the opening one may have been part of the prompt."""
+async def test_reasoning_in_the_text_is_between_tags(
+    sim: ModelSim, http: aiohttp.ClientSession
+) -> None:
+    """Tags are separate tokens; the opening tag may have been part of the prompt."""
     await sim.say(["Yes"], reasoning="Let me")
     for form, opening in (("tags", ["<think>", "\n"]), ("unopened", [])):
         await sim.dialect(reasoning=form)
-        deltas = [c["choices"][0]["delta"] for c in chunks(await streamed(http, sim))]
-        said = [delta["content"] for delta in deltas if delta.get("content")]
-        assert said == [*opening, "Let", " me", "\n", "</think>", "\n\n", "Yes"]
+        deltas = [c["choices"][0]["delta"] for c in chunks(await stream(http, sim))]
+        texts = [delta["content"] for delta in deltas if delta.get("content")]
+        assert texts == [*opening, "Let", " me", "\n", "</think>", "\n\n", "Yes"]
         assert not any("reasoning_content" in delta for delta in deltas)
 
 
-async def test_dialects_of_compatible_servers(sim: ModelSim, http: aiohttp.ClientSession) -> None:
-    """Each switch changes the bytes in its own way."""
+async def test_each_dialect_option_changes_the_framing(
+    sim: ModelSim, http: aiohttp.ClientSession
+) -> None:
+    """Each option changes the bytes in the documented way."""
     await sim.say(["a", "b"])
 
     async def with_dialect(**fields: Any) -> bytes:
         await sim.dialect(**fields)
-        return await streamed(http, sim, stream_options={"include_usage": True})
+        return await stream(http, sim, stream_options={"include_usage": True})
 
     crlf = await with_dialect(newline="\r\n")
     assert crlf.endswith(b"data: [DONE]\r\n\r\n") and b"}\n" not in crlf
@@ -381,8 +385,10 @@ async def test_dialects_of_compatible_servers(sim: ModelSim, http: aiohttp.Clien
     assert nulls[0]["choices"][0]["delta"]["content"] is None
 
 
-async def test_segments_are_glued_and_split(sim: ModelSim, http: aiohttp.ClientSession) -> None:
-    """Several events in one segment, or one event over several: reads differ, bytes do not."""
+async def test_events_are_merged_into_segments_and_split(
+    sim: ModelSim, http: aiohttp.ClientSession
+) -> None:
+    """The reads differ, but the bytes stay the same."""
     await sim.say(["ä", "ö", "ü", "ß"], rate=200)
 
     async def reads(**fields: Any) -> list[bytes]:
@@ -392,34 +398,38 @@ async def test_segments_are_glued_and_split(sim: ModelSim, http: aiohttp.ClientS
             return [data async for data in response.content.iter_any()]
 
     async def differ() -> tuple[list[bytes], list[bytes], list[bytes]] | None:
-        """Looked at again when a busy machine has read several segments at once."""
-        one, glued, split = await reads(), await reads(per_segment=3), await reads(split=3)
-        whole = max(read.count(b"data: ") for read in glued) >= 3
+        """Retried if a busy machine has read several segments together."""
+        single, merged, split = await reads(), await reads(per_segment=3), await reads(split=3)
+        joined = max(read.count(b"data: ") for read in merged) >= 3
         cut = any(b"data: " not in read for read in split)
-        return (one, glued, split) if whole and cut and len(glued) < len(one) < len(split) else None
+        return (
+            (single, merged, split)
+            if joined and cut and len(merged) < len(single) < len(split)
+            else None
+        )
 
-    one, glued, split = await sim.until(differ)
+    single, merged, split = await sim.until(differ)
     texts = [
         [c["choices"][0]["delta"].get("content") for c in chunks(b"".join(r))]
-        for r in (one, glued, split)
+        for r in (single, merged, split)
     ]
     assert texts[0] == texts[1] == texts[2]
 
 
 async def test_comments_keep_a_stream_alive(sim: ModelSim, http: aiohttp.ClientSession) -> None:
-    """Comment lines come between the role and the first token, and do not end the wait."""
+    """Comment lines come between the role and the first token."""
     await sim.dialect(keepalive=0.02, role="early")
     await sim.say("late", first_delay=0.1)
-    data = await streamed(http, sim)
+    data = await stream(http, sim)
     before = data[: data.index(b'"content":"late"')]
     assert before.startswith(b'data: {"id"') and before.count(b": keep-alive\n\n") >= 3
 
 
 # ── time ──────────────────────────────────────────────────────────────────────────────────────
-async def test_tokens_keep_their_schedule(sim: ModelSim, http: aiohttp.ClientSession) -> None:
-    """Each token is written when it is due, and a late one delays no other: there is no drift."""
+async def test_tokens_are_written_on_schedule(sim: ModelSim, http: aiohttp.ClientSession) -> None:
+    """A late token does not delay the following ones, so there is no drift."""
     await sim.say(["x"] * 40, rate=100, first_delay=0.1)
-    await streamed(http, sim)
+    await stream(http, sim)
     record = await sim.ended()
     assert record.began is not None and len(record.times) == 40
     late = [at - record.began - (0.1 + k / 100) for k, at in enumerate(record.times)]
@@ -428,11 +438,11 @@ async def test_tokens_keep_their_schedule(sim: ModelSim, http: aiohttp.ClientSes
 
 
 async def test_the_same_seed_gives_the_same_jitter() -> None:
-    """A script's gaps are uneven but repeatable, and no token overtakes another or drifts."""
+    """The gaps are uneven but reproducible; tokens stay in order and do not drift."""
 
     def offsets(seed: int) -> list[float]:
         answer = Answer(chunks=["x"] * 50, rate=20, first_delay=0.5, jitter=1.0, seed=seed)
-        return list(concrete(answer, {"messages": HELLO}, Pace()).offsets())
+        return list(resolve(answer, {"messages": HELLO}, Pace()).offsets())
 
     first = offsets(4)
     assert first == offsets(4) != offsets(5)
@@ -443,44 +453,44 @@ async def test_the_same_seed_gives_the_same_jitter() -> None:
 
 
 async def test_a_round_trip_delays_every_token(http: aiohttp.ClientSession) -> None:
-    """Half before the request is seen, half before the first byte comes back."""
+    """Half of it passes before the request is received, half before the first byte returns."""
     async with ModelSim(rtt=0.2) as far:
         await far.say(["x", "y"], rate=0, first_delay=0.0)
         started = asyncio.get_running_loop().time()
-        await streamed(http, far)
+        await stream(http, far)
         took = asyncio.get_running_loop().time() - started
         record = await far.last()
     assert took >= 0.2
     assert record.times[0] - record.at >= 0.1
 
 
-async def test_an_answer_waits_until_it_is_released(
+async def test_an_answer_pauses_until_it_is_released(
     sim: ModelSim, http: aiohttp.ClientSession
 ) -> None:
-    """A test can hold a reply in its middle for as long as it likes."""
+    """A test can hold an answer in its middle for as long as it needs to."""
     await sim.say(["a", "b", "c"], wait_at=2, rate=0)
-    waiting = asyncio.create_task(streamed(http, sim))
+    waiting = asyncio.create_task(stream(http, sim))
 
-    async def two_there() -> bool:
+    async def two_written() -> bool:
         return len((await sim.last()).texts) == 2
 
     await asyncio.sleep(0.05)
-    await sim.until(two_there)
+    await sim.until(two_written)
     assert not waiting.done()
     assert await sim.call("release", match="another question") == 0
     assert await sim.release("hello") == 1
     assert b'"c"' in await waiting
 
 
-async def test_many_streams_at_once_stay_on_time(
+async def test_many_concurrent_streams_stay_on_schedule(
     sim: ModelSim, http: aiohttp.ClientSession
 ) -> None:
-    """Two hundred paced streams in one process: the schedule holds for all of them."""
+    """Two hundred paced streams run in one process."""
     await sim.say(["x"] * 10, rate=10, first_delay=0.5)
     before = len(await sim.streams())
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as many:
-        await asyncio.gather(*(streamed(many, sim) for _ in range(200)))
+        await asyncio.gather(*(stream(many, sim) for _ in range(200)))
     records = await sim.streams(before)
     assert [record.outcome for record in records] == ["done"] * 200
     late = sorted(
@@ -510,14 +520,14 @@ async def test_many_streams_at_once_stay_on_time(
         ("content_filter", 400, openai.BadRequestError),
     ],
 )
-async def test_a_refusal_reaches_the_client_once(
+async def test_an_error_response_is_sent_once(
     sim: ModelSim,
     client: openai.AsyncOpenAI,
     fault: str,
     status: int,
     error: type[openai.APIStatusError],
 ) -> None:
-    """The next request is refused as scripted, the one after it is answered."""
+    """The next request fails as scripted; the following one is answered."""
     await sim.refuse(fault, retry_after=7 if status == 429 else None)
     with pytest.raises(error) as caught:
         await client.chat.completions.create(model="sim", messages=HELLO)
@@ -526,8 +536,10 @@ async def test_a_refusal_reaches_the_client_once(
     await client.chat.completions.create(model="sim", messages=HELLO)
 
 
-async def test_a_fault_waits_for_its_request(sim: ModelSim, client: openai.AsyncOpenAI) -> None:
-    """`match`, `model`, `skip` and `times` choose which requests go wrong."""
+async def test_a_fault_applies_to_matching_requests_only(
+    sim: ModelSim, client: openai.AsyncOpenAI
+) -> None:
+    """`match`, `model`, `skip` and `times` select the requests that fail."""
     await sim.refuse("unavailable", match="other")
     await sim.refuse("server_error", model="sim-2", skip=1, times=2)
     create = client.chat.completions.create
@@ -541,8 +553,8 @@ async def test_a_fault_waits_for_its_request(sim: ModelSim, client: openai.Async
         await create(model="sim", messages=[{"role": "user", "content": "the other one"}])
 
 
-async def test_an_unknown_fault_is_an_error_of_the_test(sim: ModelSim) -> None:
-    """A misspelt name fails where it is written, not as a passing test."""
+async def test_an_unknown_fault_is_an_error(sim: ModelSim) -> None:
+    """A misspelled name must not let a test pass."""
     with pytest.raises(AssertionError, match="no such fault"):
         await sim.refuse("unavailible")
     with pytest.raises(ValueError, match="breaks is one of"):
@@ -553,7 +565,7 @@ async def test_an_unknown_fault_is_an_error_of_the_test(sim: ModelSim) -> None:
 async def test_a_cut_connection_fails_in_the_middle(
     sim: ModelSim, http: aiohttp.ClientSession, how: str
 ) -> None:
-    """What came before the cut arrives; then the body is incomplete."""
+    """The text before the cut arrives, and the body is incomplete."""
     await sim.say(["a", "b", "c"], breaks=how, at=2, first_delay=0.02)
     body = {"model": "sim", "messages": HELLO, "stream": True}
     got = b""
@@ -563,14 +575,14 @@ async def test_a_cut_connection_fails_in_the_middle(
                 got += data
     record = await sim.ended()
     assert (record.outcome, record.texts) == ("broken", ["a", "b"])
-    if how == "fin":  # a reset may overtake data that is under way
+    if how == "fin":  # a reset may overtake data in transit
         assert got.count(b'"content":"') == 3
 
 
 async def test_a_clean_end_looks_complete(sim: ModelSim, http: aiohttp.ClientSession) -> None:
-    """No transport error tells that `[DONE]` and the finish reason are missing."""
+    """`[DONE]` and the finish reason are missing, without a transport error."""
     await sim.say(["a", "b"], breaks="end", at=1)
-    data = await streamed(http, sim)
+    data = await stream(http, sim)
     assert b"[DONE]" not in data and b'"finish_reason":"' not in data and b'"a"' in data
     assert (await sim.ended()).outcome == "broken"
 
@@ -581,7 +593,7 @@ async def test_a_clean_end_looks_complete(sim: ModelSim, http: aiohttp.ClientSes
 async def test_a_broken_event_reaches_the_clients_parser(
     sim: ModelSim, client: openai.AsyncOpenAI, how: str, error: type[Exception]
 ) -> None:
-    """An error object and malformed JSON come in mid-stream, after text."""
+    """An error object or malformed JSON arrives in mid-stream, after text."""
     await sim.break_off(how, at=3)
     stream = await client.chat.completions.create(model="sim", messages=HELLO, stream=True)
     seen = []
@@ -591,8 +603,8 @@ async def test_a_broken_event_reaches_the_clients_parser(
     assert len([text for text in seen if text]) == 3
 
 
-async def test_garbage_is_no_text(sim: ModelSim, client: openai.AsyncOpenAI) -> None:
-    """Bytes that are not UTF-8 come where an event is expected."""
+async def test_garbage_fails_to_decode(sim: ModelSim, client: openai.AsyncOpenAI) -> None:
+    """Bytes that are not UTF-8 arrive in place of an event."""
     await sim.break_off("garbage", at=1)
     stream = await client.chat.completions.create(model="sim", messages=HELLO, stream=True)
     with pytest.raises(UnicodeDecodeError):
@@ -600,10 +612,12 @@ async def test_garbage_is_no_text(sim: ModelSim, client: openai.AsyncOpenAI) -> 
             pass
 
 
-async def test_an_empty_answer(sim: ModelSim, http: aiohttp.ClientSession) -> None:
-    """A finish reason without any text is a valid stream."""
+async def test_an_empty_answer_has_a_finish_reason(
+    sim: ModelSim, http: aiohttp.ClientSession
+) -> None:
+    """A stream without text is valid."""
     await sim.say("", finish_reason="content_filter")
-    first, finish = chunks(await streamed(http, sim))
+    first, finish = chunks(await stream(http, sim))
     assert first["choices"][0]["delta"]["role"] == "assistant"
     assert finish["choices"][0]["finish_reason"] == "content_filter"
 
@@ -618,13 +632,13 @@ async def test_an_empty_answer(sim: ModelSim, http: aiohttp.ClientSession) -> No
     ],
     ids=["before the status", "before the first token", "between tokens", "very slow"],
 )
-async def test_it_notices_that_a_client_went_away(
+async def test_a_disconnected_client_is_noticed(
     sim: ModelSim, http: aiohttp.ClientSession, answer: Answer
 ) -> None:
-    """Whatever it waits for itself, the record says within a second when the client left."""
+    """The record says so within a second, whatever the server is waiting for."""
     before = len(await sim.streams())
     await sim.script(answer)
-    task = asyncio.create_task(streamed(http, sim))
+    task = asyncio.create_task(stream(http, sim))
 
     async def arrived() -> bool:
         return len(await sim.streams(before)) == 1
@@ -632,13 +646,13 @@ async def test_it_notices_that_a_client_went_away(
     await sim.until(arrived)
     await asyncio.sleep(0.05)
     task.cancel()
-    assert (await sim.ended(seconds=1)).outcome == "gone"
+    assert (await sim.ended(seconds=10)).outcome == "disconnected"
 
 
 async def test_a_dropped_connection_gives_no_answer(
     sim: ModelSim, client: openai.AsyncOpenAI
 ) -> None:
-    """The kit's fault closes the connection before the API sees the request."""
+    """The kit's fault closes the connection before the API receives the request."""
     await sim.drop()
     with pytest.raises(openai.APIConnectionError):
         await client.chat.completions.create(model="sim", messages=HELLO)
@@ -647,14 +661,14 @@ async def test_a_dropped_connection_gives_no_answer(
 
 # ── Hugging Face ──────────────────────────────────────────────────────────────────────────────
 async def test_the_hugging_face_client_streams_with_a_provider_in_the_model(sim: ModelSim) -> None:
-    """`model:provider` is taken as it is, and only in this flavour."""
-    await sim.flavour("huggingface")
+    """Only the huggingface flavor accepts `model:provider`."""
+    await sim.flavor("huggingface")
     async with huggingface_hub.AsyncInferenceClient(base_url=sim.base_url, api_key="x") as hf:
         stream = await hf.chat_completion(HELLO, model="org/sim:fastest", stream=True)
         text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
     assert text == "I received 1 messages; the last one says: hello"
     assert (await sim.last()).body["model"] == "org/sim:fastest"
-    await sim.flavour("openai")
+    await sim.flavor("openai")
     async with huggingface_hub.AsyncInferenceClient(base_url=sim.base_url, api_key="x") as hf:
         with pytest.raises(HfHubHTTPError):
             await hf.chat_completion(HELLO, model="org/sim:fastest")
@@ -671,15 +685,15 @@ async def test_the_hugging_face_client_streams_with_a_provider_in_the_model(sim:
         ("unknown_model", 400, None),
     ],
 )
-async def test_the_router_words_its_errors_in_its_own_way(
+async def test_the_router_has_its_own_error_format(
     sim: ModelSim,
     http: aiohttp.ClientSession,
     fault: str,
     status: int,
     body: dict[str, str] | None,
 ) -> None:
-    """`error` is a text there, except for models that the router does not know."""
-    await sim.flavour("huggingface")
+    """`error` is a text, except for models that the router does not know."""
+    await sim.flavor("huggingface")
     await sim.refuse(fault)
     got_status, data = await post(http, sim)
     got = json.loads(data)

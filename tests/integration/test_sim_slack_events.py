@@ -1,4 +1,4 @@
-"""Events of the simulated Slack: which are sent, and what they look like."""
+"""Events of the simulated Slack: which ones it sends, and their payloads."""
 
 import contextlib
 import json
@@ -42,11 +42,11 @@ async def socket(sim: LocalSlack) -> AsyncIterator[RawSocket]:
         yield connected
 
 
-async def received(sim: LocalSlack, socket: RawSocket) -> list[dict[str, Any]]:
-    """All events so far, acknowledged, in the order they came."""
+async def receive_all(sim: LocalSlack, socket: RawSocket) -> list[dict[str, Any]]:
+    """All events so far, in order of arrival, after acknowledging them."""
     events = []
     while (await sim.state())["pending"]:
-        with contextlib.suppress(TimeoutError):  # the last acknowledgement is on its way
+        with contextlib.suppress(TimeoutError):  # the last acknowledgement is in flight
             frame = await socket.next(0.02)
             await socket.ack(frame)
             events.append(frame["payload"]["event"])
@@ -58,8 +58,8 @@ def kinds(events: list[dict[str, Any]]) -> list[str]:
 
 
 # ── messages ──────────────────────────────────────────────────────────────────────────────────
-async def test_a_mention_comes_as_two_events(sim: LocalSlack, socket: RawSocket) -> None:
-    """app_mention and message, with the same ts and different event ids."""
+async def test_a_mention_causes_two_events(sim: LocalSlack, socket: RawSocket) -> None:
+    """app_mention and message have the same ts and different event ids."""
     ts = await sim.say(ALICE, GENERAL, "help", mention=True)
     frames = [await socket.next(), await socket.next()]
     events = [frame["payload"]["event"] for frame in frames]
@@ -70,12 +70,14 @@ async def test_a_mention_comes_as_two_events(sim: LocalSlack, socket: RawSocket)
     assert "channel_type" not in mention
 
 
-async def test_an_edited_mention_comes_again(sim: LocalSlack, socket: RawSocket) -> None:
-    """As app_mention with the same ts and `edited`, and as message_changed."""
+async def test_an_edited_mention_causes_another_app_mention(
+    sim: LocalSlack, socket: RawSocket
+) -> None:
+    """It has the same ts and `edited`; a message_changed is sent as well."""
     ts = await sim.say(ALICE, GENERAL, "help", mention=True)
-    await received(sim, socket)
+    await receive_all(sim, socket)
     edited = await sim.edit(GENERAL, ts, "help me", mention=True)
-    events = await received(sim, socket)
+    events = await receive_all(sim, socket)
     assert kinds(events) == ["app_mention", "message:message_changed"]
     mention, change = sorted(events, key=lambda event: str(event["type"]))
     assert (mention["ts"], mention["edited"]["ts"]) == (ts, edited)
@@ -84,40 +86,42 @@ async def test_an_edited_mention_comes_again(sim: LocalSlack, socket: RawSocket)
 
 
 async def test_a_preview_is_a_change_without_an_edit(sim: LocalSlack, socket: RawSocket) -> None:
-    """message_changed with the same text and no `edited`."""
+    """message_changed has the same text and no `edited`."""
     ts = await sim.say(ALICE, GENERAL, "see https://example.com/")
-    await received(sim, socket)
+    await receive_all(sim, socket)
     await sim.unfurl(GENERAL, ts)
-    change = (await received(sim, socket))[0]
+    change = (await receive_all(sim, socket))[0]
     assert change["subtype"] == "message_changed"
     assert change["message"]["text"] == change["previous_message"]["text"]
     assert "edited" not in change["message"]
     assert change["message"]["attachments"]
 
 
-async def test_typed_text_is_escaped_and_marked(sim: LocalSlack, socket: RawSocket) -> None:
+async def test_typed_text_is_escaped_and_marked_up(sim: LocalSlack, socket: RawSocket) -> None:
     """Entities, mentions, channels, links with and without labels, bare domains."""
     typed = "a & <b> @bob #random https://x.io/?a=1&b=2 [docs](https://d.io) example.com @channel"
     await sim.say(ALICE, GENERAL, typed)
-    event = (await received(sim, socket))[0]
+    event = (await receive_all(sim, socket))[0]
     assert event["text"] == (
         f"a &amp; &lt;b&gt; <@{BOB}> <#{RANDOM}|random> <https://x.io/?a=1&amp;b=2> "
         "<https://d.io|docs> <http://example.com|example.com> <!channel>"
     )
 
 
-async def test_deleting(sim: LocalSlack, socket: RawSocket) -> None:
-    """message_deleted; with replies the root becomes a tombstone by message_changed."""
+async def test_a_deletion_sends_an_event_or_leaves_a_tombstone(
+    sim: LocalSlack, socket: RawSocket
+) -> None:
+    """A root with replies becomes a tombstone, which message_changed reports."""
     alone = await sim.say(ALICE, GENERAL, "alone")
     root = await sim.say(ALICE, GENERAL, "root")
     await sim.say(BOB, GENERAL, "reply", thread_ts=root)
-    await received(sim, socket)
+    await receive_all(sim, socket)
     await sim.delete(GENERAL, alone)
-    gone = (await received(sim, socket))[0]
+    gone = (await receive_all(sim, socket))[0]
     assert (gone["subtype"], gone["deleted_ts"]) == ("message_deleted", alone)
     assert gone["previous_message"]["text"] == "alone"
     await sim.delete(GENERAL, root)
-    stone = (await received(sim, socket))[0]
+    stone = (await receive_all(sim, socket))[0]
     assert (stone["subtype"], stone["message"]["subtype"]) == ("message_changed", "tombstone")
     assert stone["message"]["text"] == "This message was deleted."
     assert stone["message"]["ts"] == root
@@ -125,11 +129,11 @@ async def test_deleting(sim: LocalSlack, socket: RawSocket) -> None:
     assert read.body["messages"][0]["subtype"] == "tombstone"
 
 
-async def test_the_bots_own_messages_echo(sim: LocalSlack, socket: RawSocket) -> None:
-    """A post as message with bot_id, each update as message_changed, both counted."""
+async def test_the_bots_own_messages_cause_events(sim: LocalSlack, socket: RawSocket) -> None:
+    """A post causes message with bot_id, and each update message_changed."""
     ts = (await sim.api("chat.postMessage", channel=GENERAL, text="a")).body["ts"]
     await sim.api("chat.update", channel=GENERAL, ts=ts, text="b")
-    posted, changed = await received(sim, socket)
+    posted, changed = await receive_all(sim, socket)
     assert (posted["bot_id"], posted["user"], posted["app_id"]) == (BOT, BOT_USER, APP)
     assert "subtype" not in posted
     assert (changed["subtype"], changed["message"]["text"]) == ("message_changed", "b")
@@ -137,15 +141,17 @@ async def test_the_bots_own_messages_echo(sim: LocalSlack, socket: RawSocket) ->
 
 
 async def test_another_bot_has_a_bot_id_and_no_subtype(sim: LocalSlack, socket: RawSocket) -> None:
-    """Even when it mentions ours."""
+    """Even if it mentions our bot."""
     await sim.say(OTHER_BOT_USER, GENERAL, "ping", mention=True)
-    events = await received(sim, socket)
+    events = await receive_all(sim, socket)
     assert kinds(events) == ["app_mention", "message"]
     assert {event["bot_id"] for event in events} == {OTHER_BOT}
 
 
-async def test_a_stranger_writes_from_another_workspace(sim: LocalSlack, socket: RawSocket) -> None:
-    """authorizations[0] is the installation; event.team and the outer team_id the author's."""
+async def test_a_message_from_another_workspace_names_both_workspaces(
+    sim: LocalSlack, socket: RawSocket
+) -> None:
+    """authorizations[0] is the installation; event.team and the outer team_id are the author's."""
     await sim.say(CAROL, GENERAL, "hello", mention=True)
     payload = (await socket.event("message"))["payload"]
     assert payload["authorizations"][0]["team_id"] == TEAM
@@ -154,70 +160,72 @@ async def test_a_stranger_writes_from_another_workspace(sim: LocalSlack, socket:
     assert payload["is_ext_shared_channel"]
 
 
-async def test_threads_and_files(sim: LocalSlack, socket: RawSocket) -> None:
-    """A reply names its thread and parent; a file makes it a file_share that the token reads."""
+async def test_replies_and_files_have_their_fields(sim: LocalSlack, socket: RawSocket) -> None:
+    """A reply names its thread and parent; a file_share has a file that the token can download."""
     root = await sim.say(ALICE, GENERAL, "root")
     await sim.say(BOB, GENERAL, "look", thread_ts=root, files=[("a.txt", "text/plain", b"data")])
-    reply = (await received(sim, socket))[1]
+    reply = (await receive_all(sim, socket))[1]
     assert (reply["thread_ts"], reply["parent_user_id"]) == (root, ALICE)
     assert (reply["subtype"], reply["files"][0]["size"]) == ("file_share", 4)
     status, kind, _ = await sim.get(reply["files"][0]["url_private_download"])
     assert (status, kind) == (200, "text/html")
 
 
-async def test_a_direct_message_is_no_mention(sim: LocalSlack, socket: RawSocket) -> None:
-    """message.im only, also when it mentions the bot."""
+async def test_a_direct_message_causes_no_app_mention(sim: LocalSlack, socket: RawSocket) -> None:
+    """Only message.im, even if it mentions the bot."""
     await sim.say(ALICE, DM_ALICE, "hello", mention=True)
-    events = await received(sim, socket)
+    events = await receive_all(sim, socket)
     assert kinds(events) == ["message"]
     assert events[0]["channel_type"] == "im"
 
 
-# ── what is delivered ─────────────────────────────────────────────────────────────────────────
-async def test_only_what_was_subscribed_with_its_scope(sim: LocalSlack, socket: RawSocket) -> None:
-    """Neither events that were not asked for nor those without their scope."""
+# ── delivery ──────────────────────────────────────────────────────────────────────────────────
+async def test_only_subscribed_events_with_their_scope_are_sent(
+    sim: LocalSlack, socket: RawSocket
+) -> None:
+    """Neither events without a subscription nor events without their scope."""
     await sim.subscribe(["app_mention", "message.groups"])
     await sim.scopes([scope for scope in SCOPES if scope != "groups:history"])
     await sim.say(ALICE, GENERAL, "one", mention=True)
     await sim.say(ALICE, PRIVATE, "two")
-    assert kinds(await received(sim, socket)) == ["app_mention"]
+    assert kinds(await receive_all(sim, socket)) == ["app_mention"]
 
 
-async def test_only_from_channels_the_bot_is_in(sim: LocalSlack, socket: RawSocket) -> None:
-    """After an invitation it gets member_joined_channel and the messages."""
+async def test_events_come_only_from_the_bots_channels(sim: LocalSlack, socket: RawSocket) -> None:
+    """After an invitation it receives member_joined_channel and the messages."""
     await sim.say(ALICE, RANDOM, "unheard", mention=True)
-    assert await received(sim, socket) == []
+    assert await receive_all(sim, socket) == []
     await sim.join(BOT_USER, RANDOM)
     await sim.say(ALICE, RANDOM, "heard")
-    assert kinds(await received(sim, socket)) == ["member_joined_channel", "message"]
+    assert kinds(await receive_all(sim, socket)) == ["member_joined_channel", "message"]
     await sim.remove_from_channel(RANDOM)
-    assert kinds(await received(sim, socket)) == ["channel_left", "member_left_channel"]
+    assert kinds(await receive_all(sim, socket)) == ["channel_left", "member_left_channel"]
 
 
-async def test_a_new_channel_has_the_bot_in_it(sim: LocalSlack, socket: RawSocket) -> None:
-    """It is told of its membership, and hears what people say there."""
+async def test_a_new_channel_includes_the_bot(sim: LocalSlack, socket: RawSocket) -> None:
+    """It receives member_joined_channel and people's messages."""
     channel = await sim.add_channel("room")
     assert channel != await sim.add_channel("other room")
     await sim.say(ALICE, channel, "hello")
-    found = kinds(await received(sim, socket))
+    found = kinds(await receive_all(sim, socket))
     assert found == ["member_joined_channel", "member_joined_channel", "message"]
 
 
-async def test_the_same_events_again(sim: LocalSlack, socket: RawSocket) -> None:
-    """With the same event ids, or with new ones."""
+async def test_events_can_be_redelivered(sim: LocalSlack, socket: RawSocket) -> None:
+    """With the same event ids or with new ones."""
     ts = await sim.say(ALICE, GENERAL, "hello", mention=True)
-    await received(sim, socket)
+    await receive_all(sim, socket)
     assert await sim.deliver_again(ts) == 2
-    await received(sim, socket)
+    await receive_all(sim, socket)
     assert await sim.deliver_again(ts, same_event_id=False) == 2
-    await received(sim, socket)
+    await receive_all(sim, socket)
     delivered = [d["event_id"] for d in await sim.deliveries()]
     assert sorted(delivered[:2]) == sorted(delivered[2:4])
     assert not set(delivered[:2]) & set(delivered[4:])
 
 
-async def test_too_many_events_are_dropped(sim: LocalSlack, socket: RawSocket) -> None:
-    """Slack says app_rate_limited once, and sends no more in that hour."""
+async def test_excess_events_are_dropped(sim: LocalSlack, socket: RawSocket) -> None:
+    """Slack sends app_rate_limited once, and no more events in that hour."""
     await sim.limits(events_per_hour=2)
     for number in range(4):
         await sim.say(ALICE, DM_ALICE, str(number))
@@ -226,7 +234,7 @@ async def test_too_many_events_are_dropped(sim: LocalSlack, socket: RawSocket) -
     assert (await sim.state())["events_dropped"] == 2
 
 
-async def test_events_about_the_app(sim: LocalSlack, socket: RawSocket) -> None:
+async def test_events_about_the_app_are_sent(sim: LocalSlack, socket: RawSocket) -> None:
     """Home, panes, archives, reactions, revocation."""
     ts = await sim.say(ALICE, GENERAL, "x")
     await sim.react(BOB, GENERAL, ts, "eyes")
@@ -235,7 +243,7 @@ async def test_events_about_the_app(sim: LocalSlack, socket: RawSocket) -> None:
     await sim.move_agent_pane(ALICE, thread, PRIVATE)
     await sim.archive(GENERAL)
     await sim.revoke(uninstall=True)
-    events = await received(sim, socket)
+    events = await receive_all(sim, socket)
     assert kinds(events) == [
         "app_home_opened",
         "app_home_opened",
@@ -253,18 +261,20 @@ async def test_events_about_the_app(sim: LocalSlack, socket: RawSocket) -> None:
     assert started["assistant_thread"]["context"]["channel_id"] == GENERAL
 
 
-async def test_the_new_agent_pane_has_no_thread_yet(sim: LocalSlack, socket: RawSocket) -> None:
-    """agent_view: the messages tab opens; a message there begins a thread."""
+async def test_the_new_agent_pane_starts_without_a_thread(
+    sim: LocalSlack, socket: RawSocket
+) -> None:
+    """With agent_view the messages tab opens, and a message there starts a thread."""
     channel, thread = await sim.open_agent_pane(BOB)
     assert thread == ""
-    opened = (await received(sim, socket))[0]
+    opened = (await receive_all(sim, socket))[0]
     assert (opened["type"], opened["tab"]) == ("app_home_opened", "messages")
     await sim.say(BOB, channel, "hello")
-    assert (await received(sim, socket))[0]["channel"] == channel
+    assert (await receive_all(sim, socket))[0]["channel"] == channel
 
 
 async def test_a_round_trip_delays_events_too(sim: LocalSlack, socket: RawSocket) -> None:
-    """Half on the way there, half for the acknowledgement."""
+    """Half of it before the delivery, half before the acknowledgement."""
     await sim.delivery(ack_seconds=3)
     await sim.call("rtt", seconds=0.06)
     await sim.say(ALICE, DM_ALICE, "x")
@@ -319,12 +329,12 @@ async def test_a_manifest_configures_the_app(sim: LocalSlack) -> None:
         (("display_information", "background_color"), "#12345", "must match"),
         (("settings", "socket_mode_enabled"), "yes", "true or false"),
         (("settings", "socket_mode_enabled"), False, "required without Socket Mode"),
-        (("settings", "event_subscriptions", "bot_events"), ["a", "a"], "no item twice"),
+        (("settings", "event_subscriptions", "bot_events"), ["a", "a"], "unique items"),
         (("settings", "event_subscriptions", "request_url"), "ftp://x", "must match"),
         (("_metadata", "major_version"), 3, "must be one of"),
     ],
 )
-async def test_manifest_that_slack_would_refuse(
+async def test_a_manifest_that_slack_would_refuse_is_refused(
     sim: LocalSlack, path: tuple[str | int, ...], value: object, complaint: str
 ) -> None:
     manifest: Any = json.loads(manifest_path("socket").read_text())

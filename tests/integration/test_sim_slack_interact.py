@@ -1,4 +1,4 @@
-"""Commands, shortcuts, buttons and modals of the simulated Slack, taken by the real slack-bolt."""
+"""Commands, shortcuts, buttons and modals of the simulated Slack, with the real slack-bolt."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from tests.sims.slack import (
     ALICE,
     GENERAL,
 )
-from tests.sims.slack.bolted import MODES, Connect, bolt, connector, settled
+from tests.sims.slack.bolt_app import MODES, Connect, connector, create_app, wait_until_delivered
 from tests.sims.slack.local import LocalSlack
 
 BUTTON = {
@@ -31,14 +31,14 @@ async def sim() -> AsyncIterator[LocalSlack]:
 
 @pytest.fixture(params=sorted(MODES))
 async def connect(request: pytest.FixtureRequest, sim: LocalSlack) -> AsyncIterator[Connect]:
-    """Connects an app in each of the two modes."""
+    """Connects an app, in each of the two modes."""
     async with connector(sim, request.param) as connected:
         yield connected
 
 
 async def test_a_slash_command_is_answered(sim: LocalSlack, connect: Connect) -> None:
-    """In the acknowledgement and at the response_url; never inside a thread."""
-    app = bolt(sim)
+    """In the acknowledgement and at the response_url; it cannot be used in a thread."""
+    app = create_app(sim)
 
     @app.command("/reset")
     async def reset(ack: Any, respond: Any, command: dict[str, Any]) -> None:
@@ -48,8 +48,8 @@ async def test_a_slash_command_is_answered(sim: LocalSlack, connect: Connect) ->
     await connect(app)
     result = await sim.slash(ALICE, GENERAL, "/reset", "now")
     assert result["acked"]
-    answers = await sim.answers(result["answers"])
-    assert {(a["via"], a["text"]) for a in answers} == {
+    responses = await sim.responses(result["hook"])
+    assert {(a["via"], a["text"]) for a in responses} == {
         ("ack", "Which one, alice?"),
         ("response_url", "Later: now"),
     }
@@ -59,8 +59,8 @@ async def test_a_slash_command_is_answered(sim: LocalSlack, connect: Connect) ->
 
 
 async def test_a_shortcut_opens_a_modal(sim: LocalSlack, connect: Connect) -> None:
-    """The trigger opens one view; its submission is answered with errors, then taken."""
-    app = bolt(sim)
+    """The trigger opens one view, whose submission is first answered with errors, then accepted."""
+    app = create_app(sim)
     title = {"type": "plain_text", "text": "Reset"}
     view = {"type": "modal", "callback_id": "sure", "title": title, "blocks": []}
 
@@ -86,9 +86,9 @@ async def test_a_shortcut_opens_a_modal(sim: LocalSlack, connect: Connect) -> No
     assert (await sim.state())["views"] == {}
 
 
-async def test_a_button_is_clicked(sim: LocalSlack, connect: Connect) -> None:
-    """On a reply in a thread; the app replaces its message by the response_url."""
-    app, clicks = bolt(sim), []
+async def test_a_button_in_a_thread_is_pressed(sim: LocalSlack, connect: Connect) -> None:
+    """The app replaces the message at the response_url."""
+    app, clicks = create_app(sim), []
 
     @app.action("stop")
     async def stop(ack: Any, body: dict[str, Any], respond: Any) -> None:
@@ -109,16 +109,16 @@ async def test_a_button_is_clicked(sim: LocalSlack, connect: Connect) -> None:
 
 
 async def test_interactions_are_not_delivered_twice(sim: LocalSlack, connect: Connect) -> None:
-    """One that nobody takes fails, and that is all."""
+    """One without a listener fails once."""
     await sim.delivery(ack_seconds=0.1)
-    await connect(bolt(sim))
+    await connect(create_app(sim))
     result = await sim.slash(ALICE, GENERAL, "/unknown")
     assert not result["acked"]
-    assert [d["kind"] for d in await settled(sim)].count("slash_commands") == 1
+    assert [d["kind"] for d in await wait_until_delivered(sim)].count("slash_commands") == 1
 
 
-async def test_a_response_url_takes_five_answers(sim: LocalSlack) -> None:
-    """The sixth is refused, as are empty ones and other addresses."""
+async def test_a_response_url_accepts_five_responses(sim: LocalSlack) -> None:
+    """A sixth one, empty ones and other addresses are refused."""
     async with sim.socket() as raw:
         using = asyncio.create_task(sim.slash(ALICE, GENERAL, "/reset"))
         envelope = await raw.next()
@@ -126,6 +126,6 @@ async def test_a_response_url_takes_five_answers(sim: LocalSlack) -> None:
         await using
     url = envelope["payload"]["response_url"]
     assert (await sim.put(url, {}))[0] == 400
-    answers = [await sim.put(url, {"text": str(number)}) for number in range(6)]
-    assert [status for status, _ in answers] == [200, 200, 200, 200, 200, 404]
+    responses = [await sim.put(url, {"text": str(number)}) for number in range(6)]
+    assert [status for status, _ in responses] == [200, 200, 200, 200, 200, 404]
     assert (await sim.put(sim.url + "/respond/other", {"text": "x"}))[0] == 404

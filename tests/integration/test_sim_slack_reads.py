@@ -1,4 +1,4 @@
-"""Reading and budgets in the simulated Slack: pages, metadata, and a 429 for every excess."""
+"""Reading methods and rate limits of the simulated Slack: pages, metadata and 429s."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,8 +34,8 @@ async def sim() -> AsyncIterator[LocalSlack]:
 
 
 # ── reading ───────────────────────────────────────────────────────────────────────────────────
-async def test_replies_come_in_pages_with_the_root_on_each(sim: LocalSlack) -> None:
-    """Oldest first; the root counts towards the limit and is repeated."""
+async def test_each_page_of_replies_includes_the_root(sim: LocalSlack) -> None:
+    """Oldest first; the root counts towards the limit."""
     root = await sim.say(ALICE, GENERAL, "root")
     texts = [str(number) for number in range(5)]
     for text in texts:
@@ -49,8 +49,8 @@ async def test_replies_come_in_pages_with_the_root_on_each(sim: LocalSlack) -> N
     assert pages == [["root", "0", "1"], ["root", "2", "3"], ["root", "4"]]
 
 
-async def test_replies_between_two_moments(sim: LocalSlack) -> None:
-    """oldest and latest are exclusive unless `inclusive`."""
+async def test_replies_are_limited_by_oldest_and_latest(sim: LocalSlack) -> None:
+    """Both are exclusive unless `inclusive`."""
     root = await sim.say(ALICE, GENERAL, "root")
     a, b, c = [await sim.say(BOB, GENERAL, text, thread_ts=root) for text in "abc"]
     args = {"channel": GENERAL, "ts": root, "oldest": a, "latest": c}
@@ -62,8 +62,8 @@ async def test_replies_between_two_moments(sim: LocalSlack) -> None:
     assert missing.error == "thread_not_found"
 
 
-async def test_history_is_the_top_level_newest_first(sim: LocalSlack) -> None:
-    """Replies are not in it; their root tells of the latest."""
+async def test_history_has_top_level_messages_newest_first(sim: LocalSlack) -> None:
+    """Replies are not included; their root has `latest_reply`."""
     first = await sim.say(ALICE, GENERAL, "first")
     second = await sim.say(ALICE, GENERAL, "second")
     reply = await sim.say(BOB, GENERAL, "reply", thread_ts=first)
@@ -79,8 +79,8 @@ async def test_history_is_the_top_level_newest_first(sim: LocalSlack) -> None:
     assert (await sim.api("conversations.history", channel=RANDOM)).error == "not_in_channel"
 
 
-async def test_metadata_is_read_only_when_asked_for(sim: LocalSlack) -> None:
-    """include_all_metadata with the scope metadata.message:read."""
+async def test_metadata_is_returned_only_on_request(sim: LocalSlack) -> None:
+    """It needs include_all_metadata and the scope metadata.message:read."""
     await sim.api("chat.postMessage", channel=GENERAL, text="x", metadata=META)
 
     async def read(**args: bool) -> object:
@@ -101,8 +101,8 @@ async def test_reading_needs_the_scope_of_that_kind_of_channel(sim: LocalSlack) 
     assert (private.error, private.body["needed"]) == ("missing_scope", "groups:history")
 
 
-async def test_conversations_of_the_bot(sim: LocalSlack) -> None:
-    """By kind, in pages; public ones only by default."""
+async def test_the_bots_conversations_are_listed(sim: LocalSlack) -> None:
+    """By kind and in pages; by default only public ones."""
     every = "public_channel,private_channel,im"
     read = (await sim.api("users.conversations", types=every)).body["channels"]
     assert {channel["id"] for channel in read} == {GENERAL, PRIVATE, DM_ALICE}
@@ -116,8 +116,8 @@ async def test_conversations_of_the_bot(sim: LocalSlack) -> None:
     assert wrong.error == "invalid_types"
 
 
-async def test_people_and_places(sim: LocalSlack) -> None:
-    """users.info tells a stranger's team and who is a bot."""
+async def test_users_info_and_conversations_info(sim: LocalSlack) -> None:
+    """users.info shows other teams and bots."""
     carol = (await sim.api("users.info", user=CAROL)).body["user"]
     assert (carol["team_id"], carol["is_bot"]) == (OTHER_TEAM, False)
     bot = (await sim.api("users.info", user=BOT_USER)).body["user"]
@@ -129,9 +129,9 @@ async def test_people_and_places(sim: LocalSlack) -> None:
     assert (direct["is_im"], direct["user"]) == (True, ALICE)
 
 
-# ── budgets ───────────────────────────────────────────────────────────────────────────────────
-async def refused_at(sim: LocalSlack, method: str, **args: str) -> int:
-    """How many calls are answered before the first 429."""
+# ── rate limits ───────────────────────────────────────────────────────────────────────────────
+async def calls_before_429(sim: LocalSlack, method: str, **args: str) -> int:
+    """The number of calls before the first 429."""
     for number in range(200):
         answer = await sim.api(method, **args)
         if answer.status == 429:
@@ -154,18 +154,18 @@ async def refused_at(sim: LocalSlack, method: str, **args: str) -> int:
         ("conversations.list", {}, 20),
     ],
 )
-async def test_each_method_has_its_tier(
+async def test_each_method_has_its_tiers_limit(
     sim: LocalSlack, method: str, args: dict[str, str], calls: int
 ) -> None:
-    """So many calls a minute, refused ones included, each method for itself."""
-    assert await refused_at(sim, method, **args) == calls
+    """Each method is counted separately."""
+    assert await calls_before_429(sim, method, **args) == calls
     assert (await sim.api("auth.test")).status == 200
     assert (await sim.state())["ratelimited"] == {method: 1}
 
 
 async def test_posting_is_limited_per_channel(sim: LocalSlack) -> None:
-    """A burst of three, then one a second; another channel has its own budget."""
-    assert await refused_at(sim, "chat.postMessage", channel=GENERAL, text="x") == 3
+    """A burst of three, then one a second; another channel is not affected."""
+    assert await calls_before_429(sim, "chat.postMessage", channel=GENERAL, text="x") == 3
     other = await sim.api("chat.postMessage", channel=PRIVATE, text="x")
     assert other.status == 200
     again = await sim.api("chat.postMessage", channel=GENERAL, text="x")
@@ -173,8 +173,8 @@ async def test_posting_is_limited_per_channel(sim: LocalSlack) -> None:
     assert len(await sim.channel(GENERAL)) == 3
 
 
-async def test_a_client_that_waits_is_served(sim: LocalSlack) -> None:
-    """After Retry-After; slack_sdk waits only with its handler."""
+async def test_a_call_succeeds_after_retry_after(sim: LocalSlack) -> None:
+    """slack_sdk waits only with its retry handler."""
     client = AsyncWebClient(BOT_TOKEN, base_url=sim.api_url)
     posts = [client.chat_postMessage(channel=GENERAL, text="x") for _ in range(4)]
     results = await asyncio.gather(*posts, return_exceptions=True)
@@ -184,15 +184,15 @@ async def test_a_client_that_waits_is_served(sim: LocalSlack) -> None:
     assert (await client.chat_postMessage(channel=GENERAL, text="waited"))["ok"]
 
 
-async def test_limits_can_be_lifted(sim: LocalSlack) -> None:
-    """For tests that are about something else."""
+async def test_limits_can_be_disabled(sim: LocalSlack) -> None:
+    """For tests of other behavior."""
     await sim.limits(enabled=False)
     posts = [sim.api("chat.postMessage", channel=GENERAL, text="x") for _ in range(30)]
     assert {answer.status for answer in await asyncio.gather(*posts)} == {200}
 
 
-async def test_a_commercial_app_hardly_reads(sim: LocalSlack) -> None:
-    """One call a minute, fifteen objects; internal apps are exempt."""
+async def test_commercial_apps_have_strict_read_limits(sim: LocalSlack) -> None:
+    """One call a minute and fifteen objects; internal apps are exempt."""
     await sim.limits(commercial=True)
     for _ in range(20):
         await sim.say(ALICE, GENERAL, "x")

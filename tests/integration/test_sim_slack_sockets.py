@@ -1,4 +1,4 @@
-"""Socket Mode of the simulated Slack: connections, acknowledgements, and events again and again."""
+"""Socket Mode of the simulated Slack: connections, acknowledgements and redeliveries."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -27,8 +27,8 @@ async def socket(sim: LocalSlack) -> AsyncIterator[RawSocket]:
 
 
 # ── Socket Mode ───────────────────────────────────────────────────────────────────────────────
-async def test_an_unacknowledged_event_comes_again(sim: LocalSlack, socket: RawSocket) -> None:
-    """Four times in all, the same event_id, in new envelopes that count; then it is lost."""
+async def test_an_unacknowledged_event_is_redelivered(sim: LocalSlack, socket: RawSocket) -> None:
+    """Four attempts with the same event_id in numbered envelopes; then it is lost."""
     await sim.delivery(ack_seconds=0.1)
     ts = await sim.say(ALICE, DM_ALICE, "hello")
     frames = [await socket.next() for _ in range(4)]
@@ -43,10 +43,8 @@ async def test_an_unacknowledged_event_comes_again(sim: LocalSlack, socket: RawS
     assert [payload["event"]["ts"] for payload in await sim.until(lost)] == [ts]
 
 
-async def test_an_acknowledged_event_does_not_come_again(
-    sim: LocalSlack, socket: RawSocket
-) -> None:
-    """Also when only a retry is acknowledged."""
+async def test_an_acknowledged_event_is_not_redelivered(sim: LocalSlack, socket: RawSocket) -> None:
+    """Even if only a retry is acknowledged."""
     await sim.delivery(ack_seconds=0.1)
     await sim.say(ALICE, DM_ALICE, "hello")
     await socket.next()
@@ -57,10 +55,10 @@ async def test_an_acknowledged_event_does_not_come_again(
     assert (await sim.state())["lost"] == []
 
 
-async def test_a_late_or_foreign_acknowledgement_counts_for_nothing(
+async def test_a_late_or_unknown_acknowledgement_has_no_effect(
     sim: LocalSlack, socket: RawSocket
 ) -> None:
-    """It is noted; the event comes again."""
+    """It is recorded, and the event is redelivered."""
     await sim.delivery(ack_seconds=0.1)
     await sim.say(ALICE, DM_ALICE, "hello")
     first = await socket.next()
@@ -73,7 +71,7 @@ async def test_a_late_or_foreign_acknowledgement_counts_for_nothing(
 
 
 async def test_events_are_spread_over_connections(sim: LocalSlack) -> None:
-    """Each goes to one of them."""
+    """Each event goes to one connection."""
     async with sim.socket() as one, sim.socket() as two:
         for number in range(4):
             await sim.say(ALICE, DM_ALICE, str(number))
@@ -83,8 +81,8 @@ async def test_events_are_spread_over_connections(sim: LocalSlack) -> None:
         assert [link["acks"] for link in (await sim.state())["connections"]] == [2, 2]
 
 
-async def test_at_most_ten_connections(sim: LocalSlack) -> None:
-    """The eleventh is told so and closed."""
+async def test_an_eleventh_connection_is_closed(sim: LocalSlack) -> None:
+    """After a disconnect frame with the reason."""
     opened = [sim.socket() for _ in range(10)]
     for context in opened:
         await context.__aenter__()
@@ -95,7 +93,7 @@ async def test_at_most_ten_connections(sim: LocalSlack) -> None:
 
 
 async def test_a_ticket_opens_one_connection(sim: LocalSlack) -> None:
-    """The same address again, and an invented one, are refused."""
+    """A used ticket and an unknown one are refused."""
     url = (await sim.api("apps.connections.open", token=APP_TOKEN)).body["url"]
     async with sim._session.ws_connect(url):
         pass
@@ -103,8 +101,8 @@ async def test_a_ticket_opens_one_connection(sim: LocalSlack) -> None:
     assert again == 403
 
 
-async def test_disconnect_frames(sim: LocalSlack, socket: RawSocket) -> None:
-    """A warning changes nothing; refresh_requested takes no more events and closes at last."""
+async def test_disconnect_frames_end_a_connection(sim: LocalSlack, socket: RawSocket) -> None:
+    """A warning changes nothing; after refresh_requested no events arrive, and it closes."""
     assert await sim.disconnect("warning") == 1
     assert (await socket.next())["reason"] == "warning"
     await sim.say(ALICE, DM_ALICE, "still here")
@@ -117,8 +115,8 @@ async def test_disconnect_frames(sim: LocalSlack, socket: RawSocket) -> None:
     assert (await socket.next())["type"] == "closed"
 
 
-async def test_what_happens_offline_comes_by_the_retries(sim: LocalSlack) -> None:
-    """If the connection is back before the last of them; else it is lost."""
+async def test_events_during_an_outage_arrive_through_retries(sim: LocalSlack) -> None:
+    """An event is lost if the connection returns after its last retry."""
     await sim.offline()
     await sim.say(ALICE, DM_ALICE, "lost")
 
@@ -135,7 +133,7 @@ async def test_what_happens_offline_comes_by_the_retries(sim: LocalSlack) -> Non
     assert (frame["retry_attempt"], frame["retry_reason"]) == (2, "connection_failed")
 
 
-async def test_a_cut_connection_says_nothing(sim: LocalSlack, socket: RawSocket) -> None:
-    """No disconnect frame; the client has to notice."""
+async def test_an_aborted_connection_sends_no_frame(sim: LocalSlack, socket: RawSocket) -> None:
+    """The client has to notice."""
     assert await sim.drop() == 1
     assert (await socket.next())["type"] == "closed"

@@ -1,4 +1,4 @@
-"""Native streams, assistant threads and agent sessions end and refuse as Slack's do."""
+"""Native streams, assistant threads and agent sessions behave like Slack's."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,13 +29,13 @@ async def sim() -> AsyncIterator[LocalSlack]:
 
 
 class Stream:
-    """A stream under a fresh question of Alice's."""
+    """A stream under a new question from Alice."""
 
     def __init__(self, sim: LocalSlack, question: str, ts: str) -> None:
         self.sim, self.question, self.ts = sim, question, ts
 
     async def call(self, method: str, **args: Any) -> str:
-        """The refusal of a call on the stream's message, "" when it is done."""
+        """The error code of a call on the stream's message; "" if it succeeded."""
         return (await self.sim.api(method, channel=GENERAL, ts=self.ts, **args)).error
 
     async def append(self, text: str) -> str:
@@ -75,24 +75,26 @@ async def stream(sim: LocalSlack) -> Stream:
         ({"chunks": [{"type": "markdown_text", "text": "x"}]}, ""),
     ],
 )
-async def test_what_a_start_needs(sim: LocalSlack, changes: dict[str, Any], error: str) -> None:
-    """A thread, and in channels the reader with their own team; no metadata yet."""
+async def test_a_start_needs_a_thread_and_a_recipient(
+    sim: LocalSlack, changes: dict[str, Any], error: str
+) -> None:
+    """The recipient, with their own team, only in channels; metadata is not accepted yet."""
     question = await sim.say(ALICE, GENERAL, "question")
     args = {"thread_ts": question, "recipient_user_id": ALICE, "recipient_team_id": TEAM} | changes
     args = {key: value for key, value in args.items() if value is not None}
     assert (await sim.api("chat.startStream", channel=GENERAL, **args)).error == error
 
 
-async def test_in_a_direct_message_no_reader_is_named(sim: LocalSlack) -> None:
-    """There it is clear; the thread is needed all the same."""
+async def test_a_start_in_a_direct_message_needs_no_recipient(sim: LocalSlack) -> None:
+    """But it needs a thread."""
     question = await sim.say(ALICE, DM_ALICE, "question")
     assert (await sim.api("chat.startStream", channel=DM_ALICE, thread_ts=question)).error == ""
     unthreaded = await sim.api("chat.startStream", channel=DM_ALICE)
     assert unthreaded.error == "invalid_arguments"
 
 
-async def test_an_open_stream_is_neither_updated_nor_deleted(stream: Stream) -> None:
-    """Until it is stopped; then both work, and nothing more is appended."""
+async def test_an_open_stream_cannot_be_updated_or_deleted(stream: Stream) -> None:
+    """Once it is stopped, both work, and nothing can be appended."""
     assert await stream.append("some **text**") == ""
     assert await stream.call("chat.update", text="x") == "streaming_state_conflict"
     assert await stream.call("chat.delete") == "cant_delete_message"
@@ -106,8 +108,8 @@ async def test_an_open_stream_is_neither_updated_nor_deleted(stream: Stream) -> 
     assert await stream.call("chat.delete") == ""
 
 
-async def test_the_state_is_read_in_the_thread(sim: LocalSlack, stream: Stream) -> None:
-    """conversations.replies shows streaming_state; stopping it recovers the message."""
+async def test_the_thread_shows_the_streaming_state(sim: LocalSlack, stream: Stream) -> None:
+    """A client can find an open stream and stop it."""
 
     async def state() -> str:
         read = await sim.api("conversations.replies", channel=GENERAL, ts=stream.question)
@@ -120,8 +122,8 @@ async def test_the_state_is_read_in_the_thread(sim: LocalSlack, stream: Stream) 
     assert (await sim.state())["streaming"] == []
 
 
-async def test_a_stream_dies_of_age(sim: LocalSlack, stream: Stream) -> None:
-    """Appending does not keep it alive; its text stays, and it can be updated."""
+async def test_an_old_stream_ends(sim: LocalSlack, stream: Stream) -> None:
+    """Even while text is appended; its text stays and can be updated."""
     assert (await sim.api("chat.stopStream", channel=GENERAL, ts=stream.ts)).error == ""
     await sim.streams(seconds=0.05)
     args = {"thread_ts": stream.question, "recipient_user_id": ALICE, "recipient_team_id": TEAM}
@@ -137,8 +139,8 @@ async def test_a_stream_dies_of_age(sim: LocalSlack, stream: Stream) -> None:
     assert await dying.call("chat.update", text="recovered") == ""
 
 
-async def test_a_stream_dies_of_length(stream: Stream) -> None:
-    """12,000 characters a call, and less than that in all."""
+async def test_a_long_stream_ends(stream: Stream) -> None:
+    """A call takes 12,000 characters, but the whole stream fewer."""
     assert await stream.append("x" * 12_001) == "msg_too_long"
     assert await stream.append("x" * 9_000) == ""
     assert await stream.append("x" * 2_500) == ""
@@ -148,12 +150,12 @@ async def test_a_stream_dies_of_length(stream: Stream) -> None:
 
 
 async def test_an_append_needs_text(stream: Stream) -> None:
-    """An empty one is refused."""
+    """An empty append is refused."""
     assert await stream.append("") == "no_text"
 
 
-async def test_a_streamed_ping_is_seen_across_appends(stream: Stream) -> None:
-    """`<!chan` and `nel>` in two appends ping everybody."""
+async def test_a_ping_split_over_appends_is_detected(stream: Stream) -> None:
+    """`<!chan` and `nel>` in two appends notify everyone."""
     await stream.append("hello <!chan")
     assert (await stream.seen())["pings"] == []
     await stream.append("nel> and bye")
@@ -161,8 +163,8 @@ async def test_a_streamed_ping_is_seen_across_appends(stream: Stream) -> None:
     assert [version["pings"] for version in versions] == [[], [], ["channel"]]
 
 
-async def test_the_real_helper_streams(sim: LocalSlack) -> None:
-    """slack_sdk's chat_stream: start, append and stop with metadata and blocks."""
+async def test_slack_sdks_chat_stream_works(sim: LocalSlack) -> None:
+    """It starts, appends and stops, with metadata and blocks."""
     question = await sim.say(ALICE, GENERAL, "question", mention=True)
     client = AsyncWebClient(BOT_TOKEN, base_url=sim.api_url)
     writer = await client.chat_stream(
@@ -190,7 +192,7 @@ async def set_status(sim: LocalSlack, thread: str, status: str) -> dict[str, Any
 
 
 async def test_a_session_keeps_its_status(sim: LocalSlack, stream: Stream) -> None:
-    """Until it is set, there or when a stream stops; unknown ones are refused."""
+    """Until it is set again, possibly when a stream stops; unknown values are refused."""
     assert (await set_status(sim, stream.question, "thinking"))["error"] == "invalid_arguments"
     done = await set_status(sim, stream.question, "processing")
     assert (done["agent_status"], "warning" in done) == ("processing", False)
@@ -203,14 +205,14 @@ async def test_a_session_keeps_its_status(sim: LocalSlack, stream: Stream) -> No
 
 
 async def test_only_agents_have_sessions(sim: LocalSlack, stream: Stream) -> None:
-    """An app that is not declared as one is refused, and may stream all the same."""
+    """Another app is refused, but may stream."""
     await sim.agent(False)
     assert (await set_status(sim, stream.question, "processing"))["error"] == "not_allowed"
     await stream.append("x")
 
 
 async def test_without_the_event_there_is_no_stop_button(sim: LocalSlack, stream: Stream) -> None:
-    """setStatus warns, and nobody can stop the agent."""
+    """setStatus warns, and people cannot stop the agent."""
     await sim.subscribe(["app_mention"])
     done = await set_status(sim, stream.question, "processing")
     assert done["warning"] == "missing_agent_session_stopped_event_subscription"
@@ -218,10 +220,10 @@ async def test_without_the_event_there_is_no_stop_button(sim: LocalSlack, stream
         await sim.stop_agent(ALICE, GENERAL, stream.question)
 
 
-async def test_stopping_ends_the_streams_and_not_the_status(
+async def test_the_stop_button_ends_streams_but_not_the_status(
     sim: LocalSlack, stream: Stream
 ) -> None:
-    """Appends fail with stopped_by_user, the event names the streams, the status stays."""
+    """Appends fail with stopped_by_user, and the event names the streams."""
     with pytest.raises(AssertionError, match="no_stop_button"):
         await sim.stop_agent(ALICE, GENERAL, stream.question)
     await set_status(sim, stream.question, "processing")
@@ -236,8 +238,8 @@ async def test_stopping_ends_the_streams_and_not_the_status(
     assert await stream.call("chat.update", text="Stopped.") == ""
 
 
-async def test_an_assistant_status_goes_with_the_reply(sim: LocalSlack) -> None:
-    """It is cleared by an empty status or by what the app says in the thread."""
+async def test_a_reply_clears_the_assistant_status(sim: LocalSlack) -> None:
+    """So does an empty status."""
     question = await sim.say(ALICE, GENERAL, "question")
     about = {"channel_id": GENERAL, "thread_ts": question}
     assert (await sim.api("assistant.threads.setStatus", status="thinks", **about)).error == ""

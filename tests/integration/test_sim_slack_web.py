@@ -1,4 +1,4 @@
-"""The simulated Web API refuses what Slack refuses: tokens, scopes, messages, blocks."""
+"""The simulated Web API has Slack's errors for tokens, scopes, messages and blocks."""
 
 import time
 from collections.abc import AsyncIterator
@@ -36,8 +36,8 @@ async def sim() -> AsyncIterator[LocalSlack]:
         yield running
 
 
-async def posted(sim: LocalSlack, **args: Any) -> str:
-    """The ts of a message of the bot."""
+async def post(sim: LocalSlack, **args: Any) -> str:
+    """Post a message as the bot; returns its ts."""
     answer = await sim.api("chat.postMessage", **{"channel": GENERAL, "text": "hi"} | args)
     assert answer.error == ""
     return str(answer.body["ts"])
@@ -45,7 +45,7 @@ async def posted(sim: LocalSlack, **args: Any) -> str:
 
 # ── tokens and scopes ─────────────────────────────────────────────────────────────────────────
 async def test_a_call_needs_the_right_token(sim: LocalSlack) -> None:
-    """No token, an unknown one, and the other kind of token each have their refusal."""
+    """A missing token, an unknown one and the other kind of token have different errors."""
     assert (await sim.api("auth.test", token="")).error == "not_authed"
     assert (await sim.api("auth.test", token="xoxb-nobody")).error == "invalid_auth"
     assert (await sim.api("auth.test", token=APP_TOKEN)).error == "not_allowed_token_type"
@@ -53,8 +53,8 @@ async def test_a_call_needs_the_right_token(sim: LocalSlack) -> None:
     assert opening.error == "not_allowed_token_type"
 
 
-async def test_the_token_may_come_as_a_header_or_a_field(sim: LocalSlack) -> None:
-    """Both say who the bot is; forms and JSON work alike."""
+async def test_the_token_may_be_a_header_or_a_field(sim: LocalSlack) -> None:
+    """In forms and in JSON."""
     header, field = await sim.api("auth.test"), await sim.form("auth.test")
     assert header.body == field.body
     assert header.body["user_id"] == BOT_USER
@@ -63,7 +63,7 @@ async def test_the_token_may_come_as_a_header_or_a_field(sim: LocalSlack) -> Non
 
 
 async def test_a_missing_scope_is_named(sim: LocalSlack) -> None:
-    """The refusal says what is needed and what is there; the header lists the scopes."""
+    """The error has the needed and the provided scopes; a header lists the scopes."""
     await sim.scopes([scope for scope in SCOPES if scope != "chat:write"])
     answer = await sim.api("chat.postMessage", channel=GENERAL, text="hi")
     assert answer.error == "missing_scope"
@@ -74,7 +74,7 @@ async def test_a_missing_scope_is_named(sim: LocalSlack) -> None:
 
 
 async def test_a_revoked_token_is_refused(sim: LocalSlack) -> None:
-    """After a revocation `token_revoked`, after an uninstallation `account_inactive`."""
+    """With `token_revoked`, or `account_inactive` after the app was uninstalled."""
     await sim.revoke()
     assert (await sim.api("auth.test")).error == "token_revoked"
     await sim.revoke(uninstall=True)
@@ -82,7 +82,7 @@ async def test_a_revoked_token_is_refused(sim: LocalSlack) -> None:
 
 
 async def test_an_unknown_method_or_argument_is_refused(sim: LocalSlack) -> None:
-    """Typos do not pass silently; Bolt's `team_id` does."""
+    """So typos are noticed; Bolt's `team_id` is allowed."""
     assert (await sim.api("chat.postMesage", text="x")).error == "unknown_method"
     unknown = await sim.api("chat.postMessage", channel=GENERAL, text="x", tread_ts="1")
     assert unknown.error == "invalid_arguments"
@@ -91,8 +91,8 @@ async def test_an_unknown_method_or_argument_is_refused(sim: LocalSlack) -> None
 
 
 # ── chat.postMessage ──────────────────────────────────────────────────────────────────────────
-async def test_posting_is_refused_where_the_bot_is_not(sim: LocalSlack) -> None:
-    """Not a member, archived, unknown, and a private channel that it cannot see."""
+async def test_posting_is_refused_where_the_bot_cannot_write(sim: LocalSlack) -> None:
+    """In a channel without the bot, an archived, an unknown and an invisible private one."""
     args = {"text": "hi"}
     assert (await sim.api("chat.postMessage", channel=RANDOM, **args)).error == "not_in_channel"
     missing = await sim.api("chat.postMessage", channel="C0NOWHERE", **args)
@@ -104,14 +104,14 @@ async def test_posting_is_refused_where_the_bot_is_not(sim: LocalSlack) -> None:
     assert (await sim.api("chat.postMessage", channel=GENERAL, **args)).error == "is_archived"
 
 
-async def test_a_message_needs_something_to_show(sim: LocalSlack) -> None:
-    """Without text, blocks or attachments it is refused, and markdown_text goes alone."""
+async def test_a_message_needs_content(sim: LocalSlack) -> None:
+    """Text, blocks or attachments; markdown_text excludes the others."""
     assert (await sim.api("chat.postMessage", channel=GENERAL)).error == "no_text"
     both = await sim.api("chat.postMessage", channel=GENERAL, text="a", markdown_text="b")
     assert both.error == "markdown_text_conflict"
 
 
-async def test_long_text_is_cut_at_40000(sim: LocalSlack) -> None:
+async def test_long_text_is_truncated_at_40000(sim: LocalSlack) -> None:
     """chat.postMessage keeps 40,000 characters and warns."""
     answer = await sim.api("chat.postMessage", channel=GENERAL, text="x" * 40_001)
     assert answer.body["warning"] == "message_truncated"
@@ -121,7 +121,7 @@ async def test_long_text_is_cut_at_40000(sim: LocalSlack) -> None:
 
 
 async def test_a_reply_to_a_deleted_message_lands_in_the_channel(sim: LocalSlack) -> None:
-    """The only sign is that the answer's message has no thread_ts."""
+    """The only sign is that the response's message has no thread_ts."""
     question = await sim.say(ALICE, GENERAL, "question", mention=True)
     there = await sim.api("chat.postMessage", channel=GENERAL, text="a", thread_ts=question)
     assert there.body["message"]["thread_ts"] == question
@@ -136,16 +136,16 @@ async def test_a_reply_to_a_deleted_message_lands_in_the_channel(sim: LocalSlack
 async def test_a_reply_to_a_tombstone_lands_in_the_channel_too(sim: LocalSlack) -> None:
     """A deleted root with replies is still deleted."""
     question = await sim.say(ALICE, GENERAL, "question")
-    await posted(sim, thread_ts=question)
+    await post(sim, thread_ts=question)
     await sim.delete(GENERAL, question)
     stray = await sim.api("chat.postMessage", channel=GENERAL, text="stray", thread_ts=question)
     assert "thread_ts" not in stray.body["message"]
 
 
-async def test_a_thread_ts_must_be_a_roots(sim: LocalSlack) -> None:
-    """A reply's ts and a malformed one are refused."""
+async def test_thread_ts_must_be_a_root(sim: LocalSlack) -> None:
+    """A reply's ts and a malformed ts are refused."""
     question = await sim.say(ALICE, GENERAL, "question")
-    reply = await posted(sim, thread_ts=question)
+    reply = await post(sim, thread_ts=question)
     nested = await sim.api("chat.postMessage", channel=GENERAL, text="x", thread_ts=reply)
     assert nested.error == "cannot_reply_to_message"
     odd = await sim.api("chat.postMessage", channel=GENERAL, text="x", thread_ts="yesterday")
@@ -153,11 +153,11 @@ async def test_a_thread_ts_must_be_a_roots(sim: LocalSlack) -> None:
 
 
 async def test_previews_show_unless_both_kinds_are_off(sim: LocalSlack) -> None:
-    """unfurl_links and unfurl_media are given when posting and hold for later edits."""
+    """unfurl_links and unfurl_media of the post also apply to later edits."""
     text = "see https://example.com/a."
-    shown = await posted(sim, text=text)
-    half = await posted(sim, text=text, unfurl_links=False)
-    none = await posted(sim, text=text, unfurl_links=False, unfurl_media=False)
+    shown = await post(sim, text=text)
+    half = await post(sim, text=text, unfurl_links=False)
+    none = await post(sim, text=text, unfurl_links=False, unfurl_media=False)
     await sim.api("chat.update", channel=GENERAL, ts=none, text=text + " again")
     previews = {m["ts"]: m["previews"] for m in await sim.channel(GENERAL)}
     assert previews == {shown: ["https://example.com/a"], half: ["https://example.com/a"], none: []}
@@ -186,38 +186,38 @@ def section(length: int) -> dict[str, Any]:
         ("not blocks", "invalid_blocks_format"),
     ],
 )
-async def test_block_limits(sim: LocalSlack, blocks: Any, error: str) -> None:
-    """Block Kit's limits hold to the character."""
+async def test_block_kit_limits_are_exact(sim: LocalSlack, blocks: Any, error: str) -> None:
+    """To the character."""
     answer = await sim.api("chat.postMessage", channel=GENERAL, text="t", blocks=blocks)
     assert answer.error == error
 
 
-async def test_markdown_text_takes_12000(sim: LocalSlack) -> None:
+async def test_markdown_text_may_have_12000_characters(sim: LocalSlack) -> None:
     """One more is too long."""
-    await posted(sim, text=None, markdown_text="x" * 12_000)
+    await post(sim, text=None, markdown_text="x" * 12_000)
     long = await sim.api("chat.postMessage", channel=GENERAL, markdown_text="x" * 12_001)
     assert long.error == "msg_too_long"
 
 
 # ── chat.update and chat.delete ───────────────────────────────────────────────────────────────
-async def test_an_update_takes_4000_characters(sim: LocalSlack) -> None:
-    """`msg_too_long` beyond, and nothing changes."""
-    ts = await posted(sim)
+async def test_an_update_may_have_4000_characters(sim: LocalSlack) -> None:
+    """Longer text gets `msg_too_long` and changes nothing."""
+    ts = await post(sim)
     assert (await sim.api("chat.update", channel=GENERAL, ts=ts, text="x" * 4_000)).error == ""
     long = await sim.api("chat.update", channel=GENERAL, ts=ts, text="x" * 4_001)
     assert long.error == "msg_too_long"
     assert len((await sim.channel(GENERAL))[0]["text"]) == 4_000
 
 
-async def test_an_update_knows_no_unfurl_arguments(sim: LocalSlack) -> None:
+async def test_an_update_refuses_unfurl_arguments(sim: LocalSlack) -> None:
     """Previews are decided when posting."""
-    ts = await posted(sim)
+    ts = await post(sim)
     answer = await sim.api("chat.update", channel=GENERAL, ts=ts, text="x", unfurl_links=False)
     assert answer.error == "invalid_arguments"
 
 
-async def test_only_own_messages_are_changed(sim: LocalSlack) -> None:
-    """A person's message, and one that is not there."""
+async def test_only_the_bots_messages_can_be_changed(sim: LocalSlack) -> None:
+    """A person's message and a missing one are refused."""
     theirs = await sim.say(ALICE, GENERAL, "mine")
     update = await sim.api("chat.update", channel=GENERAL, ts=theirs, text="x")
     assert update.error == "cant_update_message"
@@ -229,10 +229,10 @@ async def test_only_own_messages_are_changed(sim: LocalSlack) -> None:
         assert gone.error == "message_not_found"
 
 
-async def test_an_update_keeps_what_it_does_not_name(sim: LocalSlack) -> None:
+async def test_an_update_keeps_fields_that_are_not_given(sim: LocalSlack) -> None:
     """Metadata and blocks stay; an empty list removes the blocks."""
     metadata = {"event_type": "page", "event_payload": {"turn": 7}}
-    ts = await posted(sim, blocks=[section(5)], metadata=metadata)
+    ts = await post(sim, blocks=[section(5)], metadata=metadata)
     await sim.api("chat.update", channel=GENERAL, ts=ts, text="fallback only")
     message = (await sim.channel(GENERAL))[0]
     assert message["metadata"] == metadata
@@ -241,9 +241,9 @@ async def test_an_update_keeps_what_it_does_not_name(sim: LocalSlack) -> None:
     assert (await sim.channel(GENERAL))[0]["shown"] == "now seen"
 
 
-async def test_every_version_is_kept(sim: LocalSlack) -> None:
-    """With its time, its text and whom it would ping."""
-    ts = await posted(sim, text="one")
+async def test_every_version_is_recorded(sim: LocalSlack) -> None:
+    """With its time, its text and whom it notifies."""
+    ts = await post(sim, text="one")
     await sim.api("chat.update", channel=GENERAL, ts=ts, text="two <!here>")
     await sim.api("chat.delete", channel=GENERAL, ts=ts)
     deleted = (await sim.state())["deleted"][0]
@@ -278,16 +278,16 @@ async def test_every_version_is_kept(sim: LocalSlack) -> None:
         ),
     ],
 )
-async def test_pings_are_seen(sim: LocalSlack, args: dict[str, Any], pings: list[str]) -> None:
-    """In text, blocks and attachments; plain text pings nobody unless names are linked."""
-    await posted(sim, **args)
+async def test_pings_are_detected(sim: LocalSlack, args: dict[str, Any], pings: list[str]) -> None:
+    """In text, blocks and attachments, but in plain text only with link_names."""
+    await post(sim, **args)
     found = (await sim.channel(GENERAL))[0]["pings"]
     assert [ping for ping in found if not ping.startswith("subteam")] == pings
 
 
 # ── the rest ──────────────────────────────────────────────────────────────────────────────────
 async def test_ephemeral_messages_need_a_member(sim: LocalSlack) -> None:
-    """They are seen by that person and by nobody in the channel."""
+    """Only that person sees them."""
     outsider = await sim.api("chat.postEphemeral", channel=PRIVATE, user=CAROL, text="x")
     assert outsider.error == "user_not_in_channel"
     told = await sim.api("chat.postEphemeral", channel=GENERAL, user=BOB, text="psst")
@@ -317,8 +317,8 @@ async def test_forms_carry_json_fields(sim: LocalSlack) -> None:
     assert broken.error == "invalid_blocks_format"
 
 
-async def test_a_user_id_opens_the_direct_message(sim: LocalSlack) -> None:
-    """chat.postMessage takes a person, as conversations.open does; chat.update does not."""
+async def test_a_user_id_stands_for_the_direct_message(sim: LocalSlack) -> None:
+    """In chat.postMessage and conversations.open, but not in chat.update."""
     answer = await sim.api("chat.postMessage", channel=ALICE, text="hello")
     assert answer.body["channel"] == DM_ALICE
     opened = await sim.api("conversations.open", users=ALICE)
@@ -327,17 +327,17 @@ async def test_a_user_id_opens_the_direct_message(sim: LocalSlack) -> None:
     assert wrong.error == "channel_not_found"
 
 
-async def test_reactions_are_refused_twice(sim: LocalSlack) -> None:
-    """already_reacted, and no_reaction to remove."""
-    args = {"channel": GENERAL, "timestamp": await posted(sim), "name": "eyes"}
+async def test_repeated_reactions_are_refused(sim: LocalSlack) -> None:
+    """With already_reacted, and no_reaction when removing."""
+    args = {"channel": GENERAL, "timestamp": await post(sim), "name": "eyes"}
     assert (await sim.api("reactions.add", **args)).error == ""
     assert (await sim.api("reactions.add", **args)).error == "already_reacted"
     assert (await sim.api("reactions.remove", **args)).error == ""
     assert (await sim.api("reactions.remove", **args)).error == "no_reaction"
 
 
-async def test_files_go_up_in_three_steps(sim: LocalSlack) -> None:
-    """The real client's upload; the bytes are served to the bot's token only."""
+async def test_files_are_uploaded_in_three_steps(sim: LocalSlack) -> None:
+    """By the real client; only the bot's token can download them."""
     client = AsyncWebClient(BOT_TOKEN, base_url=sim.api_url)
     await client.files_upload_v2(
         channel=GENERAL, filename="a.txt", content="some text", initial_comment="here"
@@ -352,9 +352,9 @@ async def test_files_go_up_in_three_steps(sim: LocalSlack) -> None:
 
 
 async def test_a_file_is_completed_once_and_appears_later(sim: LocalSlack) -> None:
-    """The answer tells no ts; the message comes as an event, in the thread, without metadata."""
+    """The response has no ts; the message appears in the thread, without metadata."""
     client = AsyncWebClient(BOT_TOKEN, base_url=sim.api_url)
-    root = await posted(sim)
+    root = await post(sim)
     sim.server.slack.uploads.seconds = 0.05
     granted = await client.files_getUploadURLExternal(filename="a.py", length=3)
     file = {"id": granted["file_id"], "title": "a.py"}
@@ -362,7 +362,7 @@ async def test_a_file_is_completed_once_and_appears_later(sim: LocalSlack) -> No
     assert early.error == "file_not_found"  # nothing was uploaded yet
     async with aiohttp.ClientSession() as session:
         async with session.post(granted["upload_url"], data=b"1234") as response:
-            assert response.status == 400  # not as long as it was said
+            assert response.status == 400  # not the announced length
         async with session.post(granted["upload_url"], data=b"123") as response:
             assert response.status == 200
     share = {"files": [file], "channel_id": GENERAL, "thread_ts": root, "initial_comment": "x"}
@@ -383,8 +383,8 @@ async def test_a_file_is_completed_once_and_appears_later(sim: LocalSlack) -> No
     assert (await sim.api("chat.delete", channel=GENERAL, ts=shared["ts"])).error == ""
 
 
-async def test_uploads_may_be_forbidden(sim: LocalSlack) -> None:
-    """By an administrator, or because the scope was never granted."""
+async def test_uploads_can_be_forbidden(sim: LocalSlack) -> None:
+    """By an administrator, or for lack of the scope."""
     asked = {"filename": "a.py", "length": 3}
     sim.server.slack.uploads.allowed = False
     forbidden = await sim.api("files.getUploadURLExternal", **asked)
@@ -394,7 +394,7 @@ async def test_uploads_may_be_forbidden(sim: LocalSlack) -> None:
 
 
 async def test_a_view_needs_a_fresh_trigger(sim: LocalSlack) -> None:
-    """An invented trigger, and one whose three seconds are over; a home tab needs none."""
+    """An unknown trigger and an expired one are refused; a home tab needs none."""
     modal = {"type": "modal", "title": {"type": "plain_text", "text": "T"}, "blocks": []}
     invented = await sim.api("views.open", trigger_id="1.2", view=modal)
     assert invented.error == "invalid_trigger_id"
@@ -410,8 +410,8 @@ async def test_a_view_needs_a_fresh_trigger(sim: LocalSlack) -> None:
     assert home.error == ""
 
 
-async def test_it_runs_as_a_process_with_a_round_trip() -> None:
-    """`python -m tests.sims.slack`: requests take the round trip and are recorded."""
+async def test_the_simulator_runs_as_a_process_with_a_round_trip() -> None:
+    """`python -m tests.sims.slack` delays and records requests."""
     async with SlackSim(rtt=0.1) as sim:
         client = AsyncWebClient(BOT_TOKEN, base_url=sim.api_url)
         begun = time.monotonic()
@@ -423,7 +423,7 @@ async def test_it_runs_as_a_process_with_a_round_trip() -> None:
         assert entry["received"] <= version["at"] <= entry["answered"]
 
 
-async def test_the_real_client_raises_the_refusals(sim: LocalSlack) -> None:
+async def test_the_real_client_raises_the_errors(sim: LocalSlack) -> None:
     """slack_sdk shows error, status and headers."""
     client = AsyncWebClient(BOT_TOKEN, base_url=sim.api_url)
     with pytest.raises(SlackApiError) as caught:

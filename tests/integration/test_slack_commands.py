@@ -1,4 +1,4 @@
-"""Commands in Slack: by slash in a channel, by shortcut and button in a thread."""
+"""Slash commands in channels; the shortcut and buttons in threads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def inbox() -> FakeInbox:
     )
 
 
-async def whispered(sim: SlackSim, count: int = 1) -> list[dict[str, Any]]:
+async def ephemerals(sim: SlackSim, count: int = 1) -> list[dict[str, Any]]:
     async def enough() -> Any:
         found = await sim.ephemeral(ids.ALICE)
         return found if len(found) >= count else None
@@ -45,11 +45,11 @@ async def whispered(sim: SlackSim, count: int = 1) -> list[dict[str, Any]]:
 async def test_reset_in_a_channel_offers_the_persons_threads(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """Slash commands cannot be used in threads; the buttons do it, and replace the question."""
+    """Slack allows no slash commands in threads; a pressed button replaces the choices."""
     async with running(sim, inbox):
         result = await sim.slash(ids.ALICE, ids.GENERAL, "/reset")
         assert result["acked"]
-        (offer,) = await whispered(sim)
+        (offer,) = await ephemerals(sim)
         assert texts.WHICH_THREAD in offer["shown"]
         assert offer["pings"] == []
         sections = [block for block in offer["blocks"] if block["type"] == "section"]
@@ -62,7 +62,7 @@ async def test_reset_in_a_channel_offers_the_persons_threads(
         await until(lambda: inbox.commands)
 
         async def replaced() -> bool:
-            return (await whispered(sim))[0]["shown"] == "done: reset"
+            return (await ephemerals(sim))[0]["shown"] == "done: reset"
 
         await sim.until(replaced)
     (command,) = inbox.commands
@@ -70,7 +70,7 @@ async def test_reset_in_a_channel_offers_the_persons_threads(
     assert command.author.id == ids.ALICE
 
 
-async def test_reset_where_there_is_nothing_says_so(sim: SlackSim, inbox: FakeInbox) -> None:
+async def test_reset_without_a_recent_conversation_says_so(sim: SlackSim, inbox: FakeInbox) -> None:
     async with running(sim, inbox):
         result = await sim.slash(ids.ALICE, ids.DM_ALICE, "/reset")
     assert texts.NO_RECENT in str(result["payload"])
@@ -78,7 +78,7 @@ async def test_reset_where_there_is_nothing_says_so(sim: SlackSim, inbox: FakeIn
 
 
 async def test_model_and_help(sim: SlackSim, inbox: FakeInbox) -> None:
-    """A model is chosen for a conversation, so those are offered; the rest is the core's answer."""
+    """Only a valid model needs a conversation, so only then are conversations offered."""
     async with running(sim, inbox, models=("openai:a",)):
         await sim.slash(ids.ALICE, ids.GENERAL, "/help")
         await sim.slash(ids.ALICE, ids.GENERAL, "/model")
@@ -89,7 +89,7 @@ async def test_model_and_help(sim: SlackSim, inbox: FakeInbox) -> None:
             ("model", "nonsense"),
         ]
         await sim.slash(ids.ALICE, ids.GENERAL, "/model", "openai:a")
-        offer = (await whispered(sim, 4))[-1]
+        offer = (await ephemerals(sim, 4))[-1]
         button = offer["blocks"][1]["accessory"]
         await sim.click(ids.ALICE, ids.GENERAL, offer["ts"], "threadline_model", button["value"])
         await until(lambda: len(inbox.commands) == 4)
@@ -98,7 +98,7 @@ async def test_model_and_help(sim: SlackSim, inbox: FakeInbox) -> None:
 
 
 async def test_commands_can_have_a_prefix(sim: SlackSim, inbox: FakeInbox) -> None:
-    """Their names belong to the whole workspace: another app may have /reset."""
+    """Another app in the workspace may already have /reset."""
     await sim.commands(None)
     async with running(sim, inbox, command_prefix="tl-"):
         await sim.slash(ids.ALICE, ids.GENERAL, "/tl-help")
@@ -109,7 +109,7 @@ async def test_commands_can_have_a_prefix(sim: SlackSim, inbox: FakeInbox) -> No
 
 
 async def test_the_shortcut_starts_the_thread_over(sim: SlackSim, inbox: FakeInbox) -> None:
-    """On any message of the thread; the answer is seen by that person, in the thread."""
+    """On any message of the thread; only that person sees the reply, in the thread."""
     async with running(sim, inbox):
         root = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
         reply = await sim.say(ids.BOB, ids.GENERAL, "and more", thread_ts=root)
@@ -118,7 +118,7 @@ async def test_the_shortcut_starts_the_thread_over(sim: SlackSim, inbox: FakeInb
                 ids.ALICE, "threadline_reset", channel=ids.GENERAL, message_ts=message
             )
             assert result["acked"]
-        answers = await whispered(sim, 2)
+        answers = await ephemerals(sim, 2)
     assert [(one.name, one.key) for one in inbox.commands] == [
         ("reset", key(ids.GENERAL, root))
     ] * 2
@@ -127,7 +127,7 @@ async def test_the_shortcut_starts_the_thread_over(sim: SlackSim, inbox: FakeInb
 
 
 async def test_a_stop_button_works_after_a_restart(sim: SlackSim, inbox: FakeInbox) -> None:
-    """All that it needs is in the message."""
+    """Everything that it needs is in the message."""
     async with running(sim, inbox) as adapter:
         root = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
         surface = adapter.surface(claim(ids.GENERAL, root))
@@ -144,7 +144,7 @@ async def test_a_stop_button_works_after_a_restart(sim: SlackSim, inbox: FakeInb
     assert command.author.id == ids.BOB
 
 
-async def test_the_stores_word_on_a_message_counts_before_its_thread(
+async def test_the_stored_conversation_of_a_message_takes_precedence_over_its_thread(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
     async with running(sim, inbox):
@@ -156,30 +156,30 @@ async def test_the_stores_word_on_a_message_counts_before_its_thread(
     assert [command.key for command in inbox.commands] == [elsewhere]
 
 
-async def test_a_command_that_takes_long_is_acknowledged_and_answered_later(
+async def test_a_slow_command_is_acknowledged_and_answered_later(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """Slack shows an error after three seconds, and never asks again."""
+    """Slack shows an error after three seconds and never resends a command."""
     inbox.command_seconds = 2.2
     async with running(sim, inbox):
         result = await sim.slash(ids.ALICE, ids.GENERAL, "/help")
         assert result["acked"]
         assert not result["payload"]
-        (answer,) = await whispered(sim)
+        (answer,) = await ephemerals(sim)
     assert answer["shown"] == "done: help"
 
 
-async def test_a_words_answer_is_shown_to_its_writer_where_they_can_see_it(
+async def test_the_reply_to_a_written_command_is_shown_to_its_author(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """Slack shows nothing private in a thread without replies, so then it goes to the channel."""
+    """In the channel if the thread has no replies, where Slack shows no private messages."""
     async with running(sim, inbox) as adapter:
         root = await sim.say(ids.ALICE, ids.GENERAL, "reset", mention=True)
         inside = await sim.say(ids.ALICE, ids.GENERAL, "reset", mention=True, thread_ts=root)
         await until(lambda: len(inbox.received) == 2)
         for incoming in sorted(inbox.received, key=lambda one: one.position):
             await adapter.say(incoming, CommandReply(f"Done: <!here> {incoming.message_id}"))
-        first, second = await whispered(sim, 2)
+        first, second = await ephemerals(sim, 2)
     assert (first.get("thread_ts"), second["thread_ts"]) == (None, root)
     assert inside in second["shown"]
     assert first["pings"] == second["pings"] == []

@@ -1,4 +1,4 @@
-"""What doctor finds of Slack, with real calls, and what it says to do."""
+"""`doctor` checks Slack with real calls and says how to fix problems."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def by_verdict(findings: Any, verdict: Verdict) -> dict[str, Finding]:
     return {one.subject: one for one in findings if one.verdict is verdict}
 
 
-async def test_an_app_made_from_the_manifest_lacks_nothing(sim: SlackSim) -> None:
+async def test_an_app_created_from_the_manifest_passes(sim: SlackSim) -> None:
     findings = await socket_adapter(sim).check()
     assert by_verdict(findings, Verdict.FAILED) == {}
     assert set(by_verdict(findings, Verdict.OK)) == {
@@ -43,7 +43,7 @@ async def test_an_app_made_from_the_manifest_lacks_nothing(sim: SlackSim) -> Non
         assert "manifest-socket.json" in finding.advice
 
 
-async def test_a_slack_that_cannot_be_reached_is_no_fault_of_the_tokens(sim: SlackSim) -> None:
+async def test_a_network_failure_is_not_blamed_on_the_tokens(sim: SlackSim) -> None:
     for method in ("auth.test", "apps.connections.open"):
         await sim.call("fault", match=method, status=503, times=9)
     failed = by_verdict(await socket_adapter(sim).check(), Verdict.FAILED)
@@ -53,7 +53,7 @@ async def test_a_slack_that_cannot_be_reached_is_no_fault_of_the_tokens(sim: Sla
     }
 
 
-async def test_each_missing_scope_is_named_with_what_fails(sim: SlackSim) -> None:
+async def test_each_missing_scope_is_named_with_its_consequence(sim: SlackSim) -> None:
     await sim.scopes(["chat:write", "channels:read", "groups:read", "app_mentions:read"])
     failed = by_verdict(await socket_adapter(sim).check(), Verdict.FAILED)
     assert "Slack scope users:read" in failed
@@ -77,7 +77,7 @@ async def test_refused_tokens_are_failures(
     assert advice in failed[subject].advice
 
 
-async def test_socket_mode_that_is_off_is_a_failure(sim: SlackSim) -> None:
+async def test_disabled_socket_mode_is_a_failure(sim: SlackSim) -> None:
     await sim.manifest(json.loads(manifest_path("http").read_text()))
     failed = by_verdict(await socket_adapter(sim).check(), Verdict.FAILED)
     assert "Socket Mode" in failed["SLACK_APP_TOKEN"].advice
@@ -86,7 +86,7 @@ async def test_socket_mode_that_is_off_is_a_failure(sim: SlackSim) -> None:
 @pytest.mark.parametrize(
     ("secret", "verdict"), [(ids.SIGNING_SECRET, Verdict.WARNING), ("oops", Verdict.FAILED)]
 )
-async def test_a_signing_secret_can_only_be_looked_at(
+async def test_a_signing_secret_is_only_checked_for_its_format(
     sim: SlackSim, secret: str, verdict: Verdict
 ) -> None:
     adapter = SlackAdapter(
@@ -96,14 +96,14 @@ async def test_a_signing_secret_can_only_be_looked_at(
     assert secret not in f"{found.detail} {found.advice}"
 
 
-async def test_a_bot_that_is_in_no_channel_is_told(sim: SlackSim) -> None:
+async def test_a_bot_in_no_channel_gets_a_warning(sim: SlackSim) -> None:
     await sim.remove_from_channel(ids.GENERAL)
     await sim.remove_from_channel(ids.PRIVATE)
     warned = by_verdict(await socket_adapter(sim).check(), Verdict.WARNING)
     assert "invite" in warned["Slack channels"].advice
 
 
-async def test_a_slack_that_is_down_is_a_finding_and_no_crash(tmp_path: Path) -> None:
+async def test_an_outage_of_slack_is_a_finding(tmp_path: Path) -> None:
     adapter = SlackAdapter(
         bot_token="xoxb-1",
         app_token="xapp-1",
@@ -114,7 +114,7 @@ async def test_a_slack_that_is_down_is_a_finding_and_no_crash(tmp_path: Path) ->
     assert set(failed) == {"SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"}
 
 
-async def test_without_an_app_the_link_that_creates_one_is_offered(sim: SlackSim) -> None:
+async def test_without_an_app_doctor_offers_the_link_that_creates_one(sim: SlackSim) -> None:
     findings = await socket_adapter(sim, bot_token="xoxb-wrong", command_prefix="tl-").check()
     advice = by_verdict(findings, Verdict.WARNING)["Slack app"].advice
     assert advice.endswith(new_app_link("socket", prefix="tl-"))

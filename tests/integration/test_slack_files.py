@@ -1,4 +1,4 @@
-"""Long code in Slack: a file in the thread, found again by its name."""
+"""Long code becomes a file in the thread, which is found again by its name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def slack(sim: SlackSim) -> AsyncIterator[SlackAdapter]:
         yield adapter
 
 
-async def asked(sim: SlackSim) -> str:
+async def ask(sim: SlackSim) -> str:
     return await sim.say(ids.ALICE, CHANNEL, "a question", mention=True)
 
 
@@ -49,20 +49,20 @@ def frame(surface: Any, text: str = REPLY, *, final: bool = True) -> Frame:
 
 
 async def show(surface: Any, shown: Shown, wanted: Frame) -> Shown:
-    """Do what the publisher does: plan and perform until nothing is left."""
+    """Plan and perform requests until none is left, as the publisher does."""
     while (request := surface.plan(shown, wanted)) is not None:
         shown = await surface.perform(request, shown)
     return shown
 
 
-async def ours(sim: SlackSim, root: str) -> list[dict[str, Any]]:
+async def own_messages(sim: SlackSim, root: str) -> list[dict[str, Any]]:
     return [one for one in await sim.thread(CHANNEL, root) if one.get("bot_id") == ids.BOT]
 
 
 async def files(sim: SlackSim, root: str) -> list[tuple[str, bytes]]:
     return [
         (file["title"], await sim.file(file))
-        for message in await ours(sim, root)
+        for message in await own_messages(sim, root)
         for file in message.get("files", ())
     ]
 
@@ -74,16 +74,16 @@ def records(shown: Shown, *, lost: Sequence[int] = ()) -> list[PageRecord]:
     ]
 
 
-async def count(sim: SlackSim, method: str) -> int:
+async def request_count(sim: SlackSim, method: str) -> int:
     return len(await sim.requests(method))
 
 
-async def test_long_code_is_a_file_between_its_beginning_and_what_follows(
+async def test_long_code_becomes_a_file_between_the_pages_around_it(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """It appears a moment after Slack has taken it, and only then the rest is posted."""
+    """Slack shows the file with a delay, and only then the next page is posted."""
     await sim.uploads(seconds=0.3)
-    root = await asked(sim)
+    root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     shown = await show(surface, Shown(), frame(surface, REPLY[:20_000], final=False))
     assert len(shown.pages) > 1
@@ -92,7 +92,7 @@ async def test_long_code_is_a_file_between_its_beginning_and_what_follows(
     document.controls = (Control.RETRY,)
     document.finish()
     shown = await show(surface, shown, frame_of(document))
-    first, second, third = await ours(sim, root)
+    first, second, third = await own_messages(sim, root)
     assert "_That is how it begins: all of it, 900 lines, is in the file below._" in first["shown"]
     assert second["text"] == "`code.py`, 900 lines"
     assert second["pings"] == []
@@ -112,49 +112,53 @@ async def test_a_file_in_a_direct_message(sim: SlackSim, slack: SlackAdapter) ->
 
 # ── after a crash ─────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("lost", [(), (1,), (1, 2)])
-async def test_a_file_with_this_content_is_left_alone(
+async def test_a_file_with_the_right_content_is_kept(
     sim: SlackSim, slack: SlackAdapter, lost: tuple[int, ...]
 ) -> None:
-    """Whether the ledger knows its message or not: its name tells page and content."""
-    root = await asked(sim)
+    """Even if the ledger does not know its message: its name identifies page and content."""
+    root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     shown = await show(surface, Shown(), frame(surface))
     again = slack.surface(claim(CHANNEL, root))
     await show(again, await again.recover(records(shown, lost=lost)), frame(again))
-    assert [one["ts"] for one in await ours(sim, root)] == [p.message_id for p in shown.pages]
-    assert await count(sim, "files.completeUploadExternal") == 1
+    assert [one["ts"] for one in await own_messages(sim, root)] == [
+        p.message_id for p in shown.pages
+    ]
+    assert await request_count(sim, "files.completeUploadExternal") == 1
 
 
-async def test_another_content_takes_its_place_in_order(sim: SlackSim, slack: SlackAdapter) -> None:
-    """The old file goes, from the workspace too, and what was below it comes again below."""
-    root = await asked(sim)
+async def test_changed_code_replaces_the_file_and_the_pages_below(
+    sim: SlackSim, slack: SlackAdapter
+) -> None:
+    """The old file is deleted from the workspace, and the pages below it are posted again."""
+    root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     shown = await show(surface, Shown(), frame(surface))
     again = slack.surface(claim(CHANNEL, root))
     other = REPLY.replace("line_7 ", "other ")
     await show(again, await again.recover(records(shown)), frame(again, other))
-    texts = [one["text"] for one in await ours(sim, root)]
+    texts = [one["text"] for one in await own_messages(sim, root)]
     assert [text[:12] for text in texts] == ["Here it is:\n", "`code.py`, 9", "Run it."]
     assert await files(sim, root) == [("code.py", CODE.replace("line_7 ", "other ").encode())]
     kept = [file for file in (await sim.state())["files"].values() if file["mode"] == "hosted"]
     assert len(kept) == 1
 
 
-async def test_text_where_a_file_was(sim: SlackSim, slack: SlackAdapter) -> None:
-    root = await asked(sim)
+async def test_text_replaces_a_file(sim: SlackSim, slack: SlackAdapter) -> None:
+    root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     shown = await show(surface, Shown(), frame(surface))
     again = slack.surface(claim(CHANNEL, root))
     prose = "\n\n".join(["A paragraph of many words. " * 100] * 8)
     await show(again, await again.recover(records(shown)), frame(again, prose))
     assert await files(sim, root) == []
-    assert len(await ours(sim, root)) == len(frame(again, prose).pages)
+    assert len(await own_messages(sim, root)) == len(frame(again, prose).pages)
 
 
-async def sharing(
+async def share_unconfirmed(
     sim: SlackSim, slack: SlackAdapter, root: str, *, seconds: float
 ) -> tuple[Any, Shown]:
-    """A reply whose file was taken, with an answer that was lost; it appears after `seconds`."""
+    """A reply whose file Slack shares after `seconds`, while the response was lost."""
     surface = slack.surface(claim(CHANNEL, root))
     wanted = frame(surface)
     shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
@@ -165,36 +169,36 @@ async def sharing(
     return surface, shown
 
 
-async def test_a_lost_answer_makes_no_second_file(sim: SlackSim, slack: SlackAdapter) -> None:
-    """It is completed once: the thread is read until the message is there."""
-    root = await asked(sim)
-    surface, shown = await sharing(sim, slack, root, seconds=0.4)
+async def test_a_lost_response_causes_no_second_file(sim: SlackSim, slack: SlackAdapter) -> None:
+    """The upload is completed once; then the thread is read until the message appears."""
+    root = await ask(sim)
+    surface, shown = await share_unconfirmed(sim, slack, root, seconds=0.4)
     found = await surface.recover([PageRecord(1, None)])
-    assert 1 not in [page.number for page in found.pages]  # not there yet
+    assert 1 not in [page.number for page in found.pages]  # not shown yet
     await show(surface, shown, frame(surface))
     assert await files(sim, root) == [("code.py", CODE.encode())]
-    assert await count(sim, "files.completeUploadExternal") == 1
+    assert await request_count(sim, "files.completeUploadExternal") == 1
 
 
-async def test_a_file_that_appears_after_the_restart_is_the_only_one(
+async def test_a_file_that_appears_after_a_restart_is_not_duplicated(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """The process died between Slack's yes and the message."""
-    root = await asked(sim)
-    _, shown = await sharing(sim, slack, root, seconds=0.6)
+    """The process died after Slack accepted the file and before it showed the message."""
+    root = await ask(sim)
+    _, shown = await share_unconfirmed(sim, slack, root, seconds=0.6)
     again = slack.surface(claim(CHANNEL, root))
     found = await again.recover([*records(shown), PageRecord(1, None)])
     await show(again, found, frame(again))
     assert await files(sim, root) == [("code.py", CODE.encode())]
-    assert len(await ours(sim, root)) == 3
+    assert len(await own_messages(sim, root)) == 3
 
 
-async def test_an_earlier_texts_file_that_appears_late_goes(
+async def test_a_late_file_with_outdated_content_is_deleted(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """It is this page's by its name, and not what it should hold."""
-    root = await asked(sim)
-    _, shown = await sharing(sim, slack, root, seconds=0.6)
+    """Its name has the right page and the wrong digest."""
+    root = await ask(sim)
+    _, shown = await share_unconfirmed(sim, slack, root, seconds=0.6)
     again = slack.surface(claim(CHANNEL, root))
     found = await again.recover([*records(shown), PageRecord(1, None)])
     other = REPLY.replace("line_7 ", "other ")
@@ -204,9 +208,9 @@ async def test_an_earlier_texts_file_that_appears_late_goes(
 
 # ── refusals ──────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("how", ["scope", "forbidden", "upload"])
-async def test_a_file_that_is_refused_is_text(sim: SlackSim, slack: SlackAdapter, how: str) -> None:
-    """The reply goes on, and the channel is left alone with files for a while."""
-    root = await asked(sim)
+async def test_a_refused_file_becomes_text(sim: SlackSim, slack: SlackAdapter, how: str) -> None:
+    """The reply continues, and the channel gets no files for some minutes."""
+    root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     document = Document(surface.renderer, surface.files)
     document.write(REPLY)
@@ -220,19 +224,19 @@ async def test_a_file_that_is_refused_is_text(sim: SlackSim, slack: SlackAdapter
         await sim.call("fault", match="POST /upload/", status=400)
     with pytest.raises(FilesRefused):
         await surface.perform(surface.plan(shown, frame_of(document)), shown)
-    document.without_files()
+    document.disable_files()
     await show(surface, shown, frame_of(document))
-    text = "".join(one["shown"] for one in await ours(sim, root))
+    text = "".join(one["shown"] for one in await own_messages(sim, root))
     assert all(f"line_{number} = {number} " in text for number in range(900))
     assert "in the file below" not in text
     assert slack.surface(claim(CHANNEL, root)).files is None
 
 
-async def test_a_file_lands_nowhere_when_its_thread_is_gone(
+async def test_no_file_is_left_when_the_thread_is_deleted(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Neither before it goes up, nor when the question is deleted meanwhile."""
-    root = await asked(sim)
+    """Whether the question is deleted before the upload or during it."""
+    root = await ask(sim)
     surface = slack.surface(claim(CHANNEL, root))
     wanted = frame(surface)
     shown = await surface.perform(surface.plan(Shown(), wanted), Shown())
@@ -240,11 +244,11 @@ async def test_a_file_lands_nowhere_when_its_thread_is_gone(
     await sim.delete(CHANNEL, root)
     with pytest.raises(Gone):
         await surface.perform(surface.plan(shown, wanted), shown)
-    assert await count(sim, "files.getUploadURLExternal") == 0
+    assert await request_count(sim, "files.getUploadURLExternal") == 0
 
 
-def test_names_tell_turn_page_and_content() -> None:
-    """One for each of them, with the ending that the plain name has."""
+def test_upload_names_identify_turn_page_and_content() -> None:
+    """Each has a different name, with the original extension."""
     names = {
         upload_name(turn, page, File(name, text))
         for turn in (1, 2)

@@ -1,4 +1,4 @@
-"""Socket Mode when Slack's frames are odd: one frame is lost at most, and the bot listens on."""
+"""Malformed Socket Mode frames: one frame is lost at most, and the bot keeps listening."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def sim() -> AsyncIterator[SlackSim]:
 
 
 def frames() -> list[str]:
-    """Envelopes with every field missing, null or of another type, and what is no envelope."""
+    """Envelopes with each field missing, null or of another type, and other frames."""
     whole: dict[str, Any] = {"type": "events_api", "envelope_id": "e1", "payload": {"a": 1}}
     odd = [{key: value for key, value in whole.items() if key != gone} for gone in whole]
     odd += [whole | {key: value} for key in whole for value in (None, 7, [], {})]
@@ -36,8 +36,8 @@ def frames() -> list[str]:
     return plain + [json.dumps(one) for one in odd]
 
 
-async def test_odd_frames_harm_nothing(sim: SlackSim) -> None:
-    """No traceback, the connection stays, and the next message arrives."""
+async def test_malformed_frames_affect_nothing_else(sim: SlackSim) -> None:
+    """There is no traceback, the connection stays open, and the next message arrives."""
     inbox = FakeInbox()
     with capture_logs() as lines:
         async with running(sim, inbox):
@@ -50,8 +50,8 @@ async def test_odd_frames_harm_nothing(sim: SlackSim) -> None:
     assert [line for line in lines if line.get("exc_info")] == []
 
 
-async def test_an_envelope_that_cannot_be_used_is_acknowledged(sim: SlackSim) -> None:
-    """Slack would send it again, three times."""
+async def test_a_malformed_envelope_is_acknowledged(sim: SlackSim) -> None:
+    """Slack would resend it three times."""
     inbox = FakeInbox()
     async with running(sim, inbox):
         await sim.frame(json.dumps({"type": "events_api", "envelope_id": "odd", "payload": []}))
@@ -64,9 +64,7 @@ async def test_an_envelope_that_cannot_be_used_is_acknowledged(sim: SlackSim) ->
 
 
 @pytest.mark.parametrize("reason", ["brand_new_reason", "link_disabled", None, 7])
-async def test_a_disconnect_for_whatever_reason_leads_to_a_new_connection(
-    sim: SlackSim, reason: Any
-) -> None:
+async def test_any_disconnect_leads_to_a_new_connection(sim: SlackSim, reason: Any) -> None:
     inbox = FakeInbox()
     async with running(sim, inbox):
         await sim.frame(json.dumps({"type": "disconnect", "reason": reason}))
@@ -75,7 +73,7 @@ async def test_a_disconnect_for_whatever_reason_leads_to_a_new_connection(
         await until(lambda: inbox.received)
 
 
-async def test_a_connection_that_ends_within_a_frame_is_made_again(sim: SlackSim) -> None:
+async def test_a_connection_lost_within_a_frame_is_replaced(sim: SlackSim) -> None:
     inbox = FakeInbox()
     async with running(sim, inbox):
         await sim.frame('{"type": "events_', cut=True)
@@ -85,10 +83,10 @@ async def test_a_connection_that_ends_within_a_frame_is_made_again(sim: SlackSim
 
 
 @pytest.mark.parametrize("hello", ["", "{}", '{"type": "hello", "num_connections": "x"}', "hi"])
-async def test_events_count_without_a_proper_hello(
+async def test_events_are_served_without_a_valid_hello(
     sim: SlackSim, hello: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The core is told that events arrive, once for a connection."""
+    """The inbox hears of each connection once."""
     monkeypatch.setattr(socket, "HELLO_SECONDS", 0.0)
     await sim.links(hello=hello)
     inbox = FakeInbox()
@@ -98,25 +96,25 @@ async def test_events_count_without_a_proper_hello(
         assert len(inbox.connections) == 1
 
 
-async def test_an_address_that_never_accepts_is_given_up(sim: SlackSim) -> None:
-    """The next one, from another apps.connections.open, does."""
+async def test_an_address_that_does_not_answer_is_replaced(sim: SlackSim) -> None:
+    """The next address, from another apps.connections.open, works."""
     await sim.links(stalls=True)
     inbox, clock = FakeInbox(), JumpClock()
     adapter = socket_adapter(sim, clock=clock, request_seconds=0.3)
     async with running(sim, inbox, adapter=adapter, waits=False):
 
-        async def tried() -> bool:
+        async def enough_attempts() -> bool:
             return bool(await sim.requests("/link/"))
 
-        await sim.until(tried)
+        await sim.until(enough_attempts)
         assert not adapter.health().ok
         await sim.links(stalls=False)
         await until(lambda: inbox.connections, seconds=20)
         assert adapter.health().ok
 
 
-async def test_slack_is_not_asked_for_addresses_again_and_again(sim: SlackSim) -> None:
-    """A refused app-level token in mid-life: a sentence in health, and a question a minute."""
+async def test_a_refused_app_token_is_retried_once_a_minute(sim: SlackSim) -> None:
+    """While the bot runs; health shows the problem."""
     inbox, clock = FakeInbox(), JumpClock()
     async with running(sim, inbox, clock=clock) as adapter:
         refusal = {"ok": False, "error": "not_allowed_token_type"}
@@ -125,19 +123,19 @@ async def test_slack_is_not_asked_for_addresses_again_and_again(sim: SlackSim) -
         await sim.drop()
         await until(lambda: not adapter.health().ok, seconds=20)
 
-        async def told() -> bool:
+        async def is_shown() -> bool:
             clock.jump(1.0)
             return "SLACK_APP_TOKEN" in adapter.health().details.get("trouble", "")
 
-        await sim.until(told)
+        await sim.until(is_shown)
         assert len(await sim.requests("connections.open")) - asked <= 4
         await sim.call("clear")
         clock.jump(61.0)
         await until(lambda: adapter.health().ok, seconds=20)
 
 
-async def test_a_token_that_is_revoked_ends_in_one_sentence_and_no_storm(sim: SlackSim) -> None:
-    """Whatever is asked meanwhile; and it is noticed when the token works again."""
+async def test_a_revoked_token_is_logged_once_and_causes_few_requests(sim: SlackSim) -> None:
+    """Requests fail without being sent until the token works again, which is noticed."""
     inbox, clock = FakeInbox(), JumpClock()
     with capture_logs() as lines:
         async with running(sim, inbox, clock=clock) as adapter:

@@ -1,4 +1,4 @@
-"""Slack over HTTP: the adapter's ASGI app in a real server, signed requests on one path."""
+"""Slack over HTTP: signed requests to the adapter's ASGI app in a real server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bot.common.clock import SystemClock
 from bot.domain.errors import CannotStart
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
-from tests.sims.slack.delivery import signed
+from tests.sims.slack.delivery import signature_headers
 from tests.support.slack_kit import FakeInbox, until
 
 
@@ -47,7 +47,7 @@ def adapter(sim: SlackSim) -> SlackAdapter:
 
 @pytest.fixture
 async def url(adapter: SlackAdapter) -> AsyncIterator[str]:
-    """The Request URL; the adapter does not run yet."""
+    """The Request URL; the adapter is not running yet."""
     routes = [Route(path, app) for path, app in adapter.http_apps.items()]
     config = uvicorn.Config(
         Starlette(routes=routes), host="127.0.0.1", port=0, log_config=None, lifespan="off"
@@ -80,7 +80,7 @@ async def post(url: str, body: str | bytes, headers: dict[str, str]) -> int:
         return answer.status
 
 
-async def test_events_commands_and_buttons_come_by_one_path(
+async def test_events_commands_and_buttons_share_one_path(
     sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:
     async with serving(adapter, inbox):
@@ -97,7 +97,7 @@ async def test_events_commands_and_buttons_come_by_one_path(
     assert all(one["acked"] for one in await sim.deliveries())
 
 
-async def test_an_event_that_could_not_be_stored_comes_again(
+async def test_an_event_that_could_not_be_stored_is_redelivered(
     sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:
     await sim.delivery(retry_scale=0.001)
@@ -107,39 +107,39 @@ async def test_an_event_that_could_not_be_stored_comes_again(
         await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
         await until(lambda: inbox.received)
 
-        async def settled() -> bool:
+        async def delivered() -> bool:
             return (await sim.state())["pending"] == 0
 
-        await sim.until(settled)
+        await sim.until(delivered)
     events = [one for one in await sim.deliveries() if one["event"] == "message"]
     assert [(one["attempt"], bool(one["acked"])) for one in events] == [(0, False), (1, True)]
 
 
-async def test_what_slack_did_not_sign_is_refused(
+async def test_requests_that_slack_did_not_sign_are_refused(
     sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:
-    """A wrong secret, an old timestamp, another body, no signature at all."""
+    """A wrong secret, an old timestamp, a different body, no signature."""
     event = {"type": "message", "channel_type": "im", "user": ids.ALICE, "text": "hi"}
     body = json.dumps(
         {"type": "event_callback", "event": event | {"channel": ids.DM_ALICE, "ts": "1.000001"}}
     )
     async with serving(adapter, inbox):
         forged: list[dict[str, str]] = [
-            signed("wrong", body),
-            signed(ids.SIGNING_SECRET, body, at=1_600_000_000),
-            signed(ids.SIGNING_SECRET, body + " "),
+            signature_headers("wrong", body),
+            signature_headers(ids.SIGNING_SECRET, body, at=1_600_000_000),
+            signature_headers(ids.SIGNING_SECRET, body + " "),
             {},
         ]
         assert [await post(url, body, headers) for headers in forged] == [401] * 4
         assert inbox.receipts == []
-        assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 200
+        assert await post(url, body, signature_headers(ids.SIGNING_SECRET, body)) == 200
         assert len(inbox.receipts) == 1
 
 
-async def test_odd_requests_are_answered_and_harm_nothing(
+async def test_malformed_requests_are_answered_and_affect_nothing_else(
     adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:
-    """What Slack did not sign is not even parsed, and only so much of it is read."""
+    """Unsigned requests are not parsed, and long ones are not read to their end."""
     async with serving(adapter, inbox), aiohttp.ClientSession() as http:
         async with http.get(url) as answer:
             assert answer.status == 405
@@ -149,14 +149,14 @@ async def test_odd_requests_are_answered_and_harm_nothing(
             assert answer.status == 413
 
 
-async def test_before_it_runs_slack_is_told_to_try_again(
+async def test_before_the_bot_runs_slack_has_to_retry(
     sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:
     body = json.dumps({"type": "url_verification", "challenge": "abc"})
-    assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 503
+    assert await post(url, body, signature_headers(ids.SIGNING_SECRET, body)) == 503
     assert not adapter.health().ok
     async with serving(adapter, inbox):
-        assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 200
+        assert await post(url, body, signature_headers(ids.SIGNING_SECRET, body)) == 200
         assert adapter.health().ok
     assert not adapter.health().ok
 
@@ -164,7 +164,7 @@ async def test_before_it_runs_slack_is_told_to_try_again(
 async def test_unknown_payloads_are_acknowledged(
     adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:
-    """Slack would send them again, or show an error to the person who clicked."""
+    """Slack would resend them, or show an error to the person who clicked."""
     payloads: list[dict[str, Any]] = [
         {"type": "app_rate_limited", "team_id": ids.TEAM, "minute_rate_limited": 1},
         {"type": "event_callback", "event": {"type": "something_new"}},
@@ -175,14 +175,16 @@ async def test_unknown_payloads_are_acknowledged(
     async with serving(adapter, inbox):
         for payload in payloads:
             body = json.dumps(payload)
-            assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 200, payload
+            assert await post(url, body, signature_headers(ids.SIGNING_SECRET, body)) == 200, (
+                payload
+            )
     assert inbox.commands == []
 
 
 async def test_a_command_with_the_word_payload_is_answered(
     sim: SlackSim, adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:
-    """Buttons come as a form with a field of that name; this is not one."""
+    """Slack sends buttons as a form with a field of that name, but this is a command."""
     async with serving(adapter, inbox):
         assert await sim.set_http(url)
         result = await sim.slash(ids.ALICE, ids.GENERAL, "/help", "with my payload")
@@ -190,19 +192,19 @@ async def test_a_command_with_the_word_payload_is_answered(
     assert [command.argument for command in inbox.commands] == ["with my payload"]
 
 
-async def test_without_a_secret_nothing_is_served() -> None:
-    """Everybody could sign with an empty one."""
+async def test_without_a_signing_secret_nothing_is_served() -> None:
+    """Anyone could sign with an empty secret."""
     adapter = SlackAdapter(bot_token=ids.BOT_TOKEN, clock=SystemClock())
     with pytest.raises(CannotStart, match="SLACK_SIGNING_SECRET"):
         await adapter.run(FakeInbox())
 
 
-async def test_odd_headers_are_unsigned_requests(
+async def test_malformed_signature_headers_are_unauthorized(
     adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:
-    """A signature or a time that is no ASCII, empty, huge or no number: 401, never 500."""
+    """A signature or timestamp that is not ASCII, empty, huge or no number: 401, never 500."""
     body = json.dumps({"type": "url_verification", "challenge": "abc"})
-    good = signed(ids.SIGNING_SECRET, body)
+    good = signature_headers(ids.SIGNING_SECRET, body)
     odd = ("v0=ünsigniert", "\u00e9" * 64, "", "v0=", "٣", "1" * 5_000, "-1", "1e9", "nan", "0x10")
     async with serving(adapter, inbox):
         for name in good:
@@ -211,23 +213,28 @@ async def test_odd_headers_are_unsigned_requests(
         assert await post(url, body, good) == 200
 
 
-async def test_signed_bodies_that_are_no_payload_are_refused(
+async def test_signed_bodies_without_a_payload_are_answered(
     adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:
-    """Malformed JSON is a 400; what is JSON and no payload is acknowledged, or it comes again."""
+    """Malformed JSON gets a 400; other JSON is acknowledged, or Slack would resend it."""
     malformed = ("{", "{nonsense", "payload=", "payload=nonsense", "payload=%7Bx")
     useless = ("", "[]", "null", "7", "[" * 50_000, '"text"', "a=b", "payload=null", "%ff=%fe")
     async with serving(adapter, inbox):
         for body in malformed:
-            assert await post(url, body, signed(ids.SIGNING_SECRET, body)) == 400, body[:40]
+            assert await post(url, body, signature_headers(ids.SIGNING_SECRET, body)) == 400, body[
+                :40
+            ]
         for body in useless:
-            assert await post(url, body, signed(ids.SIGNING_SECRET, body)) in (200, 400), body[:40]
+            assert await post(url, body, signature_headers(ids.SIGNING_SECRET, body)) in (
+                200,
+                400,
+            ), body[:40]
 
 
-async def test_payloads_without_their_fields_never_end_in_an_exception(
+async def test_payloads_without_their_fields_do_not_raise(
     adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:
-    """Whatever Slack's answer is, it is one of HTTP's, and the next event is taken in."""
+    """Each gets a response, and the next event is received."""
     whole: dict[str, Any] = {
         "type": "event_callback",
         "event_id": "Ev1",
@@ -244,12 +251,17 @@ async def test_payloads_without_their_fields_never_end_in_an_exception(
     async with serving(adapter, inbox):
         for payload in odd:
             body = json.dumps(payload)
-            assert await post(url, body, signed(ids.SIGNING_SECRET, body)) in (200, 400, 404, 500)
-        assert await post(url, said, signed(ids.SIGNING_SECRET, said)) == 200
+            assert await post(url, body, signature_headers(ids.SIGNING_SECRET, body)) in (
+                200,
+                400,
+                404,
+                500,
+            )
+        assert await post(url, said, signature_headers(ids.SIGNING_SECRET, said)) == 200
         await until(lambda: len(inbox.received) == 1)
 
 
-async def test_a_body_that_says_it_is_too_long_is_not_read(
+async def test_a_body_with_a_large_content_length_is_not_read(
     adapter: SlackAdapter, inbox: FakeInbox, url: str
 ) -> None:
     async with (

@@ -1,7 +1,7 @@
-"""Every request that the Slack adapter makes, in every trouble: it costs that one thing only.
+"""Every request of the Slack adapter with every fault: nothing else is affected.
 
-The rows of `docs/isolation-slack.md` are the requests; what is not in a scene here, or was not sent
-in it, fails the last test.
+The requests are the rows of `docs/isolation-slack.md`. The last test fails for a request without a
+scenario.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.slack.api import WebApi, limits, new_session, web_client
+from adapters.slack.api import WebApi, limit_for, new_session, web_client
 from adapters.slack.responses import Response
 from bot.domain.errors import PlatformError
 from bot.replies.ratelimit.limiter import AccountRateLimiter
@@ -23,101 +23,101 @@ from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.sims.slack.web import METHODS
 from tests.support.slack_isolation import (
-    AFTER,
     CODE,
-    FEW,
+    FAULTS,
+    MAX_DELAY,
+    ONE_OF_EACH,
     PATIENCE,
+    RETRY_AFTER,
     SLOWLY,
-    SOON,
     STEP,
-    TROUBLES,
     WORDS,
-    Provoke,
-    Scene,
-    World,
-    world_at,
+    IsolationRig,
+    Scenario,
+    Trigger,
+    open_rig,
 )
 
 TABLE = Path("docs/isolation-slack.md")
-SEED = 7  # of the Slack that is played; its answers are noisy
+SEED = 7  # of the simulated Slack, which adds unknown fields to its responses
 
 
-# ── scenes ────────────────────────────────────────────────────────────────────────────────────
-async def ask(world: World, channel: str) -> str:
-    return await world.ask(channel)
+# ── scenarios ─────────────────────────────────────────────────────────────────────────────────
+async def ask(rig: IsolationRig, channel: str) -> str:
+    return await rig.ask(channel)
 
 
-async def ask_slowly(world: World, channel: str) -> str:
-    return await world.ask(channel, f"{SLOWLY}\n\n{WORDS}\n\n{WORDS}")
+async def ask_slowly(rig: IsolationRig, channel: str) -> str:
+    return await rig.ask(channel, f"{SLOWLY}\n\n{WORDS}\n\n{WORDS}")
 
 
-async def ask_for_code(world: World, channel: str) -> str:
-    return await world.ask(channel, f"{WORDS}\n\n{CODE}")
+async def ask_for_code(rig: IsolationRig, channel: str) -> str:
+    return await rig.ask(channel, f"{WORDS}\n\n{CODE}")
 
 
-async def ask_in_an_old_thread(world: World, channel: str) -> str:
-    root = await world.sim.say(ids.BOB, channel, "the build is red")
-    await world.sim.say(ids.ALICE, channel, WORDS, thread_ts=root, mention=True)
+async def ask_in_an_old_thread(rig: IsolationRig, channel: str) -> str:
+    root = await rig.sim.say(ids.BOB, channel, "the build is red")
+    await rig.sim.say(ids.ALICE, channel, WORDS, thread_ts=root, mention=True)
     return root
 
 
-async def ask_and_reset(world: World, channel: str) -> str:
-    root = await world.ask(channel)
-    await world.sim.say(ids.ALICE, channel, "reset", thread_ts=root, mention=True)
-    return await world.ask(channel)
+async def ask_and_reset(rig: IsolationRig, channel: str) -> str:
+    root = await rig.ask(channel)
+    await rig.sim.say(ids.ALICE, channel, "reset", thread_ts=root, mention=True)
+    return await rig.ask(channel)
 
 
-async def ask_at_home(world: World, channel: str) -> str:
-    await world.sim.open_home(ids.ALICE, "messages")
-    return await world.ask(channel)
+async def ask_at_home(rig: IsolationRig, channel: str) -> str:
+    await rig.sim.open_home(ids.ALICE, "messages")
+    return await rig.ask(channel)
 
 
-async def ask_after_a_shortcut(world: World, channel: str) -> str:
-    private = await world.sim.say(ids.ALICE, ids.RANDOM, "the bot is not here")
-    await world.sim.shortcut(ids.ALICE, "threadline_reset", channel=ids.RANDOM, message_ts=private)
-    return await world.ask(channel)
+async def ask_after_a_shortcut(rig: IsolationRig, channel: str) -> str:
+    private = await rig.sim.say(ids.ALICE, ids.RANDOM, "the bot is not here")
+    await rig.sim.shortcut(ids.ALICE, "threadline_reset", channel=ids.RANDOM, message_ts=private)
+    return await rig.ask(channel)
 
 
-def deleted(provoke: Provoke) -> Provoke:
-    """Another question's reply is taken back, because the question is deleted."""
+def then_delete(trigger: Trigger) -> Trigger:
+    """Delete an earlier question, so that its reply is removed."""
 
-    async def scene(world: World, channel: str) -> str:
-        root = await provoke(world, channel)
-        await world.sim.until(lambda: world.is_whole(channel, root), PATIENCE)
-        await world.idle()
-        await world.sim.delete(channel, root)
-        return await world.ask(channel)
+    async def delete_question(rig: IsolationRig, channel: str) -> str:
+        root = await trigger(rig, channel)
+        await rig.sim.until(lambda: rig.shows_closed_answer(channel, root), PATIENCE)
+        await rig.idle()
+        await rig.sim.delete(channel, root)
+        return await rig.ask(channel)
 
-    return scene
+    return delete_question
 
 
-SCENES: Mapping[str, Scene] = {
-    "auth.test": Scene(ask, named=False),
-    "apps.connections.open": Scene(ask, named=False),
-    "users.conversations": Scene(ask, named=False),
-    "conversations.history": Scene(ask, named=False),
-    "users.info": Scene(ask, named=False),
-    "conversations.info": Scene(ask),
-    "conversations.replies": Scene(ask_in_an_old_thread),
-    "agents.sessions.setStatus": Scene(ask),
-    "assistant.threads.setStatus": Scene(ask, agent=False),
-    "assistant.threads.setSuggestedPrompts": Scene(ask_at_home, named=False),
-    "chat.startStream": Scene(ask),
-    "chat.appendStream": Scene(ask_slowly),
-    "chat.stopStream": Scene(ask, whole=False),
-    "chat.postMessage": Scene(ask, agent=False, whole=False, said=False),
-    "chat.update": Scene(ask, agent=False, whole=False, said=False),
-    "chat.delete": Scene(deleted(ask), agent=False),
-    "chat.postEphemeral": Scene(ask_and_reset),
-    "files.getUploadURLExternal": Scene(ask_for_code, named=False),
-    "upload": Scene(ask_for_code, named=False),
-    "files.completeUploadExternal": Scene(ask_for_code),
-    "files.delete": Scene(deleted(ask_for_code), named=False),
-    "response_url": Scene(ask_after_a_shortcut, named=False),
+SCENARIOS: Mapping[str, Scenario] = {
+    "auth.test": Scenario(ask, named=False),
+    "apps.connections.open": Scenario(ask, named=False),
+    "users.conversations": Scenario(ask, named=False),
+    "conversations.history": Scenario(ask, named=False),
+    "users.info": Scenario(ask, named=False),
+    "conversations.info": Scenario(ask),
+    "conversations.replies": Scenario(ask_in_an_old_thread),
+    "agents.sessions.setStatus": Scenario(ask),
+    "assistant.threads.setStatus": Scenario(ask, agent=False),
+    "assistant.threads.setSuggestedPrompts": Scenario(ask_at_home, named=False),
+    "chat.startStream": Scenario(ask),
+    "chat.appendStream": Scenario(ask_slowly),
+    "chat.stopStream": Scenario(ask, whole=False),
+    "chat.postMessage": Scenario(ask, agent=False, whole=False, said=False),
+    "chat.update": Scenario(ask, agent=False, whole=False, said=False),
+    "chat.delete": Scenario(then_delete(ask), agent=False),
+    "chat.postEphemeral": Scenario(ask_and_reset),
+    "files.getUploadURLExternal": Scenario(ask_for_code, named=False),
+    "upload": Scenario(ask_for_code, named=False),
+    "files.completeUploadExternal": Scenario(ask_for_code),
+    "files.delete": Scenario(then_delete(ask_for_code), named=False),
+    "response_url": Scenario(ask_after_a_shortcut, named=False),
 }
 PATHS = {"upload": "/upload/v1/", "response_url": "/respond/"}
 AT_START = ("auth.test", "apps.connections.open")
-PARTS = 4  # of the throttled methods, so that they can run side by side
+PARTS = 4  # of the throttled methods, so that they can run in parallel
 sent: set[str] = set()
 cases: list[tuple[str, str]] = []
 
@@ -127,206 +127,208 @@ def path(method: str) -> str:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def rig(tmp_path: Path) -> AsyncIterator[IsolationRig]:
     async with SlackSim() as sim:
-        await sim.draw(SEED)
+        await sim.randomize(SEED)
         await sim.limits(enabled=False)
-        async with world_at(tmp_path / "bot.db", sim) as world:
-            async with world.bot() as task:  # the first start, after which there is a past
-                await world.connected(task)
-                root = await world.ask(ids.GENERAL)
-                await sim.until(lambda: world.is_whole(ids.GENERAL, root))
-            yield world
+        async with open_rig(tmp_path / "bot.db", sim) as rig:
+            async with rig.bot() as task:  # a first run, so that there is something to backfill
+                await rig.connected(task)
+                root = await rig.ask(ids.GENERAL)
+                await sim.until(lambda: rig.shows_closed_answer(ids.GENERAL, root))
+            yield rig
 
 
 @contextlib.asynccontextmanager
-async def quiet(world: World) -> AsyncIterator[None]:
-    """Nothing is logged with a traceback, and no exception is left to nobody."""
+async def no_tracebacks(rig: IsolationRig) -> AsyncIterator[None]:
+    """Assert that no traceback is logged and that every exception is handled."""
     with capture_logs() as lines:
         yield
     assert [line for line in lines if line.get("exc_info")] == []
-    assert world.errors == []
+    assert rig.errors == []
 
 
-async def tried(world: World, method: str, since: int, times: int = 1) -> None:
-    """The request was sent."""
+async def wait_until_sent(rig: IsolationRig, method: str, since: int, times: int = 1) -> None:
+    """Wait until the request was sent."""
 
     async def enough() -> bool:
-        return len((await world.sim.requests(path(method)))[since:]) >= times
+        return len((await rig.sim.requests(path(method)))[since:]) >= times
 
-    await world.sim.until(enough, PATIENCE)
+    await rig.sim.until(enough, PATIENCE)
     sent.add(method)
 
 
-async def calm(world: World) -> None:
-    """Another conversation gets its whole answer, in bounded time."""
-    channel = await world.channel("calm")
-    await soon(world, channel, await world.ask(channel, user=ids.BOB))
+async def assert_unaffected(rig: IsolationRig) -> None:
+    """Assert that another conversation gets its whole answer in time."""
+    channel = await rig.channel("calm")
+    await assert_answered_in_time(rig, channel, await rig.ask(channel, user=ids.BOB))
 
 
-async def soon(world: World, channel: str, root: str) -> None:
-    """The answer is whole, and did not wait for the trouble to end."""
-    began = world.clock.monotonic()
-
-    async def whole() -> bool:
-        world.clock.jump(STEP / 10)
-        assert world.clock.monotonic() - began < SOON, "it waits for the trouble to end"
-        return await world.is_whole(channel, root)
-
-    await world.sim.until(whole, PATIENCE)
-
-
-async def recovered(world: World, hit: Mapping[str, tuple[str, str]]) -> None:
-    """What was hit is whole once the trouble is over; no sign of work stays."""
+async def assert_answered_in_time(rig: IsolationRig, channel: str, root: str) -> None:
+    """Assert that the answer is complete without waiting for the fault to end."""
+    start = rig.clock.monotonic()
 
     async def whole() -> bool:
-        world.clock.jump(STEP)
-        return all([await world.is_whole(*place) for place in hit.values()])
+        rig.clock.jump(STEP / 10)
+        assert rig.clock.monotonic() - start < MAX_DELAY, "it waits for the fault to end"
+        return await rig.shows_closed_answer(channel, root)
+
+    await rig.sim.until(whole, PATIENCE)
+
+
+async def wait_until_recovered(rig: IsolationRig, hit: Mapping[str, tuple[str, str]]) -> None:
+    """Wait until the affected replies are complete and no status is left."""
+
+    async def whole() -> bool:
+        rig.clock.jump(STEP)
+        return all([await rig.shows_closed_answer(*place) for place in hit.values()])
 
     try:
-        await world.sim.until(whole, PATIENCE)
+        await rig.sim.until(whole, PATIENCE)
     except AssertionError:
-        late = [name for name, place in hit.items() if not await world.is_whole(*place)]
+        late = [name for name, place in hit.items() if not await rig.shows_closed_answer(*place)]
         raise AssertionError(f"not whole after: {late}") from None
 
     async def over() -> bool:
-        world.clock.jump(STEP)
-        state = await world.sim.state()
+        rig.clock.jump(STEP)
+        state = await rig.sim.state()
         busy = [one for one in state["sessions"] if one["status"] == "processing"]
         return not (busy or state["statuses"] or state["streaming"])
 
-    await world.idle()
-    await world.sim.until(over, PATIENCE)
+    await rig.idle()
+    await rig.sim.until(over, PATIENCE)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-async def test_a_method_that_is_throttled_for_five_minutes(world: World, part: int) -> None:
-    """It alone. Where there is another way the answer is whole at once."""
-    for method in [method for method in SCENES if method not in PATHS][part::PARTS]:
-        async with quiet(world):
-            await one_throttled(world, method, SCENES[method])
+async def test_a_method_throttled_for_five_minutes(rig: IsolationRig, part: int) -> None:
+    """Every other request works, and the answer is complete if there is an alternative."""
+    for method in [method for method in SCENARIOS if method not in PATHS][part::PARTS]:
+        async with no_tracebacks(rig):
+            await throttle_method(rig, method, SCENARIOS[method])
         cases.append((method, "429"))
 
 
-async def one_throttled(world: World, method: str, scene: Scene) -> None:
-    # A channel of its own: what was said there before could teach the bot what it is to ask for.
-    sim, channel = world.sim, await world.channel(method.lower().replace(".", "-"))
+async def throttle_method(rig: IsolationRig, method: str, scenario: Scenario) -> None:
+    # A new channel, or the bot might already know what it has to look up.
+    sim, channel = rig.sim, await rig.channel(method.lower().replace(".", "-"))
     since = len(await sim.requests(path(method)))
-    await sim.agent(scene.agent)
+    await sim.agent(scenario.agent)
     await sim.subscribe(["app_mention"] if method == "conversations.info" else None)
     only = channel if method == "chat.postMessage" else ""
-    await sim.throttle(method, AFTER, channel=only)
-    async with world.bot() as task:
+    await sim.throttle(method, RETRY_AFTER, channel=only)
+    async with rig.bot() as task:
         if method in AT_START:
-            await tried(world, method, since)
+            await wait_until_sent(rig, method, since)
             await sim.throttle(method, 0.0)
-            world.clock.jump(AFTER + 1)
-        await world.connected(task)
-        root = await scene.provoke(world, channel)
-        await tried(world, method, since)
-        await calm(world)
-        if scene.whole:
-            await soon(world, channel, root)
-        elif scene.said:
-            await sim.until(lambda: world.is_said(channel, root), PATIENCE)
+            rig.clock.jump(RETRY_AFTER + 1)
+        await rig.connected(task)
+        root = await scenario.trigger(rig, channel)
+        await wait_until_sent(rig, method, since)
+        await assert_unaffected(rig)
+        if scenario.whole:
+            await assert_answered_in_time(rig, channel, root)
+        elif scenario.said:
+            await sim.until(lambda: rig.shows_answer(channel, root), PATIENCE)
         await sim.throttle(method, 0.0)
-        world.clock.jump(AFTER + 1)
-        await recovered(world, {"429": (channel, root)})
+        rig.clock.jump(RETRY_AFTER + 1)
+        await wait_until_recovered(rig, {"429": (channel, root)})
     refused = (await sim.state())["ratelimited"]
-    assert refused[method] <= REFUSALS, refused  # nobody asks again and again
+    assert refused[method] <= REFUSALS, refused  # few retries
     await sim.call("forget_refusals")
 
 
 REFUSALS = 4
 
 
-@pytest.mark.parametrize("method", SCENES)
-async def test_a_method_whose_answers_are_odd(world: World, method: str) -> None:
-    scene, sim = SCENES[method], world.sim
-    await sim.agent(scene.agent)
+@pytest.mark.parametrize("method", SCENARIOS)
+async def test_a_method_with_faulty_responses(rig: IsolationRig, method: str) -> None:
+    scenario, sim = SCENARIOS[method], rig.sim
+    await sim.agent(scenario.agent)
     await sim.subscribe(["app_mention"] if method == "conversations.info" else None)
-    names = list(TROUBLES)
-    groups = [names[::2], names[1::2]] if scene.named else [[name] for name in FEW]
+    names = list(FAULTS)
+    groups = [names[::2], names[1::2]] if scenario.named else [[name] for name in ONE_OF_EACH]
     for group in groups:
-        async with quiet(world):
-            await odd(world, method, scene, group)
+        async with no_tracebacks(rig):
+            await apply_faults(rig, method, scenario, group)
         cases.extend((method, name) for name in group)
 
 
-async def odd(world: World, method: str, scene: Scene, names: list[str]) -> None:
-    """All these troubles at once, each in a channel of its own."""
-    sim, since = world.sim, len(await world.sim.requests(path(method)))
-    places = {name: await world.channel(re.sub(r"\W", "-", name.lower())) for name in names}
+async def apply_faults(
+    rig: IsolationRig, method: str, scenario: Scenario, names: list[str]
+) -> None:
+    """Apply all these faults at the same time, each in a different channel."""
+    sim, since = rig.sim, len(await rig.sim.requests(path(method)))
+    places = {name: await rig.channel(re.sub(r"\W", "-", name.lower())) for name in names}
     for name, channel in places.items():
-        having = channel if scene.named else ""
-        await sim.call("fault", match=path(method), having=having, **TROUBLES[name])
-    async with world.bot() as task:
+        having = channel if scenario.named else ""
+        await sim.call("fault", match=path(method), having=having, **FAULTS[name])
+    async with rig.bot() as task:
         if method in AT_START:
-            await tried(world, method, since)
+            await wait_until_sent(rig, method, since)
             await sim.call("clear")
-            await starts(world, task)
-        await world.connected(task)
-        asked = await asyncio.gather(*(scene.provoke(world, place) for place in places.values()))
+            await wait_until_connected(rig, task)
+        await rig.connected(task)
+        asked = await asyncio.gather(*(scenario.trigger(rig, place) for place in places.values()))
         hit = {name: (places[name], root) for name, root in zip(places, asked, strict=True)}
-        await tried(world, method, since, max(1, len(names) // 2))
-        if scene.named:
-            await calm(world)
+        await wait_until_sent(rig, method, since, max(1, len(names) // 2))
+        if scenario.named:
+            await assert_unaffected(rig)
         await sim.call("clear")
-        await recovered(world, hit)
+        await wait_until_recovered(rig, hit)
 
 
-async def starts(world: World, task: asyncio.Task[None]) -> None:
-    """It connects in the end, whatever the pauses."""
+async def wait_until_connected(rig: IsolationRig, task: asyncio.Task[None]) -> None:
+    """Wait until the adapter is connected, while the bot's clock advances."""
 
     async def ready() -> bool:
-        world.clock.jump(STEP)
+        rig.clock.jump(STEP)
         if task.done():
             task.result()
-        return world.adapters["slack"].health().ok
+        return rig.adapters["slack"].health().ok
 
-    await world.sim.until(ready, PATIENCE)
+    await rig.sim.until(ready, PATIENCE)
 
 
 def rows() -> dict[str, list[str]]:
-    """The table's rows by request."""
+    """The rows of the table, by request."""
     lines = TABLE.read_text().splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
     return {row[0].strip("`"): row[1:] for row in cells if row[0].startswith("`")}
 
 
-async def test_every_method_of_slack_in_every_trouble_is_an_error_of_ours(world: World) -> None:
-    """At the edge, for what is not used yet, too: nothing but a PlatformError leaves it."""
-    for trouble in TROUBLES:
-        await at_the_edge(world, trouble)
-        await world.sim.call("clear")
+async def test_every_fault_of_every_method_is_a_platform_error(rig: IsolationRig) -> None:
+    """Even of methods that the adapter does not use."""
+    for fault in FAULTS:
+        await call_every_method(rig, fault)
+        await rig.sim.call("clear")
 
 
-async def at_the_edge(world: World, trouble: str) -> None:
-    await world.sim.call("fault", match="/api/", **TROUBLES[trouble] | {"times": 10_000})
+async def call_every_method(rig: IsolationRig, fault: str) -> None:
+    await rig.sim.call("fault", match="/api/", **FAULTS[fault] | {"times": 10_000})
     async with new_session(0.3) as session:
-        client = web_client(ids.BOT_TOKEN, world.sim.api_url, session)
-        rate_limiter = AccountRateLimiter(limits, world.clock)
-        api = WebApi(client=client, session=session, rate_limiter=rate_limiter, clock=world.clock)
+        client = web_client(ids.BOT_TOKEN, rig.sim.api_url, session)
+        rate_limiter = AccountRateLimiter(limit_for, rig.clock)
+        api = WebApi(client=client, session=session, rate_limiter=rate_limiter, clock=rig.clock)
         answers = await asyncio.gather(
             *(api.read(method, channel="C1", ts="1.000001") for method in METHODS),
             *(api.write(method, channel="C1", ts="1.000001") for method in METHODS),
             return_exceptions=True,
         )
-    cases.extend((method, trouble) for method in METHODS)
-    odd = [one for one in answers if not isinstance(one, Response | PlatformError)]
-    assert odd == []
+    cases.extend((method, fault) for method in METHODS)
+    apply_faults = [one for one in answers if not isinstance(one, Response | PlatformError)]
+    assert apply_faults == []
 
 
-def used() -> set[str]:
-    """The methods that the adapter's source names."""
+def methods_in_source() -> set[str]:
+    """The methods that occur in the adapter's source."""
     source = "".join(file.read_text() for file in Path("adapters/slack").glob("*.py"))
     return {name for name in re.findall(r'"([^"\s]+)"', source) if name in METHODS}
 
 
 def test_the_table_has_every_request_that_the_adapter_makes() -> None:
-    """A new request must get a row, and a scene in which it is sent."""
+    """A new request needs a row and a scenario."""
     table = rows()
-    assert used() | set(PATHS) == set(table)
-    assert set(table) == set(SCENES)
+    assert methods_in_source() | set(PATHS) == set(table)
+    assert set(table) == set(SCENARIOS)
     assert set(table) - set(PATHS) <= set(METHODS)
     assert all(len(row) == len(next(iter(table.values()))) and all(row) for row in table.values())

@@ -1,4 +1,5 @@
-"""What people see in Slack reaches the core: live, from an old thread, after a gap, and edited."""
+"""Everything that a Slack message shows reaches the core: live, from an old thread, from a backfill
+and after an edit."""
 
 from __future__ import annotations
 
@@ -46,10 +47,10 @@ def shares(author: str) -> list[dict[str, Any]]:
     ]
 
 
-async def test_a_forward_is_told_with_names_and_the_channels_by_name(
+async def test_a_forwarded_message_has_the_names_of_people_and_channels(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """Slack is asked for names that only stand in the forward, and for channels without a label."""
+    """Including names that occur only in the forwarded message, and channels without a label."""
     await sim.say(ids.ALICE, ids.DM_ALICE, "", attachments=shares(ids.BOB))
     await until(lambda: inbox.received)
     assert inbox.received[0].text == "Forwarded message from bob:\n> ask @alice in #random"
@@ -59,7 +60,7 @@ async def test_a_forward_is_told_with_names_and_the_channels_by_name(
     assert inbox.received[1].text == "look in #random and #unknown-channel, @unknown-user"
 
 
-async def test_a_table_and_a_forwards_file_are_told(
+async def test_a_table_and_a_forwarded_file_are_read(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
     await sim.say(ids.ALICE, ids.GENERAL, "", mention=True, attachments=[*TABLE, *FORWARD])
@@ -70,7 +71,7 @@ async def test_a_table_and_a_forwards_file_are_told(
     assert inbox.received[0].unusable == ("file",)
 
 
-async def test_an_edit_brings_what_is_shown_too(
+async def test_an_edit_includes_forwarded_messages(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
     ts = await sim.say(ids.ALICE, ids.GENERAL, "why", mention=True, attachments=TABLE)
@@ -80,10 +81,10 @@ async def test_an_edit_brings_what_is_shown_too(
     assert inbox.edits[0][0].text == inbox.received[0].text.replace("why", "why?")
 
 
-async def test_the_alert_that_a_thread_is_under_is_quoted_before_what_people_said(
+async def test_an_alert_is_quoted_before_peoples_messages_in_its_thread(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
-    """Another bot's replies in the thread are still neither question nor history."""
+    """Another bot's replies in the thread do not count."""
     alert = await sim.say(
         ids.OTHER_BOT_USER, ids.GENERAL, "Incident 7", blocks=[ALERT], username="Alerts\nAlice"
     )
@@ -101,7 +102,7 @@ async def test_the_alert_that_a_thread_is_under_is_quoted_before_what_people_sai
     assert backlog[0].position < backlog[1].position < asked[0].position
 
 
-async def test_a_thread_under_our_own_message_or_a_deleted_one_has_no_quotation(
+async def test_the_bots_own_or_a_deleted_root_message_is_not_quoted(
     sim: SlackSim, inbox: FakeInbox, slack: SlackAdapter
 ) -> None:
     root = await sim.say(ids.BOT_USER, ids.GENERAL, "An answer")
@@ -115,13 +116,13 @@ async def test_a_thread_under_our_own_message_or_a_deleted_one_has_no_quotation(
         assert [one.text for one in await slack.backlog(asked[0])] == ["so"]
 
 
-async def test_after_a_gap_what_was_shown_is_told_and_one_broken_message_costs_itself(
+async def test_a_backfill_reads_everything_shown_and_skips_only_malformed_parts(
     sim: SlackSim, inbox: FakeInbox
 ) -> None:
-    """The broken ones: whose last reply is none, and with a table that is none."""
-    begun = int(SystemClock().time() * 1_000_000)
+    """One message has an invalid `latest_reply`, another an invalid table."""
+    start = int(SystemClock().time() * 1_000_000)
     for place in ("", ids.GENERAL, ids.DM_ALICE):
-        inbox.marks[(ids.TEAM, place)] = Watermark("slack", ids.TEAM, place, begun)
+        inbox.marks[(ids.TEAM, place)] = Watermark("slack", ids.TEAM, place, start)
     first = await sim.say(ids.ALICE, ids.DM_ALICE, "", attachments=TABLE)
     await sim.say(ids.ALICE, ids.DM_ALICE, "and this", blocks=[{"type": "table", "rows": {"x": 1}}])
     odd = {"messages.*.latest_reply": {"ts": 1}, "response_metadata": "none"}

@@ -1,4 +1,4 @@
-"""Slack's events over Socket Mode: what becomes of each, and when it is acknowledged."""
+"""Events over Socket Mode: how each is handled, and when it is acknowledged."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ async def sim() -> AsyncIterator[SlackSim]:
         yield sim
 
 
-async def acked(sim: SlackSim, ts: str) -> list[dict[str, Any]]:
-    """All deliveries of a message, once each is acknowledged or was tried in vain."""
+async def acknowledged_deliveries(sim: SlackSim, ts: str) -> list[dict[str, Any]]:
+    """All deliveries of a message, once each was acknowledged or has failed."""
 
-    async def settled() -> Any:
+    async def delivered() -> Any:
         mine = [one for one in await sim.deliveries() if one["ts"] == ts]
         return mine if mine and all(one["acked"] or one["reason"] for one in mine) else None
 
-    return await sim.until(settled)
+    return await sim.until(delivered)
 
 
-async def test_a_mention_is_one_question_though_it_comes_as_two_events(sim: SlackSim) -> None:
-    """app_mention and message carry the same ts, which is what counts."""
+async def test_a_mention_is_one_question_despite_two_events(sim: SlackSim) -> None:
+    """app_mention and message have the same ts, which identifies the message."""
     inbox = FakeInbox()
     async with running(sim, inbox):
         ts = await sim.say(ids.ALICE, ids.GENERAL, "what is 2 & 2?", mention=True)
@@ -46,11 +46,14 @@ async def test_a_mention_is_one_question_though_it_comes_as_two_events(sim: Slac
         assert incoming.text == "what is 2 & 2?"
         assert incoming.author.name == "alice"
         assert incoming.visibility is Visibility.PUBLIC
-        assert {one["event"] for one in await acked(sim, ts)} == {"app_mention", "message"}
+        assert {one["event"] for one in await acknowledged_deliveries(sim, ts)} == {
+            "app_mention",
+            "message",
+        }
 
 
-async def test_app_mention_alone_learns_that_its_channel_is_public(sim: SlackSim) -> None:
-    """It does not say the channel's kind, which decides who may read the conversation."""
+async def test_app_mention_alone_looks_up_whether_its_channel_is_public(sim: SlackSim) -> None:
+    """It lacks the channel's kind, which decides who may read the conversation."""
     await sim.subscribe(["app_mention"])
     inbox = FakeInbox()
     async with running(sim, inbox):
@@ -61,10 +64,10 @@ async def test_app_mention_alone_learns_that_its_channel_is_public(sim: SlackSim
     assert seen == {ids.GENERAL: Visibility.PUBLIC, ids.PRIVATE: Visibility.PRIVATE}
 
 
-async def test_a_reply_in_the_thread_is_a_follow_up_and_talk_outside_is_nothing(
+async def test_thread_replies_are_follow_ups_and_other_channel_messages_are_ignored(
     sim: SlackSim,
 ) -> None:
-    """Messages at the top of a channel that mention nobody are acknowledged and forgotten."""
+    """Channel messages outside threads that do not mention the bot are only acknowledged."""
     inbox = FakeInbox()
     async with running(sim, inbox):
         root = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
@@ -72,7 +75,7 @@ async def test_a_reply_in_the_thread_is_a_follow_up_and_talk_outside_is_nothing(
         reply = await sim.say(ids.BOB, ids.GENERAL, "and why?", thread_ts=root)
         aside = await sim.say(ids.BOB, ids.GENERAL, "@alice look", thread_ts=root)
         await until(lambda: len(inbox.received) == 3)
-        assert (await acked(sim, talk))[0]["acked"]
+        assert (await acknowledged_deliveries(sim, talk))[0]["acked"]
     found = {one.message_id: one for one in inbox.received}
     assert set(found) == {root, reply, aside}
     assert found[reply].address is Address.FOLLOW_UP
@@ -91,15 +94,15 @@ async def test_a_direct_message_is_a_conversation_of_its_own_thread(sim: SlackSi
     assert {one.address for one in inbox.received} == {Address.DIRECT}
 
 
-async def test_bots_and_our_own_messages_are_no_questions(sim: SlackSim) -> None:
+async def test_messages_of_bots_are_no_questions(sim: SlackSim) -> None:
     inbox = FakeInbox()
     async with running(sim, inbox):
         theirs = await sim.say(ids.OTHER_BOT_USER, ids.GENERAL, "hello", mention=True)
-        assert all(one["acked"] for one in await acked(sim, theirs))
+        assert all(one["acked"] for one in await acknowledged_deliveries(sim, theirs))
     assert inbox.received == []
 
 
-async def test_what_cannot_be_used_is_named(sim: SlackSim) -> None:
+async def test_unreadable_attachments_are_named(sim: SlackSim) -> None:
     inbox = FakeInbox()
     async with running(sim, inbox):
         await sim.say(
@@ -113,34 +116,36 @@ async def test_what_cannot_be_used_is_named(sim: SlackSim) -> None:
     assert inbox.received[0].unusable == ("image", "voice message")
 
 
-async def test_an_event_that_could_not_be_stored_is_delivered_again(sim: SlackSim) -> None:
-    """It is acknowledged when it is stored, and not before."""
+async def test_an_event_that_could_not_be_stored_is_redelivered(sim: SlackSim) -> None:
+    """It is acknowledged only once it is stored."""
     await sim.delivery(ack_seconds=0.3, retry_scale=0.001)
     inbox = FakeInbox(failures=1)
     async with running(sim, inbox):
         ts = await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
         await until(lambda: inbox.received)
 
-        async def taken() -> Any:
+        async def is_received() -> Any:
             return [one for one in await sim.deliveries() if one["ts"] == ts and one["acked"]]
 
-        first = (await sim.until(taken))[0]
+        first = (await sim.until(is_received))[0]
     assert first["attempt"] >= 1
     assert len(inbox.receipts) >= 1
     assert (await sim.state())["lost"] == []
 
 
 @pytest.mark.parametrize("where", [ids.DM_ALICE, ids.GENERAL])
-async def test_who_wrote_what_could_not_be_stored_is_told_once(sim: SlackSim, where: str) -> None:
-    """Only they see it, however often Slack delivers the message again."""
+async def test_the_author_of_a_message_that_could_not_be_stored_gets_one_notice(
+    sim: SlackSim, where: str
+) -> None:
+    """Nobody else sees the notice, and redeliveries do not repeat it."""
     await sim.delivery(ack_seconds=0.3, retry_scale=0.001)
     inbox = FakeInbox(failures=3)
     async with running(sim, inbox):
         await sim.say(ids.ALICE, where, "hello", mention=where == ids.GENERAL)
         await until(lambda: inbox.received)
-        [told] = await sim.until(sim.ephemeral)
-        assert "cannot save messages right now" in told["shown"]
-        assert (told["channel"], told["ephemeral_to"]) == (where, ids.ALICE)
+        [notice] = await sim.until(sim.ephemeral)
+        assert "cannot save messages right now" in notice["shown"]
+        assert (notice["channel"], notice["ephemeral_to"]) == (where, ids.ALICE)
         assert len(inbox.apologies) >= 2
     assert len(await sim.ephemeral()) == 1
 
@@ -153,10 +158,10 @@ async def test_the_acknowledgement_waits_for_the_inbox(sim: SlackSim) -> None:
         await asyncio.sleep(0.2)
         assert not any(one["acked"] for one in await sim.deliveries() if one["ts"] == ts)
         stored.set()
-        assert all(one["acked"] for one in await acked(sim, ts))
+        assert all(one["acked"] for one in await acknowledged_deliveries(sim, ts))
 
 
-async def test_the_same_event_again_is_known(sim: SlackSim) -> None:
+async def test_a_redelivered_event_is_known(sim: SlackSim) -> None:
     inbox = FakeInbox()
     async with running(sim, inbox):
         ts = await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
@@ -166,8 +171,8 @@ async def test_the_same_event_again_is_known(sim: SlackSim) -> None:
     assert inbox.receipts == [Receipt.QUESTION, Receipt.KNOWN]
 
 
-async def test_an_edit_that_mentions_the_bot_again_is_no_new_question(sim: SlackSim) -> None:
-    """app_mention comes again with the same ts; message_changed is nothing."""
+async def test_an_edited_mention_is_no_new_question(sim: SlackSim) -> None:
+    """Slack sends another app_mention with the same ts."""
     inbox = FakeInbox()
     async with running(sim, inbox):
         ts = await sim.say(ids.ALICE, ids.GENERAL, "one", mention=True)
@@ -177,8 +182,8 @@ async def test_an_edit_that_mentions_the_bot_again_is_no_new_question(sim: Slack
     assert [one.text for one in inbox.received] == ["one"]
 
 
-async def test_every_event_is_acknowledged_whatever_it_is(sim: SlackSim) -> None:
-    """An event without a use would otherwise come four times."""
+async def test_every_event_is_acknowledged(sim: SlackSim) -> None:
+    """Slack would send an ignored event four times."""
     inbox = FakeInbox()
     async with running(sim, inbox):
         ts = await sim.say(ids.BOB, ids.GENERAL, "hello")
@@ -191,10 +196,10 @@ async def test_every_event_is_acknowledged_whatever_it_is(sim: SlackSim) -> None
         await sim.remove_from_channel(ids.RANDOM)
         await sim.archive(ids.PRIVATE)
 
-        async def quiet() -> bool:
+        async def nothing_pending() -> bool:
             return (await sim.state())["pending"] == 0
 
-        await sim.until(quiet)
+        await sim.until(nothing_pending)
     assert all(one["acked"] and one["attempt"] == 0 for one in await sim.deliveries())
 
 
@@ -229,12 +234,12 @@ async def test_slacks_stop_button_stops_that_thread(sim: SlackSim) -> None:
         assert [one["status"] for one in (await sim.state())["sessions"]] == ["active"]
     stop_command = inbox.commands[0]
     assert (stop_command.name, stop_command.key) == ("stop", key(ids.DM_ALICE, ts))
-    # The event may come again, and must not stop a later reply: it is known by its id.
+    # A redelivery, recognized by its id, must not stop a later reply.
     assert re.fullmatch(rf"slack/{ids.TEAM}/{ids.DM_ALICE}/stop-Ev\d+", stop_command.source)
 
 
-async def test_a_refresh_and_a_cut_connection_come_back(sim: SlackSim) -> None:
-    """After each, events arrive and the core is told to go on with what was left."""
+async def test_the_bot_reconnects_after_a_refresh_and_a_lost_connection(sim: SlackSim) -> None:
+    """After each, events arrive and the inbox hears of the connection."""
     inbox = FakeInbox()
     async with running(sim, inbox):
         await sim.disconnect()
@@ -246,7 +251,7 @@ async def test_a_refresh_and_a_cut_connection_come_back(sim: SlackSim) -> None:
 
 
 async def test_an_outage_of_socket_mode_ends(sim: SlackSim) -> None:
-    """Addresses of connections are good once: a new one is asked for after every failure."""
+    """An address is valid for one connection, so every failure requires a new one."""
     inbox = FakeInbox()
     async with running(sim, inbox) as adapter:
         await sim.offline()
@@ -279,7 +284,7 @@ async def test_a_revoked_token_shows_in_health(sim: SlackSim) -> None:
         ({"app_token": ids.BOT_TOKEN}, "connections:write"),
     ],
 )
-async def test_a_refused_token_ends_the_start_with_a_sentence(
+async def test_a_refused_token_ends_the_start_with_advice(
     sim: SlackSim, options: dict[str, str], says: str
 ) -> None:
     adapter = socket_adapter(sim, **options)
@@ -288,8 +293,8 @@ async def test_a_refused_token_ends_the_start_with_a_sentence(
     assert "\n" not in str(caught.value)
 
 
-async def test_a_slack_that_cannot_be_reached_at_the_start_is_tried_again(sim: SlackSim) -> None:
-    """A first auth.test that fails must not lose an event, nor end the bot."""
+async def test_a_failed_connection_at_the_start_is_retried(sim: SlackSim) -> None:
+    """A failing first auth.test neither loses an event nor ends the bot."""
     await sim.call("fault", match="auth.test", times=1, status=503)
     inbox = FakeInbox()
     async with running(sim, inbox):
@@ -298,7 +303,7 @@ async def test_a_slack_that_cannot_be_reached_at_the_start_is_tried_again(sim: S
 
 
 async def test_an_old_thread_is_read_without_bots(sim: SlackSim) -> None:
-    """What people said before the mention, oldest first; neither the mention nor what bots said."""
+    """People's messages before the mention, oldest first, without bots' messages."""
     inbox = FakeInbox()
     async with running(sim, inbox) as adapter:
         root = await sim.say(ids.ALICE, ids.GENERAL, "the build is <b>red</b>")
@@ -317,8 +322,8 @@ async def test_an_old_thread_is_read_without_bots(sim: SlackSim) -> None:
     assert {one.key for one in before} == {mention.key}
 
 
-async def test_everybody_in_a_message_is_named_at_once(sim: SlackSim) -> None:
-    """Names are asked for together: an even pace would bring the second one too late."""
+async def test_all_names_in_a_message_are_looked_up_together(sim: SlackSim) -> None:
+    """One after another, the second name would be too late."""
     inbox = FakeInbox()
     async with running(sim, inbox):
         await sim.say(ids.ALICE, ids.DM_ALICE, "@bob and @carol and @otherbot")
@@ -327,13 +332,13 @@ async def test_everybody_in_a_message_is_named_at_once(sim: SlackSim) -> None:
     assert inbox.received[0].author.name == "alice"
 
 
-async def test_names_that_do_not_come_in_time_do_not_hold_an_event_up(sim: SlackSim) -> None:
-    """Slack wants its acknowledgement within three seconds; the id is used then."""
+async def test_slow_name_lookups_do_not_delay_an_event(sim: SlackSim) -> None:
+    """Slack expects the acknowledgement within three seconds; an id replaces the missing name."""
     await sim.call("fault", match="users.info", times=5, delay=2.0)
     inbox = FakeInbox()
     async with running(sim, inbox):
         ts = await sim.say(ids.ALICE, ids.DM_ALICE, "hello")
         await until(lambda: inbox.received)
-        (delivery,) = await acked(sim, ts)
+        (delivery,) = await acknowledged_deliveries(sim, ts)
     assert delivery["acked"] - delivery["sent"] < 1.5
     assert inbox.received[0].author.name == ids.ALICE

@@ -1,4 +1,4 @@
-"""The sign that the bot is at work: nothing waits for it, and none stays."""
+"""The status in a thread: no turn waits for it, and it is always cleared."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from adapters.slack.adapter import SlackAdapter
-from adapters.slack.status import CLEAR_SECONDS, SESSIONS
+from adapters.slack.status import CLEAR_SECONDS, MAX_REFUSALS, SESSIONS
 from bot.domain.conversations import Conversation
 from tests.sims.slack import ids
 from tests.sims.slack.client import SlackSim
 from tests.support.slack_isolation import JumpClock
-from tests.support.slack_kit import FakeInbox, claim, key, running
+from tests.support.slack_kit import FakeInbox, claim, key, running, until
 
 CHANNEL = ids.GENERAL
 
@@ -42,22 +42,27 @@ async def slack(sim: SlackSim, inbox: FakeInbox, clock: JumpClock) -> AsyncItera
 
 
 async def processing(sim: SlackSim) -> list[str]:
-    """The threads whose session says that the bot is at work."""
+    """The threads whose session has the status "processing"."""
     sessions: list[dict[str, Any]] = (await sim.state())["sessions"]
     return [one["thread_ts"] for one in sessions if one["status"] == "processing"]
 
 
 async def until_processing(sim: SlackSim, *threads: str) -> None:
-    async def so() -> bool:
+    async def matches() -> bool:
         return await processing(sim) == list(threads)
 
-    await sim.until(so)
+    await sim.until(matches)
+
+
+def conversation_at(thread: str, at: float) -> Conversation:
+    """A conversation in which people talked last at `at`, in Unix seconds."""
+    return Conversation(1, key(CHANNEL, thread), "q", None, 1, at, at)
 
 
 async def test_a_turn_ends_though_its_status_cannot_be_cleared(
     sim: SlackSim, slack: SlackAdapter, clock: JumpClock
 ) -> None:
-    """Slack refuses for five minutes; it is cleared behind the turn."""
+    """Slack refuses for five minutes; then the status is cleared in the background."""
     ts = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
     surface = slack.surface(claim(CHANNEL, ts))
     await surface.open()
@@ -72,10 +77,10 @@ async def test_a_turn_ends_though_its_status_cannot_be_cleared(
     await until_processing(sim)
 
 
-async def test_the_next_turn_takes_a_status_over(
+async def test_the_next_turn_takes_over_the_status(
     sim: SlackSim, slack: SlackAdapter, clock: JumpClock
 ) -> None:
-    """What is cleared for the earlier turn must not clear the later one's."""
+    """Clearing for the earlier turn must not clear the later turn's status."""
     ts = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
     first, second = (slack.surface(claim(CHANNEL, ts, turn=turn)) for turn in (7, 8))
     await first.open()
@@ -91,10 +96,10 @@ async def test_the_next_turn_takes_a_status_over(
     await until_processing(sim)
 
 
-async def test_a_status_that_never_got_an_answer_is_cleared(
+async def test_a_status_whose_response_was_lost_is_cleared(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """The connection was dropped after Slack had set it."""
+    """The connection was lost after Slack had set the status."""
     ts = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
     await sim.call("fault", match=SESSIONS, drop=True, after=True)
     surface = slack.surface(claim(CHANNEL, ts))
@@ -104,17 +109,59 @@ async def test_a_status_that_never_got_an_answer_is_cleared(
     await until_processing(sim)
 
 
-async def test_a_start_clears_what_a_process_left_behind_its_turns(
+async def test_a_start_clears_the_status_of_a_finished_turn(
     sim: SlackSim, clock: JumpClock
 ) -> None:
-    """The turn had ended, its status was still to be cleared, and the process died."""
+    """The process died after the turn and before its status was cleared."""
     left = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
     inbox = FakeInbox()
     async with running(sim, inbox, clock=clock) as slack:
         surface = slack.surface(claim(CHANNEL, left))
         await surface.open()
         await until_processing(sim, left)
-    now = clock.time()
-    inbox.talked_in = [Conversation(1, key(CHANNEL, left), "q", None, 1, now, now)]
+    inbox.active_conversations = [conversation_at(left, clock.time())]
     async with running(sim, inbox, clock=clock):
         await until_processing(sim)
+
+
+async def test_a_start_sweeps_all_threads_of_the_last_day(sim: SlackSim, clock: JumpClock) -> None:
+    """A left-over status is found behind a hundred later threads and after several hours."""
+    await sim.limits(enabled=False)
+    left = await sim.say(ids.ALICE, CHANNEL, "?", mention=True)
+    inbox = FakeInbox()
+    async with running(sim, inbox, clock=clock) as slack:
+        await slack.surface(claim(CHANNEL, left)).open()
+        await until_processing(sim, left)
+    now = clock.time()
+    later = [conversation_at(f"{now - number:.6f}", now - number) for number in range(100)]
+    inbox.active_conversations = [*later, conversation_at(left, now - 6 * 3_600)]
+    async with running(sim, inbox, clock=clock):
+
+        async def cleared() -> bool:
+            clock.jump(1.0)
+            return not await processing(sim)
+
+        await sim.until(cleared, 60.0)
+
+
+async def test_the_sweep_ends_if_the_app_is_no_agent(sim: SlackSim, clock: JumpClock) -> None:
+    """Slack then refuses every request."""
+    await sim.limits(enabled=False)
+    await sim.agent(False)
+    inbox, now = FakeInbox(), clock.time()
+    async with running(sim, inbox, clock=clock):
+        await until(lambda: inbox.marks)  # the first start has nothing to sweep
+    inbox.active_conversations = [
+        conversation_at(f"{now - number:.6f}", now - number) for number in range(2 * MAX_REFUSALS)
+    ]
+    async with running(sim, inbox, clock=clock):
+
+        async def enough() -> bool:
+            clock.jump(1.0)
+            return len(await sim.requests(SESSIONS)) >= MAX_REFUSALS
+
+        await sim.until(enough, 60.0)
+        for _ in range(20):
+            clock.jump(1.0)
+            await asyncio.sleep(0.01)
+        assert len(await sim.requests(SESSIONS)) == MAX_REFUSALS

@@ -1,4 +1,4 @@
-"""Native streams of one reply in Slack: how it grows, what ends a stream, and what follows."""
+"""Native streams of one reply: how it grows, how a stream ends, and how the page continues."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from adapters.slack.adapter import SlackAdapter
 from adapters.slack.blocks import identity
-from adapters.slack.streams import MOST_CHARACTERS
+from adapters.slack.streams import MAX_CHARACTERS
 from adapters.slack.surface import SlackSurface
 from bot.domain.errors import Unsettled
 from bot.domain.replies import Action, Control, Frame, Page, Shown
@@ -35,7 +35,7 @@ async def slack(sim: SlackSim) -> AsyncIterator[SlackAdapter]:
 
 
 class Reply:
-    """One reply: a document, its surface, and what is shown of it."""
+    """One reply: a document, its surface and the pages shown."""
 
     def __init__(self, sim: SlackSim, surface: SlackSurface, channel: str, ts: str) -> None:
         self.sim, self.surface, self.channel, self.ts = sim, surface, channel, ts
@@ -43,7 +43,7 @@ class Reply:
         self.shown = Shown()
 
     async def write(self, *parts: str) -> None:
-        """Each part is shown before the next one comes."""
+        """Write the parts; each is shown before the next."""
         for part in parts:
             self.document.write(part)
             await self.show()
@@ -64,21 +64,21 @@ class Reply:
     async def messages(self) -> list[dict[str, Any]]:
         return (await self.sim.thread(self.channel, self.ts))[1:]
 
-    async def hows(self) -> list[str]:
+    async def version_kinds(self) -> list[str]:
         (message,) = await self.messages()
         return [version["how"] for version in message["versions"]]
 
 
-async def begun(
+async def start_reply(
     sim: SlackSim, slack: SlackAdapter, channel: str = ids.GENERAL, kind: str = "channel"
 ) -> Reply:
-    """A reply whose session is known to be processing, so that it may stream."""
+    """A reply whose session status is confirmed, so that it may stream."""
     ts = await sim.say(ids.ALICE, channel, "a question", mention=kind != "im")
     surface = slack.surface(claim(channel, ts, kind=kind))
     await surface.open()
 
     async def processing() -> Any:
-        return surface._streams.possible
+        return surface._streams.may_start
 
     await sim.until(processing)
     return Reply(sim, surface, channel, ts)
@@ -88,28 +88,28 @@ async def begun(
     ("channel", "kind"),
     [(ids.GENERAL, "channel"), (ids.PRIVATE, "group"), (ids.DM_ALICE, "im")],
 )
-async def test_a_reply_streams_and_its_end_has_all_that_an_edit_would(
+async def test_a_reply_streams_and_its_close_sets_buttons_identity_and_status(
     sim: SlackSim, slack: SlackAdapter, channel: str, kind: str
 ) -> None:
-    """Started, appended to, closed: with buttons, with its identity, and the session is active."""
-    reply = await begun(sim, slack, channel, kind)
+    """No further request is needed."""
+    reply = await start_reply(sim, slack, channel, kind)
     await reply.write("# Hello\n\nThis is ", "**bold", " text** and", " the end")
     await reply.finish(None, Control.RETRY)
     (message,) = await reply.messages()
     assert message["shown"].startswith("# Hello\n\nThis is **bold text** and the end")
     assert message["metadata"] == identity(7, 0)
     assert message["blocks"][0]["elements"][0]["action_id"] == "threadline_retry"
-    hows = await reply.hows()
-    assert hows == ["start", *["append"] * (len(hows) - 2), "stop"]
+    version_kinds = await reply.version_kinds()
+    assert version_kinds == ["start", *["append"] * (len(version_kinds) - 2), "stop"]
     (session,) = (await sim.state())["sessions"]
     assert session["status"] == "active"
     await reply.surface.close()
-    assert len(await sim.requests("sessions.setStatus")) == 1  # the close has cleared it
+    assert len(await sim.requests("sessions.setStatus")) == 1  # the close cleared the status
 
 
-async def test_what_is_not_sure_is_not_appended(sim: SlackSim, slack: SlackAdapter) -> None:
-    """No version of the message shows a delimiter whose partner has not come."""
-    reply = await begun(sim, slack)
+async def test_unbalanced_delimiters_are_not_appended(sim: SlackSim, slack: SlackAdapter) -> None:
+    """No version of the message shows an opening delimiter without its closing one."""
+    reply = await start_reply(sim, slack)
     for char in "Some **bold** and `code` and [a link](https://example.com/x) here. ":
         await reply.write(char)
     await reply.finish()
@@ -120,11 +120,11 @@ async def test_what_is_not_sure_is_not_appended(sim: SlackSim, slack: SlackAdapt
         assert version["shown"].count("[") == version["shown"].count(")")
 
 
-async def test_nothing_pings_in_any_piece(sim: SlackSim, slack: SlackAdapter) -> None:
-    """Calls of people are broken also where they come in pieces of one character."""
+async def test_no_appended_piece_notifies_anyone(sim: SlackSim, slack: SlackAdapter) -> None:
+    """Even if a mention arrives one character at a time."""
     text = f"<!channel> <@{ids.BOB}> @here `<!here>` and @everyone <!subteam^S1|x> done"
     text += " <!ch&#97;nnel> &lt;!h&#x65;re&gt; <&#64;U0ALICE001> @h&#101;re done"
-    reply = await begun(sim, slack)
+    reply = await start_reply(sim, slack)
     await reply.write(*text)
     await reply.finish()
     for message in await reply.messages():
@@ -132,11 +132,11 @@ async def test_nothing_pings_in_any_piece(sim: SlackSim, slack: SlackAdapter) ->
         assert all(pings(version["shown"]) == [] for version in message["versions"])
 
 
-async def test_a_stream_that_dies_of_age_goes_on_by_edits(
+async def test_a_page_continues_by_edits_after_slack_ends_its_stream(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Slack has ended it without us, so the next edit gives the message its identity."""
-    reply = await begun(sim, slack)
+    """The next edit gives the message its identity."""
+    reply = await start_reply(sim, slack)
     await reply.write("The beginning")
     await sim.streams(seconds=0.0)
     await reply.write(" was", " there")
@@ -148,11 +148,11 @@ async def test_a_stream_that_dies_of_age_goes_on_by_edits(
     assert len(first) == 1
 
 
-async def test_a_long_page_is_closed_in_time_and_filled_by_edits(
+async def test_a_long_stream_is_closed_in_time_and_continued_by_edits(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Slack takes about 11,000 characters in a stream; the page takes a few more."""
-    reply = await begun(sim, slack)
+    """Slack allows about 11,000 characters in a stream, and a few more in the page."""
+    reply = await start_reply(sim, slack)
     paragraph = "word " * 150 + "\n\n"
     text = paragraph * 20
     await reply.write(*[paragraph] * 20)
@@ -162,14 +162,14 @@ async def test_a_long_page_is_closed_in_time_and_filled_by_edits(
     assert "\n".join(m["shown"] for m in messages).split() == text.split()
     assert not (await sim.state())["streaming"]
     assert all(m["metadata"] == identity(7, n) for n, m in enumerate(messages))
-    assert len(messages[0]["shown"]) > MOST_CHARACTERS
+    assert len(messages[0]["shown"]) > MAX_CHARACTERS
 
 
-async def test_who_stops_it_in_slack_sees_no_more_until_the_end(
+async def test_a_stopped_stream_does_not_grow_until_the_turn_ends(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Slack refuses appends then, before or after it tells of the stop."""
-    reply = await begun(sim, slack)
+    """Slack refuses appends before or after it sends the stop event."""
+    reply = await start_reply(sim, slack)
     await reply.write("Some words. ")
     await sim.stop_agent(ids.ALICE, ids.GENERAL, reply.ts)
     await reply.write("Words that nobody wants", " any more")
@@ -181,23 +181,23 @@ async def test_who_stops_it_in_slack_sees_no_more_until_the_end(
     assert message["metadata"] == identity(7, 0)
 
 
-async def test_another_end_than_was_streamed_replaces_it(
+async def test_a_final_text_that_differs_from_the_stream_replaces_it(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """As when a note of ours stands at the top in the end: closed first, then edited."""
-    reply = await begun(sim, slack)
+    """For instance a note above the reply: the stream is closed and the page edited."""
+    reply = await start_reply(sim, slack)
     await reply.write("Some words that ", "came")
     await reply.finish("Something else.")
     (message,) = await reply.messages()
     assert message["shown"] == "Something else."
-    assert (await reply.hows())[-2:] == ["stop", "update"]
+    assert (await reply.version_kinds())[-2:] == ["stop", "update"]
 
 
-async def test_after_a_crash_an_open_stream_of_the_ledger_is_closed_and_edited(
+async def test_after_a_crash_a_recorded_open_stream_is_closed_and_edited(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Its message is known, so nobody looks for it; Slack's refusal of an edit tells."""
-    reply = await begun(sim, slack)
+    """The ledger knows its message, so Slack's refusal of an edit is the only sign."""
+    reply = await start_reply(sim, slack)
     await reply.write("Half an answer ", "that")
     (page,) = reply.shown.pages
     again = Reply(sim, slack.surface(claim(ids.GENERAL, reply.ts)), ids.GENERAL, reply.ts)
@@ -210,11 +210,11 @@ async def test_after_a_crash_an_open_stream_of_the_ledger_is_closed_and_edited(
     assert not (await sim.state())["streaming"]
 
 
-async def test_an_open_stream_that_is_not_needed_is_closed_and_removed(
+async def test_an_unneeded_open_stream_is_closed_and_removed(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Slack refuses to delete a message that streams."""
-    reply = await begun(sim, slack)
+    """Slack refuses to delete a message while it streams."""
+    reply = await start_reply(sim, slack)
     await reply.write("Half an answer ", "that")
     (page,) = reply.shown.pages
     again = slack.surface(claim(ids.GENERAL, reply.ts))
@@ -225,19 +225,19 @@ async def test_an_open_stream_that_is_not_needed_is_closed_and_removed(
     assert await reply.messages() == []
 
 
-async def test_a_stream_that_died_after_a_crash_is_found_again(
+async def test_a_stream_that_ended_after_a_crash_is_found_again(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """It has no identity, as nobody closed it; there is none but this turn's."""
-    reply = await begun(sim, slack)
+    """It has no identity, because it was never closed, but it can only be this turn's."""
+    reply = await start_reply(sim, slack)
     await sim.streams(seconds=0.2)
     await reply.write("Half an answer ")
     again = Reply(sim, slack.surface(claim(ids.GENERAL, reply.ts)), ids.GENERAL, reply.ts)
 
-    async def over() -> bool:
+    async def ended() -> bool:
         return not (await sim.state())["streaming"]
 
-    await sim.until(over)
+    await sim.until(ended)
     again.shown = await again.surface.recover([PageRecord(0, None)])
     await again.write("A whole answer")
     await again.finish()
@@ -246,11 +246,11 @@ async def test_a_stream_that_died_after_a_crash_is_found_again(
     assert message["metadata"] == identity(7, 0)
 
 
-async def test_an_append_of_unknown_outcome_is_settled_by_an_edit(
+async def test_an_edit_follows_an_append_of_unknown_outcome(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Appending again could show it twice."""
-    reply = await begun(sim, slack)
+    """Another append could show the text twice."""
+    reply = await start_reply(sim, slack)
     await reply.write("One ")
     await sim.call("fault", match="chat.appendStream", drop=True, after=True)
     reply.document.write("two ")
@@ -264,10 +264,10 @@ async def test_an_append_of_unknown_outcome_is_settled_by_an_edit(
     assert message["shown"] == "One two three"
 
 
-async def test_without_slacks_own_stop_a_reply_is_edited_and_has_a_button(
+async def test_without_slacks_stop_button_a_reply_is_edited_and_has_ours(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """An app that is no agent cannot offer it: then people in control matter more."""
+    """An app that is no agent has no stop button, and being able to stop a reply matters more."""
     await sim.agent(False)
     ts = await sim.say(ids.ALICE, ids.GENERAL, "a question", mention=True)
     surface = slack.surface(claim(ids.GENERAL, ts))

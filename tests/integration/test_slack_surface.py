@@ -1,4 +1,4 @@
-"""A reply in Slack: where it lands, what it looks like, and how it is found again."""
+"""A reply in Slack: where it is posted, its form, and how it is found again."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def frame(*texts: str, final: bool = False, controls: tuple[Control, ...] = ()) 
 
 
 async def show(surface: Any, shown: Shown, wanted: Frame) -> Shown:
-    """Do what the publisher does: plan and perform until nothing is left."""
+    """Plan and perform requests until none is left, as the publisher does."""
     while (request := surface.plan(shown, wanted)) is not None:
         shown = await surface.perform(request, shown)
     return shown
@@ -63,16 +63,16 @@ async def test_a_reply_grows_in_one_message_of_the_thread(
     _, reply = await sim.thread(channel, ts)
     assert reply["thread_ts"] == ts
     assert reply["blocks"][0]["type"] == "markdown"
-    shown_as = "# Hello\n\n**world** & <\u200bb>"  # else Slack would take it for a tag
+    shown_as = "# Hello\n\n**world** & <\u200bb>"  # or Slack would read it as a tag
     assert reply["blocks"][0]["text"] == shown_as
     assert reply["text"] == "*Hello*\n\n*world* &amp; &lt;b&gt;"
     assert [one["how"] for one in reply["versions"]] == ["post", "update", "update"]
 
 
-async def test_nothing_pings_and_no_link_shows_a_preview(
+async def test_no_text_notifies_anyone_and_no_link_shows_a_preview(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Neither at the post nor after an edit, as a whole or in pieces of a call."""
+    """Neither when posted nor when edited, even if a mention is split over several edits."""
     ts = await ask(sim)
     surface = slack.surface(claim(ids.GENERAL, ts))
     text = f"<!channel> <@{ids.BOB}> @here `<!here>` [x](<!everyone>) https://example.com/page"
@@ -84,8 +84,8 @@ async def test_nothing_pings_and_no_link_shows_a_preview(
     assert "channel>" in reply["shown"]
 
 
-async def test_a_page_of_the_most_that_fits_is_taken(sim: SlackSim, slack: SlackAdapter) -> None:
-    """Both when it is posted and when it is edited, whose limits differ."""
+async def test_slack_accepts_a_page_of_maximum_length(sim: SlackSim, slack: SlackAdapter) -> None:
+    """Posting and editing have different limits."""
     ts = await ask(sim)
     surface = slack.surface(claim(ids.GENERAL, ts))
     most = surface.renderer.limit
@@ -98,19 +98,17 @@ async def test_a_page_of_the_most_that_fits_is_taken(sim: SlackSim, slack: Slack
     assert second["shown"] == "second"
 
 
-async def test_pages_that_are_not_needed_are_removed(sim: SlackSim, slack: SlackAdapter) -> None:
+async def test_unneeded_pages_are_removed(sim: SlackSim, slack: SlackAdapter) -> None:
     ts = await ask(sim)
     surface = slack.surface(claim(ids.GENERAL, ts))
     shown = await show(surface, Shown(), frame("one", "two"))
     shown = await show(surface, shown, frame("only one", final=True))
     assert [one["shown"] for one in (await sim.thread(ids.GENERAL, ts))[1:]] == ["only one"]
     gone = Request(Action.REMOVE, 1, ("chat.delete",), message_id="1700000000.000001")
-    assert await surface.perform(gone, shown)  # somebody else was faster
+    assert await surface.perform(gone, shown)  # someone else deleted it first
 
 
-async def test_a_stop_button_stands_under_the_reply_while_it_grows(
-    sim: SlackSim, slack: SlackAdapter
-) -> None:
+async def test_a_growing_reply_has_a_stop_button(sim: SlackSim, slack: SlackAdapter) -> None:
     ts = await ask(sim)
     surface = slack.surface(claim(ids.GENERAL, ts, turn=42))
     shown = await show(surface, Shown(), frame("text", controls=(Control.STOP,)))
@@ -122,10 +120,10 @@ async def test_a_stop_button_stands_under_the_reply_while_it_grows(
     assert [block["type"] for block in reply["blocks"]] == ["markdown"]
 
 
-async def test_a_reply_whose_root_was_deleted_leaves_nothing_in_the_channel(
+async def test_a_reply_to_a_deleted_root_leaves_nothing_in_the_channel(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Slack posts it into the channel then, and a missing thread_ts is the only sign."""
+    """Slack posts it into the channel, and a missing thread_ts is the only sign."""
     ts = await ask(sim)
     await sim.delete(ids.GENERAL, ts)
     surface = slack.surface(claim(ids.GENERAL, ts))
@@ -137,7 +135,7 @@ async def test_a_reply_whose_root_was_deleted_leaves_nothing_in_the_channel(
 async def test_pages_are_found_again_by_their_turn_and_page(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """A page may have been posted and its ts lost; one that was never posted is not there."""
+    """A page may have been posted although its ts was lost."""
     ts = await ask(sim)
     surface = slack.surface(claim(ids.GENERAL, ts, turn=7))
     other = slack.surface(claim(ids.GENERAL, ts, turn=6))
@@ -157,7 +155,7 @@ async def test_pages_are_found_again_by_their_turn_and_page(
     assert texts == ["an older reply", "ONE"]
 
 
-async def test_a_page_that_is_there_twice_is_left_once(sim: SlackSim, slack: SlackAdapter) -> None:
+async def test_a_duplicate_page_is_removed(sim: SlackSim, slack: SlackAdapter) -> None:
     ts = await ask(sim)
     surface = slack.surface(claim(ids.GENERAL, ts))
     await show(surface, Shown(), frame("twice"))
@@ -167,10 +165,10 @@ async def test_a_page_that_is_there_twice_is_left_once(sim: SlackSim, slack: Sla
     assert len(await sim.thread(ids.GENERAL, ts)) == 2
 
 
-async def test_a_native_stream_left_open_is_stopped_and_becomes_the_page(
+async def test_an_open_stream_is_closed_and_becomes_the_page(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Otherwise no edit of it would be taken."""
+    """Slack accepts no edit of an open stream."""
     ts = await ask(sim)
     surface = slack.surface(claim(ids.GENERAL, ts, turn=9))
     await surface._api.write(
@@ -201,7 +199,7 @@ async def test_recovery_reads_nothing_when_every_page_is_known(
 FAULTS: list[tuple[dict[str, Any], type[Exception]]] = [
     ({"status": 429, "body": {"ok": False, "error": "ratelimited"}}, Throttled),
     ({"status": 200, "body": {"ok": False, "error": "channel_not_found"}}, Gone),
-    # auth.test takes the token: one wrong word is not believed.
+    # auth.test accepts the token, so the refusal was a mistake.
     ({"status": 200, "body": {"ok": False, "error": "token_revoked"}}, Unsettled),
     ({"status": 200, "body": {"ok": False, "error": "msg_too_long"}}, Refused),
     ({"status": 200, "body": {"ok": False, "error": "invalid_blocks"}}, Refused),
@@ -212,8 +210,8 @@ FAULTS: list[tuple[dict[str, Any], type[Exception]]] = [
 ]
 
 
-async def test_slacks_failures_are_ours(sim: SlackSim, slack: SlackAdapter) -> None:
-    """Each as its own kind; and nothing is sent twice by itself, because that could show twice."""
+async def test_slacks_failures_are_translated(sim: SlackSim, slack: SlackAdapter) -> None:
+    """And no request is resent automatically, because the text could appear twice."""
     for number, (fault, error) in enumerate(FAULTS, 1):
         surface = slack.surface(claim(ids.GENERAL, await ask(sim)))
         await sim.call("fault", match="chat.postMessage", **fault)
@@ -222,7 +220,9 @@ async def test_slacks_failures_are_ours(sim: SlackSim, slack: SlackAdapter) -> N
         assert len(await sim.requests("chat.postMessage")) == number
 
 
-async def test_a_429_names_its_scopes_and_its_wait(sim: SlackSim, slack: SlackAdapter) -> None:
+async def test_a_429_has_its_scopes_and_the_seconds_to_wait(
+    sim: SlackSim, slack: SlackAdapter
+) -> None:
     ts = await ask(sim)
     surface = slack.surface(claim(ids.GENERAL, ts))
     headers = {"Retry-After": "7"}
@@ -230,11 +230,11 @@ async def test_a_429_names_its_scopes_and_its_wait(sim: SlackSim, slack: SlackAd
     with pytest.raises(Throttled) as caught:
         await show(surface, Shown(), frame("hello"))
     assert caught.value.retry_after == 7
-    # The channel's budget, not that of all channels.
+    # The channel's rate limit, not the workspace's.
     assert caught.value.scopes == (f"chat.postMessage:{ids.GENERAL}",)
 
 
-async def test_an_edit_of_a_deleted_reply_says_gone(sim: SlackSim, slack: SlackAdapter) -> None:
+async def test_an_edit_of_a_deleted_reply_raises_gone(sim: SlackSim, slack: SlackAdapter) -> None:
     ts = await ask(sim)
     surface = slack.surface(claim(ids.GENERAL, ts))
     shown = await show(surface, Shown(), frame("hello"))
@@ -244,7 +244,7 @@ async def test_an_edit_of_a_deleted_reply_says_gone(sim: SlackSim, slack: SlackA
 
 
 async def thinking(sim: SlackSim) -> Any:
-    """The statuses, once there is one."""
+    """The statuses, once one is set."""
 
     async def statuses() -> Any:
         state = await sim.state()
@@ -254,10 +254,10 @@ async def thinking(sim: SlackSim) -> Any:
 
 
 @pytest.mark.parametrize("channel", [ids.GENERAL, ids.DM_ALICE])
-async def test_the_session_is_processing_while_the_bot_works(
+async def test_the_session_is_processing_while_the_turn_runs(
     sim: SlackSim, slack: SlackAdapter, channel: str
 ) -> None:
-    """Then Slack offers to stop it; afterwards it is active again, whatever happened."""
+    """Slack shows its stop button; after the turn, the session is always active again."""
     surface = slack.surface(claim(channel, await ask(sim, channel)))
     await surface.open()
     (session,) = await thinking(sim)
@@ -267,14 +267,14 @@ async def test_the_session_is_processing_while_the_bot_works(
     assert session["status"] == "active"
 
 
-async def test_what_a_dead_process_left_is_cleared(sim: SlackSim, slack: SlackAdapter) -> None:
-    """Also where the answer was already concluded, and nothing is set anew."""
+async def test_a_dead_processs_status_is_cleared(sim: SlackSim, slack: SlackAdapter) -> None:
+    """Even if the turn already has its result and sets no status."""
     ts = await ask(sim)
     dead = slack.surface(claim(ids.GENERAL, ts))
     await dead.open()
     await thinking(sim)
     again = claim(ids.GENERAL, ts)
-    again = replace(again, fence=replace(again.fence, attempt=2), conclusion=ANSWERED)
+    again = replace(again, fence=replace(again.fence, attempt=2), result=ANSWERED)
     surface = slack.surface(again)
     await surface.open()
     await surface.close()
@@ -283,10 +283,10 @@ async def test_what_a_dead_process_left_is_cleared(sim: SlackSim, slack: SlackAd
     await dead.close()
 
 
-async def test_what_a_dead_process_left_is_cleared_though_slack_was_busy(
+async def test_a_dead_processs_status_is_cleared_even_if_slack_throttles(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Nothing can be set anew then: all the same something is there to be cleared."""
+    """No new status can be set, but the old one is still cleared."""
     ts = await ask(sim)
     dead = slack.surface(claim(ids.GENERAL, ts))
     await dead.open()
@@ -310,7 +310,7 @@ async def _asked(sim: SlackSim, method: str, times: int) -> bool:
 
 @pytest.mark.parametrize("posts", [0, 1])
 async def test_no_status_stays(sim: SlackSim, slack: SlackAdapter, posts: int) -> None:
-    """Of an app that is no agent, too: whether or not something was posted, which clears it."""
+    """Also if the app is no agent, and whether or not a post cleared the status."""
     await sim.agent(False)
     surface = slack.surface(claim(ids.GENERAL, await ask(sim)))
     await surface.open()
@@ -323,10 +323,10 @@ async def test_no_status_stays(sim: SlackSim, slack: SlackAdapter, posts: int) -
     assert len(await sim.requests("threads.setStatus")) == 2 - posts
 
 
-async def test_a_status_is_set_only_where_it_can_be_cleared(
+async def test_a_status_is_set_only_if_it_can_be_cleared(
     sim: SlackSim, slack: SlackAdapter
 ) -> None:
-    """Of fifty requests a minute half are left to take away what the other half has set."""
+    """Half of the fifty requests a minute remain for clearing what the others set."""
     surfaces = [slack.surface(claim(ids.GENERAL, await ask(sim), turn=n)) for n in range(40)]
     await asyncio.gather(*(surface.open() for surface in surfaces))
 
@@ -345,8 +345,8 @@ async def _at_least(count: Callable[[], Awaitable[int]], least: int) -> bool:
     return await count() >= least
 
 
-async def test_closing_at_once_leaves_no_status(sim: SlackSim, slack: SlackAdapter) -> None:
-    """The request to set it may still be on its way then."""
+async def test_closing_immediately_leaves_no_status(sim: SlackSim, slack: SlackAdapter) -> None:
+    """The request that sets it may still be in flight."""
     ts = await ask(sim)
     await sim.call("rtt", seconds=0.2)
     surface = slack.surface(claim(ids.GENERAL, ts))

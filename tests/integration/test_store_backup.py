@@ -1,4 +1,4 @@
-"""Backups: whole while the bot writes, refused where they would destroy, and put back again."""
+"""Backups and restores: complete while the bot writes, and never destructive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bot.domain.errors import MigrationError, StoreError, StoreUnavailable
 from bot.domain.inbox import Address, Receipt, Watermark
 from bot.store.backup import backup, restore
 from bot.store.migrate import MIGRATIONS
-from tests.support.store_kit import answered, judge, look, opened, said
+from tests.support.store_kit import answered, check_invariants, look, opened, said
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def names(folder: Path) -> list[str]:
 
 
 # ── backup ────────────────────────────────────────────────────────────────────────────────────
-def test_a_backup_is_one_checked_file_for_its_owner_only(path: Path, copy: Path) -> None:
+def test_a_backup_is_one_checked_file_that_only_its_owner_can_read(path: Path, copy: Path) -> None:
     talk(path, 1, 2)
     size = backup(path, copy)
     assert size == copy.stat().st_size
@@ -66,21 +66,21 @@ def test_a_backup_is_one_checked_file_for_its_owner_only(path: Path, copy: Path)
     assert questions(copy) == ["question 1", "question 2"]
     assert names(copy.parent) == ["copy.db"], "reading it left something beside it"
     with closing(sqlite3.connect(copy)) as db:
-        judge(db)
+        check_invariants(db)
 
 
-def test_a_backup_of_a_closed_database_leaves_nothing_beside_it(path: Path, copy: Path) -> None:
-    """Made by another user, such files would keep the bot out of its own database."""
+def test_a_backup_of_a_closed_database_leaves_no_other_files(path: Path, copy: Path) -> None:
+    """Files created by another user would lock the bot out of its database."""
     talk(path, 1)
     before = names(path.parent)
     backup(path, copy)
     assert names(path.parent) == before
 
 
-async def test_a_backup_while_the_bot_writes_is_whole_and_holds_nobody_up(
+async def test_a_backup_while_the_bot_writes_is_complete_and_blocks_no_writer(
     path: Path, copy: Path
 ) -> None:
-    """It has everything that was acknowledged before it began."""
+    """It has everything that was acknowledged before the backup began."""
     async with opened(path) as store:
         stop = asyncio.Event()
         accepted: list[int] = []
@@ -100,7 +100,7 @@ async def test_a_backup_while_the_bot_writes_is_whole_and_holds_nobody_up(
                 acknowledged = len(accepted)
                 await asyncio.to_thread(backup, path, copy, overwrite=True)
                 with closing(sqlite3.connect(copy)) as db:
-                    judge(db)
+                    check_invariants(db)
                 assert len(questions(copy)) >= acknowledged, round_
                 assert asyncio.get_running_loop().time() - begun < 20
         finally:
@@ -110,7 +110,7 @@ async def test_a_backup_while_the_bot_writes_is_whole_and_holds_nobody_up(
     assert names(copy.parent) == ["copy.db"]
 
 
-def test_an_existing_file_is_overwritten_only_when_told(path: Path, copy: Path) -> None:
+def test_an_existing_file_is_overwritten_only_on_request(path: Path, copy: Path) -> None:
     talk(path, 1)
     copy.write_text("precious")
     with pytest.raises(StoreError, match="exists: name another file, or overwrite it with --force"):
@@ -130,7 +130,7 @@ def test_a_database_is_never_backed_up_onto_itself(path: Path, tmp_path: Path) -
     assert questions(path) == ["question 1"]
 
 
-def test_a_backup_that_cannot_be_made_says_why_and_leaves_nothing(
+def test_a_failed_backup_says_why_and_leaves_no_file(
     path: Path, copy: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(StoreError, match="There is no database"):
@@ -140,13 +140,13 @@ def test_a_backup_that_cannot_be_made_says_why_and_leaves_nothing(
         backup(path, tmp_path / "nowhere" / "copy.db")
     with closing(sqlite3.connect(tmp_path / "theirs.db")) as db:
         db.execute("CREATE TABLE theirs (x)")
-    with pytest.raises(MigrationError, match="is a database of another program"):
+    with pytest.raises(MigrationError, match="is another program's database"):
         backup(tmp_path / "theirs.db", copy)
     assert names(copy.parent) == []
 
 
-def test_damage_is_found_by_the_backup_and_no_copy_of_it_is_kept(path: Path, copy: Path) -> None:
-    """The last good backup must not be replaced by a bad one."""
+def test_a_backup_detects_damage_and_keeps_no_damaged_copy(path: Path, copy: Path) -> None:
+    """A damaged copy must not replace the last good backup."""
     talk(path, 1)
     backup(path, copy)
     talk(path, 2)
@@ -162,7 +162,7 @@ def test_damage_is_found_by_the_backup_and_no_copy_of_it_is_kept(path: Path, cop
 
 
 # ── restore ───────────────────────────────────────────────────────────────────────────────────
-def test_a_backup_is_restored_and_what_was_there_is_kept(path: Path, copy: Path) -> None:
+def test_a_restore_keeps_the_replaced_database(path: Path, copy: Path) -> None:
     talk(path, 1)
     backup(path, copy)
     talk(path, 2)
@@ -174,11 +174,13 @@ def test_a_backup_is_restored_and_what_was_there_is_kept(path: Path, copy: Path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     asyncio.run(_go_on(path))
     with closing(sqlite3.connect(path)) as db:
-        judge(db)
+        check_invariants(db)
 
 
-def test_what_was_asked_since_the_backup_does_not_look_missed(path: Path, copy: Path) -> None:
-    """It was answered: a start that knows no watermarks reads nothing of before."""
+def test_questions_after_the_backup_do_not_count_as_missed_after_a_restore(
+    path: Path, copy: Path
+) -> None:
+    """They have been answered; without watermarks, a start does not look for missed messages."""
     asyncio.run(_marked(path))
     backup(path, copy)
     assert look(copy, "SELECT count(*) FROM watermarks") == [(1,)]
@@ -191,8 +193,8 @@ async def _marked(path: Path) -> None:
         await store.move_watermarks([Watermark("sim", "w1", "", 7)])
 
 
-def test_a_restore_where_nothing_was(path: Path, copy: Path, tmp_path: Path) -> None:
-    """On a new machine."""
+def test_a_restore_without_an_existing_database(path: Path, copy: Path, tmp_path: Path) -> None:
+    """As on a new machine."""
     talk(path, 1)
     backup(path, copy)
     elsewhere = tmp_path / "new.db"
@@ -200,15 +202,15 @@ def test_a_restore_where_nothing_was(path: Path, copy: Path, tmp_path: Path) -> 
     assert questions(elsewhere) == ["question 1"]
 
 
-def test_what_a_killed_bot_had_not_brought_into_its_file_is_kept_with_it(
+def test_a_restore_keeps_the_log_of_a_killed_bot_with_its_database(
     path: Path, copy: Path, tmp_path: Path
 ) -> None:
-    """Its write-ahead log belongs to the kept database, and must not meet the restored one."""
+    """SQLite would apply the write-ahead log to the restored database."""
     talk(path, 1)
     backup(path, copy)
     killed = tmp_path / "killed.db"
     asyncio.run(_killed(path, killed))
-    with closing(sqlite3.connect(killed)) as shell:  # because of it the log cannot be brought in
+    with closing(sqlite3.connect(killed)) as shell:  # it blocks the checkpoint of the log
         shell.execute("BEGIN")
         shell.execute("SELECT count(*) FROM messages").fetchone()
         kept = restore(killed, copy)
@@ -219,7 +221,7 @@ def test_what_a_killed_bot_had_not_brought_into_its_file_is_kept_with_it(
     assert questions(kept) == ["question 1", "question 2"]
 
 
-async def test_a_restore_is_refused_while_a_bot_has_the_database(path: Path, copy: Path) -> None:
+async def test_a_restore_is_refused_while_the_bot_is_running(path: Path, copy: Path) -> None:
     await _chat(path, 1)
     backup(path, copy)
     async with opened(path) as store:
@@ -229,7 +231,7 @@ async def test_a_restore_is_refused_while_a_bot_has_the_database(path: Path, cop
     assert questions(path) == ["question 1", "question 2"]
 
 
-def test_what_is_no_whole_backup_is_refused_and_nothing_is_changed(
+def test_an_incomplete_backup_is_refused_and_changes_nothing(
     path: Path, copy: Path, tmp_path: Path
 ) -> None:
     talk(path, 1)
@@ -256,7 +258,7 @@ def test_what_is_no_whole_backup_is_refused_and_nothing_is_changed(
     assert [name for name in names(path.parent) if "before" in name or "new" in name] == []
 
 
-def test_a_newer_versions_backup_is_refused_and_an_older_ones_is_updated_at_the_start(
+def test_a_newer_versions_backup_is_refused_and_an_older_one_is_migrated_at_start(
     path: Path, copy: Path, tmp_path: Path
 ) -> None:
     older = tmp_path / "older"
@@ -286,14 +288,14 @@ async def _go_on(path: Path) -> None:
 
 
 async def _killed(path: Path, target: Path) -> None:
-    """Leave a copy at `target` of a database whose bot was killed."""
+    """Leave a copy at `target` of the database of a killed bot."""
     async with opened(path) as store:
         await store.accept(said(2, "question 2"))
         await asyncio.to_thread(_as_killed, path, target)
 
 
 def _as_killed(path: Path, target: Path) -> None:
-    """What a SIGKILL leaves of an open database."""
+    """Copy the files that a SIGKILL leaves of an open database."""
     for suffix in ("", "-wal"):
         Path(f"{target}{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
     assert Path(f"{target}-wal").stat().st_size > 0

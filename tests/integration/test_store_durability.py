@@ -1,4 +1,4 @@
-"""What was acknowledged is there: after a cancelled caller, a kill, a second process, a close."""
+"""Acknowledged data survives a cancelled caller, a kill, a second process and a close."""
 
 from __future__ import annotations
 
@@ -18,10 +18,19 @@ import pytest
 from bot.domain.errors import LostOwnership, StoreError, StoreUnavailable
 from bot.domain.inbox import Receipt
 from bot.store.sqlite import SqliteStore
-from tests.support.store_kit import ANSWER, answered, claimed, judge, key, look, opened, said
+from tests.support.store_kit import (
+    ANSWER,
+    answered,
+    check_invariants,
+    claimed,
+    key,
+    look,
+    opened,
+    said,
+)
 
 ROOT = Path(__file__).parents[2]
-# Accepts and answers without an end, four at a time; prints what was acknowledged.
+# Accepts and answers messages forever, in four threads; prints each acknowledgement.
 BUSY = """
 import asyncio, sys
 from itertools import count
@@ -44,7 +53,7 @@ async def main(path, start):
 sys.stdout.reconfigure(line_buffering=True)
 asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
 """
-# Holds the database until it is killed.
+# Keeps the database open until it is killed.
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
@@ -69,7 +78,7 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
     async with opened(path) as store:
         yield store
     with closing(sqlite3.connect(path)) as db:
-        judge(db)
+        check_invariants(db)
 
 
 def started(script: str, *arguments: object) -> subprocess.Popen[str]:
@@ -82,10 +91,10 @@ def started(script: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 # ── cancellation ──────────────────────────────────────────────────────────────────────────────
-async def test_a_cancelled_caller_leaves_a_whole_transaction_or_none(
+async def test_a_cancelled_caller_leaves_a_complete_transaction_or_none(
     store: SqliteStore, path: Path
 ) -> None:
-    """Whatever the moment: before the thread begins, within the transaction, after the commit."""
+    """At any moment: before the thread starts, inside the transaction, after the commit."""
     moments = random.Random(7)
     cancelled = {number: asyncio.create_task(_begin(store, number)) for number in range(400)}
     lasting = 0
@@ -93,12 +102,12 @@ async def test_a_cancelled_caller_leaves_a_whole_transaction_or_none(
         for _ in range(moments.randrange(4)):
             await asyncio.sleep(moments.random() * 0.0004)
         task.cancel()
-        if number % 10 == 0:  # somebody else goes on meanwhile
+        if number % 10 == 0:  # while another caller continues
             accepted = await store.accept(said(10_000 + number, where=key("other")))
             assert accepted.receipt is Receipt.QUESTION
             lasting += 1
     done = await asyncio.gather(*cancelled.values(), return_exceptions=True)
-    await store.accept(said(20_000, where=key("other")))  # all that was queued before is over
+    await store.accept(said(20_000, where=key("other")))  # everything queued earlier is done
 
     counts = look(
         path,
@@ -119,7 +128,7 @@ async def _begin(store: SqliteStore, number: int) -> None:
     await claimed(store, accepted.conversation)
 
 
-async def test_a_cancelled_caller_does_not_disturb_those_who_share_its_commit(
+async def test_a_cancelled_caller_does_not_affect_others_in_its_commit(
     store: SqliteStore,
 ) -> None:
     tasks = [
@@ -134,7 +143,7 @@ async def test_a_cancelled_caller_does_not_disturb_those_who_share_its_commit(
     assert await store.find(key("t199")) is not None
 
 
-async def test_one_that_is_refused_does_not_disturb_those_who_share_its_commit(
+async def test_a_refused_transaction_does_not_affect_others_in_its_commit(
     store: SqliteStore,
 ) -> None:
     await store.accept(said(0))
@@ -149,12 +158,12 @@ async def test_one_that_is_refused_does_not_disturb_those_who_share_its_commit(
     )
     errors = [result for result in results if isinstance(result, BaseException)]
     assert [type(error) for error in errors] == [LostOwnership]
-    assert (await claimed(store, 1)).conclusion == ANSWER
+    assert (await claimed(store, 1)).result == ANSWER
     await store.finish((await claimed(store, 1)).fence)
     assert len((await claimed(store, 1)).questions) == 39
 
 
-async def test_one_that_fails_in_its_middle_is_undone_and_those_beside_it_are_kept(
+async def test_a_failing_transaction_is_rolled_back_without_the_others_in_its_commit(
     store: SqliteStore, path: Path
 ) -> None:
     def half(db: sqlite3.Connection) -> None:
@@ -170,7 +179,9 @@ async def test_one_that_fails_in_its_middle_is_undone_and_those_beside_it_are_ke
     assert look(path, "SELECT count(*), sum(source = 'half') FROM commands") == [(18, 0)]
 
 
-async def test_more_than_one_commit_takes_are_all_settled(store: SqliteStore) -> None:
+async def test_more_transactions_than_one_commit_takes_are_all_committed(
+    store: SqliteStore,
+) -> None:
     results = await asyncio.gather(
         *(store.accept(said(n, where=key(f"t{n % 7}"))) for n in range(1_000))
     )
@@ -179,8 +190,8 @@ async def test_more_than_one_commit_takes_are_all_settled(store: SqliteStore) ->
 
 
 # ── a kill ────────────────────────────────────────────────────────────────────────────────────
-async def test_everything_acknowledged_is_there_after_a_kill(path: Path) -> None:
-    """SIGKILL at five random moments of a busy process, each on what the last one left."""
+async def test_everything_acknowledged_survives_a_kill(path: Path) -> None:
+    """SIGKILL at five random moments of a busy process, each on the database of the last one."""
     moments = random.Random(11)
     accepted: set[int] = set()
     answered_turns: set[int] = set()
@@ -192,10 +203,10 @@ async def test_everything_acknowledged_is_there_after_a_kill(path: Path) -> None
         lines += process.communicate()[0].splitlines(keepends=True)
         assert process.returncode == -signal.SIGKILL
         for line in lines:
-            if line.endswith("\n"):  # the last one may be half a line
+            if line.endswith("\n"):  # the last line may be incomplete
                 _note(line, accepted, answered_turns)
         with closing(sqlite3.connect(path)) as db:
-            judge(db)
+            check_invariants(db)
             done = {row[0] for row in db.execute("SELECT id FROM turns WHERE state = 'done'")}
         assert answered_turns <= done
     async with opened(path) as store:
@@ -211,7 +222,7 @@ async def test_everything_acknowledged_is_there_after_a_kill(path: Path) -> None
         while left := await store.unfinished("sim"):
             await answered(store, left[0])
     with closing(sqlite3.connect(path)) as db:
-        judge(db)
+        check_invariants(db)
 
 
 def _note(line: str, accepted: set[int], answered_turns: set[int]) -> None:
@@ -247,7 +258,7 @@ async def test_another_name_of_the_file_is_the_same_database(path: Path, tmp_pat
 
 
 # ── the end ───────────────────────────────────────────────────────────────────────────────────
-async def test_what_was_asked_before_the_close_comes_to_its_end(path: Path) -> None:
+async def test_operations_that_started_before_the_close_complete(path: Path) -> None:
     async with opened(path) as store:
         tasks = [asyncio.create_task(store.accept(said(n))) for n in range(50)]
         await asyncio.sleep(0)
@@ -256,7 +267,7 @@ async def test_what_was_asked_before_the_close_comes_to_its_end(path: Path) -> N
     assert look(path, "SELECT count(*) FROM messages") == [(50,)]
 
 
-async def test_after_the_close_everybody_is_told(path: Path) -> None:
+async def test_after_the_close_every_operation_raises(path: Path) -> None:
     async with opened(path) as store:
         accepted = await store.accept(said(1))
         await answered(store, accepted.conversation)
@@ -267,7 +278,7 @@ async def test_after_the_close_everybody_is_told(path: Path) -> None:
 
 
 async def test_a_closed_database_is_one_file(path: Path) -> None:
-    """Nothing is left in a write-ahead log that a copy of the file would lack."""
+    """No data is left in a write-ahead log, which a copy of the file would lack."""
     async with opened(path) as store:
         await store.accept(said(1))
     assert {file.name for file in path.parent.iterdir()} == {path.name, f"{path.name}.lock"}

@@ -1,4 +1,4 @@
-"""A database that fails says in one sentence why, and what to do; it goes on when it can again."""
+"""A failing database reports why, and what to do, in one sentence; and it recovers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bot.domain.errors import MigrationError, StoreUnavailable
 from bot.domain.health import Health
 from bot.domain.inbox import Receipt
 from bot.store.connection import open_writer
-from bot.store.health import TRY_SECONDS
+from bot.store.health import PROBE_SECONDS
 from bot.store.integrity import check_at_start
 from bot.store.sqlite import SqliteStore
 from tests.support.clock import ManualClock
-from tests.support.store_kit import answered, judge, key, look, opened, said
+from tests.support.store_kit import answered, check_invariants, key, look, opened, said
 
 
 @pytest.fixture
@@ -33,11 +33,11 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
     async with opened(path, busy_timeout=0.05) as store:
         yield store
     with closing(sqlite3.connect(path)) as db:
-        judge(db)
+        check_invariants(db)
 
 
 async def pragma(store: SqliteStore, text: str) -> None:
-    """Set something on the connection that writes."""
+    """Run a PRAGMA on the writing connection."""
     await store._write(lambda db: db.execute(f"PRAGMA {text}").fetchall())
 
 
@@ -55,7 +55,7 @@ async def test_a_full_disk_loses_nothing_that_was_acknowledged(
     for error in errors:
         assert isinstance(error, StoreUnavailable)
         assert str(error) == f"The database {path} cannot grow, the disk is full: free some space."
-    assert await store.find(key()) is not None  # it still reads
+    assert await store.find(key()) is not None  # reading still works
     kept = look(path, "SELECT count(*) FROM messages")[0][0]
     assert kept == 1 + len(results) - len(errors)
     await pragma(store, "max_page_count = 1000000")
@@ -65,7 +65,7 @@ async def test_a_full_disk_loses_nothing_that_was_acknowledged(
         assert again.receipt is (Receipt.QUESTION if refused else Receipt.KNOWN)
 
 
-async def test_a_locked_database_is_read_and_waits_for_nobody_for_ever(
+async def test_a_locked_database_can_be_read_and_a_write_fails_after_a_timeout(
     store: SqliteStore, path: Path
 ) -> None:
     await store.accept(said(1))
@@ -78,7 +78,7 @@ async def test_a_locked_database_is_read_and_waits_for_nobody_for_ever(
     assert (await store.accept(said(2))).receipt is Receipt.QUESTION
 
 
-async def test_a_read_only_database_is_said(store: SqliteStore) -> None:
+async def test_a_read_only_database_is_reported(store: SqliteStore) -> None:
     await store.accept(said(1))
     await pragma(store, "query_only = ON")
     with pytest.raises(StoreUnavailable, match="is read-only: let this user write"):
@@ -86,8 +86,8 @@ async def test_a_read_only_database_is_said(store: SqliteStore) -> None:
     assert await store.find(key()) is not None
 
 
-async def test_a_damaged_page_is_said_by_what_needs_it(path: Path) -> None:
-    """It came while the store was open; what does not need it goes on."""
+async def test_a_damaged_page_is_reported_by_the_operations_that_need_it(path: Path) -> None:
+    """The damage happens while the store is open; operations on other pages still work."""
     await _talked(path)
     clock = ManualClock()
     async with SqliteStore.open(path, clock=clock) as store:
@@ -98,13 +98,15 @@ async def test_a_damaged_page_is_said_by_what_needs_it(path: Path) -> None:
             await store.history(1, epoch=1, before=60, limit=20)
         with pytest.raises(StoreUnavailable, match="is damaged"):
             await store.accept(said(99))
-        clock.jump(2 * TRY_SECONDS)
-        await store.record_command("sim/w1/c1/m100")  # that this could be written heals nothing
+        clock.jump(2 * PROBE_SECONDS)
+        await store.record_command(
+            "sim/w1/c1/m100"
+        )  # a successful write does not mean that the damage is gone
         assert "is damaged" in store.health().details["trouble"]
 
 
 async def test_a_damaged_database_is_not_opened(path: Path) -> None:
-    """Writing would make it worse; the sentence says what to do, and the lock is free again."""
+    """Writing would make it worse. The error says what to do, and releases the lock."""
     await _talked(path)
     _damage(path)
     for _ in range(2):
@@ -113,8 +115,8 @@ async def test_a_damaged_database_is_not_opened(path: Path) -> None:
                 pass
 
 
-async def test_looking_for_damage_ends_in_time(path: Path) -> None:
-    """A large database is opened all the same; 20 MB take longer than no time at all."""
+async def test_the_check_for_damage_has_a_time_limit(path: Path) -> None:
+    """A large database is opened anyway; here 20 MB exceed a limit of zero seconds."""
     async with opened(path) as store:
         await store._write(
             lambda db: (
@@ -128,7 +130,7 @@ async def test_looking_for_damage_ends_in_time(path: Path) -> None:
         check_at_start(path, seconds=0)
         check_at_start(path, seconds=60)
     assert [line["event"] for line in lines] == [
-        "the database is too large to be checked at a start; a backup checks it"
+        "the database is too large to check at start; backups check it completely"
     ]
 
 
@@ -148,9 +150,9 @@ def _damage(path: Path) -> None:
         file.write(b"\xff" * size)
 
 
-# ── how it is ─────────────────────────────────────────────────────────────────────────────────
-async def test_health_says_what_is_wrong_and_notices_by_itself_when_it_is_over(path: Path) -> None:
-    """One line in the log for each, however often it failed; the path is for the log only."""
+# ── health ────────────────────────────────────────────────────────────────────────────────────
+async def test_health_names_the_failure_and_notices_its_end_without_traffic(path: Path) -> None:
+    """Each is logged once, however often operations fail; only the log has the path."""
     clock = ManualClock()
     async with SqliteStore.open(path, clock=clock, busy_timeout=0.02) as store:
         assert store.health() == Health(ok=True)
@@ -161,11 +163,11 @@ async def test_health_says_what_is_wrong_and_notices_by_itself_when_it_is_over(p
                     await store.accept(said(number))
             trouble = "The database is locked by another program: close what else has it open."
             assert store.health() == Health(ok=False, details={"trouble": trouble})
-            await clock.advance(TRY_SECONDS)
-            await asyncio.sleep(0.1)  # on another thread it meets the lock once more
+            await clock.advance(PROBE_SECONDS)
+            await asyncio.sleep(0.1)  # on another thread it waits for the lock once more
             other.execute("ROLLBACK")
             assert not store.health().ok
-            await clock.advance(2 * TRY_SECONDS)
+            await clock.advance(2 * PROBE_SECONDS)
             await _until(lambda: store.health().ok)
         assert [line["event"] for line in lines] == [
             "the database fails",
@@ -174,8 +176,8 @@ async def test_health_says_what_is_wrong_and_notices_by_itself_when_it_is_over(p
         assert str(path) in lines[0]["error"]
 
 
-async def test_a_disk_that_takes_some_things_and_not_others_is_not_well(path: Path) -> None:
-    """Until nothing was refused for a while; the log does not go back and forth."""
+async def test_a_disk_that_accepts_only_some_writes_counts_as_failing(path: Path) -> None:
+    """Until no write has failed for a while, so that the log does not alternate."""
     clock = ManualClock()
     async with SqliteStore.open(path, clock=clock, busy_timeout=0.001) as store:
         with capture_logs() as lines:
@@ -187,13 +189,13 @@ async def test_a_disk_that_takes_some_things_and_not_others_is_not_well(path: Pa
                 await store.record_command(f"y{number}")
                 assert not store.health().ok
                 clock.jump(1.0)
-            clock.jump(TRY_SECONDS)
+            clock.jump(PROBE_SECONDS)
             await store.record_command("z")
             assert store.health().ok
         assert len(lines) == 2
 
 
-async def test_a_failure_that_lasts_is_said_again_every_minute(path: Path) -> None:
+async def test_a_lasting_failure_is_logged_every_minute(path: Path) -> None:
     clock = ManualClock()
     async with SqliteStore.open(path, clock=clock, busy_timeout=0.001) as store:
         with capture_logs() as lines, closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -205,7 +207,7 @@ async def test_a_failure_that_lasts_is_said_again_every_minute(path: Path) -> No
         assert [line["seconds"] for line in lines] == [0, 60, 120]
 
 
-async def test_a_closed_store_is_no_failure_of_the_database(path: Path) -> None:
+async def test_a_closed_store_does_not_count_as_a_database_failure(path: Path) -> None:
     async with opened(path) as store:
         pass
     with capture_logs() as lines, pytest.raises(StoreUnavailable, match="is closed"):
@@ -215,36 +217,36 @@ async def test_a_closed_store_is_no_failure_of_the_database(path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"Dear diary, " * 100, b"SQLite format 3\0" + b"\1" * 2000])
-async def test_what_is_no_database_is_not_opened_and_leaves_nothing_behind(
+async def test_a_file_that_is_not_a_database_is_refused_and_leaves_nothing_open(
     path: Path, content: bytes
 ) -> None:
     await asyncio.to_thread(path.write_bytes, content)
     threads = threading.active_count()
-    for _ in range(2):  # the second time would find a lock that was left
+    for _ in range(2):  # a leaked lock would make the second attempt fail
         with pytest.raises(StoreUnavailable, match=r"is not an SQLite database|is damaged"):
             async with opened(path):
                 pass
     assert await asyncio.to_thread(path.read_bytes) == content
-    assert threading.active_count() <= threads + 1  # asyncio's own pool may have grown
+    assert threading.active_count() <= threads + 1  # asyncio's thread pool may have grown
 
 
-async def test_a_database_of_another_program_is_not_opened(path: Path) -> None:
+async def test_another_programs_database_is_not_opened(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE theirs (x)")
-    with pytest.raises(MigrationError, match="is a database of another program"):
+    with pytest.raises(MigrationError, match="is another program's database"):
         async with opened(path):
             pass
 
 
 @pytest.mark.parametrize("name", ["nowhere/store.db", "file/store.db"])
-async def test_a_place_where_no_file_can_be_made_is_said(tmp_path: Path, name: str) -> None:
+async def test_a_path_where_no_file_can_be_created_is_reported(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailable, match="cannot be opened"):
         async with opened(tmp_path / name):
             pass
 
 
-async def test_a_directory_is_no_database(tmp_path: Path) -> None:
+async def test_a_directory_is_not_accepted_as_a_database(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(StoreUnavailable, match="cannot be opened"):
         async with opened(tmp_path / "folder"):
@@ -255,21 +257,21 @@ async def test_a_commit_that_fails_leaves_nothing_and_the_next_one_works(
     store: SqliteStore, path: Path
 ) -> None:
     def dangling(db: sqlite3.Connection) -> None:
-        db.execute("PRAGMA defer_foreign_keys = ON")  # so that the COMMIT itself is refused
+        db.execute("PRAGMA defer_foreign_keys = ON")  # makes the COMMIT itself fail
         db.execute("INSERT INTO pages (turn_id, number, state) VALUES (99, 0, 'intended')")
 
     results = await asyncio.gather(
         store.accept(said(1)), store._write(dangling), return_exceptions=True
     )
     assert isinstance(results[1], sqlite3.IntegrityError)
-    kept = 0 if isinstance(results[0], BaseException) else 1  # it may have had its own commit
+    kept = 0 if isinstance(results[0], BaseException) else 1  # it may have been in another commit
     assert look(path, "SELECT count(*) FROM messages") == [(kept,)]
     assert look(path, "SELECT count(*) FROM pages") == [(0,)]
     assert (await store.accept(said(2))).receipt is Receipt.QUESTION
 
 
-async def test_a_connection_that_fails_in_the_making_is_closed(path: Path) -> None:
-    """Its thread would keep the process up, and its descriptor the file."""
+async def test_a_connection_that_fails_while_opening_is_closed(path: Path) -> None:
+    """Otherwise its thread would keep the process alive, and its descriptor the file open."""
     await asyncio.to_thread(path.write_bytes, b"Dear diary, " * 100)
     threads = threading.active_count()
     with pytest.raises(StoreUnavailable, match="is not an SQLite database"):
@@ -284,8 +286,8 @@ async def _until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_a_mistake_of_ours_is_no_fault_of_the_database(store: SqliteStore) -> None:
-    """It must not be retried as if the disk were to blame."""
+async def test_a_bug_does_not_count_as_a_database_failure(store: SqliteStore) -> None:
+    """It must not be retried like a disk failure."""
     with pytest.raises(sqlite3.IntegrityError):
         await store._write(lambda db: db.execute("INSERT INTO commands VALUES (NULL, 1)").rowcount)
     assert (await store.accept(said(1))).receipt is Receipt.QUESTION

@@ -1,4 +1,4 @@
-"""Conversations as records: made once, listed page by page, changed without hurting a turn."""
+"""The library: created once, listed page by page, changed without affecting a turn."""
 
 from __future__ import annotations
 
@@ -15,10 +15,18 @@ import pytest
 from bot.domain.conversations import Author, ConversationKey, Role, Visibility
 from bot.domain.errors import LostOwnership, RecordHeld
 from bot.domain.records import NewConversation, RecordScope
-from bot.domain.turns import Outcome
 from bot.store.library import SqliteLibrary
 from bot.store.sqlite import SqliteStore
-from tests.support.store_kit import ANSWER, answered, claimed, judge, key, look, opened, said
+from tests.support.store_kit import (
+    ANSWER,
+    answered,
+    check_invariants,
+    claimed,
+    key,
+    look,
+    opened,
+    said,
+)
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 ALICE = Author("alice", "alice")
@@ -28,12 +36,7 @@ MINE = RecordScope("web", "alice")
 class World:
     def __init__(self, path: Path, store: SqliteStore) -> None:
         self.path, self.store = path, store
-        self.interrupted: list[int] = []
-        self.library: SqliteLibrary = store.library(interrupt=self._interrupt)
-
-    def _interrupt(self, conversation: int, reason: Outcome) -> bool:
-        self.interrupted.append(conversation)
-        return True
+        self.library: SqliteLibrary = store.library()
 
     async def uid(self, conversation: int | None) -> str:
         (row,) = look(self.path, "SELECT uid FROM conversations WHERE id = ?", conversation)
@@ -46,7 +49,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with opened(path) as store:
         yield World(path, store)
     with closing(connect(path)) as db:
-        judge(db)
+        check_invariants(db)
 
 
 def new(
@@ -62,8 +65,8 @@ def new(
 
 
 # ── ids ───────────────────────────────────────────────────────────────────────────────────────
-async def test_whatever_is_stored_has_a_public_id(world: World) -> None:
-    """Conversations, questions, history and replies of every platform: random, version 4."""
+async def test_everything_stored_has_a_public_id(world: World) -> None:
+    """Conversations, questions, history and replies of every platform: a random UUID."""
     accepted = await world.store.accept(said(2), [said(1, "before")])
     await answered(world.store, accepted.conversation)
     uids = [
@@ -76,7 +79,7 @@ async def test_whatever_is_stored_has_a_public_id(world: World) -> None:
 
 
 # ── conversations ─────────────────────────────────────────────────────────────────────────────
-async def test_making_the_same_conversation_again_changes_nothing(world: World) -> None:
+async def test_creating_the_same_conversation_again_changes_nothing(world: World) -> None:
     opening = ((Role.SYSTEM, "be kind"), (Role.USER, "hi"), (Role.ASSISTANT, "hello"))
     first = await world.library.create(new(opening=opening, model="m"))
     again = await world.library.create(new(model="other"))
@@ -88,12 +91,12 @@ async def test_making_the_same_conversation_again_changes_nothing(world: World) 
     assert [m.author for m in messages] == [None, ALICE, None]
 
 
-async def test_making_the_same_conversation_at_once_makes_one(world: World) -> None:
+async def test_creating_the_same_conversation_concurrently_creates_one(world: World) -> None:
     made = await asyncio.gather(*(world.library.create(new()) for _ in range(8)))
     assert len({record.uid for record in made}) == 1
 
 
-async def test_what_is_said_in_an_opening_goes_to_the_model(world: World) -> None:
+async def test_the_model_gets_the_messages_of_an_opening(world: World) -> None:
     record = await world.library.create(new(opening=((Role.USER, "hi"), (Role.ASSISTANT, "hello"))))
     await world.store.accept(said(1, "and?", where=record.conversation.key))
     claim = await claimed(world.store, record.conversation.id)
@@ -104,7 +107,7 @@ async def test_what_is_said_in_an_opening_goes_to_the_model(world: World) -> Non
     assert claim.has_history
 
 
-async def test_lists_are_of_one_owner_or_one_channel_page_by_page(world: World) -> None:
+async def test_lists_cover_one_owner_or_one_channel_page_by_page(world: World) -> None:
     made = [
         await world.library.create(new(f"t{n}", channel=("api", "general")[n % 2]))
         for n in range(6)
@@ -126,7 +129,7 @@ async def test_lists_are_of_one_owner_or_one_channel_page_by_page(world: World) 
     assert await pages(RecordScope("web", "carol")) == []
 
 
-async def test_only_its_owner_finds_changes_and_deletes_it(world: World) -> None:
+async def test_only_the_owner_finds_changes_and_deletes_a_conversation(world: World) -> None:
     record = await world.library.create(new())
     theirs = RecordScope("web", "bob")
     assert await world.library.find(record.uid, theirs) is None
@@ -136,7 +139,7 @@ async def test_only_its_owner_finds_changes_and_deletes_it(world: World) -> None
     assert await world.library.find(record.uid, MINE) == record
 
 
-async def test_name_and_model_change_one_by_one(world: World) -> None:
+async def test_name_and_model_change_independently(world: World) -> None:
     record = await world.library.create(new(model="m"))
     renamed = await world.library.update(record.uid, MINE, name="a\n new  name")
     assert renamed is not None
@@ -146,15 +149,14 @@ async def test_name_and_model_change_one_by_one(world: World) -> None:
     assert (default.conversation.name, default.conversation.model) == ("a new name", None)
 
 
-async def test_deleting_takes_everything_and_ends_the_running_turn(world: World) -> None:
-    """Its claim is stale at once: nothing can be written for it any more."""
+async def test_deleting_a_conversation_deletes_all_its_rows(world: World) -> None:
+    """The running turn's claim becomes stale, so its attempt can write nothing more."""
     record = await world.library.create(new(opening=((Role.USER, "hi"),)))
     number = record.conversation.id
     await world.store.accept(said(1, where=record.conversation.key))
     claim = await claimed(world.store, number)
-    await world.store.intend(claim.fence, 0)
+    await world.store.record_intent(claim.fence, 0)
     assert await world.library.delete(record.uid, MINE) == number
-    assert world.interrupted == [number]
     with pytest.raises(LostOwnership):
         await world.store.conclude(claim.fence, ANSWER)
     for table in ("conversations", "messages", "turns", "pages"):
@@ -162,7 +164,7 @@ async def test_deleting_takes_everything_and_ends_the_running_turn(world: World)
     assert await world.library.reply(claim.fence.turn) is None
 
 
-async def test_public_are_only_those_that_were_never_private(world: World) -> None:
+async def test_only_conversations_that_were_never_private_are_public(world: World) -> None:
     cases = {"open": [Visibility.PUBLIC], "shut": [Visibility.PRIVATE]}
     cases["turned"] = [Visibility.PUBLIC, Visibility.PRIVATE, Visibility.PUBLIC]
     uids = {}
@@ -180,7 +182,9 @@ async def test_public_are_only_those_that_were_never_private(world: World) -> No
 
 
 # ── threads ───────────────────────────────────────────────────────────────────────────────────
-async def test_a_thread_shows_its_first_question_and_how_much_followed(world: World) -> None:
+async def test_a_thread_shows_its_first_question_and_the_number_of_later_messages(
+    world: World,
+) -> None:
     record = await world.library.create(new(channel="general"))
     place = RecordScope("web", "alice", "general")
     assert await world.library.threads(place, before=None, limit=9) == []
@@ -225,8 +229,8 @@ async def test_an_added_message_is_history_at_the_end(world: World) -> None:
     assert await world.library.add(999, Role.USER, "nowhere", ALICE) is None
 
 
-async def test_a_changed_reply_is_changed_wherever_it_is_kept(world: World) -> None:
-    """In the history for the model, and in what the page shows."""
+async def test_changing_a_reply_changes_both_stored_copies(world: World) -> None:
+    """In the history for the model, and in the turn for the page."""
     accepted = await world.store.accept(said(1))
     number = accepted.conversation or 0
     claim = await answered(world.store, number)
@@ -239,7 +243,7 @@ async def test_a_changed_reply_is_changed_wherever_it_is_kept(world: World) -> N
     assert (kept.content, kept.display, kept.uid) == ("Forty-three.", "Forty-three.", reply.uid)
 
 
-async def test_an_erased_message_is_gone_and_its_index_is_not_given_again(world: World) -> None:
+async def test_an_erased_message_is_hidden_and_its_index_is_not_reused(world: World) -> None:
     record = await world.library.create(new(opening=((Role.USER, "secret"), (Role.USER, "rest"))))
     number = record.conversation.id
     first = (await world.library.latest(number, limit=9))[0]
@@ -253,7 +257,7 @@ async def test_an_erased_message_is_gone_and_its_index_is_not_given_again(world:
     assert added.index == 2
 
 
-async def test_what_a_turn_works_on_is_held_until_it_is_concluded(world: World) -> None:
+async def test_a_message_cannot_change_while_its_turn_is_unfinished(world: World) -> None:
     accepted = await world.store.accept(said(1))
     number = accepted.conversation or 0
     (question,) = await world.library.latest(number, limit=9)
@@ -268,7 +272,7 @@ async def test_what_a_turn_works_on_is_held_until_it_is_concluded(world: World) 
     await world.store.finish(claim.fence)
 
 
-async def test_a_role_changes_only_where_no_turn_relies_on_it(world: World) -> None:
+async def test_a_role_cannot_change_in_a_question_or_a_reply(world: World) -> None:
     accepted = await world.store.accept(said(2), [said(1, "before")])
     number = accepted.conversation or 0
     await answered(world.store, number)
@@ -281,8 +285,8 @@ async def test_a_role_changes_only_where_no_turn_relies_on_it(world: World) -> N
             await world.library.change(number, fixed.uid, role=Role.SYSTEM, content=None)
 
 
-async def test_every_list_is_a_look_up_in_an_index(world: World) -> None:
-    """Whatever grows (conversations, messages, turns) is never scanned."""
+async def test_every_list_uses_an_index(world: World) -> None:
+    """Tables that grow (conversations, messages, turns) are never scanned."""
     from bot.store import views
 
     plans: list[str] = []

@@ -1,4 +1,4 @@
-"""A turn's way from waiting to done, and who may move it on."""
+"""A turn's states from waiting to done, and which fences may change them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,26 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import LostOwnership
+from bot.domain.failures import FailureReason
 from bot.domain.inbox import Address, Receipt
 from bot.domain.turns import Fence, Outcome, PageRecord, TurnResult
 from bot.store.sqlite import SqliteStore
-from tests.support.store_kit import ANSWER, BEN, answered, claimed, judge, key, look, opened, said
+from tests.support.store_kit import (
+    ANSWER,
+    BEN,
+    answered,
+    check_invariants,
+    claimed,
+    key,
+    look,
+    opened,
+    said,
+)
 
 STEPS: dict[str, Callable[[SqliteStore, Fence], Awaitable[None]]] = {
-    "intend": lambda store, fence: store.intend(fence, 0),
-    "shown": lambda store, fence: store.shown(fence, 0, channel="c1", message_id="r9"),
-    "removed": lambda store, fence: store.removed(fence, 0),
+    "intend": lambda store, fence: store.record_intent(fence, 0),
+    "shown": lambda store, fence: store.record_shown(fence, 0, channel="c1", message_id="r9"),
+    "removed": lambda store, fence: store.record_removed(fence, 0),
     "conclude": lambda store, fence: store.conclude(fence, ANSWER),
     "finish": lambda store, fence: store.finish(fence),
 }
@@ -36,7 +47,7 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
     async with opened(path) as store:
         yield store
     with closing(sqlite3.connect(path)) as db:
-        judge(db)
+        check_invariants(db)
 
 
 # ── claim ─────────────────────────────────────────────────────────────────────────────────────
@@ -46,23 +57,23 @@ async def test_a_claim_binds_the_questions_in_the_platforms_order(store: SqliteS
     claim = await claimed(store, 1)
     assert claim.fence == Fence(1, 1)
     assert [question.message_id for question in claim.questions] == ["m1", "m2", "m3"]
-    assert (claim.reply_index, claim.pages, claim.conclusion) == (3, (), None)
+    assert (claim.reply_index, claim.pages, claim.result) == (3, (), None)
     assert (claim.epoch, claim.has_history) == (1, False)
     rows = await store.history(1, epoch=1, before=claim.reply_index, limit=9)
     assert [row.id for row in reversed(rows)] == [question.id for question in claim.questions]
 
 
-async def test_nothing_to_claim_is_none(store: SqliteStore) -> None:
+async def test_without_a_turn_a_claim_is_none(store: SqliteStore) -> None:
     assert await store.claim(77) is None
     await store.accept(said(1))
     await answered(store, 1)
     assert await store.claim(1) is None
 
 
-async def test_what_was_said_before_the_last_question_is_bound_with_it_and_the_rest_later(
+async def test_messages_before_the_last_question_are_bound_with_it_and_later_ones_with_the_next(
     store: SqliteStore, path: Path
 ) -> None:
-    """The model's request ends with the question."""
+    """The request to the model ends with the question."""
     await store.accept(said(2))
     await store.accept(said(4, address=Address.ASIDE))
     await store.accept(said(3, address=Address.ASIDE))
@@ -81,7 +92,7 @@ async def test_what_was_said_before_the_last_question_is_bound_with_it_and_the_r
     assert (first.has_history, second.has_history) == (True, True)
 
 
-async def test_messages_of_one_position_keep_the_order_in_which_they_came(
+async def test_messages_at_the_same_position_keep_their_order_of_arrival(
     store: SqliteStore,
 ) -> None:
     for number in (5, 4):
@@ -101,14 +112,14 @@ async def test_the_next_turn_waits_while_one_is_unfinished(store: SqliteStore) -
     assert (await claimed(store, 1)).fence == Fence(2, 1)
 
 
-async def test_a_new_attempt_finds_what_the_earlier_ones_did(path: Path) -> None:
-    """The process dies: the questions, the reply's index and the pages are still there."""
+async def test_a_new_attempt_gets_the_state_of_the_earlier_ones(path: Path) -> None:
+    """After the death of a process, the questions, the reply's index and the pages are there."""
     async with opened(path) as store:
         await store.accept(said(1))
         first = await claimed(store, 1)
-        await store.intend(first.fence, 0)
-        await store.shown(first.fence, 0, channel="c1", message_id="r1")
-        await store.intend(first.fence, 1)
+        await store.record_intent(first.fence, 0)
+        await store.record_shown(first.fence, 0, channel="c1", message_id="r1")
+        await store.record_intent(first.fence, 1)
         await store.accept(said(2))
     async with opened(path) as store:
         assert await store.unfinished("sim") == [1]
@@ -122,14 +133,14 @@ async def test_a_new_attempt_finds_what_the_earlier_ones_did(path: Path) -> None
     )
 
 
-async def test_a_concluded_turn_is_claimed_with_its_conclusion(path: Path) -> None:
+async def test_a_concluded_turn_is_claimed_with_its_result(path: Path) -> None:
     async with opened(path) as store:
         await store.accept(said(1))
         await store.conclude((await claimed(store, 1)).fence, ANSWER)
     async with opened(path) as store:
         assert await store.unfinished("sim") == [1]
         claim = await claimed(store, 1)
-        assert claim.conclusion == ANSWER
+        assert claim.result == ANSWER
         await store.finish(claim.fence)
         assert await store.unfinished("sim") == []
 
@@ -139,7 +150,7 @@ async def test_a_concluded_turn_is_claimed_with_its_conclusion(path: Path) -> No
 async def test_a_stale_attempt_changes_nothing(store: SqliteStore, path: Path, step: str) -> None:
     await store.accept(said(1))
     stale = (await claimed(store, 1)).fence
-    await store.shown(stale, 0, channel="c1", message_id="r1")
+    await store.record_shown(stale, 0, channel="c1", message_id="r1")
     if step == "finish":
         await store.conclude(stale, ANSWER)
     await claimed(store, 1)
@@ -150,7 +161,7 @@ async def test_a_stale_attempt_changes_nothing(store: SqliteStore, path: Path, s
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_a_turn_that_is_done_or_unknown_changes_no_more(
+async def test_a_finished_or_unknown_turn_cannot_change(
     store: SqliteStore, path: Path, step: str
 ) -> None:
     await store.accept(said(1))
@@ -163,7 +174,7 @@ async def test_a_turn_that_is_done_or_unknown_changes_no_more(
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_a_waiting_turn_is_nobodys(store: SqliteStore, step: str) -> None:
+async def test_a_waiting_turn_has_no_valid_fence(store: SqliteStore, step: str) -> None:
     await store.accept(said(1))
     with pytest.raises(LostOwnership):
         await STEPS[step](store, Fence(1, 0))
@@ -177,31 +188,33 @@ async def test_a_turn_is_concluded_once_and_before_it_is_finished(store: SqliteS
     await store.conclude(fence, ANSWER)
     with pytest.raises(LostOwnership):
         await store.conclude(fence, replace(ANSWER, content="another"))
-    assert (await claimed(store, 1)).conclusion == ANSWER
+    assert (await claimed(store, 1)).result == ANSWER
 
 
 # ── pages ─────────────────────────────────────────────────────────────────────────────────────
-async def test_pages_are_shown_and_removed_also_after_the_conclusion(store: SqliteStore) -> None:
+async def test_pages_are_recorded_after_the_turn_was_concluded_too(store: SqliteStore) -> None:
     await store.accept(said(1))
     fence = (await claimed(store, 1)).fence
     await store.conclude(fence, ANSWER)
-    await store.intend(fence, 0)
-    await store.shown(fence, 0, channel="c1", message_id="r1")
-    await store.shown(fence, 1, channel="c2", message_id="r2")  # found again, never intended
-    await store.removed(fence, 0)
-    await store.removed(fence, 7)  # was not there
+    await store.record_intent(fence, 0)
+    await store.record_shown(fence, 0, channel="c1", message_id="r1")
+    await store.record_shown(
+        fence, 1, channel="c2", message_id="r2"
+    )  # found again, without an intent
+    await store.record_removed(fence, 0)
+    await store.record_removed(fence, 7)  # was not there
     claim = await claimed(store, 1)
     assert claim.pages == (PageRecord(1, "r2", "c2"),)
 
 
-async def test_a_page_that_is_posted_anew_is_only_intended_until_it_is_shown(
+async def test_a_page_that_is_posted_again_is_only_intended_until_it_is_shown(
     store: SqliteStore,
 ) -> None:
-    """Its old message is gone: a crash now must look for the new one."""
+    """Its old message is gone: after a crash, the new one must be searched for."""
     await store.accept(said(1))
     fence = (await claimed(store, 1)).fence
-    await store.shown(fence, 0, channel="c1", message_id="r1")
-    await store.intend(fence, 0)
+    await store.record_shown(fence, 0, channel="c1", message_id="r1")
+    await store.record_intent(fence, 0)
     assert await store.conversation_of("sim/w1/c1/r1") is None
     claim = await claimed(store, 1)
     assert claim.pages == (PageRecord(0, None),)
@@ -209,11 +222,35 @@ async def test_a_page_that_is_posted_anew_is_only_intended_until_it_is_shown(
 
 # ── the end ───────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("outcome", Outcome)
-async def test_every_outcome_is_kept_as_it_was(store: SqliteStore, outcome: Outcome) -> None:
-    conclusion = TurnResult(outcome, content="", display="*Sorry.*", error="TimedOut")
+async def test_every_outcome_is_read_as_it_was_stored(store: SqliteStore, outcome: Outcome) -> None:
+    result = TurnResult(outcome, content="", display="*Sorry.*", failure=FailureReason.TIMED_OUT)
     await store.accept(said(1))
-    await store.conclude((await claimed(store, 1)).fence, conclusion)
-    assert (await claimed(store, 1)).conclusion == conclusion
+    await store.conclude((await claimed(store, 1)).fence, result)
+    assert (await claimed(store, 1)).result == result
+
+
+@pytest.mark.parametrize("reason", FailureReason)
+async def test_every_failure_reason_is_read_as_it_was_stored(
+    store: SqliteStore, reason: FailureReason
+) -> None:
+    result = TurnResult(Outcome.FAILED, content="", display="*Sorry.*", failure=reason)
+    await store.accept(said(1))
+    await store.conclude((await claimed(store, 1)).fence, result)
+    assert (await claimed(store, 1)).result == result
+
+
+async def test_an_unknown_stored_reason_is_read_as_a_failed_model(path: Path) -> None:
+    """Databases of older releases may contain names of classes that no longer exist."""
+    async with opened(path) as store:
+        await store.accept(said(1))
+        result = TurnResult(Outcome.FAILED, "", "", failure=FailureReason.TIMED_OUT)
+        await store.conclude((await claimed(store, 1)).fence, result)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE turns SET error = 'APIStatusError'")
+    async with opened(path) as store:
+        stored = (await claimed(store, 1)).result
+    assert stored is not None
+    assert stored.failure is FailureReason.MODEL_FAILED
 
 
 async def test_the_reply_enters_the_history_at_its_reserved_index(store: SqliteStore) -> None:
@@ -236,17 +273,17 @@ async def test_an_empty_reply_leaves_no_message_and_its_index_unused(store: Sqli
     assert [row.index for row in rows] == [2, 0]
 
 
-async def test_a_reply_with_half_a_character_is_kept(store: SqliteStore) -> None:
+async def test_a_reply_with_a_lone_surrogate_is_stored(store: SqliteStore) -> None:
     await store.accept(said(1))
     fence = (await claimed(store, 1)).fence
     await store.conclude(fence, replace(ANSWER, content="a\ud83d", display="a\ud83d"))
-    conclusion = (await claimed(store, 1)).conclusion
-    assert conclusion is not None
-    assert (conclusion.content, conclusion.display) == ("a\ufffd", "a\ufffd")
+    result = (await claimed(store, 1)).result
+    assert result is not None
+    assert (result.content, result.display) == ("a\ufffd", "a\ufffd")
 
 
 # ── reset ─────────────────────────────────────────────────────────────────────────────────────
-async def test_after_a_reset_the_model_sees_nothing_of_before(store: SqliteStore) -> None:
+async def test_after_a_reset_the_model_sees_no_earlier_messages(store: SqliteStore) -> None:
     await store.accept(said(1))
     await answered(store, 1)
     after = await store.reset(key())
@@ -290,14 +327,14 @@ async def test_a_running_turn_ends_in_the_epoch_of_its_questions(store: SqliteSt
     assert [row.content for row in rows] == ["anew"]
 
 
-async def test_there_is_nothing_to_reset_or_to_set_where_no_conversation_is(
+async def test_without_a_conversation_there_is_nothing_to_reset_or_set(
     store: SqliteStore,
 ) -> None:
     assert await store.reset(key()) is None
     assert await store.choose_model(key(), "echo") is None
 
 
-async def test_a_chosen_model_is_the_conversations_own(store: SqliteStore) -> None:
+async def test_a_chosen_model_applies_to_its_conversation_only(store: SqliteStore) -> None:
     await store.accept(said(1))
     await store.accept(said(2, where=key("t2"), author=BEN))
     chosen = await store.choose_model(key(), "openai:gpt-5")

@@ -353,7 +353,7 @@ async def test_administrators_read_public_channels_and_nothing_else(
 
 
 def store_of(site: Site) -> Any:
-    return site.core.intake._store
+    return site.core.inbox._store
 
 
 async def uid_of(site: Site, key: ConversationKey) -> str:

@@ -306,8 +306,8 @@ async def test_deleting_a_conversation_ends_its_stream_and_its_model_call(
         await anext(events)
         assert await api.ask("DELETE", f"/conversation/{conversation}") == (204, None)
         error = await received(events, "error")
-        assert error.data == {"error": "This conversation was deleted meanwhile.", "status": 404}
-    assert (await model.ended()).outcome == "gone"
+        assert error.data == {"error": "This conversation has been deleted.", "status": 404}
+    assert (await model.ended()).outcome == "disconnected"
     assert (await api.ask("GET", f"/conversation/{conversation}"))[0] == 404
 
 

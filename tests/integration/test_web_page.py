@@ -181,7 +181,7 @@ async def test_stop_ends_the_reply_and_keeps_what_came(page: Person, model: Mode
     assert reply["state"] == "stopped"
     assert reply["text"].startswith("Once")
     assert "<em>Stopped.</em>" in reply["html"]
-    assert (await model.ended()).outcome == "gone"
+    assert (await model.ended()).outcome == "disconnected"
 
 
 async def writing(page: Person, thread: str, text: str) -> bool:

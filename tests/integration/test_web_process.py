@@ -187,7 +187,7 @@ async def test_a_wrong_setting_is_one_line_and_exit_code_2(
 ) -> None:
     bot = BotProcess(tmp_path, settings)
     await bot.start()
-    assert await bot.ended() == 2
+    assert await bot.wait_exit() == 2
     (line,) = bot.log_text().splitlines()
     assert line.startswith(f"threadline: {setting}: ")
     assert "secret-" not in line
@@ -212,5 +212,5 @@ async def test_a_port_that_is_taken_is_said_in_one_line(bot: BotProcess, tmp_pat
         other = BotProcess(tmp_path / "other", {"HTTP_PORT": str(bot.http_port)})
         other.folder.mkdir()
         await other.start()
-        assert await other.ended() == 1
+        assert await other.wait_exit() == 1
         assert "set HTTP_PORT to a free one" in other.log_text()

@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +22,23 @@ def no_intent() -> None:
     async def intend(self: Any, fence: Any, page: int) -> None:
         del self, fence, page
 
-    SqliteStore.intend = intend  # type: ignore[method-assign]
+    SqliteStore.record_intent = intend  # type: ignore[method-assign]
 
 
 def acknowledge_first() -> None:
     """Slack gets its acknowledgement before the database has the message."""
     from adapters.slack.listeners import Listeners
 
-    said = Listeners._said
+    on_message = Listeners._on_message
 
     async def at_leisure(self: Any, body: Any) -> None:
         async def later() -> None:
             await asyncio.sleep(0.1)  # by then the acknowledgement has been sent
-            await said(self, body)
+            await on_message(self, body)
 
-        self._aside(later())
+        self._run_in_background(later())
 
-    Listeners._said = at_leisure  # type: ignore[method-assign]
+    Listeners._on_message = at_leisure  # type: ignore[method-assign]
 
 
 def drop_final_edit() -> None:
@@ -46,14 +46,14 @@ def drop_final_edit() -> None:
     from adapters.discord.surface import DiscordSurface
     from adapters.slack.surface import SlackSurface
     from bot.domain.replies import Action
-    from bot.replies.plan import carried_out
+    from bot.replies.plan import apply_request
 
     def without_the_last(kind: Any) -> None:
         perform = kind.perform
 
         async def dropping(self: Any, request: Any, shown: Any) -> Any:
             if request.final and request.action in (Action.EDIT, Action.CLOSE):
-                return carried_out(shown, request)
+                return apply_request(shown, request)
             return await perform(self, request, shown)
 
         kind.perform = dropping
@@ -86,7 +86,7 @@ def two_attempts() -> None:
     from bot.store.sqlite import SqliteStore
     from bot.turns.scheduler import Interrupt, Scheduler
 
-    run, shown, conclude = Scheduler._run, SqliteStore.shown, SqliteStore.conclude
+    run, shown, conclude = Scheduler._run, SqliteStore.record_shown, SqliteStore.conclude
     first_page: dict[int, asyncio.Event] = {}
     second_ends: dict[int, asyncio.Event] = {}
 
@@ -95,12 +95,12 @@ def two_attempts() -> None:
         if fence.turn in first_page:
             first_page[fence.turn].set()
 
-    async def together(self: Any, fence: Any, conclusion: Any) -> None:
+    async def together(self: Any, fence: Any, result: Any) -> None:
         if fence.attempt > 1:
             second_ends[fence.turn].set()
         async with asyncio.timeout(20):
             await second_ends[fence.turn].wait()
-        await conclude(self, fence, conclusion)
+        await conclude(self, fence, result)
 
     async def twice(self: Any, claim: Any) -> None:
         if claim.fence.turn in first_page:
@@ -123,13 +123,14 @@ def two_attempts() -> None:
             second_ends[claim.fence.turn].set()
 
     Scheduler._run = twice  # type: ignore[method-assign]
-    SqliteStore.shown = noting  # type: ignore[method-assign]
+    SqliteStore.record_shown = noting  # type: ignore[method-assign]
     SqliteStore.conclude = together  # type: ignore[method-assign]
 
 
 def forget_the_fence() -> None:
     """Two attempts at a turn, and the store lets both write whatever and whenever they like."""
     from bot.store import turns
+    from bot.store.sqlite import SqliteStore
 
     two_attempts()
 
@@ -142,15 +143,15 @@ def forget_the_fence() -> None:
 
     turns._require = anybody
     for name in ("conclude", "finish"):
-        setattr(turns, name, _without_complaint(getattr(turns, name)))
+        setattr(SqliteStore, name, _without_complaint(getattr(SqliteStore, name)))
 
 
-def _without_complaint(transition: Callable[..., None]) -> Callable[..., None]:
+def _without_complaint(method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     from bot.domain.errors import LostOwnership
 
-    def quietly(*arguments: Any, **values: Any) -> None:
+    async def quietly(*arguments: Any, **values: Any) -> None:
         with contextlib.suppress(LostOwnership):
-            transition(*arguments, **values)
+            await method(*arguments, **values)
 
     return quietly
 

@@ -27,6 +27,8 @@ CHANNELS = 4
 MOST = 1_000  # conversations
 # An outcome may be a while in coming: a model rests, a retry of Slack's takes its time.
 PATIENCE = 150.0
+# An outcome may wait for this many of the longest Retry-After that the simulated Slack draws.
+THROTTLED_TIMES = 4
 # Slack's retries come after so many times 60 and 300 seconds.
 RETRY_SCALE = 0.1
 SLOWEST_COMMIT = 0.15  # seconds
@@ -69,8 +71,8 @@ class Outcome:
 class VirtualUsers(Acts):
     """A scene of some length: its people begin conversations for so many `seconds`."""
 
-    def __init__(self, world: World, dice: random.Random, seconds: float) -> None:
-        super().__init__(world, troubled=True, patience=PATIENCE)
+    def __init__(self, world: World, dice: random.Random, seconds: float, patience: float) -> None:
+        super().__init__(world, troubled=True, patience=patience)
         self._dice, self._seconds, self._until = dice, seconds, 0.0
         self._outcomes: dict[str, str] = {}
         self.said: list[Any] = []
@@ -241,10 +243,13 @@ async def run(
     slow = {"SLOW_COMMITS": f"{seed} {SLOWEST_COMMIT}"}
     async with new_world(platform, nursery, folder, **VirtualUsers.settings) as world:
         await world.stage.widen(CHANNELS)
+        patience = PATIENCE
         if platform != "discord":
             await world.stage.sim.call("delivery", retry_scale=RETRY_SCALE)
+            limits = await world.stage.sim.randomize(seed)
+            patience += THROTTLED_TIMES * max(limits["retry_after"] or (0,))
         world.bot.later = slow
-        crowd = VirtualUsers(world, dice, seconds)
+        crowd = VirtualUsers(world, dice, seconds, patience)
         await crowd.first_start()
         await world.bot.start()
         weather = FaultInjector(world, random.Random(seed + 1), crowd.said)

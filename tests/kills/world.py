@@ -21,7 +21,7 @@ import aiohttp
 from tests.kills.process_pool import ProcessPool
 from tests.sims.discord import constants as d
 from tests.sims.discord.client import DiscordSim
-from tests.sims.discord.sim import DiscordSimulator
+from tests.sims.discord.sim import DiscordServer
 from tests.sims.kit import Sim, SimProcess
 from tests.sims.model.client import ModelSim
 from tests.sims.model.server import ModelServer
@@ -214,7 +214,7 @@ async def new_world(
         model = await stack.enter_async_context(served(ModelSim(), ModelServer()))
         stage: Stage
         if platform == "discord":
-            discord = await stack.enter_async_context(served(DiscordSim(), DiscordSimulator()))
+            discord = await stack.enter_async_context(served(DiscordSim(), DiscordServer()))
             stage = DiscordStage(discord)
         else:
             slack = await stack.enter_async_context(served(SlackSim(), SlackServer()))

@@ -1,9 +1,9 @@
-"""What every simulator shares: a recorded HTTP server, faults, kills and a process of its own.
+"""The base of every simulator: a recording HTTP server, faults, kills and a separate process.
 
 A simulator subclasses `Sim`, adds routes to `self.app` and runs with `main(MySim)`. Every request
-that is not under `/_sim/` waits half a round trip, is recorded when it is received, applied and
-answered, and waits the other half. Tests drive a running simulator through `SimProcess`, which
-speaks to `/_sim/…` over a real socket.
+outside `/_sim/` waits half a round trip, is recorded when it is received, applied and answered,
+and waits the other half. Tests drive a running simulator through `SimProcess`, which sends
+requests to `/_sim/…` over a real socket.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STAGES = ("received", "applied", "answered")
 
 @dataclass(slots=True)
 class Entry:
-    """One request as the simulator saw it; times are `time.time()` in seconds."""
+    """A recorded request; times are Unix seconds."""
 
     n: int
     method: str
@@ -46,7 +46,7 @@ class Entry:
     applied: float | None = None
     answered: float | None = None
     status: int | None = None
-    note: dict[str, Any] = field(default_factory=dict)  # what the simulator wants to add
+    note: dict[str, Any] = field(default_factory=dict)  # additions by the simulator
 
 
 ENTRY = web.RequestKey("entry", Entry)
@@ -54,13 +54,14 @@ ENTRY = web.RequestKey("entry", Entry)
 
 @dataclass(slots=True)
 class Fault:
-    """Answer the next matching requests otherwise.
+    """A faulty response to the next matching requests.
 
     `match` is a substring of "METHOD path", `pattern` a regular expression for all of it, `having`
-    a substring of the request's query and body as JSON. `status` and `body` replace the answer;
-    `delay` is in seconds; `drop` closes the connection, before the request is applied or after it
-    (`after`). `remove` and `put` change fields of the JSON answer that the simulator gives: paths
-    like `user.id` or `messages.*.author`, where `*` is every item.
+    a substring of the request's query and body as JSON. The first `skip` matching requests are
+    unaffected. `status` and `body` replace the response; `delay` is in seconds; `drop` closes the
+    connection before the request is applied, or after it with `after`. `remove` and `put` change
+    fields of the simulator's JSON response: paths like `user.id` or `messages.*.author`, where `*`
+    stands for every item.
     """
 
     match: str = ""
@@ -77,8 +78,8 @@ class Fault:
     remove: list[str] = field(default_factory=list)
     put: dict[str, Any] = field(default_factory=dict)
 
-    def takes(self, what: str, content: str = "") -> bool:
-        """Whether this fault is used up by the request `what` with that content."""
+    def consume(self, what: str, content: str = "") -> bool:
+        """Whether the request `what` with this content triggers the fault; counts it."""
         if self.times <= 0 or self.match not in what or self.having not in content:
             return False
         if self.pattern and re.fullmatch(self.pattern, what) is None:
@@ -95,7 +96,7 @@ class Kill:
     """SIGKILL process `pid` when request number `n` (or one that matches) reaches `stage`.
 
     `match` is a substring of "METHOD path" and `pattern` a regular expression for all of it;
-    `body` is a substring of the body as JSON. The first `skip` that match are spared.
+    `body` is a substring of the body as JSON. The first `skip` matches are ignored.
     """
 
     pid: int
@@ -107,13 +108,13 @@ class Kill:
     skip: int = 0
 
     def due(self, entry: Entry, stage: str) -> bool:
-        """Whether `entry` reaching `stage` is the moment; counts down `skip`."""
-        if stage != self.stage or not self._fits(entry):
+        """Whether to kill now that `entry` has reached `stage`; counts down `skip`."""
+        if stage != self.stage or not self._matches(entry):
             return False
         self.skip -= 1
         return self.skip < 0
 
-    def _fits(self, entry: Entry) -> bool:
+    def _matches(self, entry: Entry) -> bool:
         what = f"{entry.method} {entry.path}"
         return (
             self.n in (None, entry.n)
@@ -123,8 +124,8 @@ class Kill:
         )
 
 
-def _changed(response: web.StreamResponse, fault: Fault) -> web.StreamResponse:
-    """The simulator's own answer with the fields that `fault` removes gone and its own put in."""
+def _edit_response(response: web.StreamResponse, fault: Fault) -> web.StreamResponse:
+    """The simulator's response after `fault` removed and replaced fields."""
     if not (fault.remove or fault.put) or not isinstance(response, web.Response):
         return response
     data = json.loads(response.body or b"null")  # type: ignore[arg-type]
@@ -141,7 +142,7 @@ def _put(value: Any, owner: dict[str, Any], key: str) -> None:
 
 
 def change(data: Any, path: list[str], does: Callable[[dict[str, Any], str], object]) -> None:
-    """Call `does(owner, key)` for every place of `data` that `path` names; none is no error."""
+    """Call `does(owner, key)` for every field of `data` that `path` matches, if any."""
     first, *rest = path
     if first == "*":
         for item in data if isinstance(data, list) else ():
@@ -154,7 +155,7 @@ def change(data: Any, path: list[str], does: Callable[[dict[str, Any], str], obj
 
 
 class WindowLimit:
-    """At most `count` events in any fixed window of `seconds` that begins with its first event."""
+    """At most `count` events in a fixed window of `seconds`, which begins with its first event."""
 
     def __init__(self, count: int, seconds: float) -> None:
         self.count, self.seconds = count, seconds
@@ -162,7 +163,7 @@ class WindowLimit:
         self.used = 0
 
     def take(self) -> float:
-        """Count one event; 0.0 when it is allowed, else the seconds to wait."""
+        """Count one event; returns 0.0 if it is allowed, else the seconds to wait."""
         now = time.monotonic()
         if now >= self.begun + self.seconds:
             self.begun, self.used = now, 0
@@ -190,7 +191,7 @@ class SlidingLimit:
         self.times: deque[float] = deque()
 
     def take(self) -> float:
-        """Count one event; 0.0 when it is allowed, else the seconds to wait."""
+        """Count one event; returns 0.0 if it is allowed, else the seconds to wait."""
         now = time.monotonic()
         while self.times and self.times[0] <= now - self.seconds:
             self.times.popleft()
@@ -201,7 +202,7 @@ class SlidingLimit:
 
 
 class Sim:
-    """A recorded server on loopback. Subclasses add routes and, by `control`, ways to drive it."""
+    """A recording server on loopback. Subclasses add routes, and controls with `control`."""
 
     name = "sim"
 
@@ -226,7 +227,7 @@ class Sim:
         """Add routes and controls; subclasses override it."""
 
     def control(self, name: str, does: Any) -> None:
-        """Offer `POST /_sim/{name}`: `does(**json)` may be a coroutine and returns JSON."""
+        """Serve `POST /_sim/{name}` with `does(**json)`, a function or coroutine."""
 
         async def handle(request: web.Request) -> web.Response:
             body = await request.json() if request.can_read_body else {}
@@ -272,25 +273,25 @@ class Sim:
         self, request: web.Request, handler: Any, fault: Fault | None
     ) -> web.StreamResponse:
         if fault is None:
-            return await self._handled(request, handler)
+            return await self._run_handler(request, handler)
         await asyncio.sleep(fault.delay)
         if fault.drop and not fault.after:
             self._drop(request)
         replaced = fault.status is not None
         if not replaced or fault.after:
-            response = await self._handled(request, handler)
+            response = await self._run_handler(request, handler)
             if not replaced:
-                return _changed(response, fault)
+                return _edit_response(response, fault)
         return self.fault_response(fault)
 
-    async def _handled(self, request: web.Request, handler: Any) -> web.StreamResponse:
+    async def _run_handler(self, request: web.Request, handler: Any) -> web.StreamResponse:
         try:
             return await handler(request)  # type: ignore[no-any-return]
         except web.HTTPException as error:
             return error
 
     def fault_response(self, fault: Fault) -> web.Response:
-        """The answer that a fault with a status gives; exact `application/json`."""
+        """The response of a fault with a status; its content type is exactly `application/json`."""
         return web.Response(
             status=fault.status or 500,
             body=json.dumps(fault.body if fault.body is not None else {}).encode(),
@@ -306,9 +307,9 @@ class Sim:
         return None
 
     def _fault_for(self, what: str, entry: Entry) -> Fault | None:
-        asks = any(fault.having for fault in self.faults)
-        content = json.dumps([entry.query, entry.body], ensure_ascii=False) if asks else ""
-        return next((fault for fault in self.faults if fault.takes(what, content)), None)
+        needs_content = any(fault.having for fault in self.faults)
+        content = json.dumps([entry.query, entry.body], ensure_ascii=False) if needs_content else ""
+        return next((fault for fault in self.faults if fault.consume(what, content)), None)
 
     def _reach(self, entry: Entry, stage: str) -> None:
         for kill in [kill for kill in self.kills if kill.due(entry, stage)]:
@@ -325,7 +326,7 @@ class Sim:
 
     @property
     def routes(self) -> list[str]:
-        """Every request that the platform offers here, as "METHOD /path/with/{names}"."""
+        """Every simulated endpoint, as "METHOD /path/with/{names}"."""
         return sorted(
             f"{route.method} {route.resource.canonical}"
             for route in self.app.router.routes()
@@ -354,7 +355,7 @@ class Sim:
 
     # ── running ───────────────────────────────────────────────────────────────────────────────
     async def start(self, port: int = 0) -> web.AppRunner:
-        """Listen on 127.0.0.1; `self.port` is the port. The caller calls `cleanup()`."""
+        """Listen on 127.0.0.1 and set `self.port`. The caller must call `cleanup()`."""
         runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
@@ -364,12 +365,12 @@ class Sim:
 
     @property
     def url(self) -> str:
-        """The base address, without a slash at the end."""
+        """The base URL, without a trailing slash."""
         return f"http://127.0.0.1:{self.port}"
 
 
 def main(kind: type[Sim]) -> None:
-    """Run one simulator until its stdin closes: a killed test run leaves no simulator behind."""
+    """Run one simulator until its stdin closes, so that a killed test run leaves none behind."""
     parser = argparse.ArgumentParser(description=kind.__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--rtt", type=float, default=0.0, help="round-trip time in seconds")
@@ -387,9 +388,9 @@ async def _serve(sim: Sim, port: int) -> None:
 
 
 class SimProcess:
-    """A simulator in a process of its own, as an async context manager.
+    """A simulator in a separate process, as an async context manager.
 
-    `module` is what `python -m` runs, such as `tests.sims.discord`.
+    `python -m` runs `module`, such as `tests.sims.discord`.
     """
 
     def __init__(self, module: str, *, port: int = 0, rtt: float = 0.0) -> None:
@@ -398,11 +399,12 @@ class SimProcess:
 
     @property
     def url(self) -> str:
-        """The base address, without a slash at the end."""
+        """The base URL, without a trailing slash."""
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._lifeline, theirs = socket.socketpair()  # says the port; its end ends the simulator
+        # Carries the port; closing it ends the simulator.
+        self._lifeline, theirs = socket.socketpair()
         with theirs:
             end = theirs.fileno()
             self._process = await spawn(
@@ -414,8 +416,8 @@ class SimProcess:
                 stderr=2,
             )
         self._lifeline.setblocking(False)
-        told = asyncio.get_running_loop().sock_recv(self._lifeline, 1_024)
-        self.port = json.loads(await asyncio.wait_for(told, 30))["port"]
+        port_line = asyncio.get_running_loop().sock_recv(self._lifeline, 1_024)
+        self.port = json.loads(await asyncio.wait_for(port_line, 30))["port"]
         self._session = aiohttp.ClientSession()
         return self
 
@@ -423,11 +425,11 @@ class SimProcess:
         await self._session.close()
         self._lifeline.close()
         with contextlib.suppress(ProcessLookupError):
-            self._process.kill()  # it has nothing to leave in order
+            self._process.kill()  # it has nothing to clean up
         await self._process.wait()
 
     async def call(self, name: str, /, **body: Any) -> Any:
-        """Drive the simulator: `POST /_sim/{name}`; raises AssertionError with its answer."""
+        """Send `POST /_sim/{name}`. Raises AssertionError with the response if it failed."""
         async with self._session.post(f"{self.url}/_sim/{name}", json=body) as response:
             assert response.status == 200, f"{name}: {response.status} {await response.text()}"
             return (await response.json())["result"]
@@ -439,9 +441,9 @@ class SimProcess:
         return [entry for entry in entries if match in f"{entry['method']} {entry['path']}"]
 
     async def until(self, check: Any, seconds: float = 20.0) -> Any:
-        """Await `check()` until it gives something true, which is returned; AssertionError at last.
+        """Await `check()` until its result is true; returns the result. Raises AssertionError.
 
-        Polls every 20 ms: a condition on another process cannot be awaited otherwise.
+        Polls every 20 ms, because conditions in another process cannot be awaited.
         """
         deadline = time.monotonic() + seconds
         while not (result := await check()):

@@ -1,4 +1,4 @@
-"""A clock that the test drives: nothing waits in real time, sleepers wake in their order."""
+"""A clock that the test drives: nothing sleeps in real time, and sleepers wake in order."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from itertools import count
 class ManualClock:
     """The Clock port under a test's control.
 
-    `await clock.advance(5)` moves time by 5 s; sleepers wake one after another, each at its exact
-    time, and everything that they set going runs before time moves on. Work on other threads or
-    sockets is not waited for.
+    `await clock.advance(5)` advances time by 5 s. Sleepers wake in order, each at its exact time,
+    and all tasks run as far as they can before the next one wakes. It does not wait for threads or
+    sockets.
     """
 
     def __init__(self, start: float = 1_000.0) -> None:
@@ -21,15 +21,15 @@ class ManualClock:
         self._order = count()
 
     def time(self) -> float:
-        """Unix seconds: one and the same as `monotonic`, which makes tests easy to read."""
+        """Unix seconds; the same as `monotonic`, to keep tests simple."""
         return self._now
 
     def monotonic(self) -> float:
-        """The seconds of this clock."""
+        """Seconds."""
         return self._now
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until the test has advanced the clock that far."""
+        """Wait until the test has advanced the clock by `seconds`."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -39,15 +39,15 @@ class ManualClock:
 
     @property
     def sleeping(self) -> int:
-        """How many wait for this clock."""
+        """The number of sleepers."""
         return sum(not waiter.done() for _, _, waiter in self._sleepers)
 
     def jump(self, seconds: float) -> None:
-        """Move time on without letting anybody run: what happens within one turn of the loop."""
+        """Advance time without running any task."""
         self._now += seconds
 
     async def advance(self, seconds: float) -> None:
-        """Move time on by `seconds`, waking everybody on the way."""
+        """Advance time by `seconds`, waking the sleepers that are due."""
         await settle()
         until = self._now + seconds
         while self._sleepers and self._sleepers[0][0] <= until:
@@ -62,10 +62,10 @@ class ManualClock:
 
 
 async def settle() -> None:
-    """Let the event loop run until nothing is left to do at this moment."""
+    """Run the event loop until no task can continue."""
     loop = asyncio.get_running_loop()
     await asyncio.sleep(0)
-    # The only exact sign that nobody can go on without time or the outside; a fixed number of
-    # rounds would break with every await that is added somewhere.
+    # Only an empty ready queue proves that no task can continue without time or I/O; a fixed number
+    # of iterations would break with each additional await.
     while loop._ready:  # type: ignore[attr-defined]
         await asyncio.sleep(0)

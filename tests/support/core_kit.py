@@ -1,7 +1,4 @@
-"""The core on a real database, for tests: a platform that is strict, a model that is scripted.
-
-Everything between them is the product's own.
-"""
+"""The core on a real database, between a strict fake platform and a scripted model."""
 
 from __future__ import annotations
 
@@ -31,14 +28,14 @@ from tests.support.store_kit import ANN, key, look, opened, said
 from tests.support.surfaces import FakeSurface, Platform
 
 CLOCK = SystemClock()
-CHANNEL = "replies"  # replies have numbers of their own: they are never a person's message
+CHANNEL = "replies"  # separate from people's: a reply's message id may equal a person's
 
 
 @dataclass
-class Scripted:
-    """A model that says what it is told; `hold` stops it after its first piece.
+class ScriptedModel:
+    """A model that streams `pieces`, and waits for `hold` after the first one.
 
-    It takes `limit` messages at most.
+    Requests with more than `limit` messages are too long.
     """
 
     name: str = "scripted"
@@ -46,7 +43,7 @@ class Scripted:
     requests: list[ChatRequest] = field(default_factory=list)
     hold: asyncio.Event | None = None
     limit: int = 1_000
-    ended: Callable[[], None] = lambda: None  # called when a request is over, or given up
+    ended: Callable[[], None] = lambda: None  # called when a request ends or is cancelled
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         self.requests.append(request)
@@ -66,11 +63,11 @@ class Scripted:
         return Finding(self.name, Verdict.OK, "")
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """There is nothing to close."""
 
 
 class FakeAdapter:
-    """A platform whose surfaces are all on one `Platform`."""
+    """A platform with one `Platform` of messages per thread."""
 
     name = "sim"
 
@@ -117,31 +114,31 @@ class FakeAdapter:
 
 @dataclass
 class World:
-    """The core with its parts in reach."""
+    """The core, with access to its parts."""
 
     path: Path
     store: SqliteStore
-    model: Scripted
-    other: Scripted
+    model: ScriptedModel
+    other: ScriptedModel
     adapter: FakeAdapter
     scheduler: Scheduler
-    intake: DurableInbox
+    inbox: DurableInbox
 
     def shown(self, thread: str = "t1") -> list[str]:
-        return self.adapter.platforms[thread].reading if thread in self.adapter.platforms else []
+        return self.adapter.platforms[thread].messages if thread in self.adapter.platforms else []
 
     async def idle(self) -> None:
         await until(lambda: self.scheduler.busy == 0)
 
     async def ask(self, number: int, text: str = "why?", **more: object) -> Receipt:
-        """Say it and wait until everything is answered."""
-        receipt = await self.intake.receive(said(number, text, **more))  # type: ignore[arg-type]
+        """Send a message and wait until every turn has ended."""
+        receipt = await self.inbox.receive(said(number, text, **more))  # type: ignore[arg-type]
         await self.idle()
         return receipt
 
     async def command(self, name: str, argument: str = "") -> CommandReply:
-        """A button's or a slash's command of Ann's."""
-        return await self.intake.command(
+        """Issue a command as Ann, by slash command or button."""
+        return await self.inbox.command(
             Command(name=name, argument=argument, key=key(), author=ANN)
         )
 
@@ -149,7 +146,7 @@ class World:
         return look(self.path, "SELECT outcome, error FROM turns ORDER BY id")  # type: ignore[return-value]
 
     def contents(self, request: int = -1) -> list[str]:
-        """What the model was sent, without the system prompt."""
+        """The messages of a request to the model, without the system prompt."""
         return [message.content for message in self.model.requests[request].messages[1:]]
 
 
@@ -160,7 +157,7 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 
 def world_of(path: Path, store: SqliteStore, *, with_reply: bool = False, **options: Any) -> World:
-    model, other, adapter = Scripted(), Scripted(name="other"), FakeAdapter()
+    model, other, adapter = ScriptedModel(), ScriptedModel(name="other"), FakeAdapter()
     runner = TurnRunner(
         store=store,
         surface=adapter.surface,
@@ -171,24 +168,24 @@ def world_of(path: Path, store: SqliteStore, *, with_reply: bool = False, **opti
     )
     scheduler = Scheduler(store=store, work=runner.run, clock=CLOCK)
     commands = Commands(store=store, scheduler=scheduler, models=("other",), default="scripted")
-    intake = DurableInbox(
+    inbox = DurableInbox(
         store=store,
         scheduler=scheduler,
         commands=commands,
         models=("other",),
-        changes=EditHandler(store=store, scheduler=scheduler, clock=CLOCK, with_reply=with_reply),
+        edits=EditHandler(store=store, scheduler=scheduler, clock=CLOCK, with_reply=with_reply),
         clock=CLOCK,
         missed_seconds=12 * 3_600,
         adapters={"sim": adapter},
     )
-    return World(path, store, model, other, adapter, scheduler, intake)
+    return World(path, store, model, other, adapter, scheduler, inbox)
 
 
 @asynccontextmanager
 async def world_at(path: Path, *, with_reply: bool = False, **options: Any) -> AsyncIterator[World]:
-    """A core on the database at `path`, drained at the end."""
+    """The core on the database at `path`; drained at the end."""
     async with opened(path) as store:
         world = world_of(path, store, with_reply=with_reply, **options)
         yield world
         await world.scheduler.drain(5)
-        await world.intake.aclose()
+        await world.inbox.aclose()

@@ -1,4 +1,4 @@
-"""The real Discord adapter against the simulator, with an inbox that remembers what it was told."""
+"""The real Discord adapter against the simulator, with an inbox that records its calls."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NO_CONTROLS: tuple[Control, ...] = ()
 
 @dataclass
 class RecordingInbox:
-    """An inbox that accepts everything, and knows the conversations it was given."""
+    """An inbox that accepts everything and knows the given `conversations`."""
 
     received: list[Incoming] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
@@ -43,16 +43,16 @@ class RecordingInbox:
     answer: CommandReply = field(default_factory=lambda: CommandReply("Done."))
     error: Exception | None = None
     missed_error: Exception | None = None
-    read: list[list[Incoming]] = field(default_factory=list)  # what `missed` was given
+    read: list[list[Incoming]] = field(default_factory=list)  # the arguments of `missed`
     marks: dict[tuple[str, str], Watermark] = field(default_factory=dict)
     talked_in: list[Conversation] = field(default_factory=list)
     asked_last: list[Asked] = field(default_factory=list)
     edits: list[tuple[Incoming, float]] = field(default_factory=list)
     deletions: list[str] = field(default_factory=list)
     replacements: list[str] = field(default_factory=list)
-    refused: int = 0  # changes that `error` kept out
+    refused: int = 0  # changes that failed with `error`
     places_gone: list[ConversationKey] = field(default_factory=list)
-    apologies: list[Incoming] = field(default_factory=list)  # asked for; the first one is due
+    apologies: list[Incoming] = field(default_factory=list)  # only the first one is due
 
     async def connected(self, platform: str) -> None:
         assert platform == "discord"
@@ -124,12 +124,12 @@ class RecordingInbox:
         self.places_gone.append(place)
 
     def text_of(self, text: str) -> Incoming | None:
-        """The message with this text, if it came."""
+        """The received message with this text."""
         return next((message for message in self.received if message.text == text), None)
 
 
 def adapter_for(sim: DiscordSim, **options: Any) -> DiscordAdapter:
-    """The adapter, not running yet."""
+    """A new adapter that is not running."""
     defaults: dict[str, Any] = {
         "token": c.SIM_TOKEN,
         "api_url": sim.api_url,
@@ -143,7 +143,7 @@ def adapter_for(sim: DiscordSim, **options: Any) -> DiscordAdapter:
 async def running(
     sim: DiscordSim, inbox: RecordingInbox, **options: Any
 ) -> AsyncIterator[DiscordAdapter]:
-    """The adapter, connected; it is stopped at the end."""
+    """Yields the connected adapter and stops it at the end."""
     adapter, before = adapter_for(sim, **options), inbox.connections
     task = asyncio.create_task(adapter.run(inbox))
     try:
@@ -158,7 +158,7 @@ async def running(
 
 
 async def until(check: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """Wait until `check()` gives something true, which is returned."""
+    """Wait until `check()` returns something true, and return that."""
     async with asyncio.timeout(seconds):
         while not (found := check()):
             await asyncio.sleep(0.005)
@@ -166,7 +166,7 @@ async def until(check: Callable[[], Any], seconds: float = 15.0) -> Any:
 
 
 async def received(inbox: RecordingInbox, message: int) -> Incoming:
-    """What came into the inbox for a platform message."""
+    """Wait for a platform message to arrive in the inbox."""
 
     def found() -> Incoming | None:
         return next((m for m in inbox.received if m.message_id == str(message)), None)
@@ -208,7 +208,7 @@ def frame(*texts: str, final: bool = False, controls: tuple[Control, ...] = NO_C
 
 
 async def show(surface: Surface, shown: Shown, wanted: Frame) -> Shown:
-    """Bring the surface to a frame, one granted request after the other."""
+    """Make the surface show a frame, one granted request after another."""
     state = [shown]
     while request := await surface.rate_limiter.acquire(
         lambda: surface.plan(state[0], wanted), lambda: (Priority.FINAL, 0.0)
@@ -225,8 +225,7 @@ def asked(
     route: Mapping[str, str] | None = None,
     key: ConversationKey | None = None,
 ) -> Incoming:
-    """A mention in a channel as the adapter would have told it."""
-
+    """A mention in a channel as the adapter would translate it."""
     return Incoming(
         key=key or ConversationKey("discord", str(c.GUILD), str(c.CHANNEL), str(message)),
         channel=str(channel),

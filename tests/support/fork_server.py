@@ -1,12 +1,10 @@
-"""Processes that begin with their imports done: one that has imported everything forks them.
+"""A server process that imports everything once and forks the processes of tests.
 
-Importing discord.py, Bolt and openai takes seconds, a fork milliseconds. What is forked is a
-process of its own all the same: a fresh interpreter state that no test has touched, a folder,
-an environment and descriptors of its own, and the module runs as `python -m` runs it, to the
-interpreter's end. It dies with whoever asked for it.
+Importing discord.py, Bolt and openai takes seconds, a fork milliseconds. A forked process is still
+independent: no test has touched its interpreter, it has a separate folder, environment and
+descriptors, and it runs the module as `python -m` does. It is killed when its test process ends.
 
-Tests fork (`tests/conftest.py` says so); benchmarks and `THREADLINE_FORKS=0` start everything from
-nothing.
+`tests/conftest.py` switches forking on; benchmarks and `THREADLINE_FORKS=0` execute each process.
 """
 
 from __future__ import annotations
@@ -34,13 +32,13 @@ from typing import Any, Protocol
 
 ROOT = Path(__file__).parents[2]
 SWITCH = "THREADLINE_FORKS"
-# The first fork waits for the imports, on a machine that may be busy.
-BIRTH_SECONDS = 60.0
+START_SECONDS = 60.0
+"""The first fork waits for the imports, on a machine that may be busy."""
 _NUMBER = struct.Struct("q")  # a process id, then an exit code
 
 
 class Child(Protocol):
-    """What is common to a process that was forked and one that was executed."""
+    """A forked or an executed process."""
 
     @property
     def pid(self) -> int: ...
@@ -51,7 +49,7 @@ class Child(Protocol):
     def send_signal(self, signal: int) -> None: ...
 
 
-# ── the tests' side ───────────────────────────────────────────────────────────────────────────
+# ── in the test process ───────────────────────────────────────────────────────────────────────
 async def spawn(
     module: str,
     *words: str,
@@ -61,7 +59,7 @@ async def spawn(
     stdout: int,
     stderr: int,
 ) -> Child:
-    """Run `python -m MODULE WORDS…` in `folder`; descriptors are the caller's to close."""
+    """Run `python -m MODULE WORDS…` in `folder`; the caller closes the descriptors."""
     if os.environ.get(SWITCH) == "1":
         return await fork(
             module, *words, folder=folder, environ=environ, streams=(stdin, stdout, stderr)
@@ -84,24 +82,24 @@ async def fork(
     streams: tuple[int, int, int],
     held: bool = False,
 ) -> Forked:
-    """Fork it; one that is `held` begins with `go`, so that it can be aimed at before."""
+    """Fork a process; a `held` one starts with `go`, so that a test can prepare for its pid."""
     ours, theirs = socket.socketpair()
     gate, opener = os.pipe()
-    order = _Order(module, words, str(folder), dict(environ))
+    command = _Command(module, words, str(folder), dict(environ))
     nothing = os.open(os.devnull, os.O_RDWR)
     given = [nothing if stream == subprocess.DEVNULL else stream for stream in streams]
     with theirs:
-        _nursery().ask(order, [theirs.fileno(), gate, *given])
+        _fork_server().ask(command, [theirs.fileno(), gate, *given])
     os.close(nothing)
     os.close(gate)
-    child = await Forked.born(ours, opener)
+    child = await Forked.start(ours, opener)
     if not held:
         child.go()
     return child
 
 
 class Forked:
-    """A forked process; when nobody waits for its end any more, it is killed."""
+    """A forked process; it is killed when the event loop that waits for it closes."""
 
     def __init__(self, pid: int, link: socket.socket, opener: int) -> None:
         self.pid = pid
@@ -110,14 +108,14 @@ class Forked:
         self._ending = asyncio.create_task(self._listen(link))
 
     @classmethod
-    async def born(cls, link: socket.socket, opener: int) -> Forked:
-        """Wait for the process id that the forking process tells over `link`."""
+    async def start(cls, link: socket.socket, opener: int) -> Forked:
+        """Wait for the process id that the fork server sends over `link`."""
         link.setblocking(False)
         try:
-            async with asyncio.timeout(BIRTH_SECONDS):
-                told = await asyncio.get_running_loop().sock_recv(link, _NUMBER.size)
-            assert told, "the forking process has ended"
-            return cls(_NUMBER.unpack(told)[0], link, opener)
+            async with asyncio.timeout(START_SECONDS):
+                data = await asyncio.get_running_loop().sock_recv(link, _NUMBER.size)
+            assert data, "the fork server has exited"
+            return cls(_NUMBER.unpack(data)[0], link, opener)
         except BaseException:
             os.close(opener)
             link.close()
@@ -126,15 +124,15 @@ class Forked:
     async def _listen(self, link: socket.socket) -> int:
         with link:
             try:
-                told = await asyncio.get_running_loop().sock_recv(link, _NUMBER.size)
+                data = await asyncio.get_running_loop().sock_recv(link, _NUMBER.size)
             finally:
                 self._close_gate()
-        # Nothing is told when the forking process is gone, which takes all of its own along.
-        self.returncode = _NUMBER.unpack(told)[0] if told else -signal.SIGKILL
+        # The link closes without data if the fork server dies, which kills all of its children.
+        self.returncode = _NUMBER.unpack(data)[0] if data else -signal.SIGKILL
         return self.returncode
 
     def go(self) -> None:
-        """Let it run; it may have been killed before it began."""
+        """Let the process run, if it has not been killed."""
         if self._opener >= 0:
             with contextlib.suppress(BrokenPipeError):
                 os.write(self._opener, b"!")
@@ -146,21 +144,21 @@ class Forked:
             self._opener = -1
 
     async def wait(self) -> int:
-        """Its exit code, negative for a signal."""
+        """Wait for the exit code, negative for a signal."""
         return await asyncio.shield(self._ending)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
     def send_signal(self, signal: int) -> None:
-        """Raises ProcessLookupError when it has ended."""
+        """Raises ProcessLookupError if the process has exited."""
         os.kill(self.pid, signal)
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
-    """What is to be run."""
+class _Command:
+    """A module to run, with its words, folder and environment."""
 
     module: str
     words: Sequence[str]
@@ -168,8 +166,8 @@ class _Order:
     environ: Mapping[str, str]
 
 
-class _Nursery:
-    """The forking process of this process."""
+class _ForkServer:
+    """The fork server of this test process."""
 
     def __init__(self) -> None:
         self._channel, theirs = socket.socketpair()
@@ -185,9 +183,11 @@ class _Nursery:
             )
         atexit.register(self._close)
 
-    def ask(self, order: _Order, descriptors: Sequence[int]) -> None:
-        """Have it forked; it takes the descriptors' copies."""
-        message = json.dumps([order.module, order.words, order.folder, order.environ]).encode()
+    def ask(self, command: _Command, descriptors: Sequence[int]) -> None:
+        """Send a command, with copies of the child's descriptors."""
+        message = json.dumps(
+            [command.module, command.words, command.folder, command.environ]
+        ).encode()
         with self._one_at_a_time:
             socket.send_fds(self._channel, [message + b"\n"], descriptors)
 
@@ -200,67 +200,71 @@ class _Nursery:
 _starting = threading.Lock()
 
 
-def _nursery() -> _Nursery:
-    """The one of this process, started when it is first needed, from whichever thread."""
+def _fork_server() -> _ForkServer:
+    """The fork server of this process, started on first use; may be called on any thread."""
     with _starting:
-        return _the_nursery()
+        return _the_fork_server()
 
 
 @functools.cache
-def _the_nursery() -> _Nursery:
-    return _Nursery()
+def _the_fork_server() -> _ForkServer:
+    return _ForkServer()
 
 
-# ── the forking process ───────────────────────────────────────────────────────────────────────
-class _Parent:
-    """One thread, no event loop: what forks must be simple."""
+# ── in the fork server ────────────────────────────────────────────────────────────────────────
+class _Server:
+    """Single-threaded and without an event loop, so that forking is safe."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
-        self._links: dict[int, socket.socket] = {}  # by process: told of its birth and its end
+        self._links: dict[
+            int, socket.socket
+        ] = {}  # by process id; receives the pid, then the exit code
         self._selector = selectors.DefaultSelector()
         self._waking, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever pressed it ends us
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # the test process handles Ctrl-C and then closes the channel
         self._selector.register(channel, selectors.EVENT_READ)
         self._selector.register(self._waking, selectors.EVENT_READ)
 
-    def serve(self) -> _Newborn | None:
-        """Fork until nobody can ask any more. Returns in each child as well: with its life."""
+    def serve(self) -> _Child | None:
+        """Fork until the channel closes, then return None; returns in each child, too."""
         while True:
             for key, _ in self._selector.select():
                 if key.fileobj is self._channel:
-                    ordered = self._ordered()
-                    if ordered is None:
+                    received = self._receive_command()
+                    if received is None:
                         self._end()
                         return None
-                    if (newborn := self._fork(*ordered)) is not None:
-                        return newborn
+                    if (child := self._fork(*received)) is not None:
+                        return child
                 elif key.fileobj == self._waking:
                     os.read(self._waking, 1_024)
                     self._reap()
-                elif key.data in self._links:  # nobody waits for it any more
+                elif key.data in self._links:  # its event loop has closed
                     self._selector.unregister(key.fileobj)
                     os.kill(key.data, signal.SIGKILL)
 
-    def _ordered(self) -> tuple[_Order, list[int]] | None:
+    def _receive_command(self) -> tuple[_Command, list[int]] | None:
         message, descriptors = b"", list[int]()
         while not message.endswith(b"\n"):
             read, more, _, _ = socket.recv_fds(self._channel, 2**20, 8)
             if not read:
                 return None
             message, descriptors = message + read, descriptors + more
-        return _Order(*json.loads(message)), descriptors
+        return _Command(*json.loads(message)), descriptors
 
-    def _fork(self, order: _Order, descriptors: Sequence[int]) -> _Newborn | None:
+    def _fork(self, command: _Command, descriptors: Sequence[int]) -> _Child | None:
         link = socket.socket(fileno=descriptors[0])
         pid = os.fork()
         if pid == 0:
             link.close()
             self._forget()
-            return _Newborn(order, *descriptors[1:])
+            return _Child(command, *descriptors[1:])
         for descriptor in descriptors[1:]:
             os.close(descriptor)
         self._links[pid] = link
@@ -269,7 +273,7 @@ class _Parent:
         return None
 
     def _forget(self) -> None:
-        """In a child: nothing of the parent is left but what was imported."""
+        """In a child, undo everything of the server except the imports."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -294,32 +298,32 @@ class _Parent:
 
 
 @dataclass(frozen=True, slots=True)
-class _Newborn:
-    """A child, before its life."""
+class _Child:
+    """A child before it runs its module."""
 
-    order: _Order
+    command: _Command
     gate: int
     stdin: int
     stdout: int
     stderr: int
 
-    def live(self) -> None:
+    def run(self) -> None:
         """Run the module as `python -m` does."""
         for ours, descriptor in enumerate((self.stdin, self.stdout, self.stderr)):
             os.dup2(descriptor, ours)
             os.close(descriptor)
-        os.chdir(self.order.folder)
+        os.chdir(self.command.folder)
         os.environ.clear()
-        os.environ.update(self.order.environ)
-        sys.argv = [self.order.module, *self.order.words]
+        os.environ.update(self.command.environ)
+        sys.argv = [self.command.module, *self.command.words]
         begin = os.read(self.gate, 1)
         os.close(self.gate)
         if begin:
-            runpy.run_module(self.order.module, run_name="__main__", alter_sys=True)
+            runpy.run_module(self.command.module, run_name="__main__", alter_sys=True)
 
 
-# What is imported when the bot is configured and a simulator starts, so that no fork has to; the
-# libraries' own only when they are first used. One that is not there any more costs time only.
+# The modules that the bot and the simulators import at their start, and that libraries import on
+# first use. A missing module only costs time.
 _MODULES = (
     "adapters.discord.adapter",
     "adapters.slack.adapter",
@@ -347,10 +351,10 @@ def _main(channel: socket.socket) -> Any:
     assert threading.active_count() == 1, "a thread does not survive a fork"
     gc.collect()
     gc.freeze()
-    return _Parent(channel).serve()
+    return _Server(channel).serve()
 
 
 if __name__ == "__main__":
-    newborn = _main(socket.socket(fileno=int(sys.argv[1])))
-    if newborn is not None:
-        newborn.live()
+    child = _main(socket.socket(fileno=int(sys.argv[1])))
+    if child is not None:
+        child.run()

@@ -1,4 +1,4 @@
-"""The bot as its users run it: `python -m bot run` in a process of its own, against simulators."""
+"""The bot as its users run it: `python -m bot run` in a separate process, against simulators."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.support.fork_server import Child, spawn
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
-# Importing discord.py, Bolt and openai takes a second or two on an idle core.
 START_SECONDS = 40.0
+"""Importing discord.py, Bolt and openai takes a second or two on an idle core."""
 
 
 async def command(*words: str, folder: Path, environ: Mapping[str, str]) -> tuple[int, str, str]:
-    """Run `python -m bot WORDS` in `folder` to its end: exit code, stdout, stderr."""
+    """Run `python -m bot WORDS` in `folder`; returns its exit code, stdout and stderr."""
     with TemporaryFile() as out, TemporaryFile() as err:
         process = await spawn(
             *("bot", *words),
@@ -33,17 +33,17 @@ async def command(*words: str, folder: Path, environ: Mapping[str, str]) -> tupl
             stderr=err.fileno(),
         )
         code = await asyncio.wait_for(process.wait(), 60)
-        said = []
+        outputs = []
         for stream in (out, err):
             stream.seek(0)
-            said.append(stream.read().decode())
-    return code, said[0], said[1]
+            outputs.append(stream.read().decode())
+    return code, outputs[0], outputs[1]
 
 
 class BotProcess:
-    """One run of the bot; the same `folder` again is a restart with the same database.
+    """A run of the bot with the database in `folder`; starting it again is a restart.
 
-    `environ` are its settings; the machine's own environment is not passed on, but for PATH.
+    `environ` are its settings; of the test's environment, only PATH is passed on.
     """
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
@@ -69,7 +69,7 @@ class BotProcess:
         self._environ.update(settings)
 
     async def start(self) -> None:
-        """Begin to run; does not wait until it is connected."""
+        """Start the process, without waiting for its connections."""
         with self._log_path.open("ab") as log:
             self._process = await spawn(
                 *("bot", "run"),
@@ -80,10 +80,10 @@ class BotProcess:
             )
 
     async def ready(self) -> None:
-        """Wait until /healthz says that every platform is connected."""
+        """Wait until /healthz reports every platform as connected."""
         deadline = time.monotonic() + START_SECONDS
         while not await self.healthy():
-            assert self.process.returncode is None, f"the bot ended: {self.log_tail()}"
+            assert self.process.returncode is None, f"the bot exited: {self.log_tail()}"
             assert time.monotonic() < deadline, f"the bot did not start: {self.log_tail()}"
             await asyncio.sleep(0.05)
 
@@ -110,17 +110,17 @@ class BotProcess:
         return self.process.pid
 
     async def kill(self) -> None:
-        """SIGKILL: no clean-up of any kind."""
+        """Send SIGKILL and wait."""
         self.process.kill()
         await self.process.wait()
 
     async def terminate(self) -> int:
-        """SIGTERM, and the exit code."""
+        """Send SIGTERM and wait for the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(self.process.wait(), 60)
 
-    async def ended(self, seconds: float = START_SECONDS) -> int:
-        """Wait until it ends by itself, and give the exit code."""
+    async def wait_exit(self, seconds: float = START_SECONDS) -> int:
+        """Wait until the process exits on its own; returns the exit code."""
         return await asyncio.wait_for(self.process.wait(), seconds)
 
     async def __aenter__(self) -> Self:
@@ -132,23 +132,23 @@ class BotProcess:
         if self.process.returncode is None:
             await self.kill()
 
-    # ── its log ───────────────────────────────────────────────────────────────────────────────
+    # ── the log ───────────────────────────────────────────────────────────────────────────────
     def log_text(self) -> str:
-        """Everything it wrote to stdout and stderr, over all runs in this folder."""
+        """Stdout and stderr of all runs in this folder."""
         return self._log_path.read_text(errors="replace")
 
     def log_tail(self, lines: int = 30) -> str:
-        """The end of it, for a failing test's message."""
+        """The end of the log, for the message of a failing test."""
         return "\n".join(self.log_text().splitlines()[-lines:])
 
-    async def logged(self, event: str, count: int = 1, seconds: float = 20.0) -> None:
-        """Wait until the log has `event` so many times."""
+    async def wait_for_log(self, event: str, count: int = 1, seconds: float = 20.0) -> None:
+        """Wait until `event` was logged `count` times."""
         deadline = time.monotonic() + seconds
         while len(self.events(event)) < count:
             assert time.monotonic() < deadline, f"{event!r} was not logged {count} times"
             await asyncio.sleep(0.02)
 
     def events(self, event: str = "") -> list[dict[str, Any]]:
-        """The JSON lines of the log whose event contains `event`."""
+        """The JSON log entries whose event contains `event`."""
         lines = [line for line in self.log_text().splitlines() if line.startswith("{")]
         return [entry for entry in map(json.loads, lines) if event in entry.get("event", "")]

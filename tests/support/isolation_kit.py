@@ -1,7 +1,7 @@
-"""Troubles of single requests, and a bot in this process that meets them.
+"""Faults of single requests, and a bot in this process that encounters them.
 
-Time runs as usual while a trouble lasts, and other conversations must be served meanwhile. When it
-is over, time runs fast, so that even a limit of 300 s passes at once.
+While a fault lasts, time runs normally and other conversations must be answered. Afterwards time
+runs fast, so that even a limit of 300 s passes immediately.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from structlog.processors import format_exc_info
 from structlog.testing import capture_logs
 
 from adapters.discord.adapter import DiscordAdapter
-from adapters.discord.rest import Waits
-from bot.app import open_core
+from adapters.discord.rest import Timeouts
 from bot.config.settings import Settings
+from bot.core import build_core, open_resources
 from bot.domain.replies import Limit, Pace
-from bot.ports.platform import Adapter
 from bot.replies.ratelimit.limiter import AccountRateLimiter
 from tests.sims.discord import constants as c
 from tests.sims.discord.limits import Throttle
@@ -31,13 +30,13 @@ from tests.sims.discord.local import LocalDiscord
 from tests.sims.kit import Fault
 
 LONG = 300.0  # seconds that a limit lasts
-SECONDS = 40.0  # real ones: the limit for other conversations, and for all of them afterwards
-WHOLE = "of this conversation."  # how an echoed answer ends
+SECONDS = 40.0  # real time limit for other conversations, and for all of them afterwards
+WHOLE = "of this conversation."  # the end of an echoed answer
 API = "/api/v10"
-FOR_EVER = 1_000_000
+UNLIMITED = 1_000_000
 
-# Short, so that waiting in vain costs a test little.
-WAITS = Waits(
+# Short, so that requests without a response cost a test little time.
+WAITS = Timeouts(
     login=0.5,
     answer=1.0,
     read=1.0,
@@ -45,7 +44,7 @@ WAITS = Waits(
     interaction=0.5,
     removal=0.3,
     again=0.3,
-    upkeep=0.3,
+    background=0.3,
     longest=0.6,
 )
 
@@ -57,7 +56,7 @@ def _answer(status: int, code: int = 0, **more: Any) -> dict[str, Any]:
     return {"status": status, "body": {"message": f"{status}", "code": code}, **more}
 
 
-TROUBLES: Mapping[str, dict[str, Any]] = {
+FAULTS: Mapping[str, dict[str, Any]] = {
     "429 user": {"scope": "user"},
     "429 shared": {"scope": "shared"},
     "500": _answer(500),
@@ -81,7 +80,7 @@ TROUBLES: Mapping[str, dict[str, Any]] = {
 
 
 class WarpClock:
-    """Real time that can be pushed forward; who sleeps until then wakes up."""
+    """Real time that a test can advance, which wakes sleepers."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
@@ -102,14 +101,14 @@ class WarpClock:
                     await jumped.wait()
 
     def jump(self, seconds: float) -> None:
-        """So much time has passed."""
+        """Advance time."""
         self._ahead += seconds
         self._jumped.set()
         self._jumped = asyncio.Event()
 
 
 def limits(scope: str) -> Limit | None:
-    """Budgets that no test here uses up: those of Discord have tests of their own."""
+    """Limits that no test here reaches: Discord's have their own tests."""
     return Limit(10_000, 1.0, pace=Pace.NONE) if scope == "global" else None
 
 
@@ -124,42 +123,42 @@ class Rig:
     logs: list[Any]
     unhandled: list[dict[str, Any]] = field(default_factory=list)
 
-    # ── troubles ──────────────────────────────────────────────────────────────────────────────
-    def arm(self, pattern: str, trouble: Mapping[str, Any]) -> Callable[[], None]:
-        """Trouble on what matches "METHOD /path" (without the prefix); gives its end."""
-        scope = trouble.get("scope")
+    # ── faults ────────────────────────────────────────────────────────────────────────────────
+    def arm(self, pattern: str, fields: Mapping[str, Any]) -> Callable[[], None]:
+        """Fault the requests that match "METHOD /path" (without the prefix); returns a disarm."""
+        scope = fields.get("scope")
         if scope is not None:
-            throttles = self.sim.simulator.limits.throttles
+            throttles = self.sim.server.limits.throttles
             throttle = Throttle(pattern, time.monotonic() + LONG, scope)
             throttles.append(throttle)
             return lambda: throttles.remove(throttle)
         method, _, path = pattern.partition(" ")
-        faults = self.sim.simulator.faults
-        fault = Fault(pattern=f"{method} {API}{path}", times=FOR_EVER, **trouble)
+        faults = self.sim.server.faults
+        fault = Fault(pattern=f"{method} {API}{path}", times=UNLIMITED, **fields)
         faults.append(fault)
         return lambda: faults.remove(fault)
 
     async def pass_time(self, ended: asyncio.Future[Any]) -> None:
-        """Time runs fast until `ended` is done, but not while a request is on its way."""
+        """Run time fast until `ended` is done, but not while a request is in flight."""
         deadline = time.monotonic() + SECONDS
         self.clock.jump(LONG + 1)
         while not ended.done() and time.monotonic() < deadline:
-            made = len(self.sim.simulator.record)
+            made = len(self.sim.server.record)
             await asyncio.wait({ended}, timeout=0.05)
-            if made == len(self.sim.simulator.record) and not self.sim.simulator.busy:
+            if made == len(self.sim.server.record) and not self.sim.server.busy:
                 self.clock.jump(4.0)
 
-    # ── what people see ───────────────────────────────────────────────────────────────────────
+    # ── visible messages ──────────────────────────────────────────────────────────────────────
     async def shown(self, *places: int) -> str:
-        """All that the bot shows in these places."""
+        """The texts of all the bot's messages in these channels."""
         texts = []
         for place in places:
-            if place in self.sim.simulator.world.channels:
+            if place in self.sim.server.state.channels:
                 texts += [m["content"] for m in await self.sim.messages(place, author=c.BOT)]
         return "\n".join(texts)
 
     async def whole(self, question: int, *places: int) -> None:
-        """Wait for the whole answer in the question's thread or one of `places`."""
+        """Wait for the whole answer in the question's thread or in one of `places`."""
 
         async def there() -> bool:
             return WHOLE in await self.shown(question, *places)
@@ -167,22 +166,22 @@ class Rig:
         await self.sim.until(there, SECONDS)
 
     async def bystander(self) -> None:
-        """A person in another channel asks, and gets the whole answer."""
+        """Ask in another channel and wait for the whole answer."""
         channel = await self.sim.add_channel("quiet")
         await self.whole(await self.sim.mention("hello", channel=channel), channel)
 
     # ── afterwards ────────────────────────────────────────────────────────────────────────────
     def used(self) -> set[str]:
-        """The requests that the bot has made, as the simulator's routes."""
-        routes = {route: _pattern(route) for route in self.sim.simulator.routes}
-        made = {f"{entry.method} {entry.path}" for entry in self.sim.simulator.record}
+        """The routes of the requests that the bot has sent."""
+        routes = {route: _pattern(route) for route in self.sim.server.routes}
+        made = {f"{entry.method} {entry.path}" for entry in self.sim.server.record}
         found = made & routes.keys()  # `/users/@me` is no `/users/{user}`
         for what in made - found:
             found |= {route for route, pattern in routes.items() if pattern.fullmatch(what)}
         return {route.replace(API, "") for route in found if API in route}
 
     def assert_clean(self) -> None:
-        """Nothing was raised that was not handled."""
+        """Assert that no exception was left unhandled."""
         odd = [x for x in self.logs if "exception" in x or "could not be handled" in x["event"]]
         assert not odd, odd[0].get("exception", odd[0])
         assert self.unhandled == []
@@ -194,12 +193,12 @@ def _pattern(route: str) -> re.Pattern[str]:
 
 @asynccontextmanager
 async def bot_on(sim: LocalDiscord, folder: Path, **options: Any) -> AsyncIterator[Rig]:
-    """The adapter with the real core, an echoing model and a database, connected."""
+    """Yields the connected adapter with the real core, an echoing model and a database."""
     settings = Settings(
         database_url=f"sqlite:///{folder}/threadline.db",
         delete_reply_with_question=True,
     )
-    clock, adapters = WarpClock(), dict[str, Adapter]()
+    clock = WarpClock()
     rate_limiter = AccountRateLimiter(limits, clock)
     adapter = DiscordAdapter(
         token=c.SIM_TOKEN,
@@ -207,16 +206,16 @@ async def bot_on(sim: LocalDiscord, folder: Path, **options: Any) -> AsyncIterat
         gateway_url=sim.gateway_url,
         clock=clock,
         rate_limiter=rate_limiter,
-        waits=WAITS,
+        timeouts=WAITS,
         **options,
     )
-    adapters["discord"] = adapter
     with capture_logs(processors=[format_exc_info]) as logs:
         rig = Rig(sim, adapter, clock, rate_limiter, logs)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: rig.unhandled.append(context))
-        async with open_core(settings, adapters, clock) as core:
-            task = asyncio.create_task(adapter.run(core.intake))
+        async with open_resources(settings, clock) as resources:
+            core = build_core(settings, resources, {"discord": adapter}, clock)
+            task = asyncio.create_task(adapter.run(core.inbox))
             try:
                 await sim.wait_ready()
                 yield rig
@@ -225,7 +224,7 @@ async def bot_on(sim: LocalDiscord, folder: Path, **options: Any) -> AsyncIterat
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-                await core.intake.aclose()
+                await core.inbox.aclose()
 
 
 Check = Callable[[], Awaitable[None]]

@@ -79,7 +79,7 @@ def _database(db: sqlite3.Connection, verdict: Verdict) -> None:
         verdict.add("unfinished", f"turn {row['id']} is {row['state']}, attempt {row['attempt']}")
     db.row_factory = None
     try:
-        store_kit.judge(db)
+        store_kit.check_invariants(db)
     except AssertionError as error:
         verdict.add("database", str(error))
 

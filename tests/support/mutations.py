@@ -1,6 +1,6 @@
-"""Every small change of a payload: a field dropped, null, of another type, or one more.
+"""Mutations of a payload: each field dropped, null or of another type, and one field added.
 
-For platforms' events: what a platform may send tomorrow, or has sent by mistake before.
+They stand for what a platform may send in the future, or has sent by mistake.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 Path = tuple[str | int, ...]
 ADDED = "a_new_field"
 HARSH: tuple[Any, ...] = (None, 7, -1, "x", "", [], [[]], {}, {"x": 1}, True, 1e300)
-"""Also of the same type, empty, or out of range."""
+"""Values of the same type too, empty or out of range."""
 OTHERS: tuple[Any, ...] = (None, 7, "text", [], {}, [None], {"a": {"b": None}})
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """A changed payload, and what was changed: `how` is drop, add, or the new value."""
+    """A mutated payload, and its change: `how` is drop, add, or the new value."""
 
     path: Path
     how: str
@@ -29,7 +29,7 @@ class Mutation:
 
 
 def mutations(payload: Any, others: tuple[Any, ...] = OTHERS) -> Iterator[Mutation]:
-    """All of them, the whole payload's first; each of `others` takes each part's place."""
+    """All mutations, those of the whole payload first; each of `others` replaces each part."""
     for path, value in _places(payload, ()):
         for other in others:
             if others is HARSH or type(other) is not type(value):
@@ -41,7 +41,7 @@ def mutations(payload: Any, others: tuple[Any, ...] = OTHERS) -> Iterator[Mutati
 
 
 def changed(payload: Any) -> Iterator[tuple[str, Any]]:
-    """What was changed, and the payload, for every change with `HARSH` values."""
+    """A description and the payload of every mutation with `HARSH` values."""
     for mutation in mutations(payload, HARSH):
         yield str(mutation), mutation.payload
 

@@ -1,8 +1,8 @@
-"""Judges whom a text calls in Slack, independently of the adapter: written from Slack's rules.
+"""Finds the mentions in a Slack text by Slack's rules, independently of the adapter.
 
 docs.slack.dev/messaging/formatting-message-text: `<!channel>`, `<!here>`, `<!everyone>`,
-`<!subteam^ID>` and `<@ID>` call people; `@channel` and the like do where names are linked. How
-often Slack decodes a text is not published, so every reading of it is judged.
+`<!subteam^ID>` and `<@ID>` notify people; so do `@channel` and the like if names are linked. Slack
+does not document how often it decodes a text, so every possible reading is searched.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NAMED = re.compile(r"(?<![\w/.])@(?:channel|here|everyone|group)(?!\w)", re.IGN
 
 
 def pings(text: str) -> list[str]:
-    """What would call people in any reading of `text`; a user's id is upper case in truth."""
+    """The mentions in any reading of `text`; real user ids are upper case."""
     found: list[str] = []
     for reading in _readings(text):
         found += [hit for hit in _CONTROL.findall(reading) if "@" not in hit or hit[2:3].isupper()]
@@ -27,7 +27,7 @@ def pings(text: str) -> list[str]:
 
 
 def _readings(text: str) -> Iterator[str]:
-    """As it is, decoded, without Markdown's escapes, and as a Markdown parser reads it."""
+    """The text unchanged, decoded, without Markdown's escapes, and parsed as Markdown."""
     reading = text
     for _ in range(4):
         yield reading

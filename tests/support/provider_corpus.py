@@ -1,13 +1,13 @@
-"""The corpus of `tests/fixtures/providers/`, and a server that replays it byte by byte.
+"""The corpus of provider responses in `tests/fixtures/providers/`, and a server that replays it.
 
-Each file is one shape of one provider: TOML between two lines of `+++` says what it must become,
-and below stands the response as it goes over the wire. Ours, written from documentation, reports
-and source code; none is a recording. The fields:
+Each file is one response of one provider: TOML between two `+++` lines with the expected result,
+then the response as sent over the wire. We wrote them from documentation, reports and source code;
+none is a recording. The fields:
 
-`request`: `max_tokens`, `temperature`, `system` (whether there is a system prompt).
-`text`, `reasoning`, `finish`, `usage`: what comes. `error`, `window`, `retry_after`: the failure.
-`learned`: the response is a refusal that teaches this; the next one is an answer, and its request
-is as `then` says: `absent` names, `equal` values, `below` values, `roles` of the messages.
+`request`: `max_tokens`, `temperature` and `system` (whether there is a system prompt).
+`text`, `reasoning`, `finish`, `usage`: the answer. `error`, `window`, `retry_after`: the failure.
+`learned`: the workaround that this rejection teaches. The next response is an answer, and its
+request must match `then`: `absent` names, `equal` values, `below` values, `roles` of the messages.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ data: [DONE]
 
 @dataclass(frozen=True)
 class Shape:
-    """One file."""
+    """One file of the corpus."""
 
     name: str
     status: str
@@ -55,7 +55,7 @@ class Shape:
 
 
 def shapes() -> list[Shape]:
-    """All of the corpus, by name."""
+    """The whole corpus, sorted by name."""
     return [_read(path) for path in sorted(CORPUS.glob("*.http"))]
 
 
@@ -70,19 +70,19 @@ def _read(path: Path) -> Shape:
     return Shape(path.stem, status, headers, body, **expected)
 
 
-# ── ways to cut bytes ─────────────────────────────────────────────────────────────────────────
+# ── ways to split a body ──────────────────────────────────────────────────────────────────────
 def whole(body: bytes) -> Iterable[bytes]:
-    """All at once."""
+    """The whole body in one piece."""
     return [body]
 
 
 def single(body: bytes) -> Iterable[bytes]:
-    """Each byte alone."""
+    """Every byte separately."""
     return (body[i : i + 1] for i in range(len(body)))
 
 
 def at_random(seed: int) -> Split:
-    """In pieces of one to forty bytes."""
+    """Pieces of one to forty bytes."""
 
     def split(body: bytes) -> Iterable[bytes]:
         dice, at = random.Random(seed), 0
@@ -96,9 +96,9 @@ def at_random(seed: int) -> Split:
 
 # ── the server ────────────────────────────────────────────────────────────────────────────────
 class Replay:
-    """Answers each request with the next of `responses`; the last one answers all that follow.
+    """Answers each request with the next of `responses`, and repeats the last one.
 
-    Where `choose` is set, it gives the response to a request's body instead.
+    If `choose` is set, it picks the response for a request's body instead.
     """
 
     def __init__(self) -> None:
@@ -109,14 +109,14 @@ class Replay:
         self.url = ""
 
     def arrange(self, shape: Shape, split: Split) -> None:
-        """Play a shape; where it teaches something, an answer follows."""
+        """Replay `shape`; a rejection that teaches a workaround is followed by an answer."""
         self.requests.clear()
-        again = Shape("", "HTTP/1.1 200 OK", {"content-type": "text/event-stream"}, ANSWER)
-        self.responses = [shape, again] if shape.learned and not _answers(shape) else [shape]
+        answer = Shape("", "HTTP/1.1 200 OK", {"content-type": "text/event-stream"}, ANSWER)
+        self.responses = [shape, answer] if shape.learned and not _is_answer(shape) else [shape]
         self.split = split
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, one request."""
+        """Serve one connection with one request."""
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             length = int(head.split("content-length:")[1].split("\r\n")[0])
@@ -138,12 +138,12 @@ class Replay:
         writer.write("\r\n".join(lines).encode())
         for piece in self.split(shape.body):
             writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-            await asyncio.sleep(0)  # so that the client reads it alone, mostly
+            await asyncio.sleep(0)  # so that the client usually reads it separately
         writer.write(b"0\r\n\r\n")
         await writer.drain()
 
 
-def _answers(shape: Shape) -> bool:
+def _is_answer(shape: Shape) -> bool:
     return shape.status.split()[1] == "200"
 
 

@@ -1,7 +1,7 @@
-"""Long repetitive inputs made from a regular expression's own literals: what makes it backtrack.
+"""Generates long repetitive inputs from a regular expression, which make it backtrack.
 
-For every repetition in a pattern: a text that leads to it, then what it repeats, very often, then
-something that fits nowhere. For the pattern as a whole: its literals, alone and in pairs.
+For every repetition in the pattern: a text that leads to it, the repeated text many times, then a
+character that matches nothing. For the whole pattern: its literals, alone and in pairs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
-NOWHERE = "\x01"  # in no pattern's alphabet, so that what came before must be tried again
+NOWHERE = "\x01"  # in no pattern's alphabet, so the pattern must backtrack
 CATEGORIES = {
     op.CATEGORY_DIGIT: "1",
     op.CATEGORY_NOT_DIGIT: "a",
@@ -27,7 +27,7 @@ CANDIDATES = "a1 -\n.(<[{*_`#|:/\\\"'&;=\t"
 
 
 def pumped(pattern: str, flags: int, size: int, *, pairs: int = 12, seed: int = 0) -> list[str]:
-    """Inputs of about `size` characters, without doubles; `pairs` are drawn by `seed`."""
+    """Distinct inputs of about `size` characters, with `pairs` pairs drawn by `seed`."""
     tree = parser.parse(_plain(pattern), flags & ~re.DEBUG)
     texts: dict[str, None] = {}
     for prefix, pump in _repeats(list(tree), ""):
@@ -42,7 +42,7 @@ def pumped(pattern: str, flags: int, size: int, *, pairs: int = 12, seed: int = 
 
 
 def of_tokens(tokens: Iterable[str], size: int, *, pairs: int, seed: int = 0) -> Iterator[str]:
-    """Each token again and again, and `pairs` pairs of them."""
+    """Repetitions of each token, and of `pairs` pairs of tokens."""
     known = [token for token in dict.fromkeys(tokens) if token]
     for token in known:
         yield token * (size // len(token)) + NOWHERE
@@ -54,12 +54,12 @@ def of_tokens(tokens: Iterable[str], size: int, *, pairs: int, seed: int = 0) ->
 
 
 def tokens_of(pattern: str, flags: int = 0) -> list[str]:
-    """The literals of a pattern, and a character for each of its classes."""
+    """The literals of a pattern, and characters of its classes."""
     return [*dict.fromkeys(_tokens(parser.parse(_plain(pattern), flags)))]
 
 
 def _plain(pattern: str) -> str:
-    """What the `regex` package knows beyond `re`, as something that `re` can parse."""
+    """The pattern with syntax of the `regex` package replaced by syntax that `re` can parse."""
     return re.sub(r"\\[pP]\{[^}]*\}", r"\\w", pattern.replace(r"\X", "."))
 
 
@@ -94,7 +94,7 @@ def _bodies(kind: Any, argument: Any) -> list[list[Any]]:
 
 
 def _variants(body: list[Any]) -> list[str]:
-    """What a repetition repeats: a text for each branch, and one for each character of a class."""
+    """Texts for a repetition: one for each branch, or for each character of a class."""
     if len(body) == 1 and body[0][0] is op.SUBPATTERN:
         return _variants(list(body[0][1][3]))
     if len(body) == 1 and body[0][0] is op.BRANCH:
@@ -105,7 +105,7 @@ def _variants(body: list[Any]) -> list[str]:
 
 
 def _sample(nodes: list[Any]) -> str:
-    """A short text that the nodes match, or nearly."""
+    """A short text that matches the nodes, or nearly."""
     return "".join(_one(kind, argument) for kind, argument in nodes)
 
 
@@ -145,7 +145,7 @@ def _members(items: list[Any]) -> Iterator[str]:
 
 
 def _tokens(nodes: Iterable[Any]) -> Iterator[str]:
-    """Runs of literals as one token; members of classes one by one."""
+    """Runs of literals as one token, members of classes separately."""
     run = ""
     for kind, argument in nodes:
         if kind is op.LITERAL:

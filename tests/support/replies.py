@@ -1,4 +1,4 @@
-"""What must hold of a reply's frames, and documents to hold it against."""
+"""Properties of a reply's frames, and documents to check them with."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ ANSWERS = {
 }
 
 BEYOND_COMMONMARK = frozenset(("korean", "maths_heavy", "nested_fences", "persian", "thai"))
-"""Answers that a strict parser misreads; `tests.support.visible_text` judges surfaces instead."""
+"""Answers that a strict CommonMark parser misreads; see `tests.support.visible_text` instead."""
 
 
 # ── running a document ────────────────────────────────────────────────────────────────────────
 def frame_of(document: Document) -> Frame:
-    """The newest frame, however many steps it takes."""
+    """The newest frame, after as many steps as it takes."""
     frame = document.frame()
     while document.behind:
         frame = document.frame()
@@ -46,14 +46,14 @@ def frames(
     return [*seen, frame_of(document)]
 
 
-def whole(text: str, renderer: Renderer, files: FileRules | None = None) -> tuple[Page, ...]:
-    """The pages of a reply that comes in one piece."""
+def final_pages(text: str, renderer: Renderer, files: FileRules | None = None) -> tuple[Page, ...]:
+    """The pages of a reply that arrives in one piece."""
     return frames([text], renderer, files)[-1].pages
 
 
-# ── what must hold ────────────────────────────────────────────────────────────────────────────
+# ── properties ────────────────────────────────────────────────────────────────────────────────
 def check_final(text: str, pages: Sequence[Page], renderer: Renderer) -> None:
-    """The pages tile the text, fit the platform, are sealed, and leave no letter out."""
+    """The pages tile the text, fit the platform, are sealed, and show every letter."""
     if not text.strip():
         assert pages == ()
         return
@@ -69,11 +69,11 @@ def check_final(text: str, pages: Sequence[Page], renderer: Renderer) -> None:
         source = text[page.start : page.end]
         if begins_file(pages, number) and "```" not in page.text and "~~~" not in page.text:
             source = source.rstrip("\n").rpartition("\n")[0]  # no room for a line of the code
-        assert letters(said(pages, number)).endswith(letters(source)), page
+        assert letters(shown_source(pages, number)).endswith(letters(source)), page
 
 
-def said(pages: Sequence[Page], number: int) -> str:
-    """What a page shows of the reply itself: without our words about a file."""
+def shown_source(pages: Sequence[Page], number: int) -> str:
+    """The part of the reply that a page shows, without the bot's note about a file."""
     file = pages[number].file
     if file is not None:
         return file.text
@@ -82,14 +82,14 @@ def said(pages: Sequence[Page], number: int) -> str:
 
 
 def begins_file(pages: Sequence[Page], number: int) -> bool:
-    """Whether the page shows how a file begins that is on the next one."""
+    """Whether the page shows the beginning of the file on the next page."""
     return number + 1 < len(pages) and pages[number + 1].file is not None
 
 
 def check_growth(seen: Sequence[Frame], renderer: Renderer) -> None:
-    """Every frame fits, sealed pages are final, and stable text is where it is in the end.
+    """Every page fits, sealed pages are final, and stable text begins the final page.
 
-    A block that may become a file is not promised to stay; pages go only when it becomes one.
+    This does not apply to a code block that may become a file. Only such a file removes pages.
     """
     final = seen[-1].pages
     most = 0
@@ -116,12 +116,12 @@ def letters(text: str) -> str:
     return "".join(filter(str.isalpha, text))
 
 
-# ── what people see, judged by a parser that is not ours ──────────────────────────────────────
+# ── visible text, according to an independent parser ──────────────────────────────────────────
 _PARSER = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 
 
-def visible(markdown: str) -> str:
-    """The text that is left when all markup is markup, without blanks."""
+def visible_text(markdown: str) -> str:
+    """The text without markup and whitespace."""
     return "".join("".join(_texts(_PARSER.parse(markdown))).split())
 
 
@@ -133,8 +133,8 @@ def _texts(tokens: Sequence[Token]) -> Iterable[str]:
             yield token.content
 
 
-def raw_in(shown: str, final: str) -> str | None:
-    """The first thing in `shown` that is not there in the end; delimiters may still be missing."""
+def first_raw(shown: str, final: str) -> str | None:
+    """The first text in `shown` that is not in `final`, ignoring delimiters missing in `shown`."""
     at = 0
     for index, char in enumerate(shown):
         while at < len(final) and final[at] != char and final[at] in "*_~[]`!<&\\|":
@@ -145,12 +145,12 @@ def raw_in(shown: str, final: str) -> str | None:
     return None
 
 
-quickly = settings(
+few_examples = settings(
     max_examples=25,
     deadline=None,
     derandomize=True,
     database=None,
-    phases=(Phase.explicit, Phase.generate),  # to shrink such documents takes minutes
+    phases=(Phase.explicit, Phase.generate),  # shrinking such documents takes minutes
     suppress_health_check=[HealthCheck.too_slow],
 )
 
@@ -234,7 +234,7 @@ anything = st.text(
 
 
 def chunked(text: str, sizes: Sequence[int]) -> list[str]:
-    """`text` in chunks of these sizes, again and again."""
+    """`text` in chunks of these sizes, repeated."""
     chunks, at, turn = [], 0, 0
     while at < len(text):
         size = max(1, sizes[turn % len(sizes)]) if sizes else len(text)

@@ -1,4 +1,4 @@
-"""A publisher with everything around it, on a clock that the test drives."""
+"""A publisher with a fake surface and ledger, on a clock that the test advances."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tests.support.surfaces import FakeLedger, FakeSurface
 FENCE = Fence(turn=7, attempt=1)
 
 
-def a_second(scope: str) -> Limit | None:
-    """One request a second in a channel; no limit elsewhere."""
+def one_edit_per_second(scope: str) -> Limit | None:
+    """One edit per second in a channel; elsewhere no limit."""
     return Limit(1, 1.0) if scope.startswith("channel") else None
 
 
-class Stage:
-    """A publisher with everything around it."""
+class ReplyRig:
+    """A publisher's fake environment; `publisher()` creates a publisher in it."""
 
-    def __init__(self, limits: Callable[[str], Limit | None] = a_second) -> None:
+    def __init__(self, limits: Callable[[str], Limit | None] = one_edit_per_second) -> None:
         self.clock = ManualClock()
         self.rate_limiter = AccountRateLimiter(limits, self.clock)
         self.surface = FakeSurface(rate_limiter=self.rate_limiter, clock=self.clock)
@@ -39,19 +39,19 @@ class Stage:
         )
 
     @property
-    def reading(self) -> list[str]:
-        return self.surface.platform.reading
+    def messages(self) -> list[str]:
+        return self.surface.platform.messages
 
     @property
     def actions(self) -> list[tuple[Action, int]]:
         return [(request.action, request.page) for request in self.surface.requests]
 
-    async def whole(self, reply: Publisher, seconds: float = 60.0) -> None:
-        """Let the finished reply settle, at most so long; raises what `settled` raises."""
-        settled = asyncio.create_task(reply.settled())
+    async def wait_shown(self, reply: Publisher, seconds: float = 60.0) -> None:
+        """Advance the clock until the finished reply is shown, by `seconds` at most."""
+        shown = asyncio.create_task(reply.wait_until_shown())
         await settle()
-        while not settled.done() and seconds > 0:
+        while not shown.done() and seconds > 0:
             await self.clock.advance(0.25)
             seconds -= 0.25
-        assert settled.done(), "the reply did not settle"
-        await settled
+        assert shown.done(), "the reply is not shown"
+        await shown

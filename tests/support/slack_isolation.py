@@ -1,7 +1,7 @@
-"""A bot against one simulated Slack, in which one request after another goes wrong.
+"""A bot against a simulated Slack in which one request after another fails.
 
-The core is the product's own, on a real database; time can be moved on, so that five minutes of a
-429 cost nothing. Every trouble hits one conversation; another one shows that everything else works.
+The core is the real one, on a real database. Tests advance the bot's clock, so that a 429 of five
+minutes takes no time. Each fault affects one conversation; another one shows that the rest works.
 """
 
 from __future__ import annotations
@@ -29,37 +29,36 @@ from tests.sims.slack.client import SlackSim
 from tests.support.store_kit import opened
 
 REQUEST_SECONDS = 0.6
-"""Of the adapter here: a request without an answer costs no more."""
+"""The adapter's request timeout in these tests."""
 
-AFTER = 300.0
-"""What a throttled method says, in seconds: longer than any patience of ours."""
+RETRY_AFTER = 300.0
+"""The Retry-After of a throttled method, in seconds: longer than any timeout of the adapter."""
 
 PATIENCE = 60.0
-"""Real seconds for anything: a busy machine takes a few."""
+"""The real seconds that any wait may take on a busy machine."""
 
-SOON = 200.0
-"""Seconds of the bot's for what must not wait for a trouble to end: the budget of a minute may be
-used up by what is tried again, but not the five minutes of a 429 are waited for."""
+MAX_DELAY = 200.0
+"""Seconds on the bot's clock for anything that must not wait for a fault to end: retries may use up
+the rate limit of a minute, but nothing may wait for the five minutes of a 429."""
 
 THINKS, PIECES, PAUSE = 0.15, 10, 0.03
-"""Seconds until the model's first word, in how many pieces it comes, and seconds between them."""
+"""Seconds until the model's first word, the number of deltas, and the seconds between them."""
 
 SLOWLY = "slowly"
-"""In a question that is answered in more pieces, with longer pauses."""
+"""A word in a question that makes the model answer in more deltas with longer pauses."""
 
 END = "That is all."
-"""Of an answer that is whole."""
+"""The last sentence of a complete answer."""
 
 STEP = 1.0
-"""Seconds of the bot's that pass with each look: a request of ours takes far less than thirty of
-them, after which it would be given up."""
+"""Seconds that the bot's clock advances with each check: few enough that no request times out."""
 
 WORDS = "\n\n".join(f"w{number} and more" for number in range(30))
 CODE = "```python\n" + "\n".join(f"print('line {number:04}')" for number in range(1_200)) + "\n```"
 
 
 class JumpClock(SystemClock):
-    """Real time that a test moves on."""
+    """Real time, which a test can advance."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
@@ -80,7 +79,7 @@ class JumpClock(SystemClock):
             self._sleepers.discard(sleeper)
 
     def jump(self, seconds: float) -> None:
-        """So many seconds pass at once."""
+        """Advance the clock and wake the sleepers that are due."""
         self._ahead += seconds
         for due, waiter in tuple(self._sleepers):
             if due <= self.monotonic():
@@ -93,8 +92,7 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 class Repeater(EchoModel):
-    """It thinks for a moment, long enough for Slack to answer to the status, and repeats what it is
-    told in a few pieces."""
+    """Repeats the question in a few deltas, after a pause in which Slack can confirm the status."""
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         await asyncio.sleep(THINKS)
@@ -108,26 +106,26 @@ class Repeater(EchoModel):
 
 
 @dataclass
-class World:
-    """The simulator, the core, and the adapter that runs at the moment."""
+class IsolationRig:
+    """The simulator, the core and the current adapter."""
 
     sim: SlackSim
     clock: JumpClock
     scheduler: Scheduler
-    intake: DurableInbox
+    inbox: DurableInbox
     adapters: dict[str, Adapter]
     errors: list[Mapping[str, Any]]
     channels: dict[str, str] = field(default_factory=dict)
 
     async def channel(self, name: str) -> str:
-        """A channel of that name."""
+        """The id of the channel with this name, which is created if necessary."""
         if name not in self.channels:
             self.channels[name] = await self.sim.add_channel(name)
         return self.channels[name]
 
     @contextlib.asynccontextmanager
     async def bot(self, **options: Any) -> AsyncIterator[asyncio.Task[None]]:
-        """A new process, as far as the adapter knows; not connected yet."""
+        """Start a new adapter, as a new process would; it is not connected yet."""
         adapter = SlackAdapter(
             bot_token=ids.BOT_TOKEN,
             app_token=ids.APP_TOKEN,
@@ -138,7 +136,7 @@ class World:
             **options,
         )
         self.adapters["slack"] = adapter
-        task = asyncio.create_task(adapter.run(self.intake))
+        task = asyncio.create_task(adapter.run(self.inbox))
         try:
             yield task
         finally:
@@ -147,7 +145,7 @@ class World:
             await asyncio.gather(task, return_exceptions=True)
 
     async def connected(self, task: asyncio.Task[None]) -> None:
-        """Events arrive."""
+        """Wait until events arrive."""
 
         async def ready() -> bool:
             if task.done():
@@ -157,33 +155,33 @@ class World:
         await self.sim.until(ready, PATIENCE)
 
     async def idle(self) -> None:
-        """No turn is in work; time passes, so that nothing waits for long."""
+        """Wait until no turn is running, while the bot's clock advances."""
 
-        async def quiet() -> bool:
+        async def is_idle() -> bool:
             self.clock.jump(STEP)
             return self.scheduler.busy == 0
 
-        await self.sim.until(quiet, PATIENCE)
+        await self.sim.until(is_idle, PATIENCE)
 
     async def ask(self, channel: str, text: str = WORDS, user: str = ids.ALICE) -> str:
-        """A question; its ts."""
+        """Ask a question; returns its ts."""
         return await self.sim.say(user, channel, f"@bob {text}", mention=True)
 
-    async def is_whole(self, channel: str, root: str) -> bool:
-        """Whether the whole answer is on the screen, and no stream is open."""
+    async def shows_closed_answer(self, channel: str, root: str) -> bool:
+        """Whether the thread shows the whole answer and no open stream."""
         replies = await self._replies(channel, root)
-        return _is_said(replies) and not any(map(_streams, replies))
+        return _has_answer(replies) and not any(map(_streams, replies))
 
-    async def is_said(self, channel: str, root: str) -> bool:
-        """Whether the whole answer is on the screen, as text or as a file."""
-        return _is_said(await self._replies(channel, root))
+    async def shows_answer(self, channel: str, root: str) -> bool:
+        """Whether the thread shows the whole answer, as text or as a file."""
+        return _has_answer(await self._replies(channel, root))
 
     async def _replies(self, channel: str, root: str) -> list[Mapping[str, Any]]:
         thread = await self.sim.thread(channel, root)
         return [one for one in thread if one.get("bot_id") == ids.BOT]
 
 
-def _is_said(replies: Sequence[Mapping[str, Any]]) -> bool:
+def _has_answer(replies: Sequence[Mapping[str, Any]]) -> bool:
     shown = "\n".join(str(one["shown"]) for one in replies)
     code = any(one.get("files") for one in replies) or "line 1199" in shown
     return ("w29" in shown or code) and END in shown
@@ -194,8 +192,8 @@ def _streams(message: Mapping[str, Any]) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def world_at(path: Path, sim: SlackSim) -> AsyncIterator[World]:
-    """The core on the database at `path`; what no task caught is in `errors`."""
+async def open_rig(path: Path, sim: SlackSim) -> AsyncIterator[IsolationRig]:
+    """The core on the database at `path`; `errors` has the exceptions that no task caught."""
     clock, adapters, errors = JumpClock(), dict[str, Adapter](), list[Mapping[str, Any]]()
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
     async with opened(path) as store:
@@ -208,22 +206,22 @@ async def world_at(path: Path, sim: SlackSim) -> AsyncIterator[World]:
             clock=clock,
         )
         scheduler = Scheduler(store=store, work=runner.run, clock=clock)
-        intake = DurableInbox(
+        inbox = DurableInbox(
             store=store,
             scheduler=scheduler,
             commands=Commands(store=store, scheduler=scheduler, models=(), default="echo"),
             models=(),
-            changes=EditHandler(store=store, scheduler=scheduler, clock=clock, with_reply=True),
+            edits=EditHandler(store=store, scheduler=scheduler, clock=clock, with_reply=True),
             clock=clock,
             missed_seconds=12 * 3_600,
             adapters=adapters,
         )
-        yield World(sim, clock, scheduler, intake, adapters, errors)
+        yield IsolationRig(sim, clock, scheduler, inbox, adapters, errors)
         await scheduler.drain(5)
-        await intake.aclose()
+        await inbox.aclose()
 
 
-# ── troubles ──────────────────────────────────────────────────────────────────────────────────
+# ── faults ────────────────────────────────────────────────────────────────────────────────────
 HTML = {"Content-Type": "text/html"}
 JSON = {"Content-Type": "application/json"}
 FIELDS = (
@@ -240,7 +238,7 @@ FIELDS = (
     *("url", "upload_url", "file_id", "files", "team_id", "user_id", "bot_id", "status", "team"),
 )
 
-TROUBLES: Mapping[str, Mapping[str, Any]] = {
+FAULTS: Mapping[str, Mapping[str, Any]] = {
     "5xx": {"status": 503, "body": "<html>busy</html>", "headers": HTML, "times": 1_000},
     "no answer": {"delay": 60.0, "times": 2},
     "dropped before": {"drop": True, "times": 2},
@@ -260,24 +258,23 @@ TROUBLES: Mapping[str, Mapping[str, Any]] = {
     "fields retyped": {"put": dict.fromkeys(FIELDS, 17), "times": 2},
     "fields odd": {"put": {name: [{"x": None}] for name in FIELDS}, "times": 2},
 }
-"""What an answer may be, beside a 429; applied to the requests of one conversation."""
+"""Faulty responses other than a 429; they are applied to the requests of one conversation."""
 
-FEW = ("5xx", "no answer", "dropped after", "empty body", "unknown code", "fields retyped")
-"""One of each kind, for a request that does not say for which conversation it is."""
+ONE_OF_EACH = ("5xx", "no answer", "dropped after", "empty body", "unknown code", "fields retyped")
+"""One fault of each kind, for requests that do not name their conversation."""
 
-Provoke = Callable[[World, str], Awaitable[str]]
+Trigger = Callable[[IsolationRig, str], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """How people bring the bot to send one request.
+class Scenario:
+    """How people make the bot send one request.
 
-    `agent` says whether the app is an agent (which streams), `named` whether the request names the
-    channel, `whole` whether the answer is whole at once while the method alone is throttled, and
-    `said` whether its text is.
+    `agent`: the app is an agent, so replies stream. `named`: the request names the channel.
+    `whole`: the answer is complete although the method is throttled. `said`: at least its text is.
     """
 
-    provoke: Provoke
+    trigger: Trigger
     agent: bool = True
     named: bool = True
     whole: bool = True

@@ -1,14 +1,17 @@
-"""What the Slack tests share: the adapter running against a simulated Slack, and a small inbox."""
+"""Shared by the Slack tests: the adapter against a simulated Slack, and a fake inbox."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from adapters.slack import events, payloads
 from adapters.slack.adapter import SlackAdapter
+from adapters.slack.events import Identity
+from adapters.slack.payloads import Payload
 from bot.common.clock import SystemClock
 from bot.domain.conversations import Author, Conversation, ConversationKey
 from bot.domain.errors import StoreUnavailable
@@ -20,7 +23,7 @@ from tests.sims.slack.client import SlackSim
 
 @dataclass
 class FakeInbox:
-    """Keeps what it is told; the same message twice is KNOWN, as in the real store."""
+    """Records its calls. A message that was received before is KNOWN, as in the real store."""
 
     received: list[Incoming] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
@@ -28,17 +31,19 @@ class FakeInbox:
     sources: dict[str, ConversationKey] = field(default_factory=dict)
     choices: Sequence[Choice] = ()
     connections: list[str] = field(default_factory=list)
-    failures: int = 0  # how often storing fails before it works
+    failures: int = 0  # how many of the next calls fail
     command_seconds: float = 0.0
     missed_error: Exception | None = None
-    read: list[list[Incoming]] = field(default_factory=list)  # what `missed` was given
+    read: list[list[Incoming]] = field(default_factory=list)  # the arguments of `missed`
     marks: dict[tuple[str, str], Watermark] = field(default_factory=dict)
-    talked_in: list[Conversation] = field(default_factory=list)
-    asked_last: list[Asked] = field(default_factory=list)
+    active_conversations: list[Conversation] = field(default_factory=list)
+    latest_questions: list[Asked] = field(default_factory=list)
     edits: list[tuple[Incoming, float]] = field(default_factory=list)
     deletions: list[str] = field(default_factory=list)
-    places_gone: list[ConversationKey] = field(default_factory=list)
-    apologies: list[Incoming] = field(default_factory=list)  # asked for; the first one is due
+    lost_places: list[ConversationKey] = field(default_factory=list)
+    apologies: list[Incoming] = field(
+        default_factory=list
+    )  # requested apologies; only the first is due
     answer: CommandReply | None = None
     before_receive: Callable[[Incoming], Any] = lambda _incoming: None
 
@@ -49,7 +54,7 @@ class FakeInbox:
         waiting = self.before_receive(incoming)
         if waiting is not None:
             await waiting
-        self._fail()
+        self._raise_if_failing()
         known = incoming.source in self.sources
         self.receipts.append(Receipt.KNOWN if known else Receipt.QUESTION)
         if not known:
@@ -89,26 +94,26 @@ class FakeInbox:
             self.marks[place] = replace(mark, position=at)
 
     async def active(self, platform: str) -> Sequence[Conversation]:
-        return self.talked_in
+        return self.active_conversations
 
     async def last_questions(self, platform: str) -> Sequence[Asked]:
-        return self.asked_last
+        return self.latest_questions
 
     async def edited(self, incoming: Incoming, edited_at: float) -> None:
-        self._fail()
+        self._raise_if_failing()
         self.edits.append((incoming, edited_at))
 
     async def replaced(self, source: str) -> None:
         raise AssertionError("nothing is replaced on Slack")
 
     async def deleted(self, source: str) -> None:
-        self._fail()
+        self._raise_if_failing()
         self.deletions.append(source)
 
     async def gone(self, place: ConversationKey) -> None:
-        self.places_gone.append(place)
+        self.lost_places.append(place)
 
-    def _fail(self) -> None:
+    def _raise_if_failing(self) -> None:
         if self.failures:
             self.failures -= 1
             raise StoreUnavailable("the disk is full")
@@ -123,7 +128,7 @@ async def running(
     waits: bool = True,
     **options: Any,
 ) -> AsyncIterator[SlackAdapter]:
-    """The adapter, connected by Socket Mode where it `waits` for that."""
+    """The running adapter; connected over Socket Mode if `waits`."""
     adapter = adapter or socket_adapter(sim, **options)
     task = asyncio.create_task(adapter.run(inbox))
     try:
@@ -151,13 +156,27 @@ def socket_adapter(sim: SlackSim, **options: Any) -> SlackAdapter:
 async def until(
     check: Callable[[], Any], task: asyncio.Task[Any] | None = None, seconds: float = 10.0
 ) -> Any:
-    """Wait until `check()` is true, or `task` has failed."""
+    """Wait until `check()` is true; raises the error of a failed `task`."""
     async with asyncio.timeout(seconds):
         while not (result := check()):
             if task is not None and task.done():
                 task.result()
             await asyncio.sleep(0.01)
     return result
+
+
+def read_event(
+    body: Payload, me: Identity, names: Mapping[str, str], kind: str = ""
+) -> Incoming | None:
+    """An event as a message to the bot, without a workspace; `kind` is the channel's."""
+    event = payloads.mapping(body, "event")
+    if not events.is_from_person(event, me):
+        return None
+    kind = events.channel_kind(event) or kind
+    address = events.address_of(event, kind, me)
+    if address is None:
+        return None
+    return events.message(event, me, names, events.workspace_of(body, me.team), kind, address)
 
 
 def key(channel: str, thread: str) -> ConversationKey:

@@ -1,6 +1,6 @@
-"""What the tests of the store share: messages to accept, a look into the file, and its judge.
+"""Helpers for the store's tests: messages, direct reads of the file, consistency checks.
 
-`python -m tests.support.store_kit` writes the newest schema's fixture (see test_migrate_upgrades).
+`python -m tests.support.store_kit` writes the newest schema's fixture, for the tests of upgrades.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def said(
     route: Mapping[str, str] | None = None,
     unusable: tuple[str, ...] = (),
 ) -> Incoming:
-    """Message `number` of a channel; the number is its id and its place in the order."""
+    """Message `number` of a channel; the number is its id and its position."""
     where = where or key()
     return Incoming(
         key=where,
@@ -72,7 +72,7 @@ def opened(path: Path, **options: Any) -> AbstractAsyncContextManager[SqliteStor
 
 
 async def claimed(store: SqliteStore, conversation: int | None) -> Claim:
-    """The next turn of a conversation that has one."""
+    """Claim the next turn of a conversation, which must have one."""
     assert conversation is not None
     claim = await store.claim(conversation)
     assert claim is not None
@@ -80,26 +80,26 @@ async def claimed(store: SqliteStore, conversation: int | None) -> Claim:
 
 
 async def answered(
-    store: SqliteStore, conversation: int | None, conclusion: TurnResult = ANSWER
+    store: SqliteStore, conversation: int | None, result: TurnResult = ANSWER
 ) -> Claim:
-    """A whole turn, or what an earlier attempt left of it, to its end, shown on one page."""
+    """Claim a turn, conclude it if it is not concluded, and finish it, shown on one page."""
     claim = await claimed(store, conversation)
-    await store.intend(claim.fence, 0)
-    await store.shown(claim.fence, 0, channel="c1", message_id=f"r{claim.fence.turn}")
-    if claim.conclusion is None:
-        await store.conclude(claim.fence, conclusion)
+    await store.record_intent(claim.fence, 0)
+    await store.record_shown(claim.fence, 0, channel="c1", message_id=f"r{claim.fence.turn}")
+    if claim.result is None:
+        await store.conclude(claim.fence, result)
     await store.finish(claim.fence)
     return claim
 
 
 def look(path: Path, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-    """Rows as another program would see them."""
+    """Rows as another process would read them."""
     with closing(sqlite3.connect(path)) as db:
         return db.execute(sql, parameters).fetchall()
 
 
-def judge(db: sqlite3.Connection) -> None:
-    """What must be true of every database at every moment, whatever the transitions were."""
+def check_invariants(db: sqlite3.Connection) -> None:
+    """Assert the invariants that hold in every database after every transition."""
     _indexes_are_dense_and_unique(db)
     _rows_agree(db)
     assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
@@ -108,7 +108,7 @@ def judge(db: sqlite3.Connection) -> None:
 
 def _indexes_are_dense_and_unique(db: sqlite3.Connection) -> None:
     for conversation, following in db.execute("SELECT id, next_index FROM conversations"):
-        # A reply's index counts from the claim on, also when nothing was kept of the reply.
+        # A reply's index is used from the claim on, even if the reply left no message.
         given = db.execute(
             "SELECT idx FROM messages WHERE conversation_id = ? AND kind <> 'reply'"
             " AND idx IS NOT NULL UNION ALL"
@@ -160,15 +160,15 @@ def _rows_agree(db: sqlite3.Connection) -> None:
 
 # ── the fixture of a schema ───────────────────────────────────────────────────────────────────
 async def _chat(path: Path) -> None:
-    """A little of everything: answered, running with a page, concluded, waiting, reset."""
+    """Store one of each: an answered, running, concluded and waiting turn, and a reset."""
     async with SqliteStore.open(path, clock=ManualClock()) as store:
         done = await store.accept(said(2, route={"a": "b"}, unusable=("image",)), [said(1, "so")])
         await answered(store, done.conversation)
         await store.accept(said(3, "and?", address=Address.FOLLOW_UP, author=BEN))
         running = await claimed(store, done.conversation)
-        await store.intend(running.fence, 0)
-        await store.shown(running.fence, 0, channel="c1", message_id="r3")
-        await store.intend(running.fence, 1)
+        await store.record_intent(running.fence, 0)
+        await store.record_shown(running.fence, 0, channel="c1", message_id="r3")
+        await store.record_intent(running.fence, 1)
         await store.accept(said(4, "well?", address=Address.FOLLOW_UP))
         over = await store.accept(said(5, where=key("t2")))
         concluded = await claimed(store, over.conversation)
@@ -180,7 +180,7 @@ async def _chat(path: Path) -> None:
 
 
 def dump(path: Path) -> str:
-    """The database as a script, with the mark in its header, which SQLite's own dump leaves out."""
+    """The database as a script, with the application id, which SQLite's dump leaves out."""
     with closing(sqlite3.connect(path)) as db:
         return "\n".join([*db.iterdump(), f"PRAGMA application_id = {APPLICATION_ID};", ""])
 

@@ -1,4 +1,4 @@
-"""A surface, a ledger and renderers for tests of replies: strict where a platform is."""
+"""Fakes for tests of replies: renderers, a surface as strict as a platform, and a ledger."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bot.domain.replies import Action, Control, File, FileRules, Frame, Request,
 from bot.domain.turns import Fence, PageRecord
 from bot.ports.clock import Clock
 from bot.ports.platform import RateLimiter
-from bot.replies.plan import carried_out, plan_by_edits
+from bot.replies.plan import apply_request, plan_by_edits
 
 
-class Measured:
-    """Renders nothing; messages take `limit` of what `measured` counts."""
+class PlainRenderer:
+    """Renders Markdown unchanged; `measured` counts against `limit`."""
 
     def __init__(self, limit: int = 2_000, measured: Callable[[str], int] = len) -> None:
         self.limit = limit
@@ -29,8 +29,8 @@ class Measured:
         return self._measured(markdown)
 
 
-class Escaping:
-    """A renderer whose text is longer than the Markdown, as Slack's entities make it."""
+class EscapingRenderer:
+    """Renders text longer than the Markdown, with entities as in Slack."""
 
     def __init__(self, limit: int = 400) -> None:
         self.limit = limit
@@ -43,13 +43,13 @@ class Escaping:
 
 
 def utf16(text: str) -> int:
-    """UTF-16 code units: how Discord's and Slack's clients count."""
+    """Length in UTF-16 code units, as Discord's and Slack's clients count."""
     return len(text.encode("utf-16-le")) // 2
 
 
 @dataclass
 class Platform:
-    """The messages themselves: what people see, whoever wrote it, and in what order."""
+    """The messages on the platform, from any attempt, with all their versions."""
 
     texts: dict[str, str] = field(default_factory=dict)
     pages: dict[str, int] = field(default_factory=dict)
@@ -69,8 +69,8 @@ class Platform:
         self.versions.append((now, message_id, text))
 
     @property
-    def reading(self) -> list[str]:
-        """The messages from top to bottom."""
+    def messages(self) -> list[str]:
+        """The texts of the messages from top to bottom."""
         return [self.texts[message_id] for message_id in sorted(self.texts, key=_number)]
 
 
@@ -82,12 +82,11 @@ Fault = BaseException | Callable[[Request], None]
 
 
 class FakeSurface:
-    """A platform that edits: takes `latency` seconds a request, fails as it is told.
+    """A surface that edits messages; a request takes `latency` seconds.
 
-    `faults` are raised one per request, None meaning none; `lost` of them are carried out all the
-    same, as when the answer is lost on the way back. A request that begins while another is in
-    flight is an error, unless that one was abandoned. Where pages are `nameless`, a message that is
-    not known may be any page that is looked for, as with a stream that nobody closed.
+    Each request raises the next of `faults` (None: no fault), before it changes anything or, with
+    `faults_after_success`, after it, as if the answer was lost. With `anonymous_messages`, an
+    unknown message may be any missing page, like a stream that was never closed.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class FakeSurface:
         *,
         rate_limiter: RateLimiter,
         clock: Clock,
-        renderer: Measured | Escaping | None = None,
+        renderer: PlainRenderer | EscapingRenderer | None = None,
         platform: Platform | None = None,
         latency: float = 0.0,
     ) -> None:
@@ -103,15 +102,15 @@ class FakeSurface:
         self.files: FileRules | None = None
         self.says_working = False
         self.refuses_files = False
-        self.refuses: Callable[[Request], None] = lambda _request: None  # raises for those
-        self.nameless = False
-        self.renderer = renderer or Measured()
+        self.refuses: Callable[[Request], None] = lambda _request: None  # raises Refused
+        self.anonymous_messages = False
+        self.renderer = renderer or PlainRenderer()
         self.platform = platform or Platform()
         self.latency: list[float] | float = latency
         self.faults: list[Exception | None] = []
         self.open_faults: list[Exception] = []
         self.recover_faults: list[Exception] = []
-        self.carried_out_all_the_same = False
+        self.faults_after_success = False
         self.requests: list[Request] = []
         self.in_flight = 0
         self.most_in_flight = 0
@@ -136,7 +135,7 @@ class FakeSurface:
             for message_id, number in self.platform.pages.items()
             if number in lost and message_id not in known.values()
         }
-        if self.nameless:
+        if self.anonymous_messages:
             unknown = [m for m in self.platform.texts if m not in known.values()]
             found = dict(zip(sorted(lost), unknown, strict=False))
         return Shown(
@@ -158,11 +157,11 @@ class FakeSurface:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            return await self._carry_out(request, shown)
+            return await self._try(request, shown)
         finally:
             self.in_flight -= 1
 
-    async def _carry_out(self, request: Request, shown: Shown) -> Shown:
+    async def _try(self, request: Request, shown: Shown) -> Shown:
         self.refuses(request)
         if request.file is not None and self.refuses_files:
             raise FilesRefused("no files here")
@@ -170,14 +169,14 @@ class FakeSurface:
         latency = self.latency
         if isinstance(latency, list):
             latency = latency.pop(0) if latency else 0.0
-        if fault is not None and not self.carried_out_all_the_same:
+        if fault is not None and not self.faults_after_success:
             await self._clock.sleep(latency)
             raise fault
         await self._clock.sleep(latency)
         message_id = self._apply(request)
         if fault is not None:
             raise fault
-        return carried_out(shown, request, message_id=message_id, channel=self.channel)
+        return apply_request(shown, request, message_id=message_id, channel=self.channel)
 
     def _apply(self, request: Request) -> str:
         now = self._clock.monotonic()
@@ -188,7 +187,7 @@ class FakeSurface:
             return message_id
         assert request.message_id is not None
         if request.message_id not in self.platform.texts:
-            raise Gone("somebody deleted the message")
+            raise Gone("a person deleted the message")
         if request.action is Action.REMOVE:
             del self.platform.texts[request.message_id]
             self.platform.files.pop(request.message_id, None)
@@ -209,26 +208,26 @@ class FakeSurface:
 
 
 class FakeLedger:
-    """The store's part of a reply, kept in memory, with its fence."""
+    """The ledger in memory; refuses writes of any other `attempt`."""
 
     def __init__(self) -> None:
         self.pages: dict[int, str | None] = {}
         self.attempt = 1
         self.calls: list[tuple[str, int]] = []
         self.faults: list[Exception] = []
-        self.slow: asyncio.Event | None = None  # a commit of `shown` waits for it
+        self.slow: asyncio.Event | None = None  # commits of `shown` wait for this event
 
-    async def intend(self, fence: Fence, page: int) -> None:
+    async def record_intent(self, fence: Fence, page: int) -> None:
         self._check("intend", fence, page)
         self.pages.setdefault(page, None)
 
-    async def shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
+    async def record_shown(self, fence: Fence, page: int, *, channel: str, message_id: str) -> None:
         self._check("shown", fence, page)
         if self.slow is not None:
             await self.slow.wait()
         self.pages[page] = message_id
 
-    async def removed(self, fence: Fence, page: int) -> None:
+    async def record_removed(self, fence: Fence, page: int) -> None:
         self._check("removed", fence, page)
         del self.pages[page]
 
@@ -241,5 +240,5 @@ class FakeLedger:
 
 
 def other_tasks() -> set[asyncio.Task[object]]:
-    """The tasks besides the test's own."""
+    """Every running task except the test's."""
     return asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]

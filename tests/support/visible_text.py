@@ -1,7 +1,7 @@
-"""What people read on each surface, judged by readers that share no code with the renderers.
+"""The text that people read on each surface, from readers that share no code with the renderers.
 
-Discord's reader follows the client's own rules (github.com/brussell98/discord-markdown); Slack's is
-a strict CommonMark parser; the page's takes the text of the HTML.
+Discord's reader follows the client's rules (github.com/brussell98/discord-markdown), Slack's is a
+strict CommonMark parser, and the web page's takes the text of the HTML.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _LINE = re.compile(r"^(?:(?:> |#{1,3} | *- | *\d+\. ))+", re.MULTILINE)
 
 
 def squeezed(text: str) -> str:
-    """`text` without blanks and zero-width spaces."""
+    """`text` without whitespace and zero-width spaces."""
     return _INVISIBLE.sub("", text)
 
 
 def on_discord(shown: str) -> str:
-    """The letters that Discord's client shows of a message."""
+    """The letters of a message that Discord's client shows."""
     parts, plain = [], 0
     for block in _BLOCK.finditer(shown):
         parts += [_discord(_LINE.sub("", shown[plain : block.start()])), block[2]]
@@ -68,7 +68,7 @@ def _discord(text: str) -> str:
 
 
 def on_slack(shown: str) -> str:
-    """The letters that a strict CommonMark parser shows of a `markdown` block."""
+    """The letters of a `markdown` block that a strict CommonMark parser shows."""
     return squeezed("".join(_texts(_STRICT.parse(shown))))
 
 
@@ -94,14 +94,14 @@ class _Words(HTMLParser):
 
 
 def on_page(html: str) -> str:
-    """The letters of the page's HTML."""
+    """The letters of the web page's HTML."""
     return squeezed("".join(_Words(html).words))
 
 
 def missing(expected: str, shown: str, decoration: str = "") -> str | None:
-    """The first thing that is not shown, or shown and not expected; None when all is well.
+    """The first text that is missing or unexpected; None if there is none.
 
-    `decoration` are characters that a surface may put between.
+    A surface may add the characters in `decoration`.
     """
     at = 0
     for index, char in enumerate(shown):

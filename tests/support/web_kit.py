@@ -22,7 +22,7 @@ import aiohttp
 from bot import app
 from bot.common.clock import SystemClock
 from bot.config.settings import load
-from bot.ports.platform import Adapter
+from bot.core import Core, build_core, open_resources
 from tests.sims.model.client import ModelSim
 
 TOKENS = {"alice": "alice-token-of-16", "bob": "bob-token-of-16-too"}
@@ -32,7 +32,7 @@ HTTP_TOKENS = ",".join(f"{name}:{token}" for name, token in TOKENS.items())
 class Site:
     """A server on a free port; `settings` as in the environment. Use `serving`."""
 
-    def __init__(self, core: app.Core, url: str) -> None:
+    def __init__(self, core: Core, url: str) -> None:
         self.core, self.url = core, url
 
     @property
@@ -58,13 +58,16 @@ async def serving(
     }
     known = load(environ, None)
     known.require_consistent()
-    clock, adapters = SystemClock(), dict[str, Adapter]()
+    clock = SystemClock()
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    async with app.open_core(known, adapters, clock) as core:
-        adapters["web"] = app.web_adapter(known, core, clock)
-        server = app.http_server(known, core, adapters, listening.set_result)
+    async with open_resources(known, clock) as resources:
+        web = app.build_web(known, resources, clock)
+        core = build_core(known, resources, {"web": web}, clock)
+        server = app.build_http_server(
+            known, web, {}, lambda: {**core.health(), "web": web.health()}, listening.set_result
+        )
         tasks = [
-            asyncio.create_task(adapters["web"].run(core.intake)),
+            asyncio.create_task(web.run(core.inbox)),
             asyncio.create_task(server.run()),
         ]
         try:

@@ -1,4 +1,4 @@
-"""What a limited worker is given in tests: a function that misbehaves as its input says."""
+"""A function for limited workers that misbehaves as its input says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def misbehave(task: bytes) -> bytes:
-    """Give `task` back, or do what it names."""
+    """Return `task`, or do what it names."""
     match task.partition(b" "):
         case (b"backtrack", *_):
             re.fullmatch(r"(a|a)*b", "a" * 60)

@@ -1,4 +1,4 @@
-"""Documents that are as unkind as can be to whatever parses, measures and cuts them."""
+"""Worst-case documents for parsing, measuring and pagination."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def _line(pattern: str, length: int = LENGTH) -> str:
 
 
 def _ticks() -> str:
-    """Runs of backticks, each of another length, so that none finds its partner."""
+    """Backtick runs of different lengths, so that none has a partner."""
     runs = (f"{'`' * number} a " for number in count(1))
     return "".join(takewhile(lambda run: len(run) < 320, runs))[:LENGTH]
 
@@ -112,4 +112,4 @@ BLOCKS = {
 }
 
 CASES = LINES | BLOCKS
-"""By a name for people."""
+"""Documents by name."""

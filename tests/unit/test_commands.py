@@ -1,4 +1,4 @@
-"""Command words: which messages are commands, on any platform."""
+"""Which messages are commands."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def said(text: str, address: Address = Address.MENTION) -> Incoming:
         ("/model nonsense", "model", "nonsense"),
     ],
 )
-def test_the_bare_word_is_a_command(text: str, name: str, argument: str) -> None:
+def test_the_word_alone_is_a_command(text: str, name: str, argument: str) -> None:
     command = parse(said(text), MODELS)
     assert command is not None
     assert (command.name, command.argument) == (name, argument)
@@ -68,6 +68,6 @@ def test_a_direct_message_needs_no_mention() -> None:
 
 
 @pytest.mark.parametrize("address", [Address.FOLLOW_UP, Address.ASIDE])
-def test_without_addressing_the_bot_the_word_is_no_command(address: Address) -> None:
+def test_the_word_is_not_a_command_unless_it_addresses_the_bot(address: Address) -> None:
     """People in a thread say "stop" to each other."""
     assert parse(said("stop", address), MODELS) is None

@@ -1,4 +1,4 @@
-"""The model's messages: the newest whole ones within the budget, and never without the question."""
+"""The model gets the newest messages within the budget, and always the question."""
 
 from __future__ import annotations
 
@@ -12,14 +12,21 @@ from hypothesis import strategies as st
 from bot.domain.conversations import Author, Message, Role
 from bot.domain.errors import ContextTooLong
 from bot.domain.tokens import count_tokens, message_tokens
-from bot.turns.context import LEAST_TOKENS, UNSAID, ContextWindow, Windows, shortened, today
+from bot.turns.context import (
+    MIN_QUESTION_TOKENS,
+    UNSAID,
+    ContextBudgets,
+    ContextWindow,
+    shorten,
+    today,
+)
 from tests.sims.model.validate import validate
 
 ANN, BEN = Author("1", "Ann"), Author("2", "Ben")
 
 
 def conversation(*texts: str) -> list[Message]:
-    """Messages of Ann and the assistant in turn, oldest first."""
+    """Alternating messages of Ann and the assistant, oldest first."""
     return [
         Message(
             role=Role.USER if n % 2 == 0 else Role.ASSISTANT,
@@ -51,12 +58,12 @@ def test_system_prompt_first_then_index_order_ending_with_the_question() -> None
     ]
 
 
-def test_without_a_system_prompt_there_is_none() -> None:
+def test_an_empty_system_prompt_sends_no_system_message() -> None:
     got = window_over(conversation("one"), budget=1_000, questions={1}, system="").messages()
     assert [m.content for m in got] == ["one"]
 
 
-def test_the_oldest_whole_messages_are_dropped() -> None:
+def test_the_oldest_messages_are_dropped() -> None:
     messages = conversation("a" * 300, "b" * 300, "c" * 300)
     budget = message_tokens(messages[1]) + message_tokens(messages[2])
     window = window_over(messages, budget=budget, questions={3}, system="")
@@ -65,7 +72,7 @@ def test_the_oldest_whole_messages_are_dropped() -> None:
 
 
 def test_a_question_beyond_the_budget_keeps_its_beginning_and_its_end() -> None:
-    """And both are told: the model what is missing, people that something is."""
+    """The model learns how much is missing, and people that something is."""
     messages = conversation("old", "older", "begin" + "q" * 9_000 + "end")
     window = window_over(messages, budget=256, questions={3})
     system, question = window.messages()
@@ -77,8 +84,8 @@ def test_a_question_beyond_the_budget_keeps_its_beginning_and_its_end() -> None:
     assert window.full
 
 
-def test_of_many_questions_the_newest_that_fit_are_whole_and_the_model_is_told() -> None:
-    """A hundred of 64,000 characters each were 6.4 million."""
+def test_of_many_questions_the_newest_that_fit_are_complete() -> None:
+    """A note tells the model how many are left out."""
     messages = [
         Message(role=Role.USER, content=f"{n}" + "x" * 64_000, author=ANN, index=n, id=n + 1)
         for n in range(100)
@@ -95,26 +102,26 @@ def test_of_many_questions_the_newest_that_fit_are_whole_and_the_model_is_told()
     assert not short.shortened
 
 
-def test_the_newest_question_is_asked_though_the_system_prompt_fills_the_budget() -> None:
+def test_the_newest_question_is_sent_even_if_the_system_prompt_fills_the_budget() -> None:
     messages = conversation("old", "older", "what? " * 200)
     window = window_over(messages, budget=300, questions={3}, system="s" * 3_000)
     assert window.messages()[1].content.startswith("what? ")
-    assert message_tokens(window.messages()[1]) <= LEAST_TOKENS
+    assert message_tokens(window.messages()[1]) <= MIN_QUESTION_TOKENS
 
 
 @given(st.text("aж😀\n", max_size=3_000), st.integers(30, 400))
-def test_a_shortened_text_keeps_to_its_tokens(text: str, tokens: int) -> None:
-    assert count_tokens(shortened(text, tokens)) <= tokens
+def test_shortened_text_stays_within_its_tokens(text: str, tokens: int) -> None:
+    assert count_tokens(shorten(text, tokens)) <= tokens
 
 
 @given(
     st.lists(st.tuples(st.booleans(), st.text("aж\n", max_size=900)), min_size=1, max_size=20),
-    st.integers(LEAST_TOKENS, 1_500),
+    st.integers(MIN_QUESTION_TOKENS, 1_500),
 )
-def test_questions_keep_to_the_budget_newest_first(
+def test_questions_stay_within_the_budget_newest_first(
     said: list[tuple[bool, str]], budget: int
 ) -> None:
-    """Whatever is asked or only said: nothing beyond the budget, and no question out of its row."""
+    """The budget holds for any mix of questions and history; the kept questions are the newest."""
     messages = [
         Message(role=Role.USER, content=text, author=ANN, index=n, id=n + 1)
         for n, (_, text) in enumerate(said)
@@ -128,18 +135,18 @@ def test_questions_keep_to_the_budget_newest_first(
     assert window.shortened == (kept != asked or not whole)
 
 
-def test_several_questions_are_all_kept_though_history_between_is_not() -> None:
+def test_questions_are_kept_even_if_history_between_them_is_dropped() -> None:
     messages = conversation("q" * 900, "x" * 1_800, "q" * 900)
     window = window_over(messages, budget=620, questions={1, 3}, system="")
     assert [m.content for m in window.messages()] == ["q" * 900 + "\n\n" + "q" * 900]
 
 
-def test_one_person_speaks_without_a_name() -> None:
+def test_messages_of_a_single_person_carry_no_name() -> None:
     got = window_over(conversation("hi", "hello", "more"), budget=999, questions={3}).messages()
     assert got[1].content == "hi"
 
 
-def test_several_people_carry_their_names_and_the_assistant_does_not() -> None:
+def test_messages_of_several_people_carry_names_but_the_assistants_do_not() -> None:
     messages = [
         Message(role=Role.USER, content="hi", author=ANN, index=0, id=1),
         Message(role=Role.ASSISTANT, content="hello", index=1, id=2),
@@ -149,8 +156,8 @@ def test_several_people_carry_their_names_and_the_assistant_does_not() -> None:
     assert [m.content for m in got] == ["Ann: hi", "hello", "Ben: and me?"]
 
 
-def test_tokens_are_estimated_rather_too_high() -> None:
-    """Against figures of a common tokenizer (cl100k): English 10, German 13, Japanese 11."""
+def test_token_estimates_are_not_too_low() -> None:
+    """A common tokenizer (cl100k) counts 10, 13 and 11 tokens in these sentences."""
     assert count_tokens("The quick brown fox jumps over the lazy dog.") >= 10
     assert count_tokens("Der schnelle braune Fuchs springt über den faulen Hund.") >= 13
     assert count_tokens("素早い茶色の狐がのろまな犬を") >= 11
@@ -158,8 +165,8 @@ def test_tokens_are_estimated_rather_too_high() -> None:
 
 
 @given(st.lists(st.text(max_size=200), max_size=30), st.integers(0, 2_000))
-def test_within_the_budget_and_without_gaps(texts: list[str], budget: int) -> None:
-    """Whatever the messages: what is kept is a run up to the newest, and fits but for questions."""
+def test_kept_messages_fit_the_budget_and_have_no_gaps(texts: list[str], budget: int) -> None:
+    """The kept messages are consecutive up to the newest; only questions may exceed the budget."""
     messages = conversation(*texts)
     questions = {len(messages)} if messages else set()
     window = window_over(messages, budget=budget, questions=questions, system="")
@@ -181,11 +188,11 @@ def assert_strict(messages: Sequence[Message]) -> None:
     st.integers(0, 60),
     st.sampled_from(["", "Be brief."]),
 )
-def test_whatever_was_said_in_whatever_order_the_strictest_template_takes_it(
+def test_the_strictest_template_accepts_any_history(
     said: list[tuple[Role, str]], budget: int, system: str
 ) -> None:
-    """Questions in a row, answers whose questions were deleted, a system's words in the middle,
-    bare mentions: the roles alternate, people speak first and last, and nothing is empty."""
+    """Roles alternate, the user is first and last, and no message is empty: also with consecutive
+    questions, deleted questions, system messages in the middle, and mentions without text."""
     messages = [
         Message(role=role, content=text, author=ANN if n % 3 else BEN, index=n, id=n + 1)
         for n, (role, text) in enumerate(said)
@@ -195,7 +202,7 @@ def test_whatever_was_said_in_whatever_order_the_strictest_template_takes_it(
     assert_strict(window.messages())
 
 
-def test_what_people_say_in_a_row_is_one_message_with_their_names() -> None:
+def test_consecutive_messages_of_people_are_merged_with_their_names() -> None:
     messages = [
         Message(role=Role.USER, content="hi", author=ANN, index=0, id=1),
         Message(role=Role.USER, content="and me?", author=BEN, index=1, id=2),
@@ -205,18 +212,18 @@ def test_what_people_say_in_a_row_is_one_message_with_their_names() -> None:
     assert [m.content for m in got] == ["Ann: hi\n\nBen: and me?\n\nAnn: and I?"]
 
 
-def test_answer_whose_question_was_deleted_stays_behind_an_ellipsis() -> None:
+def test_an_answer_whose_question_was_deleted_follows_an_ellipsis() -> None:
     messages = conversation("q", "hello", "more")[1:]
     got = window_over(messages, budget=999, questions={3}).messages()
     assert [m.content for m in got] == ["Be brief.", UNSAID, "hello", "more"]
 
 
-def test_bare_mention_after_an_answer_is_an_ellipsis() -> None:
+def test_a_mention_without_text_after_an_answer_is_an_ellipsis() -> None:
     got = window_over(conversation("q", "hello", ""), budget=999, questions={3}).messages()
     assert [m.content for m in got] == ["Be brief.", "q", "hello", UNSAID]
 
 
-def test_what_the_system_says_later_joins_what_it_says_first() -> None:
+def test_later_system_messages_join_the_first() -> None:
     messages = [*conversation("q", "hello"), Message(Role.SYSTEM, "In verse.", index=2, id=3)]
     messages += [Message(Role.USER, "more", index=3, id=4)]
     got = window_over(messages, budget=999, questions={4}).messages()
@@ -232,15 +239,15 @@ def test_what_the_system_says_later_joins_what_it_says_first() -> None:
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
 
 
-def test_the_day_is_that_of_the_zone_that_is_set() -> None:
+def test_the_date_is_in_the_configured_time_zone() -> None:
     late = datetime(2026, 2, 28, 23, 30, tzinfo=UTC).timestamp()
     assert today(late, ZoneInfo("UTC")) == "Today is Saturday, February 28, 2026 (UTC)."
     assert today(late, ZoneInfo("Europe/Berlin")).endswith("Sunday, March 1, 2026 (Europe/Berlin).")
     assert today(NOON, None).startswith("Today is ")
 
 
-def test_the_day_is_the_same_text_all_day() -> None:
-    """So that a provider's cache of the prompt holds."""
+def test_the_date_is_the_same_text_all_day() -> None:
+    """A provider's prompt cache depends on it."""
     zone = ZoneInfo("UTC")
     assert today(NOON, zone) == today(NOON + 3_600, zone)
 
@@ -254,30 +261,30 @@ def system_of(prompt: str, *messages: Message) -> str:
     return first.content if first.role is Role.SYSTEM else ""
 
 
-def test_the_day_ends_what_the_system_says() -> None:
-    """Also where a program said more; a prompt that is switched off has no day."""
+def test_the_date_ends_the_system_message() -> None:
+    """Also after a program's system messages; without a system prompt there is no date."""
     more = Message(Role.SYSTEM, "Answer in French.")
     assert system_of("Be kind.", more) == "Be kind.\n\nAnswer in French.\n\nToday is Sunday."
     assert system_of("Be kind.") == "Be kind.\n\nToday is Sunday."
     assert system_of("") == ""
 
 
-# ── windows ───────────────────────────────────────────────────────────────────────────────────
-def test_without_a_window_half_is_tried() -> None:
-    windows = Windows()
-    assert windows.learn("a", 1_000, None, ContextTooLong()) == 500
-    assert windows.budget("a", 16_000) == 16_000
+# ── budgets ───────────────────────────────────────────────────────────────────────────────────
+def test_an_unknown_window_halves_the_budget() -> None:
+    budgets = ContextBudgets()
+    assert budgets.learn("a", 1_000, None, ContextTooLong()) == 500
+    assert budgets.get("a", 16_000) == 16_000
 
 
-def test_a_window_that_is_named_is_remembered_in_our_measure() -> None:
-    """The server counted twice what we did, and a quarter is left for the answer."""
-    windows = Windows()
+def test_a_known_window_is_remembered_in_estimated_tokens() -> None:
+    """The server counted twice our estimate; a quarter is left for the answer."""
+    budgets = ContextBudgets()
     error = ContextTooLong(window=8_000, asked=20_000)
-    assert windows.learn("a", 10_000, None, error) == 3_000
-    assert windows.budget("a", 16_000) == 3_000
-    assert windows.budget("b", 16_000) == 16_000
-    assert windows.learn("c", 10_000, 500, error) == 3_750
+    assert budgets.learn("a", 10_000, None, error) == 3_000
+    assert budgets.get("a", 16_000) == 3_000
+    assert budgets.get("b", 16_000) == 16_000
+    assert budgets.learn("c", 10_000, 500, error) == 3_750
 
 
-def test_a_window_that_should_have_fitted_is_halved() -> None:
-    assert Windows().learn("a", 1_000, None, ContextTooLong(window=8_000)) == 500
+def test_a_window_larger_than_the_request_halves_the_budget() -> None:
+    assert ContextBudgets().learn("a", 1_000, None, ContextTooLong(window=8_000)) == 500

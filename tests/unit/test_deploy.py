@@ -1,4 +1,4 @@
-"""The container and the systemd unit: no more rights than needed, and a check that can fail."""
+"""The container and the systemd unit have minimal privileges and a health check that works."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 @pytest.mark.parametrize(
     ("status", "port", "code"), [(200, True, 0), (503, True, 1), (503, False, 0)]
 )
-def test_the_containers_check_asks_healthz(status: int, port: bool, code: int) -> None:
-    """Unhealthy when /healthz says so; nothing is asked where no port is open."""
+def test_the_containers_health_check_asks_healthz(status: int, port: bool, code: int) -> None:
+    """It fails if /healthz does, and passes without a request if no port is configured."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -43,7 +43,7 @@ def test_the_containers_check_asks_healthz(status: int, port: bool, code: int) -
     assert done.returncode == code
 
 
-def test_the_container_runs_as_a_user_from_a_pinned_version() -> None:
+def test_the_container_runs_as_a_user_on_a_pinned_version() -> None:
     lines = DOCKERFILE.splitlines()
     assert lines.index("USER threadline") < next(
         number for number, line in enumerate(lines) if line.startswith("ENTRYPOINT")
@@ -51,7 +51,7 @@ def test_the_container_runs_as_a_user_from_a_pinned_version() -> None:
     assert re.search(r"^FROM python:\d+\.\d+\.\d+-\S+$", DOCKERFILE, re.MULTILINE)
 
 
-def test_the_unit_has_what_hardens_it() -> None:
+def test_the_unit_is_hardened() -> None:
     unit = (ROOT / "deploy" / "threadline.service").read_text()
     options = dict(re.findall(r"^(\w+)=(.*)$", unit, re.MULTILINE))
     wanted = {
@@ -63,6 +63,6 @@ def test_the_unit_has_what_hardens_it() -> None:
     assert {name: options.get(name) for name in wanted} == wanted
 
 
-def test_what_a_person_types_and_sets_is_not_committed() -> None:
+def test_settings_history_and_databases_are_not_committed() -> None:
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert {".env", ".threadline_history", "*.db"} <= set(ignored)

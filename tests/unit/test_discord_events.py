@@ -8,19 +8,16 @@ from typing import Any
 import discord
 import pytest
 
-from adapters.discord.adapter import intents
+from adapters.discord.channels import ChannelKind, channel_context
 from adapters.discord.events import (
-    Kind,
-    Me,
+    BotIdentity,
     address_of,
-    incoming,
-    is_spoken,
-    me_in,
-    place_of,
-    said,
+    bot_identity,
+    is_from_person,
+    message_text,
+    to_incoming,
 )
-from adapters.discord.state import State
-from adapters.discord.text import Names, for_model, title
+from adapters.discord.text import Names, thread_title, to_model_text
 from bot.domain.conversations import Visibility
 from bot.domain.inbox import Address, Incoming
 from tests.fixtures.discord_payloads import (
@@ -37,89 +34,66 @@ from tests.fixtures.discord_payloads import (
     guild_create,
     message,
 )
-
-
-class Parsed(discord.Client):
-    """discord.py's own parser, without a connection."""
-
-    def __init__(self) -> None:
-        super().__init__(intents=intents(), member_cache_flags=discord.MemberCacheFlags.none())
-        self.last: discord.Message | None = None
-
-    def _get_state(self, **options: Any) -> State:
-        return State(
-            dispatch=self.dispatch,
-            handlers=self._handlers,
-            hooks=self._hooks,
-            http=self.http,
-            **options,
-        )
-
-    def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        """Keep the last message."""
-        if event == "message":
-            self.last = args[0]
-
-    def feed(self, name: str, data: dict[str, Any]) -> None:
-        """One event of the gateway."""
-        self._connection.parsers[name](data)
-
-    def message(self, **fields: Any) -> discord.Message:
-        """The message that a payload with these fields becomes."""
-        self.feed("MESSAGE_CREATE", message(**fields))
-        assert self.last is not None
-        return self.last
+from tests.support.discord_offline import OfflineClient
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[Parsed]:
-    client = Parsed()
-    client.feed("READY", READY)
-    client.feed("GUILD_CREATE", guild_create())
+async def client() -> AsyncIterator[OfflineClient]:
+    client = OfflineClient()
+    client.begin(READY, guild_create())
     yield client
     await client.close()
-    client._connection._ready_task.cancel()  # type: ignore[union-attr]
 
 
-def taken(client: Parsed, **fields: Any) -> Incoming | None:
-    """What becomes of a message; None when it is none of our business."""
-    got = client.message(**fields)
-    place = place_of(got.channel)
-    if place is None or not is_spoken(got):
+def parse(client: OfflineClient, **fields: Any) -> discord.Message:
+    """The message in a payload with these fields."""
+    [(_, (found, *_))] = client.feed("MESSAGE_CREATE", message(**fields))
+    assert isinstance(found, discord.Message)
+    return found
+
+
+def translate(client: OfflineClient, **fields: Any) -> Incoming | None:
+    """What a message becomes; None if it does not concern the bot."""
+    got = parse(client, **fields)
+    context = channel_context(got.channel)
+    if context is None or not is_from_person(got):
         return None
-    me = me_in(got, BOT)
-    address = address_of(got, place, me)
-    return incoming(got, place, me, address) if address is not None else None
+    me = bot_identity(got, BOT)
+    address = address_of(got, context, me)
+    return to_incoming(got, context, me, address) if address is not None else None
 
 
 def mention(user: int = BOT) -> dict[str, Any]:
     return {"id": str(user), "username": "someone", "discriminator": "0", "avatar": None}
 
 
-def asked(client: Parsed, content: str = "hi", **fields: Any) -> Incoming:
-    found = taken(client, content=f"<@{BOT}> {content}", mentions=[mention()], **fields)
+def asked(client: OfflineClient, content: str = "hi", **fields: Any) -> Incoming:
+    found = translate(client, content=f"<@{BOT}> {content}", mentions=[mention()], **fields)
     assert found is not None
     return found
 
 
 # ── places ────────────────────────────────────────────────────────────────────────────────────
-async def test_a_private_thread_is_private(client: Parsed) -> None:
+async def test_a_private_thread_is_private(client: OfflineClient) -> None:
     got = asked(client, channel_id=str(PRIVATE_THREAD))
     assert (got.visibility, got.key.channel) == (Visibility.PRIVATE, str(CHANNEL))
     assert asked(client, channel_id=str(THREAD)).visibility is Visibility.PUBLIC
 
 
-async def test_a_media_post_has_a_title_too(client: Parsed) -> None:
-    got = client.message(channel_id=str(MEDIA), id=str(MEDIA), content="look")
-    place = place_of(got.channel)
-    assert place is not None and (place.kind, place.channel) == (Kind.THREAD, str(FORUM))
-    assert said(got, place, Me(BOT)) == "# Our pictures\n\nlook"
+async def test_a_media_post_has_a_title(client: OfflineClient) -> None:
+    got = parse(client, channel_id=str(MEDIA), id=str(MEDIA), content="look")
+    context = channel_context(got.channel)
+    assert context is not None and (context.kind, context.channel) == (
+        ChannelKind.THREAD,
+        str(FORUM),
+    )
+    assert message_text(got, context, BotIdentity(BOT)) == "# Our pictures\n\nlook"
 
 
-async def test_an_unknown_channel_is_no_place_yet(client: Parsed) -> None:
-    got = client.message(channel_id="999", content="hi")
+async def test_an_unknown_channel_has_no_context_yet(client: OfflineClient) -> None:
+    got = parse(client, channel_id="999", content="hi")
     assert isinstance(got.channel, discord.PartialMessageable)
-    assert place_of(got.channel) is None
+    assert channel_context(got.channel) is None
 
 
 # ── who is addressed ──────────────────────────────────────────────────────────────────────────
@@ -135,25 +109,29 @@ async def test_an_unknown_channel_is_no_place_yet(client: Parsed) -> None:
         {"author": {**mention(77), "bot": True}},
     ],
 )
-async def test_what_no_person_said_is_nothing(client: Parsed, fields: dict[str, Any]) -> None:
-    assert taken(client, content="<@1>", mentions=[mention()], **fields) is None
+async def test_messages_not_from_people_are_ignored(
+    client: OfflineClient, fields: dict[str, Any]
+) -> None:
+    assert translate(client, content="<@1>", mentions=[mention()], **fields) is None
 
 
-async def test_a_role_mention_counts_only_for_our_managed_role(client: Parsed) -> None:
-    ours = taken(client, content=f"<@&{BOT_ROLE}> hi", mention_roles=[str(BOT_ROLE)])
-    other = taken(client, content="<@&55> hi", mention_roles=["55"])
+async def test_of_roles_only_the_managed_one_mentions_the_bot(client: OfflineClient) -> None:
+    ours = translate(client, content=f"<@&{BOT_ROLE}> hi", mention_roles=[str(BOT_ROLE)])
+    other = translate(client, content="<@&55> hi", mention_roles=["55"])
     assert ours is not None and ours.address is Address.MENTION
     assert other is None
 
 
-async def test_everyone_is_never_the_bot(client: Parsed) -> None:
-    assert taken(client, content="@everyone", mention_everyone=True) is None
+async def test_everyone_does_not_mention_the_bot(client: OfflineClient) -> None:
+    assert translate(client, content="@everyone", mention_everyone=True) is None
 
 
-async def test_a_reply_without_a_ping_counts_when_the_message_is_ours(client: Parsed) -> None:
+async def test_a_reply_to_the_bot_counts_without_a_ping(
+    client: OfflineClient,
+) -> None:
     for author, expected in ((BOT, Address.MENTION), (BOB, None)):
         answered = message(id="10", author=mention(author), content="earlier")
-        got = taken(
+        got = translate(
             client,
             type=19,
             message_reference={"message_id": "10", "channel_id": str(CHANNEL)},
@@ -162,15 +140,15 @@ async def test_a_reply_without_a_ping_counts_when_the_message_is_ours(client: Pa
         assert (got.address if got else None) is expected
 
 
-async def test_naming_oneself_in_a_thread_is_no_aside(client: Parsed) -> None:
+async def test_mentioning_oneself_in_a_thread_is_not_an_aside(client: OfflineClient) -> None:
     author = mention(BOB)
     fields = {"channel_id": str(THREAD), "author": author, "mentions": [author]}
-    got = taken(client, content=f"<@{BOB}> thinks", **fields)
+    got = translate(client, content=f"<@{BOB}> thinks", **fields)
     assert got is not None and got.address is Address.FOLLOW_UP
 
 
 # ── what was said ─────────────────────────────────────────────────────────────────────────────
-async def test_a_forwarded_message_is_quoted(client: Parsed) -> None:
+async def test_a_forwarded_message_is_quoted(client: OfflineClient) -> None:
     snapshot = {
         "type": 0,
         "content": f"see <@{BOB}>",
@@ -191,7 +169,7 @@ async def test_a_forwarded_message_is_quoted(client: Parsed) -> None:
     assert got.unusable == ("file",)
 
 
-async def test_of_a_forwarded_card_the_text_is_quoted(client: Parsed) -> None:
+async def test_the_text_of_a_forwarded_embed_is_quoted(client: OfflineClient) -> None:
     snapshot = {
         "type": 0,
         "content": "",
@@ -204,13 +182,13 @@ async def test_of_a_forwarded_card_the_text_is_quoted(client: Parsed) -> None:
     assert got.text == "why?\n\nForwarded message:\n> Embed:\n> > Build 7\n> >\n> > failed"
 
 
-async def test_the_preview_of_a_link_repeats_no_address(client: Parsed) -> None:
+async def test_the_preview_of_a_link_does_not_repeat_its_url(client: OfflineClient) -> None:
     embeds = [{"type": "link", "url": "https://e.org", "title": "Preview"}]
     got = asked(client, "https://e.org", embeds=embeds)
     assert got.text == "https://e.org\n\nEmbed:\n> Preview"
 
 
-async def test_a_poll_is_told(client: Parsed) -> None:
+async def test_a_poll_becomes_text(client: OfflineClient) -> None:
     poll = {
         "question": {"text": "Lunch?"},
         "answers": [
@@ -224,7 +202,7 @@ async def test_a_poll_is_told(client: Parsed) -> None:
     assert asked(client, "count", poll=poll).text == "count\n\nPoll:\n> Lunch?\n> - Yes\n> - No"
 
 
-async def test_attached_things_are_named(client: Parsed) -> None:
+async def test_attachments_are_listed_by_kind(client: OfflineClient) -> None:
     def file(name: str, kind: str | None, **more: Any) -> dict[str, Any]:
         about = {"id": "1", "filename": name, "size": 3, "url": "", "proxy_url": ""}
         return {**about, "content_type": kind, **more}
@@ -244,13 +222,13 @@ async def test_attached_things_are_named(client: Parsed) -> None:
     assert got.unusable == kinds
 
 
-async def test_the_name_is_the_one_people_see(client: Parsed) -> None:
+async def test_the_author_has_their_display_name(client: OfflineClient) -> None:
     member = {"nick": "Captain", "roles": [], "joined_at": None, "deaf": False, "mute": False}
     got = asked(client, member={**member, "flags": 0})
     assert got.author.name == "Captain"
 
 
-async def test_a_messages_place_in_time_is_its_snowflakes(client: Parsed) -> None:
+async def test_a_message_has_the_position_and_time_of_its_snowflake(client: OfflineClient) -> None:
     got = asked(client, id="1500000000000000000")
     assert got.position == 1_500_000_000_000_000_000
     assert got.sent_at == pytest.approx(1_777_698_268.652)
@@ -287,8 +265,8 @@ NAMES = Names(
         ("- <@7> a\n- b", "- a\n- b"),
     ],
 )
-def test_text_for_the_model_has_names(content: str, text: str) -> None:
-    assert for_model(content, NAMES) == text
+def test_ids_become_names_for_the_model(content: str, text: str) -> None:
+    assert to_model_text(content, NAMES) == text
 
 
 @pytest.mark.parametrize(
@@ -306,6 +284,6 @@ def test_text_for_the_model_has_names(content: str, text: str) -> None:
         ("x" * 200, "x" * 99 + "…"),
     ],
 )
-def test_a_thread_is_named_in_one_plain_line(text: str, name: str) -> None:
-    assert title(text) == name
+def test_a_threads_name_is_one_plain_line(text: str, name: str) -> None:
+    assert thread_title(text) == name
     assert len(name) <= 100

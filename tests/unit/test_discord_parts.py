@@ -1,4 +1,4 @@
-"""Small parts of the Discord adapter: buttons, errors, budgets, comparisons, doctor's words."""
+"""Parts of the Discord adapter: buttons, errors, rate limits, commands, doctor, private members."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from adapters.discord.buttons import (
     CHOICE,
     MAX_CUSTOM_ID,
     choice_id,
-    choice_of,
     choice_view,
+    parse_choice,
 )
+from adapters.discord.commands import comparable
 from adapters.discord.doctor import _guild, permissions
-from adapters.discord.interactions import clipped, compared
+from adapters.discord.interactions import clip
 from adapters.discord.render import DiscordRenderer, size
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
@@ -41,14 +42,14 @@ SNOWFLAKE = "18446744073709551615"  # the largest there can be
         ConversationKey("discord", "1", "2", ""),
     ],
 )
-def test_a_buttons_id_says_the_whole_choice(key: ConversationKey) -> None:
+def test_a_buttons_id_contains_the_whole_choice(key: ConversationKey) -> None:
     choice = Choice("", "model", key, "openai:gpt-5-mini")
     found = CHOICE.fullmatch(choice_id(choice))
-    assert found is not None and choice_of(found, "discord") == choice
+    assert found is not None and parse_choice(found, "discord") == choice
     assert len(choice_id(choice)) <= MAX_CUSTOM_ID
 
 
-async def test_a_choice_whose_id_would_be_too_long_is_left_out() -> None:
+async def test_a_choice_with_too_long_an_id_is_omitted() -> None:
     key = ConversationKey("discord", SNOWFLAKE, SNOWFLAKE, SNOWFLAKE)
     assert choice_view([Choice("x", "model", key, "m" * 80)]) is None
     view = choice_view([Choice("a" * 200, "reset", key)] * 30)
@@ -58,7 +59,7 @@ async def test_a_choice_whose_id_would_be_too_long_is_left_out() -> None:
     assert {len(button["label"]) for row in rows for button in row["components"]} == {80}
 
 
-async def test_views_are_finished_so_that_the_library_keeps_none() -> None:
+async def test_views_are_finished_so_that_discord_py_keeps_none() -> None:
     view = choice_view([Choice("x", "reset", ConversationKey("discord", "1", "2", "3"))])
     assert view is not None and view.is_finished()
 
@@ -95,10 +96,10 @@ PAGE = {"Content-Type": "text/html"}
         (RuntimeError("Session is closed"), Unsettled),
         (KeyError("author"), Unsettled),
         (TypeError("a str has no items"), Unsettled),
-        (http.OddAnswer("no JSON"), Unsettled),
+        (http.UnreadableResponse("not JSON"), Unsettled),
     ],
 )
-async def test_the_librarys_errors_become_ours(
+async def test_discord_pys_errors_are_translated(
     error: Exception, expected: type[PlatformError]
 ) -> None:
     async def fails() -> None:
@@ -113,15 +114,15 @@ async def test_the_librarys_errors_become_ours(
 ODD = (None, "soon", [], {}, True, -1, float("nan"), float("inf"), "1e999")
 
 
-def test_how_long_to_wait_is_what_discord_says() -> None:
-    """The body before the headers, and a guess where neither is a number."""
+def test_the_wait_is_the_one_discord_names() -> None:
+    """The body comes before the headers; a default replaces invalid numbers."""
     said = {"Retry-After": "9", "X-RateLimit-Reset-After": "8.5"}
-    assert http.wait_of(said, {"retry_after": 8.567}) == 8.567
-    assert [http.wait_of(said, {"retry_after": odd}) for odd in ODD] == [9.0] * len(ODD)
-    assert http.wait_of({"X-RateLimit-Reset-After": "3.5"}, {}) == 3.5
-    assert http.wait_of({"Retry-After": "soon"}, {}) == http.UNKNOWN_WAIT
-    assert http.wait_of({}, "error code: 1015") == http.UNKNOWN_BAN
-    assert http.wait_of({}, {"retry_after": 1e9}) == http.MOST_WAIT
+    assert http.retry_after_in(said, {"retry_after": 8.567}) == 8.567
+    assert [http.retry_after_in(said, {"retry_after": odd}) for odd in ODD] == [9.0] * len(ODD)
+    assert http.retry_after_in({"X-RateLimit-Reset-After": "3.5"}, {}) == 3.5
+    assert http.retry_after_in({"Retry-After": "soon"}, {}) == http.DEFAULT_RETRY_AFTER
+    assert http.retry_after_in({}, "error code: 1015") == http.DEFAULT_BAN
+    assert http.retry_after_in({}, {"retry_after": 1e9}) == http.MAX_RETRY_AFTER
 
 
 BAN, BUCKET = "error code: 1015", {"X-RateLimit-Bucket": "b", "X-RateLimit-Scope": "user"}
@@ -140,19 +141,19 @@ BAN, BUCKET = "error code: 1015", {"X-RateLimit-Bucket": "b", "X-RateLimit-Scope
         *((BUCKET, odd, False) for odd in (None, [], 7, "", "<html>")),
     ],
 )
-def test_only_a_ban_and_a_global_limit_concern_everything(
+def test_only_a_ban_and_a_global_limit_block_everything(
     headers: dict[str, str], data: Any, everything: bool
 ) -> None:
     assert http.is_global(answer(429, headers), data) is everything
 
 
 @pytest.mark.parametrize("odd", [*ODD, "text", ["list"], {"a": {"_errors": None}}])
-def test_a_refusal_of_any_shape_is_a_refusal(odd: Any) -> None:
-    """discord.py's own constructor raises over some."""
+def test_a_malformed_error_response_is_still_translated(odd: Any) -> None:
+    """discord.py's own constructor raises on some of these."""
     for data in ({"code": odd}, {"message": odd}, {"errors": odd}, odd):
-        error = http.error_of(discord.NotFound, answer(404), data)
+        error = http.to_exception(discord.NotFound, answer(404), data)
         assert isinstance(error, discord.NotFound) and isinstance(error.code, int)
-        assert isinstance(rest.of_http(error), Gone)
+        assert isinstance(rest.translate_error(error), Gone)
 
 
 # ── budgets ───────────────────────────────────────────────────────────────────────────────────
@@ -163,28 +164,29 @@ def test_a_refusal_of_any_shape_is_a_refusal(odd: Any) -> None:
             Route(
                 "PATCH", "/channels/{channel_id}/messages/{message_id}", channel_id=5, message_id=6
             ),
-            rest.messages_in("5"),
+            rest.message_scopes("5"),
         ),
-        (Route("POST", "/channels/{channel_id}/messages", channel_id=5), rest.messages_in("5")),
+        (Route("POST", "/channels/{channel_id}/messages", channel_id=5), rest.message_scopes("5")),
         (
             Route(
                 "DELETE", "/channels/{channel_id}/messages/{message_id}", channel_id=5, message_id=6
             ),
-            rest.deletions_in("5"),
+            rest.deletion_scopes("5"),
         ),
-        (Route("POST", "/channels/{channel_id}/typing", channel_id=5), rest.typing_in("5")),
-        (Route("GET", "/channels/{channel_id}/messages", channel_id=5), rest.at("history", 5)),
+        (Route("POST", "/channels/{channel_id}/typing", channel_id=5), rest.typing_scopes("5")),
+        (
+            Route("GET", "/channels/{channel_id}/messages", channel_id=5),
+            rest.request_scopes("history", 5),
+        ),
         (
             Route("PUT", "/applications/{application_id}/commands", application_id=3),
-            rest.at("commands"),
+            rest.request_scopes("commands"),
         ),
         (Route("GET", "/users/@me"), ("GET /users/@me", rest.GLOBAL)),
     ],
 )
-def test_a_route_has_the_budget_that_its_request_costs(
-    route: Route, scopes: tuple[str, ...]
-) -> None:
-    assert (http.scope_of(route), rest.GLOBAL) == scopes
+def test_a_route_has_the_scope_of_its_request(route: Route, scopes: tuple[str, ...]) -> None:
+    assert (http.route_scope(route), rest.GLOBAL) == scopes
 
 
 @pytest.mark.parametrize(
@@ -201,21 +203,21 @@ def test_a_route_has_the_budget_that_its_request_costs(
         ({}, {"retry_after": 1}, True),
     ],
 )
-def test_a_429_closes_everything_only_where_discord_says_so(
+def test_a_429_blocks_everything_only_if_discord_says_so(
     headers: dict[str, str], data: Any, expected: bool
 ) -> None:
-    """Or bans the address."""
+    """Or if it bans the address."""
     assert http.is_global(answer(429, headers), data) is expected
 
 
-def test_every_budget_has_its_limit() -> None:
-    for scope in (*rest.messages_in("1"), *rest.deletions_in("1"), *rest.typing_in("1")):
+def test_every_scope_has_its_limit() -> None:
+    for scope in (*rest.message_scopes("1"), *rest.deletion_scopes("1"), *rest.typing_scopes("1")):
         assert rest.limits(scope) is not None
     assert rest.limits("thread:1") is None
 
 
-class Counted:
-    """RateLimiter that remember what was closed."""
+class RecordingLimiter:
+    """A rate limiter that records which scopes are blocked."""
 
     def __init__(self) -> None:
         self.closed: list[tuple[float, tuple[str, ...]]] = []
@@ -224,42 +226,42 @@ class Counted:
         self.closed.append((retry_after, scopes))
 
 
-async def test_invalid_requests_slow_down_long_before_they_ban_the_address() -> None:
-    """Limits that are shared with others do not count, nor what is ten minutes old."""
-    rate_limiter: Any = Counted()
+async def test_invalid_requests_slow_down_long_before_a_ban() -> None:
+    """Shared limits do not count, nor do requests older than ten minutes."""
+    rate_limiter: Any = RecordingLimiter()
     clock = ManualClock()
     client = http.Http(
         of=HTTPClient(asyncio.get_running_loop()), rate_limiter=rate_limiter, clock=clock
     )
-    for _ in range(2 * http.MOST_INVALID):
-        client._counted(429, {"X-RateLimit-Scope": "shared"})
-        client._counted(404, {})
-    for _ in range(http.MOST_INVALID):
-        client._counted(403, {})
+    for _ in range(2 * http.MAX_INVALID):
+        client._count_invalid(429, {"X-RateLimit-Scope": "shared"})
+        client._count_invalid(404, {})
+    for _ in range(http.MAX_INVALID):
+        client._count_invalid(403, {})
     assert rate_limiter.closed == []
-    client._counted(401, {})
+    client._count_invalid(401, {})
     assert rate_limiter.closed == [(http.SLOW_SECONDS, (rest.GLOBAL,))]
     assert client.token_refused.is_set()
     await clock.advance(http.INVALID_SECONDS)
-    client._counted(403, {})
+    client._count_invalid(403, {})
     assert len(rate_limiter.closed) == 1
 
 
 # ── commands and doctor ───────────────────────────────────────────────────────────────────────
-def test_commands_are_compared_without_what_discord_adds() -> None:
+def test_commands_are_compared_without_discords_additions() -> None:
     mine = {"name": "a", "type": 1, "description": "x", "options": [], "contexts": [0, 1]}
     theirs = {**mine, "contexts": [1, 0], "id": "9", "version": "3", "nsfw": False}
-    assert compared([theirs]) == compared([mine])
-    assert compared([{**mine, "description": "y"}]) != compared([mine])
+    assert comparable([theirs]) == comparable([mine])
+    assert comparable([{**mine, "description": "y"}]) != comparable([mine])
 
 
-def test_an_answer_is_cut_at_a_lines_end_within_the_limit() -> None:
+def test_a_long_reply_is_cut_at_the_end_of_a_line() -> None:
     renderer = DiscordRenderer()
-    text = clipped(renderer, "\n".join(f"{n} 😀😀😀" for n in range(600)))
+    text = clip(renderer, "\n".join(f"{n} 😀😀😀" for n in range(600)))
     assert size(text) <= renderer.limit
     assert re.search(r"\n\d+ 😀😀😀…\Z", text)
-    assert clipped(renderer, "short") == "short"
-    assert size(clipped(renderer, "😀" * 3_000)) <= renderer.limit
+    assert clip(renderer, "short") == "short"
+    assert size(clip(renderer, "😀" * 3_000)) <= renderer.limit
 
 
 def test_a_missing_permission_is_named_with_its_purpose() -> None:
@@ -277,24 +279,24 @@ def test_a_missing_permission_is_named_with_its_purpose() -> None:
 
 
 # ── what is used of discord.py beside its documented parts ────────────────────────────────────
-def test_the_members_of_discord_py_that_are_relied_on_are_there() -> None:
-    """An upgrade that takes one away fails here first: see `adapters.discord.state`."""
+def test_the_private_members_of_discord_py_exist() -> None:
+    """An upgrade that removes one fails here first: see `adapters.discord.state`."""
     for owner, names in state.PRIVATE.items():
         assert [name for name in names if not hasattr(owner, name)] == []
-    socket = gateway.Socket(SimpleNamespace(closed=True), loop=None)  # type: ignore[arg-type]
+    socket = gateway.GatewaySocket(SimpleNamespace(closed=True), loop=None)  # type: ignore[arg-type]
     assert [name for name in gateway.PRIVATE if not hasattr(socket, name)] == []
     for name in ("parsers", "dispatch", "user"):
         assert hasattr(discord.Client(intents=discord.Intents.none())._connection, name)
 
 
-def test_the_parsers_are_looked_up_where_they_are_guarded() -> None:
-    """`DiscordWebSocket` takes `state.parsers`; a new way would go past the guard."""
+def test_discord_py_looks_up_the_guarded_parsers() -> None:
+    """`DiscordWebSocket` uses `state.parsers`; another way would bypass the guard."""
     source = inspect.getsource(discord.gateway.DiscordWebSocket)
     assert "_discord_parsers = client._connection.parsers" in source
     assert "self._discord_parsers[event]" in source
 
 
-def test_an_answers_id_is_one_or_none() -> None:
+def test_the_id_in_a_response_is_valid_or_none() -> None:
     for good in (5, "5"):
         assert rest.id_in({"id": good}) == "5"
     for odd in (None, "", "²", "9" * 40, -1, True, [], {}):

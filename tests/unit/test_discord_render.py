@@ -1,4 +1,4 @@
-"""Markdown as Discord shows it best; nothing in it is a mention."""
+"""Markdown in Discord's dialect, without mentions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def render(markdown: str) -> str:
         ("&#42;not it&#42;", r"\*not it\*"),
     ],
 )
-def test_inline_markup_is_discords(markdown: str, shown: str) -> None:
+def test_inline_markup_has_discords_dialect(markdown: str, shown: str) -> None:
     assert RENDERER.render(markdown) == shown
 
 
@@ -54,8 +54,8 @@ def test_inline_markup_is_discords(markdown: str, shown: str) -> None:
         ("https://e.org/a_b_*c?x=1__2", "https://e.org/a_b_*c?x=1__2"),
     ],
 )
-def test_plain_text_of_markdown_is_plain_on_discord_too(markdown: str, shown: str) -> None:
-    """Discord reads some marks as markup that CommonMark does not; an address stays whole."""
+def test_plain_text_stays_plain_on_discord(markdown: str, shown: str) -> None:
+    """Discord reads more marks as markup than CommonMark does; URLs stay whole."""
     assert RENDERER.render(markdown) == shown
 
 
@@ -76,12 +76,12 @@ def test_plain_text_of_markdown_is_plain_on_discord_too(markdown: str, shown: st
         ("[![a cat](https://e.org/c.png)](https://e.org)", "[a cat](<https://e.org>)"),
     ],
 )
-def test_links_have_no_preview_and_pictures_are_links(markdown: str, shown: str) -> None:
+def test_links_have_no_preview_and_images_become_links(markdown: str, shown: str) -> None:
     assert RENDERER.render(markdown) == shown
 
 
 # ── blocks ────────────────────────────────────────────────────────────────────────────────────
-def test_deep_headings_are_bold_lines() -> None:
+def test_deep_headings_become_bold_lines() -> None:
     assert render("# A\n### B\n#### C *d* **e**\nText") == "# A\n### B\n**C _d_ e**\nText"
 
 
@@ -111,7 +111,7 @@ def test_quotes_have_one_level() -> None:
     assert render("> a\n> > b\n>\n> - c\n\nafter") == "> a\n> b\n> \n> - c\n\nafter"
 
 
-def test_a_rule_is_a_line() -> None:
+def test_a_thematic_break_is_a_line() -> None:
     assert render("a\n\n***\n\nb") == "a\n\n──────────\nb"
 
 
@@ -132,12 +132,12 @@ def test_a_rule_is_a_line() -> None:
         ("> ```\n> x\n> ```", "> ```\n> x\n> ```"),
     ],
 )
-def test_code_blocks_are_fenced_at_the_margin(markdown: str, shown: str) -> None:
-    """Discord shows the indentation of a block inside a list, so there is none."""
+def test_code_blocks_in_lists_are_not_indented(markdown: str, shown: str) -> None:
+    """Discord would show the indentation."""
     assert RENDERER.render(markdown) == shown
 
 
-def test_tables_are_aligned_blocks_of_code() -> None:
+def test_tables_become_aligned_code_blocks() -> None:
     shown = render("""\
         | Name | Price | Link |
         |:-----|------:|:----:|
@@ -169,7 +169,7 @@ def test_tables_are_aligned_blocks_of_code() -> None:
         "*a*<@123>`x`@everyone",
     ],
 )
-def test_what_the_model_writes_about_mentions_is_text(markdown: str) -> None:
+def test_mentions_by_the_model_are_text(markdown: str) -> None:
     assert not pings(RENDERER.render(markdown))
 
 
@@ -183,7 +183,7 @@ def test_code_is_verbatim() -> None:
 
 
 def pings(shown: str) -> list[str]:
-    """Mentions outside code and addresses, as Discord finds them: an escaped backtick is none."""
+    """Mentions outside code and URLs, as Discord finds them: an escaped backtick opens no code."""
     code = (
         r"```.*?```|(`+).*?[^`]\1(?!`)"  # the client's own: github.com/brussell98/discord-markdown
     )
@@ -206,12 +206,12 @@ DOCUMENTS = st.lists(PIECES | st.text(max_size=8), max_size=40).map("".join)
 
 @given(DOCUMENTS)
 @example("`<@123>``<@123>``")
-def test_no_document_pings(markdown: str) -> None:
+def test_no_document_pings_anyone(markdown: str) -> None:
     assert not pings(RENDERER.render(markdown))
 
 
 @given(DOCUMENTS)
-def test_the_measure_is_the_size_of_what_is_shown(markdown: str) -> None:
+def test_the_measure_is_the_size_of_the_rendered_text(markdown: str) -> None:
     shown = RENDERER.render(markdown)
     assert RENDERER.measure(markdown) == len(shown.encode("utf-16-le", "surrogatepass")) // 2
     assert size(shown) >= len(shown)
@@ -219,8 +219,8 @@ def test_the_measure_is_the_size_of_what_is_shown(markdown: str) -> None:
 
 
 @given(DOCUMENTS, DOCUMENTS)
-def test_a_block_that_is_over_is_shown_the_same_whatever_follows(first: str, more: str) -> None:
-    """Blocks before a heading stay as they are when text is added after it."""
+def test_a_finished_block_is_rendered_the_same_whatever_follows(first: str, more: str) -> None:
+    """Text added after a heading does not change the blocks before it."""
     document = f"{first.replace('```', '').replace('~~~', '')}\n\n# Heading\n\n"
     if "[1]:" in document + more:
         return  # a definition may come later than its use
@@ -228,5 +228,5 @@ def test_a_block_that_is_over_is_shown_the_same_whatever_follows(first: str, mor
     assert RENDERER.render(document + more.lstrip("\r\n")).startswith(before)
 
 
-def test_the_limit_is_discords() -> None:
+def test_the_limit_is_discords_limit() -> None:
     assert RENDERER.limit == LIMIT == 2_000

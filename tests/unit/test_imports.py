@@ -20,7 +20,7 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
 )
 
-# Run in a fresh interpreter: complains about sockets, threads, tasks, processes and written files.
+# Runs in a fresh interpreter: fails on sockets, threads, processes and written files.
 WATCH = """
 import sys, threading
 def hook(event, args):
@@ -53,7 +53,7 @@ def run(code: str, *arguments: str) -> str:
 
 
 def test_importing_every_module_does_nothing() -> None:
-    """No socket, no thread, no file, no process, no database."""
+    """No import opens a socket, a file for writing or a database, or starts a thread or process."""
     run(WATCH, *MODULES)
 
 
@@ -61,7 +61,7 @@ def test_importing_every_module_does_nothing() -> None:
     "module", ["bot.__main__", "bot.app", "bot.turns.runner", "bot.store.sqlite"]
 )
 def test_platforms_and_providers_are_imported_only_when_configured(module: str) -> None:
-    """Their imports take most of a start."""
+    """Their imports take most of the startup time."""
     loaded = run(f"import {module}, sys; print(sorted(sys.modules))")
     for heavy in ("discord", "slack_bolt", "slack_sdk", "openai", "huggingface_hub", "fastapi"):
         assert f"'{heavy}'" not in loaded, heavy

@@ -1,4 +1,4 @@
-"""From the settings to models: what is named is made, and nothing else is imported."""
+"""Building models from the settings, without importing unused providers."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ print(*sorted({{"openai", "huggingface_hub", "aiohttp", "discord"}} & set(sys.mo
 """
 
 
-def imported(**environ: str) -> tuple[str, set[str]]:
-    """The default model's name, and which libraries a fresh process loads for it."""
+def import_in_process(**environ: str) -> tuple[str, set[str]]:
+    """The default model's name, and the libraries that a new process imports for it."""
     code = CHECK.format(environ=environ)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    name, libraries = done.stdout.splitlines()
+    name, libraries = process.stdout.splitlines()
     return name, set(libraries.split())
 
 
 def test_only_configured_providers_are_imported() -> None:
-    """Each costs half a second of start-up and tens of megabytes."""
-    assert imported() == ("echo", set())
-    name, libraries = imported(LLM="huggingface:org/m:fastest", HF_TOKEN="hf_x")
+    """Each costs half a second of startup and tens of megabytes."""
+    assert import_in_process() == ("echo", set())
+    name, libraries = import_in_process(LLM="huggingface:org/m:fastest", HF_TOKEN="hf_x")
     assert (name, libraries) == ("huggingface:org/m:fastest", {"huggingface_hub"})
-    name, libraries = imported(LLM="openai:m", OPENAI_API_KEY="k")
+    name, libraries = import_in_process(LLM="openai:m", OPENAI_API_KEY="k")
     assert (name, libraries) == ("openai:m", {"openai", "aiohttp"})
 
 
-async def test_a_chain_and_choices_are_made_from_names() -> None:
-    """Names keep everything after the first colon; choices stand alone."""
+async def test_the_chain_and_the_choices_are_built_from_names() -> None:
+    """A name keeps everything after its first colon; each choice is a separate chain."""
     settings = load(
         {
             "LLM": "openai:a, huggingface:org/b:fastest",
@@ -68,21 +68,23 @@ async def test_a_chain_and_choices_are_made_from_names() -> None:
 @pytest.mark.parametrize(
     ("llm", "setting"), [("openai:m", "OPENAI_API_KEY"), ("huggingface:m", "HF_TOKEN")]
 )
-def test_a_missing_key_is_a_wrong_setting(llm: str, setting: str) -> None:
-    """It is named before anything starts, not when the first question comes."""
+def test_a_missing_key_is_a_settings_error(llm: str, setting: str) -> None:
+    """It is reported at startup, not at the first question."""
     with pytest.raises(SettingsError) as caught:
         build_models(load({"LLM": llm}, None))
     assert caught.value.setting == setting
 
 
 # ── echo ──────────────────────────────────────────────────────────────────────────────────────
-def conversation(*said: str) -> tuple[Message, ...]:
+def conversation(*contents: str) -> tuple[Message, ...]:
     roles = (Role.SYSTEM, Role.USER, Role.ASSISTANT, Role.USER)
-    return tuple(Message(role=role, content=text) for role, text in zip(roles, said, strict=False))
+    return tuple(
+        Message(role=role, content=text) for role, text in zip(roles, contents, strict=False)
+    )
 
 
-async def test_echo_streams_the_last_message_and_counts_them() -> None:
-    """In pieces, whole, with a finish reason, usage and its name: as a real model does."""
+async def test_echo_streams_the_last_message_and_the_number_of_messages() -> None:
+    """In pieces, with a finish reason, usage and its name, like a real model."""
     request = ChatRequest(conversation("be kind", "one", "ok", "two **bold**\n\n- item"))
     deltas = [delta async for delta in EchoModel(seconds_per_piece=0).stream(request)]
     text = "".join(delta.text for delta in deltas)
@@ -92,20 +94,20 @@ async def test_echo_streams_the_last_message_and_counts_them() -> None:
     assert deltas[-1].usage is not None and deltas[-1].usage.output_tokens == len(deltas) - 1
 
 
-async def test_echo_keeps_the_output_limit() -> None:
-    """A limit ends it like any model, with the finish reason that says so."""
+async def test_echo_respects_the_output_limit() -> None:
+    """The finish reason then is "length"."""
     request = ChatRequest(conversation("s", "a long question of many words"), max_tokens=3)
     deltas = [delta async for delta in EchoModel(seconds_per_piece=0).stream(request)]
     assert len(deltas) == 4 and deltas[-1].finish_reason == "length"
 
 
-async def test_echo_says_that_it_is_no_model() -> None:
-    """`doctor` shows what to set."""
+async def test_echo_warns_that_it_is_not_a_model() -> None:
+    """The advice of `doctor` names the setting."""
     finding = await EchoModel().check()
     assert finding.verdict is Verdict.WARNING and "LLM" in finding.advice
 
 
-# ── time for models that load ─────────────────────────────────────────────────────────────────
+# ── addresses ─────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     ("address", "local"),
     [
@@ -120,11 +122,11 @@ async def test_echo_says_that_it_is_no_model() -> None:
         ("http://11.0.0.7:8000/v1", False),
     ],
 )
-def test_a_server_of_ones_own_is_told_by_its_address(address: str, local: bool) -> None:
+def test_a_local_server_is_recognized_by_its_address(address: str, local: bool) -> None:
     assert is_local(address) is local
 
 
-def test_an_address_is_shown_without_its_secrets() -> None:
+def test_the_displayed_address_has_no_secrets() -> None:
     assert (
         host_and_port("https://me:secret@gpu.example.org/key-123/v1?token=x") == "gpu.example.org"
     )

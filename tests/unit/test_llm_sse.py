@@ -1,4 +1,4 @@
-"""The event decoder: however the bytes are cut and whatever the server's line ends, same events."""
+"""Decoding server-sent events: neither split bytes nor line endings change the events."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from hypothesis import strategies as st
 
 from bot.llm.sse import MAX_EVENT_BYTES, EventDecoder, EventTooLong
 
-# Raw UTF-8 with everything that other ways of cutting lines trip over, but no line end.
+# Any UTF-8, including separators at which str.splitlines would split, but no line ending.
 LINES = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=12)
 EVENTS = st.lists(LINES.map(lambda text: f"x{text}".encode()), max_size=6)
 
 
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
-    """The bytes, cut at these places."""
-    places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[a:b] for a, b in itertools.pairwise(places)]
+    """The bytes, split at these positions."""
+    positions = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [data[a:b] for a, b in itertools.pairwise(positions)]
 
 
-def decoded(parts: list[bytes]) -> list[bytes]:
+def decode(reads: list[bytes]) -> list[bytes]:
     """All events of these reads."""
     decoder = EventDecoder()
-    found = [event for part in parts for event in decoder.feed(part)]
-    return found + decoder.flush()
+    events = [event for data in reads for event in decoder.feed(data)]
+    return events + decoder.flush()
 
 
 @given(
@@ -34,37 +34,36 @@ def decoded(parts: list[bytes]) -> list[bytes]:
     st.sampled_from(["data: ", "data:"]),
     st.lists(st.integers(0, 10**6), max_size=20),
 )
-def test_events_do_not_depend_on_cuts_line_ends_or_the_space(
+def test_events_do_not_depend_on_splits_line_endings_or_the_space(
     events: list[bytes], end: str, field: str, cuts: list[int]
 ) -> None:
-    """Cuts may fall into a character, a field's name or a CRLF."""
+    """A split may fall inside a character, a field name or a CRLF."""
     newline = end.encode()
     stream = b"".join(
         b": comment" + newline + field.encode() + event + newline * 2 for event in events
     )
-    assert decoded(pieces(stream, cuts)) == events
+    assert decode(pieces(stream, cuts)) == events
 
 
 @given(EVENTS)
-def test_one_byte_at_a_time_is_the_same_as_all_at_once(events: list[bytes]) -> None:
-    """The two extremes: every byte is a read of its own, and one read has everything."""
+def test_single_byte_reads_give_the_same_events_as_one_read(events: list[bytes]) -> None:
     stream = b"".join(b"data: " + event + b"\n\n" for event in events)
-    assert decoded([bytes([byte]) for byte in stream]) == decoded([stream]) == events
+    assert decode([bytes([byte]) for byte in stream]) == decode([stream]) == events
 
 
-def test_only_data_counts() -> None:
-    """Comments, names, ids and retries are passed over; several data lines are one event."""
+def test_only_data_fields_make_events() -> None:
+    """Comments, names, ids and retries are ignored; several data lines form one event."""
     stream = b": hello\n\nevent: message\nid: 1\ndata: a\ndata: b\nretry: 5\n\ndatabase: c\n\n"
-    assert decoded([stream]) == [b"a\nb"]
+    assert decode([stream]) == [b"a\nb"]
 
 
-def test_an_event_without_data_is_none() -> None:
-    """Some proxies send empty ones to keep a connection open."""
-    assert decoded([b"data: \n\n"]) == decoded([b"data:\n\n", b"event: ping\n\n"]) == []
+def test_an_event_without_data_is_ignored() -> None:
+    """Some proxies send empty events to keep a connection open."""
+    assert decode([b"data: \n\n"]) == decode([b"data:\n\n", b"event: ping\n\n"]) == []
 
 
-def test_an_event_is_given_when_it_is_complete_and_not_later() -> None:
-    """A token is not held back until the next one comes."""
+def test_an_event_is_returned_as_soon_as_it_is_complete() -> None:
+    """A token does not wait for the next one."""
     decoder = EventDecoder()
     assert decoder.feed(b"data: a\n") == []
     assert decoder.feed(b"\n") == [b"a"]
@@ -74,15 +73,15 @@ def test_an_event_is_given_when_it_is_complete_and_not_later() -> None:
 
 
 def test_the_last_event_needs_no_empty_line() -> None:
-    """Some servers end with the bare line; nothing comes twice."""
+    """Some servers omit it; no event is returned twice."""
     decoder = EventDecoder()
     assert decoder.feed(b"data: [DONE]") == []
     assert decoder.flush() == [b"[DONE]"]
     assert decoder.flush() == []
 
 
-def test_an_endless_line_is_an_error() -> None:
-    """A server that never ends a line cannot fill the memory, whichever way it tries."""
+def test_an_endless_event_is_an_error() -> None:
+    """A server that never ends a line or an event cannot exhaust the memory."""
     with pytest.raises(EventTooLong):
         EventDecoder().feed(b"data: " + b"x" * MAX_EVENT_BYTES)
     decoder = EventDecoder()
@@ -91,8 +90,8 @@ def test_an_endless_line_is_an_error() -> None:
             decoder.feed(b"data: " + b"x" * (MAX_EVENT_BYTES // 16) + b"\n")
 
 
-def test_chunks_without_an_empty_line_between_are_told_apart() -> None:
-    """Servers that were tried with line-based clients alone leave it out."""
+def test_chunks_without_an_empty_line_between_them_are_separated() -> None:
+    """Servers that were tested only with line-based clients omit it."""
     data = b'data: {"a":1}\ndata: {"b":2}\ndata: [DONE]\n'
-    assert decoded([data]) == [b'{"a":1}', b'{"b":2}', b"[DONE]"]
-    assert decoded([b'data: {"a":\ndata: {"b":2}}\n\n']) == [b'{"a":\n{"b":2}}']
+    assert decode([data]) == [b'{"a":1}', b'{"b":2}', b"[DONE]"]
+    assert decode([b'data: {"a":\ndata: {"b":2}}\n\n']) == [b'{"a":\n{"b":2}}']

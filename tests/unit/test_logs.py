@@ -1,4 +1,4 @@
-"""The log: what the libraries tell of connections that come and go."""
+"""Log lines: libraries' errors about lost connections, and control characters."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from aiohttp import ClientConnectionResetError, ServerDisconnectedError
 from discord.errors import ConnectionClosed
 
 from bot.common import logs
-from bot.common.logs import one_line_for_a_lost_connection
+from bot.common.logs import shorten_lost_connection
 
 
 class Closed:
-    """What discord.py makes its error of."""
+    """A closed socket, as discord.py's error expects it."""
 
     close_code = 1006
 
@@ -34,14 +34,14 @@ LOST = [
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    caplog.handler.addFilter(one_line_for_a_lost_connection)
+def filtered(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    caplog.handler.addFilter(shorten_lost_connection)
     yield caplog
-    caplog.handler.removeFilter(one_line_for_a_lost_connection)
+    caplog.handler.removeFilter(shorten_lost_connection)
 
 
-def tell(name: str, error: Exception) -> None:
-    """As a library does it."""
+def log_error(name: str, error: Exception) -> None:
+    """Log an error as libraries do."""
     try:
         raise error
     except Exception:
@@ -49,12 +49,12 @@ def tell(name: str, error: Exception) -> None:
 
 
 @pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
-def test_a_lost_connection_is_a_warning_in_one_line(
-    error: Exception, told: pytest.LogCaptureFixture
+def test_a_librarys_error_about_a_lost_connection_becomes_a_one_line_warning(
+    error: Exception, filtered: pytest.LogCaptureFixture
 ) -> None:
-    """The libraries try again by themselves; the line says what it was."""
-    tell("discord.client", error)
-    (record,) = told.records
+    """The libraries reconnect on their own."""
+    log_error("discord.client", error)
+    (record,) = filtered.records
     assert (record.levelname, record.exc_info) == ("WARNING", None)
     assert record.getMessage() == f"Attempting a reconnect in 0.50s: {error!r}"
 
@@ -62,12 +62,12 @@ def test_a_lost_connection_is_a_warning_in_one_line(
 @pytest.mark.parametrize(
     ("name", "error"), [("some_library", KeyError("a bug")), ("bot.turns.runner", OSError("ours"))]
 )
-def test_what_is_broken_keeps_its_traceback(
-    name: str, error: Exception, told: pytest.LogCaptureFixture
+def test_other_errors_keep_their_traceback(
+    name: str, error: Exception, filtered: pytest.LogCaptureFixture
 ) -> None:
-    """So does what we log ourselves."""
-    tell(name, error)
-    (record,) = told.records
+    """So do the bot's errors about lost connections."""
+    log_error(name, error)
+    (record,) = filtered.records
     assert record.levelname == "ERROR"
     assert record.exc_info is not None
 
@@ -79,12 +79,12 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("form", ["console", "json"])
-def test_no_control_character_of_a_text_reaches_the_log(
+def test_control_characters_are_escaped_in_the_log(
     form: Literal["console", "json"],
 ) -> None:
-    """In an event, a name, a value, a nested one, an error's text, ours or a library's."""
+    """In events, keys, (nested) values and error messages, of the bot and of libraries."""
     out = io.StringIO()
-    with kept_logging():
+    with restore_logging():
         logs.configure(level="INFO", form=form, secrets=[], stream=out)
         ours = structlog.stdlib.get_logger("bot.unit")
         try:
@@ -100,8 +100,8 @@ def test_no_control_character_of_a_text_reaches_the_log(
 
 
 @contextlib.contextmanager
-def kept_logging() -> Iterator[None]:
-    """Logging as it was, afterwards."""
+def restore_logging() -> Iterator[None]:
+    """Restore the logging configuration afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:

@@ -1,6 +1,7 @@
-"""What reads texts of people, models and platforms, and is no single pattern: linear in its input.
+"""Parsers of texts from people, models and platforms take linear time.
 
-Renderers of Markdown have tests of their own; they are bounded by their pages, or have threads.
+Single patterns are in `test_patterns`. Markdown renderers have separate tests: pages or threads
+bound their cost.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ import pytest
 
 from adapters.discord import text as discord_text
 from adapters.slack import text as slack_text
-from adapters.slack.render import harmless
+from adapters.slack.render import defuse_mentions
 from adapters.web.templates import parse, template_of, write_handlebars, write_tags
 from bot.domain import excerpts
 from bot.domain.conversations import Role
 from bot.domain.errors import TemplateError
 from bot.llm.sse import EventDecoder
-from bot.llm.think_tags import TagQuirk, ThinkTagParser
+from bot.llm.think_tags import StreamQuirks, ThinkTagParser
 from bot.replies.markdown.mend import close_open
 from bot.replies.paging.file_names import file_name
-from bot.turns import reasoning
+from bot.turns import display, reasoning
 from tests.support.worst_documents import CASES
 from tests.unit.test_patterns import over_the_limit
 
-# Each takes some milliseconds for the longest text; one that is quadratic takes a second or more.
+# A linear parser takes some milliseconds for the longest text, a quadratic one a second or more.
 CPU_SECONDS = 0.4
 MORE = {
     "comment": "#" * 25_000 + " " * 25_000 + "x y\ncode",
@@ -52,38 +53,38 @@ def _read_as_template(text: str) -> None:
             continue
 
 
-def _pieces(text: str) -> list[str]:
+def _chunks(text: str) -> list[str]:
     return [text[at : at + 40] for at in range(0, len(text), 40)]
 
 
 def _decode(text: str) -> None:
     decoder = EventDecoder()
-    for piece in _pieces(text):
-        decoder.feed(piece.encode())
+    for chunk in _chunks(text):
+        decoder.feed(chunk.encode())
     decoder.flush()
 
 
 def _split(text: str) -> None:
-    splitter = ThinkTagParser(TagQuirk())
-    for piece in _pieces(text):
+    splitter = ThinkTagParser(StreamQuirks())
+    for piece in _chunks(text):
         splitter.feed(piece)
     splitter.flush("stop")
 
 
 PARSERS: dict[str, Callable[[str], object]] = {
-    "discord: a message": lambda text: discord_text.for_model(
+    "discord: a message": lambda text: discord_text.to_model_text(
         text, discord_text.Names(users={1: "Ann"})
     ),
-    "discord: a thread's title": discord_text.title,
-    "discord: a quote": excerpts.quoted,
+    "discord: a thread's title": discord_text.thread_title,
+    "discord: a quote": excerpts.quote,
     "slack: a message": lambda text: slack_text.for_model(text, {"U2": "Ben"}, "U1"),
-    "slack: whom it names": slack_text.people,
-    "slack: what may not ping": harmless,
+    "slack: whom it names": slack_text.mentioned_users,
+    "slack: what may not ping": defuse_mentions,
     "web: templates written and read": _templates,
     "web: templates": _read_as_template,
-    "reasoning, shown": reasoning.quoted,
-    "reasoning, taken out": reasoning.unquoted,
-    "reasoning, parted": reasoning.parted,
+    "reasoning, quoted": display.quote_reasoning,
+    "reasoning, stripped": display.strip_reasoning,
+    "reasoning, split": reasoning.split_reasoning,
     "excerpts": lambda text: excerpts.excerpt("Embed", text),
     "a code block's file name": lambda text: file_name("", text),
     "a code block's info": lambda text: file_name(text, "x"),
@@ -94,7 +95,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
 
 
 @pytest.mark.parametrize("name", PARSERS)
-def test_no_parser_takes_longer_than_its_text_is_long(name: str) -> None:
+def test_parsers_are_linear(name: str) -> None:
     parser = PARSERS[name]
     tasks = [functools.partial(parser, text) for text in TEXTS.values()]
     first = over_the_limit(tasks, CPU_SECONDS, most=3)

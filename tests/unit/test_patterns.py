@@ -1,7 +1,7 @@
-"""Every regular expression of the product, found in its source, and tried with what it likes least.
+"""Every regular expression of the product takes linear time, even for its worst inputs.
 
-Invariant: none takes longer than its text is long. A pattern that backtracks holds the interpreter:
-every platform, the page and the handling of signals wait for it.
+A pattern that backtracks blocks the interpreter: every platform, the web page and signal handlers
+wait for it.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from typing import Any
 import pytest
 
 from bot.llm import token_counts
-from bot.llm.refusals import RULES
+from bot.llm.error_rules import RULES
 from tests.support.pumps import pumped
 
 ROOT = Path(__file__).parents[2]
 SIZE = 50_000
-# A linear search of so much takes a few milliseconds, a quadratic one at least half a second.
+# A linear search of SIZE takes a few milliseconds, a quadratic one at least half a second.
 CPU_SECONDS = 0.25
-# Names of functions' own that stand in a pattern, with a value such as they have.
+# Local variables that are parts of patterns, with a typical value.
 LOCALS = {
     "ends": r"(?=[ \t]{0,9}+(?:[,.;:!?)]|$))",
     "name": "temperature",
-    "patterns": [rule.words.pattern for rule in RULES],
+    "patterns": [rule.wording.pattern for rule in RULES],
     "pattern": "|".join(re.sub(r"P<\w+>", ":", p.pattern) for p in token_counts._PATTERNS),
     "mention": "<@!?123456>",
     "own": r"<@U123(?:\|[^<>]*)?>",
 }
-# Texts that are cut before they get there, with their longest.
+# Patterns whose texts are bounded, with the bound in characters.
 SIZES = {
-    "bot/llm/report.py:_TAGS": 4_000,
-    "bot/llm/refusals.py": 4_000,
+    "bot/llm/error_report.py:_TAGS": 4_000,
+    "bot/llm/error_rules.py": 4_000,
     "bot/llm/token_counts.py": 4_000,
-    "bot/llm/learned.py": 4_000,
-    "bot/replies/markdown/fences.py:_OPENING": 2_000,  # a page's own head
+    "bot/llm/server_quirks.py": 4_000,
+    "bot/replies/markdown/fences.py:_OPENING": 2_000,  # the head of a page
 }
-# Over the migrations' own files: no text of people, models or platforms.
+# Patterns for migration files, not for texts of people, models or platforms.
 TRUSTED = {"bot/store/migrate.py"}
 
 METHODS = {
@@ -56,7 +56,7 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Found:
-    """A pattern, where it stands, and the ways in which it is used."""
+    """A pattern, its file and name, and the methods called on it."""
 
     place: str
     name: str
@@ -74,7 +74,7 @@ def sources() -> Iterator[Path]:
 
 @functools.cache
 def uses(path: Path) -> dict[str, frozenset[str]]:
-    """By name of a module's patterns, the methods that are called on them in it."""
+    """The methods called on each of a module's patterns, by the pattern's name."""
     found: dict[str, set[str]] = {}
     for name, method in re.findall(r"\b(_?[A-Z][A-Z_0-9]*)\.([a-z]+)\b", path.read_text()):
         if method in METHODS:
@@ -113,7 +113,7 @@ def _of_module(path: Path, place: str) -> Iterator[Found]:
 
 
 def _compiled(call: ast.Call, path: Path) -> Any:
-    """What the call compiles. A name that only its function knows must be in LOCALS."""
+    """The pattern that the call compiles. Names of local variables must be in LOCALS."""
     module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
     flags = [word.value for word in call.keywords if word.arg == "flags"]
     if call.func.attr == "compile" and len(call.args) > 1:  # type: ignore[attr-defined]
@@ -128,7 +128,7 @@ PATTERNS = patterns()
 
 
 def test_the_search_finds_the_patterns() -> None:
-    """Every module that uses `re` or `regex`, but for the types, has one."""
+    """In every module that uses `re` or `regex`, except for types only."""
     places = {found.place for found in PATTERNS} | TRUSTED
     using = {
         str(path.relative_to(ROOT))
@@ -148,14 +148,14 @@ def test_a_pattern_that_backtracks_is_found() -> None:
 
 
 @pytest.mark.parametrize("found", PATTERNS, ids=str)
-def test_no_pattern_takes_longer_than_its_text_is_long(found: Found) -> None:
+def test_patterns_are_linear(found: Found) -> None:
     sizes = (size for place, size in SIZES.items() if str(found).startswith(place))
     slow = too_slow(found.compiled, found.methods, size=next(sizes, SIZE))
     assert not slow, f"{found.compiled.pattern!r} backtracks over {slow}"
 
 
 def too_slow(compiled: Any, methods: frozenset[str], most: int = 3, size: int = SIZE) -> list[str]:
-    """The inputs, shortened, that took it too long; of those that did so twice."""
+    """The inputs, shortened, that twice took too long."""
     texts = pumped(compiled.pattern, compiled.flags & (re.I | re.M | re.S | re.X), size)
     tasks = [
         functools.partial(_use, compiled, method, text) for method in methods for text in texts
@@ -176,7 +176,7 @@ def _use(compiled: Any, method: str, text: str) -> None:
 def over_the_limit(
     tasks: list[Callable[[], Any]], seconds: float = CPU_SECONDS, most: int = 3
 ) -> list[int]:
-    """The numbers of the first `most` tasks that took more CPU time: their child is killed."""
+    """The numbers of the first `most` tasks that exceeded their CPU time; their child is killed."""
     failed: list[int] = []
     at = 0
     while at < len(tasks) and len(failed) < most:
@@ -189,7 +189,7 @@ def over_the_limit(
 
 
 def _in_a_child(tasks: list[Callable[[], Any]], seconds: float) -> int:
-    """How many tasks were done before one was killed."""
+    """How many tasks a child process finished before it was killed."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

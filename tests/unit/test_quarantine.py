@@ -1,6 +1,6 @@
-"""What ends the process is found, and nothing else is given up: processes die on a real database.
+"""Processes die on a real database: the turn that kills them is found, and no other is given up.
 
-Time runs two hundred times as fast; a death cancels everything and leaves the store as it is.
+Time runs two hundred times as fast. A death cancels all tasks and leaves the database as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import LostOwnership, StoreUnavailable
-from bot.domain.turns import LONE_DEATHS, Claim, Death, Outcome, TurnResult
+from bot.domain.turns import MAX_LONE_DEATHS, Claim, Death, Outcome, TurnResult
 from bot.store import process
 from bot.store.sqlite import SqliteStore
 from bot.turns.scheduler import Interrupt, Scheduler
@@ -43,8 +43,10 @@ CLOCK = FastClock()
 
 @dataclass
 class Machine:
-    """Runs one process after the other. `poison` maps threads to the seconds until they kill;
-    every answer takes `seconds`.
+    """Runs one process after the other.
+
+    `poison` maps threads to the seconds after which their turn kills the process; every other
+    answer takes `seconds`.
     """
 
     path: Path
@@ -52,12 +54,12 @@ class Machine:
     seconds: float = 3.0
     deaths: int = 0
     alone: list[str] = field(default_factory=list)
-    most_beside: int = 0
+    most_at_once: int = 0
     _running: set[str] = field(default_factory=set)
     _dead: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ask(self, store: SqliteStore, threads: Iterable[str]) -> list[int]:
-        """New questions, one in each thread."""
+        """Ask one question in each thread; returns the conversations."""
         asked = []
         for thread in threads:
             number = sum(ord(letter) * 131**place for place, letter in enumerate(thread))
@@ -68,7 +70,7 @@ class Machine:
 
     @asynccontextmanager
     async def life(self) -> AsyncIterator[tuple[SqliteStore, Scheduler]]:
-        """A process that dies at the end, unless it has nothing left to do."""
+        """A process that dies at the end of the block if turns are left."""
         self._dead.clear()
         self._running.clear()
         async with SqliteStore.open(self.path, clock=CLOCK) as store:
@@ -84,28 +86,28 @@ class Machine:
                 yield store, scheduler
             finally:
                 if scheduler.busy:
-                    store.leave = _nothing  # type: ignore[method-assign]
+                    store.record_shutdown = _do_nothing  # type: ignore[method-assign]
                     self.deaths += 1
                     await scheduler.drain(0)
 
     async def until_dead_or_done(self, scheduler: Scheduler) -> None:
-        """Let it run until it kills itself, or nothing is left."""
+        """Wait until a turn kills the process, or none is left."""
         while scheduler.busy and not self._dead.is_set():
             await asyncio.sleep(0.001)
 
     async def until_running(self, count: int) -> None:
-        """Wait until so many turns are being worked on."""
+        """Wait until `count` turns are running."""
         while len(self._running) < count:
             await asyncio.sleep(0.001)
 
     async def _work(self, store: SqliteStore, claim: Claim, _interrupt: Interrupt) -> None:
         thread = claim.conversation.key.thread
-        given_up = claim.lone_deaths >= LONE_DEATHS
+        given_up = claim.lone_deaths >= MAX_LONE_DEATHS
         self._running.add(thread)
         if claim.deaths and not given_up:
-            self.most_beside = max(self.most_beside, len(self._running))
+            self.most_at_once = max(self.most_at_once, len(self._running))
         try:
-            if claim.conclusion is None:
+            if claim.result is None:
                 if not given_up:
                     await self._answer(thread)
                 outcome = Outcome.FAILED if given_up else Outcome.ANSWERED
@@ -127,8 +129,8 @@ class Machine:
             self._dead.set()
             await asyncio.Event().wait()
 
-    async def lives_until_done(self, most: int) -> None:
-        """Start it again after each death; at most so many deaths."""
+    async def run_until_done(self, most: int) -> None:
+        """Restart the process after each death, of which there may be `most`."""
         while True:
             async with self.life() as (_, scheduler):
                 await self.until_dead_or_done(scheduler)
@@ -137,8 +139,8 @@ class Machine:
             assert self.deaths <= most, look(self.path, OUTCOMES)
 
 
-async def _nothing() -> None:
-    """A process that is killed says nothing."""
+async def _do_nothing() -> None:
+    """A killed process does not call `Store.leave`."""
 
 
 @pytest.fixture
@@ -151,49 +153,51 @@ def threads(count: int) -> list[str]:
 
 
 async def start(machine: Machine, names: Iterable[str]) -> None:
-    """Have the questions in the database, and no process."""
+    """Put questions into the database, with no process running."""
     async with SqliteStore.open(machine.path, clock=CLOCK) as store:
         await machine.ask(store, names)
 
 
-async def test_a_question_that_kills_the_process_is_given_up_alone_and_all_others_answered(
+async def test_only_the_question_that_kills_the_process_is_given_up(
     machine: Machine,
 ) -> None:
     machine.poison = {"t7": 0.5}
     await start(machine, threads(21))
-    await machine.lives_until_done(most=10)  # seven where the machine keeps time
+    await machine.run_until_done(most=10)  # seven on a machine that is not overloaded
     assert look(machine.path, OUTCOMES) == [("answered", 20), ("failed", 1)]
     assert set(machine.alone) == {"t7"}
-    assert machine.most_beside == 21
+    assert machine.most_at_once == 21
 
 
-async def test_one_that_asks_alone_is_given_up_after_four_deaths(machine: Machine) -> None:
-    """And a person who asks for it again costs one more, not four."""
+async def test_a_turn_with_nothing_else_running_is_given_up_after_four_deaths(
+    machine: Machine,
+) -> None:
+    """Retrying it costs one more death, not four."""
     machine.poison = {"t0": 0.5}
     await start(machine, threads(1))
-    await machine.lives_until_done(most=4)
+    await machine.run_until_done(most=4)
     assert (machine.deaths, look(machine.path, OUTCOMES)) == (4, [("failed", 1)])
     async with machine.life() as (store, scheduler):
         await store.reopen(key("t0"), None)
         scheduler.wake(1)
         await machine.until_dead_or_done(scheduler)
-    await machine.lives_until_done(most=5)
+    await machine.run_until_done(most=5)
     assert (machine.deaths, look(machine.path, OUTCOMES)) == (5, [("failed", 1)])
 
 
-async def test_several_that_kill_are_all_found(machine: Machine) -> None:
-    """At different times after their start, one of them later than an examination lasts."""
+async def test_several_killing_turns_are_all_found(machine: Machine) -> None:
+    """They kill at different times after their start, one after its isolation has ended."""
     machine.poison = {"t1": 0.1, "t4": 2.0, "t6": 45.0}
     machine.seconds = 50.0
     await start(machine, threads(9))
-    await machine.lives_until_done(most=30)
+    await machine.run_until_done(most=30)
     assert look(machine.path, OUTCOMES) == [("answered", 6), ("failed", 3)]
 
 
-async def test_new_questions_are_answered_while_one_that_kills_is_looked_for(
+async def test_new_questions_are_answered_during_the_search_for_a_killing_turn(
     machine: Machine,
 ) -> None:
-    """Three more come with each start; each costs itself at most a few more attempts."""
+    """Three questions arrive in each process, and each needs only a few more attempts."""
     machine.poison = {"t2": 1.0}
     await start(machine, threads(5))
     done = False
@@ -212,41 +216,42 @@ async def test_new_questions_are_answered_while_one_that_kills_is_looked_for(
 
 
 @pytest.mark.parametrize("questions", [1, 12])
-async def test_kills_from_outside_give_nothing_up(machine: Machine, questions: int) -> None:
-    """Six within fifteen seconds, and once more six."""
+async def test_no_turn_is_given_up_when_something_outside_kills_the_process(
+    machine: Machine, questions: int
+) -> None:
+    """Twelve kills within half a minute."""
     await start(machine, threads(questions))
     for _ in range(12):
         async with machine.life():
             await CLOCK.sleep(2.4)
-    await machine.lives_until_done(most=12)
+    await machine.run_until_done(most=12)
     assert look(machine.path, OUTCOMES) == [("answered", questions)]
 
 
-async def test_three_deaths_cost_no_time(machine: Machine) -> None:
-    """The turns of a process that was killed run side by side, as ever."""
+async def test_turns_run_concurrently_after_three_deaths(machine: Machine) -> None:
     await start(machine, threads(8))
     for _ in range(3):
         async with machine.life():
             await CLOCK.sleep(1.0)
-    machine.most_beside = 0
-    await machine.lives_until_done(most=3)
-    assert machine.most_beside == 8
+    machine.most_at_once = 0
+    await machine.run_until_done(most=3)
+    assert machine.most_at_once == 8
 
 
-async def test_a_process_that_was_told_to_end_did_not_die(machine: Machine) -> None:
-    """However often it is, and though it is killed because it takes its time."""
+async def test_a_deliberate_stop_counts_no_death(machine: Machine) -> None:
+    """Even if it repeats and the process is killed because draining takes too long."""
     await start(machine, threads(2))
     for _ in range(9):
         async with machine.life() as (store, _):
             await CLOCK.sleep(1.0)
-            await store.leave()
+            await store.record_shutdown()
     assert look(machine.path, "SELECT DISTINCT deaths, failures, held FROM turns") == [(0, 0, 0)]
-    await machine.lives_until_done(most=9)
+    await machine.run_until_done(most=9)
     assert look(machine.path, OUTCOMES) == [("answered", 2)]
 
 
-async def test_who_is_held_back_does_not_hold_up_a_drain(machine: Machine) -> None:
-    """Of two that are to be examined alone one waits: that is no work to be waited for."""
+async def test_a_waiting_suspect_does_not_delay_a_drain(machine: Machine) -> None:
+    """Of two turns to isolate, one waits and does no work that a drain would wait for."""
     machine.seconds = 60.0
     await start(machine, threads(2))
     for _ in range(5):
@@ -258,18 +263,18 @@ async def test_who_is_held_back_does_not_hold_up_a_drain(machine: Machine) -> No
         assert await scheduler.drain(0) == 1
 
 
-async def test_deaths_count_though_the_disk_was_full_at_every_start(
+async def test_deaths_count_even_if_the_disk_is_full_at_every_start(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are no failures of the turns, which would be given up after four."""
-    begin, full = process.begin, True
+    """They must not count as failures, after four of which a turn is given up."""
+    begin, full = process.record_start, True
 
     def begin_when_there_is_room(db: sqlite3.Connection) -> Death | None:
         if full:
             raise sqlite3.OperationalError("database or disk is full")
         return begin(db)
 
-    monkeypatch.setattr(process, "begin", begin_when_there_is_room)
+    monkeypatch.setattr(process, "record_start", begin_when_there_is_room)
     await start(machine, threads(1))
     for number in range(5):
         full = True
@@ -280,5 +285,5 @@ async def test_deaths_count_though_the_disk_was_full_at_every_start(
             claim, _ = await asyncio.gather(store.claim(1), store.claim(2))
             assert claim is not None
             assert (claim.failures, claim.deaths) == (0, number)
-            store.leave = _nothing  # type: ignore[method-assign]
+            store.record_shutdown = _do_nothing  # type: ignore[method-assign]
             await store.hold(claim.fence)

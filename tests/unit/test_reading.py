@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.console.styles import styled
+from adapters.console.styles import style_emphasis
 from adapters.console.surface import ConsoleRenderer
 from adapters.discord.render import DiscordRenderer
 from adapters.slack.mrkdwn import Mrkdwn
@@ -18,8 +18,8 @@ from adapters.slack.render import SlackRenderer
 from adapters.web.render import GrowingHtml, html_of
 from bot.replies.markdown.mend import mend
 from bot.replies.plan import Render
-from tests.support.replies import ANSWERS, BEYOND_COMMONMARK, chunked, frames, quickly
-from tests.support.surfaces import Measured
+from tests.support.replies import ANSWERS, BEYOND_COMMONMARK, chunked, few_examples, frames
+from tests.support.surfaces import PlainRenderer
 from tests.support.visible_text import Reader, missing, on_discord, on_page, on_slack, squeezed
 
 DISCORD, SLACK, TERMINAL = DiscordRenderer(), SlackRenderer(), ConsoleRenderer()
@@ -117,7 +117,7 @@ def _comparable(text: str) -> str:
 
 
 @pytest.mark.parametrize("surface", SURFACES)
-@settings(quickly, max_examples=60)
+@settings(few_examples, max_examples=60)
 @given(_DOCUMENTS)
 def test_people_read_every_letter_and_no_marks(surface: str, document: Part) -> None:
     render, reader, decoration = SURFACES[surface]
@@ -125,13 +125,13 @@ def test_people_read_every_letter_and_no_marks(surface: str, document: Part) -> 
     assert missing(_comparable(document[1]), _comparable(shown), decoration) is None, document[0]
 
 
-@settings(quickly, max_examples=12)
+@settings(few_examples, max_examples=12)
 @given(_DOCUMENTS, st.lists(st.integers(1, 25), min_size=1, max_size=4))
 def test_no_frame_shows_what_is_not_there_in_the_end(document: Part, sizes: list[int]) -> None:
     """After every chunk, on each surface, what people read is part of what they read in the end."""
     for render, reader, decoration in SURFACES.values():
         final = _comparable(reader(render(document[0])))
-        for frame in frames(chunked(document[0], sizes), Measured(100_000)):
+        for frame in frames(chunked(document[0], sizes), PlainRenderer(100_000)):
             for page in frame.pages:
                 _check_part(_comparable(reader(render(page.text))), final, decoration)
 
@@ -141,7 +141,7 @@ def test_answers_are_read_well_while_they_grow(name: str) -> None:
     text = ANSWERS[name]
     for render, reader, decoration in SURFACES.values():
         final = _comparable(reader(render(text)))
-        for frame in frames(chunked(text, [7]), Measured(100_000)):
+        for frame in frames(chunked(text, [7]), PlainRenderer(100_000)):
             for page in frame.pages:
                 _check_part(_comparable(reader(render(page.text))), final, decoration)
 
@@ -152,7 +152,7 @@ def _check_part(shown: str, final: str, decoration: str) -> None:
     assert not raw, (shown[-60:], final[:200])
 
 
-@settings(quickly, max_examples=25)
+@settings(few_examples, max_examples=25)
 @given(_DOCUMENTS, st.lists(st.integers(1, 25), min_size=1, max_size=4))
 def test_slacks_text_only_grows(document: Part, sizes: list[int]) -> None:
     """Stable text can be appended to a stream: what was sent stays as it was sent."""
@@ -163,7 +163,7 @@ def test_slacks_text_only_grows(document: Part, sizes: list[int]) -> None:
             assert SLACK.render(final[number].text).startswith(SLACK.render(page.stable).rstrip())
 
 
-@settings(quickly, max_examples=25)
+@settings(few_examples, max_examples=25)
 @given(_DOCUMENTS)
 def test_the_page_grows_to_what_it_is_at_once(document: Part) -> None:
     growing = GrowingHtml()
@@ -172,7 +172,7 @@ def test_the_page_grows_to_what_it_is_at_once(document: Part) -> None:
     assert growing.html(document[0]) == html_of(document[0])
 
 
-@settings(quickly, max_examples=25)
+@settings(few_examples, max_examples=25)
 @given(_DOCUMENTS)
 def test_the_terminal_keeps_every_character(document: Part) -> None:
     assert TERMINAL.render(document[0]) == document[0]
@@ -276,7 +276,7 @@ def test_a_readme_in_a_fence_is_one_block() -> None:
 def test_a_readme_that_is_cut_stays_one_block_on_each_page(limit: int) -> None:
     """The code of all pages together is the code; nothing behind it is drawn into it."""
     source = ANSWERS["nested_fences"].partition("\nUse ")[0]
-    pages = frames(chunked(source, [9]), Measured(limit))[-1].pages
+    pages = frames(chunked(source, [9]), PlainRenderer(limit))[-1].pages
     blocks = [re.findall(r"<pre.*?</pre>", html_of(page.text), re.DOTALL) for page in pages]
     code = "".join(on_page(block) for found in blocks for block in found)
     assert code == squeezed(source.partition("```markdown\n")[2].rpartition("```")[0])
@@ -300,7 +300,7 @@ def test_only_bars_that_hug_their_text_hide_it(text: str, shown: str) -> None:
 
 
 def test_hidden_text_is_not_shown_before_it_is_hidden() -> None:
-    seen = frames("## It was ||the butler||, he said", Measured(1_000))
+    seen = frames("## It was ||the butler||, he said", PlainRenderer(1_000))
     for frame in seen:
         text = frame.pages[0].text if frame.pages else ""
         assert "butler" not in text or "||the butler||" in text
@@ -340,13 +340,13 @@ def test_underscores_of_an_address_are_no_emphasis(address: str, around: str) ->
     assert f'<a href="{address.replace("&", "&amp;")}"' in html_of(text)
     assert address in DISCORD.render(text)
     assert address.replace("&", "&amp;") in Mrkdwn().convert(text)
-    assert address in styled(text)
+    assert address in style_emphasis(text)
 
 
 @pytest.mark.parametrize("more", ["init__.py now", ".", "x_", "_", "?a=_b"])
 def test_no_frame_takes_part_of_an_address_for_emphasis(more: str) -> None:
     text = f"see https://e.org/__{more}"
-    for frame in frames(text, Measured(1_000)):
+    for frame in frames(text, PlainRenderer(1_000)):
         assert all(text.startswith(page.text) for page in frame.pages)
 
 
@@ -382,14 +382,14 @@ def test_tasks_have_boxes_on_the_page() -> None:
 
 
 def test_a_terminal_shows_emphasis_and_leaves_code_alone() -> None:
-    shown = ConsoleRenderer(styled).render("**注意：**请 `**c**`\n\n```\n**x**\n```")
+    shown = ConsoleRenderer(style_emphasis).render("**注意：**请 `**c**`\n\n```\n**x**\n```")
     assert shown == "\x1b[1m注意：\x1b[22m请 `**c**`\n\n```\n**x**\n```"
 
 
-@settings(quickly, max_examples=25)
+@settings(few_examples, max_examples=25)
 @given(_DOCUMENTS, st.lists(st.integers(1, 25), min_size=1, max_size=4))
 def test_a_terminals_text_only_grows(document: Part, sizes: list[int]) -> None:
-    renderer = ConsoleRenderer(styled)
+    renderer = ConsoleRenderer(style_emphasis)
     seen = frames(chunked(document[0], sizes), renderer)
     final = renderer.render(seen[-1].pages[0].text)
     for frame in seen[:-1]:
@@ -443,7 +443,7 @@ UNKIND = (
 @pytest.mark.parametrize("piece", UNKIND)
 def test_no_text_takes_long(piece: str) -> None:
     """Twice the text costs about twice the steps, in every parser and renderer."""
-    for render in (html_of.__wrapped__, DISCORD.render, SLACK.render, styled, _mended):
+    for render in (html_of.__wrapped__, DISCORD.render, SLACK.render, style_emphasis, _mended):
         short, long = (_calls(render, (piece * size)[:size]) for size in (800, 1_600))
         assert long < 2.8 * short + 2_000, render
 

@@ -1,4 +1,4 @@
-"""Long code becomes a file: when, what is in it, and that nothing sealed changes for it."""
+"""Long code becomes a file: when, its content and its name; sealed pages never change for it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.support.replies import (
     check_growth,
     chunked,
     documents,
+    few_examples,
+    final_pages,
     frame_of,
     frames,
-    quickly,
-    whole,
 )
-from tests.support.surfaces import Escaping, Measured, utf16
+from tests.support.surfaces import EscapingRenderer, PlainRenderer, utf16
 
 RULES = FileRules(from_pages=3, most_bytes=10**6)
-RENDERERS = [Measured(300), Measured(260, utf16), Escaping(340)]
+RENDERERS = [PlainRenderer(300), PlainRenderer(260, utf16), EscapingRenderer(340)]
 CODE = "".join(f"line_{number} = {number}\n" for number in range(60))
 
 
@@ -33,8 +33,8 @@ def fenced(code: str = CODE, info: str = "python") -> str:
 
 
 def pages_of(text: str, rules: FileRules = RULES) -> tuple[Page, ...]:
-    renderer = Measured(300)
-    pages = whole(text, renderer, rules)
+    renderer = PlainRenderer(300)
+    pages = final_pages(text, renderer, rules)
     check_final(text, pages, renderer)
     for sizes in ([1], [50, 3]):
         seen = frames(chunked(text, sizes), renderer, rules)
@@ -48,9 +48,9 @@ def only_file(pages: tuple[Page, ...]) -> tuple[str, str]:
     return file.name, file.text
 
 
-# ── when, and what people see ─────────────────────────────────────────────────────────────────
-def test_the_beginning_stays_and_the_rest_is_in_the_file() -> None:
-    """Before it, twelve lines, our words; the file with a caption; then what follows."""
+# ── when a block becomes a file ───────────────────────────────────────────────────────────────
+def test_a_long_block_becomes_its_first_lines_and_a_file() -> None:
+    """The text before, twelve lines and a note; the file with a caption; then the text after."""
     first, second, third = pages_of(f"Here:\n\n{fenced()}\n\nThat is all.")
     shown = "".join(CODE.splitlines(keepends=True)[:12])
     sentence = "_That is how it begins: all of it, 60 lines, is in the file below._"
@@ -62,34 +62,33 @@ def test_the_beginning_stays_and_the_rest_is_in_the_file() -> None:
 
 
 @pytest.mark.parametrize(("lines", "files"), [(30, 0), (50, 1)])
-def test_it_takes_as_many_messages_as_the_rules_say(lines: int, files: int) -> None:
-    """A block of two pages stays text; the third makes it a file."""
+def test_the_rules_say_from_how_many_pages_a_block_is_a_file(lines: int, files: int) -> None:
+    """A block of two pages stays text; a third makes it a file."""
     code = "".join(CODE.splitlines(keepends=True)[:lines])
     pages = pages_of(f"{fenced(code)}\n\nDone.")
     assert sum(page.file is not None for page in pages) == files
     if not files:
-        assert pages == whole(f"{fenced(code)}\n\nDone.", Measured(300))
+        assert pages == final_pages(f"{fenced(code)}\n\nDone.", PlainRenderer(300))
 
 
-def test_without_rules_everything_is_text() -> None:
-    assert all(page.file is None for page in whole(fenced(CODE * 5), Measured(300)))
+def test_without_rules_all_code_is_text() -> None:
+    assert all(page.file is None for page in final_pages(fenced(CODE * 5), PlainRenderer(300)))
 
 
 def test_a_block_that_is_too_large_for_a_file_stays_text() -> None:
-    """Also when it is seen late: its pages were never sealed, and are cut as ever."""
+    """The size is known late, but the pages were not sealed yet."""
     pages = pages_of(fenced(CODE * 3), FileRules(from_pages=3, most_bytes=1_000))
-    assert pages == whole(fenced(CODE * 3), Measured(300))
+    assert pages == final_pages(fenced(CODE * 3), PlainRenderer(300))
 
 
-def test_prose_and_tables_stay_text() -> None:
-    """People read them where they are."""
+def test_prose_and_tables_never_become_files() -> None:
     rows = "\n".join(f"| {number} | some value of it |" for number in range(80))
     pages = pages_of("A sentence of words. " * 100 + f"\n\n| a | b |\n|---|---|\n{rows}")
     assert len(pages) > 8
     assert all(page.file is None for page in pages)
 
 
-def test_two_files_and_text_between_them() -> None:
+def test_a_reply_may_have_two_files_and_text_between_them() -> None:
     pages = pages_of(f"One:\n\n{fenced()}\n\nTwo:\n\n{fenced(CODE * 2, 'json')}\n\nEnd.")
     assert [page.file.name if page.file else "" for page in pages] == [
         *("", "code.py"),
@@ -99,15 +98,15 @@ def test_two_files_and_text_between_them() -> None:
     assert (pages[2].text.partition("\n")[0], pages[4].text) == ("Two:", "End.")
 
 
-def test_a_reply_that_ends_in_its_code() -> None:
-    """With the fence's end, without it, and where it was stopped in the middle of a line."""
+def test_a_reply_may_end_in_its_code() -> None:
+    """With the closing fence, without it, and stopped in the middle of a line."""
     for text in (fenced(), fenced() + "\n", f"```python\n{CODE}"):
         assert only_file(pages_of(text)) == ("code.py", CODE)
     assert only_file(pages_of(f"```python\n{CODE}x = ")) == ("code.py", CODE + "x = ")
 
 
-def test_what_follows_at_once_is_not_lost() -> None:
-    """Not even the shortest."""
+def test_text_directly_after_the_block_is_not_lost() -> None:
+    """Not even a single character."""
     for tail in ("1", "-", "#", "> x", "1.", "---", "```"):
         text = f"{fenced()}\n{tail}"
         pages = pages_of(text)
@@ -117,7 +116,7 @@ def test_what_follows_at_once_is_not_lost() -> None:
             assert len(pages) == 3, tail
 
 
-# ── what is in the file ───────────────────────────────────────────────────────────────────────
+# ── content of the file ───────────────────────────────────────────────────────────────────────
 INDENTED = "def f():\n    if x:\n\n        return 1\n" + CODE.replace("line", "    line")
 
 
@@ -125,8 +124,8 @@ INDENTED = "def f():\n    if x:\n\n        return 1\n" + CODE.replace("line", " 
 @pytest.mark.parametrize(
     "around", ["", "> ", "- ", "1. ", "> 1. ", "- > ", "   ", "- a\n\n    - b\n\n      "]
 )
-def test_the_file_is_the_code_and_nothing_else(around: str, code: str) -> None:
-    """No marks and no indentation of what the block stands in; its own stay."""
+def test_the_file_holds_exactly_the_code(around: str, code: str) -> None:
+    """Without the containers' markers and indentation, but with the code's indentation."""
     before, _, first = around.rpartition("\n")
     further = first if set(first) <= {">", " "} else first.replace("-", " ").replace("1.", "  ")
     lines = fenced(code).split("\n")
@@ -135,26 +134,25 @@ def test_the_file_is_the_code_and_nothing_else(around: str, code: str) -> None:
     assert only_file(pages_of(f"{text}\n\nAfter it."))[1] == code
 
 
-def test_a_line_without_end_goes_into_the_file_whole() -> None:
-    """Cut in the middle on every page that was shown on the way, and not in the file."""
+def test_a_very_long_line_is_whole_in_the_file() -> None:
+    """Every page shown before the file splits the line."""
     line = '{"a": [' + "1, " * 600 + "  0]}"
     pages = pages_of(f"Data:\n\n```json\n{line}\n```\n\nDone.")
     assert only_file(pages) == ("data.json", line + "\n")
     assert pages[0].text.startswith("Data:\n\n_That is how")
 
 
-def test_half_a_surrogate_pair_does_not_end_the_reply() -> None:
-    """No file can hold it; everything else arrives."""
+def test_half_a_surrogate_pair_is_replaced_in_the_file() -> None:
     pages = pages_of(fenced(CODE + "\ud83d\n"))
     file = next(page.file for page in pages if page.file is not None)
     assert file.data == (CODE + "?\n").encode()
 
 
-# ── on the way ────────────────────────────────────────────────────────────────────────────────
-def test_pages_of_code_are_shown_before_anybody_knows() -> None:
-    """They are not sealed; when the block ends early, the same pages are."""
+# ── while it grows ────────────────────────────────────────────────────────────────────────────
+def test_pages_of_code_are_provisional_until_the_block_ends() -> None:
+    """When the block ends early, the same pages are sealed."""
     code = "".join(CODE.splitlines(keepends=True)[:30])
-    document = Document(Measured(300), RULES)
+    document = Document(PlainRenderer(300), RULES)
     document.write(f"```python\n{code}")
     first, second = frame_of(document).pages
     assert (first.provisional, first.sealed) == (True, False)
@@ -164,9 +162,9 @@ def test_pages_of_code_are_shown_before_anybody_knows() -> None:
     assert (after[0].text, after[0].sealed) == (first.text, True)
 
 
-def test_a_growing_file_says_how_far_it_is() -> None:
-    """One page with its beginning and a count takes the place of the pages so far."""
-    document, sizes = Document(Measured(300), RULES), []
+def test_a_growing_file_shows_its_number_of_lines() -> None:
+    """One page with the beginning and a count replaces the pages so far."""
+    document, sizes = Document(PlainRenderer(300), RULES), []
     for line in f"Hi.\n\n```python\n{CODE}".splitlines(keepends=True):
         document.write(line)
         frame = frame_of(document)
@@ -181,40 +179,40 @@ def test_a_growing_file_says_how_far_it_is() -> None:
     assert not page.full
 
 
-def test_files_that_are_refused_become_pages() -> None:
-    """The place takes none after all: everything is cut anew, as if there had been no rules."""
+def test_refused_files_become_pages() -> None:
+    """Everything is paginated again, as if there were no rules."""
     text = f"Here:\n\n{fenced()}\n\nThat is all."
-    document = Document(Measured(300), RULES)
+    document = Document(PlainRenderer(300), RULES)
     document.write(text)
     assert any(page.file for page in frame_of(document).pages)
-    document.without_files()
+    document.disable_files()
     document.finish()
-    assert frame_of(document).pages == whole(text, Measured(300))
+    assert frame_of(document).pages == final_pages(text, PlainRenderer(300))
 
 
-def test_another_end_is_cut_anew_from_where_it_differs() -> None:
-    """A sentence of ours below keeps the file; another text in the middle of the code does not."""
+def test_another_end_is_paginated_from_where_it_differs() -> None:
+    """An added notice keeps the file; a different text in the middle of the code does not."""
     text = f"Here:\n\n{fenced()}\n\nThat is all."
     for other in (f"{text}\n\n_Stopped._", text[:400] + "```\n\nSorry.", "Sorry."):
-        document = Document(Measured(300), RULES)
+        document = Document(PlainRenderer(300), RULES)
         document.write(text)
         frame_of(document)
         document.finish(other)
-        assert frame_of(document).pages == whole(other, Measured(300), RULES)
+        assert frame_of(document).pages == final_pages(other, PlainRenderer(300), RULES)
 
 
-def test_an_end_that_goes_on_is_cut_anew() -> None:
-    """What followed the code was told by the reply's end, which was not the end."""
-    document = Document(Measured(300), RULES)
+def test_a_longer_end_is_paginated_again() -> None:
+    """The first end decided what follows the code; the second one changes it."""
+    document = Document(PlainRenderer(300), RULES)
     document.write(f"{fenced()}\n1")
     document.finish()
     assert frame_of(document).pages[-1].text == "1"
     longer = f"{fenced()}\n1. one\n2. two"
     document.finish(longer)
-    assert frame_of(document).pages == whole(longer, Measured(300), RULES)
+    assert frame_of(document).pages == final_pages(longer, PlainRenderer(300), RULES)
 
 
-# ── for any text ──────────────────────────────────────────────────────────────────────────────
+# ── properties ────────────────────────────────────────────────────────────────────────────────
 _long = st.tuples(
     st.sampled_from(["", "python", "json", "~"]),
     st.lists(
@@ -238,14 +236,14 @@ def _block(info: str, lines: list[str], around: str, closed: bool) -> str:
 
 
 def codes(text: str) -> list[str]:
-    """The fenced blocks of a text, read by a parser that is not ours."""
+    """The fenced blocks of a text, according to an independent parser."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     parser.disable(["html_block", "reference"])
     return [token.content for token in parser.parse(text) if token.type == "fence"]
 
 
 def check_files(text: str, seen: list[Frame]) -> None:
-    """Every file is one of the text's code blocks, and they are in its order."""
+    """Every file is one of the text's code blocks, in order."""
     blocks = iter(code.rstrip("\n") for code in codes(text))
     for page in seen[-1].pages:
         if page.file is not None:
@@ -254,10 +252,12 @@ def check_files(text: str, seen: list[Frame]) -> None:
 
 @pytest.mark.parametrize("renderer", RENDERERS)
 @pytest.mark.parametrize("name", ANSWERS)
-def test_answers_in_any_chunks(name: str, renderer: Measured) -> None:
-    """Realistic answers end the same in one piece, in tokens and in characters."""
+def test_answers_have_the_same_pages_and_files_in_any_chunks(
+    name: str, renderer: PlainRenderer
+) -> None:
+    """In one piece, in tokens, and character by character."""
     text = ANSWERS[name]
-    expected = whole(text, renderer, RULES)
+    expected = final_pages(text, renderer, RULES)
     check_final(text, expected, renderer)
     for sizes in ([1], [4, 7, 2], [61]):
         seen = frames(chunked(text, sizes), renderer, RULES)
@@ -266,19 +266,19 @@ def test_answers_in_any_chunks(name: str, renderer: Measured) -> None:
         assert seen[-1].pages == expected
 
 
-@quickly
+@few_examples
 @given(
     with_code,
     st.lists(st.integers(1, 90), min_size=1, max_size=5),
     st.sampled_from(RENDERERS),
     st.integers(2, 4),
 )
-def test_generated_documents(
-    text: str, sizes: list[int], renderer: Measured, from_pages: int
+def test_generated_documents_have_the_same_pages_and_files_in_any_chunks(
+    text: str, sizes: list[int], renderer: PlainRenderer, from_pages: int
 ) -> None:
-    """The old properties hold, and the files hold the code."""
+    """Every file holds its code block."""
     rules = FileRules(from_pages, 10**6)
-    expected = whole(text, renderer, rules)
+    expected = final_pages(text, renderer, rules)
     check_final(text, expected, renderer)
     seen = frames(chunked(text, sizes), renderer, rules)
     check_growth(seen, renderer)
@@ -301,6 +301,10 @@ def test_generated_documents(
         ("c++", "x", "code.cpp"),
         ("yml", "a: 1", "data.yaml"),
         ("brainfuck", "+", "code.txt"),
+        ("Fortran", "x", "code.f90"),
+        ("docker", "FROM x", "code.dockerfile"),
+        ("makefile", "all:", "code.mk"),
+        ("batch", "del", "code.txt"),
         ("exe", "MZ", "code.txt"),
         ("app.py", "x", "app.py"),
         ("python:app.py", "x", "app.py"),
@@ -320,8 +324,8 @@ def test_generated_documents(
         ("python", "# a\u202eyp.py\n", "code.py"),
     ],
 )
-def test_names(info: str, code: str, name: str) -> None:
-    """From the language, or a plain name that the model gave; never a path."""
+def test_a_file_is_named_by_its_language_or_by_the_model(info: str, code: str, name: str) -> None:
+    """A name from the model must be plain, never a path."""
     assert file_name(info, code) == name
 
 
@@ -329,7 +333,7 @@ def test_names(info: str, code: str, name: str) -> None:
     "line",
     ["#" * 2_000 + " " * 2_000 + "x y", "<!--" * 9_000, "# " * 20_000, "/*" * 20_000 + " a*"],
 )
-def test_a_long_first_line_has_no_name(line: str) -> None:
-    """And is not searched for one: that took half a minute."""
+def test_a_long_first_line_is_not_searched_for_a_name(line: str) -> None:
+    """The search took half a minute."""
     assert file_name("", f"{line}\ncode") == "code.txt"
     assert file_name(f"title={line}", "code") == "code.txt"

@@ -1,6 +1,8 @@
-"""Frames: nothing that is markup in the end is seen raw on the way, judged by another parser."""
+"""Mending: frames never show raw what becomes markup later, according to an independent parser."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -15,12 +17,12 @@ from tests.support.replies import (
     anything,
     chunked,
     documents,
+    few_examples,
+    first_raw,
     frames,
-    quickly,
-    raw_in,
-    visible,
+    visible_text,
 )
-from tests.support.surfaces import Measured
+from tests.support.surfaces import PlainRenderer
 
 
 def shown(text: str) -> str:
@@ -73,54 +75,56 @@ def shown(text: str) -> str:
         ("> **two\n> lines", "> **two\n> lines**"),
     ],
 )
-def test_half_written_markup(written: str, seen: str) -> None:
-    """What is open is closed; what cannot be told yet is held back."""
+def test_half_written_markup_is_completed(written: str, seen: str) -> None:
+    """Open markup is closed, and an undecided end is held back."""
     assert shown(written) == seen
 
 
 @pytest.fixture(scope="module", params=sorted(ANSWERS.keys() - BEYOND_COMMONMARK))
 def grown(request: pytest.FixtureRequest) -> tuple[str, list[Frame]]:
-    """A realistic answer, and its frame after every character."""
+    """A realistic answer and its frame after every character."""
     text = ANSWERS[request.param]
-    return text, frames(text, Measured(100_000))
+    return text, frames(text, PlainRenderer(100_000))
 
 
-def test_answers_are_never_seen_raw(grown: tuple[str, list[Frame]]) -> None:
-    """After every character of a realistic answer, what is seen is there in the end."""
+def test_answers_never_show_raw_markup(grown: tuple[str, list[Frame]]) -> None:
+    """After every character of a realistic answer, all visible text is in the final text."""
     text, seen = grown
-    final = visible(text)
+    final = visible_text(text)
     for length, frame in enumerate(seen, 1):
         for page in frame.pages:
-            assert raw_in(visible(page.text), final) is None, (text[:length][-60:], page.text[-60:])
+            assert first_raw(visible_text(page.text), final) is None, (
+                text[:length][-60:],
+                page.text[-60:],
+            )
 
 
-@settings(quickly, max_examples=12)
+@settings(few_examples, max_examples=12)
 @given(documents, st.lists(st.integers(1, 30), min_size=1, max_size=5))
-def test_generated_documents_are_never_seen_raw(text: str, sizes: list[int]) -> None:
-    """The same holds for generated Markdown."""
-    final = visible(text)
-    for frame in frames(chunked(text, sizes), Measured(100_000)):
+def test_generated_documents_never_show_raw_markup(text: str, sizes: list[int]) -> None:
+    final = visible_text(text)
+    for frame in frames(chunked(text, sizes), PlainRenderer(100_000)):
         for page in frame.pages:
-            assert raw_in(visible(page.text), final) is None, page.text[-80:]
+            assert first_raw(visible_text(page.text), final) is None, page.text[-80:]
 
 
 dense = st.text(alphabet="*_~[]()`!<&\\ab \n", max_size=300)
 
 
-@settings(quickly, max_examples=40)
+@settings(few_examples, max_examples=40)
 @given(st.one_of(anything, dense), st.lists(st.integers(1, 20), min_size=1, max_size=4))
-def test_reading_on_comes_to_what_reading_anew_does(text: str, sizes: list[int]) -> None:
-    """Words that are decided need not be read again, however the text grew up to there."""
-    written, since = "", START
+def test_resuming_gives_the_same_result_as_starting_over(text: str, sizes: list[int]) -> None:
+    """However the text grew."""
+    written, resume = "", START
     for chunk in chunked(text, sizes):
         written += chunk
-        mended, anew = mend(written, since=since), mend(written)
-        assert (mended.text, mended.keep, mended.clean) == (anew.text, anew.keep, anew.clean)
-        since = mended.resume
+        mended, fresh = mend(written, resume=resume), mend(written)
+        assert replace(mended, resume=START) == replace(fresh, resume=START)
+        resume = mended.resume
 
 
-def test_an_answer_is_never_far_behind(grown: tuple[str, list[Frame]]) -> None:
-    """What is held back is short: a line of marks, a table's header, a link's address."""
+def test_mending_holds_back_little_text(grown: tuple[str, list[Frame]]) -> None:
+    """A line of markers, a table's header, a link's address."""
     _, seen = grown
     behind = [
         length - (frame.pages[-1].end if frame.pages else 0)
@@ -130,8 +134,7 @@ def test_an_answer_is_never_far_behind(grown: tuple[str, list[Frame]]) -> None:
     assert sum(behind) / len(behind) < 12
 
 
-def test_text_below_an_open_code_block() -> None:
-    """A sentence of ours can stand below an answer that broke off in code."""
+def test_an_open_code_block_is_closed_so_that_text_can_follow() -> None:
     assert close_open("- a\n  ```py\n  x = 1") == "- a\n  ```py\n  x = 1\n  ```"
     assert close_open("```\nx\n```") == "```\nx\n```"
     assert close_open("**open") == "**open"

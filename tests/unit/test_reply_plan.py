@@ -1,4 +1,4 @@
-"""Planning: from what is shown to what should be, one request at a time."""
+"""Planning: one request at a time makes the screen match the frame."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from bot.domain.replies import Action, Control, Frame, Page, Request, Shown, ShownPage
 from bot.replies.plan import (
-    carried_out,
-    controls_of,
-    forgotten,
+    apply_request,
+    cache_rendering,
+    forget_text,
+    page_controls,
     plan_by_appends,
     plan_by_edits,
-    remembering,
-    visible_end,
+    visible_length,
 )
 
 
@@ -42,16 +42,16 @@ def until_shown(shown: Shown, to: Frame, plan=edits) -> tuple[Shown, list[Reques
     requests = []
     while (request := plan(shown, to)) is not None:
         requests.append(request)
-        shown = carried_out(shown, request, message_id=f"m{request.page}", channel="c")
-        assert len(requests) < 50, "planning comes to no end"
+        shown = apply_request(shown, request, message_id=f"m{request.page}", channel="c")
+        assert len(requests) < 50, "planning does not end"
     return shown, requests
 
 
 def test_a_page_is_posted_then_edited() -> None:
-    """The first text is a post, the next an edit of that message, and the same text nothing."""
+    """The first text is posted, a different one is an edit, and the same one needs no request."""
     request = edits(Shown(), frame("one"))
     assert request == Request(Action.POST, 0, ("post:0",), text="ONE", end=3)
-    shown = carried_out(Shown(), request, message_id="m0", channel="c")
+    shown = apply_request(Shown(), request, message_id="m0", channel="c")
     assert shown.pages == (ShownPage(0, "m0", "c", "ONE", end=3),)
     assert edits(shown, frame("one")) is None
     changed = edits(shown, frame("one two"))
@@ -59,8 +59,8 @@ def test_a_page_is_posted_then_edited() -> None:
     assert (changed.action, changed.message_id, changed.text) == (Action.EDIT, "m0", "ONE TWO")
 
 
-def test_pages_are_posted_in_their_order() -> None:
-    """Earlier pages first, each in one request; the open one comes after them."""
+def test_pages_are_posted_in_order() -> None:
+    """Each in one request; the open page comes last."""
     shown, _ = until_shown(Shown(), frame("one"))
     shown, requests = until_shown(shown, frame("one more", "two", "three"))
     assert [(request.action, request.page) for request in requests] == [
@@ -72,17 +72,19 @@ def test_pages_are_posted_in_their_order() -> None:
     assert edits(shown, frame("one more", "two", "three")) is None
 
 
-def test_a_page_is_cut_back_once_the_next_one_has_its_text() -> None:
-    """What was read is never taken away before it stands elsewhere; at last nothing is double."""
+def test_a_page_is_shortened_once_the_next_one_shows_the_text() -> None:
+    """No text disappears while people read it, and none is shown twice in the end."""
     shown, _ = until_shown(Shown(), frame("one two three"))
-    cut = frame("one two ", "three four")
-    assert edits(shown, Frame(cut.pages[:1], final=False)) is None  # the next page has no text yet
-    shown, requests = until_shown(shown, cut)
+    split = frame("one two ", "three four")
+    assert (
+        edits(shown, Frame(split.pages[:1], final=False)) is None
+    )  # the next page has no text yet
+    shown, requests = until_shown(shown, split)
     assert [(request.action, request.page) for request in requests] == [
         (Action.POST, 1),
         (Action.EDIT, 0),
     ]
-    assert visible_end(shown) == len("one two three four")
+    assert visible_length(shown) == len("one two three four")
     _, requests = until_shown(shown, frame("one", final=True))
     assert [(request.action, request.page) for request in requests] == [
         (Action.EDIT, 0),
@@ -90,8 +92,8 @@ def test_a_page_is_cut_back_once_the_next_one_has_its_text() -> None:
     ]
 
 
-def test_controls_are_under_the_last_page() -> None:
-    """A new page takes the controls over from the one before it."""
+def test_controls_are_below_the_last_page() -> None:
+    """A new page takes them over from the page before it."""
     stop = (Control.STOP,)
     shown, _ = until_shown(Shown(), frame("one", controls=stop))
     assert shown.pages[0].controls == stop
@@ -101,17 +103,17 @@ def test_controls_are_under_the_last_page() -> None:
     assert [(request.page, request.controls) for request in requests] == [(1, ())]
 
 
-def test_a_page_of_unknown_text_is_rewritten() -> None:
-    """After recovery nobody knows what a page says: it is written anew, the same text included."""
+def test_a_page_with_unknown_text_is_rewritten() -> None:
+    """Even if the text turns out to be the same."""
     shown, _ = until_shown(Shown(), frame("one"))
-    request = edits(forgotten(shown, 0), frame("one"))
+    request = edits(forget_text(shown, 0), frame("one"))
     assert request is not None and request.action is Action.EDIT
 
 
-def test_surplus_pages_go_when_the_reply_is_final() -> None:
-    """While it grows they stay: it may still need them; at the end the last goes first."""
+def test_surplus_pages_are_removed_when_the_reply_is_final() -> None:
+    """The growing reply may still need them; at the end the last is removed first."""
     shown, _ = until_shown(Shown(), frame("one", "two", "three"))
-    assert edits(forgotten(shown, 2), frame("one")) == edits(shown, frame("one"))
+    assert edits(forget_text(shown, 2), frame("one")) == edits(shown, frame("one"))
     _, requests = until_shown(shown, frame("one", final=True))
     assert [(request.action, request.page) for request in requests] == [
         (Action.REMOVE, 2),
@@ -119,8 +121,8 @@ def test_surplus_pages_go_when_the_reply_is_final() -> None:
     ]
 
 
-def test_nothing_to_say() -> None:
-    """A reply without text posts nothing, and takes away what was there."""
+def test_a_reply_without_text_posts_nothing() -> None:
+    """It removes earlier pages."""
     assert edits(Shown(), Frame((), final=True)) is None
     assert edits(Shown(), frame("  ")) is None
     shown, _ = until_shown(Shown(), frame("one"))
@@ -129,8 +131,8 @@ def test_nothing_to_say() -> None:
     assert shown.pages == ()
 
 
-def test_appending_sends_stable_text_once() -> None:
-    """Only what is stable goes out, each piece once; the end closes the reply."""
+def test_appends_send_stable_text_once() -> None:
+    """The end closes the reply."""
     shown, requests = Shown(), []
     steps = [frame("o"), frame("one tw"), frame("one two thr"), frame("one two three", final=True)]
     for step in steps:
@@ -147,8 +149,7 @@ def test_appending_sends_stable_text_once() -> None:
     assert shown.pages[0].text == "one two three"
 
 
-def test_appending_over_pages() -> None:
-    """A page is completed before the next one begins."""
+def test_appends_complete_a_page_before_the_next_one_begins() -> None:
     shown, _ = until_shown(Shown(), frame("one tw"), appends)
     _, requests = until_shown(shown, frame("one two", "three fo"), appends)
     assert [(request.action, request.page, request.text) for request in requests] == [
@@ -157,33 +158,31 @@ def test_appending_over_pages() -> None:
     ]
 
 
-def test_appending_another_text() -> None:
-    """A final text that does not continue what was sent is sent whole below it."""
+def test_a_final_text_that_does_not_continue_is_appended_whole() -> None:
     shown, _ = until_shown(Shown(), frame("one two x"), appends)
     _, requests = until_shown(shown, frame("something else", final=True), appends)
     assert requests[0].text == "\n\nsomething else"
 
 
-def test_what_is_seen_has_no_gap() -> None:
-    """Text counts as seen up to the first page of which nobody knows what it says."""
+def test_the_visible_length_ends_at_a_page_with_unknown_text() -> None:
     shown, _ = until_shown(Shown(), frame("one", "two", "three"))
-    assert visible_end(shown) == len("onetwothree")
-    assert visible_end(forgotten(shown, 1)) == len("one")
-    assert visible_end(forgotten(shown, 0)) == 0
+    assert visible_length(shown) == len("onetwothree")
+    assert visible_length(forget_text(shown, 1)) == len("one")
+    assert visible_length(forget_text(shown, 0)) == 0
 
 
-def test_remembering() -> None:
-    """What was rendered is not rendered again, as long as it is among the newest."""
+def test_renderings_are_cached() -> None:
+    """The latest ones only."""
     calls: list[str] = []
-    render = remembering(lambda text: calls.append(text) or text, most=2)  # type: ignore[func-returns-value]
+    render = cache_rendering(lambda text: calls.append(text) or text, most=2)  # type: ignore[func-returns-value]
     for text in ("a", "a", "b", "a", "c", "a", "b"):
         assert render(text) == text
     assert calls == ["a", "b", "c", "b"]
 
 
-def test_page_sealed_while_the_reply_goes_on_carries_no_controls() -> None:
-    """It will not be the last one: a button there would cost an edit to take it away again."""
+def test_a_sealed_page_of_a_growing_reply_has_no_controls() -> None:
+    """It will not be the last page, and removing its button would cost an edit."""
     sealed = Page("first page", "first page", 0, 10, sealed=True)
     growing = Frame((sealed,), final=False, controls=(Control.STOP,))
-    assert controls_of(growing, 0) == ()
-    assert controls_of(replace(growing, final=True), 0) == (Control.STOP,)
+    assert page_controls(growing, 0) == ()
+    assert page_controls(replace(growing, final=True), 0) == (Control.STOP,)

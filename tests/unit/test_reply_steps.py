@@ -1,6 +1,7 @@
-"""The shape of what a reply costs: linear in its length, in small steps, whatever is written.
+"""The cost of a reply is linear in its length and comes in small steps, for any text.
 
-Costs are counted (calls of Python functions, characters rendered), not timed: the same everywhere.
+The tests count costs (function calls, characters rendered) instead of timing them, so that results
+are the same everywhere.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import Any
 import pytest
 
 from bot.replies.paging.document import Document
-from tests.support.surfaces import Measured
+from tests.support.surfaces import PlainRenderer
 from tests.support.worst_documents import CASES
 
-UNKIND = (
+WORST = (
     "one word",
     "stars both",
     "strong open",
@@ -38,7 +39,7 @@ UNKIND = (
 LIMIT = 2_000
 
 
-class Counted(Measured):
+class Counted(PlainRenderer):
     """Counts the characters that are rendered to be measured."""
 
     rendered = 0
@@ -49,7 +50,7 @@ class Counted(Measured):
 
 
 def calls_of_steps(document: Document) -> Iterator[int]:
-    """How many Python functions each step calls, until all that has come is shown."""
+    """How many Python functions each step calls, until everything written is shown."""
     calls = 0
 
     def count(_frame: FrameType, event: str, _argument: Any) -> None:
@@ -69,8 +70,8 @@ def calls_of_steps(document: Document) -> Iterator[int]:
             return
 
 
-def all_steps(text: str, renderer: Measured) -> list[int]:
-    """The steps of a text that comes at once, its end included."""
+def all_steps(text: str, renderer: PlainRenderer) -> list[int]:
+    """The steps of a text that arrives in one piece, including its end."""
     document = Document(renderer)
     document.write(text)
     steps = list(calls_of_steps(document))
@@ -78,20 +79,20 @@ def all_steps(text: str, renderer: Measured) -> list[int]:
     return steps + list(calls_of_steps(document))
 
 
-@pytest.mark.parametrize("name", UNKIND)
-def test_twice_as_much_costs_twice_as_much(name: str) -> None:
-    """A document of any make is worked through in linear time, and no step grows with it."""
+@pytest.mark.parametrize("name", WORST)
+def test_the_cost_is_linear_in_the_length(name: str) -> None:
+    """No step grows with the document."""
     short, long = Counted(LIMIT), Counted(LIMIT)
     half, whole = all_steps(CASES[name][:12_000], short), all_steps(CASES[name][:24_000], long)
-    assert sum(whole) < 3.5 * sum(half)  # and four times would be quadratic
+    assert sum(whole) < 3.5 * sum(half)  # a quadratic cost would be four times as high
     assert long.rendered < 3.5 * short.rendered
     assert max(whole) < 1.5 * max(half) + 1_000
 
 
-# A fence of 24,000 backticks is longer than a page, and every cut would close it.
-@pytest.mark.parametrize("name", sorted({*UNKIND} - {"backticks"}))
+# A fence of 24,000 backticks is longer than a page, and every break would close it.
+@pytest.mark.parametrize("name", sorted({*WORST} - {"backticks"}))
 def test_a_page_is_rendered_a_few_times_only(name: str) -> None:
-    """Looks and cuts together render less than 25 pages for each page that is shown."""
+    """Checks and breaks together render fewer than 25 pages for each page shown."""
     renderer = Counted(LIMIT)
     document = Document(renderer)
     document.write(CASES[name][:24_000])

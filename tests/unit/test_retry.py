@@ -1,4 +1,4 @@
-"""While the database fails: trying goes on, and people are told, but not too often."""
+"""While the database fails, operations are retried and people get rate-limited notices."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from bot.common.retry import DATABASE, Backoff, retry_while_unavailable
 from bot.domain.conversations import Author
 from bot.domain.errors import LostOwnership, StoreUnavailable
-from bot.inbox.apologies import Apologies
+from bot.inbox.notices import StorageNotices
 from tests.support.clock import ManualClock, settle
 from tests.support.store_kit import BEN, key, said
 
 
 class Failing:
-    """Fails so many times, then gives 42."""
+    """Fails `times` times, then returns 42."""
 
     def __init__(self, times: int, error: Exception | None = None) -> None:
         self.times, self.error, self.tries = times, error or StoreUnavailable("locked"), 0
@@ -28,7 +28,7 @@ class Failing:
         return 42
 
 
-async def test_it_is_tried_again_with_growing_pauses_for_as_long_as_it_takes() -> None:
+async def test_an_operation_is_retried_with_growing_pauses_until_it_succeeds() -> None:
     clock, failing = ManualClock(), Failing(times=20)
     task = asyncio.create_task(retry_while_unavailable(failing, clock.sleep))
     await settle()
@@ -46,7 +46,7 @@ def test_pauses_double_up_to_the_longest() -> None:
     assert backoff.after(10_000) == 3.0
 
 
-async def test_another_error_and_a_cancellation_end_it() -> None:
+async def test_other_errors_and_cancellation_end_the_retries() -> None:
     clock = ManualClock()
     with pytest.raises(LostOwnership):
         await retry_while_unavailable(Failing(1, LostOwnership("a newer attempt")), clock.sleep)
@@ -57,34 +57,34 @@ async def test_another_error_and_a_cancellation_end_it() -> None:
         await task
 
 
-def test_a_person_is_told_once_a_minute_and_once_of_one_message() -> None:
+def test_a_person_gets_one_notice_a_minute_and_one_per_message() -> None:
     """Slack delivers a message again after one minute and after five."""
     clock = ManualClock()
-    apologies = Apologies(clock.monotonic)
-    assert apologies.due(said(1))
-    assert not apologies.due(said(1))
-    assert not apologies.due(said(2))
-    assert apologies.due(said(3, author=BEN)), "others have their own minute"
+    notices = StorageNotices(clock.monotonic)
+    assert notices.is_due(said(1))
+    assert not notices.is_due(said(1))
+    assert not notices.is_due(said(2))
+    assert notices.is_due(said(3, author=BEN)), "another person has a separate minute"
     clock.jump(60)
-    assert not apologies.due(said(1)), "that one is known"
-    assert apologies.due(said(4))
+    assert not notices.is_due(said(1)), "this message had its notice"
+    assert notices.is_due(said(4))
     clock.jump(59.9)
-    assert not apologies.due(said(5))
+    assert not notices.is_due(said(5))
     clock.jump(0.1)
-    assert apologies.due(said(5))
+    assert notices.is_due(said(5))
 
 
-def test_the_same_person_elsewhere_is_the_same_person() -> None:
-    apologies = Apologies(ManualClock().monotonic)
-    assert apologies.due(said(1, where=key("t1")))
-    assert not apologies.due(said(2, where=key("t2", channel="c2")))
+def test_a_person_is_the_same_in_every_channel() -> None:
+    notices = StorageNotices(ManualClock().monotonic)
+    assert notices.is_due(said(1, where=key("t1")))
+    assert not notices.is_due(said(2, where=key("t2", channel="c2")))
 
 
-def test_a_flood_of_people_is_forgotten_again() -> None:
+def test_notices_to_many_people_do_not_stay_in_memory() -> None:
     clock = ManualClock()
-    apologies = Apologies(clock.monotonic)
+    notices = StorageNotices(clock.monotonic)
     for number in range(1_000):
-        assert apologies.due(said(number, author=Author(f"U{number}", "x")))
+        assert notices.is_due(said(number, author=Author(f"U{number}", "x")))
     clock.jump(600)
-    assert apologies.due(said(0, author=BEN))
-    assert len(apologies._people) + len(apologies._messages) == 2
+    assert notices.is_due(said(0, author=BEN))
+    assert len(notices._people) + len(notices._messages) == 2

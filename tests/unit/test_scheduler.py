@@ -1,4 +1,4 @@
-"""Turns run one at a time in a conversation and side by side across conversations."""
+"""Turns run one at a time in a conversation and concurrently across conversations."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bot.domain.turns import Claim, Fence, Outcome
 from bot.turns.scheduler import Interrupt, Scheduler
 
 
-class Waiting:
-    """The part of a store that the scheduler uses: turns waiting by conversation."""
+class FakeStore:
+    """The store as the scheduler sees it: waiting turns by conversation."""
 
     def __init__(self) -> None:
         self.turns: dict[int, list[int]] = defaultdict(list)
@@ -39,17 +39,17 @@ class Waiting:
 
 
 class FastClock(SystemClock):
-    """Waits are over at once."""
+    """Sleeps end immediately."""
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(0)
 
 
 class Work:
-    """Turns that go on until they are told; it records how many ran at once."""
+    """Turns that run until `gate` opens; counts those that run concurrently."""
 
     def __init__(self) -> None:
-        self.begun: list[int] = []
+        self.started: list[int] = []
         self.ended: list[int] = []
         self.gate = asyncio.Event()
         self.running: dict[int, int] = defaultdict(int)
@@ -58,9 +58,9 @@ class Work:
 
     async def __call__(self, claim: Claim, interrupt: Interrupt) -> None:
         turn, conversation = claim.fence.turn, claim.conversation.id
-        self.begun.append(turn)
+        self.started.append(turn)
         self.running[conversation] += 1
-        assert self.running[conversation] == 1, "two turns of one conversation at once"
+        assert self.running[conversation] == 1, "two turns of one conversation run concurrently"
         self.most_at_once = max(self.most_at_once, sum(self.running.values()))
         try:
             if turn in self.fail_once:
@@ -73,8 +73,8 @@ class Work:
 
 
 @pytest.fixture
-def store() -> Waiting:
-    return Waiting()
+def store() -> FakeStore:
+    return FakeStore()
 
 
 @pytest.fixture
@@ -83,19 +83,19 @@ def work() -> Work:
 
 
 @pytest.fixture
-def scheduler(store: Waiting, work: Work) -> Scheduler:
+def scheduler(store: FakeStore, work: Work) -> Scheduler:
     return Scheduler(store=store, work=work, clock=FastClock())  # type: ignore[arg-type]
 
 
 async def until(condition: object) -> None:
-    """Let tasks run until `condition()` holds."""
+    """Let tasks run until `condition()` is true."""
     async with asyncio.timeout(5):
         while not condition():  # type: ignore[operator]
             await asyncio.sleep(0)
 
 
 async def test_turns_of_a_conversation_run_one_after_another(
-    scheduler: Scheduler, store: Waiting, work: Work
+    scheduler: Scheduler, store: FakeStore, work: Work
 ) -> None:
     store.turns[1] = [10, 11, 12]
     work.gate.set()
@@ -106,32 +106,32 @@ async def test_turns_of_a_conversation_run_one_after_another(
 
 
 async def test_conversations_do_not_wait_for_each_other(
-    scheduler: Scheduler, store: Waiting, work: Work
+    scheduler: Scheduler, store: FakeStore, work: Work
 ) -> None:
     for conversation in range(300):
         store.turns[conversation] = [conversation]
         scheduler.wake(conversation)
-    await until(lambda: len(work.begun) == 300)
+    await until(lambda: len(work.started) == 300)
     assert work.most_at_once == 300
     work.gate.set()
     await until(lambda: scheduler.busy == 0)
 
 
 async def test_a_wake_at_the_last_moment_is_not_lost(
-    scheduler: Scheduler, store: Waiting, work: Work
+    scheduler: Scheduler, store: FakeStore, work: Work
 ) -> None:
-    """A turn that appears while the task finds nothing is still worked on."""
+    """A turn that is stored while its task finds none still runs."""
     work.gate.set()
-    scheduler.wake(1)  # finds nothing …
+    scheduler.wake(1)  # finds no turn …
     await asyncio.sleep(0)
     store.turns[1] = [10]
-    scheduler.wake(1)  # … but is told again before it is gone
+    scheduler.wake(1)  # … but is woken again before its task ends
     await until(lambda: scheduler.busy == 0)
     assert work.ended == [10]
 
 
-async def test_an_idle_conversation_costs_nothing(
-    scheduler: Scheduler, store: Waiting, work: Work
+async def test_an_idle_conversation_uses_no_memory(
+    scheduler: Scheduler, store: FakeStore, work: Work
 ) -> None:
     work.gate.set()
     store.turns[1] = [10]
@@ -143,12 +143,12 @@ async def test_an_idle_conversation_costs_nothing(
 
 
 async def test_interrupt_ends_only_the_running_turn(
-    scheduler: Scheduler, store: Waiting, work: Work
+    scheduler: Scheduler, store: FakeStore, work: Work
 ) -> None:
     store.turns[1], store.turns[2] = [10], [20]
     scheduler.wake(1)
     scheduler.wake(2)
-    await until(lambda: len(work.begun) == 2)
+    await until(lambda: len(work.started) == 2)
     assert scheduler.interrupt(1, Outcome.STOPPED)
     await until(lambda: scheduler.busy == 1)
     assert work.ended == [10]
@@ -158,7 +158,7 @@ async def test_interrupt_ends_only_the_running_turn(
 
 
 async def test_a_bug_in_a_turn_does_not_stop_the_conversation(
-    scheduler: Scheduler, store: Waiting, work: Work
+    scheduler: Scheduler, store: FakeStore, work: Work
 ) -> None:
     work.gate.set()
     work.fail_once = {10}
@@ -168,8 +168,8 @@ async def test_a_bug_in_a_turn_does_not_stop_the_conversation(
     assert work.ended == [11]
 
 
-async def test_a_database_that_fails_for_a_moment_loses_no_turn(
-    scheduler: Scheduler, store: Waiting, work: Work
+async def test_a_short_database_failure_loses_no_turn(
+    scheduler: Scheduler, store: FakeStore, work: Work
 ) -> None:
     work.gate.set()
     store.failures = 3
@@ -179,12 +179,12 @@ async def test_a_database_that_fails_for_a_moment_loses_no_turn(
     assert work.ended == [10]
 
 
-async def test_drain_lets_running_turns_finish_and_begins_no_other(
-    scheduler: Scheduler, store: Waiting, work: Work
+async def test_drain_lets_running_turns_finish_and_starts_no_others(
+    scheduler: Scheduler, store: FakeStore, work: Work
 ) -> None:
     store.turns[1] = [10, 11]
     scheduler.wake(1)
-    await until(lambda: work.begun == [10])
+    await until(lambda: work.started == [10])
     draining = asyncio.create_task(scheduler.drain(5))
     await asyncio.sleep(0)
     store.turns[2] = [20]
@@ -195,31 +195,31 @@ async def test_drain_lets_running_turns_finish_and_begins_no_other(
     assert store.turns == {1: [11], 2: [20]}
 
 
-async def test_drain_hands_over_what_takes_too_long(
-    scheduler: Scheduler, store: Waiting, work: Work
+async def test_drain_cancels_turns_that_take_too_long(
+    scheduler: Scheduler, store: FakeStore, work: Work
 ) -> None:
-    """The turn's task is cancelled, not ended: the store still has it as unfinished."""
+    """The turn has no result: it stays unfinished in the store."""
     store.turns[1] = [10]
     scheduler.wake(1)
-    await until(lambda: work.begun == [10])
+    await until(lambda: work.started == [10])
     assert await scheduler.drain(0.01) == 1
     assert work.ended == []
     assert scheduler.busy == 0
 
 
-async def test_interrupt_before_the_work_begins_does_not_begin_it() -> None:
+async def test_an_interrupt_before_the_work_starts_keeps_it_from_starting() -> None:
     interrupt = Interrupt()
     interrupt(Outcome.RESET)
     interrupt(Outcome.STOPPED)
-    begun = False
+    started = False
 
     async def work() -> bool:
-        nonlocal begun
-        begun = True
+        nonlocal started
+        started = True
         return True
 
     assert await interrupt.guard(work()) is None
-    assert not begun
+    assert not started
     assert interrupt.reason is Outcome.RESET
 
 

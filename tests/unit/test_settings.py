@@ -1,4 +1,4 @@
-"""Settings: typed, named in errors, and the same as `.env.example` says."""
+"""Settings are typed, errors name them, and `.env.example` documents them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import pytest
 
 from bot.config.settings import Settings, SlackMode, load, unknown_names
 from bot.domain.errors import SettingsError
-from bot.domain.model import Reasoning
+from bot.domain.model import ReasoningDisplay
 from bot.llm.registry import FIRST_TOKEN_SECONDS
 from bot.llm.stream_timeout import LOADING_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_example_names_every_setting_and_no_other() -> None:
-    """`.env.example` and the settings class agree."""
+def test_the_example_has_exactly_the_settings() -> None:
     named = re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     assert sorted(named) == sorted(name.upper() for name in Settings.model_fields)
 
 
-def test_example_explains_every_setting() -> None:
-    """No setting stands in `.env.example` without a comment in its paragraph above it."""
+def test_the_example_explains_every_setting() -> None:
+    """Each setting follows a comment, or another setting that does."""
     commented = False
     for line in (ROOT / ".env.example").read_text().splitlines():
         if line.startswith("#"):
@@ -32,13 +31,12 @@ def test_example_explains_every_setting() -> None:
             assert commented, f"{line} has no explanation"
 
 
-def test_example_as_it_is_sets_nothing() -> None:
-    """Copying the example changes no default: empty values count as not set."""
+def test_the_unchanged_example_sets_nothing() -> None:
+    """Empty values count as not set."""
     assert load({}, ROOT / ".env.example") == load({}, None)
 
 
-def test_defaults_of_the_example_are_the_defaults() -> None:
-    """Figures that the example's comments give in brackets are what the class does."""
+def test_the_example_states_the_actual_defaults() -> None:
     text = (ROOT / ".env.example").read_text()
     settings = load({}, None)
     for value in (
@@ -57,8 +55,7 @@ def test_defaults_of_the_example_are_the_defaults() -> None:
         assert str(value) in text
 
 
-def test_environment_wins_over_dotenv(tmp_path: Path) -> None:
-    """The same name in both: the environment's value counts."""
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     dotenv = tmp_path / ".env"
     dotenv.write_text("LLM=openai:from-file\nLOG_LEVEL=debug\n")
     settings = load({"LLM": "openai:from-environment"}, dotenv)
@@ -66,8 +63,7 @@ def test_environment_wins_over_dotenv(tmp_path: Path) -> None:
     assert settings.log_level == "DEBUG"
 
 
-def test_empty_in_the_environment_leaves_dotenv_in_force(tmp_path: Path) -> None:
-    """An empty value counts as not set, wherever it stands."""
+def test_an_empty_value_in_the_environment_does_not_override_the_file(tmp_path: Path) -> None:
     dotenv = tmp_path / ".env"
     dotenv.write_text("LLM=echo\n")
     assert load({"LLM": " "}, dotenv).llm == "echo"
@@ -96,8 +92,8 @@ def test_empty_in_the_environment_leaves_dotenv_in_force(tmp_path: Path) -> None
         ("LOG_LEVEL", "loud"),
     ],
 )
-def test_wrong_value_is_refused_by_its_name(name: str, value: str) -> None:
-    """The error names the setting, in one line."""
+def test_an_invalid_value_is_refused(name: str, value: str) -> None:
+    """The error names the setting and fits on one line."""
     with pytest.raises(SettingsError) as caught:
         load({name: value}, None)
     assert caught.value.setting == name
@@ -113,30 +109,27 @@ def test_wrong_value_is_refused_by_its_name(name: str, value: str) -> None:
         ({"SLACK_BOT_TOKEN": "t", "SLACK_SIGNING_SECRET": "s", "LLM": "echo"}, "HTTP_PORT"),
     ],
 )
-def test_contradictions_are_refused_before_anything_starts(
-    environ: dict[str, str], name: str
-) -> None:
-    """What does not fit together is named by the setting to change."""
+def test_contradictory_settings_are_refused(environ: dict[str, str], name: str) -> None:
+    """The error names the setting to change."""
     with pytest.raises(SettingsError) as caught:
         load(environ, None).require_consistent()
     assert caught.value.setting == name
 
 
-def test_socket_mode_goes_before_http() -> None:
-    """With both, the app token decides: Socket Mode needs no public address."""
+def test_socket_mode_is_preferred_to_http() -> None:
+    """Socket Mode needs no public address."""
     both = {"SLACK_BOT_TOKEN": "b", "SLACK_APP_TOKEN": "a", "SLACK_SIGNING_SECRET": "s"}
     assert load(both, None).slack_mode is SlackMode.SOCKET
 
 
 def test_reasoning_is_hidden_unless_the_setting_says_shown() -> None:
-    assert load({}, None).reasoning is Reasoning.HIDDEN
-    assert load({"REASONING": "Shown"}, None).reasoning is Reasoning.SHOWN
+    assert load({}, None).reasoning is ReasoningDisplay.HIDDEN
+    assert load({"REASONING": "Shown"}, None).reasoning is ReasoningDisplay.SHOWN
     with pytest.raises(SettingsError, match=r"REASONING.*'hidden' or 'shown'"):
         load({"REASONING": "yes"}, None)
 
 
-def test_secrets_do_not_show_in_repr_or_errors() -> None:
-    """Neither printing the settings nor a wrong one gives a token away."""
+def test_secrets_are_not_in_the_repr() -> None:
     settings = load({"DISCORD_TOKEN": "very-secret-token", "LLM": "echo"}, None)
     assert "very-secret-token" not in repr(settings)
     assert settings.secrets() == ["very-secret-token"]
@@ -151,10 +144,10 @@ def test_database_url_names_a_relative_or_an_absolute_file(url: str, path: str) 
     assert load({"DATABASE_URL": url}, None).database_path == Path(path)
 
 
-# ── the file itself, and what people get wrong ────────────────────────────────────────────────
+# ── the file, and common mistakes ─────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_file_is_read_however_windows_saved_it(tmp_path: Path, encoding: str) -> None:
-    """PowerShell's `>` writes UTF-16, other editors put a mark in front of UTF-8."""
+def test_files_from_windows_are_read(tmp_path: Path, encoding: str) -> None:
+    """PowerShell's `>` writes UTF-16, and some editors start UTF-8 with a byte order mark."""
     dotenv = tmp_path / ".env"
     dotenv.write_text("LLM=echo\r\nSYSTEM_PROMPT=Grüße\r\n", encoding=encoding)
     settings = load({}, dotenv)
@@ -165,11 +158,11 @@ def test_file_is_read_however_windows_saved_it(tmp_path: Path, encoding: str) ->
     ("data", "problem"),
     [
         ("LLM=echo\nSYSTEM_PROMPT=Grüße\n".encode("latin-1"), "line 2 is not in UTF-8"),
-        (b"LLM=echo\n\nthis is no setting at all\n", "line 3 is no setting"),
+        (b"LLM=echo\n\nthis is no setting at all\n", "line 3 is not a setting"),
         (b"LLM=echo\n\x80\xff\xfe\n", "line 2 is not in UTF-8"),
     ],
 )
-def test_file_that_cannot_be_read_is_refused_with_its_line(
+def test_an_unreadable_file_is_refused_with_the_line_number(
     tmp_path: Path, data: bytes, problem: str
 ) -> None:
     dotenv = tmp_path / ".env"
@@ -188,19 +181,19 @@ def test_file_that_cannot_be_read_is_refused_with_its_line(
         ("8081\t# the page", 8081),
     ],
 )
-def test_value_that_docker_passes_on_as_it_stands_means_the_same(value: str, expected: int) -> None:
-    """`docker --env-file` keeps quotes and comments, which `.env` readers take off."""
+def test_quotes_and_comments_in_the_environment_are_ignored(value: str, expected: int) -> None:
+    """`docker --env-file` passes them on."""
     assert load({"HTTP_PORT": value}, None).http_port == expected
 
 
-def test_hash_in_a_prompt_or_a_token_stays() -> None:
+def test_a_hash_in_a_prompt_or_token_is_kept() -> None:
     environ = {"SYSTEM_PROMPT": "Use # for titles", "DISCORD_TOKEN": "a#b", "LLM": "echo"}
     settings = load(environ, None)
     assert settings.system_prompt == "Use # for titles"
     assert settings.secrets() == ["a#b"]
 
 
-def test_all_wrong_values_are_named_at_once_with_what_is_expected() -> None:
+def test_one_error_names_all_invalid_values_and_what_they_must_be() -> None:
     wrong = {
         "HTTP_PORT": "80a",
         "CONTEXT_TOKENS": "12",
@@ -232,7 +225,7 @@ def test_all_wrong_values_are_named_at_once_with_what_is_expected() -> None:
         ("FAVOURITE_COLOUR", ""),
     ],
 )
-def test_misspelled_name_in_the_file_is_told_with_the_likely_one(
+def test_an_unknown_name_in_the_file_is_reported_with_the_likely_one(
     tmp_path: Path, name: str, meant: str
 ) -> None:
     dotenv = tmp_path / ".env"
@@ -240,8 +233,7 @@ def test_misspelled_name_in_the_file_is_told_with_the_likely_one(
     assert unknown_names({}, dotenv) == {name: meant}
 
 
-def test_names_of_other_programs_in_the_environment_are_left_alone() -> None:
-    """Only those that cannot be meant for another program are told."""
+def test_names_of_other_programs_in_the_environment_are_not_reported() -> None:
     environ = {
         "PATH": "/bin",
         "PORT": "80",
@@ -257,24 +249,24 @@ def test_names_of_other_programs_in_the_environment_are_left_alone() -> None:
     }
 
 
-# ── the prompt and its day ────────────────────────────────────────────────────────────────────
-def test_the_prompt_can_be_switched_off() -> None:
-    """An empty value counts as not set, so a word does it."""
+# ── the prompt and its date ───────────────────────────────────────────────────────────────────
+def test_the_word_none_switches_the_prompt_off() -> None:
+    """An empty value would count as not set."""
     assert load({"SYSTEM_PROMPT": "none"}, None).prompt == ""
     assert load({"SYSTEM_PROMPT": ""}, None).prompt == load({}, None).prompt != ""
     assert load({"SYSTEM_PROMPT": "None of it."}, None).prompt == "None of it."
 
 
-def test_a_time_zone_is_checked() -> None:
+def test_an_unknown_time_zone_is_refused() -> None:
     assert str(load({"TIMEZONE": "Asia/Tokyo"}, None).zone) == "Asia/Tokyo"
     assert load({}, None).zone is None
     for wrong in ("Mars/Olympus", "../etc/passwd", "/etc/localtime"):
-        with pytest.raises(SettingsError, match=r"TIMEZONE.*is no time zone"):
+        with pytest.raises(SettingsError, match=r"TIMEZONE.*is not a time zone"):
             load({"TIMEZONE": wrong}, None)
 
 
-def test_servers_of_discord_are_ids() -> None:
-    """All may use the bot by default; a name in place of an id is refused at the start."""
+def test_discord_servers_are_ids() -> None:
+    """By default every server may use the bot; a name in place of an id is refused."""
     assert load({}, None).discord_servers == frozenset()
     assert load({"DISCORD_GUILDS": " 123, 456,"}, None).discord_servers == {"123", "456"}
     with pytest.raises(SettingsError, match="DISCORD_GUILDS"):

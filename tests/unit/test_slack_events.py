@@ -1,4 +1,4 @@
-"""Slack's payloads as the core sees them; the fixtures are recorded shapes, anonymised."""
+"""Slack's event payloads are converted for the core; the fixtures are recorded and anonymised."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from adapters.slack import events, text
 from adapters.slack.events import Identity
 from bot.domain.conversations import ConversationKey, Visibility
 from bot.domain.inbox import Address, Incoming
+from tests.support.slack_kit import read_event
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
 MESSAGES: dict[str, Any] = json.loads((FIXTURES / "messages.json").read_text())
@@ -24,18 +25,18 @@ NAMES = {"U0ALICE001": "Alice Ash", "U0BOB00001": "Bob"}
 ROOT = "1763630000.123459"
 
 
-def read(name: str, kind: str | None = None) -> Incoming | None:
-    return events.read(MESSAGES[name], ME, NAMES, kind)
+def read(name: str, kind: str = "") -> Incoming | None:
+    return read_event(MESSAGES[name], ME, NAMES, kind)
 
 
-def must_read(name: str, kind: str | None = None) -> Incoming:
+def must_read(name: str, kind: str = "") -> Incoming:
     incoming = read(name, kind)
     assert incoming is not None
     return incoming
 
 
-def test_a_mention_is_translated_for_the_model() -> None:
-    """Names for ids, links as Markdown, entities undone, the bot's own mention gone."""
+def test_a_mention_is_converted_for_the_model() -> None:
+    """With names instead of ids, links in Markdown, decoded entities and without the mention."""
     incoming = must_read("message_mention")
     assert incoming.text == (
         "what does `a < b && c` mean? See [the docs](https://example.com/a?b=1&c=2) and "
@@ -51,8 +52,8 @@ def test_a_mention_is_translated_for_the_model() -> None:
     assert incoming.source == f"slack/T0HOME0001/C0GENERAL1/{ROOT}"
 
 
-def test_app_mention_and_message_are_the_same_message() -> None:
-    """Which of them comes first must not matter: only the channel's kind has to be asked for."""
+def test_app_mention_and_message_yield_the_same_value() -> None:
+    """They may arrive in any order; only app_mention lacks the channel's kind."""
     assert must_read("app_mention", "channel") == must_read("message_mention")
     assert must_read("app_mention").visibility is Visibility.PRIVATE
     assert must_read("app_mention_after_edit").source == must_read("message_mention").source
@@ -81,40 +82,40 @@ def test_how_a_message_addresses_the_bot(name: str, address: Address, thread: st
     assert (incoming.visibility is Visibility.PUBLIC) == public
 
 
-def test_talk_at_the_top_of_a_channel_is_nothing() -> None:
+def test_channel_messages_without_a_mention_are_ignored() -> None:
     assert read("channel_talk") is None
 
 
 @pytest.mark.parametrize("name", sorted(NO_MESSAGES))
-def test_what_no_person_said_is_nothing(name: str) -> None:
-    assert events.read(NO_MESSAGES[name], ME, NAMES) is None
+def test_events_that_no_person_wrote_are_ignored(name: str) -> None:
+    assert read_event(NO_MESSAGES[name], ME, NAMES) is None
 
 
-def test_a_mention_inside_a_thread_may_have_a_backlog() -> None:
+def test_a_mention_inside_a_thread_is_in_an_old_thread() -> None:
     body = MESSAGES["thread_reply"]
     event = body["event"] | {"text": "<@U0BOT00001> help"}
-    incoming = events.read(body | {"event": event}, ME, NAMES)
+    incoming = read_event(body | {"event": event}, ME, NAMES)
     assert incoming is not None
     assert incoming.in_old_thread
 
 
-def test_the_workspace_is_the_installations() -> None:
-    """In Slack Connect `team_id` and `event.team` are the author's, whom a stream is for."""
+def test_the_key_has_the_workspace_of_the_installation() -> None:
+    """In Slack Connect, `team_id` and `event.team` are the author's; a stream needs the latter."""
     incoming = must_read("slack_connect")
     assert incoming.key.workspace == "T0HOME0001"
     assert incoming.route["team"] == "T0GUEST001"
 
 
-def test_attached_things_are_named() -> None:
+def test_unreadable_attachments_are_named() -> None:
     assert must_read("file_share").unusable == ("image", "voice message", "file")
 
 
-def test_blocks_are_read_only_where_there_is_no_text() -> None:
+def test_blocks_are_read_only_without_text() -> None:
     assert must_read("no_text").text == "a < b, says @Bob at [home](https://example.com/):wave:"
     assert "…" not in must_read("message_mention").text
 
 
-def test_people_whose_names_are_wanted() -> None:
+def test_the_author_and_mentioned_people_need_names() -> None:
     event = MESSAGES["message_mention"]["event"]
     assert events.ids_in(event, ME) == ("U0ALICE001", "U0BOB00001")
 
@@ -145,23 +146,23 @@ def test_people_whose_names_are_wanted() -> None:
         ("a < b > c", "a < b > c"),
     ],
 )
-def test_slacks_text_is_translated(stored: str, plain: str) -> None:
+def test_stored_text_becomes_plain_text(stored: str, plain: str) -> None:
     assert text.for_model(stored, {}, ME.user) == plain
 
 
 @given(st.text())
-def test_what_people_type_comes_back_as_they_typed_it(typed: str) -> None:
-    """Slack escapes three characters; each is undone exactly once."""
+def test_typed_text_survives_slacks_escaping(typed: str) -> None:
+    """Slack escapes three characters; each is decoded exactly once."""
     stored = typed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     assert text.for_model(stored, {}, ME.user) == typed.strip()
 
 
 @given(st.text(alphabet="<>@#!|&;amplt U0\n", max_size=60))
-def test_no_text_breaks_the_translation(stored: str) -> None:
+def test_no_text_raises(stored: str) -> None:
     assert isinstance(text.for_model(stored, NAMES, ME.user), str)
-    assert isinstance(text.calls_others(stored, ME.user), bool)
+    assert isinstance(text.mentions_others(stored, ME.user), bool)
 
 
 @given(st.integers(0, 4_000_000_000), st.integers(0, 999_999))
-def test_a_ts_is_exact_in_microseconds(seconds: int, micros: int) -> None:
+def test_a_position_is_exact_in_microseconds(seconds: int, micros: int) -> None:
     assert events.position(f"{seconds}.{micros:06d}") == seconds * 1_000_000 + micros

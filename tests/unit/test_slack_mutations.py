@@ -1,7 +1,7 @@
-"""Every small change of every event and interaction that the Slack adapter is sent.
+"""Mutates every recorded event and interaction that Slack sends to the adapter.
 
-Nothing raises, everything is acknowledged, a person's question is still found where it can be, and
-nothing happens to anybody else's conversation.
+Nothing raises, everything is acknowledged, a person's question is found wherever possible, and no
+other conversation is affected.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import Any
 
 import pytest
 import structlog
-from slack_bolt.async_app import AsyncApp
+from slack_sdk.web.async_client import AsyncWebClient
 
 from adapters.slack import events
-from adapters.slack.adapter import SlackAdapter
 from adapters.slack.api import new_session
 from adapters.slack.backfill import LAG
-from adapters.slack.backfill_plan import goes_on, places, to_read
+from adapters.slack.backfill_plan import next_page_pays, plan_channels, unread_threads
 from adapters.slack.blocks import MessageBuilder
-from adapters.slack.envelopes import dispatch, tidied
+from adapters.slack.bolt import create_app
+from adapters.slack.envelopes import dispatch, sanitize
 from adapters.slack.events import Identity
-from adapters.slack.interactions import Commands
+from adapters.slack.interactions import InteractionHandler
 from adapters.slack.listeners import ConnectionProblem, Listeners
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.workspace import Workspace
-from bot.catchup.backfill import WatermarkSaver
+from bot.catchup.watermark_saver import WatermarkSaver
 from bot.common.clock import SystemClock
 from bot.domain.conversations import ConversationKey
 from bot.domain.errors import Gone
 from tests.support.mutations import Mutation, mutations
-from tests.support.slack_kit import FakeInbox
+from tests.support.slack_kit import FakeInbox, read_event
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "slack"
 FILES = ("messages", "no_messages", "other_events", "interactions")
@@ -46,8 +46,8 @@ ME = Identity("T0HOME0001", "U0BOT00001", "B0BOT00001")
 CHANNEL = "C0GENERAL1"
 
 
-class Silent:
-    """A Web API that knows nothing and refuses everything, at once."""
+class RefusingApi:
+    """A Web API that refuses every request immediately."""
 
     def __init__(self, session: Any) -> None:
         self.session = session
@@ -63,38 +63,41 @@ class Silent:
 
 
 class Slack:
-    """The listeners on Bolt's app, with an inbox that keeps what reaches it."""
+    """The listeners on Bolt's app, with an inbox that records what it receives."""
 
     def __init__(self, session: Any) -> None:
-        clock, api = SystemClock(), Silent(session)
-        self.inbox, self.trouble = FakeInbox(), ConnectionProblem()
+        clock, api = SystemClock(), RefusingApi(session)
+        self.inbox, self.problem = FakeInbox(), ConnectionProblem()
         self.workspace = Workspace(me=ME, api=api, clock=clock)  # type: ignore[arg-type]
         self.keeper = WatermarkSaver(platform="slack", lag=LAG, inbox=self.inbox, clock=clock)
         self.listeners = Listeners(
             workspace=self.workspace,
             inbox=self.inbox,
-            keeper=self.keeper,
-            bodies=MessageBuilder(Mrkdwn()),
-            commands=Commands(inbox=self.inbox, workspace=self.workspace, models=["echo"]),
+            saver=self.keeper,
+            builder=MessageBuilder(Mrkdwn()),
+            interactions=InteractionHandler(
+                inbox=self.inbox, workspace=self.workspace, models=["echo"]
+            ),
             prefix="",
-            trouble=self.trouble,
+            problem=self.problem,
         )
-        adapter = SlackAdapter(bot_token="xoxb-x", app_token="xapp-x", clock=clock)
-        self.app: AsyncApp = adapter._app(ME, api, self.listeners)  # type: ignore[arg-type]
+        client = AsyncWebClient(session=session)
+        self.app = create_app(me=ME, bot_token="xoxb-x", signing_secret=None, client=client)
+        self.listeners.register(self.app)
 
-    async def status(self, payload: Any) -> int:
-        """What a delivery is answered; nothing of earlier ones is left in the inbox."""
+    async def deliver(self, payload: Any) -> int:
+        """Deliver `payload` to an empty inbox; returns the HTTP status of the response."""
         self.inbox.__init__()  # type: ignore[misc]
-        self.trouble.text = ""
+        self.problem.text = ""
         return (await dispatch(self.app, payload, {})).status
 
-    async def answer(self, mutation: Mutation) -> int:
-        """As `status`; what is too deep in an event for Bolt to look at goes past it."""
+    async def deliver_mutation(self, mutation: Mutation) -> int:
+        """Like `deliver`, but a change too deep for Bolt to read skips Bolt, which is faster."""
         payload = mutation.payload
         if len(mutation.path) <= 4 or "event" not in mutation.path:
-            return await self.status(payload)
+            return await self.deliver(payload)
         self.inbox.__init__()  # type: ignore[misc]
-        await self.listeners._event(tidied(payload))
+        await self.listeners._on_event(sanitize(payload))
         return 200
 
     async def aclose(self) -> None:
@@ -117,56 +120,55 @@ def all_mutations() -> Iterator[tuple[str, Mutation]]:
         yield from ((name, mutation) for mutation in mutations(payload))
 
 
-async def test_every_recorded_payload_is_acknowledged_as_it_is(slack: Slack) -> None:
+async def test_every_recorded_payload_is_acknowledged(slack: Slack) -> None:
     for name, payload in PAYLOADS.items():
-        assert await slack.status(payload) == 200, name
+        assert await slack.deliver(payload) == 200, name
 
 
-async def test_no_changed_payload_raises_or_comes_again(slack: Slack) -> None:
-    """Nor does it end anything but what it names."""
+async def test_no_mutated_payload_raises_or_is_redelivered(slack: Slack) -> None:
+    """Nor does it end or delete anything else."""
     with structlog.testing.capture_logs() as logs:
-        await no_changed_payload_raises_or_comes_again(slack)
+        await deliver_all_mutations(slack)
     assert [entry for entry in logs if "exc_info" in entry] == []
 
 
-async def no_changed_payload_raises_or_comes_again(slack: Slack) -> None:
-    tried, where = 0, ConversationKey("slack", ME.team, CHANNEL, "")
+async def deliver_all_mutations(slack: Slack) -> None:
+    tried, channel = 0, ConversationKey("slack", ME.team, CHANNEL, "")
     for name, mutation in all_mutations():
         context = (name, mutation.path, mutation.how)
-        assert await slack.answer(mutation) == 200, context
-        gone = slack.inbox.places_gone
-        everything = [key for key in gone if key != where]
-        assert not everything or "revoked" in name or "uninstalled" in name, context
-        if everything:
-            assert slack.trouble.text
+        assert await slack.deliver_mutation(mutation) == 200, context
+        others = [key for key in slack.inbox.lost_places if key != channel]
+        assert not others or "revoked" in name or "uninstalled" in name, context
+        if others:
+            assert slack.problem.text
         known = {"slack/T0HOME0001/C0GENERAL1/1763630000.123459"}
         assert set(slack.inbox.deletions) <= known or "delete" in name, context
         tried += 1
-    print(f"{tried} changed payloads of {len(PAYLOADS)}")
+    print(f"{tried} mutations of {len(PAYLOADS)} payloads")
     assert tried > 10_000
 
 
-# What a message cannot be understood without: who wrote it, where, and that it was written.
+# A message cannot be understood without its author and its channel.
 ESSENTIAL = {("event",), ("event", "user"), ("event", "channel")}
-# With these it is another event.
-OTHERWISE = {("event", "subtype"), ("event", "bot_id"), ("event", "hidden")}
+# A change of these makes it another kind of event.
+KIND_FIELDS = {("event", "subtype"), ("event", "bot_id"), ("event", "hidden")}
 
 
 @pytest.mark.parametrize(
     "name", ["message_mention", "thread_reply", "direct_message", "agent_pane", "file_share"]
 )
-async def test_a_question_is_found_in_a_changed_message(slack: Slack, name: str) -> None:
-    """Its author is answered, in the same conversation; but for what it cannot do without."""
-    assert await slack.status(PAYLOADS[name]) == 200
+async def test_a_question_is_found_in_a_mutated_message(slack: Slack, name: str) -> None:
+    """With the same author and in the same conversation, unless an essential field is missing."""
+    assert await slack.deliver(PAYLOADS[name]) == 200
     (wanted,) = slack.inbox.received
     for mutation in mutations(PAYLOADS[name]):
-        if not mutation.path or mutation.path in ESSENTIAL | OTHERWISE:
+        if not mutation.path or mutation.path in ESSENTIAL | KIND_FIELDS:
             continue
         context = (mutation.path, mutation.how)
-        await slack.status(mutation.payload)
+        await slack.deliver(mutation.payload)
         if mutation.path == ("type",) and mutation.how == "'text'":
             continue  # another kind of delivery
-        if _says_otherwise(mutation):
+        if _changes_the_address(mutation):
             continue
         assert [one.author.id for one in slack.inbox.received] == [wanted.author.id], context
         (found,) = slack.inbox.received
@@ -176,46 +178,46 @@ async def test_a_question_is_found_in_a_changed_message(slack: Slack, name: str)
             assert found.key.thread == wanted.key.thread, context
 
 
-def _says_otherwise(mutation: Mutation) -> bool:
-    """What the change says, or hides, is what decides whether the message is for the bot."""
+def _changes_the_address(mutation: Mutation) -> bool:
+    """Whether the change affects a field that decides whether the message is for the bot."""
     return (
         mutation.path
         in {
-            ("event", "type"),  # "text": another event
-            ("event", "text"),  # the mention was in it
-            ("event", "thread_ts"),  # outside its thread it is people's talk
+            ("event", "type"),  # another event
+            ("event", "text"),  # which had the mention
+            ("event", "thread_ts"),  # without it, the message is not in the bot's thread
             ("event", "ts"),
         }
         or mutation.path[:2] == ("authorizations", 0)
     )
 
 
-async def test_a_new_message_without_its_ts_has_its_events(slack: Slack) -> None:
+async def test_a_new_message_without_a_ts_gets_the_events_ts(slack: Slack) -> None:
     body = PAYLOADS["direct_message"]
     event = {name: value for name, value in body["event"].items() if name != "ts"}
-    await slack.status({**body, "event": event})
+    await slack.deliver({**body, "event": event})
     (found,) = slack.inbox.received
     assert found.message_id == body["event"]["event_ts"]
 
 
 @pytest.mark.parametrize("field", ["type", "authorizations", "team_id", "event_id", "api_app_id"])
-async def test_a_question_is_found_without_fields_around_it(slack: Slack, field: str) -> None:
+async def test_a_question_is_found_without_its_envelopes_fields(slack: Slack, field: str) -> None:
     body = {name: one for name, one in PAYLOADS["direct_message"].items() if name != field}
-    await slack.status(body)
+    await slack.deliver(body)
     assert len(slack.inbox.received) == 1
     assert slack.inbox.received[0].key.workspace == ME.team
 
 
-async def test_a_direct_message_without_its_channels_kind_is_answered(slack: Slack) -> None:
-    """Also while Slack does not say what kind of channel it is."""
+async def test_a_direct_message_without_its_channels_kind_is_recognized(slack: Slack) -> None:
+    """Also while conversations.info fails."""
     body = PAYLOADS["direct_message"]
     event = {name: one for name, one in body["event"].items() if name != "channel_type"}
-    await slack.status({**body, "event": event})
+    await slack.deliver({**body, "event": event})
     assert [one.address.value for one in slack.inbox.received] == ["direct"]
 
 
-def test_every_changed_content_is_read() -> None:
-    """Of what a message shows: a broken table costs itself, and never the question beside it."""
+def test_mutated_content_never_hides_the_question() -> None:
+    """A malformed table, embed or file affects nothing else."""
     tried = 0
     base = PAYLOADS["direct_message"]
     for name, case in SHOWN.items():
@@ -224,15 +226,15 @@ def test_every_changed_content_is_read() -> None:
                 continue
             message = base["event"] | {"text": "and this?"} | mutation.payload
             message |= {"text": "and this?"}
-            incoming = events.read({**base, "event": message}, ME, {})
+            incoming = read_event({**base, "event": message}, ME, {})
             assert incoming is not None, (name, mutation.path, mutation.how)
             assert incoming.text.startswith("and this?"), (name, mutation.path, mutation.how)
             tried += 1
-    print(f"{tried} changed contents of {len(SHOWN)}")
+    print(f"{tried} mutations of {len(SHOWN)} messages")
 
 
-def test_a_changed_page_of_history_costs_what_is_changed_only() -> None:
-    """What is read after a gap is put in order and planned with; one message may be broken."""
+def test_a_malformed_message_in_a_page_of_history_affects_no_other() -> None:
+    """Neither reading the page nor planning with it raises."""
     base = PAYLOADS["direct_message"]["event"]
     first = base | {"ts": "1763630000.000100", "thread_ts": "1763630000.000100"}
     first |= {"latest_reply": "1763630009.000100", "reply_count": 2}
@@ -245,20 +247,23 @@ def test_a_changed_page_of_history_costs_what_is_changed_only() -> None:
             assert found[-1] == second, (mutation.path, mutation.how)
         for message in found:
             event = {**message, "type": "message", "channel": CHANNEL, "channel_type": "im"}
-            events.read({"event": event}, ME, {})
-        to_read(found, 0, [5])
+            read_event({"event": event}, ME, {})
+        unread_threads(found, 0, [5])
         if found:
-            goes_on(found, 0, [5])
+            next_page_pays(found, 0, [5])
         tried += 1
     assert tried > 200
     channel = {"id": "C1", "created": 1, "is_im": False, "is_private": True}
     for mutation in mutations(channel):
         if isinstance(mutation.payload, dict) and mutation.payload.get("id") == "C1":
-            assert [place.id for place in places([mutation.payload], [], 0.0)] == ["C1"]
+            plans = plan_channels([mutation.payload], [], 0.0)
+            assert [plan.id for plan in plans] == ["C1"]
 
 
-async def test_delivery_that_always_fails_is_acknowledged_at_its_second_try(slack: Slack) -> None:
-    """An error that was not foreseen gets one more delivery, and is then taken as it is."""
+async def test_a_delivery_that_always_fails_is_acknowledged_on_the_second_attempt(
+    slack: Slack,
+) -> None:
+    """An unforeseen error gets one redelivery."""
 
     async def broken(_incoming: Any) -> None:
         raise KeyError("a mistake")
@@ -272,4 +277,4 @@ async def test_delivery_that_always_fails_is_acknowledged_at_its_second_try(slac
         assert [await status(attempt) for attempt in "0123"] == [500, 200, 200, 200]
     failures = [entry for entry in logs if entry["log_level"] == "error"]
     assert all("KeyError" in repr(entry["exc_info"]) for entry in failures)
-    assert "hello" not in repr([entry["shape"] for entry in failures])
+    assert "hello" not in repr([entry["types"] for entry in failures])

@@ -43,13 +43,13 @@ async def test_after_a_minute_the_budget_alone_decides() -> None:
         await asyncio.wait_for(pace.wait(), 1)
 
 
-def test_a_refused_post_closes_its_channel_and_many_the_workspace() -> None:
+def test_429s_in_several_channels_exhaust_the_workspaces_limit() -> None:
     clock = ManualClock()
     posts = PostThrottles(clock)
-    assert posts.refused("C1", 300.0) == (f"{POSTS}:C1",)
-    assert posts.refused("C1", 300.0) == (f"{POSTS}:C1",)
-    assert posts.refused("C2", 300.0) == (f"{POSTS}:C2",)
+    assert posts.record("C1", 300.0) == (f"{POSTS}:C1",)
+    assert posts.record("C1", 300.0) == (f"{POSTS}:C1",)
+    assert posts.record("C2", 300.0) == (f"{POSTS}:C2",)
     assert CHANNELS_THROTTLED == 3
-    assert posts.refused("C3", 300.0) == (f"{POSTS}:C3", POSTS)
+    assert posts.record("C3", 300.0) == (f"{POSTS}:C3", POSTS)
     clock.jump(301.0)
-    assert posts.refused("C4", 1.0) == (f"{POSTS}:C4",)
+    assert posts.record("C4", 1.0) == (f"{POSTS}:C4",)

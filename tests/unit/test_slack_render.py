@@ -1,4 +1,4 @@
-"""What a reply looks like in Slack: nothing pings, sizes are right, and text stays readable."""
+"""Rendered replies notify no one, have the right size and stay readable."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adapters.slack.mrkdwn import MOST, Mrkdwn
-from adapters.slack.render import BREAK, LIMIT, SlackRenderer, units
+from adapters.slack.mrkdwn import MAX_UNITS, Mrkdwn
+from adapters.slack.render import BREAK, LIMIT, SlackRenderer, utf16_length
 from tests.support.pings import pings
 
 RENDERER = SlackRenderer()
 MRKDWN = Mrkdwn()
 
-CALLS = (
+MENTIONS = (
     "<!channel>",
     "<!here|here>",
     "<!everyone>",
@@ -36,12 +36,12 @@ CALLS = (
 )
 MARKS = ("`", "```", "\n", "**", "_", "[", "](", ")", "> ", "- ", "&", "<", ">", "@", "!", "|")
 texts = st.lists(
-    st.one_of(st.sampled_from(CALLS), st.sampled_from(MARKS), st.text(max_size=8)), max_size=12
+    st.one_of(st.sampled_from(MENTIONS), st.sampled_from(MARKS), st.text(max_size=8)), max_size=12
 ).map("".join)
 
 
-def encoded(call: str, style: int) -> str:
-    """A call with its characters written as entities, in one of the ways there are."""
+def encoded(mention: str, style: int) -> str:
+    """A mention with some characters as entities, in one of several spellings."""
     ways = (
         lambda c: f"&#{ord(c)};",
         lambda c: f"&#x{ord(c):X};",
@@ -52,29 +52,29 @@ def encoded(call: str, style: int) -> str:
     every = style // len(ways)
     write = ways[style % len(ways)]
     return "".join(
-        write(c) if every == 0 or n % (every + 1) == 1 else c for n, c in enumerate(call)
+        write(c) if every == 0 or n % (every + 1) == 1 else c for n, c in enumerate(mention)
     )
 
 
 @given(texts)
-@example("".join(CALLS))
+@example("".join(MENTIONS))
 @example("&amp;lt;!channel>")
-def test_nothing_the_model_writes_pings(markdown: str) -> None:
-    """Nor would what notifications show."""
+def test_nothing_that_the_model_writes_notifies_anyone(markdown: str) -> None:
+    """Neither the page nor its notification text."""
     assert pings(RENDERER.render(markdown)) == []
-    short = MRKDWN.short(RENDERER.render(markdown))
+    short = MRKDWN.summarize(RENDERER.render(markdown))
     controls = re.findall(r"<([^<>]*)>", short)
     assert all(control.startswith(("http://", "https://", "mailto:")) for control in controls)
     assert pings(short) == []
 
 
 @pytest.mark.parametrize("style", range(20))
-def test_calls_written_as_entities_call_no_one(style: int) -> None:
-    """Slack decodes before it looks for calls; so whatever the form, the call is broken."""
-    for number, call in enumerate(CALLS):
+def test_mentions_written_as_entities_notify_no_one(style: int) -> None:
+    """Slack decodes entities before it looks for mentions."""
+    for number, mention in enumerate(MENTIONS):
         around = ("{}", "a {} b", "# {}", "| {} |\n|---|\n| {} |", "**{}**")[number % 5]
-        markdown = around.replace("{}", encoded(call, style))
-        for text in (RENDERER.render(markdown), MRKDWN.short(markdown)):
+        markdown = around.replace("{}", encoded(mention, style))
+        for text in (RENDERER.render(markdown), MRKDWN.summarize(markdown)):
             assert pings(text) == [], (markdown, text)
         assert RENDERER.render(markdown).replace(BREAK, "") == markdown
 
@@ -93,7 +93,7 @@ def test_calls_written_as_entities_call_no_one(style: int) -> None:
         "&am&#112;;lt;!channel>",
     ],
 )
-def test_what_only_a_parser_would_join_calls_no_one(markdown: str) -> None:
+def test_mentions_that_only_a_parser_would_join_notify_no_one(markdown: str) -> None:
     rendered = RENDERER.render(markdown)
     assert pings(rendered) == []
     assert pings(MRKDWN.convert(markdown)) == []
@@ -101,10 +101,10 @@ def test_what_only_a_parser_would_join_calls_no_one(markdown: str) -> None:
 
 
 @given(texts, st.data())
-def test_appended_pieces_call_no_one(markdown: str, data: st.DataObject) -> None:
-    """A stream shows the sum of its pieces: each state is what is rendered of a whole text.
+def test_appended_pieces_notify_no_one(markdown: str, data: st.DataObject) -> None:
+    """A stream shows the sum of its pieces, each state of which is rendered from the whole text.
 
-    Where the next state does not go on from the last, the stream is closed and edited instead.
+    If the next state does not extend the last one, the stream is closed and edited instead.
     """
     cuts = sorted(data.draw(st.lists(st.integers(0, len(markdown)), max_size=6)))
     shown = ""
@@ -115,10 +115,10 @@ def test_appended_pieces_call_no_one(markdown: str, data: st.DataObject) -> None
             assert pings(shown) == []
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("mention", MENTIONS)
 @pytest.mark.parametrize("around", ["{}", "a{}", "`{}`", "```\n{}\n```", "[x]({})", "**{}**"])
-def test_a_call_of_people_stays_readable_and_calls_no_one(call: str, around: str) -> None:
-    markdown = around.format(call)
+def test_a_mention_stays_readable_and_notifies_no_one(mention: str, around: str) -> None:
+    markdown = around.format(mention)
     rendered = RENDERER.render(markdown)
     assert pings(rendered) == []
     visible = "".join(one for one in rendered if unicodedata.category(one) != "Cf")
@@ -134,13 +134,13 @@ def test_a_call_of_people_stays_readable_and_calls_no_one(call: str, around: str
         "<https://example.com> and <a@b.org>",
     ],
 )
-def test_all_else_is_sent_as_it_was_written(markdown: str) -> None:
-    """Slack's markdown block speaks the models' Markdown; code must stay what can be copied."""
+def test_other_text_is_unchanged(markdown: str) -> None:
+    """Slack's markdown block displays standard Markdown, and people copy code from it."""
     assert RENDERER.render(markdown) == markdown
 
 
 @given(texts)
-def test_the_measure_is_the_size_of_what_is_rendered(markdown: str) -> None:
+def test_measure_is_the_length_of_the_rendered_text(markdown: str) -> None:
     rendered = RENDERER.render(markdown)
     assert RENDERER.measure(markdown) == len(rendered.encode("utf-16-le", "surrogatepass")) // 2
     assert RENDERER.render(rendered) == rendered
@@ -148,8 +148,8 @@ def test_the_measure_is_the_size_of_what_is_rendered(markdown: str) -> None:
 
 
 @given(st.text())
-def test_units_count_what_is_beyond_the_basic_plane_twice(text: str) -> None:
-    assert units(text) == sum(2 if ord(character) > 0xFFFF else 1 for character in text)
+def test_characters_beyond_the_basic_plane_count_twice(text: str) -> None:
+    assert utf16_length(text) == sum(2 if ord(character) > 0xFFFF else 1 for character in text)
 
 
 @pytest.mark.parametrize(
@@ -173,17 +173,17 @@ def test_units_count_what_is_beyond_the_basic_plane_twice(text: str) -> None:
         ("", ""),
     ],
 )
-def test_markdown_as_mrkdwn(markdown: str, mrkdwn: str) -> None:
+def test_markdown_becomes_mrkdwn(markdown: str, mrkdwn: str) -> None:
     assert MRKDWN.convert(markdown) == mrkdwn
 
 
 @given(st.text(alphabet="&<>*_`[]()# \n|-ab", max_size=400), st.integers(20, 200))
-def test_the_short_form_fits(markdown: str, most: int) -> None:
-    """Escapes make text longer: chat.update refuses a text over 4,000."""
-    assert units(MRKDWN.short(markdown, most)) <= most
+def test_a_summary_keeps_its_limit(markdown: str, limit: int) -> None:
+    """Escaping makes text longer, and chat.update refuses a text over 4,000."""
+    assert utf16_length(MRKDWN.summarize(markdown, limit)) <= limit
 
 
-def test_the_short_form_of_the_longest_page_fits() -> None:
-    short = MRKDWN.short("&😀" * LIMIT)
-    assert units(short) <= MOST
-    assert short.endswith("…")
+def test_the_summary_of_the_longest_page_keeps_its_limit() -> None:
+    summary = MRKDWN.summarize("&😀" * LIMIT)
+    assert utf16_length(summary) <= MAX_UNITS
+    assert summary.endswith("…")

@@ -1,6 +1,6 @@
-"""Random sequences of transitions against a model of what a store should be.
+"""Random sequences of transitions, compared with a simple model of the store.
 
-The transitions are plain functions of a connection, so that thousands of them run in memory.
+The transitions are plain functions of a connection, so thousands of them run in memory.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from bot.domain.errors import LostOwnership
 from bot.domain.inbox import Address, Incoming, Receipt
 from bot.domain.turns import Fence, Outcome, TurnResult
-from bot.store import conversations, queries, turns
-from bot.store.accept import accept
+from bot.store import conversations, messages, queries, turns
 from bot.store.migrate import MIGRATIONS, load
-from tests.support.store_kit import judge, key, said
+from tests.support.store_kit import check_invariants, key, said
 
 T = TypeVar("T")
 THREADS = st.sampled_from(["a", "b"])
@@ -30,7 +29,7 @@ SCHEMA = "".join(file.sql for file in load(MIGRATIONS))
 
 @dataclass
 class Held:
-    """The turn that somebody works on."""
+    """The turn that is claimed."""
 
     turn: int
     attempt: int
@@ -43,7 +42,7 @@ class Held:
 
 @dataclass
 class Thread:
-    """A conversation as it should be. `unbound` are messages without an index yet."""
+    """The expected state of a conversation. `unbound` are the messages without an index."""
 
     id: int
     epoch: int = 1
@@ -54,7 +53,7 @@ class Thread:
     held: Held | None = None
 
     def bind(self, until: int) -> list[int]:
-        """Give the messages up to `until` their indexes, and return the questions among them."""
+        """Give the messages up to `until` their indexes; return the questions among them."""
         bound = sorted(number for number in self.unbound if number <= until)
         for number in bound:
             self.history.setdefault(self.epoch, {})[self.next_index] = str(number)
@@ -66,7 +65,7 @@ class Thread:
 
 
 class Transitions(RuleBasedStateMachine):
-    """The store and its model side by side."""
+    """The store and its model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +80,7 @@ class Transitions(RuleBasedStateMachine):
         self.db.close()
 
     def run(self, transition: Callable[[], T]) -> T:
-        """As the writer runs it: whole, or not at all."""
+        """Run a transition as the writer does: completely or not at all."""
         self.db.execute("BEGIN IMMEDIATE")
         try:
             result = transition()
@@ -101,7 +100,7 @@ class Transitions(RuleBasedStateMachine):
     def accept(self, name: str, number: int, address: Address, backlog: list[int]) -> None:
         earlier = [self.message(name, item, Address.FOLLOW_UP) for item in backlog]
         accepted = self.run(
-            lambda: accept(self.db, self.message(name, number, address), earlier, 1.0)
+            lambda: messages.accept(self.db, 1.0, self.message(name, number, address), earlier)
         )
         assert accepted.receipt is self.expected(name, number, address)
         if accepted.receipt in (Receipt.KNOWN, Receipt.IGNORED):
@@ -133,7 +132,7 @@ class Transitions(RuleBasedStateMachine):
     @rule(data=st.data())
     def claim(self, data: st.DataObject) -> None:
         thread = self.pick(data)
-        claim = self.run(lambda: turns.claim(self.db, thread.id, 1.0))
+        claim = self.run(lambda: turns.claim(self.db, 1.0, thread.id))
         if thread.held is None and not thread.questions:
             assert claim is None
             return
@@ -151,7 +150,7 @@ class Transitions(RuleBasedStateMachine):
         assert [int(question.text) for question in claim.questions] == held.questions
         assert (claim.epoch, claim.reply_index) == (held.epoch, held.reply_index)
         assert {page.number: page.message_id for page in claim.pages} == held.pages
-        assert (claim.conclusion is not None) is held.concluded
+        assert (claim.result is not None) is held.concluded
         before = [i for i in thread.history[held.epoch] if i < held.reply_index]
         assert claim.has_history is (len(before) > len(held.questions))
 
@@ -163,13 +162,13 @@ class Transitions(RuleBasedStateMachine):
         held = self.pick_held(data)[1]
         fence, message = Fence(held.turn, held.attempt), f"r{len(self.stale)}"
         if step == "intend":
-            self.run(lambda: turns.intend(self.db, fence, page))
+            self.run(lambda: turns.record_intent(self.db, fence, page))
             held.pages[page] = None
         elif step == "show":
-            self.run(lambda: turns.shown(self.db, fence, page, "c1", message, 1.0))
+            self.run(lambda: turns.record_shown(self.db, 1.0, fence, page, "c1", message))
             held.pages[page] = message
         else:
-            self.run(lambda: turns.removed(self.db, fence, page))
+            self.run(lambda: turns.record_removed(self.db, fence, page))
             held.pages.pop(page, None)
 
     @precondition(lambda self: any(thread.held for thread in self.threads.values()))
@@ -177,11 +176,11 @@ class Transitions(RuleBasedStateMachine):
     def conclude(self, data: st.DataObject, content: str, outcome: Outcome) -> None:
         thread, held = self.pick_held(data)
         fence = Fence(held.turn, held.attempt)
-        conclusion = TurnResult(outcome, content, display=content)
+        result = TurnResult(outcome, content, display=content)
         if held.concluded:
-            self.refused(lambda: turns.conclude(self.db, fence, conclusion, 1.0))
+            self.refused(lambda: turns.conclude(self.db, 1.0, fence, result))
             return
-        self.run(lambda: turns.conclude(self.db, fence, conclusion, 1.0))
+        self.run(lambda: turns.conclude(self.db, 1.0, fence, result))
         held.concluded = True
         if content:
             thread.history[held.epoch][held.reply_index] = content
@@ -192,9 +191,9 @@ class Transitions(RuleBasedStateMachine):
         thread, held = self.pick_held(data)
         fence = Fence(held.turn, held.attempt)
         if not held.concluded:
-            self.refused(lambda: turns.finish(self.db, fence, 1.0))
+            self.refused(lambda: turns.finish(self.db, 1.0, fence))
             return
-        self.run(lambda: turns.finish(self.db, fence, 1.0))
+        self.run(lambda: turns.finish(self.db, 1.0, fence))
         self.stale.append(fence)
         thread.held = None
 
@@ -203,11 +202,11 @@ class Transitions(RuleBasedStateMachine):
     def come_too_late(self, data: st.DataObject) -> None:
         fence = data.draw(st.sampled_from(self.stale))
         late: list[Callable[[], object]] = [
-            lambda: turns.intend(self.db, fence, 0),
-            lambda: turns.shown(self.db, fence, 0, "c1", "late", 1.0),
-            lambda: turns.removed(self.db, fence, 0),
-            lambda: turns.conclude(self.db, fence, TurnResult(Outcome.FAILED, "x", "x"), 1.0),
-            lambda: turns.finish(self.db, fence, 1.0),
+            lambda: turns.record_intent(self.db, fence, 0),
+            lambda: turns.record_shown(self.db, 1.0, fence, 0, "c1", "late"),
+            lambda: turns.record_removed(self.db, fence, 0),
+            lambda: turns.conclude(self.db, 1.0, fence, TurnResult(Outcome.FAILED, "x", "x")),
+            lambda: turns.finish(self.db, 1.0, fence),
         ]
         self.refused(data.draw(st.sampled_from(late)))
 
@@ -221,7 +220,7 @@ class Transitions(RuleBasedStateMachine):
     # ── conversations ─────────────────────────────────────────────────────────────────────────
     @rule(name=THREADS)
     def reset(self, name: str) -> None:
-        after = self.run(lambda: conversations.reset(self.db, key(name), 1.0))
+        after = self.run(lambda: conversations.reset(self.db, 1.0, key(name)))
         thread = self.threads.get(name)
         assert (after is None) is (thread is None)
         if thread is not None and after is not None:
@@ -238,10 +237,10 @@ class Transitions(RuleBasedStateMachine):
         assert thread.held is not None
         return thread, thread.held
 
-    # ── what is always true ───────────────────────────────────────────────────────────────────
+    # ── invariants ────────────────────────────────────────────────────────────────────────────
     @invariant()
     def the_rows_agree_with_each_other(self) -> None:
-        judge(self.db)
+        check_invariants(self.db)
 
     @invariant()
     def the_history_of_every_epoch_is_as_the_model_says(self) -> None:

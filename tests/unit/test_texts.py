@@ -1,11 +1,14 @@
-"""Sentences for people: right grammar, and nothing of ours or a provider's inside showing."""
+"""Sentences for people: correct, without internals, and all of them in one place."""
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -13,6 +16,61 @@ import structlog
 from bot.common import logs
 from bot.domain import texts
 from bot.domain.errors import ModelError, RateLimited
+from bot.inbox import commands
+
+ROOT = Path(__file__).parents[2]
+# Where sentences for operators stand: the command line, `doctor`, settings, the database, the log.
+FOR_OPERATORS = re.compile(
+    r"bot/(__main__|app|config/.*|store/.*|common/(logs|proxies)|llm/(check|registry))\.py"
+    r"|adapters/(console/remote|\w+/(doctor|handshake|scopes|server))\.py"
+)
+# Where other texts stand: for the model, what the echo model answers, the API's description.
+FOR_OTHERS = re.compile(r"bot/(turns/context|llm/echo)\.py|adapters/web/(openapi|site|models)\.py")
+_TEXTS = re.compile(r"bot/domain/(http_)?texts\.py")
+# Calls whose strings people do not see. An operator sees why an adapter cannot start.
+_UNSEEN = {"CannotStart", "HTTPBearer", "Field", "Query"}
+_SENTENCE = re.compile(r"[“@`]?[A-Z].*\s.*\s.*[.!?…]", re.DOTALL)
+
+
+def _strings(tree: ast.AST, call: str = "") -> Iterator[tuple[int, str]]:
+    """The string literals below `tree` with their lines, except docstrings and unseen calls."""
+    if isinstance(tree, ast.Call):
+        call = ast.unparse(tree.func)
+    if call in _UNSEEN or call.startswith("log."):
+        return
+    if isinstance(tree, ast.Expr) and isinstance(tree.value, ast.Constant):
+        return
+    if isinstance(tree, ast.JoinedStr):
+        values = (v.value if isinstance(v, ast.Constant) else "x" for v in tree.values)
+        yield tree.lineno, "".join(map(str, values))
+        return
+    if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
+        yield tree.lineno, tree.value
+    for child in ast.iter_child_nodes(tree):
+        yield from _strings(child, "" if isinstance(child, ast.stmt) else call)
+
+
+def test_every_sentence_for_people_is_in_the_texts() -> None:
+    """Finds literals that look like sentences, in all code but the operators' and the model's."""
+    found = []
+    for path in sorted([*(ROOT / "bot").rglob("*.py"), *(ROOT / "adapters").rglob("*.py")]):
+        name = path.relative_to(ROOT).as_posix()
+        if any(place.fullmatch(name) for place in (FOR_OPERATORS, FOR_OTHERS, _TEXTS)):
+            continue
+        strings = _strings(ast.parse(path.read_text()))
+        found += [f"{name}:{line} {text}" for line, text in strings if _SENTENCE.fullmatch(text)]
+    assert not found, "\n".join(found)
+
+
+def test_a_sentence_that_stands_elsewhere_is_found() -> None:
+    code = 'def f():\n    "It does this."\n    log.info("It did this.")\n    say(f"I see {x} now.")'
+    strings = [text for _, text in _strings(ast.parse(code)) if _SENTENCE.fullmatch(text)]
+    assert strings == ["I see x now."]
+
+
+def test_every_command_has_a_description_in_the_page() -> None:
+    assert set(texts.PAGE_COMMANDS) == set(commands.NAMES)
+    assert set(texts.SLASH_COMMANDS) <= set(commands.NAMES)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +85,7 @@ from bot.domain.errors import ModelError, RateLimited
         ),
     ],
 )
-def test_unusable_things_are_named_in_one_sentence(kinds: list[str], sentence: str) -> None:
+def test_unusable_attachments_are_named_in_one_sentence(kinds: list[str], sentence: str) -> None:
     assert texts.unusable(kinds) == sentence
 
 
@@ -49,7 +107,7 @@ def test_every_failure_has_a_sentence_without_the_providers_words(kind: type[Mod
     ("wait", "said"),
     [(0.2, "in a second"), (30, "in 30 seconds"), (89, "in 89 seconds"), (120, "in 2 minutes")],
 )
-def test_wait_is_told_in_words(wait: float, said: str) -> None:
+def test_the_wait_is_written_in_words(wait: float, said: str) -> None:
     assert said in texts.model_failure(RateLimited(retry_after=wait))
 
 
@@ -66,7 +124,7 @@ def stream() -> Iterator[io.StringIO]:
     structlog.reset_defaults()
 
 
-def test_secrets_do_not_get_into_the_log_wherever_they_stand(stream: io.StringIO) -> None:
+def test_secrets_never_get_into_the_log(stream: io.StringIO) -> None:
     """In a value, in a nested one, in a traceback, in a library's own line."""
     log = structlog.stdlib.get_logger("bot.test")
     try:
@@ -78,7 +136,7 @@ def test_secrets_do_not_get_into_the_log_wherever_they_stand(stream: io.StringIO
     assert stream.getvalue().count("…") >= 4
 
 
-def test_a_line_is_json_with_the_turn_that_it_belongs_to(stream: io.StringIO) -> None:
+def test_a_log_line_is_json_with_its_turn(stream: io.StringIO) -> None:
     log = structlog.stdlib.get_logger("bot.test")
     with structlog.contextvars.bound_contextvars(turn=7, conversation="sim/w/c/t"):
         log.info("turn ended", outcome="answered", tokens=12)

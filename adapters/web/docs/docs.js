@@ -1,7 +1,10 @@
-// Draws the OpenAPI description and tries its operations. Everything becomes text, never markup.
+// Renders the OpenAPI description and tries its operations. Everything becomes text, never markup.
 
-const TOKEN = "threadline.token"; // as the workspace keeps it, for this tab only
-const DEPTH = 6; // an example of a shape that contains itself has to end somewhere
+const TOKEN = "threadline.token"; // shared with the workspace
+/** An element that exists in the page. */
+const byId = (id) => /** @type {any} */ (document.getElementById(id));
+
+const DEPTH = 6; // limits examples of recursive schemas
 
 /** An element with attributes and children; strings become text. */
 function make(name, attributes = {}, ...children) {
@@ -36,7 +39,7 @@ class Description {
     return groups;
   }
 
-  /** A value as the schema describes it. */
+  /** An example value of the schema. */
   example(schema, depth = 0) {
     const known = this.resolve(schema);
     if (depth > DEPTH) return null;
@@ -56,7 +59,7 @@ class Description {
     return Object.fromEntries(entries.map(([key, one]) => [key, this.example(one, depth + 1)]));
   }
 
-  /** A schema in a word or two. */
+  /** A short name of a schema. */
   kind(schema) {
     const known = this.resolve(schema);
     const choice = known.anyOf ?? known.oneOf;
@@ -175,7 +178,7 @@ class Operation {
       else if (parameter.in === "body") body = input.value;
       else if (input.value) query.set(name, input.value);
     }
-    const token = document.getElementById("token").value;
+    const token = byId("token").value;
     if (token) headers.Authorization = `Bearer ${token}`;
     if (body !== undefined) headers["Content-Type"] = "application/json";
     const address = query.size ? `${path}?${query}` : path;
@@ -197,12 +200,12 @@ class Operation {
 }
 
 async function main() {
-  const token = document.getElementById("token");
+  const token = byId("token");
   token.value = JSON.parse(localStorage.getItem(TOKEN) ?? '""');
   token.addEventListener("change", () => localStorage.setItem(TOKEN, JSON.stringify(token.value)));
   const description = new Description(await (await fetch("/openapi.json")).json());
-  document.getElementById("about").textContent = description.document.info.description;
-  const main = document.getElementById("operations");
+  byId("about").textContent = description.document.info.description;
+  const main = byId("operations");
   for (const [tag, operations] of description.groups()) {
     main.append(make("h2", {}, tag));
     for (const operation of operations) main.append(new Operation(description, operation).draw());
@@ -210,5 +213,5 @@ async function main() {
 }
 
 main().catch((error) => {
-  document.getElementById("about").textContent = `The description could not be read: ${error}`;
+  byId("about").textContent = `The description could not be read: ${error}`;
 });

@@ -1,13 +1,14 @@
-// The server, as the page speaks with it: JSON by fetch, events by a stream that never gives up.
+// The page's client of the server: JSON requests, and an event stream that reconnects.
 import { browser } from "./dom.js";
 
-const LIMIT_MS = 20_000; // a request that takes longer is tried again
-const SILENCE_MS = 40_000; // the server says something every 15 s; after two misses it is gone
+const LIMIT_MS = 20_000; // a slower request is retried
+const SILENCE_MS = 40_000; // the server sends something every 15 s; two misses mean it is gone
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 5_000;
 
-/** An answer that is not a success. `status` is 0 when none came; `retryAfter` is in seconds. */
+/** A failed request. `status` is 0 without a response; `retryAfter` is in seconds. */
 export class ApiError extends Error {
+  /** @param {number} status @param {string} message @param {number | null} [retryAfter] */
   constructor(status, message, retryAfter = null) {
     super(message);
     this.status = status;
@@ -20,14 +21,19 @@ export class ApiError extends Error {
   }
 }
 
-/** How long to wait before attempt `n` (from 0): doubling, and spread so that tabs do not meet. */
+/** A thrown value as an ApiError; a programming error is one that a retry cannot fix. */
+export function asApiError(thrown) {
+  return thrown instanceof ApiError ? thrown : new ApiError(400, String(thrown));
+}
+
+/** Milliseconds before attempt `n` (from 0): doubled each time, with jitter between tabs. */
 export function backoff(n) {
   const most = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** n);
   return most * (0.5 + Math.random() / 2);
 }
 
 export class Api {
-  /** `onLocked` is called when the server wants another token. */
+  /** `onLocked` is called when the server requires another token. */
   constructor({ onLocked }) {
     this.onLocked = onLocked;
   }
@@ -73,7 +79,7 @@ export class Api {
   }
 }
 
-/** What an error's body says, in either of the shapes that it may have. */
+/** The sentence in an error's body, in any of its forms. */
 function sentence(body) {
   const detail = body?.detail ?? body?.error ?? body?.message;
   if (typeof detail === "string") return detail;
@@ -81,8 +87,9 @@ function sentence(body) {
   return typeof first === "string" ? first : "The server could not do this.";
 }
 
-/** The server's events, one after the other; connects again by itself, from where it was. */
+/** The server's events in order; reconnects and resumes after the last event. */
 export class EventStream {
+  /** @type {string | null} */
   #last = null;
   #failures = 0;
   #wake = () => {};
@@ -92,7 +99,11 @@ export class EventStream {
 
   /** `onEvent(name, data, id)`, `onOpen()` at every connection, `onLost()` when one ends. */
   constructor({ api, path, onEvent, onOpen, onLost }) {
-    Object.assign(this, { api, path, onEvent, onOpen, onLost });
+    this.api = api;
+    this.path = path;
+    this.onEvent = onEvent;
+    this.onOpen = onOpen;
+    this.onLost = onLost;
   }
 
   async run() {
@@ -113,8 +124,8 @@ export class EventStream {
   }
 
   /**
-   * Hold no connection while nobody looks: a browser opens six to a server, and more tabs than
-   * that would wait for each other for ever. Afterwards what was missed comes first.
+   * Hold no connection while the tab is hidden: browsers open six per server, and further tabs
+   * would never connect. After the pause, missed events come first.
    */
   pause(paused) {
     this.#paused = paused;
@@ -122,7 +133,7 @@ export class EventStream {
     else this.#wake();
   }
 
-  /** Do not wait any longer: the network may be back. */
+  /** Retry now: the network may be back. */
   hurry() {
     this.#failures = 0;
     this.#wake();
@@ -134,10 +145,14 @@ export class EventStream {
     this.#wake();
   }
 
+  /** @returns {Promise<void>} */
   #wait(milliseconds) {
     return new Promise((resolve) => {
       const timer = milliseconds === null ? 0 : setTimeout(resolve, milliseconds);
-      this.#wake = () => (clearTimeout(timer), resolve());
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
     });
   }
 
@@ -146,7 +161,10 @@ export class EventStream {
     const end = () => quiet.abort();
     this.#quit = end;
     let watch = setTimeout(end, LIMIT_MS);
-    const alive = () => (clearTimeout(watch), (watch = setTimeout(end, SILENCE_MS)));
+    const alive = () => {
+      clearTimeout(watch);
+      watch = setTimeout(end, SILENCE_MS);
+    };
     try {
       const more = this.#last === null ? {} : { "Last-Event-ID": this.#last };
       const headers = this.api.headers({ Accept: "text/event-stream", ...more });
@@ -177,9 +195,12 @@ export class EventStream {
   }
 }
 
-/** text/event-stream, cut into events; what is not whole yet is kept. */
+/** Splits text/event-stream into events; keeps an incomplete event until the rest arrives. */
+/** @typedef {{id: string | null, name: string, data: string[]}} RawEvent */
+
 export class EventParser {
   #rest = "";
+  /** @type {RawEvent} */
   #event = { id: null, name: "message", data: [] };
 
   constructor(onEvent) {
@@ -188,13 +209,13 @@ export class EventParser {
 
   feed(text) {
     const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
-    this.#rest = lines.pop();
+    this.#rest = lines.pop() ?? "";
     for (const line of lines) this.#line(line);
   }
 
   #line(line) {
     if (line === "") return this.#end();
-    const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line);
+    const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line) ?? [];
     if (field === "id") this.#event.id = value;
     else if (field === "event") this.#event.name = value;
     else if (field === "data") this.#event.data.push(value);

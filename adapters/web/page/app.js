@@ -1,5 +1,5 @@
-// The page's composition root: the parts, and what goes from one to the other.
-import { Api } from "./api.js";
+// The page's composition root: creates the parts and connects them.
+import { Api, asApiError } from "./api.js";
 import { Composer, MENTION } from "./composer.js";
 import { el, forget, setText, tab, uuid } from "./dom.js";
 import { Feed } from "./feed.js";
@@ -13,8 +13,9 @@ const THREAD = /^#\/t\/([0-9a-f-]{36})$/;
 const $ = (selector) => document.querySelector(selector);
 
 class Page {
-  #sentFrom = new Map(); // which thread was open when a message was sent
-  #announced = null; // the reply whose beginning was said, and whose end will be
+  #sentFrom = new Map(); // the open thread when a message was sent
+  /** @type {string | null} */
+  #announced = null; // the reply whose start was announced to screen readers
 
   constructor() {
     this.state = new State();
@@ -65,12 +66,18 @@ class Page {
     $("#model").addEventListener("click", () => this.thread.box.write("/model "));
     $("#leave").addEventListener("click", () => this.leave());
     $(".older").addEventListener("click", () => this.#older());
-    $("#login form").addEventListener("submit", (event) => (event.preventDefault(), this.unlock()));
+    $("#login form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.unlock();
+    });
     $("#login").addEventListener("cancel", (event) => event.preventDefault());
     addEventListener("storage", ({ key }) => key === "threadline.token" && this.#signedElsewhere());
     addEventListener("popstate", () => this.route({ focus: true }));
     document.addEventListener("visibilitychange", () => this.sync.pause(document.hidden));
-    addEventListener("online", () => (this.sync.hurry(), this.outbox.hurry()));
+    addEventListener("online", () => {
+      this.sync.hurry();
+      this.outbox.hurry();
+    });
     this.channel.root.addEventListener("click", (event) => this.#clicked(event));
     this.thread.root.addEventListener("click", ({ target }) => {
       const button = target.closest("[data-action]");
@@ -112,10 +119,11 @@ class Page {
     try {
       await this.api.get("/app/session");
     } catch (refused) {
-      const unknown = refused.status === 401;
+      const { status, message } = asApiError(refused);
+      const unknown = status === 401;
       error.textContent = unknown
         ? "This server does not know that token. Those who run it can give you one."
-        : refused.message;
+        : message;
       error.hidden = false;
       return $("#token").select();
     }
@@ -155,7 +163,7 @@ class Page {
     if (over) this.#announced = null;
   }
 
-  /** Listeners hear when a reply begins and when it ends, not every word. */
+  /** Screen readers announce a reply's start and end, not every word. */
   #announce(reply) {
     if (reply?.state !== "writing" || this.#announced === reply.id) return;
     this.#announced = reply.id;
@@ -163,10 +171,10 @@ class Page {
   }
 
   #noticed(notice) {
-    if (!notice.text) return; // what it did shows by itself
+    if (!notice.text) return; // its effect is visible
     this.state.takeNotice(notice);
     this.say(notice.text);
-    // A command may have changed the thread's model, or what of it the model reads.
+    // A command may have changed the thread's model or context.
     if (notice.thread !== null && notice.thread === this.state.openId) this.sync.readThread(notice.thread);
   }
 
@@ -194,10 +202,10 @@ class Page {
     if (thread !== null || id === null || answer !== null) return;
     if (message) this.begin(id, message);
     const stayed = (this.#sentFrom.get(client_id) ?? null) === this.state.openId;
-    if (stayed) this.show(id); // else who wrote it has gone on to something else
+    if (stayed) this.show(id); // otherwise the writer has moved on
   }
 
-  /** What is known of a new thread before it was read. */
+  /** What is known of a new thread before it is loaded. */
   begin(id, message) {
     if (this.state.openId === id) return;
     this.first = { id, name: message.text, model: null, epoch: message.epoch, messages: [{ ...message, state: "done" }] };
@@ -213,18 +221,18 @@ class Page {
     return this.state.isBusy && this.act("stop", $("#stop"));
   }
 
-  /** A command by its button, on the open thread. */
+  /** Issue a button's command on the open thread. */
   async act(name, button) {
     const thread = this.state.openId;
     if (!thread) return;
     const client_id = uuid();
     button.disabled = true;
-    this.thread.box.box.focus(); // now: when the answer is there, people may be somewhere else
+    this.thread.box.box.focus(); // now, because people may have moved on when the response arrives
     try {
       const { answer } = await this.api.post("/app/commands", { thread, name, client_id });
       if (name !== "stop") this.#noticed({ thread, text: answer, client_id });
     } catch (error) {
-      this.thread.box.fail(error.message);
+      this.thread.box.fail(asApiError(error).message);
     } finally {
       button.disabled = false;
     }
@@ -251,7 +259,7 @@ class Page {
     this.route({ focus: true });
   }
 
-  /** The address names a thread that is not there, or not this user's. */
+  /** The address names a thread that does not exist or belongs to another user. */
   missing() {
     this.close();
     this.channel.box.fail("This thread does not exist, or not any more.");
@@ -279,14 +287,14 @@ class Page {
   #enter(id) {
     this.thread.feed.clear();
     this.thread.box.keepAs(id);
-    if (this.first?.id === id) this.state.takeThread(this.first);
+    if (this.first && this.first.id === id) this.state.takeThread(this.first);
     this.first = null;
     this.sync.readThread(id);
   }
 
   #focusBox(id) {
     const { box } = id ? this.thread : this.channel;
-    // On a phone the keyboard would cover what was opened.
+    // On a phone the keyboard would cover the thread.
     if (!matchMedia("(pointer: coarse)").matches) box.box.focus();
     else if (id) $("#thread-title").focus();
   }
@@ -314,13 +322,13 @@ class Page {
     $("#model").disabled = models.length === 0;
   }
 
-  /** A message's Markdown, as it is copied. */
+  /** The Markdown of a message, for copying. */
   textOf(node) {
     const { id } = node.closest("article").dataset;
     return this.state.open?.messages.find((message) => message.id === id)?.text ?? "";
   }
 
-  /** For those who listen instead of looking; once, politely. */
+  /** Announce `words` to screen readers, politely and once. */
   say(words) {
     const news = $("#news");
     news.replaceChildren();

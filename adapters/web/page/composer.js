@@ -1,4 +1,5 @@
-// A message box: grows with its text, keeps a draft, completes commands, models and the mention.
+// A message box that grows with its text, keeps a draft, and completes commands, models and the
+// mention.
 //
 // The box stays a multi-line textbox, which may point to an option of a listbox
 // (aria-activedescendant); role=combobox is not allowed on a textarea.
@@ -6,7 +7,7 @@ import { byTouch, el, isComposing, tab } from "./dom.js";
 import { counted } from "./format.js";
 
 export const MENTION = "@threadline";
-const MOST_CHARACTERS = 64_000; // the server takes no longer message
+const MOST_CHARACTERS = 64_000; // the server's limit
 
 export class Composer {
   #options = [];
@@ -14,9 +15,11 @@ export class Composer {
   #range = [0, 0];
   #draft = "";
 
-  /** `onSend(text)`; `offers(text)` gives suggestions; `say` announces how many there are. */
+  /** `onSend(text)`; `offers(text)` returns suggestions; `say` announces their number. */
   constructor({ form, onSend, offers, say }) {
-    Object.assign(this, { form, onSend, offers, say });
+    this.onSend = onSend;
+    this.offers = offers;
+    this.say = say;
     this.box = form.querySelector("textarea");
     this.list = form.querySelector("[role=listbox]");
     this.error = form.querySelector(".error");
@@ -25,11 +28,14 @@ export class Composer {
     this.box.addEventListener("keydown", (event) => this.#key(event));
     this.box.addEventListener("blur", () => this.close());
     this.list.addEventListener("pointerdown", (event) => this.#pick(event));
-    form.addEventListener("submit", (event) => (event.preventDefault(), this.submit()));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
     this.#changed();
   }
 
-  /** Keep drafts under `name` from now on, and show the one that is there. */
+  /** Store drafts under `name` from now on, and show the stored one. */
   keepAs(name) {
     this.#draft = `draft.${name}`;
     this.text = tab.get(this.#draft, "");
@@ -66,7 +72,7 @@ export class Composer {
     this.#keep();
   }
 
-  /** Say why nothing was sent, with the text back in the box. */
+  /** Show why nothing was sent, with the text back in the box. */
   fail(sentence, text = "") {
     if (text) this.text = [text, this.box.value].filter(Boolean).join("\n\n");
     this.#keep();
@@ -122,8 +128,8 @@ export class Composer {
     const found = this.offers(begun, word).filter(begins);
     const complete = found.length === 1 && found[0].text.trim() === word;
     if (!found.length || complete || caret !== this.box.value.length) return this.close();
-    // A name that is typed whole comes first, though others begin with it.
-    found.sort((a, b) => (b.text.trim() === word) - (a.text.trim() === word));
+    // A completely typed name comes before longer ones that start with it.
+    found.sort((a, b) => Number(b.text.trim() === word) - Number(a.text.trim() === word));
     this.#range = [caret - word.length, caret];
     this.#open(found);
   }
@@ -161,7 +167,7 @@ export class Composer {
     this.box.removeAttribute("aria-activedescendant");
   }
 
-  /** Whether the open list took the key. */
+  /** Whether the open list handled the key. */
   #choose(key) {
     if (key === "ArrowDown") this.#activate(this.#active + 1);
     else if (key === "ArrowUp") this.#activate(this.#active - 1);
@@ -171,7 +177,7 @@ export class Composer {
     return true;
   }
 
-  /** Whether the chosen suggestion is in the box already: then Enter sends. */
+  /** Whether the active suggestion is already typed: then Enter sends. */
   get #typedWhole() {
     const word = this.box.value.slice(...this.#range);
     return word !== "" && this.#options[this.#active].text.trim() === word;
@@ -181,7 +187,7 @@ export class Composer {
     const { text } = this.#options[this.#active];
     this.box.setRangeText(text, ...this.#range, "end");
     this.#changed();
-    if (!text.endsWith(" ")) this.close(); // nothing follows, though other names begin like it
+    if (!text.endsWith(" ")) this.close(); // complete, though longer names start with it
   }
 
   #pick(event) {

@@ -1,6 +1,6 @@
-// Small helpers to build elements. Nothing here takes HTML as a string.
+// Small DOM helpers. None of them accepts HTML as a string.
 
-/** An element with attributes (`on…` are listeners; null, undefined and false are left out). */
+/** An element with attributes (`on…` are listeners; null, undefined and false are skipped). */
 export function el(tag, props = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
@@ -12,17 +12,17 @@ export function el(tag, props = {}, ...children) {
   return node;
 }
 
-/** A drawn sign; the words for it are its button's. */
+/** An icon; its button has the label. */
 export function icon(name) {
   return el("span", { class: `icon icon-${name}`, "aria-hidden": "true" });
 }
 
-/** Set a text only where it changes, so that a selection in it survives. */
+/** Set the text only if it changes, so that a selection in it survives. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** A random UUID; `crypto.randomUUID` is missing where the page is not served securely. */
+/** A random UUID; `crypto.randomUUID` is missing in insecure contexts. */
 export function uuid() {
   if (crypto.randomUUID) return crypto.randomUUID();
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -32,10 +32,10 @@ export function uuid() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
-/** Whether fingers, not a mouse and a keyboard, are the main way to point. */
+/** Whether touch is the main pointing device. */
 export const byTouch = () => matchMedia("(pointer: coarse)").matches;
 
-/** Put a text on the clipboard, also where the page is not served securely. */
+/** Copy a text to the clipboard, also in insecure contexts. */
 export async function copyText(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const box = el("textarea", { class: "sr", "aria-hidden": "true" });
@@ -46,7 +46,7 @@ export async function copyText(text) {
   box.remove();
 }
 
-/** What a tab remembers; where storage is forbidden it remembers until it is closed. */
+/** A tab's storage; if the browser forbids storage, it lasts until the tab closes. */
 export class Memory {
   #fallback = new Map();
 
@@ -54,6 +54,7 @@ export class Memory {
     this.storage = storage;
   }
 
+  /** @param {string} key @param {any} [otherwise] */
   get(key, otherwise = null) {
     try {
       return JSON.parse(this.storage().getItem(`threadline.${key}`)) ?? otherwise;
@@ -68,22 +69,22 @@ export class Memory {
       if (value === null || value === "") this.storage().removeItem(`threadline.${key}`);
       else this.storage().setItem(`threadline.${key}`, JSON.stringify(value));
     } catch {
-      // Full or forbidden: what is in memory has to do.
+      // Full or forbidden: memory has to suffice.
     }
   }
 }
 
-/** Forget all that is known of who was signed in, in this tab and in the others. */
+/** Delete everything about the signed-in user, in this tab and in the others. */
 export function forget() {
   browser.set("token", null);
   try {
     sessionStorage.clear();
   } catch {
-    // Forbidden: then nothing was kept.
+    // Forbidden, so nothing was stored.
   }
 }
 
-/** A key that belongs to an input method: Safari sends the Enter that ends one with code 229. */
+/** A key of an input method: Safari sends the Enter that ends a composition with code 229. */
 export const isComposing = (event) => event.isComposing || event.keyCode === 229;
 
 export const tab = new Memory(() => sessionStorage);

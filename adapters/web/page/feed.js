@@ -1,6 +1,6 @@
-// A column of messages: drawn at most once per frame, walked with the arrow keys, and kept at its
-// end only while its reader is there.
-const NEAR_END = 48; // pixels: as good as at the end
+// A column of messages: drawn at most once per frame, navigable with the arrow keys, and kept at its
+// end only while the reader is there.
+const NEAR_END = 48; // pixels that count as the end
 
 export class Feed {
   #views = new Map();
@@ -9,14 +9,19 @@ export class Feed {
   #stuck = true;
   #top = 0;
   #height = 0;
+  /** @type {HTMLElement | null} */
   #current = null;
 
   /**
-   * `scroller` holds `list` (role=feed); `pill` leads to what is new; `View` shows one item;
+   * `scroller` holds `list` (role=feed); `pill` jumps to new messages; `View` shows one item;
    * `onPastEnd()` is called when the reader walks down from the last message.
    */
   constructor({ scroller, list, pill, View, onPastEnd }) {
-    Object.assign(this, { scroller, list, pill, View, onPastEnd });
+    this.scroller = scroller;
+    this.list = list;
+    this.pill = pill;
+    this.View = View;
+    this.onPastEnd = onPastEnd;
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     pill.addEventListener("click", () => this.toEnd());
     list.addEventListener("keydown", (event) => this.#walk(event));
@@ -25,7 +30,7 @@ export class Feed {
     new ResizeObserver(() => this.#follow()).observe(scroller);
   }
 
-  /** Show these items in this order; each has an `id`, and is the same object while unchanged. */
+  /** Show `items` in order; each has an `id` and stays the same object while unchanged. */
   show(items) {
     const [last, before] = [items.at(-1), this.#items.at(-1)];
     const grown = last && (last.id !== before?.id || last.html !== before.html);
@@ -34,7 +39,7 @@ export class Feed {
     this.#due ||= requestAnimationFrame(() => this.#draw());
   }
 
-  /** Another thread: nothing of the last one stays. */
+  /** Remove everything before another thread is shown. */
   clear() {
     this.#stuck = true;
     this.pill.hidden = true;
@@ -42,13 +47,13 @@ export class Feed {
     this.draw();
   }
 
-  /** Draw now instead of at the next frame. */
+  /** Draw now instead of in the next frame. */
   draw() {
     cancelAnimationFrame(this.#due);
     this.#draw();
   }
 
-  /** Let `change` put messages above, and leave what is read where it is. */
+  /** Let `change` insert messages above without moving the reader's position. */
   keepPlace(change) {
     const first = this.list.firstElementChild;
     const top = () => first?.getBoundingClientRect().top ?? 0;
@@ -64,7 +69,7 @@ export class Feed {
     this.#follow();
   }
 
-  /** Put the focus on a message: the one with `id`, else the last. */
+  /** Focus the message with `id`, or the last one. @param {string | null} [id] */
   focus(id = null) {
     const node = this.#views.get(id)?.node ?? this.list.lastElementChild;
     node?.focus({ preventScroll: false });
@@ -85,14 +90,17 @@ export class Feed {
       if (node === place) place = place.nextElementSibling;
       else this.list.insertBefore(node, place);
     });
-    this.list.hidden = this.#items.length === 0; // a feed without articles is none
+    this.list.hidden = this.#items.length === 0; // role=feed needs articles
     this.#keepTabStop();
     this.#follow();
   }
 
   #updated(item, before) {
     let view = this.#views.get(item.id);
-    if (!view) this.#views.set(item.id, (view = new this.View(item)));
+    if (!view) {
+      view = new this.View(item);
+      this.#views.set(item.id, view);
+    }
     view.update(item, before);
     return view;
   }
@@ -103,13 +111,13 @@ export class Feed {
   }
 
   // ── the reader's place ──────────────────────────────────────────────────────────────────────
-  /** Any step upwards lets go; only reaching the end on the way down holds again. */
+  /** Scrolling up stops following; only reaching the end on the way down resumes it. */
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     const left = scrollHeight - scrollTop - clientHeight;
-    // The end as it was on the way there: it may have moved on since.
+    // The end at the previous event: it may have moved since.
     const reached = Math.min(scrollHeight, this.#height) - scrollTop - clientHeight < NEAR_END;
-    // Content that gets shorter moves the view up, too: that is no step of the reader's.
+    // Shrinking content also moves the view up, which is not the reader's doing.
     const up = scrollTop < this.#top - 0.5 && scrollHeight >= this.#height;
     if (up) this.#stuck = false;
     else if (scrollTop > this.#top && reached) this.#stuck = true;
@@ -119,7 +127,7 @@ export class Feed {
   }
 
   #follow() {
-    this.#scrolled(); // a step upwards whose event is still to come
+    this.#scrolled(); // an upward step whose event has not fired yet
     if (!this.#stuck) return;
     this.scroller.scrollTop = this.scroller.scrollHeight;
     this.#top = this.scroller.scrollTop;
@@ -143,7 +151,7 @@ export class Feed {
     if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
     const on = event.target.closest("article");
     if (!on) return;
-    const scrolls = event.target.closest("pre, .table"); // its arrows scroll it
+    const scrolls = event.target.closest("pre, .table"); // arrow keys scroll it
     const to = scrolls ? undefined : step(event.key, on);
     if (to === undefined) return;
     event.preventDefault();
@@ -153,7 +161,7 @@ export class Feed {
   }
 }
 
-/** Where a key leads from a message: null beyond an end, undefined when it leads nowhere. */
+/** The target of a key: null beyond either end, undefined for other keys. */
 function step(key, node) {
   if (key === "ArrowUp" || key === "k") return node.previousElementSibling;
   if (key === "ArrowDown" || key === "j") return node.nextElementSibling;

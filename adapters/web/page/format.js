@@ -1,11 +1,11 @@
-// Numbers and times as people read them, in their own language's form.
+// Numbers and times in the reader's locale.
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "short" });
 const number = new Intl.NumberFormat();
 
-/** A moment of the server (Unix seconds, or ISO 8601) as a Date. */
+/** A server time (Unix seconds or ISO 8601) as a Date. */
 export function moment(value) {
   return new Date(typeof value === "number" ? value * 1000 : (value ?? Date.now()));
 }
@@ -24,7 +24,7 @@ export function counted(count, one, many) {
   return `${number.format(count)} ${count === 1 ? one : many}`;
 }
 
-/** Under a reply: who wrote it, what it took. What is not known is left out. */
+/** The line under a reply: model, tokens and time, as far as known. */
 export function costs({ model, input_tokens: asked, output_tokens: said, seconds }) {
   const tokens = (value) => value !== null && value !== undefined;
   return [

@@ -1,10 +1,10 @@
-// The keyboard, the clipboard and the theme: what works the same everywhere in the page.
+// Keyboard shortcuts, clipboard and theme of the whole page.
 import { browser as here, copyText, isComposing } from "./dom.js";
 
 const $ = (selector) => document.querySelector(selector);
 
 // ── shortcuts ─────────────────────────────────────────────────────────────────────────────────
-/** The shortcuts of the help dialog. Those of a single key can be switched off there. */
+/** The shortcuts of the help dialog, where single-key ones can be turned off. */
 export function installKeys(page) {
   const help = $("#shortcuts");
   const single = $("#single-keys");
@@ -65,7 +65,7 @@ const SHOWN_MS = 1_500;
 /** Copy buttons of messages (their Markdown) and of code blocks. */
 export function installCopying({ say, source }) {
   document.addEventListener("click", async ({ target }) => {
-    const button = target.closest("[data-copy]");
+    const button = /** @type {any} */ (target).closest("[data-copy]");
     if (!button) return;
     const code = button.dataset.copy === "code";
     await copyText(code ? button.closest("figure").querySelector("pre").textContent : source(button));
@@ -79,7 +79,7 @@ export function installCopying({ say, source }) {
 // ── the theme ─────────────────────────────────────────────────────────────────────────────────
 const THEMES = ["system", "light", "dark"];
 
-/** The button goes through system, light and dark; all tabs follow. */
+/** The button cycles through system, light and dark; all tabs follow. */
 export function installTheme(button) {
   const chosen = () => (THEMES.includes(here.get("theme")) ? here.get("theme") : "system");
   const show = () => {

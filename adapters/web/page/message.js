@@ -1,4 +1,4 @@
-// One message in the page: made once, and brought up to date where it changed.
+// One message in the page: created once, updated where it changed.
 import { el, icon, setText } from "./dom.js";
 import { clockTime, costs, counted, dayName, fullTime, moment } from "./format.js";
 import { Body } from "./patch.js";
@@ -11,8 +11,8 @@ const STATES = {
   sending: "Sending…",
   waiting: "Not sent yet; tried again by itself",
 };
-const NOBODY = "local"; // who everybody is while no tokens are set
-// What may be done: a command, its words, its sign.
+const NOBODY = "local"; // the user's name while no tokens are set
+// The actions: command, label, icon.
 const ACTIONS = {
   continue: ["Go on", "more"],
   retry: ["Try again", "retry"],
@@ -20,7 +20,7 @@ const ACTIONS = {
 };
 let made = 0;
 
-/** An item of a feed as an article, empty until `update`; `item.id` names it for good. */
+/** A feed item as an article, empty until `update`; `item.id` never changes. */
 export class MessageView {
   #body = new Body();
   #names = {};
@@ -50,7 +50,7 @@ export class MessageView {
     );
   }
 
-  /** Show `item`; `before` is the one above it, for the day's name. */
+  /** Show `item`; `before` is the item above it, for the day's heading. */
   update(item, before = this.before) {
     if (item === this.item && before?.created_at === this.before?.created_at) return;
     this.item = item;
@@ -103,7 +103,7 @@ export class MessageView {
   }
 }
 
-/** The first message of a thread, with what became of it. */
+/** The first message of a thread, with its number of replies. */
 export class RootView extends MessageView {
   #open;
   #count;
@@ -153,12 +153,12 @@ function action(name) {
   return button(sign, words, { "data-action": name });
 }
 
-/** What a person wrote: no Markdown, every blank and line as it was. */
+/** A person's text: no Markdown, white space preserved. */
 function plainText(text) {
   return el("p", { class: "plain", dir: "auto" }, text);
 }
 
-/** A sentence of the server's own: paragraphs, `- ` lists and `code`, nothing else. */
+/** The server's own text: paragraphs, `- ` lists and `code`, nothing else. */
 function plainBlocks(text) {
   const blocks = [];
   for (const line of text.split("\n").filter((each) => each.trim())) {

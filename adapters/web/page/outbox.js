@@ -1,17 +1,21 @@
-// What was written and is not yet at the server: kept over a reload, sent in order, tried again
-// with the same `client_id`, so that nothing is lost and nothing is said twice.
-import { backoff } from "./api.js";
+// Unsent messages: they survive a reload, are sent in order, and retried with the same `client_id`,
+// so that no message is lost or sent twice.
+import { asApiError, backoff } from "./api.js";
 import { tab, uuid } from "./dom.js";
 
 export class Outbox {
+  /** @type {any[]} */
   #items = tab.get("outbox", []);
   #running = false;
   #failures = 0;
   #wake = () => {};
 
-  /** `onChange()`; `onSent(item, answer)`; `onRefused(item, error)` when trying again is no use. */
+  /** `onChange()`; `onSent(item, answer)`; `onRefused(item, error)` if a retry cannot help. */
   constructor({ api, onChange, onSent, onRefused }) {
-    Object.assign(this, { api, onChange, onSent, onRefused });
+    this.api = api;
+    this.onChange = onChange;
+    this.onSent = onSent;
+    this.onRefused = onRefused;
   }
 
   get items() {
@@ -25,7 +29,7 @@ export class Outbox {
     return item;
   }
 
-  /** The server may be back: do not wait any longer. */
+  /** Retry now: the server may be back. */
   hurry() {
     this.#failures = 0;
     this.#wake();
@@ -49,7 +53,8 @@ export class Outbox {
       this.#failures = 0;
       this.onSent(item, answer);
       this.#remove(client_id);
-    } catch (error) {
+    } catch (thrown) {
+      const error = asApiError(thrown);
       if (!error.passing && error.status !== 401) {
         this.onRefused(item, error);
         return this.#remove(client_id);
@@ -59,11 +64,15 @@ export class Outbox {
     }
   }
 
+  /** @returns {Promise<void>} */
   #pause(error) {
     const wait = error.retryAfter ? error.retryAfter * 1000 : backoff(this.#failures++);
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, wait);
-      this.#wake = () => (clearTimeout(timer), resolve());
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
     });
   }
 

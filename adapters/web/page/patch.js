@@ -1,9 +1,9 @@
-// Bring what is shown to what should be, with the fewest changes: a reader's selection, scroll
-// position and focus in a reply survive while it is being written.
+// Updates a growing reply with the fewest DOM changes, so that the reader's selection, scroll position
+// and focus survive.
 import { clean, headingLevels, parse } from "./safe.js";
 import { el } from "./dom.js";
 
-/** A reply's text in the page; only the blocks that changed are touched. */
+/** A reply's text in the page; only changed blocks are touched. */
 export class Body {
   #html = null;
   #blocks = [];
@@ -14,7 +14,7 @@ export class Body {
     this.node = el("div", { class: "text" });
   }
 
-  /** Show `html`, with a cursor at its end while it is being `writing`. */
+  /** Show `html`, with a cursor at its end while `writing`. */
   show(html, writing) {
     if (html === this.#html && writing === this.#cursor.isConnected) return;
     this.#cursor.remove();
@@ -55,7 +55,10 @@ function morph(old, made) {
 function morphChildren(old, made) {
   const before = [...old.childNodes];
   const after = [...made.childNodes];
-  after.forEach((child, k) => (before[k] ? morph(before[k], child) : old.append(child)));
+  after.forEach((child, k) => {
+    if (before[k]) morph(before[k], child);
+    else old.append(child);
+  });
   for (const extra of before.slice(after.length)) extra.remove();
 }
 
@@ -64,7 +67,7 @@ function sameAttributes(a, b) {
   return [...a.attributes].every(({ name, value }) => b.getAttribute(name) === value);
 }
 
-/** Where the next word will appear. */
+/** The element where the next word will appear. */
 function lastPlace(root) {
   let place = root;
   while (place.lastElementChild && isLast(place.lastElementChild)) place = place.lastElementChild;
@@ -77,5 +80,5 @@ const HOLDS_TEXT =
 function isLast(child) {
   const after = child.nextSibling;
   const inline = child.matches("code") && !child.parentElement.matches("pre");
-  return child.matches(HOLDS_TEXT) && !inline && !(after && after.data?.trim());
+  return child.matches(HOLDS_TEXT) && !inline && !after?.data?.trim();
 }

@@ -1,30 +1,29 @@
-// From the server's HTML to elements of ours. The server escapes what people and models write;
-// this is the second wall: every element is made anew from a list of what is allowed, and no
-// string of HTML ever reaches the page itself.
+// Builds page elements from the server's HTML. The server escapes people's and models' text; this is
+// the second defense: every element is created from an allow list, and no HTML string reaches the page.
 import { el, icon } from "./dom.js";
 
 const TAGS = new Set(
   ("a abbr b blockquote br code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr i kbd li ol p pre s " +
     "span strong sub sup table tbody td th thead tr ul").split(" "),
 );
-// Their text may be of any language: each block runs in the direction of its first letters.
+// Text may be in any language: each block follows the direction of its first letters.
 const DIRECTED = new Set("blockquote dd div dt h1 h2 h3 h4 h5 h6 li ol p td th ul".split(" "));
 const HEADING = /^h([1-6])$/;
-// Pygments' short names, where a table's cell is aligned to, and a person's own text.
+// Pygments' short names, cell alignment, and people's own text.
 const CLASS = /^([a-z]{1,3}[0-9]?|align-(left|center|right)|plain)$/;
 const LINK = /^(https?:\/\/|mailto:)/i;
 const XHTML = "http://www.w3.org/1999/xhtml";
 
-// The inert document's parser is the only place where Trusted Types ask for a policy.
-const policy = window.trustedTypes?.createPolicy("threadline-inert", { createHTML: (html) => html });
+// Only the parser of the inert document needs a Trusted Types policy.
+const policy = /** @type {any} */ (window).trustedTypes?.createPolicy("threadline-inert", { createHTML: (html) => html });
 
-/** The top-level blocks of `html`, inert: nothing in them runs or loads. */
+/** The inert top-level blocks of `html`: nothing in them runs or loads. */
 export function parse(html) {
   const inert = new DOMParser().parseFromString(policy?.createHTML(html) ?? html, "text/html");
-  return [...inert.body.childNodes].filter((node) => node.nodeType === 1 || node.data?.trim());
+  return [...inert.body.childNodes].filter((node) => node.nodeType === 1 || node.textContent?.trim());
 }
 
-/** Where each level of heading goes: below the author's h3, without a gap. */
+/** The new level of each heading: below the author's h3, without gaps. */
 export function headingLevels(blocks) {
   const found = new Set();
   for (const block of blocks) {
@@ -37,7 +36,7 @@ export function headingLevels(blocks) {
   return new Map(levels.map((tag, rank) => [tag, `h${Math.min(6, 4 + rank)}`]));
 }
 
-/** One inert block as exactly one element of the page. */
+/** One inert block as one element of the page. */
 export function clean(block, headings) {
   const made = copy(block, headings);
   return made instanceof Element ? made : el("div", {}, made);
@@ -78,14 +77,14 @@ function linkAttributes(href) {
   return { href, target: "_blank", rel: "noopener noreferrer nofollow" };
 }
 
-/** Nothing is loaded from elsewhere, so a picture becomes a link to it. */
+/** An image becomes a link, because the page loads nothing from other hosts. */
 function linkTo(source, words) {
   return el("a", linkAttributes(source), words || source || "picture");
 }
 
 function codeBlock(pre, node) {
   const end = lastText(pre);
-  if (end) end.data = end.data.replace(/\n$/, ""); // else the cursor stands below what is written
+  if (end) end.data = end.data.replace(/\n$/, ""); // otherwise the cursor appears below the text
   const language = (node.dataset.language ?? "").slice(0, 30);
   const caption = el(
     "figcaption",
@@ -93,7 +92,7 @@ function codeBlock(pre, node) {
     el("span", {}, language || "text"),
     el("button", { type: "button", class: "quiet", "data-copy": "code" }, icon("copy"), el("span", { class: "label" }, "Copy code")),
   );
-  pre.setAttribute("tabindex", "0"); // scrolls sideways, also by keyboard
+  pre.setAttribute("tabindex", "0"); // scrolls sideways by keyboard, too
   pre.setAttribute("role", "group");
   pre.setAttribute("aria-label", language ? `Code in ${language}` : "Code");
   return el("figure", { class: "code" }, caption, pre);

@@ -1,20 +1,22 @@
-// What the page knows, and how events change it. Every item stays the same object while nothing
-// about it changed, so that the feeds redraw only what did.
+// The page's state, and how events change it. An unchanged item stays the same object, so that feeds
+// redraw only changed ones.
 import { uuid } from "./dom.js";
 
 export class State {
+  /** @type {any} */
   session = null;
+  /** @type {string | null} */
   openId = null;
-  older = null; // the cursor of the channel's next page upwards
+  older = null; // cursor of the channel's next older page
   #threads = new Map();
-  #details = new Map(); // by thread: its model and messages, as far as they were read here
-  #notices = []; // answers to commands: shown to those who are here, stored nowhere
+  #details = new Map(); // by thread: model and loaded messages
+  #notices = []; // replies to commands: shown here, stored nowhere
   #roots = new Map();
   #dividers = new Map();
   #acting = new WeakMap();
   #pending = new WeakMap();
   #sent = new Set(); // client ids of messages that the server has
-  #read = { channel: null, thread: null }; // the newest event that each snapshot contains
+  #read = { channel: null, thread: null }; // the newest event in each snapshot
   #taken = new WeakMap();
 
   // ── reading ─────────────────────────────────────────────────────────────────────────────────
@@ -30,7 +32,7 @@ export class State {
     return this.#threads.get(id);
   }
 
-  /** The reply that is being written in the open thread, or waits to be. */
+  /** The running or queued reply of the open thread. */
   get underWay() {
     return this.open?.messages.find(
       ({ role, state }) => role === "assistant" && (state === "writing" || state === "queued"),
@@ -70,7 +72,7 @@ export class State {
     return item;
   }
 
-  /** A line where people started over: the model reads only what is below the last one. */
+  /** Adds a line at each reset: the model reads only the messages below the last one. */
   #withDividers({ messages, epoch }) {
     const items = [];
     const replies = new Set(messages.map(({ id }) => id));
@@ -78,21 +80,21 @@ export class State {
     for (const message of messages) {
       const item = this.#takenUp(message, replies);
       if (item.epoch > last) items.push(this.#divider(item.epoch, items.at(-1)));
-      last = item.epoch ?? last; // replies do not tell: theirs is their question's
+      last = item.epoch ?? last; // replies carry no epoch: they share their question's
       items.push(item);
     }
     if (epoch > last) items.push(this.#divider(epoch, items.at(-1)));
     return items;
   }
 
-  /** A question waits only until the reply to it is there, whichever of the two was told first. */
+  /** A question waits only until its reply exists, whichever event came first. */
   #takenUp(message, replies) {
     if (message.state !== "queued" || !replies.has(`turn-${message.turn}`)) return message;
     if (!this.#taken.has(message)) this.#taken.set(message, { ...message, state: "done" });
     return this.#taken.get(message);
   }
 
-  /** The newest item, with what may be done about it while nothing else is under way. */
+  /** The newest item, with its actions unless a reply is running. */
   #withActions(item) {
     const actions = item.role === "divider" ? ["undo"] : (item.controls ?? []);
     if (!actions.length || this.isBusy) return item;
@@ -129,17 +131,17 @@ export class State {
     });
   }
 
-  /** Whether the event of a message came before the answer to sending it. */
+  /** Whether a message's event overtook the response to sending it. */
   #arrived({ client_id }) {
     return this.#sent.has(client_id);
   }
 
   // ── what the server told ────────────────────────────────────────────────────────────────────
-  /** A page of the channel; `fresh` replaces what was known, as after a restart. */
+  /** Take a page of the channel; `fresh` replaces the known threads, as after a restart. */
   takeThreads({ threads, next, event }, { fresh }) {
     if (fresh) this.#read.channel = event;
     const first = threads[0]?.created_at ?? "";
-    // Pages that were loaded further up stay, unless nothing is known to be above.
+    // Older pages stay, unless there are none above.
     if (fresh && next === null) this.#threads.clear();
     else if (fresh) for (const [id, t] of this.#threads) if (t.created_at >= first) this.#threads.delete(id);
     const above = [...this.#threads.values()].some((thread) => thread.created_at < first);
@@ -152,7 +154,7 @@ export class State {
     const known = this.#details.get(id)?.messages ?? [];
     const same = new Map(known.map((message) => [message.id, message]));
     const kept = messages.map((message) => unchanged(same.get(message.id), message));
-    this.#details.clear(); // one thread is open; the others are read again when they are
+    this.#details.clear(); // other threads are loaded again when opened
     this.#details.set(id, { id, name, model, epoch, messages: kept });
   }
 
@@ -161,17 +163,17 @@ export class State {
     this.#details.delete(id);
   }
 
-  /** A message of a person in a thread; `event` is the event's id. */
+  /** Take a person's message in a thread; `event` is the event's id. */
   takeMessage({ thread, client_id = null, ...message }, event) {
     if (client_id) this.#sent.add(client_id);
     const detail = this.#details.get(thread);
     if (!detail || isIn(event, this.#read.thread)) return;
-    // It waits only where another reply is being written: else its own begins at once.
+    // It waits only while another reply is running; otherwise its own starts immediately.
     const state = message.state === "queued" && !this.#writing(detail) ? "done" : message.state;
     detail.messages = inserted(detail.messages, { ...message, state });
   }
 
-  /** A reply's newest state; whether it is news. */
+  /** Take a reply's newest state. Returns whether it changed anything. */
   takeReply({ thread, ...reply }, event) {
     const detail = this.#details.get(thread);
     if (!detail || isIn(event, this.#read.thread)) return false;
@@ -186,7 +188,7 @@ export class State {
     if (detail) Object.assign(detail, { model: thread.model, epoch: thread.epoch });
   }
 
-  /** An answer to a command, once. */
+  /** Take a command's reply, once. */
   takeNotice({ thread, text, client_id }) {
     const id = `notice-${client_id ?? uuid()}`;
     if (thread !== null && thread !== this.open?.id) return;
@@ -202,7 +204,7 @@ export class State {
   }
 }
 
-/** A question stands above its reply, also where the reply was told first. */
+/** Puts a question above its reply, even if the reply's event came first. */
 function inserted(messages, message) {
   const reply = messages.findIndex(({ id }) => id === `turn-${message.turn}`);
   const known = messages.some(({ id }) => id === message.id);
@@ -214,12 +216,12 @@ function upsert(messages, message) {
   return k < 0 ? [...messages, message] : messages.with(k, unchanged(messages[k], message));
 }
 
-/** The old object where the new one says the same. */
+/** The old object if the new one equals it. */
 function unchanged(old, message) {
   return old && JSON.stringify(old) === JSON.stringify(message) ? old : message;
 }
 
-/** Whether a snapshot that was read at event `read` contains event `id`, both like `epoch-number`. */
+/** Whether a snapshot read at event `read` contains event `id`; both are `epoch-number`. */
 function isIn(id, read) {
   if (!id || !read) return false;
   const [epoch, number] = id.split("-");

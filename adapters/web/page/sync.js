@@ -1,36 +1,44 @@
-// Keeps the page's state in step with the server: a snapshot first, then its events, for good.
-import { EventStream, backoff } from "./api.js";
+// Keeps the page's state in sync with the server: a snapshot first, then events.
+import { EventStream, asApiError, backoff } from "./api.js";
 
 const PAGE_OF_THREADS = 50;
-const QUIET_MS = 1_500; // a shorter interruption is nobody's business
+const QUIET_MS = 1_500; // a shorter interruption is not shown
 
 export class Sync {
   loaded = false;
-  #held = []; // events that came while a snapshot was on its way
+  #held = []; // events received while a snapshot was loading
   #reading = 0;
+  /** @type {EventStream | null} */
   #stream = null;
   #lost = 0;
 
   /**
-   * `onEvent(name, data, id)`; `onChange()` when the state is another; `onLink(words)` says how the
-   * connection is; `onBack()` when it is back; `onMissing()` when the open thread is none.
+   * `onEvent(name, data, id)`; `onChange()` after a change of state; `onLink(words)` describes the
+   * connection; `onBack()` after it returns; `onMissing()` if the open thread does not exist.
    */
   constructor({ api, state, onEvent, onChange, onLink, onBack, onMissing }) {
-    Object.assign(this, { api, state, onEvent, onChange, onLink, onBack, onMissing });
+    this.api = api;
+    this.state = state;
+    this.onEvent = onEvent;
+    this.onChange = onChange;
+    this.onLink = onLink;
+    this.onBack = onBack;
+    this.onMissing = onMissing;
   }
 
   // ── the connection ──────────────────────────────────────────────────────────────────────────
   follow() {
     this.stop();
-    this.#stream = new EventStream({
+    const stream = new EventStream({
       api: this.api,
       path: "/app/events",
       onEvent: (name, data, id) => this.#event(name, data, id),
       onOpen: () => this.#connected(),
       onLost: () => this.#disconnected(),
     });
-    this.#stream.pause(document.hidden);
-    this.#stream.run();
+    this.#stream = stream;
+    stream.pause(document.hidden);
+    stream.run();
   }
 
   stop() {
@@ -45,7 +53,7 @@ export class Sync {
     this.#stream?.hurry();
   }
 
-  /** Try until the server answers; null when it refuses. */
+  /** Retry until the server answers; null if it refuses. */
   async persist(ask) {
     for (let n = 0; ; n++) {
       try {
@@ -53,7 +61,7 @@ export class Sync {
         this.#connected();
         return answer;
       } catch (error) {
-        if (!error.passing) return null;
+        if (!asApiError(error).passing) return null;
         this.#disconnected();
         await new Promise((resolve) => setTimeout(resolve, backoff(n)));
       }
@@ -74,8 +82,8 @@ export class Sync {
 
   // ── snapshots and events ────────────────────────────────────────────────────────────────────
   #event(name, data, id) {
-    // A snapshot that is on its way may be older than this event, which is applied on top of it,
-    // or newer: then the state passes the event over.
+    // A loading snapshot may be older than this event, which is then applied after it, or newer: then
+    // the state skips the event.
     if (this.#reading) return this.#held.push([name, data, id]);
     this.#apply(name, data, id);
     this.onChange();
@@ -97,7 +105,7 @@ export class Sync {
     }
   }
 
-  /** Read anew what is on the screen. */
+  /** Reload what is on the screen. */
   async refresh() {
     await this.persist(() =>
       this.#read(async () => {
@@ -123,7 +131,7 @@ export class Sync {
     this.onMissing();
   }
 
-  /** The channel's next page upwards; whether it came. */
+  /** Load the channel's next older page. Returns whether it arrived. */
   async loadOlder() {
     const before = encodeURIComponent(this.state.older);
     const path = `/app/threads?limit=${PAGE_OF_THREADS}&before=${before}`;

@@ -1,4 +1,4 @@
-"""The dialect's blocks, as rules of markdown-it: tables, formulas, fenced Markdown, definitions."""
+"""The dialect's markdown-it block rules: tables, formulas, fenced Markdown, link definitions."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import re
 from markdown_it.ruler import RuleOptionsType
 from markdown_it.rules_block import StateBlock, reference
 
-from bot.replies.markdown.fences import Nesting, nests
-from bot.replies.markdown.math import block_length
-from bot.replies.markdown.table_rows import alignments, cells_of, count
+from bot.replies.markdown.fences import FenceStack, contains_markdown
+from bot.replies.markdown.math import formula_block_length
+from bot.replies.markdown.table_rows import alignments, count_header_cells, split_cells
 
 MOST_CELLS = 20_000
-"""Empty cells that short rows of one table are completed with: few bytes could make many."""
+"""Empty cells added to short rows of one table: a few bytes of source could ask for many."""
 
 INTERRUPTS: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
 _FENCE = re.compile(r"(`{3,}+|~{3,}+)[ \t]*+([^`\n]*+)")
 
 
 def definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A definition, which is shown as text too: a list of sources often defines what no link uses,
-    and a link may be on another page. A footnote defines nothing.
+    """A link definition, which is also shown as text.
+
+    A list of sources often defines links that nothing uses, and a link may be on another page. A
+    footnote is no definition.
     """
     at = state.bMarks[start] + state.tShift[start]
     if state.src.startswith("[^", at) or not reference(state, start, end, silent):
@@ -36,18 +38,18 @@ def definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _line(state: StateBlock, number: int) -> str:
-    """A line without the marks and the indentation of its containers."""
+    """A line without the markers and indentation of its containers."""
     return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]]
 
 
 def _first(state: StateBlock, number: int) -> str:
-    """The first character of a line, a line feed for an empty one: most lines need no more."""
+    """The first character of a line (a line feed if empty), enough to skip most lines cheaply."""
     at = state.bMarks[number] + state.tShift[number]
     return state.src[at] if at < state.eMarks[number] else "\n"
 
 
 def formula_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A formula on lines of its own."""
+    """A formula on separate lines."""
     if _first(state, start) not in "$\\" or state.is_code_block(start):
         return False
 
@@ -55,7 +57,7 @@ def formula_block(state: StateBlock, start: int, end: int, silent: bool) -> bool
         inside = number < end and state.sCount[number] >= state.blkIndent
         return _line(state, number) if inside else None
 
-    length, ended = block_length(line, start)
+    length, ended = formula_block_length(line, start)
     if not length or silent:
         return length > 0
     token = state.push("math_block", "", 0)
@@ -67,33 +69,33 @@ def formula_block(state: StateBlock, start: int, end: int, silent: bool) -> bool
 
 
 def nested_fence(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A fence whose language is Markdown; all others are markdown-it's."""
+    """A fence whose language is Markdown; markdown-it's own rule handles all others."""
     if _first(state, start) not in "`~":
         return False
     opening = _FENCE.fullmatch(_line(state, start))
-    if opening is None or not nests(opening[2]) or state.is_code_block(start):
+    if opening is None or not contains_markdown(opening[2]) or state.is_code_block(start):
         return False
     if silent:
         return True
-    nesting, number, ended = Nesting.of(opening[2], opening[1]), start + 1, False
+    stack, number, ended = FenceStack.begin(opening[2], opening[1]), start + 1, False
     while number < end and not ended:
         if state.sCount[number] < state.blkIndent and _line(state, number):
             break
         indent = " " * max(0, state.sCount[number] - state.blkIndent)
-        following = _line(state, number + 1) if number + 1 < end else None
-        ended = nesting.take(indent + _line(state, number), following)
+        next_line = _line(state, number + 1) if number + 1 < end else None
+        ended = stack.feed(indent + _line(state, number), next_line)
         number += 1
     token = state.push("fence", "code", 0)
     token.info, token.markup = opening[2], opening[1]
     token.content = state.getLines(start + 1, number - ended, state.sCount[start], True)
     token.map = [start, number]
-    token.meta = {"ended": ended, "doubtful": ended and nesting.doubtful}
+    token.meta = {"ended": ended, "ambiguous": ended and stack.ambiguous}
     state.line = number
     return True
 
 
 def pipe_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """GFM's table, with the cells of `rows`."""
+    """A GFM table, with cells split by `table_rows`."""
     if start + 2 > end or _first(state, start + 1) not in "|-:":
         return False
     if state.is_code_block(start) or state.is_code_block(start + 1):
@@ -101,7 +103,7 @@ def pipe_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if state.sCount[start + 1] < state.blkIndent or "|" not in _line(state, start):
         return False
     aligned = alignments(_line(state, start + 1))
-    if aligned is None or count(_line(state, start), len(aligned)) != len(aligned):
+    if aligned is None or count_header_cells(_line(state, start), len(aligned)) != len(aligned):
         return False
     if silent:
         return True
@@ -117,8 +119,10 @@ def pipe_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _body(state: StateBlock, first: int, end: int, aligned: list[str]) -> int:
-    """The rows below the header; the line behind them."""
-    rules = state.md.block.ruler.getRules("blockquote")  # what may interrupt a quote ends a table
+    """Parse the rows below the header; returns the number of the line after them."""
+    rules = state.md.block.ruler.getRules(
+        "blockquote"
+    )  # whatever may interrupt a quote ends a table
     kind, state.parentType = state.parentType, "table"
     number, missing = first, 0
     while number < end and state.sCount[number] >= state.blkIndent and _line(state, number).strip():
@@ -138,8 +142,8 @@ def _body(state: StateBlock, first: int, end: int, aligned: list[str]) -> int:
 
 
 def _row(state: StateBlock, number: int, aligned: list[str], tag: str) -> int:
-    """One row; how many cells it lacks."""
-    cells = cells_of(_line(state, number), len(aligned))
+    """Parse one row; returns how many cells it lacks."""
+    cells = split_cells(_line(state, number), len(aligned))
     missing = len(aligned) - len(cells)
     state.push("tr_open", "tr", 1).map = [number, number + 1]
     for alignment, cell in zip(aligned, cells + [""] * missing, strict=True):

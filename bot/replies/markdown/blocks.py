@@ -1,8 +1,7 @@
-"""The block structure of a piece of Markdown: which lines belong to what, and in which containers.
+"""The block structure of Markdown: which lines belong to which leaf, in which containers.
 
-Invariant: the structure of lines that are complete never changes with what follows, except that of
-the last leaf; so whatever stands before a leaf at which parsing may start anew is never parsed
-again.
+Invariant: following text never changes the structure of complete lines, except in the last leaf. So
+text before a restart point is never parsed again.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from bot.replies.markdown.dialect import make_parser
-from bot.replies.markdown.fences import Nesting, nests
+from bot.replies.markdown.fences import FenceStack, contains_markdown
 
 QUOTE = re.compile(r" {0,3}> ?")
 MARKER = re.compile(r" *(?:[-+*]|(\d{1,9})([.)]))(?=\s|$)")
-# A line of which only marks have come: nobody can tell a heading's underline from a list.
-MARKS = re.compile(
+# A line with nothing but markers so far: it may become a list, an underline, a rule, a table …
+MARKERS_ONLY = re.compile(
     r"(?:\s++|>|(?:[-+*]|\d{1,9}[.)])\s++)*+(?:[-+*=_#|~`>\s]*|\d{1,9}[.)]?|\[[ xX]?\]?)\Z"
 )
-# A line that may become a formula of its own, or go on with the text above it.
+# A line that may become a formula block or continue the text above.
 _FORMULA = re.compile(r"(?:\s++|>|(?:[-+*]|\d{1,9}[.)])\s++)*+[$\\]")
 _LEAVES = {
     "paragraph_open": "paragraph",
@@ -40,10 +39,10 @@ _LEAVES = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Container:
-    """A block quote, or one item of a list; compared by identity.
+    """A block quote or a list item; compared by identity.
 
-    `line` is where it begins; `width` how far the content of an item is indented; `list` tells
-    whose item it is; `number` is what people read before an ordered item.
+    `line` is the number of its first line, `width` the indentation of an item's content, `list`
+    identifies the item's list, and `number` is the number shown before an ordered item.
     """
 
     line: int
@@ -53,17 +52,17 @@ class Container:
 
     @property
     def quote(self) -> bool:
-        """Whether its lines are marked, not indented."""
+        """Whether this is a block quote: its lines have a marker, not an indentation."""
         return self.width == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A block that contains text: its lines (the last excluded), innermost container last.
+    """A block that contains text: lines `first` to `last` (excluded), innermost container last.
 
     `kind` is paragraph, heading, fence, code (indented), formula, rule, table, or empty (an item
-    without content); `markup` and `info` are a fence's, and `ended` tells of one with Markdown
-    inside, and of a formula, whether it has its end; `doubtful` that the next line decides it.
+    without content). `markup` and `info` belong to a fence. `ended` says whether a fence with
+    Markdown inside or a formula has its end, `ambiguous` that only the next line decides that.
     """
 
     kind: str
@@ -73,102 +72,104 @@ class Leaf:
     markup: str = ""
     info: str = ""
     ended: bool | None = None
-    doubtful: bool = False
+    ambiguous: bool = False
 
 
 @cache
 def _parser() -> MarkdownIt:
-    """Blocks alone: the inline rules are most of the cost, and give no places in the source."""
+    """A parser of blocks only: inline rules cost most of the time and give no source offsets."""
     parser = make_parser()
-    parser.disable("reference")  # a definition far below must not change a sealed page
+    parser.disable("reference")  # a definition further down must not change a sealed page
     parser.core.ruler.disable(["inline", "text_join"])
     return parser
 
 
 class BlockTree:
-    """The leaves of `text`, and where its lines begin."""
+    """The leaves of `text` and the offsets at which its lines begin."""
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.starts = [0, *(match.end() for match in re.finditer("\n", text))]
+        self.line_starts = [0, *(match.end() for match in re.finditer("\n", text))]
         self.leaves: list[Leaf] = []
         self._containers: list[Container] = []
         self._lists: list[tuple[int, int | None]] = []  # (token index, next number)
-        # markdown-it takes \r for a line's end and would lose count of the characters.
+        # markdown-it takes \r for a line end, which would shift the line numbers.
         for index, token in enumerate(_parser().parse(text.replace("\r", " "))):
             self._take(index, token)
 
     def line(self, number: int) -> str:
-        """A line with its line feed, if it has one."""
-        end = self.starts[number + 1] if number + 1 < len(self.starts) else len(self.text)
-        return self.text[self.starts[number] : end]
+        """Line `number` with its line feed, if it has one."""
+        end = self.line_starts[number + 1] if number + 1 < len(self.line_starts) else len(self.text)
+        return self.text[self.line_starts[number] : end]
 
     @property
-    def complete(self) -> int:
-        """How many lines end with a line feed: the one after them may still grow."""
-        return len(self.starts) - 1
+    def complete_lines(self) -> int:
+        """Number of lines that end with a line feed; the line after them may still grow."""
+        return len(self.line_starts) - 1
 
     @property
-    def known(self) -> int:
-        """How many lines there are whose place among the blocks cannot change any more."""
-        last = self.starts[-1]
-        unsure = MARKS.match(self.text, last) or _FORMULA.match(self.text, last)
-        return self.complete + (unsure is None)
+    def settled_lines(self) -> int:
+        """Number of lines whose position in the block structure is final."""
+        last = self.line_starts[-1]
+        undecided = MARKERS_ONLY.match(self.text, last) or _FORMULA.match(self.text, last)
+        return self.complete_lines + (undecided is None)
 
-    def closed(self, leaf: Leaf) -> bool:
-        """Whether no later text can belong to the leaf."""
+    def is_closed(self, leaf: Leaf) -> bool:
+        """Whether no later text can belong to `leaf`."""
         if leaf.kind == "fence":
-            return self.fence_closed(leaf)
-        if leaf.kind == "formula" and leaf.ended and leaf.last <= self.complete:
+            return self.is_fence_closed(leaf)
+        if leaf.kind == "formula" and leaf.ended and leaf.last <= self.complete_lines:
             return True
-        return leaf.last < self.complete or (
-            leaf.kind in ("heading", "rule") and leaf.last <= self.complete
+        return leaf.last < self.complete_lines or (
+            leaf.kind in ("heading", "rule") and leaf.last <= self.complete_lines
         )
 
-    def fence_closed(self, leaf: Leaf) -> bool:
-        """Whether a fence has its closing line, whole."""
-        if leaf.doubtful and leaf.last >= self.complete:
+    def is_fence_closed(self, leaf: Leaf) -> bool:
+        """Whether a fence has its complete closing line."""
+        if leaf.ambiguous and leaf.last >= self.complete_lines:
             return False
-        return leaf.last <= self.complete and self.fence_ends(leaf)
+        return leaf.last <= self.complete_lines and self.has_closing_line(leaf)
 
-    def fence_ends(self, leaf: Leaf) -> bool:
-        """Whether a fence has its closing line, if nothing is added to that."""
+    def has_closing_line(self, leaf: Leaf) -> bool:
+        """Whether a fence has its closing line, which may still grow into something else."""
         if leaf.ended is not None:
             return leaf.ended
-        return leaf.last - leaf.first >= 2 and self.closes(leaf, leaf.last - 1)
+        return leaf.last - leaf.first >= 2 and self.is_closing_line(leaf, leaf.last - 1)
 
-    def closes(self, leaf: Leaf, number: int) -> bool:
-        """Whether a line is the closing line of a fence."""
-        line = self.line(number)
-        rest = line[consume(line, number, leaf.containers) :].strip()
+    def is_closing_line(self, leaf: Leaf, number: int) -> bool:
+        """Whether line `number` closes the fence `leaf`."""
+        rest = self.line_content(leaf, number).strip()
         return len(rest) >= len(leaf.markup) and not rest.strip(leaf.markup[0])
 
-    def bare(self, leaf: Leaf, number: int) -> str:
-        """Line `number` of a leaf without the marks and the indentation of its containers."""
+    def line_content(self, leaf: Leaf, number: int) -> str:
+        """Line `number` of a leaf without the markers and indentation of its containers."""
         line = self.line(number)
-        return line[consume(line, number, leaf.containers) :]
+        return line[marker_length(line, number, leaf.containers) :]
 
-    def nesting(self, leaf: Leaf, upto: int) -> Nesting:
-        """Which fences are open in a fence before line `upto`."""
-        nesting = Nesting.of(leaf.info, leaf.markup)
-        if nests(leaf.info):
-            for number in range(leaf.first + 1, min(upto, len(self.starts))):
-                more = number + 1 < len(self.starts)
-                nesting.take(self.bare(leaf, number), self.bare(leaf, number + 1) if more else None)
-        return nesting
+    def fence_stack(self, leaf: Leaf, before: int) -> FenceStack:
+        """The fences that are open in the fence `leaf` before line `before`."""
+        stack = FenceStack.begin(leaf.info, leaf.markup)
+        if contains_markdown(leaf.info):
+            for number in range(leaf.first + 1, min(before, len(self.line_starts))):
+                has_next = number + 1 < len(self.line_starts)
+                next_line = self.line_content(leaf, number + 1) if has_next else None
+                stack.feed(self.line_content(leaf, number), next_line)
+        return stack
 
-    def closer(self, leaf: Leaf) -> str:
-        """The line that ends a fence which has not ended."""
-        return self.nesting(leaf, leaf.last).closer
+    def closing_line(self, leaf: Leaf) -> str:
+        """The line that closes an open fence."""
+        return self.fence_stack(leaf, leaf.last).closing_line
 
-    def end(self, leaf: Leaf) -> int:
-        """The offset behind a leaf's last line."""
-        return self.starts[leaf.last] if leaf.last < len(self.starts) else len(self.text)
+    def end_of(self, leaf: Leaf) -> int:
+        """The offset after the last line of `leaf`."""
+        return self.line_starts[leaf.last] if leaf.last < len(self.line_starts) else len(self.text)
 
-    def restarts(self) -> Iterator[tuple[Leaf, Leaf]]:
-        """The leaves before which nothing has to be parsed again, each after the one before it."""
+    def restart_points(self) -> Iterator[tuple[Leaf, Leaf]]:
+        """Pairs of neighboring leaves between which parsing can restart."""
         for before, leaf in pairwise(self.leaves):
-            if leaf.first < self.complete and all(c.quote for c in shared(before, leaf)):
+            if leaf.first < self.complete_lines and all(
+                c.quote for c in shared_containers(before, leaf)
+            ):
                 yield before, leaf
 
     # ── from tokens to leaves ─────────────────────────────────────────────────────────────────
@@ -176,7 +177,7 @@ class BlockTree:
         if token.type in _LEAVES and token.map is not None:
             first, last = token.map
             leaf = _LEAVES[token.type], first, last, token.markup, token.info
-            self._add(*leaf, token.meta.get("ended"), token.meta.get("doubtful", False))
+            self._add(*leaf, token.meta.get("ended"), token.meta.get("ambiguous", False))
         elif token.type == "blockquote_open" and token.map is not None:
             self._containers.append(Container(token.map[0]))
         elif token.type in ("bullet_list_open", "ordered_list_open"):
@@ -199,17 +200,17 @@ class BlockTree:
         markup: str = "",
         info: str = "",
         ended: bool | None = None,
-        doubtful: bool = False,
+        ambiguous: bool = False,
     ) -> None:
         while last - 1 > first and not self.line(last - 1).strip(" \t\n>") and kind != "fence":
             last -= 1
         self.leaves.append(
-            Leaf(kind, first, last, tuple(self._containers), markup, info, ended, doubtful)
+            Leaf(kind, first, last, tuple(self._containers), markup, info, ended, ambiguous)
         )
 
     def _begin_item(self, first: int) -> None:
         line = self.line(first)
-        at = consume(line, first, self._containers)
+        at = marker_length(line, first, self._containers)
         marker = MARKER.match(line, at)
         end = marker.end() if marker else at + 1
         spaces = len(line) - end - len(line[end:].lstrip(" "))
@@ -226,21 +227,25 @@ class BlockTree:
         self._containers.pop()
 
 
-def siblings(one: Leaf, other: Leaf) -> bool:
-    """Whether two leaves are in different items of one list that is in no other container."""
+def in_sibling_items(one: Leaf, other: Leaf) -> bool:
+    """Whether two leaves are in different items of one top-level list."""
     if not one.containers or not other.containers:
         return False
     mine, yours = one.containers[0], other.containers[0]
     return mine is not yours and mine.list == yours.list != 0
 
 
-def top_level(before: Leaf, leaf: Leaf) -> bool:
-    """Whether a cut before `leaf` separates whole blocks, and no heading from its text."""
-    return before.kind != "heading" and not shared(before, leaf) and not siblings(before, leaf)
+def between_top_blocks(before: Leaf, leaf: Leaf) -> bool:
+    """Whether a break before `leaf` separates top-level blocks, and no heading from its text."""
+    return (
+        before.kind != "heading"
+        and not shared_containers(before, leaf)
+        and not in_sibling_items(before, leaf)
+    )
 
 
-def shared(one: Leaf, other: Leaf) -> tuple[Container, ...]:
-    """The containers that two leaves are both in."""
+def shared_containers(one: Leaf, other: Leaf) -> tuple[Container, ...]:
+    """The containers that contain both leaves."""
     common = 0
     for mine, yours in zip(one.containers, other.containers, strict=False):
         if mine is not yours:
@@ -249,8 +254,10 @@ def shared(one: Leaf, other: Leaf) -> tuple[Container, ...]:
     return one.containers[:common]
 
 
-def consume(line: str, number: int, containers: tuple[Container, ...] | list[Container]) -> int:
-    """How much of line `number` are the marks and the indentation of its containers."""
+def marker_length(
+    line: str, number: int, containers: tuple[Container, ...] | list[Container]
+) -> int:
+    """Length of the markers and indentation with which line `number` of `containers` begins."""
     at = 0
     for container in containers:
         if container.quote:
@@ -266,11 +273,11 @@ def consume(line: str, number: int, containers: tuple[Container, ...] | list[Con
     return at
 
 
-def prefix(containers: tuple[Container, ...]) -> str:
-    """What a further line of these containers begins with."""
+def line_prefix(containers: tuple[Container, ...]) -> str:
+    """The markers and indentation of a further line in `containers`."""
     return "".join("> " if container.quote else " " * container.width for container in containers)
 
 
-def quotes(containers: tuple[Container, ...]) -> str:
-    """What a line begins with when the items of these containers are left out."""
+def quote_prefix(containers: tuple[Container, ...]) -> str:
+    """The quote markers of a line in `containers`, without the items' indentation."""
     return "> " * sum(container.quote for container in containers)

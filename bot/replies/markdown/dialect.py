@@ -1,11 +1,12 @@
 """The Markdown that models write, and the one factory of parsers for it.
 
-CommonMark with tables and strikethrough, and what CommonMark gets wrong for people who read
-answers: emphasis beside wide punctuation (`flanking`), pipes in code (`rows`), Markdown in fences
-(`fences`), formulas (`maths`), and `<…>`, of which only web and mail addresses are links. HTML is
-text. Every renderer parses with it, so a reply means the same on all surfaces.
+The dialect is CommonMark with tables and strikethrough, except where CommonMark mangles answers:
+emphasis beside wide punctuation (`flanking`), pipes in code (`table_rows`), Markdown in fences
+(`fences`), formulas (`math`), and `<…>`, where only web and mail addresses are links. HTML is
+text. Every renderer uses this parser, so a reply means the same on all surfaces.
 
-Tokens beyond markdown-it's: `math_inline`, `math_block`, and on demand `spoiler_open`/`_close`.
+Tokens beyond markdown-it's: `math_inline`, `math_block` and, with `spoilers`, `spoiler_open` and
+`spoiler_close`.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ from bot.replies.markdown.block_rules import (
     nested_fence,
     pipe_table,
 )
+from bot.replies.markdown.code_spans import BacktickRuns
 from bot.replies.markdown.flanking import LONGEST_RUN, flanks
-from bot.replies.markdown.inline import CodeRuns
 from bot.replies.markdown.math import formula_end
 
 MOST_TEXTS = 8
-"""Texts whose brackets are remembered: one, and the descriptions of its pictures."""
+"""Texts whose bracket pairs are cached: a paragraph and the descriptions of its images."""
 
 MOST_DELIMITERS = 1_000
-"""Delimiters of emphasis in one text: more of them are text, as pairing them takes long."""
+"""Emphasis delimiters in one text; further ones are plain text, because pairing takes too long."""
 
 MOST_LINKS = 2_000
-"""Pairs of brackets in one text that may be links: with more of them, none is."""
+"""Bracket pairs in one text that may be links; with more of them, none is."""
 
 ADDRESS = re.compile(r"<((?:https?://|mailto:)[^<>\x00-\x20]++)>", re.IGNORECASE)
 MAIL = re.compile(r"<([\w.!#$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+)>")
@@ -53,7 +54,7 @@ def make_parser(
     renderer: type[RendererHTML] = RendererHTML,
     spoilers: bool = False,
 ) -> MarkdownIt:
-    """A parser of the dialect; `options` are markdown-it's own."""
+    """A parser of the dialect; `options` are passed to markdown-it."""
     parser = MarkdownIt("commonmark", {"html": False, **(options or {})}, renderer_cls=renderer)
     parser.enable("strikethrough")
     parser.disable(["html_block", "html_inline"])
@@ -76,7 +77,7 @@ def make_parser(
 
 # ── inline ────────────────────────────────────────────────────────────────────────────────────
 def _run(state: StateInline) -> int:
-    """The length of the run of equal characters at the position."""
+    """The length of the run of equal characters at the current position."""
     rest = state.src[state.pos : state.posMax]
     return len(rest) - len(rest.lstrip(rest[0]))
 
@@ -94,12 +95,12 @@ def _strikethrough(state: StateInline, silent: bool) -> bool:
         return False
     if length != 2:
         return _text(state, length)
-    _push_run(state, 2, 2, 0)  # 0: the rule of three is none of its
+    _push_run(state, 2, 2, 0)  # 0: the rule of three does not apply
     return True
 
 
 def _push_run(state: StateInline, length: int, width: int, counts: int) -> None:
-    """A run of delimiters, as tokens of `width` marks each."""
+    """Push a run of delimiters as tokens of `width` marks each."""
     start, end = state.pos, state.pos + length
     opens, closes = flanks(state.src, start, end, state.posMax)
     many = length > LONGEST_RUN or len(state.delimiters) + length > MOST_DELIMITERS
@@ -122,7 +123,7 @@ def _text(state: StateInline, length: int) -> bool:
 
 
 def _autolink(state: StateInline, silent: bool) -> bool:
-    """`<https://…>`, `<mailto:…>` and `<me@example.org>`; all other `<…>` is text."""
+    """`<https://…>`, `<mailto:…>` and `<me@example.org>`; any other `<…>` is text."""
     if state.src[state.pos] != "<":
         return False
     web = ADDRESS.match(state.src, state.pos, state.posMax)
@@ -156,11 +157,11 @@ def _formula(state: StateInline, silent: bool) -> bool:
 
 
 def _spoiler(state: StateInline, silent: bool) -> bool:
-    """Discord's `||hidden||`: a pair that hugs its text, on one line, not inside words."""
+    """Discord's `||hidden||`: bars that touch their text, on one line, not inside words."""
     if state.src[state.pos] != "|":
         return False
     found = SPOILER.match(state.src, state.pos, state.posMax)
-    if found is None or not _apart(state.src, found.start(), found.end()):
+    if found is None or not _stands_alone(state.src, found.start(), found.end()):
         return False
     if not silent:
         last = state.posMax
@@ -173,8 +174,8 @@ def _spoiler(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _apart(text: str, start: int, end: int) -> bool:
-    """Whether neither side touches an ASCII word: `a||b||c` is code."""
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether no ASCII word touches either side: `a||b||c` is code."""
     sides = text[start - 1 : start] + text[end : end + 1]
     return not any(side.isascii() and side.isalnum() for side in sides)
 
@@ -191,33 +192,34 @@ def _image(state: StateInline, silent: bool) -> bool:
 
 
 def _may_link(state: StateInline, at: int) -> bool:
-    """Whether a bracket has a partner that an address may follow: markdown-it would look for it
-    from every bracket to the end of the text.
+    """Whether a link target may follow the bracket's partner.
+
+    Without this check markdown-it would search for the partner of every bracket up to the end of
+    the text.
     """
-    partners = state.env.setdefault("partners", {})
-    found = partners.get(state.src)
-    if found is None:
-        if len(partners) >= MOST_TEXTS:
-            partners.clear()
-        found = partners[state.src] = _partners(state.src)
-    end = found.get(at)
+    cache = state.env.setdefault("bracket_pairs", {})
+    pairs = cache.get(state.src)
+    if pairs is None:
+        if len(cache) >= MOST_TEXTS:
+            cache.clear()
+        pairs = cache[state.src] = _bracket_pairs(state.src)
+    end = pairs.get(at)
     if end is None:
         return False
     return state.src.startswith("(", end + 1) or bool(state.env.get("references"))
 
 
-def _partners(text: str) -> dict[int, int]:
-    """The closing bracket of each bracket that may be a link's."""
-    found: dict[int, int] = {}
-    waiting: list[int] = []
-    at, runs = 0, CodeRuns(text)
+def _bracket_pairs(text: str) -> dict[int, int]:
+    """Offsets of opening brackets outside code, each with its closing bracket."""
+    pairs: dict[int, int] = {}
+    open_at: list[int] = []
+    at, runs = 0, BacktickRuns(text)
     while (sign := _BRACKET.search(text, at)) is not None:
         at = sign.end()
         if sign[0][0] == "`":
-            partner = runs.partner(at, len(sign[0]))
-            at = at if partner is None else partner + len(sign[0])
+            at = runs.span_end(sign) or at
         elif sign[0] == "[":
-            waiting.append(sign.start())
-        elif sign[0] == "]" and waiting:
-            found[waiting.pop()] = sign.start()
-    return found if len(found) <= MOST_LINKS else {}
+            open_at.append(sign.start())
+        elif sign[0] == "]" and open_at:
+            pairs[open_at.pop()] = sign.start()
+    return pairs if len(pairs) <= MOST_LINKS else {}

@@ -1,8 +1,8 @@
-"""Which runs of `*`, `_` and `~` may begin and end emphasis.
+"""Decides which runs of `*`, `_` and `~` may open and close emphasis.
 
-The rule is CommonMark's, with three changes that every parser of the project shares:
+The rule is CommonMark's with two changes, which every parser of the project shares:
 
-- Scripts that are written without spaces. CommonMark refuses `**注意：**请备份`, because the
+- Scripts written without spaces. CommonMark rejects `**注意：**请备份`, because the
   closing run stands between punctuation and a letter. Wide punctuation counts as a letter here, and
   a letter beyond ASCII as an edge, as in https://github.com/tats-u/markdown-cjk-friendly
   (specification.md), extended to Thai, Arabic and all other scripts.
@@ -18,44 +18,44 @@ from functools import lru_cache
 from typing import NamedTuple
 
 LONGEST_RUN = 64
-"""Marks in a row that may still be emphasis: a longer run is a drawn line."""
+"""The longest run that may be emphasis; a longer one is a drawn line."""
 
 LONGEST_ADDRESS = 1_000
-"""Characters before an underscore in which the beginning of its web address is looked for."""
+"""Characters before an underscore that are searched for the beginning of its web address."""
 
 _ADDRESS = re.compile(r"https?://[^\s<>\"`|\\*\[\]]*+", re.IGNORECASE)
-_ADDRESS_GOES_ON = re.compile(r"[.?&#=+%:,;~-]?[A-Za-z0-9]|/|[.?&#=+%:,;~-]_")
+_ADDRESS_CONTINUES = re.compile(r"[.?&#=+%:,;~-]?[A-Za-z0-9]|/|[.?&#=+%:,;~-]_")
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _SLASHES = frozenset("/\\")
 _BEFORE_PATTERN = frozenset("|,([{:=")
 
 
 class Flanks(NamedTuple):
-    """What a run of delimiters may do."""
+    """Whether a delimiter run may open and close emphasis."""
 
     opens: bool
     closes: bool
 
 
 def flanks(text: str, start: int, end: int, limit: int | None = None) -> Flanks:
-    """What the run `text[start:end]` may do; nothing at or after `limit` counts."""
+    """Whether the run `text[start:end]` may open and close; ignores text from `limit` on."""
     before, after = _neighbors(text, start, end, limit)
     found = _flanks(text[start], _blocks(before), _blocks(after), before, after)
     if found == (False, False) or text[start] == "~":
         return found
     if text[start] == "_":
-        inside = _ADDRESS_GOES_ON.match(text, end) and _follows_address(text, start)
+        inside = _ADDRESS_CONTINUES.match(text, end) and _follows_address(text, start)
         return Flanks(False, False) if inside else found
     return _without_patterns(found, text, start, end, before, after)
 
 
-def may_be_of_address(text: str, start: int, end: int) -> bool:
-    """Whether the next character tells if a run of underscores belongs to a web address."""
+def may_continue_address(text: str, start: int, end: int) -> bool:
+    """Whether only the next character decides if underscores belong to a web address."""
     return end + 1 == len(text) and text[end] in ".?&#=+%:,;~-" and _follows_address(text, start)
 
 
 def _follows_address(text: str, at: int) -> bool:
-    """Whether a bare web address reaches from its beginning to `at` at least."""
+    """Whether a bare web address continues up to `at`."""
     since = max(0, at - LONGEST_ADDRESS)
     scheme = text.rfind("://", since, at)
     if scheme < 0:
@@ -66,8 +66,8 @@ def _follows_address(text: str, at: int) -> bool:
     return found is not None and found.end() == at
 
 
-def strict_flanks(text: str, start: int, end: int) -> Flanks:
-    """The same by CommonMark's rule alone, for platforms with a parser of their own."""
+def commonmark_flanks(text: str, start: int, end: int) -> Flanks:
+    """Flanks by CommonMark's unchanged rule, for platforms that parse Markdown themselves."""
     before, after = _neighbors(text, start, end, None)
     kinds = _kind(before), _kind(after)
     left = kinds[1] != "space" and (kinds[1] != "mark" or kinds[0] != "letter")
@@ -77,20 +77,23 @@ def strict_flanks(text: str, start: int, end: int) -> Flanks:
 
 @lru_cache(4_096)
 def is_wide(char: str) -> bool:
-    """Whether a character belongs to a script that puts no spaces around emphasis."""
+    """Whether a character belongs to a script that needs no spaces around emphasis."""
     return char > "\x7f" and not char.isspace() and unicodedata.category(char)[0] in "LMCPS"
 
 
-def is_mark(char: str) -> bool:
+def is_punctuation(char: str) -> bool:
     """Whether a character is punctuation or a symbol."""
     return _kind(char) == "mark"
 
 
 def _flanks(char: str, blocks: bool, blocked: bool, before: str, after: str) -> Flanks:
-    """`blocks` and `blocked`: the character before, and after, is punctuation of spaced scripts."""
+    """Flanks between `before` and `after`.
+
+    `blocks` and `blocked` say that `before` and `after` are punctuation of a script with spaces.
+    """
     left = not after.isspace() and (not blocked or _edge(before))
     right = not before.isspace() and (not blocks or _edge(after))
-    return _by_character(char, left, right, is_mark(before), is_mark(after))
+    return _by_character(char, left, right, is_punctuation(before), is_punctuation(after))
 
 
 def _by_character(
@@ -104,7 +107,7 @@ def _by_character(
 def _without_patterns(
     found: Flanks, text: str, start: int, end: int, before: str, after: str
 ) -> Flanks:
-    """`found` without what arithmetic and file patterns would take for emphasis."""
+    """`found`, but false for arithmetic and file patterns, which are not emphasis."""
     opens, closes = found
     single = end - start == 1
     if before.isascii() and after.isascii() and before.isalnum() and after.isalnum():
@@ -128,7 +131,7 @@ def _without_patterns(
 def _neighbors(text: str, start: int, end: int, limit: int | None) -> tuple[str, str]:
     before = text[start - 1] if start else " "
     if start > 1 and ("\ufe00" <= before <= "\ufe0f" or before >= "\U000e0100"):
-        before = text[start - 2]  # what a variation selector belongs to
+        before = text[start - 2]  # the character that a variation selector modifies
     last = len(text) if limit is None else limit
     return before, text[end] if end < last else " "
 
@@ -138,7 +141,7 @@ def _edge(char: str) -> bool:
 
 
 def _blocks(char: str) -> bool:
-    """Whether a character is punctuation of a script with spaces."""
+    """Whether a character is punctuation of a script with spaces, which may block emphasis."""
     return _kind(char) == "mark" and not _is_wide_punctuation(char)
 
 
@@ -149,7 +152,7 @@ def _is_wide_punctuation(char: str) -> bool:
 
 @lru_cache(2_048)
 def _kind(char: str) -> str:
-    """`space`, `mark` (punctuation and symbols) or `letter` (everything else)."""
+    """The kind of a character: `space`, `mark` (punctuation, symbols) or `letter` (the rest)."""
     if char.isspace():
         return "space"
     return "mark" if unicodedata.category(char)[0] in "PS" else "letter"

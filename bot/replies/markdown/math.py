@@ -1,7 +1,7 @@
-r"""Where mathematics in LaTeX begins and ends: its source is shown letter for letter.
+r"""Finds where LaTeX formulas begin and end; their source is shown unchanged.
 
 `$x_1$`, `$$…$$`, `\(…\)`, `\[…\]` and `\begin{name}…\end{name}`. Prices and shell variables
-(`$5 or $10`, `$HOME`) are text. Invariant: each question costs a bounded number of characters.
+(`$5 or $10`, `$HOME`) are text. Invariant: every function looks at a bounded number of characters.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable
 from enum import Enum
 
 LONGEST_INLINE = 240
-"""Characters between two single dollars: a formula within a line."""
+"""Characters between two single dollars, a formula within a line."""
 
 LONGEST_DISPLAY = 4_000
-"""Characters of a formula of its own; also of an environment."""
+"""Characters of a displayed formula or an environment."""
 
-_SHORT = 12  # characters of a formula without any sign of one, as in `$f(x)$`
-_BRIEF = 16  # characters that may wait until they show whether a formula begins with them
+_SHORT = 12  # longest formula without a sign from _SIGNS, such as `$f(x)$`
+_BRIEF = 16  # characters after a dollar that may be held back until they look like a formula
 _SIGNS = frozenset("\\^_=<>+{}")
 _NO_FORMULA = ("**", "](", "`")
 _PRICE = re.compile(r"\$\d[\d,.]*[kKmMbB]?(?:[\s,.;:!?)/–—-]\s*[^\W\d_]|\s*$)")
@@ -27,15 +27,15 @@ _BLOCK = re.compile(r"(?:\$\$(?!\$)|\\\[|\\begin\{([A-Za-z]{1,30}\*?)\})")
 _PAIRS = {"$$": "$$", "\\(": "\\)", "\\[": "\\]"}
 
 
-class Doubt(Enum):
-    """A formula that has not ended: surely one, or perhaps a price."""
+class OpenFormula(Enum):
+    """A formula without its end so far: probably one, or possibly a price."""
 
     LIKELY = "likely"
     POSSIBLE = "possible"
 
 
 def formula_end(text: str, at: int, limit: int | None = None) -> int | None:
-    r"""The offset behind the formula that begins at `at`, where `$` or `\` stands."""
+    r"""The offset after the formula that the `$` or `\` at `at` begins; None for plain text."""
     last = len(text) if limit is None else limit
     opener = text[at : at + 2]
     if opener in _PAIRS:
@@ -48,15 +48,15 @@ def formula_end(text: str, at: int, limit: int | None = None) -> int | None:
     return _between_dollars(text, at, last) if text[at] == "$" else None
 
 
-def doubt(text: str, at: int) -> Doubt | None:
-    """Whether a formula may begin at `at` that ends in text which has not come yet."""
+def open_formula(text: str, at: int) -> OpenFormula | None:
+    """Whether a formula that begins at `at` may end in text that has not arrived yet."""
     opener, rest = text[at : at + 2], len(text) - at
     if opener in _PAIRS or opener == "\\b":
         if opener == "\\b" and not "\\begin{".startswith(text[at : at + 7]):
             return None
-        return Doubt.LIKELY if rest <= LONGEST_INLINE else None
+        return OpenFormula.LIKELY if rest <= LONGEST_INLINE else None
     if text[at] != "$" or rest > LONGEST_INLINE or rest == 1:
-        return Doubt.LIKELY if text[at] == "$" and rest == 1 else None
+        return OpenFormula.LIKELY if text[at] == "$" and rest == 1 else None
     following = text[at + 1 :]
     if "\n" in following or following[0].isspace() or any(s in following for s in _NO_FORMULA):
         return None
@@ -66,14 +66,13 @@ def doubt(text: str, at: int) -> Doubt | None:
         return None
     signed = not _SIGNS.isdisjoint(following)
     likely = signed or following.endswith("$") or rest <= _BRIEF
-    return Doubt.LIKELY if likely else Doubt.POSSIBLE
+    return OpenFormula.LIKELY if likely else OpenFormula.POSSIBLE
 
 
-def block_closer(line: str) -> str | None:
-    r"""What ends the formula that begins with `line` and goes on below; None when none does.
+def formula_block_closer(line: str) -> str | None:
+    r"""The closing mark of a formula that begins with `line` and continues below; else None.
 
-    A line begins one when it is `$$` or `\[` alone or with part of a formula, or begins an
-    environment.
+    Such a line is `$$` or `\[`, alone or with part of the formula, or begins an environment.
     """
     bare = line.strip()
     begin = _BLOCK.match(bare)
@@ -87,12 +86,13 @@ def block_closer(line: str) -> str | None:
     return closer if alone and closer not in inside else None
 
 
-def block_length(line: Callable[[int], str | None], first: int) -> tuple[int, bool]:
-    """How many lines the formula has that begins at line `first`, and whether it ended.
+def formula_block_length(line: Callable[[int], str | None], first: int) -> tuple[int, bool]:
+    """Number of lines of the formula that begins at line `first` (0: none), and whether it ended.
 
-    It ends with its closing mark, before an empty line, or where `line` gives None. 0 for none.
+    `line` returns a line by its number, or None after the last one. A formula also stops, without
+    having ended, before an empty line.
     """
-    closer = block_closer(line(first) or "")
+    closer = formula_block_closer(line(first) or "")
     if closer is None:
         return 0, False
     number = first + 1
@@ -113,7 +113,7 @@ def _paired(text: str, at: int, last: int, opener: str) -> int | None:
     content = text[at + 2 : end].strip()
     if opener == "\\[" and _SIGNS.isdisjoint(content):  # `\[1\]` is an escaped bracket
         return None
-    if opener != "$$" and not _like_formula(content):
+    if opener != "$$" and not _looks_like_formula(content):
         return None
     return end + 2
 
@@ -130,12 +130,12 @@ def _between_dollars(text: str, at: int, last: int) -> int | None:
     before = text[at - 1] if at else " "
     if following == "{" or _is_ascii_word(following) or _is_ascii_word(before) or before == "\\":
         return None
-    if following == "$" or _PRICE.match(text, at, end) or not _like_formula(content):
+    if following == "$" or _PRICE.match(text, at, end) or not _looks_like_formula(content):
         return None
     return end + 1
 
 
-def _like_formula(content: str) -> bool:
+def _looks_like_formula(content: str) -> bool:
     if any(sign in content for sign in _NO_FORMULA):
         return False
     if not _SIGNS.isdisjoint(content):

@@ -1,7 +1,7 @@
-"""Half-written Markdown made whole: what will be markup in the end is never shown raw on the way.
+"""Completes half-written Markdown, so that people never see raw what becomes markup later.
 
-Invariant: mending only closes what is open, holds back a short end that cannot be told yet, or
-leaves out the brackets of a link to be; it never shows what was not written.
+Invariant: mending only closes open markup, holds back a short undecided end, or leaves out the
+brackets of an unfinished link; it never shows text that was not written.
 """
 
 from __future__ import annotations
@@ -10,257 +10,253 @@ import re
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 
-from bot.replies.markdown.blocks import MARKS, BlockTree, Leaf, consume, prefix
-from bot.replies.markdown.fences import Nesting, nests
-from bot.replies.markdown.inline import START, CodeRuns, Inline, Resume, read
-from bot.replies.markdown.table_rows import closed, last_cell
+from bot.replies.markdown.blocks import MARKERS_ONLY, BlockTree, Leaf, line_prefix, marker_length
+from bot.replies.markdown.code_spans import BacktickRuns
+from bot.replies.markdown.fences import FenceStack, contains_markdown
+from bot.replies.markdown.inline import START, InlineMarkup, ResumePoint, parse_inline
+from bot.replies.markdown.table_rows import escape_inner_pipes, last_cell_start
 
 _SEPARATOR = re.compile(r"[\s>]*+[|:\- \t]*+\Z")
-# At the beginning of a page this would be a list, a heading, a quote, a table, code, a rule.
+# At the beginning of a page: a list, a heading, a quote, code, a heading's underline, a table.
 _BLOCK = re.compile(
     r"[-+*](\s|$)|#{1,6}(\s|$)|>|\d{1,9}[.)](\s|$)|```|~~~|=+\s*$|-+\s*$|\|| {4}|\t"
 )
 LONGEST_MARKS = 400
-"""Marks that a line may begin with and still be held back: a longer one is shown as it comes."""
+"""Characters of a line of markers that is held back; a longer line is shown as it arrives."""
 
 MOST_HELD = 4
-"""Lines and blocks above each other of which too little has come: more are shown as they are."""
+"""Consecutive undecided lines and blocks that are held back; further ones are shown as they are."""
 
-_UNSURE = 12  # characters that tell whether it is one of these
+_BLOCK_START = 12  # characters that decide whether _BLOCK matches
 _PIPE = re.compile(r"(?<!\\)\|")
-_TICKS = re.compile("`+")
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
-    """What can be shown well: `text`, and how far in the source that reaches.
+class MendedText:
+    """Complete Markdown, `text`, which shows the source up to offset `end`.
 
-    `clean` is the offset before which no later text changes anything; `resume` tells from where the
-    words have to be read the next time.
+    No later text changes anything before `stable_end`. The next mending may parse from `resume`.
     """
 
     text: str
-    keep: int
-    clean: int
-    resume: Resume = START
+    end: int
+    stable_end: int
+    resume: ResumePoint = START
 
 
 def mend(
-    text: str, base: int = 0, since: Resume = START, outline: BlockTree | None = None
-) -> Mended:
-    """The growing Markdown `text`, made whole; everything before `base` is known to be whole.
+    text: str, base: int = 0, resume: ResumePoint = START, tree: BlockTree | None = None
+) -> MendedText:
+    """Mend the growing Markdown `text`, which is known to be complete before `base`.
 
-    `since` is `resume` of an earlier mending, when less of the text was there; `outline` is that
-    of the text from `base` on, if somebody has it already.
+    `resume` comes from mending a shorter version of the text; `tree` is the block tree of
+    `text[base:]`, if the caller has it already.
     """
-    mended = _mend(outline or BlockTree(text[base:]), since.moved(base))
-    return Mended(
+    mended = _mend(tree or BlockTree(text[base:]), resume.shift(base))
+    return MendedText(
         text[:base] + mended.text,
-        base + mended.keep,
-        base + mended.clean,
-        mended.resume.moved(-base),
+        base + mended.end,
+        base + mended.stable_end,
+        mended.resume.shift(-base),
     )
 
 
 def close_open(markdown: str) -> str:
-    """`markdown` with a code block that is open at its end closed, so that more can stand below."""
+    """`markdown` with a code block at its end closed, so that text can follow below."""
     if "```" not in markdown and "~~~" not in markdown:
         return markdown
-    outline = BlockTree(markdown)
-    leaf = outline.leaves[-1] if outline.leaves else None
-    if leaf is None or leaf.kind != "fence" or outline.fence_ends(leaf):
+    tree = BlockTree(markdown)
+    leaf = tree.leaves[-1] if tree.leaves else None
+    if leaf is None or leaf.kind != "fence" or tree.has_closing_line(leaf):
         return markdown
-    return _line_end(markdown) + prefix(leaf.containers) + outline.closer(leaf)
+    return _end_line(markdown) + line_prefix(leaf.containers) + tree.closing_line(leaf)
 
 
-def blanked(outline: BlockTree, leaf: Leaf) -> str:
-    """The source of a leaf with blanks for the marks of its containers, so that offsets stay."""
+def mask_markers(tree: BlockTree, leaf: Leaf) -> str:
+    """The source of a leaf with spaces for its containers' markers, so that offsets stay valid."""
     lines = []
-    for number in range(leaf.first, min(leaf.last, len(outline.starts))):
-        line = outline.line(number)
-        marks = consume(line, number, leaf.containers)
+    for number in range(leaf.first, min(leaf.last, len(tree.line_starts))):
+        line = tree.line(number)
+        marks = marker_length(line, number, leaf.containers)
         if leaf.kind == "heading" and number == leaf.first:
             marks += len(line[marks:]) - len(line[marks:].lstrip("# "))
         lines.append(" " * min(marks, len(line)) + line[marks:])
     return "".join(lines)
 
 
-def goes_on(source: str, at: int, *, ended: bool) -> bool:
-    """Whether a paragraph may be cut at `at`: what follows is still a paragraph by itself."""
-    following = source[at : at + _UNSURE]
-    return (ended or len(following) == _UNSURE) and not _BLOCK.match(following)
+def stays_paragraph(source: str, at: int, *, ended: bool) -> bool:
+    """Whether a paragraph's text from `at` on is still a paragraph at the beginning of a page."""
+    following = source[at : at + _BLOCK_START]
+    return (ended or len(following) == _BLOCK_START) and not _BLOCK.match(following)
 
 
-def _mend(outline: BlockTree, since: Resume = START, held: int = 0) -> Mended:
-    text = outline.text
-    start = outline.starts[-1]
-    leaf = outline.leaves[-1] if outline.leaves else None
+def _mend(tree: BlockTree, resume: ResumePoint = START, held: int = 0) -> MendedText:
+    """Mend the last leaf; `held` counts what is held back already."""
+    text = tree.text
+    start = tree.line_starts[-1]
+    leaf = tree.leaves[-1] if tree.leaves else None
     if leaf is None:
-        return Mended("", len(text), 0)
-    if leaf.kind == "fence" and not outline.fence_closed(leaf):
-        return _fence(outline, leaf, held)
-    if start < len(text) and held < MOST_HELD and _only_marks(text, start):
-        return _without(text, start, held)
-    if outline.closed(leaf) or leaf.kind in ("rule", "code", "empty", "formula"):
-        clean = outline.starts[-1] if outline.closed(leaf) else outline.starts[leaf.first]
-        return Mended(text, len(text), clean)
+        return MendedText("", len(text), 0)
+    if leaf.kind == "fence" and not tree.is_fence_closed(leaf):
+        return _mend_fence(tree, leaf, held)
+    if start < len(text) and held < MOST_HELD and _only_markers(text, start):
+        return _mend_without_line(text, start, held)
+    if tree.is_closed(leaf) or leaf.kind in ("rule", "code", "empty", "formula"):
+        stable = start if tree.is_closed(leaf) else tree.line_starts[leaf.first]
+        return MendedText(text, len(text), stable)
     if leaf.kind == "table":
-        return _table(outline, leaf, since, held)
-    return _paragraph(outline, leaf, since, held)
+        return _mend_table(tree, leaf, resume, held)
+    return _mend_paragraph(tree, leaf, resume, held)
 
 
-def _only_marks(text: str, start: int) -> bool:
-    """Whether nobody can tell yet what the last line, which begins at `start`, will be."""
-    return len(text) - start <= LONGEST_MARKS and MARKS.match(text, start) is not None
+def _only_markers(text: str, start: int) -> bool:
+    """Whether the last line, which begins at `start`, may still become any kind of block."""
+    return len(text) - start <= LONGEST_MARKS and MARKERS_ONLY.match(text, start) is not None
 
 
-def _without(text: str, start: int, held: int) -> Mended:
-    """The same without the line at `start`, of which too little has come."""
+def _mend_without_line(text: str, start: int, held: int) -> MendedText:
+    """Hold back the undecided line at `start` and mend the text before it."""
     if start == 0:
-        return Mended("", 0, 0)
+        return MendedText("", 0, 0)
     mended = _mend(BlockTree(text[:start]), held=held + 1)
-    return replace(mended, keep=min(mended.keep, start))
+    return replace(mended, end=min(mended.end, start))
 
 
-def _fence(outline: BlockTree, leaf: Leaf, held: int) -> Mended:
-    begin = outline.starts[leaf.first]
-    first = leaf.first + 1
-    if first > outline.complete:  # its language is not yet known
-        return _before(outline, begin, held)
-    doubtful = leaf.doubtful and outline.fence_ends(leaf)
-    start = outline.starts[leaf.last - 1 if doubtful else -1]
-    line = outline.line(len(outline.starts) - 1)
-    tail = line[consume(line, len(outline.starts) - 1, leaf.containers) :].strip()
-    whole = tail.strip(leaf.markup[0]) and not doubtful
-    keep = len(outline.text) if whole else start  # perhaps the fence's end
-    shown = outline.text[:keep]
-    if not shown[outline.starts[first] :].strip():
-        return _before(outline, begin, held)
-    clean = _clean_in_fence(outline, leaf, start)
-    lines = bisect_left(outline.starts, keep)
-    closer = outline.nesting(leaf, lines).closer
-    return Mended(_line_end(shown) + prefix(leaf.containers) + closer, keep, clean)
-
-
-def _clean_in_fence(outline: BlockTree, leaf: Leaf, start: int) -> int:
-    """The offset in a fence before which no later text changes anything."""
-    last = bisect_left(outline.starts, start) - 1
-    if last <= leaf.first:
-        return outline.starts[leaf.first]
-    unsure = nests(leaf.info) and Nesting.may_begin(outline.bare(leaf, last))
-    return outline.starts[last] if unsure else start
-
-
-def _before(outline: BlockTree, begin: int, held: int) -> Mended:
-    """All before a block of which too little has come."""
-    text = outline.text[:begin]
+def _mend_before(tree: BlockTree, begin: int, held: int) -> MendedText:
+    """Hold back the undecided block at `begin` and mend the text before it."""
+    text = tree.text[:begin]
     line = text.rfind("\n") + 1
     if held >= MOST_HELD or not text[:line].strip():
-        return Mended(text[:line] if text[:line].strip() else "", begin, 0)
+        return MendedText(text[:line] if text[:line].strip() else "", begin, 0)
     mended = _mend(BlockTree(text[:line]), held=held + 1)
-    return replace(mended, keep=min(mended.keep, begin))
+    return replace(mended, end=min(mended.end, begin))
 
 
-def _table(outline: BlockTree, leaf: Leaf, since: Resume, held: int) -> Mended:
-    """A table's last row may be half-written; its last cell is mended like a paragraph."""
-    text, start = outline.text, outline.starts[-1]
-    clean = start if len(outline.starts) > leaf.first + 3 else outline.starts[leaf.first]
+def _mend_fence(tree: BlockTree, leaf: Leaf, held: int) -> MendedText:
+    begin = tree.line_starts[leaf.first]
+    first = leaf.first + 1
+    if first > tree.complete_lines:  # its language is not yet complete
+        return _mend_before(tree, begin, held)
+    ambiguous = leaf.ambiguous and tree.has_closing_line(leaf)
+    start = tree.line_starts[leaf.last - 1 if ambiguous else -1]
+    last = tree.line_content(leaf, len(tree.line_starts) - 1).strip()
+    may_close = not last.strip(leaf.markup[0]) or ambiguous
+    end = start if may_close else len(tree.text)
+    shown = tree.text[:end]
+    if not shown[tree.line_starts[first] :].strip():
+        return _mend_before(tree, begin, held)
+    closing_line = tree.fence_stack(leaf, bisect_left(tree.line_starts, end)).closing_line
+    text = _end_line(shown) + line_prefix(leaf.containers) + closing_line
+    return MendedText(text, end, _stable_end_in_fence(tree, leaf, start))
+
+
+def _stable_end_in_fence(tree: BlockTree, leaf: Leaf, start: int) -> int:
+    last = bisect_left(tree.line_starts, start) - 1
+    if last <= leaf.first:
+        return tree.line_starts[leaf.first]
+    content = tree.line_content(leaf, last)
+    undecided = contains_markdown(leaf.info) and FenceStack.is_ambiguous(content)
+    return tree.line_starts[last] if undecided else start
+
+
+def _mend_table(tree: BlockTree, leaf: Leaf, resume: ResumePoint, held: int) -> MendedText:
+    """Mend the last cell of a half-written row like a paragraph."""
+    text, start = tree.text, tree.line_starts[-1]
+    has_rows = len(tree.line_starts) > leaf.first + 3
+    stable = start if has_rows else tree.line_starts[leaf.first]
     if start == len(text):
-        return Mended(text, start, clean)
-    number = len(outline.starts) - 1
-    row = start + consume(outline.line(number), number, leaf.containers)
-    cell = row + last_cell(text[row:])
-    source = text[cell:].removesuffix("\\")  # in a table a pipe is escaped in code, too
-    mended = _inline(text, cell, source, since, held)
-    shown = mended.text[:row] + closed(mended.text[row:])
-    return replace(mended, text=shown, clean=clean)
+        return MendedText(text, start, stable)
+    number = len(tree.line_starts) - 1
+    row = start + marker_length(tree.line(number), number, leaf.containers)
+    cell = row + last_cell_start(text[row:])
+    source = text[cell:].removesuffix("\\")  # in a table a pipe is escaped even in code
+    mended = _mend_inline(text, cell, source, resume, held)
+    shown = mended.text[:row] + escape_inner_pipes(mended.text[row:])
+    return replace(mended, text=shown, stable_end=stable)
 
 
-def _paragraph(outline: BlockTree, leaf: Leaf, since: Resume, held: int) -> Mended:
-    begin = outline.starts[leaf.first]
-    header = _header(outline, leaf)
-    if header is not None and header <= begin + consume(
-        outline.line(leaf.first), leaf.first, leaf.containers
+def _mend_paragraph(tree: BlockTree, leaf: Leaf, resume: ResumePoint, held: int) -> MendedText:
+    begin = tree.line_starts[leaf.first]
+    header = _possible_header(tree, leaf)
+    first_line = tree.line(leaf.first)
+    if header is not None and header <= begin + marker_length(
+        first_line, leaf.first, leaf.containers
     ):
-        return _before(outline, begin, held)
-    source = blanked(outline, leaf)
+        return _mend_before(tree, begin, held)
+    source = mask_markers(tree, leaf)
     if header is not None:
         source = source[: header - begin]
-    mended = _inline(outline.text, begin, source, since, held)
-    return mended if leaf.kind == "paragraph" else replace(mended, clean=begin)
+    mended = _mend_inline(tree.text, begin, source, resume, held)
+    return mended if leaf.kind == "paragraph" else replace(mended, stable_end=begin)
 
 
-def _header(outline: BlockTree, leaf: Leaf) -> int | None:
-    """The offset of what may turn out to be the header of a table, at the end of a paragraph."""
+def _possible_header(tree: BlockTree, leaf: Leaf) -> int | None:
+    """Offset of a line at the end of a paragraph that may become the header of a table."""
     if leaf.kind != "paragraph":
         return None
-    last = len(outline.starts) - 1
+    last = len(tree.line_starts) - 1
     number = last
-    if _SEPARATOR.match(outline.line(last)) and last > leaf.first:
+    if _SEPARATOR.match(tree.line(last)) and last > leaf.first:
         number = last - 1
-    line = outline.line(number)
-    pipe = _PIPE.search(_without_code(line))
+    line = tree.line(number)
+    pipe = _PIPE.search(_blank_code_spans(line))
     if pipe is None:
         return None
-    start = consume(line, number, leaf.containers)
-    bare = not line[start : pipe.start()].strip()
-    return outline.starts[number] + (start if bare else pipe.start())
+    start = marker_length(line, number, leaf.containers)
+    leading = not line[start : pipe.start()].strip()
+    return tree.line_starts[number] + (start if leading else pipe.start())
 
 
-def _without_code(line: str) -> str:
-    """The same with blanks for code spans."""
-    parts, at, runs = [], 0, CodeRuns(line)
-    while (run := _TICKS.search(line, at)) is not None:
-        partner = runs.partner(run.end(), len(run.group()))
-        end = run.end() if partner is None else partner + len(run.group())
-        parts += [
-            line[at : run.start()],
-            run.group() if partner is None else " " * (end - run.start()),
-        ]
-        at = end
+def _blank_code_spans(line: str) -> str:
+    parts, at = [], 0
+    for start, end in BacktickRuns(line).spans():
+        if end is not None:
+            parts += [line[at:start], " " * (end - start)]
+            at = end
     return "".join(parts) + line[at:]
 
 
-def _inline(text: str, begin: int, source: str, since: Resume, held: int) -> Mended:
-    """Mend what is open in `source`, which begins at `begin` and is the end of `text`."""
-    resume = since.moved(begin)
-    found = read(source, ended=False, since=resume if resume.at <= len(source) else START)
-    keep, closers = _closers(source, found)
-    shown = source[:keep].rstrip()
+def _mend_inline(text: str, begin: int, source: str, resume: ResumePoint, held: int) -> MendedText:
+    """Mend the markup of `source`, which begins at `begin` and is the end of `text`."""
+    point = resume.shift(begin)
+    point = point if point.at <= len(source) else START
+    found = parse_inline(source, ended=False, resume=point)
+    end, closers = _closers(source, found)
+    shown = source[:end].rstrip()
     line = text.rfind("\n", 0, begin + len(shown)) + 1
-    if held < MOST_HELD and _only_marks(text[: begin + len(shown)], line):
-        return _without(text, line, held)
+    if held < MOST_HELD and _only_markers(text[: begin + len(shown)], line):
+        return _mend_without_line(text, line, held)
     parts, at = [text[:begin]], begin
-    for start, end in sorted(found.dropped):
+    for start, stop in sorted(found.dropped_brackets):
         if start < len(shown):
             parts.append(text[at : begin + start])
-            at = begin + end
+            at = begin + stop
     parts.append(text[at : begin + len(shown)])
-    clean = begin + len(source[: max(found.clean, found.word)].rstrip())
-    resume = Resume(found.at, found.clean).moved(-begin)
-    return Mended("".join(parts) + closers, begin + keep, clean, resume)
+    stable = begin + len(source[: max(found.decided, found.word_end)].rstrip())
+    point = ResumePoint(found.resume_at, found.decided).shift(-begin)
+    return MendedText("".join(parts) + closers, begin + end, stable, point)
 
 
-def _closers(source: str, found: Inline) -> tuple[int, str]:
-    """How much of `source` to show, and what closes it."""
-    keep, closers = found.hold, ""
+def _closers(source: str, found: InlineMarkup) -> tuple[int, str]:
+    """How much of `source` to show, and the delimiters that close it."""
+    end, closers = found.hold_from, ""
     if found.code is not None:
         at, ticks = found.code
-        content = source[at + ticks : keep].rstrip("`")
+        content = source[at + ticks : end].rstrip("`")
         if content.strip():
-            keep, closers = at + ticks + len(content.rstrip()), "`" * ticks
+            end, closers = at + ticks + len(content.rstrip()), "`" * ticks
         else:
-            keep = at
+            end = at
     for opener in reversed(found.open):
-        if opener.char == "|":  # hidden text is not shown before it is hidden
-            same_line = "\n" not in source[opener.at : keep]
-            keep, closers = (min(keep, opener.at), "") if same_line else (keep, closers)
-        elif not source[opener.at + opener.length : keep].strip():
-            keep, closers = min(keep, opener.at), ""
+        if opener.char == "|":  # hold back a spoiler until its end hides it
+            same_line = "\n" not in source[opener.at : end]
+            end, closers = (min(end, opener.at), "") if same_line else (end, closers)
+        elif not source[opener.at + opener.length : end].strip():
+            end, closers = min(end, opener.at), ""
         else:
             closers += opener.char * opener.length
-    return keep, closers
+    return end, closers
 
 
-def _line_end(text: str) -> str:
+def _end_line(text: str) -> str:
     return text if text.endswith("\n") else text + "\n"

@@ -1,7 +1,7 @@
-"""A code block that goes on over several pages, and what is shown of it when it becomes a file.
+"""Code blocks that span pages, and the pages that show one as a file.
 
-Invariant: everything here is a function of the text alone. The file holds the code as it was meant:
-without the fence, without the marks and the indentation of what the block stands in.
+Invariant: everything here depends on the text alone. A file holds the code as it was meant: without
+the fence, and without the markers and indentation of the containers around the block.
 """
 
 from __future__ import annotations
@@ -11,164 +11,167 @@ from dataclasses import dataclass
 
 from bot.domain import texts
 from bot.domain.replies import File, Page
-from bot.replies.markdown.blocks import BlockTree, Leaf, consume, prefix
+from bot.replies.markdown.blocks import BlockTree, Leaf, line_prefix, marker_length
 from bot.replies.paging.file_names import file_name
-from bot.replies.paging.page_breaks import PageBreak, between
+from bot.replies.paging.page_breaks import PageBreak, break_between
 
 HEAD_LINES = 12
-"""Lines of a block that stay readable above its file: enough to see what it is."""
+"""Lines of a block that stay readable above its file: enough to see what it contains."""
 
 MOST_LINES = 9_999_999
-"""The number for which a note about lines always finds room."""
+"""The largest number of lines for which a page must have room in its note."""
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
-    """The page on which a block begins, as far as it stays when the block becomes a file.
+class BlockStart:
+    """What remains of the page where a block begins, once the block becomes a file.
 
-    `text` is what stands before it and its first lines, closed; `source` is where they end.
+    `text` is the text before the block and its first lines, closed; `source_end` is where they end
+    in the source.
     """
 
     text: str
-    source: int
+    source_end: int
     info: str
     indent: int
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What one page shows of a block that goes on behind it.
+class CodePart:
+    """One page's part of a block that continues on the next page.
 
-    `first` is the number of the page where the block begins; `size` (bytes) and `lines` count all
-    of it so far. Without a `beginning` it can be no file: not even a note finds room.
+    `first` is the number of the page where the block begins; `size` (in bytes) and `lines` count
+    the block so far. Without a `start` there is no file: not even its note would fit.
     """
 
     first: int
-    beginning: Beginning | None
+    start: BlockStart | None
     code: str
     size: int
     lines: int
 
 
-def part_of(
+def code_part(
     text: str,
-    cut: PageBreak,
+    page_break: PageBreak,
     *,
     number: int,
-    before: Part | None,
-    source: Callable[[int], int],
+    before: CodePart | None,
+    source_offset: Callable[[int], int],
     fits: Callable[[str], bool],
-) -> Part | None:
-    """The part of the block that `cut` divides, on page `number` with this text; None for no block.
+) -> CodePart | None:
+    """The part that page `number`, with this text, has of the block split by `page_break`.
 
-    `before` is the part that the page goes on with, `source` tells where in the source an offset of
-    the text is, and `fits` whether a page takes some Markdown.
+    None if the break splits no code block. `before` is the previous page's part, `source_offset`
+    maps an offset in the text to the source, and `fits` says whether some Markdown fits on a page.
     """
-    if not cut.tail:
+    if not page_break.tail:
         return None
-    outline = BlockTree(text)
-    leaf = _divided(outline, cut.at)
+    tree = BlockTree(text)
+    leaf = _split_block(tree, page_break.at)
     if leaf is None:
         return None
     if before is None or leaf.first > 0:
-        before = Part(number, _beginning(outline, leaf, cut.at, source, fits), "", 0, 0)
-    code = _code(outline, leaf, cut.at, before)
+        start = _block_start(tree, leaf, page_break.at, source_offset, fits)
+        before = CodePart(number, start, "", 0, 0)
+    code = _code(tree, leaf, page_break.at, before)
     size = before.size + len(code.encode("utf-8", errors="replace"))
     lines = before.lines + code.count("\n")
-    return Part(before.first, before.beginning, code, size, lines)
+    return CodePart(before.first, before.start, code, size, lines)
 
 
-def rest_of(text: str, before: Part) -> str:
-    """What the page after `before`, with this text, has of the block."""
-    outline = BlockTree(text)
-    return _code(outline, outline.leaves[0], len(text), before) if outline.leaves else ""
+def remaining_code(text: str, before: CodePart) -> str:
+    """The block's code on the page after `before`, which has this text."""
+    tree = BlockTree(text)
+    return _code(tree, tree.leaves[0], len(text), before) if tree.leaves else ""
 
 
-def end_of(text: str, *, whole: bool) -> PageBreak | None:
-    """The place behind the block that a page with this text begins with, if it surely ended; when
-    the text is `whole`, nothing else can follow.
+def break_after_block(text: str, *, ended: bool) -> PageBreak | None:
+    """The break after the block with which this page begins; None while it may continue.
+
+    With `ended`, nothing follows the text.
     """
-    outline = BlockTree(text)
-    block, *others = outline.leaves
-    if not others or not (whole or others[0].first < outline.known):
+    tree = BlockTree(text)
+    block, *others = tree.leaves
+    if not others or not (ended or others[0].first < tree.settled_lines):
         return None
-    return between(outline, block, others[0])
+    return break_between(tree, block, others[0])
 
 
 # ── the pages of a block that became a file ───────────────────────────────────────────────────
-def growing(beginning: Beginning, *, start: int, end: int, lines: int) -> Page:
-    """The page where the block begins, while it is still being written."""
-    return Page(_with_note(beginning, texts.code_goes_on(lines)), "", start, end, sealed=False)
+def growing_page(block: BlockStart, *, start: int, end: int, lines: int) -> Page:
+    """The page where the block begins, while the model still writes the block."""
+    return Page(_with_note(block, texts.code_goes_on(lines)), "", start, end, sealed=False)
 
 
-def complete(beginning: Beginning, code: str, *, start: int, end: int) -> tuple[Page, Page]:
-    """The page where the block begins, and the file's; `end` is where in the source that ends."""
-    file = File(file_name(beginning.info, code), code)
+def file_pages(block: BlockStart, code: str, *, start: int, end: int) -> tuple[Page, Page]:
+    """The page where the block begins, and the file's page, which ends at `end` in the source."""
+    file = File(file_name(block.info, code), code)
     lines = code.count("\n") + (not code.endswith("\n"))
-    shown = _with_note(beginning, texts.code_in_file(lines))
+    shown = _with_note(block, texts.code_in_file(lines))
     caption = texts.file_caption(file.name, lines)
-    middle = min(beginning.source, end)
+    middle = min(block.source_end, end)
     return (
         Page(shown, shown, start, middle, sealed=True),
         Page(caption, caption, middle, end, sealed=True, file=file),
     )
 
 
-def _with_note(beginning: Beginning, sentence: str) -> str:
-    return "\n\n".join(filter(None, (beginning.text, texts.note(sentence))))
+def _with_note(block: BlockStart, sentence: str) -> str:
+    return "\n\n".join(filter(None, (block.text, texts.note(sentence))))
 
 
-def _beginning(
-    outline: BlockTree,
+def _block_start(
+    tree: BlockTree,
     leaf: Leaf,
-    cut: int,
-    source: Callable[[int], int],
+    break_at: int,
+    source_offset: Callable[[int], int],
     fits: Callable[[str], bool],
-) -> Beginning | None:
-    """As many first lines as find room together with a note; or none of them, or nothing."""
-    opening = outline.line(leaf.first)
-    rest = opening[consume(opening, leaf.first, leaf.containers) :]
-    indent = len(rest) - len(rest.lstrip(" "))
-    for text, end in _heads(outline, leaf, cut):
-        found = Beginning(text, source(end), leaf.info, indent)
+) -> BlockStart | None:
+    """The start with as many first lines as fit beside a note; None if not even the note fits."""
+    opening = tree.line_content(leaf, leaf.first)
+    indent = len(opening) - len(opening.lstrip(" "))
+    for text, end in _shortening_starts(tree, leaf, break_at):
+        block = BlockStart(text, source_offset(end), leaf.info, indent)
         notes = (texts.code_goes_on(MOST_LINES), texts.code_in_file(MOST_LINES))
-        if all(fits(_with_note(found, sentence)) for sentence in notes):
-            return found
+        if all(fits(_with_note(block, sentence)) for sentence in notes):
+            return block
     return None
 
 
-def _heads(outline: BlockTree, leaf: Leaf, cut: int) -> Iterator[tuple[str, int]]:
-    """What the page may say, and where that ends: with twelve lines of the block, with fewer …"""
+def _shortening_starts(tree: BlockTree, leaf: Leaf, break_at: int) -> Iterator[tuple[str, int]]:
+    """Texts and where they end: with twelve lines of the block, then fewer, at last with none."""
     first = leaf.first + 1
-    whole = sum(start <= cut for start in outline.starts[first + 1 : first + 1 + HEAD_LINES])
-    for lines in range(whole, 0, -1):
-        end = outline.starts[first + lines]
-        closer = outline.nesting(leaf, first + lines).closer
-        yield outline.text[:end] + prefix(leaf.containers) + closer, end
-    yield outline.text[: outline.starts[leaf.first]].rstrip(), outline.starts[first]
+    candidates = tree.line_starts[first + 1 : first + 1 + HEAD_LINES]
+    complete = sum(start <= break_at for start in candidates)
+    for lines in range(complete, 0, -1):
+        end = tree.line_starts[first + lines]
+        closing_line = tree.fence_stack(leaf, first + lines).closing_line
+        yield tree.text[:end] + line_prefix(leaf.containers) + closing_line, end
+    yield tree.text[: tree.line_starts[leaf.first]].rstrip(), tree.line_starts[first]
 
 
 # ── the code ──────────────────────────────────────────────────────────────────────────────────
-def _divided(outline: BlockTree, at: int) -> Leaf | None:
-    """The fenced block whose code goes on at an offset."""
-    for leaf in outline.leaves:
-        last = leaf.last - outline.fence_ends(leaf) if leaf.kind == "fence" else 0
-        if leaf.first + 1 < last and outline.starts[leaf.first + 1] < at <= outline.end(leaf):
-            return leaf if last >= len(outline.starts) or at < outline.starts[last] else None
+def _split_block(tree: BlockTree, at: int) -> Leaf | None:
+    """The fenced block whose code continues at an offset."""
+    for leaf in tree.leaves:
+        last = leaf.last - tree.has_closing_line(leaf) if leaf.kind == "fence" else 0
+        if leaf.first + 1 < last and tree.line_starts[leaf.first + 1] < at <= tree.end_of(leaf):
+            return leaf if last >= len(tree.line_starts) or at < tree.line_starts[last] else None
     return None
 
 
-def _code(outline: BlockTree, leaf: Leaf, upto: int, before: Part) -> str:
-    """The block's code up to an offset, on a page that goes on with what is `before`."""
-    indent = before.beginning.indent if before.beginning else 0
+def _code(tree: BlockTree, leaf: Leaf, end: int, before: CodePart) -> str:
+    """The block's code up to offset `end` on the page that follows `before`."""
+    indent = before.start.indent if before.start else 0
     in_line = bool(before.code) and not before.code.endswith("\n")
-    pieces = []
-    for number in range(leaf.first + 1, leaf.last - outline.fence_ends(leaf)):
-        if number >= len(outline.starts) or outline.starts[number] >= upto:
+    parts = []
+    for number in range(leaf.first + 1, leaf.last - tree.has_closing_line(leaf)):
+        if number >= len(tree.line_starts) or tree.line_starts[number] >= end:
             break
-        line = outline.line(number)[: upto - outline.starts[number]]
-        line = line[consume(line, number, leaf.containers) :]
+        line = tree.line(number)[: end - tree.line_starts[number]]
+        line = line[marker_length(line, number, leaf.containers) :]
         spaces = 0 if in_line else len(line) - len(line.lstrip(" "))
-        pieces.append(line[min(spaces, indent) :])
+        parts.append(line[min(spaces, indent) :])
         in_line = False
-    return "".join(pieces)
+    return "".join(parts)

@@ -1,7 +1,9 @@
-"""A reply as one growing Markdown document, seen as frames.
+"""The growing reply: takes the model's text from the publisher and returns frames.
 
-Invariant: writing costs next to nothing; whatever has to be parsed is parsed when somebody asks
-for a frame, and once.
+In: text, and finally the whole reply. Out: a `Frame` of pages, which surfaces plan from. The pages
+come from `paginator.Paginator`.
+
+Invariant: writing costs next to nothing; text is parsed once, when a frame is requested.
 """
 
 from __future__ import annotations
@@ -12,10 +14,9 @@ from bot.replies.paging.paginator import Paginator
 
 
 class Document:
-    """What a reply says so far, and its frame in the form of `renderer`, with long code in files
-    as the rules `files` have it.
+    """One reply's Markdown, paginated for `renderer`; `files` says when long code becomes a file.
 
-    `behind` tells that the last frame did not come to the end of the text: ask for another one.
+    While `behind` is true the last frame did not reach the end of the text: request another one.
     """
 
     def __init__(self, renderer: Renderer, files: FileRules | None = None) -> None:
@@ -25,7 +26,7 @@ class Document:
         self._final = False
         self._controls: tuple[Control, ...] = ()
         self._frame: Frame | None = None
-        self._cutter = Paginator(renderer, files)
+        self._paginator = Paginator(renderer, files)
         self.behind = False
 
     def __len__(self) -> int:
@@ -33,7 +34,7 @@ class Document:
 
     @property
     def text(self) -> str:
-        """All that was written."""
+        """The Markdown written so far."""
         if len(self._parts) > 1:
             self._parts = ["".join(self._parts)]
         return self._parts[0] if self._parts else ""
@@ -45,7 +46,7 @@ class Document:
 
     @property
     def controls(self) -> tuple[Control, ...]:
-        """What people may do with the reply now."""
+        """The controls that people see below the reply."""
         return self._controls
 
     @controls.setter
@@ -54,7 +55,7 @@ class Document:
         self._frame = None
 
     def write(self, text: str) -> None:
-        """Add `text`. Raises RuntimeError once the document is finished."""
+        """Append `text`. Raises RuntimeError once the document is finished."""
         if self._final:
             raise RuntimeError("the document is finished")
         self._parts.append(text)
@@ -62,28 +63,29 @@ class Document:
         self._frame = None
 
     def finish(self, text: str | None = None) -> None:
-        """Nothing more comes. `text`, when given, is the whole document instead of what was
-        written; where it is no continuation of that, its pages are cut anew.
+        """End the document; `text`, if given, replaces everything written.
+
+        The pages that both texts share stay; the rest is paginated again.
         """
         if text is not None:
-            self._cutter.rewind(_common(self.text, text))
+            self._paginator.rewind(_common_length(self.text, text))
             self._parts = [text]
             self._length = len(text)
         self._final = True
         self._frame = None
 
-    def without_files(self) -> None:
-        """The place takes none: all code is text from now on, on pages that are cut anew."""
-        self._cutter = Paginator(self._renderer)
+    def disable_files(self) -> None:
+        """Show all code as text from now on, and paginate everything again."""
+        self._paginator = Paginator(self._renderer)
         self._frame = None
 
     def frame(self) -> Frame:
-        """The reply at this moment: all of it in a final frame, else what can be shown well.
+        """The reply at this moment: everything in a final frame, else what can be shown well.
 
-        A long text that came at once takes several calls (see `behind`), so that none is long.
+        A long text that arrived in one piece takes several short calls (see `behind`).
         """
         if self._frame is None:
-            pages, whole = self._cutter.pages(self.text, final=self._final)
+            pages, whole = self._paginator.paginate(self.text, final=self._final)
             frame = Frame(pages, self._final and whole, self._controls, self.text, whole)
             self.behind = not whole
             if not whole:
@@ -92,8 +94,8 @@ class Document:
         return self._frame
 
 
-def _common(one: str, other: str) -> int:
-    """How many characters two texts have in common at their beginning."""
+def _common_length(one: str, other: str) -> int:
+    """Length of the two texts' common beginning, found by bisection."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2

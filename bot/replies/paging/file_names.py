@@ -1,82 +1,47 @@
-"""What a file with the code of a reply is called; pure.
+"""Names the file that holds a code block.
 
-Invariant: a name is plain: a few letters, digits, dots, dashes and underscores with an ending of
-text or source code. Never a path, never hidden, never a program's.
+Invariant: a name is plain: letters, digits, dots, dashes and underscores, ending as text or source
+code does. It is never a path, never hidden, never that of an executable.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import cache
 
-ENDINGS = {
-    "bash": "sh",
-    "c#": "cs",
-    "c++": "cpp",
-    "clojure": "clj",
-    "console": "txt",
-    "csharp": "cs",
-    "docker": "dockerfile",
-    "elixir": "ex",
-    "erlang": "erl",
-    "f#": "fs",
-    "fsharp": "fs",
-    "golang": "go",
-    "haskell": "hs",
-    "javascript": "js",
-    "julia": "jl",
-    "kotlin": "kt",
-    "latex": "tex",
-    "make": "mk",
-    "makefile": "mk",
-    "markdown": "md",
-    "matlab": "m",
-    "objective-c": "m",
-    "ocaml": "ml",
-    "perl": "pl",
-    "plaintext": "txt",
-    "powershell": "ps1",
-    "python": "py",
-    "python3": "py",
-    "ruby": "rb",
-    "rust": "rs",
-    "shell": "sh",
-    "text": "txt",
-    "typescript": "ts",
-    "yml": "yaml",
-    "zsh": "sh",
-}
-"""Languages that are not called as their files end."""
+from pygments.lexers import get_all_lexers
 
-_PLAIN = """
+_ENDINGS = """
 adoc asm awk c cc cfg clj cmake conf cpp cs css csv cxx dart diff dockerfile erl ex f90 fs glsl go
-gradle graphql h hcl hpp hs htm html ini ipynb java jl js json jsonl jsx kt kts less lisp log lua m
-md mjs mk ml mm nix org pas patch php pl proto ps1 py r rb rs rst sass scala scss sh sql srt svelte
-svg swift tex tf toml ts tsv tsx txt v vb vhdl vue xml yaml zig
+gradle graphql groovy h hcl hpp hs htm html ini ipynb java jl js json jsonl jsx kt kts less lisp log
+lua m md mjs mk ml mm nix org pas patch php pl proto ps1 py r rb rs rst sass scala scss sh sql srt
+svelte svg swift tex tf toml ts tsv tsx txt v vb vhdl vue xml yaml zig
 """
-PLAIN = frozenset(_PLAIN.split())
+ENDINGS = frozenset(_ENDINGS.split())
 """Endings that a file may have: source code and text."""
 
 DATA = frozenset(("csv", "ini", "json", "jsonl", "log", "tsv", "xml", "yaml"))
-"""What is called data, not code."""
+"""Endings of files that are named data, not code."""
 
 LONGEST = 60
-"""Characters of a name: enough for people, and far below what platforms and systems take."""
+"""Characters of a name: long enough for people, well below every platform's limit."""
 
 _NAME = re.compile(
     rf"(?=.{{1,{LONGEST}}}$)[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\.([a-z0-9]+)"
 )
 _TITLE = re.compile(r"(?:title|file|filename|name)\s*+=\s*+[\"']?([^\s\"']++)")
-# A first line that is a comment with a name and nothing else, as models like to write it.
+# A first line that is a comment with nothing but a name, as models like to write it.
 _COMMENT = re.compile(
     r"\s*+(?:#|//|--|;|%|/\*|<!--)++\s*+(?:file(?:name)?\s*+:\s*+)?+([^\s*]++)\s*+(?:\*/|-->)?\s*+"
 )
 
 LONGEST_LINE = 200
-"""Characters of a first line, and of an info string, in which a name is looked for."""
+"""Characters of a first line or an info string that may contain a name."""
 
 
 def file_name(info: str, code: str) -> str:
-    """The name of a file for a code block with this info string and this code."""
+    """The file name for a code block with this info string and this code."""
     info = info.strip()[:LONGEST_LINE]
     words = info.strip("{}").split()
     language = words[0].lower().lstrip(".") if words else ""
@@ -87,8 +52,19 @@ def file_name(info: str, code: str) -> str:
     offered += [words[0]] if words else []
     offered += [commented[1] if commented else ""]
     for name in offered:
-        if (plain := _NAME.fullmatch(name)) and plain[1] in PLAIN:
+        if (plain := _NAME.fullmatch(name)) and plain[1] in ENDINGS:
             return name
-    ending = ENDINGS.get(language, language)
-    ending = ending if ending in PLAIN else "txt"
+    ending = language if language in ENDINGS else _endings_by_language().get(language, "txt")
     return f"{'data' if ending in DATA else 'code'}.{ending}"
+
+
+@cache
+def _endings_by_language() -> Mapping[str, str]:
+    """The first allowed ending of each language that Pygments knows, by the language's aliases."""
+    endings = {"docker": "dockerfile"}  # Pygments knows it by the file's whole name
+    for _, aliases, patterns, _ in get_all_lexers(plugins=False):
+        found = (pattern.removeprefix("*.") for pattern in patterns)
+        ending = next((each for each in found if each in ENDINGS), None)
+        if ending is not None:
+            endings = dict.fromkeys(aliases, ending) | endings
+    return endings

@@ -1,7 +1,7 @@
 """A simulated Discord, as strict as the real one: `python -m tests.sims.discord`.
 
-`DiscordSim` starts it as a process and drives it. The ids are the default world's; a token other
-than `SIM_TOKEN` is refused.
+`DiscordSim` starts it as a process and controls it. The ids are those of the default state; the
+simulator refuses any token but `SIM_TOKEN`.
 """
 
 from tests.sims.discord.client import DiscordSim

@@ -1,6 +1,6 @@
 """`python -m tests.sims.discord --port N --rtt S`: one simulated Discord."""
 
-from tests.sims.discord.sim import DiscordSimulator
+from tests.sims.discord.sim import DiscordServer
 from tests.sims.kit import main
 
-main(DiscordSimulator)
+main(DiscordServer)

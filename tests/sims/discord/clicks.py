@@ -1,6 +1,6 @@
-"""People's commands, clicks and menus: each becomes an INTERACTION_CREATE.
+"""People's commands, clicks and menus: each sends an INTERACTION_CREATE.
 
-A person can run only what is registered for that place, and press only what is shown to them.
+A person can run only the commands registered for the channel, and press only visible buttons.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.sims.discord import constants as c
+from tests.sims.discord.actions import Actions
 from tests.sims.discord.commands import CHAT_INPUT, MESSAGE_MENU, SUB_COMMAND, USER_MENU
 from tests.sims.discord.components import walk
 from tests.sims.discord.interactions import (
@@ -24,24 +25,23 @@ from tests.sims.discord.interactions import (
 from tests.sims.discord.payloads import user_json
 from tests.sims.discord.people import People, refused
 from tests.sims.discord.permissions import may, permissions
-from tests.sims.discord.scene import Scene
-from tests.sims.discord.world import Channel, Message
+from tests.sims.discord.state import Channel, Message
 
 JSON = dict[str, Any]
 USER_OPTION, CHANNEL_OPTION, ROLE_OPTION = 6, 7, 8
 
 
 class Clicks:
-    """The controls that begin interactions; each gives the interaction's id."""
+    """The controls that start interactions; each returns the interaction's id."""
 
     def __init__(
         self,
-        scene: Scene,
+        actions: Actions,
         people: People,
         interactions: Interactions,
         registered: dict[int, list[JSON]],
     ) -> None:
-        self._scene, self._people, self._world = scene, people, scene.world
+        self._actions, self._people, self._state = actions, people, actions.state
         self._interactions, self._registered = interactions, registered
 
     # ── commands ──────────────────────────────────────────────────────────────────────────────
@@ -64,17 +64,17 @@ class Clicks:
     def context_menu(
         self, user: int, name: str, message: int | None = None, target: int | None = None
     ) -> int:
-        """Choose a message's or a person's context menu entry; a person's one in the channel."""
+        """Choose an entry in the context menu of a message, or of a person in the channel."""
         if message is not None:
             found = self._people.message_of(message)
-            place = self._world.channels[found.channel]
+            place = self._state.channels[found.channel]
             command = self._command(place, user, name, MESSAGE_MENU)
-            shown = self._scene.payloads.message(found, content=True)
+            shown = self._actions.payloads.message(found, content=True)
             resolved = {"messages": {str(message): shown}}
         else:
             place = self._people.channel_of(c.CHANNEL)
             command = self._command(place, user, name, USER_MENU)
-            resolved = {"users": {str(target): user_json(self._world.users[target or 0])}}
+            resolved = {"users": {str(target): user_json(self._state.users[target or 0])}}
         about = self._about(command) | {"target_id": str(message or target), "resolved": resolved}
         interaction = self._new(COMMAND, name, user, place)
         interaction.menu = True
@@ -82,7 +82,7 @@ class Clicks:
 
     def _command(self, place: Channel, user: int, name: str, kind: int) -> JSON:
         context = 1 if place.guild is None else 0  # a DM with the bot, or a guild
-        if not may(self._world, place, "use_application_commands", user):
+        if not may(self._state, place, "use_application_commands", user):
             raise refused("that person may not use commands there")
         for scope in (place.guild or -1, 0):
             for command in self._registered.get(scope, []):
@@ -101,7 +101,7 @@ class Clicks:
     def _command_data(
         self, command: JSON, name: str, values: JSON, *, partial: bool = False
     ) -> JSON:
-        """The command's data; refused when an option is unknown, missing or not a choice."""
+        """The command's data; refused if an option is unknown or missing, or is not a choice."""
         known, path = command.get("options") or [], name.split()[1:]
         groups = []
         for step in path:
@@ -133,24 +133,24 @@ class Clicks:
 
     def _resolved(self, options: list[JSON]) -> JSON:
         users = [int(o["value"]) for o in options if o["type"] == USER_OPTION]
-        return {"users": {str(u): user_json(self._world.users[u]) for u in users}}
+        return {"users": {str(u): user_json(self._state.users[u]) for u in users}}
 
     # ── components ────────────────────────────────────────────────────────────────────────────
     def click(
         self, user: int, message: int, custom_id: str, values: list[str] | None = None
     ) -> int:
-        """Press a button, or choose `values` in a select menu, of a message that is shown."""
+        """Press a button, or choose `values` in a select menu, of a visible message."""
         found = self._people.message_of(message)
         if found.for_user not in (None, user):
-            raise refused("that message is shown to somebody else")
+            raise refused("only another user can see that message")
         component = self._component(found, custom_id)
         data = {"custom_id": custom_id, "component_type": component["type"]}
         if values is not None:
             data["values"] = values
-        place = self._world.channels[found.channel]
+        place = self._state.channels[found.channel]
         interaction = self._new(COMPONENT, custom_id, user, place)
         interaction.source = found
-        shown = self._scene.payloads.message(found, content=True)
+        shown = self._actions.payloads.message(found, content=True)
         return self._send(interaction, data, message=shown)
 
     @staticmethod
@@ -164,7 +164,7 @@ class Clicks:
         raise refused(f"no component {custom_id!r}; shown: {[x['custom_id'] for x in shown]}")
 
     def submit(self, interaction: int, values: dict[str, str]) -> int:
-        """Send the form that answered an interaction, with text by field."""
+        """Submit the form with which the bot responded, with a text for each field."""
         asked = self._interactions.all[interaction]
         forms = [x["data"] for x in asked.answers if x["type"] == MODAL]
         if not forms:
@@ -174,32 +174,32 @@ class Clicks:
             for key, value in values.items()
         ]
         data = {"custom_id": forms[-1]["custom_id"], "components": rows}
-        place = self._world.channels[asked.channel]
+        place = self._state.channels[asked.channel]
         return self._send(self._new(MODAL_SUBMIT, data["custom_id"], asked.user, place), data)
 
     # ── sending ───────────────────────────────────────────────────────────────────────────────
     def _new(self, kind: int, name: str, user: int, place: Channel) -> Interaction:
-        snowflake = self._world.snowflake()
+        snowflake = self._state.snowflake()
         made = Interaction(snowflake, kind, name, user, place.id, new_token(snowflake))
         self._interactions.all[snowflake] = made
         return made
 
     def _send(self, interaction: Interaction, data: JSON, **more: Any) -> int:
-        """INTERACTION_CREATE: it needs no intent."""
+        """Send INTERACTION_CREATE, which needs no intent."""
         payload = payload_base(interaction, interaction.kind, data) | more
-        place, user = self._world.channels[interaction.channel], interaction.user
-        allowed = str(permissions(self._world, user, place))
-        payload["channel"] = self._scene.payloads.channel(place) | {"permissions": allowed}
+        place, user = self._state.channels[interaction.channel], interaction.user
+        allowed = str(permissions(self._state, user, place))
+        payload["channel"] = self._actions.payloads.channel(place) | {"permissions": allowed}
         payload["channel_id"] = str(place.id)
-        payload["app_permissions"] = str(permissions(self._world, c.BOT, place))
+        payload["app_permissions"] = str(permissions(self._state, c.BOT, place))
         if place.guild is None:
-            payload |= {"user": user_json(self._world.users[user]), "context": 1}
+            payload |= {"user": user_json(self._state.users[user]), "context": 1}
             payload["authorizing_integration_owners"] = {"0": "0"}
         else:
-            member = self._scene.payloads.member(place.guild, user) | {"permissions": allowed}
+            member = self._actions.payloads.member(place.guild, user) | {"permissions": allowed}
             guild = {"id": str(place.guild), "locale": "en-US", "features": []}
             payload |= {"guild_id": str(place.guild), "guild": guild, "guild_locale": "en-US"}
             payload |= {"member": member, "context": 0}
             payload["authorizing_integration_owners"] = {"0": str(place.guild)}
-        self._scene.gateway.dispatch("INTERACTION_CREATE", payload, guild=place.guild)
+        self._actions.gateway.dispatch("INTERACTION_CREATE", payload, guild=place.guild)
         return interaction.id

@@ -1,6 +1,6 @@
 """`DiscordSim`: the simulator as a process, with a typed method for every control.
 
-Ids are integers. A control that is used wrongly raises AssertionError with the reason.
+Ids are integers. Misusing a control raises AssertionError with the reason.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class DiscordSim(SimProcess):
     async def say(
         self, user: int = c.ALICE, channel: int = c.CHANNEL, content: str = "", **more: Any
     ) -> int:
-        """Post a message; its id.
+        """Post a message and return its id.
 
         `more`: mention, mention_role, reply_to, ping, webhook, flags, type, and attachments, a
         list of `{filename, content_type, text | base64 | size}`.
@@ -43,13 +43,13 @@ class DiscordSim(SimProcess):
     async def mention(
         self, content: str, *, user: int = c.ALICE, channel: int = c.CHANNEL, **more: Any
     ) -> int:
-        """Say something that begins with the bot's mention; the message's id."""
+        """Post a message that begins with the bot's mention and return its id."""
         return await self.say(user, channel, content, mention=True, **more)
 
     async def say_by_proxy(
         self, content: str, name: str, *, user: int = c.ALICE, channel: int = c.CHANNEL, **more: Any
     ) -> JSON:
-        """Say something that a proxy bot says again; `{original, message}`.
+        """Post a message that a proxy bot replaces; returns `{original, message}`.
 
         `more`: tags, deleted_first, pause.
         """
@@ -58,7 +58,7 @@ class DiscordSim(SimProcess):
         )
 
     async def dm(self, user: int, content: str, **more: Any) -> JSON:
-        """Say something to the bot in private; `{channel, message}`."""
+        """Send the bot a direct message; returns `{channel, message}`."""
         return await self._json("dm", user=user, content=content, **more)
 
     async def edit(self, message: int, content: str) -> None:
@@ -70,13 +70,13 @@ class DiscordSim(SimProcess):
         await self.call("delete", message=message)
 
     async def start_thread(self, user: int, message: int, name: str) -> int:
-        """Start a thread on a message; its id, which is the message's."""
+        """Start a thread on a message and return its id, which is the message's."""
         return await self._id("start_thread", user=user, message=message, name=name)
 
     async def private_thread(
         self, user: int, name: str, *members: int, channel: int = c.CHANNEL
     ) -> int:
-        """Start a private thread with these members and the bot; its id."""
+        """Start a private thread with these members and the bot, and return its id."""
         return await self._id(
             "private_thread", user=user, channel=channel, name=name, members=list(members)
         )
@@ -88,7 +88,7 @@ class DiscordSim(SimProcess):
     async def forum_post(
         self, user: int, name: str, content: str, *, forum: int = c.FORUM, **more: Any
     ) -> int:
-        """Make a forum post; the id of the post and of its first message. `more`: mention, …"""
+        """Create a forum post and return its id, also its first message's. `more`: mention, …"""
         return await self._id(
             "forum_post", user=user, name=name, content=content, forum=forum, **more
         )
@@ -98,11 +98,11 @@ class DiscordSim(SimProcess):
         await self.call("rename_thread", thread=thread, name=name)
 
     async def archive(self, thread: int, *, archived: bool = True) -> None:
-        """Archive a thread, or open it again."""
+        """Archive or unarchive a thread."""
         await self.call("archive", thread=thread, archived=archived)
 
     async def lock(self, thread: int, *, locked: bool = True) -> None:
-        """Close and lock a thread, or undo both."""
+        """Archive and lock a thread, or undo both."""
         await self.call("lock", thread=thread, locked=locked)
 
     async def delete_thread(self, thread: int) -> None:
@@ -114,11 +114,11 @@ class DiscordSim(SimProcess):
         await self.call("delete_channel", channel=channel)
 
     async def react(self, user: int, message: int, emoji: str, *, add: bool = True) -> None:
-        """Add a reaction, or take it back."""
+        """Add or remove a reaction."""
         await self.call("react", user=user, message=message, emoji=emoji, add=add)
 
     async def typing(self, user: int, channel: int) -> None:
-        """Begin to type."""
+        """Start typing."""
         await self.call("typing", user=user, channel=channel)
 
     async def pin(self, user: int, message: int) -> None:
@@ -126,26 +126,26 @@ class DiscordSim(SimProcess):
         await self.call("pin", user=user, message=message)
 
     async def deliver_again(self, message: int) -> None:
-        """Send the same MESSAGE_CREATE once more."""
+        """Send the same MESSAGE_CREATE again."""
         await self.call("deliver_again", message=message)
 
     async def close_dms(self, user: int, *, closed: bool = True) -> None:
-        """Whether the bot is refused to write to a person."""
+        """Make a person refuse (or accept) direct messages from the bot."""
         await self.call("close_dms", user=user, closed=closed)
 
     async def add_person(self, name: str, *, guild: int = c.GUILD) -> int:
-        """A new member of a guild; their id."""
+        """Add a member to a guild and return their id."""
         return await self._id("add_person", name=name, guild=guild)
 
-    # ── interactions; each gives the interaction's id ─────────────────────────────────────────
+    # ── interactions; each returns the interaction's id ───────────────────────────────────────
     async def slash(self, user: int, channel: int, name: str, options: JSON | None = None) -> int:
-        """Run `/name`; "model set" runs a subcommand. It must be registered there."""
+        """Run `/name`, which must be registered there; "model set" runs a subcommand."""
         return await self._id("slash", user=user, channel=channel, name=name, options=options)
 
     async def autocomplete(
         self, user: int, channel: int, name: str, option: str, typed: str
     ) -> int:
-        """Type into an option; the choices are in the interaction's answers."""
+        """Type into an option; the interaction's `answers` contain the choices."""
         return await self._id(
             "autocomplete", user=user, channel=channel, name=name, option=option, typed=typed
         )
@@ -153,7 +153,7 @@ class DiscordSim(SimProcess):
     async def context_menu(
         self, user: int, name: str, *, message: int | None = None, target: int | None = None
     ) -> int:
-        """Choose a context menu entry of a message, or of a person (`target`)."""
+        """Choose an entry in the context menu of a message, or of a person (`target`)."""
         return await self._id("context_menu", user=user, name=name, message=message, target=target)
 
     async def click(
@@ -165,7 +165,7 @@ class DiscordSim(SimProcess):
         )
 
     async def submit(self, interaction: int, values: dict[str, str]) -> int:
-        """Send the form that answered an interaction."""
+        """Submit the form with which the bot responded to an interaction."""
         return await self._id("submit", interaction=interaction, values=values)
 
     async def interaction(self, id: int) -> JSON:
@@ -175,15 +175,15 @@ class DiscordSim(SimProcess):
 
     # ── the platform ──────────────────────────────────────────────────────────────────────────
     async def disconnect(self, how: int | str = "op7", *, resumable: bool = True) -> int:
-        """Interrupt all connections: a close code, "op7" or "invalid_session"; how many."""
+        """Interrupt all connections: a close code, "op7" or "invalid_session"; returns how many."""
         return await self._id("disconnect", how=how, resumable=resumable)
 
     async def offline(self, *, forget: bool = True) -> None:
-        """Cut all connections and refuse new ones; `forget` ends their sessions too."""
+        """Close all connections and refuse new ones; `forget` also ends their sessions."""
         await self.call("offline", forget=forget)
 
     async def online(self) -> None:
-        """Accept connections again."""
+        """Accept new connections after `offline`."""
         await self.call("online")
 
     async def set_gateway(self, **settings: Any) -> None:
@@ -191,7 +191,7 @@ class DiscordSim(SimProcess):
         await self.call("set_gateway", **settings)
 
     async def dispatch(self, name: str, data: JSON, *, guild: int | None = c.GUILD) -> None:
-        """Send any gateway event as it is."""
+        """Send any gateway event unchanged."""
         await self.call("dispatch", name=name, data=data, guild=guild)
 
     async def set_permissions(
@@ -202,29 +202,29 @@ class DiscordSim(SimProcess):
         deny: tuple[str, ...] = (),
         target: int = c.BOT,
     ) -> None:
-        """Replace a member's overwrite; names as in `constants.PERMISSIONS`."""
+        """Replace a member's overwrite; the names are those of `constants.PERMISSIONS`."""
         await self.call(
             "set_permissions", channel=channel, allow=list(allow), deny=list(deny), target=target
         )
 
     async def grant_intents(self, *names: str) -> None:
-        """Which privileged intents are on: members, presences, message_content (the default)."""
+        """Grant only these privileged intents; the default is `message_content`."""
         await self.call("grant_intents", names=list(names))
 
     async def add_channel(self, name: str, kind: str = "text", *, guild: int = c.GUILD) -> int:
-        """A new channel: text, news, voice, stage or forum; its id."""
+        """Add a text, news, voice, stage or forum channel and return its id."""
         return await self._id("add_channel", name=name, kind=kind, guild=guild)
 
     async def add_guild(self, name: str, guild: int | None = None) -> JSON:
-        """Another guild with the bot in it; `{guild, channel, role}`."""
+        """Add another guild with the bot in it; returns `{guild, channel, role}`."""
         return await self._json("add_guild", name=name, guild=guild)
 
     async def remove_bot(self, guild: int = c.GUILD) -> None:
-        """Throw the bot out of a guild."""
+        """Remove the bot from a guild."""
         await self.call("remove_bot", guild=guild)
 
     async def add_bot(self, guild: int = c.GUILD) -> None:
-        """Invite the bot again."""
+        """Add the bot to a guild again."""
         await self.call("add_bot", guild=guild)
 
     async def set_limits(self, **limits: Any) -> None:
@@ -243,11 +243,11 @@ class DiscordSim(SimProcess):
         await self.call("throttle", pattern=pattern, seconds=seconds, scope=scope)
 
     async def end_throttles(self) -> None:
-        """End every throttle at once."""
+        """End every throttle."""
         await self.call("end_throttles")
 
     async def draw_limits(self, seed: int) -> JSON:
-        """Play another Discord; its limits as `{family: [count, seconds]}`."""
+        """Draw other limits; returns them as `{family: [count, seconds]}`."""
         return await self._json("draw_limits", seed=seed)
 
     async def set_application(self, **fields: Any) -> None:
@@ -255,10 +255,10 @@ class DiscordSim(SimProcess):
         await self.call("set_application", **fields)
 
     async def age(self, message: int, seconds: float) -> None:
-        """Make a message older than it is."""
+        """Make a message older."""
         await self.call("age", message=message, seconds=seconds)
 
-    # ── what was seen ─────────────────────────────────────────────────────────────────────────
+    # ── state ─────────────────────────────────────────────────────────────────────────────────
     async def channel(self, id: int = c.CHANNEL) -> JSON:
         """A channel, thread or DM: `messages` as shown, `deleted_messages`, `ephemeral`."""
         return await self._json("channel", id=id)

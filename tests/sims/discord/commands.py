@@ -1,6 +1,6 @@
-"""Checks of application commands: names, descriptions, options, how many.
+"""Validates application commands: their names, descriptions, options and number.
 
-A list with one invalid command is refused whole, with the path of the field.
+One invalid command makes the whole list invalid; the error contains the field's path.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ INSTALLS, CONTEXTS = (0, 1), (0, 1, 2)
 
 
 def check_commands(commands: list[JSON]) -> None:
-    """Refuse a bulk overwrite in which any command is invalid, or two have the same name."""
+    """Refuse a bulk overwrite with an invalid command or with two of the same name."""
     seen: dict[int, set[str]] = {}
     for n, command in enumerate(commands):
         kind = command.get("type", CHAT_INPUT)

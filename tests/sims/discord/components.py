@@ -1,6 +1,6 @@
-"""Checks of a message's buttons, selects and layout components.
+"""Validates a message's buttons, selects and layout components.
 
-Without the Components V2 flag only action rows are allowed; with it 40 components and 4,000
+Without the Components V2 flag, only action rows are valid; with it, 40 components and 4,000
 characters of text in total.
 """
 
@@ -20,7 +20,7 @@ LINK_STYLE, PREMIUM_STYLE = 5, 6
 
 
 def check_components(components: list[JSON], *, v2: bool) -> None:
-    """Refuse what Discord refuses of a message's components."""
+    """Refuse the components that Discord refuses."""
     if v2:
         _check_v2(components)
     elif len(components) > 5:

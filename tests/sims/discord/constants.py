@@ -1,6 +1,6 @@
-"""What Discord fixes, and the default world's ids; nothing here changes while the simulator runs.
+"""Discord's constants, and the ids of the default state.
 
-Limits are Discord's documented ones; those that it does not publish are what third parties report.
+Limits are those that Discord documents, or else those that third parties report.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Final
 
 SIM_TOKEN: Final = "sim-bot-token"
 
-# ── the default world ─────────────────────────────────────────────────────────────────────────────
+# ── the default state ─────────────────────────────────────────────────────────────────────────────
 GUILD: Final = 1_100_000_000_000_000_001  # its id is also the @everyone role's
 CHANNEL: Final = 1_100_000_000_000_000_101  # text channel "general"
 CHANNEL_2: Final = 1_100_000_000_000_000_102  # text channel "random"
@@ -81,7 +81,7 @@ PERMISSIONS: Final = {
     "create_private_threads": 1 << 36,
     "send_messages_in_threads": 1 << 38,
 }
-# What @everyone has in a new guild, mentioning everyone included; nobody manages anything.
+# The permissions of @everyone in a new guild: all but those to manage something.
 EVERYONE_MAY: Final = sum(
     bit
     for name, bit in PERMISSIONS.items()

@@ -1,6 +1,6 @@
-"""Checks of a message's body before it is accepted, as Discord refuses it.
+"""Validates a message's body as Discord does.
 
-Nothing over a limit is cut: it is refused with 50035 and the path of the field.
+Nothing over a limit is truncated: the request is refused with 50035 and the field's path.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EMBED_TEXTS = {"title": 256, "description": 4096}
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file of a multipart body: its form name, file name, type and bytes."""
+    """A file of a multipart body: its form name, file name, type and bytes."""
 
     part: str
     filename: str
@@ -30,7 +30,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The checked state that a message will have."""
+    """The validated state that a message will have."""
 
     content: str
     embeds: list[JSON]
@@ -50,7 +50,7 @@ def text(body: JSON, key: str, default: str = "") -> str:
 
 
 def check_content(body: JSON, default: str = "") -> str:
-    """The content as Discord keeps it: without blanks around it, at most 2,000 code points."""
+    """The content as Discord stores it: stripped, at most 2,000 code points."""
     content = text(body, "content") if "content" in body else default
     if len(content) > c.MAX_CONTENT:
         raise e.too_long("content", c.MAX_CONTENT)
@@ -58,7 +58,7 @@ def check_content(body: JSON, default: str = "") -> str:
 
 
 def check_embeds(embeds: list[JSON]) -> None:
-    """Refuse too many, too long or empty embeds; 6,000 characters in total."""
+    """Refuse too many embeds, too long ones (6,000 characters in total) and empty ones."""
     if len(embeds) > c.MAX_EMBEDS:
         raise e.too_long("embeds", c.MAX_EMBEDS)
     total = sum(_embed_size(embed, f"embeds.{n}") for n, embed in enumerate(embeds))
@@ -86,7 +86,7 @@ def _embed_size(embed: JSON, path: str) -> int:
 
 
 def check_uploads(files: list[Upload]) -> None:
-    """Refuse more than ten files, and any over 10 MiB with 413 and 40005."""
+    """Refuse more than ten files, and files over 10 MiB with 413 and 40005."""
     if len(files) > c.MAX_FILES:
         raise e.ApiError(400, 30015, "Maximum number of attachments in a message reached (10)")
     if any(len(file.data) > c.MAX_FILE for file in files):
@@ -94,7 +94,7 @@ def check_uploads(files: list[Upload]) -> None:
 
 
 def check_nonce(body: JSON) -> str | None:
-    """The nonce; over 25 characters it is refused."""
+    """The nonce; refused if longer than 25 characters."""
     nonce = body.get("nonce")
     if nonce is not None and len(str(nonce)) > c.MAX_NONCE:
         raise e.InvalidForm("nonce", "NONCE_TYPE_TOO_LONG", f"Must be {c.MAX_NONCE} or fewer.")
@@ -102,7 +102,7 @@ def check_nonce(body: JSON) -> str | None:
 
 
 def check_draft(body: JSON, attachments: list[JSON]) -> Draft:
-    """A new message's state; empty ones are refused with 50006."""
+    """A new message's state; an empty one is refused with 50006."""
     flags = int(body.get("flags") or 0)
     draft = Draft(
         content=check_content(body),
@@ -116,7 +116,7 @@ def check_draft(body: JSON, attachments: list[JSON]) -> Draft:
 
 
 def check_whole(draft: Draft, body: JSON) -> None:
-    """Refuse a state that no message may have."""
+    """Refuse a state that is invalid as a whole."""
     check_embeds(draft.embeds)
     check_components(draft.components, v2=bool(draft.flags & c.COMPONENTS_V2))
     if draft.flags & c.COMPONENTS_V2:
@@ -139,10 +139,10 @@ LINK = re.compile(r"(?<!<)https?://[^\s<>()\]]+")
 
 
 def outside_code(content: str) -> str:
-    """The content without code blocks and code spans, where neither mentions nor links count."""
+    """The content without code blocks and code spans, which contain no mentions or links."""
     return CODE.sub(" ", content)
 
 
 def links(content: str) -> list[str]:
-    """The links that Discord would show a preview for; `<…>` around one prevents it."""
+    """The links for which Discord shows a preview: those not written as `<…>`."""
     return list(dict.fromkeys(LINK.findall(outside_code(content))))[:5]

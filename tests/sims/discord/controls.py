@@ -1,4 +1,4 @@
-"""The simulator's controls: people's actions, the platform's moods, and what was seen.
+"""The simulator's controls: people's actions, Discord's failures, and its visible state.
 
 Every control is `POST /_sim/{name}`; `DiscordSim` has a typed method for each.
 """
@@ -16,11 +16,11 @@ from tests.sims.discord.gateway import INVALID_SESSION, RECONNECT, EventFault
 from tests.sims.discord.limits import Throttle
 from tests.sims.discord.people import People, refused
 from tests.sims.discord.permissions import bits
+from tests.sims.discord.state import Channel, Overwrite
 from tests.sims.discord.views import channel_view, message_view, thread_view
-from tests.sims.discord.world import Channel, Overwrite
 
 if TYPE_CHECKING:
-    from tests.sims.discord.sim import DiscordSimulator
+    from tests.sims.discord.sim import DiscordServer
 
 JSON = dict[str, Any]
 
@@ -28,12 +28,12 @@ JSON = dict[str, Any]
 class Controls:
     """All controls of one simulator."""
 
-    def __init__(self, sim: DiscordSimulator) -> None:
-        self._sim, self._scene, self._world = sim, sim.scene, sim.world
+    def __init__(self, sim: DiscordServer) -> None:
+        self._sim, self._actions, self._state = sim, sim.actions, sim.state
         self._gateway, self._limits = sim.gateway, sim.limits
-        self._people = People(self._scene)
+        self._people = People(self._actions)
         self._clicks = Clicks(
-            self._scene, self._people, sim.interactions, sim.application.registered
+            self._actions, self._people, sim.interactions, sim.application.registered
         )
 
     def offer(self) -> None:
@@ -57,9 +57,9 @@ class Controls:
 
     # ── the gateway ───────────────────────────────────────────────────────────────────────────
     def disconnect(self, how: int | str = "op7", resumable: bool = True) -> int:
-        """Interrupt all connections: a close code, "op7" or "invalid_session"; how many there were.
+        """Interrupt all connections by a close code, "op7" or "invalid_session"; returns how many.
 
-        Not `resumable`: the session is gone, and RESUME is answered with op 9.
+        If not `resumable`, their sessions end: RESUME gets op 9.
         """
         if isinstance(how, int):
             return self._gateway.disconnect(how, None, resumable)
@@ -67,14 +67,14 @@ class Controls:
         return self._gateway.disconnect(None, op, resumable)
 
     def offline(self, forget: bool = True) -> None:
-        """Cut all connections and refuse new ones; `forget` ends their sessions too."""
+        """Close all connections and refuse new ones; `forget` also ends their sessions."""
         self._gateway.offline = True
         if forget:
             self._gateway.sessions.clear()
         self._gateway.disconnect(1001, None, not forget)
 
     def online(self) -> None:
-        """Accept connections again."""
+        """Accept new connections after `offline`."""
         self._gateway.offline = False
 
     def set_gateway(
@@ -85,7 +85,7 @@ class Controls:
         max_concurrency: int | None = None,
         preview_delay: float | None = None,
     ) -> None:
-        """Change how the gateway behaves, for connections made from now on."""
+        """Change how the gateway treats new connections."""
         gateway = self._gateway
         gateway.heartbeat_ms = heartbeat_ms or gateway.heartbeat_ms
         gateway.max_concurrency = max_concurrency or gateway.max_concurrency
@@ -93,19 +93,19 @@ class Controls:
         if identify_seconds is not None:
             gateway.identify_seconds = identify_seconds
         if preview_delay is not None:
-            self._scene.preview_delay = preview_delay
+            self._actions.preview_delay = preview_delay
 
     def dispatch(self, name: str, data: JSON, guild: int | None = c.GUILD) -> None:
-        """Send any event as it is, for payloads that the simulator does not make."""
+        """Send any event unchanged, for payloads that the simulator does not produce."""
         self._gateway.dispatch(name, data, guild=guild)
 
     def dispatch_all(self, events: list[tuple[str, JSON]]) -> None:
-        """Send many events, as `dispatch`; the data may be anything."""
+        """Send many events like `dispatch`; the data may have any type."""
         for name, data in events:
             self._gateway.dispatch(name, data)
 
     def frame(self, text: str | None = None, data: str | None = None) -> None:
-        """Send a frame to every connection: a text as it is, or bytes (in base64) uncompressed."""
+        """Send every connection a frame: text, or bytes (in base64) without compression."""
         for connection in self._gateway.connections:
             connection.send(base64.b64decode(data or "") if text is None else text)
 
@@ -121,52 +121,52 @@ class Controls:
         deny: list[str] | None = None,
         target: int = c.BOT,
     ) -> None:
-        """Replace a member's or role's overwrite; no names remove it. Sends CHANNEL_UPDATE."""
+        """Replace a member's or role's overwrite, or remove it without names; CHANNEL_UPDATE."""
         place = self._people.channel_of(channel)
         if place.is_thread:
             raise refused("threads take their channel's permissions")
         place.overwrites.pop(target, None)
         if allow or deny:
-            role = target in self._world.guilds[place.guild or 0].roles
+            role = target in self._state.guilds[place.guild or 0].roles
             place.overwrites[target] = Overwrite(bits(allow or []), bits(deny or []), role)
-        self._scene.tell_channel("CHANNEL_UPDATE", place)
+        self._actions.tell_channel("CHANNEL_UPDATE", place)
 
     def grant_intents(self, names: list[str]) -> None:
-        """Which privileged intents the application has: members, presences, message_content."""
+        """Grant the application these privileged intents: members, presences, message_content."""
         if unknown := set(names) - set(c.PRIVILEGED):
             raise refused(f"unknown intents {unknown}")
-        self._world.granted.clear()
-        self._world.granted.update(names)
+        self._state.granted.clear()
+        self._state.granted.update(names)
 
     def add_channel(self, name: str, kind: str = "text", guild: int = c.GUILD) -> int:
-        """A new channel: text, news, voice, stage or forum; its id."""
-        channel = Channel(self._world.snowflake(), c.KINDS[kind], name, guild)
-        self._world.channels[channel.id] = channel
-        self._scene.tell_channel("CHANNEL_CREATE", channel)
+        """Add a text, news, voice, stage or forum channel and return its id."""
+        channel = Channel(self._state.snowflake(), c.KINDS[kind], name, guild)
+        self._state.channels[channel.id] = channel
+        self._actions.tell_channel("CHANNEL_CREATE", channel)
         return channel.id
 
     def add_guild(self, name: str, guild: int | None = None) -> JSON:
-        """Another guild with the bot and the same people; `{guild, channel, role}`."""
-        role = self._world.snowflake()
-        made = self._world.add_guild(guild or self._world.snowflake(), name, role)
-        channel = Channel(self._world.snowflake(), c.TEXT, "general", made.id)
-        self._world.channels[channel.id] = channel
+        """Add a guild with the bot and the same people; returns `{guild, channel, role}`."""
+        role = self._state.snowflake()
+        made = self._state.add_guild(guild or self._state.snowflake(), name, role)
+        channel = Channel(self._state.snowflake(), c.TEXT, "general", made.id)
+        self._state.channels[channel.id] = channel
         self._tell_guild(made.id)
         return {"guild": made.id, "channel": channel.id, "role": role}
 
     def _tell_guild(self, guild: int) -> None:
-        data, intent = self._scene.payloads.guild_create(self._world.guilds[guild]), 1
+        data, intent = self._actions.payloads.guild_create(self._state.guilds[guild]), 1
         self._gateway.dispatch("GUILD_CREATE", data, intents=intent, guild=guild)
 
     def remove_bot(self, guild: int = c.GUILD) -> None:
-        """Throw the bot out of a guild: GUILD_DELETE, and everything in it is out of reach."""
-        self._world.guilds[guild].bot_inside = False
+        """Remove the bot from a guild, which it can no longer access; sends GUILD_DELETE."""
+        self._state.guilds[guild].bot_inside = False
         guilds = c.INTENTS["guilds"]
         self._gateway.dispatch("GUILD_DELETE", {"id": str(guild)}, intents=guilds, guild=guild)
 
     def add_bot(self, guild: int = c.GUILD) -> None:
-        """Invite the bot again: GUILD_CREATE."""
-        self._world.guilds[guild].bot_inside = True
+        """Add the bot to a guild again; sends GUILD_CREATE."""
+        self._state.guilds[guild].bot_inside = True
         self._tell_guild(guild)
 
     # ── limits ────────────────────────────────────────────────────────────────────────────────
@@ -209,34 +209,34 @@ class Controls:
         self._limits.throttles.clear()
 
     def set_application(self, **fields: Any) -> None:
-        """Change fields of the application's answer."""
+        """Change fields of the application's object."""
         self._sim.application.fields.update(fields)
 
     def draw_limits(self, seed: int) -> JSON:
-        """Play another Discord; its limits as `{family: [count, seconds]}`."""
+        """Draw other limits; returns them as `{family: [count, seconds]}`."""
         self._limits.draw_again(seed)
         return {family: list(pair) for family, pair in self._limits.buckets.items()}
 
     def age(self, message: int, seconds: float) -> None:
-        """Make a message older than it is; its id stays."""
+        """Make a message older without changing its id."""
         self._people.message_of(message).at -= seconds
 
-    # ── what was seen ─────────────────────────────────────────────────────────────────────────
+    # ── state ─────────────────────────────────────────────────────────────────────────────────
     def channel(self, id: int) -> JSON:
-        """A channel, thread or DM with its messages; also a deleted one."""
-        if id not in self._world.channels:
+        """A channel, thread or DM with its messages, even if deleted."""
+        if id not in self._state.channels:
             raise refused(f"no channel {id}")
-        return channel_view(self._world.channels[id])
+        return channel_view(self._state.channels[id])
 
     def message(self, id: int) -> JSON:
         """One message with all its versions, deleted or not."""
         try:
-            return message_view(self._world.find(id))
+            return message_view(self._state.find(id))
         except KeyError as error:
             raise refused(str(error)) from error
 
     def state(self) -> JSON:
-        """Everything that is not in a channel."""
+        """All state outside channels."""
         gateway, limits = self._gateway, self._limits
         return {
             "limited": sum(limits.counts.values()),
@@ -244,7 +244,7 @@ class Controls:
             "seed": limits.seed,
             "invalid": {str(status): count for status, count in limits.invalid.items()},
             "banned": time.monotonic() < limits.banned_until,
-            "typing": self._scene.journal.typing,
+            "typing": self._actions.journal.typing,
             "interactions": [x.shown() for x in self._sim.interactions.all.values()],
             "commands": {str(k): v for k, v in self._sim.application.registered.items()},
             "connections": len(gateway.connections),
@@ -261,18 +261,18 @@ class Controls:
                 }
                 for session in gateway.sessions.values()
             ],
-            "threads": [thread_view(x) for x in self._world.channels.values() if x.is_thread],
-            "dms": {str(x.recipient): x.id for x in self._world.channels.values() if x.recipient},
-            "granted": sorted(self._world.granted),
+            "threads": [thread_view(x) for x in self._state.channels.values() if x.is_thread],
+            "dms": {str(x.recipient): x.id for x in self._state.channels.values() if x.recipient},
+            "granted": sorted(self._state.granted),
         }
 
     async def wait_idle(self, quiet: float = 0.3, limit: float = 20.0) -> bool:
-        """Wait until the bot has asked nothing for `quiet` seconds; False when `limit` is over."""
+        """Wait until the bot has sent nothing for `quiet` seconds; False after `limit` seconds."""
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
             received = [x.received for x in self._sim.record[-1:]]
             still = not received or time.time() - received[0] > quiet + self._sim.rtt
-            if still and not self._sim.busy and self._gateway.idle and self._scene.settled:
+            if still and not self._sim.busy and self._gateway.idle and self._actions.settled:
                 return True
             await asyncio.sleep(0.02)
         return False

@@ -1,10 +1,10 @@
-"""Refusals as Discord words them; a handler raises one and the simulator answers it.
+"""Discord's errors: a handler raises one and the simulator responds with it.
 
 ApiError
 ├── Unauthorized   401, the token
-├── Missing        404, the named thing does not exist (or not for this bot)
+├── NotFound       404, the resource does not exist (or not for this bot)
 ├── Forbidden      403, a permission
-└── InvalidForm    400 with code 50035 and the path of the wrong field
+└── InvalidForm    400 with code 50035 and the path of the invalid field
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 
 class ApiError(Exception):
-    """An error answer: HTTP `status`, Discord's JSON `code` and `message`."""
+    """An error response: HTTP `status`, Discord's JSON `code` and `message`."""
 
     def __init__(self, status: int, code: int, message: str, **extra: Any) -> None:
         super().__init__(message)
@@ -21,7 +21,7 @@ class ApiError(Exception):
 
     @property
     def body(self) -> dict[str, Any]:
-        """The JSON of the answer."""
+        """The response's JSON."""
         return {"message": self.message, "code": self.code, **self.extra}
 
 
@@ -32,8 +32,8 @@ class Unauthorized(ApiError):
         super().__init__(401, 0, "401: Unauthorized")
 
 
-class Missing(ApiError):
-    """Something is not there; the codes are 10003 channel, 10008 message and so on."""
+class NotFound(ApiError):
+    """A resource does not exist; the codes are 10003 for channels, 10008 for messages and so on."""
 
     CODES: Final = {
         "Application": 10002,
@@ -59,17 +59,17 @@ class Forbidden(ApiError):
 
 
 def missing_access() -> Forbidden:
-    """The channel or guild cannot be seen."""
+    """The bot cannot see the channel or guild."""
     return Forbidden(50001, "Missing Access")
 
 
 def thread_archived(status: int = 400) -> ApiError:
-    """What an archived thread refuses with 400; posting in a locked one is refused with 403."""
+    """The error of an archived thread (400), and of posting in a locked one (403)."""
     return ApiError(status, 50083, "Thread is archived")
 
 
 class InvalidForm(ApiError):
-    """A field of the body is wrong; `path` is dotted, as in `embeds.0.title`."""
+    """A field of the body is invalid; `path` is dotted, as in `embeds.0.title`."""
 
     def __init__(self, path: str, code: str, message: str) -> None:
         tree: dict[str, Any] = {"_errors": [{"code": code, "message": message}]}
@@ -95,5 +95,5 @@ def required(path: str) -> InvalidForm:
 
 
 def not_a_choice(path: str, choices: object) -> InvalidForm:
-    """The value at `path` is none of `choices`."""
+    """The value at `path` is not one of `choices`."""
     return InvalidForm(path, "BASE_TYPE_CHOICES", f"Value must be one of {choices}.")

@@ -1,7 +1,7 @@
-"""The gateway: who may connect, what they may send, and the replay of what a session missed.
+"""The gateway: handshakes, protocol errors, and the replay of missed events.
 
-RESUME sends exactly the events after the client's sequence; whoever breaks the protocol is closed
-with Discord's code for it.
+RESUME sends exactly the events after the client's sequence. A connection that violates the protocol
+is closed with Discord's code.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RECONNECT, REQUEST_MEMBERS, INVALID_SESSION, HELLO, ACK = 7, 8, 9, 10, 11
 UNKNOWN_OP, DECODE, NOT_AUTHENTICATED, BAD_TOKEN, ALREADY = 4001, 4002, 4003, 4004, 4005
 BAD_SEQUENCE, TOO_FAST, TIMED_OUT, BAD_SHARD, BAD_VERSION = 4007, 4008, 4009, 4010, 4012
 BAD_INTENTS, DISALLOWED_INTENTS = 4013, 4014
-MAX_PAYLOAD = 4096  # bytes that a client may send at once
+MAX_PAYLOAD = 4096  # bytes in one payload of a client
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class EventFault:
     put: dict[str, Any] = field(default_factory=dict)
 
     def changed(self, payload: JSON) -> JSON:
-        """The payload as it is sent."""
+        """The payload with the fault applied."""
         if self.times <= 0 or payload["op"] != self.op or self.name != (payload.get("t") or ""):
             return payload
         self.times -= 1
@@ -60,7 +60,7 @@ def _put(value: Any, owner: JSON, key: str) -> None:
 
 
 class Gateway:
-    """All sessions. `ready(session)` and `guilds(session)` give the events after IDENTIFY."""
+    """All sessions. `on_ready(session)` sends the events that follow IDENTIFY."""
 
     def __init__(self, *, token: str, granted: set[str]) -> None:
         self._token, self._granted = token, granted
@@ -88,10 +88,10 @@ class Gateway:
         blank: JSON | None = None,
         happened: float | None = None,
     ) -> None:
-        """Send an event to every session that wants it.
+        """Send an event to every session with a matching intent.
 
-        `blank` is what sessions without the message-content intent get instead of `data`. Of what
-        `happened` before a session began, that is told nothing.
+        Sessions without the message-content intent get `blank` instead of `data`. Sessions that
+        began after `happened` get nothing.
         """
         for session in self.sessions.values():
             young = happened is not None and session.identified > happened
@@ -99,7 +99,7 @@ class Gateway:
                 session.add(name, data if session.reads or blank is None else blank)
 
     async def serve(self, request: web.Request, delay: float) -> web.StreamResponse:
-        """Handle one WebSocket until it closes; while offline the upgrade is answered 503."""
+        """Handle one WebSocket until it closes; while offline, respond 503."""
         if self.offline:
             return web.Response(status=503)
         socket = web.WebSocketResponse(max_msg_size=2**20)
@@ -136,7 +136,7 @@ class Gateway:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _detach(self, connection: Connection) -> None:
-        """A client that closes with 1000 or 1001 gives its session up."""
+        """Detach the session, and end it if the client closed with 1000 or 1001."""
         session = connection.session
         if session is None or session.connection is not connection:
             return
@@ -145,7 +145,7 @@ class Gateway:
             self.sessions.pop(session.id, None)
 
     async def _watch(self, connection: Connection) -> None:
-        """Close a connection whose heartbeats stopped; its session is over (4009)."""
+        """Close a connection whose heartbeats stopped (4009) and end its session."""
         limit = self.heartbeat_ms / 1000 * 1.5
         while (left := connection.last_beat + limit - time.monotonic()) > 0:
             await asyncio.sleep(left)  # the time itself is waited for
@@ -154,7 +154,7 @@ class Gateway:
         self.close(connection, TIMED_OUT)
 
     def close(self, connection: Connection, code: int) -> None:
-        """Close a connection and remember the code."""
+        """Close a connection and record the code."""
         self.closes.append(code)
         connection.close(code)
 
@@ -208,7 +208,7 @@ class Gateway:
         self.on_ready(session)
 
     def _refusal(self, connection: Connection, data: JSON) -> int:
-        """The close code that an IDENTIFY deserves; 0 when it is right."""
+        """The close code for an invalid IDENTIFY; 0 for a valid one."""
         intents, shard = data.get("intents"), data.get("shard") or (0, 1)
         if connection.session is not None:
             return ALREADY
@@ -222,7 +222,7 @@ class Gateway:
         return 0 if self._granted.issuperset(asked) else DISALLOWED_INTENTS
 
     def _too_soon(self, shard: int) -> bool:
-        """Whether the shard's bucket has identified within the last `identify_seconds`."""
+        """Whether the shard's bucket identified within the last `identify_seconds`."""
         bucket, now = shard % self.max_concurrency, time.monotonic()
         last = self._last_identify.get(bucket, float("-inf"))
         if now - last < self.identify_seconds:
@@ -256,7 +256,7 @@ class Gateway:
 
     # ── on demand ─────────────────────────────────────────────────────────────────────────────
     def disconnect(self, code: int | None, op: int | None, resumable: bool) -> int:
-        """Interrupt every connection with a close code, op 7 or op 9; how many there were."""
+        """Interrupt every connection with a close code, op 7 or op 9; returns how many."""
         connections = list(self.connections)
         for connection in connections:
             if not resumable and connection.session is not None:
@@ -269,5 +269,5 @@ class Gateway:
 
     @property
     def idle(self) -> bool:
-        """Whether every connection has been sent all its events."""
+        """Whether every connection has received all its events."""
         return all(connection.idle for connection in self.connections)

@@ -1,6 +1,6 @@
-"""Small helpers of the REST handlers: answers, bodies, ids, uploaded files.
+"""Helpers of the REST handlers: responses, bodies, ids, uploads.
 
-Answers carry `Content-Type: application/json` exactly; discord.py reads nothing else as JSON.
+Responses have exactly `Content-Type: application/json`; discord.py parses no other as JSON.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from aiohttp import BodyPartReader, web
 from tests.sims.discord import constants as c
 from tests.sims.discord.content import Upload, check_uploads
 from tests.sims.discord.errors import ApiError, InvalidForm, required
-from tests.sims.discord.world import World
+from tests.sims.discord.state import ServerState
 from tests.sims.kit import ENTRY
 
 JSON = dict[str, Any]
@@ -22,7 +22,7 @@ PREFIX = "/api/v10"
 
 
 def reply(data: Any = None, status: int = 200, headers: JSON | None = None) -> web.Response:
-    """An answer with JSON, or an empty one when `data` is None."""
+    """A JSON response, or an empty one if `data` is None."""
     if data is None:
         return web.Response(status=204 if status == 200 else status, headers=headers)
     sent = {"Content-Type": "application/json", **(headers or {})}
@@ -30,12 +30,12 @@ def reply(data: Any = None, status: int = 200, headers: JSON | None = None) -> w
 
 
 def number(request: web.Request, key: str) -> int:
-    """An id from the path."""
+    """An id in the path."""
     return int(request.match_info[key])
 
 
 def body(request: web.Request) -> JSON:
-    """The JSON object of a request, `payload_json` of a multipart one; 50109 for anything else."""
+    """A request's JSON object, `payload_json` of a multipart one; 50109 for anything else."""
     found = request[ENTRY].body
     if found is None:
         return {}
@@ -74,9 +74,9 @@ async def read_multipart(request: web.Request) -> tuple[Any, list[Upload]]:
 
 
 def keep_attachments(
-    world: World, sent: JSON, uploads: list[Upload], old: list[JSON]
+    state: ServerState, sent: JSON, uploads: list[Upload], old: list[JSON]
 ) -> list[JSON]:
-    """The attachments a message will have: uploads, and those of `old` that the body keeps."""
+    """A message's future attachments: uploads, and those of `old` that the body keeps."""
     check_uploads(uploads)
     named = sent.get("attachments")
     kept = old if named is None else [a for a in old if a["id"] in [str(x["id"]) for x in named]]
@@ -86,14 +86,14 @@ def keep_attachments(
         index = upload.part.removeprefix("files[").removesuffix("]")
         if named is not None and index not in about:
             raise required(f"attachments.{index}.id")
-        added.append(store_file(world, upload.filename, upload.content_type, upload.data))
+        added.append(store_file(state, upload.filename, upload.content_type, upload.data))
     return kept + added
 
 
-def store_file(world: World, filename: str, content_type: str, data: bytes | int) -> JSON:
-    """Keep a file, as bytes or as a size only, and give its attachment object."""
-    file_id = world.snowflake()
-    world.files[file_id] = (content_type, data)
+def store_file(state: ServerState, filename: str, content_type: str, data: bytes | int) -> JSON:
+    """Store a file, as bytes or only its size, and return its attachment object."""
+    file_id = state.snowflake()
+    state.files[file_id] = (content_type, data)
     size = data if isinstance(data, int) else len(data)
     known = {"id": str(file_id), "filename": filename, "size": size, "content_type": content_type}
     image = {"width": 64, "height": 64} if content_type.startswith("image/") else {}
@@ -101,7 +101,7 @@ def store_file(world: World, filename: str, content_type: str, data: bytes | int
 
 
 def limit_of(request: web.Request, *, default: int, most: int) -> int:
-    """The `limit` of a listing; outside 1 to `most` it is refused."""
+    """The `limit` of a listing; refused unless between 1 and `most`."""
     limit = int(request.query.get("limit", default))
     if not 1 <= limit <= most:
         code = "NUMBER_TYPE_MAX" if limit > most else "NUMBER_TYPE_MIN"
@@ -110,7 +110,7 @@ def limit_of(request: web.Request, *, default: int, most: int) -> int:
 
 
 def default_flags(sent: JSON, old: int) -> int:
-    """An edit's flags: only previews can be suppressed or shown, and Components V2 begun."""
+    """An edit's flags: it can only suppress or show previews and turn on Components V2."""
     if sent.get("flags") is None:
         return old & ~c.LOADING
     asked = int(sent["flags"])

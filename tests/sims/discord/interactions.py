@@ -1,6 +1,6 @@
-"""Interactions: a person's command or click, and the bot's answers to it.
+"""Interactions: a person's command or click, and the bot's responses to it.
 
-The first answer is due within three seconds and given once; the token then lives fifteen minutes.
+The bot must respond once within three seconds; the token then lives for fifteen minutes.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from aiohttp import web
 
 from tests.sims.discord import constants as c
 from tests.sims.discord import errors as e
+from tests.sims.discord.actions import Actions, Post
 from tests.sims.discord.content import Draft, check_draft
 from tests.sims.discord.http import JSON, PREFIX, body, keep_attachments, reply, uploads_of
 from tests.sims.discord.mentions import check_allowed
 from tests.sims.discord.permissions import need_unlocked
 from tests.sims.discord.rest_messages import revised
-from tests.sims.discord.scene import Post, Scene
-from tests.sims.discord.world import Message
+from tests.sims.discord.state import Message
 
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5
 PONG, MESSAGE, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 1, 4, 5, 6, 7, 8, 9
-# Which first answers each kind of interaction may have.
+# The valid first responses to each kind of interaction.
 ANSWERS = {
     COMMAND: (MESSAGE, DEFER, MODAL),
     COMPONENT: (MESSAGE, DEFER, DEFER_UPDATE, UPDATE, MODAL),
@@ -35,7 +35,7 @@ WEBHOOK = PREFIX + r"/webhooks/{app:\d+}/{token}"
 
 @dataclass(slots=True)
 class Interaction:
-    """One interaction and everything that was answered to it."""
+    """An interaction and all responses to it."""
 
     id: int
     kind: int
@@ -51,7 +51,7 @@ class Interaction:
     original: Message | None = None
 
     def shown(self) -> JSON:
-        """As controls tell it."""
+        """The interaction as controls return it."""
         return {
             "id": self.id,
             "type": self.kind,
@@ -68,8 +68,8 @@ class Interaction:
 class Interactions:
     """The store of interactions and their REST handlers. Times are in seconds."""
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene, self._world = scene, scene.world
+    def __init__(self, actions: Actions) -> None:
+        self._actions, self._state = actions, actions.state
         self.first_within = 3.0
         self.token_lives = 900.0
         self.all: dict[int, Interaction] = {}
@@ -84,16 +84,16 @@ class Interactions:
             web.delete(WEBHOOK + "/messages/{message}", self.delete),
         ]
 
-    # ── the first answer ──────────────────────────────────────────────────────────────────────
+    # ── the first response ────────────────────────────────────────────────────────────────────
     async def callback(self, request: web.Request) -> web.Response:
         """POST /interactions/{id}/{token}/callback."""
         interaction = self.all.get(int(request.match_info["id"]))
         if interaction is None or interaction.token != request.match_info["token"]:
-            raise e.Missing("Interaction")
+            raise e.NotFound("Interaction")
         if interaction.answered is not None:
             raise e.ApiError(400, 40060, "Interaction has already been acknowledged.")
         if time.time() - interaction.at > self.first_within:
-            raise e.Missing("Interaction")
+            raise e.NotFound("Interaction")
         sent = body(request)
         if sent.get("type") not in ANSWERS[interaction.kind]:
             raise e.not_a_choice("type", ANSWERS[interaction.kind])
@@ -123,12 +123,12 @@ class Interactions:
 
     def _draft(self, data: JSON, request: web.Request) -> Draft:
         uploads = uploads_of(request)
-        return check_draft(data, keep_attachments(self._world, data, uploads, []))
+        return check_draft(data, keep_attachments(self._state, data, uploads, []))
 
     def _post(self, it: Interaction, draft: Draft, data: JSON) -> Message:
-        """Post an answer: it needs no permission, but a locked thread takes none."""
-        channel = self._world.channels[it.channel]
-        need_unlocked(self._world, channel)
+        """Post a response, which needs no permission but is refused in a locked thread."""
+        channel = self._state.channels[it.channel]
+        need_unlocked(self._state, channel)
         kind, reference = c.MENU_REPLY if it.menu else c.COMMAND_REPLY, None
         if it.source is not None:
             kind = c.REPLY
@@ -138,18 +138,18 @@ class Interactions:
             c.BOT,
             draft,
             type=kind,
-            # An answer never pings the author of the message it belongs to unless it asks to.
+            # A response pings the author of its message only on request.
             allowed=data.get("allowed_mentions") or {"parse": ["users", "roles", "everyone"]},
             reference=reference,
             interaction=it.id,
             for_user=it.user if draft.flags & c.EPHEMERAL else None,
         )
-        return self._scene.post(channel, post)
+        return self._actions.post(channel, post)
 
     def _change(self, message: Message, data: JSON, request: web.Request) -> None:
         check_allowed(data.get("allowed_mentions"))
-        draft = revised(self._scene, message, data, request)
-        self._scene.edit(message, draft, data.get("allowed_mentions"))
+        draft = revised(self._actions, message, data, request)
+        self._actions.edit(message, draft, data.get("allowed_mentions"))
 
     def _response(self, it: Interaction, kind: int, message: Message | None) -> JSON:
         about: JSON = {"id": str(it.id), "type": it.kind}
@@ -158,7 +158,7 @@ class Interactions:
             about["response_message_id"] = str(message.id)
             about["response_message_loading"] = bool(message.shown.flags & c.LOADING)
             about["response_message_ephemeral"] = bool(message.shown.flags & c.EPHEMERAL)
-            shown = self._scene.payloads.message(message, content=True)
+            shown = self._actions.payloads.message(message, content=True)
             answer["resource"] = {"type": kind, "message": shown}
         return answer
 
@@ -166,20 +166,20 @@ class Interactions:
     def _note(interaction: Interaction, kind: int | str, data: JSON) -> None:
         interaction.answers.append({"at": time.time(), "type": kind, "data": data})
 
-    # ── later answers ─────────────────────────────────────────────────────────────────────────
+    # ── later responses ───────────────────────────────────────────────────────────────────────
     def _by_token(self, request: web.Request) -> Interaction:
         if int(request.match_info["app"]) != c.APPLICATION:
-            raise e.Missing("Webhook")
+            raise e.NotFound("Webhook")
         token = request.match_info["token"]
         for interaction in self.all.values():
             if interaction.token == token and time.time() - interaction.at <= self.token_lives:
                 if interaction.answered is None:
-                    raise e.Missing("Webhook")
+                    raise e.NotFound("Webhook")
                 return interaction
         raise e.ApiError(401, 50027, "Invalid Webhook Token")
 
     async def followup(self, request: web.Request) -> web.Response:
-        """POST /webhooks/{app}/{token}; the first one after a deferral fills that answer."""
+        """POST /webhooks/{app}/{token}; the first one after a deferral fills that response."""
         it, sent = self._by_token(request), body(request)
         check_allowed(sent.get("allowed_mentions"))
         self._note(it, "followup", sent)
@@ -190,16 +190,16 @@ class Interactions:
         return self._answer(message)
 
     def _answer(self, message: Message) -> web.Response:
-        return reply(self._scene.payloads.message(message, content=True))
+        return reply(self._actions.payloads.message(message, content=True))
 
     def _message(self, request: web.Request) -> tuple[Interaction, Message]:
         it, which = self._by_token(request), request.match_info["message"]
         message = it.original
         if which != "@original":
-            found = self._world.message(it.channel, int(which))
+            found = self._state.message(it.channel, int(which))
             message = found if found is not None and found.interaction == it.id else None
         if message is None or message.deleted is not None:
-            raise e.Missing("Message")
+            raise e.NotFound("Message")
         return it, message
 
     async def get(self, request: web.Request) -> web.Response:
@@ -209,7 +209,7 @@ class Interactions:
     async def edit(self, request: web.Request) -> web.Response:
         """PATCH …/messages/{id or @original}."""
         it, message = self._message(request)
-        need_unlocked(self._world, self._world.channels[it.channel])
+        need_unlocked(self._state, self._state.channels[it.channel])
         self._change(message, body(request), request)
         self._note(it, "edit", body(request))
         return self._answer(message)
@@ -217,13 +217,13 @@ class Interactions:
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE …/messages/{id or @original}."""
         it, message = self._message(request)
-        self._scene.delete(message)
+        self._actions.delete(message)
         self._note(it, "delete", {"message": message.id})
         return reply()
 
 
 def new_token(snowflake: int) -> str:
-    """A token as long as Discord's; it names its interaction for whoever reads the record."""
+    """A token as long as Discord's that names its interaction in the record."""
     return f"sim-interaction-{snowflake}".ljust(64, "x")
 
 

@@ -1,8 +1,8 @@
 """Rate limits: a bucket for every route, the global limit, and the ban for invalid requests.
 
-A request over a limit is answered 429 and not applied; all are on until a control switches them
-off. Every answer carries its bucket's headers, as Discord's do. What Discord does not publish is
-drawn for each simulator from the range that has been reported (`SEED` plays one draw again).
+A request over a limit gets a 429 and is not applied; a control turns all limits off. Every response
+has its bucket's headers. Limits that Discord does not publish are drawn for each simulator from the
+reported range (`SEED` repeats a draw).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from tests.sims.kit import SlidingLimit, WindowLimit
 
 SEED = "DISCORD_SIM_SEED"
-"""The environment's variable with the seed of the draws; without it each simulator has its own."""
+"""Environment variable with the seed of the draws; by default each simulator picks one."""
 
-# Family of a bucket: requests per seconds. Discord does not publish them; these are reported by
-# third parties. A thread is a channel of its own. A webhook stands for one interaction's token.
+# Requests per seconds by bucket family, as third parties report them; Discord does not publish
+# them. A thread counts as a channel. A webhook is one interaction's token.
 BUCKETS: dict[str, tuple[int, float]] = {
     "message": (5, 5.0),  # sending and editing share it
     "delete": (5, 1.0),
@@ -30,9 +30,9 @@ BUCKETS: dict[str, tuple[int, float]] = {
     "webhook": (5, 2.0),
     "callback": (5, 1.0),
 }
-# The same as ranges: (fewest, most) requests per (shortest, longest) seconds. A thread's window is
-# minutes long and shows in the headers from the first request on: 50 per 300 s, and a Retry-After
-# of 219 s, are public reports. The rest are guesses around what bots' authors report.
+# Ranges: (fewest, most) requests per (shortest, longest) seconds. A thread's window lasts minutes,
+# and the headers show it from the first request on: public reports mention 50 per 300 s and a
+# Retry-After of 219 s. The others are guesses near the reports of bot authors.
 DRAWN: dict[str, tuple[tuple[int, int], tuple[float, float]]] = {
     "thread": ((50, 60), (240.0, 300.0)),
     "history": ((5, 10), (1.0, 5.0)),
@@ -74,8 +74,8 @@ INTERACTION = re.compile(r"/(interactions|webhooks)/")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the limits say: headers for the answer, and seconds to wait when it is a refusal."""
+class LimitResult:
+    """The headers of a response, and the seconds to wait if the request is over a limit."""
 
     headers: dict[str, str]
     wait: float = 0.0
@@ -85,10 +85,10 @@ class Verdict:
 
 @dataclass(slots=True)
 class Throttle:
-    """One route alone is refused for a while, for all bots there or only for this one.
+    """Refuses one route for a while, for this bot or for all.
 
-    `pattern` is a regular expression that matches the whole "METHOD /path"; `scope` is Discord's
-    own word: user, shared (another app's requests to the same resource count) or global.
+    `pattern` is a regular expression that matches the whole "METHOD /path". `scope` is Discord's:
+    user, shared (requests of other apps to the same resource count) or global.
     """
 
     pattern: str
@@ -99,17 +99,17 @@ class Throttle:
         """Whether this request is refused."""
         return time.monotonic() < self.until and re.fullmatch(self.pattern, what) is not None
 
-    def verdict(self) -> Verdict:
-        """The refusal, with the headers that Discord gives it."""
+    def result(self) -> LimitResult:
+        """The refusal with Discord's headers."""
         wait = self.until - time.monotonic()
         headers = {"X-RateLimit-Scope": self.scope}
         if self.scope == "global":
-            return Verdict(headers | {"X-RateLimit-Global": "true"}, wait, everywhere=True)
-        return Verdict(headers | _window(1, 0, wait) | {"X-RateLimit-Bucket": "f" * 32}, wait)
+            return LimitResult(headers | {"X-RateLimit-Global": "true"}, wait, everywhere=True)
+        return LimitResult(headers | _window(1, 0, wait) | {"X-RateLimit-Bucket": "f" * 32}, wait)
 
 
 def draw(seed: int) -> dict[str, tuple[int, float]]:
-    """The limits of one Discord: those that are known, and the rest by chance."""
+    """The limits of one simulator: the reported ones, and the others drawn at random."""
     dice = random.Random(seed)
     drawn = {
         family: (dice.randint(*counts), round(dice.uniform(*seconds), 3))
@@ -119,7 +119,7 @@ def draw(seed: int) -> dict[str, tuple[int, float]]:
 
 
 def _window(limit: int, remaining: int, reset_after: float) -> dict[str, str]:
-    after = math.ceil(reset_after * 1000) / 1000  # Discord says milliseconds
+    after = math.ceil(reset_after * 1000) / 1000  # Discord rounds to milliseconds
     return {
         "X-RateLimit-Limit": str(limit),
         "X-RateLimit-Remaining": str(remaining),
@@ -128,7 +128,7 @@ def _window(limit: int, remaining: int, reset_after: float) -> dict[str, str]:
     }
 
 
-class Limits:
+class RateLimits:
     """All limits of one bot behind one address."""
 
     def __init__(self) -> None:
@@ -154,36 +154,36 @@ class Limits:
         self._invalid, self.banned_until = SlidingLimit(count, seconds), 0.0
 
     def draw_again(self, seed: int) -> None:
-        """Another Discord: every limit as `seed` draws it, with new windows."""
+        """Draw every limit with another seed and begin new windows."""
         self.seed, self.buckets = seed, draw(seed)
         self._windows.clear()
 
-    def check(self, method: str, path: str) -> Verdict:
-        """Count a request to `path` (without the API's prefix) against its limits."""
+    def check(self, method: str, path: str) -> LimitResult:
+        """Count a request to `path` (without the API prefix) against its limits."""
         if time.monotonic() < self.banned_until:
-            return Verdict({}, self.banned_until - time.monotonic(), banned=True)
+            return LimitResult({}, self.banned_until - time.monotonic(), banned=True)
         for throttle in self.throttles:
             if throttle.takes(f"{method} {path}"):
                 self.counts["throttled"] += 1
-                return throttle.verdict()
+                return throttle.result()
         if not self.on:
-            return Verdict({})
+            return LimitResult({})
         if not INTERACTION.match(path):
             wait = self._global.take()
             if wait:
                 self.counts["global"] += 1
                 headers = {"X-RateLimit-Global": "true", "X-RateLimit-Scope": "global"}
-                return Verdict(headers, wait, everywhere=True)
+                return LimitResult(headers, wait, everywhere=True)
         return self._check_bucket(method, path)
 
-    def _check_bucket(self, method: str, path: str) -> Verdict:
+    def _check_bucket(self, method: str, path: str) -> LimitResult:
         for verb, pattern, family in ROUTES:
             found = re.fullmatch(pattern, path) if verb == method else None
             if found is not None:
                 return self._take(family, found.group(1))
         return self._take("other", f"{method} {re.sub('[0-9]+', '0', path)}")
 
-    def _take(self, family: str, place: str) -> Verdict:
+    def _take(self, family: str, place: str) -> LimitResult:
         fresh = WindowLimit(*self.buckets[family])
         window = self._windows.setdefault((family, place), fresh)
         wait = window.take()
@@ -192,10 +192,10 @@ class Limits:
         if wait:
             self.counts[family] += 1
             headers["X-RateLimit-Scope"] = "user"
-        return Verdict(headers, wait)
+        return LimitResult(headers, wait)
 
     def set_bucket(self, family: str, count: int, seconds: float) -> None:
-        """Replace a family's limit; its windows begin anew."""
+        """Replace a family's limit and begin new windows."""
         if family not in self.buckets:
             raise KeyError(family)
         self.buckets[family] = (count, seconds)
@@ -203,7 +203,7 @@ class Limits:
             del self._windows[key]
 
     def old_edit(self, channel: int) -> float:
-        """Count an edit of an old message; seconds to wait when it is refused."""
+        """Count an edit of an old message; returns the seconds to wait if it is refused."""
         if not self.on:
             return 0.0
         wait = self._old.setdefault(channel, WindowLimit(*self.old_message)).take()
@@ -216,8 +216,8 @@ class Limits:
         self.old_message = (count, seconds)
         self._old.clear()
 
-    def answered(self, status: int, scope: str | None = None) -> None:
-        """Count an invalid answer; the ban begins when there are too many.
+    def count_response(self, status: int, scope: str | None = None) -> None:
+        """Count an invalid request; too many ban the address.
 
         Documented: a 429 with the scope `shared` does not count.
         """

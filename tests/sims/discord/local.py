@@ -1,6 +1,6 @@
-"""The simulator inside the test's own loop: starts in milliseconds, over the same real sockets.
+"""The simulator in the test's event loop: starts in milliseconds and uses the same real sockets.
 
-For tests of the simulator and of an adapter in one process; end-to-end tests use `DiscordSim`.
+For tests of the simulator and of the adapter; end-to-end tests use `DiscordSim`.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from typing import Self
 import aiohttp
 
 from tests.sims.discord.client import DiscordSim
-from tests.sims.discord.sim import DiscordSimulator
+from tests.sims.discord.sim import DiscordServer
 
 
 class LocalDiscord(DiscordSim):
-    """A `DiscordSim` that is no process of its own; `simulator` is the running one."""
+    """A `DiscordSim` in this process; `server` is the running simulator."""
 
     def __init__(self, *, rtt: float = 0.0) -> None:
         super().__init__(rtt=rtt)
-        self.simulator = DiscordSimulator(rtt=rtt)
+        self.server = DiscordServer(rtt=rtt)
 
     async def __aenter__(self) -> Self:
-        self._runner = await self.simulator.start()
-        self.port = self.simulator.port
+        self._runner = await self.server.start()
+        self.port = self.server.port
         self._session = aiohttp.ClientSession()
         return self
 

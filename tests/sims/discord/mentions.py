@@ -1,6 +1,6 @@
-"""Whom a text mentions, and whom the request and the permissions let it ping.
+"""The mentions in a text, limited to those that the request and the permissions allow.
 
-What is not let through is not in the message's mentions either.
+A message's `mentions` contain only the allowed ones.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from tests.sims.discord import errors as e
 from tests.sims.discord.content import outside_code
 from tests.sims.discord.permissions import may
-from tests.sims.discord.world import Channel, Pings, World
+from tests.sims.discord.state import Channel, Pings, ServerState
 
 JSON = dict[str, Any]
 KINDS = ("users", "roles", "everyone")
@@ -35,26 +35,26 @@ def check_allowed(allowed: JSON | None) -> None:
 
 
 def pings(
-    world: World,
+    state: ServerState,
     channel: Channel,
     author: int,
     content: str,
     allowed: JSON | None,
     replied: int | None = None,
 ) -> Pings:
-    """The mentions of `content` by `author` that count.
+    """The allowed mentions in `content` by `author`.
 
-    `allowed` is the request's `allowed_mentions`; None allows everything. `replied` is the author
-    of the message that this one answers.
+    `allowed` is the request's `allowed_mentions`; None allows all. `replied` is the author of the
+    message that this one replies to.
     """
     said = outside_code(content)
-    users = [int(u) for u in re.findall(r"<@!?(\d+)>", said) if _there(world, channel, int(u))]
+    users = [int(u) for u in re.findall(r"<@!?(\d+)>", said) if _there(state, channel, int(u))]
     users = [user for user in users if _passes(allowed, "users", user)]
     if replied is not None and (allowed is None or allowed.get("replied_user")):
         users.append(replied)
     roles = [int(r) for r in re.findall(r"<@&(\d+)>", said)]
-    loud = may(world, channel, "mention_everyone", author)
-    roles = [r for r in roles if _passes(allowed, "roles", r) and _known(world, channel, r, loud)]
+    loud = may(state, channel, "mention_everyone", author)
+    roles = [r for r in roles if _passes(allowed, "roles", r) and _known(state, channel, r, loud)]
     shouted = re.search(r"@(everyone|here)\b", said) is not None
     everyone = shouted and loud and channel.guild is not None and _passes(allowed, "everyone", 0)
     return Pings(list(dict.fromkeys(users)), list(dict.fromkeys(roles)), everyone)
@@ -66,13 +66,13 @@ def _passes(allowed: JSON | None, kind: str, target: int) -> bool:
     return str(target) in [str(named) for named in allowed.get(kind) or []]
 
 
-def _there(world: World, channel: Channel, user: int) -> bool:
+def _there(state: ServerState, channel: Channel, user: int) -> bool:
     if channel.guild is None:
-        return user in world.users
-    return user in world.guilds[channel.guild].members
+        return user in state.users
+    return user in state.guilds[channel.guild].members
 
 
-def _known(world: World, channel: Channel, role: int, loud: bool) -> bool:
-    if channel.guild is None or role not in world.guilds[channel.guild].roles:
+def _known(state: ServerState, channel: Channel, role: int, loud: bool) -> bool:
+    if channel.guild is None or role not in state.guilds[channel.guild].roles:
         return False
-    return loud or world.guilds[channel.guild].roles[role].mentionable
+    return loud or state.guilds[channel.guild].roles[role].mentionable

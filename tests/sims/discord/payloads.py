@@ -1,8 +1,8 @@
-"""Discord's JSON for what is in the world.
+"""Discord's JSON for the simulator's state.
 
-Message payloads are always whole, and differ by reader: without the message-content intent the
-content, embeds, attachments and components are blank, except in direct messages, in the bot's own
-messages and where the bot is mentioned.
+Message payloads are always complete but depend on the reader: without the message-content intent,
+the content, embeds, attachments and components are blank, except in direct messages, in the bot's
+own messages and where the bot is mentioned.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 from tests.sims.discord import constants as c
 from tests.sims.discord.permissions import permissions
-from tests.sims.discord.world import Channel, Guild, Message, Role, User, World
+from tests.sims.discord.state import Channel, Guild, Message, Role, ServerState, User
 
 JSON = dict[str, Any]
 
 
 def iso(at: float) -> str:
-    """A `time.time()` as Discord writes it."""
+    """A `time.time()` in Discord's format."""
     return dt.datetime.fromtimestamp(at, dt.UTC).isoformat()
 
 
@@ -54,15 +54,15 @@ def role_json(role: Role) -> JSON:
 
 
 class Payloads:
-    """Builds payloads from the world; `url` gives the simulator's own address, for attachments."""
+    """Builds payloads from the state; `url` returns the simulator's URL, for attachments."""
 
-    def __init__(self, world: World, url: Callable[[], str]) -> None:
-        self._world, self._url = world, url
+    def __init__(self, state: ServerState, url: Callable[[], str]) -> None:
+        self._state, self._url = state, url
 
     def member(self, guild: int, user: int, *, with_user: bool = True) -> JSON:
-        """A member of a guild; gateway messages leave the user out."""
+        """A member of a guild; messages from the gateway omit the user."""
         member = {
-            "roles": [str(role) for role in self._world.guilds[guild].members.get(user, [])],
+            "roles": [str(role) for role in self._state.guilds[guild].members.get(user, [])],
             "joined_at": iso(1_700_000_000),
             "deaf": False,
             "mute": False,
@@ -70,7 +70,7 @@ class Payloads:
             "nick": None,
             "pending": False,
         }
-        return member | ({"user": user_json(self._world.users[user])} if with_user else {})
+        return member | ({"user": user_json(self._state.users[user])} if with_user else {})
 
     def channel(self, channel: Channel) -> JSON:
         """A guild channel, a thread or a direct message."""
@@ -99,7 +99,7 @@ class Payloads:
         }
 
     def _dm(self, channel: Channel) -> JSON:
-        recipient = self._world.users[channel.recipient or 0]
+        recipient = self._state.users[channel.recipient or 0]
         return {
             "id": str(channel.id),
             "type": c.DM,
@@ -109,7 +109,7 @@ class Payloads:
         }
 
     def thread(self, thread: Channel) -> JSON:
-        """A thread, with `member` when the bot has joined it."""
+        """A thread, with `member` if the bot has joined it."""
         count = len([m for m in thread.messages if m != thread.id])
         payload = {
             "id": str(thread.id),
@@ -137,7 +137,7 @@ class Payloads:
         return payload | ({"member": self.thread_member(thread, c.BOT)} if joined else {})
 
     def thread_member(self, thread: Channel, user: int) -> JSON:
-        """That `user` is in `thread`."""
+        """A user's membership of a thread."""
         return {
             "id": str(thread.id),
             "user_id": str(user),
@@ -146,7 +146,7 @@ class Payloads:
         }
 
     def guild(self, guild: Guild) -> JSON:
-        """A guild as REST gives it."""
+        """A guild as REST returns it."""
         return {
             "id": str(guild.id),
             "name": guild.name,
@@ -169,11 +169,11 @@ class Payloads:
 
     def guild_create(self, guild: Guild) -> JSON:
         """GUILD_CREATE: with members, channels, and the active threads the bot can see."""
-        world = self._world
+        state = self._state
         threads = [
             thread
-            for thread in world.threads(guild.id)
-            if not thread.archived and permissions(world, c.BOT, thread)
+            for thread in state.threads(guild.id)
+            if not thread.archived and permissions(state, c.BOT, thread)
         ]
         return self.guild(guild) | {
             "joined_at": iso(1_700_000_000),
@@ -181,7 +181,7 @@ class Payloads:
             "unavailable": False,
             "member_count": len(guild.members),
             "members": [self.member(guild.id, user) for user in guild.members],
-            "channels": [self.channel(channel) for channel in world.places(guild.id)],
+            "channels": [self.channel(channel) for channel in state.places(guild.id)],
             "threads": [self.thread(thread) for thread in threads],
             "presences": [],
             "voice_states": [],
@@ -192,8 +192,8 @@ class Payloads:
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────
     def message(self, message: Message, *, content: bool, deep: bool = True) -> JSON:
-        """A message as REST gives it to a reader who may see `content`, or may not."""
-        shown, world = message.shown, self._world
+        """A message as REST returns it, with or without access to its `content`."""
+        shown, state = message.shown, self._state
         payload: JSON = {
             "id": str(message.id),
             "type": message.type,
@@ -203,7 +203,7 @@ class Payloads:
             "embeds": shown.embeds + [_link(url) for url in message.previews_shown],
             "components": shown.components,
             "attachments": [self.attachment(message, a) for a in shown.attachments],
-            "mentions": [user_json(world.users[user]) for user in shown.pings.users],
+            "mentions": [user_json(state.users[user]) for user in shown.pings.users],
             "mention_roles": [str(role) for role in shown.pings.roles],
             "mention_everyone": shown.pings.everyone,
             "flags": shown.flags,
@@ -231,7 +231,7 @@ class Payloads:
         if message.interaction is not None:
             extra |= {"webhook_id": str(c.APPLICATION), "application_id": str(c.APPLICATION)}
         if message.thread is not None and deep:
-            extra["thread"] = self.thread(self._world.channels[message.thread])
+            extra["thread"] = self.thread(self._state.channels[message.thread])
         if message.reference is not None:
             extra["message_reference"] = message.reference
             if deep:
@@ -240,13 +240,13 @@ class Payloads:
 
     def _referenced(self, reference: JSON, content: bool) -> JSON | None:
         where, what = int(reference["channel_id"]), int(reference["message_id"])
-        found = self._world.message(where, what)
+        found = self._state.message(where, what)
         return None if found is None else self.message(found, content=content, deep=False)
 
     def event(self, message: Message, *, content: bool) -> JSON:
-        """A message as the gateway gives it: also with the guild and the author's member."""
+        """A message as the gateway sends it: also with the guild and the author's member."""
         payload = self.message(message, content=content)
-        guild = self._world.channels[message.channel].guild
+        guild = self._state.channels[message.channel].guild
         if guild is None:
             return payload
         payload["guild_id"] = str(guild)
@@ -257,17 +257,17 @@ class Payloads:
         return payload
 
     def _author(self, message: Message) -> JSON:
-        author = user_json(self._world.users[message.author])
+        author = user_json(self._state.users[message.author])
         if message.webhook_name:
             author |= {"username": message.webhook_name, "global_name": None}
         return author | ({"id": str(message.webhook), "bot": True} if message.webhook else {})
 
     def _always_readable(self, message: Message) -> bool:
-        direct = self._world.channels[message.channel].guild is None
+        direct = self._state.channels[message.channel].guild is None
         return direct or message.author == c.BOT or c.BOT in message.shown.pings.users
 
     def attachment(self, message: Message, attachment: JSON) -> JSON:
-        """An attachment with the address where the simulator serves it."""
+        """An attachment with the URL at which the simulator serves it."""
         place = f"{message.channel}/{attachment['id']}/{attachment['filename']}"
         url = f"{self._url()}/attachments/{place}"
         return {**attachment, "url": url, "proxy_url": url}

@@ -1,6 +1,6 @@
-"""What people do in the simulated Discord, offered as controls.
+"""People's actions in the simulated Discord, as controls.
 
-People are not held to permissions or limits: a test says what happened.
+No permissions or limits apply to people: a test decides what happened.
 """
 
 from __future__ import annotations
@@ -12,41 +12,41 @@ from typing import Any
 from aiohttp import web
 
 from tests.sims.discord import constants as c
+from tests.sims.discord.actions import Actions, Post
 from tests.sims.discord.content import Draft
 from tests.sims.discord.http import default_flags, store_file
-from tests.sims.discord.scene import Post, Scene
-from tests.sims.discord.world import Channel, Message, User
+from tests.sims.discord.state import Channel, Message, User
 
 JSON = dict[str, Any]
 
 
 def refused(why: str) -> web.HTTPBadRequest:
-    """A control was used wrongly; `SimProcess.call` shows the text."""
+    """The error for a misused control; `SimProcess.call` shows the text."""
     return web.HTTPBadRequest(text=why)
 
 
 class People:
     """The controls of people."""
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene, self._world = scene, scene.world
+    def __init__(self, actions: Actions) -> None:
+        self._actions, self._state = actions, actions.state
 
     def channel_of(self, channel: int) -> Channel:
-        """A channel that is there; refused otherwise."""
-        found = self._world.channels.get(channel)
+        """An existing channel; refused otherwise."""
+        found = self._state.channels.get(channel)
         if found is None or found.deleted is not None:
             raise refused(f"no channel {channel}")
         return found
 
     def message_of(self, message: int) -> Message:
-        """A message that is there; refused otherwise."""
+        """An existing message; refused otherwise."""
         found = self._ever(message)
         if found.deleted is not None:
             raise refused(f"message {message} is deleted")
         return found
 
     def _files(self, attachments: list[JSON]) -> list[JSON]:
-        """Files as `{filename, content_type, text | base64 | size}`; a size alone is zeros."""
+        """Stores `{filename, content_type, text | base64 | size}`; a size means zeros."""
         stored = []
         for file in attachments:
             data: bytes | int = int(file.get("size", 0))
@@ -55,7 +55,7 @@ class People:
             elif "base64" in file:
                 data = base64.b64decode(file["base64"])
             kind = file.get("content_type", "text/plain")
-            stored.append(store_file(self._world, file["filename"], kind, data))
+            stored.append(store_file(self._state, file["filename"], kind, data))
         return stored
 
     def say(
@@ -72,10 +72,10 @@ class People:
         flags: int = 0,
         type: int | None = None,
     ) -> int:
-        """Post a message as `user` (a person, another bot, or a webhook); its id.
+        """Post a message as `user` (a person, another bot, or a webhook) and return its id.
 
-        `mention` begins it with the bot's mention, `mention_role` with its managed role's; `ping`
-        is whether a reply pings the author it answers.
+        `mention` prepends the bot's mention, `mention_role` its managed role's. `ping` is whether a
+        reply pings the author of the message that it replies to.
         """
         place = self.channel_of(channel)
         said = f"<@{c.BOT}> {content}" if mention else content
@@ -88,9 +88,9 @@ class People:
             type=type or (c.DEFAULT_MESSAGE if reference is None else c.REPLY),
             allowed={"parse": everything, "replied_user": ping},
             reference=reference,
-            webhook=self._world.snowflake() if webhook else None,
+            webhook=self._state.snowflake() if webhook else None,
         )
-        return self._scene.post(place, post).id
+        return self._actions.post(place, post).id
 
     async def say_by_proxy(
         self,
@@ -102,10 +102,10 @@ class People:
         deleted_first: bool = False,
         pause: float = 0.0,
     ) -> JSON:
-        """Say something with a proxy bot (PluralKit, Tupperbox) there: it posts the text without
-        its tags through a webhook of its own, as `name`, and deletes the message.
+        """Post a message that a proxy bot (PluralKit, Tupperbox) replaces: it posts the text
+        without tags through its webhook, as `name`, and deletes the original.
 
-        Gives `{original, message}`. `pause` is between the three, in seconds.
+        Returns `{original, message}`. `pause` is the time between the three steps, in seconds.
         """
         original = self.say(user, channel, tags + content)
         await asyncio.sleep(pause)
@@ -116,17 +116,17 @@ class People:
             user,
             Draft(content, [], [], [], 0),
             allowed={"parse": ["users", "roles"]},
-            webhook=self._world.snowflake(),
+            webhook=self._state.snowflake(),
             webhook_name=name,
         )
-        message = self._scene.post(self.channel_of(channel), post).id
+        message = self._actions.post(self.channel_of(channel), post).id
         await asyncio.sleep(pause)
         if not deleted_first:
             self.delete(original)
         return {"original": original, "message": message}
 
     def _bot_role(self, channel: Channel) -> int:
-        roles = self._world.guilds[channel.guild or 0].roles.values()
+        roles = self._state.guilds[channel.guild or 0].roles.values()
         return next(role.id for role in roles if role.bot == c.BOT)
 
     def _reference(self, channel: Channel, message: int) -> JSON:
@@ -136,8 +136,8 @@ class People:
         return {"type": 0, **ids, **guild}
 
     def dm(self, user: int, content: str = "", **more: Any) -> JSON:
-        """Say something to the bot in private; `{channel, message}`."""
-        channel = self._world.dm(user)
+        """Send the bot a direct message; returns `{channel, message}`."""
+        channel = self._state.dm(user)
         return {"channel": channel.id, "message": self.say(user, channel.id, content, **more)}
 
     def edit(self, message: int, content: str) -> None:
@@ -146,24 +146,24 @@ class People:
         shown = found.shown
         flags = default_flags({}, shown.flags)
         draft = Draft(content.strip(), shown.embeds, shown.components, shown.attachments, flags)
-        self._scene.edit(found, draft, None)
+        self._actions.edit(found, draft, None)
 
     def delete(self, message: int) -> None:
-        """Delete a message, anybody's."""
-        self._scene.delete(self.message_of(message))
+        """Delete anyone's message."""
+        self._actions.delete(self.message_of(message))
 
     def start_thread(self, user: int, message: int, name: str) -> int:
-        """Start a thread on a message; its id, which is the message's."""
+        """Start a thread on a message and return its id, which is the message's."""
         starter = self.message_of(message)
         if starter.thread is not None:
             raise refused("that message has a thread")
-        parent = self._world.channels[starter.channel]
-        return self._scene.start_thread(parent, user, name, 1440, starter).id
+        parent = self._state.channels[starter.channel]
+        return self._actions.start_thread(parent, user, name, 1440, starter).id
 
     def private_thread(self, user: int, channel: int, name: str, members: list[int]) -> int:
-        """Start a private thread with these members and the bot; its id."""
+        """Start a private thread with these members and the bot, and return its id."""
         parent = self.channel_of(channel)
-        thread = self._scene.start_thread(parent, user, name, 1440, None, private=True)
+        thread = self._actions.start_thread(parent, user, name, 1440, None, private=True)
         thread.joined.update([*members, c.BOT])
         return thread.id
 
@@ -172,67 +172,66 @@ class People:
         self.channel_of(thread).joined.discard(user)
 
     def forum_post(self, user: int, name: str, content: str, forum: int, **more: Any) -> int:
-        """Make a forum post; the id of the post and of its first message."""
-        thread = self._scene.start_thread(self.channel_of(forum), user, name, 1440, None)
+        """Create a forum post and return its id, which is also its first message's."""
+        thread = self._actions.start_thread(self.channel_of(forum), user, name, 1440, None)
         said = f"<@{c.BOT}> {content}" if more.pop("mention", False) else content
         draft = Draft(said, [], [], self._files(more.pop("attachments", [])), 0)
-        self._scene.post(thread, Post(user, draft, id=thread.id))
+        self._actions.post(thread, Post(user, draft, id=thread.id))
         return thread.id
 
     def rename_thread(self, thread: int, name: str) -> None:
         """Rename a thread."""
-        self._scene.set_thread(self.channel_of(thread), name=name)
+        self._actions.set_thread(self.channel_of(thread), name=name)
 
     def archive(self, thread: int, archived: bool = True) -> None:
-        """Archive a thread, or open it again."""
-        self._scene.set_thread(self.channel_of(thread), archived=archived)
+        """Archive or unarchive a thread."""
+        self._actions.set_thread(self.channel_of(thread), archived=archived)
 
     def lock(self, thread: int, locked: bool = True) -> None:
-        """Close and lock a thread as a moderator does, or undo both."""
-        self._scene.set_thread(self.channel_of(thread), archived=locked, locked=locked)
+        """Archive and lock a thread as a moderator does, or undo both."""
+        self._actions.set_thread(self.channel_of(thread), archived=locked, locked=locked)
 
     def delete_channel(self, channel: int) -> None:
         """Delete a channel or a thread."""
-        self._scene.remove_channel(self.channel_of(channel))
+        self._actions.remove_channel(self.channel_of(channel))
 
     def react(self, user: int, message: int, emoji: str, add: bool = True) -> None:
-        """Add a reaction, or take it back."""
-        self._scene.react(self.message_of(message), user, emoji, add=add)
+        """Add or remove a reaction."""
+        self._actions.react(self.message_of(message), user, emoji, add=add)
 
     def typing(self, user: int, channel: int) -> None:
-        """Begin to type."""
-        self._scene.type(self.channel_of(channel), user)
+        """Start typing."""
+        self._actions.type(self.channel_of(channel), user)
 
     def pin(self, user: int, message: int) -> None:
         """Pin a message."""
-        self._scene.pin(self.message_of(message), user)
+        self._actions.pin(self.message_of(message), user)
 
     def deliver_again(self, message: int) -> None:
-        """Send the same MESSAGE_CREATE once more, as after a RESUME that overlaps.
+        """Send the same MESSAGE_CREATE again, as after a RESUME that overlaps.
 
-        Also of a message that was deleted since: what is replayed is what was. A session that is
-        younger than the message replays nothing of it.
+        A deleted message is replayed too, but only to sessions that began before it was sent.
         """
         found = self._ever(message)
-        self._scene.tell_message("MESSAGE_CREATE", found, happened=found.at)
+        self._actions.tell_message("MESSAGE_CREATE", found, happened=found.at)
 
     def _ever(self, message: int) -> Message:
-        """A message that is there or was; refused otherwise."""
+        """A message, deleted or not; refused if there never was one."""
         try:
-            return self._world.find(message)
+            return self._state.find(message)
         except KeyError as error:
             raise refused(str(error)) from error
 
     def close_dms(self, user: int, closed: bool = True) -> None:
-        """Whether the bot may write to a person (50007 when not)."""
-        self._world.users[user].dms_open = not closed
+        """Make a person refuse (50007) or accept direct messages from the bot."""
+        self._state.users[user].dms_open = not closed
 
     def add_person(self, name: str, guild: int = c.GUILD) -> int:
-        """A new member of a guild; their id."""
-        user = User(self._world.snowflake(), name)
-        self._world.users[user.id] = user
-        self._world.guilds[guild].members[user.id] = []
-        data = self._scene.payloads.member(guild, user.id) | {"guild_id": str(guild)}
+        """Add a member to a guild and return their id."""
+        user = User(self._state.snowflake(), name)
+        self._state.users[user.id] = user
+        self._state.guilds[guild].members[user.id] = []
+        data = self._actions.payloads.member(guild, user.id) | {"guild_id": str(guild)}
         members = c.INTENTS["members"]
-        self._scene.gateway.dispatch("GUILD_MEMBER_ADD", data, intents=members, guild=guild)
+        self._actions.gateway.dispatch("GUILD_MEMBER_ADD", data, intents=members, guild=guild)
         return user.id

@@ -1,25 +1,22 @@
-"""Who may do what where: Discord's own computation, and the checks that refuse.
-
-A permission that is not granted is refused with Discord's code for it, never silently allowed.
-"""
+"""Permissions: computed as Discord documents, and checks that raise Discord's errors."""
 
 from __future__ import annotations
 
 from tests.sims.discord import constants as c
-from tests.sims.discord.errors import ApiError, Forbidden, Missing, missing_access, thread_archived
-from tests.sims.discord.world import Channel, World
+from tests.sims.discord.errors import ApiError, Forbidden, NotFound, missing_access, thread_archived
+from tests.sims.discord.state import Channel, ServerState
 
 EVERYTHING = (1 << 53) - 1
 
 
 def bits(names: list[str]) -> int:
-    """The bits of permission names such as `send_messages`; KeyError for an unknown one."""
+    """The bits of permission names such as `send_messages`; raises KeyError for unknown names."""
     return sum({c.PERMISSIONS[name] for name in names})
 
 
-def in_guild(world: World, user: int, guild: int) -> int:
-    """The permission bits of `user` in a guild, before any channel's overwrites."""
-    found = world.guilds[guild]
+def in_guild(state: ServerState, user: int, guild: int) -> int:
+    """The permission bits of `user` in a guild, without a channel's overwrites."""
+    found = state.guilds[guild]
     bits = 0
     for role in (guild, *found.members[user]):
         bits |= found.roles[role].permissions
@@ -27,17 +24,17 @@ def in_guild(world: World, user: int, guild: int) -> int:
     return EVERYTHING if everything else bits
 
 
-def permissions(world: World, user: int, channel: Channel) -> int:
-    """The permission bits of `user` in `channel`; 0 when they are not there at all."""
+def permissions(state: ServerState, user: int, channel: Channel) -> int:
+    """The permission bits of `user` in `channel`; 0 without access."""
     if channel.guild is None:
         return EVERYTHING if user in (c.BOT, channel.recipient) else 0
-    guild = world.guilds[channel.guild]
+    guild = state.guilds[channel.guild]
     if user not in guild.members or (user == c.BOT and not guild.bot_inside):
         return 0
-    base = in_guild(world, user, guild.id)
+    base = in_guild(state, user, guild.id)
     if base == EVERYTHING:
         return EVERYTHING
-    place = world.channels[channel.parent] if channel.parent is not None else channel
+    place = state.channels[channel.parent] if channel.parent is not None else channel
     base = _overwritten(base, place, [guild.id])
     base = _overwritten(base, place, guild.members[user])
     base = _overwritten(base, place, [user])
@@ -45,7 +42,7 @@ def permissions(world: World, user: int, channel: Channel) -> int:
 
 
 def _overwritten(base: int, channel: Channel, targets: list[int]) -> int:
-    """`base` with the overwrites of `targets`: all their denials, then all their allowances."""
+    """`base` with the overwrites of `targets`: first all denials, then all allowances."""
     found = [channel.overwrites[target] for target in targets if target in channel.overwrites]
     for overwrite in found:
         base &= ~overwrite.deny
@@ -54,44 +51,44 @@ def _overwritten(base: int, channel: Channel, targets: list[int]) -> int:
     return base
 
 
-def may(world: World, channel: Channel, name: str, user: int = c.BOT) -> bool:
+def may(state: ServerState, channel: Channel, name: str, user: int = c.BOT) -> bool:
     """Whether `user` has the permission `name` in `channel`."""
-    return bool(permissions(world, user, channel) & c.PERMISSIONS[name])
+    return bool(permissions(state, user, channel) & c.PERMISSIONS[name])
 
 
-def need(world: World, channel: Channel, *names: str) -> None:
-    """Refuse the bot with 50013 unless it has all of the permissions."""
-    if not all(may(world, channel, name) for name in names):
+def need(state: ServerState, channel: Channel, *names: str) -> None:
+    """Raise 50013 unless the bot has all of the permissions."""
+    if not all(may(state, channel, name) for name in names):
         raise Forbidden
 
 
-def visible(world: World, channel_id: int) -> Channel:
-    """The channel, or 10003 when there is none and 50001 when the bot cannot see it."""
-    channel = world.channels.get(channel_id)
+def visible(state: ServerState, channel_id: int) -> Channel:
+    """The channel; raises 10003 if there is none, 50001 if the bot cannot see it."""
+    channel = state.channels.get(channel_id)
     if channel is None or channel.deleted is not None:
-        raise Missing("Channel")
-    if not may(world, channel, "view_channel"):
+        raise NotFound("Channel")
+    if not may(state, channel, "view_channel"):
         raise missing_access()
     return channel
 
 
-def need_to_send(world: World, channel: Channel) -> None:
-    """Refuse the bot unless it may post in `channel` now; an archived thread is no obstacle."""
+def need_to_send(state: ServerState, channel: Channel) -> None:
+    """Raise an error unless the bot may post in `channel`, which may be an archived thread."""
     if channel.kind == c.FORUM_CHANNEL:
         raise ApiError(400, 50008, "Cannot send messages in a non-text channel")
-    if channel.recipient is not None and not world.users[channel.recipient].dms_open:
+    if channel.recipient is not None and not state.users[channel.recipient].dms_open:
         raise Forbidden(50007, "Cannot send messages to this user")
-    need(world, channel, "send_messages_in_threads" if channel.is_thread else "send_messages")
-    need_unlocked(world, channel)
+    need(state, channel, "send_messages_in_threads" if channel.is_thread else "send_messages")
+    need_unlocked(state, channel)
 
 
 def need_unarchived(channel: Channel) -> None:
-    """Refuse what changes a message of an archived thread."""
+    """Raise an error if the thread is archived: its messages cannot be changed."""
     if channel.archived:
         raise thread_archived()
 
 
-def need_unlocked(world: World, channel: Channel) -> None:
-    """Refuse what is posted in a locked thread, which only its managers may open."""
-    if channel.locked and not may(world, channel, "manage_threads"):
+def need_unlocked(state: ServerState, channel: Channel) -> None:
+    """Raise an error if the thread is locked: only its managers may post in it."""
+    if channel.locked and not may(state, channel, "manage_threads"):
         raise thread_archived(403)

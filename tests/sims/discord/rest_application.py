@@ -1,6 +1,6 @@
-"""The bot itself over REST: its user, its application, its commands, people and DM channels.
+"""REST routes of the bot's user, application, commands and DM channels, and of other users.
 
-Commands are registered only when every one of them is valid, as with Discord's bulk overwrite.
+Commands are registered only if all of them are valid, as with Discord's bulk overwrite.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from aiohttp import web
 
 from tests.sims.discord import constants as c
 from tests.sims.discord import errors as e
+from tests.sims.discord.actions import Actions
 from tests.sims.discord.commands import CHAT_INPUT, check_commands
 from tests.sims.discord.http import JSON, PREFIX, body, items, number, reply
 from tests.sims.discord.payloads import user_json
 from tests.sims.discord.permissions import in_guild
-from tests.sims.discord.scene import Scene
-from tests.sims.discord.world import Guild
+from tests.sims.discord.state import Guild
 
 COMMANDS = PREFIX + r"/applications/{app:\d+}/commands"
 GUILD_COMMANDS = PREFIX + r"/applications/{app:\d+}/guilds/{guild:\d+}/commands"
@@ -24,10 +24,10 @@ DAILY_IDENTIFIES = 1000
 
 
 class ApplicationRoutes:
-    """The handlers; `registered` maps a guild's id, 0 for everywhere, to its commands."""
+    """The handlers; `registered` maps a guild's id, or 0 for global commands, to its commands."""
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene, self._world = scene, scene.world
+    def __init__(self, actions: Actions) -> None:
+        self._actions, self._state = actions, actions.state
         self.registered: dict[int, list[JSON]] = {}
         self.fields: JSON = {"bot_public": False}
 
@@ -50,33 +50,33 @@ class ApplicationRoutes:
 
     async def me(self, request: web.Request) -> web.Response:
         """GET /users/@me."""
-        return reply(user_json(self._world.users[c.BOT]) | {"verified": True, "mfa_enabled": False})
+        return reply(user_json(self._state.users[c.BOT]) | {"verified": True, "mfa_enabled": False})
 
     async def user(self, request: web.Request) -> web.Response:
         """GET /users/{id}."""
-        user = self._world.users.get(number(request, "user"))
+        user = self._state.users.get(number(request, "user"))
         if user is None:
-            raise e.Missing("User")
+            raise e.NotFound("User")
         return reply(user_json(user))
 
     async def guilds(self, request: web.Request) -> web.Response:
         """GET /users/@me/guilds: with the bot's permissions as a string of bits."""
-        inside = [guild for guild in self._world.guilds.values() if guild.bot_inside]
+        inside = [guild for guild in self._state.guilds.values() if guild.bot_inside]
         return reply([self._partial(guild) for guild in inside])
 
     def _partial(self, guild: Guild) -> JSON:
-        bits = in_guild(self._world, c.BOT, guild.id)
+        bits = in_guild(self._state, c.BOT, guild.id)
         about: JSON = {"id": str(guild.id), "name": guild.name, "features": [], "icon": None}
         return about | {"owner": False, "permissions": str(bits)}
 
     async def open_dm(self, request: web.Request) -> web.Response:
         """POST /users/@me/channels: the DM channel with a person, the same one each time."""
-        user = self._world.users.get(int(body(request).get("recipient_id") or 0))
+        user = self._state.users.get(int(body(request).get("recipient_id") or 0))
         if user is None:
             raise e.InvalidForm("recipient_id", "INVALID_RECIPIENT", "Unknown recipient")
         if user.bot:
             raise e.ApiError(400, 50007, "Cannot send messages to this user")
-        return reply(self._scene.payloads.channel(self._world.dm(user.id)))
+        return reply(self._actions.payloads.channel(self._state.dm(user.id)))
 
     async def application(self, request: web.Request) -> web.Response:
         """GET /oauth2/applications/@me; its flags show the granted intents."""
@@ -88,19 +88,19 @@ class ApplicationRoutes:
                 "icon": None,
                 "bot_require_code_grant": False,
                 "verify_key": "0" * 64,
-                "owner": user_json(self._world.users[c.CAROL]),
+                "owner": user_json(self._state.users[c.CAROL]),
                 "team": None,
                 "summary": "",
-                "flags": self._scene.application_flags(),
-                "bot": user_json(self._world.users[c.BOT]),
+                "flags": self._actions.application_flags(),
+                "bot": user_json(self._state.users[c.BOT]),
                 "integration_types_config": {"0": {}},
                 **self.fields,
             }
         )
 
     async def gateway(self, request: web.Request) -> web.Response:
-        """GET /gateway/bot: where to connect and how many sessions are left today."""
-        gateway = self._scene.gateway
+        """GET /gateway/bot: the gateway's URL and the remaining sessions of the day."""
+        gateway = self._actions.gateway
         today = [at for at in gateway.identifies if at > time.time() - 86_400]
         limit = {
             "total": DAILY_IDENTIFIES,
@@ -118,7 +118,7 @@ class ApplicationRoutes:
                 20012, "You are not authorized to perform this action on this application"
             )
         guild = int(request.match_info.get("guild", 0))
-        if guild and (guild not in self._world.guilds or not self._world.guilds[guild].bot_inside):
+        if guild and (guild not in self._state.guilds or not self._state.guilds[guild].bot_inside):
             raise e.missing_access()
         return guild
 
@@ -127,7 +127,7 @@ class ApplicationRoutes:
         return reply(self.registered.get(self._scope(request), []))
 
     async def overwrite(self, request: web.Request) -> web.Response:
-        """PUT …/commands: these and no others; a command of the same name keeps its id."""
+        """PUT …/commands: replaces all; a command with an existing name keeps its id."""
         guild, sent = self._scope(request), items(request)
         check_commands(sent)
         old = {(x["type"], x["name"]): x["id"] for x in self.registered.get(guild, [])}
@@ -146,7 +146,7 @@ class ApplicationRoutes:
             **command,
             **scope,
             "type": kind,
-            "id": old.get((kind, command["name"])) or str(self._world.snowflake()),
+            "id": old.get((kind, command["name"])) or str(self._state.snowflake()),
             "application_id": str(c.APPLICATION),
-            "version": str(self._world.snowflake()),
+            "version": str(self._state.snowflake()),
         }

@@ -1,6 +1,6 @@
-"""Messages over REST: post, read, edit, delete, react, typing.
+"""REST routes of messages: post, read, edit, delete, react, typing.
 
-A request that Discord would refuse changes nothing here either.
+A refused request changes nothing.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import time
 from aiohttp import web
 
 from tests.sims.discord import constants as c
+from tests.sims.discord.actions import Actions, Post
 from tests.sims.discord.content import Draft, check_content, check_draft, check_nonce, check_whole
-from tests.sims.discord.errors import ApiError, Forbidden, InvalidForm, Missing
+from tests.sims.discord.errors import ApiError, Forbidden, InvalidForm, NotFound
 from tests.sims.discord.http import (
     JSON,
     PREFIX,
@@ -23,7 +24,7 @@ from tests.sims.discord.http import (
     reply,
     uploads_of,
 )
-from tests.sims.discord.limits import Limits
+from tests.sims.discord.limits import RateLimits
 from tests.sims.discord.mentions import check_allowed
 from tests.sims.discord.payloads import user_json
 from tests.sims.discord.permissions import (
@@ -33,8 +34,7 @@ from tests.sims.discord.permissions import (
     need_unarchived,
     visible,
 )
-from tests.sims.discord.scene import Post, Scene
-from tests.sims.discord.world import Channel, Message
+from tests.sims.discord.state import Channel, Message
 from tests.sims.kit import ENTRY
 
 CHANNEL = PREFIX + r"/channels/{channel:\d+}"
@@ -42,15 +42,15 @@ MESSAGE = CHANNEL + r"/messages/{message:\d+}"
 REACTION = MESSAGE + "/reactions/{emoji}"
 
 
-def revised(scene: Scene, message: Message, sent: JSON, request: web.Request) -> Draft:
-    """The state of `message` after an edit that says `sent`."""
+def revised(actions: Actions, message: Message, sent: JSON, request: web.Request) -> Draft:
+    """The state of `message` after an edit with the body `sent`."""
     old = message.shown
     uploads = uploads_of(request)
     draft = Draft(
         content=check_content(sent, old.content),
         embeds=list(sent["embeds"] or []) if "embeds" in sent else old.embeds,
         components=list(sent["components"] or []) if "components" in sent else old.components,
-        attachments=keep_attachments(scene.world, sent, uploads, old.attachments),
+        attachments=keep_attachments(actions.state, sent, uploads, old.attachments),
         flags=default_flags(sent, old.flags),
     )
     check_whole(draft, sent)
@@ -58,10 +58,10 @@ def revised(scene: Scene, message: Message, sent: JSON, request: web.Request) ->
 
 
 class MessageRoutes:
-    """The handlers; `nonce_seconds` is how long a nonce is remembered."""
+    """The handlers; a nonce is remembered for `nonce_seconds`."""
 
-    def __init__(self, scene: Scene, limits: Limits) -> None:
-        self._scene, self._world, self._limits = scene, scene.world, limits
+    def __init__(self, actions: Actions, limits: RateLimits) -> None:
+        self._actions, self._state, self._limits = actions, actions.state, limits
         self.nonce_seconds = 300.0  # "a few minutes"
         self.old_after = 3600.0  # seconds after which a message's edits are capped
         self._nonces: dict[tuple[int, str], tuple[float, int]] = {}
@@ -84,8 +84,8 @@ class MessageRoutes:
     # ── sending ───────────────────────────────────────────────────────────────────────────────
     async def post(self, request: web.Request) -> web.Response:
         """POST …/messages."""
-        channel, sent = visible(self._world, number(request, "channel")), body(request)
-        need_to_send(self._world, channel)
+        channel, sent = visible(self._state, number(request, "channel")), body(request)
+        need_to_send(self._state, channel)
         check_allowed(sent.get("allowed_mentions"))
         again = self._seen(channel, sent)
         if again is not None:
@@ -93,10 +93,10 @@ class MessageRoutes:
             return self._answer(again)
         uploads = uploads_of(request)
         if uploads:
-            need(self._world, channel, "attach_files")
-        draft = check_draft(sent, keep_attachments(self._world, sent, uploads, []))
+            need(self._state, channel, "attach_files")
+        draft = check_draft(sent, keep_attachments(self._state, sent, uploads, []))
         reference = self._reference(channel, sent.get("message_reference"))
-        message = self._scene.post(
+        message = self._actions.post(
             channel,
             Post(
                 c.BOT,
@@ -112,20 +112,20 @@ class MessageRoutes:
         return self._answer(message)
 
     def _answer(self, message: Message) -> web.Response:
-        content = "message_content" in self._world.granted
-        return reply(self._scene.payloads.message(message, content=content))
+        content = "message_content" in self._state.granted
+        return reply(self._actions.payloads.message(message, content=content))
 
     def _seen(self, channel: Channel, sent: JSON) -> Message | None:
-        """The message that this nonce already made; 10008 when it was deleted since."""
+        """The message already posted with this nonce; raises 10008 if it was deleted."""
         nonce = check_nonce(sent)
         if nonce is None or not sent.get("enforce_nonce"):
             return None
         until, message_id = self._nonces.get((channel.id, nonce), (0.0, 0))
         if time.monotonic() >= until:
             return None
-        found = self._world.message(channel.id, message_id)
+        found = self._state.message(channel.id, message_id)
         if found is None:
-            raise Missing("Message")
+            raise NotFound("Message")
         return found
 
     def _remember(self, channel: Channel, sent: JSON, message: Message) -> None:
@@ -134,13 +134,13 @@ class MessageRoutes:
             self._nonces[channel.id, message.nonce] = (until, message.id)
 
     def _reference(self, channel: Channel, reference: JSON | None) -> JSON | None:
-        """The checked reference; None when its message is gone and that is allowed."""
+        """The valid reference; None if its message does not exist and may be missing."""
         if reference is None:
             return None
-        if not may(self._world, channel, "read_message_history"):
+        if not may(self._state, channel, "read_message_history"):
             message = "Cannot reply without permission to read message history"
             raise ApiError(400, 160002, message)
-        found = self._world.message(channel.id, int(reference["message_id"]))
+        found = self._state.message(channel.id, int(reference["message_id"]))
         if int(reference.get("channel_id") or channel.id) != channel.id or found is None:
             if reference.get("fail_if_not_exists", True):
                 raise InvalidForm("message_reference", "REPLIES_UNKNOWN_MESSAGE", "Unknown message")
@@ -151,15 +151,15 @@ class MessageRoutes:
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────
     async def history(self, request: web.Request) -> web.Response:
-        """GET …/messages: newest first; without the history permission an empty list."""
-        channel = visible(self._world, number(request, "channel"))
+        """GET …/messages: newest first; an empty list without the history permission."""
+        channel = visible(self._state, number(request, "channel"))
         limit = limit_of(request, default=50, most=100)
-        if not may(self._world, channel, "read_message_history"):
+        if not may(self._state, channel, "read_message_history"):
             return reply([])
-        chosen = self._choose(self._world.present(channel.id), request, limit)
-        content = "message_content" in self._world.granted
+        chosen = self._choose(self._state.present(channel.id), request, limit)
+        content = "message_content" in self._state.granted
         newest = sorted(chosen, key=lambda message: -message.id)
-        return reply([self._scene.payloads.message(m, content=content) for m in newest])
+        return reply([self._actions.payloads.message(m, content=content) for m in newest])
 
     @staticmethod
     def _choose(messages: list[Message], request: web.Request, limit: int) -> list[Message]:
@@ -175,16 +175,16 @@ class MessageRoutes:
         return messages[-limit:]
 
     def _one(self, request: web.Request) -> tuple[Channel, Message]:
-        channel = visible(self._world, number(request, "channel"))
-        message = self._world.message(channel.id, number(request, "message"))
+        channel = visible(self._state, number(request, "channel"))
+        message = self._state.message(channel.id, number(request, "message"))
         if message is None or message.for_user is not None:
-            raise Missing("Message")
+            raise NotFound("Message")
         return channel, message
 
     async def get(self, request: web.Request) -> web.Response:
         """GET …/messages/{id}."""
         channel, message = self._one(request)
-        if not may(self._world, channel, "read_message_history"):
+        if not may(self._state, channel, "read_message_history"):
             raise Forbidden(50001, "Missing Access")
         return self._answer(message)
 
@@ -198,10 +198,10 @@ class MessageRoutes:
         need_unarchived(channel)
         check_allowed(sent.get("allowed_mentions"))
         if uploads_of(request):
-            need(self._world, channel, "attach_files")
-        draft = revised(self._scene, message, sent, request)
+            need(self._state, channel, "attach_files")
+        draft = revised(self._actions, message, sent, request)
         self._check_age(message)
-        self._scene.edit(message, draft, sent.get("allowed_mentions"))
+        self._actions.edit(message, draft, sent.get("allowed_mentions"))
         request[ENTRY].note["message"] = message.id
         return self._answer(message)
 
@@ -217,43 +217,43 @@ class MessageRoutes:
         """DELETE …/messages/{id}."""
         channel, message = self._one(request)
         if message.author != c.BOT:
-            need(self._world, channel, "manage_messages")
+            need(self._state, channel, "manage_messages")
         need_unarchived(channel)
-        self._scene.delete(message)
+        self._actions.delete(message)
         return reply()
 
     async def typing(self, request: web.Request) -> web.Response:
         """POST …/typing."""
-        channel = visible(self._world, number(request, "channel"))
-        need_to_send(self._world, channel)
-        self._scene.type(channel, c.BOT)
+        channel = visible(self._state, number(request, "channel"))
+        need_to_send(self._state, channel)
+        self._actions.type(channel, c.BOT)
         return reply()
 
     async def react(self, request: web.Request) -> web.Response:
         """PUT …/reactions/{emoji}/@me."""
         channel, message = self._one(request)
-        need(self._world, channel, "read_message_history", "add_reactions")
+        need(self._state, channel, "read_message_history", "add_reactions")
         need_unarchived(channel)
-        self._scene.react(message, c.BOT, request.match_info["emoji"], add=True)
+        self._actions.react(message, c.BOT, request.match_info["emoji"], add=True)
         return reply()
 
     async def unreact(self, request: web.Request) -> web.Response:
         """DELETE …/reactions/{emoji}/@me."""
         channel, message = self._one(request)
         need_unarchived(channel)
-        self._scene.react(message, c.BOT, request.match_info["emoji"], add=False)
+        self._actions.react(message, c.BOT, request.match_info["emoji"], add=False)
         return reply()
 
     async def reactors(self, request: web.Request) -> web.Response:
         """GET …/reactions/{emoji}."""
         _, message = self._one(request)
         users = message.reactions.get(request.match_info["emoji"], [])
-        return reply([user_json(self._world.users[user]) for user in users])
+        return reply([user_json(self._state.users[user]) for user in users])
 
     async def pin(self, request: web.Request) -> web.Response:
         """PUT …/messages/pins/{id}."""
         channel, message = self._one(request)
-        need(self._world, channel, "manage_messages")
+        need(self._state, channel, "manage_messages")
         need_unarchived(channel)
-        self._scene.pin(message, c.BOT)
+        self._actions.pin(message, c.BOT)
         return reply()

@@ -1,6 +1,6 @@
-"""A gateway connection, and the session that outlives it.
+"""Gateway connections, and the sessions that outlive them.
 
-Every session numbers its own events without a gap, connected or not, and keeps them for RESUME.
+Each session numbers its events without gaps, connected or not, and keeps them for RESUME.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from tests.sims.kit import SlidingLimit
 
 JSON = dict[str, Any]
 DISPATCH = 0
-SENDS = (120, 60.0)  # a connection may send so many payloads in so many seconds
+SENDS = (120, 60.0)  # documented: payloads per seconds that a connection may send
 MAX_EVENTS = 20_000  # kept for a session's RESUME
 
 
 @dataclass(slots=True)
 class Session:
-    """What outlives a connection. `events` are (sequence, payload), oldest first."""
+    """A session; `events` are (sequence, payload), oldest first."""
 
     id: str
     intents: int
@@ -38,7 +38,7 @@ class Session:
     connection: Connection | None = None
 
     def add(self, name: str, data: JSON) -> None:
-        """Number an event, keep it, and send it when somebody is connected."""
+        """Number and keep an event, and send it if the session is connected."""
         self.seq += 1
         payload = {"op": DISPATCH, "t": name, "s": self.seq, "d": data}
         self.events.append((self.seq, payload))
@@ -47,19 +47,19 @@ class Session:
             self.connection.send(payload)
 
     def wants(self, intents: int, guild: int | None) -> bool:
-        """Whether an event of one of these intents (0: always sent) is for this session."""
+        """Whether the session gets events with one of these intents (0: always sent)."""
         number, count = self.shard
         mine = ((guild or 0) >> 22) % count == number
         return mine and (intents == 0 or bool(self.intents & intents))
 
     @property
     def reads(self) -> bool:
-        """Whether it has the message-content intent."""
+        """Whether the session has the message-content intent."""
         return bool(self.intents & c.INTENTS["message_content"])
 
 
 class Connection:
-    """One WebSocket: what is sent arrives `delay` seconds later, in order."""
+    """A WebSocket whose payloads arrive `delay` seconds later, in order."""
 
     def __init__(
         self,
@@ -78,21 +78,21 @@ class Connection:
         self.closing = False  # whether the gateway, not the client, ends it
 
     def send(self, payload: JSON | str | bytes) -> None:
-        """Put a payload on its way; a text as it is, bytes without compressing them."""
+        """Queue a payload; text is sent unchanged, bytes without compression."""
         self._queue.put_nowait((time.monotonic() + self._delay, payload))
 
     def close(self, code: int) -> None:
-        """Close with `code`, after what is already on its way."""
+        """Close with `code` after everything queued."""
         self.closing = True
         self._queue.put_nowait((time.monotonic() + self._delay, code))
 
     @property
     def idle(self) -> bool:
-        """Whether everything has been written."""
+        """Whether the queue is empty."""
         return self._queue.empty()
 
     async def write(self) -> None:
-        """Write what is queued until the connection ends."""
+        """Write queued payloads until the connection ends."""
         while not self.socket.closed:
             due, what = await self._queue.get()
             await asyncio.sleep(max(0.0, due - time.monotonic()))

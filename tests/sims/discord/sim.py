@@ -1,6 +1,6 @@
 """The Discord simulator: REST under `/api/v10`, the gateway under `/gateway/`, controls.
 
-Each request is checked in Discord's order: ban, token, limits, then the handler. What is refused
+Each request is checked in Discord's order: ban, token, limits, then the handler. A refused request
 is not applied.
 """
 
@@ -13,43 +13,42 @@ from typing import Any
 from aiohttp import web
 
 from tests.sims.discord import constants as c
+from tests.sims.discord.actions import Actions
 from tests.sims.discord.controls import Controls
 from tests.sims.discord.errors import ApiError, Unauthorized
 from tests.sims.discord.gateway import Gateway
 from tests.sims.discord.http import PREFIX, UPLOADS, read_multipart, reply
 from tests.sims.discord.interactions import Interactions
-from tests.sims.discord.limits import INTERACTION, SEED, Limits, Verdict
+from tests.sims.discord.limits import INTERACTION, SEED, LimitResult, RateLimits
 from tests.sims.discord.payloads import Payloads
 from tests.sims.discord.rest_application import ApplicationRoutes
+from tests.sims.discord.rest_channels import ChannelRoutes
 from tests.sims.discord.rest_messages import MessageRoutes
-from tests.sims.discord.rest_places import PlaceRoutes
-from tests.sims.discord.scene import Scene
 from tests.sims.discord.sessions import Session
-from tests.sims.discord.world import World
+from tests.sims.discord.state import ServerState
 from tests.sims.kit import Sim
 
-# Every answer that went through Discord's own edge has it; discord.py takes a 429 without it for a
-# ban and raises.
+# Header of all responses through Discord's edge; discord.py takes a 429 without it for a ban.
 VIA = {"Via": "1.1 google"}
 BANNED = "<html><body>error code: 1015</body></html>"
 
 
-class DiscordSimulator(Sim):
+class DiscordServer(Sim):
     """A simulated Discord for one bot."""
 
     name = "discord"
 
     def setup(self) -> None:
-        """Build the world and add all routes and controls."""
-        self.world = World()
-        self.limits = Limits()
+        """Create the state and add all routes and controls."""
+        self.state = ServerState()
+        self.limits = RateLimits()
         sys.stderr.write(f"simulated Discord: {SEED}={self.limits.seed}\n")
-        self.gateway = Gateway(token=c.SIM_TOKEN, granted=self.world.granted)
-        self.world.granted.add("message_content")
-        self.scene = Scene(self.world, self.gateway, Payloads(self.world, lambda: self.url))
-        self.messages = MessageRoutes(self.scene, self.limits)
-        self.interactions = Interactions(self.scene)
-        self.application = ApplicationRoutes(self.scene)
+        self.gateway = Gateway(token=c.SIM_TOKEN, granted=self.state.granted)
+        self.state.granted.add("message_content")
+        self.actions = Actions(self.state, self.gateway, Payloads(self.state, lambda: self.url))
+        self.messages = MessageRoutes(self.actions, self.limits)
+        self.interactions = Interactions(self.actions)
+        self.application = ApplicationRoutes(self.actions)
         self.gateway.on_ready = self._ready
         self.gateway.on_members = self._members
         self.busy = 0
@@ -57,7 +56,7 @@ class DiscordSimulator(Sim):
             self.messages,
             self.interactions,
             self.application,
-            PlaceRoutes(self.scene),
+            ChannelRoutes(self.actions),
         ):
             self.app.router.add_routes(part.routes())
         self.app.router.add_get("/gateway/", self._gateway)
@@ -79,30 +78,30 @@ class DiscordSimulator(Sim):
         except ValueError:
             return text  # the handler refuses it with 50109
 
-    async def _handled(self, request: web.Request, handler: Any) -> web.StreamResponse:
+    async def _run_handler(self, request: web.Request, handler: Any) -> web.StreamResponse:
         if not request.path.startswith(PREFIX):
-            return await super()._handled(request, handler)
+            return await super()._run_handler(request, handler)
         path = request.path.removeprefix(PREFIX)
-        verdict = self.limits.check(request.method, path)
-        if verdict.banned:
-            text = {"Content-Type": "text/html", "Retry-After": f"{verdict.wait:.0f}"}
+        result = self.limits.check(request.method, path)
+        if result.banned:
+            text = {"Content-Type": "text/html", "Retry-After": f"{result.wait:.0f}"}
             return web.Response(status=429, body=BANNED.encode(), headers=text)
         self.busy += 1
         try:
-            response = await self._judged(request, handler, path, verdict)
+            response = await self._judged(request, handler, path, result)
         finally:
             self.busy -= 1
-        self.limits.answered(response.status, response.headers.get("X-RateLimit-Scope"))
+        self.limits.count_response(response.status, response.headers.get("X-RateLimit-Scope"))
         return response
 
     async def _judged(
-        self, request: web.Request, handler: Any, path: str, verdict: Verdict
+        self, request: web.Request, handler: Any, path: str, result: LimitResult
     ) -> web.StreamResponse:
-        headers = VIA | verdict.headers
+        headers = VIA | result.headers
         try:
             self._authorize(request, path)
-            if verdict.wait:
-                raise self._limited(verdict)
+            if result.wait:
+                raise self._limited(result)
             response: web.StreamResponse = await handler(request)
         except ApiError as error:
             if error.status == 429:
@@ -115,23 +114,23 @@ class DiscordSimulator(Sim):
         return response
 
     def _authorize(self, request: web.Request, path: str) -> None:
-        """The bot's token is needed everywhere but where an interaction's own token is."""
+        """Require the bot's token, except where the path contains an interaction's token."""
         if INTERACTION.match(path):
             return
         if request.headers.get("Authorization") != f"Bot {c.SIM_TOKEN}":
             raise Unauthorized
 
     @staticmethod
-    def _limited(verdict: Verdict) -> ApiError:
-        extra = {"retry_after": round(verdict.wait + 0.0005, 3), "global": verdict.everywhere}
+    def _limited(result: LimitResult) -> ApiError:
+        extra = {"retry_after": round(result.wait + 0.0005, 3), "global": result.everywhere}
         text = "You are being rate limited."
-        if verdict.headers.get("X-RateLimit-Scope") == "shared":
+        if result.headers.get("X-RateLimit-Scope") == "shared":
             text = "The resource is being rate limited."
         return ApiError(429, 0, text, **extra)
 
     async def _file(self, request: web.Request) -> web.Response:
         """An attachment, as Discord's CDN gives it, without a token."""
-        found = self.world.files.get(int(request.match_info["file"]))
+        found = self.state.files.get(int(request.match_info["file"]))
         if found is None:
             return web.Response(status=404)
         kind, data = found
@@ -143,27 +142,27 @@ class DiscordSimulator(Sim):
         return await self.gateway.serve(request, self.rtt / 2)
 
     def _ready(self, session: Session) -> None:
-        mine = [g for g in self.world.guilds.values() if g.bot_inside and session.wants(0, g.id)]
-        ready = self.scene.ready(f"ws://127.0.0.1:{self.port}/gateway/")
+        mine = [g for g in self.state.guilds.values() if g.bot_inside and session.wants(0, g.id)]
+        ready = self.actions.ready(f"ws://127.0.0.1:{self.port}/gateway/")
         ready["session_id"], ready["shard"] = session.id, list(session.shard)
         ready["guilds"] = [{"id": str(guild.id), "unavailable": True} for guild in mine]
         session.add("READY", ready)
         for guild in mine:
             if session.intents & c.INTENTS["guilds"]:
-                session.add("GUILD_CREATE", self.scene.payloads.guild_create(guild))
+                session.add("GUILD_CREATE", self.actions.payloads.guild_create(guild))
 
     def _members(self, session: Session, data: dict[str, Any]) -> None:
-        """Answer op 8 with one chunk: by ids, or by the beginning of the name."""
-        guild = self.world.guilds[int(data["guild_id"])]
+        """Respond to op 8 with one chunk: members by ids, or by the beginning of their names."""
+        guild = self.state.guilds[int(data["guild_id"])]
         asked = data.get("user_ids")
         wanted = {str(x) for x in asked} if isinstance(asked, list) else {str(asked)}
         start = data.get("query") or ""
         found = [
             user
             for user in guild.members
-            if (str(user) in wanted if asked else self.world.users[user].name.startswith(start))
+            if (str(user) in wanted if asked else self.state.users[user].name.startswith(start))
         ]
-        members = [self.scene.payloads.member(guild.id, user) for user in found]
+        members = [self.actions.payloads.member(guild.id, user) for user in found]
         chunk = {"guild_id": str(guild.id), "members": members, "chunk_index": 0, "chunk_count": 1}
         session.add("GUILD_MEMBERS_CHUNK", chunk | {"nonce": data.get("nonce"), "not_found": []})
 

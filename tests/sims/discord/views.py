@@ -1,13 +1,13 @@
-"""What controls tell about channels and messages, in plain JSON with ids as numbers.
+"""Channels and messages as the controls return them: JSON with integer ids.
 
-Nothing is left out: every version of a message, with its time, who it pings and what it previews.
+A message includes all its versions, each with its time, pings and previews.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.sims.discord.world import Channel, Message, Version
+from tests.sims.discord.state import Channel, Message, Version
 
 JSON = dict[str, Any]
 
@@ -27,7 +27,7 @@ def version_view(version: Version) -> JSON:
 
 
 def message_view(message: Message) -> JSON:
-    """A message as it is shown, and its versions. Only the first version notifies anybody."""
+    """A message's newest version, and all its versions; only the first one notifies people."""
     reference = message.reference or {}
     return {
         **version_view(message.shown),
@@ -65,7 +65,7 @@ def thread_view(thread: Channel) -> JSON:
 
 
 def channel_view(channel: Channel) -> JSON:
-    """A channel with what is shown in it, what was deleted, and what only one person sees."""
+    """A channel with its visible, deleted and ephemeral messages."""
     messages = list(channel.messages.values())
     gone = [m for m in messages if m.deleted is not None]
     private = [m for m in messages if m.deleted is None and m.for_user is not None]

@@ -1,7 +1,7 @@
-"""A model server, OpenAI-compatible and as strict: scripted answers, paced tokens, faults."""
+"""A simulated OpenAI-compatible model server: strict, with scripted answers, pacing and faults."""
 
 from tests.sims.model.answers import Answer, count_tokens
 from tests.sims.model.client import ModelSim
-from tests.sims.model.play import Record
+from tests.sims.model.player import Record
 
 __all__ = ["Answer", "ModelSim", "Record", "count_tokens"]

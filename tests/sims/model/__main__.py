@@ -1,4 +1,4 @@
-"""`python -m tests.sims.model --port N --rtt S`."""
+"""`python -m tests.sims.model --port N --rtt S`: one simulated model server."""
 
 from tests.sims.kit import main
 from tests.sims.model.server import ModelServer

@@ -1,7 +1,7 @@
-"""What the model will answer: scripted answers, their tokens and the moments they are due.
+"""Scripted answers: their tokens, and when each token is due.
 
-An answer's schedule is absolute: token k is due at a time that depends on k alone, so that a late
-token never makes the following ones late.
+Schedules are absolute: the time of token k depends on k alone, so a late token does not delay the
+following ones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-# About the length of real tokens (4 characters of English); whitespace leads the next word.
+# About as long as real tokens (4 characters of English); whitespace belongs to the next word.
 _TOKEN = re.compile(r"\s?\S{1,6}|\s+")
 
 BREAKS = ("stall", "cut", "fin", "end", "error", "bad_json", "garbage")
@@ -21,17 +21,17 @@ BREAKS = ("stall", "cut", "fin", "end", "error", "bad_json", "garbage")
 
 @dataclass(slots=True)
 class Answer:
-    """One scripted answer or failure; the first that matches a request is taken.
+    """One scripted answer or failure; the first one that matches a request is used.
 
     `match` is a substring of the last user message and `model` a model's id; empty ones match
-    all. The answer is left out of the first `skip` matching requests and used `times` times
-    (None: always). Times are in seconds, `rate` in tokens per second (0: all at once).
+    everything. The first `skip` matching requests do not use the answer, the next `times` do (None:
+    all). Times are in seconds, `rate` in tokens per second (0: all together).
 
-    `hold` delays even the status line. `fault` refuses the request (see `refusals`). `breaks`
-    goes wrong at token `at`: "stall" (nothing more comes), "cut" (the connection is reset), "fin"
-    (it is closed without the end of the body), "end" (a clean end, no finish reason, no `[DONE]`),
-    "error" (an error object, then a clean end), "bad_json" and "garbage" (one broken event).
-    `wait_at` stops before that token until `release` is called.
+    `hold` delays everything, including the status line. `fault` names an error response (see
+    `error_responses`). `breaks` is a failure at token `at`: "stall" (nothing more comes), "cut"
+    (the connection is reset), "fin" (it is closed before the end of the body), "end" (a clean end
+    without a finish reason and `[DONE]`), "error" (an error object, then a clean end), "bad_json"
+    and "garbage" (one broken event). `wait_at` pauses before that token until `release` is called.
     """
 
     match: str = ""
@@ -62,8 +62,8 @@ class Answer:
         if self.breaks is not None and self.breaks not in BREAKS:
             raise ValueError(f"breaks is one of {BREAKS}, not {self.breaks!r}")
 
-    def takes(self, text: str, model: str) -> bool:
-        """Whether this answer is for a request whose last user message is `text`; uses it up."""
+    def claim(self, text: str, model: str) -> bool:
+        """Whether to answer a request with the last user message `text`; counts the use."""
         if self.times == 0 or self.match not in text or self.model not in ("", model):
             return False
         if self.skip > 0:
@@ -76,18 +76,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast answers come that do not say it themselves."""
+    """The default speed of answers."""
 
     rate: float = 200.0
     first_delay: float = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer made concrete for one request: its tokens, how they are paced, how it ends."""
+class ResolvedAnswer:
+    """An answer resolved for one request: its tokens, their pace, and how it ends."""
 
     tokens: tuple[str, ...]
-    thoughts: tuple[str, ...]
+    reasoning: tuple[str, ...]
     rate: float
     first_delay: float
     jitter: float
@@ -100,73 +100,73 @@ class Reply:
     refusal: str = ""
 
     def offsets(self) -> Iterator[float]:
-        """Seconds from the start at which each token is due; thoughts come first."""
-        dice = random.Random(self.seed)
+        """Seconds from the start at which each token is due; reasoning comes first."""
+        rng = random.Random(self.seed)
         gap = 1.0 / self.rate if self.rate else 0.0
-        for k in range(len(self.thoughts) + len(self.tokens)):
-            shake = self.jitter * dice.random() if self.jitter else 0.0
-            yield self.first_delay + (k + shake) * gap
+        for k in range(len(self.reasoning) + len(self.tokens)):
+            jitter = self.jitter * rng.random() if self.jitter else 0.0
+            yield self.first_delay + (k + jitter) * gap
 
     @property
     def duration(self) -> float:
-        """Seconds until the whole answer is there."""
+        """Seconds until the answer is complete."""
         return max(self.offsets(), default=self.first_delay)
 
     @property
     def text(self) -> str:
-        """The whole text, without the reasoning."""
+        """The text without the reasoning."""
         return "".join(self.tokens)
 
 
 def tokenize(text: str) -> tuple[str, ...]:
-    """Cut a text into pieces like a model's tokens; together they are the text."""
+    """Split a text into token-like pieces that join to the same text."""
     return tuple(_TOKEN.findall(text))
 
 
-def plain(content: Any) -> str:
-    """The text of a message's content, which may be a string, parts or nothing."""
+def plain_text(content: Any) -> str:
+    """The text of a message's content: a string, a list of parts, or None."""
     if isinstance(content, str):
         return content
     return "".join(part.get("text", "") for part in content or [])
 
 
 def count_tokens(messages: Sequence[dict[str, Any]]) -> int:
-    """What the simulator says a request costs: 4 bytes a token, 4 tokens a message and 3 more."""
-    sizes = (len(plain(message.get("content")).encode()) for message in messages)
+    """The simulator's token count: 3, plus 4 per message, plus one per 4 bytes of content."""
+    sizes = (len(plain_text(message.get("content")).encode()) for message in messages)
     return 3 + sum(4 + math.ceil(size / 4) for size in sizes)
 
 
 def last_user_text(messages: Sequence[dict[str, Any]]) -> str:
-    """The last user message, which scripts are matched against."""
-    said = [plain(message.get("content")) for message in messages if message["role"] == "user"]
-    return said[-1] if said else ""
+    """The last user message; scripts are matched against it."""
+    user = [message for message in messages if message["role"] == "user"]
+    return plain_text(user[-1].get("content")) if user else ""
 
 
 def echo(messages: Sequence[dict[str, Any]]) -> str:
-    """The answer when no script matches."""
+    """The answer if no script matches."""
     return f"I received {len(messages)} messages; the last one says: {last_user_text(messages)}"
 
 
-def concrete(answer: Answer, body: dict[str, Any], pace: Pace) -> Reply:
-    """What `answer` means for the request `body`: `max_tokens` may end it early."""
+def resolve(answer: Answer, body: dict[str, Any], pace: Pace) -> ResolvedAnswer:
+    """Resolve `answer` for the request `body`; its `max_tokens` may end the answer early."""
     messages = body["messages"]
     tokens = tuple(answer.chunks or ()) if answer.chunks is not None else None
     if tokens is None:
         tokens = tokenize(echo(messages) if answer.text is None else answer.text)
-    thoughts, finish = tokenize(answer.reasoning), answer.finish_reason
-    most = body.get("max_completion_tokens") or body.get("max_tokens")
-    if most is not None and most < len(thoughts) + len(tokens):
-        thoughts, finish = thoughts[:most], "length"
-        tokens = tokens[: most - len(thoughts)]
-    return Reply(
+    reasoning, finish = tokenize(answer.reasoning), answer.finish_reason
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    if limit is not None and limit < len(reasoning) + len(tokens):
+        reasoning, finish = reasoning[:limit], "length"
+        tokens = tokens[: limit - len(reasoning)]
+    return ResolvedAnswer(
         tokens=tokens,
-        thoughts=thoughts,
+        reasoning=reasoning,
         rate=pace.rate if answer.rate is None else answer.rate,
         first_delay=pace.first_delay if answer.first_delay is None else answer.first_delay,
         jitter=answer.jitter,
         seed=answer.seed,
         finish_reason=finish,
-        usage=answer.usage or _usage(count_tokens(messages), len(tokens), len(thoughts)),
+        usage=answer.usage or _usage(count_tokens(messages), len(tokens), len(reasoning)),
         breaks=answer.breaks,
         at=answer.at,
         wait_at=answer.wait_at,
@@ -174,19 +174,19 @@ def concrete(answer: Answer, body: dict[str, Any], pace: Pace) -> Reply:
     )
 
 
-def aloud(reply: Reply, opening: Sequence[str]) -> Reply:
-    """`reply` with its thoughts in the text, as servers without a parser for them send it."""
-    if not reply.thoughts:
-        return reply
-    tokens = (*opening, *reply.thoughts, "\n", "</think>", "\n\n", *reply.tokens)
-    return replace(reply, thoughts=(), tokens=tokens)
+def inline_reasoning(answer: ResolvedAnswer, opening: Sequence[str]) -> ResolvedAnswer:
+    """Move the reasoning into the text, as servers without a reasoning parser send it."""
+    if not answer.reasoning:
+        return answer
+    tokens = (*opening, *answer.reasoning, "\n", "</think>", "\n\n", *answer.tokens)
+    return replace(answer, reasoning=(), tokens=tokens)
 
 
-def _usage(asked: int, said: int, thought: int) -> dict[str, Any]:
+def _usage(prompt: int, text: int, reasoning: int) -> dict[str, Any]:
     return {
-        "prompt_tokens": asked,
-        "completion_tokens": said + thought,
-        "total_tokens": asked + said + thought,
+        "prompt_tokens": prompt,
+        "completion_tokens": text + reasoning,
+        "total_tokens": prompt + text + reasoning,
         "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": thought, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": reasoning, "audio_tokens": 0},
     }

@@ -1,4 +1,4 @@
-"""`ModelSim`: a model server in a process of its own, and every way to drive it, typed."""
+"""`ModelSim`: runs the simulated model server in a separate process, with typed controls."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from tests.sims.kit import SimProcess
 from tests.sims.model.answers import Answer
-from tests.sims.model.play import Record
-from tests.sims.model.wire import Dialect
+from tests.sims.model.encoder import Dialect
+from tests.sims.model.player import Record
 
 
 class ModelSim(SimProcess):
-    """The model server as an async context manager; see `Answer` and `Dialect` for the fields.
+    """The model server as an async context manager; `Answer` and `Dialect` document the fields.
 
-    The newest script is tried first; without one the answer says how many messages came, and the
-    last one's text. Models are `sim`, `sim-2` and `org/sim`, and no key is asked for.
+    The newest script is tried first. Without one, the answer repeats the last message and counts
+    the messages. By default the models are `sim`, `sim-2` and `org/sim`, and no key is required.
     """
 
     def __init__(self, *, port: int = 0, rtt: float = 0.0) -> None:
@@ -23,90 +23,90 @@ class ModelSim(SimProcess):
 
     @property
     def base_url(self) -> str:
-        """What `OPENAI_BASE_URL` and `HF_BASE_URL` take."""
+        """The value for `OPENAI_BASE_URL` and `HF_BASE_URL`."""
         return f"{self.url}/v1"
 
-    # ── what it answers ───────────────────────────────────────────────────────────────────────
+    # ── answers ───────────────────────────────────────────────────────────────────────────────
     async def script(self, *answers: Answer) -> None:
-        """Put answers in front of those that are there, in this order."""
+        """Put answers in front of the existing ones, in this order."""
         await self.call("script", answers=[dataclasses.asdict(answer) for answer in answers])
 
     async def say(self, text: str | list[str], **fields: Any) -> None:
-        """Answer with a text (cut into tokens) or with these chunks; `fields` as in `Answer`."""
+        """Answer with a text (split into tokens) or with these chunks; `fields` as in `Answer`."""
         if isinstance(text, str):
             await self.script(Answer(text=text, **fields))
         else:
             await self.script(Answer(chunks=text, **fields))
 
     async def refuse(self, fault: str, *, times: int | None = 1, **fields: Any) -> None:
-        """Refuse the next requests: `fault` is a name in `refusals`, such as "rate_limited"."""
+        """Fail the next requests; `fault` is a name in `error_responses`, e.g. "rate_limited"."""
         await self.script(Answer(fault=fault, times=times, **fields))
 
     async def break_off(
         self, breaks: str, *, at: int = 1, times: int | None = 1, **fields: Any
     ) -> None:
-        """Let the next answers go wrong at token `at`: `breaks` as in `Answer`."""
+        """Break the next answers at token `at`; `breaks` as in `Answer`."""
         await self.script(Answer(breaks=breaks, at=at, times=times, **fields))
 
     async def drop(self, times: int = 1) -> None:
-        """Close the connection of the next requests without any answer."""
+        """Close the connection of the next requests without a response."""
         await self.call("fault", match="POST /v1/chat/completions", times=times, drop=True)
 
     async def release(self, match: str = "") -> int:
-        """Let answers go on that stop at `wait_at`, as soon as one has; how many did."""
+        """Wait until answers pause at `wait_at`, and resume them; returns how many."""
         return int(await self.until(lambda: self.call("release", match=match)))
 
-    # ── what kind of server it is ─────────────────────────────────────────────────────────────
+    # ── kind of server ────────────────────────────────────────────────────────────────────────
     async def pace(self, *, rate: float = 200.0, first_delay: float = 0.02) -> None:
-        """Tokens per second (0: all at once) and seconds to the first, unless an answer says."""
+        """Set the default tokens per second (0: all together) and seconds to the first token."""
         await self.call("pace", rate=rate, first_delay=first_delay)
 
     async def dialect(self, **fields: Any) -> None:
-        """Frame the streams as some compatible server does; `fields` as in `Dialect`."""
+        """Frame streams like some compatible server; `fields` as in `Dialect`."""
         await self.call("dialect", **dataclasses.asdict(Dialect(**fields)))
 
     async def key(self, *keys: str) -> None:
-        """Ask for one of these keys; with none, ask for no key."""
+        """Require one of these keys; without arguments, require none."""
         await self.call("key", keys=list(keys))
 
     async def models(
         self, *known: str, reasoning: tuple[str, ...] = (), strict: tuple[str, ...] = ()
     ) -> None:
-        """Know these models; `reasoning` ones refuse `max_tokens` and temperatures but 1, `strict`
-        ones messages that do not alternate."""
+        """Set the models. `reasoning` ones reject `max_tokens` and a temperature other than 1,
+        `strict` ones reject messages whose roles do not alternate."""
         await self.call("models", known=list(known), reasoning=list(reasoning), strict=list(strict))
 
     async def context(self, tokens: int | None) -> None:
-        """Refuse requests of more tokens than these, as `count_tokens` counts them."""
+        """Set the context window, in tokens as `count_tokens` counts; None removes the limit."""
         await self.call("context", tokens=tokens)
 
-    async def flavour(self, kind: str) -> None:
-        """Be "openai" or "huggingface": how errors look, and whether `model:provider` is known."""
-        await self.call("flavour", kind=kind)
+    async def flavor(self, kind: str) -> None:
+        """Behave like "openai" or "huggingface": the form of errors, and `model:provider` names."""
+        await self.call("flavor", kind=kind)
 
     async def reset(self) -> None:
-        """Forget scripts, pace, dialect, keys, models, context, flavour; keep the records."""
+        """Reset everything but the records to its default."""
         await self.call("reset")
 
-    # ── what it saw ───────────────────────────────────────────────────────────────────────────
+    # ── observations ──────────────────────────────────────────────────────────────────────────
     async def streams(self, since: int = 0, match: str = "") -> list[Record]:
-        """What became of each completion request whose messages contain `match`, oldest first."""
+        """The records of completion requests whose messages contain `match`, oldest first."""
         found = [Record(**fields) for fields in await self.call("streams", since=since)]
         return [record for record in found if match in str(record.body.get("messages"))]
 
     async def last(self, match: str = "") -> Record:
-        """The newest completion request; AssertionError when there is none."""
+        """The newest completion request; raises AssertionError if there is none."""
         found = await self.streams(match=match)
-        assert found, f"no request for a completion with {match!r}"
+        assert found, f"no completion request with {match!r}"
         return found[-1]
 
     async def ended(self, n: int = -1, seconds: float = 20.0) -> Record:
-        """The nth completion request once its response has ended, in whatever way."""
+        """Wait for the response to the nth completion request to end, in any way."""
 
         async def check() -> Record | None:
             found = await self.streams()
-            there = found if n < 0 else found[n : n + 1]
-            return there[-1] if there and there[-1].outcome != "open" else None
+            chosen = found if n < 0 else found[n : n + 1]
+            return chosen[-1] if chosen and chosen[-1].outcome != "open" else None
 
         record: Record = await self.until(check, seconds)
         return record

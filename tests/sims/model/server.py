@@ -1,4 +1,4 @@
-"""The model server: the routes of an OpenAI-compatible API, and the controls that script it."""
+"""The simulated model server: routes of an OpenAI-compatible API, and controls to script it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tests.sims.kit import ENTRY, Sim
 from tests.sims.model.answers import (
     Answer,
     Pace,
-    Reply,
-    aloud,
-    concrete,
+    ResolvedAnswer,
     count_tokens,
+    inline_reasoning,
     last_user_text,
+    resolve,
 )
-from tests.sims.model.play import Player, Playing, Record, Then, plan
-from tests.sims.model.refusals import FLAVOURS, Refused, error, refusal
+from tests.sims.model.encoder import Dialect, Encoder
+from tests.sims.model.error_responses import FLAVORS, ErrorResponse, error_body, error_response
+from tests.sims.model.player import After, Playback, Player, Record, plan
 from tests.sims.model.validate import check_key, validate
-from tests.sims.model.wire import Dialect, Encoder
 
 MODELS = ("sim", "sim-2", "org/sim")
 
 
 class ModelServer(Sim):
-    """A model server that answers by script, at a set pace, and keeps the time of every token."""
+    """Answers from scripts at a set pace, and records the time of every token."""
 
     name = "model"
 
@@ -40,26 +40,26 @@ class ModelServer(Sim):
         routes.add_post("/v1/chat/completions", self._chat)
         routes.add_get("/v1/models", self._models)
         routes.add_get("/v1/models/{id:.+}", self._model)
-        routes.add_route("*", "/{path:(?!_sim/).*}", self._nowhere)
-        for control in ("script", "pace", "dialect", "key", "models", "context", "flavour"):
+        routes.add_route("*", "/{path:(?!_sim/).*}", self._unknown_path)
+        for control in ("script", "pace", "dialect", "key", "models", "context", "flavor"):
             self.control(control, getattr(self, f"_{control}_control"))
         self.control("reset", self._reset)
         self.control("release", self._release)
         self.control("streams", self._streams)
 
     async def start(self, port: int = 0) -> web.AppRunner:
-        """As in `Sim`, but a client that goes away cancels its request, so that this is noticed."""
+        """Listen as `Sim` does, but cancel a request when its client disconnects."""
         runner = web.AppRunner(
             self.app, access_log=None, shutdown_timeout=0.2, handler_cancellation=True
         )
         await runner.setup()
-        # 1,000 clients may connect in one moment.
+        # 1,000 clients may connect in the same moment.
         await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
         self.port = runner.addresses[0][1]
         return runner
 
     async def read_body(self, request: web.Request) -> Any:
-        """The body as JSON; None when it is not JSON, which the handler refuses in API words."""
+        """The body as JSON; None for invalid JSON, which the handler rejects like the API."""
         try:
             return await request.json()
         except (ValueError, UnicodeDecodeError):
@@ -69,13 +69,13 @@ class ModelServer(Sim):
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         record = self._record(request)
         try:
-            return await self._answered(request, record)
-        except Refused as refused:
-            record.status = refused.status
+            return await self._complete(request, record)
+        except ErrorResponse as error:
+            record.status = error.status
             record.end("refused")
-            return refused.response()
+            return error.response()
         except asyncio.CancelledError:
-            record.end("gone")
+            record.end("disconnected")
             raise
 
     def _record(self, request: web.Request) -> Record:
@@ -92,63 +92,65 @@ class ModelServer(Sim):
         self.records.append(record)
         return record
 
-    async def _answered(self, request: web.Request, record: Record) -> web.StreamResponse:
-        check_key(record.authorization, self.keys, self.flavour)
-        body = self._checked(request[ENTRY].body)
-        answer = self._answer_to(body)
-        await asyncio.sleep(answer.hold)
-        if answer.status is not None:
-            raise Refused(answer.status, answer.body, answer.headers)
-        if answer.fault is not None:
-            raise refusal(answer.fault, self.flavour, answer.retry_after)
+    async def _complete(self, request: web.Request, record: Record) -> web.StreamResponse:
+        check_key(record.authorization, self.keys, self.flavor)
+        body = self._validate(request[ENTRY].body)
+        script = self._find_script(body)
+        await asyncio.sleep(script.hold)
+        if script.status is not None:
+            raise ErrorResponse(script.status, script.body, script.headers)
+        if script.fault is not None:
+            raise error_response(script.fault, self.flavor, script.retry_after)
         self._check_length(body)
-        reply = self._said(concrete(answer, body, self.pace))
-        encoder = Encoder(self.dialect, body, reply.usage)
+        answer = self._place_reasoning(resolve(script, body, self.pace))
+        encoder = Encoder(self.dialect, body, answer.usage)
         record.status = 200
         if record.streamed:
-            return await self._stream(request, record, reply, encoder)
-        return await self._whole(record, reply, encoder)
+            return await self._stream(request, record, answer, encoder)
+        return await self._whole(record, answer, encoder)
 
-    def _checked(self, body: Any) -> dict[str, Any]:
-        known = body.get("model", "") if isinstance(body, dict) else ""
-        checked = validate(body, reasoning=known in self.reasoning, strict=known in self.strict)
-        if self._base_name(checked["model"]) not in self.known:
-            raise refusal("unknown_model", self.flavour, missing=checked["model"])
-        return checked
+    def _validate(self, body: Any) -> dict[str, Any]:
+        model = body.get("model", "") if isinstance(body, dict) else ""
+        valid = validate(body, reasoning=model in self.reasoning, strict=model in self.strict)
+        if self._base_name(model) not in self.known:
+            raise error_response("unknown_model", self.flavor, missing=model)
+        return valid
 
     def _base_name(self, model: str) -> str:
         # Hugging Face's router takes a provider or a policy after the model: org/name:fastest
-        return model.partition(":")[0] if self.flavour == "huggingface" else model
+        return model.partition(":")[0] if self.flavor == "huggingface" else model
 
-    def _answer_to(self, body: dict[str, Any]) -> Answer:
+    def _find_script(self, body: dict[str, Any]) -> Answer:
         text, model = last_user_text(body["messages"]), body["model"]
-        return next((each for each in self.answers if each.takes(text, model)), Answer())
+        return next((each for each in self.answers if each.claim(text, model)), Answer())
 
-    def _said(self, reply: Reply) -> Reply:
+    def _place_reasoning(self, answer: ResolvedAnswer) -> ResolvedAnswer:
         form = self.dialect.reasoning
         if form == "field":
-            return reply
-        return aloud(reply, ("<think>", "\n") if form == "tags" else ())
+            return answer
+        return inline_reasoning(answer, ("<think>", "\n") if form == "tags" else ())
 
     def _check_length(self, body: dict[str, Any]) -> None:
         if self.context is None:
             return
-        asked = count_tokens(body["messages"])
-        if asked > self.context:
-            raise refusal(
-                "too_long", self.flavour, **{"8192": str(self.context), "9001": f"{asked}"}
+        requested = count_tokens(body["messages"])
+        if requested > self.context:
+            raise error_response(
+                "too_long", self.flavor, **{"8192": str(self.context), "9001": f"{requested}"}
             )
 
-    async def _whole(self, record: Record, reply: Reply, encoder: Encoder) -> web.Response:
-        await asyncio.sleep(reply.duration)
-        record.texts, record.times = [reply.text], [time.time()]
+    async def _whole(
+        self, record: Record, answer: ResolvedAnswer, encoder: Encoder
+    ) -> web.Response:
+        await asyncio.sleep(answer.duration)
+        record.texts, record.times = [answer.text], [time.time()]
         record.end("done")
-        thoughts = "".join(reply.thoughts)
-        body = encoder.whole(reply.text, thoughts, reply.finish_reason, reply.refusal)
+        reasoning = "".join(answer.reasoning)
+        body = encoder.whole(answer.text, reasoning, answer.finish_reason, answer.refusal)
         return _json(body, encoder.id)
 
     async def _stream(
-        self, request: web.Request, record: Record, reply: Reply, encoder: Encoder
+        self, request: web.Request, record: Record, answer: ResolvedAnswer, encoder: Encoder
     ) -> web.StreamResponse:
         await asyncio.sleep(self.rtt / 2)  # a token's time is when it reaches the client
         response = web.StreamResponse(
@@ -163,40 +165,40 @@ class ModelServer(Sim):
         if request.transport is None:
             raise ConnectionResetError("the client left")
         base, record.began = asyncio.get_running_loop().time(), time.time()
-        writes = plan(reply, encoder, self.dialect)
-        then = await self.player.play(Playing(record, request.transport, writes, base))
-        if then is not Then.END:
+        writes = plan(answer, encoder, self.dialect)
+        last = await self.player.play(Playback(record, request.transport, writes, base))
+        if last is not After.END:
             raise ConnectionResetError("closed by the script")
         await response.write_eof()
         return response
 
-    # ── models, and everything else ───────────────────────────────────────────────────────────
+    # ── models and other paths ────────────────────────────────────────────────────────────────
     async def _models(self, request: web.Request) -> web.Response:
-        refused = self._refused_key(request)
-        return refused or _json({"object": "list", "data": [_card(name) for name in self.known]})
+        denied = self._check_key(request)
+        return denied or _json({"object": "list", "data": [_card(name) for name in self.known]})
 
     async def _model(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
-        if (refused := self._refused_key(request)) is not None:
-            return refused
+        if (denied := self._check_key(request)) is not None:
+            return denied
         if self._base_name(name) not in self.known:
-            return refusal("unknown_model", missing=name).response()
+            return error_response("unknown_model", missing=name).response()
         return _json(_card(name))
 
-    def _refused_key(self, request: web.Request) -> web.Response | None:
+    def _check_key(self, request: web.Request) -> web.Response | None:
         try:
-            check_key(request.headers.get("Authorization"), self.keys, self.flavour)
-        except Refused as refused:
-            return refused.response()
+            check_key(request.headers.get("Authorization"), self.keys, self.flavor)
+        except ErrorResponse as error:
+            return error.response()
         return None
 
-    async def _nowhere(self, request: web.Request) -> web.Response:
+    async def _unknown_path(self, request: web.Request) -> web.Response:
         text = f"Invalid URL ({request.method} {request.path})"
-        return Refused(404, error(text, "invalid_request_error", None)).response()
+        return ErrorResponse(404, error_body(text, "invalid_request_error", None)).response()
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────
     def _reset(self) -> None:
-        """Forget scripts and settings; records stay."""
+        """Reset scripts and settings; records stay."""
         self.answers: list[Answer] = []
         self.pace, self.dialect = Pace(), Dialect()
         self.keys: set[str] = set()
@@ -204,13 +206,13 @@ class ModelServer(Sim):
         self.reasoning: frozenset[str] = frozenset()
         self.strict: frozenset[str] = frozenset()
         self.context: int | None = None
-        self.flavour = "openai"
+        self.flavor = "openai"
         self.player = getattr(self, "player", None) or Player()
 
     def _script_control(self, answers: list[dict[str, Any]]) -> None:
         new = [Answer(**fields) for fields in answers]
         for answer in new:
-            if answer.fault is not None and answer.fault not in FLAVOURS[self.flavour]:
+            if answer.fault is not None and answer.fault not in FLAVORS[self.flavor]:
                 raise web.HTTPBadRequest(text=f"no such fault: {answer.fault}")
         self.answers[:0] = new  # the newest script goes before older ones
 
@@ -230,10 +232,10 @@ class ModelServer(Sim):
     def _context_control(self, tokens: int | None) -> None:
         self.context = tokens
 
-    def _flavour_control(self, kind: str) -> None:
-        if kind not in FLAVOURS:
-            raise web.HTTPBadRequest(text=f"flavours: {', '.join(FLAVOURS)}")
-        self.flavour = kind
+    def _flavor_control(self, kind: str) -> None:
+        if kind not in FLAVORS:
+            raise web.HTTPBadRequest(text=f"flavors: {', '.join(FLAVORS)}")
+        self.flavor = kind
 
     def _release(self, match: str = "") -> int:
         return self.player.release(match)

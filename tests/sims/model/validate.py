@@ -1,22 +1,19 @@
-"""What the chat completions API refuses in a request's body, with the words of the real one.
-
-A request that passes here is one that the real API takes; whatever it would refuse is refused.
-"""
+"""Validates chat completion requests as strictly as the real API, with the same error messages."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from tests.sims.model.refusals import Refused, invalid, refusal
+from tests.sims.model.error_responses import ErrorResponse, error_response, invalid_request
 
 ROLES = ("system", "assistant", "user", "function", "tool", "developer")
 PARTS = ("text", "image_url", "input_audio", "refusal", "audio", "file")
-_NAME = re.compile(r"^[^\s<|\\/>]{1,64}$")  # people's display names often break this
+_NAME = re.compile(r"^[^\s<|\\/>]{1,64}$")  # display names often violate this
 _MESSAGE_KEYS = {
     "role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal", "audio",
 }  # fmt: skip
-_NUMBERS = {  # the range, ends included
+_NUMBERS = {  # inclusive ranges
     "temperature": (0, 2),
     "top_p": (0, 1),
     "frequency_penalty": (-2, 2),
@@ -33,15 +30,15 @@ _KIND = {str: "string", bool: "boolean", int: "integer", float: "number", list: 
 
 
 def validate(body: Any, *, reasoning: bool = False, strict: bool = False) -> dict[str, Any]:
-    """The body, when the real API would take it; raises `Refused` when it would not.
+    """Return the body if the real API would accept it; otherwise raise ErrorResponse.
 
-    A model with `reasoning` refuses `max_tokens` and a temperature other than 1; one with a
-    `strict` chat template messages that do not alternate.
+    A `reasoning` model rejects `max_tokens` and a temperature other than 1. A `strict` chat
+    template rejects messages whose roles do not alternate.
     """
     if not isinstance(body, dict):
-        raise invalid("We could not parse the JSON body of your request.")
+        raise invalid_request("We could not parse the JSON body of your request.")
     if not body.get("model"):
-        raise invalid("you must provide a model parameter")
+        raise invalid_request("you must provide a model parameter")
     _parameters(body)
     _messages(body.get("messages"))
     _limits(body)
@@ -59,20 +56,24 @@ def _kind(value: Any) -> str:
 def _parameters(body: dict[str, Any]) -> None:
     for key in body:
         if key not in _KEYS:
-            raise invalid(f"Unknown parameter: '{key}'.", param=key, code="unknown_parameter")
+            raise invalid_request(
+                f"Unknown parameter: '{key}'.", param=key, code="unknown_parameter"
+            )
     for key in ("model", "user"):
         _typed(body, key, str)
     _typed(body, "stream", bool)
     _typed(body, "stream_options", dict)
     if body.get("stream_options") is not None and not body.get("stream"):
-        raise invalid(
+        raise invalid_request(
             "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
             param="stream_options",
         )
     for key in body.get("stream_options") or {}:
         if key not in ("include_usage", "include_obfuscation"):
             path = f"stream_options.{key}"
-            raise invalid(f"Unknown parameter: '{path}'.", param=path, code="unknown_parameter")
+            raise invalid_request(
+                f"Unknown parameter: '{path}'.", param=path, code="unknown_parameter"
+            )
 
 
 def _typed(body: dict[str, Any], key: str, kind: type) -> None:
@@ -81,8 +82,8 @@ def _typed(body: dict[str, Any], key: str, kind: type) -> None:
         raise _type_error(key, _KIND.get(kind, "an object"), value)
 
 
-def _type_error(param: str, wanted: str, value: Any) -> Refused:
-    return invalid(
+def _type_error(param: str, wanted: str, value: Any) -> ErrorResponse:
+    return invalid_request(
         f"Invalid type for '{param}': expected {wanted}, but got {_kind(value)} instead.",
         param=param,
         code="invalid_type",
@@ -92,7 +93,7 @@ def _type_error(param: str, wanted: str, value: Any) -> Refused:
 # ── messages ──────────────────────────────────────────────────────────────────────────────────
 def _messages(messages: Any) -> None:
     if messages is None:
-        raise invalid(
+        raise invalid_request(
             "Missing required parameter: 'messages'.",
             param="messages",
             code="missing_required_parameter",
@@ -100,7 +101,7 @@ def _messages(messages: Any) -> None:
     if not isinstance(messages, list):
         raise _type_error("messages", "an array of objects", messages)
     if not messages:
-        raise invalid(
+        raise invalid_request(
             "Invalid 'messages': empty array. Expected an array with minimum length 1.",
             param="messages",
             code="empty_array",
@@ -116,7 +117,7 @@ def _message(path: str, message: Any) -> None:
     role = message.get("role")
     if role is None:
         param = f"{path}.role"
-        raise invalid(
+        raise invalid_request(
             f"Missing required parameter: '{param}'.",
             param=param,
             code="missing_required_parameter",
@@ -126,7 +127,9 @@ def _message(path: str, message: Any) -> None:
     for key in message:
         if key not in _MESSAGE_KEYS:
             param = f"{path}.{key}"
-            raise invalid(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
+            raise invalid_request(
+                f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter"
+            )
     _name(path, message)
     _content(f"{path}.content", message)
 
@@ -138,7 +141,7 @@ def _name(path: str, message: dict[str, Any]) -> None:
     if not isinstance(name, str):
         raise _type_error(f"{path}.name", "a string", name)
     if not _NAME.match(name):
-        raise invalid(
+        raise invalid_request(
             f"Invalid '{path}.name': string does not match pattern. Expected a string that"
             r" matches the pattern '^[^\s<|\\/>]+$'.",
             param=f"{path}.name",
@@ -167,7 +170,7 @@ def _part(path: str, part: Any) -> None:
         raise _value_error(f"{path}.type", kind, PARTS)
     if kind not in part:
         param = f"{path}.{kind}"
-        raise invalid(
+        raise invalid_request(
             f"Missing required parameter: '{param}'.",
             param=param,
             code="missing_required_parameter",
@@ -182,23 +185,23 @@ def _unicode(path: str, text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise invalid(f"Invalid '{path}': half of a surrogate pair.", param=path) from None
+        raise invalid_request(f"Invalid '{path}': half of a surrogate pair.", param=path) from None
 
 
 def _alternation(messages: list[dict[str, Any]]) -> None:
-    """As the templates of Gemma and Mistral say it, which servers answer with 400."""
-    said = messages[1:] if messages[0]["role"] == "system" else messages
-    roles = [message["role"] for message in said]
+    """In the words of Gemma's and Mistral's chat templates; servers answer with 400."""
+    turns = messages[1:] if messages[0]["role"] == "system" else messages
+    roles = [message["role"] for message in turns]
     if any(role != ("user", "assistant")[n % 2] for n, role in enumerate(roles)):
-        raise invalid(
+        raise invalid_request(
             "After the optional system message, conversation roles must alternate"
             " user/assistant/user/assistant/..."
         )
     if len(roles) % 2 == 0:
-        raise invalid("Expected last role User for serving but got assistant")
+        raise invalid_request("Expected last role User for serving but got assistant")
     for index, message in enumerate(messages):
         if message["content"] == "":
-            raise invalid(f"messages.{index}: text content blocks must be non-empty")
+            raise invalid_request(f"messages.{index}: text content blocks must be non-empty")
 
 
 def _tools(messages: list[dict[str, Any]]) -> None:
@@ -206,16 +209,16 @@ def _tools(messages: list[dict[str, Any]]) -> None:
     for index, message in enumerate(messages):
         called.update(call.get("id", "") for call in message.get("tool_calls") or [])
         if message["role"] == "tool" and message.get("tool_call_id") not in called:
-            raise invalid(
+            raise invalid_request(
                 "Invalid parameter: messages with role 'tool' must be a response to a preceding"
                 " message with 'tool_calls'.",
                 param=f"messages[{index}].role",
             )
 
 
-def _value_error(param: str, value: Any, known: tuple[str, ...]) -> Refused:
+def _value_error(param: str, value: Any, known: tuple[str, ...]) -> ErrorResponse:
     names = ", ".join(f"'{name}'" for name in known)
-    return invalid(
+    return invalid_request(
         f"Invalid value: '{value}'. Supported values are: {names}.",
         param=param,
         code="invalid_value",
@@ -239,7 +242,7 @@ def _limits(body: dict[str, Any]) -> None:
             raise _type_error(key, "an integer", value)
         _range(key, value, 1, 128 if key == "n" else 10**9)
     if body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
-        raise invalid(
+        raise invalid_request(
             "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.",
             param="max_tokens",
         )
@@ -249,22 +252,22 @@ def _range(key: str, value: float, low: float, high: float) -> None:
     kind = "integer" if isinstance(value, int) else "decimal"
     if value < low:
         text = f"Invalid '{key}': {kind} below minimum value. Expected a value >= {low}."
-        raise invalid(text, param=key, code=f"{kind}_below_min_value")
+        raise invalid_request(text, param=key, code=f"{kind}_below_min_value")
     if value > high:
         text = f"Invalid '{key}': {kind} above maximum value. Expected a value <= {high}."
-        raise invalid(text, param=key, code=f"{kind}_above_max_value")
+        raise invalid_request(text, param=key, code=f"{kind}_above_max_value")
 
 
 def _reasoning(body: dict[str, Any]) -> None:
     if body.get("max_tokens") is not None:
-        raise invalid(
+        raise invalid_request(
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use"
             " 'max_completion_tokens' instead.",
             param="max_tokens",
             code="unsupported_parameter",
         )
     if body.get("temperature") not in (None, 1):
-        raise invalid(
+        raise invalid_request(
             "Unsupported value: 'temperature' does not support this value with this model. Only"
             " the default (1) value is supported.",
             param="temperature",
@@ -272,12 +275,12 @@ def _reasoning(body: dict[str, Any]) -> None:
         )
 
 
-def check_key(header: str | None, keys: set[str], flavour: str) -> None:
-    """Refuse a missing or a wrong `Authorization` header, when keys are set at all."""
+def check_key(header: str | None, keys: set[str], flavor: str) -> None:
+    """Reject a missing or wrong `Authorization` header if any keys are set."""
     if not keys:
         return
     scheme, _, key = (header or "").partition(" ")
     if scheme != "Bearer" or not key:
-        raise refusal("no_key", flavour)
+        raise error_response("no_key", flavor)
     if key not in keys:
-        raise refusal("bad_key", flavour)
+        raise error_response("bad_key", flavor)

@@ -1,6 +1,7 @@
-"""A Slack for tests: `SlackSim` runs and drives it; the constants name its default world.
+"""A simulated Slack. `SlackSim` runs and drives it; the constants name its default workspace.
 
-It refuses what Slack refuses; what Slack leaves open, it decides against the client.
+It refuses the requests that Slack refuses. Where Slack documents nothing, it assumes the behavior
+that is harder for the client.
 """
 
 from tests.sims.slack.client import SlackSim

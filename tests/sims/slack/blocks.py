@@ -1,18 +1,18 @@
-"""Block Kit's limits: what a message's blocks may hold. A violation is `invalid_blocks`."""
+"""Block Kit's limits on a message's blocks. A violation is `invalid_blocks`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from tests.sims.slack.values import Json, Refused
+from tests.sims.slack.values import ApiError, Json
 
 MAX_BLOCKS = 50
-MAX_MARKDOWN = 12_000  # all markdown blocks of a message together
+MAX_MARKDOWN = 12_000  # of all markdown blocks of a message together
 _PLAIN = frozenset(("context", "divider", "file", "input", "plan", "rich_text", "table", "video"))
 _LIMITED = frozenset(("actions", "context_actions", "header", "image", "markdown", "section"))
 _KNOWN = _PLAIN | _LIMITED | {"task_card"}
-# (block type, path to a text, most characters): docs.slack.dev/reference/block-kit/blocks
+# (block type, path to a text, maximum length): docs.slack.dev/reference/block-kit/blocks
 _TEXTS = (
     ("section", ("text", "text"), 3_000),
     ("header", ("text", "text"), 150),
@@ -27,16 +27,16 @@ _LISTS = (
 _ELEMENT = (("action_id", 255), ("value", 2_000), ("url", 3_000))
 
 
-def checked(blocks: Any) -> list[Json]:
-    """The blocks, when Slack takes them; raises Refused otherwise."""
+def validate_blocks(blocks: Any) -> list[Json]:
+    """The blocks, if Slack would accept them. Raises ApiError."""
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
-        raise Refused("invalid_blocks_format")
+        raise ApiError("invalid_blocks_format")
     errors = list(_errors(blocks))
     if errors:
         messages = [f"[ERROR] {what} [json-pointer:{where}]" for where, what in errors]
-        raise Refused("invalid_blocks", errors=messages, response_metadata={"messages": messages})
+        raise ApiError("invalid_blocks", errors=messages, response_metadata={"messages": messages})
     if sum(len(_at(block, ("text",)) or "") for block in _markdown(blocks)) > MAX_MARKDOWN:
-        raise Refused("msg_too_long")
+        raise ApiError("msg_too_long")
     return [{"block_id": f"b{number}", **block} for number, block in enumerate(blocks)]
 
 

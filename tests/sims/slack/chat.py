@@ -1,4 +1,4 @@
-"""chat.*: posting, updating and deleting messages, with the refusals that Slack gives."""
+"""chat.*: posts, updates and deletes messages, with Slack's errors."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.sims.slack import ids
-from tests.sims.slack.blocks import checked
+from tests.sims.slack.blocks import validate_blocks
 from tests.sims.slack.platform import Platform
-from tests.sims.slack.values import Args, Channel, Json, Message, Refused, invalid
+from tests.sims.slack.values import ApiError, Args, Channel, Json, Message, invalid
 from tests.sims.slack.workspace import bot_message
 
-MAX_POST = 40_000  # chat.postMessage cuts the text here
+MAX_POST = 40_000  # chat.postMessage truncates longer text
 MAX_UPDATE = 4_000  # chat.update refuses more
 MAX_MARKDOWN = 12_000  # markdown_text
 MAX_METADATA = 16_000  # bytes of JSON, roughly
@@ -21,7 +21,7 @@ _TS = re.compile(r"^\d{9,11}\.\d{6}$")
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a call wants shown; None is "not given"."""
+    """The content in a call's arguments; None if not given."""
 
     text: str | None
     blocks: list[Json] | None
@@ -29,37 +29,37 @@ class Content:
     cut: bool = False
 
 
-def content(args: Args) -> Content:
-    """The content of a call, checked as Slack does; raises Refused."""
+def read_content(args: Args) -> Content:
+    """The content of a call, validated like Slack does. Raises ApiError."""
     text = args.text("text") if "text" in args else None
-    blocks = checked(args.json("blocks")) if "blocks" in args else None
+    blocks = validate_blocks(args.json("blocks")) if "blocks" in args else None
     attachments = args.json("attachments")
     if "markdown_text" in args:
         if text is not None or blocks is not None:
-            raise Refused("markdown_text_conflict")
+            raise ApiError("markdown_text_conflict")
         markdown = args.text("markdown_text")
         if len(markdown) > MAX_MARKDOWN:
-            raise Refused("msg_too_long")
-        return Content("", checked([{"type": "markdown", "text": markdown}]), attachments)
+            raise ApiError("msg_too_long")
+        return Content("", validate_blocks([{"type": "markdown", "text": markdown}]), attachments)
     if attachments and len(attachments) > 100:
-        raise Refused("too_many_attachments")
+        raise ApiError("too_many_attachments")
     return Content(text, blocks, attachments)
 
 
 def metadata(args: Args) -> Json | None:
-    """The metadata of a call; it needs `event_type` and `event_payload`."""
+    """The metadata of a call, which must have `event_type` and `event_payload`."""
     value = args.json("metadata")
     if value is None:
         return None
     if not isinstance(value, dict) or not {"event_type", "event_payload"} <= set(value):
-        raise Refused("invalid_metadata_format")
+        raise ApiError("invalid_metadata_format")
     if len(str(value)) > MAX_METADATA:
-        raise Refused("metadata_too_large")
+        raise ApiError("metadata_too_large")
     return value
 
 
-def writable(slack: Platform, channel_id: str) -> Channel:
-    """The channel, when the bot may write there."""
+def writable_channel(slack: Platform, channel_id: str) -> Channel:
+    """The channel, if the bot may write there. Raises ApiError."""
     if channel_id.startswith("U"):
         return slack.workspace.direct(channel_id)
     channel = slack.workspace.channels.get(channel_id)
@@ -67,12 +67,12 @@ def writable(slack: Platform, channel_id: str) -> Channel:
     anywhere = public and "chat:write.public" in slack.events.scopes
     channel = slack.workspace.channel(channel_id, member="" if anywhere else ids.BOT_USER)
     if channel.archived:
-        raise Refused("is_archived")
+        raise ApiError("is_archived")
     return channel
 
 
-def thread_of(channel: Channel, thread_ts: str) -> str:
-    """Where a reply goes: the thread, or nowhere ("") when its root is gone, as Slack does."""
+def resolve_thread(channel: Channel, thread_ts: str) -> str:
+    """The thread of a reply; "", as in Slack, if its root was deleted."""
     if not thread_ts:
         return ""
     if not _TS.match(thread_ts):
@@ -81,16 +81,16 @@ def thread_of(channel: Channel, thread_ts: str) -> str:
     if root is None or root.deleted:
         return ""
     if root.is_reply:
-        raise Refused("cannot_reply_to_message")
+        raise ApiError("cannot_reply_to_message")
     return thread_ts
 
 
 def post_message(slack: Platform, args: Args) -> Json:
-    """chat.postMessage; the reply to a deleted message goes into the channel, unthreaded."""
-    channel = writable(slack, args.need("channel"))
-    wanted = content(args)
+    """chat.postMessage; a reply to a deleted message lands in the channel, outside a thread."""
+    channel = writable_channel(slack, args.need("channel"))
+    wanted = read_content(args)
     if not (wanted.text or wanted.blocks or wanted.attachments):
-        raise Refused("no_text")
+        raise ApiError("no_text")
     text = wanted.text or ""
     message = bot_message(
         ts=slack.workspace.new_ts(),
@@ -98,7 +98,7 @@ def post_message(slack: Platform, args: Args) -> Json:
         text=text[:MAX_POST],
         blocks=wanted.blocks or [],
         attachments=wanted.attachments or [],
-        thread_ts=thread_of(channel, args.text("thread_ts")),
+        thread_ts=resolve_thread(channel, args.text("thread_ts")),
         metadata=metadata(args),
         client_msg_id=args.text("client_msg_id"),
     )
@@ -109,7 +109,7 @@ def post_message(slack: Platform, args: Args) -> Json:
     )
     message.link_names = _names(args)
     slack.workspace.post(message)
-    slack.workspace.statuses.pop((channel.id, message.thread_ts), None)  # a reply clears it
+    slack.workspace.statuses.pop((channel.id, message.thread_ts), None)  # a reply clears the status
     answer = _answer(slack, message)
     return answer | _warning("message_truncated") if len(text) > MAX_POST else answer
 
@@ -119,7 +119,7 @@ def _names(args: Args) -> bool:
 
 
 def _answer(slack: Platform, message: Message) -> Json:
-    shown = slack.workspace.public(message, metadata=True)
+    shown = slack.workspace.serialize(message, metadata=True)
     return {"channel": message.channel, "ts": message.ts, "message": shown}
 
 
@@ -127,40 +127,40 @@ def _warning(name: str) -> Json:
     return {"warning": name, "response_metadata": {"warnings": [name]}}
 
 
-def own(slack: Platform, args: Args, refusal: str) -> Message:
-    """The bot's own message that a call is about."""
+def own_message(slack: Platform, args: Args, refusal: str) -> Message:
+    """The bot's message that a call names. Raises ApiError (`refusal`) for another author's."""
     channel = slack.workspace.channel(args.need("channel"), member=ids.BOT_USER)
     message = slack.workspace.message(channel, args.need("ts"))
     if message.user != ids.BOT_USER:
-        raise Refused(refusal)
+        raise ApiError(refusal)
     return message
 
 
 def update(slack: Platform, args: Args) -> Json:
-    """chat.update: text, blocks and metadata that are not given stay as they are."""
-    message = own(slack, args, "cant_update_message")
+    """chat.update; text, blocks and metadata that are not given stay unchanged."""
+    message = own_message(slack, args, "cant_update_message")
     if slack.workspace.channels[message.channel].archived:
-        raise Refused("is_inactive")  # its words for "frozen, archived or deleted"
+        raise ApiError("is_inactive")  # Slack's code for "frozen, archived or deleted"
     if message.streaming:
-        raise Refused("streaming_state_conflict")
-    wanted = content(args)
+        raise ApiError("streaming_state_conflict")
+    wanted = read_content(args)
     if wanted.text is None and wanted.blocks is None and wanted.attachments is None:
-        raise Refused("no_text")
+        raise ApiError("no_text")
     if len(wanted.text or "") > MAX_UPDATE:
-        raise Refused("msg_too_long")
+        raise ApiError("msg_too_long")
     kept = metadata(args)
-    before = slack.workspace.public(message)
+    before = slack.workspace.serialize(message)
     _apply(message, wanted)
     message.metadata = kept if kept is not None else message.metadata
     message.link_names = _names(args)
     message.edited = {"user": ids.BOT_USER, "ts": slack.workspace.new_ts()}
-    slack.workspace.changed(message, "update", before)
+    slack.workspace.publish_change(message, "update", before)
     return _answer(slack, message) | {"text": message.text}
 
 
 def _apply(message: Message, wanted: Content) -> None:
-    """Blocks given before stay when only the text changes, as Slack documents; a stream's own
-    text is replaced by whatever an update brings.
+    """Apply an update: as documented, blocks stay if only the text changes, but a stream's text is
+    always replaced.
     """
     message.stream = None if message.stream is None else _closed(message)
     if wanted.text is not None:
@@ -178,31 +178,33 @@ def _closed(message: Message) -> Any:
 
 
 def delete(slack: Platform, args: Args) -> Json:
-    """chat.delete: the bot's own messages only, and none while it streams."""
-    message = own(slack, args, "cant_delete_message")
+    """chat.delete: only the bot's messages, and none while it streams."""
+    message = own_message(slack, args, "cant_delete_message")
     if message.streaming:
-        raise Refused("cant_delete_message")
+        raise ApiError("cant_delete_message")
     slack.workspace.remove(message)
     return {"channel": message.channel, "ts": message.ts}
 
 
 def post_ephemeral(slack: Platform, args: Args) -> Json:
-    """chat.postEphemeral: seen by one member, gone with the next reload, no event."""
-    channel = writable(slack, args.need("channel"))
+    """chat.postEphemeral: visible to one member until the next reload, without an event."""
+    channel = writable_channel(slack, args.need("channel"))
     user = args.need("user")
     if user not in channel.members:
-        raise Refused("user_not_in_channel")
-    wanted = content(args)
+        raise ApiError("user_not_in_channel")
+    wanted = read_content(args)
     if not (wanted.text or wanted.blocks or wanted.attachments):
-        raise Refused("no_text")
-    message = whisper(slack, channel, user, wanted, thread_of(channel, args.text("thread_ts")))
+        raise ApiError("no_text")
+    message = post_privately(
+        slack, channel, user, wanted, resolve_thread(channel, args.text("thread_ts"))
+    )
     return {"message_ts": message.ts}
 
 
-def whisper(
+def post_privately(
     slack: Platform, channel: Channel, user: str, wanted: Content, thread_ts: str = ""
 ) -> Message:
-    """An ephemeral message."""
+    """Post an ephemeral message."""
     message = bot_message(
         ts=slack.workspace.new_ts(),
         channel=channel.id,
@@ -212,7 +214,7 @@ def whisper(
         thread_ts=thread_ts,
         ephemeral_to=user,
     )
-    slack.workspace.keep(message, "post")
+    slack.workspace.record_version(message, "post")
     slack.workspace.ephemerals.append(message)
     return message
 

@@ -1,4 +1,4 @@
-"""`SlackSim`: a simulated Slack in a process of its own, and a method for everything in it."""
+"""`SlackSim`: a simulated Slack in a separate process, with a method for every control."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from tests.sims.slack.values import Json
 
 
 class SlackSim(SimProcess):
-    """Drives a simulated Slack; a control that Slack would not offer raises AssertionError.
+    """Drives a simulated Slack. An action that Slack would not allow raises AssertionError.
 
-    `api_url` is what `AsyncWebClient(base_url=…)` takes. Unless said otherwise times are seconds,
-    ids are those of `tests.sims.slack`, and a ts is the string that Slack gives.
+    `api_url` is for `AsyncWebClient(base_url=…)`. Unless noted otherwise, times are in seconds, ids
+    are those of `tests.sims.slack`, and a ts is a string as in Slack.
     """
 
     def __init__(self, *, port: int = 0, rtt: float = 0.0) -> None:
         super().__init__("tests.sims.slack", port=port, rtt=rtt)
 
     async def __aenter__(self) -> Self:
-        """Start it, with the app that the project's manifest makes."""
+        """Start the simulator, with the app configured by the project's manifest."""
         await super().__aenter__()
         await self.manifest(json.loads(manifest_path("socket").read_text()))
         return self
 
     @property
     def api_url(self) -> str:
-        """The Web API's base address, with its slash."""
+        """The Web API's base URL, with a trailing slash."""
         return f"{self.url}/api/"
 
     # ── people ────────────────────────────────────────────────────────────────────────────────
@@ -50,11 +50,11 @@ class SlackSim(SimProcess):
         blocks: Sequence[Json] = (),
         username: str = "",
     ) -> str:
-        """Write a message and give its ts; a file is (name, mimetype, bytes).
+        """Write a message; returns its ts. A file is (name, mimetype, bytes).
 
-        `text` is what is typed: `@alice`, `#random`, links and `&` are marked up and escaped as
-        Slack does, unless `raw`. `mention` puts the bot's mention before it; `attachments` and
-        `blocks` come beside the text, and `username` is what a bot calls itself.
+        `text` is as typed: `@alice`, `#random`, links and `&` are marked up and escaped like in
+        Slack, unless `raw`. `mention` prepends the bot's mention; `attachments` and `blocks`
+        accompany the text, and `username` is the name under which a bot posts.
         """
         sent = [
             {"name": name, "mimetype": kind, "data": base64.b64encode(data).decode()}
@@ -79,18 +79,18 @@ class SlackSim(SimProcess):
     async def edit(
         self, channel: str, ts: str, text: str, *, mention: bool = False, raw: bool = False
     ) -> str:
-        """Edit a person's message; gives the edit's ts."""
+        """Edit a person's message; returns the edit's ts."""
         edited = await self.call(
             "edit", channel=channel, ts=ts, text=text, mention=mention, raw=raw
         )
         return cast(str, edited)
 
     async def delete(self, channel: str, ts: str) -> None:
-        """A person deletes a message (their own, or as an administrator the bot's)."""
+        """Delete a message as its author or, for the bot's messages, as an administrator."""
         await self.call("delete", channel=channel, ts=ts)
 
     async def unfurl(self, channel: str, ts: str, url: str = "https://example.com/") -> None:
-        """A preview arrives: message_changed without an edit."""
+        """Add a link preview: message_changed without an edit."""
         await self.call("unfurl", channel=channel, ts=ts, url=url)
 
     async def react(self, user: str, channel: str, ts: str, emoji: str) -> None:
@@ -98,15 +98,15 @@ class SlackSim(SimProcess):
         await self.call("react", user=user, channel=channel, ts=ts, emoji=emoji)
 
     async def add_channel(self, name: str) -> str:
-        """A new public channel with Alice, Bob and the bot in it; gives its id."""
+        """Create a public channel with Alice, Bob and the bot; returns its id."""
         return cast(str, await self.call("add_channel", name=name))
 
     async def join(self, user: str, channel: str) -> None:
-        """Join a channel, or with `BOT_USER` invite the bot."""
+        """Join a channel, or invite the bot with `BOT_USER`."""
         await self.call("join", user=user, channel=channel)
 
     async def remove_from_channel(self, channel: str, user: str = ids.BOT_USER) -> None:
-        """Remove somebody, by default the bot."""
+        """Remove a member, by default the bot."""
         await self.call("remove_from_channel", channel=channel, user=user)
 
     async def archive(self, channel: str) -> None:
@@ -118,34 +118,34 @@ class SlackSim(SimProcess):
         return cast(str, await self.call("open_direct", user=user))
 
     async def open_home(self, user: str, tab: str = "home") -> str:
-        """Open the app's home (or `messages`) tab; gives the direct message channel."""
+        """Open the app's home (or `messages`) tab; returns the direct message channel."""
         return cast(str, await self.call("open_home", user=user, tab=tab))
 
     async def open_agent_pane(
         self, user: str, *, view: str = "agent", context: str = ""
     ) -> tuple[str, str]:
-        """Open the agent pane; gives (channel, thread_ts), "" unless `view="assistant"`."""
+        """Open the agent pane; returns (channel, thread_ts), "" unless `view="assistant"`."""
         pane = await self.call("open_agent_pane", user=user, view=view, context=context)
         return pane["channel"], pane["thread_ts"]
 
     async def move_agent_pane(self, user: str, thread_ts: str, context: str) -> None:
-        """Look at another channel: assistant_thread_context_changed."""
+        """Switch to another channel: assistant_thread_context_changed."""
         await self.call("move_agent_pane", user=user, thread_ts=thread_ts, context=context)
 
     async def stop_agent(self, user: str, channel: str, thread_ts: str) -> list[str]:
-        """Press stop in a processing session; gives the ts of the streams that Slack stopped."""
+        """Press stop in a processing session; returns the ts of the streams that Slack stopped."""
         stopped = await self.call("stop_agent", user=user, channel=channel, thread_ts=thread_ts)
         return cast(list[str], stopped)
 
     async def revoke(self, *, uninstall: bool = False) -> None:
-        """Revoke the bot's token, with `uninstall` by removing the app."""
+        """Revoke the bot's token, or remove the app with `uninstall`."""
         await self.call("revoke", uninstall=uninstall)
 
     # ── interactions ──────────────────────────────────────────────────────────────────────────
     async def slash(
         self, user: str, channel: str, command: str, text: str = "", *, thread_ts: str = ""
     ) -> Json:
-        """Use a slash command; gives `acked`, `error`, `payload` and `answers` (for `answers`)."""
+        """Use a slash command; returns `acked`, `error`, `payload` and `hook` (for `responses`)."""
         result = await self.call(
             "slash", user=user, channel=channel, command=command, text=text, thread_ts=thread_ts
         )
@@ -154,7 +154,7 @@ class SlackSim(SimProcess):
     async def shortcut(
         self, user: str, callback_id: str, *, channel: str = "", message_ts: str = ""
     ) -> Json:
-        """Use a message shortcut, or without `message_ts` a global one; as `slash`."""
+        """Use a message shortcut (a global one without `message_ts`); returns what `slash` does."""
         result = await self.call(
             "shortcut", user=user, callback_id=callback_id, channel=channel, message_ts=message_ts
         )
@@ -163,19 +163,19 @@ class SlackSim(SimProcess):
     async def click(
         self, user: str, channel: str, ts: str, action_id: str, value: str | None = None
     ) -> Json:
-        """Use a button or choose an option that the message shows; as `slash`."""
+        """Press a button or choose an option of a message; returns the same as `slash`."""
         result = await self.call(
             "click", user=user, channel=channel, ts=ts, action_id=action_id, value=value
         )
         return cast(Json, result)
 
     async def view_submit(self, user: str, view_id: str, values: Json) -> Json:
-        """Submit an open modal (`state()["views"]`); as `slash`."""
+        """Submit an open modal (`state()["views"]`); returns the same as `slash`."""
         return cast(Json, await self.call("view_submit", user=user, view_id=view_id, values=values))
 
-    async def answers(self, answers: str) -> list[Json]:
-        """All that was answered so far to one interaction, with `via`: ack or response_url."""
-        return cast(list[Json], await self.call("answers", answers=answers))
+    async def responses(self, hook: str) -> list[Json]:
+        """All responses to one interaction so far, with `via`: ack or response_url."""
+        return cast(list[Json], await self.call("responses", hook=hook))
 
     # ── the app's configuration ───────────────────────────────────────────────────────────────
     async def subscribe(self, events: Sequence[str] | None) -> None:
@@ -197,15 +197,15 @@ class SlackSim(SimProcess):
         )
 
     async def manifest(self, manifest: Json) -> None:
-        """Configure the app as its manifest does: events, scopes, commands, tabs, Socket Mode."""
+        """Configure the app from a manifest: events, scopes, commands, tabs, Socket Mode."""
         await self.call("manifest", manifest=manifest)
 
     async def set_http(
         self, events_url: str, signing_secret: str = ids.SIGNING_SECRET, **urls: str
     ) -> bool:
-        """Deliver over signed HTTP; whether the URL answered `url_verification`.
+        """Deliver over signed HTTP; returns whether the URL passed `url_verification`.
 
-        `interactivity_url` and `commands_url` are the same URL unless given.
+        `interactivity_url` and `commands_url` default to `events_url`.
         """
         verified = await self.call(
             "set_http", events_url=events_url, signing_secret=signing_secret, **urls
@@ -219,16 +219,16 @@ class SlackSim(SimProcess):
     async def delivery(
         self, *, ack_seconds: float | None = None, retry_scale: float | None = None
     ) -> None:
-        """How long to await an acknowledgement (3), and the factor on 0, 60 and 300 s (1)."""
+        """Set the acknowledgement timeout (default 3) and the factor on the retry delays (1)."""
         await self.call("delivery", ack_seconds=ack_seconds, retry_scale=retry_scale)
 
     async def limits(self, **changes: Any) -> None:
-        """`enabled`, `scale`, `commercial`, `events_per_hour`; begins all budgets anew."""
+        """Set `enabled`, `scale`, `commercial` or `events_per_hour`; resets all rate limits."""
         await self.call("limits", **changes)
 
-    async def draw(self, seed: int | None) -> Json:
-        """Be the Slack of a seed: other limits, within what was reported; gives what was drawn."""
-        return cast(Json, await self.call("draw", seed=seed))
+    async def randomize(self, seed: int | None) -> Json:
+        """Choose undocumented limits at random within the reported ranges; returns them."""
+        return cast(Json, await self.call("randomize", seed=seed))
 
     async def throttle(
         self,
@@ -239,29 +239,29 @@ class SlackSim(SimProcess):
         says: str | None = None,
         in_body: bool = False,
     ) -> None:
-        """Refuse one method for so long, everywhere or in one channel; 0 ends that.
+        """Throttle one method for `seconds`, everywhere or in one channel; 0 ends it.
 
-        `says` is the Retry-After header instead of the seconds that are left ("": none);
-        `in_body` answers `ratelimited` with HTTP 200.
+        `says` replaces the Retry-After header ("": none), which otherwise has the seconds left;
+        `in_body` responds `ratelimited` with HTTP 200.
         """
         await self.call(
             "throttle", method=method, seconds=seconds, channel=channel, says=says, in_body=in_body
         )
 
     async def streams(self, *, seconds: float | None = None, characters: int | None = None) -> None:
-        """When a native stream dies (300 s, 11,500 characters)."""
+        """Set when Slack ends a native stream (default 300 s, 11,500 characters)."""
         await self.call("streams", seconds=seconds, characters=characters)
 
     async def agent(self, declared: bool) -> None:
-        """Whether the app is declared as an agent, and so may have sessions."""
+        """Set whether the app is declared as an agent, which may have sessions."""
         await self.call("agent", declared=declared)
 
     async def uploads(self, *, seconds: float | None = None, allowed: bool | None = None) -> None:
-        """How long a shared file takes to appear, and whether uploads are allowed at all."""
+        """Set how long a shared file takes to appear, and whether uploads are allowed."""
         await self.call("uploads", seconds=seconds, allowed=allowed)
 
     async def file(self, file: Json) -> bytes:
-        """The bytes of a file that a message shows."""
+        """The content of a message's file."""
         headers = {"Authorization": f"Bearer {ids.BOT_TOKEN}"}
         async with self._session.get(file["url_private"], headers=headers) as response:
             return await response.read()
@@ -283,11 +283,11 @@ class SlackSim(SimProcess):
         return cast(int, asked)
 
     async def drop(self) -> int:
-        """Cut every connection without a word."""
+        """Abort every connection."""
         return cast(int, await self.call("drop"))
 
     async def offline(self) -> None:
-        """Deliver nothing and refuse Socket Mode until `online`; the Web API works."""
+        """Deliver nothing and refuse Socket Mode until `online`; the Web API keeps working."""
         await self.call("offline")
 
     async def online(self) -> None:
@@ -295,45 +295,45 @@ class SlackSim(SimProcess):
         await self.call("online")
 
     async def frame(self, data: str, *, binary: bool = False, cut: bool = False) -> int:
-        """Send a Socket Mode frame as it is, or `cut` in the middle."""
+        """Send a raw Socket Mode frame, truncated if `cut`."""
         return cast(int, await self.call("frame", data=data, binary=binary, cut=cut))
 
     async def links(self, *, hello: str | None = None, stalls: bool | None = None) -> None:
-        """How connections begin: with the frame `hello` ("" for none), or never (`stalls`)."""
+        """Set the first frame of connections ("": none), or that they never answer (`stalls`)."""
         await self.call("links", hello=hello, stalls=stalls)
 
     async def deliver_again(self, ts: str, *, same_event_id: bool = True) -> int:
-        """Deliver the events that announced a message again; how many there were."""
+        """Redeliver the events of a message; returns their number."""
         return cast(int, await self.call("deliver_again", ts=ts, same_event_id=same_event_id))
 
     async def inject(self, kind: str, payloads: Sequence[Any]) -> list[Json]:
-        """Deliver payloads as they are, each once: of each attempt `acked` and `reason`.
+        """Deliver raw payloads, each once; returns the attempts, with `acked` and `reason`.
 
         `kind` is events_api, interactive or slash_commands.
         """
         return cast(list[Json], await self.call("inject", kind=kind, payloads=list(payloads)))
 
     async def inject_frames(self, frames: Sequence[Any]) -> int:
-        """Send frames over Socket Mode as they are; how many of their ids are acknowledged."""
+        """Send raw frames over Socket Mode; returns how many are acknowledged."""
         return cast(int, await self.call("inject_frames", frames=list(frames)))
 
-    # ── what is seen ──────────────────────────────────────────────────────────────────────────
+    # ── observation ───────────────────────────────────────────────────────────────────────────
     async def channel(self, channel: str) -> list[Json]:
-        """Top-level messages as shown now, oldest first, each with `replies` and `versions`."""
+        """The current top-level messages, oldest first, each with `replies` and `versions`."""
         return cast(list[Json], await self.call("channel", channel=channel))
 
     async def thread(self, channel: str, ts: str) -> list[Json]:
-        """A root and its replies as shown now, each with `shown`, `pings`, `versions` …"""
+        """A root and its replies as they are now, each with `shown`, `pings`, `versions` …"""
         return cast(list[Json], await self.call("thread", channel=channel, ts=ts))
 
     async def ephemeral(self, user: str = "") -> list[Json]:
-        """Ephemeral messages, of one person if given."""
+        """All ephemeral messages, or one person's."""
         return cast(list[Json], await self.call("ephemeral", user=user))
 
     async def deliveries(self) -> list[Json]:
-        """Every attempt to deliver: kind, event, event_id, ts, attempt, sent, acked, reason."""
+        """Every delivery attempt: kind, event, event_id, ts, attempt, sent, acked, reason."""
         return cast(list[Json], await self.call("deliveries"))
 
     async def state(self) -> Json:
-        """Connections, lost events, 429s by method, statuses and streams left open, deletions."""
+        """Connections, lost events, 429s by method, statuses, open streams, deletions."""
         return cast(Json, await self.call("state"))

@@ -1,7 +1,7 @@
-"""How a test configures the simulated app, cuts its connections and looks at the outcome.
+"""Controls that configure the simulated app, disturb its connections and observe the result.
 
-What a person could see is under `channel` and `thread`; what only the platform knows (deliveries,
-refusals, statuses left behind) is under `state`.
+`channel` and `thread` return what people can see, `state` what only the platform knows
+(deliveries, 429s, left-over statuses).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 from tests.sims.kit import SlidingLimit
 from tests.sims.slack import ids
 from tests.sims.slack.delivery import HttpTarget
-from tests.sims.slack.limits import Draw, Throttle, drawn
-from tests.sims.slack.manifests import mistakes
+from tests.sims.slack.limits import LimitProfile, Throttle, random_profile
+from tests.sims.slack.manifests import find_manifest_errors
 from tests.sims.slack.platform import Platform
 from tests.sims.slack.render import pings, previews, shown
-from tests.sims.slack.values import Json, Message, Refused
+from tests.sims.slack.values import ApiError, Json, Message
 
 
 class Controls:
-    """The controls that are nobody's deed."""
+    """The controls that do not act as a person."""
 
     def __init__(self, slack: Platform) -> None:
         self.slack = slack
@@ -39,9 +39,9 @@ class Controls:
         self.slack.shortcuts = None if shortcuts is None else set(shortcuts)
 
     def manifest(self, manifest: Json) -> None:
-        """Create the app from its manifest, or refuse that as Slack does."""
-        if found := mistakes(manifest):
-            raise Refused("invalid_manifest: " + "; ".join(found))
+        """Configure the app from its manifest. Raises ApiError if Slack would refuse it."""
+        if found := find_manifest_errors(manifest):
+            raise ApiError("invalid_manifest: " + "; ".join(found))
         settings, features = manifest.get("settings", {}), manifest.get("features", {})
         self.subscribe(settings.get("event_subscriptions", {}).get("bot_events", []))
         self.scopes(manifest.get("oauth_config", {}).get("scopes", {}).get("bot", []))
@@ -62,7 +62,7 @@ class Controls:
         interactivity_url: str = "",
         commands_url: str = "",
     ) -> bool:
-        """Deliver over HTTP from now on; returns whether the URL answered `url_verification`."""
+        """Deliver over HTTP; returns whether the URL passed `url_verification`."""
         self.slack.delivery.http = HttpTarget(
             events_url, interactivity_url or events_url, commands_url or events_url, signing_secret
         )
@@ -91,12 +91,12 @@ class Controls:
         if events_per_hour is not None:
             self.slack.events.hourly = SlidingLimit(events_per_hour, 3600.0)
 
-    def draw(self, seed: int | None) -> Json:
-        """Be the Slack of a seed from now on; None is the strictest one."""
+    def randomize(self, seed: int | None) -> Json:
+        """Choose undocumented limits by `seed`; None restores the strictest ones."""
         limits = self.slack.limits
-        limits.draw = drawn(seed) if seed is not None else Draw()
+        limits.profile = random_profile(seed) if seed is not None else LimitProfile()
         limits.reset()
-        return asdict(limits.draw)
+        return asdict(limits.profile)
 
     def throttle(
         self,
@@ -106,7 +106,7 @@ class Controls:
         says: str | None = None,
         in_body: bool = False,
     ) -> None:
-        """Refuse one method for so long; 0 ends that."""
+        """Throttle one method for `seconds`; 0 ends it."""
         limits = self.slack.limits
         limits.throttles = [one for one in limits.throttles if one.method != method]
         if seconds:
@@ -114,7 +114,7 @@ class Controls:
             limits.throttles.append(Throttle(method, until, channel, says, in_body))
 
     def forget_refusals(self) -> None:
-        self.slack.limits.refused.clear()
+        self.slack.limits.rejections.clear()
 
     def streams(self, seconds: float | None = None, characters: int | None = None) -> None:
         slack = self.slack
@@ -139,11 +139,11 @@ class Controls:
         return self.slack.sockets.drop()
 
     async def frame(self, data: str = "", binary: bool = False, cut: bool = False) -> int:
-        """Send a frame as it is, or `cut` one in the middle; gives the number of connections."""
+        """Send a raw frame, truncated if `cut`; returns the number of connections."""
         return await self.slack.sockets.frame(data, binary=binary, cut=cut)
 
     def links(self, hello: str | None = None, stalls: bool | None = None) -> None:
-        """How connections begin: `hello` is the frame ("" for none); `stalls`: they never do."""
+        """Set the first frame of connections ("": none), or that they never answer (`stalls`)."""
         sockets = self.slack.sockets
         sockets.hello = sockets.hello if hello is None else hello
         sockets.stalls = sockets.stalls if stalls is None else stalls
@@ -156,48 +156,48 @@ class Controls:
         self.slack.delivery.offline = self.slack.sockets.offline = False
 
     def deliver_again(self, ts: str, same_event_id: bool = True) -> int:
-        return self.slack.events.again(ts, same_event_id=same_event_id)
+        return self.slack.events.redeliver(ts, same_event_id=same_event_id)
 
     async def inject(self, kind: str, payloads: list[Any]) -> list[Json]:
-        """Deliver payloads as they are, a few at once; what became of each."""
+        """Deliver raw payloads, a few in parallel; returns the attempts."""
         few = asyncio.Semaphore(20)
 
         async def one(payload: Any) -> Json:
             async with few:
-                return asdict(await self.slack.delivery.once(kind, payload))
+                return asdict(await self.slack.delivery.deliver_once(kind, payload))
 
         return list(await asyncio.gather(*map(one, payloads)))
 
     async def inject_frames(self, frames: list[Any]) -> int:
         return await self.slack.sockets.inject(frames)
 
-    # ── controls: what is seen ────────────────────────────────────────────────────────────────
+    # ── controls: observation ───────────────────────────────────────────────────────────────────
     def channel(self, channel: str) -> list[Json]:
-        """The top-level messages as shown now, oldest first, with their `replies`."""
+        """The current top-level messages, oldest first, with their `replies`."""
         there = self.slack.workspace.channel(channel)
-        top = [m for m in there.messages.values() if not m.is_reply and not _gone(m)]
-        return [self._seen(m) | {"replies": self._replies(channel, m.ts)} for m in top]
+        top = [m for m in there.messages.values() if not m.is_reply and not _is_deleted(m)]
+        return [self._describe(m) | {"replies": self._replies(channel, m.ts)} for m in top]
 
     def thread(self, channel: str, ts: str) -> list[Json]:
-        """The root, if it is still there, and its replies."""
+        """The root, unless it was deleted, and its replies."""
         root = self.slack.workspace.channel(channel).messages.get(ts)
-        roots = [self._seen(root)] if root is not None and not _gone(root) else []
+        roots = [self._describe(root)] if root is not None and not _is_deleted(root) else []
         return roots + self._replies(channel, ts)
 
     def _replies(self, channel: str, ts: str) -> list[Json]:
         there = self.slack.workspace.channel(channel)
-        return [self._seen(m) for m in self.slack.workspace.replies(there, ts)]
+        return [self._describe(m) for m in self.slack.workspace.replies(there, ts)]
 
     def ephemeral(self, user: str = "") -> list[Json]:
-        whispered = self.slack.workspace.ephemerals
+        ephemerals = self.slack.workspace.ephemerals
         return [
-            self._seen(m) | {"ephemeral_to": m.ephemeral_to}
-            for m in whispered
+            self._describe(m) | {"ephemeral_to": m.ephemeral_to}
+            for m in ephemerals
             if m.ephemeral_to == (user or m.ephemeral_to) and not m.deleted
         ]
 
-    def _seen(self, message: Message) -> Json:
-        return self.slack.workspace.public(message, metadata=True) | {
+    def _describe(self, message: Message) -> Json:
+        return self.slack.workspace.serialize(message, metadata=True) | {
             "shown": shown(message),
             "pings": pings(message),
             "previews": previews(message),
@@ -210,21 +210,21 @@ class Controls:
         return self.slack.delivery.deliveries()
 
     def state(self) -> Json:
-        slack, world = self.slack, self.slack.workspace
-        every = [m for c in world.channels.values() for m in c.messages.values()]
+        slack, workspace = self.slack, self.slack.workspace
+        every = [m for c in workspace.channels.values() for m in c.messages.values()]
         return {
-            "connections": slack.sockets.listed(),
+            "connections": slack.sockets.describe(),
             "connections_opened": slack.sockets.opened,
             "unknown_acks": slack.sockets.unknown_acks,
             "pending": slack.delivery.pending,
             "lost": slack.delivery.lost,
             "events_sent": len(slack.events.sent),
             "events_dropped": slack.events.dropped,
-            "ratelimited": dict(slack.limits.refused),
-            "statuses": _keyed(world.statuses),
-            "sessions": _keyed(world.sessions),
+            "ratelimited": dict(slack.limits.rejections),
+            "statuses": _keyed(workspace.statuses),
+            "sessions": _keyed(workspace.sessions),
             "streaming": [m.ts for m in every if m.streaming],
-            "deleted": [self._seen(m) for m in every if m.deleted],
+            "deleted": [self._describe(m) for m in every if m.deleted],
             "views": slack.views,
             "homes": slack.homes,
             "files": slack.files,
@@ -235,5 +235,5 @@ def _keyed(by_thread: dict[tuple[str, str], Json]) -> list[Json]:
     return [{"channel": c, "thread_ts": t} | value for (c, t), value in by_thread.items()]
 
 
-def _gone(message: Message) -> bool:
+def _is_deleted(message: Message) -> bool:
     return bool(message.deleted) and message.subtype != "tombstone"

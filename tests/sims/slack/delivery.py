@@ -1,7 +1,7 @@
-"""Brings payloads to the app over Socket Mode or signed HTTP, and again until it acknowledges.
+"""Delivers payloads to the app over Socket Mode or signed HTTP, until it acknowledges them.
 
-Events are tried four times (at once again, after 1 and after 5 minutes, times `retry_scale`);
-interactive payloads and slash commands once.
+An event has four attempts (retried immediately, after 1 and after 5 minutes, times `retry_scale`);
+interactive payloads and slash commands have one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RETRIES = (0.0, 60.0, 300.0)  # seconds before each: docs.slack.dev/apis/events-
 
 @dataclass(slots=True)
 class Attempt:
-    """One try to deliver a payload; times are `time.time()` in seconds."""
+    """One attempt to deliver a payload; times are Unix seconds."""
 
     kind: str  # events_api, interactive, slash_commands
     event: str
@@ -41,12 +41,12 @@ class Attempt:
 
 
 class Sockets(Protocol):
-    """What delivery needs of the WebSocket side."""
+    """The part of Socket Mode that `Delivery` uses."""
 
     async def send(self, kind: str, payload: Json, attempt: int, reason: str) -> Any:
-        """Send on one connection and give the acknowledgement's payload.
+        """Send on one connection; returns the acknowledgement's payload.
 
-        Raises TimeoutError when none comes, ConnectionError when nothing is connected.
+        Raises TimeoutError without an acknowledgement, ConnectionError without a connection.
         """
         ...
 
@@ -62,7 +62,7 @@ class HttpTarget:
 
 
 class Delivery:
-    """Delivers each payload in a task of its own."""
+    """Delivers each payload in a separate task."""
 
     def __init__(self, sockets: Sockets) -> None:
         self.sockets = sockets
@@ -83,7 +83,7 @@ class Delivery:
 
     @property
     def pending(self) -> int:
-        """Events that are still to be acknowledged or given up."""
+        """The number of events that are neither acknowledged nor lost."""
         return len(self._tasks)
 
     async def _event(self, payload: Json) -> None:
@@ -99,8 +99,8 @@ class Delivery:
             reason = attempt.reason
         self.lost.append(payload)
 
-    async def once(self, kind: str, payload: Any) -> Attempt:
-        """Deliver an interactive payload or slash command: one try."""
+    async def deliver_once(self, kind: str, payload: Any) -> Attempt:
+        """Deliver an interactive payload or slash command, in one attempt."""
         return await self._try(kind, payload, 0, "")
 
     async def _try(self, kind: str, payload: Any, number: int, reason: str) -> Attempt:
@@ -120,7 +120,7 @@ class Delivery:
         try:
             if self.offline:
                 raise ConnectionError("offline")
-            attempt.answer = await self._over(kind, payload, number, reason, attempt)
+            attempt.answer = await self._send(kind, payload, number, reason, attempt)
             attempt.acked = time.time()
         except TimeoutError:
             attempt.reason = "http_timeout" if self.http else "timeout"
@@ -128,7 +128,7 @@ class Delivery:
             attempt.reason = attempt.reason or "connection_failed"
         return attempt
 
-    async def _over(
+    async def _send(
         self, kind: str, payload: Json, number: int, reason: str, attempt: Attempt
     ) -> Any:
         async with asyncio.timeout(self.ack_seconds):
@@ -140,8 +140,8 @@ class Delivery:
     async def _post(
         self, http: HttpTarget, kind: str, payload: Json, number: int, reason: str, attempt: Attempt
     ) -> Any:
-        url, body, content_type = _encoded(http, kind, payload)
-        headers = signed(http.secret, body) | {"Content-Type": content_type}
+        url, body, content_type = _encode(http, kind, payload)
+        headers = signature_headers(http.secret, body) | {"Content-Type": content_type}
         if number:
             headers |= {"X-Slack-Retry-Num": str(number), "X-Slack-Retry-Reason": reason}
         async with (
@@ -154,14 +154,14 @@ class Delivery:
                     attempt.answer = "no_retry"
                 attempt.reason = "http_error"
                 raise ConnectionError(f"{response.status} {text}")
-            return _parsed(text, response.content_type)
+            return _parse_body(text, response.content_type)
 
     async def verify(self) -> bool:
-        """`url_verification`: whether the events URL echoes the challenge."""
+        """Whether the events URL echoes the challenge of `url_verification`."""
         assert self.http is not None
         challenge = hashlib.sha256(str(time.time()).encode()).hexdigest()
         payload = {"token": ids.VERIFICATION_TOKEN, "type": "url_verification"}
-        answer = (await self.once("events_api", payload | {"challenge": challenge})).answer
+        answer = (await self.deliver_once("events_api", payload | {"challenge": challenge})).answer
         return challenge in (answer if isinstance(answer, str) else str((answer or {}).values()))
 
     def deliveries(self) -> list[Json]:
@@ -173,14 +173,14 @@ def _dict(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def signed(secret: str, body: str, at: int | None = None) -> dict[str, str]:
-    """The v0 signature headers of a body."""
+def signature_headers(secret: str, body: str, at: int | None = None) -> dict[str, str]:
+    """The v0 signature headers for a body; `at` is in Unix seconds."""
     stamp = str(int(time.time()) if at is None else at)
     digest = hmac.new(secret.encode(), f"v0:{stamp}:{body}".encode(), hashlib.sha256).hexdigest()
     return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={digest}"}
 
 
-def _encoded(http: HttpTarget, kind: str, payload: Json) -> tuple[str, str, str]:
+def _encode(http: HttpTarget, kind: str, payload: Json) -> tuple[str, str, str]:
     form = "application/x-www-form-urlencoded"
     if kind == "slash_commands":
         return http.commands, urlencode(_dict(payload)), form
@@ -189,7 +189,7 @@ def _encoded(http: HttpTarget, kind: str, payload: Json) -> tuple[str, str, str]
     return http.events, json.dumps(payload), "application/json"
 
 
-def _parsed(text: str, content_type: str) -> Any:
+def _parse_body(text: str, content_type: str) -> Any:
     if content_type == "application/json" and text:
         return json.loads(text)
     return {"text": text} if text else None

@@ -1,7 +1,7 @@
-"""Which events an app gets, and the envelope around each.
+"""Decides which events an app receives, and wraps them in envelopes.
 
-An event is delivered when the app subscribes to it, has its scope and is in the channel; at most
-`EVENTS_PER_HOUR`, beyond which Slack sends `app_rate_limited` once a minute and drops the rest.
+An event is delivered if the app subscribes to it, has its scope and is in the channel. Beyond
+`EVENTS_PER_HOUR`, Slack drops events and sends `app_rate_limited` once a minute.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ _SCOPES = {
     "channel_left": "channels:read",
     "group_left": "groups:read",
 }
-# These reach an app that is not, or no longer, in the channel.
+# An app outside the channel receives these as well.
 _ANYWHERE = {"channel_left", "group_left", "member_left_channel"}
 
 
 def subscription(event: Json) -> str:
-    """The name an app subscribes to, such as `message.channels`."""
+    """The name of an event's subscription, such as `message.channels`."""
     kind = event["type"]
     return f"message.{_KINDS[event['channel_type']]}" if kind == "message" else str(kind)
 
 
 class Events:
-    """Filters, numbers and wraps events, and hands them to `deliver(payload)`."""
+    """Filters, numbers and wraps events, and passes them to `deliver(payload)`."""
 
     def __init__(self, deliver: Callable[[Json], None]) -> None:
         self.deliver = deliver
         self.scopes = set(ids.SCOPES)
-        self.subscribed: set[str] | None = None  # None: to everything
+        self.subscribed: set[str] | None = None  # None: all events
         self.sent: list[Json] = []
         self.dropped = 0
         self.hourly = SlidingLimit(EVENTS_PER_HOUR, 3600.0)
@@ -55,7 +55,7 @@ class Events:
         self._numbers = itertools.count(1)
 
     def subscribes(self, name: str) -> bool:
-        """Whether the app gets events of that name: subscribed, with the scope they need."""
+        """Whether the app subscribes to events of this name and has their scope."""
         if self.subscribed is not None and name not in self.subscribed:
             return False
         kind, _, where = name.partition(".")
@@ -63,7 +63,7 @@ class Events:
         return scope is None or scope in self.scopes
 
     def publish(self, event: Json, channel: Channel | None, author_team: str) -> None:
-        """Deliver `event` if the app gets it."""
+        """Deliver `event` if the app should receive it."""
         if not self.subscribes(subscription(event)):
             return
         there = channel is None or ids.BOT_USER in channel.members
@@ -72,18 +72,18 @@ class Events:
         payload = self.wrap(event, channel, author_team or ids.TEAM)
         self.sent.append(payload)
         if self.hourly.take():
-            self._over()
+            self._drop()
         else:
             self.deliver(payload)
 
     def wrap(self, event: Json, channel: Channel | None, author_team: str) -> Json:
-        """The `event_callback` around an event: `authorizations[0]` is the installation's."""
+        """The `event_callback` for an event; `authorizations[0]` is the installation."""
         authorization: dict[str, Any] = {"enterprise_id": None, "team_id": ids.TEAM}
         authorization |= {"user_id": ids.BOT_USER, "is_bot": True, "is_enterprise_install": False}
         number = next(self._numbers)
         return {
             "token": ids.VERIFICATION_TOKEN,
-            "team_id": author_team,  # where the author is, in Slack Connect another team
+            "team_id": author_team,  # the author's team, which differs in Slack Connect
             "context_team_id": ids.TEAM,
             "context_enterprise_id": None,
             "api_app_id": ids.APP,
@@ -96,15 +96,15 @@ class Events:
             "event_context": f"4-{number:09d}",
         }
 
-    def again(self, ts: str, *, same_event_id: bool) -> int:
-        """Deliver the events about message `ts` once more; returns how many there were."""
+    def redeliver(self, ts: str, *, same_event_id: bool) -> int:
+        """Redeliver the events that announced message `ts`; returns their number."""
         found = [payload for payload in self.sent if _about(payload["event"]) == ts]
         for payload in found:
             fresh = {} if same_event_id else {"event_id": f"Ev{next(self._numbers):09d}"}
             self.deliver(payload | fresh)
         return len(found)
 
-    def _over(self) -> None:
+    def _drop(self) -> None:
         self.dropped += 1
         if time.monotonic() < self._rate_limited_at + 60:
             return
@@ -121,5 +121,5 @@ class Events:
 
 
 def _about(event: Json) -> str:
-    """The ts of the message that an event announces; changes are events of their own."""
+    """The ts of the message that an event announces; a change has its own ts."""
     return str(event.get("ts", ""))

@@ -1,4 +1,4 @@
-"""Reactions, views, files, and what app-level tokens may call."""
+"""Reactions, views, files, and the methods for app-level tokens."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import time
 import uuid
 
 from tests.sims.slack import ids
-from tests.sims.slack.blocks import MAX_BLOCKS, checked
-from tests.sims.slack.chat import thread_of, writable
+from tests.sims.slack.blocks import MAX_BLOCKS, validate_blocks
+from tests.sims.slack.chat import resolve_thread, writable_channel
 from tests.sims.slack.platform import Platform
-from tests.sims.slack.values import Args, Channel, Json, Message, Refused, invalid
+from tests.sims.slack.values import ApiError, Args, Channel, Json, Message, invalid
 from tests.sims.slack.workspace import bot_message
 
 MAX_VIEW_BLOCKS = 2 * MAX_BLOCKS
@@ -20,14 +20,14 @@ MAX_VIEW_BLOCKS = 2 * MAX_BLOCKS
 def connections_open(slack: Platform, args: Args) -> Json:
     """apps.connections.open: the address of one Socket Mode connection."""
     if not slack.sockets.enabled:
-        raise Refused("socket_mode_not_enabled")
+        raise ApiError("socket_mode_not_enabled")
     ticket = slack.sockets.ticket()
     url = slack.url.replace("http://", "ws://")
     return {"url": f"{url}/link/?ticket={ticket}&app_id={ids.APP}"}
 
 
 def authorizations(slack: Platform, args: Args) -> Json:
-    """apps.event.authorizations.list: the one installation."""
+    """apps.event.authorizations.list: the only installation."""
     args.need("event_context")
     one = {"enterprise_id": None, "team_id": ids.TEAM, "user_id": ids.BOT_USER, "is_bot": True}
     return {"authorizations": [one | {"is_enterprise_install": False}]}
@@ -45,11 +45,11 @@ def reaction_event(
 
 
 def react(slack: Platform, user: str, channel: Channel, ts: str, name: str) -> None:
-    """Add a reaction of `user`; `already_reacted` when it is there."""
+    """Add a reaction of `user`. Raises ApiError (`already_reacted`)."""
     message = slack.workspace.message(channel, ts)
     users = message.reactions.setdefault(name, [])
     if user in users:
-        raise Refused("already_reacted")
+        raise ApiError("already_reacted")
     users.append(user)
     reaction_event(slack, "reaction_added", user, channel, message, name)
 
@@ -67,7 +67,7 @@ def reactions_remove(slack: Platform, args: Args) -> Json:
     message = slack.workspace.message(channel, args.need("timestamp"))
     name = args.need("name").strip(":")
     if ids.BOT_USER not in message.reactions.get(name, []):
-        raise Refused("no_reaction")
+        raise ApiError("no_reaction")
     message.reactions[name].remove(ids.BOT_USER)
     if not message.reactions[name]:
         del message.reactions[name]
@@ -88,14 +88,14 @@ def _view(args: Args, kind: str) -> Json:
 
 
 def views_open(slack: Platform, args: Args) -> Json:
-    """views.open: a trigger opens one view, within three seconds."""
+    """views.open: a trigger opens one view within three seconds."""
     trigger = slack.triggers.get(args.need("trigger_id"))
     if trigger is None:
-        raise Refused("invalid_trigger_id")
+        raise ApiError("invalid_trigger_id")
     if trigger.used:
-        raise Refused("exchanged_trigger_id")
+        raise ApiError("exchanged_trigger_id")
     if trigger.expires < time.monotonic():
-        raise Refused("expired_trigger_id")
+        raise ApiError("expired_trigger_id")
     view = _view(args, "modal")
     trigger.used = True
     view |= {"id": "V" + uuid.uuid4().hex[:9].upper(), "state": {"values": {}}}
@@ -106,7 +106,7 @@ def views_open(slack: Platform, args: Args) -> Json:
 def views_update(slack: Platform, args: Args) -> Json:
     """views.update."""
     if args.need("view_id") not in slack.views:
-        raise Refused("not_found")
+        raise ApiError("not_found")
     slack.views[args.text("view_id")] |= _view(args, "modal")
     return {"view": slack.views[args.text("view_id")]}
 
@@ -114,7 +114,7 @@ def views_update(slack: Platform, args: Args) -> Json:
 def views_publish(slack: Platform, args: Args) -> Json:
     """views.publish: a person's home tab."""
     if args.need("user_id") not in slack.workspace.users:
-        raise Refused("user_not_found")
+        raise ApiError("user_not_found")
     view = _view(args, "home")
     slack.homes[args.text("user_id")] = view
     return {"view": view}
@@ -122,22 +122,22 @@ def views_publish(slack: Platform, args: Args) -> Json:
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────
 def new_file(slack: Platform, name: str, kind: str, user: str, data: bytes | None) -> Json:
-    """A file as events and messages carry it; its bytes are served to the bot's token only."""
+    """A file as events and messages describe it; only the bot's token may download it."""
     file = "F" + uuid.uuid4().hex[:9].upper()
     url = f"{slack.url}/files-pri/{ids.TEAM}-{file}"
-    made: Json = {"id": file, "name": name, "title": name, "mimetype": kind, "user": user}
-    made |= {"filetype": name.rpartition(".")[2], "size": len(data or b""), "mode": "hosted"}
-    made |= {"url_private": f"{url}/{name}", "url_private_download": f"{url}/download/{name}"}
-    slack.files[file] = made
+    info: Json = {"id": file, "name": name, "title": name, "mimetype": kind, "user": user}
+    info |= {"filetype": name.rpartition(".")[2], "size": len(data or b""), "mode": "hosted"}
+    info |= {"url_private": f"{url}/{name}", "url_private_download": f"{url}/download/{name}"}
+    slack.files[file] = info
     if data is not None:
         slack.contents[file] = data
-    return made
+    return info
 
 
 def upload_url(slack: Platform, args: Args) -> Json:
     """files.getUploadURLExternal."""
     if not slack.uploads.allowed:
-        raise Refused("file_uploads_disabled")
+        raise ApiError("file_uploads_disabled")
     if (length := args.number("length", 0)) <= 0:
         raise invalid("length must be positive")
     made = new_file(slack, args.need("filename"), "application/octet-stream", ids.BOT_USER, None)
@@ -146,27 +146,27 @@ def upload_url(slack: Platform, args: Args) -> Json:
 
 
 def complete_upload(slack: Platform, args: Args) -> Json:
-    """files.completeUploadExternal, once for each file: shares it when a channel is given.
+    """files.completeUploadExternal, once per file; shares the file if a channel is given.
 
-    The answer comes first and tells no ts; the message appears when Slack has looked at the file.
+    The response has no ts and comes first; the message appears after Slack has scanned the file.
     """
     wanted = args.json("files") or []
     if not isinstance(wanted, list) or not wanted:
         raise invalid("missing required field: files")
     for item in wanted:
         if item.get("id") not in slack.contents or item["id"] in slack.uploads.completed:
-            raise Refused("file_not_found")
+            raise ApiError("file_not_found")
     if channel_id := args.text("channel_id"):
-        _share(slack, writable(slack, channel_id), wanted, args)
+        _share(slack, writable_channel(slack, channel_id), wanted, args)
     slack.uploads.completed.update(item["id"] for item in wanted)
     return {"files": [{"id": item["id"], "title": item.get("title", "")} for item in wanted]}
 
 
 def _share(slack: Platform, channel: Channel, wanted: list[Json], args: Args) -> None:
-    """Post the message, at once or later; `initial_comment` makes Slack ignore `blocks`."""
+    """Post the message, possibly with a delay; `initial_comment` overrides `blocks`."""
     text, thread = args.text("initial_comment"), args.text("thread_ts")
-    blocks = [] if text else checked(args.json("blocks") or [])
-    thread_of(channel, thread)
+    blocks = [] if text else validate_blocks(args.json("blocks") or [])
+    resolve_thread(channel, thread)
     for item in wanted:
         slack.files[item["id"]]["title"] = item.get("title") or slack.files[item["id"]]["name"]
 
@@ -175,7 +175,7 @@ def _share(slack: Platform, channel: Channel, wanted: list[Json], args: Args) ->
         message.text, message.blocks = text, blocks
         message.files = [slack.files[item["id"]] for item in wanted]
         message.subtype = "file_share"
-        message.thread_ts = thread_of(channel, thread)
+        message.thread_ts = resolve_thread(channel, thread)
         slack.workspace.post(message)
 
     if slack.uploads.seconds:
@@ -185,12 +185,12 @@ def _share(slack: Platform, channel: Channel, wanted: list[Json], args: Args) ->
 
 
 def delete_file(slack: Platform, args: Args) -> Json:
-    """files.delete: the bot's own files; messages that show one keep a stone in its place."""
+    """files.delete: the bot's files only; messages keep a tombstone in the file's place."""
     file = slack.files.get(args.need("file"))
     if file is None or file.get("mode") == "tombstone":
-        raise Refused("file_not_found" if file is None else "file_deleted")
+        raise ApiError("file_not_found" if file is None else "file_deleted")
     if file["user"] != ids.BOT_USER:
-        raise Refused("cant_delete_file")
+        raise ApiError("cant_delete_file")
     slack.contents.pop(file["id"], None)
     kept = {"id": file["id"], "mode": "tombstone"}
     file.clear()

@@ -1,4 +1,4 @@
-"""The default world's ids and secrets: constants that tests and simulators share."""
+"""The ids and secrets of the default workspace, shared by tests and simulators."""
 
 BOT_TOKEN = "xoxb-threadline-bot"
 APP_TOKEN = "xapp-1-A0THREADLN-threadline"
@@ -26,7 +26,7 @@ RANDOM = "C0RANDOM01"  # public, the bot is not a member
 PRIVATE = "C0PRIVATE1"  # private, the bot is a member
 DM_ALICE = "D0ALICE001"
 
-# What the project's manifests ask for; `scopes` changes it.
+# The scopes in the project's manifests; the control `scopes` changes them.
 SCOPES = (
     "app_mentions:read",
     "assistant:write",

@@ -1,6 +1,6 @@
-"""The simulated Slack inside the running event loop, and a client without any manners.
+"""The simulated Slack in the running event loop, with a raw client.
 
-For the tests of the simulator itself, which start it often; tests of the project use `SlackSim`.
+For tests of the simulator itself, which start it often; tests of the project use `SlackSim`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tests.sims.slack.values import Json
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the Web API answered."""
+class ApiResponse:
+    """A response of the Web API."""
 
     status: int
     headers: dict[str, str]
@@ -29,7 +29,7 @@ class Answer:
 
     @property
     def error(self) -> str:
-        """The refusal, "" when there is none."""
+        """The error code; "" if the call succeeded."""
         return str(self.body.get("error", ""))
 
 
@@ -47,7 +47,7 @@ class RawSocket:
         return cast(Json, json.loads(message.data))
 
     async def event(self, kind: str, seconds: float = 5.0) -> Json:
-        """The next envelope of an event of that type; others are acknowledged and skipped."""
+        """The next envelope with an event of type `kind`; others are acknowledged and skipped."""
         while True:
             frame = await self.next(seconds)
             assert frame["type"] != "closed", f"closed before {kind}"
@@ -63,7 +63,7 @@ class RawSocket:
 
 
 class LocalSlack(SlackSim):
-    """`SlackSim` without a process of its own, and with raw access."""
+    """`SlackSim` in this process, with raw access."""
 
     async def __aenter__(self) -> Self:
         self.server = SlackServer()
@@ -76,34 +76,34 @@ class LocalSlack(SlackSim):
         await self._session.close()
         await self._runner.cleanup()
 
-    async def api(self, method: str, /, token: str = ids.BOT_TOKEN, **args: Any) -> Answer:
+    async def api(self, method: str, /, token: str = ids.BOT_TOKEN, **args: Any) -> ApiResponse:
         """Call a method with a JSON body."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return await self._sent(method, headers=headers, json=args)
 
-    async def form(self, method: str, /, token: str = ids.BOT_TOKEN, **args: str) -> Answer:
-        """Call a method with a form body that carries the token too."""
+    async def form(self, method: str, /, token: str = ids.BOT_TOKEN, **args: str) -> ApiResponse:
+        """Call a method with a form body that includes the token."""
         return await self._sent(method, data={"token": token, **args})
 
-    async def _sent(self, method: str, **request: Any) -> Answer:
+    async def _sent(self, method: str, **request: Any) -> ApiResponse:
         async with self._session.post(self.api_url + method, **request) as response:
-            return Answer(response.status, dict(response.headers), await response.json())
+            return ApiResponse(response.status, dict(response.headers), await response.json())
 
     async def get(self, url: str, token: str = "") -> tuple[int, str, bytes]:
-        """Fetch a URL; gives status, content type and body."""
+        """Fetch a URL; returns status, content type and body."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with self._session.get(url, headers=headers) as response:
             return response.status, response.content_type, await response.read()
 
     async def put(self, url: str, body: Any) -> tuple[int, str]:
-        """POST JSON or bytes to a URL; gives status and text."""
+        """POST JSON or bytes to a URL; returns status and text."""
         sent = {"data": body} if isinstance(body, bytes) else {"json": body}
         async with self._session.post(url, **sent) as response:
             return response.status, await response.text()
 
     @contextlib.asynccontextmanager
     async def socket(self) -> AsyncIterator[RawSocket]:
-        """A connection after its `hello`."""
+        """Open a connection and read its `hello`."""
         opened = await self.api("apps.connections.open", token=ids.APP_TOKEN)
         async with self._session.ws_connect(opened.body["url"]) as ws:
             raw = RawSocket(ws)

@@ -1,7 +1,7 @@
-"""What Slack refuses in an app's manifest, as data.
+"""Slack's rules for an app's manifest, as data.
 
 From the public schema, github.com/slackapi/manifest-schema (schemas/manifest.schema.2.0.0.json),
-and docs.slack.dev/reference/app-manifest; the parts that no manifest here uses are left out.
+and docs.slack.dev/reference/app-manifest, without the parts that no manifest here uses.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ URL = r"^https?://"
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string's length in characters, and its pattern or its possible values."""
+    """A string, limited in length (characters) and by a pattern."""
 
     most: int
     least: int = 0
@@ -47,7 +47,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """An object that has no other fields."""
+    """An object with these fields only."""
 
     fields: Mapping[str, Rule]
     required: frozenset[str] = field(default_factory=frozenset)
@@ -148,12 +148,12 @@ SCHEMA = Group(
 )
 
 
-def mistakes(manifest: Any) -> list[str]:
-    """What Slack says against a manifest, each with its JSON pointer; nothing when it takes it."""
-    return [*_against(manifest, SCHEMA, ""), *_modes(manifest)]
+def find_manifest_errors(manifest: Any) -> list[str]:
+    """Slack's objections to a manifest, each with a JSON pointer."""
+    return [*_errors(manifest, SCHEMA, ""), *_modes(manifest)]
 
 
-def _against(value: Any, rule: Rule, at: str) -> Iterator[str]:
+def _errors(value: Any, rule: Rule, at: str) -> Iterator[str]:
     match rule:
         case Group():
             yield from _group(value, rule, at)
@@ -174,7 +174,7 @@ def _group(value: Any, rule: Group, at: str) -> Iterator[str]:
     yield from (f"{at}/{name}: is required" for name in sorted(rule.required - value.keys()))
     for name, one in value.items():
         if name in rule.fields:
-            yield from _against(one, rule.fields[name], f"{at}/{name}")
+            yield from _errors(one, rule.fields[name], f"{at}/{name}")
         else:
             yield f"{at}/{name}: is not a known property"
 
@@ -186,9 +186,9 @@ def _listed(value: Any, rule: Listed, at: str) -> Iterator[str]:
     if not rule.least <= len(value) <= rule.most:
         yield f"{at}: must have {rule.least} to {rule.most} items"
     if rule.unique and len(value) != len(set(map(str, value))):
-        yield f"{at}: must have no item twice"
+        yield f"{at}: must have unique items"
     for number, one in enumerate(value):
-        yield from _against(one, rule.of, f"{at}/{number}")
+        yield from _errors(one, rule.of, f"{at}/{number}")
 
 
 def _text(value: Any, rule: Text, at: str) -> Iterator[str]:
@@ -201,7 +201,7 @@ def _text(value: Any, rule: Text, at: str) -> Iterator[str]:
 
 
 def _modes(manifest: Any) -> Iterator[str]:
-    """Without Socket Mode, Slack wants an address for what it is to deliver."""
+    """Without Socket Mode, Slack needs URLs for deliveries."""
     if not isinstance(manifest, dict) or not isinstance(manifest.get("settings"), dict):
         return
     settings, features = manifest["settings"], manifest.get("features") or {}

@@ -1,7 +1,7 @@
-"""Texts: what people type as Slack stores it, what is shown, whom it pings, what it previews.
+"""Text as Slack stores and displays it: markup, visible text, notified people and link previews.
 
-Strict where Slack's own rules are not published: a control sequence in a code span counts as a
-ping too, so a client must neutralise it everywhere.
+Strict where Slack's rules are not published: a control sequence in a code span counts as a ping,
+so a client must neutralize it everywhere.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _LINK = re.compile(r"https?://[^\s<>|)\]\"`*]+")
 BROADCASTS = {"channel", "here", "everyone"}
 
 
-def escaped(text: str) -> str:
-    """`&`, `<` and `>` as Slack stores them."""
+def escape(text: str) -> str:
+    """`text` with `&`, `<` and `>` as Slack stores them."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def typed(text: str, users: Iterable[User], channels: Iterable[Channel]) -> str:
-    """What a person types, as events carry it: escaped, with mentions and links marked.
+def to_stored_text(text: str, users: Iterable[User], channels: Iterable[Channel]) -> str:
+    """A person's typed text in stored form: escaped, with mentions and links marked up.
 
-    `@name` or `@U…` of a user, `@channel`, `#name`, URLs, bare domains and `[label](url)`.
+    Recognizes `@name`, `@U…`, `@channel`, `#name`, URLs, bare domains and `[label](url)`.
     """
     people = {key: user.id for user in users for key in (user.name, user.id)}
     places = {channel.name: channel.id for channel in channels if channel.name}
 
     def mark(match: re.Match[str]) -> str:
-        whole = escaped(match.group())
+        whole = escape(match.group())
         if match["label"]:
-            return f"<{escaped(match['target'])}|{escaped(match['label'])}>"
+            return f"<{escape(match['target'])}|{escape(match['label'])}>"
         if match["url"]:
             return f"<{whole}>"
         if match["domain"]:
@@ -55,16 +55,16 @@ def typed(text: str, users: Iterable[User], channels: Iterable[Channel]) -> str:
 
     out, end = [], 0
     for match in _TYPED.finditer(text):
-        out += [escaped(text[end : match.start()]), mark(match)]
+        out += [escape(text[end : match.start()]), mark(match)]
         end = match.end()
-    return "".join([*out, escaped(text[end:])])
+    return "".join([*out, escape(text[end:])])
 
 
 _STORED = re.compile(r"<(?P<kind>[@#!]?)(?P<target>[^<>|]+)(?:\|(?P<label>[^<>]*))?>")
 
 
 def rich_text(text: str) -> list[Json]:
-    """The `rich_text` block that every client's message carries beside its text."""
+    """The `rich_text` block that clients send along with a message's text."""
     elements, end = [], 0
     for match in _STORED.finditer(text):
         elements += [*_plain(text[end : match.start()]), _element(match)]
@@ -74,10 +74,10 @@ def rich_text(text: str) -> list[Json]:
 
 
 def _plain(text: str) -> list[Json]:
-    return [{"type": "text", "text": _unescaped(text)}] if text else []
+    return [{"type": "text", "text": _unescape(text)}] if text else []
 
 
-def _unescaped(text: str) -> str:
+def _unescape(text: str) -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
@@ -91,12 +91,12 @@ def _element(match: re.Match[str]) -> Json:
         return {"type": "usergroup", "usergroup_id": target.removeprefix("subteam^")}
     if match["kind"] == "!":
         return {"type": "broadcast", "range": target}
-    link: Json = {"type": "link", "url": _unescaped(target)}
-    return link | ({"text": _unescaped(label)} if label else {})
+    link: Json = {"type": "link", "url": _unescape(target)}
+    return link | ({"text": _unescape(label)} if label else {})
 
 
 def mentions(text: str, user: str) -> bool:
-    """Whether `text` mentions that user."""
+    """Whether `text` mentions `user`."""
     return any(match[2] == user for match in _PING.finditer(text))
 
 
@@ -119,14 +119,14 @@ def _texts(part: object) -> Iterable[tuple[str, bool]]:
 
 
 def shown(message: Message) -> str:
-    """What a person reads: the stream's text and the blocks, or the text where there is none."""
+    """A message's visible text: the stream and the blocks, or else the text."""
     parts = [message.stream.text] if message.stream and message.stream.text else []
     parts += [text for block in message.blocks for text, _ in _texts(block)]
     return "\n".join(parts) if parts else message.text
 
 
 def pings(message: Message) -> list[str]:
-    """Whom the message as it is now would ping: `channel`, `here`, `everyone` or user ids."""
+    """Whom the current message notifies: `channel`, `here`, `everyone` or user ids."""
     live = [message.text, message.stream.text if message.stream else ""]
     live += [text for block in message.blocks for text, works in _texts(block) if works]
     live += [text for part in message.attachments for text in _attachment_texts(part)]
@@ -138,7 +138,7 @@ def pings(message: Message) -> list[str]:
 
 
 def _markdown(message: Message) -> list[str]:
-    """What Slack reads as Markdown, where entities stand for their characters."""
+    """The texts that Slack parses as Markdown, which decodes entities."""
     blocks = [block for block in message.blocks if block.get("type") == "markdown"]
     return [message.stream.text if message.stream else "", *(block["text"] for block in blocks)]
 
@@ -148,7 +148,7 @@ def _attachment_texts(part: Json) -> list[str]:
 
 
 def previews(message: Message) -> list[str]:
-    """The links of the message as it is now that show a preview."""
+    """The links of the current message that show a preview."""
     if not message.unfurls:
         return []
     links = _LINK.findall(shown(message) + " " + message.text)

@@ -1,6 +1,6 @@
-"""The simulated Slack as a server: its routes and controls.
+"""The simulated Slack's server: its routes and controls.
 
-A refusal is data on both: `ok: false` from the Web API, HTTP 409 with its reason from a control.
+An ApiError becomes `ok: false` in the Web API, and HTTP 409 with its code in a control.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from tests.sims.slack.controls import Controls
 from tests.sims.slack.interact import Interactions
 from tests.sims.slack.people import People
 from tests.sims.slack.platform import Platform
-from tests.sims.slack.values import Json, Refused
+from tests.sims.slack.values import ApiError, Json
 from tests.sims.slack.web import FORMS_ONLY, accepted_scopes, call
 
 _PEOPLE = (
     "say edit delete unfurl react add_channel join remove_from_channel archive open_direct "
     "open_home open_agent_pane move_agent_pane stop_agent revoke"
 )
-_INTERACTIONS = "slash shortcut click view_submit answers"
+_INTERACTIONS = "slash shortcut click view_submit responses"
 _CONTROLS = (
-    "subscribe scopes manifest commands set_http set_socket delivery limits draw throttle "
+    "subscribe scopes manifest commands set_http set_socket delivery limits randomize throttle "
     "forget_refusals streams uploads agent disconnect drop offline online frame links "
     "deliver_again inject inject_frames channel thread ephemeral deliveries state"
 )
 
 
 class SlackServer(Sim):
-    """Slack: Web API, Socket Mode, signed HTTP events, interactions and native streams."""
+    """Simulates Slack: Web API, Socket Mode, HTTP events, interactions and native streams."""
 
     name = "slack"
 
@@ -48,7 +48,7 @@ class SlackServer(Sim):
             (_CONTROLS, Controls(self.slack)),
         ):
             for name in names.split():
-                self.control(name, _refusable(getattr(owner, name)))
+                self.control(name, _with_http_errors(getattr(owner, name)))
         router = self.app.router
         router.add_route("*", "/api/{method}", self._api)
         router.add_get("/link/", self.slack.sockets.serve)
@@ -58,7 +58,7 @@ class SlackServer(Sim):
             router.add_get(path, self._download)
 
     async def start(self, port: int = 0) -> web.AppRunner:
-        """Listen; the addresses that Slack gives out lead here."""
+        """Listen, and let Slack's URLs point to this server."""
         runner = await super().start(port)
         self.slack.url = self.url
         return runner
@@ -68,7 +68,7 @@ class SlackServer(Sim):
         self.slack.sockets.rtt = self.slack.delivery.rtt = seconds
 
     def fault_response(self, fault: Fault) -> web.Response:
-        """A fault's answer; a text body with a content type of its own is sent as it is."""
+        """A fault's response; a text body with its own content type is sent unchanged."""
         kind = fault.headers.get("Content-Type", "")
         if not kind or not isinstance(fault.body, str):
             return super().fault_response(fault)
@@ -88,14 +88,14 @@ class SlackServer(Sim):
             answer: Json = {"ok": True} | call(
                 self.slack, method, token, values, (ids.BOT_TOKEN, ids.APP_TOKEN)
             )
-        except Refused as refused:
-            answer = {"ok": False, "error": refused.error} | refused.more
-            entry.note["error"] = refused.error
-            if refused.retry_after != 0:
+        except ApiError as error:
+            answer = {"ok": False, "error": error.code} | error.more
+            entry.note["error"] = error.code
+            if error.retry_after != 0:
                 status = 429
-                headers |= {"Retry-After": str(refused.retry_after)} if refused.retry_after else {}
+                headers |= {"Retry-After": str(error.retry_after)} if error.retry_after else {}
         else:
-            answer = noisy(answer) if self.slack.limits.draw.noisy else answer
+            answer = add_noise(answer) if self.slack.limits.profile.noisy else answer
         if token == ids.BOT_TOKEN:
             headers["X-OAuth-Scopes"] = ",".join(sorted(self.slack.events.scopes))
         text = json.dumps(answer)
@@ -105,14 +105,14 @@ class SlackServer(Sim):
         file = self.slack.files.get(request.match_info["file"])
         if file is None:
             return web.Response(status=404, text="no such upload")
-        data = await _sent(request)
+        data = await _read_upload(request)
         if len(data) != file["size"]:
             return web.Response(status=400, text="length does not match")
         self.slack.contents[file["id"]] = data
         return web.Response(text=f"OK - {len(data)}")
 
     async def _download(self, request: web.Request) -> web.Response:
-        """A file's bytes for the bot's token; the sign-in page, with status 200, for any other."""
+        """A file for the bot's token; the sign-in page, with status 200, for any other token."""
         file = request.match_info["file"].rpartition("-")[2]
         allowed = _bearer(request) == ids.BOT_TOKEN and not self.slack.revoked
         if not allowed or "files:read" not in self.slack.events.scopes:
@@ -125,26 +125,26 @@ class SlackServer(Sim):
         return web.Response(body=self.slack.contents[file], content_type=kind)
 
 
-def noisy(answer: Json) -> Json:
-    """An answer with what Slack adds to some: warnings, deprecated fields, and news.
+def add_noise(response: Json) -> Json:
+    """A response with the warnings and unknown fields that Slack adds to some.
 
-    `superfluous_charset` and `missing_charset` are what a Content-Type brings
-    (docs.slack.dev/apis/web-api/#warnings); the other fields stand for any that nobody knows yet.
+    A Content-Type causes `superfluous_charset` or `missing_charset`
+    (docs.slack.dev/apis/web-api/#warnings); the other fields represent future additions.
     """
     extra: Json = {"warning": "superfluous_charset", "deprecated_argument": None, "new_field": [{}]}
     notes = {"warnings": ["superfluous_charset"], "messages": ["[WARN] something is deprecated"]}
-    return extra | answer | {"response_metadata": notes | answer.get("response_metadata", {})}
+    return extra | response | {"response_metadata": notes | response.get("response_metadata", {})}
 
 
-def _refusable(does: Callable[..., Any]) -> Callable[..., Any]:
-    """A control whose refusal says why, as HTTP 409."""
+def _with_http_errors(does: Callable[..., Any]) -> Callable[..., Any]:
+    """A control that turns an ApiError into HTTP 409."""
 
     async def wrapped(**body: Any) -> Any:
         try:
             result = does(**body)
             return await result if hasattr(result, "__await__") else result
-        except Refused as refused:
-            raise web.HTTPConflict(text=refused.error) from refused
+        except ApiError as error:
+            raise web.HTTPConflict(text=error.code) from error
 
     return wrapped
 
@@ -153,8 +153,8 @@ def _bearer(request: web.Request) -> str:
     return request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
 
 
-async def _sent(request: web.Request) -> bytes:
-    """The bytes of an upload, plain or as the one part of a multipart form."""
+async def _read_upload(request: web.Request) -> bytes:
+    """The bytes of an upload, raw or as the only part of a multipart form."""
     if not request.content_type.startswith("multipart/"):
         return await request.read()
     for value in (await request.post()).values():

@@ -1,6 +1,6 @@
-"""Socket Mode: tickets, connections, envelopes and their acknowledgements.
+"""Socket Mode: tickets, connections, envelopes and acknowledgements.
 
-At most ten connections; every envelope goes to one of them, in turn.
+At most ten connections are open; each envelope goes to one of them, round robin.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tests.sims.slack.values import Json
 
 ACK_SECONDS = 3.0
 MAX_CONNECTIONS = 10
-TICKET_SECONDS = 300.0  # not published; the SDK tries a refused one again and again
-CONNECTION_SECONDS = 3600  # what `hello` announces
+TICKET_SECONDS = 300.0  # not published; the SDK keeps retrying a refused ticket
+CONNECTION_SECONDS = 3600  # announced in `hello`
 PING_SECONDS = 15.0
 
 
@@ -44,7 +44,7 @@ class SocketMode:
         self.enabled = True
         self.offline = False
         self.stalls = False  # a connection is accepted and never answered
-        self.hello: str | None = None  # the first frame, where it is not Slack's ("": none)
+        self.hello: str | None = None  # replaces Slack's first frame ("": none)
         self.connections: list[Connection] = []
         self.opened = 0
         self.unknown_acks: list[str] = []
@@ -54,18 +54,18 @@ class SocketMode:
         self._closing: set[asyncio.Future[bool]] = set()
 
     def ticket(self) -> str:
-        """A ticket for one connection, soon."""
+        """A new ticket for one connection."""
         ticket = uuid.uuid4().hex
         self._tickets[ticket] = time.monotonic() + TICKET_SECONDS
         return ticket
 
     @property
     def open(self) -> list[Connection]:
-        """The connections that take envelopes."""
+        """The connections that receive envelopes."""
         return [link for link in self.connections if not (link.closing or link.ws.closed)]
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """`GET /link/?ticket=…`: one connection until either side closes it."""
+        """`GET /link/?ticket=…`: serve one connection until either side closes it."""
         if self.offline:
             raise web.HTTPServiceUnavailable
         if self.stalls:
@@ -105,7 +105,7 @@ class SocketMode:
         await link.ws.send_str(json.dumps(hello))
 
     async def _received(self, link: Connection, data: str) -> None:
-        """An acknowledgement; what is none, or comes too late, is noted and ignored."""
+        """Handle an acknowledgement; anything else, and a late one, is recorded and ignored."""
         await asyncio.sleep(self.rtt / 2)
         try:
             answer = json.loads(data)
@@ -121,7 +121,7 @@ class SocketMode:
         waiting.set_result(answer.get("payload"))
 
     async def send(self, kind: str, payload: Json, attempt: int, reason: str) -> Any:
-        """Send one envelope and await its acknowledgement's payload (see `Sockets`)."""
+        """Send one envelope; returns its acknowledgement's payload (see `Sockets`)."""
         if not (links := self.open):
             raise ConnectionError("no connection")
         self._turn += 1
@@ -140,7 +140,7 @@ class SocketMode:
             del self._waiting[envelope["envelope_id"]]
 
     async def inject(self, frames: list[Any]) -> int:
-        """Send frames as they are; how many of those with an envelope's id were acknowledged."""
+        """Send raw frames; returns how many of those with an envelope id were acknowledged."""
         link, loop = self.open[0], asyncio.get_running_loop()
         names = [one.get("envelope_id") for one in frames if isinstance(one, dict)]
         waiting = {name: loop.create_future() for name in names if isinstance(name, str)}
@@ -154,9 +154,9 @@ class SocketMode:
         return sum(future.done() for future in waiting.values())
 
     async def disconnect(self, reason: str, grace: float, number: int | None) -> int:
-        """Ask connections to reconnect; after `grace` seconds close those still open.
+        """Ask connections to reconnect, and close those still open after `grace` seconds.
 
-        A `warning` only announces it. Returns how many were asked.
+        A `warning` is only an announcement. Returns the number of connections asked.
         """
         chosen = [link for link in self.open if number in (None, link.number)]
         for link in chosen:
@@ -176,11 +176,11 @@ class SocketMode:
         await link.ws.send_str(json.dumps(frame | {"debug_info": {"host": "applink"}}))
 
     async def frame(self, data: str, *, binary: bool, cut: bool) -> int:
-        """Send a frame on every connection, or the beginning of one and then nothing more."""
+        """Send a frame on every connection; with `cut` only its beginning, then close."""
         links = self.open
         for link in links:
             if cut and link.transport is not None:
-                link.transport.write(b"\x81\x7e\x10\x00" + data.encode())  # says 4,096 bytes
+                link.transport.write(b"\x81\x7e\x10\x00" + data.encode())  # announces 4,096 bytes
                 link.closing = True
                 link.transport.close()
             elif binary:
@@ -190,7 +190,7 @@ class SocketMode:
         return len(links)
 
     def drop(self) -> int:
-        """Cut every connection without a word; returns how many there were."""
+        """Abort every connection; returns their number."""
         links = self.open
         for link in links:
             link.closing = True
@@ -198,7 +198,7 @@ class SocketMode:
                 link.transport.abort()
         return len(links)
 
-    def listed(self) -> list[Json]:
+    def describe(self) -> list[Json]:
         """The open connections."""
         return [
             {"number": link.number, "since": link.since, "acks": link.acks} for link in self.open

@@ -1,6 +1,6 @@
 """Native streams (chat.*Stream), assistant threads and agent sessions.
 
-A stream dies of age, of length and by its reader's stop button; what was shown stays.
+A stream ends when it is too old or too long, or when a person stops it; its text stays.
 """
 
 from __future__ import annotations
@@ -9,10 +9,16 @@ import time
 from typing import Any
 
 from tests.sims.slack import ids
-from tests.sims.slack.blocks import checked
-from tests.sims.slack.chat import MAX_MARKDOWN, metadata, own, thread_of, writable
+from tests.sims.slack.blocks import validate_blocks
+from tests.sims.slack.chat import (
+    MAX_MARKDOWN,
+    metadata,
+    own_message,
+    resolve_thread,
+    writable_channel,
+)
 from tests.sims.slack.platform import Platform
-from tests.sims.slack.values import Args, Channel, Json, Message, Refused, Stream, invalid
+from tests.sims.slack.values import ApiError, Args, Channel, Json, Message, Stream, invalid
 from tests.sims.slack.workspace import bot_message
 
 SESSION_STATES = ("active", "processing", "suspended", "closed")
@@ -21,35 +27,35 @@ _CHUNKS = {"markdown_text", "task_update", "plan_update", "blocks"}
 _SHORT = 256  # characters of a task's or plan's title
 
 
-def _text_of(args: Args, *, needed: bool) -> str:
-    """The text of markdown_text or the chunks; the other kinds of chunk are checked only."""
+def _read_text(args: Args, *, needed: bool) -> str:
+    """The text in markdown_text or the chunks; other kinds of chunks are only validated."""
     parts = [args.text("markdown_text")] if "markdown_text" in args else []
     chunks: Any = args.json("chunks")
     if chunks is not None and not isinstance(chunks, list):
-        raise Refused("invalid_chunks")
+        raise ApiError("invalid_chunks")
     for chunk in chunks or []:
         if not isinstance(chunk, dict) or chunk.get("type") not in _CHUNKS:
-            raise Refused("invalid_chunks")
+            raise ApiError("invalid_chunks")
         if chunk["type"] == "markdown_text":
             parts.append(str(chunk.get("text", "")))
         if len(str(chunk.get("title", ""))) > _SHORT:
-            raise Refused("msg_too_long")
+            raise ApiError("msg_too_long")
     if any(len(part) > MAX_MARKDOWN for part in parts):
-        raise Refused("msg_too_long")
+        raise ApiError("msg_too_long")
     if needed and not chunks and not any(parts):
-        raise Refused("no_text")
+        raise ApiError("no_text")
     return "".join(parts)
 
 
 def start(slack: Platform, args: Args) -> Json:
-    """chat.startStream: a reply; in channels for one person, named with their team."""
-    channel = writable(slack, args.need("channel"))
-    thread = thread_of(channel, args.need("thread_ts"))
+    """chat.startStream: starts a reply; in channels it needs a recipient and their team."""
+    channel = writable_channel(slack, args.need("channel"))
+    thread = resolve_thread(channel, args.need("thread_ts"))
     if channel.kind != "im":
         _check_recipient(slack, args)
     if not thread:
-        raise Refused("message_not_found")
-    text = _text_of(args, needed=False)
+        raise ApiError("message_not_found")
+    text = _read_text(args, needed=False)
     message = bot_message(ts=slack.workspace.new_ts(), channel=channel.id, thread_ts=thread)
     message.stream = Stream(time.monotonic(), slack.stream_seconds, text=text)
     slack.workspace.post(message)
@@ -60,53 +66,53 @@ def start(slack: Platform, args: Args) -> Json:
 def _check_recipient(slack: Platform, args: Args) -> None:
     for name in ("recipient_user_id", "recipient_team_id"):
         if not args.text(name):
-            raise Refused(f"missing_{name}")
+            raise ApiError(f"missing_{name}")
     user = slack.workspace.users.get(args.text("recipient_user_id"))
     if user is None:
-        raise Refused("user_not_found")
+        raise ApiError("user_not_found")
     if user.team != args.text("recipient_team_id"):
-        raise Refused("team_not_found")
+        raise ApiError("team_not_found")
 
 
-def _streaming(slack: Platform, args: Args) -> tuple[Message, Stream]:
-    message = own(slack, args, "message_not_owned_by_app")
+def _open_stream(slack: Platform, args: Args) -> tuple[Message, Stream]:
+    message = own_message(slack, args, "message_not_owned_by_app")
     if message.stream is None or not message.streaming:
         by_user = message.stream is not None and message.stream.by_user
-        raise Refused("stopped_by_user" if by_user else "message_not_in_streaming_state")
+        raise ApiError("stopped_by_user" if by_user else "message_not_in_streaming_state")
     return message, message.stream
 
 
-def _grow(slack: Platform, stream: Stream, text: str) -> None:
+def _extend(slack: Platform, stream: Stream, text: str) -> None:
     if len(stream.text) + len(text) > slack.stream_characters:
         stream.full = True
-        raise Refused("message_not_in_streaming_state")
+        raise ApiError("message_not_in_streaming_state")
     stream.text += text
 
 
 def append(slack: Platform, args: Args) -> Json:
     """chat.appendStream."""
-    message, stream = _streaming(slack, args)
-    _grow(slack, stream, _text_of(args, needed=True))
-    slack.workspace.keep(message, "append")
+    message, stream = _open_stream(slack, args)
+    _extend(slack, stream, _read_text(args, needed=True))
+    slack.workspace.record_version(message, "append")
     return {"channel": message.channel, "ts": message.ts}
 
 
 def stop(slack: Platform, args: Args) -> Json:
-    """chat.stopStream: the last text, blocks below it, metadata and the session's status."""
-    message, stream = _streaming(slack, args)
+    """chat.stopStream: adds the last text, blocks and metadata, and sets the session's status."""
+    message, stream = _open_stream(slack, args)
     status = args.text("session_status")
     if status and status not in SESSION_STATES:
         raise invalid("invalid session_status")
-    blocks = checked(args.json("blocks")) if "blocks" in args else []
+    blocks = validate_blocks(args.json("blocks")) if "blocks" in args else []
     kept = metadata(args)
-    before = slack.workspace.public(message)
-    _grow(slack, stream, _text_of(args, needed=False))
+    before = slack.workspace.serialize(message)
+    _extend(slack, stream, _read_text(args, needed=False))
     stream.stopped = True
     message.blocks, message.metadata = blocks, kept
-    slack.workspace.changed(message, "stop", before)
+    slack.workspace.publish_change(message, "stop", before)
     if status:
         _session(slack, (message.channel, message.thread_ts))["status"] = status
-    shown = slack.workspace.public(message, metadata=True)
+    shown = slack.workspace.serialize(message, metadata=True)
     return {"channel": message.channel, "ts": message.ts, "message": shown}
 
 
@@ -115,12 +121,12 @@ def _thread(slack: Platform, args: Args) -> tuple[Channel, str]:
     channel = slack.workspace.channel(args.need("channel_id"), member=ids.BOT_USER)
     thread = args.need("thread_ts")
     if thread not in channel.messages:
-        raise Refused("thread_not_found")
+        raise ApiError("thread_not_found")
     return channel, thread
 
 
 def clear_status(slack: Platform, channel: Channel, thread: str) -> None:
-    """An assistant's status goes away when the app says something in the thread."""
+    """Clear the assistant's status, as when the app posts in the thread."""
     slack.workspace.statuses.pop((channel.id, thread), None)
 
 
@@ -160,13 +166,13 @@ def _session(slack: Platform, key: tuple[str, str]) -> Json:
     return slack.workspace.sessions.setdefault(key, {"status": "", "title": ""})
 
 
-def session_status(slack: Platform, args: Args) -> Json:
-    """agents.sessions.setStatus: for apps that are agents; it stays until it is set again.
+def set_session_status(slack: Platform, args: Args) -> Json:
+    """agents.sessions.setStatus, for agents only; the status stays until the next call.
 
-    How Slack refuses other apps is not published.
+    Slack does not document the error for other apps.
     """
     if not slack.agent:
-        raise Refused("not_allowed")
+        raise ApiError("not_allowed")
     channel, thread = _thread(slack, args)
     if (status := args.need("status")) not in SESSION_STATES:
         raise invalid(f"invalid status: {status}")
@@ -183,10 +189,10 @@ def session_status(slack: Platform, args: Args) -> Json:
     return answer
 
 
-def session_rename(slack: Platform, args: Args) -> Json:
+def rename_session(slack: Platform, args: Args) -> Json:
     """agents.sessions.rename."""
     channel, thread = _thread(slack, args)
     if (channel.id, thread) not in slack.workspace.sessions:
-        raise Refused("session_not_found")
+        raise ApiError("session_not_found")
     slack.workspace.sessions[channel.id, thread]["title"] = args.need("title")
     return {"title": args.text("title")}

@@ -1,4 +1,4 @@
-"""What a workspace is made of: users, channels, messages and all their versions."""
+"""The values of a workspace: users, channels, messages and their versions."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 Json = dict[str, Any]
 
 
-class Refused(Exception):
-    """A Web API refusal: HTTP 200 with `ok: false`, or 429 with `retry_after` seconds.
+class ApiError(Exception):
+    """A Web API error: HTTP 200 with `ok: false`, or 429 with `retry_after` seconds.
 
-    A text is the header as it is; an empty one leaves it out.
+    If `retry_after` is a string, it is the raw header, or no header if empty.
     """
 
-    def __init__(self, error: str, *, retry_after: int | str = 0, **more: Any) -> None:
-        super().__init__(error)
-        self.error, self.retry_after, self.more = error, retry_after, more
+    def __init__(self, code: str, *, retry_after: int | str = 0, **more: Any) -> None:
+        super().__init__(code)
+        self.code, self.retry_after, self.more = code, retry_after, more
 
 
-def invalid(*messages: str) -> Refused:
-    """Slack's `invalid_arguments`, with the messages that its clients log."""
-    listed = [f"[ERROR] {message}" for message in messages]
-    return Refused("invalid_arguments", response_metadata={"messages": listed})
+def invalid(*messages: str) -> ApiError:
+    """Slack's `invalid_arguments`, with messages for the client's log."""
+    lines = [f"[ERROR] {message}" for message in messages]
+    return ApiError("invalid_arguments", response_metadata={"messages": lines})
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class User:
 
 @dataclass(slots=True)
 class Channel:
-    """A conversation; `kind` is `channel`, `group`, `im` or `mpim` as in events' channel_type."""
+    """A channel; `kind` is `channel`, `group`, `im` or `mpim`, as in an event's channel_type."""
 
     id: str
     name: str
@@ -55,7 +55,7 @@ class Channel:
 
 @dataclass(slots=True)
 class Version:
-    """One state that a message was in; `at` is `time.time()` in seconds."""
+    """One state of a message; `at` is in Unix seconds."""
 
     at: float
     how: str  # post, update, start, append, stop, edit, unfurl, tombstone
@@ -68,7 +68,7 @@ class Version:
 
 @dataclass(slots=True)
 class Stream:
-    """A native stream: open until stopped, too old (`lifetime` seconds) or stopped by a person."""
+    """A native stream: open until it is stopped or older than `lifetime` seconds."""
 
     begun: float
     lifetime: float
@@ -79,13 +79,13 @@ class Stream:
 
     @property
     def open(self) -> bool:
-        """Whether it still takes text."""
+        """Whether text can be appended."""
         return not (self.stopped or self.full) and time.monotonic() < self.begun + self.lifetime
 
 
 @dataclass(slots=True)
 class Message:
-    """A message as it is now, with every version it had."""
+    """A message and all its versions."""
 
     ts: str
     channel: str
@@ -104,7 +104,7 @@ class Message:
     client_msg_id: str = ""
     edited: Json | None = None
     reactions: dict[str, list[str]] = field(default_factory=dict)
-    unfurls: bool = False  # previews of its links are shown
+    unfurls: bool = False  # link previews are shown
     link_names: bool = False  # plain "@channel" in it is a mention
     stream: Stream | None = None
     deleted: float | None = None
@@ -113,12 +113,12 @@ class Message:
 
     @property
     def is_reply(self) -> bool:
-        """Whether it is shown inside a thread."""
+        """Whether the message is a reply in a thread."""
         return bool(self.thread_ts) and self.thread_ts != self.ts
 
     @property
     def streaming(self) -> bool:
-        """Whether a stream is open on it."""
+        """Whether the message is an open stream."""
         return self.stream is not None and self.stream.open
 
 
@@ -126,7 +126,7 @@ TRUE = {"1", "true", "True", 1}
 
 
 class Args:
-    """A call's arguments, from a form, a query or JSON, with Slack's loose typing."""
+    """A call's loosely typed arguments, from a form, a query or JSON."""
 
     def __init__(self, values: Json) -> None:
         self.values = {key: value for key, value in values.items() if value is not None}
@@ -139,13 +139,13 @@ class Args:
         return str(self.values.get(name, default))
 
     def need(self, name: str) -> str:
-        """The argument as a string; `invalid_arguments` when it is missing or empty."""
+        """A required argument as a string. Raises ApiError (`invalid_arguments`)."""
         if not (value := self.text(name)):
             raise invalid(f"missing required field: {name}")
         return value
 
     def flag(self, name: str) -> bool | None:
-        """The argument as a boolean; None when it is not given."""
+        """The argument as a boolean; None if not given."""
         return self.values[name] in TRUE if name in self.values else None
 
     def number(self, name: str, default: int) -> int:
@@ -153,14 +153,14 @@ class Args:
         try:
             return int(self.values.get(name, default) or default)
         except (TypeError, ValueError):
-            raise Refused("invalid_limit" if name == "limit" else "invalid_arguments") from None
+            raise ApiError("invalid_limit" if name == "limit" else "invalid_arguments") from None
 
     def json(self, name: str) -> Any:
-        """The argument as JSON, which forms carry as a string; None when it is not given."""
+        """The argument as JSON, which is a string in forms; None if not given."""
         value = self.values.get(name)
         if not isinstance(value, str):
             return value
         try:
             return json.loads(value)
         except ValueError:
-            raise Refused(f"invalid_{name}_format", bad=name) from None
+            raise ApiError(f"invalid_{name}_format", bad=name) from None

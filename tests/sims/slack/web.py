@@ -1,7 +1,7 @@
-"""The Web API: which token, scope, arguments and budget each method wants.
+"""The Web API: each method's token, scope, arguments and rate limit.
 
-Arguments that slack_sdk 3.47 does not know for a method are refused, where Slack itself often
-ignores them: `unfurl_links` in chat.update does nothing there, so nobody should send it.
+Arguments that slack_sdk 3.47 does not know for a method are refused, although Slack often ignores
+them: `unfurl_links` in chat.update has no effect, so a client should not send it.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 from tests.sims.slack import chat, extras, reads, streams
 from tests.sims.slack.platform import Platform
-from tests.sims.slack.values import Args, Json, Refused, invalid
+from tests.sims.slack.values import ApiError, Args, Json, invalid
 
-_ALWAYS = {"team_id"}  # Bolt's client of a request sends it with every call
+_ALWAYS = {"team_id"}  # Bolt's client sends it with every call
 _ICON = "icon_emoji icon_url username "
 _SHOWN = "text blocks attachments as_user link_names parse markdown_text metadata "
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A Web API method; `scope` is "" where none is needed or the method looks itself."""
+    """A Web API method; `scope` is "" if none is needed or the method checks scopes itself."""
 
     does: Callable[[Platform, Args], Json]
     scope: str
@@ -80,13 +80,13 @@ METHODS = {
         streams.set_prompts, "assistant:write", 3, "channel_id thread_ts title prompts"
     ),
     "agents.sessions.setStatus": Method(
-        streams.session_status,
+        streams.set_session_status,
         "chat:write",
         3,
         _ICON + "channel_id status thread_ts title initiator_user_id",
     ),
     "agents.sessions.rename": Method(
-        streams.session_rename, "chat:write", 3, "channel_id title thread_ts"
+        streams.rename_session, "chat:write", 3, "channel_id title thread_ts"
     ),
     "conversations.history": Method(
         reads.history,
@@ -103,9 +103,9 @@ METHODS = {
     "conversations.info": Method(reads.info, "", 3, "channel include_locale include_num_members"),
     "conversations.members": Method(reads.members, "", 4, "channel cursor limit"),
     "conversations.list": Method(
-        reads.listed, "", 2, "cursor exclude_archived limit team_id types"
+        reads.list_channels, "", 2, "cursor exclude_archived limit team_id types"
     ),
-    "conversations.open": Method(reads.opened, "im:write", 3, "channel return_im users"),
+    "conversations.open": Method(reads.open_conversation, "im:write", 3, "channel return_im users"),
     "users.conversations": Method(
         reads.users_conversations, "", 3, "cursor exclude_archived limit team_id types user"
     ),
@@ -138,20 +138,20 @@ METHODS = {
 }
 
 
-# Methods that read no JSON body, by their pages.
+# Methods that do not accept JSON, according to their documentation.
 FORMS_ONLY = frozenset({"files.getUploadURLExternal"})
 
 
 def call(slack: Platform, name: str, token: str, values: Json, tokens: tuple[str, str]) -> Json:
-    """Answer one call; raises Refused. `tokens` are the bot's and the app's."""
+    """Execute one call. Raises ApiError. `tokens` are the bot's and the app's."""
     if (method := METHODS.get(name)) is None:
-        raise Refused("unknown_method", req_method=name)
+        raise ApiError("unknown_method", req_method=name)
     _authenticate(slack, method, token, tokens)
     args = Args(values)
     channel = args.text("channel") or args.text("channel_id")
     slack.limits.take(name, method.tier, channel)
     if method.scope and method.scope not in slack.events.scopes:
-        raise Refused("missing_scope", **slack.scope_error(method.scope))
+        raise ApiError("missing_scope", **slack.scope_error(method.scope))
     unknown = set(args.values) - set(method.accepts.split()) - _ALWAYS
     if unknown:
         raise invalid(*(f"unknown argument: {key}" for key in sorted(unknown)))
@@ -160,13 +160,13 @@ def call(slack: Platform, name: str, token: str, values: Json, tokens: tuple[str
 
 def _authenticate(slack: Platform, method: Method, token: str, tokens: tuple[str, str]) -> None:
     if not token:
-        raise Refused("not_authed")
+        raise ApiError("not_authed")
     if token not in tokens:
-        raise Refused("invalid_auth")
+        raise ApiError("invalid_auth")
     if (token == tokens[1]) != method.app_level:
-        raise Refused("not_allowed_token_type")
+        raise ApiError("not_allowed_token_type")
     if slack.revoked and not method.app_level:
-        raise Refused(slack.revoked)
+        raise ApiError(slack.revoked)
 
 
 def accepted_scopes(name: str) -> str:

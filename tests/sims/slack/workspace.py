@@ -1,7 +1,7 @@
-"""One workspace: who and what is in it, and everything that ever happened to each message.
+"""One workspace: its users, channels and messages, with the history of each message.
 
-Nothing is forgotten: a deleted message stays with its versions, only marked. Every change is
-published as the event that Slack would send.
+A deleted message stays, marked as deleted, with all its versions. Every change is published as the
+event that Slack would send.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 from tests.sims.slack import ids
 from tests.sims.slack.render import mentions, pings, previews, shown
-from tests.sims.slack.values import Channel, Json, Message, Refused, User, Version
+from tests.sims.slack.values import ApiError, Channel, Json, Message, User, Version
 
-# (event, channel it happened in, team of who did it)
+# (event, its channel, the actor's team)
 Publish = Callable[[Json, Channel | None, str], None]
 TOMBSTONE = "This message was deleted."
 
 
 class Workspace:
-    """The state; `publish` is told every event."""
+    """The workspace's state; `publish` receives every event."""
 
     def __init__(self, publish: Publish) -> None:
         self.publish = publish
@@ -33,31 +33,31 @@ class Workspace:
         self._last_ts = 0
 
     def new_ts(self) -> str:
-        """A fresh timestamp: the time now, never the same twice."""
+        """A unique timestamp: the current time."""
         self._last_ts = max(self._last_ts + 1, int(time.time() * 1_000_000))
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
 
-    # ── looking things up ─────────────────────────────────────────────────────────────────────
+    # ── lookups ───────────────────────────────────────────────────────────────────────────────
     def channel(self, channel_id: str, *, member: str = "") -> Channel:
-        """The channel; refused when `member` cannot see it or, in a public one, is not in it."""
+        """The channel. Raises ApiError if `member` is not in it."""
         channel = self.channels.get(channel_id)
         if channel is None:
-            raise Refused("channel_not_found")
+            raise ApiError("channel_not_found")
         if member and member not in channel.members:
-            raise Refused("not_in_channel" if channel.kind == "channel" else "channel_not_found")
+            raise ApiError("not_in_channel" if channel.kind == "channel" else "channel_not_found")
         return channel
 
     def message(self, channel: Channel, ts: str) -> Message:
-        """A message that is there now; `message_not_found` otherwise."""
+        """A message that was not deleted. Raises ApiError (`message_not_found`)."""
         message = channel.messages.get(ts)
         if message is None or message.deleted or message.subtype == "tombstone":
-            raise Refused("message_not_found")
+            raise ApiError("message_not_found")
         return message
 
     def direct(self, user: str) -> Channel:
-        """The direct message channel between `user` and the bot, made when it is first needed."""
+        """The direct message channel of `user` and the bot, created on first use."""
         if user not in self.users:
-            raise Refused("user_not_found")
+            raise ApiError("user_not_found")
         wanted = {user, ids.BOT_USER}
         for channel in self.channels.values():
             if channel.kind == "im" and channel.members == wanted:
@@ -67,26 +67,26 @@ class Workspace:
         return channel
 
     def replies(self, channel: Channel, root: str) -> list[Message]:
-        """The replies that are there now, oldest first."""
+        """The replies that were not deleted, oldest first."""
         there = channel.messages.values()
         return [m for m in there if m.is_reply and m.thread_ts == root and not m.deleted]
 
     # ── changing messages ─────────────────────────────────────────────────────────────────────
     def post(self, message: Message) -> Message:
-        """Add a message and publish it; a mention of the bot is published twice, as Slack does."""
+        """Add a message and publish it; a mention of the bot is published twice, as in Slack."""
         channel = self.channels[message.channel]
         if message.is_reply:
             channel.messages[message.thread_ts].thread_ts = message.thread_ts
         channel.messages[message.ts] = message
-        self.keep(message, "start" if message.stream else "post")
-        event = self.event_of(message, channel)
+        self.record_version(message, "start" if message.stream else "post")
+        event = self.message_event(message, channel)
         if self._mentions_bot(message, channel):
             self.publish(_mention(event), channel, message.team)
         self.publish(event, channel, message.team)
         return message
 
-    def keep(self, message: Message, how: str) -> None:
-        """Record the message as it is now as a version of it."""
+    def record_version(self, message: Message, how: str) -> None:
+        """Record the message's current state as a version."""
         now = Version(
             time.time(),
             how,
@@ -98,22 +98,22 @@ class Workspace:
         )
         message.versions.append(now)
 
-    def changed(self, message: Message, how: str, before: Json) -> None:
-        """Record and publish a change; `before` is what `public` said before it."""
-        self.keep(message, how)
+    def publish_change(self, message: Message, how: str, before: Json) -> None:
+        """Record and publish a change; `before` is the message's earlier `serialize` result."""
+        self.record_version(message, how)
         channel = self.channels[message.channel]
-        self._publish_change("message_changed", channel, self.public(message), before, message)
+        self._publish_change("message_changed", channel, self.serialize(message), before, message)
         if how == "edit" and self._mentions_bot(message, channel):
-            self.publish(_mention(self.event_of(message, channel)), channel, message.team)
+            self.publish(_mention(self.message_event(message, channel)), channel, message.team)
 
     def remove(self, message: Message) -> None:
         """Delete a message; a root with replies stays as a tombstone."""
         channel = self.channels[message.channel]
-        before = self.public(message)
+        before = self.serialize(message)
         if not message.is_reply and self.replies(channel, message.ts):
             message.subtype, message.text, message.blocks = "tombstone", TOMBSTONE, []
-            self.keep(message, "tombstone")
-            stone = self.public(message) | {"user": "USLACKBOT", "hidden": True}
+            self.record_version(message, "tombstone")
+            stone = self.serialize(message) | {"user": "USLACKBOT", "hidden": True}
             self._publish_change("message_changed", channel, stone, before, message)
             message.deleted = time.time()
             return
@@ -131,13 +131,13 @@ class Workspace:
         self.publish(event, channel, message.team)
 
     def _mentions_bot(self, message: Message, channel: Channel) -> bool:
-        """Slack sends app_mention for people's and other apps' messages, never in direct ones."""
+        """Whether Slack sends app_mention: for messages of others, except direct messages."""
         theirs = message.user != ids.BOT_USER and channel.kind in ("channel", "group")
         return theirs and mentions(message.text, ids.BOT_USER)
 
-    # ── how Slack says it ─────────────────────────────────────────────────────────────────────
-    def public(self, message: Message, *, metadata: bool = False) -> Json:
-        """A message as the Web API gives it; metadata only when asked for."""
+    # ── JSON ──────────────────────────────────────────────────────────────────────────────────
+    def serialize(self, message: Message, *, metadata: bool = False) -> Json:
+        """A message as the Web API returns it."""
         out: Json = {"type": "message", "user": message.user, "ts": message.ts}
         out |= {"text": message.text, "team": message.team, "blocks": list(message.blocks)}
         for key in ("subtype", "username", "bot_id", "app_id", "client_msg_id", "edited", "files"):
@@ -174,18 +174,18 @@ class Workspace:
             "latest_reply": replies[-1].ts if replies else message.ts,
         }
 
-    def event_of(self, message: Message, channel: Channel) -> Json:
+    def message_event(self, message: Message, channel: Channel) -> Json:
         """The `message` event that announces a message."""
-        event = self.public(message) | {"channel": channel.id, "channel_type": channel.kind}
+        event = self.serialize(message) | {"channel": channel.id, "channel_type": channel.kind}
         event["event_ts"] = message.ts
         if message.team != ids.TEAM:
             event |= {"user_team": message.team, "source_team": message.team}
         return event
 
-    def person(self, user_id: str) -> Json:
-        """A user as users.info gives it."""
+    def user_info(self, user_id: str) -> Json:
+        """A user as users.info returns it."""
         if (user := self.users.get(user_id)) is None:
-            raise Refused("user_not_found")
+            raise ApiError("user_not_found")
         profile: Json = {"real_name": user.real_name, "display_name": user.name, "team": user.team}
         if user.bot_id:
             profile |= {"bot_id": user.bot_id, "api_app_id": user.app_id}
@@ -201,8 +201,8 @@ class Workspace:
             "profile": profile,
         }
 
-    def place(self, channel: Channel) -> Json:
-        """A channel as conversations.info gives it."""
+    def channel_info(self, channel: Channel) -> Json:
+        """A channel as conversations.info returns it."""
         out: Json = {"id": channel.id, "is_archived": channel.archived, "created": 1_700_000_000}
         if channel.kind == "im":
             other = next(iter(channel.members - {ids.BOT_USER}))
@@ -229,12 +229,12 @@ def _mention(event: Json) -> Json:
 
 
 def new_message_id() -> str:
-    """A client_msg_id as clients make it."""
+    """A new client_msg_id."""
     return str(uuid.uuid4())
 
 
 def bot_message(**fields: Any) -> Message:
-    """A message of our bot."""
+    """A message of the project's bot."""
     return Message(user=ids.BOT_USER, bot_id=ids.BOT, app_id=ids.APP, team=ids.TEAM, **fields)
 
 

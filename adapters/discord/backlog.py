@@ -1,0 +1,65 @@
+"""Reads the messages of a thread before the bot was mentioned in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import discord
+import structlog
+
+from adapters.discord.channels import (
+    ChannelContext,
+    ChannelKind,
+    channel_context,
+    fetch_channel_context,
+)
+from adapters.discord.events import (
+    bot_identity,
+    is_from_person,
+    message_text,
+    thread_starter,
+    to_incoming,
+)
+from adapters.discord.history import read_page
+from adapters.discord.rest import RestApi
+from bot.domain.inbox import Address, Incoming
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+async def read_backlog(rest: RestApi, question: Incoming) -> Sequence[Incoming]:
+    """Up to a hundred messages before `question` in its thread, oldest first; one request."""
+    client, thread = await rest.client(), int(question.channel)
+    cached = channel_context(client.get_channel(thread))
+    context = cached or await fetch_channel_context(rest, thread)
+    if context is None or context.kind is not ChannelKind.THREAD or client.user is None:
+        return ()
+    channel = client.get_partial_messageable(thread, guild_id=int(question.key.workspace))
+    page = await read_page(rest, channel, thread, before=int(question.message_id))
+    user = client.user.id
+    found = (_translate_safely(message, context, user) for message in page.messages)
+    return [entry for entry in found if entry is not None]
+
+
+def _translate_safely(
+    message: discord.Message, context: ChannelContext, user: int
+) -> Incoming | None:
+    try:
+        return _translate(message, context, user)
+    except Exception as error:  # noqa: BLE001 - the boundary of each message
+        log.error("an old message cannot be translated", id=message.id, error=repr(error))
+        return None
+
+
+def _translate(message: discord.Message, context: ChannelContext, user: int) -> Incoming | None:
+    """A person's message, or the message that the thread was started on, even a bot's."""
+    bot, starter = bot_identity(message, user), thread_starter(message)
+    if starter is not None:
+        entry = to_incoming(starter, context, bot, Address.FOLLOW_UP)
+        text = message_text(starter, context, bot)
+        return replace(entry, channel=context.channel, text=text)
+    if not is_from_person(message):
+        return None
+    entry = to_incoming(message, context, bot, Address.FOLLOW_UP)
+    return replace(entry, text=entry.text or message_text(message, context, bot))

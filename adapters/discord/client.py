@@ -1,0 +1,190 @@
+"""discord.py's client: passes the gateway's events to the adapter's listeners.
+
+Events are handled from the first one on, before discord.py considers itself ready.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import aiohttp
+import discord
+import structlog
+import yarl
+from discord.gateway import DiscordWebSocket
+from discord.http import HTTPClient, Route
+
+from adapters.discord.commands import command_tree, register_commands
+from adapters.discord.gateway import GatewayConnection
+from adapters.discord.http import install_http
+from adapters.discord.interactions import ChoiceButton, ControlButton, InteractionHandler
+from adapters.discord.listeners import MessageListener
+from adapters.discord.rest import RestApi
+from adapters.discord.state import SafeState
+from adapters.discord.threads import remove_late_thread
+from bot.common.proxies import http_proxy_for
+
+log = structlog.stdlib.get_logger(__name__)
+
+DISALLOWED_INTENTS = 4014  # documented close code
+
+
+def intents() -> discord.Intents:
+    """The intents that the bot needs; message content is a privileged one."""
+    return discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=True)
+
+
+@contextlib.contextmanager
+def server_urls(api_url: str | None, gateway_url: str | None) -> Iterator[None]:
+    """Set discord.py's two URLs, which it keeps on its classes, while the context lasts."""
+    before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
+    if api_url is not None:
+        Route.BASE = api_url.rstrip("/")
+    if gateway_url is not None:
+        DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway_url)
+    try:
+        yield
+    finally:
+        Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY = before
+
+
+class ThreadlineClient(discord.Client):
+    """discord.py's client with the adapter's event handlers; `models` are offered by /model."""
+
+    def __init__(
+        self, *, rest: RestApi, handler: InteractionHandler, models: Sequence[str]
+    ) -> None:
+        # Otherwise discord.py warns at every start that voice needs more packages.
+        discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
+        super().__init__(
+            intents=intents(),
+            allowed_mentions=discord.AllowedMentions.none(),
+            chunk_guilds_at_startup=False,
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            max_messages=None,
+            proxy=http_proxy_for(Route.BASE),
+        )
+        self.http_client = install_http(self, rate_limiter=rest.rate_limiter, clock=rest.clock)
+        self.http.ws_connect = self._open_socket  # type: ignore[method-assign]
+        self.rest, self.handler = rest, handler
+        self.listener: MessageListener | None = None
+        self.connected = False
+        self._tree = command_tree(self, handler.handle_command, models)
+        self.add_dynamic_items(ControlButton, ChoiceButton)
+        self._registered = False
+
+    async def _open_socket(self, url: str, *, compress: int = 0) -> aiohttp.ClientWebSocketResponse:
+        """Connect through the gateway's own proxy: NO_PROXY may name only one of the two hosts."""
+        http = copy.copy(self.http)
+        http.proxy = http_proxy_for(url)
+        return await HTTPClient.ws_connect(http, url, compress=compress)
+
+    def _get_state(self, **options: Any) -> SafeState:
+        return SafeState(
+            dispatch=self.dispatch,
+            handlers=self._handlers,
+            hooks=self._hooks,
+            http=self.http,
+            **options,
+        )
+
+    async def connect(self, *, reconnect: bool = True) -> None:
+        """Serve until closed; raises if reconnecting is useless: see `GatewayConnection`."""
+        on_lost = functools.partial(self.dispatch, "disconnect")
+        try:
+            await GatewayConnection(self, self.rest.clock, on_lost).run()
+        except discord.ConnectionClosed as error:
+            if error.code == DISALLOWED_INTENTS:
+                raise discord.PrivilegedIntentsRequired(error.shard_id) from error
+            raise
+
+    # ── messages ──────────────────────────────────────────────────────────────────────────────
+    async def on_message(self, message: discord.Message) -> None:
+        """Handle a new message."""
+        if self.listener is not None:
+            await self.listener.message(message)
+
+    async def on_message_edited(self, message: discord.Message) -> None:
+        """Handle an edit."""
+        if self.listener is not None:
+            await self.listener.edits.edited(message)
+
+    async def on_message_unreadable(self, event: str, payload: Any) -> None:
+        """Handle a new message, or an edit, whose payload could not be parsed."""
+        if self.listener is not None:
+            await self.listener.unreadable(event, payload)
+
+    async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
+        """Handle a deleted message."""
+        if self.listener is not None:
+            ids = [payload.message_id]
+            await self.listener.edits.deleted(payload.guild_id, payload.channel_id, ids)
+
+    async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
+        """Handle messages of one channel that were deleted together."""
+        if self.listener is not None:
+            ids = sorted(payload.message_ids)
+            await self.listener.edits.deleted(payload.guild_id, payload.channel_id, ids)
+
+    # ── guilds, channels and threads ──────────────────────────────────────────────────────────
+    async def on_raw_thread_delete(self, payload: discord.RawThreadDeleteEvent) -> None:
+        """Handle a deleted thread, unless the bot deleted it because it came too late."""
+        if self.listener is not None and str(payload.thread_id) not in self.rest.own_deletions:
+            location = payload.guild_id, payload.parent_id, payload.thread_id
+            await self.listener.edits.location_removed(*location)
+
+    async def on_thread_create(self, thread: discord.Thread) -> None:
+        """Handle a new thread."""
+        remove_late_thread(self.rest, thread)
+
+    async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
+        """Handle a channel that was deleted together with its threads."""
+        if self.listener is not None:
+            await self.listener.edits.location_removed(channel.guild.id, channel.id)
+
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """Handle the bot's removal from a guild."""
+        if self.listener is not None:
+            await self.listener.edits.location_removed(guild.id)
+
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        """Handle a guild whose channels are known: after READY, or after an outage."""
+        if self.listener is not None:
+            self.listener.guild(guild)
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        """Handle a guild that the bot was added to."""
+        if self.listener is not None:
+            self.listener.guild(guild)
+
+    # ── the connection ────────────────────────────────────────────────────────────────────────
+    async def on_connect(self) -> None:
+        """Handle a new session, whose events begin now."""
+        self.connected = True
+        log.info("connected to Discord", user=str(self.user))
+        if self.listener is not None:
+            await self.listener.connected()
+        if not self._registered:
+            self._registered = True
+            register = partial(register_commands, self.rest, self._tree)
+            self.rest.background.add("registering the commands", register)
+
+    async def on_resumed(self) -> None:
+        """Handle a resumed session; Discord has sent the events that were missed."""
+        self.connected = True
+        log.info("resumed the connection to Discord")
+
+    async def on_disconnect(self) -> None:
+        """Handle a lost connection; `GatewayConnection` reconnects."""
+        if self.connected:
+            log.warning("lost the connection to Discord")
+        self.connected = False
+
+    async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
+        """Log an unexpected error of an event handler: the boundary of each event's task."""
+        log.exception("an event could not be handled", discord_event=event_method)

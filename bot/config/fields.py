@@ -1,0 +1,136 @@
+"""Types of single settings: each parses or checks its value, with a sentence for what is wrong."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, SecretStr
+
+MODEL_KINDS = ("openai", "huggingface", "echo")
+MIN_TOKEN_CHARACTERS = 16
+"""Shorter tokens are easy to guess, and too common as text to redact from the log."""
+
+_USER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+
+
+def split(value: str) -> tuple[str, ...]:
+    """The parts of a comma-separated list."""
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def split_pairs(value: SecretStr | None) -> list[tuple[str, str]]:
+    """The names and tokens of NAME:TOKEN,NAME:TOKEN."""
+    entries = split(value.get_secret_value()) if value is not None else ()
+    parts = (entry.partition(":") for entry in entries)
+    return [(name.strip(), token.strip()) for name, _, token in parts]
+
+
+# ── checks ────────────────────────────────────────────────────────────────────────────────────
+def _check_database(value: str) -> str:
+    if not value.startswith("sqlite:///") or value == "sqlite:///":
+        raise ValueError("write sqlite:///threadline.db or sqlite:////absolute/path")
+    return value
+
+
+def _check_url(value: str, *schemes: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in schemes or not parts.netloc:
+        raise ValueError(f"{value!r} is not an address: it must start with {schemes[0]}://")
+    return value
+
+
+def _check_models(value: str) -> str:
+    for name in split(value):
+        kind, _, model = name.partition(":")
+        if kind not in MODEL_KINDS or (kind == "echo") == bool(model):
+            raise ValueError(
+                f"{name!r} is not a model: write openai:MODEL, huggingface:MODEL or echo"
+            )
+    return value
+
+
+def _check_time_zone(value: str) -> str:
+    try:
+        return ZoneInfo(value).key
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{value!r} is not a time zone: write Europe/Berlin, or UTC") from None
+
+
+def _check_file_messages(value: int) -> int:
+    if value < 0 or value == 1:
+        raise ValueError("write 0 to never send files, or a number of messages from 2")
+    return value
+
+
+def _check_user_tokens(value: SecretStr) -> SecretStr:
+    pairs = split_pairs(value)
+    if not pairs:
+        raise ValueError("it contains no NAME:TOKEN: add one, or leave it empty")
+    names, tokens = [name for name, _ in pairs], [token for _, token in pairs]
+    if not all(_USER.fullmatch(name) for name in names):
+        raise ValueError("write NAME:TOKEN,NAME:TOKEN with names of letters, digits, . _ and -")
+    if any(len(token) < MIN_TOKEN_CHARACTERS for token in tokens):
+        raise ValueError(
+            f"every token needs {MIN_TOKEN_CHARACTERS} characters or more; this makes one: "
+            """python -c 'import secrets; print(secrets.token_urlsafe())'"""
+        )
+    if any(character.isspace() or not character.isascii() for character in "".join(tokens)):
+        raise ValueError("a token must consist of ASCII characters without spaces")
+    if len(set(names)) < len(names) or len(set(tokens)) < len(tokens):
+        raise ValueError("each name and each token may occur only once")
+    return value
+
+
+def _check_hosts(value: str) -> str:
+    for name in split(value):
+        if not _HOST.fullmatch(name):
+            raise ValueError(f"{name!r}: write only the name, such as chat.example.org")
+    return value
+
+
+def _check_slack_token(value: SecretStr, expected: str) -> SecretStr:
+    """Refuse the bot token in place of the app-level token, and vice versa."""
+    kind = value.get_secret_value().partition("-")[0]
+    if kind in ("xoxb", "xapp") and kind != expected:
+        raise ValueError(
+            f"a token that starts with {kind}- belongs to the other setting: write {expected}-…"
+        )
+    return value
+
+
+def _check_guilds(value: str) -> str:
+    for name in split(value):
+        if not name.isascii() or not name.isdigit():
+            raise ValueError(f"{name!r}: write the servers' ids, separated by commas")
+    return value
+
+
+def _check_admins(value: str) -> str:
+    for name in split(value):
+        parts = name.split(":")
+        if (parts[0], len(parts)) not in {("discord", 2), ("slack", 3), ("web", 2)}:
+            raise ValueError(f"{name!r}: write discord:ID, slack:TEAM:USER or web:NAME")
+    return value
+
+
+# ── types ─────────────────────────────────────────────────────────────────────────────────────
+DatabaseUrl = Annotated[str, AfterValidator(_check_database)]
+HttpUrl = Annotated[str, AfterValidator(lambda value: _check_url(value, "http", "https"))]
+WebSocketUrl = Annotated[str, AfterValidator(lambda value: _check_url(value, "ws", "wss"))]
+ModelNames = Annotated[str, AfterValidator(_check_models)]
+TimeZoneName = Annotated[str, AfterValidator(_check_time_zone)]
+FileMessages = Annotated[int, AfterValidator(_check_file_messages)]
+UserTokens = Annotated[SecretStr, AfterValidator(_check_user_tokens)]
+HostNames = Annotated[str, AfterValidator(_check_hosts)]
+SlackBotToken = Annotated[
+    SecretStr, AfterValidator(lambda value: _check_slack_token(value, "xoxb"))
+]
+SlackAppToken = Annotated[
+    SecretStr, AfterValidator(lambda value: _check_slack_token(value, "xapp"))
+]
+GuildIds = Annotated[str, AfterValidator(_check_guilds)]
+AdminNames = Annotated[str, AfterValidator(_check_admins)]

@@ -1,0 +1,159 @@
+"""The core, assembled from settings: inbox, scheduler and turns around the database and the models.
+
+Dependencies point one way: resources, then the adapters that read from them, then the core.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from bot.config.settings import Settings
+from bot.domain import texts
+from bot.domain.errors import Down, StoreUnavailable
+from bot.domain.health import Health
+from bot.domain.turns import Claim, Suspect
+from bot.inbox.commands import Commands
+from bot.inbox.edits import EditHandler
+from bot.inbox.inbox import DurableInbox
+from bot.llm.registry import Models, build_models
+from bot.ports.clock import Clock
+from bot.ports.platform import Adapter, Surface
+from bot.store.sqlite import SqliteStore
+from bot.turns.runner import TurnOptions, TurnRunner
+from bot.turns.scheduler import Scheduler
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The open database and the models. `suspects`: see `bot.turns.quarantine`."""
+
+    store: SqliteStore
+    models: Models
+    suspects: Sequence[Suspect] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The inbox that adapters report to, and the scheduler behind it."""
+
+    store: SqliteStore
+    inbox: DurableInbox
+    scheduler: Scheduler
+
+    def health(self) -> dict[str, Health]:
+        """The health of the core and its database, by name."""
+        return {
+            "core": Health(ok=True, details={"turns": str(self.scheduler.busy)}),
+            "database": self.store.health(),
+        }
+
+    async def drain(self, seconds: float) -> None:
+        """Give running turns `seconds` to end; the next start continues the remaining ones."""
+        with contextlib.suppress(StoreUnavailable):
+            await self.store.record_shutdown()  # a death from here on is not a turn's fault
+        if self.scheduler.busy:
+            log.info("draining", turns=self.scheduler.busy, seconds=seconds)
+        left = await self.scheduler.drain(seconds)
+        if left:
+            log.warning("turns left for the next start", turns=left)
+        await self.inbox.aclose()
+
+
+@contextlib.asynccontextmanager
+async def open_resources(settings: Settings, clock: Clock) -> AsyncIterator[Resources]:
+    """Open the database, then the models; both are closed in reverse order."""
+    async with (
+        contextlib.aclosing(build_models(settings)) as models,
+        SqliteStore.open(settings.database_path, clock=clock) as store,
+    ):
+        yield Resources(store, models, await _read_suspects(store))
+
+
+async def _read_suspects(store: SqliteStore) -> Sequence[Suspect]:
+    suspects: Sequence[Suspect] = ()
+    with contextlib.suppress(
+        StoreUnavailable
+    ):  # claims count deaths, too, so suspects are still recognized
+        suspects = await store.suspects()
+    if store.death is not None:
+        log.error("the previous process died", turns=store.death.running, suspects=len(suspects))
+    return suspects
+
+
+def build_core(
+    settings: Settings,
+    resources: Resources,
+    adapters: Mapping[str, Adapter],
+    clock: Clock,
+    is_down: Callable[[str], bool] = lambda _platform: False,
+) -> Core:
+    """Wire the core to `adapters`. A turn waits while `is_down` is true for its platform."""
+    store, models = resources.store, resources.models
+
+    def open_surface(claim: Claim) -> Surface:
+        platform = claim.conversation.key.platform
+        if is_down(platform):
+            raise Down(platform)
+        return adapters[platform].surface(claim)
+
+    runner = TurnRunner(
+        store=store,
+        surface=open_surface,
+        default_model=models.default,
+        models=models.choices,
+        options=_turn_options(settings),
+        clock=clock,
+    )
+    scheduler = Scheduler(store=store, work=runner.run, clock=clock, suspects=resources.suspects)
+    inbox = _build_inbox(settings, resources, adapters, scheduler, clock)
+    return Core(store=store, inbox=inbox, scheduler=scheduler)
+
+
+def _turn_options(settings: Settings) -> TurnOptions:
+    return TurnOptions(
+        system_prompt=settings.prompt,
+        zone=settings.zone,
+        context_tokens=settings.context_tokens,
+        max_output_tokens=settings.max_output_tokens,
+        temperature=settings.temperature,
+        max_concurrent=settings.max_concurrent_turns,
+        max_queued=settings.max_queued_turns,
+        reasoning=settings.reasoning,
+    )
+
+
+def _build_inbox(
+    settings: Settings,
+    resources: Resources,
+    adapters: Mapping[str, Adapter],
+    scheduler: Scheduler,
+    clock: Clock,
+) -> DurableInbox:
+    store, models = resources.store, settings.model_choices
+    return DurableInbox(
+        store=store,
+        scheduler=scheduler,
+        commands=Commands(
+            store=store,
+            scheduler=scheduler,
+            models=models,
+            default=resources.models.default.name,
+            help_texts={"web": texts.HELP_PAGE, "console": texts.HELP_TERMINAL},
+        ),
+        models=models,
+        adapters=adapters,
+        edits=EditHandler(
+            store=store,
+            scheduler=scheduler,
+            clock=clock,
+            with_reply=settings.delete_reply_with_question,
+        ),
+        clock=clock,
+        missed_seconds=settings.missed_question_hours * 3_600,
+    )

@@ -1,0 +1,108 @@
+"""The checks behind `threadline doctor`: settings, database, models, then each platform.
+
+Read only, because the bot may be running on the same database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Mapping
+
+from bot.common import proxies
+from bot.config.settings import Settings
+from bot.domain.errors import SettingsError, StoreError
+from bot.domain.health import Finding, Verdict
+from bot.domain.model import ChatRequest
+from bot.llm.check import QUESTION
+from bot.llm.registry import build_models
+from bot.ports.clock import Clock
+from bot.ports.platform import Adapter
+from bot.store.migrate import status
+from bot.turns.context import ContextWindow, today
+
+
+async def check_all(
+    settings: Settings, adapters: Iterable[Adapter], clock: Clock
+) -> AsyncIterator[Finding]:
+    """Try everything that the settings name with real requests; one finding per point."""
+    yield check_settings(settings)
+    yield await check_database(settings)
+    async for finding in check_models(settings, clock):
+        yield finding
+    any_platform = False
+    for adapter in adapters:
+        any_platform = True
+        for finding in await adapter.check():
+            yield finding
+    if not any_platform:
+        yield Finding("platforms", Verdict.WARNING, "none is set", "see “Connecting” in the README")
+
+
+def check_settings(settings: Settings) -> Finding:
+    """Whether the settings contradict each other."""
+    try:
+        settings.require_consistent()
+    except SettingsError as error:
+        return Finding(error.setting, Verdict.FAILED, error.problem)
+    return Finding("settings", Verdict.OK, "consistent")
+
+
+async def check_database(settings: Settings) -> Finding:
+    """Whether the database can be read, and which migrations the next start applies."""
+    path = settings.database_path
+    if not path.exists():
+        return Finding("database", Verdict.OK, f"{path} will be created by the first start")
+    try:
+        found = await asyncio.to_thread(status, path)
+    except StoreError as error:
+        return Finding("database", Verdict.FAILED, str(error), f"look at {path}")
+    pending = ", ".join(found.pending)
+    note = f"; the next start applies {pending}" if pending else ""
+    return Finding("database", Verdict.OK, f"{path}{note}")
+
+
+async def check_models(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
+    """Check each model separately, because a chain's first model would hide the others."""
+    probe = probe_request(settings, clock.time())
+    names = dict.fromkeys((*settings.llm_chain, *settings.model_choices))
+    for provider, address in _addresses(settings, names).items():
+        yield proxies.check_route(provider, address)
+    for name in names:
+        try:
+            single = settings.model_copy(update={"llm": name, "models": ""})
+            models = build_models(single, probe=probe)
+        except SettingsError as error:
+            yield Finding(error.setting, Verdict.FAILED, error.problem)
+            continue
+        async with contextlib.aclosing(models):
+            yield await models.default.check()
+
+
+def probe_request(settings: Settings, now: float) -> ChatRequest:
+    """The request that a turn would send for a short question; `now` is in Unix seconds."""
+    window = ContextWindow(
+        budget=settings.context_tokens,
+        system_prompt=settings.prompt,
+        questions=frozenset({QUESTION.id}),
+        today=today(now, settings.zone),
+    )
+    window.add([QUESTION])
+    return ChatRequest(
+        messages=window.messages(),
+        max_tokens=settings.max_output_tokens,
+        temperature=settings.temperature,
+    )
+
+
+def _addresses(settings: Settings, names: Iterable[str]) -> Mapping[str, str]:
+    """The base URL of each remote provider among the models `names`."""
+    from bot.llm.huggingface import ROUTER_URL
+    from bot.llm.openai import OPENAI_URL
+
+    addresses = {
+        "openai": settings.openai_base_url or OPENAI_URL,
+        "huggingface": settings.hf_base_url or ROUTER_URL,
+    }
+    providers = {name.partition(":")[0] for name in names}
+    return {name: address for name, address in addresses.items() if name in providers}

@@ -1,0 +1,35 @@
+"""Why a turn has no complete reply, as a value that is stored, logged and mapped to HTTP codes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class FailureReason(StrEnum):
+    """Why a turn failed or was cut off.
+
+    The values are stored in the database, so a value never changes once a release has written it.
+    """
+
+    # The model, one for each `ModelError`:
+    RATE_LIMITED = "RateLimited"
+    OVERLOADED = "Overloaded"
+    MODEL_LOADING = "ModelLoading"
+    UNREACHABLE = "Unreachable"
+    KEY_REFUSED = "KeyRefused"
+    NO_CREDIT = "NoCredit"
+    UNKNOWN_MODEL = "UnknownModel"
+    WRONG_ADDRESS = "WrongAddress"
+    CONTEXT_TOO_LONG = "ContextTooLong"
+    CONTENT_REFUSED = "ContentRefused"
+    CUT_OFF = "CutOff"
+    TIMED_OUT = "TimedOut"
+    MODEL_FAILED = "ModelFailed"
+    # The model's stream ended normally, without an answer:
+    OUTPUT_LIMIT = "length limit"
+    EMPTY_ANSWER = "empty answer"
+    # Threadline did not ask the model, or gave up:
+    QUEUE_FULL = "queue full"
+    MISSED = "missed"
+    TOO_MANY_ATTEMPTS = "too many attempts"
+    ENDS_PROCESS = "it ends the process"

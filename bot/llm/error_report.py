@@ -1,0 +1,183 @@
+"""Parses a provider's error response, whatever its shape.
+
+OpenAI nests an object under `error`, Hugging Face's TGI puts a text there, Gemini wraps everything
+in a list, FastAPI servers (vLLM, SGLang, LiteLLM's own checks) use `detail` with a text or a list,
+Mistral, Cohere and Alibaba have a top-level `message`, and proxies answer in plain text or HTML.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+# Fields that are read as text. FastAPI's `input` and OpenRouter's `flagged_input` are left out on
+# purpose: they repeat the user's message.
+_TEXT_FIELD_NAMES = """
+    error errors message msg detail details description error_description error_message error_msg
+    status_msg title reason reasons raw cause body metadata innererror
+"""
+_CODE_FIELD_NAMES = "code type error_type error_code status reason __type kind"
+_TEXT_FIELDS = frozenset(_TEXT_FIELD_NAMES.split())
+_CODE_FIELDS = frozenset(_CODE_FIELD_NAMES.split())
+_MAX_DEPTH = 6
+_MAX_LENGTH = 4_000
+"""Characters of an error that are parsed and logged; longer ones are stack traces."""
+
+_PAGE = re.compile(r"\s*(<!doctype\s|<html|<head|<\?xml)", re.IGNORECASE)
+_TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^<>]*+>", re.IGNORECASE | re.DOTALL)
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
+
+MAX_WAIT = 86_400.0
+"""Seconds: no provider means a wait of more than a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReport:
+    """A parsed error. `status` is None for an error inside a stream; `retry_after` is in seconds.
+
+    `codes` are in lower case. `numbers` are numeric fields, such as llama.cpp's `n_ctx`. `raw` is
+    the whole error for the log.
+    """
+
+    status: int | None
+    codes: tuple[str, ...] = ()
+    text: str = ""
+    param: str = ""
+    retry_after: float | None = None
+    numbers: Mapping[str, int] | None = None
+    is_web_page: bool = False
+    raw: str = ""
+
+    @classmethod
+    def parse(
+        cls, status: int | None, body: Any, headers: Mapping[str, str] | None = None
+    ) -> ErrorReport:
+        """Parse an error's body: bytes, text or decoded JSON."""
+        body = _decode(body)
+        wait = retry_after(headers or {})
+        if isinstance(body, str):
+            page = _PAGE.match(body) is not None
+            text = body[:_MAX_LENGTH]
+            text = " ".join((_TAGS.sub(" ", text) if page else text).split())
+            return cls(status, text=text, retry_after=wait, is_web_page=page, raw=loggable(body))
+        fields = _FieldCollector()
+        fields.collect(body)
+        return cls(
+            fields.status if status is None else status,  # OpenRouter and llama.cpp put it there
+            tuple(dict.fromkeys(fields.codes)),
+            " · ".join(dict.fromkeys(fields.texts))[:_MAX_LENGTH],
+            fields.param,
+            fields.wait if wait is None else wait,
+            fields.numbers,
+            raw=loggable(body),
+        )
+
+
+class _FieldCollector:
+    """Collects the known fields of a JSON body, at any level."""
+
+    def __init__(self) -> None:
+        self.codes: list[str] = []
+        self.texts: list[str] = []
+        self.numbers: dict[str, int] = {}
+        self.param = ""
+        self.status: int | None = None
+        self.wait: float | None = None
+
+    def collect(self, value: Any, depth: int = 0) -> None:
+        if depth > _MAX_DEPTH:
+            return
+        if isinstance(value, str):
+            nested = _decode(value)
+            if isinstance(nested, str):
+                self.texts.append(value)
+            else:
+                self.collect(nested, depth + 1)
+        elif isinstance(value, list):
+            for item in value:
+                self.collect(item, depth + 1)
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                self._field(str(name).lower(), item, depth)
+
+    def _field(self, name: str, item: Any, depth: int) -> None:
+        if name in _CODE_FIELDS:
+            self._code(name, item)
+        if name == "param" and isinstance(item, str):
+            self.param = self.param or item
+        elif name == "loc" and isinstance(item, list):  # FastAPI: ["body", "stream_options"]
+            self.param = self.param or ".".join(str(part) for part in item if part != "body")
+        elif name in ("retrydelay", "retry_after") and self.wait is None:
+            self.wait = _parse_seconds(item)
+        elif name in _TEXT_FIELDS:
+            self.collect(item, depth + 1)
+        elif isinstance(item, int) and not isinstance(item, bool):
+            self.numbers[name] = item
+
+    def _code(self, name: str, item: Any) -> None:
+        if isinstance(item, str) and item:
+            self.codes.append(item.lower())
+        if name not in ("code", "status") or self.status is not None:
+            return
+        number = int(item) if isinstance(item, int | str) and str(item).isdecimal() else 0
+        if 400 <= number < 600:
+            self.status = number
+
+
+def _decode(body: Any) -> Any:
+    if isinstance(body, bytes):
+        body = body.decode("utf-8", "replace")
+    if isinstance(body, str) and body.lstrip()[:1] in ("{", "["):
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            return body
+    return "" if body is None else body
+
+
+def loggable(body: Any) -> str:
+    """A body as text for the log, shortened."""
+    text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, default=repr)
+    return text[:_MAX_LENGTH]
+
+
+# ── waits ─────────────────────────────────────────────────────────────────────────────────────
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The wait in seconds that response headers ask for, as a number or an HTTP date."""
+    return next(_waits(headers), None)
+
+
+def _waits(headers: Mapping[str, str]) -> Iterator[float]:
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        wait = _parse_seconds(value)
+        if wait is not None:
+            yield _clamp(wait * unit)
+            continue
+        try:
+            yield _clamp((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+        except (TypeError, ValueError):
+            continue
+
+
+def _parse_seconds(value: Any) -> float | None:
+    """Seconds from a number or from Google's "34.5s"; None for anything else."""
+    if isinstance(value, str) and (found := _SECONDS.fullmatch(value.strip())):
+        value = found.group(1)
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        return None
+    return _clamp(seconds) if math.isfinite(seconds) else None
+
+
+def _clamp(seconds: float) -> float:
+    return min(max(0.0, seconds), MAX_WAIT)

@@ -1,0 +1,240 @@
+"""Workarounds for one model's server, learned from the requests it rejects; kept in memory.
+
+Invariant: each workaround is a fact about the server, not about a request, and is learned at most
+once, so retries are bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bot.domain.conversations import Message, Role
+from bot.domain.errors import ContextTooLong, ModelFailed, Overloaded
+from bot.domain.model import ChatRequest
+from bot.domain.tokens import message_tokens
+from bot.llm.error_report import ErrorReport
+from bot.llm.errors import classify
+from bot.llm.token_counts import TokenCounts, parse_token_counts
+
+MAX_ATTEMPTS = 6
+"""Requests for one question, each with a new workaround."""
+
+LIMIT_NAMES = ("max_completion_tokens", "max_tokens")
+"""Names of the output limit: OpenAI's reasoning models accept only the first, older servers only
+the second."""
+
+MIN_ANSWER_TOKENS = 256
+"""If less room than this is left, a shorter history helps more than a shorter answer."""
+
+_MARGIN = 16
+"""Tokens left free in the window: servers count a few for the chat template."""
+
+_OPTIONAL = ("stream_options", "temperature")
+
+# Statuses that reject a parameter; chat templates fail with 500, errors in the stream have None.
+_REJECTING_STATUSES = (None, 400, 403, 404, 405, 415, 422, 500, 501)
+_REJECTING_ERRORS = (ModelFailed, ContextTooLong, Overloaded)
+
+_NO_STREAM = re.compile(
+    r"verified to stream|stream(ing)?['\"`]? (must be|is) (false|disabled|off)|non-streaming only"
+    r"|only (supports?|accepts?|allows?) non-stream|set ['\"`]?stream['\"`]? to false"
+    r"|\bstream(ing)?( mode)?\b(?!_).{0,40}\b(not|un)\s?"
+    r"(supported|allowed|available|enabled|implemented)|(does not|doesn't|cannot) (support )?stream"
+    r"|(unsupported|unknown|unrecognized|invalid) (value|parameter|argument)\w*:? ['\"`]?stream\b",
+    re.IGNORECASE,
+)
+# Chat templates and servers without a system role: Gemma, Mistral, OpenAI's o1, Gemini's API for
+# Gemma ("Developer instruction is not enabled").
+_NO_SYSTEM = re.compile(
+    r"system['\"`]? ?(role|message|prompt|instruction)s?.{0,60}"
+    r"(not|n't|un)\s?(be )?(support|allow|enabl|accept|permit|valid)"
+    r"|roles?['\"`\]]?.{0,80}(not|n't|un)\s?(support|allow|accept|permit).{0,30}system"
+    r"|(unexpected|unsupported|invalid|unknown|unrecognized) (message )?(role|value).{0,80}system"
+    r"|(does|do)(n't| not) (support|accept|allow) (the |a )?['\"`]?system|variant ['\"`]?system"
+    r"|role:? ['\"`]?system['\"`]?.{0,60}(not|n't|un)\s?(be )?(support|allow|accept|permit|valid)"
+    r"|role:? ['\"`]?system['\"`]? (is )?invalid|\brole\b.{0,99}permitted: ['\"`]?user"
+    r"|['\"`]system['\"`] is not one of|input should be ['\"`]user['\"`]"
+    r"|first (message|content)\b.{0,40}\buser|template[ _]error|apply_chat_template"
+    r"|only ['\"`]?user['\"`]?,? (and|or) ['\"`]?(assistant|model)|roles must alternate"
+    r"|(must|should) (start|begin) with (a |the )?['\"`]?user|first message must be"
+    r"|developer (instruction|message|role)s?.{0,40}not"
+    r"|(chat|prompt)[ _-]?template.{0,200}(error|exception|fail|raise|unable)"
+    r"|(error|exception|fail(?:ed|s|ure)?|unable).{0,80}(chat|prompt)[ _-]?template"
+    r"|jinja|templateerror|raise_exception",
+    re.IGNORECASE | re.DOTALL,
+)
+_TOO_LARGE = re.compile(
+    r"too (large|big|high|long|many)|exceed|at most|less than|lower than|maximum|range|between|"
+    r"\bmust be\b|greater than",
+    re.IGNORECASE,
+)
+
+
+class ServerQuirks:
+    """Builds requests with the workarounds that one model's server needs.
+
+    `limit_names` are the names of the output limit, in order of preference.
+    """
+
+    def __init__(self, limit_names: Sequence[str] = LIMIT_NAMES) -> None:
+        self._limit_names = list(limit_names)
+        self._preferred_name = limit_names[0]
+        self._rejected: set[str] = set()
+        self._streams = self._has_system_role = True
+        self._max_output: int | None = None
+        self._window: int | None = None
+
+    # ── requests ──────────────────────────────────────────────────────────────────────────────
+    def parameters(self, request: ChatRequest) -> dict[str, Any]:
+        """The fields of a request except the model's name, with all workarounds applied."""
+        optional: dict[str, Any] = {
+            "stream_options": {"include_usage": True} if self._streams else None,
+            "temperature": request.temperature,
+        }
+        parameters: dict[str, Any] = {
+            "messages": [
+                {"role": message.role.value, "content": message.content}
+                for message in self._messages(request.messages)
+            ],
+            "stream": self._streams,
+        }
+        if self._limit_names and request.max_tokens is not None:
+            parameters[self._limit_names[0]] = self._limit(request, request.max_tokens)
+        for name, value in optional.items():
+            if value is not None and name not in self._rejected:
+                parameters[name] = value
+        return parameters
+
+    @property
+    def streams(self) -> bool:
+        """Whether the server streams answers."""
+        return self._streams
+
+    def describe(self) -> Iterator[str]:
+        """The workarounds in words, for `doctor`."""
+        if not self._streams:
+            yield "without streaming"
+        if not self._has_system_role:
+            yield "with the system prompt in the first message"
+        if not self._limit_names:
+            yield "without an output limit"
+        elif self._limit_names[0] != self._preferred_name:
+            yield f"with {self._limit_names[0]}"
+        yield from (f"without {name}" for name in sorted(self._rejected))
+        if self._max_output is not None:
+            yield f"for answers of at most {self._max_output:,} tokens"
+        if self._window is not None:
+            yield f"within a window of {self._window:,} tokens"
+
+    def _messages(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """The messages; without a system role, the first user message begins with the prompt."""
+        if self._has_system_role or not messages or messages[0].role is not Role.SYSTEM:
+            return messages
+        system, *rest = messages
+        if not rest or rest[0].role is not Role.USER:
+            return (replace(system, role=Role.USER), *rest)
+        return (replace(rest[0], content=f"{system.content}\n\n{rest[0].content}"), *rest[1:])
+
+    def _limit(self, request: ChatRequest, limit: int) -> int:
+        if self._max_output is not None:
+            limit = min(limit, self._max_output)
+        if self._window is not None:
+            room = self._window - _estimate_tokens(request) - _MARGIN
+            limit = min(limit, max(room, min(MIN_ANSWER_TOKENS, limit)))
+        return limit
+
+    # ── learning from a rejection ─────────────────────────────────────────────────────────────
+    def learn(
+        self, report: ErrorReport, sent: Mapping[str, Any], request: ChatRequest
+    ) -> str | None:
+        """Learn a workaround from `report`, the response to `sent`.
+
+        Returns its name for the log, or None if there is no other way to make the request.
+        """
+        error = classify(report)
+        rejected = report.status in _REJECTING_STATUSES and error in _REJECTING_ERRORS
+        if not rejected or report.is_web_page:
+            return None
+        text = f"{report.param} · {report.text}"
+        return (
+            self._shrink_limit(parse_token_counts(report), text, sent, request)
+            or self._stop_streaming(report, text, sent)
+            or self._drop_system_role(text, sent)
+            or (None if error is ContextTooLong else self._drop_parameter(report, text, sent))
+        )
+
+    def _shrink_limit(
+        self, counts: TokenCounts, text: str, sent: Mapping[str, Any], request: ChatRequest
+    ) -> str | None:
+        limit = next((sent[name] for name in LIMIT_NAMES if name in sent), None)
+        if limit is None:
+            return None
+        if counts.max_output is not None and counts.max_output < limit:
+            self._max_output = min(counts.max_output, self._max_output or counts.max_output)
+        elif counts.window is not None and (counts.about_output or limit >= counts.window):
+            prompt = _prompt_tokens(counts, limit) or _estimate_tokens(request)
+            room = counts.window - prompt - _MARGIN
+            if room >= limit or room < min(limit, MIN_ANSWER_TOKENS):
+                return None
+            self._window = counts.window
+            if limit <= self._limit(request, limit):  # our estimate of the prompt is too low
+                self._max_output = room
+        elif counts.about_output and _TOO_LARGE.search(text) and limit > 2 * MIN_ANSWER_TOKENS:
+            self._max_output = limit // 2
+        else:
+            return None
+        return "a smaller output limit"
+
+    def _stop_streaming(
+        self, report: ErrorReport, text: str, sent: Mapping[str, Any]
+    ) -> str | None:
+        if not sent["stream"] or not (report.param == "stream" or _NO_STREAM.search(text)):
+            return None
+        self._streams = False
+        return "no streaming"
+
+    def _drop_system_role(self, text: str, sent: Mapping[str, Any]) -> str | None:
+        has_system = sent["messages"][0]["role"] == Role.SYSTEM.value
+        if not has_system or not _NO_SYSTEM.search(text):
+            return None
+        self._has_system_role = False
+        return "no system role"
+
+    def _drop_parameter(
+        self, report: ErrorReport, text: str, sent: Mapping[str, Any]
+    ) -> str | None:
+        candidates = [name for name in (*LIMIT_NAMES, *_OPTIONAL) if name in sent]
+        name = _rejected_parameter(report, text, candidates)
+        if name is None:
+            return None
+        if name in self._limit_names:
+            self._limit_names.remove(name)
+        else:
+            self._rejected.add(name)
+        return f"no {name}"
+
+
+def _rejected_parameter(report: ErrorReport, text: str, names: Sequence[str]) -> str | None:
+    """The one of `names` that the report names as its parameter, or mentions first."""
+    path = report.param.split(".")
+    for name in names:
+        if name in path:
+            return name
+    mentions = {name: re.search(rf"\b{name}\b", text) for name in names}
+    positions = {name: match.start() for name, match in mentions.items() if match is not None}
+    return min(positions, key=lambda name: positions[name], default=None)
+
+
+def _prompt_tokens(counts: TokenCounts, limit: int) -> int | None:
+    """The server's count for the messages alone."""
+    if counts.requested is None:
+        return None
+    includes_limit = counts.requested > limit and counts.about_output
+    return counts.requested - limit if includes_limit else counts.requested
+
+
+def _estimate_tokens(request: ChatRequest) -> int:
+    return sum(map(message_tokens, request.messages))

@@ -1,0 +1,37 @@
+"""Records which messages were commands, so that a redelivered command is not executed twice.
+
+Invariant: a command and its record are one transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from bot.domain.errors import CommandDone
+
+COMMAND_SECONDS = 30 * 86_400.0
+"""How long a record is kept. Slack redelivers for hours; a backfill may read weeks of messages, but
+none from before its watermark."""
+
+
+def record_command(db: sqlite3.Connection, now: float, source: str) -> None:
+    """See `Store.record_command`. Does nothing for "": no message asked for the command.
+
+    Slack sends `app_mention` again when a message is edited, so a stored question is no command.
+    """
+    if not source:
+        return
+    known = db.execute(
+        "SELECT 1 FROM commands WHERE source = :source"
+        " UNION ALL SELECT 1 FROM tombstones WHERE source = :source"
+        " UNION ALL SELECT 1 FROM messages WHERE source = :source",
+        {"source": source},
+    )
+    if known.fetchone() is not None:
+        raise CommandDone(source)
+    db.execute("INSERT INTO commands (source, done_at) VALUES (?, ?)", (source, now))
+
+
+def forget_old_commands(db: sqlite3.Connection, now: float) -> None:
+    """Delete records of commands too old to be redelivered. Scans the table: once per start."""
+    db.execute("DELETE FROM commands WHERE done_at < ?", (now - COMMAND_SECONDS,))

@@ -1,0 +1,167 @@
+"""The transition that stores a message, its conversation and its turn.
+
+Invariants: a platform message is stored once; an ignored message leaves no trace; every question
+that is stored joins its conversation's waiting turn, of which there is at most one.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bot.domain.conversations import Visibility
+from bot.domain.inbox import Accepted, Address, Incoming, Receipt
+from bot.store import rows
+
+NAME_LENGTH = 80  # the longest name of a conversation, in characters: one line in a list
+
+
+def accept(
+    db: sqlite3.Connection, now: float, incoming: Incoming, backlog: Sequence[Incoming] = ()
+) -> Accepted:
+    known = _known(db, incoming.source)
+    if known is not None:
+        return known
+    if _is_deleted(db, incoming.source):
+        return Accepted(Receipt.KNOWN)
+    row = rows.find(db, incoming.key)
+    if row is not None:
+        return _add(db, _Target(row["id"], row["epoch"], now), incoming)
+    if incoming.address.begins:
+        return _begin(db, incoming, backlog, now)
+    return Accepted(Receipt.IGNORED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where a message is stored, and when."""
+
+    conversation: int
+    epoch: int
+    now: float
+
+
+def _known(db: sqlite3.Connection, source: str) -> Accepted | None:
+    row = db.execute(
+        "SELECT conversation_id, turn_id FROM messages WHERE source = ?", (source,)
+    ).fetchone()
+    return None if row is None else Accepted(Receipt.KNOWN, row["conversation_id"], row["turn_id"])
+
+
+def _is_deleted(db: sqlite3.Connection, source: str) -> bool:
+    """Whether the message's deletion arrived before the message."""
+    found = db.execute("SELECT 1 FROM tombstones WHERE source = ?", (source,))
+    return found.fetchone() is not None
+
+
+# ── the two ways in ───────────────────────────────────────────────────────────────────────────
+def _begin(
+    db: sqlite3.Connection, incoming: Incoming, backlog: Sequence[Incoming], now: float
+) -> Accepted:
+    target = _Target(_create(db, incoming, now), 1, now)
+    accepted = _ask(db, target, incoming)
+    for earlier in backlog:  # stored after the question, in case the question is among them
+        if _is_deleted(db, earlier.source):
+            continue
+        _insert(db, target, earlier, kind="history", turn=None)
+    return accepted
+
+
+def _add(db: sqlite3.Connection, target: _Target, incoming: Incoming) -> Accepted:
+    # A conversation that was private once stays private: its older messages must not become public.
+    db.execute(
+        "UPDATE conversations SET updated_at = ?,"
+        " name = CASE WHEN name = '' THEN ? ELSE name END,"  # created without a message, by the API
+        " visibility = CASE WHEN ? = 'private' THEN 'private' ELSE visibility END WHERE id = ?",
+        (target.now, name_of(incoming.text), incoming.visibility, target.conversation),
+    )
+    if incoming.address is Address.ASIDE:
+        _insert(db, target, incoming, kind="history", turn=None)
+        return Accepted(Receipt.HISTORY, target.conversation)
+    return _ask(db, target, incoming)
+
+
+def _ask(db: sqlite3.Connection, target: _Target, incoming: Incoming) -> Accepted:
+    turn = waiting_turn(db, target.conversation, target.epoch, target.now)
+    _insert(db, target, incoming, kind="question", turn=turn)
+    return Accepted(Receipt.QUESTION, target.conversation, turn)
+
+
+# ── rows ──────────────────────────────────────────────────────────────────────────────────────
+def _create(db: sqlite3.Connection, incoming: Incoming, now: float) -> int:
+    key, author = incoming.key, incoming.author
+    values = {
+        "platform": key.platform,
+        "workspace": key.workspace,
+        "channel": key.channel,
+        "thread": key.thread,
+        "name": name_of(incoming.text),
+        "visibility": Visibility(incoming.visibility).value,
+        "began_by_id": author.id,
+        "began_by_name": rows.storable(author.name),
+        "created_at": now,
+        "updated_at": now,
+    }
+    return insert_row(db, "conversations", values)
+
+
+def name_of(text: str) -> str:
+    """A conversation's name: its first question on one line, shortened."""
+    line = " ".join(rows.storable(text).split())
+    return line if len(line) <= NAME_LENGTH else f"{line[: NAME_LENGTH - 1].rstrip()}…"
+
+
+def waiting_turn(db: sqlite3.Connection, conversation: int, epoch: int, now: float) -> int:
+    """The conversation's waiting turn; creates it if there is none."""
+    row = db.execute(
+        "SELECT id FROM turns WHERE conversation_id = ? AND state = 'waiting'", (conversation,)
+    ).fetchone()
+    if row is not None:
+        return int(row["id"])
+    values = {
+        "conversation_id": conversation,
+        "epoch": epoch,
+        "state": "waiting",
+        "created_at": now,
+    }
+    return insert_row(db, "turns", values)
+
+
+def _insert(
+    db: sqlite3.Connection, target: _Target, incoming: Incoming, *, kind: str, turn: int | None
+) -> None:
+    values = {
+        "conversation_id": target.conversation,
+        "turn_id": turn,
+        "epoch": target.epoch,
+        "role": "user",
+        "kind": kind,
+        "content": rows.storable(incoming.text),
+        "author_id": incoming.author.id,
+        "author_name": rows.storable(incoming.author.name),
+        "source": incoming.source,
+        "channel": incoming.channel,
+        "message_id": incoming.message_id,
+        "position": incoming.position,
+        "route": json.dumps(dict(incoming.route)),
+        "unusable": json.dumps(incoming.unusable),
+        "sent_at": incoming.sent_at,
+        "late": incoming.late,
+        "edited_at": incoming.edited_at,
+        "created_at": target.now,
+    }
+    insert_row(db, "messages", values, "ON CONFLICT (source) DO NOTHING")
+
+
+def insert_row(
+    db: sqlite3.Connection, table: str, values: Mapping[str, object], on_conflict: str = ""
+) -> int:
+    """Insert a row and return its id. `table` and the columns must be literals of this package."""
+    columns = ", ".join(values)
+    parameters = ", ".join(f":{column}" for column in values)
+    sql = f"INSERT INTO {table} ({columns}) VALUES ({parameters}) {on_conflict}"  # noqa: S608
+    identity = db.execute(sql, values).lastrowid
+    assert identity is not None  # noqa: S101 - an INSERT always sets it
+    return identity

@@ -1,0 +1,56 @@
+"""Makes the store's async methods from functions of an SQLite connection.
+
+The port has an operation's contract, and one function has its SQL. A line such as
+`conclude = writes_at(turns.conclude)` makes a method with the function's parameters and result.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from bot.ports.clock import Clock
+from bot.store.health import Runner
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Operations:
+    """A class whose methods run on the database's connections."""
+
+    def __init__(self, *, writer: Runner, readers: Runner, clock: Clock) -> None:
+        self._write, self._read = writer.run, readers.run
+        self._clock = clock
+
+
+Method = Callable[Concatenate[Operations, P], Coroutine[Any, Any, T]]
+
+
+def reads(query: Callable[Concatenate[sqlite3.Connection, P], T]) -> Method[P, T]:
+    """A method that runs `query` on a read-only connection."""
+
+    async def method(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._read(lambda db: query(db, *args, **kwargs))
+
+    return method
+
+
+def writes(transition: Callable[Concatenate[sqlite3.Connection, P], T]) -> Method[P, T]:
+    """A method that runs `transition` as one transaction."""
+
+    async def method(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._write(lambda db: transition(db, *args, **kwargs))
+
+    return method
+
+
+def writes_at(transition: Callable[Concatenate[sqlite3.Connection, float, P], T]) -> Method[P, T]:
+    """As `writes`; the transition's second parameter is the time of the call, in Unix seconds."""
+
+    async def method(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        now = self._clock.time()
+        return await self._write(lambda db: transition(db, now, *args, **kwargs))
+
+    return method

@@ -1,0 +1,89 @@
+"""A reply's parts, composed into the one Markdown document that people see; pure.
+
+Invariant: only this module composes a display and only this module takes one apart again. The
+database stores the composed display, so its form must stay readable for rows of older versions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bot.domain import texts
+from bot.replies.markdown.mend import close_open
+
+MAX_QUOTE_CHARACTERS, MAX_QUOTE_LINES = 600, 8
+"""Size of the reasoning quote: a few lines on a phone, and well within every platform's message."""
+
+_LABEL = f"> {texts.note(texts.THOUGHTS)}"
+# Characters that CommonMark, or a platform's dialect of it, reads as markup.
+_INLINE = re.compile(r"[*`~<\[|$]|\\(?=[!-/:-@\[-`{-~]|$)|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
+_LIST_NUMBER = re.compile(r"\d{0,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyParts:
+    """A reply before it is composed. Each part is plain text except `content`, which is Markdown.
+
+    `notice` is the bot's sentence above the answer, `sentences` are those below it.
+    """
+
+    notice: str = ""
+    reasoning: str = ""
+    content: str = ""
+    sentences: tuple[str, ...] = ()
+
+    def opening(self) -> str:
+        """Everything above the answer, ready for the answer to be appended; "" if nothing is."""
+        return "".join(f"{paragraph}\n\n" for paragraph in self._above())
+
+    def markdown(self) -> str:
+        """The whole reply."""
+        paragraphs = (*self._above(), close_open(self.content), *map(texts.note, self.sentences))
+        return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+
+    def _above(self) -> Iterator[str]:
+        if self.notice:
+            yield texts.note(self.notice)
+        if quote := quote_reasoning(self.reasoning):
+            yield quote
+
+
+def sentence_of(display: str, content: str) -> str:
+    """The bot's first sentence below `content` in a composed `display`; "" if there is none."""
+    body = display.rstrip().removesuffix(texts.note(texts.SHORTENED)).rstrip()
+    if content and body.endswith(close_open(content)):
+        return ""
+    last = body.rpartition("\n\n")[2]
+    return last[1:-1] if len(last) > 2 and last[0] == last[-1] == "_" else ""
+
+
+def strip_reasoning(markdown: str) -> str:
+    """A reply without the reasoning quote above its answer."""
+    if not markdown.startswith(_LABEL):
+        return markdown
+    return markdown.partition("\n\n")[2]
+
+
+def quote_reasoning(reasoning: str) -> str:
+    """The last lines of `reasoning` as a block quote; "" for blank text."""
+    lines = [line.strip() for line in reasoning.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    text, cut = "\n".join(lines[-MAX_QUOTE_LINES:]), len(lines) > MAX_QUOTE_LINES
+    if len(text) > MAX_QUOTE_CHARACTERS:
+        text, cut = text[-MAX_QUOTE_CHARACTERS:].lstrip(), True
+        text = text.partition(" ")[2] or text  # begin with a whole word, if there are words
+    lines = [escape(line) for line in ("…" * cut + text).splitlines()]
+    return "\n".join((_LABEL, *(f"> {line}" for line in lines)))
+
+
+def escape(line: str) -> str:
+    """One line of plain text as Markdown that renders as exactly that text."""
+    escaped = _INLINE.sub(lambda found: f"\\{found.group()}", line)
+    number = _LIST_NUMBER.match(escaped)
+    at = number.end() if number else 0
+    sign = escaped[at : at + 1]
+    block = sign in "#>+=-" if at == 0 else sign in ".)"
+    return f"{escaped[:at]}\\{escaped[at:]}" if sign and block else escaped

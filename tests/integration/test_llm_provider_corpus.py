@@ -1,0 +1,239 @@
+"""Every response of the provider corpus, through the real clients over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any, cast
+
+import pytest
+import pytest_asyncio
+
+from bot.domain import errors, texts
+from bot.domain.conversations import Message, Role
+from bot.domain.errors import ModelError
+from bot.domain.model import ChatRequest, Delta, Usage
+from bot.llm.chat_completions import ChatCompletionsModel
+from bot.llm.chunks import DONE
+from bot.llm.circuit_breaker import FAILURE_THRESHOLD, CircuitBreaker
+from bot.llm.fallback_chain import FallbackChain
+from bot.llm.huggingface import HuggingFaceModel
+from bot.llm.openai import OpenAIModel, make_client
+from bot.llm.reasoning_splitter import ReasoningSplitter
+from bot.llm.response_body import read_body
+from bot.llm.stream_timeout import StreamTimeouts
+from bot.llm.think_tags import StreamQuirks
+from bot.ports.model import ChatModel
+from tests.support.provider_corpus import (
+    Replay,
+    Shape,
+    Split,
+    at_random,
+    replaying,
+    shapes,
+    single,
+    whole,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LIMITS = StreamTimeouts(first_token=30.0, between_tokens=30.0)
+SHAPES = shapes()
+Make = Callable[[str], ChatCompletionsModel]
+SYSTEM = Message(Role.SYSTEM, "Be kind.")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def replay() -> AsyncIterator[Replay]:
+    async with replaying() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def make(replay: Replay) -> AsyncIterator[Make]:
+    """Builds new models; the OpenAI ones share a client, which is slow to build."""
+    shared = make_client(api_key="k", base_url=replay.url)
+
+    def build(client: str) -> ChatCompletionsModel:
+        if client == "openai":
+            return OpenAIModel(model="m", client=shared, timeouts=LIMITS)
+        return HuggingFaceModel(model="m", token="hf_k", base_url=replay.url, timeouts=LIMITS)
+
+    yield build
+    await shared.close()
+
+
+def request_of(shape: Shape) -> ChatRequest:
+    system = (SYSTEM,) if shape.request.get("system") else ()
+    return ChatRequest(
+        (*system, Message(Role.USER, "Hello!")),
+        max_tokens=shape.request.get("max_tokens"),
+        temperature=shape.request.get("temperature"),
+    )
+
+
+async def collect(model: ChatModel, request: ChatRequest) -> tuple[list[Delta], ModelError | None]:
+    """Every delta, and the failure at the end if there is one."""
+    received: list[Delta] = []
+    try:
+        async with aclosing(cast(Any, model.stream(request))) as deltas:
+            async for delta in deltas:
+                received.append(delta)
+    except ModelError as error:
+        return received, error
+    return received, None
+
+
+def check_result(shape: Shape, deltas: list[Delta], error: ModelError | None) -> None:
+    assert "".join(delta.text for delta in deltas) == shape.text or (
+        "".join(delta.text for delta in deltas).strip() == shape.text.strip()
+    )
+    assert "".join(delta.reasoning for delta in deltas) == shape.reasoning
+    finish = [delta.finish_reason for delta in deltas if delta.finish_reason]
+    usages = [delta.usage for delta in deltas if delta.usage]
+    if shape.finish is not None:
+        assert finish[-1:] == [shape.finish]
+    if shape.usage is not None:
+        assert usages[-1:] == [Usage(*shape.usage)]
+    assert (type(error).__name__ if error else None) == shape.error
+    if error is not None:
+        assert type(error) is getattr(errors, shape.error or "")
+        assert getattr(error, "window", None) == shape.window
+        assert error.retry_after == pytest.approx(shape.retry_after)
+        sentence = texts.model_failure(error)
+        assert sentence.endswith(".") and not any(
+            word in sentence for word in ("{", '"', "litellm")
+        )
+        assert error.provider_message or "finish" in str(error), "the log has the provider's words"
+
+
+def check_workaround(
+    shape: Shape, model: ChatCompletionsModel, requests: list[dict[str, Any]]
+) -> None:
+    """The second request satisfies the server, and `doctor` can describe the workaround."""
+    assert shape.learned in list(model._server_quirks.describe())
+    assert len(requests) == 2
+    retry = requests[1]
+    assert not set(shape.then.get("absent", ())) & set(retry)
+    for name, value in shape.then.get("equal", {}).items():
+        assert retry[name] == value
+    for name, value in shape.then.get("below", {}).items():
+        assert 0 < retry[name] < value
+    roles = [message["role"] for message in retry["messages"]]
+    assert roles == shape.then.get("roles", roles)
+    if shape.request.get("system"):
+        assert retry["messages"][0]["content"].startswith(SYSTEM.content)
+        assert retry["messages"][-1]["content"].endswith("Hello!")
+
+
+@pytest.mark.parametrize(("client", "split"), [("openai", single), ("huggingface", at_random(7))])
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+async def test_a_response_gives_the_documented_result(
+    replay: Replay, make: Make, shape: Shape, client: str, split: Split
+) -> None:
+    """Sent byte by byte, and split at random."""
+    replay.arrange(shape, split)
+    model = make(client)
+    deltas, error = await collect(model, request_of(shape))
+    check_result(shape, deltas, error)
+    if shape.learned:
+        check_workaround(shape, model, replay.requests)
+        await collect(model, request_of(shape))
+        assert len(replay.requests) == 3, "the next question uses the workaround from the start"
+    else:
+        assert len(replay.requests) == 1
+
+
+# ── the effect on a chain ─────────────────────────────────────────────────────────────────────
+class Recorded:
+    """A model that repeats the result of a response for every request."""
+
+    def __init__(self, name: str, deltas: list[Delta], error: ModelError | None) -> None:
+        self.name, self._deltas, self._error = name, deltas, error
+        self.requests = 0
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        self.requests += 1
+        for delta in self._deltas:
+            yield delta
+        if self._error is not None:
+            raise self._error
+
+    async def check(self) -> Any:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+# Failures of the request, and the one that the chain waits out.
+NOT_COUNTED = {"ContentRefused", "ContextTooLong", "ModelLoading"}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+async def test_a_response_has_the_right_effect_on_the_chain_and_the_breaker(
+    replay: Replay, make: Make, shape: Shape
+) -> None:
+    """The next model is asked only before the first text; only the model's failures count."""
+    replay.arrange(shape, whole)
+    deltas, error = await collect(make("openai"), request_of(shape))
+
+    first = Recorded("a", deltas, error)
+    second = Recorded("b", [Delta("Second."), Delta(finish_reason="stop")], None)
+    breakers = [CircuitBreaker(name, now=time.monotonic) for name in ("a", "b")]
+    chain = FallbackChain(
+        [first, second], breakers=breakers, first_token_seconds=0.0, clock=StoppedClock()
+    )
+    answer, failed = await collect(chain, request_of(shape))
+    falls_back = shape.error not in (None, "ContentRefused") and not shape.text
+    assert second.requests == int(falls_back)
+    assert ("Second." in "".join(delta.text for delta in answer)) == falls_back
+    assert (failed is None) == (shape.error is None or falls_back)
+
+    for _ in range(FAILURE_THRESHOLD):
+        await collect(chain, request_of(shape))
+    counted = shape.error is not None and shape.error not in NOT_COUNTED
+    assert (first.requests < 1 + FAILURE_THRESHOLD) == counted
+
+
+class StoppedClock:
+    """A clock whose time stands still."""
+
+    def time(self) -> float:
+        return 0.0
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+# ── without a socket: every split ─────────────────────────────────────────────────────────────
+async def read_in_two(body: bytes, cut: int) -> tuple[str, str]:
+    """The text and reasoning of a body that arrives in two pieces."""
+
+    async def reads() -> AsyncIterator[bytes]:
+        for piece in (body[:cut], body[cut:]):
+            yield piece
+
+    splitter, reason = ReasoningSplitter(StreamQuirks()), ""
+    deltas = []
+    async for delta in read_body(reads()):
+        if delta is not DONE:
+            deltas.append(splitter.split(delta))
+            reason = delta.finish_reason or reason
+    deltas.append(splitter.flush(cut=reason == "length"))
+    return "".join(d.text for d in deltas).strip(), "".join(d.reasoning for d in deltas)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [shape for shape in SHAPES if shape.finish and shape.error is None],
+    ids=lambda shape: shape.name,
+)
+async def test_an_answer_does_not_depend_on_where_its_bytes_are_split(shape: Shape) -> None:
+    for cut in range(0, len(shape.body) + 1, 3):
+        assert await read_in_two(shape.body, cut) == (shape.text.strip(), shape.reasoning)

@@ -1,0 +1,343 @@
+"""Behavior specific to one provider, and chains of several, with the real clients."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from bot.config.settings import load
+from bot.domain.conversations import Message, Role
+from bot.domain.errors import CutOff, KeyRefused, ModelFailed, Overloaded, RateLimited
+from bot.domain.model import ChatRequest, Delta
+from bot.llm.huggingface import ROUTER_URL, HuggingFaceEndpoint, HuggingFaceModel
+from bot.llm.openai import OPENAI_URL, OpenAIModel, make_client
+from bot.llm.registry import Models, build_models
+from bot.llm.stream_timeout import StreamTimeouts
+from bot.ports.model import ChatModel
+from tests.sims.model import ModelSim
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+HELLO = ChatRequest(messages=(Message(role=Role.USER, content="hello"),))
+WIDE = StreamTimeouts(first_token=20.0, between_tokens=20.0)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server() -> AsyncIterator[ModelSim]:
+    async with ModelSim() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def sim(server: ModelSim) -> ModelSim:
+    await server.reset()
+    await server.pace(rate=2000, first_delay=0.003)
+    return server
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def openai_model(sim: ModelSim) -> AsyncIterator[OpenAIModel]:
+    client = make_client(api_key="right", base_url=sim.base_url)
+    model = OpenAIModel(model="sim", client=client, timeouts=WIDE)
+    yield model
+    await model.aclose()
+
+
+def huggingface_model(
+    sim: ModelSim, model: str = "sim", token: str | None = "right"
+) -> HuggingFaceModel:
+    return HuggingFaceModel(model=model, token=token, base_url=sim.base_url, timeouts=WIDE)
+
+
+async def answer(model: ChatModel, request: ChatRequest = HELLO) -> str:
+    return "".join([delta.text async for delta in model.stream(request)])
+
+
+# ── OpenAI and compatible servers ─────────────────────────────────────────────────────────────
+async def test_a_key_is_sent_only_if_it_is_set(sim: ModelSim, openai_model: OpenAIModel) -> None:
+    """Local servers need none, and some reject an invented one."""
+    await answer(openai_model)
+    assert (await sim.last()).authorization == "Bearer right"
+    keyless = OpenAIModel(
+        model="sim", client=make_client(api_key=None, base_url=sim.base_url), timeouts=WIDE
+    )
+    await answer(keyless)
+    assert (await sim.last()).authorization is None
+    await keyless.aclose()
+
+
+async def test_the_client_ignores_environment_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An empty OPENAI_BASE_URL counts as not set, and a key from the environment is not used."""
+    monkeypatch.setenv("OPENAI_BASE_URL", "")
+    monkeypatch.setenv("OPENAI_API_KEY", "from the environment")
+    client = make_client(api_key=None, base_url=None)
+    assert str(client.base_url).rstrip("/") == OPENAI_URL
+    assert client.api_key != "from the environment"
+    await client.close()
+
+
+async def test_connections_are_reused(sim: ModelSim, openai_model: OpenAIModel) -> None:
+    """A complete answer leaves its connection open for the next one."""
+    before = len(await sim.streams())
+    for _ in range(4):
+        await answer(openai_model)
+    assert len({record.peer for record in await sim.streams(before)}) == 1
+
+
+async def test_a_stale_connection_is_replaced_silently(
+    sim: ModelSim, openai_model: OpenAIModel
+) -> None:
+    """The server may close an idle connection just as it is being reused."""
+    await answer(openai_model)
+    await sim.drop()
+    began = time.monotonic()
+    assert (await answer(openai_model)).startswith("I received")
+    assert time.monotonic() - began < 0.4  # sooner than any retry that waits
+    await sim.call("clear")
+
+
+async def test_parameters_that_a_reasoning_model_rejects_are_not_sent_again(
+    sim: ModelSim, openai_model: OpenAIModel
+) -> None:
+    """It rejects the old name of the limit, and a temperature."""
+    await sim.models(reasoning=("sim",))
+    request = ChatRequest(HELLO.messages, max_tokens=3, temperature=0.2)
+    with capture_logs() as lines:
+        assert await answer(openai_model, request)
+    assert [line["workaround"] for line in lines] == ["no max_tokens", "no temperature"]
+    body = (await sim.last()).body
+    assert body["max_completion_tokens"] == 3
+    assert not {"max_tokens", "temperature"} & set(body)
+    before = len(await sim.streams())
+    await answer(openai_model, request)
+    assert len(await sim.streams(before)) == 1
+
+
+async def test_a_server_without_stream_options_still_answers(
+    sim: ModelSim, openai_model: OpenAIModel
+) -> None:
+    """Older servers reject unknown fields; their answers then have no usage."""
+    message = "Extra inputs are not permitted: stream_options"
+    await sim.call(
+        "script",
+        answers=[{"status": 422, "body": {"detail": message, "message": message}, "times": 1}],
+    )
+    assert await answer(openai_model)
+    assert "stream_options" not in (await sim.last()).body
+
+
+async def test_a_request_that_is_always_rejected_fails(
+    sim: ModelSim, openai_model: OpenAIModel
+) -> None:
+    """The number of workarounds is bounded."""
+    body = {"error": {"message": "max_tokens max_completion_tokens stream_options", "code": "x"}}
+    before = len(await sim.streams())
+    await sim.call("script", answers=[{"status": 400, "body": body}])
+    with pytest.raises(ModelFailed):
+        await answer(openai_model, ChatRequest(HELLO.messages, max_tokens=3))
+    assert 2 <= len(await sim.streams(before)) <= 5
+
+
+async def test_openai_gets_the_new_name_of_the_limit_and_others_the_old_one() -> None:
+    """OpenAI's newer models accept only the new name, many compatible servers only the old one."""
+    for url, name in ((None, "max_completion_tokens"), ("http://127.0.0.1:9/v1", "max_tokens")):
+        client = make_client(api_key="k", base_url=url)
+        model = OpenAIModel(model="m", client=client, timeouts=WIDE)
+        request = ChatRequest(HELLO.messages, max_tokens=3)
+        assert name in model._server_quirks.parameters(request)
+        await client.close()
+
+
+# ── Hugging Face ──────────────────────────────────────────────────────────────────────────────
+async def test_the_model_name_is_sent_with_its_provider(sim: ModelSim) -> None:
+    """The name goes out as in the settings; the router resolves it."""
+    await sim.flavor("huggingface")
+    model = huggingface_model(sim, "org/sim:fireworks-ai")
+    assert model.name == "huggingface:org/sim:fireworks-ai"
+    assert await answer(model)
+    assert (await sim.last()).body["model"] == "org/sim:fireworks-ai"
+
+
+FIRST_REQUEST = """
+import asyncio, socket, sys
+from bot.domain.conversations import Message, Role
+from bot.domain.model import ChatRequest
+from bot.llm.huggingface import HuggingFaceModel
+from bot.llm.stream_timeout import StreamTimeouts
+
+hosts, resolve = [], socket.getaddrinfo
+def record_host(host, *rest, **more):
+    hosts.append(host)
+    return resolve(host, *rest, **more)
+socket.getaddrinfo = record_host
+
+async def main():
+    timeouts = StreamTimeouts()
+    model = HuggingFaceModel(model="org/sim:x", token=None, base_url=sys.argv[1], timeouts=timeouts)
+    request = ChatRequest((Message(role=Role.USER, content="hello"),))
+    return "".join([delta.text async for delta in model.stream(request)])
+
+print(asyncio.run(main()))
+print(sorted({str(host) for host in hosts}))
+"""
+
+
+async def test_the_library_contacts_no_other_host(sim: ModelSim) -> None:
+    """By default, its first request blocks the loop while it fetches a list from its own site."""
+    await sim.flavor("huggingface")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FIRST_REQUEST, sim.base_url, stdout=subprocess.PIPE, env=environ
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    text, hosts = output.decode().splitlines()
+    assert text == "I received 1 messages; the last one says: hello"
+    assert hosts in ("[]", "['127.0.0.1']")
+
+
+async def test_without_a_token_there_is_no_header(
+    sim: ModelSim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token of this machine's login is not used."""
+    monkeypatch.setenv("HF_TOKEN", "hf_of_this_machine")
+    await answer(huggingface_model(sim, token=None))
+    assert (await sim.last()).authorization is None
+    await answer(huggingface_model(sim, token="hf_set"))
+    assert (await sim.last()).authorization == "Bearer hf_set"
+
+
+async def test_each_request_uses_and_closes_its_own_client(sim: ModelSim) -> None:
+    """No connection outlives its answer."""
+    before = len(await sim.streams())
+    for _ in range(3):
+        await answer(huggingface_model(sim))
+    assert len({record.peer for record in await sim.streams(before)}) == 3
+
+
+async def test_a_request_does_not_block_the_loop(sim: ModelSim) -> None:
+    """One client per request is cheap only because they share a TLS context, which costs 20 ms."""
+    await answer(huggingface_model(sim))
+    model, turns = huggingface_model(sim), []
+
+    async def watch() -> None:
+        while True:
+            began = time.thread_time()  # CPU time of this thread: other processes do not count
+            await asyncio.sleep(0)
+            turns.append(time.thread_time() - began)
+
+    watcher = asyncio.create_task(watch())
+    for _ in range(5):
+        await answer(model)
+    watcher.cancel()
+    # Of the longest loop turns, one per request, the shortest is the least disturbed.
+    assert sorted(turns)[-5] < 0.01
+
+
+async def test_the_router_is_the_default_endpoint() -> None:
+    endpoint = HuggingFaceEndpoint("hf_x", ROUTER_URL)
+    async with endpoint.client() as client:
+        assert client.model == ROUTER_URL == "https://router.huggingface.co/v1"
+
+
+# ── chains built from the settings ────────────────────────────────────────────────────────────
+@pytest_asyncio.fixture(loop_scope="module")
+async def models(sim: ModelSim) -> AsyncIterator[Models]:
+    settings = load(
+        {
+            "LLM": "openai:sim,huggingface:org/sim",
+            "MODELS": "openai:sim-2",
+            "OPENAI_BASE_URL": sim.base_url,
+            "HF_BASE_URL": sim.base_url,
+        },
+        None,
+    )
+    models = build_models(settings)
+    yield models
+    await models.aclose()
+
+
+async def test_a_chain_falls_back_to_the_next_provider(sim: ModelSim, models: Models) -> None:
+    """Immediately, despite a Retry-After; the log and the first delta name the models."""
+    await sim.refuse("rate_limited", model="sim", retry_after=5)
+    began = time.monotonic()
+    with capture_logs() as lines:
+        deltas = [delta async for delta in models.default.stream(HELLO)]
+    assert time.monotonic() - began < 3
+    assert deltas[0].model == "huggingface:org/sim"
+    (line,) = [line for line in lines if line["log_level"] == "warning"]
+    assert (line["model"], line["error"]) == ("openai:sim", "RateLimited")
+    assert line["next"] == "huggingface:org/sim"
+
+
+@pytest.mark.parametrize("how", ["cut", "end", "error", "bad_json", "garbage"])
+async def test_a_stream_that_breaks_before_its_first_token_falls_back(
+    sim: ModelSim, models: Models, how: str
+) -> None:
+    """The status was 200, but no token had come."""
+    await sim.break_off(how, at=0, model="sim")
+    deltas = [delta async for delta in models.default.stream(HELLO)]
+    assert deltas[0].model == "huggingface:org/sim"
+    assert "".join(delta.text for delta in deltas).endswith("hello")
+
+
+async def test_a_stream_that_breaks_after_its_first_token_does_not_fall_back(
+    sim: ModelSim, models: Models
+) -> None:
+    """The text stays, and no other model is asked."""
+    await sim.break_off("fin", at=1, model="sim", rate=50)
+    before, deltas = len(await sim.streams()), list[Delta]()
+    with pytest.raises(CutOff):
+        async for delta in models.default.stream(HELLO):
+            deltas.append(delta)
+    assert "".join(delta.text for delta in deltas) == "I"
+    assert len(await sim.streams(before)) == 1
+
+
+async def test_a_single_model_is_retried_before_its_first_token(
+    sim: ModelSim, models: Models
+) -> None:
+    """A chosen model has no fallback, so a short overload is retried."""
+    await sim.refuse("unavailable", model="sim-2")
+    assert await answer(models.choices["openai:sim-2"])
+    await sim.refuse("rate_limited", model="sim-2", retry_after=600)
+    with pytest.raises(RateLimited) as caught:
+        await answer(models.choices["openai:sim-2"])
+    assert caught.value.retry_after == 600
+
+
+async def test_if_all_models_fail_the_transient_error_is_raised(
+    sim: ModelSim, models: Models
+) -> None:
+    """The wrong key is in the log."""
+    await sim.refuse("bad_key", model="sim", times=None)
+    await sim.refuse("unavailable", model="org/sim", times=None)
+    with capture_logs() as lines, pytest.raises(Overloaded):
+        await answer(models.default)
+    assert KeyRefused.__name__ in [line.get("error") for line in lines]
+
+
+async def test_a_cancelled_chain_asks_no_other_model(sim: ModelSim, models: Models) -> None:
+    """A stop is not a failure: the server sees the client leave, and there is no second request."""
+    before = len(await sim.streams())
+    await sim.say("never", first_delay=30)
+    task = asyncio.create_task(answer(models.default))
+
+    async def arrived() -> bool:
+        return len(await sim.streams(before)) == 1
+
+    await sim.until(arrived)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await sim.ended(before, seconds=10)).outcome == "disconnected"
+    assert len(await sim.streams(before)) == 1

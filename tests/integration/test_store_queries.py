@@ -1,0 +1,242 @@
+"""The core's queries: their results, and that each uses an index."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot.common.clock import SystemClock
+from bot.domain.errors import CommandDone
+from bot.domain.inbox import Address, Watermark
+from bot.store import commands, conversations, messages, queries, turns, watermarks
+from bot.store.commands import COMMAND_SECONDS
+from bot.store.migrate import migrate
+from bot.store.sqlite import SqliteStore
+from tests.support.clock import ManualClock
+from tests.support.store_kit import ANN, ANSWER, BEN, answered, claimed, key, opened, said
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    async with opened(tmp_path / "store.db") as store:
+        yield store
+
+
+async def test_history_is_read_newest_first_in_pages(store: SqliteStore) -> None:
+    for number in range(5):
+        await store.accept(said(number, str(number)))
+        await answered(store, 1)
+    first = await store.history(1, epoch=1, before=10, limit=3)
+    rest = await store.history(1, epoch=1, before=first[-1].index, limit=99)
+    assert [row.index for row in (*first, *rest)] == list(range(9, -1, -1))
+    assert [row.author for row in first] == [None, ANN, None]
+    assert await store.history(1, epoch=1, before=0, limit=3) == []
+    assert await store.history(2, epoch=1, before=10, limit=3) == []
+
+
+async def test_history_leaves_out_erased_and_waiting_messages(
+    store: SqliteStore,
+) -> None:
+    for number in range(3):
+        await store.accept(said(number, str(number)))
+    await claimed(store, 1)
+    await store.accept(said(3, "not yet"))
+    erase = "UPDATE messages SET erased_at = 1, content = '' WHERE idx = 1"
+    await store._write(lambda db: db.execute(erase).rowcount)
+    rows = await store.history(1, epoch=1, before=99, limit=9)
+    assert [row.content for row in rows] == ["2", "0"]
+
+
+async def test_unfinished_conversations_of_a_platform_are_sorted_by_their_oldest_turn(
+    store: SqliteStore,
+) -> None:
+    for number, thread in enumerate(("a", "b", "c")):
+        await store.accept(said(number, where=key(thread)))
+    await store.accept(said(9, where=key(platform="other")))
+    await answered(store, 1)
+    await claimed(store, 2)
+    await store.accept(said(10, where=key("a")))
+    assert await store.unfinished("sim") == [2, 3, 1]
+    assert await store.unfinished("other") == [4]
+    assert await store.unfinished("nowhere") == []
+
+
+async def test_a_conversation_is_found_by_a_persons_message_and_by_a_page(
+    store: SqliteStore,
+) -> None:
+    await store.accept(said(1), [said(0, "before")])
+    await store.accept(said(2, where=key("t2")))
+    claim = await claimed(store, 2)
+    await store.record_intent(claim.fence, 0)
+    await store.record_shown(claim.fence, 0, channel="thread/9", message_id="r1")
+    sources = ("m0", "m1", "m2")
+    found = [await store.conversation_of(f"sim/w1/c1/{source}") for source in sources]
+    assert [conversation and conversation.id for conversation in found] == [1, 1, 2]
+    page = await store.conversation_of("sim/w1/thread/9/r1")
+    assert page is not None
+    assert page.key == key("t2")
+    assert await store.conversation_of("other/w1/c1/m1") is None
+    await store.record_removed(claim.fence, 0)
+    assert await store.conversation_of("sim/w1/thread/9/r1") is None
+
+
+async def test_a_page_that_a_later_turn_took_over_belongs_to_that_turn(store: SqliteStore) -> None:
+    for number in (1, 2):
+        await store.accept(said(number, where=key(f"t{number}")))
+        fence = (await claimed(store, number)).fence
+        await store.record_shown(fence, 0, channel="c1", message_id="r1")
+    found = await store.conversation_of("sim/w1/c1/r1")
+    assert found is not None
+    assert found.id == 2
+
+
+async def test_recent_conversations_are_those_with_a_message_of_the_person_since_the_reset(
+    tmp_path: Path,
+) -> None:
+    clock = ManualClock()
+    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
+        for number, thread in enumerate("abcde"):
+            author = BEN if thread == "c" else ANN
+            await store.accept(said(number, where=key(thread), author=author))
+            await clock.advance(1)
+        await store.accept(said(8, where=key("x", channel="c2")))
+        await store.accept(said(9, where=key("b"), address=Address.FOLLOW_UP))
+        await store.reset(key("d"))
+
+        async def recent(person: str, limit: int) -> list[str]:
+            found = await store.recent(key("any"), person, limit)
+            return [conversation.key.thread for conversation in found]
+
+        assert await recent("U1", 9) == ["b", "e", "a"]
+        assert await recent("U1", 2) == ["b", "e"]
+        assert await recent("U2", 9) == ["c"]
+        assert await recent("U3", 9) == []
+
+
+async def test_a_recorded_command_is_not_executed_again(store: SqliteStore) -> None:
+    await store.record_command("sim/w1/c1/m1")
+    with pytest.raises(CommandDone):
+        await store.record_command("sim/w1/c1/m1")
+    await store.record_command("sim/w1/c1/m2")
+
+
+async def test_the_record_of_a_command_is_kept_as_long_as_a_redelivery_is_possible(
+    tmp_path: Path,
+) -> None:
+    """And no longer, so that the table does not grow forever."""
+    clock = ManualClock()
+    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
+        await store.record_command("old")
+    await clock.advance(COMMAND_SECONDS - 1)
+    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
+        with pytest.raises(CommandDone):
+            await store.record_command("old")
+        await store.record_command("new")
+    await clock.advance(2)
+    async with SqliteStore.open(tmp_path / "store.db", clock=clock) as store:
+        found = await store._read(lambda db: db.execute("SELECT source FROM commands").fetchall())
+        assert [row["source"] for row in found] == ["new"]
+
+
+async def test_readers_see_complete_turns_while_the_writer_writes(store: SqliteStore) -> None:
+    """A page of history never has a gap, and has everything acknowledged."""
+    await store.accept(said(0))
+    await answered(store, 1)
+    done = asyncio.Event()
+    newest = 0
+
+    async def write() -> None:
+        nonlocal newest
+        for number in range(1, 60):
+            await store.accept(said(number, str(number)))
+            newest = (await answered(store, 1)).reply_index
+        done.set()
+
+    async def read() -> int:
+        reads = 0
+        while not done.is_set():
+            at_least = newest
+            rows = await store.history(1, epoch=1, before=1_000, limit=1_000)
+            indexes = [row.index for row in rows]
+            assert indexes == list(range(indexes[0], -1, -1))
+            assert indexes[0] >= at_least
+            reads += 1
+        return reads
+
+    _, *counts = await asyncio.gather(write(), *(read() for _ in range(4)))
+    assert min(counts) > 5
+
+
+# ── indexes ───────────────────────────────────────────────────────────────────────────────────
+def test_every_statement_uses_an_index(tmp_path: Path) -> None:
+    """The cost grows with the result, not with the database (invariant 9)."""
+    path = tmp_path / "store.db"
+    migrate(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA foreign_keys = ON")
+        statements: list[str] = []
+        db.set_trace_callback(statements.append)
+        _use_everything(db)
+        db.set_trace_callback(None)
+        plans = {sql: _plan(db, sql) for sql in statements if not sql.startswith("--")}
+    assert len(plans) > 25
+    for sql, plan in plans.items():
+        # The one index that is scanned completely contains only unfinished turns.
+        wide = [step for step in plan if step.startswith("SCAN") or "(platform=?)" in step]
+        assert all("turns_unfinished" in step for step in wide), (sql, plan)
+        sorts = any("TEMP B-TREE" in step for step in plan)
+        # Sorted in memory: the questions of a turn, and the unfinished turns. Both are few.
+        assert not sorts or re.search(r"turn_id =|position <=|GROUP BY|state <> 'done'", sql), sql
+
+
+def _use_everything(db: sqlite3.Connection) -> None:
+    messages.accept(db, 1.0, said(1), [said(0)])
+    messages.accept(db, 1.0, said(2, address=Address.ASIDE))
+    claim = turns.claim(db, 1.0, 1)
+    assert claim is not None
+    turns.claim(db, 1.0, 1)
+    fence = turns.Fence(1, 2)
+    turns.record_intent(db, fence, 0)
+    turns.record_shown(db, 1.0, fence, 0, "c1", "r1")
+    turns.record_removed(db, fence, 0)
+    turns.conclude(db, 1.0, fence, ANSWER)
+    turns.finish(db, 1.0, fence)
+    messages.accept(db, SystemClock().time(), said(3))
+    conversations.reset(db, 1.0, key())
+    conversations.choose_model(db, 1.0, key(), "m")
+    commands.record_command(db, 1.0, "s")
+    turns.stop(db, 1.0, key(), None)
+    queries.unfinished(db, "sim")
+    queries.history(db, 1, 1, 9, 20)
+    queries.find(db, key())
+    queries.conversation_of(db, "s")
+    queries.recent(db, key(), "U1", 5)
+    watermarks.move(db, [Watermark("sim", "w1", "c1", 1), Watermark("sim", "w1", "", 2)])
+    watermarks.read(db, "sim")
+    watermarks.active(db, "sim", 5)
+    watermarks.last_questions(db, "sim", 0.0, 5)
+    watermarks.said_since(db, key(), 0)
+
+
+def _plan(db: sqlite3.Connection, sql: str) -> list[str]:
+    return [row["detail"] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}")]
+
+
+def test_history_uses_the_index_of_its_epoch(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    migrate(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.row_factory = sqlite3.Row
+        statements: list[str] = []
+        db.set_trace_callback(statements.append)
+        queries.history(db, 1, 1, 9, 20)
+        db.set_trace_callback(None)
+        (plan,) = _plan(db, statements[0])
+    assert "USING INDEX messages_history (conversation_id=? AND epoch=? AND idx<?)" in plan
