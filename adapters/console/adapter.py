@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import getpass
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import count
 from typing import TextIO
 
+from adapters.console.interrupt import stop_on_interrupt
 from adapters.console.lines import LineReader
 from adapters.console.surface import ConsoleSurface, PipeSurface, limits, renderer_for
 from bot.domain import texts
@@ -58,8 +57,9 @@ class ConsoleAdapter:
     async def run(self, inbox: Inbox) -> None:
         """Read lines until the end of input, each after the reply to the previous one."""
         await inbox.connected(NAME)
+        stop = Command(name="stop", key=self._key, author=self._author)
         async for line in self._lines:
-            with self._interrupts(inbox):
+            with stop_on_interrupt(lambda: inbox.command(stop)):
                 await self._handle_line(inbox, line)
 
     def surface(self, claim: Claim) -> Surface:
@@ -123,27 +123,6 @@ class ConsoleAdapter:
             address=Address.DIRECT,
             sent_at=self._clock.time(),
         )
-
-    @contextlib.contextmanager
-    def _interrupts(self, inbox: Inbox) -> Iterator[None]:
-        """While a reply is written, make Ctrl-C stop the reply instead of the program.
-
-        Installed for each line, because prompt_toolkit installs a handler of its own to read a line
-        and afterwards removes any handler.
-        """
-        loop, stops = asyncio.get_running_loop(), set[asyncio.Task[CommandReply]]()
-        stop = Command(name="stop", key=self._key, author=self._author)
-
-        def stop_reply() -> None:
-            task = asyncio.ensure_future(inbox.command(stop))
-            stops.add(task)
-            task.add_done_callback(stops.discard)
-
-        loop.add_signal_handler(signal.SIGINT, stop_reply)
-        try:
-            yield
-        finally:
-            loop.remove_signal_handler(signal.SIGINT)
 
 
 class _RecordingOutput:

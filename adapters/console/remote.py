@@ -7,16 +7,15 @@ page's events carry every reply, whether a line, a command or a button elsewhere
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
 
+from adapters.console.interrupt import stop_on_interrupt
 from adapters.console.lines import LineReader
 from adapters.console.surface import ConsoleRenderer, Output
 from bot.domain.errors import AnswerFailed, ThreadlineError
@@ -28,7 +27,7 @@ UNFINISHED = frozenset({"writing", "queued"})
 REQUEST_SECONDS = 20.0
 
 
-class Unreachable(ThreadlineError):
+class BotUnreachable(ThreadlineError):
     """The running bot listens on no port or accepts none of the configured tokens."""
 
 
@@ -56,7 +55,7 @@ class RemoteChat:
         self._thread: str | None = None
 
     async def run(self) -> None:
-        """Send lines and write replies until input ends. Raises Unreachable and AnswerFailed."""
+        """Send lines and write replies until input ends. Raises BotUnreachable and AnswerFailed."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS)
         async with aiohttp.ClientSession(
             self._origin, headers=self._headers, timeout=timeout
@@ -67,7 +66,7 @@ class RemoteChat:
                 await anext(events)  # subscribed: from now on no reply is missed
                 async for line in self._lines:
                     if line.strip():
-                        with self._interrupts():
+                        with stop_on_interrupt(self._stop):
                             await self._send(line.strip(), events)
 
     async def _find_thread(self) -> None:
@@ -104,7 +103,9 @@ class RemoteChat:
                 written = self._write(reply["text"], written, ended=ended)
             if ended:
                 return self._finish(reply, written)
-        raise Unreachable("The bot has stopped. It will answer your question when it runs again.")
+        raise BotUnreachable(
+            "The bot has stopped. It will answer your question when it runs again."
+        )
 
     def _write(self, source: str, written: str, *, ended: bool) -> str:
         """Write the text's new part, or all of it at the end if its beginning has changed.
@@ -143,29 +144,13 @@ class RemoteChat:
             ):
                 answer = await response.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise Unreachable(
+            raise BotUnreachable(
                 f"Threadline is already running but does not answer at {self._origin}: set "
                 "HTTP_PORT to the port it listens on, or stop it first."
             ) from error
         if response.status != 200:
-            raise Unreachable(f"The running Threadline refused: {_reason(answer)}")
+            raise BotUnreachable(f"The running Threadline refused: {_reason(answer)}")
         return answer
-
-    @contextlib.contextmanager
-    def _interrupts(self) -> Iterator[None]:
-        """While a reply is written, make Ctrl-C stop the reply instead of the program."""
-        loop, stops = asyncio.get_running_loop(), set[asyncio.Task[None]]()
-
-        def stop_reply() -> None:
-            task = asyncio.ensure_future(self._stop())
-            stops.add(task)
-            task.add_done_callback(stops.discard)
-
-        loop.add_signal_handler(signal.SIGINT, stop_reply)
-        try:
-            yield
-        finally:
-            loop.remove_signal_handler(signal.SIGINT)
 
 
 def _reason(answer: object) -> str:

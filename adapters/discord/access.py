@@ -5,7 +5,7 @@ Discord is asked every time; access that cannot be confirmed is denied.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import discord
@@ -116,22 +116,20 @@ async def _thread_type(rest: RestApi, guild: discord.Guild, thread: int) -> int 
 
 async def _message_exists(rest: RestApi, channel: int, message: int) -> bool:
     """Whether the channel has this message: the id of a deleted private thread is no message."""
-    try:
-        await rest.request(
-            request_scopes("message", channel),
-            lambda client: client.http.get_message(channel, message),
-        )
-    except Gone:
-        return False
-    return True
+    scopes = request_scopes("message", channel)
+    return await _exists(rest, scopes, lambda c: c.http.get_message(channel, message))
 
 
 async def _is_thread_member(rest: RestApi, thread: int, user: int) -> bool:
+    scopes = request_scopes("member", thread)
+    return await _exists(rest, scopes, lambda c: c.http.get_thread_member(thread, user))
+
+
+async def _exists(
+    rest: RestApi, scopes: tuple[str, ...], fetch: Callable[[discord.Client], Awaitable[object]]
+) -> bool:
     try:
-        await rest.request(
-            request_scopes("member", thread),
-            lambda client: client.http.get_thread_member(thread, user),
-        )
+        await rest.request(scopes, fetch)
     except Gone:
         return False
     return True

@@ -19,7 +19,7 @@ from adapters.discord.channels import PLATFORM
 from adapters.discord.client import ThreadlineClient, intents, server_urls
 from adapters.discord.doctor import INTENT_ADVICE, TOKEN_ADVICE, Doctor
 from adapters.discord.http import install_http
-from adapters.discord.interactions import InteractionHandler, clip
+from adapters.discord.interactions import DiscordInteractionHandler, clip
 from adapters.discord.listeners import MessageListener
 from adapters.discord.render import DiscordRenderer
 from adapters.discord.rest import (
@@ -111,7 +111,9 @@ class DiscordAdapter:
 
     async def _serve(self, inbox: Inbox, watermarks: WatermarkSaver) -> None:
         """Serve with one client until cancelled; returns if Discord cannot be reached."""
-        handler = InteractionHandler(rest=self._rest, renderer=self._renderer, guilds=self._guilds)
+        handler = DiscordInteractionHandler(
+            rest=self._rest, renderer=self._renderer, guilds=self._guilds
+        )
         client = ThreadlineClient(rest=self._rest, handler=handler, models=self._models)
         listener = client.listener = MessageListener(
             rest=self._rest, inbox=inbox, say=self.say, watermarks=watermarks, guilds=self._guilds

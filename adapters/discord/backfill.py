@@ -24,7 +24,7 @@ from adapters.discord.channels import (
     channel_context,
     fetch_channel_context,
 )
-from adapters.discord.edits import EditListener
+from adapters.discord.edits import DiscordEditListener
 from adapters.discord.history import PAGE_SIZE, read_page
 from adapters.discord.payload_schemas import THREAD
 from adapters.discord.payload_validation import validate
@@ -64,7 +64,7 @@ class DiscordBackfill:
         inbox: CatchUpInbox,
         saver: WatermarkSaver,
         translate: Translate,
-        edits: EditListener,
+        edits: DiscordEditListener,
     ) -> None:
         self._rest, self._tracker = rest, saver.tracker
         self._channels = ChannelReader(rest, translate)

@@ -22,7 +22,7 @@ from discord.http import HTTPClient, Route
 from adapters.discord.commands import command_tree, register_commands
 from adapters.discord.gateway import GatewayConnection
 from adapters.discord.http import install_http
-from adapters.discord.interactions import ChoiceButton, ControlButton, InteractionHandler
+from adapters.discord.interactions import ChoiceButton, ControlButton, DiscordInteractionHandler
 from adapters.discord.listeners import MessageListener
 from adapters.discord.rest import RestApi
 from adapters.discord.state import SafeState
@@ -57,7 +57,7 @@ class ThreadlineClient(discord.Client):
     """discord.py's client with the adapter's event handlers; `models` are offered by /model."""
 
     def __init__(
-        self, *, rest: RestApi, handler: InteractionHandler, models: Sequence[str]
+        self, *, rest: RestApi, handler: DiscordInteractionHandler, models: Sequence[str]
     ) -> None:
         # Otherwise discord.py warns at every start that voice needs more packages.
         discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 import discord
 import structlog
@@ -16,9 +16,6 @@ from bot.domain import texts
 from bot.domain.errors import PlatformError
 from bot.domain.replies import Priority
 from bot.inbox import commands
-
-if TYPE_CHECKING:
-    from adapters.discord.client import ThreadlineClient
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -33,7 +30,7 @@ STRING_OPTION = 3  # documented option type, the only one used here
 _COMPARED = ("name", "description", "type", "options", "contexts", "integration_types")
 
 
-class CommandTree(app_commands.CommandTree["ThreadlineClient"]):
+class CommandTree(app_commands.CommandTree[discord.Client]):
     """discord.py's tree, which would raise in its own task on a malformed payload."""
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
@@ -69,8 +66,8 @@ def is_valid(data: object) -> TypeGuard[dict[str, Any]]:
 
 
 def command_tree(
-    client: ThreadlineClient, run: RunCommand, models: Sequence[str]
-) -> app_commands.CommandTree[ThreadlineClient]:
+    client: discord.Client, run: RunCommand, models: Sequence[str]
+) -> app_commands.CommandTree[discord.Client]:
     """The command tree of a new client; `models` are the choices of /model."""
     tree = CommandTree(
         client,
@@ -96,9 +93,7 @@ def command_tree(
     return tree
 
 
-async def register_commands(
-    rest: RestApi, tree: app_commands.CommandTree[ThreadlineClient]
-) -> None:
+async def register_commands(rest: RestApi, tree: app_commands.CommandTree[discord.Client]) -> None:
     """Replace Discord's list of commands if it differs from the tree. Raises a PlatformError."""
     application = tree.client.application_id
     if application is None:

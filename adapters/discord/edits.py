@@ -33,7 +33,7 @@ MAX_WAITING = 1_000
 ARCHIVE_CHECKS, ARCHIVE_CHECK_SECONDS = 15, 1.0
 
 
-class EditListener:
+class DiscordEditListener:
     """Passes one client's edits and deletions to `inbox`.
 
     `find_context` returns the context of a channel, `translate` a message as the core knows it.
@@ -74,7 +74,7 @@ class EditListener:
             await self._store(partial(self._store_edit, message, context))
 
     async def _store_edit(self, message: discord.Message, context: ChannelContext) -> None:
-        incoming = await self._edited_message(message, context)
+        incoming = await self._translate_edit(message, context)
         if incoming is not None and message.edited_at is not None:
             await self._inbox.edited(incoming, message.edited_at.timestamp())
 
@@ -89,7 +89,7 @@ class EditListener:
         finally:
             self._waiting -= 1
 
-    async def _edited_message(
+    async def _translate_edit(
         self, message: discord.Message, context: ChannelContext
     ) -> Incoming | None:
         """The message's new version, even if a stored message no longer mentions the bot."""

@@ -37,7 +37,7 @@ log = structlog.stdlib.get_logger(__name__)
 Operation = Callable[[], Awaitable[CommandReply]]
 
 
-class InteractionHandler:
+class DiscordInteractionHandler:
     """Executes interactions and responds to them."""
 
     def __init__(self, *, rest: RestApi, renderer: Renderer, guilds: AllowedGuilds) -> None:
@@ -175,7 +175,7 @@ class ControlButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=CON
 
     async def callback(self, interaction: Interaction) -> None:
         """Handle a press."""
-        handler: InteractionHandler = interaction.client.handler
+        handler: DiscordInteractionHandler = interaction.client.handler
         await handler.handle_control(interaction, self._command, self._turn)
 
 
@@ -196,7 +196,7 @@ class ChoiceButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=CHOI
 
     async def callback(self, interaction: Interaction) -> None:
         """Handle a press."""
-        handler: InteractionHandler = interaction.client.handler
+        handler: DiscordInteractionHandler = interaction.client.handler
         await handler.handle_choice(interaction, self._choice)
 
 

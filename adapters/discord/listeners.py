@@ -23,7 +23,7 @@ from adapters.discord.channels import (
     channel_context,
     fetch_channel_context,
 )
-from adapters.discord.edits import EditListener
+from adapters.discord.edits import DiscordEditListener
 from adapters.discord.events import (
     BotIdentity,
     address_of,
@@ -68,7 +68,7 @@ class MessageListener:
         self._rest, self._inbox, self._say = rest, inbox, say
         self._watermarks, self._guilds = watermarks, guilds
         self._proxied = ProxiedMessages()
-        self.edits = EditListener(
+        self.edits = DiscordEditListener(
             rest=rest,
             inbox=inbox,
             find_context=self._find_context,
@@ -255,7 +255,7 @@ class MessageListener:
             return None
         if not await self._guilds.allows_user(context.guild, message.author.id):
             return None
-        key = await self._chained_conversation(message, context, bot)
+        key = await self._find_replied_conversation(message, context, bot)
         return to_incoming(message, context, bot, address, key)
 
     async def _find_context(self, channel: object) -> ChannelContext | None:
@@ -265,7 +265,7 @@ class MessageListener:
             return context
         return await fetch_channel_context(self._rest, channel.id)
 
-    async def _chained_conversation(
+    async def _find_replied_conversation(
         self, message: discord.Message, context: ChannelContext, bot: BotIdentity
     ) -> ConversationKey | None:
         """The conversation that a reply to one of the bot's messages in a channel continues."""

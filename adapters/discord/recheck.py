@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from adapters.discord.channels import DIRECT_MESSAGES
-from adapters.discord.edits import EditListener
+from adapters.discord.edits import DiscordEditListener
 from adapters.discord.history import parse_message, read_raw_message
 from adapters.discord.rest import UNKNOWN_MESSAGE, RestApi
 from bot.domain.errors import Gone
@@ -13,7 +13,7 @@ from bot.domain.inbox import Asked
 from bot.domain.replies import Priority
 
 
-async def report_changes(rest: RestApi, edits: EditListener, question: Asked) -> None:
+async def report_changes(rest: RestApi, edits: DiscordEditListener, question: Asked) -> None:
     """`bot.ports.history.ReportChanges` for Discord."""
     workspace = question.key.workspace
     guild = None if workspace == DIRECT_MESSAGES else int(workspace)

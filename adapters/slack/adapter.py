@@ -30,7 +30,7 @@ from adapters.slack.bolt import create_app
 from adapters.slack.events import PLATFORM
 from adapters.slack.files import MAX_BYTES
 from adapters.slack.http import PATH, HttpEvents
-from adapters.slack.interactions import InteractionHandler
+from adapters.slack.interactions import SlackInteractionHandler
 from adapters.slack.listeners import ConnectionProblem, Listeners
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.socket import SocketMode
@@ -163,7 +163,9 @@ class SlackAdapter:
             inbox=inbox,
             saver=saver,
             builder=self._builder,
-            interactions=InteractionHandler(inbox=inbox, workspace=workspace, models=self._models),
+            interactions=SlackInteractionHandler(
+                inbox=inbox, workspace=workspace, models=self._models
+            ),
             prefix=self._prefix,
             problem=self._problem,
         )

@@ -19,7 +19,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from adapters.slack.errors import DEAD_TOKEN, parse_retry_after, translate_error
 from adapters.slack.responses import Response
-from adapters.slack.token import TokenWatch
+from adapters.slack.token import TokenVerifier
 from bot.common.proxies import http_proxy_for
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Limit, Pace, Priority
@@ -154,7 +154,7 @@ class WebApi:
         self.session, self.clock = session, clock
         # "channel/ts" of messages we deleted; Slack sends delete events for these too.
         self.own_deletions: LRUCache[str, bool] = LRUCache(MAX_DELETIONS)
-        self.token = TokenWatch(auth_test=self._auth_test, clock=clock) if watch_token else None
+        self.token = TokenVerifier(auth_test=self._auth_test, clock=clock) if watch_token else None
         self._post_throttles = PostThrottles(clock)
 
     async def write(self, method: str, scopes: tuple[str, ...] = (), **fields: Any) -> Response:
@@ -191,19 +191,21 @@ class WebApi:
     ) -> Response:
         """`write`, once the rate limit allows it."""
         scopes = post_scopes(fields["channel"]) if method == POSTS else (method,)
-        return await self._paced(lambda: self.write(method, scopes, **fields), scopes, priority)
+        return await self._spend_and_send(
+            lambda: self.write(method, scopes, **fields), scopes, priority
+        )
 
     async def paced_read(
         self, method: str, *, priority: Priority = Priority.CONTROL, **fields: Any
     ) -> Response:
         """`read`, once the rate limit allows it."""
-        return await self._paced(lambda: self.read(method, **fields), (method,), priority)
+        return await self._spend_and_send(lambda: self.read(method, **fields), (method,), priority)
 
     async def respond(self, url: str, **fields: Any) -> None:
         """Answer an interaction at its `response_url`: no rate limit, but five uses at most."""
         await self._post(url, (), json=fields)
 
-    async def _paced(
+    async def _spend_and_send(
         self, send: Callable[[], Awaitable[Response]], scopes: tuple[str, ...], priority: Priority
     ) -> Response:
         await self.rate_limiter.spend(*scopes, priority=priority)

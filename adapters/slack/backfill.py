@@ -27,7 +27,7 @@ from adapters.slack.backfill_plan import (
     stamp,
     unread_threads,
 )
-from adapters.slack.edits import EditListener
+from adapters.slack.edits import SlackEditListener
 from adapters.slack.events import PLATFORM, position
 from adapters.slack.pace import ReadPace
 from adapters.slack.recheck import report_changes
@@ -96,7 +96,7 @@ class SlackBackfill:
         self._slack, self._tracker, self._clock = workspace, saver.tracker, clock
         self._pace = ReadPace(clock)
         self._on_conversations: Callable[[Sequence[Conversation]], None] | None = on_conversations
-        edits = EditListener(workspace=workspace, inbox=inbox)
+        edits = SlackEditListener(workspace=workspace, inbox=inbox)
         self._backfill = Backfill(
             platform=PLATFORM,
             inbox=inbox,

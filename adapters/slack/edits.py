@@ -17,7 +17,7 @@ from bot.ports.inbox import MessageInbox
 CHANGED, DELETED = "message_changed", "message_deleted"
 
 
-class EditListener:
+class SlackEditListener:
     """Reports one workspace's changes to `inbox`; Slack redelivers an event that raises."""
 
     def __init__(self, *, workspace: Workspace, inbox: MessageInbox) -> None:

@@ -118,7 +118,7 @@ def _name(user: Payload) -> str:
 
 
 # ── execution ─────────────────────────────────────────────────────────────────────────────────
-class InteractionHandler:
+class SlackInteractionHandler:
     """Executes interactions through the inbox. `models` are the names that people may choose."""
 
     def __init__(self, *, inbox: CommandInbox, workspace: Workspace, models: Sequence[str]) -> None:

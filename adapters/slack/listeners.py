@@ -20,12 +20,12 @@ from slack_bolt.response import BoltResponse
 
 from adapters.slack import payloads
 from adapters.slack.blocks import MessageBuilder
-from adapters.slack.edits import EditListener
+from adapters.slack.edits import SlackEditListener
 from adapters.slack.envelopes import field_types
 from adapters.slack.events import message_ts, position
 from adapters.slack.interactions import (
     Interaction,
-    InteractionHandler,
+    SlackInteractionHandler,
     parse_button,
     parse_shortcut,
     parse_slash_command,
@@ -67,14 +67,14 @@ class Listeners:
         inbox: Inbox,
         saver: WatermarkSaver,
         builder: MessageBuilder,
-        interactions: InteractionHandler,
+        interactions: SlackInteractionHandler,
         prefix: str,
         problem: ConnectionProblem,
     ) -> None:
         self._workspace, self._inbox, self._builder = workspace, inbox, builder
         self._interactions, self._prefix, self._problem = interactions, prefix, problem
         self._saver = saver
-        self._edits = EditListener(workspace=workspace, inbox=inbox)
+        self._edits = SlackEditListener(workspace=workspace, inbox=inbox)
         self._tasks: set[asyncio.Task[None]] = set()
         self.events: Mapping[str, Callable[[Payload], Awaitable[None]]] = {
             "message": self._on_message,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from adapters.slack import events, payloads
-from adapters.slack.edits import CHANGED, DELETED, EditListener
+from adapters.slack.edits import CHANGED, DELETED, SlackEditListener
 from adapters.slack.workspace import Workspace
 from bot.domain.errors import Gone
 from bot.domain.inbox import Asked
@@ -16,7 +16,7 @@ from bot.domain.replies import Priority
 NOT_FOUND = "thread_not_found"
 
 
-async def report_changes(workspace: Workspace, edits: EditListener, question: Asked) -> None:
+async def report_changes(workspace: Workspace, edits: SlackEditListener, question: Asked) -> None:
     """`bot.ports.history.ReportChanges` for Slack."""
     message = await _read(workspace, question)
     event: dict[str, Any] = {"type": "message", "channel": question.channel}

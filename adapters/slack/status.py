@@ -43,7 +43,7 @@ SWEPT_AGE, SWEEP_INTERVAL, SWEEP_TIMEOUT = 86_400.0, 1.5, 60.0
 MAX_REFUSALS = 20  # in a row end the sweep: the app is probably no agent
 
 Thread = tuple[str, str]  # a channel, and a root's ts
-Clearing = tuple["Status", "asyncio.Task[None]"]
+Clearing = tuple["ReplyStatus", "asyncio.Task[None]"]
 
 
 class StatusRegistry:
@@ -52,20 +52,20 @@ class StatusRegistry:
     def __init__(self, *, api: WebApi, clock: Clock) -> None:
         self._api, self._clock = api, clock
         self._clearing: dict[Thread, Clearing] = {}
-        self._live: dict[Thread, Status] = {}
+        self._live: dict[Thread, ReplyStatus] = {}
         self._sweeping: asyncio.Task[None] | None = None
 
-    def status(self, thread: Thread, *, left_over: bool) -> Status:
+    def status(self, thread: Thread, *, left_over: bool) -> ReplyStatus:
         """A turn's status; `left_over` if a process that died may have set one."""
-        return Status(
+        return ReplyStatus(
             registry=self, api=self._api, thread=thread, left_over=left_over, clock=self._clock
         )
 
-    def register(self, thread: Thread, status: Status) -> None:
+    def register(self, thread: Thread, status: ReplyStatus) -> None:
         """Record that a turn shows `status` in `thread`."""
         self._live[thread] = status
 
-    def start_clearing(self, thread: Thread, status: Status) -> asyncio.Task[None]:
+    def start_clearing(self, thread: Thread, status: ReplyStatus) -> asyncio.Task[None]:
         """Start the task that clears `status`; it replaces an earlier one in the same thread."""
         if self._live.get(thread) is status:
             del self._live[thread]
@@ -75,7 +75,7 @@ class StatusRegistry:
         task.add_done_callback(lambda _: self._forget(thread, status))
         return task
 
-    async def hand_over(self, thread: Thread, status: Status) -> None:
+    async def hand_over(self, thread: Thread, status: ReplyStatus) -> None:
         """Stop clearing for an earlier turn in `thread`: `status` will clear that one too."""
         earlier = self._clearing.pop(thread, None)
         if earlier is not None:
@@ -106,7 +106,7 @@ class StatusRegistry:
                 return
             await self._clock.sleep(SWEEP_INTERVAL)
 
-    def _current(self, thread: Thread) -> Status | None:
+    def _current(self, thread: Thread) -> ReplyStatus | None:
         clearing = self._clearing.get(thread)
         return self._live.get(thread) or (clearing[0] if clearing else None)
 
@@ -122,24 +122,24 @@ class StatusRegistry:
             task.cancel()
         await asyncio.gather(*sweeping, *tasks, return_exceptions=True)
 
-    async def _clear(self, status: Status, earlier: Clearing | None) -> None:
+    async def _clear(self, status: ReplyStatus, earlier: Clearing | None) -> None:
         if earlier is not None:
             await _hand_over(earlier, status)
         await status.finish()
 
-    def _forget(self, thread: Thread, status: Status) -> None:
+    def _forget(self, thread: Thread, status: ReplyStatus) -> None:
         if thread in self._clearing and self._clearing[thread][0] is status:
             del self._clearing[thread]
 
 
-async def _hand_over(earlier: Clearing, later: Status) -> None:
+async def _hand_over(earlier: Clearing, later: ReplyStatus) -> None:
     status, task = earlier
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     later.inherit(status)
 
 
-class Status:
+class ReplyStatus:
     """One turn's status: the agent session's, which comes with Slack's own stop button, or words
     under the thread if the app is no agent.
     """
@@ -168,7 +168,7 @@ class Status:
         """Whether Slack shows its own stop button in this thread."""
         return self._confirmed and SESSIONS in self._maybe_set
 
-    def assume_session(self) -> Status:
+    def assume_session(self) -> ReplyStatus:
         """Assume a session status of an earlier process, to clear at background priority.
 
         Slack removes words under a thread on its own.
@@ -176,7 +176,7 @@ class Status:
         self._maybe_set, self._clear_priority = {SESSIONS}, Priority.BACKGROUND
         return self
 
-    def inherit(self, earlier: Status) -> None:
+    def inherit(self, earlier: ReplyStatus) -> None:
         """Take over what `earlier` has not cleared."""
         self._maybe_set |= earlier._maybe_set
         self._landed_at = max(self._landed_at, earlier._landed_at)

@@ -17,7 +17,7 @@ import structlog
 from adapters.slack.api import APPENDS, STARTS, STOPS, WebApi
 from adapters.slack.blocks import MessageBuilder, identity
 from adapters.slack.events import DIRECT
-from adapters.slack.status import Status
+from adapters.slack.status import ReplyStatus
 from bot.domain.errors import Gone, PlatformError, Refused, Throttled, Unsettled
 from bot.domain.replies import Action, Request, Shown
 from bot.domain.turns import Claim
@@ -38,7 +38,13 @@ class Streams:
     """The streams of one turn's reply."""
 
     def __init__(
-        self, *, claim: Claim, api: WebApi, builder: MessageBuilder, status: Status, clock: Clock
+        self,
+        *,
+        claim: Claim,
+        api: WebApi,
+        builder: MessageBuilder,
+        status: ReplyStatus,
+        clock: Clock,
     ) -> None:
         key, question = claim.conversation.key, claim.questions[-1] if claim.questions else None
         self._channel, self._thread, self._turn = key.channel, key.thread, claim.fence.turn

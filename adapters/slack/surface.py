@@ -27,7 +27,7 @@ from adapters.slack.errors import CONTENT
 from adapters.slack.events import Identity
 from adapters.slack.render import SlackRenderer
 from adapters.slack.reply_thread import ReplyThread
-from adapters.slack.status import Status
+from adapters.slack.status import ReplyStatus
 from adapters.slack.streams import MAX_CHARACTERS, OPEN, Streams, with_append_fallback
 from bot.domain.errors import FilesRefused, Gone, Refused, Unsettled
 from bot.domain.replies import Action, FileRules, Frame, Request, Shown, ShownPage
@@ -57,7 +57,7 @@ class SlackSurface:
         me: Identity,
         api: WebApi,
         builder: MessageBuilder,
-        status: Status,
+        status: ReplyStatus,
         clock: Clock,
         rules: FileRules | None,
         channels_without_files: MutableMapping[str, bool],

@@ -21,7 +21,7 @@ log = structlog.stdlib.get_logger(__name__)
 VALID_SECONDS, REFUSED_SECONDS = 2.0, 60.0
 
 
-class TokenWatch:
+class TokenVerifier:
     """Watches one bot token. `auth_test` calls auth.test and raises a PlatformError.
 
     `refusal` is the error code with which auth.test refuses the token, or "".

@@ -85,7 +85,7 @@ class ChatService:
         """
         incoming = self.incoming(record, user, text, str(uuid.uuid4()), Address.FOLLOW_UP)
         await self.require_inbox().receive(incoming)
-        asked = await self.library.asked(incoming.source)
+        asked = await self.library.find_message(incoming.source)
         if asked is None or asked.turn is None:
             raise HTTPException(404, http_texts.CONVERSATION_DELETED)
         if record.conversation.key.channel == CHANNEL:

@@ -30,39 +30,24 @@ MOST_GROWING = 2_000
 # Messages are part of a page that has first and second level headings already.
 HEADING_OFFSET = 2
 
+Tokens = Sequence[Token]
+Env = MutableMapping[str, Any]
+
 
 class _Html(RendererHTML):
     """markdown-it's renderer without inline styles and images; links open in a new tab."""
 
-    def fence(
-        self,
-        tokens: Sequence[Token],
-        idx: int,
-        options: OptionsDict,
-        env: MutableMapping[str, Any],
-    ) -> str:
+    def fence(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         token = tokens[idx]
         words = token.info.split()
         short = len(token.content) <= env.get("highlighted", MOST_HIGHLIGHTED)
         highlight = env.get("highlight", plain) if short else plain
         return _code(token.content, words[0] if words else "", highlight)
 
-    def code_block(
-        self,
-        tokens: Sequence[Token],
-        idx: int,
-        options: OptionsDict,
-        env: MutableMapping[str, Any],
-    ) -> str:
+    def code_block(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         return _code(tokens[idx].content, "", plain)
 
-    def image(
-        self,
-        tokens: Sequence[Token],
-        idx: int,
-        options: OptionsDict,
-        env: MutableMapping[str, Any],
-    ) -> str:
+    def image(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         """A link instead of the image: loading it would tell another server who reads what, and
         when."""
         token = tokens[idx]
@@ -74,42 +59,18 @@ class _Html(RendererHTML):
             return f"{text} ({address})" if address else text
         return f'<a href="{address}" target="_blank" rel="{REL}">{text}</a>'
 
-    def math_inline(
-        self,
-        tokens: Sequence[Token],
-        idx: int,
-        options: OptionsDict,
-        env: MutableMapping[str, Any],
-    ) -> str:
+    def math_inline(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         """The exact source."""
         return escape(tokens[idx].content)
 
-    def math_block(
-        self,
-        tokens: Sequence[Token],
-        idx: int,
-        options: OptionsDict,
-        env: MutableMapping[str, Any],
-    ) -> str:
+    def math_block(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         """The exact source, on its own lines."""
         return f"<p>{escape(tokens[idx].content).replace(chr(10), '<br />' + chr(10))}</p>\n"
 
-    def table_open(
-        self,
-        tokens: Sequence[Token],
-        idx: int,
-        options: OptionsDict,
-        env: MutableMapping[str, Any],
-    ) -> str:
+    def table_open(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         return '<div class="table" tabindex="0"><table>\n'
 
-    def table_close(
-        self,
-        tokens: Sequence[Token],
-        idx: int,
-        options: OptionsDict,
-        env: MutableMapping[str, Any],
-    ) -> str:
+    def table_close(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         return "</table></div>\n"
 
 

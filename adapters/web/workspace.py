@@ -220,7 +220,7 @@ class Workspace:
         thread = await self._library.thread(incoming.key.thread, user_scope(user, CHANNEL))
         asked = None
         if receipt is Receipt.QUESTION or receipt is Receipt.KNOWN:
-            asked = await self._library.asked(incoming.source)
+            asked = await self._library.find_message(incoming.source)
         message = None
         if asked is not None:
             message = await self._rendering.run(serializers.page_message, asked, self._highlight)

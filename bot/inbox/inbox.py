@@ -134,7 +134,7 @@ class DurableInbox:
         """Continue this platform's unfinished turns, now that its events arrive."""
         self._connected.add(platform)
         unfinished = await retry_while_unavailable(
-            lambda: self._store.unfinished(platform), self._clock.sleep
+            lambda: self._store.list_unfinished(platform), self._clock.sleep
         )
         if unfinished:
             log.info("continuing unfinished turns", platform=platform, turns=len(unfinished))

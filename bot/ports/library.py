@@ -69,7 +69,7 @@ class Library(Protocol):
         """The newest messages, in index order; those without an index come last."""
         ...
 
-    async def asked(self, source: str) -> MessageRecord | None:
+    async def find_message(self, source: str) -> MessageRecord | None:
         """The message with this `Incoming.source`."""
         ...
 

@@ -70,7 +70,7 @@ class Store(Protocol):
         """
         ...
 
-    async def record_removed(self, fence: Fence, page: int) -> None:
+    async def record_removal(self, fence: Fence, page: int) -> None:
         """A page was removed from the platform, or was never posted."""
         ...
 
@@ -82,7 +82,7 @@ class Store(Protocol):
         """The reply of a concluded turn is completely shown."""
         ...
 
-    async def unfinished(self, platform: str) -> Sequence[int]:
+    async def list_unfinished(self, platform: str) -> Sequence[int]:
         """The platform's conversations that have a turn to claim, oldest first."""
         ...
 

@@ -35,7 +35,7 @@ class Ledger(Protocol):
         """A page was posted, or found again."""
         ...
 
-    async def record_removed(self, fence: Fence, page: int) -> None:
+    async def record_removal(self, fence: Fence, page: int) -> None:
         """A page was removed."""
         ...
 
@@ -139,7 +139,7 @@ class LedgerWriter:
         while changes := self._changes():
             for number, message in changes.items():
                 if message is None:
-                    await self._ledger.record_removed(self._fence, number)
+                    await self._ledger.record_removal(self._fence, number)
                     self._recorded.pop(number, None)
                     self._intended.discard(number)
                 else:

@@ -25,7 +25,7 @@ MAX_DESCRIPTORS = 32
 """A late import opens a file or two."""
 
 
-class Status(IntEnum):
+class ExitStatus(IntEnum):
     """The result of a task."""
 
     DONE = 0
@@ -71,15 +71,15 @@ def _limit(memory: int) -> None:
 
 def _execute(
     function: Callable[[bytes], bytes], data: bytes, cpu: float, most: int
-) -> tuple[Status, bytes]:
+) -> tuple[ExitStatus, bytes]:
     signal.setitimer(signal.ITIMER_PROF, cpu)
     try:
         result = function(data)
     except Exception as error:  # noqa: BLE001 - a parser may raise anything; only this task fails
-        return Status.FAILED, type(error).__name__.encode()
+        return ExitStatus.FAILED, type(error).__name__.encode()
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-    return (Status.DONE, result) if len(result) <= most else (Status.FAILED, b"too large")
+    return (ExitStatus.DONE, result) if len(result) <= most else (ExitStatus.FAILED, b"too large")
 
 
 def _read(source: int, size: int) -> bytes | None:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from bot.domain.errors import ThreadlineError
 from bot.sandbox import child
-from bot.sandbox.child import HEADER, READY, Status
+from bot.sandbox.child import HEADER, READY, ExitStatus
 
 STARTUP_SECONDS = 20.0
 """Limit for importing the function's module in the child, on a busy machine."""
@@ -101,7 +101,7 @@ class Worker:
             child.end()
             self._child = None
             raise TaskTooCostly(f"the worker ended: {error}") from error
-        if status is not Status.DONE:
+        if status is not ExitStatus.DONE:
             raise TaskFailed(result.decode("utf-8", "replace"))
         return result
 
@@ -142,14 +142,14 @@ class _Child:
             self.end()
             raise WorkerFailed(f"the worker cannot start: {error!r}") from error
 
-    def ask(self, data: bytes, limits: WorkerLimits) -> tuple[Status, bytes]:
+    def ask(self, data: bytes, limits: WorkerLimits) -> tuple[ExitStatus, bytes]:
         """Run one task. Raises OSError or EOFError if the child exits or exceeds the time limit."""
         deadline = time.monotonic() + limits.seconds
         self._send(HEADER.pack(0, len(data)) + data, deadline)
         status, size = HEADER.unpack(self._receive(HEADER.size, deadline))
         if size > limits.output_bytes:
             raise OSError("the output is too large")
-        return Status(status), self._receive(size, deadline)
+        return ExitStatus(status), self._receive(size, deadline)
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None

@@ -27,7 +27,7 @@ T = TypeVar("T")
 _BATCH = 256
 
 
-class Connection(aiosqlite.Connection):
+class SqliteConnection(aiosqlite.Connection):
     """An aiosqlite connection that can also run a whole function on its thread.
 
     Uses aiosqlite's private `_execute`, `_conn` and `_connection`: see the version bound in
@@ -102,7 +102,7 @@ class Writer:
     everything in the queue; an earlier call may have committed the caller's job.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: SqliteConnection) -> None:
         self._connection = connection
         self._waiting: deque[_Job[Any]] = deque()  # appended by the loop, taken by the thread
 
@@ -146,7 +146,9 @@ async def open_writer(path: Path, *, busy_timeout: float) -> AsyncIterator[Write
     `busy_timeout` is how many seconds to wait for another program's lock.
     """
     with translate_errors(path):
-        async with Connection(path, partial(_connect_writer, path, busy_timeout)) as connection:
+        async with SqliteConnection(
+            path, partial(_connect_writer, path, busy_timeout)
+        ) as connection:
             yield Writer(connection)
 
 
@@ -167,7 +169,7 @@ def _connect_writer(path: Path, busy_timeout: float) -> sqlite3.Connection:
 class Readers:
     """Read-only connections, used in turn; in WAL mode a read never waits for a commit."""
 
-    def __init__(self, connections: Sequence[Connection]) -> None:
+    def __init__(self, connections: Sequence[SqliteConnection]) -> None:
         self._next = itertools.cycle(connections)
 
     async def run(self, read: Callable[[sqlite3.Connection], T]) -> T:
@@ -182,7 +184,8 @@ async def open_readers(path: Path, *, count: int, busy_timeout: float) -> AsyncI
     async with AsyncExitStack() as stack:
         with translate_errors(path):
             connections = [
-                await stack.enter_async_context(Connection(path, connect)) for _ in range(count)
+                await stack.enter_async_context(SqliteConnection(path, connect))
+                for _ in range(count)
             ]
         yield Readers(connections)
 

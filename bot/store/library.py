@@ -29,7 +29,7 @@ class SqliteLibrary(Operations):
     thread = reads(views.thread)
     messages = reads(views.messages)
     latest = reads(views.latest)
-    asked = reads(views.asked)
+    find_message = reads(views.find_message)
     replies = reads(views.replies)
     reply = reads(views.reply)
     delete = writes(record_edits.delete)

@@ -50,7 +50,7 @@ class Migration:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class MigrationStatus:
     """The names of a database's applied and missing migrations."""
 
     applied: tuple[str, ...]
@@ -86,15 +86,15 @@ def migrate(path: Path, directory: Path = MIGRATIONS) -> list[str]:
         return [step.name for step in files if _apply(db, path, files, step)]
 
 
-def status(path: Path, directory: Path = MIGRATIONS) -> Status:
+def status(path: Path, directory: Path = MIGRATIONS) -> MigrationStatus:
     """The database's applied and missing migrations; changes nothing. Raises as `migrate` does."""
     files = load(directory)
     if not path.exists():
-        return Status((), tuple(step.name for step in files))
+        return MigrationStatus((), tuple(step.name for step in files))
     with translate_errors(path), closing(_connect(path, "ro")) as db:
         _refuse_foreign(db, path)
         done = _verified(db, path, files)
-    return Status(
+    return MigrationStatus(
         tuple(step.name for step in files[:done]), tuple(step.name for step in files[done:])
     )
 

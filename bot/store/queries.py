@@ -8,7 +8,7 @@ from bot.domain.conversations import Conversation, ConversationKey, Message
 from bot.store import rows
 
 
-def unfinished(db: sqlite3.Connection, platform: str) -> list[int]:
+def list_unfinished(db: sqlite3.Connection, platform: str) -> list[int]:
     # CROSS JOIN makes SQLite start from the few unfinished turns instead of all conversations.
     found = db.execute(
         "SELECT conversation_id FROM turns"

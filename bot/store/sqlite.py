@@ -108,7 +108,7 @@ class SqliteStore(Operations):
     hold = writes(process.hold)
     record_shutdown = writes(process.record_shutdown)
     record_intent = writes(turns.record_intent)
-    record_removed = writes(turns.record_removed)
+    record_removal = writes(turns.record_removal)
     conclude = writes_at(turns.conclude)
     finish = writes_at(turns.finish)
     record_command = writes_at(commands.record_command)
@@ -135,7 +135,7 @@ class SqliteStore(Operations):
     _forget_old_commands = writes_at(commands.forget_old_commands)
 
     # ── queries ───────────────────────────────────────────────────────────────────────────────
-    unfinished = reads(queries.unfinished)
+    list_unfinished = reads(queries.list_unfinished)
     suspects = reads(process.suspects)
     history = reads(queries.history)
     find = reads(queries.find)

@@ -141,7 +141,7 @@ def record_shown(
     return False
 
 
-def record_removed(db: sqlite3.Connection, fence: Fence, page: int) -> None:
+def record_removal(db: sqlite3.Connection, fence: Fence, page: int) -> None:
     _require(db, fence)
     db.execute("DELETE FROM pages WHERE turn_id = ? AND number = ?", (fence.turn, page))
 

@@ -164,7 +164,7 @@ def _unbound(db: sqlite3.Connection, conversation: int) -> list[sqlite3.Row]:
     ).fetchall()
 
 
-def asked(db: sqlite3.Connection, source: str) -> MessageRecord | None:
+def find_message(db: sqlite3.Connection, source: str) -> MessageRecord | None:
     row = db.execute(f"{_MESSAGE} WHERE source = ?", (source,)).fetchone()
     return None if row is None else _message(row)
 

@@ -79,14 +79,14 @@ async def test_unfinished_turns_are_looked_up_until_the_database_answers(
 ) -> None:
     """Otherwise they would wait for the next start."""
     await world.store.accept(said(1))
-    read, failures = world.store.unfinished, [StoreUnavailable("locked")] * 2
+    read, failures = world.store.list_unfinished, [StoreUnavailable("locked")] * 2
 
     async def failing(platform: str) -> object:
         if failures:
             raise failures.pop()
         return await read(platform)
 
-    monkeypatch.setattr(world.store, "unfinished", failing)
+    monkeypatch.setattr(world.store, "list_unfinished", failing)
     await world.inbox.connected("sim")
     await world.idle()
     assert world.shown() == ["Hello."]

@@ -73,7 +73,7 @@ class Core:
         self.store, self.path = store, path
         self.scheduler, self.commands = RecordingScheduler(), RecordingCommands()
         self.edits = RecordingEdits()
-        parts: Any = {"scheduler": self.scheduler, "commands": self.commands, "changes": self.edits}
+        parts: Any = {"scheduler": self.scheduler, "commands": self.commands, "edits": self.edits}
         self.inbox = DurableInbox(
             store=store,
             models=(),

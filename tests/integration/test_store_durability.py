@@ -186,7 +186,7 @@ async def test_more_transactions_than_one_commit_takes_are_all_committed(
         *(store.accept(said(n, where=key(f"t{n % 7}"))) for n in range(1_000))
     )
     assert {result.receipt for result in results} == {Receipt.QUESTION}
-    assert len(await store.unfinished("sim")) == 7
+    assert len(await store.list_unfinished("sim")) == 7
 
 
 # ── a kill ────────────────────────────────────────────────────────────────────────────────────
@@ -219,7 +219,7 @@ async def test_everything_acknowledged_survives_a_kill(path: Path) -> None:
             )[0][0]
             again = await store.accept(said(number, where=key(thread)))
             assert again.receipt is Receipt.KNOWN
-        while left := await store.unfinished("sim"):
+        while left := await store.list_unfinished("sim"):
             await answered(store, left[0])
     with closing(sqlite3.connect(path)) as db:
         check_invariants(db)

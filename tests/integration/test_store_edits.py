@@ -33,7 +33,7 @@ CUT = replace(ANSWER, outcome=Outcome.CUT_OFF)
 STEPS: dict[str, Callable[[SqliteStore, Fence], Awaitable[None]]] = {
     "intend": lambda store, fence: store.record_intent(fence, 0),
     "shown": lambda store, fence: store.record_shown(fence, 0, channel="c1", message_id="r9"),
-    "removed": lambda store, fence: store.record_removed(fence, 0),
+    "removed": lambda store, fence: store.record_removal(fence, 0),
     "conclude": lambda store, fence: store.conclude(fence, ANSWER),
     "finish": lambda store, fence: store.finish(fence),
 }
@@ -84,7 +84,7 @@ async def test_a_reopened_turn_keeps_its_pages_and_its_index_but_not_its_reply(
     before = await asked_and_answered(store, 1)
     assert await store.reopen(key(), None) == Change(Effect.REOPENED, 1, 1)
     assert await history(store) == ["q1"]
-    assert await store.unfinished("sim") == [1]
+    assert await store.list_unfinished("sim") == [1]
     after = await claimed(store, 1)
     assert after.fence.attempt > before.fence.attempt
     assert (after.reply_index, after.tries, after.result) == (before.reply_index, 1, None)
@@ -202,7 +202,7 @@ async def test_edit_of_an_unknown_message_is_unknown(store: SqliteStore) -> None
 async def test_the_same_text_is_no_edit(store: SqliteStore) -> None:
     await asked_and_answered(store, 1)
     assert (await store.edit(source(1), "q1", 9.0)).effect is Effect.SAME
-    assert await store.unfinished("sim") == []
+    assert await store.list_unfinished("sim") == []
 
 
 async def test_edit_of_a_waiting_question_changes_only_its_text(store: SqliteStore) -> None:
@@ -234,7 +234,7 @@ async def test_edit_of_an_older_question_is_stored_for_later_turns(store: Sqlite
     await asked_and_answered(store, 1)
     await asked_and_answered(store, 2)
     assert (await store.edit(source(1), "better", 9.0)).effect is Effect.SUPERSEDED
-    assert await store.unfinished("sim") == []
+    assert await store.list_unfinished("sim") == []
     assert await history(store) == ["better", "Forty-two.", "q2", "Forty-two."]
 
 
@@ -395,7 +395,7 @@ async def test_a_reply_is_removed_with_its_question_if_the_settings_say_so(
     assert (taken.result.display, taken.result.content) == ("", "")
     assert [page.message_id for page in taken.pages] == ["r0", "r1"]
     for page in (1, 0):
-        await store.record_removed(taken.fence, page)
+        await store.record_removal(taken.fence, page)
     await store.finish(taken.fence)
     assert await history(store) == []
     assert look(path, "SELECT content, display FROM turns") == [("", "")]
@@ -443,7 +443,7 @@ async def test_deleting_a_page_during_the_reply_ends_the_turn(store: SqliteStore
     taken = await claimed(store, 1)
     assert taken.result is not None
     await store.finish(taken.fence)
-    assert await store.unfinished("sim") == []
+    assert await store.list_unfinished("sim") == []
 
 
 async def test_an_older_reply_is_taken_back_while_the_newest_turn_runs(store: SqliteStore) -> None:

@@ -321,7 +321,7 @@ async def test_every_list_uses_an_index(world: World) -> None:
         views.thread(asked, uid, place)
         views.messages(asked, number, -1, 5)
         views.latest(asked, number, 5)
-        views.asked(asked, "sim/w1/c1/m1")
+        views.find_message(asked, "sim/w1/c1/m1")
         views.replies(asked, number, 5)
         views.reply(asked, 1)
 

@@ -73,7 +73,7 @@ async def test_the_same_message_again_changes_nothing(store: SqliteStore, path: 
     assert look(path, "SELECT * FROM conversations, messages, turns") == before
     await answered(store, first.conversation)
     assert await store.accept(said(1)) == Accepted(Receipt.KNOWN, first.conversation, first.turn)
-    assert await store.unfinished("sim") == []
+    assert await store.list_unfinished("sim") == []
 
 
 async def test_an_aside_becomes_history_without_a_turn(store: SqliteStore) -> None:
@@ -84,7 +84,7 @@ async def test_an_aside_becomes_history_without_a_turn(store: SqliteStore) -> No
     assert await store.accept(said(2, address=Address.ASIDE)) == Accepted(
         Receipt.KNOWN, begun.conversation
     )
-    assert await store.unfinished("sim") == []
+    assert await store.list_unfinished("sim") == []
 
 
 async def test_questions_join_the_waiting_turn_and_later_ones_wait_for_the_next(

@@ -62,9 +62,9 @@ async def test_unfinished_conversations_of_a_platform_are_sorted_by_their_oldest
     await answered(store, 1)
     await claimed(store, 2)
     await store.accept(said(10, where=key("a")))
-    assert await store.unfinished("sim") == [2, 3, 1]
-    assert await store.unfinished("other") == [4]
-    assert await store.unfinished("nowhere") == []
+    assert await store.list_unfinished("sim") == [2, 3, 1]
+    assert await store.list_unfinished("other") == [4]
+    assert await store.list_unfinished("nowhere") == []
 
 
 async def test_a_conversation_is_found_by_a_persons_message_and_by_a_page(
@@ -82,7 +82,7 @@ async def test_a_conversation_is_found_by_a_persons_message_and_by_a_page(
     assert page is not None
     assert page.key == key("t2")
     assert await store.conversation_of("other/w1/c1/m1") is None
-    await store.record_removed(claim.fence, 0)
+    await store.record_removal(claim.fence, 0)
     assert await store.conversation_of("sim/w1/thread/9/r1") is None
 
 
@@ -205,7 +205,7 @@ def _use_everything(db: sqlite3.Connection) -> None:
     fence = turns.Fence(1, 2)
     turns.record_intent(db, fence, 0)
     turns.record_shown(db, 1.0, fence, 0, "c1", "r1")
-    turns.record_removed(db, fence, 0)
+    turns.record_removal(db, fence, 0)
     turns.conclude(db, 1.0, fence, ANSWER)
     turns.finish(db, 1.0, fence)
     messages.accept(db, SystemClock().time(), said(3))
@@ -213,7 +213,7 @@ def _use_everything(db: sqlite3.Connection) -> None:
     conversations.choose_model(db, 1.0, key(), "m")
     commands.record_command(db, 1.0, "s")
     turns.stop(db, 1.0, key(), None)
-    queries.unfinished(db, "sim")
+    queries.list_unfinished(db, "sim")
     queries.history(db, 1, 1, 9, 20)
     queries.find(db, key())
     queries.conversation_of(db, "s")

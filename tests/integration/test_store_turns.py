@@ -30,7 +30,7 @@ from tests.support.store_kit import (
 STEPS: dict[str, Callable[[SqliteStore, Fence], Awaitable[None]]] = {
     "intend": lambda store, fence: store.record_intent(fence, 0),
     "shown": lambda store, fence: store.record_shown(fence, 0, channel="c1", message_id="r9"),
-    "removed": lambda store, fence: store.record_removed(fence, 0),
+    "removed": lambda store, fence: store.record_removal(fence, 0),
     "conclude": lambda store, fence: store.conclude(fence, ANSWER),
     "finish": lambda store, fence: store.finish(fence),
 }
@@ -122,7 +122,7 @@ async def test_a_new_attempt_gets_the_state_of_the_earlier_ones(path: Path) -> N
         await store.record_intent(first.fence, 1)
         await store.accept(said(2))
     async with opened(path) as store:
-        assert await store.unfinished("sim") == [1]
+        assert await store.list_unfinished("sim") == [1]
         second = await claimed(store, 1)
     assert second == replace(
         first,
@@ -138,11 +138,11 @@ async def test_a_concluded_turn_is_claimed_with_its_result(path: Path) -> None:
         await store.accept(said(1))
         await store.conclude((await claimed(store, 1)).fence, ANSWER)
     async with opened(path) as store:
-        assert await store.unfinished("sim") == [1]
+        assert await store.list_unfinished("sim") == [1]
         claim = await claimed(store, 1)
         assert claim.result == ANSWER
         await store.finish(claim.fence)
-        assert await store.unfinished("sim") == []
+        assert await store.list_unfinished("sim") == []
 
 
 # ── the fence ─────────────────────────────────────────────────────────────────────────────────
@@ -201,8 +201,8 @@ async def test_pages_are_recorded_after_the_turn_was_concluded_too(store: Sqlite
     await store.record_shown(
         fence, 1, channel="c2", message_id="r2"
     )  # found again, without an intent
-    await store.record_removed(fence, 0)
-    await store.record_removed(fence, 7)  # was not there
+    await store.record_removal(fence, 0)
+    await store.record_removal(fence, 7)  # was not there
     claim = await claimed(store, 1)
     assert claim.pages == (PageRecord(1, "r2", "c2"),)
 

@@ -227,7 +227,7 @@ class FakeLedger:
             await self.slow.wait()
         self.pages[page] = message_id
 
-    async def record_removed(self, fence: Fence, page: int) -> None:
+    async def record_removal(self, fence: Fence, page: int) -> None:
         self._check("removed", fence, page)
         del self.pages[page]
 

@@ -80,7 +80,7 @@ class Machine:
                 clock=CLOCK,
                 suspects=await store.suspects(),
             )
-            for conversation in await store.unfinished("sim"):
+            for conversation in await store.list_unfinished("sim"):
                 scheduler.wake(conversation)
             try:
                 yield store, scheduler

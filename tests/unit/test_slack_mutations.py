@@ -23,7 +23,7 @@ from adapters.slack.blocks import MessageBuilder
 from adapters.slack.bolt import create_app
 from adapters.slack.envelopes import dispatch, sanitize
 from adapters.slack.events import Identity
-from adapters.slack.interactions import InteractionHandler
+from adapters.slack.interactions import SlackInteractionHandler
 from adapters.slack.listeners import ConnectionProblem, Listeners
 from adapters.slack.mrkdwn import Mrkdwn
 from adapters.slack.workspace import Workspace
@@ -75,7 +75,7 @@ class Slack:
             inbox=self.inbox,
             saver=self.keeper,
             builder=MessageBuilder(Mrkdwn()),
-            interactions=InteractionHandler(
+            interactions=SlackInteractionHandler(
                 inbox=self.inbox, workspace=self.workspace, models=["echo"]
             ),
             prefix="",

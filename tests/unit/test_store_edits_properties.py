@@ -96,7 +96,7 @@ class Random:
                 end = TurnResult(Outcome.ANSWERED, "Yes.", "Yes.")
                 turns.conclude(self.db, self.now, claim.fence, end)
             turns.finish(self.db, self.now, claim.fence)
-        assert queries.unfinished(self.db, "sim") == []
+        assert queries.list_unfinished(self.db, "sim") == []
         check_invariants(self.db)
 
 

@@ -70,9 +70,9 @@ def test_the_table_of_migrations_says_what_was_applied_and_when(
 def test_a_new_file_is_applied_on_top_of_the_older_ones(path: Path, directory: Path) -> None:
     migrate(path, directory)
     (directory / "0002_second.sql").write_text(SECOND)
-    assert status(path, directory) == runner.Status(("0001_first",), ("0002_second",))
+    assert status(path, directory) == runner.MigrationStatus(("0001_first",), ("0002_second",))
     assert migrate(path, directory) == ["0002_second"]
-    assert status(path, directory) == runner.Status(("0001_first", "0002_second"), ())
+    assert status(path, directory) == runner.MigrationStatus(("0001_first", "0002_second"), ())
 
 
 def test_only_the_bots_user_can_read_the_database(path: Path, directory: Path) -> None:

@@ -47,7 +47,7 @@ async def test_an_older_database_resumes_where_it_stopped(older: Path) -> None:
     with closing(sqlite3.connect(older)) as db, db:  # an older record would be deleted
         db.execute("UPDATE commands SET done_at = strftime('%s', 'now')")
     async with opened(older) as store:
-        talking, concluded = await store.unfinished("sim")
+        talking, concluded = await store.list_unfinished("sim")
         claim = await claimed(store, talking)
         assert (claim.fence.attempt, [q.text for q in claim.questions]) == (2, ["and?"])
         assert [page.message_id for page in claim.pages] == ["r3", None]

@@ -168,7 +168,7 @@ class Transitions(RuleBasedStateMachine):
             self.run(lambda: turns.record_shown(self.db, 1.0, fence, page, "c1", message))
             held.pages[page] = message
         else:
-            self.run(lambda: turns.record_removed(self.db, fence, page))
+            self.run(lambda: turns.record_removal(self.db, fence, page))
             held.pages.pop(page, None)
 
     @precondition(lambda self: any(thread.held for thread in self.threads.values()))
@@ -204,7 +204,7 @@ class Transitions(RuleBasedStateMachine):
         late: list[Callable[[], object]] = [
             lambda: turns.record_intent(self.db, fence, 0),
             lambda: turns.record_shown(self.db, 1.0, fence, 0, "c1", "late"),
-            lambda: turns.record_removed(self.db, fence, 0),
+            lambda: turns.record_removal(self.db, fence, 0),
             lambda: turns.conclude(self.db, 1.0, fence, TurnResult(Outcome.FAILED, "x", "x")),
             lambda: turns.finish(self.db, 1.0, fence),
         ]
@@ -255,7 +255,7 @@ class Transitions(RuleBasedStateMachine):
     @invariant()
     def what_is_left_to_do_is_known(self) -> None:
         left = {t.id for t in self.threads.values() if t.held is not None or t.questions}
-        assert set(queries.unfinished(self.db, "sim")) == left
+        assert set(queries.list_unfinished(self.db, "sim")) == left
 
 
 TestTransitions = Transitions.TestCase
